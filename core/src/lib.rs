@@ -1,0 +1,16 @@
+//! The pure domain of Windlass: decisions, without tokio, I/O, clocks, randomness or hash maps.
+//!
+//! Everything here takes `now` as an argument and answers with data. Whoever acts on the answer
+//! (the coordinator's engine task, an agent's reconciler, the CLI) has no choices left.
+#![warn(missing_docs)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
+pub mod digest;
+pub mod id;
+pub mod time;
+
+pub use digest::Digest;
+pub use id::{
+    Counter, EnvironmentId, FleetId, HostId, OperatorName, RolloutId, ServiceId, ServiceName, SlotId,
+};
+pub use time::Timestamp;
