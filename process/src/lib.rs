@@ -1,1 +1,15 @@
+//! What each of our processes needs, whatever it does: supervised tasks, signals, logging, backoff and
+//! error reports. Nothing here knows about deploying.
+//!
+//! A `main.rs` reads: parse arguments, [`logging::init`], build the parts, hand them to
+//! [`Tasks::spawn`], and end with `tasks.run(signals::shutdown(), grace)`.
+#![warn(missing_docs)]
 
+pub mod backoff;
+pub mod logging;
+pub mod report;
+pub mod signals;
+pub mod tasks;
+
+pub use backoff::Backoff;
+pub use tasks::Tasks;
