@@ -7,10 +7,13 @@
 
 pub mod digest;
 pub mod id;
+pub mod release;
 pub mod time;
+pub mod units;
 
 pub use digest::Digest;
 pub use id::{
     Counter, EnvironmentId, FleetId, HostId, OperatorName, RolloutId, ServiceId, ServiceName, SlotId,
 };
 pub use time::Timestamp;
+pub use units::{Amount, Size, Span};

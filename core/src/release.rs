@@ -1,0 +1,425 @@
+//! A release: one immutable, signed version of a service. The payload of a `release` envelope.
+//!
+//! Everything a host does for a service is in here, so that an agent needs no other author. A field
+//! that is not here cannot be asked for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceId, ServiceName};
+use crate::time::Timestamp;
+use crate::units::{Amount, Size, Span};
+
+/// Version of the release payload that this code writes.
+pub const RELEASE_VERSION: u32 = 1;
+
+/// The payload of a `release` envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Version of this format, `1`.
+    pub version: u32,
+    /// The fleet it was signed for.
+    pub fleet: FleetId,
+    /// The environment of the service.
+    pub environment: EnvironmentId,
+    /// The name of the service.
+    pub service: ServiceName,
+    /// Rises per service.
+    pub counter: Counter,
+    /// When it was signed first, by the signer's clock.
+    pub created_at: Timestamp,
+    /// Who made it, as they call themselves; the signature says who answers for it.
+    pub author: String,
+    /// What runs, and how it is rolled out.
+    pub spec: Spec,
+}
+
+impl Release {
+    /// *environment/name* of its service.
+    pub fn service_id(&self) -> ServiceId {
+        ServiceId::new(self.environment.clone(), self.service.clone())
+    }
+
+    /// Digest of what it does: fleet, service and spec, without counter, time and author. Signing the
+    /// same content again does not change it, so quarantine and "unchanged" are keyed on it.
+    ///
+    /// It is the SHA-256 of the JSON object `{"fleet","environment","service","spec"}` as this code
+    /// writes it.
+    pub fn content_digest(&self) -> Digest {
+        #[derive(Serialize)]
+        struct Content<'a> {
+            fleet: &'a FleetId,
+            environment: &'a EnvironmentId,
+            service: &'a ServiceName,
+            spec: &'a Spec,
+        }
+        let content = Content {
+            fleet: &self.fleet,
+            environment: &self.environment,
+            service: &self.service,
+            spec: &self.spec,
+        };
+        let bytes = serde_json::to_vec(&content).expect("a release has only string keys, so it is JSON");
+        Digest::of(&bytes)
+    }
+}
+
+/// What runs, and how it is rolled out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The image, pinned.
+    pub image: Image,
+    /// Replaces the image's entry point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Working folder, absolute; the image's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// How many instances, within which the coordinator may move without a new release.
+    pub scale: Scale,
+    /// Where instances may run.
+    pub placement: Placement,
+    /// Ports by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, Port>,
+    /// The port probes mean when they name none: the first in the manifest. Present if there are ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_port: Option<String>,
+    /// Environment variables, with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Files by absolute path in the container, with their content.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, File>,
+    /// Volumes by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Volume>,
+    /// Limits and requests.
+    pub resources: Resources,
+    /// User, root file system, capabilities.
+    pub security: Security,
+    /// Probes.
+    pub health: Health,
+    /// How one release replaces another.
+    pub strategy: Strategy,
+    /// How long the whole service is watched after the last step.
+    pub soak: Span,
+    /// How long a rollout may go without progress.
+    pub progress_deadline: Span,
+    /// How long a container may take to stop after SIGTERM before it is killed.
+    pub stop_timeout: Span,
+    /// What happens to the rest of the fleet when an instance failed.
+    pub on_failure: OnFailure,
+    /// What makes an agent restore the fallback while a release is not yet good.
+    pub rollback_on: RollbackOn,
+    /// What happens when a host is lost.
+    pub on_lost: OnLost,
+    /// Releases below this counter may not run any more, once this one is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Counter>,
+}
+
+/// An image, pinned by digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// What the manifest asked for, for people: `registry.example.com/web:1.5.2`.
+    pub reference: String,
+    /// `host[:port]/path`, normalised, without tag or digest.
+    pub repository: String,
+    /// Digest of the manifest (or of the index) that the registry answered with.
+    pub digest: Digest,
+    /// Platform, like `linux/amd64`.
+    pub platform: String,
+    /// Sum of the compressed layers, in bytes, as the registry said when it was signed.
+    pub size: u64,
+}
+
+impl Image {
+    /// The reference an engine pulls: `repository@sha256:…`.
+    pub fn pinned(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+}
+
+/// How many instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Scale {
+    /// Between `min` and `max`; a new service starts with `min`.
+    Replicas {
+        /// At least so many.
+        min: u32,
+        /// At most so many.
+        max: u32,
+    },
+    /// One on every host that the placement allows.
+    PerHost,
+}
+
+/// Where instances may run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// Labels that a host must carry, pinned on the host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub require: BTreeMap<String, String>,
+    /// Only these hosts, if any are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostId>,
+    /// How instances are spread.
+    pub spread: Spread,
+}
+
+impl Placement {
+    /// May an instance run on the host `name` that carries `labels`?
+    pub fn allows(&self, name: &HostId, labels: &BTreeMap<String, String>) -> bool {
+        (self.hosts.is_empty() || self.hosts.contains(name))
+            && self.require.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// How instances are spread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// Over as many hosts as possible.
+    #[default]
+    Host,
+    /// On as few hosts as possible.
+    Pack,
+}
+
+/// A port of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Where the process listens (TCP).
+    pub container: u16,
+    /// A fixed port of the host; the agent draws one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u16>,
+}
+
+/// A file that the container finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The bytes, standard base64.
+    pub content: String,
+    /// Permission bits, like `420` for 0644.
+    pub mode: u32,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// Absolute path in the container.
+    pub mount: String,
+    /// A folder of the host; a volume named after service and slot-independent name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<String>,
+    /// Only reading.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Limits and requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Thousandths of a core, limit and request.
+    pub cpu_millis: u32,
+    /// Memory limit and request.
+    pub memory: Size,
+    /// Limit on processes.
+    pub pids: u32,
+    /// GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<Gpus>,
+}
+
+/// A request for GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gpus {
+    /// How many devices.
+    pub count: u32,
+    /// Memory taken on each; the device is exclusive if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+}
+
+/// User, root file system, capabilities. All capabilities are dropped and `no-new-privileges` is set
+/// whatever stands here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// `uid[:gid]` or a name known in the image; the image's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Is the root file system read-only?
+    pub read_only_root: bool,
+    /// Scratch mounts (tmpfs), absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tmpfs: Vec<String>,
+    /// Capabilities added, like `NET_BIND_SERVICE`; host policy must allow each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+}
+
+/// Probes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Asked until it succeeds once; the other two wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Probe>,
+    /// Is it ready for work?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Probe>,
+    /// Is it alive? A failure restarts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Probe>,
+}
+
+/// A question that an agent asks an instance again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// What is asked.
+    pub check: Check,
+    /// Time between the beginnings of two questions.
+    pub every: Span,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// So many failures in a row mean no.
+    pub failures: u32,
+    /// So many successes in a row mean yes.
+    pub successes: u32,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// `GET path` on the named port answers with a status from 200 to 399.
+    Http {
+        /// Path and query, begins with `/`.
+        path: String,
+        /// Name of the port.
+        port: String,
+    },
+    /// The named port accepts a connection.
+    Tcp {
+        /// Name of the port.
+        port: String,
+    },
+    /// The command exits with 0 in the container.
+    Exec {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+}
+
+/// How one release replaces another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Strategy {
+    /// Batches.
+    Rolling {
+        /// How many are replaced at once.
+        batch: Amount,
+        /// How many more than the replica count may run meanwhile.
+        max_surge: Amount,
+        /// How many fewer than the replica count may serve meanwhile.
+        max_unavailable: Amount,
+        /// Which of the two instances of a slot goes first.
+        order: OrderRule,
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
+    /// Stop all, start all.
+    Recreate {
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
+}
+
+impl Strategy {
+    /// How long an instance must be healthy to count.
+    pub const fn min_ready(&self) -> Span {
+        match self {
+            Self::Rolling { min_ready, .. } | Self::Recreate { min_ready } => *min_ready,
+        }
+    }
+}
+
+/// Which of the two instances of a slot goes first, as a manifest says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderRule {
+    /// Start-first where the host can hold both, stop-first where it cannot.
+    #[default]
+    Auto,
+    /// The new one must be healthy before the old one stops.
+    StartFirst,
+    /// The old one stops before the new one starts.
+    StopFirst,
+}
+
+/// What happens to the rest of the fleet when an instance failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Every slot goes back to the last good release.
+    #[default]
+    RollbackAll,
+    /// Only the failed slots go back; the rollout fails and leaves the others.
+    RollbackFailed,
+    /// The rollout pauses for a person.
+    Pause,
+}
+
+/// What makes an agent restore the fallback while a release is not yet good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackOn {
+    /// So many restarts (exits) after it was healthy once. An exit before that always does.
+    pub restarts: u32,
+    /// Unready for so long after it was healthy once.
+    pub unhealthy_for: Span,
+}
+
+/// What happens when a host is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnLost {
+    /// Its slots get a replacement elsewhere after so long; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_after: Option<Span>,
+    /// A host that cannot reach the coordinator stops its instances after so long; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_isolated_after: Option<Span>,
+    /// Which instance stays when a replaced host returns.
+    pub on_return: OnReturn,
+}
+
+/// Which instance stays when a replaced host returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReturn {
+    /// The replacement.
+    #[default]
+    KeepNew,
+    /// The one that returned; the replacement goes.
+    KeepOld,
+}
