@@ -6,7 +6,10 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod digest;
+pub mod host;
 pub mod id;
+pub mod observation;
+pub mod plan;
 pub mod release;
 pub mod time;
 pub mod units;

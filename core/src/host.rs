@@ -1,0 +1,206 @@
+//! A host as the fleet knows it: what it is, what it allows, how it does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::EnvironmentId;
+use crate::time::Timestamp;
+use crate::units::Size;
+
+/// What a host is. Sent by the agent when it connects and when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostFacts {
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Versions of the plan document that the agent reads.
+    pub plan_versions: Vec<u32>,
+    /// Address at which published ports are reached, certified at join.
+    pub address: String,
+    /// Labels pinned on the host.
+    pub labels: BTreeMap<String, String>,
+    /// The machine's own name.
+    pub hostname: String,
+    /// Operating system, for people.
+    pub os: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Platform of images, like `linux/amd64`.
+    pub platform: String,
+    /// Processors, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Version of the engine, empty while unknown.
+    pub engine_version: String,
+    /// GPUs; an ordinary host has none.
+    pub gpus: Vec<Gpu>,
+    /// What the host's policy allows, so that placement and previews can ask it.
+    pub policy: HostPolicy,
+}
+
+/// A GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Gpu {
+    /// UUID, as NVML names it: `GPU-…`.
+    pub uuid: String,
+    /// Model.
+    pub name: String,
+    /// Memory in bytes.
+    pub memory: u64,
+}
+
+/// `/etc/windlass/policy.toml` after parsing: what may run on a host at all. It only narrows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostPolicy {
+    /// Exact `host[:port]/path` prefixes that images may come from.
+    pub registries: Vec<String>,
+    /// Registries that may be plain HTTP although they are off loopback.
+    pub insecure_registries: Vec<String>,
+    /// Environments the host serves; any if absent.
+    pub environments: Option<BTreeSet<EnvironmentId>>,
+    /// Fixed ports that a release may ask for.
+    pub host_ports: BTreeSet<u16>,
+    /// First and last port that the agent draws from.
+    pub port_range: (u16, u16),
+    /// Host paths that a release may bind.
+    pub mounts: Vec<String>,
+    /// Capabilities that a release may add, without `CAP_`.
+    pub capabilities: BTreeSet<String>,
+    /// How many GPUs releases may take; all if absent.
+    pub gpus: Option<u32>,
+    /// Users that containers may run as.
+    pub users: Users,
+    /// May an operator run commands in containers?
+    pub exec: bool,
+    /// Most memory that all releases together may ask for.
+    pub max_memory: Limit,
+    /// Largest image, compressed.
+    pub max_image: Size,
+}
+
+/// Users that containers may run as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Users {
+    /// Any.
+    #[default]
+    Any,
+    /// A numeric user other than 0.
+    NonRoot,
+}
+
+/// A bound on something of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// That many bytes.
+    Bytes(Size),
+    /// That percentage of what the host has.
+    Percent(u8),
+}
+
+impl Default for HostPolicy {
+    /// What an absent key of the file means.
+    fn default() -> Self {
+        Self {
+            registries: Vec::new(),
+            insecure_registries: Vec::new(),
+            environments: None,
+            host_ports: BTreeSet::new(),
+            port_range: (20_000, 29_999),
+            mounts: Vec::new(),
+            capabilities: BTreeSet::new(),
+            gpus: None,
+            users: Users::Any,
+            exec: false,
+            max_memory: Limit::Percent(90),
+            max_image: Size::from_bytes(20 << 30),
+        }
+    }
+}
+
+/// How a host does, now. Lossy: the newest counts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostStats {
+    /// When it was measured, by the host's clock.
+    pub at: Option<Timestamp>,
+    /// Share of all processors in use, 0 to 100.
+    pub cpu_percent: f64,
+    /// Load averages over 1, 5 and 15 minutes.
+    pub load: [f64; 3],
+    /// Memory in use, in bytes.
+    pub memory_used: u64,
+    /// Memory in all, in bytes.
+    pub memory_total: u64,
+    /// In use on the disk that holds the engine's data, in bytes.
+    pub disk_used: u64,
+    /// Size of that disk, in bytes.
+    pub disk_total: u64,
+    /// Bytes received per second over all interfaces but loopback.
+    pub network_rx: f64,
+    /// Bytes sent per second over all interfaces but loopback.
+    pub network_tx: f64,
+    /// GPUs.
+    pub gpus: Vec<GpuStats>,
+    /// Containers of ours.
+    pub instances: Vec<InstanceStats>,
+}
+
+/// How a GPU does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuStats {
+    /// UUID.
+    pub uuid: String,
+    /// Share of time in which it was busy, 0 to 100.
+    pub utilization: f64,
+    /// Memory in use, in bytes.
+    pub memory_used: u64,
+    /// Memory in all, in bytes.
+    pub memory_total: u64,
+    /// Degrees Celsius.
+    pub temperature: f64,
+    /// Watts.
+    pub power: f64,
+}
+
+/// How a container of ours does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InstanceStats {
+    /// The instance.
+    pub instance: String,
+    /// Share of one core in use, 0 to 100 per core.
+    pub cpu_percent: f64,
+    /// Memory in use without page cache, in bytes.
+    pub memory_used: u64,
+    /// Its limit, in bytes.
+    pub memory_limit: u64,
+    /// Processes.
+    pub pids: u64,
+}
+
+/// Is a host there? Never stored: derived from its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    /// The coordinator started less than a minute ago and has not heard of it.
+    Unknown,
+    /// Heard of within 15 s.
+    Connected,
+    /// Not heard of for 15 s.
+    Suspect,
+    /// Not heard of for 30 s.
+    Lost,
+}
+
+impl Liveness {
+    /// The state as documents and tables write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Connected => "connected",
+            Self::Suspect => "suspect",
+            Self::Lost => "lost",
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A host plan: the complete desired state of one host. The payload of a `plan` envelope.
+//!
+//! A plan is never a list of commands. An agent that gets the same plan twice, or only the last of
+//! ten, ends in the same state. A slot that a plan does not list is to be absent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{FleetId, HostId, SlotId};
+use crate::time::Timestamp;
+
+/// Version of the plan payload that this code writes.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The payload of a `plan` envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostPlan {
+    /// Version of this format, `1`.
+    pub version: u32,
+    /// The fleet it was signed for.
+    pub fleet: FleetId,
+    /// The host it is for.
+    pub host: HostId,
+    /// Raised only after a key compromise; equals the trust document's.
+    pub epoch: u64,
+    /// Rises with every plan for this host.
+    pub seq: u64,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+    /// Until when work on it may begin. What was begun stays desired state.
+    pub expires_at: Timestamp,
+    /// Every slot of the host, ordered by slot.
+    pub slots: Vec<PlanSlot>,
+}
+
+/// The desired state of one slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSlot {
+    /// Which slot.
+    pub slot: SlotId,
+    /// The release that this slot is to have: digest of its payload.
+    pub release: Digest,
+    /// What its instance is to be.
+    pub phase: Phase,
+    /// Did the release's rollout succeed? Until then local rollback is armed.
+    pub good: bool,
+    /// The last good release, restored if the new one fails here. Never a merely healthy one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Digest>,
+    /// Which of the two instances goes first.
+    pub order: Order,
+    /// Devices given to this slot, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+    /// The instance that the new one replaces. Instances of any other release are to be absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// Start it although its content failed on this host before.
+    #[serde(default)]
+    pub retry_quarantined: bool,
+}
+
+/// The older instance of a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// Its release.
+    pub release: Digest,
+    /// What it is to be.
+    pub phase: Phase,
+}
+
+/// What an instance is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its image is on the host; nothing is created.
+    Pulled,
+    /// It runs.
+    Running,
+    /// It runs and finishes what it has; nobody sends it anything new.
+    Draining,
+    /// It is stopped and kept for return.
+    Standby,
+    /// It is gone.
+    Absent,
+}
+
+/// Which of the two instances of a slot goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The new one starts; the old one stops when a later plan says so.
+    StartFirst,
+    /// The old one is stopped, and kept, before the new one starts.
+    StopFirst,
+}
