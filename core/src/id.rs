@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// A name that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a {what} name (lowercase letters, digits and `-`, 1 to 63 characters, no `-` at either end)")]
+#[error(
+    "`{text}` is not a {what} name (lowercase letters, digits and `-`, 1 to 63 characters, no `-` at either end)"
+)]
 pub struct InvalidName {
     /// Which kind of name was expected.
     pub what: &'static str,
@@ -328,7 +330,13 @@ mod tests {
     fn slots_and_counters_have_one_spelling() {
         let slot: SlotId = "production/web/10".parse().unwrap();
         assert_eq!(slot.to_string(), "production/web/10");
-        for bad in ["production/web/01", "production/web/", "web/1", "production/web/+1", "production/web/4294967296"] {
+        for bad in [
+            "production/web/01",
+            "production/web/",
+            "web/1",
+            "production/web/+1",
+            "production/web/4294967296",
+        ] {
             assert!(bad.parse::<SlotId>().is_err(), "{bad}");
         }
         assert_eq!("r7".parse(), Ok(Counter(7)));

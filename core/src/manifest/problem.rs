@@ -1,0 +1,80 @@
+//! What is wrong with a manifest, said so that its author can put it right: where, what, and a hint.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A place in a file.
+    File {
+        /// The file, as the caller named it.
+        file: Arc<str>,
+        /// Line, from 1.
+        line: u64,
+        /// Column in characters, from 1.
+        column: u64,
+    },
+    /// A setting given beside the files, as it was written.
+    Set(Arc<str>),
+    /// Nobody wrote it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
+            Self::Set(text) => write!(f, "--set {text}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One thing that is wrong, or (as a warning) surprising.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Where.
+    pub at: Origin,
+    /// The key, like `strategy.rolling.batch`; empty where the whole document is meant.
+    pub path: String,
+    /// What is wrong, and what was expected.
+    pub reason: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "{}: {}", self.at, self.reason)?,
+            path => write!(f, "{}: `{path}`: {}", self.at, self.reason)?,
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that is wrong with some manifests, in the order of the documents. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Errors(pub Vec<Problem>);
+
+impl Errors {
+    /// `Ok(value)` if nothing is wrong.
+    pub(super) fn unless_empty<T>(problems: Vec<Problem>, value: T) -> Result<T, Self> {
+        if problems.is_empty() { Ok(value) } else { Err(Self(problems)) }
+    }
+}
+
+impl From<Problem> for Errors {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
