@@ -1,0 +1,182 @@
+//! Files that hold secrets: mode 0600, written whole or not at all, refused when others may read them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::random;
+
+/// No key, chain or trust file is longer; a file that is, is something else.
+const MAX_LEN: u64 = 1024 * 1024;
+
+/// Why a secret file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Reading failed.
+    #[error("failed to read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("failed to write `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Someone else than the owner may read it.
+    #[error("`{path}` has mode {mode:04o}, a key file must have 0600 or stricter")]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// There is a file already, and a key is never overwritten.
+    #[error("`{path}` exists already")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Longer than any key.
+    #[error("`{path}` is too long to be a key")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl FileError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooOpen { path, .. } => Some(format!(
+                "run `chmod 600 {}`; if others could read it, replace the key instead",
+                path.display()
+            )),
+            Self::Exists { path } => {
+                Some(format!("move `{}` away first, if it is really no longer needed", path.display()))
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
+/// Reads a file that only its owner may read.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // The mode of the file that is open, not of whatever the name means a moment later.
+    let meta = file.metadata().map_err(failed)?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o177 != 0 {
+        return Err(FileError::TooOpen { path: path.to_owned(), mode });
+    }
+    if !meta.is_file() || meta.len() > MAX_LEN {
+        return Err(FileError::TooLong { path: path.to_owned() });
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_LEN).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes a new file with mode 0600; refuses if there is one already.
+pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ => FileError::Write { path: path.to_owned(), source },
+    };
+    let temporary = write_beside(path, bytes)?;
+    // A link fails where a rename would replace: two `init`s at once cannot both win.
+    let linked = fs::hard_link(&temporary, path);
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed).and_then(|()| sync_parent(path)).map_err(failed)
+}
+
+/// Replaces a file, or makes it, with mode 0600: after a crash it is the old one or the new one.
+pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let temporary = write_beside(path, bytes)?;
+    fs::rename(&temporary, path)
+        .and_then(|()| sync_parent(path))
+        .map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// Makes a folder that only its owner may enter, with its parents; leaves one that exists alone.
+pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let suffix: [u8; 6] = random::bytes().map_err(|error| failed(io::Error::other(error)))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", random::hex(&suffix)));
+    let temporary = path.with_file_name(name);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
+    // The umask can only have made it stricter; say exactly what we mean.
+    let written = file
+        .set_permissions(fs::Permissions::from_mode(0o600))
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| file.sync_all());
+    if let Err(source) = written {
+        drop(fs::remove_file(&temporary));
+        return Err(failed(source));
+    }
+    Ok(temporary)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_written_once_with_0600() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        create_secret(&path, b"one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(matches!(create_secret(&path, b"two"), Err(FileError::Exists { .. })));
+        assert_eq!(read_secret(&path).unwrap().as_slice(), b"one");
+        replace_secret(&path, b"three").unwrap();
+        assert_eq!(read_secret(&path).unwrap().as_slice(), b"three");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn wider_permissions_are_refused_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("root.key");
+        create_secret(&path, b"one").unwrap();
+        #[rustfmt::skip]
+        let table = [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o700, false)];
+        for (mode, want) in table {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_secret(&path);
+            assert_eq!(read.is_ok(), want, "{mode:o}");
+            if let Err(error) = read {
+                assert!(error.hint().unwrap().contains("chmod 600"));
+            }
+        }
+    }
+}

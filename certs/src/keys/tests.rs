@@ -1,0 +1,64 @@
+use super::*;
+
+#[test]
+fn a_key_survives_its_file_and_stays_out_of_debug() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("release.key");
+    let key = SigningKey::generate().unwrap();
+    key.save(&path).unwrap();
+    let loaded = SigningKey::load(&path).unwrap();
+    assert_eq!(loaded.public(), key.public());
+    let signature = loaded.sign(b"message");
+    assert!(key.public().verify(b"message", &signature));
+    assert!(!key.public().verify(b"massage", &signature));
+    assert!(!key.public().verify(b"message", &signature[..63]));
+    assert!(matches!(key.save(&path), Err(KeyError::File(FileError::Exists { .. }))));
+    let seen = format!("{key:?}");
+    assert_eq!(seen, format!("SigningKey({})", key.id().short()));
+}
+
+#[test]
+fn other_files_are_no_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.key");
+    files::create_secret(&path, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+    assert!(matches!(SigningKey::load(&path), Err(KeyError::NotAKey { .. })));
+    assert!(SigningKey::from_pem("").is_err());
+}
+
+#[test]
+fn reads_the_keys_of_openssl() {
+    // RFC 8410, section 10.3, and the public key in 10.1.
+    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+    let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    let key = SigningKey::from_pem(private).unwrap();
+    assert_eq!(key.public(), PublicKey::from_pem(public).unwrap());
+    assert_eq!(key.public().to_pem(), public);
+    assert_eq!(key.to_pem().as_str(), private);
+}
+
+#[test]
+fn weak_and_ambiguous_public_keys_are_refused() {
+    let mut identity = [0_u8; 32];
+    identity[0] = 1; // the neutral point, order 1
+    let zero = [0_u8; 32]; // order 4
+    let mut not_canonical = [0xff_u8; 32];
+    not_canonical[0] = 0xf0; // y = p + 3
+    not_canonical[31] = 0x7f;
+    for bytes in [identity, zero, not_canonical] {
+        assert_eq!(PublicKey::from_bytes(&bytes), Err(InvalidKey::Weak), "{bytes:02x?}");
+    }
+    assert_eq!(PublicKey::from_bytes(&[1; 31]), Err(InvalidKey::Malformed));
+}
+
+#[test]
+fn a_key_in_a_document_must_match_its_id() {
+    let (one, two) = (SigningKey::generate().unwrap().public(), SigningKey::generate().unwrap().public());
+    let text = serde_json::to_string(&one).unwrap();
+    assert_eq!(serde_json::from_str::<PublicKey>(&text).unwrap(), one);
+    let swapped = text.replace(one.id().as_str(), two.id().as_str());
+    let error = serde_json::from_str::<PublicKey>(&swapped).unwrap_err();
+    assert!(error.to_string().contains("does not belong"), "{error}");
+    let unknown = text.replace("\"keyid\"", "\"x\":1,\"keyid\"");
+    assert!(serde_json::from_str::<PublicKey>(&unknown).is_err());
+}

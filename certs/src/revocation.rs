@@ -1,0 +1,142 @@
+//! Which certificates no longer count, and the connections that must end when one stops counting.
+//!
+//! TLS asks once, at the handshake; a stream lives for weeks. So every live connection is registered here with
+//! a token, and revoking trips the tokens it concerns at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::{Identity, PeerIdentity, Serial};
+
+/// What is revoked. Can be a signed list's payload, or part of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedSet {
+    /// Single certificates.
+    #[serde(default)]
+    pub serials: BTreeSet<Serial>,
+    /// All certificates of an identity up to a generation: an evicted host may come back with a later one, a banned
+    /// one has `u64::MAX`.
+    #[serde(default)]
+    pub identities: BTreeMap<Identity, u64>,
+}
+
+impl RevokedSet {
+    /// Whether a certificate no longer counts.
+    pub fn contains(&self, peer: &PeerIdentity) -> bool {
+        self.serials.contains(&peer.serial)
+            || self.identities.get(&peer.identity).is_some_and(|up_to| peer.generation <= *up_to)
+    }
+}
+
+/// The revoked set of a process and its live connections. Clones share both.
+#[derive(Debug, Clone, Default)]
+pub struct Revocations {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    revoked: ArcSwap<RevokedSet>,
+    live: Mutex<BTreeMap<u64, (Arc<PeerIdentity>, CancellationToken)>>,
+    next: AtomicU64,
+}
+
+/// A connection's place in the register; dropping it takes it out.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    token: CancellationToken,
+    at: u64,
+    inner: Arc<Inner>,
+}
+
+impl Revocations {
+    /// Nothing revoked, nothing live.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Revokes one certificate and cuts its connections. Answers how many were cut.
+    pub fn revoke_serial(&self, serial: Serial) -> usize {
+        self.change(|set| {
+            set.serials.insert(serial.clone());
+        })
+    }
+
+    /// Revokes every certificate of `identity` up to `generation` (`u64::MAX`: for ever) and cuts their
+    /// connections. Answers how many were cut.
+    pub fn revoke_identity(&self, identity: &Identity, generation: u64) -> usize {
+        self.change(|set| {
+            let up_to = set.identities.entry(identity.clone()).or_default();
+            *up_to = generation.max(*up_to);
+        })
+    }
+
+    /// Puts a whole list in place of the old one and cuts the connections it concerns.
+    pub fn replace(&self, revoked: RevokedSet) -> usize {
+        self.change(|set| set.clone_from(&revoked))
+    }
+
+    /// What is revoked now.
+    pub fn current(&self) -> Arc<RevokedSet> {
+        self.inner.revoked.load_full()
+    }
+
+    /// Whether a certificate no longer counts.
+    pub fn is_revoked(&self, peer: &PeerIdentity) -> bool {
+        self.inner.revoked.load().contains(peer)
+    }
+
+    /// How many connections with a certificate are live.
+    pub fn live(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Registers a connection. Its token is tripped already if the certificate was revoked since its handshake.
+    pub(crate) fn register(&self, peer: &Arc<PeerIdentity>, token: CancellationToken) -> Registered {
+        let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let mut live = self.lock();
+        live.insert(at, (peer.clone(), token.clone()));
+        // Under the lock that `change` takes after it stored: one of the two sees the other.
+        if self.is_revoked(peer) {
+            token.cancel();
+        }
+        drop(live);
+        Registered { token, at, inner: self.inner.clone() }
+    }
+
+    fn change(&self, edit: impl Fn(&mut RevokedSet)) -> usize {
+        self.inner.revoked.rcu(|old| {
+            let mut new = RevokedSet::clone(old);
+            edit(&mut new);
+            new
+        });
+        let revoked = self.inner.revoked.load_full();
+        let cut: Vec<CancellationToken> = self
+            .lock()
+            .values()
+            .filter(|(peer, token)| revoked.contains(peer) && !token.is_cancelled())
+            .map(|(_, token)| token.clone())
+            .collect();
+        // Outside the lock: a waker may drop its connection, which takes the lock.
+        cut.iter().for_each(CancellationToken::cancel);
+        cut.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Arc<PeerIdentity>, CancellationToken)>> {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.at);
+        // Whatever hangs on the connection (streams, timers) ends with it.
+        self.token.cancel();
+    }
+}

@@ -1,0 +1,138 @@
+//! A connection that ends when its certificate does.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use crate::identity::PeerIdentity;
+use crate::revocation::{Registered, Revocations};
+
+/// What a handler learns about the connection of its request:
+/// `request.extensions().get::<ConnectInfo>()`.
+#[derive(Debug, Clone)]
+pub struct ConnectInfo {
+    /// Who is at the other end; `None` without a certificate, which only enrolment and renewal allow.
+    pub peer: Option<Arc<PeerIdentity>>,
+    /// Where from.
+    pub remote: SocketAddr,
+    /// Tripped when the certificate is revoked or expires, or the connection ends. Long streams select on it.
+    pub cancel: CancellationToken,
+}
+
+/// A TLS connection that a coordinator accepted. Reads and writes fail as soon as its token is tripped.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    info: ConnectInfo,
+    cut: Pin<Box<Cut>>,
+    // Dropped with the connection: takes it out of the register.
+    _registered: Option<Registered>,
+}
+
+#[derive(Debug)]
+struct Cut {
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    expires: Pin<Box<Sleep>>,
+    token: CancellationToken,
+}
+
+impl Connection {
+    /// `lifetime` is what its certificate has left, or what a connection without one gets.
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        remote: SocketAddr,
+        peer: Option<PeerIdentity>,
+        lifetime: Duration,
+        revocations: &Revocations,
+    ) -> Self {
+        let cancel = CancellationToken::new();
+        let peer = peer.map(Arc::new);
+        let registered = peer.as_ref().map(|peer| revocations.register(peer, cancel.clone()));
+        let cut = Cut {
+            cancelled: Box::pin(cancel.clone().cancelled_owned()),
+            expires: Box::pin(tokio::time::sleep(lifetime)),
+            token: cancel.clone(),
+        };
+        let info = ConnectInfo { peer, remote, cancel };
+        Self { stream, info, cut: Box::pin(cut), _registered: registered }
+    }
+
+    /// Who and where from.
+    pub const fn info(&self) -> &ConnectInfo {
+        &self.info
+    }
+
+    /// Whether it may go on. Leaves a waker with the token and the clock, so that an idle connection is cut too.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let cut = &mut *self.cut;
+        if cut.token.is_cancelled() || cut.cancelled.as_mut().poll(cx).is_ready() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the certificate was revoked"));
+        }
+        if cut.expires.as_mut().poll(cx).is_ready() {
+            cut.token.cancel();
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the certificate has expired, or there is none",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ConnectInfo;
+    fn connect_info(&self) -> ConnectInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    // Not checked: closing is what a cut connection should do.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
