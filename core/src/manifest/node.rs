@@ -60,14 +60,6 @@ impl Node {
         }
     }
 
-    /// The text, if it is text.
-    pub(super) fn text(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Text(text) => Some(text),
-            Kind::Null | Kind::Bool { .. } | Kind::Number { .. } | Kind::List(_) | Kind::Map(_) => None,
-        }
-    }
-
     /// A scalar as it was spelled.
     pub(super) fn raw(&self) -> Option<&str> {
         match &self.kind {
@@ -96,18 +88,12 @@ impl Node {
         }
     }
 
-    /// The value at `path`.
-    pub(super) fn find(&self, path: &[&str]) -> Option<&Self> {
-        match path.split_first() {
-            Some((key, rest)) => self.step(key)?.find(rest),
-            None => Some(self),
-        }
-    }
-
     fn step(&self, key: &str) -> Option<&Self> {
         match &self.kind {
             Kind::List(items) => items.get(key.parse::<usize>().ok()?),
-            Kind::Null | Kind::Bool { .. } | Kind::Number { .. } | Kind::Text(_) | Kind::Map(_) => self.get(key),
+            Kind::Null | Kind::Bool { .. } | Kind::Number { .. } | Kind::Text(_) | Kind::Map(_) => {
+                self.get(key)
+            }
         }
     }
 }

@@ -22,13 +22,18 @@ pub(super) fn documents(file: &str, text: &str) -> Result<Vec<Node>, Problem> {
     let problem = |at, reason, hint| Problem { at, path: String::new(), reason, hint };
     if text.len() > MAX_INPUT {
         let reason = format!("the file has {} bytes, more than the {MAX_INPUT} allowed", text.len());
-        return Err(problem(at(1, 1), reason, Some("put large files elsewhere and name them with `from`".into())));
+        return Err(problem(
+            at(1, 1),
+            reason,
+            Some("put large files elsewhere and name them with `from`".into()),
+        ));
     }
     let parsed: Vec<Spanned<Raw>> =
         serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
             let location = error.location();
             let (line, column) = location.map_or((1, 1), |l| (l.line().max(1), l.column().max(1)));
-            problem(at(line, column), format!("not valid YAML: {}", message(&error)), hint(&error))
+            let (reason, hint) = explain(&error);
+            problem(at(line, column), reason, hint)
         })?;
     let origin = |location: &Location| at(location.line().max(1), location.column().max(1));
     let nodes = parsed.into_iter().map(|document| node(document, text, &origin));
@@ -58,24 +63,23 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// What the YAML library has to say, without the position, which we print ourselves.
-fn message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
+/// What the YAML library has to say, in our words where its own speak to programmers, and without
+/// the position, which we print ourselves.
+fn explain(error: &serde_saphyr::Error) -> (String, Option<String>) {
+    let error = error.without_snippet();
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+        let key: String = key.iter().flat_map(|key| key.chars()).take(80).collect();
+        return (
+            format!("the key `{key}` stands here a second time"),
+            Some("keep one of the two".to_owned()),
+        );
+    }
+    let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let end = first.rfind(" at line ").unwrap_or(first.len());
-    first[..end].chars().take(200).collect()
-}
-
-fn hint(error: &serde_saphyr::Error) -> Option<String> {
-    let text = message(error);
-    let hint = if text.contains("duplicate") {
-        "a key may stand only once in a map"
-    } else if text.contains("tab") {
-        "indent with spaces"
-    } else {
-        return None;
-    };
-    Some(hint.to_owned())
+    let message: String = first[..end].chars().take(200).collect();
+    let hint = message.contains("tab").then(|| "indent with spaces".to_owned());
+    (format!("not valid YAML: {message}"), hint)
 }
 
 fn node(raw: Spanned<Raw>, text: &str, origin: &dyn Fn(&Location) -> Origin) -> Node {

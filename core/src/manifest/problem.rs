@@ -12,6 +12,7 @@ pub enum Origin {
     /// A place in a file.
     File {
         /// The file, as the caller named it.
+        #[serde(serialize_with = "as_text")]
         file: Arc<str>,
         /// Line, from 1.
         line: u64,
@@ -19,9 +20,14 @@ pub enum Origin {
         column: u64,
     },
     /// A setting given beside the files, as it was written.
-    Set(Arc<str>),
+    Set(#[serde(serialize_with = "as_text")] Arc<str>),
     /// Nobody wrote it.
     Default,
+}
+
+/// Shared text as text: serde knows `Arc` only behind a feature.
+fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 impl fmt::Display for Origin {

@@ -1,0 +1,119 @@
+//! Probes.
+
+use crate::manifest::model::{Manifest, Probe};
+
+use super::super::closest::closest;
+use super::Findings;
+
+const MAX_COUNT: u32 = 1000;
+const MAX_PATH: usize = 2048;
+
+pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
+    for (key, probe) in manifest.health.probes() {
+        kind(key, probe, findings);
+        port(key, probe, manifest, findings);
+        numbers(key, probe, findings);
+        if let Some(path) = &probe.http {
+            let odd = path.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#');
+            if !path.starts_with('/') || odd || path.len() > MAX_PATH {
+                findings.error(
+                    &["health", key, "http"],
+                    "is not the path of a request",
+                    "begins with `/`, like `/health`",
+                );
+            }
+        }
+        if probe.exec.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
+            findings.error(&["health", key, "exec"], "names no program", "a list, like `[\"pg_isready\"]`");
+        }
+    }
+    if let Some(startup) = &manifest.health.startup {
+        patience(startup, manifest, findings);
+    }
+}
+
+fn kind(key: &str, probe: &Probe, findings: &mut Findings<'_>) {
+    let kinds =
+        [("http", probe.http.is_some()), ("tcp", probe.tcp.is_some()), ("exec", probe.exec.is_some())];
+    let given: Vec<&str> = kinds.iter().filter(|(_, given)| *given).map(|(kind, _)| *kind).collect();
+    match given.as_slice() {
+        [_] => {}
+        [] => findings.error(
+            &["health", key],
+            "asks nothing",
+            "one of `http: /path`, `tcp: port-name`, `exec: [program]`",
+        ),
+        several => {
+            let list = several.join(" and ");
+            findings.error(
+                &["health", key],
+                format!("asks {list} at once"),
+                "keep one (in an overlay, set the other to `null`)",
+            );
+        }
+    }
+    if probe.port.is_some() && probe.http.is_none() {
+        findings.error(
+            &["health", key, "port"],
+            "goes with `http` only",
+            "`tcp` names its port itself: `tcp: http`",
+        );
+    }
+}
+
+fn port(key: &str, probe: &Probe, manifest: &Manifest, findings: &mut Findings<'_>) {
+    let asked = match (&probe.http, &probe.tcp) {
+        (Some(_), _) => ("port", probe.port.as_deref()),
+        (None, Some(name)) => ("tcp", Some(name.as_str())),
+        (None, None) => return,
+    };
+    match asked {
+        (_, None) => findings.error(
+            &["health", key],
+            "asks a port, and the service has none",
+            "`ports: { http: 3001 }`",
+        ),
+        (field, Some(name)) if !manifest.ports.contains_key(name) => {
+            let known = || manifest.ports.keys().map(String::as_str);
+            let hint = match (closest(name, known()), manifest.ports.is_empty()) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, true) => "the service has no ports; `ports: { http: 3001 }`".to_owned(),
+                (None, false) => format!("known ports: {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            let shown: String = name.chars().take(63).collect();
+            findings.error(&["health", key, field], format!("there is no port `{shown}`"), &hint);
+        }
+        (_, Some(_)) => {}
+    }
+}
+
+fn numbers(key: &str, probe: &Probe, findings: &mut Findings<'_>) {
+    for (field, span) in [("every", probe.every), ("timeout", probe.timeout)] {
+        if span.is_some_and(|span| span.duration().as_millis() < 100) {
+            findings.error(&["health", key, field], "must be at least 100ms", "");
+        }
+    }
+    for (field, count) in [("failures", probe.failures), ("successes", probe.successes)] {
+        if count.is_some_and(|count| !(1..=MAX_COUNT).contains(&count)) {
+            findings.error(&["health", key, field], format!("must be from 1 to {MAX_COUNT}"), "");
+        }
+    }
+    let only_one = matches!(key, "startup" | "liveness") && probe.successes.is_some_and(|count| count > 1);
+    if only_one {
+        let reason = format!("one success is enough for `{key}`");
+        findings.error(&["health", key, "successes"], reason, "`readiness` may ask for more");
+    }
+}
+
+/// A start that may take longer than a rollout may go without progress would never be waited for.
+fn patience(startup: &Probe, manifest: &Manifest, findings: &mut Findings<'_>) {
+    let (Some(every), Some(failures)) = (startup.every, startup.failures) else { return };
+    let whole = every.duration().saturating_mul(failures);
+    if whole > manifest.progress_deadline.duration() {
+        let reason = format!(
+            "is shorter than the {} a start may take (`health.startup`: failures × every)",
+            crate::time::display_duration(whole)
+        );
+        findings.warning(&["progress_deadline"], reason, "make it longer, or the rollout fails first");
+    }
+}

@@ -1,0 +1,86 @@
+//! How one release replaces another.
+
+use crate::manifest::model::{Manifest, Port, Rolling};
+use crate::release::OrderRule;
+use crate::units::{Amount, Span};
+
+use super::Findings;
+
+pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
+    let strategy = &manifest.strategy;
+    let min_ready = match (&strategy.rolling, &strategy.recreate) {
+        (Some(_), Some(_)) => {
+            let hint = "keep one (in an overlay, set the other to `null`)";
+            return findings.error(&["strategy"], "names `rolling` and `recreate` at once", hint);
+        }
+        (Some(rolling), None) => {
+            amounts(rolling, findings);
+            order(rolling, manifest, findings);
+            Some(("rolling", rolling.min_ready))
+        }
+        (None, Some(recreate)) => Some(("recreate", recreate.min_ready)),
+        (None, None) => None,
+    };
+    if let Some((key, min_ready)) = min_ready
+        && min_ready >= manifest.progress_deadline
+    {
+        let reason =
+            format!("is {min_ready}, not shorter than `progress_deadline`, so no instance could ever count");
+        findings.error(&["strategy", key, "min_ready"], reason, "");
+    }
+    times(manifest, findings);
+}
+
+fn amounts(rolling: &Rolling, findings: &mut Findings<'_>) {
+    if is_zero(rolling.batch) {
+        findings.error(&["strategy", "rolling", "batch"], "must be at least 1", "");
+    }
+    if is_zero(rolling.max_surge) && is_zero(rolling.max_unavailable) {
+        let reason = "`max_surge` and `max_unavailable` are both 0, so nothing could ever be replaced";
+        findings.error(
+            &["strategy", "rolling"],
+            reason,
+            "`max_unavailable: 1` replaces in place, one at a time",
+        );
+    }
+}
+
+fn is_zero(amount: Amount) -> bool {
+    matches!(amount, Amount::Count(0) | Amount::Percent(0))
+}
+
+/// Two instances on one host cannot hold one host port.
+fn order(rolling: &Rolling, manifest: &Manifest, findings: &mut Findings<'_>) {
+    let fixed =
+        manifest.ports.iter().find(|(_, port)| matches!(port, Port::Fixed(fixed) if fixed.host.is_some()));
+    let Some((name, _)) = fixed else { return };
+    match rolling.order {
+        OrderRule::StartFirst => findings.error(
+            &["strategy", "rolling", "order"],
+            format!("`start_first` cannot be: port `{name}` has a fixed port of the host, which one container holds"),
+            "`order: auto`, or leave the host port to the agent",
+        ),
+        OrderRule::Auto => findings.warning(
+            &["ports", name],
+            "has a fixed port of the host, so the old instance stops before the new one starts",
+            "`order: stop_first` says so; without `host` the new one starts first",
+        ),
+        OrderRule::StopFirst => {}
+    }
+}
+
+fn times(manifest: &Manifest, findings: &mut Findings<'_>) {
+    let at_least = |span: Span, millis: u128| span.duration().as_millis() >= millis;
+    if !at_least(manifest.progress_deadline, 10_000) {
+        findings.error(&["progress_deadline"], "must be at least 10s", "");
+    }
+    if !at_least(manifest.stop_timeout, 1000) || manifest.stop_timeout > Span::from_secs(3600) {
+        findings.error(&["stop_timeout"], "must be from 1s to 1h", "");
+    }
+    if manifest.rollback_on.restarts == 0 {
+        findings.error(&["rollback_on", "restarts"], "must be at least 1", "1 rolls back at the first exit");
+    }
+    if !at_least(manifest.rollback_on.unhealthy_for, 1000) {
+        findings.error(&["rollback_on", "unhealthy_for"], "must be at least 1s", "");
+    }
+}

@@ -1,0 +1,51 @@
+//! "Did you mean": the known word nearest to an unknown one.
+
+/// The candidate that a typing error or two away from `word` is, if there is one.
+pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    // Comparing very long keys would take long and help nobody.
+    if length > 64 {
+        return None;
+    }
+    let allowed = if length <= 3 { 1 } else { 2 + length / 8 };
+    let word = word.to_lowercase().replace('-', "_");
+    let scored = candidates.into_iter().map(|candidate| (distance(&word, candidate), candidate));
+    scored.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    rows[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let cost = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + cost);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_errors_are_recognised() {
+        let keys = ["replicas", "resources", "env", "ports", "per_host"];
+        #[rustfmt::skip]
+        let table = [("replica", Some("replicas")), ("repilcas", Some("replicas")), ("Env", Some("env")), ("per-host", Some("per_host")),
+            ("port", Some("ports")), ("containers", None), ("x", None)];
+        for (word, want) in table {
+            assert_eq!(closest(word, keys), want, "{word}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Every default of a manifest, once. The manifest's types refer to these, so they also stand in the
+//! JSON Schema and in what `windlass render` prints.
+
+use crate::units::{Amount, Size, Span};
+
+use super::model::{Cpu, Mode};
+
+/// Replaced at once by a rolling update, rounded up.
+pub const BATCH: Amount = Amount::Percent(25);
+/// More than the replica count meanwhile, rounded up.
+pub const MAX_SURGE: Amount = Amount::Percent(25);
+/// Fewer than the replica count meanwhile, rounded down: none.
+pub const MAX_UNAVAILABLE: Amount = Amount::Count(0);
+/// How long an instance must be healthy to count.
+pub const MIN_READY: Span = Span::from_secs(10);
+/// How long the whole service is watched after the last step.
+pub const SOAK: Span = Span::from_secs(30);
+/// How long a rollout may go without progress.
+pub const PROGRESS_DEADLINE: Span = Span::from_secs(10 * 60);
+/// Time between SIGTERM and SIGKILL.
+pub const STOP_TIMEOUT: Span = Span::from_secs(10);
+/// Memory limit.
+pub const MEMORY: Size = Size::from_bytes(512 << 20);
+/// Limit on processes.
+pub const PIDS: u32 = 512;
+/// CPU limit, in thousandths of a core.
+pub const CPU_MILLIS: u32 = 1000;
+/// Instances.
+pub const REPLICAS: u32 = 1;
+/// Exits of an instance after it was healthy that roll it back: the first one does.
+pub const ROLLBACK_RESTARTS: u32 = 1;
+/// Unready for so long after it was healthy rolls an instance back.
+pub const ROLLBACK_UNHEALTHY_FOR: Span = Span::from_secs(2 * 60);
+/// Permission bits of a file.
+pub const FILE_MODE: u32 = 0o644;
+
+/// The numbers of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeDefaults {
+    /// Time between two questions.
+    pub every: Span,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// Failures in a row that mean no.
+    pub failures: u32,
+    /// Successes in a row that mean yes.
+    pub successes: u32,
+}
+
+/// A minute for the first yes.
+pub const STARTUP: ProbeDefaults = probe(2, 5, 30);
+/// Taken out of service after 15 s.
+pub const READINESS: ProbeDefaults = probe(5, 3, 3);
+/// Restarted after 30 s.
+pub const LIVENESS: ProbeDefaults = probe(10, 5, 3);
+
+const fn probe(every: u64, timeout: u64, failures: u32) -> ProbeDefaults {
+    ProbeDefaults { every: Span::from_secs(every), timeout: Span::from_secs(timeout), failures, successes: 1 }
+}
+
+// serde names functions, not constants.
+macro_rules! functions {
+    ($($name:ident: $type:ty = $value:expr;)*) => {
+        $(pub(super) const fn $name() -> $type { $value })*
+    };
+}
+
+functions! {
+    batch: Amount = BATCH;
+    max_surge: Amount = MAX_SURGE;
+    max_unavailable: Amount = MAX_UNAVAILABLE;
+    min_ready: Span = MIN_READY;
+    soak: Span = SOAK;
+    progress_deadline: Span = PROGRESS_DEADLINE;
+    stop_timeout: Span = STOP_TIMEOUT;
+    memory: Size = MEMORY;
+    pids: u32 = PIDS;
+    cpu: Cpu = Cpu { millis: CPU_MILLIS };
+    restarts: u32 = ROLLBACK_RESTARTS;
+    unhealthy_for: Span = ROLLBACK_UNHEALTHY_FOR;
+    mode: Mode = Mode(FILE_MODE);
+}

@@ -1,0 +1,160 @@
+//! A checked manifest becomes the signed specification. Nothing can be wrong here any more.
+
+use std::collections::BTreeMap;
+
+use crate::release::{self, Check, Image, Scale, Spec};
+use crate::units::Span;
+
+use super::check::capability;
+use super::defaults;
+use super::model::{After, Gpus, Manifest, Port, Probe, Replicas, Text};
+
+/// What runs, with the pinned image and the content of the files.
+pub(super) fn lower(
+    manifest: &Manifest,
+    main_port: Option<&str>,
+    image: Image,
+    files: BTreeMap<String, release::File>,
+) -> Spec {
+    Spec {
+        image,
+        command: manifest.command.clone(),
+        args: manifest.args.clone(),
+        workdir: manifest.workdir.clone(),
+        scale: scale(manifest),
+        placement: release::Placement {
+            require: texts(&manifest.placement.require),
+            hosts: manifest.placement.hosts.clone(),
+            spread: manifest.placement.spread,
+        },
+        ports: manifest.ports.iter().map(|(name, port)| (name.clone(), lower_port(*port))).collect(),
+        main_port: main_port.map(str::to_owned),
+        env: texts(&manifest.env),
+        files,
+        volumes: volumes(manifest),
+        resources: resources(manifest),
+        security: security(manifest),
+        health: release::Health {
+            startup: manifest.health.startup.as_ref().map(|probe| lower_probe(probe, &defaults::STARTUP)),
+            readiness: manifest
+                .health
+                .readiness
+                .as_ref()
+                .map(|probe| lower_probe(probe, &defaults::READINESS)),
+            liveness: manifest.health.liveness.as_ref().map(|probe| lower_probe(probe, &defaults::LIVENESS)),
+        },
+        strategy: strategy(manifest),
+        soak: manifest.soak,
+        progress_deadline: manifest.progress_deadline,
+        stop_timeout: manifest.stop_timeout,
+        on_failure: manifest.on_failure,
+        rollback_on: release::RollbackOn {
+            restarts: manifest.rollback_on.restarts,
+            unhealthy_for: manifest.rollback_on.unhealthy_for,
+        },
+        on_lost: release::OnLost {
+            replace_after: after(manifest.on_lost.replace_after),
+            stop_isolated_after: after(manifest.on_lost.stop_isolated_after),
+            on_return: manifest.on_lost.on_return,
+        },
+        floor: None,
+    }
+}
+
+fn scale(manifest: &Manifest) -> Scale {
+    match manifest.replicas {
+        None if manifest.per_host => Scale::PerHost,
+        None => Scale::Replicas { min: defaults::REPLICAS, max: defaults::REPLICAS },
+        Some(Replicas::Count(count)) => Scale::Replicas { min: count, max: count },
+        Some(Replicas::Range(range)) => Scale::Replicas { min: range.min, max: range.max },
+    }
+}
+
+fn texts(map: &BTreeMap<String, Text>) -> BTreeMap<String, String> {
+    map.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+fn lower_port(port: Port) -> release::Port {
+    match port {
+        Port::Container(container) => release::Port { container, host: None },
+        Port::Fixed(fixed) => release::Port { container: fixed.container, host: fixed.host },
+    }
+}
+
+fn volumes(manifest: &Manifest) -> BTreeMap<String, release::Volume> {
+    let lower = |(name, volume): (&String, &super::model::Volume)| {
+        let lowered = release::Volume {
+            mount: volume.mount.clone(),
+            host_path: volume.host_path.clone(),
+            read_only: volume.read_only,
+        };
+        (name.clone(), lowered)
+    };
+    manifest.volumes.iter().map(lower).collect()
+}
+
+fn resources(manifest: &Manifest) -> release::Resources {
+    let resources = &manifest.resources;
+    let (count, memory) = match resources.gpus {
+        None => (0, None),
+        Some(Gpus::Count(count)) => (count, None),
+        Some(Gpus::Shared(shared)) => (shared.count, shared.memory),
+    };
+    release::Resources {
+        cpu_millis: resources.cpu.millis,
+        memory: resources.memory,
+        pids: resources.pids,
+        gpus: (count > 0).then_some(release::Gpus { count, memory }),
+    }
+}
+
+fn security(manifest: &Manifest) -> release::Security {
+    let security = &manifest.security;
+    let mut capabilities: Vec<String> = security.capabilities.iter().map(|name| capability(name)).collect();
+    capabilities.sort();
+    capabilities.dedup();
+    release::Security {
+        user: security.user.as_ref().map(|user| user.0.clone()),
+        read_only_root: security.read_only_root,
+        tmpfs: security.tmpfs.clone(),
+        capabilities,
+    }
+}
+
+fn lower_probe(probe: &Probe, defaults: &defaults::ProbeDefaults) -> release::Probe {
+    let check = match (&probe.http, &probe.tcp, &probe.exec) {
+        (Some(path), _, _) => {
+            Check::Http { path: path.clone(), port: probe.port.clone().unwrap_or_default() }
+        }
+        (None, Some(port), _) => Check::Tcp { port: port.clone() },
+        (None, None, argv) => Check::Exec { argv: argv.clone().unwrap_or_default() },
+    };
+    release::Probe {
+        check,
+        every: probe.every.unwrap_or(defaults.every),
+        timeout: probe.timeout.unwrap_or(defaults.timeout),
+        failures: probe.failures.unwrap_or(defaults.failures),
+        successes: probe.successes.unwrap_or(defaults.successes),
+    }
+}
+
+fn strategy(manifest: &Manifest) -> release::Strategy {
+    if let Some(recreate) = &manifest.strategy.recreate {
+        return release::Strategy::Recreate { min_ready: recreate.min_ready };
+    }
+    let rolling = manifest.strategy.rolling.clone().unwrap_or_default();
+    release::Strategy::Rolling {
+        batch: rolling.batch,
+        max_surge: rolling.max_surge,
+        max_unavailable: rolling.max_unavailable,
+        order: rolling.order,
+        min_ready: rolling.min_ready,
+    }
+}
+
+const fn after(after: After) -> Option<Span> {
+    match after {
+        After::Never => None,
+        After::Span(span) => Some(span),
+    }
+}

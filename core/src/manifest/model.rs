@@ -1,0 +1,165 @@
+//! The manifest as a person writes it, key by key. These types are the one description of it: the
+//! JSON Schema, the check of the shape and the defaults all come from here.
+//!
+//! A key that carries `x-not-yet` is known and refused; its text says what works instead.
+
+mod health;
+mod later;
+mod parts;
+mod scalar;
+mod strategy;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{EnvironmentId, ServiceName};
+use crate::release::OnFailure;
+use crate::units::Span;
+
+use super::defaults;
+pub(super) use health::{Health, Probe};
+pub(super) use later::{Gate, Hooks, Route, Secret};
+pub(super) use parts::{
+    File, Gpus, OnLost, Placement, Port, Replicas, Resources, RollbackOn, Security, Volume,
+};
+pub(super) use scalar::{After, Cpu, Mode, Text};
+pub(super) use strategy::{Rolling, Strategy};
+
+/// A service of a Windlass fleet: what runs, where, and how a new version replaces the old one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Windlass manifest")]
+pub(super) struct Manifest {
+    /// Name of the service, unique in its environment.
+    #[schemars(schema_with = "scalar::label")]
+    pub(super) service: ServiceName,
+    /// Name of the job, instead of a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-not-yet" = "jobs come later; a `service` works now"))]
+    pub(super) job: Option<String>,
+    /// The environment; by default that of the context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::label")]
+    pub(super) environment: Option<EnvironmentId>,
+    /// The image, `host[:port]/path[:tag][@sha256:…]`. Pinned to a digest when the release is signed.
+    #[schemars(extend("examples" = ["registry.example.com/web:1.5.2"]))]
+    pub(super) image: String,
+    /// Replaces the image's entry point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) command: Option<Vec<String>>,
+    /// Replaces the image's arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) args: Option<Vec<String>>,
+    /// Working folder, absolute; by default the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) workdir: Option<String>,
+    /// How many instances: a number, or a range in which the service may be scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = defaults::REPLICAS))]
+    pub(super) replicas: Option<Replicas>,
+    /// One instance on every host that the placement allows, instead of `replicas`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) per_host: bool,
+    /// Where instances may run.
+    #[serde(default)]
+    pub(super) placement: Placement,
+    /// Ports by name. The first one is the one probes mean when they name none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) ports: BTreeMap<String, Port>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) env: BTreeMap<String, Text>,
+    /// Services it calls by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "scalar::labels", extend("x-not-yet" = "names of other services come with the ingress; give the address in `env` now"))]
+    pub(super) uses: Vec<String>,
+    /// Secrets: files under /run/secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-not-yet" = "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app-secrets, host_path: …, read_only: true } }`"))]
+    pub(super) secrets: Vec<Secret>,
+    /// Files by absolute path in the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) files: BTreeMap<String, File>,
+    /// Volumes by name. A named volume pins its slot to the host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) volumes: BTreeMap<String, Volume>,
+    /// Limits and requests.
+    #[serde(default)]
+    pub(super) resources: Resources,
+    /// User, root file system, capabilities. All capabilities are dropped and no new privileges are
+    /// gained, whatever stands here.
+    #[serde(default)]
+    pub(super) security: Security,
+    /// Probes.
+    #[serde(default, skip_serializing_if = "Health::is_empty")]
+    pub(super) health: Health,
+    /// Traffic from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-not-yet" = "traffic comes later; a fixed port works now: `ports: { http: { container: 3001, host: 3001 } }`"))]
+    pub(super) route: Option<Route>,
+    /// How one release replaces another; `rolling` if nothing is said.
+    #[serde(default)]
+    pub(super) strategy: Strategy,
+    /// How long the whole service is watched after the last step.
+    #[serde(default = "defaults::soak")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(super) soak: Span,
+    /// How long a rollout may go without progress.
+    #[serde(default = "defaults::progress_deadline")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(super) progress_deadline: Span,
+    /// How long a container may take to stop after SIGTERM before it is killed.
+    #[serde(default = "defaults::stop_timeout")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(super) stop_timeout: Span,
+    /// What happens to the rest of the fleet when an instance failed.
+    #[serde(default)]
+    pub(super) on_failure: OnFailure,
+    /// What makes a host go back to the last good release while a new one is not yet good.
+    #[serde(default)]
+    pub(super) rollback_on: RollbackOn,
+    /// What happens when a host is lost.
+    #[serde(default)]
+    pub(super) on_lost: OnLost,
+    /// Never two instances at once, even through a partition.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schemars(extend("x-not-yet" = "`strategy: { recreate: {} }` with `replicas: 1` never runs two on purpose, and `on_lost.replace_after: never` (the default) starts no second one"))]
+    pub(super) exclusive: bool,
+    /// Questions asked before a rollout advances, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-not-yet" = "probes, `soak` and `rollback_on` guard a rollout now"))]
+    pub(super) gates: BTreeMap<String, Gate>,
+    /// Commands run before and after a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-not-yet" = "run it before `windlass deploy`, and deploy only if it succeeded"))]
+    pub(super) hooks: Option<Hooks>,
+    /// Channels told about the outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-not-yet" = "the exit code and the last JSON line of `windlass deploy` say the outcome"))]
+    pub(super) notify: Vec<String>,
+    /// A rollback may not go past this release.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[schemars(extend("x-not-yet" = "it belongs to jobs, which come later"))]
+    pub(super) irreversible: bool,
+}
+
+// serde asks for a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Manifest {
+    /// Fills in the defaults that depend on other keys; the others come with the types.
+    pub(super) fn complete(&mut self, main_port: Option<&str>) {
+        if self.replicas.is_none() && !self.per_host {
+            self.replicas = Some(Replicas::Count(defaults::REPLICAS));
+        }
+        if self.strategy.is_empty() {
+            self.strategy = Strategy::default();
+        }
+        self.health.complete(main_port);
+    }
+}

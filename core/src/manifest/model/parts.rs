@@ -1,0 +1,219 @@
+//! The parts of a manifest, as a person writes them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::id::HostId;
+use crate::release::{OnReturn, Spread};
+use crate::units::{Size, Span};
+
+use super::super::defaults;
+use super::later::Within;
+use super::scalar::{self, After, Cpu, Mode, Text};
+
+/// How many instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Replicas {
+    /// That many.
+    Count(u32),
+    /// Between two numbers.
+    Range(Range),
+}
+
+/// Between two numbers; a new service starts with `min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Range {
+    /// At least so many.
+    pub(crate) min: u32,
+    /// At most so many.
+    pub(crate) max: u32,
+}
+
+/// Where instances may run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Placement {
+    /// Labels that a host must carry, pinned on the host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) require: BTreeMap<String, Text>,
+    /// Only these hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "scalar::labels")]
+    pub(crate) hosts: Vec<HostId>,
+    /// How instances are spread.
+    #[serde(default)]
+    pub(crate) spread: Spread,
+}
+
+/// A port of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Port {
+    /// Where the process listens; the host's port is drawn by the agent.
+    Container(#[schemars(range(min = 1))] u16),
+    /// With a fixed port of the host.
+    Fixed(FixedPort),
+}
+
+/// A port with a fixed port of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FixedPort {
+    /// Where the process listens (TCP).
+    #[schemars(range(min = 1))]
+    pub(crate) container: u16,
+    /// The port of the host; host policy must allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) host: Option<u16>,
+}
+
+/// A file that the container finds; one of `from` and `content`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// A file beside the manifest, read when the release is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// The content itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<String>,
+    /// Permission bits.
+    #[serde(default = "defaults::mode")]
+    pub(crate) mode: Mode,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Volume {
+    /// Absolute path in the container.
+    pub(crate) mount: String,
+    /// A folder of the host, if host policy allows it; else a volume that the agent makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host_path: Option<String>,
+    /// Only reading.
+    #[serde(default)]
+    pub(crate) read_only: bool,
+}
+
+/// Limits and requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resources {
+    /// Cores, limit and request.
+    #[serde(default = "defaults::cpu")]
+    pub(crate) cpu: Cpu,
+    /// Memory, limit and request.
+    #[serde(default = "defaults::memory")]
+    #[schemars(schema_with = "scalar::size")]
+    pub(crate) memory: Size,
+    /// Limit on processes.
+    #[serde(default = "defaults::pids")]
+    pub(crate) pids: u32,
+    /// GPUs: a number of whole ones, or a count and the memory taken on each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpus: Option<Gpus>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu: defaults::cpu(), memory: defaults::MEMORY, pids: defaults::PIDS, gpus: None }
+    }
+}
+
+/// A request for GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Gpus {
+    /// So many whole devices.
+    Count(u32),
+    /// Shared by declared memory.
+    Shared(SharedGpus),
+}
+
+/// GPUs shared by declared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedGpus {
+    /// How many devices.
+    pub(crate) count: u32,
+    /// Memory taken on each; the device is exclusive if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::size")]
+    pub(crate) memory: Option<Size>,
+}
+
+/// User, root file system, capabilities.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Security {
+    /// `uid[:gid]`, or a name known in the image; by default the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<Text>,
+    /// Is the root file system read-only?
+    #[serde(default)]
+    pub(crate) read_only_root: bool,
+    /// Scratch mounts, absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Capabilities added, like `NET_BIND_SERVICE`; host policy must allow each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) capabilities: Vec<String>,
+}
+
+/// What makes a host go back to the last good release while a new one is not yet good.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RollbackOn {
+    /// So many exits of an instance after it was healthy. An exit before that always does.
+    #[serde(default = "defaults::restarts")]
+    pub(crate) restarts: u32,
+    /// Unready for so long after it was healthy.
+    #[serde(default = "defaults::unhealthy_for")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) unhealthy_for: Span,
+    /// Share of failed requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::percent", extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
+    pub(crate) error_rate: Option<String>,
+    /// Answers with a status from 500 to 599.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
+    pub(crate) status_5xx: Option<Within>,
+    /// 95th percentile of the latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span", extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
+    pub(crate) p95: Option<Span>,
+}
+
+impl Default for RollbackOn {
+    fn default() -> Self {
+        Self {
+            restarts: defaults::ROLLBACK_RESTARTS,
+            unhealthy_for: defaults::ROLLBACK_UNHEALTHY_FOR,
+            error_rate: None,
+            status_5xx: None,
+            p95: None,
+        }
+    }
+}
+
+/// What happens when a host is lost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OnLost {
+    /// Its slots get a replacement elsewhere after so long.
+    #[serde(default)]
+    pub(crate) replace_after: After,
+    /// A host that cannot reach the coordinator stops its instances after so long.
+    #[serde(default)]
+    pub(crate) stop_isolated_after: After,
+    /// Which instance stays when a replaced host returns.
+    #[serde(default)]
+    pub(crate) on_return: OnReturn,
+}

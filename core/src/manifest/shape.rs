@@ -1,0 +1,163 @@
+//! Checks the shape of a document against the schema: which keys there are, and what each may hold.
+//! Everything wrong is reported at once, each with its position; what comes back is JSON that the
+//! types in `model` accept.
+//!
+//! It knows the part of JSON Schema that our own types produce, and no more.
+
+mod reading;
+mod scalar;
+
+use serde_json::{Map, Value};
+
+use super::closest::closest;
+use super::node::{Kind, Node, display_path};
+use super::problem::{Origin, Problem};
+use super::schema::{EVEN_EMPTY, NOT_YET};
+use reading::{accepts_only, choose, description, expected, properties, property, types};
+use scalar::{in_range, text};
+
+/// Checks `node`. `None` means that there is a problem below.
+pub(super) fn check(node: &Node, schema: &Value, problems: &mut Vec<Problem>) -> Option<Value> {
+    Checker { problems, path: Vec::new() }.value(node, schema)
+}
+
+struct Checker<'a, 'n> {
+    problems: &'a mut Vec<Problem>,
+    path: Vec<&'n str>,
+}
+
+impl<'n> Checker<'_, 'n> {
+    fn problem(&mut self, at: &Origin, reason: String, hint: Option<String>) {
+        self.problems.push(Problem { at: at.clone(), path: display_path(&self.path), reason, hint });
+    }
+
+    fn value(&mut self, node: &'n Node, schema: &Value) -> Option<Value> {
+        if node.kind == Kind::Null {
+            let hint = "leave the key away, or give it a value (empty text is \"\")";
+            self.problem(&node.at, format!("has no value; expected {}", expected(schema)), Some(hint.into()));
+            return None;
+        }
+        let Some(choice) = choose(node, schema) else {
+            self.mismatch(node, schema);
+            return None;
+        };
+        match &node.kind {
+            Kind::Map(_) => self.map(node, choice),
+            Kind::List(items) => self.list(items, choice),
+            Kind::Null | Kind::Bool { .. } | Kind::Number { .. } | Kind::Text(_) => self.scalar(node, choice),
+        }
+    }
+
+    fn mismatch(&mut self, node: &Node, schema: &Value) {
+        let (wanted, raw) = (expected(schema), node.raw().unwrap_or_default());
+        let hint = match &node.kind {
+            // `strategy: rolling`
+            Kind::Text(text) if property(schema, text).is_some() => {
+                Some(format!("write `{text}: {{}}` below it"))
+            }
+            Kind::Bool { .. } | Kind::Number { .. } if types(schema).any(|t| t == "string") => {
+                Some(format!("put quotes around it: \"{raw}\""))
+            }
+            Kind::Text(_) | Kind::Bool { .. } | Kind::Number { .. }
+                if types(schema).any(|t| t == "array") =>
+            {
+                Some(format!("write `[{raw}]`"))
+            }
+            Kind::Null
+            | Kind::Bool { .. }
+            | Kind::Number { .. }
+            | Kind::Text(_)
+            | Kind::List(_)
+            | Kind::Map(_) => None,
+        };
+        self.problem(&node.at, format!("expected {wanted}, found {}", node.kind.name()), hint);
+    }
+
+    fn map(&mut self, node: &'n Node, schema: &Value) -> Option<Value> {
+        let before = self.problems.len();
+        let mut map = Map::new();
+        for entry in node.entries() {
+            self.path.push(&entry.key);
+            match property(schema, &entry.key).or_else(|| schema.get("additionalProperties")) {
+                Some(below) if below.get(NOT_YET).is_some() => self.not_yet(&entry.at, &entry.value, below),
+                Some(below) if below.is_object() => {
+                    if let Some(value) = self.value(&entry.value, below) {
+                        map.insert(entry.key.clone(), value);
+                    }
+                }
+                Some(_) | None => self.unknown(&entry.at, schema),
+            }
+            self.path.pop();
+        }
+        // One wrong key is often the missing one misspelled; both errors at once would be noise.
+        if self.problems.len() == before {
+            self.required(node, schema);
+        }
+        (self.problems.len() == before).then_some(Value::Object(map))
+    }
+
+    fn required(&mut self, node: &Node, schema: &Value) {
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        for key in required.filter_map(Value::as_str) {
+            if node.get(key).is_none() {
+                let about = property(schema, key).map(description).unwrap_or_default();
+                self.problem(
+                    &node.at,
+                    format!("`{key}` is missing"),
+                    (!about.is_empty()).then(|| about.to_owned()),
+                );
+            }
+        }
+    }
+
+    fn not_yet(&mut self, at: &Origin, value: &Node, schema: &Value) {
+        // An empty canary is still a canary, while an empty list of gates is none.
+        if schema.get(EVEN_EMPTY).is_some() || !value.asks_for_nothing() {
+            let hint = schema.get(NOT_YET).and_then(Value::as_str).map(str::to_owned);
+            self.problem(at, "not supported yet".to_owned(), hint);
+        }
+    }
+
+    fn unknown(&mut self, at: &Origin, schema: &Value) {
+        let keys =
+            || properties(schema).filter(|(_, s)| s.get(NOT_YET).is_none()).map(|(key, _)| key.as_str());
+        let word = self.path.last().copied().unwrap_or_default();
+        let hint = closest(word, keys()).map_or_else(
+            || format!("known keys here: {}", keys().collect::<Vec<_>>().join(", ")),
+            |key| format!("did you mean `{key}`?"),
+        );
+        self.problem(at, "unknown key".to_owned(), Some(hint));
+    }
+
+    fn list(&mut self, items: &'n [Node], schema: &Value) -> Option<Value> {
+        let before = self.problems.len();
+        let anything = Value::Object(Map::new());
+        let below = schema.get("items").unwrap_or(&anything);
+        let list = items.iter().filter_map(|item| self.value(item, below)).collect();
+        (self.problems.len() == before).then_some(Value::Array(list))
+    }
+
+    fn scalar(&mut self, node: &Node, schema: &Value) -> Option<Value> {
+        let raw = node.raw().unwrap_or_default();
+        let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
+        let result = match &node.kind {
+            Kind::Bool { value, .. } if accepts_only(schema, "boolean") => Ok(Value::Bool(*value)),
+            Kind::Number { value, .. } if !types(schema).any(|t| t == "string") => {
+                in_range(value, schema).map(|()| Value::Number(value.clone()))
+            }
+            Kind::Null
+            | Kind::Bool { .. }
+            | Kind::Number { .. }
+            | Kind::Text(_)
+            | Kind::List(_)
+            | Kind::Map(_) => text(raw, format, schema).map(|()| Value::String(raw.to_owned())),
+        };
+        match result {
+            Ok(value) => Some(value),
+            Err((reason, hint)) => {
+                self.problem(&node.at, reason, hint);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Scalars: text that has a format, words of a list, numbers with bounds.
+
+use serde_json::Value;
+
+use crate::units::{Amount, Size, Span};
+
+use super::super::closest::closest;
+use super::super::model::{After, Cpu, Mode};
+use super::reading::{accepts_only, words};
+
+/// Why not, and a hint.
+pub(super) type Refusal = (String, Option<String>);
+
+/// Is `raw` text of this format?
+pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusal> {
+    fn parse<T: std::str::FromStr<Err: ToString>>(raw: &str) -> Result<(), Refusal> {
+        raw.parse::<T>().map(drop).map_err(|error| (error.to_string(), None))
+    }
+    match format {
+        "duration-text" => parse::<Span>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
+        "after-text" => parse::<After>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
+        "size-text" => parse::<Size>(raw).map_err(|refusal| with_unit(refusal, raw, "MiB")),
+        "amount-text" => parse::<Amount>(raw),
+        "cpu-text" => parse::<Cpu>(raw),
+        "mode-text" => parse::<Mode>(raw),
+        "label" => parse::<crate::id::ServiceName>(raw).map_err(|_| {
+            (
+                format!("`{}` is not a name", cut(raw)),
+                Some("lowercase letters, digits and `-`, 1 to 63 characters".into()),
+            )
+        }),
+        _ => one_of(raw, schema),
+    }
+}
+
+/// `10` where `10s` was meant.
+fn with_unit((reason, hint): Refusal, raw: &str, unit: &str) -> Refusal {
+    let digits = !raw.is_empty() && raw.bytes().all(|b| b.is_ascii_digit());
+    (reason, if digits { Some(format!("with a unit: `{raw}{unit}`")) } else { hint })
+}
+
+fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
+    let allowed = words(schema);
+    if allowed.is_empty() || allowed.contains(&raw) {
+        return Ok(());
+    }
+    let list = allowed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let hint = closest(raw, allowed.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+    Err((format!("`{}` is not one of {list}", cut(raw)), hint))
+}
+
+/// Is the number whole where it must be, and within its bounds?
+pub(super) fn in_range(value: &serde_json::Number, schema: &Value) -> Result<(), Refusal> {
+    let largest = match schema.get("format").and_then(Value::as_str) {
+        Some("uint16") => Some(f64::from(u16::MAX)),
+        Some("uint32") => Some(f64::from(u32::MAX)),
+        _ => schema.get("maximum").and_then(Value::as_f64),
+    };
+    let smallest = schema.get("minimum").and_then(Value::as_f64);
+    let number = value.as_f64().unwrap_or(f64::NAN);
+    if accepts_only(schema, "integer") && !(value.is_u64() || value.is_i64()) {
+        return Err((format!("`{value}` is not a whole number"), None));
+    }
+    if smallest.is_some_and(|bound| number < bound) || largest.is_some_and(|bound| number > bound) {
+        let bounds = match (smallest, largest) {
+            (Some(smallest), Some(largest)) => format!("from {smallest} to {largest}"),
+            (Some(smallest), None) => format!("at least {smallest}"),
+            (None, Some(largest)) => format!("at most {largest}"),
+            (None, None) => String::new(),
+        };
+        return Err((format!("`{value}` is out of range, expected {bounds}"), None));
+    }
+    Ok(())
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
+}
