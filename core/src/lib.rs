@@ -5,14 +5,24 @@
 #![warn(missing_docs)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod capacity;
+pub mod diff;
 pub mod digest;
+pub mod fleet;
 pub mod host;
 pub mod id;
+pub mod manifest;
 pub mod observation;
+pub mod placement;
 pub mod plan;
+pub mod policy;
+pub mod receipt;
 pub mod release;
+pub mod rollout;
+pub mod service;
 pub mod time;
 pub mod units;
+pub mod verify;
 
 pub use digest::Digest;
 pub use id::{

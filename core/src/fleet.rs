@@ -1,0 +1,62 @@
+//! The fleet as a decision sees it: every host with its liveness, facts and newest observation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::Taken;
+use crate::host::{HostFacts, Liveness};
+use crate::id::HostId;
+use crate::observation::Observation;
+use crate::time::Timestamp;
+
+/// All hosts, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct FleetView {
+    /// By name. An evicted or banned host is not in here.
+    pub members: BTreeMap<HostId, Member>,
+}
+
+/// One host, at one moment.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What it is, as it last said.
+    pub facts: HostFacts,
+    /// Is it there?
+    pub liveness: Liveness,
+    /// When it was last heard of; `None` if not since the coordinator started.
+    pub last_seen: Option<Timestamp>,
+    /// May it get slots?
+    pub scheduling: Scheduling,
+    /// Seq of the newest plan that was made for it.
+    pub issued_seq: u64,
+    /// What it last reported.
+    pub observation: Option<Arc<Observation>>,
+    /// What slots of *other* services take of it.
+    pub taken: Taken,
+}
+
+/// May a host get slots? Set by a person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheduling {
+    /// Yes.
+    #[default]
+    Ready,
+    /// It keeps what it has.
+    Cordoned,
+    /// What it has moves away.
+    Draining,
+}
+
+impl Scheduling {
+    /// The state as documents and tables write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        }
+    }
+}

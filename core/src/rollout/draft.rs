@@ -1,0 +1,228 @@
+//! The working copy of one decision: what is stored so far, and what was changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::capacity::Taken;
+use crate::digest::Digest;
+use crate::id::{HostId, SlotId};
+use crate::plan::{Order, Phase, PlanSlot};
+use crate::release::{Release, Spec};
+use crate::service::{Assignment, ReleaseRef, Service, Slots};
+use crate::time::Timestamp;
+
+use super::{Advance, Progress, Rollout, SLOTS_PER_STEP, Snapshot, State, Waiting};
+
+pub(super) struct Draft<'a> {
+    pub(super) snapshot: Snapshot<'a>,
+    pub(super) service: Service,
+    pub(super) slots: Slots,
+    pub(super) rollout: Option<Rollout>,
+    pub(super) touched: BTreeSet<SlotId>,
+    /// Hosts whose plan changes by this decision: what they reported is about an older plan.
+    dirty: BTreeSet<HostId>,
+    pub(super) wake_at: Option<Timestamp>,
+    pub(super) waiting: Vec<Waiting>,
+    full: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
+        Self {
+            snapshot: *snapshot,
+            service: snapshot.service.clone(),
+            slots: snapshot.slots.clone(),
+            rollout: snapshot.rollout.cloned(),
+            touched: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            wake_at: None,
+            waiting: Vec::new(),
+            full: false,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Advance {
+        if self.full {
+            self.wake_at = Some(self.snapshot.now);
+        }
+        self.waiting.dedup();
+        Advance {
+            service: self.service,
+            slots: self.slots,
+            touched: self.touched,
+            rollout: self.rollout,
+            wake_at: self.wake_at,
+            waiting: self.waiting,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.snapshot.now
+    }
+
+    pub(super) fn state(&self) -> Option<State> {
+        self.rollout.as_ref().map(|rollout| rollout.state)
+    }
+
+    /// The active rollout. Only steps of a rollout call this.
+    pub(super) fn rollout(&mut self) -> &mut Rollout {
+        self.rollout.as_mut().expect("a step of a rollout is only taken when there is one")
+    }
+
+    pub(super) fn release(&self, digest: &Digest) -> Option<&'a Release> {
+        self.snapshot.releases.get(digest)
+    }
+
+    pub(super) fn target(&self) -> Option<(ReleaseRef, &'a Release)> {
+        let to = self.rollout.as_ref()?.to;
+        Some((to, self.release(&to.digest)?))
+    }
+
+    /// Was the budget of this step used up?
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    pub(super) fn is_dirty(&self, host: &HostId) -> bool {
+        self.dirty.contains(host)
+    }
+
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        if self.waiting.len() < 16 && !self.waiting.contains(&waiting) {
+            self.waiting.push(waiting);
+        }
+    }
+
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+    }
+
+    fn may_touch(&mut self, slot: &SlotId) -> bool {
+        if self.touched.len() >= SLOTS_PER_STEP && !self.touched.contains(slot) {
+            self.full = true;
+            return false;
+        }
+        true
+    }
+
+    /// Changes one slot; does nothing if it is as wanted already or this step has no room left.
+    pub(super) fn edit(&mut self, slot: &SlotId, change: impl FnOnce(&mut Assignment)) {
+        let Some(before) = self.slots.get(slot) else { return };
+        let mut after = before.clone();
+        change(&mut after);
+        if &after == before || !self.may_touch(slot) {
+            return;
+        }
+        self.dirty.insert(after.host.clone());
+        self.touched.insert(slot.clone());
+        self.slots.insert(slot.clone(), after);
+    }
+
+    /// Removes a slot from its host's plan.
+    pub(super) fn drop_slot(&mut self, slot: &SlotId) {
+        if !self.slots.contains_key(slot) || !self.may_touch(slot) {
+            return;
+        }
+        if let Some(assignment) = self.slots.remove(slot) {
+            self.dirty.insert(assignment.host);
+            self.touched.insert(slot.clone());
+        }
+    }
+
+    /// Adds a slot on `host`. Its index was never used before.
+    pub(super) fn add_slot(
+        &mut self,
+        host: HostId,
+        release: Digest,
+        phase: Phase,
+        good: bool,
+        gpus: Vec<String>,
+        replaces: Option<SlotId>,
+    ) -> Option<SlotId> {
+        let slot = SlotId::new(self.service.id.clone(), self.service.next_index);
+        if !self.may_touch(&slot) {
+            return None;
+        }
+        self.service.next_index += 1;
+        let retry_quarantined = self.rollout.as_ref().is_some_and(|r| r.retry_quarantined);
+        let want = PlanSlot {
+            slot: slot.clone(),
+            release,
+            phase,
+            good,
+            fallback: None,
+            order: Order::StartFirst,
+            gpus,
+            previous: None,
+            retry_quarantined,
+        };
+        self.dirty.insert(host.clone());
+        self.touched.insert(slot.clone());
+        self.slots.insert(slot.clone(), Assignment { host, want, standby_until: None, replaces });
+        Some(slot)
+    }
+
+    /// What is reserved on each host, this service's slots included.
+    pub(super) fn taken(&self) -> BTreeMap<HostId, Taken> {
+        let mut all: BTreeMap<HostId, Taken> =
+            self.snapshot.fleet.members.iter().map(|(host, m)| (host.clone(), m.taken.clone())).collect();
+        for assignment in self.slots.values() {
+            if let Some(taken) = all.get_mut(&assignment.host) {
+                taken.add(assignment, self.snapshot.releases);
+            }
+        }
+        all
+    }
+
+    /// How many slots of this service each host has.
+    pub(super) fn own(&self) -> BTreeMap<HostId, u32> {
+        let mut own = BTreeMap::new();
+        for assignment in self.slots.values() {
+            *own.entry(assignment.host.clone()).or_insert(0) += 1;
+        }
+        own
+    }
+
+    /// Which instance of `slot` goes first if it changes to `spec` now, and why not the new one.
+    pub(super) fn order(&self, slot: &SlotId, spec: &Spec) -> Order {
+        let Some(assignment) = self.slots.get(slot) else { return Order::StartFirst };
+        let taken = self.taken().remove(&assignment.host).unwrap_or_default();
+        crate::placement::order(spec, self.snapshot.fleet.members.get(&assignment.host), &taken)
+    }
+
+    pub(super) fn go(&mut self, state: State) {
+        let now = self.now();
+        let rollout = self.rollout();
+        rollout.state = state;
+        rollout.state_since = now;
+        rollout.progress_at = now;
+        rollout.soak_since = None;
+    }
+
+    /// Notes how far the rollout is; a number that rose starts the progress deadline again.
+    pub(super) fn progress(&mut self, seen: Progress) {
+        let now = self.now();
+        let rollout = self.rollout();
+        let best = rollout.progress;
+        let next = Progress {
+            bytes: best.bytes.max(seen.bytes),
+            pulled: best.pulled.max(seen.pulled),
+            begun: best.begun.max(seen.begun),
+            available: best.available.max(seen.available),
+        };
+        if next != best {
+            rollout.progress = next;
+            rollout.progress_at = now;
+        }
+    }
+
+    /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
+    pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
+        let since = self.rollout().progress_at;
+        let deadline = since + spec.progress_deadline.duration();
+        if self.now() >= deadline {
+            return true;
+        }
+        self.wake(deadline);
+        false
+    }
+}

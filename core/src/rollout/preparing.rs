@@ -1,0 +1,56 @@
+//! Preparing: every host has the image before any container is touched.
+
+use crate::plan::Phase;
+
+use super::draft::Draft;
+use super::ending::{self, Faults};
+use super::seen::{Seen, Waiting};
+use super::{GoingBack, Progress, Reason, State};
+
+pub(super) fn step(draft: &mut Draft<'_>) {
+    let Some((to, release)) = draft.target() else { return };
+    let mut faults = Faults::default();
+    let mut progress = Progress::default();
+    let (mut missing, mut lost) = (0_u32, Vec::new());
+    for slot in ending::counted(draft, &to.digest) {
+        let host = draft.slots[&slot].host.clone();
+        if draft.slots[&slot].want.phase == Phase::Running {
+            progress.pulled += 1;
+            continue;
+        }
+        match draft.seen(&slot, &to.digest) {
+            Seen::Failed(evidence) => faults.failed(&host, &slot, evidence),
+            Seen::Refused(refusal) => faults.refused(&host, &slot, refusal),
+            Seen::Converging(Some(seen)) if seen.pulled => progress.pulled += 1,
+            Seen::Converging(seen) => {
+                missing += 1;
+                let pull = seen.and_then(|seen| seen.pull).unwrap_or_default();
+                progress.bytes += pull.done;
+                draft.wait(Waiting::Pull { host, done: pull.done, total: pull.total });
+            }
+            // An older instance of the same release: its image is there.
+            Seen::Available => progress.pulled += 1,
+            Seen::Nothing(waiting) => {
+                missing += 1;
+                if draft.is_lost(&slot) {
+                    lost.push(host);
+                }
+                draft.wait(waiting);
+            }
+        }
+    }
+    draft.progress(progress);
+    if let Some(reason) = faults.record(draft) {
+        ending::go_back(draft, GoingBack::Untouched, reason);
+    } else if missing == 0 {
+        draft.go(State::Advancing);
+    } else if draft.deadline_passed(&release.spec) {
+        let everywhere_else = lost.len() == missing as usize && progress.pulled > 0;
+        if everywhere_else {
+            draft.rollout().stragglers.extend(lost);
+        } else {
+            let reason = Reason::NoProgress(release.spec.progress_deadline);
+            ending::go_back(draft, GoingBack::Untouched, reason);
+        }
+    }
+}

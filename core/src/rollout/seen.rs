@@ -1,0 +1,175 @@
+//! What is known of a slot, and what is missing to know more.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::host::Liveness;
+use crate::id::{HostId, SlotId};
+use crate::observation::{
+    EngineState, Evidence, Instance, InstanceState, Refusal, SlotObservation, SlotStatus,
+};
+use crate::time::Timestamp;
+
+use super::draft::Draft;
+
+/// What a rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// A host that has not connected since the coordinator started, is silent or is lost.
+    Host {
+        /// Which.
+        host: HostId,
+        /// What it is.
+        liveness: Liveness,
+    },
+    /// A host that has not taken its newest plan.
+    Plan(HostId),
+    /// A host whose engine does not answer.
+    Engine(HostId),
+    /// A pull.
+    Pull {
+        /// Where.
+        host: HostId,
+        /// Bytes here.
+        done: u64,
+        /// Bytes in all, as far as known.
+        total: u64,
+    },
+    /// An instance that is not available yet.
+    Healthy {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// An old instance that has not stopped yet.
+    Stop {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// The end of the soak.
+    Soak(Timestamp),
+    /// Room for both instances on a host.
+    Room(HostId),
+    /// A person.
+    Person,
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host { host, liveness } => write!(f, "host {host}, which is {}", liveness.as_str()),
+            Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
+            Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
+            Self::Pull { host, done, total } => {
+                write!(f, "host {host} to pull the image ({done} of {total} bytes)")
+            }
+            Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
+            Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
+            Self::Soak(until) => write!(f, "the end of the soak at {until}"),
+            Self::Room(host) => write!(f, "room on host {host}"),
+            Self::Person => f.write_str("a person"),
+        }
+    }
+}
+
+/// What is known of a release in a slot.
+pub(super) enum Seen<'a> {
+    /// Nothing current; why.
+    Nothing(Waiting),
+    /// The agent works on it.
+    Converging(Option<&'a SlotObservation>),
+    /// It has been healthy for min ready.
+    Available,
+    /// It failed there.
+    Failed(&'a Evidence),
+    /// It was refused there.
+    Refused(&'a Refusal),
+}
+
+impl<'a> Draft<'a> {
+    /// The newest observation of a slot, if it is about the newest plan.
+    pub(super) fn observation(&self, slot: &SlotId) -> Result<Option<&'a SlotObservation>, Waiting> {
+        let Some(assignment) = self.slots.get(slot) else { return Ok(None) };
+        let host = &assignment.host;
+        let Some(member) = self.snapshot.fleet.members.get(host) else {
+            return Err(Waiting::Host { host: host.clone(), liveness: Liveness::Lost });
+        };
+        if member.liveness != Liveness::Connected {
+            return Err(Waiting::Host { host: host.clone(), liveness: member.liveness });
+        }
+        let Some(observation) = member.observation.as_deref() else {
+            return Err(Waiting::Plan(host.clone()));
+        };
+        if self.is_dirty(host) || observation.seq < member.issued_seq {
+            return Err(Waiting::Plan(host.clone()));
+        }
+        if matches!(observation.engine, EngineState::Unavailable(_)) {
+            return Err(Waiting::Engine(host.clone()));
+        }
+        Ok(observation.slot(slot))
+    }
+
+    /// What is known of `release` in `slot`.
+    pub(super) fn seen(&self, slot: &SlotId, release: &Digest) -> Seen<'a> {
+        if let Some(refusal) = self.plan_refusal(slot) {
+            return Seen::Refused(refusal);
+        }
+        let observed = match self.observation(slot) {
+            Err(waiting) => return Seen::Nothing(waiting),
+            Ok(None) => return Seen::Converging(None),
+            Ok(Some(observed)) => observed,
+        };
+        let about_target = observed.release.as_ref() == Some(release);
+        match &observed.status {
+            SlotStatus::Failed { evidence, .. } if &evidence.release == release => Seen::Failed(evidence),
+            SlotStatus::Refused(refusal) if about_target => Seen::Refused(refusal),
+            SlotStatus::Failed { .. }
+            | SlotStatus::Refused(_)
+            | SlotStatus::Converging
+            | SlotStatus::Settled => match observed.instance_of(release) {
+                Some(instance) if is_available(instance) => Seen::Available,
+                _ => Seen::Converging(Some(observed)),
+            },
+        }
+    }
+
+    /// The refusal of the newest plan as a whole, if the slot's host refused it.
+    fn plan_refusal(&self, slot: &SlotId) -> Option<&'a Refusal> {
+        let assignment = self.slots.get(slot)?;
+        let member = self.snapshot.fleet.members.get(&assignment.host)?;
+        let observation = member.observation.as_deref()?;
+        let older = observation.seq < member.issued_seq && !self.is_dirty(&assignment.host);
+        observation.plan_refusal.as_ref().filter(|_| older && member.liveness == Liveness::Connected)
+    }
+
+    /// Is `release` known not to run in `slot`?
+    pub(super) fn is_stopped(&self, slot: &SlotId, release: &Digest) -> Result<bool, Waiting> {
+        let observed = self.observation(slot)?;
+        Ok(!observed
+            .is_some_and(|seen| seen.instances.iter().any(|i| &i.release == release && i.state.is_running())))
+    }
+
+    /// Does any instance of `slot` serve, as far as is known?
+    pub(super) fn serves(&self, slot: &SlotId) -> bool {
+        let Some(assignment) = self.slots.get(slot) else { return false };
+        let observation =
+            self.snapshot.fleet.members.get(&assignment.host).and_then(|m| m.observation.as_deref());
+        observation
+            .and_then(|o| o.slot(slot))
+            .is_some_and(|seen| seen.instances.iter().any(|i| i.state == InstanceState::Healthy))
+    }
+
+    /// Is the slot's host lost, evicted or banned?
+    pub(super) fn is_lost(&self, slot: &SlotId) -> bool {
+        let Some(assignment) = self.slots.get(slot) else { return true };
+        self.snapshot.fleet.members.get(&assignment.host).is_none_or(|m| m.liveness == Liveness::Lost)
+    }
+}
+
+fn is_available(instance: &Instance) -> bool {
+    instance.available && instance.state == InstanceState::Healthy
+}

@@ -1,0 +1,63 @@
+//! Soaking: the watch over the whole service after the last step.
+
+use super::draft::Draft;
+use super::ending::{self, Faults};
+use super::seen::{Seen, Waiting};
+use super::{Kind, Reason};
+
+pub(super) fn step(draft: &mut Draft<'_>) {
+    let Some((to, release)) = draft.target() else { return };
+    let spec = &release.spec;
+    let slots = ending::counted(draft, &to.digest);
+    let back = draft.rollout().kind == Kind::Rollback;
+    // Marking many slots good takes several steps; once begun it is not taken back.
+    if !back && slots.iter().any(|slot| draft.slots[slot].want.good) {
+        return ending::succeed(draft);
+    }
+    let mut faults = Faults::default();
+    let mut all = true;
+    for slot in &slots {
+        let host = draft.slots[slot].host.clone();
+        match draft.seen(slot, &to.digest) {
+            Seen::Available => {}
+            Seen::Failed(evidence) => faults.failed(&host, slot, evidence),
+            Seen::Refused(refusal) => faults.refused(&host, slot, refusal),
+            Seen::Converging(_) => {
+                all = false;
+                draft.wait(Waiting::Healthy { host, slot: slot.clone() });
+            }
+            Seen::Nothing(waiting) => {
+                all = false;
+                draft.wait(waiting);
+            }
+        }
+    }
+    if let Some(reason) = faults.record(draft) {
+        return ending::on_failure(draft, spec, reason);
+    }
+    let now = draft.now();
+    if all {
+        let since = *draft.rollout().soak_since.get_or_insert(now);
+        let until = since + if back { std::time::Duration::ZERO } else { spec.soak.duration() };
+        if now >= until {
+            return ending::succeed(draft);
+        }
+        draft.wake(until);
+        draft.wait(Waiting::Soak(until));
+    } else {
+        draft.rollout().soak_since = None;
+    }
+    let given = spec.soak.duration() + spec.progress_deadline.duration();
+    let deadline = draft.rollout().state_since + given;
+    if now < deadline {
+        return draft.wake(deadline);
+    }
+    let lost: Vec<_> = slots.iter().filter(|slot| draft.is_lost(slot)).cloned().collect();
+    if !lost.is_empty() && lost.len() < slots.len() {
+        let hosts: Vec<_> = lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();
+        draft.rollout().stragglers.extend(hosts);
+        draft.rollout().state_since = now;
+        return;
+    }
+    ending::on_failure(draft, spec, Reason::NotSteady(crate::units::Span::from_secs(given.as_secs())));
+}

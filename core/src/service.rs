@@ -1,0 +1,116 @@
+//! What the coordinator stores of a service: its releases, its slots, and where each slot is to be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
+use crate::plan::PlanSlot;
+use crate::release::{Release, Scale};
+use crate::time::Timestamp;
+
+/// Good releases that are remembered per service.
+pub const HISTORY: usize = 10;
+
+/// A release, named in all the ways that are needed to speak of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ReleaseRef {
+    /// Its number.
+    pub counter: Counter,
+    /// Digest of its payload.
+    pub digest: Digest,
+    /// Digest of its content, see [`Release::content_digest`].
+    pub content: Digest,
+}
+
+impl ReleaseRef {
+    /// Names `release`, whose payload has `digest`.
+    pub fn of(release: &Release, digest: Digest) -> Self {
+        Self { counter: release.counter, digest, content: release.content_digest() }
+    }
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its identity.
+    pub id: ServiceId,
+    /// The last counter that was used.
+    pub last_counter: u64,
+    /// The release its slots are at or move to; `None` before the first rollout.
+    pub current: Option<ReleaseRef>,
+    /// Releases whose rollout succeeded, the newest first, at most [`HISTORY`], each once.
+    pub good: Vec<ReleaseRef>,
+    /// Releases that a person rolled back from, by content.
+    pub held: Vec<Digest>,
+    /// How many instances, if it is replicated.
+    pub replicas: u32,
+    /// Index of the next new slot.
+    pub next_index: u32,
+    /// The rollout that moves it now.
+    pub rollout: Option<RolloutId>,
+}
+
+impl Service {
+    /// A service that has nothing yet.
+    pub fn new(id: ServiceId) -> Self {
+        Self {
+            id,
+            last_counter: 0,
+            current: None,
+            good: Vec::new(),
+            held: Vec::new(),
+            replicas: 0,
+            next_index: 0,
+            rollout: None,
+        }
+    }
+
+    /// The last good release, what a failed rollout goes back to.
+    pub fn last_good(&self) -> Option<ReleaseRef> {
+        self.good.first().copied()
+    }
+
+    /// The good release before the current one: where `rollback` goes unless told.
+    pub fn rollback_target(&self) -> Option<ReleaseRef> {
+        let current = self.current.map(|current| current.digest);
+        self.good.iter().find(|good| Some(good.digest) != current).copied()
+    }
+
+    /// Notes that the rollout of `release` succeeded.
+    pub fn mark_good(&mut self, release: ReleaseRef) {
+        self.good.retain(|good| good.digest != release.digest);
+        self.good.insert(0, release);
+        self.good.truncate(HISTORY);
+    }
+
+    /// How many instances `release` is to have: the service's count, clamped to the release's range.
+    pub fn replicas_for(&self, release: &Release) -> Option<u32> {
+        match release.spec.scale {
+            Scale::Replicas { min, max } => Some(self.replicas.clamp(min, max)),
+            Scale::PerHost => None,
+        }
+    }
+}
+
+/// A slot and where it is: one record of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The host it is on.
+    pub host: HostId,
+    /// What that host's plan says of it.
+    pub want: PlanSlot,
+    /// When the standby of a finished rollout may go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_until: Option<Timestamp>,
+    /// The slot on a lost or draining host that this one stands in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<SlotId>,
+}
+
+/// The slots of one service.
+pub type Slots = BTreeMap<SlotId, Assignment>;
+
+/// Releases by digest of their payload: every one that a slot or rollout names.
+pub type Releases = BTreeMap<Digest, Release>;
