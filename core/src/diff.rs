@@ -14,7 +14,7 @@ use crate::release::{Release, Spec};
 const MAX_SHOWN: usize = 256;
 
 /// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// The field, like `image.digest` or `env.NODE_ENV`.
     pub path: String,

@@ -17,12 +17,14 @@ pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod receipt;
+pub mod reconcile;
 pub mod release;
 pub mod rollout;
 pub mod service;
 pub mod time;
 pub mod units;
 pub mod verify;
+pub mod view;
 
 pub use digest::Digest;
 pub use id::{

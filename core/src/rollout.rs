@@ -288,6 +288,15 @@ pub fn advance(snapshot: &Snapshot<'_>) -> Advance {
     draft.finish()
 }
 
+/// Only places the slots of a pending rollout, one step's worth. For previews.
+pub fn place_only(snapshot: &Snapshot<'_>) -> Advance {
+    let mut draft = Draft::new(snapshot);
+    if draft.state() == Some(State::Pending) {
+        start::place(&mut draft);
+    }
+    draft.finish()
+}
+
 fn step(draft: &mut Draft<'_>) {
     match draft.state() {
         Some(State::Pending) => start::place(draft),

@@ -1,0 +1,59 @@
+//! What people and scripts see: the shapes behind `-o json`, made from stored and observed state.
+//!
+//! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
+
+mod host;
+mod preview;
+mod rollout;
+mod status;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{Counter, EnvironmentId, ServiceName};
+use crate::time::Timestamp;
+
+pub use host::{HostView, host};
+pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
+pub use rollout::{FailureView, RolloutView, SlotView, rollout};
+pub use status::{InstanceView, StatusView, status};
+
+/// A release in a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ReleaseView {
+    /// Its number.
+    pub release: Counter,
+    /// The service's environment.
+    pub environment: EnvironmentId,
+    /// The service's name.
+    pub service: ServiceName,
+    /// Digest of its payload.
+    pub digest: Digest,
+    /// The image, as the manifest asked for it.
+    pub image: String,
+    /// The image's digest.
+    pub image_digest: Digest,
+    /// Who made it.
+    pub author: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Did its rollout succeed?
+    pub good: bool,
+    /// Is it what the service is at?
+    pub current: bool,
+    /// Key ids that signed it.
+    pub signed_by: Vec<String>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EventView {
+    /// When.
+    pub at: Timestamp,
+    /// What kind: `host.connected`, `rollout.started`, `instance.failed` and so on.
+    pub kind: String,
+    /// What it is about: a host, a service, a rollout.
+    pub subject: String,
+    /// In words.
+    pub message: String,
+}

@@ -1,0 +1,95 @@
+//! A host, as `host ls` and `host show` print it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::{Member, Scheduling};
+use crate::host::{Gpu, HostPolicy, HostStats, Liveness};
+use crate::id::HostId;
+use crate::observation::{EngineState, Refusal};
+use crate::time::Timestamp;
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostView {
+    /// Its name.
+    pub name: HostId,
+    /// Is it there? An evicted or banned host says so here.
+    pub state: String,
+    /// May it get slots?
+    pub scheduling: Scheduling,
+    /// Labels pinned on it.
+    pub labels: BTreeMap<String, String>,
+    /// Address at which its ports are reached.
+    pub address: String,
+    /// When it was last heard of.
+    pub last_seen: Option<Timestamp>,
+    /// Version of its agent.
+    pub agent_version: String,
+    /// Version of its engine.
+    pub engine_version: String,
+    /// Can its engine be asked?
+    pub engine: EngineState,
+    /// Operating system.
+    pub os: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Platform of images.
+    pub platform: String,
+    /// Processors, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Memory reserved by slots, in bytes.
+    pub memory_reserved: u64,
+    /// GPUs.
+    pub gpus: Vec<Gpu>,
+    /// Slots it has.
+    pub slots: u32,
+    /// Seq of the newest plan made for it.
+    pub issued_seq: u64,
+    /// Seq of the newest plan it has taken.
+    pub seq: u64,
+    /// Why it did not take its newest plan.
+    pub plan_refusal: Option<Refusal>,
+    /// How it does, if it is there.
+    pub stats: Option<HostStats>,
+    /// What its policy allows; only in `host show`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<HostPolicy>,
+    /// When its certificate ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<Timestamp>,
+}
+
+/// Shows a host. `member.taken` counts every slot on it here.
+pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostView {
+    let facts = &member.facts;
+    let observation = member.observation.as_deref();
+    HostView {
+        name: name.clone(),
+        state: member.liveness.as_str().to_owned(),
+        scheduling: member.scheduling,
+        labels: facts.labels.clone(),
+        address: facts.address.clone(),
+        last_seen: member.last_seen,
+        agent_version: facts.agent_version.clone(),
+        engine_version: facts.engine_version.clone(),
+        engine: observation.map(|o| o.engine.clone()).unwrap_or_default(),
+        os: facts.os.clone(),
+        kernel: facts.kernel.clone(),
+        platform: facts.platform.clone(),
+        cpu_millis: facts.cpu_millis,
+        memory: facts.memory,
+        memory_reserved: member.taken.memory,
+        gpus: facts.gpus.clone(),
+        slots: member.taken.slots,
+        issued_seq: member.issued_seq,
+        seq: observation.map_or(0, |o| o.seq),
+        plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
+        stats: stats.filter(|_| member.liveness == Liveness::Connected),
+        policy: None,
+        certificate_expires_at: None,
+    }
+}

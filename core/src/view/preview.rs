@@ -1,0 +1,207 @@
+//! What would happen: `plan`. Made by the same placement and engine that a rollout uses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diff::{Change, diff};
+use crate::digest::Digest;
+use crate::fleet::FleetView;
+use crate::id::{Counter, EnvironmentId, HostId, ServiceName, SlotId};
+use crate::placement;
+use crate::plan::Order;
+use crate::release::Release;
+use crate::rollout::{self, Kind, Snapshot, State, Target};
+use crate::service::{ReleaseRef, Releases, Service, Slots};
+use crate::time::Timestamp;
+
+/// What a release would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PlanView {
+    /// The service's name.
+    pub service: ServiceName,
+    /// The service's environment.
+    pub environment: EnvironmentId,
+    /// The release it would become.
+    pub release: Counter,
+    /// The release it is at.
+    pub current: Option<Counter>,
+    /// Is there anything to do?
+    pub unchanged: bool,
+    /// Slots and what happens to them.
+    pub slots: Vec<PlannedSlot>,
+    /// Hosts that do not get a slot, and why.
+    pub refused: Vec<RefusedHost>,
+    /// Fields that differ from the current release.
+    pub changes: Vec<Change>,
+    /// What a person should know before.
+    pub warnings: Vec<String>,
+    /// Why it cannot be done, if it cannot.
+    pub error: Option<String>,
+    /// Digest of all of the above, so that `deploy --plan` applies only what was seen.
+    pub digest: Digest,
+}
+
+/// A slot and what happens to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PlannedSlot {
+    /// Which.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// What.
+    pub action: Action,
+    /// Which of its instances goes first, where one is replaced.
+    pub order: Option<Order>,
+    /// Why it is stop-first.
+    pub reason: Option<String>,
+}
+
+/// What happens to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// Its instance is replaced.
+    Replace,
+    /// It goes.
+    Remove,
+    /// It stays as it is.
+    Keep,
+}
+
+/// A host that does not get a slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RefusedHost {
+    /// Which.
+    pub host: HostId,
+    /// Why.
+    pub reason: String,
+}
+
+/// Says what `release`, whose payload has `digest`, would do.
+pub fn preview(
+    service: &Service,
+    slots: &Slots,
+    releases: &Releases,
+    fleet: &FleetView,
+    release: &Release,
+    digest: Digest,
+    now: Timestamp,
+) -> PlanView {
+    let to = ReleaseRef::of(release, digest);
+    let current = service.current.and_then(|current| releases.get(&current.digest));
+    let same = service.current.is_some_and(|current| current.content == to.content);
+    let unchanged = same && service.rollout.is_none() && service.last_good() == service.current;
+    let mut view = PlanView {
+        service: service.id.name.clone(),
+        environment: service.id.environment.clone(),
+        release: release.counter,
+        current: service.current.map(|current| current.counter),
+        unchanged,
+        slots: Vec::new(),
+        refused: Vec::new(),
+        changes: current.map(|current| diff(current, release)).unwrap_or_default(),
+        warnings: Vec::new(),
+        error: None,
+        digest: Digest::of(b""),
+    };
+    if unchanged {
+        view.slots = slots.iter().map(|(slot, a)| planned(slot, &a.host, Action::Keep)).collect();
+    } else {
+        place(&mut view, service, slots, releases, fleet, release, to, now);
+    }
+    for (host, member) in &fleet.members {
+        let has = view.slots.iter().any(|planned| &planned.host == host);
+        if let (false, Err(why)) = (has, placement::accepts(host, member, release, &member.taken)) {
+            view.refused.push(RefusedHost { host: host.clone(), reason: why.to_string() });
+        }
+    }
+    if let Some(active) = &service.rollout {
+        view.warnings.push(format!("rollout {active} is active; `deploy` needs --supersede"));
+    }
+    if service.held.contains(&to.content) {
+        view.warnings.push("a person rolled back from this content before".to_owned());
+    }
+    let bytes = serde_json::to_vec(&view).expect("a view has string keys, so it is JSON");
+    view.digest = Digest::of(&bytes);
+    view
+}
+
+fn planned(slot: &SlotId, host: &HostId, action: Action) -> PlannedSlot {
+    PlannedSlot { slot: slot.clone(), host: host.clone(), action, order: None, reason: None }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, and each is a part of the snapshot")]
+fn place(
+    view: &mut PlanView,
+    service: &Service,
+    slots: &Slots,
+    releases: &Releases,
+    fleet: &FleetView,
+    release: &Release,
+    to: ReleaseRef,
+    now: Timestamp,
+) {
+    let mut releases = releases.clone();
+    releases.insert(to.digest, release.clone());
+    let target = Target {
+        release: to,
+        kind: Kind::Deploy,
+        actor: String::new(),
+        supersede: true,
+        retry_quarantined: false,
+    };
+    let id = "00000000".parse().expect("eight zeros are a rollout id");
+    let Ok((service, rollout, _)) = rollout::start(service, None, target, id, now) else { return };
+    let mut slots_now = slots.clone();
+    let (mut service, mut rollout) = (service, rollout);
+    // The same steps as the engine's; a large service takes several to place.
+    for _ in 0..1000 {
+        let snapshot = Snapshot {
+            service: &service,
+            slots: &slots_now,
+            rollout: Some(&rollout),
+            releases: &releases,
+            fleet,
+            now,
+        };
+        let next = rollout::place_only(&snapshot);
+        let placed = next.rollout.as_ref().is_some_and(|r| r.state != State::Pending);
+        (service, slots_now) = (next.service, next.slots);
+        if let Some(next) = next.rollout {
+            rollout = next;
+        }
+        if placed {
+            break;
+        }
+    }
+    if rollout.state == State::RollingBack {
+        view.error = rollout.reason.as_ref().map(ToString::to_string);
+        return;
+    }
+    for (slot, assignment) in &slots_now {
+        let host = &assignment.host;
+        let moves = assignment.want.release == to.digest;
+        let action = match (slots.contains_key(slot), moves) {
+            (false, _) => Action::Create,
+            (true, false) => Action::Remove,
+            (true, true) => Action::Replace,
+        };
+        let mut planned = planned(slot, host, action);
+        if assignment.want.previous.is_some() && moves {
+            let member = fleet.members.get(host);
+            let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();
+            for other in slots_now.values().filter(|other| &other.host == host) {
+                taken.add(other, &releases);
+            }
+            match placement::start_first(&release.spec, member, &taken) {
+                Ok(()) => planned.order = Some(Order::StartFirst),
+                Err(why) => {
+                    planned.order = Some(Order::StopFirst);
+                    planned.reason = Some(why.to_string());
+                }
+            }
+        }
+        view.slots.push(planned);
+    }
+}

@@ -1,0 +1,204 @@
+//! A rollout, as `rollout show`, `rollout watch` and a following `deploy` print it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::fleet::FleetView;
+use crate::host::Liveness;
+use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
+use crate::observation::{Evidence, InstanceState, PullProgress, Refusal, SlotStatus};
+use crate::plan::{Order, Phase};
+use crate::rollout::{Kind, Rollout, State, Waiting};
+use crate::service::{Releases, Service, Slots};
+use crate::time::Timestamp;
+
+/// A rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RolloutView {
+    /// Its identity.
+    pub rollout: RolloutId,
+    /// The service's name.
+    pub service: ServiceName,
+    /// The service's environment.
+    pub environment: EnvironmentId,
+    /// Forward or back.
+    pub kind: Kind,
+    /// Where it goes.
+    pub release: Counter,
+    /// What it goes back to if it fails.
+    pub from: Option<Counter>,
+    /// Where it is.
+    pub state: State,
+    /// `succeeded | rolled_back | aborted | failed | paused | superseded`, once it is in one of these.
+    pub outcome: Option<String>,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// Was any container touched for it?
+    pub changed: bool,
+    /// What it waits for, in words.
+    pub waiting: Vec<String>,
+    /// Who asked for it.
+    pub actor: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it came to its state.
+    pub state_since: Timestamp,
+    /// From its making to its end, or to now, in milliseconds.
+    pub duration_ms: u64,
+    /// Slots of the new release.
+    pub total: u32,
+    /// Those of them that are available.
+    pub available: u32,
+    /// Every slot of the service.
+    pub slots: Vec<SlotView>,
+    /// What failed, with evidence.
+    pub failures: Vec<FailureView>,
+    /// Hosts that were lost and get the outcome when they return.
+    pub stragglers: Vec<HostId>,
+    /// How many healthy instances each release has.
+    pub serving: BTreeMap<Counter, u32>,
+}
+
+/// A slot in a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SlotView {
+    /// Which.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// Is its host there?
+    pub host_state: Liveness,
+    /// The release it is to have.
+    pub release: Counter,
+    /// What the plan says.
+    pub phase: Phase,
+    /// Which of its two instances goes first.
+    pub order: Order,
+    /// The state of the instance of that release.
+    pub state: Option<InstanceState>,
+    /// Has that been healthy for min ready?
+    pub available: bool,
+    /// The pull under way.
+    pub pull: Option<PullProgress>,
+    /// Why it was refused.
+    pub refused: Option<Refusal>,
+}
+
+/// A failure, with what a person needs to see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct FailureView {
+    /// Where.
+    pub host: HostId,
+    /// Which slot.
+    pub slot: SlotId,
+    /// What happened, in words.
+    pub message: String,
+    /// What the agent saw.
+    pub evidence: Option<Evidence>,
+    /// What it refused.
+    pub refused: Option<Refusal>,
+}
+
+/// Shows a rollout. `waiting` is what [`crate::rollout::advance`] last said.
+pub fn rollout(
+    rollout: &Rollout,
+    service: &Service,
+    slots: &Slots,
+    releases: &Releases,
+    fleet: &FleetView,
+    waiting: &[Waiting],
+    now: Timestamp,
+) -> RolloutView {
+    let active = service.rollout.as_ref() == Some(&rollout.id);
+    let outcome = (rollout.state.is_final() || rollout.state == State::Paused)
+        .then(|| rollout.state.as_str().to_owned());
+    let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();
+    let (mut total, mut available) = (0, 0);
+    for slot in slots.iter().filter(|slot| slot.release == rollout.to.counter) {
+        total += 1;
+        available += u32::from(slot.available);
+    }
+    let ended_at = if rollout.state.is_final() { rollout.state_since } else { now };
+    RolloutView {
+        rollout: rollout.id.clone(),
+        service: service.id.name.clone(),
+        environment: service.id.environment.clone(),
+        kind: rollout.kind,
+        release: rollout.to.counter,
+        from: rollout.from.map(|from| from.counter),
+        state: rollout.state,
+        outcome,
+        reason: rollout.reason.as_ref().map(ToString::to_string),
+        changed: rollout.changed,
+        waiting: if active { waiting.iter().map(ToString::to_string).collect() } else { Vec::new() },
+        actor: rollout.actor.clone(),
+        created_at: rollout.created_at,
+        state_since: rollout.state_since,
+        duration_ms: u64::try_from(ended_at.since(rollout.created_at).as_millis()).unwrap_or(u64::MAX),
+        total,
+        available,
+        serving: serving(&slots, fleet),
+        slots,
+        failures: rollout.failures.iter().map(failure).collect(),
+        stragglers: rollout.stragglers.iter().cloned().collect(),
+    }
+}
+
+fn failure(failure: &crate::rollout::Failure) -> FailureView {
+    let message = match (&failure.evidence, &failure.refusal) {
+        (Some(evidence), _) => evidence.reason.to_string(),
+        (None, Some(refusal)) => format!("refused by the host: {refusal}"),
+        (None, None) => "no evidence".to_owned(),
+    };
+    FailureView {
+        host: failure.host.clone(),
+        slot: failure.slot.clone(),
+        message,
+        evidence: failure.evidence.clone(),
+        refused: failure.refusal.clone(),
+    }
+}
+
+fn slot(
+    id: &SlotId,
+    assignment: &crate::service::Assignment,
+    releases: &Releases,
+    fleet: &FleetView,
+) -> SlotView {
+    let member = fleet.members.get(&assignment.host);
+    let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(id));
+    let release: &Digest = &assignment.want.release;
+    let instance = seen.and_then(|seen| seen.instances.iter().find(|i| &i.release == release));
+    let refused = seen.and_then(|seen| match &seen.status {
+        SlotStatus::Refused(refusal) => Some(refusal.clone()),
+        SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
+    });
+    SlotView {
+        slot: id.clone(),
+        host: assignment.host.clone(),
+        host_state: member.map_or(Liveness::Lost, |m| m.liveness),
+        release: releases.get(release).map_or(crate::id::Counter(0), |r| r.counter),
+        phase: assignment.want.phase,
+        order: assignment.want.order,
+        state: instance.map(|i| i.state),
+        available: instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy),
+        pull: seen.and_then(|seen| seen.pull),
+        refused,
+    }
+}
+
+fn serving(slots: &[SlotView], fleet: &FleetView) -> BTreeMap<Counter, u32> {
+    let mut serving = BTreeMap::new();
+    for view in slots {
+        let member = fleet.members.get(&view.host).filter(|m| m.liveness != Liveness::Lost);
+        let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(&view.slot));
+        for instance in seen.iter().flat_map(|seen| &seen.instances) {
+            if instance.state == InstanceState::Healthy {
+                *serving.entry(instance.counter).or_insert(0) += 1;
+            }
+        }
+    }
+    serving
+}

@@ -1,0 +1,171 @@
+//! What runs where, at which release, how healthy: `status`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::fleet::FleetView;
+use crate::host::{HostStats, Liveness};
+use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
+use crate::observation::{Instance, InstanceState, Refusal, SlotStatus};
+use crate::plan::Phase;
+use crate::rollout::Rollout;
+use crate::service::{Releases, Service, Slots};
+use crate::time::Timestamp;
+
+/// A service, as it stands now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StatusView {
+    /// Its name.
+    pub service: ServiceName,
+    /// Its environment.
+    pub environment: EnvironmentId,
+    /// The release it is at or moves to.
+    pub release: Option<Counter>,
+    /// The image of that release.
+    pub image: Option<String>,
+    /// The last release whose rollout succeeded.
+    pub good: Option<Counter>,
+    /// The rollout that moves it now.
+    pub rollout: Option<RolloutId>,
+    /// The state of that rollout, or of none: `steady`.
+    pub state: String,
+    /// Slots it has.
+    pub wanted: u32,
+    /// Instances that are healthy.
+    pub healthy: u32,
+    /// How many healthy instances each release has.
+    pub serving: BTreeMap<Counter, u32>,
+    /// Every instance, by slot; the one that serves comes first.
+    pub instances: Vec<InstanceView>,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InstanceView {
+    /// Its name.
+    pub id: String,
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// What it is.
+    pub state: InstanceState,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Its release.
+    pub release: Counter,
+    /// Where its ports answer, by name.
+    pub endpoints: BTreeMap<String, String>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// The engine's id of its container.
+    pub container: Option<String>,
+    /// Is its host there?
+    pub host_state: Liveness,
+    /// Why the slot was refused, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// Share of a core in use, 0 to 100 per core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used: Option<u64>,
+}
+
+/// Shows a service.
+pub fn status(
+    service: &Service,
+    slots: &Slots,
+    rollout: Option<&Rollout>,
+    releases: &Releases,
+    fleet: &FleetView,
+    stats: &BTreeMap<HostId, HostStats>,
+) -> StatusView {
+    let mut instances = Vec::new();
+    for (slot, assignment) in slots {
+        let member = fleet.members.get(&assignment.host);
+        let liveness = member.map_or(Liveness::Lost, |m| m.liveness);
+        let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
+        let refused = seen.and_then(|seen| match &seen.status {
+            SlotStatus::Refused(refusal) => Some(refusal.clone()),
+            SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
+        });
+        let of = |instance: &Instance| InstanceView {
+            id: instance.id.clone(),
+            slot: slot.clone(),
+            host: assignment.host.clone(),
+            state: instance.state,
+            since: Some(instance.since),
+            release: instance.counter,
+            endpoints: instance.endpoints.clone(),
+            restarts: instance.restarts,
+            container: instance.container.clone(),
+            host_state: liveness,
+            refused: None,
+            cpu_percent: None,
+            memory_used: None,
+        };
+        let mut here: Vec<InstanceView> =
+            seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
+        for instance in &mut here {
+            let used = stats
+                .get(&assignment.host)
+                .and_then(|s| s.instances.iter().find(|i| i.instance == instance.id));
+            instance.cpu_percent = used.map(|used| used.cpu_percent);
+            instance.memory_used = used.map(|used| used.memory_used);
+        }
+        here.sort_by_key(|instance| instance.state != InstanceState::Healthy);
+        let wanted = matches!(assignment.want.phase, Phase::Running | Phase::Draining);
+        let placeholder = |state| InstanceView {
+            id: String::new(),
+            slot: slot.clone(),
+            host: assignment.host.clone(),
+            state,
+            since: None,
+            release: counter(releases, &assignment.want.release),
+            endpoints: BTreeMap::new(),
+            restarts: 0,
+            container: None,
+            host_state: liveness,
+            refused: refused.clone(),
+            cpu_percent: None,
+            memory_used: None,
+        };
+        if refused.is_some() {
+            here.push(placeholder(InstanceState::Refused));
+        } else if here.is_empty() && wanted {
+            here.push(placeholder(InstanceState::Pulling));
+        }
+        instances.extend(here);
+    }
+    let mut serving = BTreeMap::new();
+    for instance in
+        instances.iter().filter(|i| i.state == InstanceState::Healthy && i.host_state != Liveness::Lost)
+    {
+        *serving.entry(instance.release).or_insert(0) += 1;
+    }
+    let current = service.current;
+    StatusView {
+        service: service.id.name.clone(),
+        environment: service.id.environment.clone(),
+        release: current.map(|current| current.counter),
+        image: current.and_then(|c| releases.get(&c.digest)).map(|r| r.spec.image.reference.clone()),
+        good: service.last_good().map(|good| good.counter),
+        rollout: service.rollout.clone(),
+        state: rollout
+            .filter(|rollout| !rollout.state.is_final())
+            .map_or("steady", |rollout| rollout.state.as_str())
+            .to_owned(),
+        wanted: u32::try_from(slots.len()).unwrap_or(u32::MAX),
+        healthy: serving.values().sum(),
+        serving,
+        instances,
+    }
+}
+
+fn counter(releases: &Releases, digest: &Digest) -> Counter {
+    releases.get(digest).map_or(Counter(0), |release| release.counter)
+}
