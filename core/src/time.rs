@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since 1970-01-01 UTC. In documents it is RFC 3339 with milliseconds
 /// (`2026-11-22T13:07:44.000Z`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Timestamp(i64);

@@ -1,0 +1,162 @@
+//! What is to become of each container of a slot.
+
+use crate::digest::Digest;
+use crate::plan::{Order, Phase, PlanSlot};
+
+use super::input::{Container, VerifiedRelease};
+use super::memory::SlotMemory;
+use super::ports;
+
+/// What is to become of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It runs.
+    Run,
+    /// It stands still and is kept.
+    Rest,
+    /// It is stopped and removed.
+    Gone,
+    /// It stays as it is, until the new instance serves.
+    Leave,
+}
+
+/// What a decision knows about a slot while it chooses fates.
+pub(super) struct Scene<'a> {
+    pub(super) want: &'a PlanSlot,
+    pub(super) seen: &'a [&'a Container],
+    pub(super) known: SlotMemory,
+    /// The release that is wanted, if it is known.
+    pub(super) release: Option<&'a VerifiedRelease>,
+    /// The planned release failed here, so that its fallback runs.
+    pub(super) restoring: bool,
+    /// The new instance is wanted and cannot be started now.
+    pub(super) blocked: bool,
+    /// The new instance serves.
+    pub(super) available: bool,
+    /// The coordinator was not heard of for longer than the release allows.
+    pub(super) isolated: bool,
+    /// The new instance only fits when those that no plan names any more have gone.
+    pub(super) tight: bool,
+}
+
+impl<'a> Scene<'a> {
+    /// The instance of `release` that counts: one that runs, else the newest.
+    pub(super) fn instance_of(&self, release: &Digest) -> Option<&'a Container> {
+        let mine = |seen: &&&Container| &seen.release == release && !self.is_spent(seen);
+        let all = || self.seen.iter().filter(mine);
+        all().find(|seen| seen.state.is_up()).or_else(|| all().next()).copied()
+    }
+
+    /// Kept for inspection only, or to be replaced.
+    fn is_spent(&self, seen: &Container) -> bool {
+        self.is_kept(seen) || self.known.instances.get(&seen.instance).is_some_and(|known| known.discard)
+    }
+
+    fn is_kept(&self, seen: &Container) -> bool {
+        self.known.kept.as_ref() == Some(&seen.instance)
+    }
+
+    /// Is the new instance to run?
+    pub(super) fn wants_running(&self) -> bool {
+        matches!(self.want.phase, Phase::Running | Phase::Draining)
+    }
+
+    /// Does the old instance stop before the new one starts? Also where both need one fixed port.
+    pub(super) fn stops_first(&self) -> bool {
+        self.want.order == Order::StopFirst || self.release.is_some_and(|release| self.shares_a_port(release))
+    }
+
+    fn shares_a_port(&self, release: &VerifiedRelease) -> bool {
+        let others = || self.seen.iter().filter(|seen| seen.release != release.digest);
+        ports::fixed(release).any(|port| others().any(|seen| seen.ports.values().any(|held| *held == port)))
+    }
+
+    /// The fallback that may still be needed.
+    pub(super) fn armed_fallback(&self) -> Option<Digest> {
+        self.want.fallback.filter(|fallback| !self.want.good && *fallback != self.want.release)
+    }
+
+    /// The fate of every container, in the order of `seen`.
+    pub(super) fn fates(&self) -> Vec<(&'a Container, Fate)> {
+        let target = self.instance_of(&self.want.release).map(|seen| &seen.id);
+        let previous = self.want.previous.as_ref().map(|previous| &previous.release);
+        let previous = previous.filter(|release| **release != self.want.release);
+        let previous_instance = previous.and_then(|release| self.instance_of(release)).map(|seen| &seen.id);
+        let fallback =
+            self.armed_fallback().and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
+        let fate = |seen: &'a Container| {
+            if self.is_kept(seen) {
+                Fate::Rest
+            } else if self.isolated {
+                if seen.state.is_up() || self.is_named(seen) { Fate::Rest } else { Fate::Leave }
+            } else if self.restoring {
+                self.when_restoring(seen, Some(&seen.id) == fallback, Some(&seen.id) == previous_instance)
+            } else if Some(&seen.id) == target {
+                self.of_target()
+            } else if Some(&seen.id) == previous_instance {
+                self.of_previous(Some(&seen.id) == fallback)
+            } else if seen.release == self.want.release
+                || Some(&seen.release) == previous
+                || self.is_spent(seen)
+            {
+                Fate::Gone // a second one of the same release, or one to be replaced
+            } else if self.must_wait() {
+                Fate::Leave
+            } else if Some(&seen.id) == fallback {
+                Fate::Rest
+            } else {
+                Fate::Gone
+            }
+        };
+        self.seen.iter().map(|seen| (*seen, fate(seen))).collect()
+    }
+
+    fn is_named(&self, seen: &Container) -> bool {
+        let previous = self.want.previous.as_ref().map(|previous| previous.release);
+        [Some(self.want.release), previous, self.armed_fallback()].contains(&Some(seen.release))
+    }
+
+    /// Containers that no plan names any more go on until what replaces them serves.
+    fn must_wait(&self) -> bool {
+        self.blocked || (self.wants_running() && !self.available && !self.stops_first() && !self.tight)
+    }
+
+    const fn of_target(&self) -> Fate {
+        match self.want.phase {
+            Phase::Running | Phase::Draining => Fate::Run,
+            Phase::Standby => Fate::Rest,
+            Phase::Pulled | Phase::Absent => Fate::Gone,
+        }
+    }
+
+    fn of_previous(&self, is_fallback: bool) -> Fate {
+        let phase = self.want.previous.as_ref().map_or(Phase::Absent, |previous| previous.phase);
+        match phase {
+            Phase::Running | Phase::Draining if self.blocked => Fate::Run,
+            Phase::Standby | Phase::Pulled | Phase::Absent if self.blocked => Fate::Leave,
+            Phase::Running | Phase::Draining if self.wants_running() && self.stops_first() => Fate::Rest,
+            Phase::Running | Phase::Draining => Fate::Run,
+            Phase::Standby => Fate::Rest,
+            Phase::Pulled | Phase::Absent if is_fallback => Fate::Rest,
+            Phase::Pulled | Phase::Absent => Fate::Gone,
+        }
+    }
+
+    fn when_restoring(&self, seen: &Container, is_fallback: bool, is_previous: bool) -> Fate {
+        if is_fallback {
+            return Fate::Run;
+        }
+        if !is_previous {
+            return Fate::Gone;
+        }
+        let phase = self.want.previous.as_ref().map_or(Phase::Absent, |previous| previous.phase);
+        let makes_room = self.stops_first() && self.armed_fallback().is_some();
+        debug_assert!(seen.release != self.want.release, "the failed release is not its own predecessor");
+        match phase {
+            Phase::Running | Phase::Draining if makes_room => Fate::Rest,
+            Phase::Running | Phase::Draining => Fate::Run,
+            Phase::Standby => Fate::Rest,
+            Phase::Pulled | Phase::Absent => Fate::Gone,
+        }
+    }
+}

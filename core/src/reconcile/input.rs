@@ -1,0 +1,262 @@
+//! What goes into a decision: what is wanted, and what was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::host::HostPolicy;
+use crate::id::{Counter, FleetId, HostId, SlotId};
+use crate::observation::{ProbeResult, PullProgress, Refusal};
+use crate::plan::HostPlan;
+use crate::release::Release;
+use crate::time::Timestamp;
+use crate::units::Span;
+
+use super::room::Capacity;
+
+/// What is wanted of a host: an accepted plan and everything it names.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The host itself.
+    pub local: Arc<LocalHost>,
+    /// The newest plan that was accepted and journaled. Without one, nothing is started or stopped.
+    pub plan: Option<Arc<HostPlan>>,
+    /// Releases that this host has verified and may run *now* (steps 1 to 11), by the digest of their
+    /// payload: targets, previous ones and fallbacks. What is not in here is never started.
+    pub releases: BTreeMap<Digest, Arc<VerifiedRelease>>,
+    /// Why the newest plan that was offered is not `plan`, if it is not; only passed on to the observation.
+    pub plan_refusal: Option<Refusal>,
+    /// Slots whose release must not be started, with the reason (steps 10 and 11).
+    pub refusals: BTreeMap<SlotId, Refusal>,
+}
+
+/// Who and where this host is, and what it allows.
+#[derive(Debug, Clone)]
+pub struct LocalHost {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The host's name.
+    pub host: HostId,
+    /// Address at which published ports are reached.
+    pub address: String,
+    /// Its policy.
+    pub policy: HostPolicy,
+}
+
+/// A release whose signatures this host has checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedRelease {
+    /// Digest of its payload.
+    pub digest: Digest,
+    /// Digest of its content, see [`Release::content_digest`].
+    pub content: Digest,
+    /// What it says.
+    pub release: Release,
+}
+
+impl VerifiedRelease {
+    /// Remembers the content digest, which costs a serialisation.
+    pub fn new(digest: Digest, release: Release) -> Self {
+        Self { digest, content: release.content_digest(), release }
+    }
+}
+
+/// What was seen of a host.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Every container that carries the labels of this fleet and host.
+    pub containers: Vec<Container>,
+    /// Images on the host, by the digest of their manifest or index.
+    pub images: BTreeMap<Digest, LocalImage>,
+    /// Pulls under way.
+    pub pulls: BTreeMap<Digest, PullProgress>,
+    /// Slots with a step under way. They get no other.
+    pub busy: BTreeSet<SlotId>,
+    /// What came of steps that ended since the last decision; each exactly once.
+    pub outcomes: Vec<Outcome>,
+    /// What the host has.
+    pub capacity: Capacity,
+    /// When the coordinator was last heard of; `None` if it never was, which isolates nothing.
+    pub coordinator_last_seen: Option<Timestamp>,
+    /// Processes that ended before this were ended by a reboot of the host or an outage of its engine.
+    pub interrupted_before: Timestamp,
+}
+
+/// An image on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The engine's id of it, digest of its configuration.
+    pub id: String,
+    /// Bytes on disk.
+    pub size: u64,
+}
+
+/// A container of ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// Its name in the fleet.
+    pub instance: String,
+    /// The slot it stands in.
+    pub slot: SlotId,
+    /// Its release.
+    pub release: Digest,
+    /// The content of its release.
+    pub content: Digest,
+    /// The number of its release.
+    pub counter: Counter,
+    /// Which of the slot's two ports it has: 0 or 1.
+    pub side: u8,
+    /// Its ports on the host, by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Its memory limit in bytes.
+    pub memory: u64,
+    /// GPUs it holds.
+    pub gpus: Vec<GpuClaim>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What its process does.
+    pub state: ContainerState,
+    /// Does the engine start it again?
+    pub policy: RestartPolicy,
+    /// How often the engine has started it again since it was started by us.
+    pub restarts: u32,
+    /// Exit code of the run before this one, and whether the kernel killed it for memory.
+    pub last_exit: Option<(i64, bool)>,
+    /// What its probes say; `None` before the first answer and without probes.
+    pub health: Option<Health>,
+}
+
+/// A GPU that a container holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuClaim {
+    /// UUID.
+    pub uuid: String,
+    /// Memory taken on it; the device is exclusive if absent.
+    pub memory: Option<u64>,
+}
+
+/// What a container's process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It has never run.
+    Created,
+    /// It runs.
+    Running {
+        /// Since.
+        started_at: Timestamp,
+    },
+    /// It ended, and the engine will start it again by itself.
+    Restarting,
+    /// It ended.
+    Exited {
+        /// With this code.
+        code: i64,
+        /// Killed by the kernel for memory.
+        oom_killed: bool,
+        /// When.
+        finished_at: Timestamp,
+    },
+}
+
+impl ContainerState {
+    /// Does the process run, or will the engine make it run?
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Restarting)
+    }
+}
+
+/// Does the engine start a container again that ended?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Never: candidates.
+    No,
+    /// Unless it was stopped on purpose: whatever was healthy for min ready.
+    UnlessStopped,
+}
+
+/// What the probes of an instance say about its present run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// Is it ready?
+    pub ready: bool,
+    /// Since when it is, or is not.
+    pub since: Timestamp,
+    /// Was every answer since the agent began to ask a good one?
+    pub unbroken: bool,
+    /// Was it ever ready in this run?
+    pub was_ready: bool,
+    /// Is it alive?
+    pub live: bool,
+    /// The last answers, the oldest first; at most 10.
+    pub history: Vec<ProbeResult>,
+}
+
+/// What came of a step that ended. Steps that only change a container are not listed: the container is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// An image is here.
+    Pulled {
+        /// Which.
+        image: Digest,
+        /// The engine's id of it.
+        id: String,
+    },
+    /// An image could not be pulled.
+    PullFailed {
+        /// Which.
+        image: Digest,
+        /// Why.
+        failure: PullFailure,
+    },
+    /// A container was not created, or not started; there is none now if it was to be created.
+    StartFailed {
+        /// Its slot.
+        slot: SlotId,
+        /// Its name.
+        instance: String,
+        /// Its release.
+        release: Digest,
+        /// Why.
+        failure: StartFailure,
+    },
+    /// The last lines that an instance wrote.
+    Log {
+        /// Its slot.
+        slot: SlotId,
+        /// Its name.
+        instance: String,
+        /// The lines, the oldest first.
+        lines: Vec<String>,
+    },
+    /// Another step failed: stop, remove, restart policy. It is tried again later.
+    StepFailed {
+        /// The slot.
+        slot: SlotId,
+        /// What the engine said.
+        message: String,
+    },
+}
+
+/// Why an image could not be pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullFailure {
+    /// What the engine or the registry said.
+    Failed(String),
+    /// No byte came for so long.
+    Stalled(Span),
+    /// What came is not what the release names.
+    WrongImage(String),
+}
+
+/// Why a container could not be created or started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// What the engine said.
+    Failed(String),
+    /// A port of the host is taken.
+    PortTaken(u16),
+    /// The image has gone from the host.
+    ImageMissing,
+}

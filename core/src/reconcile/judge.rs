@@ -1,0 +1,207 @@
+//! How an instance does: is it ready, available, failed?
+
+use std::time::Duration;
+
+use crate::observation::{Clock, Evidence, FailureReason};
+use crate::plan::PlanSlot;
+use crate::release::Spec;
+use crate::time::Timestamp;
+use crate::units::Span;
+
+use super::input::{Container, ContainerState, Desired, RestartPolicy};
+use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
+
+/// The health deadline of a release without a startup probe.
+const HEALTH_DEADLINE: Span = Span::from_secs(150);
+
+/// How long a process that runs may take until it is ready.
+pub(super) fn health_deadline(spec: &Spec) -> Span {
+    spec.health.startup.as_ref().map_or(HEALTH_DEADLINE, |probe| {
+        let every = u64::try_from(probe.every.duration().as_millis()).unwrap_or(u64::MAX);
+        Span::from_millis(every.saturating_mul(u64::from(probe.failures.max(1))))
+    })
+}
+
+/// How an instance does at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Its process runs.
+    pub(super) running: bool,
+    /// It is ready for work.
+    pub(super) ready: bool,
+    /// It has been ready for min ready, without a break until now.
+    pub(super) available: bool,
+    /// It was available at some time.
+    pub(super) proven: bool,
+    /// Since when it is ready, or is not.
+    pub(super) since: Timestamp,
+    /// How often it was started again in all.
+    pub(super) restarts: u32,
+    /// When it will be available if nothing changes.
+    pub(super) available_at: Option<Timestamp>,
+}
+
+/// Looks at an instance; `spec` is its release's, if that is known.
+pub(super) fn standing(
+    seen: &Container,
+    known: Option<&InstanceMemory>,
+    spec: Option<&Spec>,
+    now: Timestamp,
+) -> Standing {
+    let restarts = known.map_or(0, |known| known.restarts).saturating_add(seen.restarts);
+    let proven =
+        seen.policy == RestartPolicy::UnlessStopped || known.is_some_and(|k| k.available_at.is_some());
+    let started_at = match seen.state {
+        ContainerState::Running { started_at } => started_at,
+        ContainerState::Created | ContainerState::Restarting => {
+            let since = seen.health.as_ref().map_or(seen.created_at, |health| health.since);
+            return Standing::down(proven, since, restarts);
+        }
+        ContainerState::Exited { finished_at, .. } => return Standing::down(proven, finished_at, restarts),
+    };
+    // The run in which it became available goes on: an agent that was restarted does not doubt it before a probe does.
+    let remembered = known.is_some_and(|known| known.available_run == Some(started_at));
+    let probed = spec.is_none_or(|spec| {
+        spec.health.startup.is_some() || spec.health.readiness.is_some() || spec.health.liveness.is_some()
+    });
+    let (ready, since, unbroken) = match &seen.health {
+        Some(health) => (health.ready, health.since, health.unbroken),
+        None if probed => (remembered, started_at, true),
+        None => (true, started_at, true),
+    };
+    let min_ready = spec.map_or(Duration::ZERO, |spec| spec.strategy.min_ready().duration());
+    let available_at = since + min_ready;
+    let available = ready && (available_at <= now || (remembered && unbroken));
+    let available_at = (ready && !available).then_some(available_at);
+    Standing { running: true, ready, available, proven, since, restarts, available_at }
+}
+
+impl Standing {
+    const fn down(proven: bool, since: Timestamp, restarts: u32) -> Self {
+        Self { running: false, ready: false, available: false, proven, since, restarts, available_at: None }
+    }
+}
+
+/// What follows for an instance that is meant to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing, until the time given.
+    Fine(Option<Timestamp>),
+    /// It failed: the slot's fallback is restored.
+    Failed(Clock, FailureReason),
+    /// It does not run and is started; `again` if it ran and ended by itself.
+    Start {
+        /// Did it end by itself?
+        again: bool,
+    },
+    /// It runs and does not answer.
+    Restart,
+}
+
+/// Judges an instance that is meant to run. `armed`: its release is not good yet, so that it may fail.
+pub(super) fn judge(
+    seen: &Container,
+    known: Option<&InstanceMemory>,
+    spec: Option<&Spec>,
+    armed: bool,
+    (now, interrupted_before): (Timestamp, Timestamp),
+) -> Verdict {
+    let at = standing(seen, known, spec, now);
+    let spec = spec.filter(|_| armed);
+    let most_restarts = spec.map(|spec| spec.rollback_on.restarts.max(1));
+    let too_often = |restarts: u32| most_restarts.is_some_and(|most| at.proven && restarts >= most);
+    let clock = if at.proven { Clock::Soak } else { Clock::Health };
+    match seen.state {
+        ContainerState::Created => Verdict::Start { again: false },
+        ContainerState::Exited { code, oom_killed, finished_at } => {
+            if known.is_some_and(|known| known.stopped) || finished_at < interrupted_before {
+                Verdict::Start { again: false }
+            } else if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
+                Verdict::Failed(clock, ended(code, oom_killed))
+            } else {
+                Verdict::Start { again: true }
+            }
+        }
+        ContainerState::Restarting | ContainerState::Running { .. } if too_often(at.restarts) => {
+            let (code, oom_killed) = seen.last_exit.unwrap_or_default();
+            Verdict::Failed(clock, ended(code, oom_killed))
+        }
+        ContainerState::Restarting => Verdict::Fine(None),
+        ContainerState::Running { .. } if seen.health.as_ref().is_some_and(|health| !health.live) => {
+            if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
+                Verdict::Failed(clock, FailureReason::LivenessFailed)
+            } else {
+                Verdict::Restart
+            }
+        }
+        ContainerState::Running { started_at } => match spec {
+            Some(spec) if !at.ready => unready(&at, spec, started_at, now),
+            Some(_) | None => Verdict::Fine(at.available_at),
+        },
+    }
+}
+
+fn unready(at: &Standing, spec: &Spec, started_at: Timestamp, now: Timestamp) -> Verdict {
+    let (from, span) = if at.proven {
+        (at.since, spec.rollback_on.unhealthy_for)
+    } else {
+        (started_at, health_deadline(spec))
+    };
+    let deadline = from + span.duration();
+    if now < deadline {
+        Verdict::Fine(Some(deadline))
+    } else if at.proven {
+        Verdict::Failed(Clock::Soak, FailureReason::UnreadyTooLong { after: span })
+    } else {
+        Verdict::Failed(Clock::Health, FailureReason::NotHealthyInTime { deadline: span })
+    }
+}
+
+const fn ended(code: i64, oom_killed: bool) -> FailureReason {
+    if oom_killed { FailureReason::OutOfMemory } else { FailureReason::Exited { code } }
+}
+
+/// Marks the slot failed and quarantines the content. Nothing is touched yet: this is journaled first.
+pub(super) fn condemn(
+    desired: &Desired,
+    memory: &mut Memory,
+    want: &PlanSlot,
+    seen: Option<&Container>,
+    (clock, reason): (Clock, FailureReason),
+    now: Timestamp,
+) {
+    let Some(release) = desired.releases.get(&want.release) else { return };
+    let exit = seen.and_then(|seen| match seen.state {
+        ContainerState::Exited { code, oom_killed, .. } => Some((code, oom_killed)),
+        ContainerState::Created | ContainerState::Running { .. } | ContainerState::Restarting => {
+            seen.last_exit
+        }
+    });
+    let restarts = seen.map_or(0, |seen| standing(seen, memory.of(seen), None, now).restarts);
+    // That somebody else has the port, is not the release's fault.
+    if !matches!(reason, FailureReason::PortTaken { .. }) {
+        let service = want.slot.service.clone();
+        memory.quarantine(&service, release.content, Quarantined { at: now, reason: reason.to_string() });
+    }
+    let known = memory.slot(&want.slot);
+    known.kept = seen.map(|seen| seen.instance.clone());
+    known.failed = Some(FailedSlot {
+        release: want.release,
+        content: release.content,
+        fallback: want.fallback,
+        complete: seen.is_none(),
+        evidence: Evidence {
+            instance: seen.map(|seen| seen.instance.clone()),
+            release: want.release,
+            counter: release.release.counter,
+            clock,
+            reason,
+            exit_code: exit.map(|(code, _)| code),
+            oom_killed: exit.is_some_and(|(_, oom_killed)| oom_killed),
+            restarts,
+            log: Vec::new(),
+            probes: seen.and_then(|seen| seen.health.as_ref()).map_or_else(Vec::new, |h| h.history.clone()),
+            at: now,
+        },
+    });
+}

@@ -1,0 +1,278 @@
+//! What an agent remembers between decisions and over its own death.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{ServiceId, SlotId};
+use crate::observation::{Evidence, FailureReason};
+use crate::time::Timestamp;
+
+use super::input::{Container, Observed};
+
+/// Quarantined contents remembered per service; the oldest goes first.
+const QUARANTINE_KEPT: usize = 64;
+
+/// Everything a decision needs to know of the past. All but `volatile` is journaled.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Slots that have, or had, a container here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slots: BTreeMap<SlotId, SlotMemory>,
+    /// Contents that failed here: by service, by content digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantine: BTreeMap<ServiceId, BTreeMap<Digest, Quarantined>>,
+    /// Images that the agent pulled, by the digest of their manifest: the only ones it may collect.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pulled: BTreeMap<Digest, PulledImage>,
+    /// What may be forgotten with the process: retries and their delays.
+    #[serde(skip)]
+    pub volatile: Volatile,
+}
+
+/// What is remembered of one slot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotMemory {
+    /// The number in the name of the newest instance.
+    pub serial: u64,
+    /// Two ports of the host per named port.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, [u16; 2]>,
+    /// Its instances, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<String, InstanceMemory>,
+    /// The planned release failed here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedSlot>,
+    /// The failed instance kept for inspection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+    /// Since when it stands still because the coordinator was not heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated_at: Option<Timestamp>,
+    /// The release for which a plan's `retry_quarantined` was used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried: Option<Digest>,
+}
+
+/// What is remembered of one instance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceMemory {
+    /// When it was healthy for min ready for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_at: Option<Timestamp>,
+    /// The beginning of the run in which it was that last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_run: Option<Timestamp>,
+    /// It was stopped on purpose: that it does not run is no failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+    /// Restarts before the engine's present count began.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+    /// It cannot be started any more (a port of it is taken): to be replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discard: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// A slot whose planned release failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedSlot {
+    /// The release.
+    pub release: Digest,
+    /// Its content.
+    pub content: Digest,
+    /// What is restored in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Digest>,
+    /// Why, with evidence.
+    pub evidence: Evidence,
+    /// Have the last log lines been added to the evidence?
+    pub complete: bool,
+}
+
+/// A content that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantined {
+    /// When.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// An image that the agent pulled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PulledImage {
+    /// The engine's id of it.
+    pub id: String,
+    /// When it was pulled or last named by a plan.
+    pub used_at: Timestamp,
+}
+
+/// Retries and their delays. Lost with the process, which only makes the next try come sooner.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Volatile {
+    /// Pulls that failed.
+    pub pulls: BTreeMap<Digest, Retry<PullTrouble>>,
+    /// Instances that were started again.
+    pub starts: BTreeMap<String, Restarts>,
+    /// Steps that the engine refused, by slot.
+    pub steps: BTreeMap<SlotId, Retry<String>>,
+    /// Ports that turned out to be taken by somebody else.
+    pub taken_ports: BTreeSet<u16>,
+}
+
+/// How an instance was started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restarts {
+    /// How often in a row.
+    pub count: u32,
+    /// When last.
+    pub last_at: Timestamp,
+}
+
+/// Something that failed and is tried again later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry<T> {
+    /// How often in a row.
+    pub failures: u32,
+    /// When it may be tried again.
+    pub not_before: Timestamp,
+    /// What is known about it.
+    pub what: T,
+}
+
+/// A pull that failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PullTrouble {
+    /// Under which plan.
+    pub seq: u64,
+    /// Why.
+    pub reason: FailureReason,
+    /// Is the image another one than the release names? Then it is refused, not failed.
+    pub wrong: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl<T> Retry<T> {
+    /// The state after one more failure than `before`, with a delay that doubles from `base` to `ceiling`.
+    pub(super) fn after(
+        before: Option<&Self>,
+        what: T,
+        now: Timestamp,
+        base: Duration,
+        most: Duration,
+    ) -> Self {
+        let failures = before.map_or(0, |retry| retry.failures).saturating_add(1);
+        Self { failures, not_before: now + doubled(base, failures - 1, most), what }
+    }
+}
+
+/// `base`, doubled `times`, at most `most`.
+pub(super) fn doubled(base: Duration, times: u32, most: Duration) -> Duration {
+    base.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
+}
+
+impl Memory {
+    /// Would a journal written for `other` be the same?
+    pub fn is_journaled_by(&self, other: &Self) -> bool {
+        self.slots == other.slots && self.quarantine == other.quarantine && self.pulled == other.pulled
+    }
+
+    /// Did this content of the service fail here?
+    pub fn is_quarantined(&self, service: &ServiceId, content: &Digest) -> bool {
+        self.quarantine.get(service).is_some_and(|contents| contents.contains_key(content))
+    }
+
+    pub(super) fn quarantine(&mut self, service: &ServiceId, content: Digest, what: Quarantined) {
+        let contents = self.quarantine.entry(service.clone()).or_default();
+        contents.insert(content, what);
+        while contents.len() > QUARANTINE_KEPT {
+            let oldest = contents.iter().min_by_key(|(_, what)| what.at).map(|(content, _)| *content);
+            oldest.and_then(|content| contents.remove(&content));
+        }
+    }
+
+    pub(super) fn release_from_quarantine(&mut self, service: &ServiceId, content: &Digest) {
+        if let Some(contents) = self.quarantine.get_mut(service) {
+            contents.remove(content);
+            if contents.is_empty() {
+                self.quarantine.remove(service);
+            }
+        }
+    }
+
+    pub(super) fn slot(&mut self, slot: &SlotId) -> &mut SlotMemory {
+        self.slots.entry(slot.clone()).or_default()
+    }
+
+    pub(super) fn instance(&mut self, slot: &SlotId, instance: &str) -> &mut InstanceMemory {
+        self.slot(slot).instances.entry(instance.to_owned()).or_default()
+    }
+
+    pub(super) fn of(&self, container: &Container) -> Option<&InstanceMemory> {
+        self.slots.get(&container.slot)?.instances.get(&container.instance)
+    }
+
+    /// Learns from containers that stand here although the memory knows nothing of them: it was lost. That
+    /// one does not run is then taken for intention, not for failure.
+    pub(super) fn adopt(&mut self, observed: &Observed) {
+        for container in &observed.containers {
+            let known = self.slot(&container.slot);
+            let serial =
+                container.instance.rsplit('.').next().and_then(|text| text.parse().ok()).unwrap_or(0);
+            known.serial = known.serial.max(serial);
+            for (name, port) in &container.ports {
+                let pair = known.ports.entry(name.clone()).or_insert([0, 0]);
+                let side = usize::from(container.side.min(1));
+                if pair[side] == 0 {
+                    pair[side] = *port;
+                }
+            }
+            known.instances.entry(container.instance.clone()).or_insert_with(|| InstanceMemory {
+                stopped: !container.state.is_up(),
+                ..InstanceMemory::default()
+            });
+        }
+    }
+
+    /// Drops what no container and no slot of the plan stands for.
+    pub(super) fn forget(&mut self, observed: &Observed, is_wanted: impl Fn(&SlotId) -> bool) {
+        let here: BTreeSet<&str> = observed.containers.iter().map(|seen| seen.instance.as_str()).collect();
+        for (slot, known) in &mut self.slots {
+            if observed.busy.contains(slot) {
+                continue;
+            }
+            // The newest is about to be launched, or was just now.
+            let newest = format!(".{}", known.serial);
+            known.instances.retain(|name, _| here.contains(name.as_str()) || name.ends_with(&newest));
+            if known.kept.as_ref().is_some_and(|kept| !here.contains(kept.as_str())) {
+                known.kept = None;
+            }
+        }
+        self.slots.retain(|slot, known| {
+            let occupied = known.instances.keys().any(|name| here.contains(name.as_str()));
+            occupied || observed.busy.contains(slot) || is_wanted(slot)
+        });
+        let slots = &self.slots;
+        self.volatile.steps.retain(|slot, _| slots.contains_key(slot));
+        self.volatile.starts.retain(|name, _| slots.values().any(|known| known.instances.contains_key(name)));
+        if self.volatile.taken_ports.len() > 1024 {
+            self.volatile.taken_ports.clear();
+        }
+    }
+}

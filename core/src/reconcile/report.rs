@@ -1,0 +1,75 @@
+//! What is reported of a slot.
+
+use crate::id::SlotId;
+use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
+use crate::plan::{Phase, PlanSlot};
+
+use super::Turn;
+use super::input::{Container, ContainerState};
+use super::judge;
+
+/// The observation of a slot whose status is known.
+pub(super) fn slot(
+    turn: &Turn<'_>,
+    slot: &SlotId,
+    want: Option<&PlanSlot>,
+    status: SlotStatus,
+) -> SlotObservation {
+    let release = want.and_then(|want| turn.desired.releases.get(&want.release));
+    let image = release.map(|release| release.release.spec.image.digest);
+    let pull = image.and_then(|image| turn.observed.pulls.get(&image).copied());
+    let containers = turn.containers(slot);
+    SlotObservation {
+        slot: slot.clone(),
+        release: want.map(|want| want.release),
+        status,
+        pulled: image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        pull,
+        instances: containers.iter().map(|seen| instance(turn, want, seen)).collect(),
+    }
+}
+
+fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
+    let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
+    let at = judge::standing(seen, turn.memory.of(seen), spec, turn.now);
+    let address = &turn.desired.local.address;
+    let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
+    Instance {
+        id: seen.instance.clone(),
+        container: Some(seen.id.clone()),
+        release: seen.release,
+        counter: seen.counter,
+        state: state(turn, want, seen, &at),
+        since: at.since,
+        available: at.available,
+        endpoints: endpoints.collect(),
+        restarts: at.restarts,
+    }
+}
+
+fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge::Standing) -> InstanceState {
+    let known = turn.memory.slots.get(&seen.slot);
+    let kept = known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance));
+    let phase = want.and_then(|want| {
+        let previous = want.previous.as_ref().filter(|previous| previous.release == seen.release);
+        if seen.release == want.release { Some(want.phase) } else { previous.map(|previous| previous.phase) }
+    });
+    let fallback = want.filter(|want| !want.good).and_then(|want| want.fallback);
+    let was_ready = at.proven || seen.health.as_ref().is_some_and(|health| health.was_ready);
+    match seen.state {
+        _ if kept => InstanceState::Failed,
+        ContainerState::Created => InstanceState::Starting,
+        ContainerState::Running { .. } | ContainerState::Restarting => match phase {
+            Some(Phase::Draining) => InstanceState::Draining,
+            _ if at.ready => InstanceState::Healthy,
+            _ if was_ready => InstanceState::Unready,
+            Some(Phase::Pulled | Phase::Running | Phase::Standby | Phase::Absent) | None => {
+                InstanceState::Starting
+            }
+        },
+        ContainerState::Exited { .. } if phase == Some(Phase::Standby) || fallback == Some(seen.release) => {
+            InstanceState::Standby
+        }
+        ContainerState::Exited { .. } => InstanceState::Stopped,
+    }
+}

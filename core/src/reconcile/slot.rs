@@ -1,0 +1,348 @@
+//! The decision of one slot: at most one step, and how far it is.
+
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::id::SlotId;
+use crate::observation::{Clock, Evidence, Refusal, RefusalCode, SlotStatus};
+use crate::plan::{Phase, PlanSlot};
+use crate::time::Timestamp;
+
+use super::Turn;
+use super::fate::{Fate, Scene};
+use super::input::{Container, ContainerState, RestartPolicy};
+use super::judge::{self, Verdict};
+use super::memory::{self, Restarts};
+use super::outcome::START_DELAY;
+use super::step::{Step, Target};
+
+mod launch;
+use launch::Hold;
+
+/// An instance that ran for so long starts its delays anew.
+const LASTING: Duration = Duration::from_secs(600);
+
+/// Decides for one slot; `want` is `None` if the plan does not list it.
+pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> SlotStatus {
+    let seen = turn.containers(slot);
+    let busy = turn.observed.busy.contains(slot);
+    let Some(want) = want else {
+        if !busy && !is_delayed(turn, slot) {
+            let step = clear(turn, slot, &seen);
+            step.into_iter().for_each(|step| push(turn, step));
+        }
+        return SlotStatus::Converging;
+    };
+    if busy {
+        return standing_failure(turn, want, &seen).unwrap_or(SlotStatus::Converging);
+    }
+    update_marks(turn, want);
+    note_availability(turn, &seen);
+    judge_target(turn, want, &seen);
+    let delayed = is_delayed(turn, slot);
+    let (step, hold) = if delayed { (None, None) } else { next(turn, want, &seen) };
+    let idle = step.is_none() && !delayed;
+    if idle {
+        turn.memory.volatile.steps.remove(slot);
+    }
+    step.into_iter().for_each(|step| push(turn, step));
+    if let Some(failure) = standing_failure(turn, want, &seen) {
+        return failure;
+    }
+    match hold {
+        Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
+        Some(Hold::Pull) => SlotStatus::Converging,
+        Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
+        None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
+        None => SlotStatus::Converging,
+    }
+}
+
+/// Did the engine refuse a step of this slot a moment ago?
+fn is_delayed(turn: &mut Turn<'_>, slot: &SlotId) -> bool {
+    let not_before = turn.memory.volatile.steps.get(slot).map(|retry| retry.not_before);
+    let waits = not_before.filter(|not_before| *not_before > turn.now);
+    waits.into_iter().for_each(|at| turn.wake(at));
+    waits.is_some()
+}
+
+fn push(turn: &mut Turn<'_>, step: Step) {
+    step.remember(&mut turn.memory);
+    turn.steps.push(step);
+}
+
+impl Step {
+    /// Writes down what is about to be done, so that its traces are not taken for failures later.
+    fn remember(&self, memory: &mut super::Memory) {
+        match self {
+            Self::Stop(target) => memory.instance(&target.slot, &target.instance).stopped = true,
+            Self::Start(target) | Self::Restart(target) => {
+                memory.instance(&target.slot, &target.instance).stopped = false;
+            }
+            Self::Launch(launch) => {
+                memory.instance(&launch.slot, &launch.instance).stopped = false;
+            }
+            Self::Pull { .. } | Self::Remove(_) | Self::KeepRunning(_) | Self::CollectLog(_) => {}
+        }
+    }
+}
+
+/// A slot that the plan does not list: everything in it goes, one after the other.
+fn clear(turn: &mut Turn<'_>, slot: &SlotId, seen: &[&Container]) -> Option<Step> {
+    let known = turn.memory.slot(slot);
+    known.failed = None;
+    known.kept = None;
+    let up = seen.iter().find(|seen| seen.state.is_up());
+    up.map(|seen| Step::Stop(target(seen))).or_else(|| seen.first().map(|seen| Step::Remove(target(seen))))
+}
+
+fn target(seen: &Container) -> Target {
+    Target {
+        slot: seen.slot.clone(),
+        instance: seen.instance.clone(),
+        container: seen.id.clone(),
+        release: seen.release,
+    }
+}
+
+/// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
+fn update_marks(turn: &mut Turn<'_>, want: &PlanSlot) {
+    let content = turn.desired.releases.get(&want.release).map(|release| release.content);
+    let memory = &mut turn.memory;
+    let retry = want.retry_quarantined && memory.slot(&want.slot).retried != Some(want.release);
+    if let Some(content) = content.filter(|_| want.good || retry) {
+        memory.release_from_quarantine(&want.slot.service, &content);
+    }
+    let known = memory.slot(&want.slot);
+    if retry {
+        known.retried = Some(want.release);
+    } else if !want.retry_quarantined {
+        known.retried = None;
+    }
+    if known.failed.as_ref().is_some_and(|failed| failed.release != want.release || want.good || retry) {
+        known.failed = None;
+    }
+    let last_seen = turn.observed.coordinator_last_seen;
+    if known.isolated_at.is_some_and(|at| last_seen.is_some_and(|seen| seen > at)) {
+        known.isolated_at = None;
+    }
+}
+
+/// Remembers which runs became available, so that a restarted agent knows.
+fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
+    for container in seen {
+        let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
+        let at = judge::standing(container, turn.memory.of(container), spec, turn.now);
+        let ContainerState::Running { started_at } = container.state else { continue };
+        if at.available && spec.is_some() {
+            let now = turn.now;
+            let known = turn.memory.instance(&container.slot, &container.instance);
+            known.available_at.get_or_insert(now);
+            known.available_run = Some(started_at);
+        }
+        if let Some(available_at) = at.available_at {
+            turn.wake(available_at);
+        }
+    }
+}
+
+/// Marks the slot failed if the planned release failed in it.
+fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
+    let scene = Scene::new(turn, want, seen);
+    let armed = !want.good && want.phase == Phase::Running && !scene.restoring && !scene.isolated;
+    let Some(container) = scene.instance_of(&want.release).filter(|_| armed) else { return };
+    let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
+    let times = (turn.now, turn.observed.interrupted_before);
+    match judge::judge(container, turn.memory.of(container), spec, true, times) {
+        Verdict::Failed(clock, reason) => {
+            judge::condemn(turn.desired, &mut turn.memory, want, Some(container), (clock, reason), turn.now);
+        }
+        Verdict::Fine(Some(at)) => turn.wake(at),
+        Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
+    }
+}
+
+impl<'a> Scene<'a> {
+    fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
+        let known = turn.memory.slots.get(&want.slot).cloned().unwrap_or_default();
+        let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
+        let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
+        let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
+        let isolated = known.isolated_at.is_some()
+            || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
+        let restoring = known.failed.is_some();
+        let (blocked, available, tight) = (false, false, false);
+        let mut scene = Self { want, seen, known, release, restoring, blocked, available, isolated, tight };
+        let spec = release.map(|release| &release.release.spec);
+        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, turn.now);
+        scene.available = scene.instance_of(&want.release).is_some_and(|seen| standing(seen).available);
+        scene
+    }
+}
+
+/// The next step, and what holds up the new instance.
+fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
+    if let Some(step) = collect_log(turn, want, seen) {
+        return (Some(step), None);
+    }
+    let mut scene = Scene::new(turn, want, seen);
+    if scene.isolated {
+        turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
+    } else {
+        wake_when_isolated(turn, &scene);
+    }
+    let mut hold = launch::hold(turn, &mut scene);
+    scene.blocked = hold.is_some() && scene.wants_running();
+    let fates = scene.fates();
+    let mut step = stop_one(&fates, launch::needs_a_side(&scene, &fates));
+    if step.is_none() {
+        match launch::missing(turn, &scene, &fates) {
+            Ok(launch) => step = launch,
+            Err(reason) => hold = hold.or(Some(reason)),
+        }
+    }
+    let step = step
+        .or_else(|| start_one(turn, want, &fates, hold.is_some()))
+        .or_else(|| keep_one(turn, &fates))
+        .or_else(|| {
+            let gone = fates.iter().find(|(seen, fate)| *fate == Fate::Gone && !seen.state.is_up());
+            gone.map(|(seen, _)| Step::Remove(target(seen)))
+        });
+    (step, hold)
+}
+
+fn wake_when_isolated(turn: &mut Turn<'_>, scene: &Scene<'_>) {
+    let limit = scene.release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
+    if let Some((limit, seen)) = limit.zip(turn.observed.coordinator_last_seen) {
+        turn.wake(seen + limit.duration());
+    }
+}
+
+/// Evidence first: reading a few lines takes milliseconds, and the first report has them.
+fn collect_log(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<Step> {
+    let failed = turn.memory.slot(&want.slot).failed.as_mut().filter(|failed| !failed.complete)?;
+    let container = seen.iter().find(|seen| Some(&seen.instance) == failed.evidence.instance.as_ref());
+    failed.complete = container.is_none();
+    container.map(|seen| Step::CollectLog(target(seen)))
+}
+
+fn stop_one(fates: &[(&Container, Fate)], needs_a_side: bool) -> Option<Step> {
+    let stops = |fate: Fate| matches!(fate, Fate::Rest | Fate::Gone) || (needs_a_side && fate == Fate::Leave);
+    let up = fates.iter().find(|(seen, fate)| stops(*fate) && seen.state.is_up());
+    up.map(|(seen, _)| Step::Stop(target(seen)))
+}
+
+/// Starts, or starts again, one that is meant to run. The new instance comes first: `seen` is newest first.
+fn start_one(
+    turn: &mut Turn<'_>,
+    want: &PlanSlot,
+    fates: &[(&Container, Fate)],
+    target_held: bool,
+) -> Option<Step> {
+    for (seen, fate) in fates {
+        let held = target_held && seen.release == want.release && !seen.state.is_up();
+        if *fate != Fate::Run || held {
+            continue;
+        }
+        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
+        let known = turn.memory.of(seen).cloned().unwrap_or_default();
+        let times = (turn.now, turn.observed.interrupted_before);
+        match judge::judge(seen, Some(&known), spec, false, times) {
+            Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
+            Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),
+            Verdict::Start { again: false } => return Some(Step::Start(target(seen))),
+            Verdict::Start { again: true } if may_start_again(turn, seen) => {
+                return Some(Step::Start(target(seen)));
+            }
+            Verdict::Restart if may_start_again(turn, seen) => return Some(Step::Restart(target(seen))),
+            Verdict::Start { again: true } | Verdict::Restart => {}
+        }
+    }
+    None
+}
+
+/// Counts one more start of an instance that ended or hangs, once its delay is over.
+fn may_start_again(turn: &mut Turn<'_>, seen: &Container) -> bool {
+    let before = turn.memory.volatile.starts.get(&seen.instance).copied();
+    let (from, lasted_until) = match seen.state {
+        ContainerState::Exited { finished_at, .. } => (finished_at, finished_at),
+        // It hangs: there is no end to count from, but its last start.
+        ContainerState::Created | ContainerState::Restarting | ContainerState::Running { .. } => {
+            (before.map_or(Timestamp::ZERO, |before| before.last_at), turn.now)
+        }
+    };
+    let before = before.filter(|before| lasted_until.since(before.last_at) < LASTING);
+    let count = before.map_or(0, |before| before.count);
+    let not_before = from + memory::doubled(START_DELAY.0, count, START_DELAY.1);
+    if not_before > turn.now {
+        turn.wake(not_before);
+        return false;
+    }
+    let restarts = Restarts { count: count.saturating_add(1), last_at: turn.now };
+    turn.memory.volatile.starts.insert(seen.instance.clone(), restarts);
+    let known = turn.memory.instance(&seen.slot, &seen.instance);
+    // Starting it resets the engine's own count.
+    known.restarts = known.restarts.saturating_add(seen.restarts).saturating_add(1);
+    true
+}
+
+/// What has proven itself survives its agent.
+fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
+    fates.iter().find_map(|(seen, fate)| {
+        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
+        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), turn.now);
+        let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No;
+        keep.then(|| Step::KeepRunning(target(seen)))
+    })
+}
+
+/// The failure to report, if the planned release failed here.
+fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
+    let failed = turn.memory.slots.get(&want.slot)?.failed.as_ref().filter(|failed| failed.complete)?;
+    let serves = |release: &Digest| {
+        let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
+        let mine = seen.iter().filter(|seen| &seen.release == release);
+        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, turn.now).ready)
+    };
+    let restored = failed.fallback.filter(serves);
+    Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
+}
+
+fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
+    let scene = Scene::new(turn, want, seen);
+    let image = scene.release.map(|release| release.release.spec.image.digest);
+    let target = scene.instance_of(&want.release);
+    let done = match want.phase {
+        Phase::Running => scene.available && !scene.isolated,
+        Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
+        Phase::Pulled => image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        Phase::Standby | Phase::Absent => true,
+    };
+    done && scene.fates().iter().all(|(seen, fate)| *fate != Fate::Run || seen.state.is_up())
+}
+
+fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
+    Refusal { code, detail: detail.into() }
+}
+
+/// Evidence of a pull that failed, when no instance was made yet.
+fn pull_evidence(
+    turn: &Turn<'_>,
+    want: &PlanSlot,
+    trouble: &super::memory::PullTrouble,
+) -> Option<Box<Evidence>> {
+    let release = turn.desired.releases.get(&want.release)?;
+    Some(Box::new(Evidence {
+        instance: None,
+        release: want.release,
+        counter: release.release.counter,
+        clock: Clock::Pull,
+        reason: trouble.reason.clone(),
+        exit_code: None,
+        oom_killed: false,
+        restarts: 0,
+        log: Vec::new(),
+        probes: Vec::new(),
+        at: trouble.at,
+    }))
+}

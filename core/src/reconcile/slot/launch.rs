@@ -1,0 +1,217 @@
+//! A new instance: what holds it up, and what it is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::SlotId;
+use crate::observation::{Evidence, Refusal, RefusalCode};
+use crate::plan::Phase;
+use crate::release::Image;
+
+use super::super::Turn;
+use super::super::fate::{Fate, Scene};
+use super::super::input::{Container, VerifiedRelease};
+use super::super::ports;
+use super::super::room::{self, Claim};
+use super::super::step::{Launch, Step};
+use super::{pull_evidence, refused};
+
+/// A pull that failed is not tried again sooner, whatever plans come.
+const PULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What holds up the new instance.
+#[derive(Debug)]
+pub(super) enum Hold {
+    /// Its image is being pulled.
+    Pull,
+    /// Its image could not be pulled; that is tried again.
+    PullFailed(Box<Evidence>),
+    /// It may not, or cannot, be started here.
+    Refused(Refusal),
+}
+
+/// Steps 10 to 12 and 14 of the verification, and the pull. `None`: it may be started, or it runs.
+pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
+    let want = scene.want;
+    let instance = scene.instance_of(&want.release);
+    let begins = match want.phase {
+        Phase::Running | Phase::Draining => !instance.is_some_and(|seen| seen.state.is_up()),
+        Phase::Pulled => true,
+        Phase::Standby | Phase::Absent => false,
+    };
+    if scene.restoring || scene.isolated || !begins {
+        return None;
+    }
+    if let Some(refusal) = turn.desired.refusals.get(&want.slot) {
+        return Some(Hold::Refused(refusal.clone()));
+    }
+    let Some(release) = scene.release else {
+        return Some(Hold::Refused(refused(RefusalCode::UnsignedRelease, "the release is not here")));
+    };
+    if !want.good && turn.memory.is_quarantined(&want.slot.service, &release.content) {
+        let known = turn.memory.quarantine.get(&want.slot.service).and_then(|q| q.get(&release.content));
+        let reason = known.map_or_else(String::new, |known| known.reason.clone());
+        return Some(Hold::Refused(refused(RefusalCode::Quarantined, reason)));
+    }
+    if instance.is_some() && scene.wants_running() {
+        return None;
+    }
+    image(turn, scene, &release.release.spec.image)
+        .or_else(|| if scene.wants_running() { room(turn, scene, release) } else { None })
+}
+
+fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, image: &Image) -> Option<Hold> {
+    if turn.observed.images.contains_key(&image.digest) {
+        return None;
+    }
+    let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
+    let trouble = turn.memory.volatile.pulls.get(&image.digest).cloned();
+    let known = trouble.filter(|retry| retry.what.seq == seq);
+    if known.as_ref().is_some_and(|retry| retry.what.wrong) {
+        let detail = known.map_or_else(String::new, |retry| retry.what.reason.to_string());
+        return Some(Hold::Refused(refused(RefusalCode::WrongImage, detail)));
+    }
+    if !turn.observed.pulls.contains_key(&image.digest) {
+        if let Err(shortage) = room::disk_fits(&turn.observed.capacity, image.size.saturating_mul(2)) {
+            return Some(Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())));
+        }
+        pull(turn, image, seq);
+    }
+    let evidence = known.and_then(|retry| pull_evidence(turn, scene.want, &retry.what));
+    Some(evidence.map_or(Hold::Pull, Hold::PullFailed))
+}
+
+/// Queues a pull, unless it failed a moment ago.
+fn pull(turn: &mut Turn<'_>, image: &Image, seq: u64) {
+    let failed = turn.memory.volatile.pulls.get(&image.digest);
+    let due =
+        failed.map(|retry| if retry.what.seq == seq { retry.not_before } else { retry.what.at + PULL_PAUSE });
+    match due {
+        Some(due) if due > turn.now => turn.wake(due),
+        Some(_) | None => drop(turn.pulls.insert(image.digest, image.clone())),
+    }
+}
+
+fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Option<Hold> {
+    let want = scene.want;
+    let wish = release.release.spec.resources.gpus.map_or(0, |wish| wish.count);
+    let given = want.gpus.len();
+    let too_few = (wish as usize > given).then_some(room::Shortage::TooFewGpus { asked: wish, given });
+    let new = Claim::of_release(&release.release.spec, &want.gpus);
+    let capacity = &turn.observed.capacity;
+    let fits = |beside: u64| {
+        let others = turn.claims.iter().filter(|(slot, _)| **slot != want.slot).map(|(_, claim)| claim);
+        let claim = Claim { memory: new.memory.saturating_add(beside), gpus: new.gpus.clone() };
+        room::fits(capacity, turn.desired.local.policy.max_memory, others, &claim)
+    };
+    let named = |seen: &&&Container| {
+        want.previous.as_ref().is_some_and(|previous| {
+            previous.release == seen.release && matches!(previous.phase, Phase::Running | Phase::Draining)
+        })
+    };
+    let memory = |seen: &&Container| if seen.state.is_up() { seen.memory } else { 0 };
+    let stays: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().filter(named).map(memory).sum() };
+    let all: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().map(memory).sum() };
+    let verdict = too_few.map_or(Ok(()), Err).and_then(|()| room::disk_fits(capacity, 0)).and_then(|()| {
+        fits(all).or_else(|_| {
+            scene.tight = true;
+            fits(stays)
+        })
+    });
+    verdict.err().map(|shortage| Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())))
+}
+
+/// Launches what is to run and has no container: the new instance, the fallback of a failed one, or the
+/// previous one as long as the new one does not serve.
+pub(super) fn missing(
+    turn: &mut Turn<'_>,
+    scene: &Scene<'_>,
+    fates: &[(&Container, Fate)],
+) -> Result<Option<Step>, Hold> {
+    let want = scene.want;
+    let release = if scene.isolated {
+        None
+    } else if scene.restoring {
+        scene.armed_fallback()
+    } else if scene.wants_running() && scene.instance_of(&want.release).is_none() && !scene.blocked {
+        Some(want.release)
+    } else if scene.wants_running() && (scene.available || scene.stops_first()) && !scene.blocked {
+        None
+    } else {
+        let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
+        want.previous.as_ref().filter(|previous| runs(previous.phase)).map(|previous| previous.release)
+    };
+    let release = release.filter(|release| scene.instance_of(release).is_none());
+    let Some(release) = release.and_then(|release| turn.desired.releases.get(&release)).cloned() else {
+        return Ok(None);
+    };
+    let failed = scene.known.failed.as_ref().is_some_and(|failed| failed.content == release.content);
+    let wanted = &release.release.spec.image;
+    let Some(image) = turn.observed.images.get(&wanted.digest).map(|image| image.id.clone()) else {
+        // The last resort: kept images of fallbacks need no registry.
+        let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
+        if scene.restoring && !failed && !turn.observed.pulls.contains_key(&wanted.digest) {
+            pull(turn, wanted, seq);
+        }
+        return Ok(None);
+    };
+    let Some(side) = free_side(fates).filter(|_| !failed) else { return Ok(None) };
+    launch(turn, scene, release, image, side).map(Some)
+}
+
+fn launch(
+    turn: &mut Turn<'_>,
+    scene: &Scene<'_>,
+    release: Arc<VerifiedRelease>,
+    image: String,
+    side: u8,
+) -> Result<Step, Hold> {
+    let slot = scene.want.slot.clone();
+    let ports = ports::assign(turn.desired, &mut turn.memory, &slot, &release, side).map_err(
+        |ports::RangeExhausted| Hold::Refused(refused(RefusalCode::NoRoom, "ports: the range is used up")),
+    )?;
+    let known = turn.memory.slot(&slot);
+    known.serial += 1;
+    let instance = instance_name(&slot, &release, known.serial);
+    if release.digest == scene.want.release {
+        known.kept = None; // it makes way for the new one
+    }
+    if let Some(pulled) = turn.memory.pulled.get_mut(&release.release.spec.image.digest) {
+        pulled.used_at = turn.now;
+    }
+    let claim = Claim::of_release(&release.release.spec, &scene.want.gpus);
+    let taken = turn.claims.entry(slot.clone()).or_default();
+    taken.memory = taken.memory.saturating_add(claim.memory);
+    taken.gpus.extend(claim.gpus.iter().cloned());
+    Ok(Step::Launch(Box::new(Launch { slot, instance, release, image, side, ports, gpus: claim.gpus })))
+}
+
+/// `production.web.0.r7.3`: unique in the fleet as long as the host keeps its memory.
+fn instance_name(slot: &SlotId, release: &VerifiedRelease, serial: u64) -> String {
+    let service = &slot.service;
+    format!("{}.{}.{}.{}.{serial}", service.environment, service.name, slot.index, release.release.counter)
+}
+
+/// Which side a new instance gets: one without a container, else one whose containers stand still.
+fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
+    let rank = |side: u8| {
+        let mine = fates.iter().filter(|(seen, _)| seen.side == side && !seen.ports.is_empty());
+        mine.map(|(seen, fate)| {
+            if seen.state.is_up() {
+                3
+            } else if *fate == Fate::Gone {
+                1
+            } else {
+                2
+            }
+        })
+        .max()
+    };
+    [0_u8, 1].into_iter().min_by_key(|side| rank(*side)).filter(|side| rank(*side) != Some(3))
+}
+
+/// Is there no side for the new instance before something has stopped?
+pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
+    let missing = scene.wants_running() && scene.instance_of(&scene.want.release).is_none();
+    missing && !scene.blocked && !scene.restoring && free_side(fates).is_none()
+}

@@ -1,0 +1,122 @@
+//! What comes out of a decision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::id::SlotId;
+use crate::observation::SlotObservation;
+use crate::release::Image;
+use crate::time::Timestamp;
+
+use super::input::{GpuClaim, VerifiedRelease};
+use super::memory::Memory;
+
+/// What to do next, what to remember before doing it, and what to report.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Independent of each other: at most one per slot and per image.
+    pub steps: Vec<Step>,
+    /// To be on disk before any step is taken.
+    pub memory: Memory,
+    /// When to decide again if nothing happens before.
+    pub wake_at: Option<Timestamp>,
+    /// What to report, ordered by slot.
+    pub slots: Vec<SlotObservation>,
+}
+
+/// One thing to do. It carries all that is needed: who executes it has no choices left. Each may be done
+/// twice; "it is already so" is success.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Fetch an image.
+    Pull {
+        /// Which.
+        image: Image,
+    },
+    /// Create a container and start it. If it does not start, it is removed.
+    Launch(Box<Launch>),
+    /// Start a container that stands still.
+    Start(Target),
+    /// Stop a container gracefully and start it again: it no longer answers.
+    Restart(Target),
+    /// Stop a container gracefully and keep it.
+    Stop(Target),
+    /// Remove a container that stands still.
+    Remove(Target),
+    /// Have the engine start it again whenever it ends, from now on.
+    KeepRunning(Target),
+    /// Read the last lines it wrote.
+    CollectLog(Target),
+}
+
+impl Step {
+    /// The slot it belongs to; a pull belongs to none.
+    pub fn slot(&self) -> Option<&SlotId> {
+        match self {
+            Self::Pull { .. } => None,
+            Self::Launch(launch) => Some(&launch.slot),
+            Self::Start(target)
+            | Self::Restart(target)
+            | Self::Stop(target)
+            | Self::Remove(target)
+            | Self::KeepRunning(target)
+            | Self::CollectLog(target) => Some(&target.slot),
+        }
+    }
+
+    /// The verb, for logs.
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Pull { .. } => "pull",
+            Self::Launch(_) => "launch",
+            Self::Start(_) => "start",
+            Self::Restart(_) => "restart",
+            Self::Stop(_) => "stop",
+            Self::Remove(_) => "remove",
+            Self::KeepRunning(_) => "keep running",
+            Self::CollectLog(_) => "collect log",
+        }
+    }
+}
+
+/// The container that a step is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its name in the fleet.
+    pub instance: String,
+    /// The engine's id.
+    pub container: String,
+    /// Its release.
+    pub release: Digest,
+}
+
+/// A container to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Launch {
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its name in the fleet.
+    pub instance: String,
+    /// What runs.
+    pub release: Arc<VerifiedRelease>,
+    /// The engine's id of the image.
+    pub image: String,
+    /// Which of the slot's two ports it has: 0 or 1.
+    pub side: u8,
+    /// Its ports, by name.
+    pub ports: BTreeMap<String, LaunchPort>,
+    /// Devices it gets.
+    pub gpus: Vec<GpuClaim>,
+}
+
+/// A port of a container to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaunchPort {
+    /// Where the process listens.
+    pub container: u16,
+    /// Where it is published.
+    pub host: u16,
+}
