@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod audit;
 pub mod capacity;
 pub mod diff;
 pub mod digest;
