@@ -105,3 +105,101 @@ fn shown(value: &Value) -> String {
 fn summary(bytes: &[u8]) -> String {
     format!("sha256:{}… ({} B)", Digest::of(bytes).short(), bytes.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Counter;
+    use crate::manifest::{Environment, Source, Sources, load};
+    use crate::release::Image;
+    use crate::time::Timestamp;
+
+    fn release(counter: u64, rest: &str) -> Release {
+        let text = format!("service: web\nimage: x:1\n{rest}");
+        let manifests = vec![Source { name: "web.yaml".into(), text }];
+        let environment = Environment::Default("default".parse().unwrap());
+        let all = load(&Sources { manifests, ..Sources::default() }, &environment);
+        let rendered = all.unwrap_or_else(|errors| panic!("{errors}")).remove(0);
+        let image = Image {
+            reference: "x:1".into(),
+            repository: "docker.io/library/x".into(),
+            digest: Digest::of(b"x"),
+            platform: "linux/amd64".into(),
+            size: 1,
+        };
+        Release {
+            version: 1,
+            fleet: "demo".parse().unwrap(),
+            environment: rendered.environment.clone(),
+            service: rendered.service.clone(),
+            counter: Counter(counter),
+            created_at: Timestamp::from_millis(i64::try_from(counter).unwrap()),
+            author: format!("person {counter}"),
+            spec: rendered.into_spec(image, |_| Ok(vec![])).unwrap(),
+        }
+    }
+
+    fn shown(changes: &[Change]) -> Vec<String> {
+        let side = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        changes.iter().map(|c| format!("{}: {} -> {}", c.path, side(&c.old), side(&c.new))).collect()
+    }
+
+    #[test]
+    fn only_what_differs_is_listed_by_path() {
+        let old = release(1, "env: { A: a, B: b }\nreplicas: 2\n");
+        let new = release(
+            2,
+            "env: { A: a, B: c, C: d }\nreplicas: 3\ncommand: [x, y]\nstrategy: { recreate: {} }\n",
+        );
+        let changes = shown(&diff(&old, &new));
+        let want = [
+            "command: - -> [\"x\",\"y\"]",
+            "env.B: b -> c",
+            "env.C: - -> d",
+            "scale.replicas.max: 2 -> 3",
+            "scale.replicas.min: 2 -> 3",
+            "strategy.recreate.min_ready: - -> 10s",
+            "strategy.rolling.batch: 25% -> -",
+            "strategy.rolling.max_surge: 25% -> -",
+            "strategy.rolling.max_unavailable: 0 -> -",
+            "strategy.rolling.min_ready: 10s -> -",
+            "strategy.rolling.order: auto -> -",
+        ];
+        assert_eq!(changes, want);
+        let back = diff(&new, &old);
+        assert_eq!(back.len(), want.len(), "both ways the same fields differ");
+    }
+
+    #[test]
+    fn counter_time_and_author_are_no_change() {
+        assert_eq!(diff(&release(1, ""), &release(2, "")), []);
+    }
+
+    #[test]
+    fn large_contents_are_shown_as_digest_and_size() {
+        let old = release(1, "files: { /a.json: { content: one } }\n");
+        let long = "x".repeat(5000);
+        let new =
+            release(2, &format!("files: {{ /a.json: {{ content: three }} }}\nenv: {{ LONG: {long} }}\n"));
+        let changes = shown(&diff(&old, &new));
+        assert_eq!(
+            changes[1],
+            format!(
+                "files.\"/a.json\".content: sha256:{}… (3 B) -> sha256:{}… (5 B)",
+                Digest::of(b"one").short(),
+                Digest::of(b"three").short()
+            )
+        );
+        assert_eq!(
+            changes[0],
+            format!("env.LONG: - -> sha256:{}… (5000 B)", Digest::of(long.as_bytes()).short())
+        );
+    }
+
+    #[test]
+    fn a_first_release_adds_everything() {
+        let changes = diff_spec(None, &release(1, "").spec);
+        assert!(changes.iter().all(|change| change.old.is_none()));
+        assert!(changes.iter().any(|change| change.path == "image.digest"));
+    }
+}

@@ -41,7 +41,7 @@ pub use rendered::{MAX_RELEASE, Rendered};
 pub use schema::schema;
 pub use setting::{InvalidSetting, Setting};
 
-use node::{Kind, Node};
+use node::{Entry, Kind, Node};
 
 /// A text and the name its errors are reported under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,12 +100,8 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Vec<Rendered
     }
     twice(&loaded, &mut problems);
     // One broken overlay is one problem, however many documents it would have changed.
-    let mut seen = Vec::new();
-    problems.retain(|problem| {
-        let is_new = !seen.contains(problem);
-        seen.push(problem.clone());
-        is_new
-    });
+    let mut seen = BTreeSet::new();
+    problems.retain(|problem| seen.insert(problem.to_string()));
     Errors::unless_empty(problems, loaded)
 }
 
@@ -119,9 +115,10 @@ fn one(mut tree: Node, sources: &Sources, environment: &Environment) -> Result<R
         let reason = format!("expected a map that begins with `service:`, found {}", tree.kind.name());
         return Err(Problem { at: tree.at, path: String::new(), reason, hint: None }.into());
     }
-    let environment = match environment {
-        Environment::Given(environment) => environment.clone(),
-        Environment::Default(default) => declared(&tree)?.unwrap_or_else(|| default.clone()),
+    let declared = declared(&tree);
+    let (environment, given) = match environment {
+        Environment::Given(given) => (given.clone(), true),
+        Environment::Default(default) => (declared.clone().unwrap_or_else(|| default.clone()), false),
     };
     let service = tree.get("service").and_then(Node::raw).map(str::to_owned);
     if let Some(source) = sources.overlays.get(&environment) {
@@ -134,17 +131,28 @@ fn one(mut tree: Node, sources: &Sources, environment: &Environment) -> Result<R
             merge::merge(&mut tree, setting.layer());
         }
     }
-    Rendered::new(tree, environment)
+    if given {
+        merge::merge(&mut tree, given_environment(&environment));
+    }
+    let mut rendered = Rendered::new(tree, environment)?;
+    if let Some(declared) = declared.filter(|declared| *declared != rendered.environment) {
+        let reason = format!("is `{}` as given, not `{declared}` as the manifest says", rendered.environment);
+        rendered.warnings.push(rendered.problem_at(&["environment"], reason));
+    }
+    Ok(rendered)
 }
 
-/// The environment a document names, if it names one.
-fn declared(tree: &Node) -> Result<Option<EnvironmentId>, Errors> {
-    let Some(node) = tree.get("environment") else { return Ok(None) };
-    let name = node.raw().unwrap_or_default();
-    name.parse().map(Some).map_err(|error: crate::id::InvalidName| {
-        let path = "environment".to_owned();
-        Problem { at: node.at.clone(), path, reason: error.to_string(), hint: None }.into()
-    })
+/// The environment a document names. A name that is none is reported with the rest of the shape.
+fn declared(tree: &Node) -> Option<EnvironmentId> {
+    tree.get("environment")?.raw()?.parse().ok()
+}
+
+/// `-e production` as a layer of its own, so that it has an origin.
+fn given_environment(environment: &EnvironmentId) -> Node {
+    let at = Origin::Given(format!("-e {environment}").into());
+    let value = Node { at: at.clone(), kind: Kind::Text(environment.to_string()) };
+    let entry = Entry { key: "environment".to_owned(), at: at.clone(), value };
+    Node { at, kind: Kind::Map(vec![entry]) }
 }
 
 /// Lays one document of an overlay over a manifest, if it is meant for it.

@@ -4,9 +4,10 @@
 mod health;
 mod paths;
 mod run;
+mod security;
 mod strategy;
 
-pub(super) use run::capability;
+pub(super) use security::capability;
 
 use super::model::Manifest;
 use super::node::{Node, display_path};
@@ -44,6 +45,7 @@ impl<'a> Findings<'a> {
 pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     let mut findings = Findings { tree, errors: Vec::new(), warnings: Vec::new() };
     run::check(manifest, &mut findings);
+    security::check(manifest, &mut findings);
     paths::check(manifest, &mut findings);
     health::check(manifest, &mut findings);
     strategy::check(manifest, &mut findings);

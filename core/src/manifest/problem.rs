@@ -19,8 +19,8 @@ pub enum Origin {
         /// Column in characters, from 1.
         column: u64,
     },
-    /// A setting given beside the files, as it was written.
-    Set(#[serde(serialize_with = "as_text")] Arc<str>),
+    /// Given beside the files: `--set image=…`, `-e production`.
+    Given(#[serde(serialize_with = "as_text")] Arc<str>),
     /// Nobody wrote it.
     Default,
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
-            Self::Set(text) => write!(f, "--set {text}"),
+            Self::Given(text) => f.write_str(text),
             Self::Default => f.write_str("default"),
         }
     }

@@ -32,8 +32,7 @@ pub struct Leaf {
 pub(super) fn leaves(value: &Value, tree: &Node) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     walk(value, Some(tree), &mut Vec::new(), &mut |path, value, origin| {
-        let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-        leaves.push(Leaf { path: display_path(&keys), value: value.clone(), origin });
+        leaves.push(Leaf { path: display_path(path), value: value.clone(), origin });
     });
     leaves
 }

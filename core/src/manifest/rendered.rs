@@ -47,7 +47,9 @@ impl Rendered {
         };
         let mut manifest: Manifest = serde_json::from_value(document).map_err(|error| {
             let at = tree.at.clone();
-            Problem { at, path: String::new(), reason: error.to_string(), hint: None }
+            // Cannot happen: the schema is made from these types. A property test watches that.
+            let reason = format!("the schema and the types disagree: {error}");
+            Problem { at, path: String::new(), reason, hint: None }
         })?;
         let main_port = tree.get("ports").and_then(|ports| Some(ports.entries().first()?.key.clone()));
         manifest.complete(main_port.as_deref());

@@ -35,7 +35,7 @@ const MAX_KEYS: usize = 16;
 impl Setting {
     /// The setting as a tree, to be laid over a document.
     pub(super) fn layer(&self) -> Node {
-        let at = Origin::Set(Arc::clone(&self.text));
+        let at = self.origin();
         let wrap = |value: Node, key: &String| Node {
             at: at.clone(),
             kind: Kind::Map(vec![Entry { key: key.clone(), at: at.clone(), value }]),
@@ -44,7 +44,7 @@ impl Setting {
     }
 
     pub(super) fn origin(&self) -> Origin {
-        Origin::Set(Arc::clone(&self.text))
+        origin(&self.text)
     }
 }
 
@@ -73,8 +73,12 @@ impl FromStr for Setting {
             ));
         }
         let shown: Arc<str> = text.chars().take(200).collect::<String>().into();
-        Ok(Self { service, path, value: scalar(value, &Origin::Set(Arc::clone(&shown))), text: shown })
+        Ok(Self { service, path, value: scalar(value, &origin(&shown)), text: shown })
     }
+}
+
+fn origin(text: &str) -> Origin {
+    Origin::Given(format!("--set {text}").into())
 }
 
 /// Splits `a."b.c"=value` into its keys and the value.

@@ -21,17 +21,17 @@ pub(super) fn check(node: &Node, schema: &Value, problems: &mut Vec<Problem>) ->
     Checker { problems, path: Vec::new() }.value(node, schema)
 }
 
-struct Checker<'a, 'n> {
+struct Checker<'a> {
     problems: &'a mut Vec<Problem>,
-    path: Vec<&'n str>,
+    path: Vec<String>,
 }
 
-impl<'n> Checker<'_, 'n> {
+impl Checker<'_> {
     fn problem(&mut self, at: &Origin, reason: String, hint: Option<String>) {
         self.problems.push(Problem { at: at.clone(), path: display_path(&self.path), reason, hint });
     }
 
-    fn value(&mut self, node: &'n Node, schema: &Value) -> Option<Value> {
+    fn value(&mut self, node: &Node, schema: &Value) -> Option<Value> {
         if node.kind == Kind::Null {
             let hint = "leave the key away, or give it a value (empty text is \"\")";
             self.problem(&node.at, format!("has no value; expected {}", expected(schema)), Some(hint.into()));
@@ -73,11 +73,11 @@ impl<'n> Checker<'_, 'n> {
         self.problem(&node.at, format!("expected {wanted}, found {}", node.kind.name()), hint);
     }
 
-    fn map(&mut self, node: &'n Node, schema: &Value) -> Option<Value> {
+    fn map(&mut self, node: &Node, schema: &Value) -> Option<Value> {
         let before = self.problems.len();
         let mut map = Map::new();
         for entry in node.entries() {
-            self.path.push(&entry.key);
+            self.path.push(entry.key.clone());
             match property(schema, &entry.key).or_else(|| schema.get("additionalProperties")) {
                 Some(below) if below.get(NOT_YET).is_some() => self.not_yet(&entry.at, &entry.value, below),
                 Some(below) if below.is_object() => {
@@ -119,21 +119,29 @@ impl<'n> Checker<'_, 'n> {
     }
 
     fn unknown(&mut self, at: &Origin, schema: &Value) {
-        let keys =
-            || properties(schema).filter(|(_, s)| s.get(NOT_YET).is_none()).map(|(key, _)| key.as_str());
-        let word = self.path.last().copied().unwrap_or_default();
+        let keys = || properties(schema).map(|(key, _)| key.as_str());
+        let word = self.path.last().map(String::as_str).unwrap_or_default();
         let hint = closest(word, keys()).map_or_else(
-            || format!("known keys here: {}", keys().collect::<Vec<_>>().join(", ")),
+            || {
+                let works =
+                    |key: &&str| property(schema, key).is_some_and(|below| below.get(NOT_YET).is_none());
+                format!("known keys here: {}", keys().filter(works).collect::<Vec<_>>().join(", "))
+            },
             |key| format!("did you mean `{key}`?"),
         );
         self.problem(at, "unknown key".to_owned(), Some(hint));
     }
 
-    fn list(&mut self, items: &'n [Node], schema: &Value) -> Option<Value> {
+    fn list(&mut self, items: &[Node], schema: &Value) -> Option<Value> {
         let before = self.problems.len();
         let anything = Value::Object(Map::new());
         let below = schema.get("items").unwrap_or(&anything);
-        let list = items.iter().filter_map(|item| self.value(item, below)).collect();
+        let mut list = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            self.path.push(index.to_string());
+            list.extend(self.value(item, below));
+            self.path.pop();
+        }
         (self.problems.len() == before).then_some(Value::Array(list))
     }
 

@@ -1,0 +1,55 @@
+use super::*;
+
+const EXAMPLES: [(&str, &str); 5] = [
+    ("web.yaml", include_str!("../../../../examples/web.yaml")),
+    ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
+    ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
+    ("node-exporter.yaml", include_str!("../../../../examples/node-exporter.yaml")),
+    ("ml-engine.yaml", include_str!("../../../../examples/ml-engine.yaml")),
+];
+
+#[test]
+fn every_example_is_right() {
+    for (name, text) in EXAMPLES {
+        let mut sources = sources(text);
+        sources.manifests[0].name = name.to_owned();
+        let staging = include_str!("../../../../examples/environments/staging.yaml");
+        let source = Source { name: "environments/staging.yaml".into(), text: staging.into() };
+        sources.overlays.insert("staging".parse().unwrap(), source);
+        for environment in [default(), Environment::Given("staging".parse().unwrap())] {
+            let all = load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}"));
+            for rendered in all {
+                assert_eq!(format!("{}.yaml", rendered.service), name);
+                rendered.into_spec(image(), |path| Err(format!("no file `{path}`"))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_example_is_tested() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut found: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    found.sort();
+    let mut tested: Vec<&str> = EXAMPLES.iter().map(|(name, _)| *name).collect();
+    tested.sort_unstable();
+    assert_eq!(found, tested);
+}
+
+#[test]
+fn rendering_an_example_changes_nothing() {
+    for (name, text) in EXAMPLES {
+        let first = load_one(text);
+        let second = load_one(&first.yaml(Origins::Shown));
+        assert_eq!(second.yaml(Origins::Hidden), first.yaml(Origins::Hidden), "{name}");
+        assert_eq!(
+            second.into_spec(image(), |_| Ok(vec![])),
+            first.into_spec(image(), |_| Ok(vec![])),
+            "{name}"
+        );
+    }
+}
