@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::release::Image;
 
 /// The registry that a reference without one means, as in Docker.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -25,6 +26,12 @@ impl ImageReference {
     /// `registry/path`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.registry, self.path)
+    }
+
+    /// The image as a release names it, once the registry has answered.
+    pub fn pin(&self, digest: Digest, platform: impl Into<String>, size: u64) -> Image {
+        let (reference, repository) = (self.to_string(), self.repository());
+        Image { reference, repository, digest, platform: platform.into(), size }
     }
 
     /// What to ask the registry for: the digest, else the tag, else `latest`.
@@ -177,7 +184,9 @@ mod tests {
     fn the_registry_is_asked_for_the_strongest_name() {
         let digest = Digest::of(b"x");
         assert_eq!("web".parse::<ImageReference>().unwrap().version(), "latest");
-        assert_eq!("web:1".parse::<ImageReference>().unwrap().version(), "1");
+        let tagged: ImageReference = "web:1".parse().unwrap();
+        assert_eq!(tagged.version(), "1");
+        assert_eq!(tagged.pin(digest, "linux/amd64", 7).pinned(), format!("docker.io/library/web@{digest}"));
         assert_eq!(
             format!("web:1@{digest}").parse::<ImageReference>().unwrap().version(),
             digest.to_string()
