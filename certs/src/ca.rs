@@ -118,7 +118,9 @@ impl CertificateAuthority {
     pub fn generate(fleet: FleetId, now: Timestamp) -> Result<Self, CaError> {
         let key = TlsKey::generate()?;
         let mut params = empty(serial()?, now - BACKDATE, now + CA_VALIDITY);
-        params.distinguished_name.push(DnType::CommonName, format!("Windlass CA of {fleet}"));
+        // Two CAs of a fleet, during a replacement, must not have one name.
+        let name = format!("Windlass CA of {fleet} {}", Digest::of(&key.spki()).short());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, fleet.as_str());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

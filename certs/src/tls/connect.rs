@@ -230,6 +230,7 @@ fn classify(address: &str, error: io::Error) -> ConnectError {
             AlertDescription::CertificateExpired => ConnectError::OurCertificateExpired,
             AlertDescription::CertificateRevoked => ConnectError::OurCertificateRevoked,
             AlertDescription::UnknownCA
+            | AlertDescription::DecryptError // a CA of the same name with another key
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnsupportedCertificate
