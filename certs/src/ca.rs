@@ -132,7 +132,7 @@ impl CertificateAuthority {
     pub fn load(dir: &Path) -> Result<Self, CaError> {
         let path = dir.join(CERTIFICATE_FILE);
         let not_a_ca = || CaError::NotACa { path: path.clone() };
-        let pem = files::read_secret(&path)?;
+        let pem = files::read_public(&path)?;
         let key = TlsKey::load(&dir.join(KEY_FILE))?;
         let certificate = CertificateDer::from_pem_slice(&pem).map_err(|_| not_a_ca())?;
         let (fleet, spki) = read_ca(&certificate).ok_or_else(not_a_ca)?;
@@ -142,7 +142,7 @@ impl CertificateAuthority {
         Ok(Self { fleet, certificate, key })
     }
 
-    /// Writes `ca.pem` and `ca.key`, both 0600, into a folder (made if missing). Never overwrites.
+    /// Writes `ca.pem` and `ca.key`, both 0600 (the certificate may be opened up), into a folder (made if missing). Never overwrites.
     pub fn save(&self, dir: &Path) -> Result<(), CaError> {
         files::create_private_dir(dir)?;
         self.key.save(&dir.join(KEY_FILE))?;

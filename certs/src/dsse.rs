@@ -85,7 +85,8 @@ impl PayloadType {
         match self {
             Self::Release => 256 * 1024,
             Self::Plan | Self::Routes => 4 * 1024 * 1024,
-            Self::Trust | Self::Revocation | Self::Secret => 64 * 1024,
+            Self::Revocation => 1024 * 1024,
+            Self::Trust | Self::Secret => 64 * 1024,
             Self::Audit | Self::Receipt | Self::Exec => 16 * 1024,
         }
     }

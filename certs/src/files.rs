@@ -1,4 +1,5 @@
-//! Files that hold secrets: mode 0600, written whole or not at all, refused when others may read them.
+//! Files of keys and certificates: secrets have mode 0600, are written whole or not at all, and are refused when
+//! others may read them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -86,6 +87,17 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     }
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(MAX_LEN).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Reads a file that anyone may read, a certificate or an envelope, up to the length a key file may have.
+pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_LEN + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_LEN {
+        return Err(FileError::TooLong { path: path.to_owned() });
+    }
     Ok(bytes)
 }
 

@@ -3,6 +3,8 @@
 //! TLS asks once, at the handshake; a stream lives for weeks. So every live connection is registered here with
 //! a token, and revoking trips the tokens it concerns at once.
 
+mod list;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Identity, PeerIdentity, Serial};
 
-/// What is revoked. Can be a signed list's payload, or part of one.
+pub use list::{ListError, RevocationList};
+
+/// What is revoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokedSet {

@@ -1,5 +1,6 @@
 //! Members of a fleet over real TCP and TLS: who gets in, who does not and learns why, and what a revocation, an
 //! expiry and a renewal do to connections that stand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "loopback/careless.rs"]
 mod careless;

@@ -1,5 +1,6 @@
 //! The golden vectors: envelopes made by another implementation, each with the one answer it must get.
 //! `vectors/make.py` makes them, and verifies them with a verifier of its own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,7 @@ fn no_changed_byte_is_accepted_as_something_else() {
     let original = Envelope::parse(&bytes, vector.max_len).unwrap();
     let mut accepted = 0;
     for at in 0..bytes.len() {
-        for flip in [0x01, 0x20, 0x80] {
+        for flip in [0x01, 0x20] {
             let mut changed = bytes.clone();
             changed[at] ^= flip;
             let Ok(envelope) = Envelope::parse(&changed, vector.max_len) else { continue };
@@ -123,7 +124,7 @@ fn no_changed_byte_is_accepted_as_something_else() {
             }
         }
     }
-    assert!(accepted <= 3 * 64, "only bytes of the key id are free: {accepted}");
+    assert!(accepted <= 2 * 64, "only bytes of the key id are free: {accepted}");
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -295,6 +295,34 @@ fn the_payload_is_read_strictly() {
     }
 }
 
+#[test]
+fn a_revocation_list_is_signed_and_only_rises() {
+    use crate::revocation::{ListError, RevocationList, Revocations, RevokedSet};
+    let keys = keys();
+    let trust = document(&keys);
+    let banned: crate::identity::Identity = "spiffe://demo/agent/web-1".parse().unwrap();
+    let revoked = RevokedSet { identities: [(banned, u64::MAX)].into(), ..RevokedSet::default() };
+    let list =
+        RevocationList { fleet: trust.fleet.clone(), version: 3, issued_at: trust.created_at, revoked };
+    let sealed = |list: &RevocationList, signers: &[&SigningKey]| {
+        Envelope::sign(PayloadType::Revocation, serde_json::to_vec(list).unwrap(), signers).to_bytes()
+    };
+    let good = sealed(&list, &[&keys.roots[0], &keys.roots[1]]);
+    let read = RevocationList::open(&good, &trust, 2).unwrap();
+    let revocations = Revocations::new();
+    revocations.apply(&read);
+    assert_eq!(*revocations.current(), list.revoked);
+    assert!(matches!(RevocationList::open(&good, &trust, 3), Err(ListError::Stale { have: 3, got: 3 })));
+    let dispatch = sealed(&list, &[&keys.dispatch]);
+    assert!(matches!(
+        RevocationList::open(&dispatch, &trust, 0),
+        Err(ListError::Verify(VerifyError::UnknownKey))
+    ));
+    let other = RevocationList { fleet: "other".parse().unwrap(), ..list };
+    let other = sealed(&other, &[&keys.roots[0], &keys.roots[1]]);
+    assert!(matches!(RevocationList::open(&other, &trust, 0), Err(ListError::WrongFleet(_))));
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
