@@ -12,8 +12,10 @@ use crate::observation::Observation;
 use crate::time::Timestamp;
 
 /// All hosts, at one moment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FleetView {
+    /// Since when it is watched: the start of this coordinator. No deadline counts the time before.
+    pub since: Timestamp,
     /// By name. An evicted or banned host is not in here.
     pub members: BTreeMap<HostId, Member>,
 }

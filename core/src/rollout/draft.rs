@@ -217,7 +217,7 @@ impl<'a> Draft<'a> {
 
     /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
     pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
-        let since = self.rollout().progress_at;
+        let since = self.rollout().progress_at.max(self.snapshot.fleet.since);
         let deadline = since + spec.progress_deadline.duration();
         if self.now() >= deadline {
             return true;

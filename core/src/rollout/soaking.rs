@@ -37,7 +37,13 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
     let now = draft.now();
     if all {
-        let since = *draft.rollout().soak_since.get_or_insert(now);
+        // What was not watched does not count: a soak begins again with the coordinator.
+        let watched_since = draft.snapshot.fleet.since;
+        let soak_since = &mut draft.rollout().soak_since;
+        if soak_since.is_some_and(|since| since < watched_since) {
+            *soak_since = None;
+        }
+        let since = *soak_since.get_or_insert(now);
         let until = since + if back { std::time::Duration::ZERO } else { spec.soak.duration() };
         if now >= until {
             return ending::succeed(draft);
@@ -48,7 +54,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         draft.rollout().soak_since = None;
     }
     let given = spec.soak.duration() + spec.progress_deadline.duration();
-    let deadline = draft.rollout().state_since + given;
+    let deadline = draft.rollout().state_since.max(draft.snapshot.fleet.since) + given;
     if now < deadline {
         return draft.wake(deadline);
     }
