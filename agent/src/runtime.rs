@@ -1,0 +1,192 @@
+//! The container engine, as the agent needs it: a trait of the least it asks for.
+//!
+//! [`docker`] speaks to a Docker Engine and is the only module that knows how; [`fake`] is an engine in
+//! memory for tests. Containers are [`windlass_core::reconcile::Container`]s, found again by their labels.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use windlass_core::observation::PullProgress;
+use windlass_core::reconcile::{Container, Launch, LocalImage};
+use windlass_core::release::Image;
+use windlass_core::{Digest, Timestamp};
+
+pub mod docker;
+pub mod fake;
+pub mod labels;
+
+/// What an engine was asked and did not do.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// It does not answer: nothing is known about anything.
+    #[error("the container engine does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was asked for is not there.
+    #[error("the engine knows no {what} `{name}`")]
+    NotFound {
+        /// `container` or `image`.
+        what: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// A port of the host is taken.
+    #[error("port {port} of the host is taken")]
+    PortTaken {
+        /// Which; 0 if the engine does not say.
+        port: u16,
+    },
+    /// It answered and would not.
+    #[error("the engine refused to {doing}: {message}")]
+    Refused {
+        /// What it was asked to do.
+        doing: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// It took too long.
+    #[error("the engine did not {doing} within {} s", after.as_secs())]
+    TimedOut {
+        /// What it was asked to do.
+        doing: &'static str,
+        /// How long it was given.
+        after: Duration,
+    },
+}
+
+impl RuntimeError {
+    /// Is it the engine that is missing, rather than the thing asked for?
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// Why an image did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The engine does not answer.
+    #[error(transparent)]
+    Engine(RuntimeError),
+    /// The registry, or the engine, refused; in words for people.
+    #[error("{0}")]
+    Failed(String),
+    /// What came is not what was asked for.
+    #[error("{0}")]
+    WrongImage(String),
+}
+
+/// What an engine is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Its version.
+    pub version: String,
+    /// Version of its API.
+    pub api_version: String,
+    /// Operating system of the host, for people.
+    pub os: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Platform of images, like `linux/amd64`.
+    pub platform: String,
+    /// Where it keeps its data.
+    pub data_root: String,
+    /// Can it give GPUs to containers?
+    pub gpu_runtime: bool,
+}
+
+/// A container in a list: enough to notice that it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The engine's id.
+    pub id: String,
+    /// The engine's word for its state.
+    pub state: String,
+}
+
+/// Something happened to a container of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEvent {
+    /// The engine's id.
+    pub container: String,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// Its process ended with this code.
+    Died(i64),
+    /// The kernel killed something in it for memory.
+    OutOfMemory,
+    /// It has gone.
+    Destroyed,
+    /// Anything else: look at it again.
+    Changed,
+}
+
+/// A line that a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, by the engine's clock.
+    pub at: Option<Timestamp>,
+    /// Was it written to stderr?
+    pub stderr: bool,
+    /// The line without its end, cut at 16 KiB.
+    pub text: String,
+}
+
+/// Which lines of a container are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// So many of the last lines; all that are kept if absent.
+    pub tail: Option<u32>,
+    /// None before this.
+    pub since: Option<Timestamp>,
+    /// Go on as more are written.
+    pub follow: bool,
+}
+
+/// Something that arrives piece by piece.
+pub type RuntimeStream<T> = Pin<Box<dyn Stream<Item = Result<T, RuntimeError>> + Send>>;
+
+/// Is told how far a pull is.
+pub type OnProgress<'a> = &'a (dyn Fn(PullProgress) + Send + Sync);
+
+/// What the agent asks of a container engine. Everything may be asked twice: that it is already so, is success.
+pub trait Runtime: Send + Sync + 'static {
+    /// What the engine is.
+    fn info(&self) -> impl Future<Output = Result<EngineInfo, RuntimeError>> + Send;
+    /// Every container with the labels of this fleet and host.
+    fn list(&self) -> impl Future<Output = Result<Vec<Listed>, RuntimeError>> + Send;
+    /// One of them in full; `None` if it has gone or is not ours. Its `health` is not filled in.
+    fn inspect(&self, id: &str) -> impl Future<Output = Result<Option<Container>, RuntimeError>> + Send;
+    /// The images on the host, by the digest of their manifest or index.
+    fn images(&self) -> impl Future<Output = Result<BTreeMap<Digest, LocalImage>, RuntimeError>> + Send;
+    /// Fetches an image by digest and checks that what came is what was named. Reports bytes as they come.
+    fn pull(
+        &self,
+        image: &Image,
+        progress: OnProgress<'_>,
+    ) -> impl Future<Output = Result<LocalImage, PullError>> + Send;
+    /// Removes an image, unless a container uses it.
+    fn remove_image(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Makes a container and answers with its id. It does not run, and the engine does not restart it.
+    fn create(&self, launch: &Launch) -> impl Future<Output = Result<String, RuntimeError>> + Send;
+    /// Starts a container.
+    fn start(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Asks its process to end, and kills it after the stop timeout of its release.
+    fn stop(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Removes a container that stands still, with its anonymous volumes and the files of its instance.
+    fn remove(&self, id: &str, instance: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Has the engine start it again whenever it ends.
+    fn keep_running(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// The lines it wrote.
+    fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine>;
+    /// Runs a command in it and answers with the exit code.
+    fn exec(&self, id: &str, argv: &[String]) -> impl Future<Output = Result<i64, RuntimeError>> + Send;
+    /// What happens to containers of ours, from now on. Ends when the engine goes.
+    fn events(&self) -> RuntimeStream<EngineEvent>;
+}

@@ -1,0 +1,283 @@
+//! A Docker Engine behind its socket. The only module that names `bollard`.
+//!
+//! Every request is built from an allow-list of fields ([`create`]), so that what we do not know cannot be
+//! asked for. Streams (events, logs, pulls) live as long as their reader.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::models::{ContainerUpdateBody, EventMessage, RestartPolicy as Policy, RestartPolicyNameEnum};
+use bollard::query_parameters::{
+    CreateContainerOptions, EventsOptions, ListContainersOptions, ListImagesOptions, LogsOptions,
+    RemoveContainerOptions, RemoveImageOptions,
+};
+use futures_util::StreamExt;
+use windlass_core::Digest;
+use windlass_core::observation::PullProgress;
+use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage};
+use windlass_core::release::Image;
+
+use super::{
+    EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
+    RuntimeStream, labels,
+};
+
+mod create;
+mod credentials;
+mod error;
+mod files;
+mod inspect;
+mod pull;
+
+use error::{refused, unavailable};
+
+/// The engine answers within this, whatever it is asked.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// But stopping takes as long as a release's stop timeout.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3600);
+/// What happens to containers that is worth looking at; probes' exec events are not.
+const EVENTS: [&str; 8] = ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart"];
+/// Longer lines are cut.
+const LINE: usize = 16 * 1024;
+
+/// The address of an engine is not one that this program can use.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Only sockets are spoken to.
+    #[error("`{0}` is not an engine's address (`unix:///var/run/docker.sock`)")]
+    NotASocket(String),
+    /// The client could not be made.
+    #[error("cannot use the engine's socket `{0}`")]
+    Client(String, #[source] bollard::errors::Error),
+}
+
+/// A Docker Engine.
+#[derive(Debug, Clone)]
+pub struct DockerEngine {
+    docker: Docker,
+    socket: PathBuf,
+    local: Arc<LocalHost>,
+    files: Arc<files::Store>,
+}
+
+impl DockerEngine {
+    /// The engine at `address` (`unix:///…` or a path). It need not answer yet. Files of releases are laid down
+    /// under `files`, which the engine must see at the same path.
+    pub fn new(address: &str, local: Arc<LocalHost>, files: &Path) -> Result<Self, ConnectError> {
+        let path = address.strip_prefix("unix://").unwrap_or(address);
+        if !path.starts_with('/') {
+            return Err(ConnectError::NotASocket(address.to_owned()));
+        }
+        // The API version is no part of any request; what differs between versions is not used.
+        let docker = Docker::connect_with_unix(path, TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION)
+            .map_err(|source| ConnectError::Client(path.to_owned(), source))?
+            .with_request_modifier(credentials::url_safe);
+        Ok(Self { docker, socket: path.into(), local, files: Arc::new(files::Store::new(files)) })
+    }
+
+    /// Is there a socket at all? For diagnosis.
+    pub fn has_socket(&self) -> bool {
+        std::fs::metadata(&self.socket).is_ok_and(|meta| meta.file_type().is_socket())
+    }
+
+    fn own(&self) -> Vec<String> {
+        vec![
+            format!("{}={}", labels::FLEET, self.local.fleet),
+            format!("{}={}", labels::HOST, self.local.host),
+        ]
+    }
+}
+
+impl Runtime for DockerEngine {
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        let version = self.docker.version().await.map_err(refused("tell its version"))?;
+        let info = self.docker.info().await.map_err(refused("describe itself"))?;
+        let runtimes = info.runtimes.unwrap_or_default();
+        let devices = info.discovered_devices.unwrap_or_default();
+        let cdi =
+            devices.iter().any(|device| device.id.as_deref().is_some_and(|id| id.starts_with("nvidia.com/")));
+        Ok(EngineInfo {
+            version: version.version.unwrap_or_default(),
+            api_version: version.api_version.unwrap_or_default(),
+            os: info.operating_system.unwrap_or_default(),
+            kernel: info.kernel_version.unwrap_or_default(),
+            platform: format!("{}/{}", version.os.unwrap_or_default(), version.arch.unwrap_or_default()),
+            data_root: info.docker_root_dir.unwrap_or_default(),
+            gpu_runtime: runtimes.contains_key("nvidia") || cdi,
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let filters = HashMap::from([("label".to_owned(), self.own())]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let found = self.docker.list_containers(Some(options)).await.map_err(refused("list containers"))?;
+        let listed = found.into_iter().filter_map(|seen| {
+            Some(Listed {
+                id: seen.id?,
+                state: seen.state.map(|state| state.to_string()).unwrap_or_default(),
+            })
+        });
+        Ok(listed.collect())
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
+        match self.docker.inspect_container(id, None).await {
+            Ok(seen) => Ok(inspect::container(&seen, &self.local)),
+            Err(error) if error::status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(refused("inspect a container")(error)),
+        }
+    }
+
+    async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
+        let options = ListImagesOptions { digests: true, ..Default::default() };
+        let images = self.docker.list_images(Some(options)).await.map_err(refused("list images"))?;
+        let mut found = BTreeMap::new();
+        for image in images {
+            let size = u64::try_from(image.size).unwrap_or(0);
+            for name in &image.repo_digests {
+                if let Some(Ok(digest)) = name.rsplit_once('@').map(|(_, digest)| digest.parse()) {
+                    found.insert(digest, LocalImage { id: image.id.clone(), size });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
+        pull::pull(&self.docker, image, progress).await
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
+        // By id it needs force if two names stand for it; containers that use it still protect it.
+        let options = RemoveImageOptions { force: false, ..Default::default() };
+        match self.docker.remove_image(id, Some(options), None).await {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error::status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) => Err(refused("remove an image")(error)),
+        }
+    }
+
+    async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
+        let binds = self.files.lay_down(launch).await?;
+        let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
+        let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
+        let body = create::body(launch, &self.local, binds);
+        match self.docker.create_container(Some(options), body).await {
+            Ok(created) => Ok(created.id),
+            Err(error) if error::status(&error) == Some(409) => self.adopt(&name, launch, error).await,
+            Err(error) => Err(error::starting("create the container", error)),
+        }
+    }
+
+    async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        self.docker
+            .start_container(id, None)
+            .await
+            .map_err(|error| error::starting("start the container", error))
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
+        let patient = self.docker.clone().with_timeout(STOP_TIMEOUT);
+        match patient.stop_container(id, None).await {
+            Err(error) if error::status(&error) == Some(404) => Ok(()),
+            other => other.map_err(refused("stop the container")),
+        }
+    }
+
+    async fn remove(&self, id: &str, instance: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptions { v: true, ..Default::default() };
+        match self.docker.remove_container(id, Some(options)).await {
+            Ok(()) => {}
+            Err(error) if error::status(&error) == Some(404) => {}
+            Err(error) if error.to_string().contains("already in progress") => {}
+            Err(error) => return Err(refused("remove the container")(error)),
+        }
+        self.files.remove(instance).await;
+        Ok(())
+    }
+
+    async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
+        let policy = Policy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
+        let body = ContainerUpdateBody { restart_policy: Some(policy), ..Default::default() };
+        self.docker.update_container(id, body).await.map_err(refused("update the restart policy"))
+    }
+
+    fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
+        let since = options.since.map_or(0, |at| i32::try_from(at.as_millis() / 1000).unwrap_or(i32::MAX));
+        let wanted = LogsOptions {
+            follow: options.follow,
+            stdout: true,
+            stderr: true,
+            since,
+            timestamps: true,
+            tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
+            ..Default::default()
+        };
+        let lines = self.docker.logs(id, Some(wanted));
+        Box::pin(lines.map(|line| line.map(inspect::log_line).map_err(refused("read the log"))))
+    }
+
+    async fn exec(&self, id: &str, argv: &[String]) -> Result<i64, RuntimeError> {
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(argv.to_vec()),
+            ..Default::default()
+        };
+        let exec = self.docker.create_exec(id, options).await.map_err(refused("prepare a command"))?;
+        if let StartExecResults::Attached { mut output, .. } =
+            self.docker.start_exec(&exec.id, None).await.map_err(refused("run a command"))?
+        {
+            // Its end is the end of the command; what it writes is nobody's business.
+            while let Some(Ok(_)) = output.next().await {}
+        }
+        let done = self.docker.inspect_exec(&exec.id).await.map_err(refused("ask how a command ended"))?;
+        Ok(done.exit_code.unwrap_or(-1))
+    }
+
+    fn events(&self) -> RuntimeStream<EngineEvent> {
+        let filters = HashMap::from([
+            ("type".to_owned(), vec!["container".to_owned()]),
+            ("event".to_owned(), EVENTS.map(str::to_owned).to_vec()),
+            ("label".to_owned(), self.own()),
+        ]);
+        let options = EventsOptions { filters: Some(filters), ..Default::default() };
+        let events = self.docker.events(Some(options));
+        Box::pin(events.filter_map(|event| async move {
+            match event {
+                Ok(event) => inspect::event(event).map(Ok),
+                Err(error) => Some(Err(unavailable(error))),
+            }
+        }))
+    }
+}
+
+impl DockerEngine {
+    /// The name is taken. If an agent that died had made exactly this container, it is what was asked for.
+    async fn adopt(
+        &self,
+        name: &str,
+        launch: &Launch,
+        error: bollard::errors::Error,
+    ) -> Result<String, RuntimeError> {
+        let ours = |seen: &Container| seen.slot == launch.slot && seen.release == launch.release.digest;
+        let found = self.inspect(name).await?.filter(ours);
+        found.map(|seen| seen.id).ok_or_else(|| error::starting("create the container", error))
+    }
+}
+
+/// Progress of a pull from the progress of its layers.
+fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
+    layers.values().fold(PullProgress::default(), |sum, layer| PullProgress {
+        done: sum.done + layer.done,
+        total: sum.total + layer.total,
+    })
+}
+
+/// Keeps the type of an engine's message in one place.
+type Message = EventMessage;

@@ -1,0 +1,101 @@
+//! Files of a release, laid down on the host and bound into the container.
+//!
+//! The engine refuses to unpack an archive into a container whose root is read-only, so that binds are the
+//! one way that always works.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard::models::{Mount, MountType};
+use windlass_core::reconcile::Launch;
+use windlass_core::release::Spec;
+
+use super::super::RuntimeError;
+
+/// Where the files of all instances lie, one folder per instance.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Writes the files of an instance and answers with their binds.
+    pub(super) async fn lay_down(&self, launch: &Launch) -> Result<Vec<Mount>, RuntimeError> {
+        if launch.release.release.spec.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let folder = self.folder.join(&launch.instance);
+        let release = launch.release.clone();
+        let written = tokio::task::spawn_blocking(move || write(&folder, &release.release.spec)).await;
+        let refused = |message: String| RuntimeError::Refused { doing: "write the release's files", message };
+        written.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
+    }
+
+    /// Forgets the files of an instance.
+    pub(super) async fn remove(&self, instance: &str) {
+        let folder = self.folder.join(instance);
+        match tokio::fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %folder.display(), %error, "files of a removed instance stay");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+fn write(folder: &Path, spec: &Spec) -> std::io::Result<Vec<Mount>> {
+    // Names in it give nothing away, and only root looks in.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let owner = owner(spec.security.user.as_deref());
+    let mut binds = Vec::new();
+    for (index, (target, file)) in spec.files.iter().enumerate() {
+        let content = STANDARD.decode(&file.content).map_err(std::io::Error::other)?;
+        let path = folder.join(index.to_string());
+        std::fs::write(&path, content)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode & 0o777))?;
+        if let Some((user, group)) = owner {
+            // Without the right to, the file stays ours: its mode decides who reads it.
+            chown(&path, Some(user), group).ok();
+        }
+        binds.push(Mount {
+            target: Some(target.clone()),
+            source: Some(path.to_string_lossy().into_owned()),
+            typ: Some(MountType::BIND),
+            read_only: Some(true),
+            ..Default::default()
+        });
+    }
+    Ok(binds)
+}
+
+/// `1000` or `1000:1000`; a name says nothing outside its image.
+fn owner(user: Option<&str>) -> Option<(u32, Option<u32>)> {
+    let user = user?;
+    match user.split_once(':') {
+        Some((user, group)) => Some((user.parse().ok()?, group.parse().ok())),
+        None => Some((user.parse().ok()?, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn only_numbers_name_an_owner() {
+        #[rustfmt::skip]
+        let table = [
+            (None, None), (Some("app"), None), (Some("1000"), Some((1000, None))),
+            (Some("1000:7"), Some((1000, Some(7)))), (Some("1000:app"), Some((1000, None))), (Some(":7"), None),
+        ];
+        for (user, want) in table {
+            assert_eq!(owner(user), want, "{user:?}");
+        }
+    }
+}

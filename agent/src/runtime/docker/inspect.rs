@@ -1,0 +1,115 @@
+//! What the engine says of containers, as the domain has it.
+
+use std::collections::HashMap;
+
+use bollard::container::LogOutput;
+use bollard::models::{
+    ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status,
+    RestartPolicyNameEnum,
+};
+use windlass_core::Timestamp;
+use windlass_core::reconcile::{Container, ContainerState, LocalHost, RestartPolicy};
+
+use super::super::{EngineEvent, EventKind, LogLine, labels};
+use super::{LINE, Message};
+
+/// `None` if it is not ours.
+pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> Option<Container> {
+    let none = HashMap::new();
+    let identity = labels::identity(seen.config.as_ref()?.labels.as_ref().unwrap_or(&none), local)?;
+    let host = seen.host_config.as_ref();
+    let policy = host.and_then(|host| host.restart_policy.as_ref()).and_then(|policy| policy.name);
+    let state = seen.state.as_ref();
+    Some(Container {
+        id: seen.id.clone()?,
+        instance: identity.instance,
+        slot: identity.slot,
+        release: identity.release,
+        content: identity.content,
+        counter: identity.counter,
+        side: identity.side,
+        ports: identity.ports,
+        memory: host.and_then(|host| host.memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        gpus: identity.gpus,
+        created_at: time(seen.created.as_deref()),
+        state: state.map_or(ContainerState::Created, container_state),
+        policy: match policy {
+            Some(RestartPolicyNameEnum::UNLESS_STOPPED | RestartPolicyNameEnum::ALWAYS) => {
+                RestartPolicy::UnlessStopped
+            }
+            _ => RestartPolicy::No,
+        },
+        restarts: seen.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+        last_exit: state.filter(|state| state.status == Some(Status::RESTARTING)).map(exit),
+        health: None,
+    })
+}
+
+fn container_state(state: &State) -> ContainerState {
+    match state.status {
+        Some(Status::CREATED) => ContainerState::Created,
+        Some(Status::RUNNING | Status::PAUSED) => {
+            ContainerState::Running { started_at: time(state.started_at.as_deref()) }
+        }
+        Some(Status::RESTARTING) => ContainerState::Restarting,
+        _ => {
+            let (code, oom_killed) = exit(state);
+            ContainerState::Exited { code, oom_killed, finished_at: time(state.finished_at.as_deref()) }
+        }
+    }
+}
+
+fn exit(state: &State) -> (i64, bool) {
+    (state.exit_code.unwrap_or(-1), state.oom_killed.unwrap_or(false))
+}
+
+/// The engine writes the year 1 for "never".
+fn time(text: Option<&str>) -> Timestamp {
+    text.and_then(|text| text.parse().ok()).unwrap_or(Timestamp::ZERO)
+}
+
+pub(super) fn event(event: Message) -> Option<EngineEvent> {
+    let actor = event.actor?;
+    let kind = match event.action.as_deref()? {
+        "die" => {
+            let code = actor.attributes.as_ref().and_then(|known| known.get("exitCode")?.parse().ok());
+            EventKind::Died(code.unwrap_or(-1))
+        }
+        "oom" => EventKind::OutOfMemory,
+        "destroy" => EventKind::Destroyed,
+        _ => EventKind::Changed,
+    };
+    Some(EngineEvent { container: actor.id?, kind })
+}
+
+/// `2026-11-22T13:07:44.123456789Z text`, as the engine writes it when asked for times.
+pub(super) fn log_line(line: LogOutput) -> LogLine {
+    let (stderr, bytes) = match line {
+        LogOutput::StdErr { message } => (true, message),
+        LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
+            (false, message)
+        }
+    };
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LINE)]);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let timed = text.split_once(' ').and_then(|(at, rest)| Some((at.parse().ok()?, rest)));
+    match timed {
+        Some((at, rest)) => LogLine { at: Some(at), stderr, text: rest.to_owned() },
+        None => LogLine { at: text.parse().ok(), stderr, text: String::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_times_are_read() {
+        let line = |text: &str| log_line(LogOutput::StdOut { message: text.to_owned().into() });
+        let read = line("2026-11-22T13:07:44.123456789Z hello world\n");
+        assert_eq!(read.text, "hello world");
+        assert_eq!(read.at.unwrap().to_string(), "2026-11-22T13:07:44.123Z");
+        assert_eq!(line("2026-11-22T13:07:44.123456789Z \n").text, "");
+        assert_eq!(time(Some("0001-01-01T00:00:00Z")), Timestamp::ZERO);
+    }
+}

@@ -1,0 +1,130 @@
+//! Fetching an image by digest, and making sure that it is the one that was named.
+
+use std::collections::BTreeMap;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::CreateImageOptions;
+use futures_util::StreamExt;
+use windlass_core::observation::PullProgress;
+use windlass_core::reconcile::LocalImage;
+use windlass_core::release::Image;
+
+use super::super::{OnProgress, PullError};
+use super::{credentials, error, sum};
+
+pub(super) async fn pull(
+    docker: &Docker,
+    image: &Image,
+    progress: OnProgress<'_>,
+) -> Result<LocalImage, PullError> {
+    let name = image.pinned();
+    let credentials = credentials::of(registry(&image.repository)).await;
+    let options = CreateImageOptions {
+        from_image: Some(name.clone()),
+        platform: image.platform.clone(),
+        ..Default::default()
+    };
+    let mut layers = BTreeMap::new();
+    let mut messages = Box::pin(docker.create_image(Some(options), None, credentials));
+    while let Some(message) = messages.next().await {
+        let message = message.map_err(|error| explain(image, error))?;
+        if note(&mut layers, message) {
+            progress(sum(&layers));
+        }
+    }
+    let found = docker.inspect_image(&name).await.map_err(|error| explain(image, error))?;
+    check(image, &found)
+}
+
+/// Takes in a message about a layer; true if it says that something moved.
+fn note(layers: &mut BTreeMap<String, PullProgress>, message: CreateImageInfo) -> bool {
+    let (Some(layer), Some(status)) = (message.id, message.status) else { return false };
+    let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+    let seen = message.progress_detail.unwrap_or_default();
+    match status.as_str() {
+        "Downloading" => {
+            let layer = layers.entry(layer).or_default();
+            layer.done = layer.done.max(bytes(seen.current));
+            layer.total = layer.total.max(bytes(seen.total));
+            true
+        }
+        "Download complete" | "Extracting" | "Pull complete" | "Verifying Checksum" => {
+            if let Some(layer) = layers.get_mut(&layer) {
+                layer.done = layer.total;
+            }
+            true
+        }
+        _ => false, // waiting and retrying is not progress
+    }
+}
+
+/// Step 14: the image must have the digest and the platform that were signed.
+fn check(image: &Image, found: &ImageInspect) -> Result<LocalImage, PullError> {
+    let digest = format!("@{}", image.digest);
+    let names = found.repo_digests.as_deref().unwrap_or_default();
+    if !names.iter().any(|name| name.ends_with(&digest)) {
+        let got = names.first().map_or("no digest", String::as_str);
+        return Err(PullError::WrongImage(format!("`{}` came as `{got}`", image.pinned())));
+    }
+    let (os, architecture) = (found.os.as_deref().unwrap_or(""), found.architecture.as_deref().unwrap_or(""));
+    let mut wanted = image.platform.split('/');
+    if wanted.next() != Some(os) || wanted.next() != Some(architecture) {
+        let text = format!("`{}` is for {os}/{architecture}, not {}", image.pinned(), image.platform);
+        return Err(PullError::WrongImage(text));
+    }
+    let id = found.id.clone().unwrap_or_default();
+    Ok(LocalImage { id, size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0) })
+}
+
+/// `host[:port]` of a repository.
+fn registry(repository: &str) -> &str {
+    match repository.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "docker.io",
+    }
+}
+
+/// Says what a person can do about it.
+fn explain(image: &Image, error: Error) -> PullError {
+    if error::is_unavailable(&error) {
+        return PullError::Engine(error::unavailable(error));
+    }
+    let text = error::message(&error);
+    let registry = registry(&image.repository);
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| text.to_lowercase().contains(phrase));
+    PullError::Failed(if has(&["unauthorized", "authentication required", "no basic auth", "denied"]) {
+        format!(
+            "registry `{registry}` wants a login that the agent does not have (`docker login {registry}` as its user): {text}"
+        )
+    } else if has(&["manifest unknown", "not found", "no matching manifest"]) {
+        format!("registry `{registry}` has no `{}` for {}: {text}", image.pinned(), image.platform)
+    } else if has(&["http response to https client"]) {
+        format!(
+            "registry `{registry}` speaks plain HTTP, which the engine does not allow (`insecure-registries`): {text}"
+        )
+    } else if has(&["refused", "no such host", "timeout", "unreachable", "no route", "reset by peer", "eof"])
+    {
+        format!("registry `{registry}` cannot be reached: {text}")
+    } else {
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries() {
+        #[rustfmt::skip]
+        let table = [
+            ("docker.io/library/nginx", "docker.io"), ("127.0.0.1:5000/web", "127.0.0.1:5000"),
+            ("localhost/web", "localhost"), ("library/nginx", "docker.io"), ("nginx", "docker.io"),
+        ];
+        for (repository, want) in table {
+            assert_eq!(registry(repository), want);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! An engine in memory, for tests: it obeys, records what it was asked, and fails when told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use windlass_core::observation::PullProgress;
+use windlass_core::reconcile::{Container, ContainerState, Launch, LocalImage, RestartPolicy};
+use windlass_core::release::Image;
+use windlass_core::{Digest, Timestamp};
+
+use super::{
+    EngineEvent, EngineInfo, EventKind, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    RuntimeError, RuntimeStream,
+};
+
+/// An engine in memory. Clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct FakeEngine {
+    world: Arc<Mutex<World>>,
+    events: broadcast::Sender<EngineEvent>,
+    now: fn() -> Timestamp,
+}
+
+/// What an engine in memory has, and how it is to behave.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Does it answer?
+    pub down: bool,
+    /// Its containers by id.
+    pub containers: BTreeMap<String, Container>,
+    /// Its images.
+    pub images: BTreeMap<Digest, LocalImage>,
+    /// What it was asked to do, the oldest first: `launch production.web.0.r1.1`.
+    pub journal: Vec<String>,
+    /// What the next pulls come to, the first first; success when empty.
+    pub pulls: VecDeque<PullError>,
+    /// What the next starts come to.
+    pub starts: VecDeque<RuntimeError>,
+    /// How long a pull takes.
+    pub pull_takes: Duration,
+    /// How long a stop takes.
+    pub stop_takes: Duration,
+    /// What commands in containers exit with.
+    pub exec_code: i64,
+    /// What every container writes.
+    pub log: Vec<String>,
+    serial: u64,
+}
+
+impl FakeEngine {
+    /// An empty engine that takes the time from `now`.
+    pub fn new(now: fn() -> Timestamp) -> Self {
+        let (events, _) = broadcast::channel(256);
+        Self { world: Arc::default(), events, now }
+    }
+
+    /// The world, to look at it or to change it.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the process of an instance; the engine starts it again if it was told to.
+    pub fn exit(&self, instance: &str, code: i64) {
+        let now = (self.now)();
+        let mut world = self.world();
+        let Some(seen) = world.containers.values_mut().find(|seen| seen.instance == instance) else { return };
+        seen.last_exit = Some((code, false));
+        if seen.policy == RestartPolicy::UnlessStopped {
+            seen.restarts += 1;
+            seen.state = ContainerState::Running { started_at: now };
+        } else {
+            seen.state = ContainerState::Exited { code, oom_killed: false, finished_at: now };
+        }
+        let event = EngineEvent { container: seen.id.clone(), kind: EventKind::Died(code) };
+        drop(world);
+        self.events.send(event).ok();
+    }
+
+    fn answering(&self) -> Result<MutexGuard<'_, World>, RuntimeError> {
+        let world = self.world();
+        if world.down { Err(RuntimeError::Unavailable("the engine is down".into())) } else { Ok(world) }
+    }
+
+    fn change(
+        &self,
+        verb: &str,
+        id: &str,
+        change: impl FnOnce(&mut Container, Timestamp),
+    ) -> Result<(), RuntimeError> {
+        let now = (self.now)();
+        let mut world = self.answering()?;
+        let Some(seen) = world.containers.get_mut(id) else {
+            return Err(RuntimeError::NotFound { what: "container", name: id.to_owned() });
+        };
+        change(seen, now);
+        let line = format!("{verb} {}", seen.instance);
+        world.journal.push(line);
+        drop(world);
+        self.events.send(EngineEvent { container: id.to_owned(), kind: EventKind::Changed }).ok();
+        Ok(())
+    }
+}
+
+impl Runtime for FakeEngine {
+    async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        drop(self.answering()?);
+        Ok(EngineInfo {
+            platform: "linux/amd64".to_owned(),
+            data_root: "/".to_owned(),
+            ..EngineInfo::default()
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let world = self.answering()?;
+        let state = |seen: &Container| format!("{:?}", seen.state);
+        Ok(world.containers.values().map(|seen| Listed { id: seen.id.clone(), state: state(seen) }).collect())
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
+        Ok(self.answering()?.containers.get(id).cloned())
+    }
+
+    async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
+        Ok(self.answering()?.images.clone())
+    }
+
+    async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
+        let takes = {
+            let mut world = self.answering().map_err(PullError::Engine)?;
+            world.journal.push(format!("pull {}", image.digest.short()));
+            world.pull_takes
+        };
+        progress(PullProgress { done: 0, total: image.size });
+        tokio::time::sleep(takes).await;
+        let mut world = self.answering().map_err(PullError::Engine)?;
+        if let Some(failure) = world.pulls.pop_front() {
+            return Err(failure);
+        }
+        let local = LocalImage { id: format!("id-of-{}", image.digest.short()), size: image.size };
+        world.images.insert(image.digest, local.clone());
+        Ok(local)
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
+        let mut world = self.answering()?;
+        world.images.retain(|_, image| image.id != id);
+        world.journal.push(format!("remove image {id}"));
+        Ok(())
+    }
+
+    async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
+        let now = (self.now)();
+        let mut world = self.answering()?;
+        world.serial += 1;
+        let id = format!("c{}", world.serial);
+        let spec = &launch.release.release.spec;
+        let container = Container {
+            id: id.clone(),
+            instance: launch.instance.clone(),
+            slot: launch.slot.clone(),
+            release: launch.release.digest,
+            content: launch.release.content,
+            counter: launch.release.release.counter,
+            side: launch.side,
+            ports: launch.ports.iter().map(|(name, port)| (name.clone(), port.host)).collect(),
+            memory: spec.resources.memory.bytes(),
+            gpus: launch.gpus.clone(),
+            created_at: now,
+            state: ContainerState::Created,
+            policy: RestartPolicy::No,
+            restarts: 0,
+            last_exit: None,
+            health: None,
+        };
+        world.containers.insert(id.clone(), container);
+        world.journal.push(format!("create {}", launch.instance));
+        Ok(id)
+    }
+
+    async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        if let Some(failure) = self.answering()?.starts.pop_front() {
+            return Err(failure);
+        }
+        self.change("start", id, |seen, now| {
+            seen.restarts = 0;
+            seen.state = ContainerState::Running { started_at: now };
+        })
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
+        let takes = self.answering()?.stop_takes;
+        tokio::time::sleep(takes).await;
+        self.change("stop", id, |seen, now| {
+            seen.state = ContainerState::Exited { code: 143, oom_killed: false, finished_at: now };
+        })
+    }
+
+    async fn remove(&self, id: &str, _instance: &str) -> Result<(), RuntimeError> {
+        let mut world = self.answering()?;
+        let Some(seen) = world.containers.get(id) else { return Ok(()) };
+        if seen.state.is_up() {
+            return Err(RuntimeError::Refused {
+                doing: "remove the container",
+                message: "it runs".to_owned(),
+            });
+        }
+        let line = format!("remove {}", seen.instance);
+        world.containers.remove(id);
+        world.journal.push(line);
+        drop(world);
+        self.events.send(EngineEvent { container: id.to_owned(), kind: EventKind::Destroyed }).ok();
+        Ok(())
+    }
+
+    async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
+        self.change("keep", id, |seen, _| seen.policy = RestartPolicy::UnlessStopped)
+    }
+
+    fn logs(&self, _id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
+        let lines = self.world().log.clone();
+        let skip = lines.len().saturating_sub(options.tail.map_or(usize::MAX, |tail| tail as usize));
+        let line = |text: String| Ok(LogLine { at: None, stderr: false, text });
+        Box::pin(tokio_stream::iter(lines.into_iter().skip(skip).map(line)))
+    }
+
+    async fn exec(&self, _id: &str, _argv: &[String]) -> Result<i64, RuntimeError> {
+        Ok(self.answering()?.exec_code)
+    }
+
+    fn events(&self) -> RuntimeStream<EngineEvent> {
+        let events = BroadcastStream::new(self.events.subscribe());
+        Box::pin(events.filter_map(|event| async move { event.ok().map(Ok) }))
+    }
+}
