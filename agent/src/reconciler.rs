@@ -15,14 +15,30 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windlass_core::Timestamp;
-use windlass_core::observation::Observation;
-use windlass_core::reconcile::{Desired, Memory};
+use windlass_core::host::Gpu;
+use windlass_core::observation::{EngineState, Observation, SlotObservation};
+use windlass_core::reconcile::{self, Decision, Desired, Memory, Outcome};
+use windlass_core::{SlotId, Timestamp};
+use windlass_process::Backoff;
+use windlass_process::backoff::random;
+use windlass_process::report::chain;
 
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, RuntimeError};
+
+mod execute;
+mod health;
+mod host;
+mod operations;
+mod view;
+
+use execute::Finished;
+use operations::Operations;
+use view::View;
 
 /// Keeps the reconciler's memory over the agent's death.
 pub trait MemoryStore: Send + Sync + 'static {
@@ -44,6 +60,35 @@ pub struct Wires {
     pub cancel: CancellationToken,
 }
 
+/// What the reconciler knows of the host beforehand, and how often it looks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory of the host in bytes; 0 while unknown.
+    pub memory: u64,
+    /// Its GPUs.
+    pub gpus: Vec<Gpu>,
+    /// How often everything is looked at although no event came.
+    pub resync: Duration,
+    /// The wall clock.
+    pub now: fn() -> Timestamp,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory: 0, gpus: Vec::new(), resync: Duration::from_secs(15), now }
+    }
+}
+
+/// The wall clock of this host.
+pub fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// How often a pull's progress is reported.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// Pause before the memory is saved again after that failed.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
 /// The task. Spawn [`Reconciler::run`] with `Tasks`.
 #[derive(Debug)]
 pub struct Reconciler<R, S> {
@@ -51,18 +96,140 @@ pub struct Reconciler<R, S> {
     store: S,
     memory: Memory,
     wires: Wires,
+    options: Options,
 }
 
 impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
     /// `memory` is what the store saved last; the default if there is none or it was lost.
-    pub fn new(runtime: Arc<R>, store: S, memory: Memory, wires: Wires) -> Self {
-        Self { runtime, store, memory, wires }
+    pub fn new(runtime: Arc<R>, store: S, memory: Memory, wires: Wires, options: Options) -> Self {
+        Self { runtime, store, memory, wires, options }
     }
 
     /// Works until it is cancelled. Fails only if another task of the agent has gone.
     pub async fn run(self) -> anyhow::Result<()> {
-        self.wires.cancel.cancelled().await;
-        drop((self.runtime, self.store, self.memory));
-        Ok(())
+        let now = self.options.now;
+        let task = Task {
+            view: View::new(self.runtime.clone(), &self.options),
+            operations: Operations::new(self.runtime, now),
+            store: self.store,
+            memory: self.memory,
+            wires: self.wires,
+            outcomes: Vec::new(),
+            slots: Vec::new(),
+            backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
+            begun_at: now(),
+            now,
+        };
+        task.run().await
     }
 }
+
+struct Task<R: Runtime, S> {
+    view: View<R>,
+    operations: Operations<R>,
+    store: S,
+    memory: Memory,
+    wires: Wires,
+    outcomes: Vec<Outcome>,
+    /// What was reported last: it stays true to the best of our knowledge while the engine is away.
+    slots: Vec<SlotObservation>,
+    backoff: Backoff,
+    begun_at: Timestamp,
+    now: fn() -> Timestamp,
+}
+
+impl<R: Runtime, S: MemoryStore> Task<R, S> {
+    async fn run(mut self) -> anyhow::Result<()> {
+        let cancel = self.wires.cancel.clone();
+        let mut wake = Instant::now();
+        loop {
+            let isolated = self.memory.slots.values().any(|known| known.isolated_at.is_some());
+            // Every branch only waits, and is cancel-safe: losing a race cannot drop half of the work.
+            let finished = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                changed = self.wires.desired.changed() => { changed?; None }
+                finished = self.operations.next() => Some(finished),
+                () = self.view.changed() => None,
+                changed = self.wires.contact.changed(), if isolated => { changed?; None }
+                () = tokio::time::sleep_until(wake) => None,
+            };
+            finished.into_iter().for_each(|finished| self.take(finished));
+            while let Some(finished) = self.operations.try_next() {
+                self.take(finished);
+            }
+            let desired = self.wires.desired.borrow_and_update().clone();
+            let next = match self.view.refresh(&desired).await {
+                Ok(()) => {
+                    self.backoff.reset();
+                    self.decide(&desired).await
+                }
+                Err(error) => self.without_engine(&desired, &error),
+            };
+            wake = Instant::now() + next;
+        }
+    }
+
+    fn take(&mut self, finished: Finished) {
+        if let Some(verb) = finished.failed {
+            tracing::warn!(step = verb, outcome = ?finished.outcomes, "a step failed");
+        }
+        self.outcomes.extend(finished.outcomes.iter().cloned());
+        self.view.take(finished);
+    }
+
+    /// Decides and acts; answers when to do so again if nothing happens.
+    async fn decide(&mut self, desired: &Desired) -> Duration {
+        let now = (self.now)();
+        let mut observed = self.view.observed();
+        observed.busy = self.operations.busy();
+        observed.pulls = self.operations.pulls();
+        observed.collecting = self.operations.is_collecting();
+        observed.outcomes.clone_from(&self.outcomes);
+        observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
+        let Decision { steps, memory, wake_at, slots } = reconcile::plan(desired, &observed, &self.memory, now);
+        if !memory.is_journaled_by(&self.memory) {
+            if let Err(error) = self.store.save(&memory).await {
+                tracing::error!(error = format!("{error:#}"), "the memory cannot be saved; nothing is done until it can");
+                return SAVE_AGAIN;
+            }
+        }
+        self.memory = memory;
+        self.outcomes.clear();
+        for step in steps {
+            tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");
+            self.operations.begin(step, &desired.local.address);
+        }
+        self.slots = slots;
+        self.publish(desired, EngineState::Available);
+        let until_wake = wake_at.map(|at| at.since((self.now)()));
+        let pulling = (!observed.pulls.is_empty() || self.operations.is_pulling()).then_some(PROGRESS);
+        [until_wake, pulling, Some(self.view.until_resync())].into_iter().flatten().min().unwrap_or(PROGRESS)
+    }
+
+    fn without_engine(&mut self, desired: &Desired, error: &RuntimeError) -> Duration {
+        if self.backoff.failures() == 0 {
+            tracing::warn!(error = chain(error), "the engine cannot be asked");
+        }
+        self.publish(desired, EngineState::Unavailable(chain(error)));
+        self.backoff.next(random())
+    }
+
+    fn publish(&self, desired: &Desired, engine: EngineState) {
+        let seq = desired.plan.as_ref().map_or(0, |plan| plan.seq);
+        let plan_refusal = desired.plan_refusal.clone();
+        self.wires.observation.send_if_modified(|last| {
+            let revision = last.revision;
+            let (plan_refusal, slots) = (plan_refusal.clone(), self.slots.clone());
+            let next = Observation { revision, seq, engine: engine.clone(), plan_refusal, slots };
+            let changed = revision == 0 || **last != next;
+            if changed {
+                *last = Arc::new(Observation { revision: revision + 1, ..next });
+            }
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@
 //!   failed (kept for inspection)  ◀── restarts, unready: until good ── available: KeepRunning
 //! ```
 
+mod collect;
 mod fate;
 mod input;
 mod judge;
@@ -67,6 +68,7 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
             reports.push(report::slot(&turn, slot, want, status));
         }
     }
+    collect::images(&mut turn);
     turn.memory.forget(observed, |slot| wanted.contains_key(slot));
     turn.finish(reports)
 }

@@ -70,6 +70,8 @@ pub struct Observed {
     pub images: BTreeMap<Digest, LocalImage>,
     /// Pulls under way.
     pub pulls: BTreeMap<Digest, PullProgress>,
+    /// Is an image being removed?
+    pub collecting: bool,
     /// Slots with a step under way. They get no other.
     pub busy: BTreeSet<SlotId>,
     /// What came of steps that ended since the last decision; each exactly once.

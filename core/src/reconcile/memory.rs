@@ -131,6 +131,8 @@ pub struct Volatile {
     pub starts: BTreeMap<String, Restarts>,
     /// Steps that the engine refused, by slot.
     pub steps: BTreeMap<SlotId, Retry<String>>,
+    /// Images whose removal was tried: one that somebody else uses is not tried again.
+    pub collected: BTreeSet<Digest>,
     /// Ports that turned out to be taken by somebody else.
     pub taken_ports: BTreeSet<u16>,
 }

@@ -24,6 +24,7 @@ pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory
         match outcome {
             Outcome::Pulled { image, id } => {
                 memory.volatile.pulls.remove(image);
+                memory.volatile.collected.remove(image);
                 memory.pulled.insert(*image, PulledImage { id: id.clone(), used_at: now });
             }
             Outcome::PullFailed { image, failure } => {

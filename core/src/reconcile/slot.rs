@@ -82,7 +82,7 @@ impl Step {
             Self::Launch(launch) => {
                 memory.instance(&launch.slot, &launch.instance).stopped = false;
             }
-            Self::Pull { .. } | Self::Remove(_) | Self::KeepRunning(_) | Self::CollectLog(_) => {}
+            Self::Pull { .. } | Self::RemoveImage { .. } | Self::Remove(_) | Self::KeepRunning(_) | Self::CollectLog(_) => {}
         }
     }
 }

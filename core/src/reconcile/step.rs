@@ -34,6 +34,13 @@ pub enum Step {
         /// Which.
         image: Image,
     },
+    /// Remove an image that the agent pulled and nobody needs: the disk is filling up.
+    RemoveImage {
+        /// Digest of its manifest.
+        image: Digest,
+        /// The engine's id of it.
+        id: String,
+    },
     /// Create a container and start it. If it does not start, it is removed.
     Launch(Box<Launch>),
     /// Start a container that stands still.
@@ -51,10 +58,10 @@ pub enum Step {
 }
 
 impl Step {
-    /// The slot it belongs to; a pull belongs to none.
+    /// The slot it belongs to; images belong to none.
     pub fn slot(&self) -> Option<&SlotId> {
         match self {
-            Self::Pull { .. } => None,
+            Self::Pull { .. } | Self::RemoveImage { .. } => None,
             Self::Launch(launch) => Some(&launch.slot),
             Self::Start(target)
             | Self::Restart(target)
@@ -69,6 +76,7 @@ impl Step {
     pub const fn verb(&self) -> &'static str {
         match self {
             Self::Pull { .. } => "pull",
+            Self::RemoveImage { .. } => "remove image",
             Self::Launch(_) => "launch",
             Self::Start(_) => "start",
             Self::Restart(_) => "restart",

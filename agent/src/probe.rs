@@ -1,0 +1,239 @@
+//! Probes: one light task per running instance asks its questions and says what changed.
+//!
+//! The first question comes at once. While an instance has never been ready, a refused connection is asked
+//! about again within milliseconds: a service is seen healthy as soon as it listens, and waiting for it to
+//! listen counts as no failure.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use windlass_core::Timestamp;
+use windlass_core::observation::ProbeResult;
+use windlass_core::reconcile::Health;
+use windlass_core::release::{self, Probe};
+
+use crate::runtime::Runtime;
+
+mod check;
+
+/// Answers kept per instance.
+const HISTORY: usize = 10;
+/// The first pause before a refused connection is tried again, doubled up to the probe's own interval.
+const EAGER: Duration = Duration::from_millis(20);
+
+/// The last answers of an instance, the oldest first.
+pub type History = Arc<Mutex<Vec<ProbeResult>>>;
+
+/// Whom to ask, and what.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The engine's id of the container.
+    pub container: String,
+    /// The beginning of the run that is asked.
+    pub run: Timestamp,
+    /// Where its ports are published.
+    pub address: String,
+    /// Its ports on the host, by name.
+    pub ports: BTreeMap<String, u16>,
+    /// The questions.
+    pub probes: release::Health,
+    /// Where the answers are kept.
+    pub history: History,
+}
+
+/// What an instance's probes say from now on. Its history is in [`Subject::history`].
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The engine's id of the container.
+    pub container: String,
+    /// The run that was asked.
+    pub run: Timestamp,
+    /// How it is.
+    pub health: Health,
+}
+
+/// Are there any questions at all?
+pub const fn has_probes(probes: &release::Health) -> bool {
+    probes.startup.is_some() || probes.readiness.is_some() || probes.liveness.is_some()
+}
+
+/// Asks until it is dropped, or nobody wants to know any more. Reports what changes, and the first answer.
+pub async fn watch<R: Runtime>(
+    runtime: Arc<R>,
+    subject: Subject,
+    reports: mpsc::Sender<Report>,
+    now: fn() -> Timestamp,
+) {
+    let mut state = State::new(&subject, now());
+    loop {
+        let Some((due, index)) = state.next() else { return };
+        tokio::time::sleep_until(due).await;
+        let schedule = &state.schedules[index];
+        let answer = check::ask(&*runtime, &subject, &schedule.probe).await;
+        let at = now();
+        remember(&subject.history, ProbeResult {
+            at,
+            probe: schedule.kind.name().to_owned(),
+            ok: answer.ok,
+            detail: answer.detail.clone(),
+        });
+        if let Some(health) = state.take(index, &answer, at) {
+            let report = Report { container: subject.container.clone(), run: subject.run, health };
+            if reports.send(report).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn remember(history: &History, result: ProbeResult) {
+    let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+    if history.len() >= HISTORY {
+        history.remove(0);
+    }
+    history.push(result);
+}
+
+/// What a probe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+        }
+    }
+}
+
+/// One probe and when it is due.
+#[derive(Debug)]
+struct Schedule {
+    kind: Kind,
+    probe: Probe,
+    due: Instant,
+    eager: Duration,
+    /// Good or bad answers in a row.
+    successes: u32,
+    failures: u32,
+}
+
+/// How an instance is, as far as its probes know.
+#[derive(Debug)]
+struct State {
+    schedules: Vec<Schedule>,
+    started: bool,
+    health: Health,
+    reported: bool,
+}
+
+impl State {
+    fn new(subject: &Subject, now: Timestamp) -> Self {
+        let probes = &subject.probes;
+        let all = [
+            (Kind::Startup, &probes.startup),
+            (Kind::Readiness, &probes.readiness),
+            (Kind::Liveness, &probes.liveness),
+        ];
+        let schedule = |(kind, probe): (Kind, &Option<Probe>)| {
+            let probe = probe.clone()?;
+            Some(Schedule { kind, probe, due: Instant::now(), eager: EAGER, successes: 0, failures: 0 })
+        };
+        let (ready, unbroken, was_ready, live, history) = (false, true, false, true, Vec::new());
+        Self {
+            schedules: all.into_iter().filter_map(schedule).collect(),
+            started: probes.startup.is_none(),
+            health: Health { ready, since: now, unbroken, was_ready, live, history },
+            reported: false,
+        }
+    }
+
+    /// Which probe is next: readiness and liveness wait for startup, which is never asked again.
+    fn next(&self) -> Option<(Instant, usize)> {
+        let active = |schedule: &Schedule| (schedule.kind == Kind::Startup) != self.started;
+        let due = self.schedules.iter().enumerate().filter(|(_, schedule)| active(schedule));
+        due.map(|(index, schedule)| (schedule.due, index)).min()
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.schedules.iter().any(|schedule| schedule.kind == kind)
+    }
+
+    /// Takes an answer in; the health if it changed.
+    fn take(&mut self, index: usize, answer: &check::Answer, now: Timestamp) -> Option<Health> {
+        let never_ready = !self.health.was_ready;
+        let schedule = &mut self.schedules[index];
+        let every = schedule.probe.every.duration();
+        // From the beginning of one question to that of the next.
+        schedule.due = (schedule.due + every).max(Instant::now());
+        let waiting = never_ready && answer.nobody_listens;
+        if waiting {
+            schedule.due = Instant::now() + schedule.eager.min(every);
+            schedule.eager = (schedule.eager * 2).min(every);
+        }
+        if answer.ok {
+            schedule.successes = schedule.successes.saturating_add(1);
+            schedule.failures = 0;
+        } else {
+            schedule.successes = 0;
+            schedule.failures = schedule.failures.saturating_add(u32::from(!waiting || schedule.eager >= every));
+        }
+        let yes = schedule.successes >= schedule.probe.successes.max(1);
+        let no = schedule.failures >= schedule.probe.failures.max(1);
+        self.judge(self.schedules[index].kind, yes, no, now)
+    }
+
+    fn judge(&mut self, kind: Kind, yes: bool, no: bool, now: Timestamp) -> Option<Health> {
+        let before = (self.health.ready, self.health.live);
+        match kind {
+            Kind::Startup if yes => {
+                self.started = true;
+                let at_once = Instant::now();
+                self.schedules.iter_mut().for_each(|schedule| schedule.due = at_once);
+                if !self.has(Kind::Readiness) {
+                    self.set_ready(true, now);
+                }
+            }
+            Kind::Startup => {}
+            Kind::Readiness if yes => self.set_ready(true, now),
+            Kind::Readiness if no => self.set_ready(false, now),
+            Kind::Readiness => {}
+            Kind::Liveness => {
+                if no {
+                    self.health.live = false;
+                }
+                // The only question there is also says whether it is ready.
+                if !self.has(Kind::Readiness) && !self.has(Kind::Startup) {
+                    if yes {
+                        self.set_ready(true, now);
+                    } else if no {
+                        self.set_ready(false, now);
+                    }
+                }
+            }
+        }
+        if !self.health.ready {
+            self.health.unbroken = false;
+        }
+        let changed = before != (self.health.ready, self.health.live);
+        let first = !std::mem::replace(&mut self.reported, true);
+        (changed || first).then(|| self.health.clone())
+    }
+
+    fn set_ready(&mut self, ready: bool, now: Timestamp) {
+        if self.health.ready != ready {
+            self.health.ready = ready;
+            self.health.since = now;
+            self.health.was_ready |= ready;
+        }
+    }
+}

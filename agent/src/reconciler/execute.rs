@@ -1,0 +1,186 @@
+//! Steps, done as they were decided. Behaviour does not live here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
+use windlass_core::Digest;
+use windlass_core::reconcile::{Container, Launch, LocalImage, Outcome, StartFailure, Step, Target};
+
+use crate::runtime::{LogOptions, Runtime, RuntimeError};
+
+/// Creating and starting takes at most this.
+const START: Duration = Duration::from_secs(60);
+/// The last lines of a failed instance are read within this.
+const LOG: Duration = Duration::from_secs(2);
+/// So many lines, of so many bytes each.
+const LINES: (u32, usize) = (20, 500);
+
+/// What came of a step.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// What the next decision is told.
+    pub(super) outcomes: Vec<Outcome>,
+    /// The container as it is now, by the engine's id; `None` if it has gone.
+    pub(super) seen: Option<(String, Option<Container>)>,
+    /// An image that is here now.
+    pub(super) image: Option<(Digest, LocalImage)>,
+    /// What is known of images no longer holds.
+    pub(super) images_changed: bool,
+    /// The engine went away meanwhile: nothing is known of how it ended.
+    pub(super) unavailable: bool,
+    /// The step that failed, for the log.
+    pub(super) failed: Option<&'static str>,
+}
+
+/// Does a step of a slot.
+pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &str) -> Finished {
+    let verb = step.verb();
+    let finished = match &step {
+        Step::Launch(launch) => self::launch(&*runtime, launch, address).await,
+        Step::Start(target) => start(&*runtime, target).await,
+        Step::Restart(target) => match runtime.stop(&target.container).await {
+            Ok(()) => start(&*runtime, target).await,
+            Err(error) => failed(target, &error),
+        },
+        Step::Stop(target) => change(&*runtime, target, runtime.stop(&target.container).await).await,
+        Step::KeepRunning(target) => change(&*runtime, target, runtime.keep_running(&target.container).await).await,
+        Step::Remove(target) => match runtime.remove(&target.container, &target.instance).await {
+            Ok(()) => Finished { seen: Some((target.container.clone(), None)), ..Finished::default() },
+            Err(error) => failed(target, &error),
+        },
+        Step::CollectLog(target) => collect_log(&*runtime, target).await,
+        Step::Pull { .. } | Step::RemoveImage { .. } => Finished::default(), // no slot's
+    };
+    let failed = finished.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Log { .. })).then_some(verb);
+    Finished { failed, ..finished }
+}
+
+fn failed(target: &Target, error: &RuntimeError) -> Finished {
+    let message = windlass_process::report::chain(error);
+    let outcome = Outcome::StepFailed { slot: target.slot.clone(), message };
+    let outcomes = if error.is_unavailable() { Vec::new() } else { vec![outcome] };
+    Finished { outcomes, unavailable: error.is_unavailable(), ..Finished::default() }
+}
+
+/// Looks at the container again after it was changed.
+async fn change<R: Runtime>(runtime: &R, target: &Target, result: Result<(), RuntimeError>) -> Finished {
+    let seen = match result {
+        Ok(()) => runtime.inspect(&target.container).await,
+        Err(error) => Err(error),
+    };
+    match seen {
+        Ok(seen) => Finished { seen: Some((target.container.clone(), seen)), ..Finished::default() },
+        Err(error) => failed(target, &error),
+    }
+}
+
+async fn start<R: Runtime>(runtime: &R, target: &Target) -> Finished {
+    let begun = timeout(START, runtime.start(&target.container)).await;
+    let result = begun.unwrap_or(Err(RuntimeError::TimedOut { doing: "start the container", after: START }));
+    match result {
+        Ok(()) => change(runtime, target, Ok(())).await,
+        Err(RuntimeError::NotFound { what: "container", .. }) => {
+            Finished { seen: Some((target.container.clone(), None)), ..Finished::default() }
+        }
+        Err(error) => Finished {
+            outcomes: start_failed(target, &error, None).into_iter().collect(),
+            unavailable: error.is_unavailable(),
+            ..Finished::default()
+        },
+    }
+}
+
+fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -> Option<Outcome> {
+    let failure = match error {
+        RuntimeError::Unavailable(_) => return None,
+        RuntimeError::NotFound { what: "image", .. } => StartFailure::ImageMissing,
+        RuntimeError::PortTaken { port } => match (*port, only_port) {
+            (0, None) => StartFailure::Failed(error.to_string()),
+            (0, Some(only)) => StartFailure::PortTaken(only),
+            (port, _) => StartFailure::PortTaken(port),
+        },
+        RuntimeError::Refused { message, .. } => StartFailure::Failed(message.clone()),
+        RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => StartFailure::Failed(error.to_string()),
+    };
+    let (slot, instance, release) = (target.slot.clone(), target.instance.clone(), target.release);
+    Some(Outcome::StartFailed { slot, instance, release, failure })
+}
+
+async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Finished {
+    let mut target = Target {
+        slot: launch.slot.clone(),
+        instance: launch.instance.clone(),
+        container: String::new(),
+        release: launch.release.digest,
+    };
+    let make = async {
+        free(launch, address)?;
+        target.container = runtime.create(launch).await?;
+        runtime.start(&target.container).await
+    };
+    let result = timeout(START, make).await;
+    let result = result.unwrap_or(Err(RuntimeError::TimedOut { doing: "start the container", after: START }));
+    match result {
+        Ok(()) => change(runtime, &target, Ok(())).await,
+        Err(error) => {
+            // Nothing of it is of use, and its name would be in the way.
+            if !target.container.is_empty()
+                && let Err(error) = runtime.remove(&target.container, &target.instance).await
+            {
+                tracing::warn!(instance = launch.instance, %error, "a container that did not start stays");
+            }
+            let image_missing = matches!(error, RuntimeError::NotFound { what: "image", .. });
+            let only_port = (launch.ports.len() == 1).then(|| launch.ports.values().next().map(|port| port.host));
+            Finished {
+                outcomes: start_failed(&target, &error, only_port.flatten()).into_iter().collect(),
+                seen: (!target.container.is_empty()).then(|| (target.container.clone(), None)),
+                images_changed: image_missing,
+                unavailable: error.is_unavailable(),
+                ..Finished::default()
+            }
+        }
+    }
+}
+
+/// Asks the kernel before the engine does, which would make and start a container first.
+fn free(launch: &Launch, address: &str) -> Result<(), RuntimeError> {
+    let loopback = address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let host = if loopback || address == "localhost" { "127.0.0.1" } else { "0.0.0.0" };
+    for port in launch.ports.values().map(|port| port.host) {
+        match std::net::TcpListener::bind((host, port)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(RuntimeError::PortTaken { port });
+            }
+            Ok(_) | Err(_) => {} // a port below 1024 may be the engine's to bind, not ours
+        }
+    }
+    Ok(())
+}
+
+async fn collect_log<R: Runtime>(runtime: &R, target: &Target) -> Finished {
+    let options = LogOptions { tail: Some(LINES.0), ..LogOptions::default() };
+    let mut stream = runtime.logs(&target.container, options);
+    let mut lines = Vec::new();
+    // What can be read in time is enough; evidence must not hold up the way back.
+    let reading = async {
+        while let Some(Ok(line)) = stream.next().await {
+            lines.push(cut(line.text));
+        }
+    };
+    if timeout(LOG, reading).await.is_err() {
+        tracing::warn!(instance = target.instance, "the log of a failed instance could not be read in time");
+    }
+    let outcome = Outcome::Log { slot: target.slot.clone(), instance: target.instance.clone(), lines };
+    Finished { outcomes: vec![outcome], ..Finished::default() }
+}
+
+fn cut(mut text: String) -> String {
+    let mut end = LINES.1.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

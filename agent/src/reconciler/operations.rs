@@ -1,0 +1,202 @@
+//! Steps under way: one per slot, a bounded number at once, pulls beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use windlass_core::observation::PullProgress;
+use windlass_core::reconcile::{Outcome, PullFailure, Step};
+use windlass_core::release::Image;
+use windlass_core::units::Span;
+use windlass_core::{Digest, SlotId, Timestamp};
+
+use super::execute::{Finished, perform};
+use crate::runtime::{PullError, Runtime};
+
+/// Steps of slots at once.
+const STEPS: usize = 12;
+/// Pulls at once; each fetches several layers already.
+const PULLS: usize = 3;
+/// A pull that got no byte for so long is given up.
+const STALLED: Span = Span::from_secs(120);
+
+/// What a step belongs to.
+#[derive(Debug, Clone)]
+enum Owner {
+    Slot(SlotId),
+    Pull(Digest),
+    Collection,
+}
+
+/// How far a pull is, shared with it.
+#[derive(Debug)]
+struct Progress {
+    bytes: Mutex<PullProgress>,
+    moved_at: AtomicU64,
+}
+
+/// The steps under way.
+pub(super) struct Operations<R> {
+    runtime: Arc<R>,
+    set: JoinSet<Finished>,
+    owners: BTreeMap<String, Owner>,
+    pulls: BTreeMap<Digest, Arc<Progress>>,
+    steps: Arc<Semaphore>,
+    pulling: Arc<Semaphore>,
+    now: fn() -> Timestamp,
+}
+
+impl<R: Runtime> Operations<R> {
+    pub(super) fn new(runtime: Arc<R>, now: fn() -> Timestamp) -> Self {
+        Self {
+            runtime,
+            set: JoinSet::new(),
+            owners: BTreeMap::new(),
+            pulls: BTreeMap::new(),
+            steps: Arc::new(Semaphore::new(STEPS)),
+            pulling: Arc::new(Semaphore::new(PULLS)),
+            now,
+        }
+    }
+
+    /// Begins a step that was decided.
+    pub(super) fn begin(&mut self, step: Step, address: &str) {
+        let runtime = self.runtime.clone();
+        let (owner, handle) = match step {
+            Step::Pull { image } => {
+                let digest = image.digest;
+                if self.pulls.contains_key(&digest) {
+                    return;
+                }
+                let now = self.now;
+                let progress = Arc::new(Progress { bytes: Mutex::default(), moved_at: AtomicU64::new(millis(now)) });
+                self.pulls.insert(digest, progress.clone());
+                let permits = self.pulling.clone();
+                (Owner::Pull(digest), self.set.spawn(pull(runtime, permits, image, progress, now)))
+            }
+            Step::RemoveImage { id, .. } => (Owner::Collection, self.set.spawn(remove_image(runtime, id))),
+            step => {
+                let Some(slot) = step.slot().cloned() else { return };
+                let (permits, address) = (self.steps.clone(), address.to_owned());
+                let task = async move {
+                    let _permit = permits.acquire_owned().await;
+                    perform(runtime, step, &address).await
+                };
+                (Owner::Slot(slot), self.set.spawn(task))
+            }
+        };
+        self.owners.insert(handle.id().to_string(), owner);
+    }
+
+    /// Waits for the next step that ends; for ever if none is under way. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Finished {
+        loop {
+            match self.set.join_next_with_id().await {
+                Some(ended) => return self.end(ended),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// One that has ended already.
+    pub(super) fn try_next(&mut self) -> Option<Finished> {
+        let ended = self.set.try_join_next_with_id()?;
+        Some(self.end(ended))
+    }
+
+    fn end(&mut self, ended: Result<(tokio::task::Id, Finished), tokio::task::JoinError>) -> Finished {
+        let (id, finished) = match ended {
+            Ok((id, finished)) => (id, finished),
+            Err(error) => {
+                tracing::error!(%error, "a step did not end in order; everything is looked at again");
+                (error.id(), Finished { unavailable: true, ..Finished::default() })
+            }
+        };
+        if let Some(Owner::Pull(digest)) = self.owners.remove(&id.to_string()) {
+            self.pulls.remove(&digest);
+        }
+        finished
+    }
+
+    /// Slots with a step under way.
+    pub(super) fn busy(&self) -> BTreeSet<SlotId> {
+        let slot = |owner: &Owner| match owner {
+            Owner::Slot(slot) => Some(slot.clone()),
+            Owner::Pull(_) | Owner::Collection => None,
+        };
+        self.owners.values().filter_map(slot).collect()
+    }
+
+    /// How far the pulls are.
+    pub(super) fn pulls(&self) -> BTreeMap<Digest, PullProgress> {
+        let bytes = |progress: &Progress| *progress.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pulls.iter().map(|(digest, progress)| (*digest, bytes(progress))).collect()
+    }
+
+    pub(super) fn is_pulling(&self) -> bool {
+        !self.pulls.is_empty()
+    }
+
+    pub(super) fn is_collecting(&self) -> bool {
+        self.owners.values().any(|owner| matches!(owner, Owner::Collection))
+    }
+}
+
+fn millis(now: fn() -> Timestamp) -> u64 {
+    u64::try_from(now().as_millis()).unwrap_or(0)
+}
+
+async fn pull<R: Runtime>(
+    runtime: Arc<R>,
+    permits: Arc<Semaphore>,
+    image: Image,
+    progress: Arc<Progress>,
+    now: fn() -> Timestamp,
+) -> Finished {
+    let _permit = permits.acquire_owned().await;
+    progress.moved_at.store(millis(now), Ordering::Relaxed);
+    let note = |bytes: PullProgress| {
+        *progress.bytes.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+        progress.moved_at.store(millis(now), Ordering::Relaxed);
+    };
+    let result = tokio::select! {
+        result = runtime.pull(&image, &note) => result.map_err(Some),
+        () = stalled(&progress, now) => Err(None),
+    };
+    let digest = image.digest;
+    let failure = match result {
+        Ok(local) => {
+            let outcomes = vec![Outcome::Pulled { image: digest, id: local.id.clone() }];
+            return Finished { outcomes, image: Some((digest, local)), ..Finished::default() };
+        }
+        Err(Some(PullError::Engine(_))) => return Finished { unavailable: true, ..Finished::default() },
+        Err(Some(PullError::Failed(message))) => PullFailure::Failed(message),
+        Err(Some(PullError::WrongImage(message))) => PullFailure::WrongImage(message),
+        Err(None) => PullFailure::Stalled(STALLED),
+    };
+    let outcomes = vec![Outcome::PullFailed { image: digest, failure }];
+    Finished { outcomes, failed: Some("pull"), ..Finished::default() }
+}
+
+/// Ends when no byte came for too long.
+async fn stalled(progress: &Progress, now: fn() -> Timestamp) {
+    let limit = u64::try_from(STALLED.duration().as_millis()).unwrap_or(u64::MAX);
+    loop {
+        let quiet = millis(now).saturating_sub(progress.moved_at.load(Ordering::Relaxed));
+        if quiet >= limit {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(limit - quiet)).await;
+    }
+}
+
+async fn remove_image<R: Runtime>(runtime: Arc<R>, id: String) -> Finished {
+    match runtime.remove_image(&id).await {
+        Ok(()) => tracing::info!(image = id, "removed an image to make room"),
+        Err(error) => tracing::warn!(image = id, %error, "an image stays"),
+    }
+    Finished { images_changed: true, ..Finished::default() }
+}

@@ -1,0 +1,246 @@
+//! What is seen of the host: containers, images, disk. Kept up to date by events, checked now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+use windlass_core::reconcile::room::Capacity;
+use windlass_core::reconcile::{Container, ContainerState, Desired, LocalImage, Observed};
+use windlass_core::{Digest, Timestamp};
+
+use super::execute::Finished;
+use super::health::Probes;
+use super::{Options, host};
+use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream};
+
+/// After the event stream was opened, everything is looked at once more: it may have missed the beginning.
+const SETTLE: Duration = Duration::from_millis(250);
+/// Images change rarely behind our back.
+const IMAGES: Duration = Duration::from_secs(60);
+
+/// What is seen of the host.
+pub(super) struct View<R> {
+    runtime: Arc<R>,
+    probes: Probes<R>,
+    events: Option<RuntimeStream<EngineEvent>>,
+    info: Option<EngineInfo>,
+    containers: BTreeMap<String, Container>,
+    /// The engine's word for the state of each, to notice changes without an event.
+    words: BTreeMap<String, String>,
+    /// The last exit of each, as its event told it.
+    exits: BTreeMap<String, (i64, bool)>,
+    dirty: BTreeSet<String>,
+    images: BTreeMap<Digest, LocalImage>,
+    capacity: Capacity,
+    resync_at: Instant,
+    images_at: Instant,
+    resync: Duration,
+    was_away: bool,
+    interrupted_before: Timestamp,
+    now: fn() -> Timestamp,
+}
+
+impl<R: Runtime> View<R> {
+    pub(super) fn new(runtime: Arc<R>, options: &Options) -> Self {
+        let gpus = options.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect();
+        Self {
+            probes: Probes::new(runtime.clone(), options.now),
+            runtime,
+            events: None,
+            info: None,
+            containers: BTreeMap::new(),
+            words: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            images: BTreeMap::new(),
+            capacity: Capacity { memory: options.memory, gpus, ..Capacity::default() },
+            resync_at: Instant::now(),
+            images_at: Instant::now(),
+            resync: options.resync,
+            was_away: false,
+            interrupted_before: host::booted_at(),
+            now: options.now,
+        }
+    }
+
+    /// Waits for something that may change the next decision. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        let event = tokio::select! {
+            event = next(&mut self.events) => event,
+            () = self.probes.changed() => return,
+        };
+        self.note(event);
+    }
+
+    fn note(&mut self, event: Option<EngineEvent>) {
+        let Some(EngineEvent { container, kind }) = event else {
+            self.events = None; // the engine has gone, or closed the stream
+            self.resync_at = Instant::now();
+            return;
+        };
+        match kind {
+            EventKind::Died(code) => {
+                let oom_killed = self.exits.get(&container).is_some_and(|(code, oom)| *code == OOM_SEEN && *oom);
+                self.exits.insert(container.clone(), (code, oom_killed));
+            }
+            EventKind::OutOfMemory => {
+                self.exits.insert(container.clone(), (OOM_SEEN, true));
+            }
+            EventKind::Destroyed | EventKind::Changed => {}
+        }
+        self.dirty.insert(container);
+    }
+
+    /// What a step found out.
+    pub(super) fn take(&mut self, finished: Finished) {
+        if let Some((id, seen)) = finished.seen {
+            self.dirty.remove(&id);
+            self.put(id, seen);
+        }
+        if let Some((digest, image)) = finished.image {
+            self.images.insert(digest, image);
+            self.measure();
+        }
+        if finished.images_changed {
+            self.images_at = Instant::now();
+            self.resync_at = Instant::now();
+        }
+        if finished.unavailable {
+            self.resync_at = Instant::now();
+        }
+    }
+
+    fn put(&mut self, id: String, seen: Option<Container>) {
+        match seen {
+            Some(seen) => drop(self.containers.insert(id, seen)),
+            None => {
+                self.containers.remove(&id);
+                self.words.remove(&id);
+                self.exits.remove(&id);
+            }
+        }
+    }
+
+    /// Looks at what changed, and at everything when it is time. An error means that the engine is away.
+    pub(super) async fn refresh(&mut self, desired: &Desired) -> Result<(), RuntimeError> {
+        self.probes.drain();
+        let result = self.look().await;
+        self.was_away |= result.is_err();
+        if result.is_err() {
+            self.events = None;
+            self.resync_at = Instant::now();
+        } else if std::mem::take(&mut self.was_away) {
+            // What ended while the engine was away was ended by that.
+            self.interrupted_before = (self.now)();
+            self.info = None;
+        }
+        self.probes.follow(&self.containers, desired);
+        result
+    }
+
+    async fn look(&mut self) -> Result<(), RuntimeError> {
+        while let Some(event) = ready(&mut self.events) {
+            self.note(event);
+        }
+        if Instant::now() >= self.resync_at {
+            self.look_at_everything().await?;
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            match self.runtime.inspect(&id).await {
+                Ok(seen) => self.put(id, seen),
+                Err(error) if error.is_unavailable() => {
+                    self.dirty.insert(id);
+                    return Err(error);
+                }
+                Err(error) => tracing::warn!(container = id, %error, "a container cannot be inspected"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_at_everything(&mut self) -> Result<(), RuntimeError> {
+        let reopened = self.events.is_none();
+        if self.info.is_none() {
+            let info = self.runtime.info().await?;
+            self.capacity.gpu_runtime = info.gpu_runtime;
+            self.info = Some(info);
+        }
+        let listed = self.runtime.list().await?;
+        let here: BTreeSet<&String> = listed.iter().map(|seen| &seen.id).collect();
+        let gone: Vec<String> = self.containers.keys().filter(|id| !here.contains(id)).cloned().collect();
+        gone.into_iter().for_each(|id| self.put(id, None));
+        for seen in listed {
+            let same = self.words.get(&seen.id) == Some(&seen.state) && self.containers.contains_key(&seen.id);
+            if !same || reopened {
+                self.dirty.insert(seen.id.clone());
+            }
+            self.words.insert(seen.id, seen.state);
+        }
+        if reopened || Instant::now() >= self.images_at {
+            self.images = self.runtime.images().await?;
+            self.images_at = Instant::now() + IMAGES;
+        }
+        self.measure();
+        self.resync_at = Instant::now() + self.resync;
+        if reopened {
+            self.events = Some(self.runtime.events());
+            self.resync_at = Instant::now() + SETTLE;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self) {
+        let root = self.info.as_ref().map_or("/", |info| info.data_root.as_str());
+        if let Some((total, free)) = host::disk(root) {
+            self.capacity.disk_total = total;
+            self.capacity.disk_free = free;
+        }
+    }
+
+    /// What a decision is made from.
+    pub(super) fn observed(&self) -> Observed {
+        let containers = self.containers.values().map(|seen| {
+            let last_exit = match seen.state {
+                ContainerState::Running { .. } => self.exits.get(&seen.id).copied().or(seen.last_exit),
+                ContainerState::Created | ContainerState::Restarting | ContainerState::Exited { .. } => seen.last_exit,
+            };
+            Container { health: self.probes.health(&seen.id), last_exit, ..seen.clone() }
+        });
+        Observed {
+            containers: containers.collect(),
+            images: self.images.clone(),
+            capacity: self.capacity.clone(),
+            interrupted_before: self.interrupted_before,
+            ..Observed::default()
+        }
+    }
+
+    pub(super) fn until_resync(&self) -> Duration {
+        self.resync_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Stands for "the kernel killed it, its exit code follows".
+const OOM_SEEN: i64 = i64::MIN;
+
+/// The next event; `None` when the stream ended or broke. Waits for ever without a stream.
+async fn next(events: &mut Option<RuntimeStream<EngineEvent>>) -> Option<EngineEvent> {
+    match events {
+        Some(events) => match events.next().await {
+            Some(Ok(event)) => Some(event),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the event stream broke");
+                None
+            }
+            None => None,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// An event that has come already.
+fn ready(events: &mut Option<RuntimeStream<EngineEvent>>) -> Option<Option<EngineEvent>> {
+    futures_util::FutureExt::now_or_never(next(events))
+}
