@@ -1,1 +1,41 @@
+//! The agent of one host: believes only what is signed, runs it, watches it, and rolls back by itself.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`join`], [`renew`], [`member`] | how this host came to be a member, and stays one |
+//! | [`link`] | the stream to a coordinator |
+//! | [`keeper`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
+//! | [`state`], [`data`] | what survives a crash |
+//! | [`reconciler`], [`runtime`], [`probe`], [`stats`] | what runs, how it does |
+//! | [`receipt`], [`status`] | what is said about it |
+//! | [`cli`], [`doctor`], [`inventory`], [`import`] | for people |
+//!
+//! Stopping, upgrading or killing the agent never stops a workload.
+#![warn(missing_docs)]
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod counters;
+pub mod data;
+pub mod doctor;
+pub mod facts;
+pub mod failure;
+pub mod import;
+pub mod inventory;
+pub mod join;
+pub mod keeper;
+pub mod link;
+pub mod member;
+pub mod output;
+pub mod policy;
+pub mod probe;
+pub mod receipt;
+pub mod reconciler;
+pub mod renew;
+pub mod run;
+pub mod runtime;
+pub mod state;
+pub mod stats;
+pub mod status;
+pub mod verify;

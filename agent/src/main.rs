@@ -1,1 +1,7 @@
-fn main() {}
+//! `windlass-agent`: the agent of one host.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    windlass_agent::cli::main()
+}

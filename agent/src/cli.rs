@@ -1,0 +1,230 @@
+//! The command line.
+
+use std::io::Read;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use windlass_process::{logging, report};
+
+use crate::config::{Config, Given, check_address};
+use crate::failure::Failure;
+use crate::join::{Join, join};
+use crate::runtime::docker::DockerEngine;
+use crate::{doctor, import, inventory, output, run};
+
+const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes them, and rolls back by itself";
+
+const EXAMPLES: &str = "\
+Examples:
+  windlass-agent join --server deploy.example.com:7443 --token windlass1… --address 10.0.0.5 --registry registry.example.com
+  windlass-agent run
+  windlass-agent doctor
+  windlass-agent inventory -o json
+
+Stopping, upgrading or killing the agent never stops a workload.";
+
+/// Arguments.
+#[derive(Debug, Parser)]
+#[command(name = "windlass-agent", version, about = ABOUT, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    given: Given,
+    /// How log lines look (on stderr)
+    #[arg(long, value_name = "human|json", default_value = "human", env = "WINDLASS_LOG_FORMAT", global = true)]
+    log: String,
+    /// Which log lines there are, like `info` or `info,windlass_agent=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG", global = true)]
+    log_filter: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join a fleet with a token
+    #[command(after_help = "\
+Examples:
+  windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" --data ./agent-1 --address 127.0.0.1 \\
+      --registry 127.0.0.1:5000 --policy ./policy.toml
+  windlass host token web-1 | windlass-agent join --server deploy.example.com:7443 --token - --registry registry.example.com
+
+Writes the commented starter policy if there is none. May be repeated until it has worked.")]
+    Join(JoinArgs),
+    /// Run the agent until it is told to stop
+    #[command(after_help = "\
+Examples:
+  windlass-agent run
+  windlass-agent run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml --log json
+
+SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
+    Run,
+    /// Show what this host is, allows, runs and refused
+    #[command(after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels")]
+    Inventory(OutputArgs),
+    /// Check everything that the agent needs, with a hint for each thing that is not right
+    #[command(after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed.")]
+    Doctor(OutputArgs),
+    /// The fleet's trust document
+    #[command(subcommand)]
+    Trust(TrustCommand),
+}
+
+#[derive(Debug, Args)]
+struct JoinArgs {
+    /// What `windlass host token HOST` printed; `-` reads it from stdin
+    #[arg(long, value_name = "TOKEN", env = "WINDLASS_TOKEN", hide_env_values = true)]
+    token: String,
+    /// Address at which published ports of this host are reached [default: the one that leads to the server]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Where images may come from, for the starter policy; may be repeated
+    #[arg(long, value_name = "REGISTRY")]
+    registry: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// How it is printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum TrustCommand {
+    /// Take trust documents from a file, when the coordinator withholds them
+    #[command(after_help = "Examples:\n  windlass-agent trust import trust-7.json --data ./agent-1\n\nThe agent must not be running; what it runs goes on.")]
+    Import {
+        /// One envelope, or several, one per line, the oldest first
+        file: PathBuf,
+    },
+}
+
+/// Parses, runs, and turns the outcome into an exit code: 0 done, 1 failed, 2 usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Unwell) => ExitCode::FAILURE,
+        Err(failure) => {
+            output::complain(&report::full(&failure, failure.hint().as_deref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: &Cli) -> Result<(), Failure> {
+    logging::init(cli.log.parse()?, &cli.log_filter)?;
+    let config = Config::resolve(&cli.given)?;
+    // One thread: the agent waits for others nearly all the time. A few more only for files and fsync.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .build()?;
+    runtime.block_on(async {
+        match &cli.command {
+            Command::Join(args) => joined(&config, args).await,
+            Command::Run => {
+                let engine = config.engine.clone();
+                let make = |local, files: &Path| Ok(DockerEngine::new(&engine, local, files)?);
+                Ok(Box::pin(run::run(&config, make)).await?)
+            }
+            Command::Inventory(args) => {
+                let inventory = inventory::collect(&config)?;
+                Ok(output::lines(&match args.output {
+                    Format::Table => inventory.table(),
+                    Format::Json => json(&inventory),
+                })?)
+            }
+            Command::Doctor(args) => {
+                let findings = doctor::examine(&config).await;
+                output::lines(&match args.output {
+                    Format::Table => doctor::table(&findings),
+                    Format::Json => json(&findings),
+                })?;
+                if doctor::is_unwell(&findings) { Err(Failure::Unwell) } else { Ok(()) }
+            }
+            Command::Trust(TrustCommand::Import { file }) => {
+                let version = import::import(&config, file).await?;
+                Ok(output::lines(&format!("trust version {version} is in force"))?)
+            }
+        }
+    })
+}
+
+async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
+    let server = config.server.clone().unwrap_or_default();
+    check_address(&server)?;
+    let mut token = args.token.clone();
+    if token == "-" {
+        token.clear();
+        std::io::stdin().take(4096).read_to_string(&mut token)?;
+    }
+    let address = match &args.address {
+        Some(address) => address.clone(),
+        None => own_address(&server)?,
+    };
+    let joined = join(&Join {
+        server,
+        token,
+        data: config.data.clone(),
+        address,
+        registries: args.registry.clone(),
+        policy: config.policy.clone(),
+    })
+    .await?;
+    let mut text = format!("joined fleet `{}` as `{}`", joined.member.fleet, joined.member.host);
+    if joined.wrote_policy {
+        text.push_str(&format!("\nwrote the starter policy {}", config.policy.display()));
+    }
+    Ok(output::lines(&text)?)
+}
+
+/// The address from which this host reaches the server. Nothing is sent for that.
+fn own_address(server: &str) -> std::io::Result<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(server).map(|()| socket));
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(_) => UdpSocket::bind("[::]:0").and_then(|socket| socket.connect(server).map(|()| socket))?,
+    };
+    Ok(socket.local_addr()?.ip().to_string())
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("only string keys and finite numbers, so it is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_commands_parse() {
+        for line in [
+            "join --server 127.0.0.1:7443 --token T --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml",
+            "run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml",
+            "run --data d --log json",
+            "inventory -o json",
+            "doctor",
+            "trust import trust.json",
+        ] {
+            let words = std::iter::once("windlass-agent").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+}

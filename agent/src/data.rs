@@ -1,0 +1,207 @@
+//! The agent's folder: who we are and what we accepted. Mode 0700; one agent at a time.
+//!
+//! ```text
+//! identity.pem    TLS key and certificate, replaced as a whole (0600)
+//! receipt.key     signs receipts (0600)
+//! joining.key     TLS key of a join that has not been answered yet
+//! member.json     fleet, host, address, coordinator; written last, so its presence means "joined"
+//! trust.json      trust document in force
+//! journal         state, checksummed, replaced as a whole
+//! releases/       envelopes of verified releases, by digest
+//! files/          files of releases, laid down for their containers
+//! status.json     what a running agent says of itself, for `inventory`
+//! lock            held while an agent runs
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use windlass_certs::files::{self, FileError};
+
+/// The folder, made and checked.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// Held while an agent runs; the kernel gives it back when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// It could not be made.
+    #[error(transparent)]
+    Make(#[from] FileError),
+    /// Others may enter it.
+    #[error("`{path}` has mode {mode:04o}, the agent's folder must have 0700")]
+    TooOpen {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is not there.
+    #[error("failed to open the agent's folder `{path}`")]
+    Open {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent holds it.
+    #[error("another agent runs with `{path}`")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl DataError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Make(error) => error.hint(),
+            Self::TooOpen { path, .. } => Some(format!("run `chmod 700 {}`", path.display())),
+            Self::Open { .. } => {
+                Some("join first: `windlass-agent join --server … --token … --data DIR`".to_owned())
+            }
+            Self::Busy { .. } => Some("stop it first, or give each agent a folder of its own".to_owned()),
+        }
+    }
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing, and refuses one that others may enter.
+    pub fn create(root: &Path) -> Result<Self, DataError> {
+        files::create_private_dir(root)?;
+        Self::open(root)
+    }
+
+    /// Takes a folder that is there, and refuses one that others may enter.
+    pub fn open(root: &Path) -> Result<Self, DataError> {
+        let failed = |source| DataError::Open { path: root.to_owned(), source };
+        // Absolute, so that policy can compare it with what a release wants to bind.
+        let root = fs::canonicalize(root).map_err(failed)?;
+        let mode = fs::metadata(&root).map_err(failed)?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(DataError::TooOpen { path: root, mode });
+        }
+        Ok(Self { root })
+    }
+
+    /// Keeps other agents out until the answer is dropped.
+    pub fn lock(&self) -> Result<Lock, DataError> {
+        let path = self.root.join("lock");
+        let failed = |source| DataError::Open { path: path.clone(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(DataError::Busy { path: self.root.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// TLS key and certificate.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity.pem")
+    }
+
+    /// The key that signs receipts.
+    pub fn receipt_key(&self) -> PathBuf {
+        self.root.join("receipt.key")
+    }
+
+    /// TLS key of a join under way.
+    pub fn joining_key(&self) -> PathBuf {
+        self.root.join("joining.key")
+    }
+
+    /// Who we are.
+    pub fn member(&self) -> PathBuf {
+        self.root.join("member.json")
+    }
+
+    /// The trust document.
+    pub fn trust(&self) -> PathBuf {
+        self.root.join("trust.json")
+    }
+
+    /// The state.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// What a running agent says of itself.
+    pub fn status(&self) -> PathBuf {
+        self.root.join("status.json")
+    }
+
+    /// Files of releases, laid down for their containers.
+    pub fn files(&self) -> PathBuf {
+        self.root.join("files")
+    }
+
+    /// Verified releases.
+    pub fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn one_agent_per_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("agent")).unwrap();
+        let held = data.lock().unwrap();
+        assert!(matches!(data.lock(), Err(DataError::Busy { .. })));
+        drop(held);
+        assert!(data.lock().is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("agent");
+        DataDir::create(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o750)).unwrap();
+        let error = DataDir::open(&root).unwrap_err();
+        assert!(error.hint().unwrap().starts_with("run `chmod 700"));
+    }
+
+    #[test]
+    fn long_files_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, [0; 11]).unwrap();
+        assert!(read_bounded(&path, 10).is_err());
+        assert_eq!(read_bounded(&path, 11).unwrap().len(), 11);
+    }
+}

@@ -1,0 +1,133 @@
+//! `doctor`: looks at each thing an agent needs and says what to do about those that are not right.
+
+mod checks;
+mod engine;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::config::Config;
+
+/// How one thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Right.
+    Ok,
+    /// It works, and will not for ever.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub detail: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, detail: detail.into(), hint: None }
+    }
+
+    fn warn(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, detail: detail.into(), hint: Some(hint.into()) }
+    }
+
+    fn fail(check: &'static str, detail: impl Into<String>, hint: Option<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, detail: detail.into(), hint }
+    }
+}
+
+/// Looks at everything, in the order in which an agent needs it.
+pub async fn examine(config: &Config) -> Vec<Finding> {
+    let mut found = vec![checks::policy(config), engine::check(config).await];
+    found.extend(checks::disks(config));
+    found.push(checks::gpus());
+    match checks::Joined::load(config) {
+        Ok(joined) => {
+            found.push(Finding::ok("membership", joined.describe()));
+            found.push(joined.state());
+            found.push(joined.clock());
+            found.push(joined.trust());
+            found.push(joined.certificate());
+            found.push(joined.agent());
+            found.push(joined.coordinator(config).await);
+        }
+        Err(finding) => found.push(finding),
+    }
+    found.push(checks::ports(config));
+    found
+}
+
+/// For a terminal: one line per check, hints below.
+pub fn table(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let verdict = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warn => "WARN",
+            Verdict::Fail => "FAIL",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{verdict:<5} {:<12} {}", finding.check, finding.detail);
+        if let Some(hint) = &finding.hint {
+            let _ = writeln!(text, "      {:<12} hint: {hint}", "");
+        }
+    }
+    text
+}
+
+/// Did something fail?
+pub fn is_unwell(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.verdict == Verdict::Fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_read_well() {
+        let findings = [
+            Finding::ok("policy", "1 registry"),
+            Finding::warn("disk", "/ is 91 % full", "remove images"),
+            Finding::fail("engine", "no answer", Some("start it".to_owned())),
+        ];
+        insta::assert_snapshot!(table(&findings), @r"
+        ok    policy       1 registry
+        WARN  disk         / is 91 % full
+                           hint: remove images
+        FAIL  engine       no answer
+                           hint: start it
+        ");
+        assert!(is_unwell(&findings) && !is_unwell(&findings[..2]));
+    }
+
+    #[tokio::test]
+    async fn a_bare_host_is_told_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data: dir.path().join("agent"),
+            engine: format!("unix://{}", dir.path().join("no.sock").display()),
+            policy: dir.path().join("policy.toml"),
+            server: None,
+        };
+        let findings = examine(&config).await;
+        for check in ["policy", "engine", "membership"] {
+            let finding = findings.iter().find(|finding| finding.check == check).unwrap();
+            assert_eq!(finding.verdict, Verdict::Fail, "{check}");
+            assert!(finding.hint.is_some(), "{check}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The checks that need no engine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files;
+use windlass_certs::json;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
+use windlass_certs::trust::TrustDocument;
+use windlass_core::Timestamp;
+use windlass_core::verify::SKEW;
+use windlass_process::report;
+
+use super::Finding;
+use crate::clock;
+use crate::config::Config;
+use crate::data::{DataDir, DataError};
+use crate::member::Member;
+use crate::policy;
+use crate::state::Journal;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn policy(config: &Config) -> Finding {
+    match policy::load(&config.policy) {
+        Ok(policy) if policy.host.registries.is_empty() => Finding::warn(
+            "policy",
+            format!("{} allows no registry, so nothing may run", config.policy.display()),
+            "add where images may come from: `registries = [\"registry.example.com/team\"]`",
+        ),
+        Ok(policy) => Finding::ok("policy", format!("images from {}", policy.host.registries.join(", "))),
+        Err(error) => Finding::fail("policy", report::chain(&error), error.hint()),
+    }
+}
+
+/// The disks below the agent's folder and below Docker's usual one.
+pub(super) fn disks(config: &Config) -> Vec<Finding> {
+    let Ok(disks) = sysinfo::Disks::new_with_refreshed_list() else { return Vec::new() };
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for path in [config.data.as_path(), Path::new("/var/lib/docker")] {
+        let Ok(path) = std::path::absolute(path) else { continue };
+        let below = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
+        let Some(disk) = below.max_by_key(|disk| disk.mount_point().as_os_str().len()) else { continue };
+        if seen.contains(&disk.mount_point()) || disk.total_space() == 0 {
+            continue;
+        }
+        seen.push(disk.mount_point());
+        let used = 100 - disk.available_space().saturating_mul(100) / disk.total_space();
+        let detail = format!("{} is {used} % full", disk.mount_point().display());
+        let hint = "free some space: `docker image prune`, logs, old volumes";
+        found.push(match used {
+            0..80 => Finding::ok("disk", detail),
+            80..95 => Finding::warn("disk", detail, hint),
+            _ => Finding::fail("disk", detail, Some(hint.to_owned())),
+        });
+    }
+    found
+}
+
+pub(super) fn gpus() -> Finding {
+    match nvml_wrapper::Nvml::init().and_then(|nvml| nvml.device_count()) {
+        Ok(count) => Finding::ok("gpu", format!("{count} GPUs")),
+        Err(error) if Path::new("/proc/driver/nvidia").exists() => Finding::warn(
+            "gpu",
+            format!("there is an NVIDIA driver, and its library does not answer: {error}"),
+            "does `nvidia-smi` work? A driver that was updated needs a restart",
+        ),
+        Err(_) => Finding::ok("gpu", "none"),
+    }
+}
+
+/// Ports that the kernel hands out to anyone may be taken when a container wants them.
+pub(super) fn ports(config: &Config) -> Finding {
+    let (first, last) = policy::load(&config.policy).unwrap_or_default().host.port_range;
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut kernel = text.split_whitespace().filter_map(|number| number.parse::<u16>().ok());
+    match (kernel.next(), kernel.next()) {
+        (Some(low), Some(high)) if first <= high && low <= last => Finding::warn(
+            "ports",
+            format!("{first}-{last} overlaps the kernel's own range {low}-{high}"),
+            "choose another `port_range` in the policy, or change net.ipv4.ip_local_port_range",
+        ),
+        _ => Finding::ok("ports", format!("{first}-{last}")),
+    }
+}
+
+/// What is checked only on a host that has joined.
+pub(super) struct Joined {
+    data: DataDir,
+    member: Member,
+    document: Option<TrustDocument>,
+}
+
+impl Joined {
+    pub(super) fn load(config: &Config) -> Result<Self, Finding> {
+        let failed = |error: &dyn std::error::Error, hint| Finding::fail("membership", error.to_string(), hint);
+        let data = DataDir::open(&config.data).map_err(|error| failed(&error, error.hint()))?;
+        let member = Member::load(&data).map_err(|error| failed(&error, error.hint()))?;
+        let limit = PayloadType::Trust.max_len();
+        let document = files::read_secret(&data.trust())
+            .ok()
+            .and_then(|bytes| Envelope::parse(&bytes, limit).ok())
+            .and_then(|envelope| json::decode_bounded(envelope.payload_bytes(), limit).ok());
+        Ok(Self { data, member, document })
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("`{}` of fleet `{}`, reached at {}", self.member.host, self.member.fleet, self.member.address)
+    }
+
+    pub(super) fn state(&self) -> Finding {
+        match Journal::open(&self.data.journal()) {
+            Ok(journal) => {
+                let seq = journal.state().plan.as_ref().map_or(0, |plan| plan.seq);
+                Finding::ok("state", format!("journal is sound, plan seq {seq}"))
+            }
+            Err(error) => Finding::fail("state", report::chain(&error), error.hint()),
+        }
+    }
+
+    /// Against the newest time that somebody signed: a clock that is behind refuses good plans.
+    pub(super) fn clock(&self) -> Finding {
+        let signed = Journal::open(&self.data.journal()).map_or(Timestamp::ZERO, |j| j.state().trusted_time);
+        let now = clock::now();
+        if signed > now + SKEW {
+            let detail = format!("it says {now}, and a document of {signed} was accepted");
+            return Finding::fail("clock", detail, Some("set the clock; use NTP (chrony, systemd-timesyncd)".to_owned()));
+        }
+        Finding::ok("clock", format!("{now}"))
+    }
+
+    pub(super) fn trust(&self) -> Finding {
+        let Some(document) = &self.document else {
+            let hint = Some(crate::state::REJOIN.to_owned());
+            return Finding::fail("trust", "the trust document cannot be read", hint);
+        };
+        let (version, expires, now) = (document.version, document.expires_at, clock::now());
+        let hint = "an admin signs the next version: `windlass trust sign`, then `windlass trust publish`";
+        if now >= expires {
+            Finding::warn("trust", format!("version {version} expired at {expires}: no new release is taken"), hint)
+        } else if now + DAY * 14 >= expires {
+            Finding::warn("trust", format!("version {version} expires at {expires}"), hint)
+        } else {
+            Finding::ok("trust", format!("version {version}, until {expires}"))
+        }
+    }
+
+    pub(super) fn certificate(&self) -> Finding {
+        let identity = match CertifiedIdentity::load(&self.data.identity()) {
+            Ok(identity) => identity,
+            Err(error) => return Finding::fail("certificate", report::chain(&error), error.hint()),
+        };
+        let (peer, now) = (identity.peer(), clock::now());
+        if now < peer.not_before {
+            let hint = Some("set the clock".to_owned());
+            Finding::fail("certificate", format!("valid only from {}", peer.not_before), hint)
+        } else if now < peer.not_after {
+            Finding::ok("certificate", format!("until {}, generation {}", peer.not_after, peer.generation))
+        } else if now < peer.not_after + DAY * 30 {
+            let detail = format!("expired at {}", peer.not_after);
+            Finding::warn("certificate", detail, "a running agent renews it by itself; what runs does not need it")
+        } else {
+            let detail = format!("expired at {}, more than 30 days ago", peer.not_after);
+            let hint = "join again: stop the agent, move its folder away, `windlass-agent join` with a new token";
+            Finding::fail("certificate", detail, Some(hint.to_owned()))
+        }
+    }
+
+    pub(super) fn agent(&self) -> Finding {
+        match self.data.lock() {
+            Err(DataError::Busy { .. }) => Finding::ok("agent", "running"),
+            Err(error) => Finding::fail("agent", report::chain(&error), error.hint()),
+            Ok(_) => Finding::warn("agent", "not running", "start it: `windlass-agent run`"),
+        }
+    }
+
+    /// A connection as the agent makes it; anonymous if the certificate has expired.
+    pub(super) async fn coordinator(&self, config: &Config) -> Finding {
+        let pins = self.document.as_ref().map(|document| document.ca.clone()).unwrap_or_default();
+        let fleet = self.member.fleet.clone();
+        let identity = CertifiedIdentity::load(&self.data.identity()).ok();
+        let valid = identity.filter(|identity| identity.peer().is_valid_at(clock::now()));
+        let tls = match &valid {
+            Some(identity) => ClientTls::new(fleet, pins, identity, Revocations::new()),
+            None => ClientTls::anonymous(fleet, pins, Revocations::new()),
+        };
+        let tls = match tls {
+            Ok(tls) => tls,
+            Err(error) => return Finding::fail("coordinator", report::chain(&error), None),
+        };
+        let named = self.document.iter().flat_map(|document| &document.coordinators);
+        let mut last = None;
+        for address in config.server.iter().chain([&self.member.server]).chain(named) {
+            match connect(address, &tls, &ConnectOptions::default()).await {
+                Ok(_) => return Finding::ok("coordinator", format!("{address} accepts this host")),
+                Err(error) => last = last.or(Some(error)),
+            }
+        }
+        match last {
+            Some(error) => {
+                Finding::fail("coordinator", report::chain(&error), error.hint().map(str::to_owned))
+            }
+            None => Finding::fail("coordinator", "no address is known", Some("give one: `--server HOST:PORT`".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What ends a command: the error of whichever part failed, and what to do next.
+
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::import::ImportError;
+use crate::join::JoinError;
+use crate::keeper::OpenError;
+use crate::member::MemberError;
+use crate::policy::PolicyError;
+use crate::run::RunError;
+
+/// Why a command failed. Printed as *what failed · why · hint*.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Joining.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The host policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The agent's folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Membership.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// What was believed before.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Importing a trust document.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Running.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Logging.
+    #[error("failed to set up logging")]
+    Logging(#[from] windlass_process::logging::LoggingError),
+    /// Stdout, or the runtime.
+    #[error("failed to talk to the system")]
+    System(#[from] std::io::Error),
+    /// `doctor` found something; it has said what.
+    #[error("some checks failed")]
+    Unwell,
+}
+
+impl Failure {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Join(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Member(error) => error.hint(),
+            Self::Open(error) => error.hint(),
+            Self::Import(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::Logging(_) | Self::System(_) | Self::Unwell => None,
+        }
+    }
+}

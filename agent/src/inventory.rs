@@ -1,0 +1,128 @@
+//! `inventory`: what this host is, allows, runs and refused, without asking a coordinator.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use windlass_core::host::HostFacts;
+use windlass_core::observation::{EngineState, RefusalCode, SlotObservation, SlotStatus};
+use windlass_core::reconcile::Quarantined;
+use windlass_core::{Digest, ServiceId, Timestamp};
+
+use crate::config::Config;
+use crate::data::DataDir;
+use crate::failure::Failure;
+use crate::member::Member;
+use crate::state::Journal;
+use crate::status::Status;
+use crate::{facts, policy};
+
+/// Everything known about this host.
+#[derive(Debug, Serialize)]
+pub struct Inventory {
+    /// The fleet.
+    pub fleet: String,
+    /// The host's name.
+    pub host: String,
+    /// Does an agent run, and when did it say so last?
+    pub agent: Agent,
+    /// Version of the trust document in force.
+    pub trust_version: u64,
+    /// Number of the plan in force; 0 if none.
+    pub plan_seq: u64,
+    /// What the host is, its policy included.
+    pub facts: HostFacts,
+    /// Can the engine be asked?
+    pub engine: EngineState,
+    /// The slots of the plan, and what is in them.
+    pub slots: Vec<SlotObservation>,
+    /// How often each rule refused something since the agent started.
+    pub refusals: BTreeMap<RefusalCode, u64>,
+    /// Contents that failed here and are not tried again unasked.
+    pub quarantine: BTreeMap<ServiceId, BTreeMap<Digest, Quarantined>>,
+}
+
+/// The agent's process.
+#[derive(Debug, Serialize)]
+pub struct Agent {
+    /// Does one run?
+    pub running: bool,
+    /// The coordinator it is connected to; empty if none.
+    pub coordinator: String,
+    /// When it spoke last.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// Reads everything.
+pub fn collect(config: &Config) -> Result<Inventory, Failure> {
+    let data = DataDir::open(&config.data)?;
+    let member = Member::load(&data)?;
+    let policy = policy::load(&config.policy)?;
+    let running = matches!(data.lock(), Err(crate::data::DataError::Busy { .. }));
+    let state = Journal::open(&data.journal()).ok().map(|journal| journal.state());
+    let status = Status::load(&data.status());
+    let facts = status.as_ref().map(|status| status.facts.clone());
+    Ok(Inventory {
+        fleet: member.fleet.to_string(),
+        host: member.host.to_string(),
+        agent: Agent {
+            running,
+            coordinator: status.as_ref().map(|s| s.coordinator.clone()).filter(|_| running).unwrap_or_default(),
+            seen_at: status.as_ref().map(|status| status.at),
+        },
+        trust_version: state.as_ref().map_or(0, |state| state.trust.version),
+        plan_seq: state.as_ref().and_then(|state| state.plan.as_ref()).map_or(0, |plan| plan.seq),
+        facts: facts.filter(|_| running).unwrap_or_else(|| facts::of_host(&member, &policy)),
+        engine: status.as_ref().map(|status| status.observation.engine.clone()).unwrap_or_default(),
+        slots: status.as_ref().map(|status| status.observation.slots.clone()).unwrap_or_default(),
+        refusals: status.map(|status| status.refusals).unwrap_or_default(),
+        quarantine: state.map(|state| state.memory.quarantine.clone()).unwrap_or_default(),
+    })
+}
+
+impl Inventory {
+    /// For a terminal.
+    pub fn table(&self) -> String {
+        let facts = &self.facts;
+        let mut text = String::new();
+        let mut row = |name: &str, value: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name:<12} {value}");
+        };
+        row("host", format!("{} ({})", self.host, facts.hostname));
+        row("fleet", format!("{}, trust version {}", self.fleet, self.trust_version));
+        let agent = match (self.agent.running, self.agent.coordinator.as_str()) {
+            (false, _) => "not running".to_owned(),
+            (true, "") => "running, no coordinator connected".to_owned(),
+            (true, coordinator) => format!("running, connected to {coordinator}"),
+        };
+        row("agent", agent);
+        row("plan", if self.plan_seq == 0 { "none".to_owned() } else { format!("seq {}", self.plan_seq) });
+        row("system", format!("{}, {}, {}", facts.os, facts.kernel, facts.platform));
+        let cores = facts.cpu_millis / 1000;
+        row("resources", format!("{cores} cores, {} MiB, {} GPUs", facts.memory >> 20, facts.gpus.len()));
+        let labels: Vec<String> = facts.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        row("labels", if labels.is_empty() { "none".to_owned() } else { labels.join(", ") });
+        row("registries", facts.policy.registries.join(", "));
+        for slot in &self.slots {
+            let status = match &slot.status {
+                SlotStatus::Converging => "converging".to_owned(),
+                SlotStatus::Settled => "settled".to_owned(),
+                SlotStatus::Refused(refusal) => format!("refused: {refusal}"),
+                SlotStatus::Failed { evidence, .. } => format!("failed: {}", evidence.reason),
+            };
+            let instances: Vec<String> =
+                slot.instances.iter().map(|seen| format!("{} {}", seen.id, seen.state.as_str())).collect();
+            row("slot", format!("{} {status} [{}]", slot.slot, instances.join(", ")));
+        }
+        for (code, count) in &self.refusals {
+            row("refused", format!("{} {count}", code.as_str()));
+        }
+        for (service, contents) in &self.quarantine {
+            for (content, why) in contents {
+                row("quarantine", format!("{service} {}: {}", content.short(), why.reason));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,268 @@
+//! Joining a fleet: a token and a key of our own against a certificate, with the trust root pinned by the token.
+//!
+//! Nothing counts until `member.json` is written, last. A join that was cut off is tried again with the *same* key,
+//! so that the coordinator can tell a retry from a thief of the token.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tonic::Request;
+use windlass_certs::csr::{CertifiedIdentity, CsrError, IdentityError, TlsKey};
+use windlass_certs::files::{self, FileError};
+use windlass_certs::identity::Identity;
+use windlass_certs::join::{InvalidToken, JoinToken};
+use windlass_certs::keys::{KeyError, SigningKey};
+use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
+use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_core::HostId;
+use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE};
+use windlass_proto::pb;
+use windlass_proto::pb::enrolment_client::EnrolmentClient;
+
+use crate::clock;
+use crate::data::{DataDir, DataError};
+use crate::member::{Member, MemberError};
+use crate::policy::{self, PolicyError, StarterError};
+use crate::state::{Journal, JournalError, State, TrustMark};
+
+/// What a join is told.
+#[derive(Debug, Clone)]
+pub struct Join {
+    /// The coordinator, `host:port`.
+    pub server: String,
+    /// The token, as `windlass host token` printed it.
+    pub token: String,
+    /// The agent's folder.
+    pub data: PathBuf,
+    /// Address at which published ports of this host are reached.
+    pub address: String,
+    /// For the starter policy.
+    pub registries: Vec<String>,
+    /// The host policy.
+    pub policy: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Who this host is now.
+    pub member: Member,
+    /// Was the starter policy written?
+    pub wrote_policy: bool,
+}
+
+/// Why this host did not join.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// It has already.
+    #[error("this host has joined fleet `{fleet}` already, as `{host}`")]
+    Already {
+        /// Which fleet.
+        fleet: String,
+        /// As whom.
+        host: HostId,
+    },
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    /// The folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Not an address.
+    #[error("`{0}` is not an IP address or a DNS name")]
+    Address(String),
+    /// The starter policy.
+    #[error(transparent)]
+    Starter(#[from] StarterError),
+    /// The policy that is there already.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The TLS key.
+    #[error("failed to make this host's TLS key")]
+    TlsKey(#[from] CsrError),
+    /// The receipt key.
+    #[error("failed to make this host's receipt key")]
+    ReceiptKey(#[from] KeyError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nobody there, or somebody else.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The coordinator said no.
+    #[error("the coordinator refused: {}", .0.message())]
+    Refused(tonic::Status),
+    /// The trust document is not the operator's.
+    #[error("the coordinator's trust documents are not believed")]
+    Trust(#[from] TrustError),
+    /// The CA of the token is not in the trust document.
+    #[error("the trust document does not name the CA of the token")]
+    WrongCa,
+    /// The certificate is for somebody else.
+    #[error("the coordinator answered with a certificate of `{0}`")]
+    NotMine(String),
+    /// The certificate.
+    #[error("the coordinator answered without a certificate for our key")]
+    Certificate(#[from] IdentityError),
+    /// Something could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The journal could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Membership could not be written or read.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+}
+
+impl JoinError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Already { .. } => Some(
+                "nothing to do: start it with `windlass-agent run`; to move it to another fleet, stop the agent and \
+                 name another `--data` folder"
+                    .to_owned(),
+            ),
+            Self::Token(error) => Some(error.hint().to_owned()),
+            Self::Data(error) => error.hint(),
+            Self::Address(_) => Some("give the address other hosts reach this one at: `--address 10.0.0.5`".to_owned()),
+            Self::Starter(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
+            Self::ReceiptKey(error) => error.hint(),
+            Self::Connect(error) => error.hint().map(str::to_owned),
+            Self::Refused(_) => Some(
+                "tokens work once, for ten minutes, for one host: make a new one with `windlass host token HOST`".to_owned(),
+            ),
+            Self::Trust(_) | Self::WrongCa => Some(
+                "the token and the coordinator do not belong together: compare with the operator who made the token"
+                    .to_owned(),
+            ),
+            Self::Certificate(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::Member(error) => error.hint(),
+            Self::TlsKey(_) | Self::Tls(_) | Self::NotMine(_) => None,
+        }
+    }
+}
+
+/// Joins. May be repeated until it has worked.
+pub async fn join(join: &Join) -> Result<Joined, JoinError> {
+    let token = JoinToken::parse(&join.token)?;
+    check_address(&join.address)?;
+    let data = DataDir::create(&join.data)?;
+    let _lock = data.lock()?;
+    match Member::load(&data) {
+        Ok(member) => return Err(JoinError::Already { fleet: member.fleet.to_string(), host: member.host }),
+        Err(MemberError::NotJoined(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Before the token is spent: a host without a policy could not start.
+    let wrote_policy = policy::write_starter(&join.policy, &join.registries)?;
+    policy::load(&join.policy)?;
+    let tls_key = kept_or_new(&data)?;
+    let receipt_key = receipt_key(&data)?;
+    let answer = ask(join, &token, &tls_key, &receipt_key).await?;
+    let trust = believe(&token, &answer.trust)?;
+    let identity = CertifiedIdentity::new(tls_key, &answer.certificate_chain)?;
+    let mine = Identity::agent(token.fleet().clone(), token.host().clone());
+    if identity.peer().identity != mine {
+        return Err(JoinError::NotMine(identity.peer().identity.to_string()));
+    }
+    let member = Member {
+        fleet: token.fleet().clone(),
+        host: token.host().clone(),
+        address: join.address.clone(),
+        labels: answer.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        server: join.server.clone(),
+        trust_pin: token.trust_pin(),
+    };
+    identity.save(&data.identity())?;
+    files::replace_secret(&data.trust(), trust.envelope())?;
+    let mark = TrustMark { version: trust.version(), digest: trust.digest() };
+    let signed_at = trust.document().created_at.min(clock::now());
+    Journal::create(&data.journal(), State::joined(mark, signed_at))?;
+    member.save(&data)?;
+    drop(std::fs::remove_file(data.joining_key())); // it is in the identity now
+    Ok(Joined { member, wrote_policy })
+}
+
+async fn ask(
+    join: &Join,
+    token: &JoinToken,
+    tls_key: &TlsKey,
+    receipt_key: &SigningKey,
+) -> Result<pb::JoinResponse, JoinError> {
+    let tls = ClientTls::join(token)?;
+    let channel = connect(&join.server, &tls, &ConnectOptions::default()).await?;
+    let mut client = EnrolmentClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+    let mut request = Request::new(pb::JoinRequest {
+        host: token.host().to_string(),
+        secret: Bytes::copy_from_slice(token.secret().expose()),
+        csr: Bytes::copy_from_slice(tls_key.csr()?.der()),
+        address: join.address.clone(),
+        receipt_key: Bytes::copy_from_slice(receipt_key.public().as_bytes()),
+    });
+    request.set_timeout(CALL_TIMEOUT);
+    Ok(client.join(request).await.map_err(JoinError::Refused)?.into_inner())
+}
+
+/// Walks from the pinned first version to the newest; the token's CA must be among those it pins.
+fn believe(token: &JoinToken, envelopes: &[Bytes]) -> Result<TrustStore, JoinError> {
+    let (first, rest) = envelopes.split_first().ok_or(TrustError::Gap { have: 0, got: 0 })?;
+    let mut trust = TrustStore::pinned(token.fleet(), token.trust_pin(), first)?;
+    trust.walk(rest.iter().map(|envelope| envelope.as_ref()))?;
+    if trust.document().ca.contains(&token.ca_pin()) { Ok(trust) } else { Err(JoinError::WrongCa) }
+}
+
+/// The key of a join that was cut off, else a new one; on disk before it is used.
+fn kept_or_new(data: &DataDir) -> Result<TlsKey, JoinError> {
+    let path = data.joining_key();
+    if path.exists() {
+        return Ok(TlsKey::load(&path)?);
+    }
+    let key = TlsKey::generate()?;
+    key.save(&path)?;
+    Ok(key)
+}
+
+fn receipt_key(data: &DataDir) -> Result<SigningKey, JoinError> {
+    let path = data.receipt_key();
+    if path.exists() {
+        return Ok(SigningKey::load(&path)?);
+    }
+    let key = SigningKey::generate()?;
+    key.save(&path)?;
+    Ok(key)
+}
+
+fn check_address(address: &str) -> Result<(), JoinError> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+    };
+    let named = address.len() <= 253 && address.split('.').all(label);
+    if named || address.parse::<std::net::IpAddr>().is_ok() {
+        Ok(())
+    } else {
+        Err(JoinError::Address(address.chars().take(120).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        #[rustfmt::skip]
+        let table = [("10.0.0.5", true), ("fd00::1", true), ("web-1.internal", true), ("localhost", true), ("", false),
+            ("10.0.0.5:80", false), ("a b", false), ("http://x", false), ("-x", false), ("a..b", false)];
+        for (address, want) in table {
+            assert_eq!(check_address(address).is_ok(), want, "{address}");
+        }
+    }
+}

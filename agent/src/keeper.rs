@@ -1,0 +1,303 @@
+//! Keeps what this host believes: the trust document, the newest plan, the releases it names. The only place that
+//! accepts documents; it verifies, then journals, then publishes, in this order.
+//!
+//! ```text
+//! link ── offer(plan) ──▶ steps 1–9 ──▶ fetch releases ──▶ steps 10–11 ──▶ journal ──▶ watch<Arc<Desired>>
+//! link ── trust versions ──▶ chain ──▶ file, journal ──▶ steps 10–11 again ──▶ watch<Arc<Desired>>
+//! ```
+//!
+//! A crash between two arrows loses nothing: the coordinator offers again, and what was journaled is read at the
+//! next start. With a journal that cannot be read the keeper *adopts*: it publishes no plan, so that nothing starts
+//! or stops, and refuses every offer until somebody has looked.
+
+mod open;
+mod take;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use windlass_certs::trust::{TrustDocument, TrustStore};
+use windlass_core::host::HostFacts;
+use windlass_core::observation::{Refusal, RefusalCode};
+use windlass_core::plan::HostPlan;
+use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
+use windlass_core::verify::{PlanOrder, trusted_now};
+use windlass_core::{Digest, Timestamp};
+
+use crate::clock;
+use crate::counters::Counters;
+use crate::data::DataDir;
+use crate::member::Member;
+use crate::policy::Mounts;
+use crate::state::{Journal, JournalError, PlanMark, ReleaseStore, ReleaseStoreError, State};
+use crate::verify::{self, Context, Me};
+
+pub use open::{Opened, OpenError};
+pub use take::TakeError;
+
+/// Releases kept beyond those that the plan names: what went before, for rollbacks without a coordinator.
+const HISTORY: usize = 64;
+
+type Found = BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>;
+
+/// What this host believes. Shared by the link and the facts task.
+#[derive(Debug)]
+pub struct Keeper {
+    member: Member,
+    local: Arc<LocalHost>,
+    mounts: Mounts,
+    data: DataDir,
+    /// `None` while adopting: why stands beside.
+    journal: Result<Journal, String>,
+    releases: ReleaseStore,
+    trust: Mutex<Arc<TrustStore>>,
+    facts: watch::Receiver<Arc<HostFacts>>,
+    desired: watch::Sender<Arc<Desired>>,
+    trust_version: watch::Sender<u64>,
+    counters: Counters,
+    /// One document at a time.
+    accepting: tokio::sync::Mutex<()>,
+}
+
+/// Where releases come from that are not here.
+pub trait Source {
+    /// The envelope of the release with this digest; `None` if the other side does not have it. An error means that it
+    /// could not be asked.
+    fn fetch(&self, digest: &Digest) -> impl Future<Output = anyhow::Result<Option<Vec<u8>>>> + Send;
+}
+
+/// Why an offer was neither taken nor refused.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// The releases it names could not be fetched; it is offered again.
+    #[error("failed to fetch the release {digest}")]
+    Fetch {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It could not be journaled, so it is not in force.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A release could not be kept.
+    #[error(transparent)]
+    Releases(#[from] ReleaseStoreError),
+}
+
+impl Keeper {
+    /// The newest time that counts.
+    fn now(&self, state: &State) -> Timestamp {
+        trusted_now(clock::now(), state.trusted_time)
+    }
+
+    fn state(&self) -> Arc<State> {
+        self.journal.as_ref().map(Journal::state).unwrap_or_default()
+    }
+
+    /// The trust document in force.
+    pub fn trust(&self) -> Arc<TrustStore> {
+        self.trust_lock().clone()
+    }
+
+    fn trust_lock(&self) -> MutexGuard<'_, Arc<TrustStore>> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who this host is.
+    pub const fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// Refusals, counted.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What the reconciler works towards, newest wins.
+    pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
+        self.desired.subscribe()
+    }
+
+    /// Version of the trust document in force.
+    pub fn trust_version(&self) -> watch::Receiver<u64> {
+        self.trust_version.subscribe()
+    }
+
+    /// The plan in force: its number and envelope.
+    pub fn plan(&self) -> Option<PlanMark> {
+        self.state().plan.clone()
+    }
+
+    /// The journal; `None` while adopting.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref().ok()
+    }
+
+    /// Takes a plan, or refuses it, which is reported and changes nothing. An error means: offer it again.
+    pub async fn offer(&self, envelope: &[u8], source: &impl Source) -> Result<(), OfferError> {
+        let _one_at_a_time = self.accepting.lock().await;
+        match self.accept(envelope, source).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => {
+                self.counters.refused("plan", self.member.host.as_str(), &refusal);
+                // All else stays as it was; the coordinator is told why.
+                self.desired.send_if_modified(|desired| {
+                    let is_new = desired.plan_refusal.as_ref() != Some(&refusal);
+                    if is_new {
+                        Arc::make_mut(desired).plan_refusal = Some(refusal);
+                    }
+                    is_new
+                });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn accept(&self, envelope: &[u8], source: &impl Source) -> Result<Result<(), Refusal>, OfferError> {
+        let journal = match &self.journal {
+            Ok(journal) => journal,
+            Err(why) => {
+                let detail = format!("{why}; this host adopts what runs and takes no plan");
+                return Ok(Err(Refusal { code: RefusalCode::Stale, detail }));
+            }
+        };
+        let state = journal.state();
+        let trust = self.trust();
+        let document = trust.document();
+        let me = Me { fleet: &self.member.fleet, host: &self.member.host };
+        let last = state.committed(document.epoch);
+        let verified = match verify::plan(envelope, document, me, last, self.now(&state)) {
+            Ok(verified) => verified,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let found = self.gather(&verified.plan, document, &state, Some(source)).await?;
+        if verified.order == PlanOrder::Newer {
+            let mark = PlanMark {
+                epoch: verified.plan.epoch,
+                seq: verified.plan.seq,
+                digest: verified.digest,
+                envelope: String::from_utf8_lossy(envelope).into_owned(),
+            };
+            let (plan, raised) = (&verified.plan, raised_floors(&verified.plan, &found));
+            journal
+                .update(|state| {
+                    state.plan = Some(mark);
+                    state.witness(plan.issued_at);
+                    for (service, floor) in raised {
+                        let known = state.floors.entry(service).or_insert(floor);
+                        *known = floor.max(*known);
+                    }
+                })
+                .await?;
+            tracing::info!(seq = verified.plan.seq, digest = ?verified.digest, slots = verified.plan.slots.len(), "plan accepted");
+        }
+        self.publish(Arc::new(verified.plan), document, &found);
+        self.collect();
+        Ok(Ok(()))
+    }
+
+    /// Steps 1 to 8 for every release that a plan names: those kept here, and those that `source` has.
+    async fn gather(
+        &self,
+        plan: &HostPlan,
+        trust: &TrustDocument,
+        state: &State,
+        source: Option<&impl Source>,
+    ) -> Result<Found, OfferError> {
+        let mut found = Found::new();
+        for digest in verify::named(plan) {
+            // Asked anew for each, as facts may change while a fetch waits.
+            let facts = self.facts.borrow().clone();
+            let kept = self.releases.get(&digest)?;
+            let judged = match (kept, source) {
+                (Some(kept), _) => self.context(trust, &facts, state).verify_kept(&digest, &kept),
+                (None, Some(source)) => match self.fetch(&digest, source).await? {
+                    Some(new) => {
+                        let judged = self.context(trust, &facts, state).verify_new(&digest, &new);
+                        if judged.is_ok() {
+                            self.releases.put(&digest, &new)?;
+                        }
+                        judged
+                    }
+                    None => Err(missing(&digest, "the coordinator does not have it")),
+                },
+                (None, None) => Err(missing(&digest, "it is not on this host, and no coordinator was asked")),
+            };
+            if let Err(refusal) = &judged {
+                self.counters.refused("release", &digest.to_string(), refusal);
+            }
+            found.insert(digest, judged.map(Arc::new));
+        }
+        Ok(found)
+    }
+
+    async fn fetch(&self, digest: &Digest, source: &impl Source) -> Result<Option<Vec<u8>>, OfferError> {
+        source
+            .fetch(digest)
+            .await
+            .map_err(|error| OfferError::Fetch { digest: *digest, source: error.into_boxed_dyn_error() })
+    }
+
+    fn context<'a>(&'a self, trust: &'a TrustDocument, facts: &'a HostFacts, state: &'a State) -> Context<'a> {
+        Context {
+            local: &self.local,
+            facts,
+            mounts: &self.mounts,
+            trust,
+            floors: &state.floors,
+            now: self.now(state),
+        }
+    }
+
+    /// Steps 10 and 11, and the watch.
+    fn publish(&self, plan: Arc<HostPlan>, trust: &TrustDocument, found: &Found) {
+        let (state, facts) = (self.state(), self.facts.borrow().clone());
+        let desired = verify::desired(&self.context(trust, &facts, &state), plan, found);
+        let before = self.desired.borrow().refusals.clone();
+        for (slot, refusal) in &desired.refusals {
+            if before.get(slot) != Some(refusal) {
+                self.counters.refused("slot", &slot.to_string(), refusal);
+            }
+        }
+        self.desired.send_replace(Arc::new(desired));
+    }
+
+    /// Forgets releases that nothing names any more.
+    fn collect(&self) {
+        let needed: BTreeSet<Digest> =
+            self.desired.borrow().plan.as_ref().map(|plan| verify::named(plan)).unwrap_or_default();
+        match self.releases.collect(&needed, HISTORY) {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "forgot old releases"),
+            Err(error) => tracing::warn!(error = %windlass_process::report::chain(&error), "kept old releases"),
+        }
+    }
+}
+
+fn missing(digest: &Digest, why: &str) -> Refusal {
+    Refusal { code: RefusalCode::UnsignedRelease, detail: format!("{digest}: {why}") }
+}
+
+/// Floors of the releases that the plan says are good.
+fn raised_floors(plan: &HostPlan, found: &Found) -> BTreeMap<windlass_core::ServiceId, windlass_core::Counter> {
+    let mut floors = BTreeMap::new();
+    for slot in plan.slots.iter().filter(|slot| slot.good) {
+        let Some(Ok(release)) = found.get(&slot.release) else { continue };
+        let Some(floor) = release.release.spec.floor else { continue };
+        let service = release.release.service_id();
+        if service != slot.slot.service {
+            continue;
+        }
+        let raised = floors.entry(service).or_insert(floor);
+        *raised = floor.max(*raised);
+    }
+    floors
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! New versions of the trust document, and checkpoints of the audit log.
+
+use std::sync::Arc;
+
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files::{self, FileError};
+use windlass_certs::json;
+use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_core::audit::Checkpoint;
+use windlass_core::receipt::Witnessed;
+
+use super::Keeper;
+use crate::state::{JournalError, TrustMark};
+use crate::verify;
+
+/// Why a trust document is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// It is not believed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// It could not be written.
+    #[error("failed to keep the trust document")]
+    File(#[from] FileError),
+    /// It could not be journaled.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal is lost.
+    #[error("this host adopts what runs and takes no trust document: its journal is lost")]
+    Adopting,
+}
+
+impl Keeper {
+    /// Walks from the trust document in force through `envelopes`, the oldest first. Answers how many versions were
+    /// taken; those before an error stay.
+    pub async fn take_trust(&self, envelopes: &[Vec<u8>]) -> Result<usize, TakeError> {
+        let _one_at_a_time = self.accepting.lock().await;
+        let journal = self.journal.as_ref().map_err(|_| TakeError::Adopting)?;
+        let mut store = TrustStore::clone(&self.trust());
+        let walked = store.walk(envelopes.iter().map(Vec::as_slice));
+        let taken = store.version().saturating_sub(self.trust().version());
+        if taken > 0 {
+            files::replace_secret(&self.data.trust(), store.envelope())?;
+            let mark = TrustMark { version: store.version(), digest: store.digest() };
+            // A clock that ran ahead when the document was written must not make every plan look late.
+            let written_at = store.document().created_at.min(self.now(&journal.state()));
+            journal
+                .update(|state| {
+                    state.trust = mark;
+                    state.witness(written_at);
+                })
+                .await?;
+            tracing::info!(version = store.version(), epoch = store.document().epoch, "trust document taken");
+            let version = store.version();
+            *self.trust_lock() = Arc::new(store);
+            self.trust_version.send_replace(version);
+            self.refresh().await;
+        }
+        if let Err(error) = &walked {
+            tracing::warn!(
+                target: "windlass_agent::audit",
+                code = error.code(),
+                what = "trust",
+                detail = windlass_process::report::chain(error),
+                "refused"
+            );
+        }
+        walked.map_err(TakeError::Trust)
+    }
+
+    /// Keeps a checkpoint as a witness, if it is newer than the one that is kept.
+    pub async fn witness(&self, envelope: &[u8]) -> Result<(), JournalError> {
+        let Ok(journal) = &self.journal else { return Ok(()) };
+        let trust = self.trust();
+        let kept = self.checkpoint();
+        let now = self.now(&journal.state());
+        match verify::checkpoint(envelope, trust.document(), &self.member.fleet, kept.as_ref(), now) {
+            Ok(new) if Some(&new) == kept.as_ref() => Ok(()),
+            Ok(new) => {
+                let text = String::from_utf8_lossy(envelope).into_owned();
+                journal
+                    .update(|state| {
+                        state.checkpoint = Some(text);
+                        state.witness(new.at);
+                    })
+                    .await
+            }
+            Err(refusal) => {
+                self.counters.refused("checkpoint", self.member.host.as_str(), &refusal);
+                Ok(())
+            }
+        }
+    }
+
+    /// The checkpoint that is kept, as a receipt names it.
+    pub fn witnessed(&self) -> Option<Witnessed> {
+        self.checkpoint().map(|checkpoint| Witnessed { size: checkpoint.size, head: checkpoint.head })
+    }
+
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let text = self.state().checkpoint.clone()?;
+        let envelope = Envelope::parse(text.as_bytes(), PayloadType::Audit.max_len()).ok()?;
+        json::decode_bounded(envelope.payload_bytes(), PayloadType::Audit.max_len()).ok()
+    }
+}

@@ -1,0 +1,160 @@
+//! The link to a coordinator: one stream, reconnected for ever. Nothing that runs depends on it.
+//!
+//! ```text
+//! connect ─▶ session (Hello, Welcome, pump) ─▶ ended ─▶ wait (jitter) ─▶ next address ─▶ connect …
+//! ```
+//!
+//! Delays stay below five seconds in the first minutes of an outage, so that a coordinator that is restarted has its
+//! hosts back at once, and grow to thirty after that.
+
+mod intake;
+mod logs;
+mod outbox;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
+use windlass_core::Timestamp;
+use windlass_core::host::{HostFacts, HostStats};
+use windlass_core::observation::Observation;
+use windlass_process::{Backoff, backoff, report};
+use windlass_proto::limits;
+
+use crate::keeper::Keeper;
+use crate::runtime::Runtime;
+
+use session::{Ended, Session};
+
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// Most that is waited while the outage is young.
+const SOON: Duration = Duration::from_secs(5);
+/// Most that is waited at all.
+const LATE: Duration = Duration::from_secs(30);
+/// How long an outage is young.
+const YOUNG: Duration = Duration::from_secs(180);
+
+/// What connects the link with the other tasks of the agent.
+#[derive(Debug, Clone)]
+pub struct Wires {
+    /// What is to be reported.
+    pub report: watch::Receiver<Arc<Observation>>,
+    /// The newest receipt.
+    pub receipt: watch::Receiver<Option<Arc<Vec<u8>>>>,
+    /// What the host is.
+    pub facts: watch::Receiver<Arc<HostFacts>>,
+    /// How it does.
+    pub stats: watch::Receiver<Arc<HostStats>>,
+    /// Our certificate; renewed elsewhere.
+    pub identity: watch::Receiver<Arc<CertifiedIdentity>>,
+    /// When the coordinator was last heard of.
+    pub contact: watch::Sender<Option<Timestamp>>,
+    /// Which coordinator is connected; empty if none.
+    pub connected: watch::Sender<String>,
+    /// Asks the task to end.
+    pub cancel: CancellationToken,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Link<R> {
+    keeper: Arc<Keeper>,
+    runtime: Arc<R>,
+    tls: ClientTls,
+    server: Option<String>,
+    wires: Wires,
+}
+
+impl<R: Runtime> Link<R> {
+    /// `server` is asked before the coordinators that the trust document names.
+    pub fn new(
+        keeper: Arc<Keeper>,
+        runtime: Arc<R>,
+        tls: ClientTls,
+        server: Option<String>,
+        wires: Wires,
+    ) -> Self {
+        Self { keeper, runtime, tls, server, wires }
+    }
+
+    /// Keeps the link up until it is cancelled.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let cancel = self.wires.cancel.clone();
+        let mut backoff = Backoff::new(FIRST_DELAY, SOON);
+        let (mut down_since, mut turn) = (Instant::now(), 0_usize);
+        loop {
+            let addresses = addresses(&self.keeper, self.server.as_deref());
+            let address = &addresses[turn % addresses.len()];
+            let ended = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                ended = self.once(address) => ended,
+            };
+            self.wires.connected.send_if_modified(|now| !std::mem::take(now).is_empty());
+            if let Ended::AfterWelcome { .. } | Ended::Handover = ended {
+                backoff = Backoff::new(FIRST_DELAY, SOON);
+                down_since = Instant::now();
+            } else {
+                turn = turn.wrapping_add(1);
+            }
+            if down_since.elapsed() > YOUNG && backoff.failures() > 0 {
+                backoff = slow(&backoff);
+            }
+            let wait = match ended {
+                Ended::Handover => Duration::ZERO,
+                Ended::AfterWelcome { .. } | Ended::Before { .. } => backoff.next(backoff::random()),
+            };
+            ended.log(address, wait);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One connection, from the first packet to the last.
+    async fn once(&self, address: &str) -> Ended {
+        let options = ConnectOptions {
+            connect_timeout: limits::CONNECT_TIMEOUT,
+            keepalive_interval: limits::KEEPALIVE,
+            keepalive_timeout: limits::KEEPALIVE_TIMEOUT,
+            stream_window: limits::STREAM_WINDOW,
+            connection_window: limits::CONNECTION_WINDOW,
+        };
+        match connect(address, &self.tls, &options).await {
+            Ok(channel) => {
+                Box::pin(Session::new(&self.keeper, &self.runtime, &self.wires, address).run(channel)).await
+            }
+            Err(error) => Ended::Before { why: report::chain(&error), hint: error.hint() },
+        }
+    }
+}
+
+/// Doubling goes on where it was, with a higher ceiling.
+fn slow(young: &Backoff) -> Backoff {
+    let mut late = Backoff::new(FIRST_DELAY, LATE);
+    for _ in 0..young.failures().min(16) {
+        late.next(0.0);
+    }
+    late
+}
+
+/// Where to look for a coordinator: as configured, then as joined, then as the trust document says; each once.
+pub fn addresses(keeper: &Keeper, configured: Option<&str>) -> Vec<String> {
+    let trust = keeper.trust();
+    let joined = keeper.member().server.as_str();
+    let named = trust.document().coordinators.iter().map(String::as_str);
+    let mut addresses: Vec<String> = Vec::new();
+    for address in configured.into_iter().chain([joined]).chain(named) {
+        if !addresses.iter().any(|known| known == address) {
+            addresses.push(address.to_owned());
+        }
+    }
+    addresses
+}

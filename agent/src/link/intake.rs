@@ -1,0 +1,128 @@
+//! What a coordinator offers, worked off beside the pump: a slow fetch must not hold up a heartbeat.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use windlass_core::Digest;
+use windlass_process::{Backoff, backoff, report};
+use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE};
+use windlass_proto::pb;
+use windlass_proto::pb::agent_link_client::AgentLinkClient;
+
+use crate::keeper::{Keeper, OfferError, Source};
+
+/// The newest of what was offered on a stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Offers {
+    /// A plan, and how many were offered before it: the same one offered again is looked at again.
+    pub(super) plan: Option<(u64, Bytes)>,
+    /// The newest trust version that the coordinator has.
+    pub(super) trust: u64,
+    /// A checkpoint of the audit log.
+    pub(super) checkpoint: Option<Bytes>,
+}
+
+/// A coordinator, for fetching what a plan names.
+#[derive(Debug, Clone)]
+pub(super) struct Coordinator(AgentLinkClient<Channel>);
+
+impl Coordinator {
+    /// Over this channel.
+    pub(super) fn new(channel: Channel) -> Self {
+        Self(AgentLinkClient::new(channel).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// The client itself, for the stream.
+    pub(super) fn client(&self) -> AgentLinkClient<Channel> {
+        self.0.clone()
+    }
+
+    async fn trust_after(&self, after: u64) -> Result<Vec<Vec<u8>>, Status> {
+        let mut request = tonic::Request::new(pb::FetchTrustRequest { after });
+        request.set_timeout(CALL_TIMEOUT);
+        let answer = self.client().fetch_trust(request).await?.into_inner();
+        Ok(answer.envelopes.into_iter().map(|envelope| envelope.to_vec()).collect())
+    }
+}
+
+impl Source for Coordinator {
+    async fn fetch(&self, digest: &Digest) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut request = tonic::Request::new(pb::FetchReleaseRequest { digest: digest.to_string() });
+        request.set_timeout(CALL_TIMEOUT);
+        match self.client().fetch_release(request).await {
+            Ok(answer) => Ok(Some(answer.into_inner().envelope.to_vec())),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    }
+}
+
+/// Works off what is offered until the stream ends (then it is dropped; whatever was journaled stays).
+pub(super) async fn run(keeper: &Keeper, coordinator: &Coordinator, mut offers: watch::Receiver<Offers>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let (mut plan_done, mut checkpoint_done) = (0, None);
+    loop {
+        let offered = offers.borrow_and_update().clone();
+        let trust = catch_up(keeper, coordinator, offered.trust).await;
+        let mut again = trust.is_err();
+        // A plan of a newer epoch needs the trust document first; without it, it is refused and offered again.
+        if let Some((number, envelope)) = &offered.plan
+            && *number != plan_done
+        {
+            match keeper.offer(envelope, coordinator).await {
+                Ok(()) => plan_done = *number,
+                Err(error) => {
+                    say("a plan could not be taken, trying again", &error);
+                    again = true;
+                }
+            }
+        }
+        if let Some(envelope) = &offered.checkpoint
+            && checkpoint_done.as_ref() != Some(envelope)
+        {
+            match keeper.witness(envelope).await {
+                Ok(()) => checkpoint_done = Some(envelope.clone()),
+                Err(error) => tracing::warn!(error = %report::chain(&error), "a checkpoint could not be kept"),
+            }
+        }
+        let wait = if again { backoff.next(backoff::random()) } else { Duration::from_secs(3600) };
+        if !again {
+            backoff.reset();
+        }
+        tokio::select! {
+            changed = offers.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn say(what: &str, error: &OfferError) {
+    tracing::warn!(error = %report::chain(error), "{what}");
+}
+
+/// Fetches and takes trust versions until there is none after ours.
+async fn catch_up(keeper: &Keeper, coordinator: &Coordinator, newest: u64) -> Result<(), ()> {
+    loop {
+        let have = keeper.trust().version();
+        if newest <= have {
+            return Ok(());
+        }
+        let envelopes = coordinator.trust_after(have).await.map_err(|status| {
+            tracing::warn!(error = %status.message(), "failed to fetch trust documents");
+        })?;
+        if envelopes.is_empty() {
+            return Ok(());
+        }
+        match keeper.take_trust(&envelopes).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = %report::chain(&error), "a trust document was not taken");
+                return Ok(()); // asking again would bring the same; a new notice asks anew
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is still to be said on a stream. Holds the newest of each kind, never a queue: a slow coordinator gets fewer
+//! messages, not older ones.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long an observation waits for its acknowledgement before it is sent again.
+pub(super) const RESEND: Duration = Duration::from_secs(5);
+
+/// Something to say, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    /// What was seen, under this number.
+    Observation,
+    /// A signed receipt.
+    Receipt,
+    /// Facts that changed.
+    Facts,
+    /// Proof of life with statistics.
+    Heartbeat,
+}
+
+/// What is to be said.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Number of the newest observation.
+    newest: u64,
+    /// Number of the observation sent last on this stream.
+    sent: u64,
+    sent_at: Option<Instant>,
+    acknowledged: u64,
+    receipt: bool,
+    facts: bool,
+    heartbeat: bool,
+}
+
+impl Outbox {
+    /// There is an observation with this number.
+    pub(super) fn observed(&mut self, revision: u64) {
+        self.newest = revision;
+    }
+
+    /// There is a receipt.
+    pub(super) fn receipt(&mut self) {
+        self.receipt = true;
+    }
+
+    /// Facts changed.
+    pub(super) fn facts(&mut self) {
+        self.facts = true;
+    }
+
+    /// It is time for a heartbeat.
+    pub(super) fn heartbeat(&mut self) {
+        self.heartbeat = true;
+    }
+
+    /// The coordinator has stored this observation.
+    pub(super) fn acknowledge(&mut self, revision: u64) {
+        self.acknowledged = self.acknowledged.max(revision.min(self.sent));
+    }
+
+    /// What to say next.
+    pub(super) fn next(&self, now: Instant) -> Option<Item> {
+        let again = self.acknowledged < self.sent && self.sent_at.is_none_or(|at| now >= at + RESEND);
+        if self.newest > self.sent || again {
+            Some(Item::Observation)
+        } else if self.receipt {
+            Some(Item::Receipt)
+        } else if self.facts {
+            Some(Item::Facts)
+        } else if self.heartbeat {
+            Some(Item::Heartbeat)
+        } else {
+            None
+        }
+    }
+
+    /// It was said.
+    pub(super) fn said(&mut self, item: Item, now: Instant) {
+        match item {
+            Item::Observation => {
+                self.sent = self.newest;
+                self.sent_at = Some(now);
+            }
+            Item::Receipt => self.receipt = false,
+            Item::Facts => self.facts = false,
+            Item::Heartbeat => self.heartbeat = false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observations_are_said_until_acknowledged_and_newest_wins() {
+        let mut outbox = Outbox::default();
+        let start = Instant::now();
+        assert_eq!(outbox.next(start), None);
+        outbox.heartbeat();
+        outbox.observed(1);
+        outbox.observed(2);
+        assert_eq!(outbox.next(start), Some(Item::Observation));
+        outbox.said(Item::Observation, start);
+        assert_eq!(outbox.next(start), Some(Item::Heartbeat));
+        outbox.said(Item::Heartbeat, start);
+        assert_eq!(outbox.next(start), None);
+        outbox.acknowledge(1); // an older one: 2 is still open
+        assert_eq!(outbox.next(start + RESEND), Some(Item::Observation));
+        outbox.acknowledge(99); // more than was ever sent counts as what was sent
+        assert_eq!(outbox.next(start + RESEND), None);
+        outbox.observed(3);
+        assert_eq!(outbox.next(start), Some(Item::Observation));
+    }
+}

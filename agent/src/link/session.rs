@@ -1,0 +1,253 @@
+//! One stream: who we are, what they want, what we see. Ends with the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+use windlass_process::report;
+use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
+use windlass_proto::pb::{self, connect_request as up, connect_response as down};
+use windlass_proto::json;
+
+use super::intake::{self, Coordinator, Offers};
+use super::logs::Logs;
+use super::outbox::{Item, Outbox};
+use super::Wires;
+use crate::clock;
+use crate::keeper::Keeper;
+use crate::runtime::Runtime;
+
+/// Messages that wait for the network; more make their writers wait.
+const CAPACITY: usize = 32;
+/// The least and most that a coordinator may set as interval of heartbeats.
+const BEATS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The coordinator never welcomed us.
+    Before {
+        /// Why.
+        why: String,
+        /// What can be done about it.
+        hint: Option<&'static str>,
+    },
+    /// It was up.
+    AfterWelcome {
+        /// Why it ended.
+        why: String,
+    },
+    /// We ended it, to come back with a newer certificate before the old one expires.
+    Handover,
+}
+
+impl Ended {
+    /// One line for people.
+    pub(super) fn log(&self, address: &str, wait: Duration) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        match self {
+            Self::Before { why, hint } => {
+                tracing::warn!(address, why, hint, wait_ms, "no link to the coordinator");
+            }
+            Self::AfterWelcome { why } => {
+                tracing::warn!(address, why, wait_ms, "the link to the coordinator broke");
+            }
+            Self::Handover => tracing::debug!(address, "reconnecting with the renewed certificate"),
+        }
+    }
+}
+
+/// One connection's worth of talk.
+#[derive(Debug)]
+pub(super) struct Session<'a, R> {
+    keeper: &'a Arc<Keeper>,
+    runtime: &'a Arc<R>,
+    wires: &'a Wires,
+    address: &'a str,
+}
+
+impl<'a, R: Runtime> Session<'a, R> {
+    /// Over a channel to `address`.
+    pub(super) fn new(keeper: &'a Arc<Keeper>, runtime: &'a Arc<R>, wires: &'a Wires, address: &'a str) -> Self {
+        Self { keeper, runtime, wires, address }
+    }
+
+    /// Talks until the connection ends.
+    pub(super) async fn run(self, channel: Channel) -> Ended {
+        let coordinator = Coordinator::new(channel);
+        let (out, outgoing) = mpsc::channel(CAPACITY);
+        if out.send(self.hello()).await.is_err() {
+            return before("the stream was closed at once");
+        }
+        let opened = timeout(CALL_TIMEOUT, async {
+            let stream = coordinator.client().connect(ReceiverStream::new(outgoing)).await?;
+            let mut stream = stream.into_inner();
+            let first = stream.message().await?;
+            Ok::<_, Status>((stream, first))
+        });
+        let (stream, welcome) = match opened.await {
+            Ok(Ok((stream, Some(pb::ConnectResponse { message: Some(down::Message::Welcome(welcome)) })))) => {
+                (stream, welcome)
+            }
+            Ok(Ok(_)) => return before("the coordinator did not begin with a welcome"),
+            Ok(Err(status)) => return before(&words(&status)),
+            Err(_) => return before("the coordinator did not welcome us in time"),
+        };
+        let (coordinator_version, trust) = (welcome.coordinator_version, welcome.trust_version);
+        tracing::info!(address = self.address, coordinator_version, trust, "linked to the coordinator");
+        self.wires.connected.send_replace(self.address.to_owned());
+        let beat = Duration::from_millis(u64::from(welcome.heartbeat_ms));
+        let beat = if beat.is_zero() { HEARTBEAT } else { beat.clamp(BEATS.0, BEATS.1) };
+        let (offers, offered) = watch::channel(Offers { trust, ..Offers::default() });
+        tokio::select! {
+            ended = self.pump(stream, out, offers, beat) => ended,
+            () = intake::run(self.keeper, &coordinator, offered) => after("the intake ended"),
+        }
+    }
+
+    fn hello(&self) -> pb::ConnectRequest {
+        let plan = self.keeper.plan();
+        message(up::Message::Hello(pb::Hello {
+            facts: json::encode(&**self.wires.facts.borrow()),
+            trust_version: self.keeper.trust().version(),
+            seq: plan.as_ref().map_or(0, |plan| plan.seq),
+            plan: plan.map(|plan| Bytes::from(plan.envelope)).unwrap_or_default(),
+        }))
+    }
+
+    /// Every branch only waits; what it found is worked on after the select.
+    async fn pump(
+        &self,
+        mut stream: Streaming<pb::ConnectResponse>,
+        out: mpsc::Sender<pb::ConnectRequest>,
+        offers: watch::Sender<Offers>,
+        beat: Duration,
+    ) -> Ended {
+        let mut wires = self.wires.clone();
+        wires.facts.mark_unchanged(); // they are in the hello
+        let (mut outbox, mut logs) = (Outbox::default(), Logs::new(self.runtime.clone(), out.clone()));
+        outbox.observed(wires.report.borrow_and_update().revision);
+        if wires.receipt.borrow_and_update().is_some() {
+            outbox.receipt();
+        }
+        let mut tick = interval(beat);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let handover_at = handover_at(&wires);
+        loop {
+            let next = outbox.next(Instant::now());
+            tokio::select! {
+                biased;
+                received = stream.message() => match received {
+                    Ok(Some(received)) => {
+                        wires.contact.send_replace(Some(clock::now()));
+                        self.receive(received, &mut outbox, &offers, &mut logs);
+                    }
+                    Ok(None) => return after("the coordinator closed the stream"),
+                    Err(status) => return after(&words(&status)),
+                },
+                permit = out.reserve(), if next.is_some() => match (permit, next) {
+                    (Ok(permit), Some(item)) => {
+                        if let Some(message) = self.say(item, &wires) {
+                            permit.send(message);
+                        }
+                        outbox.said(item, Instant::now());
+                    }
+                    _ => return after("the stream was closed"),
+                },
+                changed = wires.report.changed() => {
+                    if changed.is_err() { return after("the reporter has gone"); }
+                    outbox.observed(wires.report.borrow_and_update().revision);
+                }
+                Ok(()) = wires.receipt.changed() => outbox.receipt(),
+                Ok(()) = wires.facts.changed() => outbox.facts(),
+                () = logs.reap(), if !logs.is_empty() => {}
+                () = tokio::time::sleep_until(handover_at) => return Ended::Handover,
+                _ = tick.tick() => {
+                    // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
+                    wires.contact.send_replace(Some(clock::now()));
+                    outbox.heartbeat();
+                }
+            }
+        }
+    }
+
+    fn receive(
+        &self,
+        received: pb::ConnectResponse,
+        outbox: &mut Outbox,
+        offers: &watch::Sender<Offers>,
+        logs: &mut Logs<R>,
+    ) {
+        match received.message {
+            Some(down::Message::Plan(plan)) => offers.send_modify(|offers| {
+                let number = offers.plan.as_ref().map_or(0, |(number, _)| *number) + 1;
+                offers.plan = Some((number, plan.envelope));
+            }),
+            Some(down::Message::Ack(ack)) => outbox.acknowledge(ack.revision),
+            Some(down::Message::Trust(notice)) => offers.send_modify(|offers| offers.trust = notice.version),
+            Some(down::Message::Checkpoint(notice)) => {
+                offers.send_modify(|offers| offers.checkpoint = Some(notice.envelope));
+            }
+            Some(down::Message::LogRequest(request)) => {
+                let seen = self.wires.report.borrow().clone();
+                logs.open(request, &seen);
+            }
+            Some(down::Message::LogCancel(cancel)) => logs.cancel(cancel.request),
+            Some(down::Message::Welcome(_)) | None => {} // of a newer version, or said twice
+        }
+    }
+
+    fn say(&self, item: Item, wires: &Wires) -> Option<pb::ConnectRequest> {
+        Some(message(match item {
+            Item::Observation => {
+                let observation = json::encode(&**wires.report.borrow());
+                up::Message::Observation(pb::ObservationReport { observation })
+            }
+            Item::Receipt => {
+                let envelope = wires.receipt.borrow().clone()?;
+                up::Message::Receipt(pb::ReceiptReport { envelope: Bytes::from(envelope.to_vec()) })
+            }
+            Item::Facts => up::Message::Facts(pb::FactsReport { facts: json::encode(&**wires.facts.borrow()) }),
+            Item::Heartbeat => {
+                let stats = wires.stats.borrow();
+                // Nothing was measured yet, or the measuring task is stuck: life goes on.
+                let stats = if stats.at.is_some() { json::encode(&**stats) } else { Bytes::new() };
+                up::Message::Heartbeat(pb::Heartbeat { stats })
+            }
+        }))
+    }
+}
+
+/// When to come back with the newer certificate: shortly before the one that this connection showed expires, since
+/// the coordinator cuts it then. For ever if it is valid for longer than anyone waits.
+fn handover_at(wires: &Wires) -> Instant {
+    let left = wires.identity.borrow().peer().not_after.since(clock::now());
+    let margin = (left / 10).min(Duration::from_secs(60));
+    let wait = left.saturating_sub(margin).max(Duration::from_secs(1));
+    Instant::now() + wait.min(Duration::from_secs(30 * 24 * 3600))
+}
+
+const fn message(message: up::Message) -> pb::ConnectRequest {
+    pb::ConnectRequest { message: Some(message) }
+}
+
+fn before(why: &str) -> Ended {
+    Ended::Before { why: why.to_owned(), hint: None }
+}
+
+fn after(why: &str) -> Ended {
+    Ended::AfterWelcome { why: why.to_owned() }
+}
+
+/// A status for people: its message, or what broke the connection.
+fn words(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(cause) => report::chain(cause),
+        None => format!("{} ({:?})", status.message(), status.code()),
+    }
+}

@@ -1,0 +1,107 @@
+//! `policy.toml`: what may run on this host at all, said by whoever owns the machine. The coordinator cannot reach
+//! it. Without the file the agent refuses to start; what the file does not allow is refused.
+//!
+//! Reading it is here; deciding by it is [`windlass_core::policy`].
+
+mod file;
+mod mounts;
+mod starter;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use windlass_core::host::HostPolicy;
+
+pub use mounts::{Mounts, resolve};
+pub use starter::{write_starter, StarterError};
+
+/// The file, read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What may run.
+    pub host: HostPolicy,
+    /// Labels pinned here; those given at join if absent.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// Why there is no policy. The agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// There is none.
+    #[error("there is no host policy `{0}`, and without one nothing may run")]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error("failed to read the host policy `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody else could have written it.
+    #[error("the host policy `{path}` belongs to user {owner}")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Somebody else could write it.
+    #[error("the host policy `{path}` has mode {mode:04o}, it must have 0644 or stricter")]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("the host policy `{path}` cannot be read")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value that makes no sense.
+    #[error("the host policy `{path}` has a bad `{key}`: {why}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl PolicyError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(path) => Some(format!(
+                "`windlass-agent join` writes a starter file; by hand, the one required key is:\n      echo \
+                 'registries = [\"registry.example.com/team\"]' > {}",
+                path.display()
+            )),
+            Self::Owner { path, .. } => Some(format!("run `chown root {}`", path.display())),
+            Self::Mode { path, .. } => Some(format!("run `chmod 644 {}`", path.display())),
+            Self::Malformed { .. } => Some(
+                "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
+                 capabilities, gpus, users, exec, max_memory, max_image"
+                    .to_owned(),
+            ),
+            Self::Read { .. } | Self::Value { .. } => None,
+        }
+    }
+}
+
+/// Reads and checks the file, its owner and its mode.
+pub fn load(path: &Path) -> Result<Policy, PolicyError> {
+    let text = file::read(path)?;
+    file::parse(path, &text)
+}
+
+#[cfg(test)]
+mod tests;

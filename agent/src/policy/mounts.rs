@@ -1,0 +1,55 @@
+//! Host paths that a release wants to bind: what they really are, after links.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use windlass_core::policy::{check_mount, normalise_path};
+
+/// What may be bound on this host, and what never may.
+#[derive(Debug, Clone, Default)]
+pub struct Mounts {
+    /// Prefixes from the policy.
+    pub allowed: Vec<String>,
+    /// The agent's folder, the policy's file, the engine's socket.
+    pub own: Vec<String>,
+}
+
+/// Where `path` really leads, if it may be bound: to be given to the engine instead of `path`, so that a link
+/// that is changed afterwards changes nothing. Parts that do not exist yet are kept as written.
+///
+/// Both the written path and the real one must be allowed; prefixes of the policy count as written and resolved.
+pub fn resolve(mounts: &Mounts, path: &str) -> Result<PathBuf, String> {
+    check_mount(&mounts.allowed, path, &mounts.own)?;
+    let written = normalise_path(path).map_err(|error| error.to_string())?;
+    let real = follow(Path::new(&written))?;
+    let text = real.to_str().ok_or_else(|| format!("`{path}` leads to a path that is not text"))?;
+    let real_of = |list: &[String]| -> Vec<String> {
+        let resolved = list.iter().filter_map(|one| follow(Path::new(one)).ok());
+        let texts = resolved.filter_map(|one| one.to_str().map(str::to_owned));
+        texts.chain(list.iter().cloned()).collect()
+    };
+    check_mount(&real_of(&mounts.allowed), text, &real_of(&mounts.own))
+        .map_err(|why| if text == written { why } else { format!("`{path}` leads elsewhere: {why}") })?;
+    Ok(real)
+}
+
+/// Resolves links of the part that exists; the rest stays as written.
+fn follow(path: &Path) -> Result<PathBuf, String> {
+    let mut missing = Vec::new();
+    let mut at = path;
+    loop {
+        match fs::canonicalize(at) {
+            Ok(real) => return Ok(missing.iter().rev().fold(real, |real, part| real.join(part))),
+            // A link that leads nowhere exists, and could lead somewhere a moment later.
+            Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(at).is_err() => {
+                let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+                    return Err(format!("`{}` cannot be resolved", path.display()));
+                };
+                missing.push(name);
+                at = parent;
+            }
+            Err(error) => return Err(format!("`{}` cannot be resolved: {error}", path.display())),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The commented file that a join writes, so that ordinary images run and everything else is one edit away.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use windlass_core::policy::normalise_repository;
+
+/// Why the starter file was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StarterError {
+    /// A registry that is none.
+    #[error(transparent)]
+    Registry(#[from] windlass_core::policy::InvalidRepository),
+    /// No registry was named, so the file would allow nothing.
+    #[error("there is no host policy `{0}` yet, and no registry to write into it")]
+    NoRegistry(PathBuf),
+    /// Writing failed.
+    #[error("failed to write the host policy `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StarterError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry(_) | Self::NoRegistry(_) => {
+                Some("name where images may come from: `--registry registry.example.com/team`".to_owned())
+            }
+            Self::Write { .. } => Some("run as root, or name another file with `--policy FILE`".to_owned()),
+        }
+    }
+}
+
+/// Writes the starter file with mode 0644 if there is none. Answers whether it wrote one.
+pub fn write_starter(path: &Path, registries: &[String]) -> Result<bool, StarterError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    let registries: Vec<String> =
+        registries.iter().map(|text| normalise_repository(text)).collect::<Result<_, _>>()?;
+    if registries.is_empty() {
+        return Err(StarterError::NoRegistry(path.to_owned()));
+    }
+    let failed = |source| StarterError::Write { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
+    file.write_all(text(&registries).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(true)
+}
+
+pub(super) fn text(registries: &[String]) -> String {
+    let listed: Vec<String> = registries.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+    format!(
+        r#"# What may run on this host at all. It can only narrow what operators sign, and the coordinator cannot
+# reach it. Owned by root, mode 0644 or stricter. `windlass-agent doctor` checks it; restart the agent after a change.
+
+# Where images may come from: exact prefixes, part by part. The one required key.
+registries = [{}]
+
+# insecure_registries = []          # registries off loopback that may be plain HTTP
+# labels = {{ role = "app" }}         # placement asks for these; default: those given at join
+# environments = ["production"]     # environments this host serves; default: any
+# host_ports = [80, 443]            # fixed ports a release may ask for; default: none
+# port_range = "20000-29999"        # where the agent draws its own ports
+# mounts = ["/srv"]                 # folders a release may bind, after links; default: none
+# capabilities = []                 # what a release may add; all others are dropped
+# gpus = "all"                      # or a number
+# users = "non-root"                # or "any", the default
+# exec = false                      # may operators run commands in containers?
+# max_memory = "90%"                # of the machine, for all releases together; or a size
+# max_image = "20GiB"               # compressed
+"#,
+        listed.join(", ")
+    )
+}

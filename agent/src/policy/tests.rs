@@ -1,0 +1,146 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use proptest::prelude::*;
+use windlass_core::Size;
+use windlass_core::host::{Limit, Users};
+
+use super::*;
+
+fn parse(text: &str) -> Result<Policy, PolicyError> {
+    file::parse(Path::new("policy.toml"), text)
+}
+
+#[test]
+fn every_key_of_the_documentation() {
+    let text = r#"
+        registries = ["Registry.example.com/team/", "127.0.0.1:5000"]
+        insecure_registries = []
+        labels = { role = "app" }
+        environments = ["production"]
+        host_ports = [80, 443]
+        port_range = "20000-29999"
+        mounts = ["/srv"]
+        capabilities = ["cap_net_bind_service"]
+        gpus = "all"
+        users = "non-root"
+        exec = false
+        max_memory = "90%"
+        max_image = "20GiB"
+    "#;
+    let policy = parse(text).unwrap();
+    assert_eq!(policy.host.registries, ["registry.example.com/team", "127.0.0.1:5000"]);
+    assert_eq!(policy.labels.unwrap()["role"], "app");
+    assert_eq!(policy.host.users, Users::NonRoot);
+    assert!(policy.host.capabilities.contains("NET_BIND_SERVICE"));
+    assert_eq!((policy.host.gpus, policy.host.port_range), (None, (20_000, 29_999)));
+    let short = parse("registries = []\nmax_memory = \"8GiB\"\ngpus = 2").unwrap();
+    assert_eq!(short.host.max_memory, Limit::Bytes(Size::from_bytes(8 << 30)));
+    assert_eq!(short.host.gpus, Some(2));
+    assert!(short.host.mounts.is_empty() && short.labels.is_none());
+}
+
+#[test]
+fn nonsense_is_refused_with_its_key() {
+    #[rustfmt::skip]
+    let table = [
+        ("", "registries"), ("registries = []\nregistry = []", "unknown field"),
+        ("registries = [\"https://x.y\"]", "registries"), ("registries = [\"team/web\"]", "registries"),
+        ("registries = []\nregistries = []", "duplicate key"),
+        ("registries = []\nenvironments = []", "environments"), ("registries = []\nenvironments = [\"A\"]", "environments"),
+        ("registries = []\nhost_ports = [0]", "host_ports"), ("registries = []\nhost_ports = [70000]", "host_ports"),
+        ("registries = []\nport_range = \"9-5\"", "port_range"), ("registries = []\nport_range = \"80-99\"", "port_range"),
+        ("registries = []\nport_range = \"30000-20000\"", "port_range"),
+        ("registries = []\nmounts = [\"/\"]", "mounts"), ("registries = []\nmounts = [\"srv\"]", "mounts"),
+        ("registries = []\nmounts = [\"/srv/..\"]", "mounts"), ("registries = []\ncapabilities = [\"ALL\"]", "capabilities"),
+        ("registries = []\ngpus = \"some\"", "gpus"), ("registries = []\nusers = \"root\"", "users"),
+        ("registries = []\nmax_memory = \"0%\"", "max_memory"), ("registries = []\nmax_memory = \"101%\"", "max_memory"),
+        ("registries = []\nmax_image = \"20\"", "max_image"), ("registries = []\nlabels = { \"a b\" = \"c\" }", "labels"),
+        ("registries = []\nlabels = { \"windlass.host\" = \"c\" }", "labels"),
+    ];
+    for (text, want) in table {
+        let error = parse(text).unwrap_err();
+        let shown = windlass_process::report::chain(&error);
+        assert!(shown.contains(want), "{text:?} gave {shown}");
+    }
+}
+
+#[test]
+fn owner_and_mode_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.toml");
+    let missing = load(&path).unwrap_err();
+    assert!(missing.hint().unwrap().contains("registries = "), "{missing}");
+    fs::write(&path, "registries = []").unwrap();
+    #[rustfmt::skip]
+    let table = [(0o644, true), (0o600, true), (0o400, true), (0o664, false), (0o646, false), (0o755, false), (0o4644, false)];
+    for (mode, want) in table {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(load(&path).is_ok(), want, "{mode:o}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    if std::os::unix::fs::chown(&path, Some(12345), None).is_ok() {
+        assert!(matches!(load(&path), Err(PolicyError::Owner { owner: 12345, .. })));
+    }
+}
+
+#[test]
+fn the_starter_file_is_valid_and_never_overwrites() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("etc/policy.toml");
+    assert!(matches!(write_starter(&path, &[]), Err(StarterError::NoRegistry(_))));
+    assert!(write_starter(&path, &["127.0.0.1:5000".to_owned()]).unwrap());
+    assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
+    assert!(!write_starter(&path, &["other.example.com".to_owned()]).unwrap());
+    assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
+    // Every commented key is a key: uncommenting all of them must parse.
+    let all: String = starter::text(&["a.example.com".to_owned()])
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = ") => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    parse(&all).unwrap();
+}
+
+#[test]
+fn links_are_followed_before_a_path_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    for folder in ["srv/app", "agent", "other"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    symlink(root.join("other"), root.join("srv/out")).unwrap();
+    symlink("/etc", root.join("srv/etc")).unwrap();
+    symlink(root.join("agent"), root.join("srv/agent")).unwrap();
+    symlink(root.join("srv/app"), root.join("srv/in")).unwrap();
+    symlink(root.join("nowhere"), root.join("srv/dangling")).unwrap();
+    symlink(root.join("srv"), root.join("alias")).unwrap();
+    let mounts = Mounts { allowed: vec![at("srv"), at("alias")], own: vec![at("agent")] };
+    #[rustfmt::skip]
+    let table = [
+        ("srv/app", Some("srv/app")), ("srv/in", Some("srv/app")), ("srv/new/deep", Some("srv/new/deep")),
+        ("alias/app", Some("srv/app")), ("srv/out", None), ("srv/out/x", None), ("srv/etc", None),
+        ("srv/etc/passwd", None), ("srv/agent", None), ("srv/dangling", None), ("srv/dangling/x", None),
+        ("srv/../other", None), ("other", None), ("agent", None),
+    ];
+    for (path, want) in table {
+        let got = resolve(&mounts, &at(path));
+        assert_eq!(got.as_ref().ok().map(|path| path.to_str().unwrap()), want.map(at).as_deref(), "{path}: {got:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC{0,300}", value in "\\PC{0,60}") {
+        let _ = parse(&text);
+        for key in ["registries", "mounts", "capabilities"] {
+            let _ = parse(&format!("registries = []\n{key} = [{value:?}]"));
+        }
+        for key in ["port_range", "max_memory", "max_image", "gpus", "users"] {
+            let _ = parse(&format!("registries = []\n{key} = {value:?}"));
+        }
+    }
+}

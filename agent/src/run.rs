@@ -1,0 +1,200 @@
+//! `run`: builds the parts and holds them together. Order of building is order of need; the end is in one place.
+//!
+//! ```text
+//!   link ◀── observation, receipt, statistics ────── reconciler ──▶ engine
+//!    │                                                   ▲
+//!    └─ offers ──▶ keeper ── journal, watch<Desired> ────┘
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use windlass_certs::csr::{CertifiedIdentity, IdentityError};
+use windlass_certs::keys::{KeyError, SigningKey};
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{ClientTls, TlsError};
+use windlass_core::host::HostStats;
+use windlass_core::observation::Observation;
+use windlass_core::reconcile::{LocalHost, Memory};
+use windlass_process::{Tasks, report, signals};
+
+use crate::config::Config;
+use crate::data::{DataDir, DataError};
+use crate::keeper::{Keeper, OpenError, Opened};
+use crate::link::{self, Link};
+use crate::member::{Member, MemberError};
+use crate::policy::{self, PolicyError};
+use crate::receipt::{self, Signer};
+use crate::reconciler::{self, MemoryStore, Reconciler};
+use crate::renew::Renewal;
+use crate::runtime::Runtime;
+use crate::{facts, state, status};
+
+/// How long tasks get to end.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Why the agent does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Membership.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// The host policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// What was believed before.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Our certificate.
+    #[error("failed to read this host's certificate")]
+    Identity(#[from] IdentityError),
+    /// Our receipt key.
+    #[error("failed to read this host's receipt key")]
+    Key(#[from] KeyError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A task ended.
+    #[error("the agent stopped")]
+    Task(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RunError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(error) => error.hint(),
+            Self::Member(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
+            Self::Open(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Key(error) => error.hint(),
+            Self::Tls(_) => None,
+            Self::Task(_) => Some("start it again: what runs is adopted, nothing is touched".to_owned()),
+        }
+    }
+}
+
+/// The journal, as the reconciler sees it.
+struct Memories(Option<state::Journal>);
+
+impl MemoryStore for Memories {
+    async fn save(&self, memory: &Memory) -> anyhow::Result<()> {
+        // Adopting: nothing is started, and there is nothing to write to.
+        let Some(journal) = &self.0 else { return Ok(()) };
+        let memory = Memory { volatile: Default::default(), ..memory.clone() };
+        Ok(journal.update(|state| state.memory = memory).await?)
+    }
+}
+
+/// Runs until a signal or the end of a task. `engine` makes the runtime once it is known who we are.
+pub async fn run<R: Runtime>(
+    config: &Config,
+    engine: impl FnOnce(Arc<LocalHost>, &Path) -> anyhow::Result<R>,
+) -> Result<(), RunError> {
+    let data = DataDir::open(&config.data)?;
+    let _lock = data.lock()?;
+    let member = Member::load(&data)?;
+    let policy = policy::load(&config.policy)?;
+    let facts = watch::Sender::new(Arc::new(facts::of_host(&member, &policy)));
+    let own = vec![config.policy.clone(), config.engine_socket().to_owned()];
+    let opened = Opened { data: data.clone(), member, facts: facts.subscribe(), own };
+    let keeper = Arc::new(Keeper::open(opened).await?);
+    let identity = CertifiedIdentity::load(&data.identity())?;
+    let key = SigningKey::load(&data.receipt_key())?;
+    let pins = keeper.trust().document().ca.clone();
+    let tls = ClientTls::new(keeper.member().fleet.clone(), pins, &identity, Revocations::new())?;
+    let local = keeper.desired().borrow().local.clone();
+    let runtime = engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
+    let runtime = Arc::new(runtime);
+    tracing::info!(
+        host = %keeper.member().host,
+        fleet = %keeper.member().fleet,
+        version = env!("CARGO_PKG_VERSION"),
+        plan = keeper.plan().map_or(0, |plan| plan.seq),
+        "agent starts"
+    );
+
+    let observation = watch::Sender::new(Arc::new(Observation::default()));
+    let measured = watch::Sender::new(Arc::new(HostStats::default()));
+    let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(None));
+    let (connected, identity) = (watch::Sender::new(String::new()), watch::Sender::new(Arc::new(identity)));
+    let mut tasks = Tasks::new();
+    let cancel = tasks.cancel();
+
+    let wires = link::Wires {
+        report: observation.subscribe(),
+        receipt: receipt.subscribe(),
+        facts: facts.subscribe(),
+        stats: measured.subscribe(),
+        identity: identity.subscribe(),
+        contact: contact.clone(),
+        connected: connected.clone(),
+        cancel: cancel.clone(),
+    };
+    let writer = status::Writer {
+        path: data.status(),
+        report: observation.subscribe(),
+        facts: facts.subscribe(),
+        coordinator: connected.subscribe(),
+        counters: keeper.counters().clone(),
+        cancel: cancel.clone(),
+    };
+    tasks.spawn("receipts", {
+        let observation = observation.subscribe();
+        Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() }).run()
+    });
+    // STATS
+    tasks.spawn("reconciler", {
+        let store = Memories(keeper.journal().cloned());
+        let memory = keeper.journal().map(|journal| journal.state().memory.clone()).unwrap_or_default();
+        let (desired, contact) = (keeper.desired(), contact.subscribe());
+        let wires = reconciler::Wires { desired, contact, observation, cancel: cancel.clone() };
+        let known = facts.borrow().clone();
+        let options =
+            reconciler::Options { memory: known.memory, gpus: known.gpus.clone(), ..reconciler::Options::default() };
+        Reconciler::new(runtime.clone(), store, memory, wires, options).run()
+    });
+    tasks.spawn("facts", facts::run(runtime.clone(), facts, cancel.clone()));
+    tasks.spawn("status", writer.run());
+    let renewal = Renewal {
+        keeper: keeper.clone(),
+        data,
+        tls: tls.clone(),
+        server: config.server.clone(),
+        identity,
+        cancel: cancel.clone(),
+    };
+    tasks.spawn("renewal", renewal.run());
+    tasks.spawn("pins", follow_pins(keeper.clone(), tls.clone(), cancel));
+    tasks.spawn("link", Link::new(keeper, runtime, tls, config.server.clone(), wires).run());
+
+    let ended = tasks.run(signals::shutdown(), GRACE).await;
+    tracing::info!("agent stops; what runs goes on");
+    ended.map_err(|error| {
+        tracing::error!(error = %report::chain(error.as_ref()), "a task ended");
+        RunError::Task(error.into_boxed_dyn_error())
+    })
+}
+
+/// Accepts the CAs of the newest trust document from the next connection on.
+async fn follow_pins(
+    keeper: Arc<Keeper>,
+    tls: ClientTls,
+    cancel: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    let mut changed = keeper.trust_version();
+    loop {
+        tls.pin(keeper.trust().document().ca.clone());
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            changed = changed.changed() => changed?,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One document, checksummed, replaced as a whole: write beside, fsync, rename, fsync the folder.
+//!
+//! ```text
+//! windlass-journal 1 <hex SHA-256 of everything after this line>\n
+//! {"version":1,…}
+//! ```
+//!
+//! A file that is missing, cut or changed is an error and never an empty state: an agent that forgot its last
+//! `seq` would accept any older plan.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use windlass_certs::files::{self, FileError};
+use windlass_core::Digest;
+
+use super::{REJOIN, State};
+
+const MAGIC: &str = "windlass-journal 1 ";
+/// A plan of 4 MiB as base64, and as much again.
+const MAX_LEN: u64 = 16 << 20;
+
+/// The journal of a running agent. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    state: Mutex<Arc<State>>,
+    /// Held from reading the old state until the new one is on disk.
+    writing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Why there is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be read.
+    #[error("failed to read the journal `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what was written.
+    #[error("the journal `{path}` is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Its content is of another version, or was written by something else.
+    #[error("the journal `{path}` cannot be decoded")]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It cannot be written; what was to be done must not be done.
+    #[error("failed to write the journal")]
+    Write(#[from] FileError),
+    /// The thread that wrote died.
+    #[error("failed to write the journal: the writer died")]
+    Writer,
+}
+
+impl JournalError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } | Self::Damaged { .. } | Self::Decode { .. } => Some(REJOIN.to_owned()),
+            Self::Write(error) => error.hint().or_else(|| Some("is the disk full?".to_owned())),
+            Self::Writer => None,
+        }
+    }
+}
+
+impl Journal {
+    /// Writes the first state of a host that joins.
+    pub fn create(path: &Path, state: State) -> Result<Self, JournalError> {
+        files::replace_secret(path, &encode(&state))?;
+        Ok(Self::wrap(path, state))
+    }
+
+    /// Reads the journal.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let bytes = crate::data::read_bounded(path, MAX_LEN)
+            .map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
+        let state = decode(path, &bytes)?;
+        remove_leftovers(path);
+        Ok(Self::wrap(path, state))
+    }
+
+    /// The state as it is on disk.
+    pub fn state(&self) -> Arc<State> {
+        self.lock().clone()
+    }
+
+    /// Changes the state: on disk first, visible after. Nothing is written if nothing changes. Changes follow each
+    /// other; a change that fails leaves everything as it was.
+    pub async fn update(&self, change: impl FnOnce(&mut State)) -> Result<(), JournalError> {
+        let one_at_a_time = self.inner.writing.clone().lock_owned().await;
+        let old = self.state();
+        let mut new = State::clone(&old);
+        change(&mut new);
+        if new == *old {
+            return Ok(());
+        }
+        let journal = self.clone();
+        // All in the thread: whoever waits may be dropped, and disk and memory must not differ for that.
+        let written = tokio::task::spawn_blocking(move || {
+            files::replace_secret(&journal.inner.path, &encode(&new))?;
+            *journal.lock() = Arc::new(new);
+            drop(one_at_a_time);
+            Ok(())
+        });
+        written.await.map_err(|_| JournalError::Writer)?
+    }
+
+    fn wrap(path: &Path, state: State) -> Self {
+        let state = Mutex::new(Arc::new(state));
+        let writing = Arc::default();
+        Self { inner: Arc::new(Inner { path: path.to_owned(), state, writing }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<State>> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode(state: &State) -> Vec<u8> {
+    let body = serde_json::to_vec(state).expect("only string keys, so it is JSON");
+    let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body).to_hex()).into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+fn decode(path: &Path, bytes: &[u8]) -> Result<State, JournalError> {
+    let damaged = |what| JournalError::Damaged { path: path.to_owned(), what };
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("it has no first line"))?;
+    let (head, body) = (&bytes[..end], &bytes[end + 1..]);
+    let sum = std::str::from_utf8(head)
+        .ok()
+        .and_then(|head| head.strip_prefix(MAGIC))
+        .ok_or_else(|| damaged("it is no journal of this version"))?;
+    if sum != Digest::of(body).to_hex() {
+        return Err(damaged("its checksum does not match"));
+    }
+    let state: State = serde_json::from_slice(body)
+        .map_err(|source| JournalError::Decode { path: path.to_owned(), source })?;
+    if state.version == 1 { Ok(state) } else { Err(damaged("its state has another version")) }
+}
+
+/// A crash between write and rename leaves a temporary file; no harm, but no need to collect them.
+fn remove_leftovers(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().take(1024) {
+        let file = entry.file_name();
+        let file = file.to_string_lossy();
+        if file.starts_with(name) && file.ends_with(".tmp") {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use windlass_core::Timestamp;
+
+    use super::super::{PlanMark, TrustMark};
+    use super::*;
+
+    fn state() -> State {
+        let trust = TrustMark { version: 1, digest: Digest::of(b"trust") };
+        State::joined(trust, Timestamp::from_millis(1_000))
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let journal = Journal::create(&path, state()).unwrap();
+        let plan = PlanMark { epoch: 1, seq: 7, digest: Digest::of(b"plan"), envelope: "{}".to_owned() };
+        journal.update(|state| state.plan = Some(plan.clone())).await.unwrap();
+        assert_eq!(Journal::open(&path).unwrap().state().plan, Some(plan));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_cannot_be_written_did_not_happen() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("gone");
+        std::fs::create_dir(&folder).unwrap();
+        let journal = Journal::create(&folder.join("journal"), state()).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let changed = journal.update(|state| state.trusted_time = Timestamp::from_millis(5_000)).await;
+        assert!(matches!(changed, Err(JournalError::Write(_))));
+        assert_eq!(journal.state().trusted_time, Timestamp::from_millis(1_000));
+    }
+
+    #[test]
+    fn a_missing_or_damaged_journal_is_never_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let missing = Journal::open(&path).unwrap_err();
+        assert!(matches!(missing, JournalError::Read { .. }));
+        assert!(missing.hint().unwrap().contains("join again"));
+        Journal::create(&path, state()).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        for cut in 0..good.len() {
+            std::fs::write(&path, &good[..cut]).unwrap();
+            assert!(Journal::open(&path).is_err(), "cut at {cut}");
+        }
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(Journal::open(&path).is_err(), "bit flipped at {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode(Path::new("x"), &bytes);
+            let mut framed = format!("{MAGIC}{}\n", Digest::of(&bytes).to_hex()).into_bytes();
+            framed.extend_from_slice(&bytes);
+            prop_assert!(decode(Path::new("x"), &framed).is_err());
+        }
+    }
+}
