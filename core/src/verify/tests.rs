@@ -1,0 +1,250 @@
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::host::{HostFacts, HostPolicy};
+use crate::id::Counter;
+use crate::plan::{HostPlan, Order, Phase, PlanSlot, Previous};
+use crate::release::{Check, Probe, Release, Scale};
+use crate::time::Timestamp;
+use crate::units::{Size, Span};
+
+use super::*;
+
+fn release() -> Release {
+    let text = format!(
+        r#"{{"version":1,"fleet":"demo","environment":"production","service":"web","counter":"r5",
+        "created_at":"2026-11-22T12:00:00.000Z","author":"alice","spec":{{
+        "image":{{"reference":"r.example.com/web:1","repository":"r.example.com/web",
+        "digest":"{}","platform":"linux/amd64","size":1000}},
+        "scale":{{"replicas":{{"min":1,"max":2}}}},"placement":{{"require":{{"role":"app"}},"spread":"host"}},
+        "ports":{{"http":{{"container":3000}}}},"main_port":"http",
+        "resources":{{"cpu_millis":500,"memory":"512MiB","pids":100}},"security":{{"read_only_root":true}},
+        "health":{{}},"strategy":{{"recreate":{{"min_ready":"1s"}}}},"soak":"1s","progress_deadline":"10m",
+        "stop_timeout":"10s","on_failure":"rollback_all","rollback_on":{{"restarts":3,"unhealthy_for":"2m"}},
+        "on_lost":{{"on_return":"keep_new"}}}}}}"#,
+        Digest::of(b"image")
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+fn slot(index: u32) -> PlanSlot {
+    PlanSlot {
+        slot: format!("production/web/{index}").parse().unwrap(),
+        release: Digest::of(b"r5"),
+        phase: Phase::Running,
+        good: false,
+        fallback: None,
+        order: Order::StartFirst,
+        gpus: Vec::new(),
+        previous: None,
+        retry_quarantined: false,
+    }
+}
+
+fn plan() -> HostPlan {
+    let issued_at: Timestamp = "2026-11-22T12:00:00.000Z".parse().unwrap();
+    HostPlan {
+        version: 1,
+        fleet: "demo".parse().unwrap(),
+        host: "web-1".parse().unwrap(),
+        epoch: 1,
+        seq: 7,
+        issued_at,
+        expires_at: issued_at + Duration::from_secs(86_400),
+        slots: vec![slot(0), slot(1)],
+    }
+}
+
+fn code<T>(result: Result<T, Refusal>) -> Option<RefusalCode> {
+    result.err().map(|refusal| refusal.code)
+}
+
+#[test]
+fn plans_that_make_no_sense() {
+    type Case = (&'static str, bool, fn(&mut HostPlan));
+    #[rustfmt::skip]
+    let table: [Case; 12] = [
+        ("sound", true, |_| {}),
+        ("no slots", true, |p| p.slots.clear()),
+        ("another version", false, |p| p.version = 2),
+        ("seq 0", false, |p| p.seq = 0),
+        ("over before it began", false, |p| p.expires_at = p.issued_at),
+        ("out of order", false, |p| p.slots.reverse()),
+        ("twice", false, |p| p.slots[1] = slot(0)),
+        ("previous is itself", false, |p| p.slots[0].previous = Some(Previous { release: Digest::of(b"r5"), phase: Phase::Standby })),
+        ("previous is another", true, |p| p.slots[0].previous = Some(Previous { release: Digest::of(b"r4"), phase: Phase::Standby })),
+        ("a GPU twice", false, |p| p.slots[0].gpus = vec!["GPU-1".into(), "GPU-1".into()]),
+        ("a GPU without a name", false, |p| p.slots[0].gpus = vec![String::new()]),
+        ("too many slots", false, |p| p.slots = (0..=1024).map(slot).collect()),
+    ];
+    for (case, sound, change) in table {
+        let mut plan = plan();
+        change(&mut plan);
+        assert_eq!(code(check_plan(&plan)), (!sound).then_some(RefusalCode::Malformed), "{case}");
+    }
+}
+
+#[test]
+fn releases_that_make_no_sense() {
+    fn probe(check: Check) -> Option<Probe> {
+        Some(Probe { check, every: Span::from_secs(1), timeout: Span::from_secs(1), failures: 3, successes: 1 })
+    }
+    type Case = (&'static str, bool, fn(&mut Release));
+    #[rustfmt::skip]
+    let table: [Case; 29] = [
+        ("sound", true, |_| {}),
+        ("another version", false, |r| r.version = 2),
+        ("counter 0", false, |r| r.counter = Counter(0)),
+        ("an author who writes lines", false, |r| r.author = "a\nb".into()),
+        ("an image without a path", false, |r| r.spec.image.repository = "r.example.com".into()),
+        ("an image in another spelling", false, |r| r.spec.image.repository = "R.example.com/web".into()),
+        ("no platform", false, |r| r.spec.image.platform = "linux".into()),
+        ("a word with a zero", false, |r| r.spec.command = Some(vec!["a\0".into()])),
+        ("a variable without a name", false, |r| { r.spec.env.insert(String::new(), "x".into()); }),
+        ("a variable with =", false, |r| { r.spec.env.insert("A=B".into(), "x".into()); }),
+        ("a relative workdir", false, |r| r.spec.workdir = Some("app".into())),
+        ("a user with a space", false, |r| r.spec.security.user = Some("a b".into())),
+        ("a capability with its prefix", false, |r| r.spec.security.capabilities = vec!["CAP_CHOWN".into()]),
+        ("a port 0", false, |r| r.spec.ports.get_mut("http").unwrap().container = 0),
+        ("a fixed port 0", false, |r| r.spec.ports.get_mut("http").unwrap().host = Some(0)),
+        ("a main port that is none", false, |r| r.spec.main_port = Some("x".into())),
+        ("no memory", false, |r| r.spec.resources.memory = Size::from_bytes(1 << 20)),
+        ("no processes", false, |r| r.spec.resources.pids = 0),
+        ("no processor", false, |r| r.spec.resources.cpu_millis = 0),
+        ("a scale upside down", false, |r| r.spec.scale = Scale::Replicas { min: 3, max: 2 }),
+        ("a probe of a port", true, |r| r.spec.health.readiness = probe(Check::Tcp { port: "http".into() })),
+        ("a probe of no port", false, |r| r.spec.health.readiness = probe(Check::Tcp { port: "x".into() })),
+        ("a probe that breaks the line", false, |r| r.spec.health.startup = probe(Check::Http { path: "/ HTTP/1.1\r\nx: y".into(), port: "http".into() })),
+        ("a probe without a command", false, |r| r.spec.health.liveness = probe(Check::Exec { argv: vec![] })),
+        ("a file that is not base64", false, |r| { r.spec.files.insert("/a".into(), crate::release::File { content: "*".into(), mode: 0o644 }); }),
+        ("a file with setuid", false, |r| { r.spec.files.insert("/a".into(), crate::release::File { content: String::new(), mode: 0o4755 }); }),
+        ("a mount with a colon", false, |r| { r.spec.volumes.insert("a".into(), crate::release::Volume { mount: "/a:ro".into(), host_path: None, read_only: false }); }),
+        ("a mount that climbs", false, |r| r.spec.security.tmpfs = vec!["/a/../etc".into()]),
+        ("two in one place", false, |r| r.spec.security.tmpfs = vec!["/a".into(), "/a/".into()]),
+    ];
+    for (case, sound, change) in table {
+        let mut release = release();
+        change(&mut release);
+        assert_eq!(code(check_release(&release)), (!sound).then_some(RefusalCode::Malformed), "{case}");
+    }
+}
+
+#[test]
+fn audience() {
+    let (fleet, host) = ("demo".parse().unwrap(), "web-1".parse().unwrap());
+    assert_eq!(code(plan_audience(&plan(), &fleet, &host)), None);
+    let wrong = Some(RefusalCode::WrongAudience);
+    assert_eq!(code(plan_audience(&plan(), &fleet, &"web-2".parse().unwrap())), wrong);
+    assert_eq!(code(plan_audience(&plan(), &"other".parse().unwrap(), &host)), wrong);
+    assert_eq!(code(release_audience(&release(), &"other".parse().unwrap())), wrong);
+    assert_eq!(code(release_audience(&release(), &fleet)), None);
+}
+
+#[test]
+fn time() {
+    let plan = plan();
+    let seconds = Duration::from_secs;
+    let (issued, expires) = (plan.issued_at, plan.expires_at);
+    let (early, late) = (Some(RefusalCode::NotYetValid), Some(RefusalCode::Expired));
+    let just = Duration::from_millis(1);
+    #[rustfmt::skip]
+    let table = [
+        ("when it was signed", issued, false, None), ("a slow clock", issued - SKEW, false, None),
+        ("a slower clock", issued - SKEW - just, false, early), ("at the end", expires, false, None),
+        ("a fast clock", expires + SKEW, false, None), ("a faster clock", expires + SKEW + just, false, late),
+        ("a year later", expires + seconds(31_536_000), false, late),
+        ("a year later, but committed", expires + seconds(31_536_000), true, None),
+        ("committed, but from the future", issued - seconds(3600), true, early),
+    ];
+    for (case, now, committed, want) in table {
+        assert_eq!(code(plan_time(&plan, committed, now)), want, "{case}");
+    }
+    assert_eq!(code(release_time(&release(), issued - SKEW)), None);
+    assert_eq!(code(release_time(&release(), issued - SKEW - just)), early);
+    assert_eq!(trusted_now(issued, expires), expires, "a clock that was set back changes nothing");
+    assert_eq!(trusted_now(expires, issued), expires);
+}
+
+#[test]
+fn order() {
+    let (same, other) = (Digest::of(b"same"), Digest::of(b"other"));
+    let last = |seq| Some(Committed { seq, digest: same });
+    #[rustfmt::skip]
+    let table = [
+        ("the first ever", 1, None, same, Ok(PlanOrder::Newer)), ("the next", 1, last(6), other, Ok(PlanOrder::Newer)),
+        ("a leap", 1, last(1), other, Ok(PlanOrder::Newer)), ("the same again", 1, last(7), same, Ok(PlanOrder::Same)),
+        ("two with one number", 1, last(7), other, Err(RefusalCode::Equivocation)),
+        ("an older one", 1, last(8), other, Err(RefusalCode::Stale)),
+        ("an older one with that digest", 1, last(8), same, Err(RefusalCode::Stale)),
+        ("an old epoch", 2, None, same, Err(RefusalCode::WrongEpoch)),
+        ("a coming epoch", 0, None, same, Err(RefusalCode::WrongEpoch)),
+    ];
+    for (case, epoch, last, digest, want) in table {
+        assert_eq!(plan_order(&plan(), digest, epoch, last).map_err(|r| r.code), want, "{case}");
+    }
+}
+
+#[test]
+fn a_release_in_a_slot() {
+    struct World {
+        release: Release,
+        facts: HostFacts,
+        standing: Standing,
+        slot: SlotId,
+        host: HostId,
+    }
+    type Case = (&'static str, Option<RefusalCode>, fn(&mut World));
+    #[rustfmt::skip]
+    let table: [Case; 12] = [
+        ("may start", None, |_| {}),
+        ("of another service", Some(RefusalCode::UnsignedRelease), |w| w.slot = "production/api/0".parse().unwrap()),
+        ("at the floor", None, |w| w.standing.floor = Counter(5)),
+        ("below the floor", Some(RefusalCode::BelowFloor), |w| w.standing.floor = Counter(6)),
+        ("revoked", Some(RefusalCode::Revoked), |w| w.standing.revoked = true),
+        ("a label is missing", Some(RefusalCode::WrongHost), |w| w.facts.labels.clear()),
+        ("a label is another", Some(RefusalCode::WrongHost), |w| { w.facts.labels.insert("role".into(), "db".into()); }),
+        ("another host is named", Some(RefusalCode::WrongHost), |w| w.release.spec.placement.hosts = vec!["web-2".parse().unwrap()]),
+        ("this host is named", None, |w| w.release.spec.placement.hosts = vec!["web-1".parse().unwrap()]),
+        ("its environment is not served", Some(RefusalCode::WrongHost), |w| w.facts.policy.environments = Some(["test".parse().unwrap()].into())),
+        ("another platform", Some(RefusalCode::WrongHost), |w| w.facts.platform = "linux/arm64".into()),
+        ("the first of several", Some(RefusalCode::BelowFloor), |w| { w.standing = Standing { floor: Counter(9), revoked: true }; w.facts.labels.clear(); }),
+    ];
+    for (case, want, change) in table {
+        let facts = HostFacts {
+            labels: [("role".to_owned(), "app".to_owned())].into(),
+            platform: "linux/amd64".to_owned(),
+            policy: HostPolicy::default(),
+            ..HostFacts::default()
+        };
+        let mut world = World {
+            release: release(),
+            facts,
+            standing: Standing { floor: Counter(0), revoked: false },
+            slot: "production/web/0".parse().unwrap(),
+            host: "web-1".parse().unwrap(),
+        };
+        change(&mut world);
+        let World { release, facts, standing, slot, host } = world;
+        assert_eq!(code(release_in_slot(&slot, &release, standing, &host, &facts)), want, "{case}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is offered in whatever order, the accepted number never falls.
+    #[test]
+    fn seq_only_rises(offers in proptest::collection::vec((1_u64..12, 0_u8..3), 1..60)) {
+        let mut last: Option<Committed> = None;
+        for (seq, content) in offers {
+            let offered = HostPlan { seq, ..plan() };
+            let digest = Digest::of(&[content, u8::try_from(seq).unwrap()]);
+            match plan_order(&offered, digest, 1, last) {
+                Ok(PlanOrder::Newer) => {
+                    proptest::prop_assert!(last.is_none_or(|last| seq > last.seq));
+                    last = Some(Committed { seq, digest });
+                }
+                Ok(PlanOrder::Same) => proptest::prop_assert_eq!(last, Some(Committed { seq, digest })),
+                Err(refusal) => proptest::prop_assert!(last.is_some_and(|last| seq <= last.seq), "{}", refusal),
+            }
+        }
+    }
+}
