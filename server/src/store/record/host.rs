@@ -1,0 +1,91 @@
+//! A host: who it is, and what it last said it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use windlass_certs::identity::Serial;
+use windlass_certs::keys::PublicKey;
+use windlass_core::fleet::Scheduling;
+use windlass_core::host::HostFacts;
+use windlass_core::{Digest, HostId, Timestamp};
+
+/// A host that joined, or did once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its name.
+    pub name: HostId,
+    /// Does it belong to the fleet?
+    pub standing: Standing,
+    /// May it get slots?
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// Labels given with the token it joined with.
+    pub labels: BTreeMap<String, String>,
+    /// Where its published ports are reached, as certified at the join.
+    pub address: String,
+    /// What signs its receipts.
+    pub receipt_key: PublicKey,
+    /// SHA-256 of its TLS key (SubjectPublicKeyInfo).
+    pub key: Digest,
+    /// When it joined last.
+    pub joined_at: Timestamp,
+    /// The newest certificate it was given.
+    pub certificate: CertificateRecord,
+    /// Certificates of this generation and before count no more: it was evicted, or joined again.
+    #[serde(default)]
+    pub revoked_up_to: u64,
+    /// Hash of the token it joined with, so that a retry is known as one.
+    pub token: Digest,
+    /// What it is.
+    #[serde(default)]
+    pub facts: HostFacts,
+}
+
+/// A certificate that was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    /// Which issue for this host it is.
+    pub generation: u64,
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// Leaf and CA, PEM: what a retry is answered with.
+    pub chain: String,
+    /// Has it been seen in use? Then whoever still renews from the one before is a clone.
+    pub seen: bool,
+}
+
+/// Does a host belong to the fleet?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Yes.
+    Member,
+    /// Not any more; it may join again.
+    Evicted,
+    /// Not any more, and never again.
+    Banned,
+    /// Two machines renewed from one certificate. Neither gets another until an admin evicts the host and
+    /// one of them joins again.
+    Cloned,
+}
+
+impl Standing {
+    /// As lists write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Evicted => "evicted",
+            Self::Banned => "banned",
+            Self::Cloned => "cloned",
+        }
+    }
+}
+
+impl HostRecord {
+    /// Does it belong to the fleet?
+    pub fn is_member(&self) -> bool {
+        self.standing == Standing::Member
+    }
+}
