@@ -1,0 +1,252 @@
+//! The coordinator's state: one writer, many readers.
+//!
+//! ```text
+//! handlers, engine, sessions ── write(closure) ──▶ writer task: closure on State → Draft
+//!                                                    │ 1. audit entries join the chain
+//!                                                    │ 2. one store transaction, guarded by the log's head
+//!                                                    │ 3. apply to State, tell Signals
+//!                                                    ▼
+//!                            readers ◀── read(|state| …)        sessions, engine, watchers woken
+//! ```
+//!
+//! A closure decides, purely, on the state as it is; what it drafts is stored before anything sees it. The
+//! closure's caller may go away (a client that hangs up): the writer finishes, so that memory and store never
+//! part. Every transaction guards and moves the head of the audit log, so that a second writer on the same
+//! store is refused at its first write. If the store fails, nobody knows whether the write happened: the
+//! process ends and starts from what is stored.
+
+mod change;
+mod load;
+mod signals;
+mod state;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use windlass_core::Timestamp;
+use windlass_core::audit::{Fact, Head};
+
+use crate::clock;
+use crate::store::record::{EventRecord, encode};
+use crate::store::{Revision, Store, StoreError, Transaction};
+
+pub(crate) use change::{Change, keys};
+pub(crate) use load::LoadError;
+pub(crate) use signals::{Signals, Topic};
+pub(crate) use state::{ReleaseEntry, State};
+
+/// Audit entries of one page.
+pub(crate) const AUDIT_PAGE: u64 = 100;
+
+/// Writes that wait for their turn. More than that, and callers wait to be let in.
+const QUEUE: usize = 1024;
+
+/// The handle. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    state: Arc<RwLock<State>>,
+    signals: Signals,
+    jobs: mpsc::Sender<Job>,
+    /// Only for reading what is not kept in memory.
+    store: Arc<dyn Store>,
+}
+
+/// The writer, to be run as a task.
+pub(crate) struct Writer {
+    state: Arc<RwLock<State>>,
+    signals: Signals,
+    jobs: mpsc::Receiver<Job>,
+    store: Arc<dyn Store>,
+    head_revision: Revision,
+}
+
+type Job = Box<dyn Work>;
+
+/// What a closure wants stored.
+pub(crate) struct Draft<'a> {
+    /// The state before.
+    pub state: &'a State,
+    /// Now.
+    pub now: Timestamp,
+    changes: Vec<Change>,
+    facts: Vec<Fact>,
+    events: Vec<(&'static str, String, String)>,
+}
+
+/// Why a write did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// The coordinator stops, or its store has failed.
+    #[error("the coordinator is stopping")]
+    Stopping,
+    /// The draft is more than a store transaction takes.
+    #[error("the change is too large to be stored")]
+    TooLarge,
+}
+
+impl Draft<'_> {
+    /// Stores a record.
+    pub(crate) fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Writes an audit entry.
+    pub(crate) fn audit(&mut self, fact: Fact) {
+        self.facts.push(fact);
+    }
+
+    /// Tells people.
+    pub(crate) fn event(
+        &mut self,
+        kind: &'static str,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.events.push((kind, subject.into(), message.into()));
+    }
+}
+
+impl Ledger {
+    /// Reads everything from `store`.
+    pub(crate) async fn open(store: Arc<dyn Store>, mut state: State) -> Result<(Self, Writer), LoadError> {
+        let head_revision = load::load(&*store, &mut state).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let state = Arc::new(RwLock::new(state));
+        let signals = Signals::default();
+        let ledger =
+            Self { state: state.clone(), signals: signals.clone(), jobs: sender, store: store.clone() };
+        Ok((ledger, Writer { state, signals, jobs: receiver, store, head_revision }))
+    }
+
+    /// Looks at the state. Keep it short: the writer waits.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides on the state, and stores what was drafted. Answers once it is stored.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        decide: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Decide { decide: Some(decide), decided: None, answer: Some(answer) };
+        self.jobs.send(Box::new(job)).await.map_err(|_| WriteError::Stopping)?;
+        answered.await.map_err(|_| WriteError::Stopping)?
+    }
+
+    /// Audit entries of one page of [`AUDIT_PAGE`], with their numbers.
+    pub(crate) async fn audit_page(&self, page: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        // The last two of twenty digits count within a page, so that a page is a prefix.
+        let prefix = format!("{}{page:018}", keys::AUDIT);
+        let entries = self.store.list(&prefix).await?;
+        let number = |key: &str| key.strip_prefix(keys::AUDIT).and_then(|digits| digits.parse().ok());
+        Ok(entries.into_iter().filter_map(|entry| Some((number(&entry.key)?, entry.value))).collect())
+    }
+
+    /// Every checkpoint over at most `size` entries.
+    pub(crate) async fn checkpoints(&self, size: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+        let entries = self.store.list(keys::CHECKPOINT).await?;
+        let last = keys::numbered(keys::CHECKPOINT, size);
+        Ok(entries.into_iter().filter(|entry| entry.key <= last).map(|entry| entry.value).collect())
+    }
+
+    /// Who wants to hear of changes.
+    pub(crate) const fn signals(&self) -> &Signals {
+        &self.signals
+    }
+}
+
+impl Writer {
+    /// Works off writes until `cancel`, then those that wait already.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let job = tokio::select! {
+                biased;
+                job = self.jobs.recv() => job,
+                () = cancel.cancelled() => {
+                    self.jobs.close();
+                    self.jobs.recv().await
+                }
+            };
+            let Some(mut job) = job else { return Ok(()) };
+            match self.commit(&mut *job).await {
+                Ok(()) => job.answer(Ok(())),
+                Err(StoreError::TooLarge { .. }) => job.answer(Err(WriteError::TooLarge)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn commit(&mut self, job: &mut dyn Work) -> Result<(), StoreError> {
+        let (changes, head) = self.decide(job);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = Transaction::default().guard(keys::HEAD, self.head_revision);
+        transaction = transaction.put(keys::HEAD, encode(&head));
+        transaction.writes.extend(changes.iter().map(Change::write));
+        self.head_revision = self.store.commit(transaction).await?;
+        let topics: Vec<Topic> = changes.iter().filter_map(Change::topic).collect();
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.head = head;
+            for change in changes {
+                state.apply(change);
+            }
+        }
+        self.signals.tell(topics);
+        Ok(())
+    }
+
+    fn decide(&self, job: &mut dyn Work) -> (Vec<Change>, Head) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        let mut draft =
+            Draft { state: &state, now, changes: Vec::new(), facts: Vec::new(), events: Vec::new() };
+        job.decide(&mut draft);
+        let Draft { mut changes, facts, events, .. } = draft;
+        let mut head = state.head;
+        for fact in facts {
+            let n = head.size;
+            changes.push(Change::Audit(n, head.append(fact, now)));
+        }
+        let first = state.next_event;
+        for (n, (kind, subject, message)) in (first..).zip(events) {
+            changes.push(Change::Event(EventRecord { n, at: now, kind: kind.to_owned(), subject, message }));
+            if let Some(old) = n.checked_sub(state::EVENTS_KEPT) {
+                changes.push(Change::EventGone(old));
+            }
+        }
+        (changes, head)
+    }
+}
+
+/// A closure and who waits for its answer, whatever it answers with.
+trait Work: Send {
+    fn decide(&mut self, draft: &mut Draft<'_>);
+    fn answer(&mut self, outcome: Result<(), WriteError>);
+}
+
+struct Decide<F, T> {
+    decide: Option<F>,
+    decided: Option<T>,
+    answer: Option<oneshot::Sender<Result<T, WriteError>>>,
+}
+
+impl<F, T> Work for Decide<F, T>
+where
+    F: FnOnce(&mut Draft<'_>) -> T + Send,
+    T: Send,
+{
+    fn decide(&mut self, draft: &mut Draft<'_>) {
+        self.decided = self.decide.take().map(|decide| decide(draft));
+    }
+
+    fn answer(&mut self, outcome: Result<(), WriteError>) {
+        if let (Some(answer), Some(decided)) = (self.answer.take(), self.decided.take()) {
+            // Whoever asked may be gone; what is stored stays.
+            drop(answer.send(outcome.map(|()| decided)));
+        }
+    }
+}

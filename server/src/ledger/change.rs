@@ -1,0 +1,155 @@
+//! Everything that can be stored, and under which key.
+
+use std::sync::Arc;
+
+use windlass_core::observation::Observation;
+use windlass_core::rollout::Rollout;
+use windlass_core::service::{Assignment, Service};
+use windlass_core::{Digest, HostId, RolloutId, SlotId};
+
+use super::Topic;
+use crate::store::record::{self, EventRecord, HostRecord, PlanRecord, ReleaseRecord, TokenRecord};
+
+/// Keys of the store. Numbers are written with 20 digits, so that their order is that of the keys.
+pub(crate) mod keys {
+    /// The audit log's head, and the fence of every write.
+    pub(crate) const HEAD: &str = "head";
+    /// The fleet whose store this is.
+    pub(crate) const FLEET: &str = "fleet";
+    /// Versions of the trust document.
+    pub(crate) const TRUST: &str = "trust/";
+    /// Hosts.
+    pub(crate) const HOST: &str = "host/";
+    /// Join tokens.
+    pub(crate) const TOKEN: &str = "token/";
+    /// Releases.
+    pub(crate) const RELEASE: &str = "release/";
+    /// Services.
+    pub(crate) const SERVICE: &str = "service/";
+    /// Slots.
+    pub(crate) const SLOT: &str = "slot/";
+    /// Rollouts.
+    pub(crate) const ROLLOUT: &str = "rollout/";
+    /// The newest plan of each host.
+    pub(crate) const PLAN: &str = "plan/";
+    /// The last observation of each host.
+    pub(crate) const OBSERVATION: &str = "observation/";
+    /// Audit entries.
+    pub(crate) const AUDIT: &str = "audit/";
+    /// Audit checkpoints.
+    pub(crate) const CHECKPOINT: &str = "checkpoint/";
+    /// Events.
+    pub(crate) const EVENT: &str = "event/";
+
+    /// `prefix` and a number.
+    pub(crate) fn numbered(prefix: &str, n: u64) -> String {
+        format!("{prefix}{n:020}")
+    }
+}
+
+/// One record that comes, changes or goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// A host.
+    Host(Box<HostRecord>),
+    /// A token.
+    Token(TokenRecord),
+    /// A token that was used, or has expired.
+    TokenGone(Digest),
+    /// A version of the trust document, as its envelope.
+    Trust(u64, Vec<u8>),
+    /// A release.
+    Release(Box<ReleaseRecord>),
+    /// A release that nothing names any more.
+    ReleaseGone(Digest),
+    /// A service.
+    Service(Box<Service>),
+    /// A slot.
+    Slot(SlotId, Box<Assignment>),
+    /// A slot that is no more.
+    SlotGone(SlotId),
+    /// A rollout.
+    Rollout(Box<Rollout>),
+    /// A rollout that is too old to remember.
+    RolloutGone(RolloutId),
+    /// A host's newest plan.
+    Plan(HostId, PlanRecord),
+    /// What a host last reported.
+    Observation(HostId, Arc<Observation>),
+    /// An audit entry: the exact bytes.
+    Audit(u64, Vec<u8>),
+    /// A checkpoint: how many entries, and the envelope.
+    Checkpoint(u64, Vec<u8>),
+    /// Something that happened.
+    Event(EventRecord),
+    /// An event that is too old to remember.
+    EventGone(u64),
+}
+
+impl Change {
+    /// What to write under which key; `None` removes it.
+    pub(crate) fn write(&self) -> (String, Option<Vec<u8>>) {
+        use keys::numbered;
+        match self {
+            Self::Host(host) => (format!("{}{}", keys::HOST, host.name), Some(record::encode(host))),
+            Self::Token(token) => (token_key(&token.hash), Some(record::encode(token))),
+            Self::TokenGone(hash) => (token_key(hash), None),
+            Self::Trust(version, envelope) => (numbered(keys::TRUST, *version), Some(envelope.clone())),
+            Self::Release(release) => (release_key(&release.digest), Some(record::encode(release))),
+            Self::ReleaseGone(digest) => (release_key(digest), None),
+            Self::Service(service) => {
+                (format!("{}{}", keys::SERVICE, service.id), Some(record::encode(service)))
+            }
+            Self::Slot(slot, assignment) => (slot_key(slot), Some(record::encode(assignment))),
+            Self::SlotGone(slot) => (slot_key(slot), None),
+            Self::Rollout(rollout) => (rollout_key(&rollout.id), Some(record::encode(rollout))),
+            Self::RolloutGone(id) => (rollout_key(id), None),
+            Self::Plan(host, plan) => (format!("{}{host}", keys::PLAN), Some(record::encode(plan))),
+            Self::Observation(host, seen) => {
+                (format!("{}{host}", keys::OBSERVATION), Some(record::encode(&**seen)))
+            }
+            Self::Audit(n, bytes) => (numbered(keys::AUDIT, *n), Some(bytes.clone())),
+            Self::Checkpoint(size, envelope) => (numbered(keys::CHECKPOINT, *size), Some(envelope.clone())),
+            Self::Event(event) => (numbered(keys::EVENT, event.n), Some(record::encode(event))),
+            Self::EventGone(n) => (numbered(keys::EVENT, *n), None),
+        }
+    }
+
+    /// Who wants to hear of it.
+    pub(crate) fn topic(&self) -> Option<Topic> {
+        match self {
+            Self::Host(host) => Some(Topic::Host(host.name.clone())),
+            Self::Service(service) => Some(Topic::Service(service.id.clone())),
+            Self::Slot(slot, _) | Self::SlotGone(slot) => Some(Topic::Service(slot.service.clone())),
+            Self::Rollout(rollout) => Some(Topic::Rollout(rollout.id.clone(), rollout.service.clone())),
+            Self::Plan(host, _) => Some(Topic::Plan(host.clone())),
+            Self::Trust(..) => Some(Topic::Trust),
+            Self::Audit(..) => Some(Topic::Audit),
+            Self::Checkpoint(..) => Some(Topic::Checkpoint),
+            Self::Event(_) => Some(Topic::Event),
+            Self::Token(_)
+            | Self::TokenGone(_)
+            | Self::Release(_)
+            | Self::ReleaseGone(_)
+            | Self::RolloutGone(_)
+            | Self::Observation(..)
+            | Self::EventGone(_) => None,
+        }
+    }
+}
+
+fn token_key(hash: &Digest) -> String {
+    format!("{}{}", keys::TOKEN, hash.to_hex())
+}
+
+fn release_key(digest: &Digest) -> String {
+    format!("{}{}", keys::RELEASE, digest.to_hex())
+}
+
+fn slot_key(slot: &SlotId) -> String {
+    format!("{}{slot}", keys::SLOT)
+}
+
+fn rollout_key(id: &RolloutId) -> String {
+    format!("{}{id}", keys::ROLLOUT)
+}

@@ -1,0 +1,177 @@
+//! Everything that is stored, in memory. Only the writer changes it, and only after the store has it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use windlass_certs::trust::TrustStore;
+use windlass_core::audit::Head;
+use windlass_core::observation::Observation;
+use windlass_core::release::Release;
+use windlass_core::rollout::Rollout;
+use windlass_core::service::{Assignment, ReleaseRef, Releases, Service, Slots};
+use windlass_core::{Digest, FleetId, HostId, RolloutId, ServiceId, SlotId};
+
+use super::Change;
+use crate::store::record::{EventRecord, HostRecord, PlanRecord, TokenRecord};
+
+/// Events that are remembered.
+pub(super) const EVENTS_KEPT: u64 = 2000;
+
+/// What the coordinator knows for certain.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The trust document in force.
+    pub trust: TrustStore,
+    /// Every version of it from 1 on, as envelopes.
+    pub trust_chain: Vec<Vec<u8>>,
+    /// Where the audit log ends.
+    pub head: Head,
+    /// The newest checkpoint: how many entries, and its envelope.
+    pub checkpoint: Option<(u64, Vec<u8>)>,
+    /// Hosts, those that were evicted or banned too.
+    pub hosts: BTreeMap<HostId, HostRecord>,
+    /// Tokens that were not used yet.
+    pub tokens: BTreeMap<Digest, TokenRecord>,
+    /// Releases as they were signed.
+    pub entries: BTreeMap<Digest, ReleaseEntry>,
+    /// Releases, decoded.
+    pub releases: Releases,
+    /// Services.
+    pub services: BTreeMap<ServiceId, Service>,
+    /// Slots by service.
+    pub slots: BTreeMap<ServiceId, Slots>,
+    /// Slots by host.
+    pub by_host: BTreeMap<HostId, BTreeSet<SlotId>>,
+    /// Rollouts, the finished ones too.
+    pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// The newest plan of each host.
+    pub plans: BTreeMap<HostId, PlanRecord>,
+    /// What each host last reported, as it is stored; what it reports now is the registry's.
+    pub observations: BTreeMap<HostId, Arc<Observation>>,
+    /// The newest events, the oldest first.
+    pub events: VecDeque<EventRecord>,
+    /// The number of the next event.
+    pub next_event: u64,
+}
+
+/// A release beside its decoded form.
+#[derive(Debug, Clone)]
+pub(crate) struct ReleaseEntry {
+    /// Its names.
+    pub name: ReleaseRef,
+    /// Its service.
+    pub service: ServiceId,
+    /// Its envelope.
+    pub envelope: Vec<u8>,
+}
+
+impl State {
+    /// A fleet that has nothing yet but its trust document.
+    pub(crate) fn new(trust: TrustStore) -> Self {
+        Self {
+            fleet: trust.document().fleet.clone(),
+            trust_chain: vec![trust.envelope().to_vec()],
+            trust,
+            head: Head::default(),
+            checkpoint: None,
+            hosts: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            releases: Releases::new(),
+            services: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            by_host: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            observations: BTreeMap::new(),
+            events: VecDeque::new(),
+            next_event: 0,
+        }
+    }
+
+    /// The rollout that moves `service` now.
+    pub(crate) fn active_rollout(&self, service: &ServiceId) -> Option<&Rollout> {
+        self.rollouts.get(self.services.get(service)?.rollout.as_ref()?)
+    }
+
+    /// The slots on `host`, in order.
+    pub(crate) fn slots_on<'a>(
+        &'a self,
+        host: &HostId,
+    ) -> impl Iterator<Item = (&'a SlotId, &'a Assignment)> {
+        let slots = self.by_host.get(host).into_iter().flatten();
+        slots.filter_map(|slot| self.slots.get(&slot.service)?.get_key_value(slot))
+    }
+
+    /// Applies what was stored.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Host(host) => drop(self.hosts.insert(host.name.clone(), *host)),
+            Change::Token(token) => drop(self.tokens.insert(token.hash, token)),
+            Change::TokenGone(hash) => drop(self.tokens.remove(&hash)),
+            Change::Trust(_, envelope) => self.advance_trust(envelope),
+            Change::Release(record) => {
+                if let Some((entry, release)) = super::load::open_release(*record) {
+                    self.add_release(entry, release);
+                }
+            }
+            Change::ReleaseGone(digest) => {
+                self.entries.remove(&digest);
+                self.releases.remove(&digest);
+            }
+            Change::Service(service) => drop(self.services.insert(service.id.clone(), *service)),
+            Change::Slot(slot, assignment) => self.put_slot(slot, *assignment),
+            Change::SlotGone(slot) => self.remove_slot(&slot),
+            Change::Rollout(rollout) => drop(self.rollouts.insert(rollout.id.clone(), *rollout)),
+            Change::RolloutGone(id) => drop(self.rollouts.remove(&id)),
+            Change::Plan(host, plan) => drop(self.plans.insert(host, plan)),
+            Change::Observation(host, seen) => drop(self.observations.insert(host, seen)),
+            Change::Audit(..) | Change::EventGone(_) => {}
+            Change::Checkpoint(size, envelope) => self.checkpoint = Some((size, envelope)),
+            Change::Event(event) => self.push_event(event),
+        }
+    }
+
+    pub(super) fn add_release(&mut self, entry: ReleaseEntry, release: Release) {
+        self.releases.insert(entry.name.digest, release);
+        self.entries.insert(entry.name.digest, entry);
+    }
+
+    pub(super) fn put_slot(&mut self, slot: SlotId, assignment: Assignment) {
+        self.remove_slot(&slot);
+        self.by_host.entry(assignment.host.clone()).or_default().insert(slot.clone());
+        self.slots.entry(slot.service.clone()).or_default().insert(slot, assignment);
+    }
+
+    pub(super) fn push_event(&mut self, event: EventRecord) {
+        self.next_event = self.next_event.max(event.n + 1);
+        self.events.push_back(event);
+        while self.events.len() as u64 > EVENTS_KEPT {
+            self.events.pop_front();
+        }
+    }
+
+    fn remove_slot(&mut self, slot: &SlotId) {
+        let Some(slots) = self.slots.get_mut(&slot.service) else { return };
+        let Some(old) = slots.remove(slot) else { return };
+        if slots.is_empty() {
+            self.slots.remove(&slot.service);
+        }
+        if let Some(on_host) = self.by_host.get_mut(&old.host) {
+            on_host.remove(slot);
+            if on_host.is_empty() {
+                self.by_host.remove(&old.host);
+            }
+        }
+    }
+
+    fn advance_trust(&mut self, envelope: Vec<u8>) {
+        // It was checked against this very state before it was stored.
+        match self.trust.advance(&envelope) {
+            Ok(_) => self.trust_chain.push(envelope),
+            Err(error) => tracing::error!(%error, "a trust document that was stored does not apply"),
+        }
+    }
+}
