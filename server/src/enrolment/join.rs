@@ -1,0 +1,143 @@
+//! Joining: a token and a key become a host.
+
+use std::net::IpAddr;
+
+use windlass_core::host::HostFacts;
+use windlass_core::{Digest, Timestamp};
+
+use super::{EnrolError, Join, Joined};
+use crate::audit;
+use crate::authority::Authority;
+use crate::ledger::{Change, Draft, State};
+use crate::store::record::{CertificateRecord, HostRecord, Standing, TokenRecord};
+
+pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) -> Result<Joined, EnrolError> {
+    check_address(&join.address)?;
+    let hash = join.secret.hash();
+    let known = draft.state.hosts.get(&join.host);
+    if known.is_some_and(|record| record.standing == Standing::Banned) {
+        refuse(draft, join, "banned");
+        return Err(EnrolError::Banned(join.host.clone()));
+    }
+    let token = draft.state.tokens.get(&hash);
+    if let Some(token) = token.filter(|token| token.host == join.host && draft.now < token.expires_at) {
+        return enrol(draft, authority, join, token);
+    }
+    match known.filter(|record| record.token == hash) {
+        Some(record) => retry(draft, join, record),
+        // Strangers can say anything; nothing is written for them.
+        None => Err(EnrolError::InvalidToken),
+    }
+}
+
+/// The same token again: the answer was lost, or somebody else has the token.
+fn retry(draft: &mut Draft<'_>, join: &Join, record: &HostRecord) -> Result<Joined, EnrolError> {
+    let fresh = draft.now < record.certificate.not_after && record.is_member();
+    if record.key != Digest::of(join.csr.spki()) {
+        refuse(draft, join, "token reused with another key");
+        draft.event(
+            "host.token_reused",
+            join.host.as_str(),
+            "somebody tried to join with a token that was used before, by another key",
+        );
+        return Err(EnrolError::TokenReused);
+    }
+    if fresh { Ok(answer(draft.state, record)) } else { Err(EnrolError::InvalidToken) }
+}
+
+fn enrol(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    join: &Join,
+    token: &TokenRecord,
+) -> Result<Joined, EnrolError> {
+    let known = draft.state.hosts.get(&join.host);
+    let last = known.map_or(0, |record| record.certificate.generation);
+    let certificate = issue(authority, join, last + 1, draft.now)?;
+    let record = HostRecord {
+        name: join.host.clone(),
+        standing: Standing::Member,
+        scheduling: known.map(|record| record.scheduling).unwrap_or_default(),
+        labels: token.labels.clone(),
+        address: join.address.clone(),
+        receipt_key: join.receipt_key.clone(),
+        key: Digest::of(join.csr.spki()),
+        joined_at: draft.now,
+        certificate,
+        // Whoever held this name before is somebody else now.
+        revoked_up_to: last,
+        token: token.hash,
+        facts: HostFacts {
+            labels: token.labels.clone(),
+            address: join.address.clone(),
+            ..known.map(|record| record.facts.clone()).unwrap_or_default()
+        },
+    };
+    let joined = answer(draft.state, &record);
+    let actor = format!("agent/{}", join.host);
+    draft.audit(audit::fact(&actor, "host.join", &join.host, Some(record.key), "ok"));
+    draft.event("host.joined", join.host.as_str(), format!("joined with a token by {}", token.made_by));
+    draft.change(Change::TokenGone(token.hash));
+    draft.change(Change::Host(Box::new(record)));
+    Ok(joined)
+}
+
+fn issue(
+    authority: &Authority,
+    join: &Join,
+    generation: u64,
+    now: Timestamp,
+) -> Result<CertificateRecord, EnrolError> {
+    let issued = authority.certify_agent(join.host.clone(), &join.csr, generation, now).map_err(|error| {
+        tracing::error!(%error, "failed to issue a certificate");
+        EnrolError::Issue
+    })?;
+    Ok(CertificateRecord {
+        generation,
+        serial: issued.peer.serial,
+        not_after: issued.peer.not_after,
+        chain: issued.chain_pem,
+        seen: false,
+    })
+}
+
+fn answer(state: &State, record: &HostRecord) -> Joined {
+    Joined {
+        fleet: state.fleet.clone(),
+        chain: record.certificate.chain.clone(),
+        trust: state.trust_chain.clone(),
+        labels: record.labels.clone(),
+    }
+}
+
+fn refuse(draft: &mut Draft<'_>, join: &Join, why: &str) {
+    let key = Digest::of(join.csr.spki());
+    draft.audit(audit::fact("stranger", "host.join", &join.host, Some(key), &format!("refused: {why}")));
+}
+
+fn check_address(address: &str) -> Result<(), EnrolError> {
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let ok = address.len() <= 253 && (address.parse::<IpAddr>().is_ok() || address.split('.').all(label));
+    if ok { Ok(()) } else { Err(EnrolError::Address(address.chars().take(80).collect())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for good in ["10.0.0.1", "::1", "localhost", "web-1.example.com"] {
+            assert!(check_address(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "-a", "a..b", "http://a", "a:80", "a/b", "\n"] {
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Renewing: the same name, the same key, the next generation.
+//!
+//! | certificate shown | newest issued | seen in use | means |
+//! |---|---|---|---|
+//! | n | n | – | renew: n + 1 is issued |
+//! | n | n + 1 | no | the answer was lost: the same one again |
+//! | n | n + 1 | yes | two machines have one identity: a clone |
+//! | n | above n + 1 | – | a clone, or an old copy of the disk |
+//! | n | below n | – | the coordinator was restored from a backup: n + 1 is issued |
+
+use std::time::Duration;
+
+use windlass_certs::csr::{Csr, RenewalClaim, verify_proof};
+use windlass_certs::identity::PeerIdentity;
+use windlass_core::{Digest, HostId};
+
+use super::{EnrolError, Expired};
+use crate::audit;
+use crate::authority::Authority;
+use crate::ledger::{Change, Draft};
+use crate::store::record::{CertificateRecord, HostRecord, Standing};
+
+/// How long after its end a certificate may still be renewed with proof of its key.
+const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub(super) fn renew(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    peer: &PeerIdentity,
+    csr: &Csr,
+) -> Result<String, EnrolError> {
+    if peer.spki != csr.spki() {
+        return Err(EnrolError::OtherKey);
+    }
+    match (peer.identity.host(), &peer.grant) {
+        (Some(host), _) => renew_host(draft, authority, &host, peer.generation, csr),
+        (None, Some(grant)) => {
+            let (identity, generation) = (peer.identity.clone(), peer.generation + 1);
+            let actor = format!("operator/{}", identity.name());
+            let issued = authority
+                .certify_operator(identity, grant.clone(), csr, generation, draft.now)
+                .map_err(|error| issue_failed(&error))?;
+            draft.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
+            Ok(issued.chain_pem)
+        }
+        (None, None) => Err(EnrolError::WrongRole),
+    }
+}
+
+pub(super) fn renew_expired(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    expired: &Expired,
+    csr: &Csr,
+) -> Result<String, EnrolError> {
+    let peer = &expired.peer;
+    let host = peer.identity.host().ok_or(EnrolError::WrongRole)?;
+    let record = member(draft, &host)?;
+    // The certificate itself is only a claim here; the enrolled key, proven, is what counts.
+    if record.key != Digest::of(&peer.spki) || peer.identity.fleet() != &draft.state.fleet {
+        return Err(EnrolError::Unproven);
+    }
+    let claim = RenewalClaim {
+        fleet: draft.state.fleet.clone(),
+        host: host.clone(),
+        generation: peer.generation,
+        challenge: expired.challenge,
+        csr: csr.digest(),
+    };
+    if !verify_proof(&peer.spki, &claim, &expired.proof) {
+        return Err(EnrolError::Unproven);
+    }
+    if draft.now.since(record.certificate.not_after) > RENEWABLE {
+        return Err(EnrolError::TooOld);
+    }
+    if peer.spki != csr.spki() {
+        return Err(EnrolError::OtherKey);
+    }
+    renew_host(draft, authority, &host, peer.generation, csr)
+}
+
+fn renew_host(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    host: &HostId,
+    shown: u64,
+    csr: &Csr,
+) -> Result<String, EnrolError> {
+    let record = member(draft, host)?.clone();
+    if record.key != Digest::of(csr.spki()) {
+        return Err(EnrolError::OtherKey);
+    }
+    let newest = &record.certificate;
+    if shown.checked_add(1) == Some(newest.generation) && !newest.seen && draft.now < newest.not_after {
+        return Ok(newest.chain.clone());
+    }
+    let lost_and_expired = shown.checked_add(1) == Some(newest.generation) && !newest.seen;
+    if shown < newest.generation && !lost_and_expired {
+        report_clone(draft, record, shown);
+        return Err(EnrolError::Cloned(host.clone()));
+    }
+    let generation = shown.max(newest.generation) + 1;
+    let issued = authority
+        .certify_agent(host.clone(), csr, generation, draft.now)
+        .map_err(|error| issue_failed(&error))?;
+    let certificate = CertificateRecord {
+        generation,
+        serial: issued.peer.serial,
+        not_after: issued.peer.not_after,
+        chain: issued.chain_pem.clone(),
+        seen: false,
+    };
+    draft.audit(audit::ok(&format!("agent/{host}"), "host.renew", &certificate.serial));
+    draft.change(Change::Host(Box::new(HostRecord { certificate, ..record })));
+    Ok(issued.chain_pem)
+}
+
+fn member<'a>(draft: &Draft<'a>, host: &HostId) -> Result<&'a HostRecord, EnrolError> {
+    let record = draft.state.hosts.get(host).ok_or_else(|| EnrolError::NotAMember(host.clone()))?;
+    match record.standing {
+        Standing::Member => Ok(record),
+        Standing::Evicted => Err(EnrolError::NotAMember(host.clone())),
+        Standing::Banned => Err(EnrolError::Banned(host.clone())),
+        Standing::Cloned => Err(EnrolError::Cloned(host.clone())),
+    }
+}
+
+fn report_clone(draft: &mut Draft<'_>, record: HostRecord, shown: u64) {
+    let newest = record.certificate.generation;
+    let host = record.name.clone();
+    let outcome = format!("refused: clone, generation {shown} renews after {newest} was in use");
+    draft.audit(audit::fact(&format!("agent/{host}"), "host.renew", &host, Some(record.key), &outcome));
+    draft.event(
+        "host.cloned",
+        host.as_str(),
+        "two machines renew from one certificate; both are cut off, what they run goes on",
+    );
+    draft.change(Change::Host(Box::new(HostRecord { standing: Standing::Cloned, ..record })));
+}
+
+fn issue_failed(error: &windlass_certs::ca::CaError) -> EnrolError {
+    tracing::error!(%error, "failed to issue a certificate");
+    EnrolError::Issue
+}

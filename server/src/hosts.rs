@@ -1,0 +1,137 @@
+//! What a person may do with a host.
+
+use windlass_core::HostId;
+use windlass_core::fleet::Scheduling;
+
+use crate::audit;
+use crate::coordinator::Coordinator;
+use crate::ledger::{Change, Draft, WriteError};
+use crate::plans;
+use crate::store::record::{HostRecord, Standing};
+
+/// What a person does with a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostAction {
+    /// No new slots.
+    Cordon,
+    /// New slots again; a recovering host gets plans again.
+    Uncordon,
+    /// No new slots, and what is there moves.
+    Drain,
+    /// Its certificate counts no more; it may join again.
+    Evict,
+    /// Its certificate counts no more, and its name may never join again.
+    Ban,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostError {
+    /// Never heard of it.
+    #[error("there is no host `{0}`")]
+    Unknown(HostId),
+    /// It left the fleet.
+    #[error("host `{0}` is not in the fleet")]
+    NotAMember(HostId),
+    /// A certificate of another enrolment.
+    #[error("host `{0}` is enrolled with another key")]
+    OtherKey(HostId),
+    /// For ever.
+    #[error("host `{0}` is banned")]
+    Banned(HostId),
+    /// Not stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl HostError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some("`windlass host ls` shows the hosts".to_owned()),
+            Self::NotAMember(host) | Self::OtherKey(host) => {
+                Some(format!("join again with a token from `windlass host token {host}`"))
+            }
+            Self::Banned(_) => Some("a ban is for ever: give the machine another name".to_owned()),
+            Self::Write(_) => None,
+        }
+    }
+}
+
+impl HostAction {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Cordon => "host.cordon",
+            Self::Uncordon => "host.uncordon",
+            Self::Drain => "host.drain",
+            Self::Evict => "host.evict",
+            Self::Ban => "host.ban",
+        }
+    }
+}
+
+/// Does it, and cuts the host's connections where it says so.
+pub(crate) async fn steer(
+    coordinator: &Coordinator,
+    host: HostId,
+    action: HostAction,
+    actor: String,
+) -> Result<(), HostError> {
+    let recovering =
+        (action == HostAction::Uncordon).then(|| coordinator.registry.recovering(&host)).flatten();
+    let name = host.clone();
+    coordinator.ledger.write(move |draft| decide(draft, &host, action, &actor, recovering)).await??;
+    if recovering.is_some() {
+        coordinator.registry.set_recovering(&name, None);
+        coordinator.ledger.signals().plan_of(&name).notify_one();
+    }
+    coordinator.enrolment.enforce(&name);
+    coordinator.host_changed(&name);
+    Ok(())
+}
+
+fn decide(
+    draft: &mut Draft<'_>,
+    host: &HostId,
+    action: HostAction,
+    actor: &str,
+    recovering: Option<u64>,
+) -> Result<(), HostError> {
+    let record = draft.state.hosts.get(host).ok_or_else(|| HostError::Unknown(host.clone()))?;
+    let mut next = record.clone();
+    match action {
+        HostAction::Cordon => next.scheduling = Scheduling::Cordoned,
+        HostAction::Uncordon => next.scheduling = Scheduling::Ready,
+        HostAction::Drain => next.scheduling = Scheduling::Draining,
+        HostAction::Evict if record.standing == Standing::Banned => {
+            return Err(HostError::Banned(host.clone()));
+        }
+        HostAction::Evict => next.standing = Standing::Evicted,
+        HostAction::Ban => next.standing = Standing::Banned,
+    }
+    let steers = matches!(action, HostAction::Cordon | HostAction::Uncordon | HostAction::Drain);
+    if steers && !record.is_member() {
+        return Err(HostError::NotAMember(host.clone()));
+    }
+    if let Some(seq) = recovering {
+        plans::raise(draft, host, seq);
+    }
+    draft.audit(audit::ok(actor, action.verb(), host));
+    if *record != next {
+        draft.event(action.verb(), host.as_str(), format!("by {actor}"));
+        leave(&mut next, draft);
+        draft.change(Change::Host(Box::new(next)));
+    }
+    Ok(())
+}
+
+/// A host that left keeps nothing that it could come back with.
+fn leave(next: &mut HostRecord, draft: &mut Draft<'_>) {
+    if next.is_member() {
+        return;
+    }
+    next.revoked_up_to = next.certificate.generation;
+    let open: Vec<_> =
+        draft.state.tokens.values().filter(|token| token.host == next.name).map(|token| token.hash).collect();
+    open.into_iter().for_each(|hash| draft.change(Change::TokenGone(hash)));
+}
