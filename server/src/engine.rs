@@ -1,0 +1,191 @@
+//! The task that moves services: look, decide purely, store, and only then let hosts know.
+//!
+//! ```text
+//! topics, clock ──▶ which services? ──▶ core::rollout::advance(state, fleet, now)
+//!                                          │ in the ledger's writer, so on the newest state
+//!                                          ▼
+//!              one transaction: service, slots (≤ 64), rollout, plans' numbers, audit, events
+//!                                          ▼
+//!                            sessions of those hosts wake and send the newest plan
+//! ```
+//!
+//! Level-triggered: an event only says which services to look at, and a service that was looked at in vain costs
+//! nothing. After a crash at any point the same look at the same state goes on.
+
+mod liveness;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use windlass_core::{HostId, ServiceId, Timestamp};
+
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::ledger::{Topic, WriteError};
+use crate::plans;
+
+use liveness::Watch;
+
+pub(crate) use step::{advance, tell};
+
+/// How often liveness is judged and everything is looked at that nobody woke.
+const TICK: Duration = Duration::from_secs(1);
+/// Every so many ticks, all services.
+const RESYNC: u64 = 10;
+
+/// The engine.
+pub(crate) struct Engine {
+    coordinator: Arc<Coordinator>,
+    /// Services to look at.
+    dirty: BTreeSet<ServiceId>,
+    /// When to look at a service although nothing happens.
+    timers: BTreeMap<ServiceId, Timestamp>,
+    watch: Watch,
+    ticks: u64,
+}
+
+enum Woken {
+    Stop,
+    Topic(Result<Topic, RecvError>),
+    Tick,
+    Timer,
+}
+
+impl Engine {
+    /// An engine that has looked at nothing yet.
+    pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self {
+            coordinator,
+            dirty: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            watch: Watch::default(),
+            ticks: 0,
+        }
+    }
+
+    /// Until `cancel`.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let mut topics = self.coordinator.ledger.signals().topics();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.everything();
+        loop {
+            match self.work(&cancel).await {
+                Ok(()) => {}
+                Err(WriteError::Stopping) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            let timer = self.next_timer();
+            let woken = tokio::select! {
+                biased;
+                () = cancel.cancelled() => Woken::Stop,
+                topic = topics.recv() => Woken::Topic(topic),
+                _ = tick.tick() => Woken::Tick,
+                () = sleep(timer) => Woken::Timer,
+            };
+            match woken {
+                Woken::Stop => return Ok(()),
+                Woken::Topic(topic) => self.heard(topic, &mut topics),
+                Woken::Tick => self.tick().await?,
+                Woken::Timer => {}
+            }
+        }
+    }
+
+    /// Looks at every service that is due, one step each, until nothing changes any more.
+    async fn work(&mut self, cancel: &CancellationToken) -> Result<(), WriteError> {
+        let now = clock::now();
+        let due: Vec<_> =
+            self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        self.dirty.extend(due);
+        while let Some(service) = self.dirty.pop_first() {
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
+            self.timers.remove(&service);
+            let begun = Instant::now();
+            let step = step::step(&self.coordinator, &service).await?;
+            self.coordinator.metrics.step(begun.elapsed(), step.changed);
+            if let Some(at) = step.wake_at {
+                self.timers.insert(service, at);
+            }
+            // A step that changed something comes back as a topic of its own.
+        }
+        Ok(())
+    }
+
+    /// Takes in a topic, and those behind it.
+    fn heard(&mut self, topic: Result<Topic, RecvError>, topics: &mut Receiver<Topic>) {
+        match topic {
+            Ok(topic) => self.touch(&topic),
+            Err(RecvError::Lagged(_)) => self.everything(),
+            Err(RecvError::Closed) => {}
+        }
+        loop {
+            match topics.try_recv() {
+                Ok(topic) => self.touch(&topic),
+                Err(TryRecvError::Lagged(_)) => self.everything(),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn touch(&mut self, topic: &Topic) {
+        match topic {
+            Topic::Service(service) | Topic::Rollout(_, service) => {
+                self.dirty.insert(service.clone());
+            }
+            Topic::Observed(host) => self.touch_host(host),
+            // Labels, policy or scheduling changed: any service may want to come or go.
+            Topic::Host(_) | Topic::Trust => self.everything(),
+            Topic::Plan(_) | Topic::Audit | Topic::Checkpoint | Topic::Event => {}
+        }
+    }
+
+    /// Services with a slot on the host. Those that want to come to it are looked at by [`RESYNC`] and when the
+    /// host's liveness changes.
+    fn touch_host(&mut self, host: &HostId) {
+        let services: Vec<ServiceId> = self
+            .coordinator
+            .ledger
+            .read(|state| state.slots_on(host).map(|(slot, _)| slot.service.clone()).collect());
+        self.dirty.extend(services);
+    }
+
+    fn everything(&mut self) {
+        self.dirty
+            .extend(self.coordinator.ledger.read(|state| state.services.keys().cloned().collect::<Vec<_>>()));
+    }
+
+    async fn tick(&mut self) -> anyhow::Result<()> {
+        self.ticks += 1;
+        if self.watch.changed(&self.coordinator).await? || self.ticks.is_multiple_of(RESYNC) {
+            self.everything();
+        }
+        let coordinator = &self.coordinator;
+        let stale = coordinator.ledger.read(|state| plans::stale(state, clock::now()));
+        if !stale.is_empty() {
+            let issued = coordinator.ledger.write(move |draft| {
+                stale.iter().for_each(|host| plans::raise(draft, host, 0));
+            });
+            match issued.await {
+                Ok(()) | Err(WriteError::Stopping) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_timer(&self) -> Duration {
+        let now = clock::now();
+        let next = self.timers.values().min().map(|at| at.since(now));
+        // A moment later than asked, so that the clock has really passed it.
+        next.map_or(Duration::from_secs(3600), |wait| wait + Duration::from_millis(1))
+    }
+}

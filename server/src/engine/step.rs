@@ -1,0 +1,135 @@
+//! One look at one service.
+
+use std::collections::BTreeSet;
+
+use windlass_core::rollout::{self, Advance, Rollout, Snapshot, State as Phase};
+use windlass_core::service::Slots;
+use windlass_core::{HostId, ServiceId, Timestamp};
+
+use crate::audit;
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::ledger::{Change, Draft, State, WriteError};
+use crate::plans::{self, Overlay};
+use crate::registry::Registry;
+
+/// What a look came to.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Was anything stored?
+    pub(super) changed: bool,
+    /// When to look again.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// Looks at `service`; stores and issues what comes next, if anything does.
+pub(super) async fn step(coordinator: &Coordinator, service: &ServiceId) -> Result<Step, WriteError> {
+    // Most looks change nothing; those do not trouble the writer.
+    let now = clock::now();
+    let idle = coordinator.ledger.read(|state| {
+        let advance = advance(state, &coordinator.registry, service, now)?;
+        Some((is_idle(state, service, &advance), advance.wake_at))
+    });
+    match idle {
+        None => return Ok(Step::default()),
+        Some((true, wake_at)) => return Ok(Step { changed: false, wake_at }),
+        Some((false, _)) => {}
+    }
+    let (registry, service) = (coordinator.registry.clone(), service.clone());
+    coordinator
+        .ledger
+        .write(move |draft| {
+            let Some(advance) = advance(draft.state, &registry, &service, draft.now) else {
+                return Step::default();
+            };
+            let wake_at = advance.wake_at;
+            let changed = !is_idle(draft.state, &service, &advance);
+            if changed {
+                store(draft, &service, advance);
+            }
+            Step { changed, wake_at }
+        })
+        .await
+}
+
+/// What core says comes next; `None` if there is no such service.
+pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: Timestamp) -> Option<Advance> {
+    let service = state.services.get(id)?;
+    let none = Slots::new();
+    let fleet = registry.fleet(state, Some(id), now);
+    Some(rollout::advance(&Snapshot {
+        service,
+        slots: state.slots.get(id).unwrap_or(&none),
+        rollout: state.active_rollout(id),
+        releases: &state.releases,
+        fleet: &fleet,
+        now,
+    }))
+}
+
+fn is_idle(state: &State, id: &ServiceId, advance: &Advance) -> bool {
+    advance.touched.is_empty()
+        && state.services.get(id) == Some(&advance.service)
+        && state.active_rollout(id) == advance.rollout.as_ref()
+}
+
+/// Everything of one step, in one transaction.
+fn store(draft: &mut Draft<'_>, id: &ServiceId, advance: Advance) {
+    let state = draft.state;
+    let old_slots = state.slots.get(id);
+    let (mut hosts, mut overlay) = (BTreeSet::<HostId>::new(), Overlay::default());
+    for slot in &advance.touched {
+        let old = old_slots.and_then(|slots| slots.get(slot));
+        let new = advance.slots.get(slot);
+        hosts.extend(old.map(|old| old.host.clone()));
+        hosts.extend(new.map(|new| new.host.clone()));
+        overlay.set(slot.clone(), new.cloned());
+        draft.change(match new {
+            Some(new) => Change::Slot(slot.clone(), Box::new(new.clone())),
+            None => Change::SlotGone(slot.clone()),
+        });
+    }
+    plans::issue(draft, &hosts, &overlay);
+    if state.services.get(id) != Some(&advance.service) {
+        draft.change(Change::Service(Box::new(advance.service)));
+    }
+    if let Some(rollout) = advance.rollout {
+        let old = state.active_rollout(id);
+        if old != Some(&rollout) {
+            tell(draft, old, &rollout);
+            draft.change(Change::Rollout(Box::new(rollout)));
+        }
+    }
+}
+
+/// Writes down that a rollout has come to another state.
+pub(crate) fn tell(draft: &mut Draft<'_>, old: Option<&Rollout>, new: &Rollout) {
+    if old.map(|old| old.state) == Some(new.state) {
+        return;
+    }
+    let reason = new.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let release = new.to.counter;
+    let text = format!("rollout {} of {release} is {}{reason}", new.id, new.state.as_str().replace('_', " "));
+    draft.event(kind(new.state), new.service.to_string(), text);
+    if new.state.is_final() || new.state == Phase::Paused || new.state == Phase::RollingBack {
+        let subject = format!("{} {release}", new.service);
+        let outcome = format!("{}{reason}", new.state.as_str());
+        draft.audit(audit::fact("coordinator", "rollout.state", &subject, Some(new.to.digest), &outcome));
+    }
+}
+
+const fn kind(state: Phase) -> &'static str {
+    match state {
+        Phase::Pending => "rollout.started",
+        Phase::Preparing => "rollout.preparing",
+        Phase::Advancing => "rollout.advancing",
+        Phase::Soaking => "rollout.soaking",
+        Phase::Paused => "rollout.paused",
+        Phase::RollingBack => "rollout.rolling_back",
+        Phase::Succeeded => "rollout.succeeded",
+        Phase::RolledBack => "rollout.rolled_back",
+        Phase::Aborted => "rollout.aborted",
+        Phase::Failed => "rollout.failed",
+        Phase::Superseded => "rollout.superseded",
+    }
+}

@@ -1,0 +1,130 @@
+//! Host plans: derived from the stored slots, numbered in the transaction that changes a slot, signed when
+//! sent.
+//!
+//! The record of a plan holds its number and times, and a signature here is deterministic, so that deriving the
+//! plan again, after a restart too, gives the same bytes: two plans with one number never exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use windlass_core::plan::{HostPlan, PLAN_VERSION, PlanSlot};
+use windlass_core::service::Assignment;
+use windlass_core::{Digest, HostId, SlotId, Timestamp};
+
+use crate::authority::Authority;
+use crate::ledger::{Change, Draft, Ledger, State};
+use crate::store::record::PlanRecord;
+
+/// Until when work on a plan may begin.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// A plan that has less left is issued again.
+const RENEW_WITHIN: Duration = Duration::from_secs(12 * 3600);
+/// Hosts of one transaction.
+pub(crate) const BATCH: usize = 64;
+
+/// Slots that a draft changes, over those of the state.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    slots: BTreeMap<SlotId, Option<Assignment>>,
+}
+
+impl Overlay {
+    /// A slot as it will be; `None` if it goes.
+    pub(crate) fn set(&mut self, slot: SlotId, assignment: Option<Assignment>) {
+        self.slots.insert(slot, assignment);
+    }
+}
+
+/// Signs plans when they are sent.
+#[derive(Clone)]
+pub(crate) struct Plans {
+    ledger: Ledger,
+    authority: Authority,
+}
+
+impl Plans {
+    /// With this key.
+    pub(crate) const fn new(ledger: Ledger, authority: Authority) -> Self {
+        Self { ledger, authority }
+    }
+
+    /// The newest plan of `host` and its number; `None` if it never had one.
+    pub(crate) fn envelope(&self, host: &HostId) -> Option<(u64, Bytes)> {
+        let plan = self.ledger.read(|state| {
+            let record = state.plans.get(host)?;
+            Some(derive(state, host, record))
+        })?;
+        let payload = serde_json::to_vec(&plan).expect("a plan has only string keys, so it is JSON");
+        Some((plan.seq, self.authority.sign_plan(payload).to_bytes().into()))
+    }
+}
+
+/// The complete desired state of `host`.
+fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
+    HostPlan {
+        version: PLAN_VERSION,
+        fleet: state.fleet.clone(),
+        host: host.clone(),
+        epoch: record.epoch,
+        seq: record.seq,
+        issued_at: record.issued_at,
+        expires_at: record.expires_at,
+        slots: slots_of(state, host, &Overlay::default()),
+    }
+}
+
+/// What the slots on `host` are to be, in order.
+pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<PlanSlot> {
+    let mut slots: BTreeMap<&SlotId, &Assignment> = state.slots_on(host).collect();
+    for (slot, assignment) in &overlay.slots {
+        match assignment {
+            Some(assignment) if &assignment.host == host => slots.insert(slot, assignment),
+            Some(_) | None => slots.remove(slot),
+        };
+    }
+    slots.into_values().map(|assignment| assignment.want.clone()).collect()
+}
+
+/// Numbers a new plan for each of `hosts` whose slots are not what its newest plan says.
+pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
+    for host in hosts {
+        let slots = digest(&slots_of(draft.state, host, overlay));
+        let old = draft.state.plans.get(host);
+        if old.is_none_or(|old| old.slots != slots) {
+            let seq = old.map_or(0, |old| old.seq) + 1;
+            record(draft, host, seq, slots);
+        }
+    }
+}
+
+/// Numbers a plan above `seq` for a host that has come further than the store knew.
+pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId, seq: u64) {
+    let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
+    let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
+    record(draft, host, seq.max(known) + 1, slots);
+}
+
+/// Hosts whose plan has to be issued again: it ends soon, or is of an older epoch. At most [`BATCH`].
+pub(crate) fn stale(state: &State, now: Timestamp) -> Vec<HostId> {
+    let epoch = state.trust.document().epoch;
+    let due = |plan: &PlanRecord| plan.epoch != epoch || plan.expires_at.since(now) < RENEW_WITHIN;
+    let member = |host: &HostId| state.hosts.get(host).is_some_and(|record| record.is_member());
+    let stale = state.plans.iter().filter(|(host, plan)| due(plan) && member(host));
+    stale.map(|(host, _)| host.clone()).take(BATCH).collect()
+}
+
+fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest) {
+    let plan = PlanRecord {
+        seq,
+        epoch: draft.state.trust.document().epoch,
+        issued_at: draft.now,
+        expires_at: draft.now + LIFETIME,
+        slots,
+    };
+    draft.change(Change::Plan(host.clone(), plan));
+}
+
+fn digest(slots: &[PlanSlot]) -> Digest {
+    Digest::of(&serde_json::to_vec(slots).expect("slots have only string keys, so they are JSON"))
+}

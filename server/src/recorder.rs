@@ -1,0 +1,43 @@
+//! The task that copies newest observations into the store, behind and in batches. What it has not copied at a
+//! crash is sent again: an agent reports everything on every new stream.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::{Change, Ledger, WriteError};
+use crate::plans::BATCH;
+use crate::registry::Registry;
+
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Until `cancel`, and once more then.
+pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: CancellationToken) -> anyhow::Result<()> {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let stop = tokio::select! {
+            biased;
+            () = cancel.cancelled() => true,
+            _ = tick.tick() => false,
+        };
+        loop {
+            let batch = registry.take_unstored(BATCH);
+            if batch.is_empty() {
+                break;
+            }
+            let copied = ledger.write(move |draft| {
+                batch.into_iter().for_each(|(host, seen)| draft.change(Change::Observation(host, seen)));
+            });
+            match copied.await {
+                Ok(()) => {}
+                Err(WriteError::Stopping) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if stop {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What is known of hosts only while they are connected: liveness, the newest observation, statistics.
+//!
+//! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
+//! `status` has an answer after a restart. Statistics are lossy: the newest wins.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use windlass_core::fleet::{FleetView, Member};
+use windlass_core::host::{HostStats, Liveness};
+use windlass_core::observation::Observation;
+use windlass_core::{HostId, ServiceId, Timestamp};
+
+use crate::config::LivenessRules;
+use crate::ledger::State;
+use crate::session::LogCommand;
+
+/// Hosts as they are now. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Registry {
+    hosts: Arc<RwLock<BTreeMap<HostId, Live>>>,
+    rules: LivenessRules,
+    started: Timestamp,
+    next: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    session: Option<Session>,
+    last_seen: Option<Timestamp>,
+    observation: Option<Arc<Observation>>,
+    /// Was the observation made on the stream that stands now? One from before may be old.
+    current: bool,
+    /// Is the observation newer than what is stored?
+    unstored: bool,
+    stats: Option<HostStats>,
+    /// Does it hold a plan that this coordinator does not know of? Then it gets none until an admin says so.
+    recovering: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: u64,
+    replaced: CancellationToken,
+    logs: mpsc::Sender<LogCommand>,
+}
+
+/// A session's place; dropping it takes the session out, unless a newer one has taken the place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    registry: Registry,
+    host: HostId,
+    id: u64,
+    /// Tripped when the host connects again.
+    pub replaced: CancellationToken,
+}
+
+impl Registry {
+    /// Nobody is connected, as of `started`.
+    pub(crate) fn new(rules: LivenessRules, started: Timestamp) -> Self {
+        Self { hosts: Arc::default(), rules, started, next: Arc::default() }
+    }
+
+    /// The rules of liveness.
+    pub(crate) const fn rules(&self) -> &LivenessRules {
+        &self.rules
+    }
+
+    /// Takes in what was stored of a host before the start.
+    pub(crate) fn remember(&self, host: &HostId, observation: Arc<Observation>) {
+        self.with(host, |live| live.observation = Some(observation));
+    }
+
+    /// A host has connected: the newest stream wins, the one before is told to end.
+    pub(crate) fn connect(&self, host: &HostId, logs: mpsc::Sender<LogCommand>, now: Timestamp) -> Place {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let replaced = CancellationToken::new();
+        let session = Session { id, replaced: replaced.clone(), logs };
+        self.with(host, |live| {
+            if let Some(old) = live.session.replace(session) {
+                old.replaced.cancel();
+            }
+            live.last_seen = Some(now);
+            live.current = false;
+            live.recovering = None;
+        });
+        Place { registry: self.clone(), host: host.clone(), id, replaced }
+    }
+
+    /// A host gave a sign of life, perhaps with statistics.
+    pub(crate) fn heard(&self, host: &HostId, stats: Option<HostStats>, now: Timestamp) {
+        self.with(host, |live| {
+            live.last_seen = Some(now);
+            if stats.is_some() {
+                live.stats = stats;
+            }
+        });
+    }
+
+    /// A host reported what it sees.
+    pub(crate) fn observed(&self, host: &HostId, observation: Arc<Observation>, now: Timestamp) {
+        self.with(host, |live| {
+            live.last_seen = Some(now);
+            live.observation = Some(observation);
+            live.current = true;
+            live.unstored = true;
+        });
+    }
+
+    /// Observations to be stored, at most `limit`; they count as stored.
+    pub(crate) fn take_unstored(&self, limit: usize) -> Vec<(HostId, Arc<Observation>)> {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let unstored = hosts.iter_mut().filter(|(_, live)| live.unstored).take(limit);
+        unstored
+            .filter_map(|(host, live)| {
+                live.unstored = false;
+                Some((host.clone(), live.observation.clone()?))
+            })
+            .collect()
+    }
+
+    /// Marks a host that holds plan `seq`, which this coordinator does not know of.
+    pub(crate) fn set_recovering(&self, host: &HostId, seq: Option<u64>) {
+        self.with(host, |live| live.recovering = seq);
+    }
+
+    /// The plan that a recovering host holds.
+    pub(crate) fn recovering(&self, host: &HostId) -> Option<u64> {
+        self.look(host, |live| live.recovering).flatten()
+    }
+
+    /// Where to ask a host for logs; `None` if it is not connected.
+    pub(crate) fn logs_of(&self, host: &HostId) -> Option<mpsc::Sender<LogCommand>> {
+        self.look(host, |live| live.session.as_ref().map(|session| session.logs.clone())).flatten()
+    }
+
+    /// How a host does.
+    pub(crate) fn stats_of(&self, host: &HostId) -> Option<HostStats> {
+        self.look(host, |live| live.stats.clone()).flatten()
+    }
+
+    /// Is it there?
+    pub(crate) fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
+        self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
+    }
+
+    /// How many streams stand.
+    pub(crate) fn connected(&self) -> usize {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.values().filter(|live| live.session.is_some()).count()
+    }
+
+    /// The fleet for a decision about `service` (or about none): stored hosts, as they are now.
+    pub(crate) fn fleet(&self, state: &State, service: Option<&ServiceId>, now: Timestamp) -> FleetView {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let nothing = Live::default();
+        let members = state.hosts.values().filter(|record| record.is_member()).map(|record| {
+            let live = hosts.get(&record.name).unwrap_or(&nothing);
+            (record.name.clone(), self.member(state, record, live, service, now))
+        });
+        FleetView { since: self.started, members: members.collect() }
+    }
+
+    fn member(
+        &self,
+        state: &State,
+        record: &crate::store::record::HostRecord,
+        live: &Live,
+        service: Option<&ServiceId>,
+        now: Timestamp,
+    ) -> Member {
+        let mut taken = windlass_core::capacity::Taken::default();
+        for (slot, assignment) in state.slots_on(&record.name) {
+            if service != Some(&slot.service) {
+                taken.add(assignment, &state.releases);
+            }
+        }
+        let liveness = self.judge(live.last_seen, now);
+        // On a stream that has not reported yet, what is known is from before: it may show as healthy what
+        // has failed since.
+        let stale = liveness == Liveness::Connected && !live.current;
+        Member {
+            facts: record.facts.clone(),
+            liveness,
+            last_seen: live.last_seen,
+            scheduling: record.scheduling,
+            issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
+            observation: live.observation.clone().filter(|_| !stale),
+            taken,
+        }
+    }
+
+    fn judge(&self, last_seen: Option<Timestamp>, now: Timestamp) -> Liveness {
+        match last_seen {
+            Some(at) if now.since(at) < self.rules.suspect => Liveness::Connected,
+            Some(at) if now.since(at) < self.rules.lost => Liveness::Suspect,
+            None if now.since(self.started) < self.rules.unknown => Liveness::Unknown,
+            Some(_) | None => Liveness::Lost,
+        }
+    }
+
+    fn with(&self, host: &HostId, change: impl FnOnce(&mut Live)) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        change(hosts.entry(host.clone()).or_default());
+    }
+
+    fn look<T>(&self, host: &HostId, look: impl FnOnce(&Live) -> T) -> Option<T> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.get(host).map(look)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.registry.with(&self.host, |live| {
+            if live.session.as_ref().is_some_and(|session| session.id == self.id) {
+                live.session = None;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn liveness_follows_the_clock_and_the_newest_stream_wins() {
+        let start = Timestamp::from_millis(1_000_000);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let registry = Registry::new(LivenessRules::default(), start);
+        let host: HostId = "web-1".parse().unwrap();
+        assert_eq!(registry.liveness(&host, at(59)), Liveness::Unknown);
+        assert_eq!(registry.liveness(&host, at(60)), Liveness::Lost);
+        let (logs, _) = mpsc::channel(1);
+        let old = registry.connect(&host, logs.clone(), at(70));
+        let table = [(70, Liveness::Connected), (85, Liveness::Suspect), (100, Liveness::Lost)];
+        for (second, want) in table {
+            assert_eq!(registry.liveness(&host, at(second)), want, "{second}");
+        }
+        let new = registry.connect(&host, logs, at(101));
+        assert!(old.replaced.is_cancelled() && !new.replaced.is_cancelled());
+        drop(old);
+        assert_eq!(registry.connected(), 1);
+        drop(new);
+        assert_eq!(registry.connected(), 0);
+        assert_eq!(registry.liveness(&host, at(102)), Liveness::Connected, "silence counts, not the stream");
+    }
+}

@@ -1,0 +1,165 @@
+//! One agent's stream. The response stream drives everything: when tonic asks for the next message, the session
+//! waits for whatever comes first. So there is no task per host, a host that does not read stalls only itself,
+//! and the session ends when the connection does.
+//!
+//! ```text
+//!   agent ── Hello, Heartbeat, Observation, Facts, LogLines ──▶ registry, ledger ──▶ engine
+//!   agent ◀── Welcome, newest plan, acks, notices, log requests ── here
+//! ```
+//!
+//! What waits to be sent is never a queue of plans: a wake-up says that there is a newer one, and what is sent is
+//! the newest at that moment.
+
+mod inbound;
+mod logs;
+mod outbound;
+mod recovery;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use windlass_certs::identity::PeerIdentity;
+use windlass_core::HostId;
+use windlass_proto::pb;
+
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::registry::Place;
+
+pub(crate) use logs::{LogChunk, LogCommand};
+
+/// How long a new stream may take to say who it is.
+const HELLO: Duration = Duration::from_secs(10);
+/// Log requests that wait for the stream.
+const LOGS: usize = 16;
+
+/// A stream of one host.
+pub(crate) struct Session {
+    coordinator: Arc<Coordinator>,
+    host: HostId,
+    inbound: Streaming<pb::ConnectRequest>,
+    place: Place,
+    /// Tripped when the connection or its certificate ends.
+    cut: CancellationToken,
+    plan: Arc<Notify>,
+    everyone: watch::Receiver<u64>,
+    logs: logs::Requests,
+    commands: mpsc::Receiver<LogCommand>,
+    pending: VecDeque<pb::ConnectResponse>,
+    sent_seq: u64,
+    sent_trust: u64,
+    sent_checkpoint: u64,
+}
+
+type Answer = Result<pb::ConnectResponse, Status>;
+
+enum Woken {
+    Cut,
+    Replaced,
+    Message(Result<Option<pb::ConnectRequest>, Status>),
+    Plan,
+    Everyone,
+    Command(LogCommand),
+}
+
+impl Session {
+    /// Waits for the agent's hello, and takes the host's place in the registry.
+    pub(crate) async fn open(
+        coordinator: Arc<Coordinator>,
+        host: HostId,
+        peer: &PeerIdentity,
+        cut: CancellationToken,
+        mut inbound: Streaming<pb::ConnectRequest>,
+    ) -> Result<Self, Status> {
+        let first = timeout(HELLO, inbound.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10s"))??;
+        let Some(pb::connect_request::Message::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(Status::invalid_argument("the first message must be `hello`"));
+        };
+        let facts = windlass_proto::json::decode("hello.facts", &hello.facts)?;
+        inbound::admit(&coordinator, &host, peer, facts).await?;
+        let (commands_in, commands) = mpsc::channel(LOGS);
+        let place = coordinator.registry.connect(&host, commands_in, clock::now());
+        let plan = coordinator.ledger.signals().plan_of(&host);
+        let everyone = coordinator.ledger.signals().everyone();
+        let mut session = Self {
+            coordinator,
+            host,
+            inbound,
+            place,
+            cut,
+            plan,
+            everyone,
+            logs: logs::Requests::default(),
+            commands,
+            pending: VecDeque::new(),
+            sent_seq: 0,
+            sent_trust: hello.trust_version,
+            sent_checkpoint: 0,
+        };
+        session.welcome();
+        recovery::compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;
+        session.offer_plan();
+        session.notify();
+        session.coordinator.host_changed(&session.host);
+        tracing::info!(host = %session.host, generation = peer.generation, "host connected");
+        Ok(session)
+    }
+
+    /// The messages to send, until the session ends.
+    pub(crate) fn into_stream(self) -> BoxStream<'static, Answer> {
+        stream::unfold(Some(self), |session| async move {
+            let mut session = session?;
+            match session.next().await {
+                Ok(Some(message)) => Some((Ok(message), Some(session))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<pb::ConnectResponse>, Status> {
+        loop {
+            if let Some(message) = self.pending.pop_front() {
+                return Ok(Some(message));
+            }
+            match self.wait().await {
+                Woken::Cut => return Err(Status::unauthenticated("the certificate counts no more")),
+                Woken::Replaced => return Err(Status::aborted("the host has connected again")),
+                Woken::Message(message) => match message? {
+                    Some(message) => self.received(message).await?,
+                    None => return Ok(None),
+                },
+                Woken::Plan => self.offer_plan(),
+                Woken::Everyone => self.notify(),
+                Woken::Command(command) => self.command(command),
+            }
+        }
+    }
+
+    /// Every branch only waits, and losing a race loses nothing.
+    async fn wait(&mut self) -> Woken {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Woken::Cut,
+            () = self.place.replaced.cancelled() => Woken::Replaced,
+            () = self.plan.notified() => Woken::Plan,
+            message = self.inbound.message() => Woken::Message(message),
+            Ok(()) = self.everyone.changed() => Woken::Everyone,
+            Some(command) = self.commands.recv() => Woken::Command(command),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        tracing::info!(host = %self.host, "host disconnected");
+    }
+}

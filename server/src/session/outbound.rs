@@ -1,0 +1,60 @@
+//! What the coordinator says on a session.
+
+use windlass_proto::pb;
+use windlass_proto::pb::connect_response::Message;
+
+use super::{LogCommand, Session};
+
+impl Session {
+    pub(super) fn welcome(&mut self) {
+        let heartbeat = self.coordinator.registry.rules().heartbeat;
+        self.push(Message::Welcome(pb::Welcome {
+            coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
+            trust_version: self.coordinator.ledger.read(|state| state.trust.version()),
+            heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+        }));
+    }
+
+    /// Queues the newest plan, if it is newer than what was sent on this stream.
+    pub(super) fn offer_plan(&mut self) {
+        if self.coordinator.registry.recovering(&self.host).is_some() {
+            return;
+        }
+        let Some((seq, envelope)) = self.coordinator.plans.envelope(&self.host) else { return };
+        if seq > self.sent_seq {
+            self.sent_seq = seq;
+            tracing::debug!(host = %self.host, seq, "offering a plan");
+            self.push(Message::Plan(pb::PlanOffer { envelope }));
+        }
+    }
+
+    /// Queues what every session is told: a newer trust document, a newer checkpoint.
+    pub(super) fn notify(&mut self) {
+        self.everyone.mark_unchanged();
+        let (version, checkpoint) =
+            self.coordinator.ledger.read(|state| (state.trust.version(), state.checkpoint.clone()));
+        if version > self.sent_trust {
+            self.sent_trust = version;
+            self.push(Message::Trust(pb::TrustNotice { version }));
+        }
+        if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > self.sent_checkpoint) {
+            self.sent_checkpoint = size;
+            self.push(Message::Checkpoint(pb::CheckpointNotice { envelope: envelope.into() }));
+        }
+    }
+
+    pub(super) fn command(&mut self, command: LogCommand) {
+        let message = match command {
+            LogCommand::Start { service, instances, tail, follow, lines } => {
+                let request = self.logs.start(lines);
+                let service = service.to_string();
+                Message::LogRequest(pb::LogRequest { request, instances, service, tail, follow })
+            }
+        };
+        self.push(message);
+    }
+
+    pub(super) fn push(&mut self, message: Message) {
+        self.pending.push_back(pb::ConnectResponse { message: Some(message) });
+    }
+}
