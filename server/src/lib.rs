@@ -1,1 +1,44 @@
+//! The coordinator of a Windlass fleet.
+//!
+//! ```text
+//!   agents ══ mTLS ══▶ grpc ─▶ session ─▶ registry (who is there, what they see; memory only)
+//! operators ══ mTLS ══▶ grpc ─▶ releases, rollouts, hosts, enrolment
+//!                                   │ decide
+//!                                   ▼
+//!                               ledger: one writer ─▶ store (sled)
+//!                                   │ wakes                ▲ one transaction per decision
+//!                                   ▼                      │
+//!                               engine: core::rollout::advance ─▶ plans ─▶ sessions
+//! ```
+//!
+//! Decisions are pure and in `windlass-core`; here is what gives them eyes and hands. What is stored is written
+//! before it is acted upon, so that `kill -9` costs a reconnection and nothing else.
 
+mod audit;
+mod authority;
+mod certificate;
+mod clock;
+pub mod config;
+mod coordinator;
+mod engine;
+mod enrolment;
+mod grpc;
+mod hosts;
+mod http;
+mod ledger;
+mod metrics;
+mod plans;
+mod receipts;
+mod recorder;
+mod registry;
+mod releases;
+mod rollouts;
+mod session;
+mod start;
+pub mod store;
+mod trust;
+
+pub mod cli;
+
+pub use config::Config;
+pub use start::{Running, StartError, open_store, start, start_on};

@@ -1,0 +1,149 @@
+//! The command line of `windlass-server`.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use windlass_process::logging::{self, Format};
+use windlass_process::signals;
+
+use crate::authority::{Authority, first_trust};
+use crate::config::{Config, Overrides};
+use crate::ledger::{Ledger, State};
+use crate::start::{self, StartError};
+use crate::store::dump::{self, DumpError};
+
+/// The coordinator of a Windlass fleet: takes signed releases, and tells each host's agent what to run.
+#[derive(Debug, Parser)]
+#[command(name = "windlass-server", version, max_term_width = 100)]
+#[command(
+    after_help = "Examples:\n  windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
+    windlass-server --data ./server --listen 127.0.0.1:7443 --http 127.0.0.1:7480\n  \
+    windlass-server --data ./server store export backup.jsonl"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Folder that `windlass init --server-dir` made; the store is kept there too.
+    #[arg(long, env = "WINDLASS_DATA", default_value = "/var/lib/windlass/server", global = true)]
+    data: PathBuf,
+    /// Where agents and operators connect.
+    #[arg(long, env = "WINDLASS_LISTEN", global = true)]
+    listen: Option<SocketAddr>,
+    /// Where metrics and health are read (plain HTTP); nowhere unless given.
+    #[arg(long, env = "WINDLASS_HTTP", global = true)]
+    http: Option<SocketAddr>,
+    /// What is logged, like `info` or `windlass_server=debug`.
+    #[arg(long, env = "WINDLASS_LOG", default_value = "info", global = true)]
+    log: String,
+    /// How log lines look: `human` or `json`.
+    #[arg(long, env = "WINDLASS_LOG_FORMAT", default_value = "human", global = true)]
+    log_format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the coordinator (the default).
+    Run,
+    /// Back the store up, or restore it, while the coordinator is stopped.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Check configuration, keys and store, and start nothing.
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Write every record to FILE.
+    Export {
+        /// Must not exist.
+        file: PathBuf,
+    },
+    /// Read FILE into a new store.
+    Import {
+        /// What `export` wrote.
+        file: PathBuf,
+    },
+}
+
+/// What failed, with what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// What failed.
+    pub error: anyhow::Error,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let hint = error
+            .downcast_ref::<StartError>()
+            .and_then(StartError::hint)
+            .or_else(|| error.downcast_ref::<DumpError>().and_then(|e| e.hint().map(str::to_owned)));
+        Self { error, hint }
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub async fn run(self) -> Result<(), Failure> {
+        let settings = self.settings;
+        logging::init(settings.log_format, &settings.log)?;
+        match self.command.unwrap_or(Command::Run) {
+            Command::Run => {
+                let running = start::start(config(&settings)?).await?;
+                Ok(running.run(signals::shutdown()).await?)
+            }
+            Command::Check => check(&settings).await,
+            Command::Store(StoreCommand::Export { file }) => export(&settings.data, &file).await,
+            Command::Store(StoreCommand::Import { file }) => import(&settings.data, &file).await,
+        }
+    }
+}
+
+fn config(settings: &Settings) -> Result<Config, StartError> {
+    let overrides = Overrides { listen: settings.listen, http: settings.http };
+    Ok(Config::load(&settings.data, overrides)?)
+}
+
+async fn check(settings: &Settings) -> Result<(), Failure> {
+    let config = config(settings)?;
+    let trust = first_trust(&config.data).map_err(StartError::from)?;
+    let fleet = trust.document().fleet.clone();
+    Authority::load(&config.data, &fleet, config.lifetimes).map_err(StartError::from)?;
+    let store = start::open_store(&config.data).map_err(StartError::from)?;
+    let (ledger, _) = Ledger::open(store, State::new(trust)).await.map_err(StartError::from)?;
+    let (hosts, services, entries) =
+        ledger.read(|state| (state.hosts.len(), state.services.len(), state.head.size));
+    tracing::info!(%fleet, hosts, services, audit_entries = entries, "everything can be read");
+    Ok(())
+}
+
+async fn export(data: &Path, file: &Path) -> Result<(), Failure> {
+    let store = start::open_store(data).map_err(StartError::from)?;
+    let out = File::create_new(file).with_context(|| format!("failed to create `{}`", file.display()))?;
+    let mut out = BufWriter::new(out);
+    let records = dump::export(&*store, &mut out).await?;
+    out.flush().and_then(|()| out.get_ref().sync_all()).context("failed to write the backup")?;
+    tracing::info!(records, file = %file.display(), "exported");
+    Ok(())
+}
+
+async fn import(data: &Path, file: &Path) -> Result<(), Failure> {
+    let input = File::open(file).with_context(|| format!("failed to open `{}`", file.display()))?;
+    let store = start::open_store(data).map_err(StartError::from)?;
+    let records = dump::import(&*store, &mut BufReader::new(input)).await?;
+    tracing::info!(records, file = %file.display(), "imported");
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `windlass.v1.Control`: what operators call. Parse, delegate, render.
+
+mod events;
+mod hosts;
+mod logs;
+mod releases;
+mod rollouts;
+mod watch;
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status};
+use windlass_certs::identity::OperatorRole;
+use windlass_core::ServiceId;
+use windlass_proto::pb;
+use windlass_proto::pb::control_server::Control;
+
+use super::access::Caller;
+use super::status::{invalid, refused};
+use crate::coordinator::Coordinator;
+use crate::trust;
+
+/// The service.
+pub(super) struct ControlService(pub(super) Arc<Coordinator>);
+
+type Reply<T> = Result<Response<T>, Status>;
+type Stream<T> = BoxStream<'static, Result<T, Status>>;
+
+/// Parses `environment/service` and checks that the caller has `role` there.
+fn service(caller: &Caller, text: &str, role: OperatorRole) -> Result<ServiceId, Status> {
+    let service: ServiceId = text.parse().map_err(|error| invalid("service", &error))?;
+    caller.may(role, &service.environment)?;
+    Ok(service)
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    type WatchRolloutStream = Stream<pb::WatchRolloutResponse>;
+    type StreamLogsStream = Stream<pb::StreamLogsResponse>;
+    type StreamEventsStream = Stream<pb::StreamEventsResponse>;
+    type StreamAuditStream = Stream<pb::StreamAuditResponse>;
+
+    async fn create_host_token(
+        &self,
+        request: Request<pb::CreateHostTokenRequest>,
+    ) -> Reply<pb::CreateHostTokenResponse> {
+        hosts::token(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_hosts(&self, _: Request<pb::ListHostsRequest>) -> Reply<pb::ListHostsResponse> {
+        Ok(Response::new(pb::ListHostsResponse { view: hosts::list(&self.0) }))
+    }
+
+    async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Reply<pb::GetHostResponse> {
+        let view = hosts::show(&self.0, &request.into_inner().host)?;
+        Ok(Response::new(pb::GetHostResponse { view }))
+    }
+
+    async fn steer_host(&self, request: Request<pb::SteerHostRequest>) -> Reply<pb::SteerHostResponse> {
+        let view = hosts::steer(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
+        Ok(Response::new(pb::SteerHostResponse { view }))
+    }
+
+    async fn get_service(&self, request: Request<pb::GetServiceRequest>) -> Reply<pb::GetServiceResponse> {
+        let caller = Caller::of(&request)?;
+        let id = service(&caller, &request.into_inner().service, OperatorRole::Viewer)?;
+        Ok(Response::new(releases::get_service(&self.0, &id)))
+    }
+
+    async fn preview(&self, request: Request<pb::PreviewRequest>) -> Reply<pb::PreviewResponse> {
+        let view = releases::preview(&self.0, &Caller::of(&request)?, &request.into_inner())?;
+        Ok(Response::new(pb::PreviewResponse { view }))
+    }
+
+    async fn submit_release(
+        &self,
+        request: Request<pb::SubmitReleaseRequest>,
+    ) -> Reply<pb::SubmitReleaseResponse> {
+        releases::submit(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_releases(
+        &self,
+        request: Request<pb::ListReleasesRequest>,
+    ) -> Reply<pb::ListReleasesResponse> {
+        let caller = Caller::of(&request)?;
+        let id = service(&caller, &request.into_inner().service, OperatorRole::Viewer)?;
+        Ok(Response::new(pb::ListReleasesResponse { view: releases::list(&self.0, &id) }))
+    }
+
+    async fn get_release(&self, request: Request<pb::GetReleaseRequest>) -> Reply<pb::GetReleaseResponse> {
+        let envelope = releases::get(&self.0, &Caller::of(&request)?, &request.into_inner())?;
+        Ok(Response::new(pb::GetReleaseResponse { envelope }))
+    }
+
+    async fn rollback(&self, request: Request<pb::RollbackRequest>) -> Reply<pb::RollbackResponse> {
+        releases::rollback(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_rollouts(
+        &self,
+        request: Request<pb::ListRolloutsRequest>,
+    ) -> Reply<pb::ListRolloutsResponse> {
+        let view = rollouts::list(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
+        Ok(Response::new(pb::ListRolloutsResponse { view }))
+    }
+
+    async fn get_rollout(&self, request: Request<pb::GetRolloutRequest>) -> Reply<pb::GetRolloutResponse> {
+        let view = rollouts::get(&self.0, &Caller::of(&request)?, &request.into_inner().rollout)?;
+        Ok(Response::new(pb::GetRolloutResponse { view }))
+    }
+
+    async fn watch_rollout(
+        &self,
+        request: Request<pb::WatchRolloutRequest>,
+    ) -> Reply<Self::WatchRolloutStream> {
+        let caller = Caller::of(&request)?;
+        let stream = watch::rollout(self.0.clone(), &caller, &request.into_inner().rollout)?;
+        Ok(Response::new(stream))
+    }
+
+    async fn steer_rollout(
+        &self,
+        request: Request<pb::SteerRolloutRequest>,
+    ) -> Reply<pb::SteerRolloutResponse> {
+        let view = rollouts::steer(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
+        Ok(Response::new(pb::SteerRolloutResponse { view }))
+    }
+
+    async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Reply<pb::GetStatusResponse> {
+        let view = rollouts::status(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
+        Ok(Response::new(pb::GetStatusResponse { view }))
+    }
+
+    async fn stream_logs(&self, request: Request<pb::StreamLogsRequest>) -> Reply<Self::StreamLogsStream> {
+        let caller = Caller::of(&request)?;
+        logs::stream(&self.0, &caller, request.into_inner()).map(Response::new)
+    }
+
+    async fn stream_events(
+        &self,
+        request: Request<pb::StreamEventsRequest>,
+    ) -> Reply<Self::StreamEventsStream> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(events::stream(self.0.clone(), caller, &request.into_inner())))
+    }
+
+    async fn get_trust(&self, request: Request<pb::GetTrustRequest>) -> Reply<pb::GetTrustResponse> {
+        let after = usize::try_from(request.into_inner().after).unwrap_or(usize::MAX);
+        let envelopes = self.0.ledger.read(|state| {
+            state.trust_chain.iter().skip(after).map(|envelope| envelope.clone().into()).collect()
+        });
+        Ok(Response::new(pb::GetTrustResponse { envelopes }))
+    }
+
+    async fn publish_trust(
+        &self,
+        request: Request<pb::PublishTrustRequest>,
+    ) -> Reply<pb::PublishTrustResponse> {
+        let actor = Caller::of(&request)?.actor();
+        let envelope = request.into_inner().envelope.to_vec();
+        let version = trust::publish(&self.0, envelope, actor).await.map_err(refused)?;
+        Ok(Response::new(pb::PublishTrustResponse { version }))
+    }
+
+    async fn stream_audit(&self, request: Request<pb::StreamAuditRequest>) -> Reply<Self::StreamAuditStream> {
+        Ok(Response::new(events::audit(self.0.clone(), request.into_inner().from)))
+    }
+}

@@ -1,0 +1,104 @@
+//! Hosts and their tokens.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tonic::Status;
+use windlass_core::HostId;
+use windlass_core::fleet::FleetView;
+use windlass_core::view::{self, HostView};
+use windlass_proto::json::encode;
+use windlass_proto::pb;
+
+use super::Caller;
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::grpc::status::{invalid, refused};
+use crate::hosts::{self, HostAction, HostError};
+use crate::ledger::State;
+use crate::store::record::HostRecord;
+
+/// Labels of one host.
+const LABELS: usize = 64;
+
+pub(super) async fn token(
+    coordinator: &Coordinator,
+    caller: &Caller,
+    request: pb::CreateHostTokenRequest,
+) -> Result<pb::CreateHostTokenResponse, Status> {
+    let host: HostId = request.host.parse().map_err(|error| invalid("host", &error))?;
+    let labels: BTreeMap<String, String> = request.labels.into_iter().collect();
+    let plain = |text: &String| (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if labels.len() > LABELS || !labels.iter().all(|(key, value)| plain(key) && plain(value)) {
+        return Err(Status::invalid_argument(
+            "`labels`: at most 64, keys and values of 1 to 63 printable characters without spaces",
+        ));
+    }
+    let made = coordinator.enrolment.token(host, labels, caller.actor()).await;
+    let (token, expires_at) = made.map_err(refused)?;
+    Ok(pb::CreateHostTokenResponse { token: token.to_string(), expires_at: expires_at.as_millis() })
+}
+
+pub(super) fn list(coordinator: &Coordinator) -> Bytes {
+    let now = clock::now();
+    let views: Vec<HostView> = coordinator.ledger.read(|state| {
+        let fleet = coordinator.registry.fleet(state, None, now);
+        state.hosts.values().map(|record| view(coordinator, state, &fleet, record)).collect()
+    });
+    encode(&views)
+}
+
+pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Status> {
+    let host: HostId = host.parse().map_err(|error| invalid("host", &error))?;
+    let now = clock::now();
+    let view = coordinator.ledger.read(|state| {
+        let fleet = coordinator.registry.fleet(state, None, now);
+        let record = state.hosts.get(&host)?;
+        let mut view = view(coordinator, state, &fleet, record);
+        view.policy = Some(record.facts.policy.clone());
+        view.certificate_expires_at = Some(record.certificate.not_after);
+        Some(view)
+    });
+    view.map(|view| encode(&view)).ok_or_else(|| refused(HostError::Unknown(host)))
+}
+
+pub(super) async fn steer(
+    coordinator: &Coordinator,
+    caller: &Caller,
+    request: pb::SteerHostRequest,
+) -> Result<Bytes, Status> {
+    let host: HostId = request.host.parse().map_err(|error| invalid("host", &error))?;
+    let action = match request.action() {
+        pb::HostAction::Unspecified => return Err(Status::invalid_argument("`action` is missing")),
+        pb::HostAction::Cordon => HostAction::Cordon,
+        pb::HostAction::Uncordon => HostAction::Uncordon,
+        pb::HostAction::Drain => HostAction::Drain,
+        pb::HostAction::Evict => HostAction::Evict,
+        pb::HostAction::Ban => HostAction::Ban,
+    };
+    hosts::steer(coordinator, host, action, caller.actor()).await.map_err(refused)?;
+    show(coordinator, &request.host)
+}
+
+/// A host that is not in the fleet any more is shown by its standing.
+fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &HostRecord) -> HostView {
+    if let Some(member) = fleet.members.get(&record.name) {
+        let mut view = view::host(&record.name, member, coordinator.registry.stats_of(&record.name));
+        if coordinator.registry.recovering(&record.name).is_some() {
+            view.state = "recovering".to_owned();
+        }
+        return view;
+    }
+    let gone = windlass_core::fleet::Member {
+        facts: record.facts.clone(),
+        liveness: windlass_core::host::Liveness::Lost,
+        last_seen: None,
+        scheduling: record.scheduling,
+        issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
+        observation: None,
+        taken: windlass_core::capacity::Taken::default(),
+    };
+    let mut view = view::host(&record.name, &gone, None);
+    view.state = record.standing.as_str().to_owned();
+    view
+}

@@ -1,0 +1,97 @@
+//! Following one rollout. The newest view wins: a slow client misses steps and never the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+use windlass_certs::identity::OperatorRole;
+use windlass_core::RolloutId;
+use windlass_core::view::RolloutView;
+use windlass_proto::json::encode;
+use windlass_proto::pb;
+
+use super::rollouts::find;
+use super::{Caller, Stream};
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::ledger::Topic;
+use crate::rollouts;
+
+/// Changes of hosts and slots are shown at most this often; changes of the rollout itself at once.
+const CALM: Duration = Duration::from_millis(200);
+
+struct Watch {
+    coordinator: Arc<Coordinator>,
+    topics: Receiver<Topic>,
+    id: RolloutId,
+    shown: Option<Bytes>,
+    calm_until: Instant,
+    over: bool,
+}
+
+pub(super) fn rollout(
+    coordinator: Arc<Coordinator>,
+    caller: &Caller,
+    text: &str,
+) -> Result<Stream<pb::WatchRolloutResponse>, Status> {
+    let topics = coordinator.ledger.signals().topics();
+    let id = find(&coordinator, caller, text, OperatorRole::Viewer)?;
+    let watch = Watch { coordinator, topics, id, shown: None, calm_until: Instant::now(), over: false };
+    let views = stream::unfold(watch, |mut watch| async move {
+        let view = watch.next().await?;
+        Some((Ok(pb::WatchRolloutResponse { view }), watch))
+    });
+    Ok(views.boxed())
+}
+
+impl Watch {
+    /// The next view that differs from the last; `None` after a final or paused one.
+    async fn next(&mut self) -> Option<Bytes> {
+        while !self.over {
+            if let Some(view) = self.look()? {
+                return Some(view);
+            }
+            self.wait().await?;
+        }
+        None
+    }
+
+    /// The view, if it differs from the last one shown. `None`: the rollout is gone.
+    fn look(&mut self) -> Option<Option<Bytes>> {
+        let (coordinator, id) = (&self.coordinator, &self.id);
+        let view = coordinator
+            .ledger
+            .read(|state| rollouts::show(state, &coordinator.registry, id, clock::now()))?;
+        self.over = view.outcome.is_some();
+        // Time alone is no change.
+        let key = encode(&RolloutView { duration_ms: 0, ..view.clone() });
+        if self.shown.as_ref() == Some(&key) {
+            return Some(None);
+        }
+        self.shown = Some(key);
+        self.calm_until = Instant::now() + CALM;
+        Some(Some(encode(&view)))
+    }
+
+    /// Until there may be something else to show.
+    async fn wait(&mut self) -> Option<()> {
+        let mut stirred = false;
+        loop {
+            tokio::select! {
+                biased;
+                topic = self.topics.recv() => match topic {
+                    Ok(Topic::Rollout(id, _)) if id == self.id => return Some(()),
+                    Ok(Topic::Observed(_) | Topic::Service(_)) | Err(RecvError::Lagged(_)) => stirred = true,
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+                () = sleep_until(self.calm_until), if stirred => return Some(()),
+            }
+        }
+    }
+}

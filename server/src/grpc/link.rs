@@ -1,0 +1,79 @@
+//! `windlass.v1.AgentLink`: what agents call. A host's name comes from its certificate.
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+use windlass_core::{Digest, HostId};
+use windlass_proto::pb;
+use windlass_proto::pb::agent_link_server::AgentLink;
+
+use super::access::Caller;
+use super::status::invalid;
+use crate::coordinator::Coordinator;
+use crate::ledger::State;
+use crate::session::Session;
+
+/// Trust documents of one answer.
+const TRUST_PAGE: usize = 64;
+
+/// The service.
+pub(super) struct LinkService(pub(super) Arc<Coordinator>);
+
+#[tonic::async_trait]
+impl AgentLink for LinkService {
+    type ConnectStream = BoxStream<'static, Result<pb::ConnectResponse, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<pb::ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let (peer, host) = (caller.peer()?.clone(), host(&caller)?);
+        let cut = caller.connection.cancel.clone();
+        let session = Session::open(self.0.clone(), host, &peer, cut, request.into_inner()).await?;
+        Ok(Response::new(session.into_stream()))
+    }
+
+    async fn fetch_release(
+        &self,
+        request: Request<pb::FetchReleaseRequest>,
+    ) -> Result<Response<pb::FetchReleaseResponse>, Status> {
+        let host = host(&Caller::of(&request)?)?;
+        let digest: Digest =
+            request.into_inner().digest.parse().map_err(|error| invalid("digest", &error))?;
+        let envelope = self.0.ledger.read(|state| {
+            let named = is_named(state, &host, &digest);
+            state.entries.get(&digest).filter(|_| named).map(|entry| entry.envelope.clone())
+        });
+        let envelope =
+            envelope.ok_or_else(|| Status::not_found("no plan of this host names that release"))?;
+        Ok(Response::new(pb::FetchReleaseResponse { envelope: envelope.into() }))
+    }
+
+    async fn fetch_trust(
+        &self,
+        request: Request<pb::FetchTrustRequest>,
+    ) -> Result<Response<pb::FetchTrustResponse>, Status> {
+        let after = usize::try_from(request.into_inner().after).unwrap_or(usize::MAX);
+        let envelopes = self.0.ledger.read(|state| {
+            let newer = state.trust_chain.iter().skip(after).take(TRUST_PAGE);
+            newer.map(|envelope| envelope.clone().into()).collect()
+        });
+        Ok(Response::new(pb::FetchTrustResponse { envelopes }))
+    }
+}
+
+fn host(caller: &Caller) -> Result<HostId, Status> {
+    caller.peer()?.identity.host().ok_or_else(|| Status::permission_denied("only agents may call this"))
+}
+
+/// Does the host's plan name the release? Another host's configuration is none of its business.
+fn is_named(state: &State, host: &HostId, digest: &Digest) -> bool {
+    state.slots_on(host).any(|(_, assignment)| {
+        let want = &assignment.want;
+        want.release == *digest
+            || want.fallback == Some(*digest)
+            || want.previous.as_ref().is_some_and(|previous| previous.release == *digest)
+    })
+}

@@ -1,0 +1,139 @@
+//! The one place that knows gRPC codes. A hint travels beside the message, in the metadata key `windlass-hint`.
+
+use std::error::Error;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use windlass_core::rollout::StartError;
+use windlass_process::report::chain;
+
+use crate::enrolment::EnrolError;
+use crate::hosts::HostError;
+use crate::ledger::WriteError;
+use crate::releases::ReleaseError;
+use crate::rollouts::RolloutError;
+use crate::trust::PublishError;
+
+/// Where a client finds what to do next.
+pub(crate) const HINT: &str = "windlass-hint";
+
+/// An error of ours as a status.
+pub(crate) fn refused<E: Refusal>(error: E) -> Status {
+    with_hint(error.code(), chain(&error), error.hint())
+}
+
+/// An argument that cannot be parsed.
+pub(crate) fn invalid(field: &'static str, error: &(dyn Error + 'static)) -> Status {
+    Status::invalid_argument(format!("`{field}`: {}", chain(error)))
+}
+
+/// A status with a hint.
+pub(crate) fn with_hint(code: Code, message: String, hint: Option<String>) -> Status {
+    let mut metadata = MetadataMap::new();
+    // Metadata is ASCII; a hint with anything else is dropped, the message stays.
+    if let Some(hint) = hint.and_then(|hint| MetadataValue::try_from(hint).ok()) {
+        metadata.insert(HINT, hint);
+    }
+    Status::with_metadata(code, message, metadata)
+}
+
+/// What an error is to a client.
+pub(crate) trait Refusal: Error + 'static {
+    /// Which code.
+    fn code(&self) -> Code;
+    /// What to do next.
+    fn hint(&self) -> Option<String>;
+}
+
+impl Refusal for WriteError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Stopping => Code::Unavailable,
+            Self::TooLarge => Code::ResourceExhausted,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Refusal for EnrolError {
+    fn code(&self) -> Code {
+        match self {
+            Self::InvalidToken | Self::TokenReused | Self::Unproven | Self::TooOld => Code::Unauthenticated,
+            Self::Banned(_) | Self::NotAMember(_) | Self::Cloned(_) | Self::OtherKey | Self::WrongRole => {
+                Code::PermissionDenied
+            }
+            Self::TooMany => Code::ResourceExhausted,
+            Self::Address(_) => Code::InvalidArgument,
+            Self::Issue => Code::Internal,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for HostError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown(_) => Code::NotFound,
+            Self::NotAMember(_) | Self::OtherKey(_) => Code::PermissionDenied,
+            Self::Banned(_) => Code::FailedPrecondition,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for ReleaseError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Verify(_) | Self::OtherFleet { .. } | Self::Revoked | Self::BelowFloor { .. } => {
+                Code::PermissionDenied
+            }
+            Self::Version(_) => Code::InvalidArgument,
+            Self::Counter { .. } => Code::Aborted,
+            Self::Reused { .. } => Code::AlreadyExists,
+            Self::Start(StartError::Active(_))
+            | Self::TrustExpired(_)
+            | Self::PreviewChanged
+            | Self::NothingBefore(_)
+            | Self::NeverGood { .. } => Code::FailedPrecondition,
+            Self::UnknownService(_) | Self::UnknownRelease { .. } => Code::NotFound,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for RolloutError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown(_) => Code::NotFound,
+            Self::Ambiguous(_) => Code::InvalidArgument,
+            Self::Steer(_) => Code::FailedPrecondition,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for PublishError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Trust(_) => Code::PermissionDenied,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,159 @@
+//! Taking a signed release and starting its rollout, and going back to an older one.
+
+mod history;
+mod submit;
+
+use windlass_certs::dsse::VerifyError;
+use windlass_core::release::Release;
+use windlass_core::rollout::StartError;
+use windlass_core::view::{PlanView, preview};
+use windlass_core::{Counter, Digest, FleetId, RolloutId, ServiceId, Timestamp};
+
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::ledger::{State, WriteError};
+use crate::registry::Registry;
+
+pub(crate) use submit::{Rollback, Submission, rollback, submit};
+
+/// What a submission or a rollback came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Started {
+    /// The rollout; `None` if there is nothing to do.
+    pub rollout: Option<RolloutId>,
+    /// The release that the service has or moves to.
+    pub release: Counter,
+}
+
+/// Why a release was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReleaseError {
+    /// The envelope or its signatures.
+    #[error("the release is refused ({})", .0.code())]
+    Verify(#[from] VerifyError),
+    /// Signed for somebody else.
+    #[error("the release is of fleet `{found}`, this is fleet `{ours}`")]
+    OtherFleet {
+        /// The release's.
+        found: FleetId,
+        /// Ours.
+        ours: FleetId,
+    },
+    /// A format this coordinator does not write plans for.
+    #[error("the release has format version {0}, this coordinator reads {version}", version = windlass_core::release::RELEASE_VERSION)]
+    Version(u32),
+    /// Somebody else was faster, or it was numbered without asking.
+    #[error("the release is numbered {found}, the next one of `{service}` is {next}")]
+    Counter {
+        /// Its service.
+        service: ServiceId,
+        /// Its number.
+        found: Counter,
+        /// The right one.
+        next: Counter,
+    },
+    /// The number stands for other content.
+    #[error("{counter} of `{service}` exists with other content")]
+    Reused {
+        /// Its service.
+        service: ServiceId,
+        /// The number.
+        counter: Counter,
+    },
+    /// Withdrawn by the trust document.
+    #[error("the release is revoked")]
+    Revoked,
+    /// Below what may run.
+    #[error("{found} of `{service}` is below its floor {floor}")]
+    BelowFloor {
+        /// Its service.
+        service: ServiceId,
+        /// Its number.
+        found: Counter,
+        /// The lowest that may run.
+        floor: Counter,
+    },
+    /// The trust document has expired.
+    #[error("the trust document has expired on {0}: new releases are not taken, what runs goes on")]
+    TrustExpired(Timestamp),
+    /// The fleet is not any more what was previewed.
+    #[error("what would happen is not any more what was previewed")]
+    PreviewChanged,
+    /// Another rollout is active.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Never heard of.
+    #[error("there is no service `{0}`")]
+    UnknownService(ServiceId),
+    /// Never heard of, or forgotten.
+    #[error("there is no release {counter} of `{service}`")]
+    UnknownRelease {
+        /// The service.
+        service: ServiceId,
+        /// The number.
+        counter: Counter,
+    },
+    /// Nothing good before the current one.
+    #[error("`{0}` has no earlier good release")]
+    NothingBefore(ServiceId),
+    /// A rollback goes to what was good once.
+    #[error("{counter} of `{service}` was never good")]
+    NeverGood {
+        /// The service.
+        service: ServiceId,
+        /// The number.
+        counter: Counter,
+    },
+    /// Not stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl ReleaseError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Verify(VerifyError::BelowThreshold { .. }) => {
+                Some("let a second person sign it with `windlass release sign`".to_owned())
+            }
+            Self::Verify(VerifyError::UnknownKey) => {
+                Some("the trust document names the keys that may sign it: `windlass trust show`".to_owned())
+            }
+            Self::Counter { .. } => Some("run the command again: somebody else has just deployed".to_owned()),
+            Self::Start(StartError::Active(_)) => {
+                Some("wait for it, or replace it with --supersede".to_owned())
+            }
+            Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
+            Self::UnknownRelease { service, .. }
+            | Self::NothingBefore(service)
+            | Self::NeverGood { service, .. } => {
+                Some(format!("`windlass release ls {}` shows the releases", service.name))
+            }
+            Self::PreviewChanged => Some("look at `windlass plan` again".to_owned()),
+            Self::TrustExpired(_) => {
+                Some("sign a newer trust document with `windlass trust sign`".to_owned())
+            }
+            Self::Verify(_)
+            | Self::OtherFleet { .. }
+            | Self::Version(_)
+            | Self::Reused { .. }
+            | Self::Revoked
+            | Self::BelowFloor { .. }
+            | Self::Write(_) => None,
+        }
+    }
+}
+
+/// What would happen if `release` were submitted.
+pub(crate) fn look_ahead(coordinator: &Coordinator, release: &Release, digest: Digest) -> PlanView {
+    coordinator.ledger.read(|state| plan(state, &coordinator.registry, release, digest, clock::now()))
+}
+
+fn plan(state: &State, registry: &Registry, release: &Release, digest: Digest, now: Timestamp) -> PlanView {
+    let id = release.service_id();
+    let fleet = registry.fleet(state, Some(&id), now);
+    let service = state.services.get(&id).cloned();
+    let service = service.unwrap_or_else(|| windlass_core::service::Service::new(id.clone()));
+    let slots = state.slots.get(&id).cloned().unwrap_or_default();
+    preview(&service, &slots, &state.releases, &fleet, release, digest, now)
+}

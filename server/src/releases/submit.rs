@@ -1,0 +1,214 @@
+//! Submitting and rolling back: checked and stored in one write, so that of two submissions with one number
+//! one wins.
+
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::trust::Acceptance;
+use windlass_core::release::{RELEASE_VERSION, Release};
+use windlass_core::rollout::{self, Kind, Target};
+use windlass_core::service::{ReleaseRef, Service};
+use windlass_core::{Counter, Digest, RolloutId, ServiceId};
+
+use super::{ReleaseError, Started, history, plan};
+use crate::audit;
+use crate::coordinator::Coordinator;
+use crate::engine;
+use crate::ledger::{Change, Draft};
+use crate::registry::Registry;
+use crate::store::record::ReleaseRecord;
+
+/// A release to take.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    /// The envelope, parsed but not believed.
+    pub envelope: Envelope,
+    /// End an active rollout.
+    pub supersede: bool,
+    /// Start it although its content failed before.
+    pub retry_quarantined: bool,
+    /// Only if this is still what would happen.
+    pub preview: Option<Digest>,
+    /// Who submits it.
+    pub actor: String,
+}
+
+/// A way back to take.
+#[derive(Debug, Clone)]
+pub(crate) struct Rollback {
+    /// Of which service.
+    pub service: ServiceId,
+    /// Where to; the last good release before the current one if absent.
+    pub to: Option<Counter>,
+    /// Who asks.
+    pub actor: String,
+}
+
+/// Takes a release and starts its rollout.
+pub(crate) async fn submit(
+    coordinator: &Coordinator,
+    submission: Submission,
+) -> Result<Started, ReleaseError> {
+    let registry = coordinator.registry.clone();
+    coordinator.ledger.write(move |draft| take(draft, &registry, submission)).await?
+}
+
+/// Starts a rollout to an older good release. Always supersedes.
+pub(crate) async fn rollback(coordinator: &Coordinator, rollback: Rollback) -> Result<Started, ReleaseError> {
+    coordinator.ledger.write(move |draft| go_back(draft, rollback)).await?
+}
+
+fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> Result<Started, ReleaseError> {
+    // Only to find the keys; what is decided is decided on the bytes that were verified.
+    let claimed: Release = decode(&submission.envelope)?;
+    let id = claimed.service_id();
+    let checked = verify(draft, &submission.envelope, &id);
+    let subject = format!("{id} {}", claimed.counter);
+    let digest = submission.envelope.digest();
+    let release = match checked {
+        Ok(release) => release,
+        Err(error) => {
+            let outcome = format!("refused: {error}");
+            draft.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), &outcome));
+            return Err(error);
+        }
+    };
+    let name = ReleaseRef::of(&release, digest);
+    let service = draft.state.services.get(&id).cloned().unwrap_or_else(|| Service::new(id.clone()));
+    if is_unchanged(&service, &name) {
+        let release = service.current.map_or(name.counter, |current| current.counter);
+        return Ok(Started { rollout: None, release });
+    }
+    check_counter(draft, &service, &name)?;
+    if let Some(wanted) = submission.preview
+        && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
+    {
+        return Err(ReleaseError::PreviewChanged);
+    }
+    let target = Target {
+        release: name,
+        kind: Kind::Deploy,
+        actor: submission.actor.clone(),
+        supersede: submission.supersede,
+        retry_quarantined: submission.retry_quarantined,
+    };
+    let started = begin(draft, &service, target)?;
+    draft.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), "ok"));
+    draft.change(Change::Release(Box::new(ReleaseRecord {
+        digest,
+        service: id,
+        envelope: String::from_utf8(submission.envelope.to_bytes()).expect("JSON is text"),
+        submitted_at: draft.now,
+        submitted_by: submission.actor,
+    })));
+    Ok(started)
+}
+
+/// Signed by those who may, for us, and allowed to run.
+fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Release, ReleaseError> {
+    let trust = draft.state.trust.document();
+    if !trust.accepts_new_releases(draft.now) {
+        return Err(ReleaseError::TrustExpired(trust.expires_at));
+    }
+    let keys = trust.release_keys(id, Acceptance::New);
+    let release: Release = envelope.verify(PayloadType::Release, &keys)?.decode()?;
+    if release.fleet != draft.state.fleet {
+        return Err(ReleaseError::OtherFleet { found: release.fleet, ours: draft.state.fleet.clone() });
+    }
+    if release.version != RELEASE_VERSION {
+        return Err(ReleaseError::Version(release.version));
+    }
+    let floor = trust.floor(id);
+    if release.counter < floor {
+        return Err(ReleaseError::BelowFloor { service: id.clone(), found: release.counter, floor });
+    }
+    if trust.is_release_revoked(&envelope.digest()) {
+        return Err(ReleaseError::Revoked);
+    }
+    Ok(release)
+}
+
+fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
+    let read = windlass_certs::json::decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len());
+    read.map_err(|source| {
+        let error =
+            windlass_certs::dsse::VerifyError::Malformed { what: "the release", source: Some(source) };
+        ReleaseError::Verify(error)
+    })
+}
+
+/// The service has this content already, and nothing moves it.
+fn is_unchanged(service: &Service, name: &ReleaseRef) -> bool {
+    let current = service.current.filter(|current| current.content == name.content);
+    current.is_some() && service.rollout.is_none() && service.last_good() == current
+}
+
+fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Result<(), ReleaseError> {
+    let next = Counter(service.last_counter + 1);
+    if name.counter == next {
+        return Ok(());
+    }
+    let id = &service.id;
+    let known =
+        draft.state.entries.values().find(|known| &known.service == id && known.name.counter == name.counter);
+    match known {
+        // The very same envelope again: its answer was lost. The rollout tells how it stands.
+        Some(known) if known.name.digest != name.digest => {
+            Err(ReleaseError::Reused { service: id.clone(), counter: name.counter })
+        }
+        Some(_) | None => Err(ReleaseError::Counter { service: id.clone(), found: name.counter, next }),
+    }
+}
+
+fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
+    let Rollback { service: id, to, actor } = rollback;
+    let service =
+        draft.state.services.get(&id).cloned().ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
+    let target = match to {
+        None => service.rollback_target().ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
+        Some(counter) => named(draft, &service, counter)?,
+    };
+    let floor = draft.state.trust.document().floor(&id);
+    if target.counter < floor {
+        return Err(ReleaseError::BelowFloor { service: id, found: target.counter, floor });
+    }
+    if draft.state.trust.document().is_release_revoked(&target.digest) {
+        return Err(ReleaseError::Revoked);
+    }
+    if service.rollout.is_none() && service.current == Some(target) && service.last_good() == Some(target) {
+        return Ok(Started { rollout: None, release: target.counter });
+    }
+    let subject = format!("{id} {}", target.counter);
+    draft.audit(audit::fact(&actor, "release.rollback", &subject, Some(target.digest), "ok"));
+    let target =
+        Target { release: target, kind: Kind::Rollback, actor, supersede: true, retry_quarantined: true };
+    begin(draft, &service, target)
+}
+
+fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<ReleaseRef, ReleaseError> {
+    if let Some(good) = service.good.iter().find(|good| good.counter == counter) {
+        return Ok(*good);
+    }
+    let id = service.id.clone();
+    let known =
+        draft.state.entries.values().any(|entry| entry.service == id && entry.name.counter == counter);
+    Err(if known {
+        ReleaseError::NeverGood { service: id, counter }
+    } else {
+        ReleaseError::UnknownRelease { service: id, counter }
+    })
+}
+
+fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Started, ReleaseError> {
+    let release = target.release.counter;
+    let id: RolloutId = uuid::Uuid::now_v7().to_string().parse().expect("a UUID is a rollout id");
+    let active = draft.state.active_rollout(&service.id);
+    let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), draft.now)?;
+    if let Some(superseded) = superseded {
+        engine::tell(draft, active, &superseded);
+        draft.change(Change::Rollout(Box::new(superseded)));
+    }
+    engine::tell(draft, None, &rollout);
+    history::forget(draft, &service);
+    draft.change(Change::Service(Box::new(service)));
+    draft.change(Change::Rollout(Box::new(rollout)));
+    Ok(Started { rollout: Some(id), release })
+}

@@ -1,0 +1,121 @@
+//! Looking at rollouts and steering them.
+
+use windlass_core::rollout::{self, Rollout, SteerError, Steering};
+use windlass_core::service::Slots;
+use windlass_core::view::{self, RolloutView};
+use windlass_core::{RolloutId, ServiceId, Timestamp};
+
+use crate::audit;
+use crate::clock;
+use crate::coordinator::Coordinator;
+use crate::engine;
+use crate::ledger::{Change, State, WriteError};
+use crate::registry::Registry;
+
+/// Why there is no such rollout, or it was not steered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RolloutError {
+    /// Nothing has that name.
+    #[error("there is no rollout `{0}`")]
+    Unknown(String),
+    /// More than one begins like that.
+    #[error("more than one rollout begins with `{0}`")]
+    Ambiguous(String),
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
+    /// Not stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl RolloutError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts".to_owned()),
+            Self::Ambiguous(_) => Some("give more of its id".to_owned()),
+            Self::Steer(_) | Self::Write(_) => None,
+        }
+    }
+}
+
+/// Finds a rollout by its id, the beginning of it, or as the newest of `environment/service`.
+pub(crate) fn find(state: &State, text: &str) -> Result<(RolloutId, ServiceId), RolloutError> {
+    let named = |rollout: &Rollout| (rollout.id.clone(), rollout.service.clone());
+    if text.contains('/') {
+        // Version 7: the order of ids is that of time.
+        let mut newest = state.rollouts.values().rev();
+        return newest
+            .find(|rollout| rollout.service.to_string() == text)
+            .map(named)
+            .ok_or_else(|| RolloutError::Unknown(text.to_owned()));
+    }
+    let mut found = state.rollouts.values().filter(|rollout| rollout.id.as_str().starts_with(text));
+    match (found.next(), found.next()) {
+        (Some(rollout), None) if !text.is_empty() => Ok(named(rollout)),
+        (Some(_), Some(_)) if !text.is_empty() => Err(RolloutError::Ambiguous(text.to_owned())),
+        _ => Err(RolloutError::Unknown(text.to_owned())),
+    }
+}
+
+/// A rollout as people see it.
+pub(crate) fn show(
+    state: &State,
+    registry: &Registry,
+    id: &RolloutId,
+    now: Timestamp,
+) -> Option<RolloutView> {
+    let rollout = state.rollouts.get(id)?;
+    let service = state.services.get(&rollout.service)?;
+    let fleet = registry.fleet(state, Some(&rollout.service), now);
+    let none = Slots::new();
+    let slots = state.slots.get(&rollout.service).unwrap_or(&none);
+    let waiting = (service.rollout.as_ref() == Some(id))
+        .then(|| engine::advance(state, registry, &rollout.service, now))
+        .flatten()
+        .map(|advance| advance.waiting)
+        .unwrap_or_default();
+    Some(view::rollout(rollout, service, slots, &state.releases, &fleet, &waiting, now))
+}
+
+/// Rollouts, the newest first.
+pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Vec<RolloutView> {
+    let now = clock::now();
+    coordinator.ledger.read(|state| {
+        let of_service = state.rollouts.values().rev().filter(|r| service.is_none_or(|id| &r.service == id));
+        of_service.filter_map(|rollout| show(state, &coordinator.registry, &rollout.id, now)).collect()
+    })
+}
+
+/// Pauses, resumes or aborts.
+pub(crate) async fn steer(
+    coordinator: &Coordinator,
+    id: RolloutId,
+    steering: Steering,
+    actor: String,
+) -> Result<(), RolloutError> {
+    coordinator
+        .ledger
+        .write(move |draft| {
+            let old = draft.state.rollouts.get(&id);
+            let old = old.ok_or_else(|| RolloutError::Unknown(id.to_string()))?;
+            let new = rollout::steer(old, steering, &actor, draft.now)?;
+            let subject = format!("{} {}", new.service, new.to.counter);
+            draft.audit(audit::fact(&actor, verb(steering), &subject, Some(new.to.digest), "ok"));
+            if *old != new {
+                engine::tell(draft, Some(old), &new);
+                draft.change(Change::Rollout(Box::new(new)));
+            }
+            Ok(())
+        })
+        .await?
+}
+
+const fn verb(steering: Steering) -> &'static str {
+    match steering {
+        Steering::Pause => "rollout.pause",
+        Steering::Resume => "rollout.resume",
+        Steering::Abort => "rollout.abort",
+    }
+}

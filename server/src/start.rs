@@ -1,0 +1,179 @@
+//! Putting a coordinator together: what is loaded first, which tasks run, in which order they stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{AcceptOptions, BindError, ServerTls, TlsError, listen};
+use windlass_process::Tasks;
+
+use crate::audit::Checkpoints;
+use crate::authority::{Authority, AuthorityError, first_trust};
+use crate::certificate;
+use crate::clock;
+use crate::config::{Config, ConfigError};
+use crate::coordinator::Coordinator;
+use crate::engine::Engine;
+use crate::enrolment::Enrolment;
+use crate::grpc;
+use crate::http::Http;
+use crate::ledger::{Ledger, LoadError, State};
+use crate::metrics::Metrics;
+use crate::plans::Plans;
+use crate::recorder;
+use crate::registry::Registry;
+use crate::store::sled::SledStore;
+use crate::store::{Store, StoreError};
+
+/// Why a coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its data folder.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is in the store.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its own certificate.
+    #[error("failed to issue the coordinator's own certificate")]
+    Certificate(#[from] windlass_certs::ca::CaError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The listener for agents and operators.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The listener for metrics.
+    #[error("failed to listen on {address} for HTTP")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The gRPC services.
+    #[error("failed to set up the services")]
+    Services(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StartError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.hint().map(str::to_owned),
+            Self::Authority(error) => error.hint(),
+            Self::Store(error) => error.hint().map(str::to_owned),
+            Self::Load(error) => error.hint().map(str::to_owned),
+            Self::Bind(error) => error.hint().map(str::to_owned),
+            Self::Http { .. } => Some("choose another address with --http".to_owned()),
+            Self::Certificate(_) | Self::Tls(_) | Self::Services(_) => None,
+        }
+    }
+}
+
+/// A coordinator that runs as soon as [`Running::run`] is awaited.
+pub struct Running {
+    /// Where agents and operators connect.
+    pub addr: SocketAddr,
+    /// Where metrics and health are read.
+    pub http_addr: Option<SocketAddr>,
+    tasks: Tasks,
+    grace: Duration,
+}
+
+impl Running {
+    /// Runs until `shutdown`, or until something fails. Stops within the configured grace.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        self.tasks.run(shutdown, self.grace).await
+    }
+
+    /// Asks it to stop, from another task.
+    pub fn stopper(&self) -> CancellationToken {
+        self.tasks.cancel()
+    }
+}
+
+/// Opens the store below the data folder. Blocks.
+pub fn open_store(data: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(SledStore::open(&data.join("store"))?))
+}
+
+/// Starts a coordinator on the store in its data folder.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let data = config.data.clone();
+    let store = tokio::task::spawn_blocking(move || open_store(&data))
+        .await
+        .map_err(|error| StoreError::Failed(error.into()))??;
+    start_on(config, store).await
+}
+
+/// Starts a coordinator on this store.
+pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+    let trust = first_trust(&config.data)?;
+    let fleet = trust.document().fleet.clone();
+    let authority = Authority::load(&config.data, &fleet, config.lifetimes)?;
+    let (ledger, writer) = Ledger::open(store, State::new(trust)).await?;
+    let registry = Registry::new(config.liveness, clock::now());
+    ledger.read(|state| {
+        state.observations.iter().for_each(|(host, seen)| registry.remember(host, seen.clone()));
+    });
+    let revocations = Revocations::new();
+    let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations.clone());
+    enrolment.enforce_all();
+
+    let own = authority.own(config.name.clone(), clock::now())?;
+    let tls = ServerTls::new(&own, &[authority.ca().certificate().clone()], revocations)?;
+    let (acceptor, incoming) = listen(config.listen, tls.clone(), AcceptOptions::default())?;
+    let source = |source| BindError { address: config.listen, source };
+    let addr = acceptor.local_addr().map_err(source)?;
+    let coordinator = Arc::new(Coordinator {
+        plans: Plans::new(ledger.clone(), authority.clone()),
+        metrics: Metrics::default(),
+        ledger: ledger.clone(),
+        registry: registry.clone(),
+        authority: authority.clone(),
+        enrolment,
+    });
+    let http = match config.http {
+        None => None,
+        Some(address) => {
+            let bound = Http::bind(address, coordinator.clone(), acceptor.stats()).await;
+            Some(bound.map_err(|source| StartError::Http { address, source })?)
+        }
+    };
+    let http_addr = http.as_ref().and_then(|http| http.local_addr().ok());
+    let services = grpc::services(coordinator.clone()).await;
+    let services = services.map_err(|error| StartError::Services(error.into()))?;
+
+    // Stopping: no new connections and calls, the engine ends its step, the last checkpoint is signed, and
+    // only then the writer stops.
+    let mut tasks = Tasks::new();
+    let (cancel, last_write) = (tasks.cancel(), CancellationToken::new());
+    tasks.spawn("writer", writer.run(last_write.clone()));
+    tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
+    tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
+    tasks.spawn("checkpoints", Checkpoints::new(ledger, authority.clone(), last_write).run(cancel.clone()));
+    tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, cancel.clone()));
+    if let Some(http) = http {
+        tasks.spawn("http", http.run(cancel.clone()));
+    }
+    let accepting = cancel.clone();
+    tasks.spawn("acceptor", async move {
+        acceptor.run(accepting).await;
+        Ok(())
+    });
+    tasks.spawn("grpc", services.run(incoming, cancel.cancelled_owned()));
+    tracing::info!(%addr, fleet = %fleet, "coordinator is up");
+    Ok(Running { addr, http_addr, tasks, grace: config.grace })
+}
