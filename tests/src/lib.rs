@@ -1,1 +1,33 @@
+//! The harness of the real-engine scenarios in `tests/engine/`: several hosts on this machine, each a network
+//! namespace with a Docker Engine of its own, a real registry, and the three shipped programs.
+//!
+//! ```text
+//!  Cli ── windlass ──▶ coordinator (10.214.0.1:7443) ◀── windlass-agent on h1 ── Engine h1 ── web, web
+//!                          Fleet owns every process      windlass-agent on h2 ── Engine h2 ── web, web
+//!                          and ends it by its pid        …  each inside its host's network namespace
+//!  Watch ── GET /version of every container, all along, without asking the coordinator
+//! ```
+//!
+//! The programs are those of a release build: `$WINDLASS_BIN`, else `release/` of the target folder. The lab is
+//! `tests/lab`; the scenarios' own stands in `/var/tmp/windlass-tests` with network 10.214.0, beside any other.
+//! A scenario holds the lab's lock, so that they run one at a time however the tests are started.
+//!
+//! Nothing here sleeps but [`wait::until`], between two looks.
 
+pub mod cli;
+pub mod engine;
+pub mod fleet;
+pub mod host;
+pub mod http;
+pub mod lab;
+pub mod process;
+pub mod service;
+pub mod wait;
+pub mod watch;
+
+pub use cli::{Cli, Output};
+pub use fleet::{Fleet, FleetOptions};
+pub use host::Host;
+pub use lab::Lab;
+pub use service::Service;
+pub use watch::Watch;

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Checks the rules about who may know whom that the compiler does not check by itself:
+#   - a crate depends on no crate of ours beyond its layer
+#   - only server::store::sled names sled, only agent::runtime::docker names bollard
+#   - core has neither tokio nor any other way to do I/O
+#   - main.rs has at most 60 lines, and no source file more than 500 (tests excluded)
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+
+failed=0
+bad() {
+    echo "layering: $1" >&2
+    failed=1
+}
+
+# crate, then which of ours it may depend on
+layers() {
+    cat <<'TABLE'
+windlass-core
+windlass-process
+windlass-proto windlass-core
+windlass-certs windlass-core
+windlass-server windlass-core windlass-proto windlass-certs windlass-process
+windlass-agent windlass-core windlass-proto windlass-certs windlass-process
+windlass-ctl windlass-core windlass-proto windlass-certs windlass-process
+windlass-tests windlass-core windlass-proto windlass-certs windlass-process windlass-server windlass-agent windlass-ctl
+TABLE
+}
+
+metadata=$(cargo metadata --no-deps --format-version 1 --locked)
+while read -r crate; do
+    allowed=$(layers | awk -v crate="$crate" '$1 == crate { $1 = ""; print }')
+    layers | grep -q "^$crate\b" || bad "crate $crate is not in the table of .ci/layering.sh"
+    for other in $(jq -r --arg crate "$crate" \
+        '.packages[] | select(.name == $crate) | .dependencies[] | select(.name | startswith("windlass-")) | .name' <<<"$metadata"); do
+        [[ " $allowed " == *" $other "* ]] || bad "$crate depends on $other"
+    done
+done < <(jq -r '.packages[].name' <<<"$metadata")
+
+# Who names a library, whatever the spelling of the path.
+names() { # LIBRARY FILES-THAT-MAY
+    local found
+    found=$(grep -rlE "(^|[^a-z_:\"])$1::|^ *(pub )?use $1\b" --include='*.rs' ./*/src | grep -vE "$2" || true)
+    [ -z "$found" ] || bad "only ${2//[\\^]/} may name $1, but: $found"
+}
+names sled '^\./server/src/store/sled(\.rs|/)'
+names bollard '^\./agent/src/runtime/docker(\.rs|/)'
+
+for library in tokio tonic hyper reqwest; do
+    if cargo tree --locked --quiet -p windlass-core --edges normal --prefix none --format '{p}' | grep -q "^$library "; then
+        bad "core can do I/O: it depends on $library"
+    fi
+done
+
+while read -r lines file; do
+    case $file in
+        total | */tests.rs | */tests/*) ;;
+        */main.rs) [ "$lines" -le 60 ] || bad "$file has $lines lines, more than 60" ;;
+        *) [ "$lines" -le 500 ] || bad "$file has $lines lines, more than 500" ;;
+    esac
+done < <(find ./*/src -name '*.rs' -exec wc -l {} +)
+
+[ "$failed" = 0 ] || exit 1
+echo "layering: every rule holds"

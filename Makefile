@@ -1,0 +1,93 @@
+# Everything a person or a CI server needs. `make` alone says what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CARGO ?= cargo
+PROGRAMS := -p windlass-server -p windlass-agent -p windlass-ctl
+# nextest where it is installed: it ends a test that hangs, and names it.
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the three programs, quickly built
+	$(CARGO) build --locked $(PROGRAMS)
+
+.PHONY: release
+release: ## the three programs, as they are shipped: target/release
+	$(CARGO) build --locked --release $(PROGRAMS)
+
+.PHONY: demo
+demo: release ## three hosts, a rollout, a bad release, a dead coordinator: under 4 minutes
+	examples/demo/demo.sh
+
+.PHONY: test
+test: needs format lint deny layering doc test-unit test-doc release test-engine ## everything, from a fresh clone
+	@echo "make test: all of it passed, except what was LEFT OUT above, if anything"
+
+.PHONY: needs
+needs: ## install what the tests need and this machine lacks
+	tests/lab/install.sh || echo "LEFT OUT: installing; what needs it says so below"
+
+.PHONY: format
+format: ## is it formatted?
+	$(CARGO) fmt --all --check
+
+.PHONY: fmt
+fmt: ## format it
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: ## clippy, and shellcheck where it is installed
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then \
+		shellcheck -x -P SCRIPTDIR $$(git ls-files '*.sh') .ci/run; \
+	else \
+		echo "LEFT OUT: shellcheck, because it is not installed"; \
+	fi
+
+.PHONY: deny
+deny: ## licenses, sources and bans of the dependencies
+	@if ! command -v cargo-deny >/dev/null; then \
+		echo "installing cargo-deny, which takes some minutes"; \
+		$(CARGO) install cargo-deny --locked --quiet || \
+			{ echo "LEFT OUT: licenses and sources of the dependencies, because cargo-deny cannot be installed here"; exit 0; }; \
+	fi; \
+	$(CARGO) deny --log-level error check bans licenses sources
+
+.PHONY: layering
+layering: ## who may know whom
+	.ci/layering.sh
+
+.PHONY: doc
+doc: ## the API documentation, without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+.PHONY: test-unit
+test-unit: ## unit, property, snapshot and in-process tests
+ifneq ($(NEXTEST),)
+	$(CARGO) nextest run --locked --workspace --exclude windlass-tests
+else
+	$(CARGO) test --locked --workspace --exclude windlass-tests --lib --bins --tests
+endif
+
+.PHONY: test-doc
+test-doc: ## examples in the documentation
+	$(CARGO) test --locked --workspace --exclude windlass-tests --doc
+
+.PHONY: test-engine
+test-engine: release ## scenarios over real engines; needs root
+	.ci/engine-tests.sh
+
+.PHONY: clean-lab
+clean-lab: ## take down what a test or the demo may have left
+	@for lab in "tests 10.214.0" "demo 10.215.0"; do \
+		set -- $$lab; \
+		WINDLASS_LAB=/var/tmp/windlass-$$1 WINDLASS_LAB_NET=$$2 tests/lab/lab.sh down; \
+		rm -rf /var/tmp/windlass-$$1; \
+	done

@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Windlass in three minutes: `make demo`.
+#
+# Three hosts (network namespaces, each with a Docker Engine of its own), a real registry, a service of six
+# instances in three versions. v1 is deployed and rolled to v2 while every instance is asked for its version all
+# along. v3 is never ready: in the middle of its rollout the coordinator is killed with SIGKILL, the hosts roll back
+# by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence.
+#
+# Where network namespaces are not permitted, three agents share one engine. Everything is taken down at the end,
+# also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+root=$(readlink -f "$here/../..")
+lab=$root/tests/lab
+export WINDLASS_LAB=/var/tmp/windlass-demo WINDLASS_LAB_NET=10.215.0
+folder=$WINDLASS_LAB/fleet
+programs=${WINDLASS_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}
+export PATH="$programs:$PATH" WINDLASS_HOME=$folder/home DOCKER_CONFIG=$folder/docker
+unset "${!WINDLASS_CONTEXT@}" "${!WINDLASS_SERVER@}" "${!WINDLASS_ENV@}" # the caller's own fleet is none of ours
+# shellcheck source=narrate.sh
+. "$here/narrate.sh"
+# shellcheck source=watch.sh
+. "$here/watch.sh"
+
+began=$SECONDS
+declare -A pids=()
+
+# Runs a program of the demo in the background, and notes its pid.
+start() { # NAME COMMAND...
+    local name=$1
+    shift
+    "$@" </dev/null >>"$folder/$name.log" 2>&1 &
+    pids[$name]=$!
+}
+
+end() { # NAME SIGNAL
+    local pid=${pids[$1]:-}
+    [ -n "$pid" ] || return 0
+    kill "-$2" "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    unset "pids[$1]"
+}
+
+clean() {
+    local code=$? name
+    trap '' INT TERM
+    if [ "$code" != 0 ] && [ "$code" != 130 ]; then
+        say "the demo failed (exit code $code); the ends of its logs:"
+        tail -n 5 "$folder"/*.log 2>/dev/null || true
+    fi
+    section "Cleaning up"
+    for name in "${!pids[@]}"; do end "$name" KILL; done
+    "$lab/lab.sh" down
+    rm -rf "$WINDLASS_LAB"
+    exit "$code"
+}
+
+# Waits until a command succeeds.
+wait_for() { # SECONDS WHAT COMMAND...
+    local limit=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$limit" ] || { say "waited in vain: $what"; return 1; }
+        sleep 0.2
+    done
+}
+
+# Makes hosts, or where that is not permitted one engine; sets hosts, address, registry.
+make_hosts() {
+    local code=0
+    "$lab/host.sh" up h1 1 h2 2 h3 3 >/dev/null || code=$?
+    case $code in
+        0)
+            gateway=$WINDLASS_LAB_NET.1
+            say "three hosts, each a network namespace with its own Docker Engine:"
+            "$lab/host.sh" list | sed 's/^/    /'
+            ;;
+        3)
+            gateway=127.0.0.1
+            say "this machine permits no network namespaces: three agents share one engine instead"
+            "$lab/engine.sh" up | sed 's/^/    /'
+            ;;
+        *) return "$code" ;;
+    esac
+    "$lab/registry.sh" up --listen "$gateway" >/dev/null
+    registry=$gateway:5000
+    say "a registry at $registry, with the sample service in three versions:"
+    "$lab/images.sh" --registry "$registry" | grep -E '^web:v[123] ' | sed 's/^/    /'
+}
+
+# Sets what is different from host to host.
+use_host() { # NAME
+    local env=$WINDLASS_LAB/hosts/$1/host.env
+    prefix=() address=127.0.0.1
+    if [ -e "$env" ]; then
+        # shellcheck source=/dev/null
+        . "$env"
+        prefix=(nsenter --net="$HOST_NETNS_PATH") address=$HOST_ADDRESS socket=$DOCKER_SOCKET
+    else
+        socket=$(sed -n 's/^DOCKER_SOCKET=//p' "$WINDLASS_LAB/engine/engine.env")
+    fi
+}
+
+start_server() {
+    start server windlass-server --data "$folder/server" --listen "$gateway:7443" --http "$gateway:7480"
+    wait_for 20 "the coordinator is ready" curl --silent --fail --max-time 1 "http://$gateway:7480/readyz"
+}
+
+make_fleet() {
+    local host token n=0
+    run windlass init --fleet demo --server "$gateway:7443" --server-dir "$folder/server" --insecure-registry "$registry"
+    show windlass-server --data "$folder/server" --listen "$gateway:7443" '&'
+    start_server
+    for host in h1 h2 h3; do
+        use_host "$host"
+        token=$(windlass host token "$host" --label role=app)
+        # The policy of a host: what may run there at all. `join` writes a starter where there is none.
+        printf 'registries = ["%s"]\ninsecure_registries = ["%s"]\nport_range = "%d-%d"\n' \
+            "$registry" "$registry" $((20000 + n * 1000)) $((20999 + n * 1000)) >"$folder/policy-$host.toml"
+        n=$((n + 1))
+        "${prefix[@]}" windlass-agent join --server "$gateway:7443" --token "$token" --address "$address" \
+            --data "$folder/agent-$host" --policy "$folder/policy-$host.toml" >>"$folder/join.log" 2>&1
+        start "agent-$host" "${prefix[@]}" windlass-agent run --data "$folder/agent-$host" \
+            --engine "unix://$socket" --policy "$folder/policy-$host.toml"
+    done
+    show windlass-agent join '…' '&&' windlass-agent run '…' '&' "   # on each host, with its token"
+    wait_for 30 "three hosts are connected" all_connected
+    run windlass host ls
+}
+
+all_connected() { [ "$(windlass host ls -o json | jq '[.[] | select(.state == "connected")] | length')" = 3 ]; }
+
+deploy() { # TAG
+    run windlass deploy -f "$here/web.yaml" --set "image=$registry/web:$1" --timeout 1m
+}
+
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+section "1. A fleet of three hosts"
+[ "$(id -u)" = 0 ] || { say "the demo makes network namespaces and engines, so it needs root: sudo make demo"; exit 1; }
+"$lab/install.sh"
+"$lab/lab.sh" down >/dev/null # what an earlier demo may have left
+rm -rf "$WINDLASS_LAB"
+mkdir -p "$folder"
+make_hosts
+make_fleet
+
+section "2. v1, six instances"
+deploy v1
+run windlass status web
+
+section "3. From v1 to v2, three at a time, while every instance is asked for its version"
+watch_begin
+deploy v2
+watch_end 6 'v1 v2' ''
+
+section "4. v3 is never ready, and the coordinator dies in the middle"
+watch_begin
+show windlass deploy -f web.yaml --set "image=$registry/web:v3" '&'
+start deploy windlass deploy -f "$here/web.yaml" --set "image=$registry/web:v3" --timeout 1m
+wait_for 30 "containers of r3 run" has_running r3
+say "three containers of r3 run beside six of r2, and none is ready:"
+containers
+end server KILL
+say "coordinator killed with SIGKILL; from here on nobody tells the hosts what to do"
+wait_for 60 "the hosts rolled back" lacks_running r3
+say "the hosts gave r3 up by themselves; what their engines say now, without a coordinator:"
+containers
+
+section "5. The coordinator comes back"
+start_server
+code=0
+run windlass rollout watch web --timeout 1m || code=$?
+say "exit code $code: the old release serves again"
+[ "$code" = 3 ]
+end deploy KILL
+run windlass rollout show web
+watch_end 6 v2 v3
+run windlass status web
+
+section "Done in $((SECONDS - began)) s"

@@ -1,0 +1,116 @@
+//! What a host's engine says, asked directly: the truth that no part of the product has touched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::http;
+
+/// A Docker Engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    socket: PathBuf,
+}
+
+/// A container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// `running`, `exited` and so on.
+    pub state: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The port of the host at which it answers, if it publishes one.
+    pub port: Option<u16>,
+}
+
+impl Container {
+    /// A label of ours, or nothing.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(&format!("windlass.{name}")).map_or("", String::as_str)
+    }
+}
+
+impl Engine {
+    /// The engine behind a socket.
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// Its address, as `--engine` takes it.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// Every container of a service, running or not, by creation, the oldest first.
+    pub fn containers(&self, service: &str) -> Result<Vec<Container>> {
+        let filter = format!(r#"{{"label":["windlass.service={service}"]}}"#);
+        let path = format!("/containers/json?all=1&filters={}", escape(&filter));
+        let list = self.ask("GET", &path, "")?;
+        let mut list: Vec<&Value> = list.as_array().context("not a list")?.iter().collect();
+        list.sort_by_key(|entry| entry["Created"].as_i64());
+        Ok(list.into_iter().map(container).collect())
+    }
+
+    /// Those of them that run.
+    pub fn running(&self, service: &str) -> Result<Vec<Container>> {
+        let mut list = self.containers(service)?;
+        list.retain(|container| container.state == "running");
+        Ok(list)
+    }
+
+    /// What `docker inspect` shows.
+    pub fn inspect(&self, id: &str) -> Result<Value> {
+        self.ask("GET", &format!("/containers/{id}/json"), "")
+    }
+
+    /// Runs a container that the product knows nothing of, publishing `port` of the host.
+    pub fn run_stranger(&self, image: &str, port: u16) -> Result<()> {
+        let (name, tag) = image.rsplit_once(':').context("the image has no tag")?;
+        self.ask("POST", &format!("/images/create?fromImage={name}&tag={tag}"), "")?;
+        let body = json!({
+            "Image": image,
+            "ExposedPorts": { "8080/tcp": {} },
+            "HostConfig": { "Init": true, "PortBindings": { "8080/tcp": [{ "HostPort": port.to_string() }] } },
+        });
+        let created = self.ask("POST", "/containers/create?name=stranger", &body.to_string())?;
+        let id = created["Id"].as_str().context("no id")?.to_owned();
+        self.ask("POST", &format!("/containers/{id}/start"), "")?;
+        Ok(())
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {
+        let answer = http::ask_socket(&self.socket, method, path, body)?;
+        if answer.status >= 400 {
+            bail!("the engine answered {method} {path} with {}: {}", answer.status, answer.body);
+        }
+        // A pull answers with one object per line; nobody reads those.
+        Ok(serde_json::from_str(&answer.body).unwrap_or(Value::Null))
+    }
+}
+
+fn container(entry: &Value) -> Container {
+    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let labels = entry["Labels"].as_object().into_iter().flatten();
+    let ports = entry["Ports"].as_array().into_iter().flatten();
+    Container {
+        id: text("Id"),
+        state: text("State"),
+        labels: labels
+            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+        port: ports.filter_map(|port| port["PublicPort"].as_u64()).find_map(|port| u16::try_from(port).ok()),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

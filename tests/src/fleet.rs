@@ -1,0 +1,267 @@
+//! A fleet on the lab: coordinator on the bridge, one agent inside each host, an operator's folder.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::{Cli, Output};
+use crate::host::Host;
+use crate::http;
+use crate::lab::Lab;
+use crate::process::{Process, words};
+use crate::service::Service;
+use crate::wait;
+
+const PORT: u16 = 7443;
+const HTTP_PORT: u16 = 7480;
+const CONNECTED: Duration = Duration::from_secs(20);
+/// A host counts as lost sooner than by default, so that a scenario need not wait half a minute.
+const QUICK_LIVENESS: &str =
+    "\n[liveness]\nheartbeat = \"1s\"\nsuspect = \"3s\"\nlost = \"6s\"\nunknown = \"10s\"\n";
+
+/// What a fleet is made of, where it is not the usual.
+#[derive(Debug, Clone, Default)]
+pub struct FleetOptions {
+    /// Lines added to every host's policy.
+    pub policy: String,
+    /// More registries that hosts may pull from.
+    pub registries: Vec<String>,
+    /// Hosts that were already started, besides h1 to hN.
+    pub more_hosts: Vec<Host>,
+}
+
+/// A fleet. Dropping it ends every process and takes its hosts down.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The operator's command line.
+    pub cli: Cli,
+    /// The hosts, h1 first.
+    pub hosts: Vec<Host>,
+    /// The coordinator.
+    pub server: Process,
+    /// The agents, in the order of the hosts.
+    pub agents: Vec<Process>,
+    /// The scenario's folder.
+    pub folder: PathBuf,
+    /// The lab it stands in.
+    pub lab: Lab,
+}
+
+impl Fleet {
+    /// Starts a fleet of so many hosts and waits until all are connected.
+    #[track_caller]
+    pub fn start(name: &str, hosts: usize) -> Self {
+        Self::start_with(Lab::enter(), name, hosts, FleetOptions::default())
+    }
+
+    /// The same, with options.
+    #[track_caller]
+    pub fn start_with(lab: Lab, name: &str, count: usize, options: FleetOptions) -> Self {
+        let folder = lab.scratch(name);
+        let mut hosts = lab.hosts(count);
+        hosts.extend(options.more_hosts.iter().cloned());
+        let mut registries = vec![lab.registry()];
+        registries.extend(options.registries.iter().cloned());
+        let environment = environment(&folder);
+        let cli = Cli::new(program("windlass"), environment.clone());
+        let address = format!("{}:{PORT}", lab.gateway());
+        let server_dir = folder.join("server");
+        let mut init =
+            vec!["init", "--fleet", "lab", "--server", &address, "--server-dir", path(&server_dir)];
+        init.extend(registries.iter().flat_map(|registry| ["--insecure-registry", registry]));
+        cli.ok(&init);
+        append(&server_dir.join("server.toml"), QUICK_LIVENESS);
+        let http_address = format!("{}:{HTTP_PORT}", lab.gateway());
+        let command = [program("windlass-server"), "--data".into(), server_dir.into()].into_iter();
+        let command = command.chain(words(["--listen", &address, "--http", &http_address])).collect();
+        let server =
+            Process::start("windlass-server", command, environment.clone(), &folder.join("server.log"));
+        let mut fleet = Self { cli, hosts: Vec::new(), server, agents: Vec::new(), folder, lab };
+        fleet.wait_for_server();
+        for host in hosts {
+            fleet.join(&host, &address, &registries, &options.policy);
+            let agent = fleet.agent_of(&host, &environment);
+            fleet.agents.push(agent);
+            fleet.hosts.push(host);
+        }
+        for host in &fleet.hosts {
+            fleet.wait_for_host(&host.name, "connected");
+        }
+        fleet
+    }
+
+    fn join(&self, host: &Host, server: &str, registries: &[String], policy: &str) {
+        let token = self.cli.ok(&["host", "token", &host.name, "--label", "role=app"]).stdout;
+        let list = serde_json::to_string(registries).expect("text is JSON");
+        let file = self.policy_of(host);
+        fs::write(&file, format!("registries = {list}\ninsecure_registries = {list}\n{policy}"))
+            .expect("the scenario's folder can be written");
+        let mut command = vec![program("windlass-agent"), "join".into()];
+        command.extend(words(["--server", server, "--token", token.trim(), "--address", &host.address]));
+        command.extend(["--data".into(), self.data_of(host).into(), "--policy".into(), file.into()]);
+        let log = self.folder.join(format!("join-{}.log", host.name));
+        let mut join = Process::start("join", host.on(command), environment(&self.folder), &log);
+        let ended = wait::until(&format!("{} has joined", host.name), CONNECTED, || {
+            join.ended().ok_or_else(|| join.output())
+        });
+        assert!(ended.success(), "{} did not join: {}", host.name, join.output());
+    }
+
+    fn agent_of(&self, host: &Host, environment: &[(OsString, OsString)]) -> Process {
+        let mut command =
+            vec![program("windlass-agent"), "run".into(), "--data".into(), self.data_of(host).into()];
+        command.extend(words(["--engine", &host.engine.url()]));
+        command.extend(["--policy".into(), self.policy_of(host).into()]);
+        let log = self.folder.join(format!("agent-{}.log", host.name));
+        Process::start(&format!("agent of {}", host.name), host.on(command), environment.to_vec(), &log)
+    }
+
+    fn data_of(&self, host: &Host) -> PathBuf {
+        self.folder.join(format!("agent-{}", host.name))
+    }
+
+    fn policy_of(&self, host: &Host) -> PathBuf {
+        self.folder.join(format!("policy-{}.toml", host.name))
+    }
+
+    /// Waits until the coordinator says that it is ready.
+    #[track_caller]
+    pub fn wait_for_server(&mut self) {
+        let address = format!("{}:{HTTP_PORT}", self.lab.gateway());
+        wait::until("the coordinator is ready", Duration::from_secs(15), || {
+            if let Some(status) = self.server.ended() {
+                panic!("the coordinator ended with {status}: {}", self.server.tail(20));
+            }
+            let answer =
+                http::get(&address, "/readyz", Duration::from_secs(1)).map_err(|e| format!("{e:#}"))?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.body)) }
+        });
+    }
+
+    /// Waits until `host ls` shows a host in a state.
+    #[track_caller]
+    pub fn wait_for_host(&self, name: &str, state: &str) {
+        wait::until(&format!("{name} is {state}"), CONNECTED, || {
+            let found = self.host_state(name);
+            if found == state { Ok(()) } else { Err(found) }
+        });
+    }
+
+    /// A host's state in `host ls`.
+    #[track_caller]
+    pub fn host_state(&self, name: &str) -> String {
+        let hosts = self.cli.json(&["host", "ls"]);
+        let found = hosts.as_array().into_iter().flatten().find(|host| host["name"] == name);
+        found.and_then(|host| host["state"].as_str()).unwrap_or("not listed").to_owned()
+    }
+
+    /// `deploy -f` of a manifest, followed to its end.
+    #[track_caller]
+    pub fn deploy(&self, service: &Service) -> Output {
+        let file = service.write(&self.folder, "web.yaml");
+        self.cli.run(&["deploy", "-f", path(&file), "--timeout", "2m", "-o", "json"])
+    }
+
+    /// A deploy that must succeed as release `release`.
+    #[track_caller]
+    pub fn deploy_ok(&self, service: &Service, release: &str) {
+        let end = self.deploy(service).expect_code(0).last();
+        assert_eq!((&end["outcome"], &end["release"]), (&"succeeded".into(), &release.into()), "{end}");
+    }
+
+    /// What `status web` says.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        self.cli.json(&["status", "web"])
+    }
+
+    /// What `rollout show web` says of the newest rollout.
+    #[track_caller]
+    pub fn rollout(&self) -> Value {
+        self.cli.json(&["rollout", "show", "web"])
+    }
+
+    /// Versions that answer on all hosts, sorted, asked without the coordinator.
+    pub fn serving(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.hosts.iter().flat_map(|host| host.serving("web")).collect();
+        for answer in &mut all {
+            *answer = crate::watch::version_of(answer);
+        }
+        all.sort();
+        all
+    }
+
+    /// Waits until exactly so many instances of one version answer, and nothing else.
+    #[track_caller]
+    pub fn wait_until_serving(&self, version: &str, count: usize, limit: Duration) {
+        wait::until(&format!("{count} instances serve {version} and nothing else does"), limit, || {
+            let serving = self.serving();
+            if serving == vec![version; count] { Ok(()) } else { Err(format!("{serving:?}")) }
+        });
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            report(self);
+        }
+        self.agents.clear();
+        self.server.kill_9();
+        self.lab.hosts_down();
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder); // the next scenario of this name clears it too
+        }
+    }
+}
+
+/// What a person needs to see of a failed scenario; its folder is kept.
+#[expect(clippy::print_stderr, reason = "the test runner captures it and shows it with the failure")]
+fn report(fleet: &Fleet) {
+    eprintln!("{}", fleet.server.tail(40));
+    for agent in &fleet.agents {
+        eprintln!("{}", agent.tail(40));
+    }
+    eprintln!("--- everything else is in {}", fleet.folder.display());
+}
+
+/// A path as an argument.
+///
+/// # Panics
+/// If it is not text; those of the lab are.
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("paths of the lab are text")
+}
+
+/// One of the three shipped programs.
+///
+/// # Panics
+/// If it was not built.
+#[track_caller]
+pub fn program(name: &str) -> OsString {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let folder = std::env::var_os("WINDLASS_BIN").map_or_else(|| target.join("release"), PathBuf::from);
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is not there; `make release` builds it", program.display());
+    program.canonicalize().expect("it exists").into()
+}
+
+/// The environment of every program of a scenario; nothing of the caller's, above all no proxy.
+pub fn environment(folder: &Path) -> Vec<(OsString, OsString)> {
+    let pair = |name: &str, value: OsString| (OsString::from(name), value);
+    vec![
+        pair("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+        pair("HOME", folder.into()),
+        pair("WINDLASS_HOME", folder.join("home").into()),
+        pair("DOCKER_CONFIG", folder.join("docker").into()),
+    ]
+}
+
+fn append(file: &Path, text: &str) {
+    let old = fs::read_to_string(file).unwrap_or_default();
+    fs::write(file, old + text).expect("the scenario's folder can be written");
+}

@@ -1,0 +1,133 @@
+//! The lab's scripts, and the lock that lets one scenario at a time use them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::host::Host;
+
+const FOLDER: &str = "/var/tmp/windlass-tests";
+const NET: &str = "10.214.0";
+
+/// The lab, locked for one scenario. Its registry and images stay for the next one; `make clean-lab` ends them.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+    net: String,
+    _lock: File,
+}
+
+impl Lab {
+    /// Waits for its turn, then sees to it that the registry runs and has the images.
+    ///
+    /// # Panics
+    /// Where this machine does not permit it, with the reason: a scenario is never passed over in silence.
+    pub fn enter() -> Self {
+        let setting = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        let folder = PathBuf::from(setting("WINDLASS_LAB", FOLDER));
+        let net = setting("WINDLASS_LAB_NET", NET);
+        let path = std::env::temp_dir().join(format!("windlass-lab-{net}.lock"));
+        let lock =
+            File::options().create(true).append(true).open(&path).expect("the lock file can be written");
+        lock.lock().expect("the lock can be waited for");
+        let lab = Self { folder, net, _lock: lock };
+        lab.script("host.sh", &["down-all"]); // of a scenario that was killed
+        lab.script("registry.sh", &["up"]);
+        lab.push_images();
+        lab
+    }
+
+    /// The machine's own address in the lab, where coordinator and registry listen.
+    pub fn gateway(&self) -> String {
+        format!("{}.1", self.net)
+    }
+
+    /// The registry without a password.
+    pub fn registry(&self) -> String {
+        format!("{}:5000", self.gateway())
+    }
+
+    /// A sample image of that registry.
+    pub fn image(&self, tag: &str) -> String {
+        format!("{}/web:{tag}", self.registry())
+    }
+
+    /// A new empty folder for a scenario, below the lab's.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        let folder = self.folder.join("fleets").join(name);
+        let _ = fs::remove_dir_all(&folder); // of an earlier run, if there was one
+        fs::create_dir_all(&folder).expect("the lab's folder can be written");
+        folder
+    }
+
+    /// Starts hosts h1 to hN.
+    pub fn hosts(&self, count: usize) -> Vec<Host> {
+        let names: Vec<(String, String)> = (1..=count).map(|n| (format!("h{n}"), n.to_string())).collect();
+        let arguments: Vec<&str> = names.iter().flat_map(|(name, index)| [name.as_str(), index]).collect();
+        self.script("host.sh", &[&["up"], arguments.as_slice()].concat());
+        names.iter().map(|(name, _)| self.host(name)).collect()
+    }
+
+    /// Starts one more host, with settings of its own for the engine.
+    pub fn host_with(&self, index: usize, engine: &serde_json::Value) -> Host {
+        let name = format!("h{index}");
+        let mut command = self.command("host.sh", &["up", &name, &index.to_string()]);
+        run(command.env("WINDLASS_LAB_ENGINE", engine.to_string()));
+        self.host(&name)
+    }
+
+    fn host(&self, name: &str) -> Host {
+        Host::read(&self.folder.join("hosts").join(name))
+    }
+
+    /// Takes every host down. Called while a failed scenario unwinds, so it does not panic; the next scenario does
+    /// the same again, and insists.
+    pub(crate) fn hosts_down(&self) {
+        let _ = self.command("host.sh", &["down-all"]).output();
+    }
+
+    /// Runs a script of the lab, which must succeed; answers with what it printed.
+    #[track_caller]
+    pub fn script(&self, name: &str, arguments: &[&str]) -> String {
+        run(&mut self.command(name, arguments))
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(name);
+        let mut command = Command::new(script);
+        command.args(arguments).env("WINDLASS_LAB", &self.folder).env("WINDLASS_LAB_NET", &self.net);
+        command
+    }
+
+    /// Pushes the sample images unless the registry has those of the newest sources.
+    fn push_images(&self) {
+        let stamp = self.folder.join("registry/5000/images");
+        let wanted = newest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/src")).to_string();
+        if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            return;
+        }
+        self.script("images.sh", &["--registry", &self.registry()]);
+        fs::write(stamp, wanted).expect("the lab's folder can be written");
+    }
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("the lab's scripts can be run");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code();
+    let why = if code == Some(3) { "this machine does not permit the lab" } else { "the lab failed" };
+    assert!(output.status.success(), "{why}: {command:?} exited with {code:?}\n{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn newest(folder: &Path) -> u128 {
+    let entries = fs::read_dir(folder).expect("the sample's sources are there").flatten();
+    let changed = entries.filter_map(|entry| entry.metadata().ok()?.modified().ok());
+    changed
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis())
+}

@@ -1,0 +1,100 @@
+//! A program that a scenario started: its pid, its output in a file, and its certain end.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::wait;
+
+/// A running program. Dropping it kills it, by its pid.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    command: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command` with exactly the `environment` given; what it writes is appended to `log`.
+    pub fn start(
+        name: &str,
+        command: Vec<OsString>,
+        environment: Vec<(OsString, OsString)>,
+        log: &Path,
+    ) -> Self {
+        let child = spawn(&command, &environment, log);
+        Self { name: name.to_owned(), command, environment, log: log.to_owned(), child }
+    }
+
+    /// SIGKILL, and the wait for its end.
+    pub fn kill_9(&mut self) {
+        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and the wait for its end, which must come within `limit`.
+    pub fn stop(&mut self, limit: Duration) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "{} (pid {pid}) is not there to be stopped",
+            self.name
+        );
+        wait::until(&format!("{} has stopped", self.name), limit, || self.ended().ok_or("it runs".to_owned()))
+    }
+
+    /// Starts the same program again.
+    pub fn start_again(&mut self) {
+        self.kill_9();
+        self.child = spawn(&self.command, &self.environment, &self.log);
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Everything it wrote so far.
+    pub fn output(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Its last lines, for the report of a failed scenario.
+    pub fn tail(&self, lines: usize) -> String {
+        let output = self.output();
+        let all: Vec<&str> = output.lines().collect();
+        format!("--- {} ends with\n{}", self.name, all[all.len().saturating_sub(lines)..].join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_9();
+    }
+}
+
+fn spawn(command: &[OsString], environment: &[(OsString, OsString)], log: &Path) -> Child {
+    let open = || File::options().create(true).append(true).open(log).expect("the log can be written");
+    let program = command.first().expect("a command names a program");
+    // It dies with us, so that a scenario that is killed leaves nobody on its ports.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL"])
+        .args(command)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(open())
+        .stderr(open())
+        .spawn()
+        .unwrap_or_else(|error| panic!("failed to start {}: {error}", program.display()))
+}
+
+/// Words as a command line.
+pub fn words<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Vec<OsString> {
+    words.into_iter().map(|word| word.as_ref().to_owned()).collect()
+}

@@ -1,0 +1,147 @@
+//! Asks every instance for its version, all along, and keeps a record of every answer that did not come.
+//!
+//! It asks the engines which containers run and the containers who they are; no part of the product is between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::host::Host;
+use crate::wait;
+
+const ROUND_EVERY: Duration = Duration::from_millis(100);
+/// A container that was told to stop refuses newcomers before its engine says that it has ended.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// The watch. Ask [`Watch::end`] for what it saw.
+#[derive(Debug)]
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Seen>>,
+}
+
+/// What a watch saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Rounds of questions.
+    pub rounds: usize,
+    /// Answers.
+    pub answers: usize,
+    /// The fewest instances that answered with a wanted version in one round.
+    pub fewest: usize,
+    /// Releases by label, each with the versions that its containers said.
+    pub versions: BTreeMap<String, BTreeSet<String>>,
+    /// Instances that had answered, were still running, and did not answer.
+    pub silent: Vec<String>,
+}
+
+impl Watch {
+    /// Begins to watch a service on some hosts. Versions in `wanted` count as serving.
+    pub fn begin(service: &str, hosts: &[Host], wanted: &'static [&'static str]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, service, hosts) = (Arc::clone(&stop), service.to_owned(), hosts.to_vec());
+        let thread = std::thread::spawn(move || {
+            let mut seen = Seen { fewest: usize::MAX, ..Seen::default() };
+            let mut known = BTreeSet::new();
+            let begun_at = Instant::now();
+            while !stopped.load(Ordering::Relaxed) {
+                let round_at = Instant::now();
+                seen.round(&service, &hosts, wanted, &mut known, begun_at);
+                wait::pause(ROUND_EVERY.saturating_sub(round_at.elapsed()));
+            }
+            seen
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Ends it.
+    ///
+    /// # Panics
+    /// If it could not ask at all.
+    #[track_caller]
+    pub fn end(mut self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        let seen = self.thread.take().expect("ended once").join().expect("the watch did not panic");
+        assert!(seen.rounds > 0, "the watch asked nobody");
+        seen
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Seen {
+    fn round(
+        &mut self,
+        service: &str,
+        hosts: &[Host],
+        wanted: &[&str],
+        known: &mut BTreeSet<String>,
+        begun_at: Instant,
+    ) {
+        let mut serving = 0;
+        for host in hosts {
+            let Ok(running) = host.engine.running(service) else { continue };
+            for container in running {
+                match host.version(&container) {
+                    Ok(body) => {
+                        let version = version_of(&body);
+                        self.answers += 1;
+                        serving += usize::from(wanted.contains(&version.as_str()));
+                        self.versions
+                            .entry(container.label("release").to_owned())
+                            .or_default()
+                            .insert(version);
+                        known.insert(container.id);
+                    }
+                    // One that never answered is starting.
+                    Err(error) if known.contains(&container.id) && is_still_running(host, &container.id) => {
+                        let at = begun_at.elapsed().as_millis();
+                        self.silent.push(format!(
+                            "after {at} ms: {} on {} ({}): {error:#}",
+                            container.label("instance"),
+                            host.name,
+                            container.label("release"),
+                        ));
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        self.rounds += 1;
+        self.fewest = self.fewest.min(serving);
+    }
+
+    /// Insists that at least `minimum` answered in every round, that none fell silent, and that every release said
+    /// the version that belongs to it.
+    #[track_caller]
+    pub fn expect_served(&self, minimum: usize, versions: &[(&str, &str)]) {
+        assert!(
+            self.fewest >= minimum,
+            "only {} answered at one time, not {minimum}: {self:#?}",
+            self.fewest
+        );
+        assert!(self.silent.is_empty(), "instances that ran did not answer: {self:#?}");
+        for (release, said) in &self.versions {
+            let expected = versions.iter().find(|(name, _)| name == release).map(|(_, version)| *version);
+            let only = said.len() == 1 && said.first().map(String::as_str) == expected;
+            assert!(only, "{release} said {said:?}, expected {expected:?}");
+        }
+    }
+}
+
+/// The version in the sample's answer.
+pub fn version_of(body: &str) -> String {
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    answer["version"].as_str().unwrap_or(body).to_owned()
+}
+
+fn is_still_running(host: &Host, id: &str) -> bool {
+    wait::pause(ENDING);
+    host.engine.inspect(id).is_ok_and(|container| container["State"]["Running"] == true)
+}

@@ -1,0 +1,13 @@
+//! Scenarios over real engines, one per test. Every test names what must be true of the product.
+//!
+//! Run them with `make test-engine`, or one alone with `cargo test -p windlass-tests --test engine NAME` after
+//! `make release`. They need Linux and root; see `tests/lab/README.md`.
+#![expect(clippy::unwrap_used, reason = "a scenario may")]
+
+mod bad_releases;
+mod by_hand;
+mod deaths;
+mod network;
+mod registries;
+mod rolling;
+mod steering;
