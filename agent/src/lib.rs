@@ -21,6 +21,7 @@ pub mod data;
 pub mod doctor;
 pub mod facts;
 pub mod failure;
+pub mod gpu;
 pub mod import;
 pub mod inventory;
 pub mod join;

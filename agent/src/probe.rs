@@ -74,12 +74,15 @@ pub async fn watch<R: Runtime>(
         let schedule = &state.schedules[index];
         let answer = check::ask(&*runtime, &subject, &schedule.probe).await;
         let at = now();
-        remember(&subject.history, ProbeResult {
-            at,
-            probe: schedule.kind.name().to_owned(),
-            ok: answer.ok,
-            detail: answer.detail.clone(),
-        });
+        remember(
+            &subject.history,
+            ProbeResult {
+                at,
+                probe: schedule.kind.name().to_owned(),
+                ok: answer.ok,
+                detail: answer.detail.clone(),
+            },
+        );
         if let Some(health) = state.take(index, &answer, at) {
             let report = Report { container: subject.container.clone(), run: subject.run, health };
             if reports.send(report).await.is_err() {
@@ -185,7 +188,8 @@ impl State {
             schedule.failures = 0;
         } else {
             schedule.successes = 0;
-            schedule.failures = schedule.failures.saturating_add(u32::from(!waiting || schedule.eager >= every));
+            schedule.failures =
+                schedule.failures.saturating_add(u32::from(!waiting || schedule.eager >= every));
         }
         let yes = schedule.successes >= schedule.probe.successes.max(1);
         let no = schedule.failures >= schedule.probe.failures.max(1);

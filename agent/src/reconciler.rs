@@ -187,10 +187,14 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         observed.collecting = self.operations.is_collecting();
         observed.outcomes.clone_from(&self.outcomes);
         observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
-        let Decision { steps, memory, wake_at, slots } = reconcile::plan(desired, &observed, &self.memory, now);
+        let Decision { steps, memory, wake_at, slots } =
+            reconcile::plan(desired, &observed, &self.memory, now);
         if !memory.is_journaled_by(&self.memory) {
             if let Err(error) = self.store.save(&memory).await {
-                tracing::error!(error = format!("{error:#}"), "the memory cannot be saved; nothing is done until it can");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the memory cannot be saved; nothing is done until it can"
+                );
                 return SAVE_AGAIN;
             }
         }

@@ -3,13 +3,22 @@
 //! Read from `/proc` and the control groups (v1 and v2), never from the engine's statistics, which take a
 //! second per container.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::HostStats;
+use windlass_core::host::{HostStats, InstanceStats};
 use windlass_core::observation::Observation;
+
+use crate::gpu::Gpus;
+use crate::reconciler;
+
+mod cgroup;
+pub mod disk;
+mod proc;
 
 /// How often the host is measured.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -23,4 +32,80 @@ pub struct Wires {
     pub stats: watch::Sender<Arc<HostStats>>,
     /// Asks the task to end.
     pub cancel: CancellationToken,
+}
+
+/// Measures until it is cancelled.
+pub async fn run(wires: Wires) -> anyhow::Result<()> {
+    let mut collector = Collector::new(Gpus::load());
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = wires.cancel.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        let containers = running(&wires.observation.borrow());
+        let stats = collector.measure(&containers);
+        wires.stats.send_replace(Arc::new(stats));
+    }
+}
+
+/// The containers whose process runs: instance by the engine's id.
+fn running(observation: &Observation) -> BTreeMap<String, String> {
+    let all = observation.slots.iter().flat_map(|slot| &slot.instances);
+    let up = all.filter(|instance| instance.state.is_running());
+    up.filter_map(|instance| Some((instance.container.clone()?, instance.id.clone()))).collect()
+}
+
+/// Remembers the counters of the last time, as shares and rates come from differences.
+#[derive(Debug)]
+struct Collector {
+    gpus: Option<Gpus>,
+    groups: cgroup::Groups,
+    last: Option<(Instant, proc::Counters)>,
+}
+
+impl Collector {
+    fn new(gpus: Option<Gpus>) -> Self {
+        Self { gpus, groups: cgroup::Groups::new("/sys/fs/cgroup".into()), last: None }
+    }
+
+    fn measure(&mut self, containers: &BTreeMap<String, String>) -> HostStats {
+        let now = Instant::now();
+        let counters = proc::counters();
+        let memory = proc::memory();
+        let (disk_total, disk_free) = disk::of(disk::USUAL_ROOT).unwrap_or_default();
+        let mut stats = HostStats {
+            at: Some(reconciler::now()),
+            load: proc::load(),
+            memory_used: memory.total.saturating_sub(memory.available),
+            memory_total: memory.total,
+            disk_used: disk_total.saturating_sub(disk_free),
+            disk_total,
+            gpus: self.gpus.as_ref().map(Gpus::stats).unwrap_or_default(),
+            ..HostStats::default()
+        };
+        if let Some((then, before)) = &self.last {
+            stats.cpu_percent = counters.busy_since(before);
+            let seconds = now.duration_since(*then).as_secs_f64();
+            (stats.network_rx, stats.network_tx) = counters.network_since(before, seconds);
+        }
+        self.last = Some((now, counters));
+        self.groups.follow(containers.keys());
+        stats.instances = containers
+            .iter()
+            .filter_map(|(container, instance)| {
+                let usage = self.groups.measure(container, now)?;
+                Some(InstanceStats {
+                    instance: instance.clone(),
+                    cpu_percent: usage.cpu_percent,
+                    memory_used: usage.memory,
+                    memory_limit: if usage.limit > memory.total { memory.total } else { usage.limit },
+                    pids: usage.pids,
+                })
+            })
+            .collect();
+        stats
+    }
 }

@@ -117,7 +117,8 @@ async fn http(stream: TcpStream, subject: &Subject, path: &str) -> Answer {
         }
         Err(error) => {
             let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
-            let io = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            let io =
+                std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
             match io {
                 Some(io) => broken(io),
                 None if closed => broken(&ErrorKind::UnexpectedEof.into()),

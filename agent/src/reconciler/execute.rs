@@ -45,7 +45,9 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
             Err(error) => failed(target, &error),
         },
         Step::Stop(target) => change(&*runtime, target, runtime.stop(&target.container).await).await,
-        Step::KeepRunning(target) => change(&*runtime, target, runtime.keep_running(&target.container).await).await,
+        Step::KeepRunning(target) => {
+            change(&*runtime, target, runtime.keep_running(&target.container).await).await
+        }
         Step::Remove(target) => match runtime.remove(&target.container, &target.instance).await {
             Ok(()) => Finished { seen: Some((target.container.clone(), None)), ..Finished::default() },
             Err(error) => failed(target, &error),
@@ -53,7 +55,8 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
         Step::CollectLog(target) => collect_log(&*runtime, target).await,
         Step::Pull { .. } | Step::RemoveImage { .. } => Finished::default(), // no slot's
     };
-    let failed = finished.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Log { .. })).then_some(verb);
+    let failed =
+        finished.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Log { .. })).then_some(verb);
     Finished { failed, ..finished }
 }
 
@@ -102,7 +105,9 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
             (port, _) => StartFailure::PortTaken(port),
         },
         RuntimeError::Refused { message, .. } => StartFailure::Failed(message.clone()),
-        RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => StartFailure::Failed(error.to_string()),
+        RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => {
+            StartFailure::Failed(error.to_string())
+        }
     };
     let (slot, instance, release) = (target.slot.clone(), target.instance.clone(), target.release);
     Some(Outcome::StartFailed { slot, instance, release, failure })
@@ -132,7 +137,8 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
                 tracing::warn!(instance = launch.instance, %error, "a container that did not start stays");
             }
             let image_missing = matches!(error, RuntimeError::NotFound { what: "image", .. });
-            let only_port = (launch.ports.len() == 1).then(|| launch.ports.values().next().map(|port| port.host));
+            let only_port =
+                (launch.ports.len() == 1).then(|| launch.ports.values().next().map(|port| port.host));
             Finished {
                 outcomes: start_failed(&target, &error, only_port.flatten()).into_iter().collect(),
                 seen: (!target.container.is_empty()).then(|| (target.container.clone(), None)),

@@ -65,7 +65,8 @@ impl<R: Runtime> Probes<R> {
     pub(super) fn follow(&mut self, containers: &BTreeMap<String, Container>, desired: &Desired) {
         self.watched.retain(|id, watched| {
             let known = containers.get(id);
-            let runs = known.is_some_and(|seen| seen.state == ContainerState::Running { started_at: watched.run });
+            let runs =
+                known.is_some_and(|seen| seen.state == ContainerState::Running { started_at: watched.run });
             if !runs && let Some(task) = watched.task.take() {
                 task.abort();
             }
@@ -75,11 +76,13 @@ impl<R: Runtime> Probes<R> {
             let ContainerState::Running { started_at } = seen.state else { continue };
             let Some(release) = desired.releases.get(&seen.release) else { continue };
             let probes = &release.release.spec.health;
-            let current = self.watched.get(id).filter(|watched| watched.run == started_at && watched.task.is_some());
+            let current =
+                self.watched.get(id).filter(|watched| watched.run == started_at && watched.task.is_some());
             if current.is_some() || !probe::has_probes(probes) {
                 continue;
             }
-            let history = self.watched.get(id).map_or_else(History::default, |watched| watched.history.clone());
+            let history =
+                self.watched.get(id).map_or_else(History::default, |watched| watched.history.clone());
             let subject = Subject {
                 container: id.clone(),
                 run: started_at,
@@ -88,8 +91,10 @@ impl<R: Runtime> Probes<R> {
                 probes: probes.clone(),
                 history: history.clone(),
             };
-            let task = self.tasks.spawn(probe::watch(self.runtime.clone(), subject, self.sender.clone(), self.now));
-            self.watched.insert(id.clone(), Watched { run: started_at, task: Some(task), health: None, history });
+            let task =
+                self.tasks.spawn(probe::watch(self.runtime.clone(), subject, self.sender.clone(), self.now));
+            self.watched
+                .insert(id.clone(), Watched { run: started_at, task: Some(task), health: None, history });
         }
     }
 

@@ -72,7 +72,8 @@ impl<R: Runtime> Operations<R> {
                     return;
                 }
                 let now = self.now;
-                let progress = Arc::new(Progress { bytes: Mutex::default(), moved_at: AtomicU64::new(millis(now)) });
+                let progress =
+                    Arc::new(Progress { bytes: Mutex::default(), moved_at: AtomicU64::new(millis(now)) });
                 self.pulls.insert(digest, progress.clone());
                 let permits = self.pulling.clone();
                 (Owner::Pull(digest), self.set.spawn(pull(runtime, permits, image, progress, now)))

@@ -14,6 +14,7 @@ use super::execute::Finished;
 use super::health::Probes;
 use super::{Options, host};
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream};
+use crate::stats::disk;
 
 /// After the event stream was opened, everything is looked at once more: it may have missed the beginning.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -82,7 +83,8 @@ impl<R: Runtime> View<R> {
         };
         match kind {
             EventKind::Died(code) => {
-                let oom_killed = self.exits.get(&container).is_some_and(|(code, oom)| *code == OOM_SEEN && *oom);
+                let oom_killed =
+                    self.exits.get(&container).is_some_and(|(code, oom)| *code == OOM_SEEN && *oom);
                 self.exits.insert(container.clone(), (code, oom_killed));
             }
             EventKind::OutOfMemory => {
@@ -172,7 +174,8 @@ impl<R: Runtime> View<R> {
         let gone: Vec<String> = self.containers.keys().filter(|id| !here.contains(id)).cloned().collect();
         gone.into_iter().for_each(|id| self.put(id, None));
         for seen in listed {
-            let same = self.words.get(&seen.id) == Some(&seen.state) && self.containers.contains_key(&seen.id);
+            let same =
+                self.words.get(&seen.id) == Some(&seen.state) && self.containers.contains_key(&seen.id);
             if !same || reopened {
                 self.dirty.insert(seen.id.clone());
             }
@@ -192,8 +195,8 @@ impl<R: Runtime> View<R> {
     }
 
     fn measure(&mut self) {
-        let root = self.info.as_ref().map_or("/", |info| info.data_root.as_str());
-        if let Some((total, free)) = host::disk(root) {
+        let root = self.info.as_ref().map_or(disk::USUAL_ROOT, |info| info.data_root.as_str());
+        if let Some((total, free)) = disk::of(root) {
             self.capacity.disk_total = total;
             self.capacity.disk_free = free;
         }
@@ -204,7 +207,9 @@ impl<R: Runtime> View<R> {
         let containers = self.containers.values().map(|seen| {
             let last_exit = match seen.state {
                 ContainerState::Running { .. } => self.exits.get(&seen.id).copied().or(seen.last_exit),
-                ContainerState::Created | ContainerState::Restarting | ContainerState::Exited { .. } => seen.last_exit,
+                ContainerState::Created | ContainerState::Restarting | ContainerState::Exited { .. } => {
+                    seen.last_exit
+                }
             };
             Container { health: self.probes.health(&seen.id), last_exit, ..seen.clone() }
         });

@@ -82,7 +82,11 @@ impl Step {
             Self::Launch(launch) => {
                 memory.instance(&launch.slot, &launch.instance).stopped = false;
             }
-            Self::Pull { .. } | Self::RemoveImage { .. } | Self::Remove(_) | Self::KeepRunning(_) | Self::CollectLog(_) => {}
+            Self::Pull { .. }
+            | Self::RemoveImage { .. }
+            | Self::Remove(_)
+            | Self::KeepRunning(_)
+            | Self::CollectLog(_) => {}
         }
     }
 }
