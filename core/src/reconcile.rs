@@ -94,7 +94,8 @@ impl<'a> Turn<'a> {
             by_slot.entry(&container.slot).or_default().push(container);
         }
         for containers in by_slot.values_mut() {
-            containers.sort_by(|a, b| (b.created_at, &b.instance).cmp(&(a.created_at, &a.instance)));
+            containers
+                .sort_by_key(|seen| std::cmp::Reverse((seen.created_at, memory::serial(&seen.instance))));
         }
         let claims = by_slot
             .iter()

@@ -189,6 +189,11 @@ pub(super) fn doubled(base: Duration, times: u32, most: Duration) -> Duration {
     base.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
 }
 
+/// The number in the name of an instance.
+pub(super) fn serial(instance: &str) -> u64 {
+    instance.rsplit('.').next().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 impl Memory {
     /// Would a journal written for `other` be the same?
     pub fn is_journaled_by(&self, other: &Self) -> bool {

@@ -1,0 +1,513 @@
+//! A host with an engine, in memory: performs steps, lets time pass, and panics on what must never happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_core::host::HostPolicy;
+use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus};
+use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::reconcile::room::Capacity;
+use windlass_core::reconcile::{
+    self, Container, ContainerState, Desired, Health, Launch, LocalHost, LocalImage, Memory, Observed,
+    Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease,
+};
+use windlass_core::release::{
+    self, Check, Image, OnFailure, OnLost, OrderRule, Placement, Port, Probe, Release, Resources, RollbackOn,
+    Scale, Security, Spec, Strategy,
+};
+use windlass_core::{Amount, Counter, Digest, Size, SlotId, Span, Timestamp};
+
+/// How the processes of a release behave.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Behaviour {
+    /// Ready so long after its start; never if absent.
+    pub ready_after: Option<Duration>,
+    /// Not ready any more so long after its start.
+    pub unready_after: Option<Duration>,
+    /// Ends so long after its start, with this code.
+    pub exits: Option<(Duration, i64)>,
+    /// Does not answer its liveness probe so long after its start.
+    pub hangs_after: Option<Duration>,
+}
+
+pub const HEALTHY: Behaviour =
+    Behaviour { ready_after: Some(secs(1)), unready_after: None, exits: None, hangs_after: None };
+
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub struct World {
+    pub now: Timestamp,
+    pub desired: Desired,
+    pub plan: HostPlan,
+    pub observed: Observed,
+    pub memory: Memory,
+    pub slots: Vec<SlotObservation>,
+    pub behaviours: BTreeMap<Digest, Behaviour>,
+    /// Everything done, with the second in which it was.
+    pub journal: Vec<String>,
+    pub registry_down: bool,
+    pub starts: Vec<StartFailure>,
+    /// Steps that were begun and have not ended.
+    pub pending: Vec<Step>,
+    /// Things happen between decision and deed.
+    pub lazy: bool,
+    wake_at: Option<Timestamp>,
+    ready: BTreeMap<String, (bool, Timestamp)>,
+    serial: u64,
+    begun: Timestamp,
+}
+
+pub fn slot(index: u32) -> SlotId {
+    format!("production/web/{index}").parse().unwrap()
+}
+
+impl World {
+    pub fn new() -> Self {
+        let local = LocalHost {
+            fleet: "demo".parse().unwrap(),
+            host: "h1".parse().unwrap(),
+            address: "10.0.0.1".to_owned(),
+            policy: HostPolicy::default(),
+        };
+        let now = Timestamp::from_millis(1_000_000_000);
+        let plan = HostPlan {
+            version: PLAN_VERSION,
+            fleet: local.fleet.clone(),
+            host: local.host.clone(),
+            epoch: 1,
+            seq: 0,
+            issued_at: now,
+            expires_at: now + secs(86_400),
+            slots: Vec::new(),
+        };
+        let desired = Desired {
+            local: Arc::new(local),
+            plan: None,
+            releases: BTreeMap::new(),
+            plan_refusal: None,
+            refusals: BTreeMap::new(),
+        };
+        let capacity = Capacity { memory: 8 << 30, ..Capacity::default() };
+        Self {
+            now,
+            desired,
+            plan,
+            observed: Observed { capacity, ..Observed::default() },
+            memory: Memory::default(),
+            slots: Vec::new(),
+            behaviours: BTreeMap::new(),
+            journal: Vec::new(),
+            registry_down: false,
+            starts: Vec::new(),
+            pending: Vec::new(),
+            lazy: false,
+            wake_at: None,
+            ready: BTreeMap::new(),
+            serial: 0,
+            begun: now,
+        }
+    }
+
+    /// A release whose processes behave like that; `change` adapts it.
+    pub fn release(&mut self, counter: u64, behaviour: Behaviour, change: impl FnOnce(&mut Spec)) -> Digest {
+        let mut spec = spec(counter);
+        change(&mut spec);
+        let release = Release {
+            version: 1,
+            fleet: "demo".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            service: "web".parse().unwrap(),
+            counter: Counter(counter),
+            created_at: Timestamp::ZERO,
+            author: "test".to_owned(),
+            spec,
+        };
+        let digest = Digest::of(format!("release {counter} {:?}", release.content_digest()).as_bytes());
+        self.desired.releases.insert(digest, Arc::new(VerifiedRelease::new(digest, release)));
+        self.behaviours.insert(digest, behaviour);
+        digest
+    }
+
+    /// A new plan with these slots.
+    pub fn plan(&mut self, slots: Vec<PlanSlot>) {
+        self.plan.seq += 1;
+        self.plan.slots = slots;
+        self.desired.plan = Some(Arc::new(self.plan.clone()));
+    }
+
+    /// Decides once and does what was decided. Answers with what was done.
+    pub fn turn(&mut self) -> Vec<Step> {
+        let steps = self.decide();
+        for step in &steps {
+            self.perform(step);
+        }
+        steps
+    }
+
+    /// Decides once, and begins what was decided. The oldest `ended` of those that were begun end before.
+    pub fn begin(&mut self, ended: usize) {
+        self.lazy = true;
+        for step in self.pending.drain(..ended.min(self.pending.len())).collect::<Vec<_>>() {
+            self.perform(&step);
+        }
+        self.observed.busy = self.pending.iter().filter_map(Step::slot).cloned().collect();
+        let pulls = self.pending.iter().filter_map(|step| match step {
+            Step::Pull { image } => Some((image.digest, Default::default())),
+            _ => None,
+        });
+        self.observed.pulls = pulls.collect();
+        self.observed.collecting = self.pending.iter().any(|step| matches!(step, Step::RemoveImage { .. }));
+        let steps = self.decide();
+        for step in &steps {
+            let slot = step.slot();
+            assert!(
+                slot.is_none_or(|slot| !self.observed.busy.contains(slot)),
+                "one step per slot at a time"
+            );
+        }
+        self.pending.extend(steps);
+    }
+
+    fn decide(&mut self) -> Vec<Step> {
+        self.look();
+        let decision = reconcile::plan(&self.desired, &self.observed, &self.memory, self.now);
+        let again = reconcile::plan(&self.desired, &self.observed, &self.memory, self.now);
+        assert_eq!(decision.steps, again.steps, "the same question has the same answer");
+        let text = serde_json::to_string(&decision.memory).unwrap();
+        let mut read: Memory = serde_json::from_str(&text).unwrap();
+        read.volatile = decision.memory.volatile.clone();
+        assert_eq!(read, decision.memory, "the journal keeps everything");
+        self.observed.outcomes.clear();
+        self.memory = decision.memory;
+        self.slots = decision.slots;
+        self.wake_at = decision.wake_at;
+        let owners: Vec<_> = decision.steps.iter().filter_map(Step::slot).collect();
+        assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "one step per slot");
+        for step in &decision.steps {
+            self.check(step);
+        }
+        decision.steps
+    }
+
+    /// What no decision may ever do.
+    fn check(&self, step: &Step) {
+        let (Step::Stop(target) | Step::Remove(target)) = step else { return };
+        let Some(want) = self.plan.slots.iter().find(|want| want.slot == target.slot) else { return };
+        let known = &self.memory.slots[&want.slot];
+        let failed = known.failed.is_some() || known.isolated_at.is_some();
+        let fixed = self.desired.releases.get(&want.release).is_some_and(|known| known.release.spec.ports["http"].host.is_some());
+        let mine = |release: &Digest| {
+            let all = self.observed.containers.iter().filter(|seen| seen.slot == want.slot);
+            all.filter(|seen| seen.release == *release && known.kept.as_ref() != Some(&seen.instance)).count()
+        };
+        let only = mine(&target.release) == 1 && known.kept.as_ref() != Some(&target.instance);
+        if matches!(step, Step::Remove(_)) && only {
+            assert!(want.good || want.fallback != Some(target.release), "the fallback is kept while armed");
+        }
+        if only && want.release == target.release && want.phase == Phase::Running && !failed {
+            panic!("what the plan wants to run is never stopped: {step:?}");
+        }
+        let previous = want.previous.as_ref().filter(|previous| previous.release == target.release);
+        if only && previous.is_some_and(|previous| previous.phase == Phase::Running) {
+            assert!(want.order == Order::StopFirst || fixed, "start-first never stops the old one unasked: {step:?}");
+        }
+    }
+
+    /// Lets time pass: whatever is due happens, decisions are made and done.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            assert!(
+                turns < 2000,
+                "it never rests: {:#?}",
+                self.journal.iter().rev().take(20).collect::<Vec<_>>()
+            );
+            if !self.turn().is_empty() || !self.observed.outcomes.is_empty() {
+                continue;
+            }
+            let next = self.next_event().into_iter().chain(self.wake_at).filter(|at| *at > self.now).min();
+            match next.filter(|at| *at <= end) {
+                Some(at) => self.now = at,
+                None => break,
+            }
+        }
+        self.now = end;
+        self.look();
+    }
+
+    /// Starts anew like an agent that was killed: its journal stays, what it had in mind is lost.
+    pub fn restart_agent(&mut self) {
+        self.memory.volatile = reconcile::Volatile::default();
+        self.ready.clear();
+    }
+
+    pub fn seen(&self, slot: &SlotId) -> &SlotObservation {
+        self.slots.iter().find(|seen| &seen.slot == slot).expect("the slot is reported")
+    }
+
+    pub fn status(&self, slot: &SlotId) -> &SlotStatus {
+        &self.seen(slot).status
+    }
+
+    /// `r1 healthy, r2 failed`: what is there, the newest first.
+    pub fn picture(&self, slot: &SlotId) -> String {
+        let Some(seen) = self.slots.iter().find(|seen| &seen.slot == slot) else { return String::new() };
+        let instance = |seen: &windlass_core::observation::Instance| {
+            let available = if seen.available { "+" } else { "" };
+            format!("{} {}{available}", seen.counter, seen.state.as_str())
+        };
+        seen.instances.iter().map(instance).collect::<Vec<_>>().join(", ")
+    }
+
+    pub fn up(&self, release: &Digest) -> bool {
+        self.observed.containers.iter().any(|seen| &seen.release == release && seen.state.is_up())
+    }
+
+    fn next_event(&self) -> Option<Timestamp> {
+        let times = self.observed.containers.iter().filter_map(|seen| {
+            let ContainerState::Running { started_at } = seen.state else { return None };
+            let behaviour = self.behaviours.get(&seen.release)?;
+            let after = [
+                behaviour.ready_after,
+                behaviour.unready_after,
+                behaviour.exits.map(|(after, _)| after),
+                behaviour.hangs_after,
+            ];
+            after.into_iter().flatten().map(|after| started_at + after).filter(|at| *at > self.now).min()
+        });
+        times.min()
+    }
+
+    /// The engine and the probes catch up with the time.
+    fn look(&mut self) {
+        let now = self.now;
+        for seen in &mut self.observed.containers {
+            let ContainerState::Running { started_at } = seen.state else {
+                seen.health = None;
+                continue;
+            };
+            let behaviour = self.behaviours.get(&seen.release).copied().unwrap_or(HEALTHY);
+            let over = |after: Option<Duration>| after.is_some_and(|after| started_at + after <= now);
+            if let Some((after, code)) = behaviour.exits.filter(|(after, _)| over(Some(*after))) {
+                let at = started_at + after;
+                seen.health = None;
+                seen.last_exit = Some((code, code == 137));
+                if seen.policy == RestartPolicy::UnlessStopped {
+                    seen.restarts += 1;
+                    seen.state = ContainerState::Running { started_at: now };
+                } else {
+                    seen.state = ContainerState::Exited { code, oom_killed: code == 137, finished_at: at };
+                }
+                continue;
+            }
+            let ready = over(behaviour.ready_after) && !over(behaviour.unready_after);
+            let since = self.ready.entry(seen.id.clone()).or_insert((ready, started_at));
+            if since.0 != ready {
+                *since = (ready, now);
+            }
+            let (unbroken, was_ready) = (ready, over(behaviour.ready_after));
+            let live = !over(behaviour.hangs_after);
+            seen.health =
+                Some(Health { ready, since: since.1, unbroken, was_ready, live, history: Vec::new() });
+        }
+    }
+
+    fn note(&mut self, step: &Step, what: &str) {
+        let second = self.now.since(self.begun).as_secs();
+        self.journal.push(format!("{second} {} {what}", step.verb()));
+    }
+
+    fn perform(&mut self, step: &Step) {
+        let (now, lazy) = (self.now, self.lazy);
+        match step {
+            Step::Pull { image } => {
+                self.note(step, &image.reference);
+                let outcome = if self.registry_down {
+                    let failure = PullFailure::Failed("no such host".to_owned());
+                    Outcome::PullFailed { image: image.digest, failure }
+                } else {
+                    let id = format!("id {}", image.digest.short());
+                    self.observed.images.insert(image.digest, LocalImage { id: id.clone(), size: 1 });
+                    Outcome::Pulled { image: image.digest, id }
+                };
+                self.observed.outcomes.push(outcome);
+            }
+            Step::RemoveImage { image, .. } => {
+                self.note(step, &image.short());
+                let used =
+                    self.desired.releases.values().any(|known| known.release.spec.image.digest == *image);
+                assert!(!used, "an image that the plan names is never removed");
+                self.observed.images.remove(image);
+            }
+            Step::Launch(launch) => self.launch(step, launch),
+            Step::Start(target) => {
+                self.note(step, &target.instance);
+                let busy = self.ports_in_use(&target.container);
+                let seen = self.container(&target.container);
+                if lazy && seen.state.is_up() {
+                    return;
+                }
+                assert!(!seen.state.is_up(), "it runs already");
+                assert!(seen.ports.values().all(|port| !busy.contains(port)), "the port is in use");
+                seen.restarts = 0;
+                seen.state = ContainerState::Running { started_at: now };
+                self.ready.remove(&target.container);
+            }
+            Step::Restart(target) => {
+                self.note(step, &target.instance);
+                self.container(&target.container).state = ContainerState::Running { started_at: now };
+                self.ready.remove(&target.container);
+            }
+            Step::Stop(target) => {
+                self.note(step, &target.instance);
+                let seen = self.container(&target.container);
+                if lazy && !seen.state.is_up() {
+                    return;
+                }
+                assert!(seen.state.is_up(), "it stands still already");
+                seen.state = ContainerState::Exited { code: 143, oom_killed: false, finished_at: now };
+            }
+            Step::Remove(target) => {
+                self.note(step, &target.instance);
+                assert!(!self.container(&target.container).state.is_up(), "what runs is never removed");
+                self.observed.containers.retain(|seen| seen.id != target.container);
+            }
+            Step::KeepRunning(target) => {
+                self.note(step, &target.instance);
+                self.container(&target.container).policy = RestartPolicy::UnlessStopped;
+            }
+            Step::CollectLog(target) => {
+                self.note(step, &target.instance);
+                let (slot, instance) = (target.slot.clone(), target.instance.clone());
+                self.observed.outcomes.push(Outcome::Log { slot, instance, lines: vec!["boom".to_owned()] });
+            }
+        }
+    }
+
+    fn launch(&mut self, step: &Step, launch: &Launch) {
+        self.note(step, &launch.instance);
+        assert!(self.observed.images.values().any(|image| image.id == launch.image), "the image is here");
+        if let Some(failure) = self.starts.pop() {
+            let (slot, instance) = (launch.slot.clone(), launch.instance.clone());
+            let release = launch.release.digest;
+            self.observed.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });
+            return;
+        }
+        let busy = self.ports_in_use("");
+        let ports: BTreeMap<_, _> =
+            launch.ports.iter().map(|(name, port)| (name.clone(), port.host)).collect();
+        assert!(ports.values().all(|port| !busy.contains(port) && *port != 0), "the port is in use");
+        let names = self.observed.containers.iter().map(|seen| &seen.instance);
+        assert!(names.into_iter().all(|name| *name != launch.instance), "the name is taken");
+        self.serial += 1;
+        self.observed.containers.push(Container {
+            id: format!("c{}", self.serial),
+            instance: launch.instance.clone(),
+            slot: launch.slot.clone(),
+            release: launch.release.digest,
+            content: launch.release.content,
+            counter: launch.release.release.counter,
+            side: launch.side,
+            ports,
+            memory: launch.release.release.spec.resources.memory.bytes(),
+            gpus: launch.gpus.clone(),
+            created_at: self.now,
+            state: ContainerState::Running { started_at: self.now },
+            policy: RestartPolicy::No,
+            restarts: 0,
+            last_exit: None,
+            health: None,
+        });
+    }
+
+    pub fn container(&mut self, id: &str) -> &mut Container {
+        self.observed.containers.iter_mut().find(|seen| seen.id == id).expect("the container is there")
+    }
+
+    fn ports_in_use(&self, but: &str) -> BTreeSet<u16> {
+        let up = self.observed.containers.iter().filter(|seen| seen.state.is_up() && seen.id != but);
+        up.flat_map(|seen| seen.ports.values().copied()).collect()
+    }
+}
+
+/// A slot of a plan: `release` runs, and is not good yet.
+pub fn running(index: u32, release: Digest) -> PlanSlot {
+    PlanSlot {
+        slot: slot(index),
+        release,
+        phase: Phase::Running,
+        good: false,
+        fallback: None,
+        order: Order::StartFirst,
+        gpus: Vec::new(),
+        previous: None,
+        retry_quarantined: false,
+    }
+}
+
+/// A slot of a plan: `release` is good.
+pub fn good(index: u32, release: Digest) -> PlanSlot {
+    PlanSlot { good: true, ..running(index, release) }
+}
+
+/// A slot of a plan: `release` replaces the good `old`, which is to be in `phase`.
+pub fn replacing(index: u32, release: Digest, old: Digest, phase: Phase) -> PlanSlot {
+    let previous = Some(Previous { release: old, phase });
+    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
+}
+
+fn spec(number: u64) -> Spec {
+    let probe = Probe {
+        check: Check::Http { path: "/".to_owned(), port: "http".to_owned() },
+        every: Span::from_secs(2),
+        timeout: Span::from_secs(1),
+        failures: 10,
+        successes: 1,
+    };
+    Spec {
+        image: Image {
+            reference: format!("registry/web:{number}"),
+            repository: "registry/web".to_owned(),
+            digest: Digest::of(format!("image {number}").as_bytes()),
+            platform: "linux/amd64".to_owned(),
+            size: 1 << 20,
+        },
+        command: None,
+        args: None,
+        workdir: None,
+        scale: Scale::Replicas { min: 1, max: 1 },
+        placement: Placement::default(),
+        ports: [("http".to_owned(), Port { container: 80, host: None })].into(),
+        main_port: Some("http".to_owned()),
+        env: BTreeMap::new(),
+        files: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        resources: Resources { cpu_millis: 100, memory: Size::from_bytes(512 << 20), pids: 64, gpus: None },
+        security: Security::default(),
+        health: release::Health { startup: Some(probe.clone()), readiness: None, liveness: Some(probe) },
+        strategy: Strategy::Rolling {
+            batch: Amount::Count(1),
+            max_surge: Amount::Count(1),
+            max_unavailable: Amount::Count(0),
+            order: OrderRule::Auto,
+            min_ready: Span::from_secs(10),
+        },
+        soak: Span::from_secs(30),
+        progress_deadline: Span::from_secs(600),
+        stop_timeout: Span::from_secs(10),
+        on_failure: OnFailure::RollbackAll,
+        rollback_on: RollbackOn { restarts: 3, unhealthy_for: Span::from_secs(120) },
+        on_lost: OnLost::default(),
+        floor: None,
+    }
+}
+
+/// States that mean "it serves".
+pub const fn serves(state: InstanceState) -> bool {
+    matches!(state, InstanceState::Healthy | InstanceState::Draining)
+}
