@@ -46,7 +46,7 @@ fmt: ## format it
 lint: ## clippy, and shellcheck where it is installed
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if command -v shellcheck >/dev/null; then \
-		shellcheck -x -P SCRIPTDIR $$(git ls-files '*.sh') .ci/run; \
+		shellcheck -x $$(git ls-files '*.sh') .ci/run; \
 	else \
 		echo "LEFT OUT: shellcheck, because it is not installed"; \
 	fi

@@ -67,19 +67,30 @@ impl Engine {
         self.ask("GET", &format!("/containers/{id}/json"), "")
     }
 
-    /// Runs a container that the product knows nothing of, publishing `port` of the host.
-    pub fn run_stranger(&self, image: &str, port: u16) -> Result<()> {
+    /// Runs a container that no agent started, publishing `port` of the host. Answers with its id.
+    pub fn run(&self, image: &str, port: u16, labels: &Value) -> Result<String> {
         let (name, tag) = image.rsplit_once(':').context("the image has no tag")?;
         self.ask("POST", &format!("/images/create?fromImage={name}&tag={tag}"), "")?;
         let body = json!({
             "Image": image,
+            "Labels": labels,
             "ExposedPorts": { "8080/tcp": {} },
-            "HostConfig": { "Init": true, "PortBindings": { "8080/tcp": [{ "HostPort": port.to_string() }] } },
+            "HostConfig": { "PortBindings": { "8080/tcp": [{ "HostPort": port.to_string() }] } },
         });
-        let created = self.ask("POST", "/containers/create?name=stranger", &body.to_string())?;
+        let created = self.ask("POST", "/containers/create", &body.to_string())?;
         let id = created["Id"].as_str().context("no id")?.to_owned();
         self.ask("POST", &format!("/containers/{id}/start"), "")?;
-        Ok(())
+        Ok(id)
+    }
+
+    /// Freezes a container's first process: for its engine it runs, and it answers nobody.
+    pub fn freeze(&self, id: &str) -> Result<()> {
+        self.ask("POST", &format!("/containers/{id}/kill?signal=SIGSTOP"), "").map(drop)
+    }
+
+    /// Removes a container, running or not.
+    pub fn remove(&self, id: &str) -> Result<()> {
+        self.ask("DELETE", &format!("/containers/{id}?force=1"), "").map(drop)
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {

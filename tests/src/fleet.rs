@@ -33,7 +33,7 @@ pub struct FleetOptions {
     pub more_hosts: Vec<Host>,
 }
 
-/// A fleet. Dropping it ends every process and takes its hosts down.
+/// A fleet. Dropping it ends every process; dropping the lab in it takes the hosts down.
 #[derive(Debug)]
 pub struct Fleet {
     /// The operator's command line.
@@ -211,7 +211,6 @@ impl Drop for Fleet {
         }
         self.agents.clear();
         self.server.kill_9();
-        self.lab.hosts_down();
         if !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.folder); // the next scenario of this name clears it too
         }

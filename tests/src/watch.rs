@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ const ENDING: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Watch {
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
     thread: Option<JoinHandle<Seen>>,
 }
 
@@ -41,7 +42,9 @@ impl Watch {
     /// Begins to watch a service on some hosts. Versions in `wanted` count as serving.
     pub fn begin(service: &str, hosts: &[Host], wanted: &'static [&'static str]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, service, hosts) = (Arc::clone(&stop), service.to_owned(), hosts.to_vec());
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&rounds));
+        let (service, hosts) = (service.to_owned(), hosts.to_vec());
         let thread = std::thread::spawn(move || {
             let mut seen = Seen { fewest: usize::MAX, ..Seen::default() };
             let mut known = BTreeSet::new();
@@ -49,11 +52,20 @@ impl Watch {
             while !stopped.load(Ordering::Relaxed) {
                 let round_at = Instant::now();
                 seen.round(&service, &hosts, wanted, &mut known, begun_at);
+                counter.store(seen.rounds, Ordering::Relaxed);
                 wait::pause(ROUND_EVERY.saturating_sub(round_at.elapsed()));
             }
             seen
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, rounds, thread: Some(thread) }
+    }
+
+    /// Waits until it has asked everybody so many times more.
+    #[track_caller]
+    pub fn wait_for_rounds(&self, more: usize) {
+        let goal = self.rounds.load(Ordering::Relaxed) + more;
+        let look = || self.rounds.load(Ordering::Relaxed) >= goal;
+        wait::until_true(&format!("the watch has asked {more} times"), Duration::from_secs(60), look);
     }
 
     /// Ends it.

@@ -83,8 +83,9 @@ fn a_port_that_a_stranger_has_fails_the_release_and_leaves_the_stranger_alone() 
     let fleet = Fleet::start_with(windlass_tests::Lab::enter(), "port", 2, options);
     let image = fleet.lab.image("v1");
     fleet.deploy_ok(&Service::web(&image, 2), "r1");
-    fleet.hosts[0].engine.run_stranger(&image, 8090).unwrap();
-    fleet.hosts[1].engine.run_stranger(&image, 8090).unwrap();
+    for host in &fleet.hosts {
+        host.engine.run(&image, 8090, &serde_json::json!({})).unwrap();
+    }
 
     let fixed = serde_json::json!({ "http": { "container": 8080, "host": 8090 } });
     let output = fleet.deploy(&Service::web(&fleet.lab.image("v2"), 2).with("ports", fixed));
