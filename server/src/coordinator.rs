@@ -1,5 +1,6 @@
 //! The parts of a running coordinator, as handlers see them.
 
+use tokio_util::sync::CancellationToken;
 use windlass_core::HostId;
 
 use crate::authority::Authority;
@@ -23,6 +24,8 @@ pub(crate) struct Coordinator {
     pub plans: Plans,
     /// What Prometheus reads.
     pub metrics: Metrics,
+    /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
+    pub stopping: CancellationToken,
 }
 
 impl Coordinator {

@@ -30,6 +30,7 @@ use windlass_proto::pb;
 
 use crate::clock;
 use crate::coordinator::Coordinator;
+use crate::grpc::status::stopping;
 use crate::registry::Place;
 
 pub(crate) use logs::{LogChunk, LogCommand};
@@ -60,6 +61,7 @@ pub(crate) struct Session {
 type Answer = Result<pb::ConnectResponse, Status>;
 
 enum Woken {
+    Stopping,
     Cut,
     Replaced,
     Message(Result<Option<pb::ConnectRequest>, Status>),
@@ -131,6 +133,7 @@ impl Session {
                 return Ok(Some(message));
             }
             match self.wait().await {
+                Woken::Stopping => return Err(stopping()),
                 Woken::Cut => return Err(Status::unauthenticated("the certificate counts no more")),
                 Woken::Replaced => return Err(Status::aborted("the host has connected again")),
                 Woken::Message(message) => match message? {
@@ -148,6 +151,7 @@ impl Session {
     async fn wait(&mut self) -> Woken {
         tokio::select! {
             biased;
+            () = self.coordinator.stopping.cancelled() => Woken::Stopping,
             () = self.cut.cancelled() => Woken::Cut,
             () = self.place.replaced.cancelled() => Woken::Replaced,
             () = self.plan.notified() => Woken::Plan,

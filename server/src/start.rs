@@ -95,6 +95,8 @@ pub struct Running {
 impl Running {
     /// Runs until `shutdown`, or until something fails. Stops within the configured grace.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        // Also when this future is dropped: streams are tonic's tasks, not ours, and would go on.
+        let _stop_streams = self.tasks.cancel().drop_guard();
         self.tasks.run(shutdown, self.grace).await
     }
 
@@ -137,7 +139,10 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     let (acceptor, incoming) = listen(config.listen, tls.clone(), AcceptOptions::default())?;
     let source = |source| BindError { address: config.listen, source };
     let addr = acceptor.local_addr().map_err(source)?;
+    let mut tasks = Tasks::new();
+    let (cancel, last_write) = (tasks.cancel(), CancellationToken::new());
     let coordinator = Arc::new(Coordinator {
+        stopping: cancel.clone(),
         plans: Plans::new(ledger.clone(), authority.clone()),
         metrics: Metrics::default(),
         ledger: ledger.clone(),
@@ -158,8 +163,6 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
 
     // Stopping: no new connections and calls, the engine ends its step, the last checkpoint is signed, and
     // only then the writer stops.
-    let mut tasks = Tasks::new();
-    let (cancel, last_write) = (tasks.cancel(), CancellationToken::new());
     tasks.spawn("writer", writer.run(last_write.clone()));
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));

@@ -9,7 +9,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tonic::{Request, Response, Status};
 use windlass_certs::identity::OperatorRole;
 use windlass_core::ServiceId;
@@ -17,7 +17,7 @@ use windlass_proto::pb;
 use windlass_proto::pb::control_server::Control;
 
 use super::access::Caller;
-use super::status::{invalid, refused};
+use super::status::{invalid, refused, stopping};
 use crate::coordinator::Coordinator;
 use crate::trust;
 
@@ -26,6 +26,23 @@ pub(super) struct ControlService(pub(super) Arc<Coordinator>);
 
 type Reply<T> = Result<Response<T>, Status>;
 type Stream<T> = BoxStream<'static, Result<T, Status>>;
+
+impl ControlService {
+    /// A stream that ends with the coordinator, and says so: an end without a word would be taken for the end
+    /// of what was followed.
+    fn until_stop<T: Send + 'static>(&self, stream: Stream<T>) -> Response<Stream<T>> {
+        let state = Some((stream, self.0.stopping.clone()));
+        let guarded = stream::unfold(state, |state| async move {
+            let (mut stream, stop) = state?;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Some((Err(stopping()), None)),
+                item = stream.next() => item.map(|item| (item, Some((stream, stop)))),
+            }
+        });
+        Response::new(guarded.boxed())
+    }
+}
 
 /// Parses `environment/service` and checks that the caller has `role` there.
 fn service(caller: &Caller, text: &str, role: OperatorRole) -> Result<ServiceId, Status> {
@@ -117,7 +134,7 @@ impl Control for ControlService {
     ) -> Reply<Self::WatchRolloutStream> {
         let caller = Caller::of(&request)?;
         let stream = watch::rollout(self.0.clone(), &caller, &request.into_inner().rollout)?;
-        Ok(Response::new(stream))
+        Ok(self.until_stop(stream))
     }
 
     async fn steer_rollout(
@@ -135,7 +152,7 @@ impl Control for ControlService {
 
     async fn stream_logs(&self, request: Request<pb::StreamLogsRequest>) -> Reply<Self::StreamLogsStream> {
         let caller = Caller::of(&request)?;
-        logs::stream(&self.0, &caller, request.into_inner()).map(Response::new)
+        logs::stream(&self.0, &caller, request.into_inner()).map(|stream| self.until_stop(stream))
     }
 
     async fn stream_events(
@@ -143,7 +160,7 @@ impl Control for ControlService {
         request: Request<pb::StreamEventsRequest>,
     ) -> Reply<Self::StreamEventsStream> {
         let caller = Caller::of(&request)?;
-        Ok(Response::new(events::stream(self.0.clone(), caller, &request.into_inner())))
+        Ok(self.until_stop(events::stream(self.0.clone(), caller, &request.into_inner())))
     }
 
     async fn get_trust(&self, request: Request<pb::GetTrustRequest>) -> Reply<pb::GetTrustResponse> {
@@ -165,6 +182,6 @@ impl Control for ControlService {
     }
 
     async fn stream_audit(&self, request: Request<pb::StreamAuditRequest>) -> Reply<Self::StreamAuditStream> {
-        Ok(Response::new(events::audit(self.0.clone(), request.into_inner().from)))
+        Ok(self.until_stop(events::audit(self.0.clone(), request.into_inner().from)))
     }
 }

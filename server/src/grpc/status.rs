@@ -37,6 +37,11 @@ pub(crate) fn with_hint(code: Code, message: String, hint: Option<String>) -> St
     Status::with_metadata(code, message, metadata)
 }
 
+/// The end of every stream when the coordinator stops: connect again.
+pub(crate) fn stopping() -> Status {
+    Status::unavailable("the coordinator is stopping")
+}
+
 /// What an error is to a client.
 pub(crate) trait Refusal: Error + 'static {
     /// Which code.

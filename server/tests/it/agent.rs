@@ -1,0 +1,259 @@
+//! An agent that runs nothing and reports what its plan wants, at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use windlass_certs::csr::{CertifiedIdentity, TlsKey};
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::join::JoinToken;
+use windlass_certs::keys::SigningKey;
+use windlass_core::host::{HostFacts, HostPolicy};
+use windlass_core::observation::{
+    Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
+    SlotStatus,
+};
+use windlass_core::plan::{HostPlan, Phase, PlanSlot};
+use windlass_core::{Counter, Digest, HostId, Timestamp};
+use windlass_proto::json::encode;
+use windlass_proto::pb;
+use windlass_proto::pb::agent_link_client::AgentLinkClient;
+use windlass_proto::pb::connect_request::Message as Say;
+use windlass_proto::pb::connect_response::Message as Hear;
+use windlass_proto::pb::enrolment_client::EnrolmentClient;
+
+use crate::fleet::{Fleet, LIMIT, now};
+
+/// A host that joined.
+pub(crate) struct Agent {
+    pub(crate) host: HostId,
+    pub(crate) identity: CertifiedIdentity,
+    pub(crate) receipts: SigningKey,
+    /// Contents that fail here.
+    pub(crate) broken: BTreeSet<Digest>,
+    /// The newest plan, with its envelope.
+    pub(crate) plan: Option<(HostPlan, Vec<u8>)>,
+}
+
+/// A token for `host`.
+pub(crate) async fn token(fleet: &Fleet, host: &str) -> JoinToken {
+    let mut control = fleet.control("admin/*").await;
+    let labels = [("role".to_owned(), "app".to_owned())].into();
+    let request = pb::CreateHostTokenRequest { host: host.to_owned(), labels };
+    let made = control.create_host_token(request).await.unwrap().into_inner();
+    JoinToken::parse(&made.token).unwrap()
+}
+
+/// A request to join with `key`.
+pub(crate) fn join_request(token: &JoinToken, key: &TlsKey, receipts: &SigningKey) -> pb::JoinRequest {
+    pb::JoinRequest {
+        host: token.host().to_string(),
+        secret: token.secret().expose().to_vec().into(),
+        csr: key.csr().unwrap().der().to_vec().into(),
+        address: "127.0.0.1".to_owned(),
+        receipt_key: receipts.public().as_bytes().to_vec().into(),
+    }
+}
+
+pub(crate) async fn join(fleet: &Fleet, request: pb::JoinRequest) -> Result<pb::JoinResponse, Status> {
+    let mut enrolment = EnrolmentClient::new(fleet.stranger().await);
+    enrolment.join(request).await.map(tonic::Response::into_inner)
+}
+
+impl Agent {
+    /// Joins as `host`.
+    pub(crate) async fn joined(fleet: &Fleet, host: &str) -> Self {
+        let token = token(fleet, host).await;
+        let (key, receipts) = (TlsKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let answer = join(fleet, join_request(&token, &key, &receipts)).await.unwrap();
+        assert_eq!((answer.fleet.as_str(), answer.trust.len()), ("demo", 1));
+        let identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
+        let host = token.host().clone();
+        Self { host, identity, receipts, broken: BTreeSet::new(), plan: None }
+    }
+
+    /// Renews over a connection with the certificate it has.
+    pub(crate) async fn renew(&mut self, fleet: &Fleet) -> Result<(), Status> {
+        let channel = fleet.channel(&self.identity).await.unwrap();
+        let csr = self.identity.key().csr().unwrap().der().to_vec().into();
+        let request = pb::RenewRequest { csr, expired: None };
+        let answer = EnrolmentClient::new(channel).renew(request).await?.into_inner();
+        let key = self.identity.key().clone();
+        self.identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
+        Ok(())
+    }
+
+    /// Opens a stream and says hello.
+    pub(crate) async fn connect(&self, fleet: &Fleet) -> Result<Link, Status> {
+        let channel =
+            fleet.channel(&self.identity).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut client = AgentLinkClient::new(channel);
+        let (sender, receiver) = mpsc::channel(16);
+        let facts = HostFacts {
+            agent_version: "test".to_owned(),
+            plan_versions: vec![1],
+            address: "127.0.0.1".to_owned(),
+            labels: [("role".to_owned(), "app".to_owned())].into(),
+            platform: "linux/amd64".to_owned(),
+            cpu_millis: 4000,
+            memory: 8 << 30,
+            policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
+            ..HostFacts::default()
+        };
+        let (seq, plan) = self.plan.as_ref().map(|(p, e)| (p.seq, e.clone())).unwrap_or_default();
+        let hello = pb::Hello { facts: encode(&facts), trust_version: 1, seq, plan: plan.into() };
+        sender.send(pb::ConnectRequest { message: Some(Say::Hello(hello)) }).await.unwrap();
+        let stream = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok(Link { sender, stream })
+    }
+
+    /// Takes a plan, as far as a test needs.
+    pub(crate) fn accept(&mut self, envelope: &[u8]) {
+        let parsed = Envelope::parse(envelope, PayloadType::Plan.max_len()).unwrap();
+        let plan: HostPlan = serde_json::from_slice(parsed.payload_bytes()).unwrap();
+        assert_eq!(plan.host, self.host);
+        if let Some((last, _)) = &self.plan {
+            assert!(plan.seq > last.seq || plan == *last, "seq rises, or it is the same plan");
+        }
+        self.plan = Some((plan, envelope.to_vec()));
+    }
+
+    /// What it would report of the plan it has.
+    pub(crate) fn observe(&self, revision: u64) -> Observation {
+        let slots = self.plan.iter().flat_map(|(plan, _)| &plan.slots);
+        Observation {
+            revision,
+            seq: self.plan.as_ref().map_or(0, |(plan, _)| plan.seq),
+            engine: EngineState::Available,
+            plan_refusal: None,
+            slots: slots.map(|slot| self.observe_slot(slot)).collect(),
+        }
+    }
+
+    fn observe_slot(&self, slot: &PlanSlot) -> SlotObservation {
+        let failed = slot.phase == Phase::Running && self.broken.contains(&slot.release);
+        let mut instances = Vec::new();
+        let restored = slot.fallback.filter(|_| failed);
+        if slot.phase == Phase::Running && !failed {
+            instances.push(instance(slot, slot.release, InstanceState::Healthy));
+        }
+        instances.extend(restored.map(|release| instance(slot, release, InstanceState::Healthy)));
+        if let Some(previous) = slot.previous.as_ref().filter(|p| Some(p.release) != restored) {
+            let state = match previous.phase {
+                Phase::Running => Some(InstanceState::Healthy),
+                Phase::Draining => Some(InstanceState::Draining),
+                Phase::Standby => Some(InstanceState::Standby),
+                Phase::Pulled | Phase::Absent => None,
+            };
+            instances.extend(state.map(|state| instance(slot, previous.release, state)));
+        }
+        let evidence = || Evidence {
+            instance: None,
+            release: slot.release,
+            counter: Counter(1),
+            clock: Clock::Health,
+            reason: FailureReason::Exited { code: 3 },
+            exit_code: Some(3),
+            oom_killed: false,
+            restarts: 0,
+            log: vec!["boom".to_owned()],
+            probes: Vec::new(),
+            at: now(),
+        };
+        SlotObservation {
+            slot: slot.slot.clone(),
+            release: Some(slot.release),
+            status: if failed {
+                SlotStatus::Failed { restored, evidence: Box::new(evidence()) }
+            } else {
+                SlotStatus::Settled
+            },
+            pulled: true,
+            pull: None,
+            instances,
+        }
+    }
+}
+
+fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance {
+    Instance {
+        id: format!("{}-{}", slot.slot, release.short()),
+        container: None,
+        release,
+        counter: Counter(1),
+        state,
+        since: Timestamp::ZERO,
+        available: state == InstanceState::Healthy,
+        endpoints: BTreeMap::new(),
+        restarts: 0,
+    }
+}
+
+/// The agent's end of a stream.
+pub(crate) struct Link {
+    sender: mpsc::Sender<pb::ConnectRequest>,
+    stream: Streaming<pb::ConnectResponse>,
+}
+
+impl Link {
+    pub(crate) async fn say(&self, message: Say) {
+        // The other end may be gone; what is heard next tells.
+        drop(self.sender.send(pb::ConnectRequest { message: Some(message) }).await);
+    }
+
+    pub(crate) async fn hear(&mut self) -> Result<Hear, Status> {
+        match timeout(LIMIT, self.stream.message()).await.expect("something is heard in time")? {
+            Some(message) => Ok(message.message.expect("no empty message")),
+            None => Err(Status::unavailable("the stream has ended")),
+        }
+    }
+}
+
+/// Plays the agent's part until the stream ends; answers with the agent and why it ended.
+pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
+    let mut beat = interval(Duration::from_millis(200));
+    let mut revision = 1;
+    link.say(Say::Observation(report(&agent, revision))).await;
+    loop {
+        let heard = tokio::select! {
+            _ = beat.tick() => {
+                link.say(Say::Heartbeat(pb::Heartbeat { stats: Default::default() })).await;
+                continue;
+            }
+            heard = link.hear() => heard,
+        };
+        match heard {
+            Ok(Hear::Plan(offer)) => {
+                agent.accept(&offer.envelope);
+                revision += 1;
+                link.say(Say::Observation(report(&agent, revision))).await;
+            }
+            Ok(_) => {}
+            Err(status) => return (agent, status),
+        }
+    }
+}
+
+fn report(agent: &Agent, revision: u64) -> pb::ObservationReport {
+    pb::ObservationReport { observation: encode(&agent.observe(revision)) }
+}
+
+/// Agents that play their part. Dropping it cuts them off.
+#[derive(Default)]
+pub(crate) struct Players(JoinSet<(Agent, Status)>);
+
+impl Players {
+    pub(crate) async fn add(&mut self, fleet: &Fleet, agent: Agent) {
+        let link = agent.connect(fleet).await.unwrap();
+        self.0.spawn(play(agent, link));
+    }
+
+    /// The next one whose stream ends.
+    pub(crate) async fn ended(&mut self) -> (Agent, Status) {
+        timeout(LIMIT, self.0.join_next()).await.expect("a stream ends in time").unwrap().unwrap()
+    }
+}

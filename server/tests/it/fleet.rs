@@ -1,0 +1,257 @@
+//! A fleet's files, its coordinator, and an operator.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use windlass_certs::ca::{CertificateAuthority, Leaf};
+use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files::create_private_dir;
+use windlass_certs::identity::Identity;
+use windlass_certs::keys::SigningKey;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
+use windlass_certs::trust::{ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument};
+use windlass_core::{FleetId, Timestamp};
+use windlass_proto::pb;
+use windlass_proto::pb::control_client::ControlClient;
+use windlass_server::config::{LivenessRules, Overrides};
+use windlass_server::store::memory::MemoryStore;
+use windlass_server::store::{Store, StoreError};
+use windlass_server::{Config, StartError, start, start_on};
+
+/// What every wait of a test gives up after.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// A fleet; dropping it kills the coordinator.
+pub(crate) struct Fleet {
+    pub(crate) folder: TempDir,
+    pub(crate) ca: CertificateAuthority,
+    pub(crate) root: SigningKey,
+    pub(crate) release_key: SigningKey,
+    pub(crate) document: TrustDocument,
+    pub(crate) addr: SocketAddr,
+    pub(crate) http_addr: SocketAddr,
+    /// Kept over restarts where there is one; else the store is in the folder.
+    memory: Option<Arc<dyn Store>>,
+    tweak: fn(&mut Config),
+    stop: CancellationToken,
+    running: JoinSet<anyhow::Result<()>>,
+}
+
+pub(crate) fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
+}
+
+pub(crate) fn fleet_id() -> FleetId {
+    "demo".parse().unwrap()
+}
+
+impl Fleet {
+    /// A coordinator on a store in memory, with short clocks.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(true, |_| {}).await
+    }
+
+    /// The same with other settings, and on disk if asked.
+    pub(crate) async fn start_with(in_memory: bool, tweak: fn(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = CertificateAuthority::generate(fleet_id(), now()).unwrap();
+        let [root, release_key, dispatch, audit] = std::array::from_fn(|_| SigningKey::generate().unwrap());
+        let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
+        let document = TrustDocument {
+            fleet: fleet_id(),
+            version: 1,
+            epoch: 1,
+            created_at: now(),
+            expires_at: now() + Duration::from_secs(3600),
+            root: role(&root),
+            roles: Roles {
+                release: vec![ReleaseRole {
+                    environment: "*".to_owned().try_into().unwrap(),
+                    services: None,
+                    keys: vec![release_key.public()],
+                    threshold: 1,
+                    retired: Vec::new(),
+                }],
+                dispatch: role(&dispatch),
+                audit: role(&audit),
+                revoke: None,
+            },
+            hosts: Default::default(),
+            ca: vec![ca.fingerprint()],
+            coordinators: vec!["127.0.0.1:7443".to_owned()],
+            floors: Default::default(),
+            revoked: Revoked::default(),
+        };
+        write(folder.path(), &ca, &[("dispatch", &dispatch), ("audit", &audit)], &document, &root);
+        let memory = in_memory.then(|| Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+        let unset = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut fleet = Self {
+            folder,
+            ca,
+            root,
+            release_key,
+            document,
+            addr: unset,
+            http_addr: unset,
+            memory,
+            tweak,
+            stop: CancellationToken::new(),
+            running: JoinSet::new(),
+        };
+        fleet.run().await;
+        fleet
+    }
+
+    /// Starts the coordinator, on the address it had before.
+    pub(crate) async fn run(&mut self) {
+        let overrides = Overrides { listen: Some(self.addr), http: Some(self.http_addr) };
+        let mut config = Config::load(self.folder.path(), overrides).unwrap();
+        config.liveness = LivenessRules {
+            heartbeat: Duration::from_millis(200),
+            suspect: Duration::from_secs(2),
+            lost: Duration::from_secs(3),
+            unknown: Duration::from_secs(2),
+        };
+        (self.tweak)(&mut config);
+        let running = match &self.memory {
+            Some(store) => start_on(config, store.clone()).await.unwrap(),
+            None => {
+                let begun = Instant::now();
+                loop {
+                    match start(config.clone()).await {
+                        Ok(running) => break running,
+                        Err(StartError::Store(StoreError::InUse { .. })) if begun.elapsed() < LIMIT => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        };
+        self.addr = running.addr;
+        self.http_addr = running.http_addr.unwrap();
+        self.stop = CancellationToken::new();
+        self.running.spawn(running.run(self.stop.clone().cancelled_owned()));
+    }
+
+    /// Stops the coordinator in order.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.running.join_next().await {
+            ended.unwrap().unwrap();
+        }
+    }
+
+    /// Ends the coordinator where it stands. What tonic runs for it ends a moment later.
+    pub(crate) async fn kill(&mut self) {
+        self.running.shutdown().await;
+    }
+
+    /// The store in memory.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &**self.memory.as_ref().unwrap()
+    }
+
+    /// Another store from the next start on.
+    pub(crate) fn replace_store(&mut self, store: MemoryStore) {
+        self.memory = Some(Arc::new(store));
+    }
+
+    /// A connection with a certificate.
+    pub(crate) async fn channel(&self, identity: &CertifiedIdentity) -> Result<Channel, ConnectError> {
+        let pins = vec![self.ca.fingerprint()];
+        let tls = ClientTls::new(fleet_id(), pins, identity, Revocations::new()).unwrap();
+        connect(&self.addr.to_string(), &tls, &ConnectOptions::default()).await
+    }
+
+    /// A connection without one.
+    pub(crate) async fn stranger(&self) -> Channel {
+        let tls = ClientTls::anonymous(fleet_id(), vec![self.ca.fingerprint()], Revocations::new()).unwrap();
+        connect(&self.addr.to_string(), &tls, &ConnectOptions::default()).await.unwrap()
+    }
+
+    /// An operator's certificate.
+    pub(crate) fn operator(&self, grant: &str) -> CertifiedIdentity {
+        let identity = Identity::operator(fleet_id(), &"alice".parse().unwrap());
+        self.ca.issue_new(&Leaf::operator(identity, grant.parse().unwrap(), 1), now()).unwrap()
+    }
+
+    /// What an operator calls with.
+    pub(crate) async fn control(&self, grant: &str) -> ControlClient<Channel> {
+        ControlClient::new(self.channel(&self.operator(grant)).await.unwrap())
+    }
+
+    /// `host ls -o json`.
+    pub(crate) async fn hosts(&self) -> serde_json::Value {
+        let mut control = self.control("viewer/*").await;
+        let hosts = control.list_hosts(pb::ListHostsRequest {}).await.unwrap();
+        serde_json::from_slice(&hosts.into_inner().view).unwrap()
+    }
+
+    /// Waits until `host ls` shows a host in a state.
+    pub(crate) async fn wait_for(&self, host: &str, state: &str) {
+        until(&format!("{host} is {state}"), async || {
+            let hosts = self.hosts().await;
+            let found = hosts.as_array().unwrap().iter().find(|shown| shown["name"] == host).cloned();
+            found.is_some_and(|shown| shown["state"] == state)
+        })
+        .await;
+    }
+
+    /// Every event so far, as `kind subject`.
+    pub(crate) async fn events(&self) -> Vec<String> {
+        let mut control = self.control("viewer/*").await;
+        let request = pb::StreamEventsRequest { tail: 1000, follow: false };
+        let mut stream = control.stream_events(request).await.unwrap().into_inner();
+        let mut events = Vec::new();
+        while let Some(event) = stream.message().await.unwrap() {
+            let event: serde_json::Value = serde_json::from_slice(&event.view).unwrap();
+            events.push(format!(
+                "{} {}",
+                event["kind"].as_str().unwrap(),
+                event["subject"].as_str().unwrap()
+            ));
+        }
+        events
+    }
+}
+
+/// Waits for a condition; panics with its name when it does not come true in time.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Everything that `windlass init --server-dir` writes.
+fn write(
+    folder: &Path,
+    ca: &CertificateAuthority,
+    keys: &[(&str, &SigningKey)],
+    document: &TrustDocument,
+    root: &SigningKey,
+) {
+    ca.save(&folder.join("ca")).unwrap();
+    create_private_dir(&folder.join("keys")).unwrap();
+    create_private_dir(&folder.join("trust")).unwrap();
+    for (name, key) in keys {
+        key.save(&folder.join("keys").join(format!("{name}.key"))).unwrap();
+    }
+    std::fs::write(folder.join("trust/1.json"), sign_trust(document, root)).unwrap();
+    std::fs::write(folder.join("server.toml"), "").unwrap();
+}
+
+pub(crate) fn sign_trust(document: &TrustDocument, root: &SigningKey) -> Vec<u8> {
+    Envelope::sign(PayloadType::Trust, serde_json::to_vec(document).unwrap(), &[root]).to_bytes()
+}

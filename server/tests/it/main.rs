@@ -1,0 +1,9 @@
+//! The coordinator in-process, over mTLS on loopback: real listener, real store, agents that play a part.
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the answer")]
+
+mod agent;
+mod enrolment;
+mod fleet;
+mod release;
+mod restart;
+mod rollouts;

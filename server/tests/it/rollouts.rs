@@ -1,0 +1,171 @@
+//! Releases from submission to a final state.
+
+use tonic::Code;
+use windlass_core::release::Release;
+use windlass_proto::pb;
+
+use crate::agent::{Agent, Players};
+use crate::fleet::{Fleet, until};
+use crate::release::{release, signed};
+
+/// A fleet of connected hosts.
+pub(crate) async fn fleet_of(hosts: &[&str], broken: &[&Release]) -> (Fleet, Players) {
+    let fleet = Fleet::start().await;
+    let mut players = Players::default();
+    for host in hosts {
+        let mut agent = Agent::joined(&fleet, host).await;
+        agent.broken = broken.iter().map(|release| digest(release)).collect();
+        players.add(&fleet, agent).await;
+    }
+    for host in hosts {
+        fleet.wait_for(host, "connected").await;
+    }
+    (fleet, players)
+}
+
+fn digest(release: &Release) -> windlass_core::Digest {
+    windlass_core::Digest::of(&serde_json::to_vec(release).unwrap())
+}
+
+fn request(fleet: &Fleet, release: &Release) -> pb::SubmitReleaseRequest {
+    let envelope = signed(release, &fleet.release_key).into();
+    pb::SubmitReleaseRequest { envelope, ..Default::default() }
+}
+
+/// Submits, follows to the end, and answers with the outcome.
+pub(crate) async fn deploy(fleet: &Fleet, release: &Release) -> String {
+    let mut control = fleet.control("deployer/default").await;
+    let started = control.submit_release(request(fleet, release)).await.unwrap().into_inner();
+    if started.unchanged {
+        return "unchanged".to_owned();
+    }
+    follow(fleet, &started.rollout).await
+}
+
+pub(crate) async fn follow(fleet: &Fleet, rollout: &str) -> String {
+    let mut control = fleet.control("viewer/default").await;
+    let request = pb::WatchRolloutRequest { rollout: rollout.to_owned() };
+    let mut watch = control.watch_rollout(request).await.unwrap().into_inner();
+    let mut last = serde_json::Value::Null;
+    while let Some(view) = watch.message().await.unwrap() {
+        last = serde_json::from_slice(&view.view).unwrap();
+    }
+    last["outcome"].as_str().expect("the last view has an outcome").to_owned()
+}
+
+pub(crate) async fn status(fleet: &Fleet) -> serde_json::Value {
+    let mut control = fleet.control("viewer/*").await;
+    let request = pb::GetStatusRequest { service: "default/web".to_owned() };
+    let answer = control.get_status(request).await.unwrap().into_inner();
+    serde_json::from_slice::<serde_json::Value>(&answer.view).unwrap()[0].take()
+}
+
+#[tokio::test]
+async fn a_release_is_rolled_out_replaced_and_rolled_back() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
+    let shown = status(&fleet).await;
+    assert_eq!((&shown["release"], &shown["healthy"]), (&"r1".into(), &2.into()), "{shown}");
+
+    assert_eq!(deploy(&fleet, &release(2, 2, "one")).await, "unchanged");
+    assert_eq!(deploy(&fleet, &release(2, 2, "two")).await, "succeeded");
+
+    let mut control = fleet.control("deployer/default").await;
+    let request = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = control.rollback(request).await.unwrap().into_inner();
+    assert_eq!(back.release, "r1");
+    assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
+    assert_eq!(status(&fleet).await["release"], "r1");
+}
+
+#[tokio::test]
+async fn a_release_that_fails_on_a_host_is_rolled_back_everywhere() {
+    let bad = release(2, 2, "bad");
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[&bad]).await;
+    assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
+    assert_eq!(deploy(&fleet, &bad).await, "rolled_back");
+    until("r1 serves again", async || status(&fleet).await["serving"]["r1"] == 2).await;
+}
+
+#[tokio::test]
+async fn a_release_must_be_signed_numbered_and_allowed() {
+    let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
+    let mut control = fleet.control("deployer/default").await;
+    let forged = {
+        let stranger = windlass_certs::keys::SigningKey::generate().unwrap();
+        let envelope = signed(&release(1, 1, "one"), &stranger).into();
+        pb::SubmitReleaseRequest { envelope, ..Default::default() }
+    };
+    let refused = control.submit_release(forged).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("unknown_key"), "{}", refused.message());
+
+    let skipped = control.submit_release(request(&fleet, &release(2, 1, "one"))).await.unwrap_err();
+    assert_eq!(skipped.code(), Code::Aborted);
+    let mut elsewhere = fleet.control("deployer/other").await;
+    let refused = elsewhere.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap();
+    let reused = control.submit_release(request(&fleet, &release(1, 1, "other"))).await.unwrap_err();
+    assert_eq!(reused.code(), Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_second_deploy_is_refused_unless_it_supersedes() {
+    // Nobody plays the host's part, so that the first one stays active.
+    let fleet = Fleet::start().await;
+    let agent = Agent::joined(&fleet, "web-1").await;
+    let _link = agent.connect(&fleet).await.unwrap();
+    fleet.wait_for("web-1", "connected").await;
+    let mut control = fleet.control("deployer/default").await;
+    let first = control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap().into_inner();
+    let refused = control.submit_release(request(&fleet, &release(2, 1, "two"))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().contains("--supersede"));
+    let forced = pb::SubmitReleaseRequest { supersede: true, ..request(&fleet, &release(2, 1, "two")) };
+    control.submit_release(forced).await.unwrap();
+    assert_eq!(follow(&fleet, &first.rollout).await, "superseded");
+}
+
+#[tokio::test]
+async fn a_rollout_pauses_and_goes_on_as_told() {
+    let fleet = Fleet::start().await;
+    let agent = Agent::joined(&fleet, "web-1").await;
+    let link = agent.connect(&fleet).await.unwrap();
+    fleet.wait_for("web-1", "connected").await;
+    let mut control = fleet.control("deployer/default").await;
+    let started = control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap().into_inner();
+    let steer = |action: pb::RolloutAction| pb::SteerRolloutRequest {
+        rollout: "default/web".to_owned(),
+        action: action.into(),
+    };
+    control.steer_rollout(steer(pb::RolloutAction::Pause)).await.unwrap();
+    assert_eq!(follow(&fleet, &started.rollout).await, "paused");
+    let mut playing = tokio::task::JoinSet::new();
+    playing.spawn(crate::agent::play(agent, link));
+    control.steer_rollout(steer(pb::RolloutAction::Resume)).await.unwrap();
+    assert_eq!(follow(&fleet, &started.rollout).await, "succeeded");
+    let late = control.steer_rollout(steer(pb::RolloutAction::Abort)).await.unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_preview_changes_nothing_and_binds_a_deploy_to_it() {
+    let (fleet, mut players) = fleet_of(&["web-1"], &[]).await;
+    let mut control = fleet.control("deployer/default").await;
+    let wanted = release(1, 1, "one");
+    let payload = serde_json::to_vec(&wanted).unwrap();
+    let preview = pb::PreviewRequest { release: payload.into(), retry_quarantined: false };
+    let view = control.preview(preview).await.unwrap().into_inner().view;
+    let view: serde_json::Value = serde_json::from_slice(&view).unwrap();
+    assert_eq!(view["slots"][0]["action"], "create", "{view}");
+    players.add(&fleet, Agent::joined(&fleet, "web-2").await).await;
+    fleet.wait_for("web-2", "connected").await;
+    let stale = pb::SubmitReleaseRequest {
+        preview: windlass_core::Digest::of(b"another plan").to_string(),
+        ..request(&fleet, &wanted)
+    };
+    assert_eq!(control.submit_release(stale).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(deploy(&fleet, &wanted).await, "succeeded");
+}
