@@ -32,7 +32,13 @@ pub struct Cli {
     #[command(flatten)]
     given: Given,
     /// How log lines look (on stderr)
-    #[arg(long, value_name = "human|json", default_value = "human", env = "WINDLASS_LOG_FORMAT", global = true)]
+    #[arg(
+        long,
+        value_name = "human|json",
+        default_value = "human",
+        env = "WINDLASS_LOG_FORMAT",
+        global = true
+    )]
     log: String,
     /// Which log lines there are, like `info` or `info,windlass_agent=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG", global = true)]
@@ -61,10 +67,14 @@ Examples:
 SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
     Run,
     /// Show what this host is, allows, runs and refused
-    #[command(after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels")]
+    #[command(
+        after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels"
+    )]
     Inventory(OutputArgs),
     /// Check everything that the agent needs, with a hint for each thing that is not right
-    #[command(after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed.")]
+    #[command(
+        after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed."
+    )]
     Doctor(OutputArgs),
     /// The fleet's trust document
     #[command(subcommand)]
@@ -100,7 +110,9 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum TrustCommand {
     /// Take trust documents from a file, when the coordinator withholds them
-    #[command(after_help = "Examples:\n  windlass-agent trust import trust-7.json --data ./agent-1\n\nThe agent must not be running; what it runs goes on.")]
+    #[command(
+        after_help = "Examples:\n  windlass-agent trust import trust-7.json --data ./agent-1\n\nThe agent must not be running; what it runs goes on."
+    )]
     Import {
         /// One envelope, or several, one per line, the oldest first
         file: PathBuf,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::host::HostFacts;
 use windlass_core::plan::PLAN_VERSION;
 
+use crate::gpu::Gpus;
 use crate::member::Member;
 use crate::policy::Policy;
 use crate::runtime::Runtime;
@@ -33,7 +34,7 @@ pub fn of_host(member: &Member, policy: &Policy) -> HostFacts {
         cpu_millis: u64::try_from(processors).unwrap_or(u64::MAX).saturating_mul(1000),
         memory: memory(),
         engine_version: String::new(),
-        gpus: Vec::new(),
+        gpus: Gpus::load().map(|gpus| gpus.list()).unwrap_or_default(),
         policy: policy.host.clone(),
     }
 }

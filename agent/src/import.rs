@@ -46,13 +46,15 @@ impl ImportError {
     /// What the user can do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Data(DataError::Busy { .. }) => {
-                Some("stop the agent first (nothing that runs is touched), import, and start it again".to_owned())
-            }
+            Self::Data(DataError::Busy { .. }) => Some(
+                "stop the agent first (nothing that runs is touched), import, and start it again".to_owned(),
+            ),
             Self::Data(error) => error.hint(),
             Self::Member(error) => error.hint(),
             Self::Open(error) => error.hint(),
-            Self::Take(_) => Some("the file needs every version after the one in force, one envelope per line".to_owned()),
+            Self::Take(_) => {
+                Some("the file needs every version after the one in force, one envelope per line".to_owned())
+            }
             Self::Read { .. } => None,
         }
     }

@@ -67,7 +67,11 @@ pub fn collect(config: &Config) -> Result<Inventory, Failure> {
         host: member.host.to_string(),
         agent: Agent {
             running,
-            coordinator: status.as_ref().map(|s| s.coordinator.clone()).filter(|_| running).unwrap_or_default(),
+            coordinator: status
+                .as_ref()
+                .map(|s| s.coordinator.clone())
+                .filter(|_| running)
+                .unwrap_or_default(),
             seen_at: status.as_ref().map(|status| status.at),
         },
         trust_version: state.as_ref().map_or(0, |state| state.trust.version),

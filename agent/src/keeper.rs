@@ -34,7 +34,7 @@ use crate::policy::Mounts;
 use crate::state::{Journal, JournalError, PlanMark, ReleaseStore, ReleaseStoreError, State};
 use crate::verify::{self, Context, Me};
 
-pub use open::{Opened, OpenError};
+pub use open::{OpenError, Opened};
 pub use take::TakeError;
 
 /// Releases kept beyond those that the plan names: what went before, for rollbacks without a coordinator.
@@ -243,7 +243,12 @@ impl Keeper {
             .map_err(|error| OfferError::Fetch { digest: *digest, source: error.into_boxed_dyn_error() })
     }
 
-    fn context<'a>(&'a self, trust: &'a TrustDocument, facts: &'a HostFacts, state: &'a State) -> Context<'a> {
+    fn context<'a>(
+        &'a self,
+        trust: &'a TrustDocument,
+        facts: &'a HostFacts,
+        state: &'a State,
+    ) -> Context<'a> {
         Context {
             local: &self.local,
             facts,
@@ -274,7 +279,9 @@ impl Keeper {
         match self.releases.collect(&needed, HISTORY) {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "forgot old releases"),
-            Err(error) => tracing::warn!(error = %windlass_process::report::chain(&error), "kept old releases"),
+            Err(error) => {
+                tracing::warn!(error = %windlass_process::report::chain(&error), "kept old releases")
+            }
         }
     }
 }
@@ -284,7 +291,10 @@ fn missing(digest: &Digest, why: &str) -> Refusal {
 }
 
 /// Floors of the releases that the plan says are good.
-fn raised_floors(plan: &HostPlan, found: &Found) -> BTreeMap<windlass_core::ServiceId, windlass_core::Counter> {
+fn raised_floors(
+    plan: &HostPlan,
+    found: &Found,
+) -> BTreeMap<windlass_core::ServiceId, windlass_core::Counter> {
     let mut floors = BTreeMap::new();
     for slot in plan.slots.iter().filter(|slot| slot.good) {
         let Some(Ok(release)) = found.get(&slot.release) else { continue };

@@ -21,6 +21,8 @@ pub mod data;
 pub mod doctor;
 pub mod facts;
 pub mod failure;
+#[cfg(test)]
+mod fixture;
 pub mod gpu;
 pub mod import;
 pub mod inventory;

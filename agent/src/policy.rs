@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use windlass_core::host::HostPolicy;
 
 pub use mounts::{Mounts, resolve};
-pub use starter::{write_starter, StarterError};
+pub use starter::{StarterError, write_starter};
 
 /// The file, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -64,6 +64,10 @@ enum RenewError {
     NotMine(String),
     #[error("the coordinator's challenge is malformed")]
     Challenge,
+    #[error("no coordinator is known")]
+    Nobody,
+    #[error("the new certificate could not be stored: the writer died")]
+    Writer,
 }
 
 impl Renewal {
@@ -72,7 +76,8 @@ impl Renewal {
         let mut backoff = Backoff::new(LEAST_WAIT, MOST_WAIT);
         let mut at = renew_at(self.current().peer(), backoff::random());
         loop {
-            let wait = at.since(clock::now()).max(if backoff.failures() > 0 { Duration::ZERO } else { LEAST_WAIT });
+            let wait =
+                at.since(clock::now()).max(if backoff.failures() > 0 { Duration::ZERO } else { LEAST_WAIT });
             // In steps, since a machine that slept wakes up with another time.
             let step = wait.min(Duration::from_secs(60));
             tokio::select! {
@@ -121,11 +126,11 @@ impl Renewal {
                         return Err(RenewError::NotMine(new.peer().identity.to_string()));
                     }
                     let (path, copy) = (self.data.identity(), new.clone());
-                    let saved = tokio::task::spawn_blocking(move || copy.save(&path)).await;
-                    // Shown even if the disk is full: the next start would then renew the old one.
-                    if let Ok(Err(error)) = saved {
-                        tracing::warn!(error = %report::chain(&error), "the new certificate could not be stored");
-                    }
+                    // Never shown before it is stored: an agent that comes back with the old one, after the new one was
+                    // seen, looks like a clone of itself.
+                    tokio::task::spawn_blocking(move || copy.save(&path))
+                        .await
+                        .map_err(|_| RenewError::Writer)??;
                     self.tls.reload(&new)?;
                     self.identity.send_replace(Arc::new(new));
                     return Ok(());
@@ -133,7 +138,7 @@ impl Renewal {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or(RenewError::Challenge))
+        Err(last.unwrap_or(RenewError::Nobody))
     }
 
     async fn ask(&self, address: &str, old: &CertifiedIdentity, csr: &Csr) -> Result<String, RenewError> {

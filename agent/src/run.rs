@@ -30,7 +30,7 @@ use crate::receipt::{self, Signer};
 use crate::reconciler::{self, MemoryStore, Reconciler};
 use crate::renew::Renewal;
 use crate::runtime::Runtime;
-use crate::{facts, state, status};
+use crate::{facts, state, stats, status};
 
 /// How long tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -110,7 +110,8 @@ pub async fn run<R: Runtime>(
     let pins = keeper.trust().document().ca.clone();
     let tls = ClientTls::new(keeper.member().fleet.clone(), pins, &identity, Revocations::new())?;
     let local = keeper.desired().borrow().local.clone();
-    let runtime = engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
+    let runtime =
+        engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
     let runtime = Arc::new(runtime);
     tracing::info!(
         host = %keeper.member().host,
@@ -147,17 +148,24 @@ pub async fn run<R: Runtime>(
     };
     tasks.spawn("receipts", {
         let observation = observation.subscribe();
-        Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() }).run()
+        Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() })
+            .run()
     });
-    // STATS
+    tasks.spawn("statistics", {
+        let observation = observation.subscribe();
+        stats::run(stats::Wires { observation, stats: measured, cancel: cancel.clone() })
+    });
     tasks.spawn("reconciler", {
         let store = Memories(keeper.journal().cloned());
         let memory = keeper.journal().map(|journal| journal.state().memory.clone()).unwrap_or_default();
         let (desired, contact) = (keeper.desired(), contact.subscribe());
         let wires = reconciler::Wires { desired, contact, observation, cancel: cancel.clone() };
         let known = facts.borrow().clone();
-        let options =
-            reconciler::Options { memory: known.memory, gpus: known.gpus.clone(), ..reconciler::Options::default() };
+        let options = reconciler::Options {
+            memory: known.memory,
+            gpus: known.gpus.clone(),
+            ..reconciler::Options::default()
+        };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()
     });
     tasks.spawn("facts", facts::run(runtime.clone(), facts, cancel.clone()));

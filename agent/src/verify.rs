@@ -91,7 +91,8 @@ pub fn release(
     rules::release_audience(&release, fleet)?;
     rules::release_time(&release, now)?;
     if acceptance == Acceptance::New && !trust.accepts_new_releases(now) {
-        let detail = format!("the trust document expired at {}, so no new release is taken", trust.expires_at);
+        let detail =
+            format!("the trust document expired at {}, so no new release is taken", trust.expires_at);
         return Err(Refusal { code: RefusalCode::Expired, detail });
     }
     Ok(VerifiedRelease::new(digest, release))
@@ -138,9 +139,8 @@ fn claimed_service(payload: &[u8]) -> Result<ServiceId, Refusal> {
         environment: EnvironmentId,
         service: ServiceName,
     }
-    let claim: Claim = json::decode_bounded(payload, PayloadType::Release.max_len()).map_err(|error| Refusal {
-        code: RefusalCode::Malformed,
-        detail: windlass_process::report::chain(&error),
+    let claim: Claim = json::decode_bounded(payload, PayloadType::Release.max_len()).map_err(|error| {
+        Refusal { code: RefusalCode::Malformed, detail: windlass_process::report::chain(&error) }
     })?;
     Ok(ServiceId::new(claim.environment, claim.service))
 }

@@ -113,7 +113,9 @@ fn container_paths(spec: &Spec) -> Vec<String> {
 
 fn non_root(security: &Security) -> Result<(), String> {
     let Some(user) = &security.user else {
-        return Err("the release names no user, and the image's own may be root; give a numeric one".to_owned());
+        return Err(
+            "the release names no user, and the image's own may be root; give a numeric one".to_owned()
+        );
     };
     let uid = user.split(':').next().unwrap_or_default();
     let numeric = !uid.is_empty() && uid.bytes().all(|b| b.is_ascii_digit());

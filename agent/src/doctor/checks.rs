@@ -18,6 +18,7 @@ use super::Finding;
 use crate::clock;
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
+use crate::gpu::Gpus;
 use crate::member::Member;
 use crate::policy;
 use crate::state::Journal;
@@ -62,14 +63,14 @@ pub(super) fn disks(config: &Config) -> Vec<Finding> {
 }
 
 pub(super) fn gpus() -> Finding {
-    match nvml_wrapper::Nvml::init().and_then(|nvml| nvml.device_count()) {
-        Ok(count) => Finding::ok("gpu", format!("{count} GPUs")),
-        Err(error) if Path::new("/proc/driver/nvidia").exists() => Finding::warn(
+    match Gpus::load() {
+        Some(gpus) => Finding::ok("gpu", format!("{} GPUs", gpus.list().len())),
+        None if Path::new("/proc/driver/nvidia").exists() => Finding::warn(
             "gpu",
-            format!("there is an NVIDIA driver, and its library does not answer: {error}"),
+            "there is an NVIDIA driver, and its library does not answer",
             "does `nvidia-smi` work? A driver that was updated needs a restart",
         ),
-        Err(_) => Finding::ok("gpu", "none"),
+        None => Finding::ok("gpu", "none"),
     }
 }
 
@@ -97,7 +98,8 @@ pub(super) struct Joined {
 
 impl Joined {
     pub(super) fn load(config: &Config) -> Result<Self, Finding> {
-        let failed = |error: &dyn std::error::Error, hint| Finding::fail("membership", error.to_string(), hint);
+        let failed =
+            |error: &dyn std::error::Error, hint| Finding::fail("membership", error.to_string(), hint);
         let data = DataDir::open(&config.data).map_err(|error| failed(&error, error.hint()))?;
         let member = Member::load(&data).map_err(|error| failed(&error, error.hint()))?;
         let limit = PayloadType::Trust.max_len();
@@ -128,7 +130,11 @@ impl Joined {
         let now = clock::now();
         if signed > now + SKEW {
             let detail = format!("it says {now}, and a document of {signed} was accepted");
-            return Finding::fail("clock", detail, Some("set the clock; use NTP (chrony, systemd-timesyncd)".to_owned()));
+            return Finding::fail(
+                "clock",
+                detail,
+                Some("set the clock; use NTP (chrony, systemd-timesyncd)".to_owned()),
+            );
         }
         Finding::ok("clock", format!("{now}"))
     }
@@ -141,7 +147,11 @@ impl Joined {
         let (version, expires, now) = (document.version, document.expires_at, clock::now());
         let hint = "an admin signs the next version: `windlass trust sign`, then `windlass trust publish`";
         if now >= expires {
-            Finding::warn("trust", format!("version {version} expired at {expires}: no new release is taken"), hint)
+            Finding::warn(
+                "trust",
+                format!("version {version} expired at {expires}: no new release is taken"),
+                hint,
+            )
         } else if now + DAY * 14 >= expires {
             Finding::warn("trust", format!("version {version} expires at {expires}"), hint)
         } else {
@@ -162,10 +172,15 @@ impl Joined {
             Finding::ok("certificate", format!("until {}, generation {}", peer.not_after, peer.generation))
         } else if now < peer.not_after + DAY * 30 {
             let detail = format!("expired at {}", peer.not_after);
-            Finding::warn("certificate", detail, "a running agent renews it by itself; what runs does not need it")
+            Finding::warn(
+                "certificate",
+                detail,
+                "a running agent renews it by itself; what runs does not need it",
+            )
         } else {
             let detail = format!("expired at {}, more than 30 days ago", peer.not_after);
-            let hint = "join again: stop the agent, move its folder away, `windlass-agent join` with a new token";
+            let hint =
+                "join again: stop the agent, move its folder away, `windlass-agent join` with a new token";
             Finding::fail("certificate", detail, Some(hint.to_owned()))
         }
     }
@@ -204,7 +219,11 @@ impl Joined {
             Some(error) => {
                 Finding::fail("coordinator", report::chain(&error), error.hint().map(str::to_owned))
             }
-            None => Finding::fail("coordinator", "no address is known", Some("give one: `--server HOST:PORT`".to_owned())),
+            None => Finding::fail(
+                "coordinator",
+                "no address is known",
+                Some("give one: `--server HOST:PORT`".to_owned()),
+            ),
         }
     }
 }

@@ -18,7 +18,12 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// Asks the engine for its version.
 pub(super) async fn check(config: &Config) -> Finding {
     let path = config.engine_socket();
-    let hint = || Some(format!("is the Docker Engine running, and `{}` its socket? `--engine unix://…`", path.display()));
+    let hint = || {
+        Some(format!(
+            "is the Docker Engine running, and `{}` its socket? `--engine unix://…`",
+            path.display()
+        ))
+    };
     match timeout(DEADLINE, version(path)).await {
         Err(_) => Finding::fail("engine", format!("no answer within {} s", DEADLINE.as_secs()), hint()),
         Ok(Err(error)) => Finding::fail("engine", format!("{}: {error}", path.display()), hint()),

@@ -85,7 +85,9 @@ pub(super) async fn run(keeper: &Keeper, coordinator: &Coordinator, mut offers: 
         {
             match keeper.witness(envelope).await {
                 Ok(()) => checkpoint_done = Some(envelope.clone()),
-                Err(error) => tracing::warn!(error = %report::chain(&error), "a checkpoint could not be kept"),
+                Err(error) => {
+                    tracing::warn!(error = %report::chain(&error), "a checkpoint could not be kept")
+                }
             }
         }
         let wait = if again { backoff.next(backoff::random()) } else { Duration::from_secs(3600) };

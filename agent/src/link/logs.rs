@@ -58,7 +58,8 @@ impl<R: Runtime> Logs<R> {
         let cancel = CancellationToken::new();
         self.cancels.insert(number, cancel.clone());
         let containers = containers(&request, seen);
-        let options = LogOptions { tail: Some(request.tail.min(MAX_TAIL)), since: None, follow: request.follow };
+        let options =
+            LogOptions { tail: Some(request.tail.min(MAX_TAIL)), since: None, follow: request.follow };
         self.running.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}

@@ -10,14 +10,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use windlass_process::report;
+use windlass_proto::json;
 use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
 use windlass_proto::pb::{self, connect_request as up, connect_response as down};
-use windlass_proto::json;
 
+use super::Wires;
 use super::intake::{self, Coordinator, Offers};
 use super::logs::Logs;
 use super::outbox::{Item, Outbox};
-use super::Wires;
 use crate::clock;
 use crate::keeper::Keeper;
 use crate::runtime::Runtime;
@@ -73,7 +73,12 @@ pub(super) struct Session<'a, R> {
 
 impl<'a, R: Runtime> Session<'a, R> {
     /// Over a channel to `address`.
-    pub(super) fn new(keeper: &'a Arc<Keeper>, runtime: &'a Arc<R>, wires: &'a Wires, address: &'a str) -> Self {
+    pub(super) fn new(
+        keeper: &'a Arc<Keeper>,
+        runtime: &'a Arc<R>,
+        wires: &'a Wires,
+        address: &'a str,
+    ) -> Self {
         Self { keeper, runtime, wires, address }
     }
 
@@ -91,9 +96,10 @@ impl<'a, R: Runtime> Session<'a, R> {
             Ok::<_, Status>((stream, first))
         });
         let (stream, welcome) = match opened.await {
-            Ok(Ok((stream, Some(pb::ConnectResponse { message: Some(down::Message::Welcome(welcome)) })))) => {
-                (stream, welcome)
-            }
+            Ok(Ok((
+                stream,
+                Some(pb::ConnectResponse { message: Some(down::Message::Welcome(welcome)) }),
+            ))) => (stream, welcome),
             Ok(Ok(_)) => return before("the coordinator did not begin with a welcome"),
             Ok(Err(status)) => return before(&words(&status)),
             Err(_) => return before("the coordinator did not welcome us in time"),
@@ -212,7 +218,9 @@ impl<'a, R: Runtime> Session<'a, R> {
                 let envelope = wires.receipt.borrow().clone()?;
                 up::Message::Receipt(pb::ReceiptReport { envelope: Bytes::from(envelope.to_vec()) })
             }
-            Item::Facts => up::Message::Facts(pb::FactsReport { facts: json::encode(&**wires.facts.borrow()) }),
+            Item::Facts => {
+                up::Message::Facts(pb::FactsReport { facts: json::encode(&**wires.facts.borrow()) })
+            }
             Item::Heartbeat => {
                 let stats = wires.stats.borrow();
                 // Nothing was measured yet, or the measuring task is stuck: life goes on.

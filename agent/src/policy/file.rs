@@ -178,7 +178,10 @@ fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, 
     }
     for (key, value) in &labels {
         if !plain(key, 1) || !plain(value, 0) {
-            return Err(("labels", format!("`{key}={value}` has other characters than letters, digits, `-_./`")));
+            return Err((
+                "labels",
+                format!("`{key}={value}` has other characters than letters, digits, `-_./`"),
+            ));
         }
         if key.starts_with("windlass.") {
             return Err(("labels", format!("`{key}`: labels that begin with `windlass.` are ours")));

@@ -128,7 +128,11 @@ fn links_are_followed_before_a_path_is_allowed() {
     ];
     for (path, want) in table {
         let got = resolve(&mounts, &at(path));
-        assert_eq!(got.as_ref().ok().map(|path| path.to_str().unwrap()), want.map(at).as_deref(), "{path}: {got:?}");
+        assert_eq!(
+            got.as_ref().ok().map(|path| path.to_str().unwrap()),
+            want.map(at).as_deref(),
+            "{path}: {got:?}"
+        );
     }
 }
 

@@ -1,17 +1,8 @@
 //! Paths of the host: normal form, and which may be bound into a container.
 
 /// Host folders that no release may bind, whatever the policy lists: they are the machine itself.
-pub const FORBIDDEN_MOUNTS: [&str; 9] = [
-    "/etc",
-    "/proc",
-    "/sys",
-    "/dev",
-    "/run",
-    "/var/run",
-    "/boot",
-    "/var/lib/docker",
-    "/var/lib/containerd",
-];
+pub const FORBIDDEN_MOUNTS: [&str; 9] =
+    ["/etc", "/proc", "/sys", "/dev", "/run", "/var/run", "/boot", "/var/lib/docker", "/var/lib/containerd"];
 
 /// A path that is not absolute, or not a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,8 +63,13 @@ mod tests {
 
     #[test]
     fn mounts() {
-        let allowed =
-            ["/srv".to_owned(), "/data/apps/".to_owned(), "/".to_owned(), "/etc/app".to_owned(), "/var".to_owned()];
+        let allowed = [
+            "/srv".to_owned(),
+            "/data/apps/".to_owned(),
+            "/".to_owned(),
+            "/etc/app".to_owned(),
+            "/var".to_owned(),
+        ];
         let own = ["/srv/windlass".to_owned(), "/opt/docker.sock".to_owned()];
         #[rustfmt::skip]
         let table = [

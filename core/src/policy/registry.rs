@@ -75,7 +75,8 @@ fn check_segment(segment: &str) -> Result<(), &'static str> {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = segment.as_bytes();
-    if bytes.iter().all(|b| inner(*b)) && edge(bytes.first()) && edge(bytes.last()) && !segment.contains("..") {
+    if bytes.iter().all(|b| inner(*b)) && edge(bytes.first()) && edge(bytes.last()) && !segment.contains("..")
+    {
         Ok(())
     } else {
         Err("each part of the path has lowercase letters, digits, and `.`, `_` or `-` between them")

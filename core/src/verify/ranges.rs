@@ -72,13 +72,19 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;
     ensure(resources.memory.bytes() >= MIN_MEMORY, "`resources.memory` is below 6MiB")?;
     ensure((1..=4_194_304).contains(&resources.pids), "`resources.pids` is not from 1 to 4194304")?;
-    ensure(resources.gpus.is_none_or(|gpus| (1..=64).contains(&gpus.count)), "`resources.gpus` is not 1 to 64")?;
+    ensure(
+        resources.gpus.is_none_or(|gpus| (1..=64).contains(&gpus.count)),
+        "`resources.gpus` is not 1 to 64",
+    )?;
     let scale = match spec.scale {
         Scale::Replicas { min, max } => min <= max && max <= 100_000,
         Scale::PerHost => true,
     };
     ensure(scale, "`scale` is not a range")?;
-    ensure(spec.placement.require.len() <= 64 && spec.placement.hosts.len() <= 10_000, "`placement` is too long")
+    ensure(
+        spec.placement.require.len() <= 64 && spec.placement.hosts.len() <= 10_000,
+        "`placement` is too long",
+    )
 }
 
 fn image(spec: &Spec) -> Result<(), Refusal> {
@@ -87,9 +93,10 @@ fn image(spec: &Spec) -> Result<(), Refusal> {
     ensure(normal && image.repository.contains('/'), "`image.repository` is not in its one spelling")?;
     ensure(image.reference.len() <= 512 && plain(&image.reference), "`image.reference` is too long")?;
     let parts = image.platform.split('/').count();
-    let named = image.platform.split('/').all(|part| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    });
+    let named = image
+        .platform
+        .split('/')
+        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
     ensure((2..=3).contains(&parts) && named, "`image.platform` is not like `linux/amd64`")
 }
 
@@ -144,7 +151,8 @@ fn check_probe(spec: &Spec, probe: &Probe) -> Result<(), Refusal> {
     ensure(counted && often, "`health` has a probe that asks too often or counts to 0")?;
     match &probe.check {
         Check::Http { path, port } => {
-            let written = path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|b| b.is_ascii_graphic());
+            let written =
+                path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|b| b.is_ascii_graphic());
             ensure(written && spec.ports.contains_key(port), "`health` has a bad path or an unknown port")
         }
         Check::Tcp { port } => ensure(spec.ports.contains_key(port), "`health` names an unknown port"),

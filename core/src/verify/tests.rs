@@ -87,7 +87,13 @@ fn plans_that_make_no_sense() {
 #[test]
 fn releases_that_make_no_sense() {
     fn probe(check: Check) -> Option<Probe> {
-        Some(Probe { check, every: Span::from_secs(1), timeout: Span::from_secs(1), failures: 3, successes: 1 })
+        Some(Probe {
+            check,
+            every: Span::from_secs(1),
+            timeout: Span::from_secs(1),
+            failures: 3,
+            successes: 1,
+        })
     }
     type Case = (&'static str, bool, fn(&mut Release));
     #[rustfmt::skip]

@@ -1,0 +1,305 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use windlass_certs::files;
+use windlass_core::host::HostPolicy;
+use windlass_core::release::Release;
+
+use super::*;
+use crate::fixture::{self, Fleet, counter};
+use crate::state::TrustMark;
+
+/// A coordinator that has some releases, and counts how often it was asked.
+#[derive(Default)]
+struct Shelf {
+    releases: BTreeMap<Digest, Vec<u8>>,
+    asked: AtomicUsize,
+    broken: bool,
+}
+
+impl Source for Shelf {
+    async fn fetch(&self, digest: &Digest) -> anyhow::Result<Option<Vec<u8>>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        anyhow::ensure!(!self.broken, "connection reset");
+        Ok(self.releases.get(digest).cloned())
+    }
+}
+
+/// A host that has joined, in a folder of its own.
+struct Host {
+    fleet: Fleet,
+    folder: tempfile::TempDir,
+    facts: watch::Sender<Arc<HostFacts>>,
+    shelf: Shelf,
+}
+
+impl Host {
+    fn joined() -> Self {
+        let (fleet, folder) = (Fleet::new(), tempfile::tempdir().unwrap());
+        let policy =
+            HostPolicy { registries: vec!["registry.example.com".to_owned()], ..HostPolicy::default() };
+        let facts = HostFacts {
+            labels: [("role".to_owned(), "app".to_owned())].into(),
+            memory: 1 << 30,
+            platform: crate::facts::platform().to_owned(),
+            policy,
+            ..HostFacts::default()
+        };
+        let host =
+            Self { fleet, folder, facts: watch::Sender::new(Arc::new(facts)), shelf: Shelf::default() };
+        let data = host.data();
+        let trust = host.fleet.trust(&host.fleet.document());
+        files::replace_secret(&data.trust(), trust.envelope()).unwrap();
+        let mark = TrustMark { version: 1, digest: trust.digest() };
+        Journal::create(&data.journal(), State::joined(mark, Timestamp::ZERO)).unwrap();
+        host
+    }
+
+    fn data(&self) -> DataDir {
+        DataDir::create(&self.folder.path().join("agent")).unwrap()
+    }
+
+    /// Starts the keeper, as after a restart of the agent.
+    async fn open(&self) -> Keeper {
+        let member = Member {
+            fleet: fixture::fleet(),
+            host: fixture::host(),
+            address: "127.0.0.1".to_owned(),
+            labels: BTreeMap::new(),
+            server: "127.0.0.1:1".to_owned(),
+            trust_pin: Digest::of(b"pin"),
+        };
+        let (data, facts) = (self.data(), self.facts.subscribe());
+        Keeper::open(Opened { data, member, facts, own: Vec::new() }).await.unwrap()
+    }
+
+    /// Signs a release and puts it on the shelf.
+    fn release(&mut self, number: u64, change: impl Fn(&mut Release)) -> Digest {
+        let mut release = self.fleet.payload(number);
+        change(&mut release);
+        let (digest, envelope) = self.fleet.sign_release(&release);
+        self.shelf.releases.insert(digest, envelope);
+        digest
+    }
+
+    fn plan(&self, seq: u64, releases: &[Digest]) -> Vec<u8> {
+        self.fleet.sign_plan(&self.fleet.plan(seq, releases))
+    }
+}
+
+fn seq(keeper: &Keeper) -> u64 {
+    keeper.desired().borrow().plan.as_ref().map_or(0, |plan| plan.seq)
+}
+
+fn refused(keeper: &Keeper) -> Option<RefusalCode> {
+    keeper.desired().borrow().plan_refusal.as_ref().map(|refusal| refusal.code)
+}
+
+#[tokio::test]
+async fn an_accepted_plan_survives_the_agent_and_needs_nobody() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    assert_eq!(seq(&keeper), 0);
+    keeper.offer(&host.plan(1, &[r1, r1]), &host.shelf).await.unwrap();
+    assert_eq!((seq(&keeper), refused(&keeper)), (1, None));
+    assert_eq!(host.shelf.asked.load(Ordering::SeqCst), 1, "each release is fetched once");
+    keeper.offer(&host.plan(1, &[r1, r1]), &host.shelf).await.unwrap();
+    assert_eq!(host.shelf.asked.load(Ordering::SeqCst), 1, "and kept");
+    drop(keeper);
+    let again = host.open().await;
+    assert_eq!(seq(&again), 1);
+    assert!(again.desired().borrow().releases.contains_key(&r1));
+    assert!(again.desired().borrow().refusals.is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_plan_changes_nothing_and_is_reported() {
+    let mut host = Host::joined();
+    let (r1, r2) = (host.release(1, |_| {}), host.release(2, |_| {}));
+    let keeper = host.open().await;
+    keeper.offer(&host.plan(5, &[r1]), &host.shelf).await.unwrap();
+    let journal = std::fs::read(host.data().journal()).unwrap();
+    let asked = host.shelf.asked.load(Ordering::SeqCst);
+    let forged = host.fleet.sign(
+        windlass_certs::dsse::PayloadType::Plan,
+        &host.fleet.plan(6, &[r2]),
+        &[&host.fleet.second],
+    );
+    for (bytes, want) in [
+        (host.plan(4, &[r2]), RefusalCode::Stale),
+        (host.plan(5, &[r2]), RefusalCode::Equivocation),
+        (forged, RefusalCode::UnknownKey),
+        (b"nonsense".to_vec(), RefusalCode::Malformed),
+    ] {
+        keeper.offer(&bytes, &host.shelf).await.unwrap();
+        assert_eq!((seq(&keeper), refused(&keeper)), (5, Some(want)));
+        assert_eq!(keeper.counters().snapshot()[&want], 1);
+    }
+    assert_eq!(std::fs::read(host.data().journal()).unwrap(), journal);
+    assert_eq!(host.shelf.asked.load(Ordering::SeqCst), asked, "nothing was fetched");
+    assert!(!host.open().await.releases.contains(&r2));
+    keeper.offer(&host.plan(6, &[r2]), &host.shelf).await.unwrap();
+    assert_eq!((seq(&keeper), refused(&keeper)), (6, None));
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_is_no_refusal() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    host.shelf.broken = true;
+    let keeper = host.open().await;
+    let offered = keeper.offer(&host.plan(1, &[r1]), &host.shelf).await;
+    assert!(matches!(offered, Err(OfferError::Fetch { .. })));
+    assert_eq!((seq(&keeper), refused(&keeper)), (0, None));
+    host.shelf.broken = false;
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    assert_eq!(seq(&keeper), 1);
+}
+
+#[tokio::test]
+async fn one_bad_slot_refuses_itself_alone() {
+    let mut host = Host::joined();
+    let (r1, unknown) = (host.release(1, |_| {}), Digest::of(b"nobody has it"));
+    let elsewhere = host.release(3, |release| release.spec.image.repository = "other.example.com/web".into());
+    let keeper = host.open().await;
+    keeper.offer(&host.plan(1, &[r1, unknown, elsewhere]), &host.shelf).await.unwrap();
+    let desired = keeper.desired().borrow().clone();
+    let refusals: Vec<_> =
+        desired.refusals.iter().map(|(slot, refusal)| (slot.index, refusal.code)).collect();
+    assert_eq!(refusals, [(1, RefusalCode::UnsignedRelease), (2, RefusalCode::Policy)]);
+    assert_eq!(desired.releases.keys().collect::<Vec<_>>(), [&r1]);
+}
+
+#[tokio::test]
+async fn a_lost_journal_is_not_an_empty_one() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    host.open().await.offer(&host.plan(9, &[r1]), &host.shelf).await.unwrap();
+    std::fs::write(host.data().journal(), b"windlass-journal 1 0\n{}").unwrap();
+    let keeper = host.open().await;
+    assert_eq!(seq(&keeper), 0, "nothing is started");
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    assert_eq!(
+        (seq(&keeper), refused(&keeper)),
+        (0, Some(RefusalCode::Stale)),
+        "an old plan does not come back"
+    );
+    assert!(matches!(keeper.take_trust(&[]).await, Err(TakeError::Adopting)));
+}
+
+#[tokio::test]
+async fn a_new_trust_document_judges_again() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    let mut second = host.fleet.document();
+    second.version = 2;
+    second.revoked.releases.insert(r1);
+    assert_eq!(keeper.take_trust(&[host.fleet.sign_trust(&second)]).await.unwrap(), 1);
+    let codes: Vec<_> = keeper.desired().borrow().refusals.values().map(|refusal| refusal.code).collect();
+    assert_eq!(codes, [RefusalCode::Revoked]);
+    let again = host.open().await;
+    assert_eq!(again.trust().version(), 2);
+    assert_eq!(again.desired().borrow().refusals.len(), 1);
+    // Neither a forged version nor an older one.
+    let mut third = second.clone();
+    third.version = 3;
+    let forged = host.fleet.sign(windlass_certs::dsse::PayloadType::Trust, &third, &[&host.fleet.second]);
+    assert!(keeper.take_trust(&[forged]).await.is_err());
+    let mut fork = second.clone();
+    fork.revoked.releases.clear();
+    assert!(keeper.take_trust(&[host.fleet.sign_trust(&fork)]).await.is_err());
+    assert_eq!(keeper.trust().version(), 2);
+}
+
+#[tokio::test]
+async fn a_new_epoch_freezes_the_host_until_its_first_plan() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    keeper.offer(&host.plan(9, &[r1]), &host.shelf).await.unwrap();
+    let mut second = host.fleet.document();
+    (second.version, second.epoch) = (2, 2);
+    keeper.take_trust(&[host.fleet.sign_trust(&second)]).await.unwrap();
+    assert_eq!(seq(&keeper), 0);
+    keeper.offer(&host.plan(10, &[r1]), &host.shelf).await.unwrap();
+    assert_eq!(refused(&keeper), Some(RefusalCode::WrongEpoch));
+    let mut first = host.fleet.plan(1, &[r1]);
+    first.epoch = 2;
+    keeper.offer(&host.fleet.sign_plan(&first), &host.shelf).await.unwrap();
+    assert_eq!((seq(&keeper), refused(&keeper)), (1, None), "numbers begin again");
+    assert_eq!(seq(&host.open().await), 1);
+}
+
+#[tokio::test]
+async fn a_crash_between_the_trust_file_and_the_journal_is_survived() {
+    let host = Host::joined();
+    let mut second = host.fleet.document();
+    second.version = 2;
+    let envelope = host.fleet.sign_trust(&second);
+    files::replace_secret(&host.data().trust(), &envelope).unwrap();
+    assert_eq!(host.open().await.trust().version(), 2);
+    // But a file that was put back is seen.
+    host.open().await.take_trust(&[envelope]).await.unwrap();
+    let keeper = host.open().await;
+    let mut third = second.clone();
+    third.version = 3;
+    keeper.take_trust(&[host.fleet.sign_trust(&third)]).await.unwrap();
+    files::replace_secret(&host.data().trust(), &host.fleet.sign_trust(&host.fleet.document())).unwrap();
+    let opened = Opened {
+        data: host.data(),
+        member: keeper.member().clone(),
+        facts: host.facts.subscribe(),
+        own: Vec::new(),
+    };
+    assert!(matches!(Keeper::open(opened).await, Err(OpenError::Trust(_))));
+}
+
+#[tokio::test]
+async fn a_good_release_raises_the_floor_for_ever() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let r2 = host.release(2, |release| release.spec.floor = Some(counter(2)));
+    let keeper = host.open().await;
+    let mut plan = host.fleet.plan(1, &[r2]);
+    keeper.offer(&host.fleet.sign_plan(&plan), &host.shelf).await.unwrap();
+    keeper.offer(&host.plan(2, &[r1]), &host.shelf).await.unwrap();
+    assert!(keeper.desired().borrow().refusals.is_empty(), "not good yet, so no floor");
+    (plan.seq, plan.slots[0].good) = (3, true);
+    keeper.offer(&host.fleet.sign_plan(&plan), &host.shelf).await.unwrap();
+    keeper.offer(&host.plan(4, &[r1]), &host.shelf).await.unwrap();
+    let codes = |keeper: &Keeper| {
+        keeper.desired().borrow().refusals.values().map(|refusal| refusal.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&keeper), [RefusalCode::BelowFloor]);
+    assert_eq!(codes(&host.open().await), [RefusalCode::BelowFloor]);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_brings_no_old_plan_back() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    // A plan of the day before yesterday is too late, whatever this clock would say.
+    let mut old = host.fleet.plan(1, &[r1]);
+    old.issued_at = host.fleet.now - Duration::from_secs(200_000);
+    old.expires_at = old.issued_at + Duration::from_secs(86_400);
+    keeper.journal().unwrap().update(|state| state.witness(host.fleet.now)).await.unwrap();
+    keeper.offer(&host.fleet.sign_plan(&old), &host.shelf).await.unwrap();
+    assert_eq!(refused(&keeper), Some(RefusalCode::Expired));
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    assert!(keeper.journal().unwrap().state().trusted_time >= host.fleet.now);
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_kept_and_a_shorter_history_is_not() {
+    let host = Host::joined();
+    let keeper = host.open().await;
+    keeper.witness(&host.fleet.sign_checkpoint(5, Digest::of(b"5"))).await.unwrap();
+    keeper.witness(&host.fleet.sign_checkpoint(3, Digest::of(b"3"))).await.unwrap();
+    keeper.witness(b"nonsense").await.unwrap();
+    assert_eq!(host.open().await.witnessed().unwrap().size, 5);
+    assert_eq!(keeper.counters().snapshot()[&RefusalCode::Stale], 1);
+}
