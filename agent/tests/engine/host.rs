@@ -1,0 +1,247 @@
+//! A host: a reconciler over a real engine, fed by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use windlass_agent::reconciler::{self, MemoryStore, Options, Reconciler, Wires};
+use windlass_agent::runtime::docker::DockerEngine;
+use windlass_agent::runtime::{Runtime, RuntimeError};
+use windlass_core::host::HostPolicy;
+use windlass_core::observation::{Observation, SlotObservation, SlotStatus};
+use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::reconcile::{Desired, LocalHost, Memory, VerifiedRelease};
+use windlass_core::release::{Release, Spec};
+use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
+
+/// The memory of a host, as a disk would keep it.
+#[derive(Debug, Clone, Default)]
+pub struct Disk(Arc<Mutex<Memory>>);
+
+impl MemoryStore for Disk {
+    async fn save(&self, memory: &Memory) -> anyhow::Result<()> {
+        let text = serde_json::to_string(memory)?;
+        *self.0.lock().unwrap() = serde_json::from_str(&text)?;
+        Ok(())
+    }
+}
+
+pub struct Host {
+    pub engine: Arc<DockerEngine>,
+    pub local: Arc<LocalHost>,
+    pub disk: Disk,
+    images: BTreeMap<String, (String, Digest)>,
+    desired: watch::Sender<Arc<Desired>>,
+    pub observation: watch::Receiver<Arc<Observation>>,
+    contact: watch::Sender<Option<Timestamp>>,
+    plan: HostPlan,
+    agent: Option<(JoinHandle<anyhow::Result<()>>, CancellationToken)>,
+    files: tempfile::TempDir,
+}
+
+impl Host {
+    /// A host named `name` on the engine of the environment, with nothing on it; `None` without an engine.
+    pub async fn new(name: &str) -> Option<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let Some((socket, address)) = variable("WINDLASS_TEST_SOCKET").zip(variable("WINDLASS_TEST_ADDRESS"))
+        else {
+            println!("left out: no engine (WINDLASS_TEST_SOCKET, WINDLASS_TEST_ADDRESS)");
+            return None;
+        };
+        let list =
+            std::fs::read_to_string(variable("WINDLASS_TEST_IMAGES").expect("WINDLASS_TEST_IMAGES")).unwrap();
+        let image = |line: &str| {
+            let (reference, digest) = line.split_once(' ')?;
+            let (repository, tag) = reference.rsplit_once(':')?;
+            Some((tag.to_owned(), (repository.to_owned(), digest.parse().ok()?)))
+        };
+        let host: HostId = name.parse().unwrap();
+        let policy = HostPolicy::default();
+        let local = LocalHost { fleet: "engine-test".parse().unwrap(), host, address, policy };
+        let local = Arc::new(local);
+        let files = tempfile::tempdir().unwrap();
+        let engine = Arc::new(DockerEngine::new(&socket, local.clone(), files.path()).unwrap());
+        for seen in engine.list().await.unwrap() {
+            engine.stop(&seen.id).await.unwrap();
+            engine.remove(&seen.id, "-").await.unwrap();
+        }
+        let desired = Desired {
+            local: local.clone(),
+            plan: None,
+            releases: BTreeMap::new(),
+            plan_refusal: None,
+            refusals: BTreeMap::new(),
+        };
+        let now = reconciler::now();
+        let plan = HostPlan {
+            version: PLAN_VERSION,
+            fleet: local.fleet.clone(),
+            host: local.host.clone(),
+            epoch: 1,
+            seq: 0,
+            issued_at: now,
+            expires_at: now + Duration::from_secs(86_400),
+            slots: Vec::new(),
+        };
+        let (desired, _) = watch::channel(Arc::new(desired));
+        let (_, observation) = watch::channel(Arc::default());
+        let (contact, _) = watch::channel(None);
+        let mut host = Self {
+            engine,
+            local,
+            disk: Disk::default(),
+            images: list.lines().filter_map(image).collect(),
+            desired,
+            observation,
+            contact,
+            plan,
+            agent: None,
+            files,
+        };
+        host.start_agent();
+        Some(host)
+    }
+
+    /// Starts the agent over what the disk keeps.
+    pub fn start_agent(&mut self) {
+        let (sender, receiver) = watch::channel(Arc::default());
+        self.observation = receiver;
+        let cancel = CancellationToken::new();
+        let wires = Wires {
+            desired: self.desired.subscribe(),
+            contact: self.contact.subscribe(),
+            observation: sender,
+            cancel: cancel.clone(),
+        };
+        let memory = self.disk.0.lock().unwrap().clone();
+        let agent =
+            Reconciler::new(self.engine.clone(), self.disk.clone(), memory, wires, Options::default());
+        self.agent = Some((tokio::spawn(agent.run()), cancel));
+    }
+
+    /// Kills the agent.
+    pub async fn kill_agent(&mut self) {
+        if let Some((task, _)) = self.agent.take() {
+            task.abort();
+            task.await.ok();
+        }
+    }
+
+    /// A release of the image `tag`.
+    pub fn release(&self, counter: u64, tag: &str, change: impl FnOnce(&mut Spec)) -> Digest {
+        let (repository, digest) = &self.images[tag];
+        let probe = json!({"check": {"http": {"path": "/health", "port": "http"}}, "every": "500ms",
+            "timeout": "1s", "failures": 10, "successes": 1});
+        let mut spec: Spec = serde_json::from_value(json!({
+            "image": {"reference": format!("{repository}:{tag}"), "repository": repository, "digest": digest,
+                "platform": "linux/amd64", "size": 3_000_000},
+            "scale": {"replicas": {"min": 1, "max": 9}}, "placement": {"spread": "host"},
+            "ports": {"http": {"container": 8080}}, "main_port": "http",
+            "resources": {"cpu_millis": 500, "memory": "64MiB", "pids": 64},
+            "security": {"read_only_root": true, "user": "1000:1000", "tmpfs": ["/tmp"]},
+            "health": {"startup": probe, "readiness": probe, "liveness": null},
+            "strategy": {"rolling": {"batch": 1, "max_surge": 1, "max_unavailable": 0, "order": "auto",
+                "min_ready": "0s"}},
+            "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
+            "rollback_on": {"restarts": 2, "unhealthy_for": "2s"}, "on_lost": {"on_return": "keep_new"},
+        }))
+        .unwrap();
+        change(&mut spec);
+        let release = Release {
+            version: 1,
+            fleet: self.local.fleet.clone(),
+            environment: "test".parse().unwrap(),
+            service: "web".parse().unwrap(),
+            counter: Counter(counter),
+            created_at: Timestamp::ZERO,
+            author: "test".to_owned(),
+            spec,
+        };
+        let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
+        let verified = Arc::new(VerifiedRelease::new(digest, release));
+        self.desired.send_modify(|desired| drop(Arc::make_mut(desired).releases.insert(digest, verified)));
+        digest
+    }
+
+    pub fn plan(&mut self, slots: Vec<PlanSlot>) {
+        self.plan.seq += 1;
+        self.plan.slots = slots;
+        let plan = Arc::new(self.plan.clone());
+        self.desired.send_modify(|desired| Arc::make_mut(desired).plan = Some(plan));
+    }
+
+    /// Waits until the observation is as wanted, and says how long that took.
+    pub async fn until(&mut self, what: &str, limit: u64, wanted: impl Fn(&Observation) -> bool) -> Duration {
+        let begun = Instant::now();
+        let waiting = self.observation.wait_for(|seen| wanted(seen));
+        let outcome = tokio::time::timeout(Duration::from_secs(limit), waiting).await.map(drop);
+        assert!(outcome.is_ok(), "{what} did not come: {:#?}", self.observation.borrow());
+        begun.elapsed()
+    }
+
+    pub async fn settled(&mut self, limit: u64) -> Duration {
+        let seq = self.plan.seq;
+        self.until("settled", limit, move |seen| {
+            seen.seq == seq
+                && !seen.slots.is_empty()
+                && seen.slots.iter().all(|slot| slot.status == SlotStatus::Settled)
+        })
+        .await
+    }
+
+    pub fn seen(&self, index: u32) -> SlotObservation {
+        self.observation.borrow().slot(&slot(index)).cloned().expect("the slot is reported")
+    }
+
+    /// `r1 healthy, r2 failed`: the newest first.
+    pub fn picture(&self, index: u32) -> String {
+        let instances = self.seen(index).instances;
+        let text = instances.iter().map(|seen| format!("{} {}", seen.counter, seen.state.as_str()));
+        text.collect::<Vec<_>>().join(", ")
+    }
+
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(self.files.path()).map_or(0, Iterator::count)
+    }
+
+    /// Leaves nothing behind.
+    pub async fn clear(mut self) -> Result<(), RuntimeError> {
+        self.plan(Vec::new());
+        self.until("everything gone", 60, |seen| seen.slots.is_empty()).await;
+        assert!(self.engine.list().await?.is_empty());
+        assert_eq!(self.files(), 0, "no files of instances stay");
+        self.kill_agent().await;
+        Ok(())
+    }
+}
+
+pub fn slot(index: u32) -> SlotId {
+    format!("test/web/{index}").parse().unwrap()
+}
+
+pub fn running(index: u32, release: Digest) -> PlanSlot {
+    PlanSlot {
+        slot: slot(index),
+        release,
+        phase: Phase::Running,
+        good: false,
+        fallback: None,
+        order: Order::StartFirst,
+        gpus: Vec::new(),
+        previous: None,
+        retry_quarantined: false,
+    }
+}
+
+pub fn good(index: u32, release: Digest) -> PlanSlot {
+    PlanSlot { good: true, ..running(index, release) }
+}
+
+pub fn replacing(index: u32, release: Digest, old: Digest, phase: Phase) -> PlanSlot {
+    let previous = Some(Previous { release: old, phase });
+    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
+}
