@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::HostFacts;
+use crate::host::{Gpu, HostFacts};
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::policy;
 use crate::release::Spec;
@@ -73,11 +73,15 @@ pub enum NoRoom {
 impl Taken {
     /// Adds what one slot takes.
     pub fn add(&mut self, assignment: &Assignment, releases: &Releases) {
-        let want = &assignment.want;
-        let target = releases.get(&want.release).map(|release| &release.spec);
-        let previous = want.previous.as_ref().and_then(|p| releases.get(&p.release)).map(|r| &r.spec);
-        let both = runs_both(want);
-        let sum = |a: u64, b: u64| if both { a + b } else { a.max(b) };
+        self.add_slot(&assignment.want, releases, runs_both(&assignment.want));
+    }
+
+    /// Adds what one slot takes; `both` says whether its two instances run at once.
+    pub(crate) fn add_slot(&mut self, want: &PlanSlot, releases: &Releases, both: bool) {
+        let spec_of = |digest| releases.get(digest).map(|release| &release.spec);
+        let target = spec_of(&want.release);
+        let previous = want.previous.as_ref().and_then(|previous| spec_of(&previous.release));
+        let sum = |a: u64, b: u64| if both { a.saturating_add(b) } else { a.max(b) };
         let memory = |spec: Option<&Spec>| spec.map_or(0, |s| s.resources.memory.bytes());
         let cpu = |spec: Option<&Spec>| spec.map_or(0, |s| u64::from(s.resources.cpu_millis));
         self.slots += 1;
@@ -86,9 +90,13 @@ impl Taken {
         for spec in [target, previous].into_iter().flatten() {
             self.ports.extend(spec.ports.values().filter_map(|port| port.host));
         }
-        let share = target.and_then(|s| s.resources.gpus).and_then(|g| g.memory);
+        let share = match (target.and_then(gpu_share), previous.and_then(gpu_share)) {
+            (Some(a), Some(b)) => a.zip(b).map(|(a, b)| sum(a, b)),
+            (Some(share), None) | (None, Some(share)) => share,
+            (None, None) => None,
+        };
         for uuid in &want.gpus {
-            self.take_gpu(uuid, share.map(crate::units::Size::bytes));
+            self.take_gpu(uuid, share);
         }
     }
 
@@ -107,14 +115,22 @@ impl Taken {
         self.memory = self.memory.saturating_add(spec.resources.memory.bytes());
         self.cpu_millis = self.cpu_millis.saturating_add(u64::from(spec.resources.cpu_millis));
         self.ports.extend(spec.ports.values().filter_map(|port| port.host));
-        let share = spec.resources.gpus.and_then(|g| g.memory).map(crate::units::Size::bytes);
         for uuid in gpus {
-            self.take_gpu(uuid, share);
+            self.take_gpu(uuid, gpu_share(spec).flatten());
         }
     }
 
     /// Would one more instance of `spec` fit beside what is taken? Answers with the GPUs it would get.
     pub fn fit(&self, facts: &HostFacts, spec: &Spec) -> Result<Vec<String>, NoRoom> {
+        self.fit_processes(facts, spec)?;
+        if let Some(port) = spec.ports.values().filter_map(|p| p.host).find(|p| self.ports.contains(p)) {
+            return Err(NoRoom::Port(port));
+        }
+        self.fit_gpus(facts, spec, &[])
+    }
+
+    /// Is there memory and CPU for one more instance of `spec`?
+    pub(crate) fn fit_processes(&self, facts: &HostFacts, spec: &Spec) -> Result<(), NoRoom> {
         let total = memory_limit(facts);
         let needed = spec.resources.memory.bytes();
         let free = total.saturating_sub(self.memory);
@@ -125,36 +141,63 @@ impl Taken {
         if cpu > facts.cpu_millis {
             return Err(NoRoom::Cpu { needed: cpu, total: facts.cpu_millis });
         }
-        if let Some(port) = spec.ports.values().filter_map(|p| p.host).find(|p| self.ports.contains(p)) {
-            return Err(NoRoom::Port(port));
-        }
-        self.fit_gpus(facts, spec)
+        Ok(())
     }
 
-    fn fit_gpus(&self, facts: &HostFacts, spec: &Spec) -> Result<Vec<String>, NoRoom> {
+    /// The devices that one more instance of `spec` would get, those in `preferred` first.
+    pub(crate) fn fit_gpus(
+        &self,
+        facts: &HostFacts,
+        spec: &Spec,
+        preferred: &[String],
+    ) -> Result<Vec<String>, NoRoom> {
         let Some(wanted) = spec.resources.gpus.filter(|g| g.count > 0) else { return Ok(Vec::new()) };
         let allowed = facts.policy.gpus.map_or(facts.gpus.len(), |n| n as usize);
-        let free: Vec<String> = facts
-            .gpus
-            .iter()
-            .take(allowed)
-            .filter(|gpu| match (self.gpus.get(&gpu.uuid), wanted.memory) {
-                (None, None) => true,
-                (None, Some(share)) => share.bytes() <= gpu.memory,
-                (Some(GpuTaken::Memory(used)), Some(share)) => {
-                    used.saturating_add(share.bytes()) <= gpu.memory
-                }
-                (Some(_), _) => false,
-            })
-            .map(|gpu| gpu.uuid.clone())
-            .collect();
+        let fits = |gpu: &&Gpu| self.fits_device(gpu, gpu_share(spec).flatten());
+        let mut free: Vec<String> =
+            facts.gpus.iter().take(allowed).filter(fits).map(|gpu| gpu.uuid.clone()).collect();
+        free.sort_by_key(|uuid| !preferred.contains(uuid));
         let needed = wanted.count as usize;
         if free.len() < needed {
             let free = u32::try_from(free.len()).unwrap_or(u32::MAX);
             return Err(NoRoom::Gpus { needed: wanted.count, free });
         }
-        Ok(free.into_iter().take(needed).collect())
+        free.truncate(needed);
+        Ok(free)
     }
+
+    /// Would one more instance of `spec` fit on each of these devices?
+    pub(crate) fn fit_on_devices(
+        &self,
+        facts: &HostFacts,
+        spec: &Spec,
+        uuids: &[String],
+    ) -> Result<(), NoRoom> {
+        let share = gpu_share(spec).flatten();
+        let mine = facts.gpus.iter().filter(|gpu| uuids.contains(&gpu.uuid));
+        let free = mine.filter(|gpu| self.fits_device(gpu, share)).count();
+        if free == uuids.len() {
+            return Ok(());
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(free) })
+    }
+
+    /// Is there room on the device for that share of its memory, or for all of it?
+    fn fits_device(&self, gpu: &Gpu, share: Option<u64>) -> bool {
+        match (self.gpus.get(&gpu.uuid), share) {
+            (None, None) => true,
+            (None, Some(share)) => share <= gpu.memory,
+            (Some(GpuTaken::Memory(used)), Some(share)) => used.saturating_add(share) <= gpu.memory,
+            (Some(_), _) => false,
+        }
+    }
+}
+
+/// What an instance takes of each of its GPUs: bytes of its memory, or (`None` inside) all of it.
+fn gpu_share(spec: &Spec) -> Option<Option<u64>> {
+    let gpus = spec.resources.gpus.filter(|gpus| gpus.count > 0)?;
+    Some(gpus.memory.map(crate::units::Size::bytes))
 }
 
 /// Do both instances of the slot run at once under this plan?
@@ -168,3 +211,6 @@ fn runs_both(want: &PlanSlot) -> bool {
 pub fn memory_limit(facts: &HostFacts) -> u64 {
     policy::allowed_memory(&facts.policy, facts.memory)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,12 @@ pub fn accepts(
     release: &Release,
     taken: &Taken,
 ) -> Result<Vec<String>, Unfit> {
+    open(host, member, release)?;
+    taken.fit(&member.facts, &release.spec).map_err(Unfit::NoRoom)
+}
+
+/// May the host get a new slot of `release` now, if it has room?
+fn open(host: &HostId, member: &Member, release: &Release) -> Result<(), Unfit> {
     eligible(host, member, release)?;
     if member.scheduling != Scheduling::Ready {
         return Err(Unfit::NotScheduling(member.scheduling));
@@ -65,11 +71,74 @@ pub fn accepts(
     if member.liveness != Liveness::Connected {
         return Err(Unfit::NotConnected(member.liveness));
     }
-    taken.fit(&member.facts, &release.spec).map_err(Unfit::NoRoom)
+    Ok(())
 }
 
-/// Chooses a host for one more slot. `taken` is what each host has reserved, this service's slots
-/// included; `own` counts this service's slots per host.
+/// The hosts that may get slots of one release: asked once, chosen from often.
+#[derive(Debug)]
+pub struct Candidates<'a> {
+    release: &'a Release,
+    hosts: Vec<(&'a HostId, &'a Member)>,
+    refused: BTreeMap<HostId, Unfit>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Asks every host everything but whether it has room.
+    pub fn of(fleet: &'a FleetView, release: &'a Release) -> Self {
+        let mut candidates = Self { release, hosts: Vec::new(), refused: BTreeMap::new() };
+        for (host, member) in &fleet.members {
+            match open(host, member, release) {
+                Ok(()) => candidates.hosts.push((host, member)),
+                Err(unfit) => drop(candidates.refused.insert(host.clone(), unfit)),
+            }
+        }
+        candidates
+    }
+
+    /// Might there be another answer soon? A host is not heard of yet, or not any more.
+    pub fn are_undecided(&self) -> bool {
+        let open = |unfit: &Unfit| {
+            matches!(unfit, Unfit::NotConnected(Liveness::Unknown | Liveness::Suspect))
+        };
+        self.refused.values().any(open)
+    }
+
+    /// Chooses a host for one more slot. `taken` is what each host has reserved, this service's slots
+    /// included; `own` counts this service's slots per host.
+    ///
+    /// # Errors
+    /// Says of every host why it is not chosen.
+    pub fn choose(
+        &self,
+        taken: &BTreeMap<HostId, Taken>,
+        own: &BTreeMap<HostId, u32>,
+    ) -> Result<(HostId, Vec<String>), BTreeMap<HostId, Unfit>> {
+        let nothing = Taken::default();
+        let mut fitting = Vec::new();
+        let mut full = Vec::new();
+        for (host, member) in &self.hosts {
+            let taken = taken.get(*host).unwrap_or(&nothing);
+            match taken.fit(&member.facts, &self.release.spec) {
+                Ok(gpus) => {
+                    let count = own.get(*host).copied().unwrap_or(0);
+                    let load = taken.memory.saturating_mul(1000) / memory_limit(&member.facts).max(1);
+                    fitting.push((*host, count, load, gpus));
+                }
+                Err(why) => full.push(((*host).clone(), Unfit::NoRoom(why))),
+            }
+        }
+        let best = match self.release.spec.placement.spread {
+            Spread::Host => fitting.into_iter().min_by_key(|(host, count, load, _)| (*count, *load, *host)),
+            Spread::Pack => fitting
+                .into_iter()
+                .min_by_key(|(host, count, load, _)| (Reverse(*count), Reverse(*load), *host)),
+        };
+        best.map(|(host, _, _, gpus)| (host.clone(), gpus))
+            .ok_or_else(|| self.refused.clone().into_iter().chain(full).collect())
+    }
+}
+
+/// Chooses a host for one more slot of `release`. See [`Candidates::choose`].
 ///
 /// # Errors
 /// Says of every host why it is not chosen.
@@ -79,31 +148,7 @@ pub fn choose(
     taken: &BTreeMap<HostId, Taken>,
     own: &BTreeMap<HostId, u32>,
 ) -> Result<(HostId, Vec<String>), BTreeMap<HostId, Unfit>> {
-    let mut refused = BTreeMap::new();
-    let mut fitting = Vec::new();
-    let nothing = Taken::default();
-    for (host, member) in &fleet.members {
-        let taken = taken.get(host).unwrap_or(&nothing);
-        match accepts(host, member, release, taken) {
-            Ok(gpus) => {
-                let count = own.get(host).copied().unwrap_or(0);
-                let load = taken.memory.saturating_mul(1000) / memory_limit(&member.facts).max(1);
-                fitting.push((host, count, load, gpus));
-            }
-            Err(unfit) => {
-                refused.insert(host.clone(), unfit);
-            }
-        }
-    }
-    let best = match release.spec.placement.spread {
-        Spread::Host => {
-            fitting.into_iter().min_by_key(|(host, count, load, _)| (*count, *load, (*host).clone()))
-        }
-        Spread::Pack => fitting
-            .into_iter()
-            .min_by_key(|(host, count, load, _)| (Reverse(*count), Reverse(*load), (*host).clone())),
-    };
-    best.map(|(host, _, _, gpus)| (host.clone(), gpus)).ok_or(refused)
+    Candidates::of(fleet, release).choose(taken, own)
 }
 
 /// Why a slot's old instance stops before the new one starts.
@@ -121,6 +166,9 @@ pub enum StopFirst {
     /// Both want the same port of the host.
     #[error("port {0} of the host is fixed")]
     FixedPort(u16),
+    /// It has its GPUs alone, and the new instance gets the same ones.
+    #[error("its GPUs are exclusive")]
+    ExclusiveGpus,
     /// Both would write to the same volume.
     #[error("volume `{0}` can only be written by one")]
     Volume(String),
@@ -129,12 +177,17 @@ pub enum StopFirst {
     NoRoom(NoRoom),
 }
 
-/// Which of the two instances goes first where `spec` replaces something, on a host that has `taken`
-/// reserved (the running instance included)?
+/// Which of the two instances goes first where `spec` replaces something that has the devices `gpus`, on
+/// a host that has `taken` reserved (the running instance included)?
 ///
 /// # Errors
 /// The reason for stop-first; `Ok` is start-first.
-pub fn start_first(spec: &Spec, member: Option<&Member>, taken: &Taken) -> Result<(), StopFirst> {
+pub fn start_first(
+    spec: &Spec,
+    member: Option<&Member>,
+    taken: &Taken,
+    gpus: &[String],
+) -> Result<(), StopFirst> {
     let rule = match &spec.strategy {
         Strategy::Recreate { .. } => return Err(StopFirst::Recreate),
         Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),
@@ -144,6 +197,12 @@ pub fn start_first(spec: &Spec, member: Option<&Member>, taken: &Taken) -> Resul
     if let Some(port) = spec.ports.values().find_map(|port| port.host) {
         return Err(StopFirst::FixedPort(port));
     }
+    if spec.resources.gpus.is_some_and(|wish| wish.count > 0 && wish.memory.is_none()) {
+        return Err(StopFirst::ExclusiveGpus);
+    }
+    if let Some(member) = member {
+        taken.fit_on_devices(&member.facts, spec, gpus).map_err(StopFirst::NoRoom)?;
+    }
     if rule == OrderRule::StartFirst {
         return Ok(());
     }
@@ -151,13 +210,16 @@ pub fn start_first(spec: &Spec, member: Option<&Member>, taken: &Taken) -> Resul
         return Err(StopFirst::Volume(name.clone()));
     }
     let Some(member) = member else { return Ok(()) };
-    taken.fit(&member.facts, spec).map(|_| ()).map_err(StopFirst::NoRoom)
+    taken.fit_processes(&member.facts, spec).map_err(StopFirst::NoRoom)
 }
 
 /// As [`start_first`], as a plan writes it.
-pub fn order(spec: &Spec, member: Option<&Member>, taken: &Taken) -> Order {
-    match start_first(spec, member, taken) {
+pub fn order(spec: &Spec, member: Option<&Member>, taken: &Taken, gpus: &[String]) -> Order {
+    match start_first(spec, member, taken, gpus) {
         Ok(()) => Order::StartFirst,
         Err(_) => Order::StopFirst,
     }
 }
+
+#[cfg(test)]
+mod tests;

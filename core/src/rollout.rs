@@ -25,8 +25,11 @@
 
 mod advancing;
 mod draft;
+mod evicted;
 mod ending;
+mod limits;
 mod preparing;
+mod recreating;
 mod rolling_back;
 mod seen;
 mod soaking;
@@ -53,6 +56,8 @@ pub use seen::Waiting;
 pub use start::{StartError, Target, start};
 pub use steer::{SteerError, Steering, steer};
 
+/// How long a host may say that there is no room before it is believed: an old instance takes its time.
+const ROOM_GRACE: Duration = Duration::from_secs(60);
 /// Slots that one step may change, so that a store transaction stays small.
 pub const SLOTS_PER_STEP: usize = 64;
 /// How long a standby is kept after its rollout succeeded.
@@ -95,6 +100,9 @@ pub struct Rollout {
     pub changed: bool,
     /// The service's replica count before it.
     pub replicas_before: u32,
+    /// Index of the first slot that was made for it: those before had a release to go back to.
+    #[serde(default)]
+    pub first_new: u32,
     /// What failed, at most 20.
     pub failures: Vec<Failure>,
     /// Hosts that were lost at its deadline, and get its outcome when they return.
@@ -297,13 +305,21 @@ pub fn place_only(snapshot: &Snapshot<'_>) -> Advance {
     draft.finish()
 }
 
+impl Rollout {
+    /// Is its release good from the beginning, so that nothing of it is on trial?
+    fn is_to_good(&self) -> bool {
+        self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)
+    }
+}
+
 fn step(draft: &mut Draft<'_>) {
+    evicted::step(draft);
     match draft.state() {
         Some(State::Pending) => start::place(draft),
         Some(State::Preparing) => preparing::step(draft),
         Some(State::Advancing) => advancing::step(draft),
         Some(State::Soaking) => soaking::step(draft),
-        Some(State::Paused) => draft.wait(Waiting::Person),
+        Some(State::Paused) => ending::watch(draft),
         Some(State::RollingBack) => rolling_back::step(draft),
         Some(State::Succeeded | State::RolledBack | State::Aborted | State::Failed | State::Superseded)
         | None => steady::step(draft),

@@ -2,14 +2,15 @@
 
 use crate::digest::Digest;
 use crate::id::SlotId;
+use crate::observation::{Refusal, RefusalCode};
 use crate::plan::{Order, Phase};
 use crate::release::{Spec, Strategy};
-use crate::units::Amount;
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
+use super::limits::Limits;
 use super::seen::{Seen, Waiting};
-use super::{Kind, Progress, Reason, State};
+use super::{Progress, ROOM_GRACE, Reason, State, recreating};
 
 /// How the slots of the new release stand.
 #[derive(Default)]
@@ -33,10 +34,10 @@ struct Standing {
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
-    if matches!(spec.strategy, Strategy::Recreate { .. }) && !stop_all(draft, &to.digest) {
-        return deadline(draft, spec, &[]);
-    }
     let mut standing = look(draft, &to.digest);
+    if ending::is_vacuous(draft, spec, standing.total as usize) {
+        return;
+    }
     draft.progress(Progress {
         bytes: 0,
         pulled: 0,
@@ -46,17 +47,25 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     if let Some(reason) = std::mem::take(&mut standing.faults).record(draft) {
         return ending::on_failure(draft, spec, reason);
     }
+    if matches!(spec.strategy, Strategy::Recreate { .. }) {
+        match recreating::stop_all(draft, &to.digest) {
+            recreating::Stopping::Done => {}
+            recreating::Stopping::On { only_lost } => return deadline(draft, spec, &only_lost),
+        }
+    }
     begin(draft, &to.digest, spec, &mut standing);
-    let done = standing.todo.is_empty() && standing.in_flight == 0 && standing.unfinished == 0;
-    if done && standing.lost.is_empty() {
+    let moving = standing.in_flight > 0 || standing.unfinished > 0;
+    if !moving && standing.todo.is_empty() && standing.lost.is_empty() {
         draft.go(State::Soaking);
     } else if !draft.is_full() {
-        let only_lost = if done { standing.lost.as_slice() } else { &[] };
+        // Where nothing else moves, it is the lost hosts that everything waits for.
+        let everybody = standing.lost.len() == standing.total as usize;
+        let only_lost = if moving || everybody { &[] } else { standing.lost.as_slice() };
         deadline(draft, spec, only_lost);
     }
 }
 
-/// Past the deadline, slots on lost hosts leave the count if all others are done; else it failed.
+/// Past the deadline, slots on lost hosts leave the count if nothing else is waited for; else it failed.
 fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
     if !draft.deadline_passed(spec) {
         return;
@@ -66,47 +75,26 @@ fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
         return;
     }
     let hosts: Vec<_> = only_lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();
+    let now = draft.now();
     draft.rollout().stragglers.extend(hosts);
-}
-
-/// Recreate: stops every old instance before any new one starts. Answers whether all are stopped.
-fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> bool {
-    let mut stopped = true;
-    for slot in ending::counted(draft, to) {
-        let Some(previous) = draft.slots[&slot].want.previous.clone() else { continue };
-        if draft.slots[&slot].want.phase != Phase::Pulled {
-            continue;
-        }
-        draft.rollout().changed = true;
-        draft.edit(&slot, |assignment| {
-            assignment.want.order = Order::StopFirst;
-            if let Some(previous) = &mut assignment.want.previous {
-                previous.phase = Phase::Standby;
-            }
-        });
-        if !old_is_stopped(draft, &slot, &previous.release) {
-            stopped = draft.is_lost(&slot) && stopped;
-        }
-    }
-    stopped && !draft.is_full()
+    draft.rollout().progress_at = now;
+    draft.wake(now);
 }
 
 fn look(draft: &mut Draft<'_>, to: &Digest) -> Standing {
     let mut standing = Standing::default();
     for slot in ending::counted(draft, to) {
         standing.total += 1;
-        if draft.slots[&slot].want.phase != Phase::Running {
-            if draft.is_lost(&slot) {
-                standing.lost.push(slot);
-            } else {
-                if !draft.serves(&slot) {
-                    standing.unavailable += 1;
-                }
-                standing.todo.push(slot);
-            }
+        if draft.slots[&slot].want.phase == Phase::Running {
+            look_at_begun(draft, to, slot, &mut standing);
             continue;
         }
-        look_at_begun(draft, to, slot, &mut standing);
+        standing.unavailable += u32::from(!draft.serves(&slot));
+        if draft.is_lost(&slot) {
+            standing.lost.push(slot);
+        } else {
+            standing.todo.push(slot);
+        }
     }
     standing
 }
@@ -116,47 +104,69 @@ fn look_at_begun(draft: &mut Draft<'_>, to: &Digest, slot: SlotId, standing: &mu
     let host = assignment.host.clone();
     let start_first = assignment.want.order == Order::StartFirst;
     let previous = assignment.want.previous.clone();
-    let old_runs = previous.as_ref().is_some_and(|p| p.phase == Phase::Running);
-    match draft.seen(&slot, to) {
-        Seen::Failed(_) if try_again(draft, &slot) => standing.in_flight += 1,
-        Seen::Failed(evidence) => standing.faults.failed(&host, &slot, evidence),
-        Seen::Refused(refusal) => standing.faults.refused(&host, &slot, refusal),
-        Seen::Available => {
-            standing.available += 1;
-            let Some(previous) = previous else { return };
-            // Healthy, and no route names it: the old one may stop.
-            draft.edit(&slot, |a| {
-                if let Some(previous) = &mut a.want.previous {
-                    previous.phase = Phase::Standby;
-                }
-            });
-            if !old_is_stopped(draft, &slot, &previous.release) {
-                standing.unfinished += 1;
-                standing.surging += u32::from(start_first);
-            }
+    let waiting = match draft.seen(&slot, to) {
+        Seen::Available => return look_at_available(draft, slot, standing),
+        Seen::Failed(_) if try_again(draft, &slot) => Waiting::Healthy { host, slot: slot.clone() },
+        Seen::Failed(evidence) => return standing.faults.failed(&host, &slot, evidence),
+        Seen::Refused(refusal) if is_quarantined(refusal) && try_again(draft, &slot) => {
+            Waiting::Healthy { host, slot: slot.clone() }
         }
-        Seen::Converging(_) => {
-            standing.in_flight += 1;
-            standing.surging += u32::from(start_first && old_runs);
-            standing.unavailable += u32::from(!start_first);
-            draft.wait(Waiting::Healthy { host, slot });
-        }
-        Seen::Nothing(waiting) => {
-            draft.wait(waiting);
-            if draft.is_lost(&slot) {
-                standing.lost.push(slot);
-                return;
-            }
-            standing.in_flight += 1;
-            standing.surging += u32::from(start_first && old_runs);
-            standing.unavailable += u32::from(!start_first);
-        }
+        Seen::Refused(refusal) if may_make_room(draft, refusal) => Waiting::Room(host),
+        Seen::Refused(refusal) => return standing.faults.refused(&host, &slot, refusal),
+        Seen::Converging(_) => Waiting::Healthy { host, slot: slot.clone() },
+        Seen::Nothing(waiting) => waiting,
+    };
+    draft.wait(waiting);
+    let old_runs = previous.is_some_and(|previous| previous.phase == Phase::Running);
+    let is_lost = draft.is_lost(&slot);
+    standing.unavailable += u32::from(!start_first || is_lost);
+    if is_lost {
+        standing.lost.push(slot);
+    } else {
+        standing.in_flight += 1;
+        standing.surging += u32::from(start_first && old_runs);
     }
 }
 
-/// After a resume, a slot that failed gets one more try.
+/// The new instance serves and has proven itself: the old one may stop.
+fn look_at_available(draft: &mut Draft<'_>, slot: SlotId, standing: &mut Standing) {
+    standing.available += 1;
+    let want = &draft.slots[&slot].want;
+    let start_first = want.order == Order::StartFirst;
+    let Some(previous) = want.previous.clone() else { return };
+    draft.edit(&slot, |assignment| {
+        if let Some(previous) = &mut assignment.want.previous {
+            previous.phase = Phase::Standby;
+        }
+    });
+    if !old_is_stopped(draft, &slot, &previous.release) {
+        standing.unfinished += 1;
+        standing.surging += u32::from(start_first);
+    }
+}
+
+const fn is_quarantined(refusal: &Refusal) -> bool {
+    matches!(refusal.code, RefusalCode::Quarantined)
+}
+
+/// An old instance may still be about to make room; a host that goes on refusing is believed.
+fn may_make_room(draft: &mut Draft<'_>, refusal: &Refusal) -> bool {
+    if refusal.code != RefusalCode::NoRoom {
+        return false;
+    }
+    let until = draft.rollout().progress_at.max(draft.snapshot.fleet.since) + ROOM_GRACE;
+    let waits = draft.now() < until;
+    if waits {
+        draft.wake(until);
+    }
+    waits
+}
+
+/// After a resume, a slot that failed before gets one more try.
 fn try_again(draft: &mut Draft<'_>, slot: &SlotId) -> bool {
-    if !draft.rollout().retry_quarantined || draft.slots[slot].want.retry_quarantined {
+    let rollout = draft.rollout();
+    let asked = rollout.retry_quarantined && rollout.failures.iter().any(|failure| &failure.slot == slot);
+    if !asked || draft.slots[slot].want.retry_quarantined {
         return false;
     }
     draft.edit(slot, |assignment| assignment.want.retry_quarantined = true);
@@ -164,60 +174,25 @@ fn try_again(draft: &mut Draft<'_>, slot: &SlotId) -> bool {
 }
 
 fn old_is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> bool {
-    match draft.is_stopped(slot, release) {
-        Ok(true) => true,
-        Ok(false) => {
-            let host = draft.slots[slot].host.clone();
-            draft.wait(Waiting::Stop { host, slot: slot.clone() });
-            false
-        }
-        Err(waiting) => {
-            draft.wait(waiting);
-            false
-        }
-    }
+    let waiting = match draft.is_stopped(slot, release) {
+        Ok(true) => return true,
+        Ok(false) => Waiting::Stop { host: draft.slots[slot].host.clone(), slot: slot.clone() },
+        Err(waiting) => waiting,
+    };
+    draft.wait(waiting);
+    false
 }
 
 /// Begins as many slots as batch, surge and unavailability allow.
 fn begin(draft: &mut Draft<'_>, to: &Digest, spec: &Spec, standing: &mut Standing) {
-    let limits = Limits::of(draft, spec, standing);
+    let kind = draft.rollout().kind;
+    let limits = Limits::of(&spec.strategy, kind, standing.total, standing.available);
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_key(|slot| (draft.serves(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.serves(slot), slot.index));
     for slot in todo {
         let free = standing.in_flight < limits.batch && !draft.is_full();
         if !free || !begin_one(draft, to, spec, standing, &limits, &slot) {
             standing.todo.push(slot);
-        }
-    }
-}
-
-struct Limits {
-    batch: u32,
-    surge: u32,
-    unavailable: u32,
-}
-
-impl Limits {
-    fn of(draft: &mut Draft<'_>, spec: &Spec, standing: &Standing) -> Self {
-        let total = standing.total;
-        let all = Self { batch: u32::MAX, surge: u32::MAX, unavailable: total };
-        let (batch, max_surge, max_unavailable) = match spec.strategy {
-            Strategy::Recreate { .. } => return all,
-            Strategy::Rolling { batch, max_surge, max_unavailable, .. } => {
-                (batch, max_surge, max_unavailable)
-            }
-        };
-        // Stop-first where nothing else fits counts as allowed: at least one at a time.
-        let unavailable = max_unavailable.of_down(total).max(1);
-        if draft.rollout().kind == Kind::Rollback {
-            return Self { unavailable: unavailable.max(batch.of_up(total)), ..all };
-        }
-        // The first batch is one instance, unless a person counted the batch out.
-        let first = matches!(batch, Amount::Percent(_)) && standing.available == 0;
-        Self {
-            batch: if first { 1 } else { batch.of_up(total).max(1) },
-            surge: max_surge.of_up(total),
-            unavailable,
         }
     }
 }
@@ -231,24 +206,27 @@ fn begin_one(
     limits: &Limits,
     slot: &SlotId,
 ) -> bool {
-    let replaces = draft.slots[slot].want.previous.is_some();
     // While a host has not taken its newest plan, what it holds is not known.
     if let Err(waiting) = draft.observation(slot) {
         draft.wait(waiting);
         return false;
     }
     let serves = draft.serves(slot);
-    let order = if replaces { draft.order(slot, spec) } else { Order::StartFirst };
-    if replaces {
-        let allowed = match order {
-            Order::StartFirst => standing.surging < limits.surge,
-            Order::StopFirst => !serves || standing.unavailable < limits.unavailable,
-        };
-        if !allowed {
-            return false;
-        }
+    let may_surge = standing.surging < limits.surge;
+    let may_stop = !serves || standing.unavailable < limits.unavailable;
+    let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
+    let order = match beside {
+        None => Order::StartFirst,
+        Some(_) if !may_surge && !may_stop => return false,
+        Some(beside) => draft.order(slot, spec, beside),
+    };
+    let allowed = match order {
+        Order::StartFirst => beside.is_none() || may_surge,
+        Order::StopFirst => may_stop,
+    };
+    if !allowed {
+        return false;
     }
-    draft.rollout().changed = true;
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
         debug_assert_eq!(&want.release, to, "only slots of the new release are begun");
@@ -260,8 +238,12 @@ fn begin_one(
             previous.phase = Phase::Standby;
         }
     });
+    if !draft.is_dirty(slot) {
+        return false;
+    }
+    draft.rollout().changed = true;
     standing.in_flight += 1;
-    standing.surging += u32::from(replaces && order == Order::StartFirst);
+    standing.surging += u32::from(beside.is_some() && order == Order::StartFirst);
     standing.unavailable += u32::from(serves && order == Order::StopFirst);
     true
 }

@@ -18,8 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) slots: Slots,
     pub(super) rollout: Option<Rollout>,
     pub(super) touched: BTreeSet<SlotId>,
-    /// Hosts whose plan changes by this decision: what they reported is about an older plan.
-    dirty: BTreeSet<HostId>,
+    /// The slots of each host, once somebody asked.
+    by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) waiting: Vec<Waiting>,
     full: bool,
@@ -33,7 +33,7 @@ impl<'a> Draft<'a> {
             slots: snapshot.slots.clone(),
             rollout: snapshot.rollout.cloned(),
             touched: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            by_host: None,
             wake_at: None,
             waiting: Vec::new(),
             full: false,
@@ -82,8 +82,9 @@ impl<'a> Draft<'a> {
         self.full
     }
 
-    pub(super) fn is_dirty(&self, host: &HostId) -> bool {
-        self.dirty.contains(host)
+    /// Did this decision change the slot? What was reported of it is then about an older plan.
+    pub(super) fn is_dirty(&self, slot: &SlotId) -> bool {
+        self.touched.contains(slot)
     }
 
     pub(super) fn wait(&mut self, waiting: Waiting) {
@@ -94,6 +95,11 @@ impl<'a> Draft<'a> {
 
     pub(super) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Looks again in a moment, for what is only noticed by looking.
+    pub(super) fn wake_soon(&mut self) {
+        self.wake(self.now() + std::time::Duration::from_secs(5));
     }
 
     fn may_touch(&mut self, slot: &SlotId) -> bool {
@@ -112,7 +118,6 @@ impl<'a> Draft<'a> {
         if &after == before || !self.may_touch(slot) {
             return;
         }
-        self.dirty.insert(after.host.clone());
         self.touched.insert(slot.clone());
         self.slots.insert(slot.clone(), after);
     }
@@ -122,10 +127,9 @@ impl<'a> Draft<'a> {
         if !self.slots.contains_key(slot) || !self.may_touch(slot) {
             return;
         }
-        if let Some(assignment) = self.slots.remove(slot) {
-            self.dirty.insert(assignment.host);
-            self.touched.insert(slot.clone());
-        }
+        self.slots.remove(slot);
+        self.touched.insert(slot.clone());
+        self.by_host = None;
     }
 
     /// Adds a slot on `host`. Its index was never used before.
@@ -155,8 +159,8 @@ impl<'a> Draft<'a> {
             previous: None,
             retry_quarantined,
         };
-        self.dirty.insert(host.clone());
         self.touched.insert(slot.clone());
+        self.by_host = None;
         self.slots.insert(slot.clone(), Assignment { host, want, standby_until: None, replaces });
         Some(slot)
     }
@@ -182,11 +186,48 @@ impl<'a> Draft<'a> {
         own
     }
 
-    /// Which instance of `slot` goes first if it changes to `spec` now, and why not the new one.
-    pub(super) fn order(&self, slot: &SlotId, spec: &Spec) -> Order {
+    /// Which instance of `slot` goes first if it changes to `spec` now, while `beside` runs in it?
+    pub(super) fn order(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Order {
         let Some(assignment) = self.slots.get(slot) else { return Order::StartFirst };
-        let taken = self.taken().remove(&assignment.host).unwrap_or_default();
-        crate::placement::order(spec, self.snapshot.fleet.members.get(&assignment.host), &taken)
+        let (host, want) = (assignment.host.clone(), assignment.want.clone());
+        let Some(member) = self.snapshot.fleet.members.get(&host) else { return Order::StartFirst };
+        let mut taken = self.taken_by_others(slot, &host);
+        let running = PlanSlot { release: beside, phase: Phase::Running, previous: None, ..want };
+        taken.add_slot(&running, self.snapshot.releases, false);
+        crate::placement::order(spec, Some(member), &taken, &running.gpus)
+    }
+
+    /// What everything on `host` but `slot` has reserved.
+    pub(super) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
+        let mut taken = self.snapshot.fleet.members.get(host).map(|m| m.taken.clone()).unwrap_or_default();
+        for other in self.on_host(host) {
+            if let Some(assignment) = self.slots.get(&other).filter(|_| &other != slot) {
+                taken.add_slot(&assignment.want, self.snapshot.releases, self.runs_both(&other));
+            }
+        }
+        taken
+    }
+
+    /// The slots on a host.
+    pub(super) fn on_host(&mut self, host: &HostId) -> Vec<SlotId> {
+        let slots = &self.slots;
+        let by_host = self.by_host.get_or_insert_with(|| {
+            let mut by_host: BTreeMap<HostId, Vec<SlotId>> = BTreeMap::new();
+            for (slot, assignment) in slots {
+                by_host.entry(assignment.host.clone()).or_default().push(slot.clone());
+            }
+            by_host
+        });
+        by_host.get(host).cloned().unwrap_or_default()
+    }
+
+    /// Do both instances of the slot run at once, or may they? An old one takes its time to stop.
+    fn runs_both(&self, slot: &SlotId) -> bool {
+        let want = &self.slots[slot].want;
+        let Some(previous) = want.previous.as_ref() else { return false };
+        let starts_first = want.order == Order::StartFirst && want.phase == Phase::Running;
+        let planned = matches!(previous.phase, Phase::Running | Phase::Draining);
+        starts_first && (planned || self.is_seen_running(slot, &previous.release))
     }
 
     pub(super) fn go(&mut self, state: State) {

@@ -3,12 +3,13 @@
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::observation::{Evidence, Refusal};
-use crate::plan::{Order, Phase};
-use crate::release::{OnFailure, Spec};
+use crate::plan::Phase;
+use crate::release::{OnFailure, Scale, Spec};
 use crate::service::Assignment;
 
 use super::draft::Draft;
-use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Reason, State};
+use super::seen::{Seen, Waiting};
+use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.
 pub(super) fn counted(draft: &Draft<'_>, to: &Digest) -> Vec<SlotId> {
@@ -49,11 +50,15 @@ impl Faults {
         let reason = Reason::SlotFailed(format!("{} on host {}: {why}", first.slot, first.host));
         let rollout = draft.rollout();
         for failure in self.0 {
-            let known =
-                rollout.failures.iter().any(|f| f.slot == failure.slot && f.evidence == failure.evidence);
-            if !known && rollout.failures.len() < MAX_FAILURES {
-                rollout.failures.push(failure);
+            // The newest of each slot, and the newest of all.
+            if rollout.failures.contains(&failure) {
+                continue;
             }
+            rollout.failures.retain(|known| known.slot != failure.slot);
+            if rollout.failures.len() >= MAX_FAILURES {
+                rollout.failures.remove(0);
+            }
+            rollout.failures.push(failure);
         }
         Some(reason)
     }
@@ -69,11 +74,37 @@ pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
         OnFailure::RollbackAll => go_back(draft, GoingBack::RolledBack, reason),
         OnFailure::RollbackFailed => go_back(draft, GoingBack::OnlyFailed, reason),
         OnFailure::Pause => {
-            let state = draft.rollout().state;
-            draft.rollout().resume = Some(state);
+            // Advancing is where a slot is tried again, whatever it failed in.
+            draft.rollout().resume = Some(State::Advancing);
             draft.rollout().reason = Some(reason);
+            disarm(draft);
             draft.go(State::Paused);
         }
+    }
+}
+
+/// A try that was used up is taken back, so that the next resume is a new one.
+fn disarm(draft: &mut Draft<'_>) {
+    let failed: Vec<SlotId> = draft.rollout().failures.iter().map(|f| f.slot.clone()).collect();
+    for slot in failed {
+        draft.edit(&slot, |assignment| assignment.want.retry_quarantined = false);
+    }
+}
+
+/// Paused: takes no step, but what fails meanwhile is written down, for the person and for the resume.
+pub(super) fn watch(draft: &mut Draft<'_>) {
+    draft.wait(Waiting::Person);
+    let Some((to, _)) = draft.target() else { return };
+    let mut faults = Faults::default();
+    for slot in counted(draft, &to.digest) {
+        let assignment = &draft.slots[&slot];
+        if let (Phase::Running, Seen::Failed(evidence)) = (assignment.want.phase, draft.seen(&slot, &to.digest))
+        {
+            faults.failed(&assignment.host, &slot, evidence);
+        }
+    }
+    if faults.record(draft).is_some() {
+        disarm(draft);
     }
 }
 
@@ -81,10 +112,12 @@ pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
 pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
     draft.rollout().going_back = Some(how);
     draft.rollout().reason = Some(reason);
+    draft.rollout().progress = Progress::default();
     draft.go(State::RollingBack);
 }
 
-/// Marks the release good, lets the standbys stay a while, and drops slots beyond the count.
+/// Marks the release good, lets the standbys stay a while, and drops slots beyond the count. What is not
+/// there yet (stragglers, mostly) is brought there by the care of the service, see `steady`.
 pub(super) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
     let standby_until = draft.now() + KEEP_OLD;
@@ -93,19 +126,17 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
             draft.drop_slot(&slot);
             continue;
         }
+        let available = matches!(draft.seen(&slot, &to.digest), Seen::Available);
         draft.edit(&slot, |assignment| {
             let want = &mut assignment.want;
-            if want.phase != Phase::Running {
-                // A straggler: it gets the outcome when it returns.
-                want.phase = Phase::Running;
-                want.order = Order::StopFirst;
-            }
             want.good = true;
             want.fallback = None;
             want.retry_quarantined = false;
-            if let Some(previous) = &mut want.previous {
+            if let Some(previous) = want.previous.as_mut().filter(|_| want.phase == Phase::Running)
+                && (available || previous.phase == Phase::Standby)
+            {
                 previous.phase = Phase::Standby;
-                assignment.standby_until = Some(standby_until);
+                assignment.standby_until.get_or_insert(standby_until);
             }
         });
     }
@@ -115,6 +146,19 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
     draft.service.mark_good(to);
     draft.service.current = Some(to);
     end(draft, State::Succeeded, None);
+}
+
+/// Fails the rollout if nobody is left who could say that it succeeded. Answers whether it did.
+pub(super) fn is_vacuous(draft: &mut Draft<'_>, spec: &Spec, counted: usize) -> bool {
+    let wanted = match spec.scale {
+        Scale::Replicas { .. } => draft.service.replicas,
+        Scale::PerHost => 1,
+    };
+    if counted > 0 || wanted == 0 {
+        return false;
+    }
+    on_failure(draft, spec, Reason::NoPlace("every host of it has gone".to_owned()));
+    true
 }
 
 /// Ends the rollout.

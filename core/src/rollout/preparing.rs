@@ -1,5 +1,6 @@
 //! Preparing: every host has the image before any container is touched.
 
+use crate::observation::SlotObservation;
 use crate::plan::Phase;
 
 use super::draft::Draft;
@@ -12,24 +13,33 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let mut faults = Faults::default();
     let mut progress = Progress::default();
     let (mut missing, mut lost) = (0_u32, Vec::new());
-    for slot in ending::counted(draft, &to.digest) {
+    let slots = ending::counted(draft, &to.digest);
+    if ending::is_vacuous(draft, &release.spec, slots.len()) {
+        return;
+    }
+    // What is here counts in full, so that the bytes of one host never hide those of another.
+    let size = release.spec.image.size;
+    for slot in slots {
         let host = draft.slots[&slot].host.clone();
         if draft.slots[&slot].want.phase == Phase::Running {
             progress.pulled += 1;
+            progress.bytes += size;
             continue;
         }
         match draft.seen(&slot, &to.digest) {
             Seen::Failed(evidence) => faults.failed(&host, &slot, evidence),
             Seen::Refused(refusal) => faults.refused(&host, &slot, refusal),
-            Seen::Converging(Some(seen)) if seen.pulled => progress.pulled += 1,
+            // Available: an older instance of the same release, so its image is there.
+            Seen::Available | Seen::Converging(Some(SlotObservation { pulled: true, .. })) => {
+                progress.pulled += 1;
+                progress.bytes += size;
+            }
             Seen::Converging(seen) => {
                 missing += 1;
                 let pull = seen.and_then(|seen| seen.pull).unwrap_or_default();
-                progress.bytes += pull.done;
+                progress.bytes += pull.done.min(size);
                 draft.wait(Waiting::Pull { host, done: pull.done, total: pull.total });
             }
-            // An older instance of the same release: its image is there.
-            Seen::Available => progress.pulled += 1,
             Seen::Nothing(waiting) => {
                 missing += 1;
                 if draft.is_lost(&slot) {

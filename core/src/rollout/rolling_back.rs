@@ -3,12 +3,13 @@
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase, Previous};
+use crate::release::Strategy;
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
 use super::ending;
 use super::seen::{Seen, Waiting};
-use super::{GoingBack, Reason, State};
+use super::{GoingBack, Progress, Reason, State, recreating};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
@@ -19,15 +20,62 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
 }
 
+/// What becomes of a slot of the release that is left.
+enum Fate {
+    /// It goes back.
+    Back,
+    /// It stays: only what failed goes back.
+    Stays,
+    /// Whether it failed is not known yet.
+    Open(Waiting),
+}
+
+fn fate(draft: &mut Draft<'_>, slot: &SlotId, how: GoingBack, late: bool) -> Fate {
+    let want = &draft.slots[slot].want;
+    if how != GoingBack::OnlyFailed || want.phase != Phase::Running {
+        return Fate::Back;
+    }
+    let (release, host) = (want.release, draft.slots[slot].host.clone());
+    match draft.seen(slot, &release) {
+        Seen::Available => Fate::Stays,
+        Seen::Failed(_) | Seen::Refused(_) => Fate::Back,
+        Seen::Nothing(_) if draft.is_lost(slot) => Fate::Stays,
+        Seen::Nothing(_) | Seen::Converging(_) if late => Fate::Back,
+        Seen::Nothing(waiting) => Fate::Open(waiting),
+        Seen::Converging(_) => Fate::Open(Waiting::Healthy { host, slot: slot.clone() }),
+    }
+}
+
+/// The old instance of a slot that stays has done its work, as in any rollout.
+fn keep(draft: &mut Draft<'_>, slot: &SlotId) {
+    if draft.is_lost(slot) {
+        return;
+    }
+    draft.edit(slot, |assignment| {
+        if let Some(previous) = &mut assignment.want.previous {
+            previous.phase = Phase::Standby;
+        }
+    });
+}
+
 /// There was nothing good before: what was started stops, and is kept for inspection unless a person
 /// asked for the end or nothing was touched.
 fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
-    let to = draft.rollout().to.digest;
     let mut stopped = true;
+    let late = past_deadline(draft);
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         let begun = draft.slots[&slot].want.phase != Phase::Pulled;
-        if how == GoingBack::OnlyFailed && matches!(draft.seen(&slot, &to), Seen::Available) {
-            continue;
+        match fate(draft, &slot, how, late) {
+            Fate::Back => {}
+            Fate::Stays => {
+                keep(draft, &slot);
+                continue;
+            }
+            Fate::Open(waiting) => {
+                draft.wait(waiting);
+                stopped = false;
+                continue;
+            }
         }
         if how == GoingBack::Aborted || !begun {
             draft.drop_slot(&slot);
@@ -41,10 +89,12 @@ fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
         let release = draft.slots[&slot].want.release;
         stopped &= draft.is_lost(&slot) || draft.is_stopped(&slot, &release).unwrap_or(false);
     }
-    if draft.is_full() || !(stopped || past_deadline(draft)) {
+    if draft.is_full() || !(stopped || late) {
         return;
     }
-    draft.service.replicas = draft.rollout().replicas_before;
+    if how != GoingBack::OnlyFailed {
+        draft.service.replicas = draft.rollout().replicas_before;
+    }
     if how == GoingBack::Aborted {
         draft.service.current = None;
         return ending::end(draft, State::Aborted, None);
@@ -63,61 +113,123 @@ fn past_deadline(draft: &mut Draft<'_>) -> bool {
     }
 }
 
+/// How the slots stand on their way back.
+#[derive(Default)]
+struct Standing {
+    /// Not where they are to be.
+    missing: u32,
+    /// Of those, the ones whose instance had to stop first.
+    stopping: u32,
+    turned: u32,
+    available: u32,
+    todo: Vec<SlotId>,
+    /// Nothing to go back to: they were made for the release that is left.
+    new: Vec<SlotId>,
+}
+
 fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
+    let late = past_deadline(draft);
+    let recreates = draft
+        .target()
+        .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
     let to = draft.rollout().to.digest;
-    let mut missing = 0_u32;
-    let mut moving = 0_u32;
-    let slots: Vec<SlotId> = draft.slots.keys().cloned().collect();
-    for slot in &slots {
-        if how == GoingBack::OnlyFailed && matches!(draft.seen(slot, &to), Seen::Available) {
-            continue;
-        }
-        if draft.is_lost(slot) {
-            let host = draft.slots[slot].host.clone();
-            draft.rollout().stragglers.insert(host);
-        }
-        if draft.slots[slot].want.release == from.digest && !settle(draft, slot, &from.digest) {
-            missing += 1;
-            moving += u32::from(draft.slots[slot].want.order == Order::StopFirst);
+    let may_start = !recreates || how == GoingBack::OnlyFailed || recreating::stop_new(draft, &to);
+    let mut standing = look(draft, &from, how, late, may_start);
+    for slot in std::mem::take(&mut standing.todo) {
+        if turn(draft, &slot, &from, &mut standing, may_start) {
+            standing.turned += 1;
+            standing.missing += u32::from(!draft.is_lost(&slot));
+        } else {
+            standing.missing += 1;
         }
     }
-    let untouched = how == GoingBack::Untouched && !draft.rollout().changed;
-    for slot in &slots {
-        let want = &draft.slots[slot].want;
-        let restorable = want.fallback == Some(from.digest)
-            || want.previous.as_ref().is_some_and(|previous| previous.release == from.digest);
-        let kept = how == GoingBack::OnlyFailed && matches!(draft.seen(slot, &to), Seen::Available);
-        if want.release == from.digest || kept || !restorable {
-            continue;
-        }
-        if !turn(draft, slot, &from, &mut moving) {
-            missing += 1;
-        } else if !untouched {
-            missing += u32::from(!draft.is_lost(slot));
-        }
-    }
+    let (begun, available) = (standing.turned, standing.available);
+    draft.progress(Progress { begun, available, ..Progress::default() });
+    let untouched = !draft.rollout().changed && may_start;
     if draft.is_full() {
         return;
     }
-    if missing > 0 {
+    if standing.missing > 0 && !untouched {
         if past_deadline(draft) {
-            let text = format!("{} did not become available everywhere", from.counter);
-            ending::end(draft, State::Failed, Some(Reason::RollbackFailed(text)));
+            give_up(draft, from, how);
         }
         return;
     }
-    finish(draft, from, how, &to);
+    finish(draft, from, how, &standing.new);
 }
 
-/// Turns one slot back. Answers false if it may not be stopped yet.
-fn turn(draft: &mut Draft<'_>, slot: &SlotId, from: &ReleaseRef, moving: &mut u32) -> bool {
+fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
+    let mut standing = Standing::default();
+    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_lost(&slot) {
+            let host = draft.slots[&slot].host.clone();
+            draft.rollout().stragglers.insert(host);
+        }
+        if draft.slots[&slot].want.release == from.digest {
+            look_at_turned(draft, &slot, &from.digest, may_start, &mut standing);
+            continue;
+        }
+        match fate(draft, &slot, how, late) {
+            Fate::Stays => keep(draft, &slot),
+            Fate::Open(waiting) => {
+                draft.wait(waiting);
+                standing.missing += 1;
+            }
+            Fate::Back if is_restorable(draft, &slot, &from.digest) => standing.todo.push(slot),
+            Fate::Back => standing.new.push(slot),
+        }
+    }
+    standing
+}
+
+fn is_restorable(draft: &mut Draft<'_>, slot: &SlotId, from: &Digest) -> bool {
+    let want = &draft.slots[slot].want;
+    let known = want.fallback == Some(*from) || want.previous.as_ref().is_some_and(|p| &p.release == from);
+    known || slot.index < draft.rollout().first_new
+}
+
+/// Looks after a slot that was turned back, or was never turned away.
+fn look_at_turned(
+    draft: &mut Draft<'_>,
+    slot: &SlotId,
+    from: &Digest,
+    may_start: bool,
+    standing: &mut Standing,
+) {
+    standing.turned += 1;
+    if draft.slots[slot].want.phase != Phase::Running && may_start {
+        draft.edit(slot, |assignment| assignment.want.phase = Phase::Running);
+    }
+    let host = draft.slots[slot].host.clone();
+    let waiting = match draft.seen(slot, from) {
+        _ if draft.is_lost(slot) => return,
+        Seen::Available => {
+            standing.available += 1;
+            return draft.edit(slot, |assignment| assignment.want.previous = None);
+        }
+        Seen::Nothing(waiting) => waiting,
+        Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_) => {
+            Waiting::Healthy { host, slot: slot.clone() }
+        }
+    };
+    draft.wait(waiting);
+    standing.missing += 1;
+    standing.stopping += u32::from(draft.slots[slot].want.order == Order::StopFirst);
+}
+
+/// Turns one slot back. Answers false if its instance may not be stopped yet.
+fn turn(
+    draft: &mut Draft<'_>,
+    slot: &SlotId,
+    from: &ReleaseRef,
+    standing: &mut Standing,
+    may_start: bool,
+) -> bool {
     let want = draft.slots[slot].want.clone();
     let Some(release) = draft.release(&from.digest) else { return false };
     let failed = matches!(draft.seen(slot, &want.release), Seen::Failed(_) | Seen::Refused(_));
-    let old_runs = want
-        .previous
-        .as_ref()
-        .is_some_and(|previous| previous.release == from.digest && previous.phase == Phase::Running);
+    let previous = want.previous.as_ref();
+    let old_runs = previous.is_some_and(|p| p.release == from.digest && p.phase == Phase::Running);
     let not_begun = want.phase == Phase::Pulled;
     let other = want.previous.filter(|previous| not_begun && previous.release != from.digest);
     // What still runs beside the old release while that starts.
@@ -126,22 +238,23 @@ fn turn(draft: &mut Draft<'_>, slot: &SlotId, from: &ReleaseRef, moving: &mut u3
         (false, true) => other.map(|previous| previous.release),
         (false, false) => Some(want.release),
     };
-    let order = if beside.is_some() { draft.order(slot, &release.spec) } else { want.order };
-    let stops = beside.is_some() && order == Order::StopFirst;
-    if stops && *moving > 0 && draft.serves(slot) {
+    let order = beside.map_or(want.order, |beside| draft.order(slot, &release.spec, beside));
+    let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
+    if stops && may_start && standing.stopping > 0 && draft.serves(slot) {
         let host = draft.slots[slot].host.clone();
         draft.wait(Waiting::Room(host));
         return false;
     }
-    *moving += u32::from(stops);
-    if !not_begun {
+    standing.stopping += u32::from(stops);
+    if !not_begun || beside.is_some() {
         draft.rollout().changed = true;
     }
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
         let phase = if order == Order::StopFirst { Phase::Standby } else { Phase::Running };
+        let starts = may_start || failed || old_runs;
         want.release = from.digest;
-        want.phase = Phase::Running;
+        want.phase = if starts { Phase::Running } else { Phase::Standby };
         want.good = true;
         want.fallback = None;
         want.order = order;
@@ -152,35 +265,26 @@ fn turn(draft: &mut Draft<'_>, slot: &SlotId, from: &ReleaseRef, moving: &mut u3
     true
 }
 
-/// Looks after a slot that was turned back. Answers whether it is done.
-fn settle(draft: &mut Draft<'_>, slot: &SlotId, from: &Digest) -> bool {
-    if draft.is_lost(slot) {
-        return true;
-    }
-    match draft.seen(slot, from) {
-        Seen::Available => {
-            draft.edit(slot, |assignment| assignment.want.previous = None);
-            true
-        }
-        Seen::Nothing(waiting) => {
-            draft.wait(waiting);
-            false
-        }
-        Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_) => {
-            let host = draft.slots[slot].host.clone();
-            draft.wait(Waiting::Healthy { host, slot: slot.clone() });
-            false
-        }
+/// The old release did not come back everywhere in time. A person looks; from here on it is what the
+/// service is at, so that hosts that come or go are cared for.
+fn give_up(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
+    let before = draft.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
+    let text = format!("{before}; then {} did not become available everywhere", from.counter);
+    settle(draft, from, how);
+    ending::end(draft, State::Failed, Some(Reason::RollbackFailed(text)));
+}
+
+fn settle(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
+    if how != GoingBack::OnlyFailed {
+        draft.service.replicas = draft.rollout().replicas_before;
+        draft.service.current = Some(from);
     }
 }
 
 /// Everything that is to serve, serves: new slots go, and the rollout ends.
-fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, to: &Digest) {
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        let kept = how == GoingBack::OnlyFailed && matches!(draft.seen(&slot, to), Seen::Available);
-        if draft.slots[&slot].want.release != from.digest && !kept {
-            draft.drop_slot(&slot);
-        }
+fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, new: &[SlotId]) {
+    for slot in new {
+        draft.drop_slot(slot);
     }
     if draft.is_full() {
         return;
@@ -190,9 +294,6 @@ fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, to: &Digest) 
         GoingBack::Aborted => State::Aborted,
         GoingBack::Untouched | GoingBack::OnlyFailed => State::Failed,
     };
-    if how != GoingBack::OnlyFailed {
-        draft.service.replicas = draft.rollout().replicas_before;
-        draft.service.current = Some(from);
-    }
+    settle(draft, from, how);
     ending::end(draft, state, None);
 }

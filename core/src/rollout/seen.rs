@@ -104,7 +104,7 @@ impl<'a> Draft<'a> {
         let Some(observation) = member.observation.as_deref() else {
             return Err(Waiting::Plan(host.clone()));
         };
-        if self.is_dirty(host) || observation.seq < member.issued_seq {
+        if self.is_dirty(slot) || observation.seq < member.issued_seq {
             return Err(Waiting::Plan(host.clone()));
         }
         if matches!(observation.engine, EngineState::Unavailable(_)) {
@@ -142,7 +142,7 @@ impl<'a> Draft<'a> {
         let assignment = self.slots.get(slot)?;
         let member = self.snapshot.fleet.members.get(&assignment.host)?;
         let observation = member.observation.as_deref()?;
-        let older = observation.seq < member.issued_seq && !self.is_dirty(&assignment.host);
+        let older = observation.seq < member.issued_seq && !self.is_dirty(slot);
         observation.plan_refusal.as_ref().filter(|_| older && member.liveness == Liveness::Connected)
     }
 
@@ -153,14 +153,23 @@ impl<'a> Draft<'a> {
             .is_some_and(|seen| seen.instances.iter().any(|i| &i.release == release && i.state.is_running())))
     }
 
-    /// Does any instance of `slot` serve, as far as is known?
+    /// Does any instance of `slot` serve, as far as is known? On a lost host nothing is known to.
     pub(super) fn serves(&self, slot: &SlotId) -> bool {
-        let Some(assignment) = self.slots.get(slot) else { return false };
-        let observation =
-            self.snapshot.fleet.members.get(&assignment.host).and_then(|m| m.observation.as_deref());
-        observation
-            .and_then(|o| o.slot(slot))
-            .is_some_and(|seen| seen.instances.iter().any(|i| i.state == InstanceState::Healthy))
+        let healthy = |seen: &SlotObservation| {
+            seen.instances.iter().any(|instance| instance.state == InstanceState::Healthy)
+        };
+        !self.is_lost(slot) && self.newest_of(slot).is_some_and(healthy)
+    }
+
+    /// Did `release` run in `slot` when it was last heard of, whichever plan was in force then?
+    pub(super) fn is_seen_running(&self, slot: &SlotId, release: &Digest) -> bool {
+        let running = |i: &Instance| &i.release == release && i.state.is_running();
+        self.newest_of(slot).is_some_and(|seen| seen.instances.iter().any(running))
+    }
+
+    fn newest_of(&self, slot: &SlotId) -> Option<&'a SlotObservation> {
+        let member = self.snapshot.fleet.members.get(&self.slots.get(slot)?.host)?;
+        member.observation.as_deref()?.slot(slot)
     }
 
     /// Is the slot's host lost, evicted or banned?

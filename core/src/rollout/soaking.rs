@@ -9,9 +9,12 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
     let slots = ending::counted(draft, &to.digest);
+    if ending::is_vacuous(draft, spec, slots.len()) {
+        return;
+    }
     let back = draft.rollout().kind == Kind::Rollback;
     // Marking many slots good takes several steps; once begun it is not taken back.
-    if !back && slots.iter().any(|slot| draft.slots[slot].want.good) {
+    if !draft.rollout().is_to_good() && slots.iter().any(|slot| draft.slots[slot].want.good) {
         return ending::succeed(draft);
     }
     let mut faults = Faults::default();

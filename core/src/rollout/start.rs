@@ -1,19 +1,19 @@
 //! The beginning of a rollout: may it begin, and which slots does it move?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::fleet::Scheduling;
+use crate::fleet::{Member, Scheduling};
 use crate::host::Liveness;
 use crate::id::{HostId, RolloutId, SlotId};
-use crate::placement::{self, Unfit};
+use crate::placement::{self, Candidates, Unfit};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::{Release, Scale};
 use crate::service::{ReleaseRef, Service};
 use crate::time::Timestamp;
 
 use super::draft::Draft;
-use super::seen::Seen;
+use super::seen::{Seen, Waiting};
 use super::{GoingBack, Kind, Progress, Reason, Rollout, State, ending};
 
 /// What is asked for.
@@ -89,6 +89,7 @@ pub fn start(
         going_back: None,
         changed: false,
         replicas_before: active.map_or(service.replicas, |rollout| rollout.replicas_before),
+        first_new: active.map_or(service.next_index, |rollout| rollout.first_new),
         failures: Vec::new(),
         stragglers: active.map(|rollout| rollout.stragglers.clone()).unwrap_or_default(),
         retry_quarantined: target.retry_quarantined,
@@ -121,8 +122,31 @@ pub(super) fn place(draft: &mut Draft<'_>) {
     };
     match hosts {
         _ if draft.is_full() => {}
-        Err(why) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
+        Err(Nowhere::Yet) => draft.wake_soon(),
+        Err(Nowhere::At(why)) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
         Ok(()) => draft.go(State::Preparing),
+    }
+}
+
+/// There is no place for a slot.
+enum Nowhere {
+    /// Some hosts have not been heard of yet, or not for a moment.
+    Yet,
+    /// Every host says no; why.
+    At(String),
+}
+
+impl Nowhere {
+    fn because(draft: &mut Draft<'_>, candidates: &Candidates<'_>, refused: &BTreeMap<HostId, Unfit>) -> Self {
+        if !candidates.are_undecided() {
+            return Self::At(why_nowhere(refused));
+        }
+        for (host, why) in refused {
+            if let Unfit::NotConnected(liveness) = why {
+                draft.wait(Waiting::Host { host: host.clone(), liveness: *liveness });
+            }
+        }
+        Self::Yet
     }
 }
 
@@ -132,50 +156,63 @@ fn place_replicas(
     release: &Release,
     min: u32,
     max: u32,
-) -> Result<(), String> {
+) -> Result<(), Nowhere> {
     let count = draft.service.replicas.clamp(min, max);
     draft.service.replicas = count;
     let mut keep: Vec<SlotId> =
         draft.slots.keys().filter(|slot| stays(draft, slot, release)).cloned().collect();
-    // Those that were placed by an earlier step come first, then those that serve, then the oldest.
-    keep.sort_by_key(|slot| (draft.slots[slot].want.release != to.digest, !draft.serves(slot), slot.index));
+    // Those that were placed by an earlier step come first, then those that serve, then the oldest. What is
+    // lost comes last: it may have a replacement.
+    keep.sort_by_cached_key(|slot| {
+        let placed = draft.slots[slot].want.release == to.digest;
+        (!placed, draft.is_lost(slot), !draft.serves(slot), slot.index)
+    });
     keep.truncate(count as usize);
     for slot in &keep {
         prepare(draft, slot, to, release);
     }
     let missing = (count as usize).saturating_sub(keep.len());
+    if missing == 0 || draft.is_full() {
+        return Ok(());
+    }
+    let candidates = Candidates::of(draft.snapshot.fleet, release);
     let mut taken = draft.taken();
     let mut own = draft.own();
     for _ in 0..missing {
         if draft.is_full() {
             return Ok(());
         }
-        let (host, gpus) = placement::choose(draft.snapshot.fleet, release, &taken, &own)
-            .map_err(|refused| why_nowhere(&refused))?;
+        let (host, gpus) = candidates
+            .choose(&taken, &own)
+            .map_err(|refused| Nowhere::because(draft, &candidates, &refused))?;
         taken.entry(host.clone()).or_default().add_instance(&release.spec, &gpus);
         *own.entry(host.clone()).or_insert(0) += 1;
-        let good = draft.rollout().kind == Kind::Rollback;
+        let good = draft.rollout().is_to_good();
         draft.add_slot(host, to.digest, Phase::Pulled, good, gpus, None);
     }
     Ok(())
 }
 
-fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Result<(), String> {
-    let existing: Vec<SlotId> =
+fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
+    let mut existing: Vec<SlotId> =
         draft.slots.keys().filter(|slot| stays(draft, slot, release)).cloned().collect();
+    existing.sort_by_cached_key(|slot| {
+        let placed = draft.slots[slot].want.release == to.digest;
+        (!placed, !draft.serves(slot), slot.index)
+    });
+    let mut has: BTreeSet<HostId> = BTreeSet::new();
     for slot in &existing {
-        prepare(draft, slot, to, release);
+        // A service that had several on a host keeps one there.
+        if has.insert(draft.slots[slot].host.clone()) {
+            prepare(draft, slot, to, release);
+        }
     }
-    let own = draft.own();
     let taken = draft.taken();
     let mut refused = BTreeMap::new();
-    for (host, member) in &draft.snapshot.fleet.members {
-        if own.contains_key(host) {
-            continue;
-        }
+    for (host, member) in draft.snapshot.fleet.members.iter().filter(|(host, _)| !has.contains(*host)) {
         match placement::accepts(host, member, release, &taken[host]) {
             Ok(gpus) => {
-                let good = draft.rollout().kind == Kind::Rollback;
+                let good = draft.rollout().is_to_good();
                 draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None);
             }
             Err(unfit) => {
@@ -184,10 +221,10 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
         }
     }
     if draft.slots.values().any(|a| a.want.release == to.digest) {
-        Ok(())
-    } else {
-        Err(why_nowhere(&refused))
+        return Ok(());
     }
+    let candidates = Candidates::of(draft.snapshot.fleet, release);
+    Err(Nowhere::because(draft, &candidates, &refused))
 }
 
 /// Does the slot stay on its host for `release`?
@@ -210,16 +247,16 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
     }
     let serving = serving(draft, slot);
     let from = draft.rollout().from.map(|from| from.digest);
-    let back = draft.rollout().kind == Kind::Rollback;
+    let good = draft.rollout().is_to_good();
     let retry = draft.rollout().retry_quarantined;
     let gpus = gpus_for(draft, slot, release);
     let stays_running = serving == Some(to.digest);
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
         want.release = to.digest;
-        want.good = back;
+        want.good = good;
         want.phase = if stays_running { Phase::Running } else { Phase::Pulled };
-        want.fallback = from.filter(|from| !back && *from != to.digest);
+        want.fallback = from.filter(|_| !good);
         want.order = Order::StartFirst;
         want.previous =
             serving.filter(|_| !stays_running).map(|release| Previous { release, phase: Phase::Running });
@@ -247,17 +284,18 @@ fn serving(draft: &Draft<'_>, slot: &SlotId) -> Option<Digest> {
     }
 }
 
-/// The slot's GPUs for `release`: those it has, if the number is the same.
-fn gpus_for(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> Vec<String> {
-    let assignment = &draft.slots[slot];
+/// The slot's GPUs for `release`: those it has, and others only if it needs more.
+fn gpus_for(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> Vec<String> {
+    let assignment = draft.slots[slot].clone();
     let wanted = release.spec.resources.gpus.map_or(0, |gpus| gpus.count as usize);
     if assignment.want.gpus.len() == wanted {
-        return assignment.want.gpus.clone();
+        return assignment.want.gpus;
     }
-    let taken = draft.taken().remove(&assignment.host).unwrap_or_default();
+    let taken = draft.taken_by_others(slot, &assignment.host);
     let member = draft.snapshot.fleet.members.get(&assignment.host);
+    let fitting = |member: &Member| taken.fit_gpus(&member.facts, &release.spec, &assignment.want.gpus).ok();
     // What does not fit is left empty: the host refuses it and says so.
-    member.and_then(|member| taken.fit(&member.facts, &release.spec).ok()).unwrap_or_default()
+    member.and_then(fitting).unwrap_or_default()
 }
 
 /// Says why no host takes a slot, host by host, at most five.

@@ -1,32 +1,28 @@
-//! Care of a service that no rollout moves: standbys end, drained and lost hosts are replaced, new
-//! hosts get what runs on every host.
+//! Care of a service that no rollout moves: stragglers catch up, standbys end, drained and lost hosts are
+//! replaced, new hosts get what runs on every host.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::Digest;
 use crate::fleet::Scheduling;
 use crate::host::Liveness;
-use crate::id::SlotId;
-use crate::placement;
-use crate::plan::Phase;
+use crate::id::{HostId, SlotId};
+use crate::placement::{self, Candidates};
+use crate::plan::{Order, Phase};
 use crate::release::{OnReturn, Release, Scale};
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
 use super::seen::{Seen, Waiting};
+use super::{KEEP_OLD, Kind};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     end_standbys(draft);
-    let gone: Vec<SlotId> = draft
-        .slots
-        .iter()
-        .filter(|(_, a)| !draft.snapshot.fleet.members.contains_key(&a.host))
-        .map(|(slot, _)| slot.clone())
-        .collect();
-    for slot in gone {
-        draft.drop_slot(&slot);
-    }
     let Some(good) = draft.service.last_good().filter(|good| draft.service.current == Some(*good)) else {
         return;
     };
     let Some(release) = draft.release(&good.digest) else { return };
+    catch_up(draft, &good.digest, release);
     match release.spec.scale {
         Scale::PerHost => per_host(draft, good, release),
         Scale::Replicas { .. } => replicas(draft, good, release),
@@ -49,88 +45,153 @@ fn end_standbys(draft: &mut Draft<'_>) {
     }
 }
 
+/// Brings slots to the release that its rollout left behind: their hosts were lost at its end.
+fn catch_up(draft: &mut Draft<'_>, good: &Digest, release: &Release) {
+    let behind: Vec<SlotId> = draft
+        .slots
+        .iter()
+        .filter(|(_, a)| &a.want.release == good && a.standby_until.is_none())
+        .filter(|(_, a)| a.want.previous.is_some() || a.want.phase != Phase::Running)
+        .map(|(slot, _)| slot.clone())
+        .collect();
+    if behind.is_empty() {
+        return;
+    }
+    let slots: Vec<SlotId> = draft.slots.keys().cloned().collect();
+    let total = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let limits = super::limits::Limits::of(&release.spec.strategy, Kind::Rollback, total, 0);
+    let is_down = |slot: &&SlotId| !draft.serves(slot);
+    let mut down = u32::try_from(slots.iter().filter(is_down).count()).unwrap_or(u32::MAX);
+    for slot in behind {
+        if draft.slots[&slot].want.phase == Phase::Running {
+            rest_previous(draft, &slot, good);
+        } else if draft.observation(&slot).is_ok() {
+            begin(draft, &slot, release, &mut down, limits.unavailable);
+        }
+    }
+}
+
+/// The old instance rests as soon as the right one serves.
+fn rest_previous(draft: &mut Draft<'_>, slot: &SlotId, good: &Digest) {
+    if !matches!(draft.seen(slot, good), Seen::Available) {
+        return;
+    }
+    let until = draft.now() + KEEP_OLD;
+    draft.edit(slot, |assignment| {
+        if let Some(previous) = &mut assignment.want.previous {
+            previous.phase = Phase::Standby;
+            assignment.standby_until = Some(until);
+        }
+    });
+}
+
+fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32, most_down: u32) {
+    let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
+    let order = beside.map_or(Order::StartFirst, |beside| draft.order(slot, &release.spec, beside));
+    if order == Order::StopFirst && draft.serves(slot) {
+        if *down >= most_down {
+            return;
+        }
+        *down += 1;
+    }
+    draft.edit(slot, |assignment| {
+        let want = &mut assignment.want;
+        want.phase = Phase::Running;
+        want.order = order;
+        if let Some(previous) = want.previous.as_mut().filter(|_| order == Order::StopFirst) {
+            previous.phase = Phase::Standby;
+        }
+    });
+}
+
 fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
-    let own = draft.own();
-    let taken = draft.taken();
+    let (own, taken) = (draft.own(), draft.taken());
     for (host, member) in &draft.snapshot.fleet.members {
-        let slot = draft.slots.iter().find(|(_, a)| &a.host == host).map(|(slot, _)| slot.clone());
-        match slot {
-            Some(slot) if member.scheduling == Scheduling::Draining => draft.drop_slot(&slot),
-            Some(_) => {}
-            None if own.contains_key(host) => {}
-            None => {
-                if let Ok(gpus) = placement::accepts(host, member, release, &taken[host]) {
-                    draft.add_slot(host.clone(), good.digest, Phase::Running, true, gpus, None);
-                }
+        if own.contains_key(host) {
+            if member.scheduling == Scheduling::Draining {
+                draft.on_host(host).iter().for_each(|slot| draft.drop_slot(slot));
             }
+        } else if let Ok(gpus) = placement::accepts(host, member, release, &taken[host]) {
+            draft.add_slot(host.clone(), good.digest, Phase::Running, true, gpus, None);
         }
     }
 }
 
 fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
-    let moving: Vec<SlotId> =
-        draft.slots.keys().filter(|slot| leaves(draft, slot, release)).cloned().collect();
-    for slot in &moving {
-        if replacement(draft, slot).is_none() {
-            add_one(draft, good, release, Some(slot.clone()));
-        }
-    }
+    let keys: Vec<SlotId> = draft.slots.keys().cloned().collect();
+    let moving: BTreeSet<SlotId> = keys.into_iter().filter(|slot| leaves(draft, slot, release)).collect();
+    let alone: Vec<SlotId> = moving.difference(&replaced(draft)).cloned().collect();
+    add(draft, good, release, alone.into_iter().map(Some).collect());
     settle_pairs(draft, good, release, &moving);
     let pairs = draft.slots.values().filter(|a| a.replaces.is_some()).count();
     let count = draft.slots.len() - pairs;
     let wanted = draft.service.replicas as usize;
-    for _ in count..wanted {
-        add_one(draft, good, release, None);
+    add(draft, good, release, vec![None; wanted.saturating_sub(count)]);
+    if count > wanted {
+        drop_surplus(draft, &good.digest, count - wanted);
     }
-    let mut surplus: Vec<SlotId> = draft
-        .slots
-        .iter()
-        .filter(|(slot, a)| a.replaces.is_none() && replacement(draft, slot).is_none())
-        .map(|(slot, _)| slot.clone())
+}
+
+/// What is too many goes: first what is not at the good release, then what does not serve, then the newest.
+fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
+    let replaced = replaced(draft);
+    let single = draft.slots.iter().filter(|(slot, a)| a.replaces.is_none() && !replaced.contains(*slot));
+    let mut single: Vec<_> = single
+        .map(|(slot, a)| (&a.want.release == good, draft.serves(slot), std::cmp::Reverse(slot.clone())))
         .collect();
-    surplus.sort_by_key(|slot| std::cmp::Reverse(slot.index));
-    for slot in surplus.into_iter().take(count.saturating_sub(wanted)) {
-        draft.drop_slot(&slot);
+    single.sort();
+    for (_, _, slot) in single.into_iter().take(surplus) {
+        draft.drop_slot(&slot.0);
     }
 }
 
 /// Must the slot leave its host? Wakes when it will have to.
-fn leaves(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
     let host = &draft.slots[slot].host;
     let Some(member) = draft.snapshot.fleet.members.get(host) else { return false };
     if member.scheduling == Scheduling::Draining {
         return true;
     }
     let Some(after) = release.spec.on_lost.replace_after else { return false };
-    let silent_since = member.last_seen.unwrap_or(crate::time::Timestamp::ZERO);
-    member.liveness == Liveness::Lost && draft.now() >= silent_since + after.duration()
-}
-
-fn replacement(draft: &Draft<'_>, slot: &SlotId) -> Option<SlotId> {
-    draft.slots.iter().find(|(_, a)| a.replaces.as_ref() == Some(slot)).map(|(new, _)| new.clone())
-}
-
-fn add_one(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, replaces: Option<SlotId>) {
-    let mut own = draft.own();
-    let old_host = replaces.as_ref().map(|slot| draft.slots[slot].host.clone());
-    if let Some(count) = old_host.as_ref().and_then(|host| own.get_mut(host)) {
-        *count = u32::MAX;
+    if member.liveness != Liveness::Lost {
+        return false;
     }
-    match placement::choose(draft.snapshot.fleet, release, &draft.taken(), &own) {
-        Ok((host, gpus)) => {
-            draft.add_slot(host, good.digest, Phase::Running, true, gpus, replaces);
-        }
-        Err(_) => {
-            if let Some(host) = old_host {
-                draft.wait(Waiting::Room(host));
-            }
-        }
+    // What was before this coordinator is not known.
+    let due = member.last_seen.unwrap_or(draft.snapshot.fleet.since) + after.duration();
+    if draft.now() < due {
+        draft.wake(due);
+    }
+    draft.now() >= due
+}
+
+/// The slots that have a replacement.
+fn replaced(draft: &Draft<'_>) -> BTreeSet<SlotId> {
+    draft.slots.values().filter_map(|a| a.replaces.clone()).collect()
+}
+
+/// Adds slots, each in the place of another one or of none.
+fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Option<SlotId>>) {
+    if slots.is_empty() {
+        return;
+    }
+    let candidates = Candidates::of(draft.snapshot.fleet, release);
+    let (mut taken, mut own) = (draft.taken(), draft.own());
+    for replaces in slots {
+        let Ok((host, gpus)) = candidates.choose(&taken, &own) else {
+            let waits: Vec<HostId> =
+                replaces.iter().filter_map(|slot| draft.slots.get(slot)).map(|a| a.host.clone()).collect();
+            waits.into_iter().for_each(|host| draft.wait(Waiting::Room(host)));
+            return draft.wake_soon();
+        };
+        taken.entry(host.clone()).or_default().add_instance(&release.spec, &gpus);
+        *own.entry(host.clone()).or_insert(0) += 1;
+        draft.add_slot(host, good.digest, Phase::Running, true, gpus, replaces);
     }
 }
 
 /// A slot and its replacement: one of them goes when the other serves.
-fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, moving: &[SlotId]) {
-    let pairs: Vec<(SlotId, SlotId)> =
+fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, moving: &BTreeSet<SlotId>) {
+    let pairs: BTreeMap<SlotId, SlotId> =
         draft.slots.iter().filter_map(|(new, a)| Some((a.replaces.clone()?, new.clone()))).collect();
     for (old, new) in pairs {
         let available =
@@ -139,25 +200,16 @@ fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, movi
             draft.edit(&new, |assignment| assignment.replaces = None);
             continue;
         }
-        if moving.contains(&old) {
-            let draining = !draft.is_lost(&old);
-            if draining && available(draft, &new) {
-                draft.drop_slot(&old);
-                draft.edit(&new, |assignment| assignment.replaces = None);
-            }
-            continue;
-        }
-        // The host is back.
+        // A lost one stays until its host is back, and says what runs there.
         if draft.is_lost(&old) {
             continue;
         }
-        match release.spec.on_lost.on_return {
-            OnReturn::KeepNew if available(draft, &new) => {
-                draft.drop_slot(&old);
-                draft.edit(&new, |assignment| assignment.replaces = None);
-            }
-            OnReturn::KeepOld if available(draft, &old) => draft.drop_slot(&new),
-            OnReturn::KeepNew | OnReturn::KeepOld => {}
+        let keeps_new = moving.contains(&old) || release.spec.on_lost.on_return == OnReturn::KeepNew;
+        if keeps_new && available(draft, &new) {
+            draft.drop_slot(&old);
+            draft.edit(&new, |assignment| assignment.replaces = None);
+        } else if !keeps_new && available(draft, &old) {
+            draft.drop_slot(&new);
         }
     }
 }

@@ -60,6 +60,7 @@ pub fn steer(
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;
             next.going_back = Some(GoingBack::Aborted);
+            next.progress = super::Progress::default();
             next.resume = None;
             next.reason = Some(Reason::Asked(actor.to_owned()));
         }

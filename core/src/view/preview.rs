@@ -1,5 +1,7 @@
 //! What would happen: `plan`. Made by the same placement and engine that a rollout uses.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::diff::{Change, diff};
@@ -7,10 +9,10 @@ use crate::digest::Digest;
 use crate::fleet::FleetView;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName, SlotId};
 use crate::placement;
-use crate::plan::Order;
+use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
 use crate::rollout::{self, Kind, Snapshot, State, Target};
-use crate::service::{ReleaseRef, Releases, Service, Slots};
+use crate::service::{Assignment, ReleaseRef, Releases, Service, Slots};
 use crate::time::Timestamp;
 
 /// What a release would do.
@@ -179,6 +181,10 @@ fn place(
         view.error = rollout.reason.as_ref().map(ToString::to_string);
         return;
     }
+    let mut by_host: BTreeMap<&HostId, Vec<&Assignment>> = BTreeMap::new();
+    for assignment in slots_now.values() {
+        by_host.entry(&assignment.host).or_default().push(assignment);
+    }
     for (slot, assignment) in &slots_now {
         let host = &assignment.host;
         let moves = assignment.want.release == to.digest;
@@ -188,13 +194,17 @@ fn place(
             (true, true) => Action::Replace,
         };
         let mut planned = planned(slot, host, action);
-        if assignment.want.previous.is_some() && moves {
+        if let Some(previous) = assignment.want.previous.as_ref().filter(|_| moves) {
             let member = fleet.members.get(host);
             let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();
-            for other in slots_now.values().filter(|other| &other.host == host) {
+            for other in by_host[host].iter().filter(|other| other.want.slot != *slot) {
                 taken.add(other, &releases);
             }
-            match placement::start_first(&release.spec, member, &taken) {
+            let want = assignment.want.clone();
+            let running =
+                PlanSlot { release: previous.release, phase: Phase::Running, previous: None, ..want };
+            taken.add_slot(&running, &releases, false);
+            match placement::start_first(&release.spec, member, &taken, &running.gpus) {
                 Ok(()) => planned.order = Some(Order::StartFirst),
                 Err(why) => {
                     planned.order = Some(Order::StopFirst);

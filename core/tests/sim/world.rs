@@ -1,72 +1,74 @@
-//! The coordinator's side of the model, the clock, and what must always hold.
+//! The coordinator's side of the model, the network and the clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_core::capacity::Taken;
-use windlass_core::fleet::{FleetView, Member, Scheduling};
+use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::Liveness;
+use windlass_core::observation::Observation;
 use windlass_core::plan::HostPlan;
-use windlass_core::rollout::{self, Kind, Rollout, Snapshot, State, Steering, Target};
+use windlass_core::release::Spec;
+use windlass_core::rollout::{self, Advance, Kind, Rollout, Snapshot, State, Steering, Target};
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
-use windlass_core::{Digest, HostId, SlotId, Timestamp};
+use windlass_core::{Digest, HostId, Timestamp};
 
-use super::fleet::{facts, release};
-use super::host::{Behaviours, Host};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Behaviour {
-    Good,
-    NeverReady,
-    ExitsAtOnce,
-    CrashesLater,
-    CannotPull,
-}
+use super::check::Checks;
+use super::engine::at;
+use super::fleet::{Behaviour, Library, release, spec};
+use super::host::Host;
 
 pub(crate) struct World {
-    seed: u64,
+    pub(crate) seed: u64,
     random: u64,
-    now: u64,
-    replicas: u32,
-    hosts: Vec<(HostId, Host)>,
-    draining: Vec<HostId>,
-    behaviours: Behaviours,
-    releases: Releases,
-    service: Service,
-    slots: Slots,
-    rollout: Option<Rollout>,
+    pub(crate) now: u64,
+    /// What the next release says.
+    pub(crate) spec: Spec,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) library: Library,
+    pub(crate) releases: Releases,
+    pub(crate) service: Service,
+    pub(crate) slots: Slots,
+    pub(crate) rollout: Option<Rollout>,
+    pub(crate) checks: Checks,
     issued: BTreeMap<HostId, u64>,
     /// Plans under way: when they arrive, where, and what.
-    wire: Vec<(u64, HostId, HostPlan)>,
+    wire: Vec<(u64, HostId, Arc<HostPlan>)>,
+    reports: BTreeMap<HostId, (u64, Arc<Observation>)>,
     down_until: u64,
     up_since: u64,
-    pub(crate) check_minimum: bool,
+    /// Kills the coordinator after every step that stored something.
+    pub(crate) fragile: bool,
+    rollouts: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, hosts: usize, replicas: u32) -> Self {
-        let names = (0..hosts).map(|n| (format!("h{n}").parse().unwrap(), Host::default())).collect();
-        Self {
+        let mut world = Self {
             seed,
-            random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            random: seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             now: 1000,
-            replicas,
-            hosts: names,
-            draining: Vec::new(),
-            behaviours: BTreeMap::new(),
-            releases: BTreeMap::new(),
+            spec: spec(replicas),
+            hosts: (0..hosts).map(|n| Host::new(&format!("h{n}"))).collect(),
+            library: Library::default(),
+            releases: Releases::new(),
             service: Service::new("production/web".parse().unwrap()),
             slots: Slots::new(),
             rollout: None,
+            checks: Checks::default(),
             issued: BTreeMap::new(),
             wire: Vec::new(),
+            reports: BTreeMap::new(),
             down_until: 0,
-            up_since: 0,
-            check_minimum: false,
-        }
+            up_since: 900,
+            fragile: false,
+            rollouts: 0,
+        };
+        world.run_for(12);
+        world
     }
 
-    fn dice(&mut self, sides: u64) -> u64 {
+    pub(crate) fn dice(&mut self, sides: u64) -> u64 {
         // xorshift64, Marsaglia 2003.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -74,18 +76,19 @@ impl World {
         self.random % sides
     }
 
-    fn at(&self) -> Timestamp {
-        Timestamp::from_millis(i64::try_from(self.now * 1000).unwrap())
-    }
-
     pub(crate) fn deploy(&mut self, behaviour: Behaviour) {
         let counter = self.service.last_counter + 1;
-        let release = release(counter, self.replicas);
-        let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
+        let release = release(counter, &self.spec);
+        let digest = self.library.add(release.clone(), behaviour);
         let reference = ReleaseRef::of(&release, digest);
-        self.behaviours.insert(digest, (release.counter, behaviour));
         self.releases.insert(digest, release);
         self.start(reference, Kind::Deploy);
+    }
+
+    /// Deploys what is good already once more.
+    pub(crate) fn redeploy(&mut self) {
+        let good = self.service.last_good().unwrap();
+        self.start(good, Kind::Deploy);
     }
 
     pub(crate) fn rollback(&mut self) {
@@ -95,102 +98,102 @@ impl World {
 
     fn start(&mut self, release: ReleaseRef, kind: Kind) {
         let target = Target { release, kind, actor: "sim".into(), supersede: true, retry_quarantined: false };
-        let id = format!("0000000{}", self.now % 10).parse().unwrap();
+        self.rollouts += 1;
+        let id = format!("{:08}", self.rollouts).parse().unwrap();
         let (service, rollout, _) =
-            rollout::start(&self.service, self.rollout.as_ref(), target, id, self.at()).unwrap();
+            rollout::start(&self.service, self.rollout.as_ref(), target, id, at(self.now)).unwrap();
         self.service = service;
         self.rollout = Some(rollout);
+        self.checks.begin(self.serving().len(), &self.releases[&release.digest].spec);
     }
 
-    /// Answers false if the rollout is over or turning back already.
-    pub(crate) fn abort(&mut self) -> bool {
-        let rollout = self.rollout.as_ref().unwrap();
-        match rollout::steer(rollout, Steering::Abort, "sim", self.at()) {
-            Ok(next) => {
-                self.rollout = Some(next);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    pub(crate) fn lose(&mut self, host: usize) {
-        self.hosts[host].1.lost = true;
-        self.hosts[host].1.lost_at = self.now;
-    }
-
-    pub(crate) fn find_all(&mut self) {
-        for (_, host) in &mut self.hosts {
-            host.lost = false;
-        }
-    }
-
-    pub(crate) fn drain(&mut self, host: usize) {
-        self.draining.push(self.hosts[host].0.clone());
+    /// Answers false if the rollout's state does not allow it.
+    pub(crate) fn steer(&mut self, steering: Steering) -> bool {
+        let Some(rollout) = &self.rollout else { return false };
+        let next = rollout::steer(rollout, steering, "sim", at(self.now)).ok();
+        let done = next.is_some();
+        self.rollout = next.or(self.rollout.take());
+        done
     }
 
     pub(crate) fn kill_coordinator(&mut self, seconds: u64) {
         self.down_until = self.now + seconds;
         self.up_since = self.down_until;
         self.wire.clear();
+        self.reports.clear();
     }
 
-    fn fleet(&self) -> FleetView {
+    fn liveness(&self, host: &HostId) -> (Liveness, Option<Timestamp>) {
+        let Some((seen, _)) = self.reports.get(host) else {
+            let unknown = self.now < self.up_since + 60;
+            return (if unknown { Liveness::Unknown } else { Liveness::Lost }, None);
+        };
+        let liveness = match self.now - seen {
+            0..15 => Liveness::Connected,
+            15..30 => Liveness::Suspect,
+            _ => Liveness::Lost,
+        };
+        (liveness, Some(at(*seen)))
+    }
+
+    pub(crate) fn fleet(&self) -> FleetView {
         let mut members = BTreeMap::new();
-        for (name, host) in &self.hosts {
-            let liveness = match host.lost {
-                true if self.now >= host.lost_at + 30 => Liveness::Lost,
-                true if self.now >= host.lost_at + 15 => Liveness::Suspect,
-                _ if self.now < self.up_since + 2 => Liveness::Unknown,
-                _ => Liveness::Connected,
-            };
+        for host in self.hosts.iter().filter(|host| !host.evicted) {
+            let (liveness, last_seen) = self.liveness(&host.name);
             let member = Member {
-                facts: facts(),
+                facts: host.facts.clone(),
                 liveness,
-                last_seen: Some(self.at()),
-                scheduling: if self.draining.contains(name) {
-                    Scheduling::Draining
-                } else {
-                    Scheduling::Ready
-                },
-                issued_seq: self.issued.get(name).copied().unwrap_or(0),
-                observation: Some(Arc::new(host.observe(self.now, &self.behaviours))),
+                last_seen,
+                scheduling: host.scheduling,
+                issued_seq: self.issued.get(&host.name).copied().unwrap_or(0),
+                observation: self.reports.get(&host.name).map(|(_, report)| Arc::clone(report)),
                 taken: Taken::default(),
             };
-            members.insert(name.clone(), member);
+            members.insert(host.name.clone(), member);
         }
-        FleetView { since: Timestamp::from_millis(i64::try_from(self.up_since * 1000).unwrap()), members }
+        FleetView { since: at(self.up_since), members }
+    }
+
+    pub(crate) fn decide(&self) -> Advance {
+        let fleet = self.fleet();
+        rollout::advance(&Snapshot {
+            service: &self.service,
+            slots: &self.slots,
+            rollout: self.rollout.as_ref().filter(|rollout| !rollout.state.is_final()),
+            releases: &self.releases,
+            fleet: &fleet,
+            now: at(self.now),
+        })
     }
 
     fn advance(&mut self) {
-        let fleet = self.fleet();
-        let next = rollout::advance(&Snapshot {
-            service: &self.service,
-            slots: &self.slots,
-            rollout: self.rollout.as_ref(),
-            releases: &self.releases,
-            fleet: &fleet,
-            now: self.at(),
-        });
+        let next = self.decide();
+        self.check_step(&next);
         let mut dirty: Vec<HostId> = Vec::new();
         for slot in &next.touched {
             dirty.extend(self.slots.get(slot).map(|a| a.host.clone()));
             dirty.extend(next.slots.get(slot).map(|a| a.host.clone()));
         }
-        (self.service, self.slots, self.rollout) = (next.service, next.slots, next.rollout);
-        for (host, _) in &self.hosts {
-            if dirty.contains(host) {
-                *self.issued.entry(host.clone()).or_insert(0) += 1;
+        let changed = !next.touched.is_empty();
+        (self.service, self.slots) = (next.service, next.slots);
+        self.rollout = next.rollout.or(self.rollout.take());
+        for host in &self.hosts {
+            if dirty.contains(&host.name) {
+                *self.issued.entry(host.name.clone()).or_insert(0) += 1;
             }
+        }
+        if changed && self.fragile {
+            self.kill_coordinator(3);
         }
     }
 
     /// Sends the newest plan to everyone, now and then; late, twice or not at all.
     fn send(&mut self) {
         for index in 0..self.hosts.len() {
-            let host = self.hosts[index].0.clone();
+            let host = self.hosts[index].name.clone();
             let seq = self.issued.get(&host).copied().unwrap_or(0);
-            if seq == 0 || self.hosts[index].1.lost || self.dice(3) == 0 {
+            let idle = self.hosts[index].plan.as_ref().map_or(0, |plan| plan.seq) == seq;
+            if idle || self.hosts[index].cut || self.hosts[index].evicted || self.dice(3) == 0 {
                 continue;
             }
             let slots = self.slots.values().filter(|a| a.host == host).map(|a| a.want.clone()).collect();
@@ -200,18 +203,31 @@ impl World {
                 host: host.clone(),
                 epoch: 1,
                 seq,
-                issued_at: self.at(),
-                expires_at: self.at(),
+                issued_at: at(self.now),
+                expires_at: at(self.now),
                 slots,
             };
             let arrives = self.now + self.dice(4);
-            self.wire.push((arrives, host, plan));
+            self.wire.push((arrives, host, Arc::new(plan)));
         }
     }
 
-    fn second(&mut self) {
+    /// Every host reports, or its report is lost.
+    fn report(&mut self) {
+        for index in 0..self.hosts.len() {
+            let lost = self.dice(4) == 0;
+            let host = &self.hosts[index];
+            if !host.cut && !lost {
+                let report = Arc::new(host.observe(self.now));
+                self.reports.insert(host.name.clone(), (self.now, report));
+            }
+        }
+    }
+
+    pub(crate) fn second(&mut self) {
         self.now += 1;
         if self.now >= self.down_until {
+            self.report();
             self.advance();
             self.send();
         }
@@ -219,18 +235,12 @@ impl World {
         let (arrived, rest): (Vec<_>, Vec<_>) = self.wire.drain(..).partition(|(at, ..)| *at <= now);
         self.wire = rest;
         for (_, name, plan) in arrived {
-            let host = self.hosts.iter_mut().find(|(host, _)| host == &name).unwrap();
-            if !host.1.lost {
-                host.1.accept(&plan);
-            }
+            self.hosts.iter_mut().find(|host| host.name == name).unwrap().offer(&plan);
         }
-        for (_, host) in &mut self.hosts {
-            host.tick(now, &self.behaviours);
+        for host in &mut self.hosts {
+            host.tick(now, &self.library);
         }
-        if self.check_minimum {
-            let serving = self.serving().len();
-            assert!(serving >= self.replicas as usize, "seed {}: {serving} serve at {now}", self.seed);
-        }
+        self.check_second();
     }
 
     pub(crate) fn run_for(&mut self, seconds: u64) {
@@ -239,61 +249,41 @@ impl World {
         }
     }
 
-    pub(crate) fn run_to_end(&mut self) -> State {
-        for _ in 0..2000 {
+    pub(crate) fn state(&self) -> State {
+        self.rollout.as_ref().unwrap().state
+    }
+
+    /// Runs until the rollout is in `state`; answers false if it ended before.
+    pub(crate) fn run_until(&mut self, state: State) -> bool {
+        for _ in 0..1000 {
+            if self.state() == state || self.state().is_final() {
+                return self.state() == state;
+            }
             self.second();
-            let state = self.rollout.as_ref().unwrap().state;
-            if state.is_final() {
-                return state;
+        }
+        panic!("seed {}: not {state:?} in time: {:#?}", self.seed, self.rollout);
+    }
+
+    pub(crate) fn run_to_end(&mut self) -> State {
+        for _ in 0..3000 {
+            self.second();
+            if self.state().is_final() {
+                return self.state();
             }
         }
-        panic!("seed {}: no end: {:#?}", self.seed, self.rollout);
+        panic!("seed {}: no end: {:#?}\n{:#?}", self.seed, self.rollout, self.decide().waiting);
     }
 
-    fn serving(&self) -> BTreeMap<SlotId, u64> {
-        let mut serving = BTreeMap::new();
-        for (_, host) in &self.hosts {
-            for slot in host.slots.keys() {
-                if let Some(counter) = host.healthy(slot, self.now, &self.behaviours) {
-                    serving.insert(slot.clone(), counter.0);
-                }
-            }
-        }
-        serving
+    /// One good release, to begin with.
+    pub(crate) fn settled(seed: u64, hosts: usize, spec: Spec) -> Self {
+        let mut world = Self::new(seed, hosts, 1);
+        world.spec = spec;
+        world.deploy(Behaviour::Good);
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: {:#?}", world.rollout);
+        world
     }
 
-    pub(crate) fn running(&self) -> usize {
-        use super::host::Run;
-        let slots = self.hosts.iter().flat_map(|(_, host)| host.slots.values());
-        slots.flat_map(|slot| &slot.containers).filter(|c| matches!(c.run, Run::Since(_))).count()
-    }
-
-    pub(crate) fn slots_on(&self, host: usize) -> usize {
-        self.hosts[host].1.slots.len()
-    }
-
-    pub(crate) fn last_good(&self) -> u64 {
-        self.service.last_good().unwrap().counter.0
-    }
-
-    pub(crate) fn assert_all_serve(&mut self, counter: u64) {
-        self.run_for(30);
-        let serving = self.serving();
-        let counters: Vec<u64> = serving.values().copied().collect();
-        assert_eq!(counters, vec![counter; self.replicas as usize], "seed {}", self.seed);
-        assert_eq!(self.running(), self.replicas as usize, "seed {}: nothing else runs", self.seed);
-    }
-
-    /// After the last event, one more decision is empty.
-    pub(crate) fn assert_quiet(&mut self) {
-        self.run_for(700);
-        let before = (self.service.clone(), self.slots.clone(), self.rollout.clone());
-        self.run_for(30);
-        assert_eq!(
-            before,
-            (self.service.clone(), self.slots.clone(), self.rollout.clone()),
-            "seed {}",
-            self.seed
-        );
+    pub(crate) fn digest(&self, counter: u64) -> Digest {
+        *self.releases.iter().find(|(_, release)| release.counter.0 == counter).unwrap().0
     }
 }

@@ -1,0 +1,1 @@
+//! Tables over which host, and which instance first.

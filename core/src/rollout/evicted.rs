@@ -1,0 +1,39 @@
+//! Hosts that are no members any more: nobody waits for them, and their slots go at once.
+
+use crate::id::SlotId;
+use crate::placement::Candidates;
+use crate::plan::Phase;
+use crate::release::Scale;
+
+use super::State;
+use super::draft::Draft;
+
+pub(super) fn step(draft: &mut Draft<'_>) {
+    let gone: Vec<SlotId> = draft
+        .slots
+        .iter()
+        .filter(|(_, a)| !draft.snapshot.fleet.members.contains_key(&a.host))
+        .map(|(slot, _)| slot.clone())
+        .collect();
+    for slot in &gone {
+        draft.drop_slot(slot);
+    }
+    if !gone.is_empty() && matches!(draft.state(), Some(State::Preparing | State::Advancing)) {
+        place_again(draft);
+    }
+}
+
+/// Slots that the new release lost with a host are made elsewhere, if there is a place. What finds none now
+/// is left to the care of the service afterwards.
+fn place_again(draft: &mut Draft<'_>) {
+    let Some((to, release)) = draft.target() else { return };
+    let Scale::Replicas { .. } = release.spec.scale else { return };
+    let have = draft.slots.values().filter(|a| a.want.release == to.digest).count();
+    let wanted = draft.service.replicas as usize;
+    let candidates = Candidates::of(draft.snapshot.fleet, release);
+    for _ in have..wanted {
+        let Ok((host, gpus)) = candidates.choose(&draft.taken(), &draft.own()) else { return };
+        let good = draft.rollout().is_to_good();
+        draft.add_slot(host, to.digest, Phase::Pulled, good, gpus, None);
+    }
+}

@@ -1,0 +1,120 @@
+//! More and fewer slots: scale by a release, one per host, draining.
+
+use windlass_core::fleet::Scheduling;
+use windlass_core::release::Scale;
+use windlass_core::rollout::{State, Steering};
+
+use super::fleet::{Behaviour, replicas, spec};
+use super::host::Host;
+use super::seeds;
+use super::world::World;
+
+#[test]
+fn a_release_scales_up_and_down() {
+    for seed in seeds() {
+        let mut world = World::settled(seed, 3, spec(3));
+        for (release, count) in [(2, 6), (3, 2), (4, 0), (5, 3)] {
+            world.spec.scale = replicas(count);
+            world.deploy(Behaviour::Good);
+            assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+            world.assert_all_serve(release, count as usize);
+        }
+        // The count is the service's, within the range of the release that it goes back to.
+        world.rollback();
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+        world.assert_all_serve(4, 0);
+        world.assert_quiet();
+    }
+}
+
+#[test]
+fn a_failure_while_scaling_gives_the_old_count_back() {
+    for seed in seeds() {
+        for (before, after) in [(3, 6), (6, 2)] {
+            for bad in [Behaviour::NeverReady, Behaviour::CrashesLater] {
+                let mut world = World::settled(seed, 3, spec(before));
+                world.checks.slack = if bad == Behaviour::CrashesLater { 3 } else { 0 };
+                world.spec.scale = replicas(after);
+                world.deploy(bad);
+                assert_eq!(world.run_to_end(), State::RolledBack, "seed {seed}");
+                world.assert_all_serve(1, before as usize);
+                assert_eq!(world.service.replicas, before, "seed {seed}");
+                world.assert_quiet();
+            }
+            let mut world = World::settled(seed, 3, spec(before));
+            world.spec.scale = replicas(after);
+            world.deploy(Behaviour::Good);
+            world.run_for(3 + seed * 5 % 40);
+            if world.steer(Steering::Abort) {
+                assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}");
+                world.assert_all_serve(1, before as usize);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_per_host_follows_the_hosts() {
+    for seed in seeds() {
+        let mut spec = spec(1);
+        spec.scale = Scale::PerHost;
+        let mut world = World::settled(seed, 3, spec);
+        world.assert_all_serve(1, 3);
+        world.hosts.push(Host::new("h3"));
+        world.run_for(60);
+        world.assert_all_serve(1, 4);
+        world.deploy(Behaviour::Good);
+        world.run_for(seed * 7 % 40);
+        world.hosts.push(Host::new("h4"));
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+        world.run_for(60);
+        world.assert_all_serve(2, 5);
+        world.checks.slack = 2;
+        world.hosts[0].scheduling = Scheduling::Draining;
+        world.hosts[1].evicted = true;
+        world.hosts[1].engine.containers.clear();
+        world.run_for(60);
+        world.assert_all_serve(2, 3);
+        world.deploy(Behaviour::NeverReady);
+        world.run_for(seed * 5 % 30);
+        world.hosts[0].scheduling = Scheduling::Ready;
+        assert_eq!(world.run_to_end(), State::RolledBack, "seed {seed}");
+        world.run_for(60);
+        world.assert_all_serve(2, 4);
+        world.assert_quiet();
+    }
+}
+
+#[test]
+fn from_replicas_to_one_per_host_and_back() {
+    for seed in seeds() {
+        let mut world = World::settled(seed, 2, spec(5));
+        world.spec.scale = Scale::PerHost;
+        world.checks.slack = 3;
+        world.deploy(Behaviour::Good);
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+        world.assert_all_serve(2, 2);
+        world.spec.scale = replicas(5);
+        world.deploy(Behaviour::Good);
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+        world.assert_all_serve(3, 5);
+        world.assert_quiet();
+    }
+}
+
+#[test]
+fn a_drained_host_loses_its_slots_and_the_count_stays() {
+    for seed in seeds() {
+        let mut world = World::settled(seed, 3, spec(6));
+        world.deploy(Behaviour::Good);
+        world.run_for(seed * 11 % 80);
+        world.hosts[0].scheduling = Scheduling::Draining;
+        while !world.state().is_final() {
+            world.second();
+        }
+        world.run_for(300);
+        assert_eq!(world.hosts[0].engine.containers.len(), 0, "seed {seed}");
+        world.assert_all_serve(2, 6);
+        world.assert_quiet();
+    }
+}
