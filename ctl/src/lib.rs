@@ -1,1 +1,66 @@
+//! The operator's command line: makes fleets, signs releases, follows rollouts, looks inside.
+//!
+//! ```text
+//! args ──▶ Context (home, flags, environment) ──▶ commands::* ──▶ Printer (table | json | yaml)
+//!                                                    │
+//!                      session (mTLS, renewal) ◀─────┴────▶ registry (tag → digest), signing (release keys)
+//! ```
+//!
+//! Keys that author content never leave this side. What the coordinator sends is shown, not believed: releases
+//! and trust documents are verified here against the trust chain in the home folder.
 
+mod args;
+mod client;
+mod clock;
+mod commands;
+mod context;
+mod deploy;
+mod error;
+mod exit;
+mod home;
+mod manifests;
+mod printer;
+mod registry;
+mod session;
+mod signing;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use windlass_process::logging;
+
+use args::Cli;
+use error::CtlError;
+use exit::Exit;
+use printer::Printer;
+
+/// Runs one command line and answers with its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return printer::usage(&error, &args).into(),
+    };
+    let printer = Printer::new(cli.global.output);
+    let filter = args::log_filter(cli.global.verbose);
+    let logging = logging::init(logging::Format::Human, filter);
+    debug_assert!(logging.is_ok(), "the filters are ours");
+    match run(cli, &printer) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            printer.error(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CtlError::Runtime)?;
+    runtime.block_on(Box::pin(commands::run(cli, printer)))
+}

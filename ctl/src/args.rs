@@ -1,0 +1,128 @@
+//! The command line, as clap reads it. Only shapes and help texts; what they do stands in `commands`.
+
+mod deploy;
+mod fleet;
+mod look;
+mod trust;
+
+use clap::{Args, Parser, Subcommand};
+use windlass_core::EnvironmentId;
+
+use crate::printer::Format;
+
+pub(crate) use deploy::{
+    DeployArgs, FollowArgs, ManifestArgs, PlanArgs, RollbackArgs, RolloutCommand, SubmitArgs,
+};
+pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
+pub(crate) use look::{CompletionsArgs, EventsArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs};
+pub(crate) use trust::{AuditCommand, ReleaseCommand, SignArgs, TrustCommand};
+
+/// Deploys signed releases to hosts, and lets them down again safely.
+#[derive(Debug, Parser)]
+#[command(
+    name = "windlass",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_help = "Examples:\n  \
+        windlass dev                                  try it on this machine\n  \
+        windlass deploy -f web.yaml --timeout 2m      deploy, and follow until it is done\n  \
+        windlass status                               what runs where\n  \
+        windlass rollback web                         back to the last good release\n\n\
+        Exit codes: 0 done, 1 refused, 2 usage, 3 rolled back or aborted, 4 paused or failed, 5 timeout,\n\
+        6 superseded; `plan`: 10 changes."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Global {
+    /// The context: which fleet, and as whom
+    #[arg(long, global = true, env = "WINDLASS_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The coordinator, instead of the context's
+    #[arg(long, global = true, env = "WINDLASS_SERVER", value_name = "HOST:PORT")]
+    pub(crate) server: Option<String>,
+    /// The environment [default: the context's, else `default`]
+    #[arg(short, long = "env", global = true, env = "WINDLASS_ENV", value_name = "NAME")]
+    pub(crate) environment: Option<EnvironmentId>,
+    /// How results look
+    #[arg(short = 'o', long = "format", global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Answers every question with yes
+    #[arg(short, long, global = true)]
+    pub(crate) yes: bool,
+    /// Says more on stderr; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a fleet: keys, trust document, CA, operator certificate, context
+    Init(InitArgs),
+    /// Try it: coordinator and agent on this machine, with a throw-away fleet
+    Dev(DevArgs),
+    /// Which fleet am I talking to
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
+    /// Hosts: join, look, take out of service
+    #[command(subcommand, arg_required_else_help = true)]
+    Host(HostCommand),
+    /// Show what a deploy would do
+    Plan(PlanArgs),
+    /// Sign a release, submit it, follow it until it is done
+    Deploy(Box<DeployArgs>),
+    /// Look at and steer one rollout
+    #[command(subcommand, arg_required_else_help = true)]
+    Rollout(RolloutCommand),
+    /// Go back to an older release
+    Rollback(RollbackArgs),
+    /// What runs where, at which release, how healthy
+    Status(StatusArgs),
+    /// Releases as documents
+    #[command(subcommand, arg_required_else_help = true)]
+    Release(ReleaseCommand),
+    /// What the instances of a service write
+    Logs(LogsArgs),
+    /// What happened in the fleet
+    Events(EventsArgs),
+    /// The trust document: who may do what
+    #[command(subcommand, arg_required_else_help = true)]
+    Trust(TrustCommand),
+    /// The audit log: what was done
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(AuditCommand),
+    /// JSON Schema of manifests, or of what commands print
+    Schema(SchemaArgs),
+    /// The finished manifest, and where each value came from
+    Render(RenderArgs),
+    /// Completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The log filter for so many `-v`.
+pub(crate) const fn log_filter(verbose: u8) -> &'static str {
+    match verbose {
+        0 => "error",
+        1 => "warn,windlass_ctl=debug,windlass_certs=debug",
+        _ => "debug",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,150 @@
+//! `plan`, `deploy`, `rollout`, `rollback`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use windlass_core::manifest::Setting;
+use windlass_core::{Counter, Span};
+
+/// Which manifests, and how they become releases.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ManifestArgs {
+    /// A manifest; `-` reads stdin. Repeat it for several, in order
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Overrides a value of the manifest, like `image=registry.example.com/web:2`
+    #[arg(long = "set", value_name = "[SERVICE:]KEY=VALUE")]
+    pub(crate) settings: Vec<Setting>,
+    /// Platform of the images
+    #[arg(long, value_name = "OS/ARCH", default_value = "linux/amd64")]
+    pub(crate) platform: String,
+    /// A registry off loopback that may be plain HTTP
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registries: Vec<String>,
+}
+
+/// How a submitted rollout begins.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct SubmitArgs {
+    /// End an active rollout of the same service, and keep its fallback
+    #[arg(long)]
+    pub(crate) supersede: bool,
+    /// Start it although the same content failed before
+    #[arg(long)]
+    pub(crate) retry_quarantined: bool,
+}
+
+/// How a rollout is followed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FollowArgs {
+    /// Stop following after so long (exit code 5); the rollout goes on
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(crate) timeout: Span,
+    /// Do not follow
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass plan -f web.yaml\n  \
+    windlass plan -f web.yaml --save web.plan && windlass deploy --plan web.plan\n\n\
+    Exit codes: 0 nothing to change, 10 changes, 1 it cannot be done.")]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    /// Plan as if content that failed before may start
+    #[arg(long)]
+    pub(crate) retry_quarantined: bool,
+    /// Keep the plan, so that `deploy --plan` does exactly this
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass deploy -f web.yaml --timeout 2m\n  \
+    windlass deploy -f web.yaml --set image=registry.example.com/web:2\n  \
+    windlass deploy -f web.yaml --supersede\n  \
+    windlass deploy --plan web.plan\n\n\
+    Exit codes: 0 done or nothing to change, 1 failed before anything changed, 3 rolled back or aborted,\n\
+    4 paused or failed, 5 timeout (the rollout goes on), 6 superseded.")]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    /// Apply a plan that `plan --save` wrote, only if it is still what would happen
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "settings", "releases"])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Submit a release that `release sign` wrote
+    #[arg(long = "release", value_name = "FILE", conflicts_with_all = ["files", "settings"])]
+    pub(crate) releases: Vec<PathBuf>,
+    /// Sign with this key instead of the context's
+    #[arg(long = "key", env = "WINDLASS_RELEASE_KEY", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) submit: SubmitArgs,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+    /// Only show what would happen, as `plan`
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass rollback web\n  \
+    windlass rollback production/web --to r5\n\n\
+    Goes to the last good release before the current one. Skips batches and soak, and supersedes a rollout that\n\
+    is active.")]
+pub(crate) struct RollbackArgs {
+    /// The service, `web` or `production/web`
+    pub(crate) service: String,
+    /// To this release
+    #[arg(long, value_name = "rN")]
+    pub(crate) to: Option<Counter>,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Rollouts, the newest first
+    #[command(after_help = "Example:\n  windlass rollout ls web")]
+    Ls {
+        /// Only of this service
+        service: Option<String>,
+    },
+    /// One rollout, with the evidence of what failed
+    #[command(after_help = "Examples:\n  windlass rollout show 0193ab\n  windlass rollout show web")]
+    Show {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+    },
+    /// Follow a rollout until it ends or pauses
+    #[command(after_help = "Example:\n  windlass rollout watch web --timeout 5m")]
+    Watch {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+        /// Stop following after so long (exit code 5); the rollout goes on
+        #[arg(long, value_name = "DURATION", default_value = "1h")]
+        timeout: Span,
+    },
+    /// Hold it where it is
+    #[command(after_help = "Example:\n  windlass rollout pause web")]
+    Pause {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+    },
+    /// Let it go on
+    #[command(after_help = "Example:\n  windlass rollout resume web")]
+    Resume {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+    },
+    /// Bring the old release back
+    #[command(after_help = "Example:\n  windlass rollout abort web --yes")]
+    Abort {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+    },
+}

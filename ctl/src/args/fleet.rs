@@ -1,0 +1,166 @@
+//! `init`, `dev`, `context`, `host`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use windlass_core::{FleetId, HostId, OperatorName, Span};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
+    windlass init --fleet prod --server windlass.example.com:7443 --server-dir ./server --operator alice\n\n\
+    Works offline. The server folder gets what the coordinator needs, and never a root or a release key: copy it\n\
+    to the coordinator's machine and start `windlass-server --data DIR`. `--server` is where agents and operators\n\
+    reach it.")]
+pub(crate) struct InitArgs {
+    /// Name of the fleet
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fleet: FleetId,
+    /// Where the coordinator's folder is made
+    #[arg(long, value_name = "DIR")]
+    pub(crate) server_dir: PathBuf,
+    /// Your name, in the operator certificate [default: the login name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operator: Option<OperatorName>,
+    /// A registry off loopback that may be plain HTTP
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registries: Vec<String>,
+    /// Lifetime of certificates [default: operator=8h agent=24h coordinator=24h]
+    #[arg(long = "lifetime", value_name = "ROLE=DURATION")]
+    pub(crate) lifetimes: Vec<Lifetime>,
+}
+
+/// `agent=24h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    /// `operator`, `agent` or `coordinator`.
+    pub(crate) role: &'static str,
+    /// How long.
+    pub(crate) span: Span,
+}
+
+impl FromStr for Lifetime {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, span) = text.split_once('=').ok_or("expected `role=duration`, like `agent=24h`")?;
+        let role = ["operator", "agent", "coordinator"]
+            .into_iter()
+            .find(|known| *known == role)
+            .ok_or("the role is `operator`, `agent` or `coordinator`")?;
+        let span: Span = span.parse().map_err(|error| format!("{error}"))?;
+        if span.duration().as_secs() < 2 { Err("at least 2s".to_owned()) } else { Ok(Self { role, span }) }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass dev\n  \
+    windlass dev --dir ./try --engine unix:///run/user/1000/docker.sock\n\n\
+    Needs `windlass-server` and `windlass-agent` beside this program. Ctrl-C stops both; containers that were\n\
+    deployed go on.")]
+pub(crate) struct DevArgs {
+    /// Where everything lives; kept, and used again if it is there [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The engine that the agent uses
+    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
+    pub(crate) engine: String,
+    /// Registries that images may come from
+    #[arg(long = "registry", value_name = "HOST[:PORT]", default_values = ["docker.io", "127.0.0.1:5000", "localhost:5000"])]
+    pub(crate) registries: Vec<String>,
+    /// Port of the coordinator
+    #[arg(long, default_value_t = 7443)]
+    pub(crate) port: u16,
+    /// Port of its dashboard and metrics
+    #[arg(long, default_value_t = 7480)]
+    pub(crate) http_port: u16,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// All contexts; the current one has a `*`
+    #[command(after_help = "Example:\n  windlass context ls -o json")]
+    Ls,
+    /// Make a context the current one
+    #[command(after_help = "Example:\n  windlass context use prod")]
+    Use {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// A single-use token with which a host joins; prints the token alone
+    #[command(after_help = "Example:\n  \
+        TOKEN=$(windlass host token web-1 --label role=app)\n  \
+        windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" --data ./agent-1 --address 127.0.0.1")]
+    Token {
+        /// Name of the host
+        host: HostId,
+        /// A label pinned on the host
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<Label>,
+    },
+    /// All hosts
+    #[command(after_help = "Example:\n  windlass host ls -o json")]
+    Ls,
+    /// One host
+    #[command(after_help = "Example:\n  windlass host show web-1")]
+    Show {
+        /// Its name
+        host: HostId,
+    },
+    /// Give it no new slots, and move those it has
+    #[command(after_help = "Example:\n  windlass host drain web-1")]
+    Drain {
+        /// Its name
+        host: HostId,
+    },
+    /// Give it no new slots
+    #[command(after_help = "Example:\n  windlass host cordon web-1")]
+    Cordon {
+        /// Its name
+        host: HostId,
+    },
+    /// Use it again
+    #[command(after_help = "Example:\n  windlass host uncordon web-1")]
+    Uncordon {
+        /// Its name
+        host: HostId,
+    },
+    /// Revoke its certificate; it may join again
+    #[command(after_help = "Example:\n  windlass host evict web-1 --yes")]
+    Evict {
+        /// Its name
+        host: HostId,
+    },
+    /// Revoke its certificate; its name may never join again
+    #[command(after_help = "Example:\n  windlass host ban web-1 --yes")]
+    Ban {
+        /// Its name
+        host: HostId,
+    },
+}
+
+/// `role=app`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    /// Before the `=`.
+    pub(crate) key: String,
+    /// After it.
+    pub(crate) value: String,
+}
+
+impl FromStr for Label {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("expected `key=value`, like `role=app`"),
+        }
+    }
+}

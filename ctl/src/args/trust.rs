@@ -1,0 +1,124 @@
+//! `release`, `trust`, `audit`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::ManifestArgs;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReleaseCommand {
+    /// Releases of a service, the newest first
+    #[command(after_help = "Example:\n  windlass release ls web")]
+    Ls {
+        /// The service, `web` or `production/web`
+        service: String,
+    },
+    /// One release: what it says, and who signed it
+    #[command(
+        after_help = "Examples:\n  windlass release show web r7\n  windlass release show web.release.json"
+    )]
+    Show {
+        /// A file, or a service
+        of: String,
+        /// Which release of the service [default: the newest]
+        release: Option<windlass_core::Counter>,
+    },
+    /// What differs between two releases
+    #[command(after_help = "Examples:\n  \
+        windlass release diff web r6 r7\n  \
+        windlass release diff a.release.json b.release.json\n  \
+        windlass release diff web@r6 next.release.json")]
+    Diff {
+        /// Two of FILE or SERVICE@rN, or SERVICE rN rN
+        #[arg(num_args = 2..=3, required = true, value_name = "RELEASE")]
+        of: Vec<String>,
+    },
+    /// Make a signed release without a coordinator, or add a signature to one
+    #[command(after_help = "Examples:\n  \
+        windlass release sign -f web.yaml --counter 7 --out web.release.json\n  \
+        windlass release sign --envelope web.release.json --key bob.key\n  \
+        windlass deploy --release web.release.json\n\n\
+        An image that is pinned by digest needs no registry. A second signature approves the same release: its\n\
+        digest stays.")]
+    Sign(SignArgs),
+    /// Check a release against the trust document in the home folder
+    #[command(after_help = "Example:\n  windlass release verify web.release.json")]
+    Verify {
+        /// The release
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    /// Number of the release
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) counter: Option<u64>,
+    /// Where it is written [default: --envelope FILE itself]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Add a signature to this release instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "settings", "counter"])]
+    pub(crate) envelope: Option<PathBuf>,
+    /// Sign with this key instead of the context's
+    #[arg(long = "key", env = "WINDLASS_RELEASE_KEY", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// The trust document in force
+    #[command(after_help = "Examples:\n  windlass trust show\n  windlass trust show -o json > trust.json")]
+    Show {
+        /// From the home folder only, without asking the coordinator
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Sign a trust document, or add a signature to one
+    #[command(after_help = "Examples:\n  \
+        windlass trust show -o json > next.json       # raise version, change keys, …\n  \
+        windlass trust sign next.json --out next.trust.json\n  \
+        windlass trust sign next.trust.json --key second-root.key\n  \
+        windlass trust publish next.trust.json")]
+    Sign {
+        /// A trust document (JSON), or an envelope that others have signed already
+        file: PathBuf,
+        /// Where it is written [default: an envelope itself]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Sign with this root key instead of the home folder's
+        #[arg(long = "key", value_name = "FILE")]
+        keys: Vec<PathBuf>,
+    },
+    /// Give a signed trust document to the coordinator
+    #[command(after_help = "Example:\n  windlass trust publish next.trust.json")]
+    Publish {
+        /// The envelope
+        file: PathBuf,
+    },
+    /// Check a trust document against the one in force, or the home folder's chain
+    #[command(after_help = "Examples:\n  windlass trust verify\n  windlass trust verify next.trust.json")]
+    Verify {
+        /// The envelope; the home folder's chain if absent
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED or UNANCHORED TAIL(k)
+    #[command(after_help = "Examples:\n  \
+        windlass audit verify\n  \
+        windlass audit verify --save audit.jsonl\n  \
+        windlass audit verify audit.jsonl               # without the coordinator")]
+    Verify {
+        /// An exported log: one entry or checkpoint per line; the coordinator's if absent
+        file: Option<PathBuf>,
+        /// Keep what the coordinator sent
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        save: Option<PathBuf>,
+    },
+}

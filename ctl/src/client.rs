@@ -1,0 +1,216 @@
+//! The coordinator's calls: protobuf inside, domain and view types outside. Nothing else here names `pb`.
+
+mod error;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView};
+use windlass_core::{Counter, Digest, FleetId, HostId, RolloutId, ServiceId, Timestamp};
+use windlass_proto::pb::control_client::ControlClient;
+use windlass_proto::{json, limits, pb};
+
+pub(crate) use error::CallError;
+pub(crate) use stream::{AuditItem, RolloutStream};
+
+/// What operators call.
+#[derive(Clone)]
+pub(crate) struct Client {
+    control: ControlClient<Channel>,
+}
+
+/// What is needed to make the next release of a service.
+pub(crate) struct ServiceInfo {
+    /// The fleet that the coordinator serves.
+    pub(crate) fleet: FleetId,
+    /// The last counter that was used.
+    pub(crate) last_counter: u64,
+}
+
+/// What submitting or rolling back did.
+#[derive(Debug, Clone)]
+pub(crate) struct Submitted {
+    /// The rollout; none if there was nothing to do.
+    pub(crate) rollout: Option<RolloutId>,
+    /// The release that the service has or moves to.
+    pub(crate) release: Counter,
+}
+
+/// What can be done to a host.
+pub(crate) use pb::HostAction;
+/// What can be done to a rollout.
+pub(crate) use pb::RolloutAction;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Client {
+    pub(crate) fn new(channel: Channel) -> Self {
+        let control = ControlClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE);
+        Self { control }
+    }
+
+    pub(crate) async fn host_token(
+        &mut self,
+        host: &HostId,
+        labels: BTreeMap<String, String>,
+    ) -> Result<(String, Timestamp), CallError> {
+        let labels = labels.into_iter().collect();
+        let request = pb::CreateHostTokenRequest { host: host.to_string(), labels };
+        let answer = call("make a host token", self.control.create_host_token(request)).await?;
+        Ok((answer.token, Timestamp::from_millis(answer.expires_at)))
+    }
+
+    pub(crate) async fn hosts(&mut self) -> Result<Vec<HostView>, CallError> {
+        let answer = call("list the hosts", self.control.list_hosts(pb::ListHostsRequest {})).await?;
+        view("list the hosts", &answer.view)
+    }
+
+    pub(crate) async fn host(&mut self, host: &HostId) -> Result<HostView, CallError> {
+        let request = pb::GetHostRequest { host: host.to_string() };
+        let answer = call("show the host", self.control.get_host(request)).await?;
+        view("show the host", &answer.view)
+    }
+
+    pub(crate) async fn steer_host(
+        &mut self,
+        host: &HostId,
+        action: HostAction,
+    ) -> Result<HostView, CallError> {
+        let request = pb::SteerHostRequest { host: host.to_string(), action: action.into() };
+        let answer = call("change the host", self.control.steer_host(request)).await?;
+        view("change the host", &answer.view)
+    }
+
+    pub(crate) async fn service(&mut self, service: &ServiceId) -> Result<ServiceInfo, CallError> {
+        let what = "look the service up";
+        let request = pb::GetServiceRequest { service: service.to_string() };
+        let answer = call(what, self.control.get_service(request)).await?;
+        let fleet = answer.fleet.parse().map_err(|error| CallError::nonsense(what, error))?;
+        Ok(ServiceInfo { fleet, last_counter: answer.last_counter })
+    }
+
+    pub(crate) async fn preview(
+        &mut self,
+        payload: &[u8],
+        retry_quarantined: bool,
+    ) -> Result<PlanView, CallError> {
+        let request = pb::PreviewRequest { release: payload.to_vec().into(), retry_quarantined };
+        let answer = call("preview the release", self.control.preview(request)).await?;
+        view("preview the release", &answer.view)
+    }
+
+    pub(crate) async fn submit(
+        &mut self,
+        envelope: Vec<u8>,
+        supersede: bool,
+        retry_quarantined: bool,
+        preview: Option<Digest>,
+    ) -> Result<Submitted, CallError> {
+        let what = "submit the release";
+        let preview = preview.map(|digest| digest.to_string()).unwrap_or_default();
+        let request =
+            pb::SubmitReleaseRequest { envelope: envelope.into(), supersede, retry_quarantined, preview };
+        let answer = call(what, self.control.submit_release(request)).await?;
+        submitted(what, &answer.rollout, &answer.release)
+    }
+
+    pub(crate) async fn rollback(
+        &mut self,
+        service: &ServiceId,
+        to: Option<Counter>,
+    ) -> Result<Submitted, CallError> {
+        let what = "roll back";
+        let to = to.map(|counter| counter.to_string()).unwrap_or_default();
+        let request = pb::RollbackRequest { service: service.to_string(), to };
+        let answer = call(what, self.control.rollback(request)).await?;
+        submitted(what, &answer.rollout, &answer.release)
+    }
+
+    pub(crate) async fn releases(&mut self, service: &ServiceId) -> Result<Vec<ReleaseView>, CallError> {
+        let request = pb::ListReleasesRequest { service: service.to_string() };
+        let answer = call("list the releases", self.control.list_releases(request)).await?;
+        view("list the releases", &answer.view)
+    }
+
+    /// The envelope of a release; the newest if `release` is absent.
+    pub(crate) async fn release(
+        &mut self,
+        service: &ServiceId,
+        release: Option<Counter>,
+    ) -> Result<Vec<u8>, CallError> {
+        let release = release.map(|counter| counter.to_string()).unwrap_or_default();
+        let request = pb::GetReleaseRequest { service: service.to_string(), release };
+        Ok(call("get the release", self.control.get_release(request)).await?.envelope.to_vec())
+    }
+
+    pub(crate) async fn rollouts(&mut self, service: &str) -> Result<Vec<RolloutView>, CallError> {
+        let request = pb::ListRolloutsRequest { service: service.to_owned() };
+        let answer = call("list the rollouts", self.control.list_rollouts(request)).await?;
+        view("list the rollouts", &answer.view)
+    }
+
+    pub(crate) async fn rollout(&mut self, rollout: &str) -> Result<RolloutView, CallError> {
+        let request = pb::GetRolloutRequest { rollout: rollout.to_owned() };
+        let answer = call("show the rollout", self.control.get_rollout(request)).await?;
+        view("show the rollout", &answer.view)
+    }
+
+    pub(crate) async fn steer_rollout(
+        &mut self,
+        rollout: &str,
+        action: RolloutAction,
+    ) -> Result<RolloutView, CallError> {
+        let request = pb::SteerRolloutRequest { rollout: rollout.to_owned(), action: action.into() };
+        let answer = call("steer the rollout", self.control.steer_rollout(request)).await?;
+        view("steer the rollout", &answer.view)
+    }
+
+    /// `environment/service`, or all services if empty.
+    pub(crate) async fn status(&mut self, service: &str) -> Result<Vec<StatusView>, CallError> {
+        let request = pb::GetStatusRequest { service: service.to_owned() };
+        let answer = call("get the status", self.control.get_status(request)).await?;
+        view("get the status", &answer.view)
+    }
+
+    /// Versions of the trust document after `after`.
+    pub(crate) async fn trust(&mut self, after: u64) -> Result<Vec<Vec<u8>>, CallError> {
+        let request = pb::GetTrustRequest { after };
+        let answer = call("get the trust document", self.control.get_trust(request)).await?;
+        Ok(answer.envelopes.into_iter().map(|envelope| envelope.to_vec()).collect())
+    }
+
+    pub(crate) async fn publish_trust(&mut self, envelope: Vec<u8>) -> Result<u64, CallError> {
+        let request = pb::PublishTrustRequest { envelope: envelope.into() };
+        Ok(call("publish the trust document", self.control.publish_trust(request)).await?.version)
+    }
+}
+
+fn submitted(what: &'static str, rollout: &str, release: &str) -> Result<Submitted, CallError> {
+    let rollout = match rollout {
+        "" => None,
+        id => Some(id.parse().map_err(|error| CallError::nonsense(what, error))?),
+    };
+    let release = release.parse().map_err(|error| CallError::nonsense(what, error))?;
+    Ok(Submitted { rollout, release })
+}
+
+/// Every call has a deadline: that of the wire, and a little for the way.
+async fn call<T>(what: &'static str, call: impl Future<Output = Answer<T>>) -> Result<T, CallError> {
+    let deadline = limits::CALL_TIMEOUT + Duration::from_secs(5);
+    match tokio::time::timeout(deadline, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(CallError::new(what, status)),
+        Err(_) => {
+            Err(CallError::new(what, Status::deadline_exceeded("the coordinator did not answer in time")))
+        }
+    }
+}
+
+fn view<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CallError> {
+    json::decode("view", bytes).map_err(|error| CallError::nonsense(what, error))
+}

@@ -1,0 +1,93 @@
+//! What the coordinator, or the way to it, says no with.
+
+use std::error::Error;
+
+use tonic::{Code, Status};
+use windlass_certs::tls::ConnectError;
+
+/// Metadata key under which the coordinator sends a hint.
+const HINT: &str = "windlass-hint";
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {what}")]
+pub(crate) struct CallError {
+    what: &'static str,
+    code: Code,
+    hint: Option<String>,
+    #[source]
+    why: Why,
+}
+
+/// The coordinator's own words, or what happened on the way.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Why(String);
+
+impl CallError {
+    /// From what tonic answered with. The message of a status holds the whole chain of causes already.
+    pub(crate) fn new(what: &'static str, status: Status) -> Self {
+        let on_the_way = ConnectError::find(&status);
+        let sent = status.metadata().get(HINT).and_then(|value| value.to_str().ok());
+        let hint = sent.or_else(|| on_the_way.and_then(ConnectError::hint)).or(match status.code() {
+            Code::Unimplemented => Some("the coordinator is older than this program: upgrade it first"),
+            Code::Unauthenticated => Some("is this the context of that fleet? see `windlass context ls`"),
+            Code::DeadlineExceeded | Code::Unavailable => Some("is `windlass-server` running and reachable?"),
+            _ => None,
+        });
+        let hint = hint.map(str::to_owned);
+        let why = match on_the_way {
+            Some(error) => windlass_process::report::chain(error),
+            None if status.message().is_empty() => status.code().description().to_owned(),
+            None => status.message().to_owned(),
+        };
+        Self { what, code: status.code(), hint, why: Why(why) }
+    }
+
+    /// An answer that is not what it should be.
+    pub(crate) fn nonsense(what: &'static str, error: impl Error) -> Self {
+        let why = Why(format!("the coordinator's answer cannot be read: {error}"));
+        let hint = Some("coordinator and command line should be of the same version".to_owned());
+        Self { what, code: Code::DataLoss, hint, why }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+
+    /// Did somebody else use the number meanwhile?
+    pub(crate) const fn is_race(&self) -> bool {
+        matches!(self.code, Code::Aborted)
+    }
+
+    /// Is the coordinator away for a moment, so that asking again may help?
+    pub(crate) const fn is_temporary(&self) -> bool {
+        matches!(
+            self.code,
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded | Code::Internal
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_process::report;
+
+    use super::*;
+
+    #[test]
+    fn a_status_becomes_what_why_and_hint() {
+        let mut status = Status::failed_precondition("a rollout of `default/web` is active: 0193ab");
+        status.metadata_mut().insert(HINT, "add --supersede".parse().unwrap());
+        let error = CallError::new("submit the release", status);
+        insta::assert_snapshot!(report::full(&error, error.hint().as_deref()), @"
+        error: failed to submit the release
+          caused by: a rollout of `default/web` is active: 0193ab
+
+        hint: add --supersede
+        ");
+        assert!(!error.is_race() && !error.is_temporary());
+        assert!(CallError::new("x", Status::aborted("")).is_race());
+        assert!(CallError::new("x", Status::unavailable("")).is_temporary());
+    }
+}

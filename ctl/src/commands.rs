@@ -1,0 +1,52 @@
+//! One module per command: arguments and context in, an exit code or an error out.
+
+mod audit;
+mod context;
+mod deploy;
+mod dev;
+mod events;
+mod host;
+mod init;
+mod logs;
+mod plan;
+mod release;
+mod rollback;
+mod rollout;
+mod status;
+mod tools;
+mod trust;
+
+use crate::args::{Cli, Command};
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+
+pub(crate) use audit::AuditError;
+pub(crate) use context::ContextView;
+pub(crate) use dev::DevError;
+pub(crate) use init::InitError;
+pub(crate) use release::DocumentError;
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
+    let global = cli.global;
+    match cli.command {
+        Command::Init(args) => init::run(&args, &global, printer),
+        Command::Dev(args) => Box::pin(dev::run(&args, printer)).await,
+        Command::Context(command) => context::run(&command, printer),
+        Command::Host(command) => host::run(command, &global, printer).await,
+        Command::Plan(args) => Box::pin(plan::run(&args, &global, printer)).await,
+        Command::Deploy(args) => Box::pin(deploy::run(&args, &global, printer)).await,
+        Command::Rollout(command) => Box::pin(rollout::run(command, &global, printer)).await,
+        Command::Rollback(args) => Box::pin(rollback::run(&args, &global, printer)).await,
+        Command::Status(args) => status::run(&args, &global, printer).await,
+        Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
+        Command::Logs(args) => logs::run(&args, &global, printer).await,
+        Command::Events(args) => events::run(&args, &global, printer).await,
+        Command::Trust(command) => trust::run(command, &global, printer).await,
+        Command::Audit(command) => audit::run(command, &global, printer).await,
+        Command::Schema(args) => Ok(tools::schema(&args, printer)),
+        Command::Render(args) => tools::render(&args, &global, printer),
+        Command::Completions(args) => Ok(tools::completions(&args, printer)),
+    }
+}

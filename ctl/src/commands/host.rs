@@ -1,0 +1,73 @@
+//! `host`: join, look, take out of service.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use windlass_core::{HostId, Timestamp};
+
+use crate::args::{Global, HostCommand, Label};
+use crate::client::{Client, HostAction};
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::{clock, table};
+
+/// What `host token -o json` prints.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct HostToken {
+    /// The host it is for.
+    host: HostId,
+    /// The token. It works once.
+    token: String,
+    /// Until when.
+    expires_at: Timestamp,
+}
+
+pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    if let HostCommand::Evict { host } | HostCommand::Ban { host } = &command {
+        let back = match command {
+            HostCommand::Ban { .. } => "may never join again",
+            _ => "may join again with a new token",
+        };
+        let question = format!("Revoke the certificate of `{host}`? What it runs goes on; it {back}.");
+        printer.confirm(&question, global.yes)?;
+    }
+    let session = context.session().await?;
+    let mut client = session.client();
+    match command {
+        HostCommand::Token { host, labels } => {
+            let labels: BTreeMap<String, String> =
+                labels.into_iter().map(|Label { key, value }| (key, value)).collect();
+            let (token, expires_at) = client.host_token(&host, labels).await?;
+            let made = HostToken { host, token, expires_at };
+            printer.document(&made, |_| made.token.clone());
+        }
+        HostCommand::Ls => {
+            let hosts = client.hosts().await?;
+            printer.document(&hosts, |colour| table::hosts(&hosts, clock::now(), colour));
+        }
+        HostCommand::Show { host } => show(&client.host(&host).await?, printer),
+        HostCommand::Drain { host } => steer(&host, HostAction::Drain, &mut client, printer).await?,
+        HostCommand::Cordon { host } => steer(&host, HostAction::Cordon, &mut client, printer).await?,
+        HostCommand::Uncordon { host } => steer(&host, HostAction::Uncordon, &mut client, printer).await?,
+        HostCommand::Evict { host } => steer(&host, HostAction::Evict, &mut client, printer).await?,
+        HostCommand::Ban { host } => steer(&host, HostAction::Ban, &mut client, printer).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn steer(
+    host: &HostId,
+    action: HostAction,
+    client: &mut Client,
+    printer: &Printer,
+) -> Result<(), CtlError> {
+    show(&client.steer_host(host, action).await?, printer);
+    Ok(())
+}
+
+fn show(view: &windlass_core::view::HostView, printer: &Printer) {
+    printer.document(view, |_| table::host(view, clock::now()));
+}

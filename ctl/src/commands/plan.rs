@@ -1,0 +1,95 @@
+//! `plan`: what would happen, per host, with reasons.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use windlass_core::Digest;
+use windlass_core::release::Release;
+use windlass_core::view::PlanView;
+
+use super::release::{self, DocumentError};
+use crate::args::{Global, PlanArgs};
+use crate::context::Context;
+use crate::deploy;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::manifests::Manifests;
+use crate::printer::Printer;
+use crate::{signing, table};
+
+/// Version of the file that `--save` writes.
+const VERSION: u32 = 1;
+
+/// What `--save` writes and `deploy --plan` reads.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedPlan {
+    version: u32,
+    pub(super) releases: Vec<PlannedRelease>,
+}
+
+/// One release, not signed, and what it would do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlannedRelease {
+    /// The digest of the preview that a person saw.
+    pub(super) preview: Digest,
+    /// What is signed once it is applied.
+    pub(super) release: Release,
+}
+
+impl SavedPlan {
+    pub(super) fn read(path: &Path) -> Result<Self, DocumentError> {
+        let bytes = release::read_file(path)?;
+        let not = |source| DocumentError::NotAPlan { path: path.to_owned(), source: Some(source) };
+        let plan: Self = serde_json::from_slice(&bytes).map_err(not)?;
+        if plan.version == VERSION {
+            Ok(plan)
+        } else {
+            Err(DocumentError::NotAPlan { path: path.to_owned(), source: None })
+        }
+    }
+}
+
+pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let manifests = Manifests::load(&args.manifest, &context.environment())?;
+    let mut resolver = deploy::resolver(&args.manifest, &context)?;
+    let (documents, folder) = manifests.into_parts();
+    let mut drafts = Vec::new();
+    for document in documents {
+        drafts.push(deploy::draft(document, &folder, &mut resolver, printer).await?);
+    }
+    let session = context.session().await?;
+    let (mut views, mut saved) = (Vec::new(), SavedPlan { version: VERSION, releases: Vec::new() });
+    for draft in &drafts {
+        let release = deploy::number(draft, &session).await?;
+        let view = session.client().preview(&signing::payload(&release), args.retry_quarantined).await?;
+        saved.releases.push(PlannedRelease { preview: view.digest, release });
+        views.push(view);
+    }
+    let tables = |colour| views.iter().map(|view| table::plan(view, colour)).collect::<Vec<_>>().join("\n");
+    match &views[..] {
+        [one] => printer.document(one, tables),
+        several => printer.document(several, tables),
+    }
+    let exit = exit(&views);
+    if let Some(path) = args.save.as_ref().filter(|_| exit == Exit::Changes) {
+        // What is unchanged needs no release.
+        let mut unchanged = views.iter().map(|view| view.unchanged);
+        saved.releases.retain(|_| unchanged.next() == Some(false));
+        release::write_json(path, &saved)?;
+        printer.note(&format!("apply exactly this with `windlass deploy --plan {}`", path.display()));
+    }
+    Ok(exit)
+}
+
+fn exit(views: &[PlanView]) -> Exit {
+    if views.iter().any(|view| view.error.is_some()) {
+        Exit::Refused
+    } else if views.iter().all(|view| view.unchanged) {
+        Exit::Done
+    } else {
+        Exit::Changes
+    }
+}

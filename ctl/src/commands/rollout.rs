@@ -1,0 +1,83 @@
+//! `rollout`: look at and steer one rollout.
+
+use windlass_core::RolloutId;
+
+use super::deploy::ended;
+use crate::args::{Global, RolloutCommand};
+use crate::client::{Client, RolloutAction, Submitted};
+use crate::context::Context;
+use crate::deploy::{self, Outcome, Progress};
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::{clock, table};
+
+pub(super) async fn run(
+    command: RolloutCommand,
+    global: &Global,
+    printer: &Printer,
+) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let mut session = context.session().await?;
+    let mut client = session.client();
+    match command {
+        RolloutCommand::Ls { service } => {
+            let service = match service {
+                Some(name) => context.service(&name, &mut client).await?.to_string(),
+                None => String::new(),
+            };
+            let rollouts = client.rollouts(&service).await?;
+            printer.document(&rollouts, |colour| table::rollouts(&rollouts, clock::now(), colour));
+        }
+        RolloutCommand::Show { rollout } => {
+            let rollout = meant(&rollout, &context, &mut client).await?;
+            let view = client.rollout(&rollout).await?;
+            printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
+        }
+        RolloutCommand::Watch { rollout, timeout } => {
+            let rollout = meant(&rollout, &context, &mut client).await?;
+            let view = client.rollout(&rollout).await?;
+            let service = windlass_core::ServiceId::new(view.environment.clone(), view.service.clone());
+            let submitted = Submitted { rollout: Some(view.rollout.clone()), release: view.release };
+            let mut progress = Progress::new(printer);
+            let end =
+                Box::pin(deploy::follow(&view.rollout, timeout.duration(), &mut session, &mut progress))
+                    .await;
+            drop(progress);
+            return Ok(ended(end?, Outcome::submitted(&service, &submitted), printer));
+        }
+        RolloutCommand::Pause { rollout } => {
+            steer(&rollout, RolloutAction::Pause, &context, &mut client, printer).await?;
+        }
+        RolloutCommand::Resume { rollout } => {
+            steer(&rollout, RolloutAction::Resume, &context, &mut client, printer).await?;
+        }
+        RolloutCommand::Abort { rollout } => {
+            printer
+                .confirm(&format!("Abort rollout {rollout} and bring the old release back?"), global.yes)?;
+            steer(&rollout, RolloutAction::Abort, &context, &mut client, printer).await?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn steer(
+    rollout: &str,
+    action: RolloutAction,
+    context: &Context,
+    client: &mut Client,
+    printer: &Printer,
+) -> Result<(), CtlError> {
+    let rollout = meant(rollout, context, client).await?;
+    let view = client.steer_rollout(&rollout, action).await?;
+    printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
+    Ok(())
+}
+
+/// A rollout is named by its id, the beginning of it, or a service, which may be a bare name.
+async fn meant(text: &str, context: &Context, client: &mut Client) -> Result<String, CtlError> {
+    // Ids are long and hexadecimal; a beginning of one has a digit, which few names of eight letters a-f have.
+    let is_hex = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let is_id = text.parse::<RolloutId>().is_ok() || (is_hex && text.bytes().any(|b| b.is_ascii_digit()));
+    if is_id { Ok(text.to_owned()) } else { Ok(context.service(text, client).await?.to_string()) }
+}

@@ -1,0 +1,27 @@
+//! `status`: what runs where, at which release, how healthy.
+
+use crate::args::{Global, StatusArgs};
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::{clock, table};
+
+pub(super) async fn run(args: &StatusArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let session = context.session().await?;
+    let mut client = session.client();
+    let Some(name) = &args.service else {
+        let mut services = client.status("").await?;
+        if let Some(environment) = &global.environment {
+            services.retain(|status| status.environment == *environment);
+        }
+        printer.document(&services, |colour| table::services(&services, colour));
+        return Ok(Exit::Done);
+    };
+    let service = context.service(name, &mut client).await?;
+    let found = client.status(&service.to_string()).await?;
+    let status = found.into_iter().next().ok_or_else(|| CtlError::NoService(service))?;
+    printer.document(&status, |colour| table::service(&status, clock::now(), colour));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,126 @@
+//! From manifests to rollouts that are done: prepare, sign, submit, follow.
+//!
+//! ```text
+//! manifest ─▶ resolve the image ─▶ next counter ─▶ sign ─▶ submit ──(race: next counter)──┐
+//!                                       ▲                    │                             │
+//!                                       └────────────────────┼─────────────────────────────┘
+//!                                                            ▼
+//!                                             follow until it ends, pauses, or time is up
+//! ```
+
+mod follow;
+mod outcome;
+mod progress;
+
+use std::path::Path;
+
+use windlass_certs::keys::SigningKey;
+use windlass_certs::trust::Acceptance;
+use windlass_core::manifest::Rendered;
+use windlass_core::release::{Release, Spec};
+use windlass_core::{Counter, Digest, ServiceId};
+
+use crate::args::{ManifestArgs, SubmitArgs};
+use crate::client::Submitted;
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::manifests;
+use crate::printer::Printer;
+use crate::registry::Resolver;
+use crate::session::Session;
+use crate::signing;
+
+pub(crate) use follow::{End, follow};
+pub(crate) use outcome::{Outcome, ending};
+pub(crate) use progress::Progress;
+
+/// How often a counter is drawn again because somebody else was faster.
+const RACES: u32 = 8;
+
+/// What is to be released, complete but for its number.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    /// Of which service.
+    pub(crate) service: ServiceId,
+    /// What.
+    pub(crate) spec: Spec,
+}
+
+/// Something signed, on its way to the coordinator.
+pub(crate) struct Signed {
+    /// The envelope.
+    pub(crate) envelope: Vec<u8>,
+    /// Only if the preview is still this one.
+    pub(crate) preview: Option<Digest>,
+}
+
+/// Resolves the image of a manifest and reads the files it names.
+pub(crate) async fn draft(
+    rendered: Rendered,
+    folder: &Path,
+    resolver: &mut Resolver,
+    printer: &Printer,
+) -> Result<Draft, CtlError> {
+    for warning in &rendered.warnings {
+        printer.warn(&warning.to_string());
+    }
+    let image = resolver.resolve(&rendered.image).await?;
+    let service = rendered.service_id();
+    let spec = manifests::into_spec(rendered, image, folder)?;
+    Ok(Draft { service, spec })
+}
+
+/// The registries that may be plain HTTP, by flag or context.
+pub(crate) fn resolver(args: &ManifestArgs, context: &Context) -> Result<Resolver, CtlError> {
+    let insecure = args.insecure_registries.iter().chain(&context.config.insecure_registries).cloned();
+    Ok(Resolver::new(insecure.collect(), &args.platform)?)
+}
+
+/// The release that a draft becomes next.
+pub(crate) async fn number(draft: &Draft, session: &Session) -> Result<Release, CtlError> {
+    let info = session.client().service(&draft.service).await?;
+    let author = session.operator();
+    let counter = Counter(info.last_counter.saturating_add(1));
+    Ok(signing::release(info.fleet, draft.service.clone(), counter, author, draft.spec.clone()))
+}
+
+/// Signs and submits a draft. The number is taken as compare-and-swap: whoever loses takes the next one.
+pub(crate) async fn submit_draft(
+    draft: &Draft,
+    keys: &[SigningKey],
+    how: SubmitArgs,
+    session: &Session,
+) -> Result<Submitted, CtlError> {
+    let mut races = 0;
+    loop {
+        let release = number(draft, session).await?;
+        let signed = signed(&release, signing::payload(&release), keys, None, session)?;
+        match submit(signed, how, session).await {
+            Err(CtlError::Call(error)) if error.is_race() && races < RACES => races += 1,
+            other => return other,
+        }
+    }
+}
+
+/// Signs a release's bytes, and checks them as a host would: better here than after a pull on ten hosts.
+pub(crate) fn signed(
+    release: &Release,
+    payload: Vec<u8>,
+    keys: &[SigningKey],
+    preview: Option<Digest>,
+    session: &Session,
+) -> Result<Signed, CtlError> {
+    let envelope = signing::sign(payload, keys);
+    signing::verify(&envelope, release, session.trust().document(), Acceptance::New)?;
+    Ok(Signed { envelope: envelope.to_bytes(), preview })
+}
+
+/// Gives an envelope to the coordinator.
+pub(crate) async fn submit(
+    signed: Signed,
+    how: SubmitArgs,
+    session: &Session,
+) -> Result<Submitted, CtlError> {
+    let mut client = session.client();
+    Ok(client.submit(signed.envelope, how.supersede, how.retry_quarantined, signed.preview).await?)
+}

@@ -1,0 +1,125 @@
+//! What a following command ends with: one object for programs, a sentence for people.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use windlass_core::time::display_duration;
+use windlass_core::view::{FailureView, RolloutView};
+use windlass_core::{Counter, EnvironmentId, HostId, RolloutId, ServiceId, ServiceName};
+
+use crate::client::Submitted;
+use crate::exit::Exit;
+use crate::printer::Colour;
+use crate::table;
+
+/// How a deploy, a rollback or a watch ended.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub(crate) struct Outcome {
+    /// The rollout; none if there was nothing to do.
+    pub(crate) rollout: Option<RolloutId>,
+    /// The service's name.
+    pub(crate) service: ServiceName,
+    /// The service's environment.
+    pub(crate) environment: EnvironmentId,
+    /// The release that was rolled out.
+    pub(crate) release: Counter,
+    /// The release before.
+    pub(crate) from: Option<Counter>,
+    /// `succeeded | rolled_back | aborted | failed | paused | superseded | unchanged`; null while it goes on, which
+    /// is how a timeout and `--detach` end.
+    pub(crate) outcome: Option<String>,
+    /// Why, in words.
+    pub(crate) reason: Option<String>,
+    /// Was any container touched?
+    pub(crate) changed: bool,
+    /// From the rollout's making to its end, or to now, in milliseconds.
+    pub(crate) duration_ms: u64,
+    /// How many healthy instances each release has now.
+    pub(crate) serving: BTreeMap<Counter, u32>,
+    /// What failed, with evidence.
+    pub(crate) failures: Vec<FailureView>,
+    /// Hosts that were lost and get the outcome when they return.
+    pub(crate) stragglers: Vec<HostId>,
+}
+
+impl Outcome {
+    /// Of a rollout, ended or not.
+    pub(crate) fn of(view: &RolloutView) -> Self {
+        Self {
+            rollout: Some(view.rollout.clone()),
+            service: view.service.clone(),
+            environment: view.environment.clone(),
+            release: view.release,
+            from: view.from,
+            outcome: view.outcome.clone(),
+            reason: view.reason.clone(),
+            changed: view.changed,
+            duration_ms: view.duration_ms,
+            serving: view.serving.clone(),
+            failures: view.failures.clone(),
+            stragglers: view.stragglers.clone(),
+        }
+    }
+
+    /// Of a submission that is not followed: nothing to do, or `--detach`.
+    pub(crate) fn submitted(service: &ServiceId, submitted: &Submitted) -> Self {
+        let unchanged = submitted.rollout.is_none().then(|| "unchanged".to_owned());
+        Self {
+            rollout: submitted.rollout.clone(),
+            service: service.name.clone(),
+            environment: service.environment.clone(),
+            release: submitted.release,
+            from: None,
+            outcome: unchanged,
+            reason: None,
+            changed: false,
+            duration_ms: 0,
+            serving: BTreeMap::new(),
+            failures: Vec::new(),
+            stragglers: Vec::new(),
+        }
+    }
+
+    /// The sentence.
+    pub(crate) fn sentence(&self, colour: Colour) -> String {
+        let what = format!("{}/{} {}", self.environment, self.service, self.release);
+        let took = display_duration(std::time::Duration::from_millis(self.duration_ms / 100 * 100));
+        let why = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let from = self.from.map_or_else(|| "what was before".to_owned(), |from| from.to_string());
+        match self.outcome.as_deref() {
+            Some("unchanged") => format!("{what}: nothing to change"),
+            Some("succeeded") => colour.paint(32, &format!("{what}: succeeded after {took}")),
+            Some("rolled_back") => {
+                colour.paint(31, &format!("{what}: failed and rolled back to {from} after {took}{why}"))
+            }
+            Some("aborted") => colour.paint(31, &format!("{what}: aborted, back at {from}{why}")),
+            Some("failed") if !self.changed => {
+                colour.paint(31, &format!("{what}: failed before anything was changed{why}"))
+            }
+            Some("failed") => colour.paint(31, &format!("{what}: failed, and needs a person{why}")),
+            Some("paused") => colour.paint(33, &format!("{what}: paused, and waits for a person{why}")),
+            Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
+            Some(other) => format!("{what}: {other}{why}"),
+            None => format!("{what}: goes on"),
+        }
+    }
+}
+
+/// What people read at the end of a rollout: the sentence, and after a failure everything they would ask next.
+pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
+    let mut text = String::new();
+    if exit != Exit::Done && !view.failures.is_empty() {
+        text.push_str(&table::failures(view, colour));
+        text.push('\n');
+    } else if exit != Exit::Done {
+        text.push_str(&format!("look further: windlass rollout show {}\n", view.rollout));
+    }
+    text.push_str(&Outcome::of(view).sentence(colour));
+    if exit == Exit::Stopped && view.outcome.as_deref() == Some("paused") {
+        let id = &view.rollout;
+        text.push_str(&format!(
+            "\ngo on with `windlass rollout resume {id}`, or back with `windlass rollout abort {id}`"
+        ));
+    }
+    text
+}

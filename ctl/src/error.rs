@@ -1,0 +1,150 @@
+//! Every way a command fails, mapped once: to what a person reads and to an exit code.
+
+use serde::Serialize;
+use windlass_certs::ca::CaError;
+use windlass_certs::csr::IdentityError;
+use windlass_certs::files::FileError;
+use windlass_certs::keys::KeyError;
+use windlass_certs::trust::TrustError;
+use windlass_core::ServiceId;
+use windlass_core::id::InvalidName;
+use windlass_process::report;
+
+use crate::client::CallError;
+use crate::commands::{AuditError, DevError, DocumentError, InitError};
+use crate::exit::Exit;
+use crate::home::HomeError;
+use crate::manifests::ManifestError;
+use crate::registry::ResolveError;
+use crate::session::SessionError;
+use crate::signing::SignError;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CtlError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("failed to use the CA")]
+    Ca(#[from] CaError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// The flags contradict each other, or something a person must say is missing.
+    #[error("{message}")]
+    Usage { message: String, hint: String },
+    /// A service name that stands for several services.
+    #[error("`{service}` exists in several environments: {}", .environments.join(", "))]
+    Ambiguous { service: String, environments: Vec<String> },
+    #[error("there is no service `{0}`")]
+    NoService(ServiceId),
+    /// A question that nobody can answer.
+    #[error("this needs a confirmation: {question}")]
+    Unattended { question: String },
+    /// The person said no.
+    #[error("nothing was done: not confirmed")]
+    Declined,
+    #[error("failed to start the async runtime")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// An error as it is printed: *what failed · why · what to do next*.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub(crate) struct Report {
+    /// What failed.
+    pub(crate) error: String,
+    /// Why, the outermost cause first.
+    pub(crate) causes: Vec<String>,
+    /// What to do next.
+    pub(crate) hint: Option<String>,
+}
+
+impl CtlError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Home(error) => error.hint(),
+            Self::Init(error) => error.hint(),
+            Self::Dev(error) => error.hint(),
+            Self::Session(error) => error.hint(),
+            Self::Call(error) => error.hint(),
+            Self::Manifest(error) => error.hint(),
+            Self::Resolve(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
+            Self::Document(error) => error.hint(),
+            Self::Audit(error) => error.hint(),
+            Self::Key(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Trust(_) => Some(
+                "if an admin published a new trust document, fetch it with `windlass trust show`".to_owned(),
+            ),
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Ambiguous { service, environments } => {
+                let first = environments.first().map_or("default", String::as_str);
+                Some(format!("say which one: `-e {first}` or `{first}/{service}`"))
+            }
+            Self::NoService(_) => Some("see all of them with `windlass status`".to_owned()),
+            Self::Unattended { .. } => Some("add --yes to say yes beforehand".to_owned()),
+            Self::Ca(_) | Self::Name(_) | Self::Declined | Self::Runtime(_) => None,
+        }
+    }
+
+    /// The exit code.
+    pub(crate) const fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } | Self::Ambiguous { .. } | Self::Name(_) => Exit::Usage,
+            _ => Exit::Refused,
+        }
+    }
+
+    /// What is printed.
+    pub(crate) fn report(&self) -> Report {
+        let mut lines = match self {
+            Self::Manifest(error) => error.lines(),
+            other => report::causes(other),
+        };
+        let causes = lines.split_off(1.min(lines.len()));
+        Report { error: lines.pop().unwrap_or_default(), causes, hint: self.hint() }
+    }
+}
+
+impl Report {
+    /// Several lines, for a terminal.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("error: {}", self.error);
+        for cause in &self.causes {
+            text.push_str("\n  caused by: ");
+            text.push_str(cause);
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str("\n\nhint: ");
+            text.push_str(hint);
+        }
+        text
+    }
+}

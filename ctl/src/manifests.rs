@@ -1,0 +1,149 @@
+//! Manifests from disk: the files, the overlays beside them, the files they name.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use windlass_core::EnvironmentId;
+use windlass_core::manifest::{self, Environment, Errors, MAX_INPUT, MAX_RELEASE, Rendered, Source, Sources};
+use windlass_core::release::{Image, Spec};
+
+use crate::args::ManifestArgs;
+
+/// Where overlays stand, beside a manifest.
+const OVERLAYS: &str = "environments";
+
+/// Manifests, layered and checked, and the folder that the paths in them begin at.
+pub(crate) struct Manifests {
+    /// One per document, in order.
+    pub(crate) documents: Vec<Rendered>,
+    folder: PathBuf,
+}
+
+/// Why there are none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("no manifest was named")]
+    NoFile,
+    #[error("failed to read `{path}`")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{path}` is longer than the {MAX_INPUT} bytes a manifest may have")]
+    TooLong { path: PathBuf },
+    #[error("the manifests lie in different folders: `{one}` and `{other}`")]
+    Folders { one: PathBuf, other: PathBuf },
+    #[error("the manifest is not valid")]
+    Invalid(#[source] Errors),
+}
+
+impl ManifestError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoFile => Some("name one with `-f web.yaml`".to_owned()),
+            Self::Folders { .. } => Some(
+                "overlays and files are looked for beside the manifest: deploy one folder at a time"
+                    .to_owned(),
+            ),
+            Self::Invalid(Errors(problems)) => problems.iter().find_map(|problem| problem.hint.clone()),
+            Self::Read { .. } | Self::TooLong { .. } => None,
+        }
+    }
+
+    /// The error and its causes: every problem of a manifest is one.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Invalid(Errors(problems)) => {
+                let found = problems.iter().map(|problem| match problem.path.as_str() {
+                    "" => format!("{}: {}", problem.at, problem.reason),
+                    path => format!("{}: `{path}`: {}", problem.at, problem.reason),
+                });
+                std::iter::once(self.to_string()).chain(found).collect()
+            }
+            other => windlass_process::report::causes(other),
+        }
+    }
+}
+
+impl Manifests {
+    /// Reads what the flags name.
+    pub(crate) fn load(args: &ManifestArgs, environment: &Environment) -> Result<Self, ManifestError> {
+        let folder = folder(&args.files)?;
+        let mut sources = Sources { settings: args.settings.clone(), ..Sources::default() };
+        for path in &args.files {
+            sources.manifests.push(source(path)?);
+        }
+        sources.overlays = overlays(&folder.join(OVERLAYS))?;
+        let documents = manifest::load(&sources, environment).map_err(ManifestError::Invalid)?;
+        Ok(Self { documents, folder })
+    }
+}
+
+/// The specification to sign. Paths in a manifest begin at its folder.
+pub(crate) fn into_spec(rendered: Rendered, image: Image, folder: &Path) -> Result<Spec, ManifestError> {
+    let read = |path: &str| {
+        let path = folder.join(path);
+        let read = std::fs::File::open(&path).and_then(|file| bounded(file, MAX_RELEASE));
+        read.map_err(|error| format!("failed to read `{}`: {error}", path.display()))
+    };
+    rendered.into_spec(image, read).map_err(ManifestError::Invalid)
+}
+
+impl Manifests {
+    /// The documents and the folder that the paths in them begin at.
+    pub(crate) fn into_parts(self) -> (Vec<Rendered>, PathBuf) {
+        (self.documents, self.folder)
+    }
+}
+
+/// The one folder that all files lie in; stdin lies here.
+fn folder(files: &[PathBuf]) -> Result<PathBuf, ManifestError> {
+    let of = |path: &PathBuf| match path.parent() {
+        Some(parent) if path.as_os_str() != "-" && !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut folders = files.iter().map(of);
+    let one = folders.next().ok_or(ManifestError::NoFile)?;
+    match folders.find(|other| *other != one) {
+        Some(other) => Err(ManifestError::Folders { one, other }),
+        None => Ok(one),
+    }
+}
+
+fn source(path: &Path) -> Result<Source, ManifestError> {
+    let failed = |source| ManifestError::Read { path: path.to_owned(), source };
+    let (name, bytes) = if path.as_os_str() == "-" {
+        ("stdin".to_owned(), bounded(std::io::stdin().lock(), MAX_INPUT).map_err(failed)?)
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        (path.display().to_string(), bounded(file, MAX_INPUT).map_err(failed)?)
+    };
+    if bytes.len() > MAX_INPUT {
+        return Err(ManifestError::TooLong { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
+    Ok(Source { name, text })
+}
+
+/// At most one byte more than allowed, which tells the caller that there was more.
+fn bounded(from: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `environments/<name>.yaml`. Files that cannot be an environment's are none.
+fn overlays(folder: &Path) -> Result<BTreeMap<EnvironmentId, Source>, ManifestError> {
+    let mut overlays = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(overlays) };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (true, Some(name)) = (is_yaml, name) {
+            overlays.insert(name, source(&path)?);
+        }
+    }
+    Ok(overlays)
+}

@@ -1,0 +1,183 @@
+//! Everything that is written to stdout and stderr. Results go to stdout, everything else to stderr.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use windlass_core::view::RolloutView;
+
+use crate::deploy::{Outcome, ending};
+use crate::error::{CtlError, Report};
+use crate::exit::Exit;
+
+/// How results look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables and sentences, for people.
+    #[default]
+    Table,
+    /// One document, or one object per line where a command follows something.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// Is colour wanted? Passed to everything that renders, so that rendering stays pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    On,
+    Off,
+}
+
+impl Colour {
+    /// Wraps `text` in an ANSI colour.
+    pub(crate) fn paint(self, code: u8, text: &str) -> String {
+        match self {
+            Self::On => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            Self::Off => text.to_owned(),
+        }
+    }
+}
+
+/// Writes results in the format that was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Printer {
+    format: Format,
+    colour: Colour,
+    is_attended: bool,
+}
+
+impl Printer {
+    /// Looks once at what stdout and stderr are.
+    pub(crate) fn new(format: Format) -> Self {
+        let colour = if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            Colour::On
+        } else {
+            Colour::Off
+        };
+        let is_attended = io::stdin().is_terminal() && io::stderr().is_terminal();
+        Self { format, colour, is_attended }
+    }
+
+    /// Is the output for programs?
+    pub(crate) fn is_structured(&self) -> bool {
+        self.format != Format::Table
+    }
+
+    /// Prints one result: as a document, or as what `render` makes of it.
+    pub(crate) fn document<T: Serialize + ?Sized>(&self, value: &T, render: impl FnOnce(Colour) -> String) {
+        match self.format {
+            Format::Table => out(&render(self.colour)),
+            Format::Json => out(&serde_json::to_string_pretty(value).unwrap_or_default()),
+            Format::Yaml => out(&yaml(value)),
+        }
+    }
+
+    /// Prints one of several objects that follow each other; nothing for people, who get [`Printer::text`].
+    pub(crate) fn line<T: Serialize + ?Sized>(&self, value: &T) {
+        match self.format {
+            Format::Table => {}
+            Format::Json => out(&serde_json::to_string(value).unwrap_or_default()),
+            Format::Yaml => out(&format!("---\n{}", yaml(value))),
+        }
+    }
+
+    /// Prints text to stdout, whatever the format: for results that have only one form.
+    pub(crate) fn text(&self, text: &str) {
+        out(text);
+    }
+
+    /// Says something to a person. Silent where the output is for programs.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_structured() {
+            err(text);
+        }
+    }
+
+    /// Warns, whatever the format.
+    pub(crate) fn warn(&self, text: &str) {
+        err(&format!("warning: {text}"));
+    }
+
+    /// Prints how a rollout ended: to stdout if it went well, with everything to look at next on stderr if not.
+    pub(crate) fn ending(&self, view: &RolloutView, exit: Exit) {
+        if self.is_structured() {
+            self.line(&Outcome::of(view));
+        } else if exit == Exit::Done {
+            out(&ending(view, exit, self.colour));
+        } else {
+            err(&ending(view, exit, self.colour));
+        }
+    }
+
+    /// Prints why a command failed.
+    pub(crate) fn error(&self, error: &CtlError) {
+        failure(&error.report(), self.is_structured());
+    }
+
+    /// Asks yes or no; `yes` answers beforehand.
+    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), CtlError> {
+        if yes {
+            return Ok(());
+        }
+        if !self.is_attended {
+            return Err(CtlError::Unattended { question: question.to_owned() });
+        }
+        let mut stderr = io::stderr().lock();
+        drop(write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()));
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+        if agreed { Ok(()) } else { Err(CtlError::Declined) }
+    }
+}
+
+/// What clap has to say: help and versions to stdout, mistakes to stderr, as JSON where that was asked for.
+pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
+    if !error.use_stderr() {
+        drop(error.print());
+        return Exit::Done;
+    }
+    let wants_json =
+        args.windows(2).any(|pair| {
+            matches!(pair[0].to_str(), Some("-o" | "--format"))
+                && matches!(pair[1].to_str(), Some("json" | "yaml"))
+        }) || args.iter().any(|arg| matches!(arg.to_str(), Some("-ojson" | "-o=json" | "--format=json")));
+    if wants_json {
+        let text = error.render().to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let (hints, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("tip:"));
+        let causes = causes.into_iter().filter(|line| !line.starts_with("For more")).map(str::to_owned);
+        let hint = hints.first().map_or("see --help", |hint| hint.trim_start_matches("tip:").trim());
+        failure(&Report { error: what, causes: causes.collect(), hint: Some(hint.to_owned()) }, true);
+    } else {
+        drop(error.print());
+    }
+    Exit::Usage
+}
+
+fn failure(report: &Report, structured: bool) {
+    if structured {
+        err(&serde_json::to_string(report).unwrap_or_default());
+    } else {
+        err(&report.text());
+    }
+}
+
+fn yaml<T: Serialize + ?Sized>(value: &T) -> String {
+    // By way of JSON, so that both forms have the same fields.
+    let value = serde_json::to_value(value).unwrap_or_default();
+    serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned()
+}
+
+/// A reader that went away (`| head`) is no failure of ours.
+fn out(text: &str) {
+    let mut stdout = io::stdout().lock();
+    drop(writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()));
+}
+
+fn err(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n')));
+}

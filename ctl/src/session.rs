@@ -1,0 +1,130 @@
+//! A connection to the coordinator, as this operator. The certificate renews by itself past half life, before and
+//! while a command runs; one that has expired is renewed with proof of its key.
+
+mod renew;
+
+use std::time::Duration;
+
+use tonic::transport::Channel;
+use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
+use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_process::backoff;
+
+use crate::client::{CallError, Client};
+use crate::clock;
+use crate::home::{ContextConfig, FleetHome, HomeError};
+
+/// The connection.
+pub(crate) struct Session {
+    channel: Channel,
+    tls: ClientTls,
+    identity: CertifiedIdentity,
+    fleet: FleetHome,
+    trust: TrustStore,
+    // Drawn once: where around half life this process renews.
+    jitter: f64,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("failed to set up TLS")]
+    Tls(#[from] TlsError),
+    #[error("failed to renew the operator certificate")]
+    Renew(#[source] CallError),
+    #[error("failed to renew the operator certificate")]
+    Request(#[source] windlass_certs::csr::CsrError),
+    #[error("the coordinator sent a certificate that is not ours")]
+    NotOurs(#[source] windlass_certs::csr::IdentityError),
+    #[error("the coordinator's trust documents do not follow from ours")]
+    Trust(#[source] TrustError),
+}
+
+impl SessionError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Home(error) => error.hint(),
+            Self::Connect(error) => error.hint().map(str::to_owned),
+            Self::Renew(error) => error.hint(),
+            Self::NotOurs(error) => error.hint(),
+            Self::Trust(_) => Some("do not use this coordinator before an admin has looked at it".to_owned()),
+            Self::Tls(_) | Self::Request(_) => None,
+        }
+    }
+}
+
+impl Session {
+    /// Connects.
+    pub(crate) async fn open(fleet: &FleetHome, config: &ContextConfig) -> Result<Self, SessionError> {
+        let trust = fleet.trust()?;
+        let pins = trust.document().ca.clone();
+        let mut identity = fleet.operator()?;
+        if !identity.peer().is_valid_at(clock::now()) {
+            identity = renew::expired(identity, &config.fleet, &pins, &config.server).await?;
+            fleet.save_operator(&identity)?;
+        }
+        let tls = ClientTls::new(config.fleet.clone(), pins, &identity, Revocations::new())?;
+        let channel = connect(&config.server, &tls, &ConnectOptions::default()).await?;
+        let fleet = fleet.clone();
+        let mut session = Self { channel, tls, identity, fleet, trust, jitter: backoff::random() };
+        session.keep_fresh().await?;
+        Ok(session)
+    }
+
+    /// What to call.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.channel.clone())
+    }
+
+    /// The trust document in force, as far as the home folder knows.
+    pub(crate) const fn trust(&self) -> &TrustStore {
+        &self.trust
+    }
+
+    /// Who we are, by our certificate.
+    pub(crate) fn operator(&self) -> String {
+        self.identity.peer().identity.name().to_owned()
+    }
+
+    /// Renews the certificate if it is past half life. Cheap otherwise: call it wherever a command waits.
+    pub(crate) async fn keep_fresh(&mut self) -> Result<(), SessionError> {
+        if clock::now() < self.identity.peer().renew_at(self.jitter) {
+            return Ok(());
+        }
+        match renew::valid(&self.identity, self.channel.clone()).await {
+            Ok(identity) => {
+                self.fleet.save_operator(&identity)?;
+                self.tls.reload(&identity)?;
+                tracing::debug!(until = %identity.peer().not_after, "renewed the operator certificate");
+                self.identity = identity;
+                Ok(())
+            }
+            // It still counts; the next command tries again.
+            Err(error) if self.identity.peer().is_valid_at(clock::now() + Duration::from_secs(1)) => {
+                tracing::warn!(
+                    error = windlass_process::report::chain(&error),
+                    "the certificate was not renewed"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the versions of the trust document that the coordinator has and this folder has not.
+    pub(crate) async fn fetch_trust(&mut self) -> Result<(), crate::error::CtlError> {
+        let newer = self.client().trust(self.trust.version()).await?;
+        for envelope in newer {
+            self.trust.advance(&envelope).map_err(SessionError::Trust)?;
+            self.fleet.save_trust(self.trust.version(), &envelope)?;
+        }
+        self.tls.pin(self.trust.document().ca.clone());
+        Ok(())
+    }
+}

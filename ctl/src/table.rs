@@ -1,0 +1,86 @@
+//! Tables and sentences for people: views in, text out. Pure: no terminal, no clock.
+
+mod contexts;
+mod failure;
+mod hosts;
+mod plans;
+mod releases;
+mod rollouts;
+mod services;
+mod trust;
+
+use comfy_table::{Cell, Color, Table, presets};
+use windlass_core::Timestamp;
+use windlass_core::time::display_duration;
+
+use crate::printer::Colour;
+
+pub(crate) use contexts::contexts;
+pub(crate) use failure::{failures, printable};
+pub(crate) use hosts::{host, hosts};
+pub(crate) use plans::plan;
+pub(crate) use releases::{changes, release, releases};
+pub(crate) use rollouts::{rollout, rollouts};
+pub(crate) use services::{service, services};
+pub(crate) use trust::trust;
+
+/// A table without lines, as wide as it needs to be.
+fn grid(headers: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    match colour {
+        Colour::On => table.enforce_styling(),
+        Colour::Off => table.force_no_tty(),
+    };
+    table.set_header(headers.iter().map(Cell::new));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 3));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// A state, coloured by what it means to a person.
+fn state(text: &str) -> Cell {
+    let cell = Cell::new(text.replace('_', " "));
+    match text {
+        "healthy" | "connected" | "succeeded" | "steady" => cell.fg(Color::Green),
+        "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned" => {
+            cell.fg(Color::Red)
+        }
+        "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown" | "pending" | "preparing"
+        | "advancing" | "soaking" | "paused" | "rolling_back" => cell.fg(Color::Yellow),
+        _ => cell,
+    }
+}
+
+/// Something that may not be there.
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+/// How long ago, by two units at most.
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(at).as_secs();
+    let rounded = match seconds {
+        0..=119 => seconds,
+        120..=7199 => seconds / 60 * 60,
+        7200..=172_799 => seconds / 3600 * 3600,
+        _ => seconds / 86_400 * 86_400,
+    };
+    display_duration(std::time::Duration::from_secs(rounded)) + " ago"
+}
+
+/// Bytes as people read them: `512 MiB`, `1.5 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// `name  value` lines with aligned values; absent values are left out.
+fn fields(rows: &[(&str, Option<String>)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let line = |(name, value): &(&str, Option<String>)| {
+        value.as_ref().map(|value| format!("{name:width$}{value}\n"))
+    };
+    rows.iter().filter_map(line).collect()
+}

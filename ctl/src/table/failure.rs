@@ -1,0 +1,89 @@
+//! What a failed deploy prints unasked: everything a person would look for next.
+
+use windlass_core::observation::Evidence;
+use windlass_core::view::{FailureView, RolloutView};
+
+use super::services::serving;
+use crate::printer::Colour;
+
+/// Lines of the log that are shown.
+const LOG_LINES: usize = 20;
+
+/// Every failure with its evidence, what the fleet serves now, and how to look further.
+pub(crate) fn failures(rollout: &RolloutView, colour: Colour) -> String {
+    let mut text = String::new();
+    for failure in &rollout.failures {
+        text.push_str(&one(failure, colour));
+        text.push('\n');
+    }
+    let service = format!("{}/{}", rollout.environment, rollout.service);
+    text.push_str(&format!("now serving: {}\n", serving(&rollout.serving)));
+    text.push_str(&format!("look further: windlass rollout show {}\n", rollout.rollout));
+    let instance = rollout.failures.iter().find_map(|f| f.evidence.as_ref()?.instance.clone());
+    if let Some(instance) = instance {
+        text.push_str(&format!("              windlass logs {service} --instance {instance}\n"));
+    }
+    text
+}
+
+fn one(failure: &FailureView, colour: Colour) -> String {
+    let place = format!("host {}, slot {}", failure.host, failure.slot.index);
+    let mut text = format!("{} {place}: {}\n", colour.paint(31, "failed:"), failure.message);
+    if let Some(refusal) = &failure.refused {
+        text.push_str(&format!("  refused as   {refusal}\n"));
+    }
+    if let Some(evidence) = &failure.evidence {
+        text.push_str(&seen(evidence));
+    }
+    text
+}
+
+fn seen(evidence: &Evidence) -> String {
+    let mut text = String::new();
+    let mut field = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
+    field("release", evidence.counter.to_string());
+    if let Some(instance) = &evidence.instance {
+        field("instance", instance.clone());
+    }
+    field("phase", format!("{} (the {} clock)", phase(evidence), evidence.clock.as_str()));
+    if let Some(code) = evidence.exit_code {
+        field("exit code", code.to_string());
+    }
+    field("out of memory", if evidence.oom_killed { "yes" } else { "no" }.to_owned());
+    if evidence.restarts > 0 {
+        field("restarts", evidence.restarts.to_string());
+    }
+    field("at", evidence.at.to_string());
+    if !evidence.probes.is_empty() {
+        text.push_str("  probes\n");
+        for probe in &evidence.probes {
+            let verdict = if probe.ok { "ok" } else { "no" };
+            text.push_str(&format!("    {}  {:<9}  {verdict}  {}\n", probe.at, probe.probe, probe.detail));
+        }
+    }
+    if evidence.log.is_empty() {
+        text.push_str("  log          nothing was written\n");
+    } else {
+        text.push_str("  log\n");
+        for line in evidence.log.iter().skip(evidence.log.len().saturating_sub(LOG_LINES)) {
+            text.push_str(&format!("    {}\n", printable(line)));
+        }
+    }
+    text
+}
+
+/// What the instance was about when its clock ran out.
+const fn phase(evidence: &Evidence) -> &'static str {
+    use windlass_core::observation::Clock;
+    match evidence.clock {
+        Clock::Pull => "pulling the image",
+        Clock::Start => "starting",
+        Clock::Health => "becoming healthy",
+        Clock::Soak => "serving, not yet good",
+    }
+}
+
+/// A container's output must not move the cursor of whoever reads it.
+pub(crate) fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,92 @@
+//! `host ls`, `host show`.
+
+use comfy_table::Cell;
+use windlass_core::Timestamp;
+use windlass_core::host::HostPolicy;
+use windlass_core::observation::EngineState;
+use windlass_core::view::HostView;
+
+use super::{ago, bytes, fields, grid, or_dash, state};
+use crate::printer::Colour;
+
+/// All hosts.
+pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> String {
+    if hosts.is_empty() {
+        return "no hosts yet; add one with `windlass host token HOST`\n".to_owned();
+    }
+    let row = |host: &HostView| {
+        vec![
+            Cell::new(&host.name),
+            state(&host.state),
+            Cell::new(host.scheduling.as_str()),
+            Cell::new(labels(host)),
+            Cell::new(host.slots),
+            Cell::new(format!("{}/{}", bytes(host.memory_reserved), bytes(host.memory))),
+            Cell::new(if host.gpus.is_empty() { "-".to_owned() } else { host.gpus.len().to_string() }),
+            Cell::new(&host.address),
+            Cell::new(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now))),
+        ]
+    };
+    let headers = ["HOST", "STATE", "SCHEDULING", "LABELS", "SLOTS", "RESERVED", "GPUS", "ADDRESS", "SEEN"];
+    grid(&headers, hosts.iter().map(row).collect(), colour)
+}
+
+/// One host.
+pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
+    let gpus = host.gpus.iter().map(|gpu| format!("{} {} ({})", gpu.uuid, gpu.name, bytes(gpu.memory)));
+    let stats = host.stats.as_ref();
+    let engine = match &host.engine {
+        EngineState::Unknown => "not asked yet".to_owned(),
+        EngineState::Available => format!("Docker {}", host.engine_version),
+        EngineState::Unavailable(why) => format!("unavailable: {why}"),
+    };
+    let plan = match host.plan_refusal.as_ref() {
+        Some(refusal) => format!("{} of {}, refused: {refusal}", host.seq, host.issued_seq),
+        None => format!("{} of {}", host.seq, host.issued_seq),
+    };
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    fields(&[
+        ("host", Some(host.name.to_string())),
+        ("state", Some(host.state.clone())),
+        ("seen", Some(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now)))),
+        ("scheduling", Some(host.scheduling.as_str().to_owned())),
+        ("labels", Some(labels(host))),
+        ("address", text(&host.address)),
+        ("agent", text(&host.agent_version)),
+        ("engine", Some(engine)),
+        ("system", text(format!("{} {}", host.os, host.kernel).trim())),
+        ("platform", text(&host.platform)),
+        ("cpu", Some(format!("{} cores{}", host.cpu_millis / 1000, percent(stats.map(|s| s.cpu_percent))))),
+        ("memory", Some(format!("{} of {} reserved", bytes(host.memory_reserved), bytes(host.memory)))),
+        ("memory used", stats.map(|s| format!("{} of {}", bytes(s.memory_used), bytes(s.memory_total)))),
+        ("disk", stats.map(|s| format!("{} of {}", bytes(s.disk_used), bytes(s.disk_total)))),
+        ("gpus", Some(gpus.collect::<Vec<_>>().join(", ")).filter(|gpus| !gpus.is_empty())),
+        ("slots", Some(host.slots.to_string())),
+        ("plan", Some(plan)),
+        ("certificate", host.certificate_expires_at.map(|at| format!("until {at}"))),
+        ("policy", host.policy.as_ref().map(policy)),
+    ])
+}
+
+fn policy(policy: &HostPolicy) -> String {
+    let environments = policy
+        .environments
+        .as_ref()
+        .map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    format!(
+        "images from {}; environments {}; ports {}-{}",
+        policy.registries.join(", "),
+        or_dash(environments.or_else(|| Some("any".to_owned()))),
+        policy.port_range.0,
+        policy.port_range.1
+    )
+}
+
+fn percent(used: Option<f64>) -> String {
+    used.map(|used| format!(", {used:.0}% busy")).unwrap_or_default()
+}
+
+fn labels(host: &HostView) -> String {
+    let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if labels.is_empty() { "-".to_owned() } else { labels.join(",") }
+}

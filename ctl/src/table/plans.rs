@@ -1,0 +1,68 @@
+//! `plan`.
+
+use comfy_table::Cell;
+use windlass_core::plan::Order;
+use windlass_core::view::{Action, PlanView, PlannedSlot};
+
+use super::{changes, grid, or_dash};
+use crate::printer::Colour;
+
+/// What a release would do.
+pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
+    let mut text =
+        format!("{}/{}: {} → {}\n", plan.environment, plan.service, or_dash(plan.current), plan.release);
+    if plan.unchanged {
+        text.push_str("nothing to change\n");
+        return text;
+    }
+    if plan.current.is_some() {
+        text.push('\n');
+        text.push_str(&changes(&plan.changes, colour));
+    }
+    if !plan.slots.is_empty() {
+        let row = |slot: &PlannedSlot| {
+            let order = match slot.order {
+                Some(Order::StartFirst) => "start first".to_owned(),
+                Some(Order::StopFirst) => match &slot.reason {
+                    Some(reason) => format!("stop first: {reason}"),
+                    None => "stop first".to_owned(),
+                },
+                None => "-".to_owned(),
+            };
+            vec![
+                Cell::new(slot.slot.index),
+                Cell::new(&slot.host),
+                Cell::new(action(slot.action)),
+                Cell::new(order),
+            ]
+        };
+        text.push('\n');
+        text.push_str(&grid(
+            &["SLOT", "HOST", "ACTION", "ORDER"],
+            plan.slots.iter().map(row).collect(),
+            colour,
+        ));
+    }
+    if !plan.refused.is_empty() {
+        text.push_str("\nhosts that get none:\n");
+        for refused in &plan.refused {
+            text.push_str(&format!("  {}: {}\n", refused.host, refused.reason));
+        }
+    }
+    for warning in &plan.warnings {
+        text.push_str(&format!("\n{} {warning}\n", colour.paint(33, "warning:")));
+    }
+    if let Some(error) = &plan.error {
+        text.push_str(&format!("\n{} {error}\n", colour.paint(31, "cannot be done:")));
+    }
+    text
+}
+
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Create => "create",
+        Action::Replace => "replace",
+        Action::Remove => "remove",
+        Action::Keep => "keep",
+    }
+}

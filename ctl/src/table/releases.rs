@@ -1,0 +1,88 @@
+//! `release ls`, `release show`, `release diff`.
+
+use comfy_table::Cell;
+use windlass_core::Timestamp;
+use windlass_core::diff::Change;
+use windlass_core::release::{Release, Scale};
+use windlass_core::view::ReleaseView;
+
+use super::{ago, fields, grid};
+use crate::printer::Colour;
+
+/// Releases of a service.
+pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour) -> String {
+    if releases.is_empty() {
+        return "no releases\n".to_owned();
+    }
+    let row = |release: &ReleaseView| {
+        let mark = match (release.current, release.good) {
+            (true, true) => "current, good",
+            (true, false) => "current",
+            (false, true) => "good",
+            (false, false) => "-",
+        };
+        vec![
+            Cell::new(release.release),
+            Cell::new(mark),
+            Cell::new(&release.image),
+            Cell::new(release.digest.short()),
+            Cell::new(&release.author),
+            Cell::new(ago(release.created_at, now)),
+            Cell::new(release.signed_by.len()),
+        ]
+    };
+    let rows = releases.iter().map(row).collect();
+    grid(&["RELEASE", "", "IMAGE", "DIGEST", "AUTHOR", "MADE", "SIGNATURES"], rows, colour)
+}
+
+/// One release. `signers` are ids of keys, verified or not as the caller says in `verdict`.
+pub(crate) fn release(release: &Release, digest: &str, signers: &[String], verdict: &str) -> String {
+    let spec = &release.spec;
+    let scale = match spec.scale {
+        Scale::Replicas { min: 1, max: 1 } => "1 instance".to_owned(),
+        Scale::Replicas { min, max } if min == max => format!("{min} instances"),
+        Scale::Replicas { min, max } => format!("{min} to {max} instances"),
+        Scale::PerHost => "one per host".to_owned(),
+    };
+    let list = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
+    let ports = spec.ports.iter().map(|(name, port)| match port.host {
+        Some(host) => format!("{name} {}, host {host}", port.container),
+        None => format!("{name} {}", port.container),
+    });
+    fields(&[
+        ("release", Some(format!("{} {}", release.service_id(), release.counter))),
+        ("fleet", Some(release.fleet.to_string())),
+        ("digest", Some(digest.to_owned())),
+        ("made", Some(format!("{} by {}", release.created_at, release.author))),
+        ("image", Some(spec.image.reference.clone())),
+        ("pinned", Some(spec.image.pinned())),
+        ("platform", Some(spec.image.platform.clone())),
+        ("command", spec.command.as_ref().map(|argv| argv.join(" "))),
+        ("args", spec.args.as_ref().map(|argv| argv.join(" "))),
+        ("scale", Some(scale)),
+        ("require", list(spec.placement.require.iter().map(|(k, v)| format!("{k}={v}")).collect())),
+        ("ports", list(ports.collect())),
+        ("env", list(spec.env.keys().cloned().collect())),
+        ("files", list(spec.files.keys().cloned().collect())),
+        ("volumes", list(spec.volumes.iter().map(|(name, v)| format!("{name} at {}", v.mount)).collect())),
+        ("memory", Some(spec.resources.memory.to_string())),
+        ("signed by", list(signers.to_vec())),
+        ("trust", Some(verdict.to_owned())),
+    ])
+}
+
+/// Fields that differ.
+pub(crate) fn changes(changes: &[Change], colour: Colour) -> String {
+    if changes.is_empty() {
+        return "no difference\n".to_owned();
+    }
+    let line = |change: &Change| match (&change.old, &change.new) {
+        (None, Some(new)) => colour.paint(32, &format!("+ {}: {new}", change.path)),
+        (Some(old), None) => colour.paint(31, &format!("- {}: {old}", change.path)),
+        (old, new) => {
+            let text = |side: &Option<String>| side.clone().unwrap_or_default();
+            colour.paint(33, &format!("~ {}: {} → {}", change.path, text(old), text(new)))
+        }
+    };
+    changes.iter().map(|change| line(change) + "\n").collect()
+}

@@ -1,0 +1,85 @@
+//! `rollout ls`, `rollout show`.
+
+use comfy_table::Cell;
+use windlass_core::Timestamp;
+use windlass_core::rollout::Kind;
+use windlass_core::time::display_duration;
+use windlass_core::view::{RolloutView, SlotView};
+
+use super::services::serving;
+use super::{ago, bytes, failures, fields, grid, or_dash, state};
+use crate::printer::Colour;
+
+/// Rollouts, one per line.
+pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour) -> String {
+    if rollouts.is_empty() {
+        return "no rollouts\n".to_owned();
+    }
+    let row = |rollout: &RolloutView| {
+        vec![
+            Cell::new(&rollout.rollout),
+            Cell::new(format!("{}/{}", rollout.environment, rollout.service)),
+            Cell::new(kind(rollout.kind)),
+            Cell::new(format!("{} → {}", or_dash(rollout.from), rollout.release)),
+            state(rollout.state.as_str()),
+            Cell::new(format!("{}/{}", rollout.available, rollout.total)),
+            Cell::new(ago(rollout.created_at, now)),
+            Cell::new(&rollout.actor),
+        ]
+    };
+    let headers = ["ROLLOUT", "SERVICE", "KIND", "RELEASE", "STATE", "AVAILABLE", "STARTED", "BY"];
+    grid(&headers, rollouts.iter().map(row).collect(), colour)
+}
+
+/// One rollout, with the evidence of what failed.
+pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> String {
+    let list = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
+    let duration = std::time::Duration::from_secs(rollout.duration_ms / 1000);
+    let mut text = fields(&[
+        ("rollout", Some(rollout.rollout.to_string())),
+        ("service", Some(format!("{}/{}", rollout.environment, rollout.service))),
+        ("kind", Some(kind(rollout.kind).to_owned())),
+        ("release", Some(format!("{} → {}", or_dash(rollout.from), rollout.release))),
+        ("state", Some(rollout.state.as_str().replace('_', " "))),
+        ("reason", rollout.reason.clone()),
+        ("waits for", list(rollout.waiting.clone())),
+        ("available", Some(format!("{} of {}", rollout.available, rollout.total))),
+        ("serving", Some(serving(&rollout.serving))),
+        ("started", Some(format!("{} by {}", ago(rollout.created_at, now), rollout.actor))),
+        ("duration", Some(display_duration(duration))),
+        ("stragglers", list(rollout.stragglers.iter().map(ToString::to_string).collect())),
+    ]);
+    if !rollout.slots.is_empty() {
+        let row = |slot: &SlotView| {
+            let progress = match (&slot.refused, slot.pull) {
+                (Some(refusal), _) => format!("refused: {refusal}"),
+                (None, Some(pull)) => format!("{} of {}", bytes(pull.done), bytes(pull.total)),
+                (None, None) => "-".to_owned(),
+            };
+            vec![
+                Cell::new(slot.slot.index),
+                Cell::new(&slot.host),
+                state(slot.host_state.as_str()),
+                Cell::new(slot.release),
+                slot.state.map_or_else(|| Cell::new("-"), |s| state(s.as_str())),
+                Cell::new(if slot.available { "yes" } else { "no" }),
+                Cell::new(progress),
+            ]
+        };
+        let headers = ["SLOT", "HOST", "HOST STATE", "RELEASE", "STATE", "AVAILABLE", "NOTE"];
+        text.push('\n');
+        text.push_str(&grid(&headers, rollout.slots.iter().map(row).collect(), colour));
+    }
+    if !rollout.failures.is_empty() {
+        text.push('\n');
+        text.push_str(&failures(rollout, colour));
+    }
+    text
+}
+
+const fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deploy => "deploy",
+        Kind::Rollback => "rollback",
+    }
+}

@@ -1,0 +1,83 @@
+//! `status`.
+
+use std::collections::BTreeMap;
+
+use comfy_table::Cell;
+use windlass_core::view::{InstanceView, StatusView};
+use windlass_core::{Counter, Timestamp};
+
+use super::{ago, fields, grid, or_dash, state};
+use crate::printer::Colour;
+
+/// All services.
+pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
+    if services.is_empty() {
+        return "no services yet; make one with `windlass deploy -f FILE`\n".to_owned();
+    }
+    let row = |status: &StatusView| {
+        vec![
+            Cell::new(format!("{}/{}", status.environment, status.service)),
+            Cell::new(or_dash(status.release)),
+            state(&status.state),
+            Cell::new(format!("{}/{}", status.healthy, status.wanted)),
+            Cell::new(serving(&status.serving)),
+            Cell::new(or_dash(status.image.as_ref())),
+        ]
+    };
+    let rows = services.iter().map(row).collect();
+    grid(&["SERVICE", "RELEASE", "STATE", "HEALTHY", "SERVING", "IMAGE"], rows, colour)
+}
+
+/// One service with its instances.
+pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> String {
+    let mut text = fields(&[
+        ("service", Some(format!("{}/{}", status.environment, status.service))),
+        ("release", Some(or_dash(status.release))),
+        ("last good", status.good.filter(|good| Some(*good) != status.release).map(|good| good.to_string())),
+        ("image", status.image.clone()),
+        ("state", Some(status.state.replace('_', " "))),
+        ("rollout", status.rollout.as_ref().map(ToString::to_string)),
+        ("healthy", Some(format!("{} of {}", status.healthy, status.wanted))),
+        ("serving", Some(serving(&status.serving))),
+    ]);
+    if status.instances.is_empty() {
+        return text;
+    }
+    let row = |instance: &InstanceView| {
+        let endpoints: Vec<String> =
+            instance.endpoints.iter().map(|(name, address)| format!("{name}={address}")).collect();
+        let host = match instance.host_state.as_str() {
+            "connected" => instance.host.to_string(),
+            gone => format!("{} ({gone})", instance.host),
+        };
+        vec![
+            Cell::new(instance.slot.index),
+            Cell::new(host),
+            Cell::new(instance.release),
+            state(instance.state.as_str()),
+            Cell::new(or_dash(instance.since.map(|at| ago(at, now)))),
+            Cell::new(instance.restarts),
+            Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
+            Cell::new(if instance.id.is_empty() { "-" } else { &instance.id }),
+        ]
+    };
+    let headers = ["SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "ENDPOINTS", "INSTANCE"];
+    text.push('\n');
+    text.push_str(&grid(&headers, status.instances.iter().map(row).collect(), colour));
+    for instance in &status.instances {
+        if let Some(refusal) = &instance.refused {
+            text.push_str(&format!(
+                "\nslot {} is refused by {}: {refusal}\n",
+                instance.slot.index, instance.host
+            ));
+        }
+    }
+    text
+}
+
+/// `2 × r7, 1 × r6`.
+pub(super) fn serving(serving: &BTreeMap<Counter, u32>) -> String {
+    let parts: Vec<String> =
+        serving.iter().rev().map(|(release, count)| format!("{count} × {release}")).collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
