@@ -189,14 +189,11 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
         let Decision { steps, memory, wake_at, slots } =
             reconcile::plan(desired, &observed, &self.memory, now);
-        if !memory.is_journaled_by(&self.memory) {
-            if let Err(error) = self.store.save(&memory).await {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "the memory cannot be saved; nothing is done until it can"
-                );
-                return SAVE_AGAIN;
-            }
+        if !memory.is_journaled_by(&self.memory)
+            && let Err(error) = self.store.save(&memory).await
+        {
+            tracing::error!(error = format!("{error:#}"), "nothing is done until the memory can be saved");
+            return SAVE_AGAIN;
         }
         self.memory = memory;
         self.outcomes.clear();

@@ -1,1 +1,310 @@
+//! The task over an engine in memory, with paused time.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_core::host::HostPolicy;
+use windlass_core::observation::{Clock, EngineState, FailureReason, Observation, SlotStatus};
+use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::reconcile::{ContainerState, Desired, LocalHost, Memory, VerifiedRelease};
+use windlass_core::release::{Release, Spec};
+use windlass_core::{Counter, Digest, SlotId, Timestamp};
+
+use super::{MemoryStore, Options, Reconciler, Wires};
+use crate::runtime::fake::FakeEngine;
+
+thread_local! {
+    static BEGUN: Instant = Instant::now();
+}
+
+/// Follows the paused clock.
+fn now() -> Timestamp {
+    let elapsed = BEGUN.with(Instant::elapsed);
+    crate::reconciler::host::booted_at() + Duration::from_secs(3600) + elapsed
+}
+
+/// A disk that can fail.
+#[derive(Debug, Clone, Default)]
+struct Disk(Arc<Mutex<(Memory, bool)>>);
+
+impl MemoryStore for Disk {
+    async fn save(&self, memory: &Memory) -> anyhow::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        anyhow::ensure!(!disk.1, "no space left on device");
+        disk.0 = Memory { volatile: Default::default(), ..memory.clone() };
+        Ok(())
+    }
+}
+
+struct Host {
+    engine: FakeEngine,
+    disk: Disk,
+    desired: watch::Sender<Arc<Desired>>,
+    contact: watch::Sender<Option<Timestamp>>,
+    observation: watch::Receiver<Arc<Observation>>,
+    cancel: CancellationToken,
+    agent: JoinSet<anyhow::Result<()>>,
+    seq: u64,
+}
+
+impl Host {
+    fn new() -> Self {
+        let local = LocalHost {
+            fleet: "demo".parse().unwrap(),
+            host: "h1".parse().unwrap(),
+            address: "127.0.0.1".to_owned(),
+            policy: HostPolicy::default(),
+        };
+        let desired = Desired {
+            local: Arc::new(local),
+            plan: None,
+            releases: BTreeMap::new(),
+            plan_refusal: None,
+            refusals: BTreeMap::new(),
+        };
+        let mut host = Self {
+            engine: FakeEngine::new(now),
+            disk: Disk::default(),
+            desired: watch::Sender::new(Arc::new(desired)),
+            contact: watch::Sender::new(None),
+            observation: watch::Sender::new(Arc::default()).subscribe(),
+            cancel: CancellationToken::new(),
+            agent: JoinSet::new(),
+            seq: 0,
+        };
+        host.start_agent();
+        host
+    }
+
+    fn start_agent(&mut self) {
+        let observation = watch::Sender::new(Arc::default());
+        self.observation = observation.subscribe();
+        self.cancel = CancellationToken::new();
+        let (desired, contact) = (self.desired.subscribe(), self.contact.subscribe());
+        let wires = Wires { desired, contact, observation, cancel: self.cancel.clone() };
+        let memory = self.disk.0.lock().unwrap().0.clone();
+        let options = Options { now, ..Options::default() };
+        let engine = Arc::new(self.engine.clone());
+        self.agent.spawn(Reconciler::new(engine, self.disk.clone(), memory, wires, options).run());
+    }
+
+    fn release(&self, counter: u64, change: impl FnOnce(&mut Spec)) -> Digest {
+        let image = Digest::of(counter.to_string().as_bytes());
+        let mut spec: Spec = serde_json::from_value(json!({
+            "image": {"reference": "r/web:1", "repository": "r/web", "digest": image, "platform": "linux/amd64", "size": 1},
+            "scale": {"replicas": {"min": 1, "max": 9}}, "placement": {"spread": "host"},
+            "resources": {"cpu_millis": 100, "memory": "1MiB", "pids": 64},
+            "security": {"read_only_root": true}, "health": {},
+            "strategy": {"rolling": {"batch": 1, "max_surge": 1, "max_unavailable": 0, "order": "auto", "min_ready": "5s"}},
+            "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
+            "rollback_on": {"restarts": 2, "unhealthy_for": "2s"}, "on_lost": {"on_return": "keep_new"},
+        }))
+        .unwrap();
+        change(&mut spec);
+        let release = Release {
+            version: 1,
+            fleet: "demo".parse().unwrap(),
+            environment: "test".parse().unwrap(),
+            service: "web".parse().unwrap(),
+            counter: Counter(counter),
+            created_at: Timestamp::ZERO,
+            author: "test".to_owned(),
+            spec,
+        };
+        let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
+        let release = Arc::new(VerifiedRelease::new(digest, release));
+        self.desired.send_modify(|desired| drop(Arc::make_mut(desired).releases.insert(digest, release)));
+        digest
+    }
+
+    fn plan(&mut self, slots: Vec<PlanSlot>) {
+        self.seq += 1;
+        let seq = self.seq;
+        self.desired.send_modify(|desired| {
+            let (fleet, host) = (desired.local.fleet.clone(), desired.local.host.clone());
+            let (version, at) = (PLAN_VERSION, now());
+            let plan = HostPlan { version, fleet, host, epoch: 1, seq, issued_at: at, expires_at: at, slots };
+            Arc::make_mut(desired).plan = Some(Arc::new(plan));
+        });
+    }
+
+    /// Waits for an observation; answers how long that took.
+    async fn until(&mut self, wanted: impl Fn(&Observation) -> bool) -> Duration {
+        let begun = Instant::now();
+        let waiting = self.observation.wait_for(|seen| wanted(seen));
+        let came = tokio::time::timeout(Duration::from_secs(3600), waiting).await.is_ok();
+        assert!(came, "{:#?} {:#?}", self.observation.borrow(), self.engine.world().journal);
+        begun.elapsed()
+    }
+
+    async fn settled(&mut self) -> Duration {
+        let seq = self.seq;
+        self.until(move |seen| {
+            seen.seq == seq && seen.slots.iter().all(|slot| slot.status == SlotStatus::Settled)
+        })
+        .await
+    }
+
+    fn journal(&self) -> Vec<String> {
+        self.engine.world().journal.clone()
+    }
+}
+
+fn running(index: u32, release: Digest) -> PlanSlot {
+    PlanSlot {
+        slot: format!("test/web/{index}").parse::<SlotId>().unwrap(),
+        release,
+        phase: Phase::Running,
+        good: false,
+        fallback: None,
+        order: Order::StartFirst,
+        gpus: Vec::new(),
+        previous: None,
+        retry_quarantined: false,
+    }
+}
+
+fn replacing(index: u32, release: Digest, old: Digest) -> PlanSlot {
+    let previous = Some(Previous { release: old, phase: Phase::Running });
+    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_becomes_containers_and_an_agent_that_died_adopts_them() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.until(|seen| seen.engine == EngineState::Available).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(host.journal().is_empty(), "without a plan nothing is done");
+    host.plan(vec![running(0, one), running(1, one)]);
+    let took = host.settled().await;
+    assert!((5..6).contains(&took.as_secs()), "min ready and hardly more: {took:?}");
+    let mut journal = host.journal();
+    journal[1..].sort();
+    let image = Digest::of(b"1").short();
+    let want = [
+        format!("pull {image}"),
+        "create test.web.0.r1.1".into(),
+        "create test.web.1.r1.1".into(),
+        "keep test.web.0.r1.1".into(),
+        "keep test.web.1.r1.1".into(),
+        "start test.web.0.r1.1".into(),
+        "start test.web.1.r1.1".into(),
+    ];
+    assert_eq!(journal, want);
+    host.cancel.cancel();
+    host.agent.join_next().await.unwrap().unwrap().unwrap();
+    host.start_agent();
+    assert!(host.settled().await < Duration::from_secs(1), "it knows who was available");
+    assert_eq!(host.journal().len(), want.len(), "and touches nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_that_is_not_remembered() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.plan(vec![PlanSlot { phase: Phase::Pulled, ..running(0, one) }]);
+    host.settled().await;
+    host.disk.0.lock().unwrap().1 = true;
+    host.plan(vec![running(0, one)]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(host.journal().len(), 1, "only the pull");
+    host.disk.0.lock().unwrap().1 = false;
+    assert!(host.settled().await < Duration::from_secs(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exit_is_answered_at_once_and_evidence_is_kept() {
+    let mut host = Host::new();
+    let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
+    host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
+    host.settled().await;
+    host.engine.world().log = (0..30).map(|line| format!("line {line}")).collect();
+    host.plan(vec![replacing(0, two, one)]);
+    host.until(|seen| seen.slots[0].instances.len() == 2).await;
+    host.engine.exit("test.web.0.r2.2", 7);
+    let took =
+        host.until(|seen| matches!(seen.slots[0].status, SlotStatus::Failed { restored: Some(_), .. })).await;
+    assert!(took < Duration::from_millis(100), "{took:?}: no tick is waited for");
+    let SlotStatus::Failed { evidence, .. } = host.observation.borrow().slots[0].status.clone() else {
+        unreachable!()
+    };
+    assert_eq!(evidence.reason, FailureReason::Exited { code: 7 });
+    assert_eq!((evidence.log.len(), evidence.log.last().unwrap().as_str()), (20, "line 29"));
+    assert!(host.disk.0.lock().unwrap().0.slots.values().all(|known| known.failed.is_some()), "journaled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_no_failure_of_anything() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.until(|seen| seen.slots.iter().any(|slot| !slot.instances.is_empty())).await;
+    host.engine.world().down = true;
+    let gone = |seen: &Observation| matches!(seen.engine, EngineState::Unavailable(_));
+    assert!(host.until(gone).await < Duration::from_secs(20), "a resync notices");
+    assert_eq!(host.observation.borrow().slots.len(), 1, "the last known state stays");
+    // The engine ended its containers when it was stopped.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    for seen in host.engine.world().containers.values_mut() {
+        seen.state = ContainerState::Exited { code: 137, oom_killed: false, finished_at: now() };
+    }
+    host.engine.world().down = false;
+    host.settled().await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_without_bytes_is_given_up_and_tried_again() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.engine.world().pull_takes = Duration::from_secs(3000);
+    host.plan(vec![running(0, one)]);
+    let took = host
+        .until(|seen| seen.slots.iter().any(|slot| matches!(slot.status, SlotStatus::Failed { .. })))
+        .await;
+    assert_eq!(took.as_secs(), 120);
+    let SlotStatus::Failed { evidence, .. } = host.observation.borrow().slots[0].status.clone() else {
+        unreachable!()
+    };
+    assert_eq!(evidence.clock, Clock::Pull);
+    assert!(matches!(evidence.reason, FailureReason::PullStalled { .. }));
+    host.engine.world().pull_takes = Duration::ZERO;
+    host.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_are_probes_too() {
+    let mut host = Host::new();
+    let probe = json!({"check": {"exec": {"argv": ["true"]}}, "every": "1s", "timeout": "1s", "failures": 5, "successes": 1});
+    let one = host.release(1, |spec| spec.health.startup = Some(serde_json::from_value(probe).unwrap()));
+    host.engine.world().exec_code = 1;
+    host.plan(vec![running(0, one)]);
+    host.until(|seen| matches!(seen.slots.first().map(|slot| &slot.status), Some(SlotStatus::Failed { .. })))
+        .await;
+    let SlotStatus::Failed { evidence, .. } = host.observation.borrow().slots[0].status.clone() else {
+        unreachable!()
+    };
+    assert!(matches!(evidence.reason, FailureReason::NotHealthyInTime { .. }));
+    assert_eq!(evidence.probes.last().unwrap().detail, "exit 1");
+    assert_eq!(evidence.probes.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_worked_on_beside_each_other() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    let good = |index| PlanSlot { good: true, ..running(index, one) };
+    host.plan((0..10).map(good).collect());
+    host.settled().await;
+    host.engine.world().stop_takes = Duration::from_secs(10);
+    host.plan((0..10).map(|index| PlanSlot { phase: Phase::Standby, ..good(index) }).collect());
+    let took = host.settled().await;
+    assert!(took < Duration::from_secs(12), "{took:?}");
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_agent::reconciler::{self, MemoryStore, Options, Reconciler, Wires};
 use windlass_agent::runtime::docker::DockerEngine;
@@ -39,7 +39,7 @@ pub struct Host {
     pub observation: watch::Receiver<Arc<Observation>>,
     contact: watch::Sender<Option<Timestamp>>,
     plan: HostPlan,
-    agent: Option<(JoinHandle<anyhow::Result<()>>, CancellationToken)>,
+    agent: JoinSet<anyhow::Result<()>>,
     files: tempfile::TempDir,
 }
 
@@ -99,7 +99,7 @@ impl Host {
             observation,
             contact,
             plan,
-            agent: None,
+            agent: JoinSet::new(),
             files,
         };
         host.start_agent();
@@ -110,25 +110,21 @@ impl Host {
     pub fn start_agent(&mut self) {
         let (sender, receiver) = watch::channel(Arc::default());
         self.observation = receiver;
-        let cancel = CancellationToken::new();
         let wires = Wires {
             desired: self.desired.subscribe(),
             contact: self.contact.subscribe(),
             observation: sender,
-            cancel: cancel.clone(),
+            cancel: CancellationToken::new(),
         };
         let memory = self.disk.0.lock().unwrap().clone();
         let agent =
             Reconciler::new(self.engine.clone(), self.disk.clone(), memory, wires, Options::default());
-        self.agent = Some((tokio::spawn(agent.run()), cancel));
+        self.agent.spawn(agent.run());
     }
 
     /// Kills the agent.
     pub async fn kill_agent(&mut self) {
-        if let Some((task, _)) = self.agent.take() {
-            task.abort();
-            task.await.ok();
-        }
+        self.agent.shutdown().await;
     }
 
     /// A release of the image `tag`.

@@ -1,5 +1,5 @@
 //! What an agent decides, against a model of a container engine that asserts on misuse.
-#![expect(unreachable_pub, reason = "a test has no outside")]
+#![expect(unreachable_pub, clippy::unwrap_used, reason = "a test has no outside, and fails loudly")]
 
 mod lifecycle;
 mod limits;

@@ -198,7 +198,11 @@ impl World {
         let Some(want) = self.plan.slots.iter().find(|want| want.slot == target.slot) else { return };
         let known = &self.memory.slots[&want.slot];
         let failed = known.failed.is_some() || known.isolated_at.is_some();
-        let fixed = self.desired.releases.get(&want.release).is_some_and(|known| known.release.spec.ports["http"].host.is_some());
+        let fixed = self
+            .desired
+            .releases
+            .get(&want.release)
+            .is_some_and(|known| known.release.spec.ports["http"].host.is_some());
         let mine = |release: &Digest| {
             let all = self.observed.containers.iter().filter(|seen| seen.slot == want.slot);
             all.filter(|seen| seen.release == *release && known.kept.as_ref() != Some(&seen.instance)).count()
@@ -212,7 +216,10 @@ impl World {
         }
         let previous = want.previous.as_ref().filter(|previous| previous.release == target.release);
         if only && previous.is_some_and(|previous| previous.phase == Phase::Running) {
-            assert!(want.order == Order::StopFirst || fixed, "start-first never stops the old one unasked: {step:?}");
+            assert!(
+                want.order == Order::StopFirst || fixed,
+                "start-first never stops the old one unasked: {step:?}"
+            );
         }
     }
 
