@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use windlass_process::{logging, report};
+use windlass_process::{logging, report, signals};
 
 use crate::config::{Config, Given, check_address};
 use crate::failure::Failure;
@@ -147,7 +147,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             Command::Run => {
                 let engine = config.engine.clone();
                 let make = |local, files: &Path| Ok(DockerEngine::new(&engine, local, files)?);
-                Ok(Box::pin(run::run(&config, make)).await?)
+                Ok(Box::pin(run::run(&config, signals::shutdown(), make)).await?)
             }
             Command::Inventory(args) => {
                 let inventory = inventory::collect(&config)?;

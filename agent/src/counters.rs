@@ -53,7 +53,7 @@ mod tests {
         for _ in 0..100 {
             counters.refused("plan", "7", &refusal(RefusalCode::Stale));
         }
-        counters.clone().refused("plan", "8", &refusal(RefusalCode::Expired));
+        counters.refused("plan", "8", &refusal(RefusalCode::Expired));
         let counts = counters.snapshot();
         assert_eq!((counts[&RefusalCode::Stale], counts[&RefusalCode::Expired]), (100, 1));
     }

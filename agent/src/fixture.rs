@@ -1,5 +1,7 @@
 //! A fleet for tests: keys, CA, trust documents, and documents signed with them.
 
+pub(crate) mod coordinator;
+
 use std::time::Duration;
 
 use windlass_certs::ca::CertificateAuthority;

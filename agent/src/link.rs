@@ -158,3 +158,6 @@ pub fn addresses(keeper: &Keeper, configured: Option<&str>) -> Vec<String> {
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests;

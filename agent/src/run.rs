@@ -18,7 +18,7 @@ use windlass_certs::tls::{ClientTls, TlsError};
 use windlass_core::host::HostStats;
 use windlass_core::observation::Observation;
 use windlass_core::reconcile::{LocalHost, Memory};
-use windlass_process::{Tasks, report, signals};
+use windlass_process::{Tasks, report};
 
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
@@ -92,9 +92,10 @@ impl MemoryStore for Memories {
     }
 }
 
-/// Runs until a signal or the end of a task. `engine` makes the runtime once it is known who we are.
+/// Runs until `shutdown`, or the end of a task. `engine` makes the runtime once it is known who we are.
 pub async fn run<R: Runtime>(
     config: &Config,
+    shutdown: impl Future<Output = ()>,
     engine: impl FnOnce(Arc<LocalHost>, &Path) -> anyhow::Result<R>,
 ) -> Result<(), RunError> {
     let data = DataDir::open(&config.data)?;
@@ -182,7 +183,7 @@ pub async fn run<R: Runtime>(
     tasks.spawn("pins", follow_pins(keeper.clone(), tls.clone(), cancel));
     tasks.spawn("link", Link::new(keeper, runtime, tls, config.server.clone(), wires).run());
 
-    let ended = tasks.run(signals::shutdown(), GRACE).await;
+    let ended = tasks.run(shutdown, GRACE).await;
     tracing::info!("agent stops; what runs goes on");
     ended.map_err(|error| {
         tracing::error!(error = %report::chain(error.as_ref()), "a task ended");

@@ -1,0 +1,256 @@
+//! A whole agent against a coordinator on a real TLS listener, with an engine in memory.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windlass_certs::dsse::{Envelope, KeySet, PayloadType};
+use windlass_core::Digest;
+use windlass_core::observation::{Observation, RefusalCode, SlotStatus};
+use windlass_core::receipt::{Receipt, SlotOutcome};
+use windlass_proto::pb::{self, connect_response as down};
+
+use crate::clock;
+use crate::config::Config;
+use crate::fixture::coordinator::{Coordinator, Known, Listening};
+use crate::join::{Join, JoinError, join};
+use crate::run;
+use crate::runtime::fake::FakeEngine;
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// A machine with an agent on it.
+struct Machine {
+    folder: tempfile::TempDir,
+    engine: FakeEngine,
+}
+
+/// A running agent; dropped, it is killed.
+struct Agent {
+    tasks: JoinSet<Result<(), run::RunError>>,
+    stop: CancellationToken,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), engine: FakeEngine::new(clock::now) }
+    }
+
+    fn join_at(&self, server: SocketAddr, token: String) -> Join {
+        Join {
+            server: server.to_string(),
+            token,
+            data: self.folder.path().join("agent"),
+            address: "127.0.0.1".to_owned(),
+            registries: vec!["registry.example.com".to_owned()],
+            policy: self.folder.path().join("policy.toml"),
+        }
+    }
+
+    fn run(&self) -> Agent {
+        let config = Config {
+            data: self.folder.path().join("agent"),
+            engine: "unix:///nowhere.sock".to_owned(),
+            policy: self.folder.path().join("policy.toml"),
+            server: None,
+        };
+        let (engine, stop, mut tasks) = (self.engine.clone(), CancellationToken::new(), JoinSet::new());
+        let stopped = stop.clone().cancelled_owned();
+        tasks.spawn(async move { run::run(&config, stopped, |_, _| Ok(engine)).await });
+        Agent { tasks, stop }
+    }
+}
+
+impl Agent {
+    async fn stop(mut self) {
+        self.stop.cancel();
+        self.tasks.join_next().await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A coordinator, and a machine whose agent has joined it.
+async fn joined() -> (Coordinator, Listening, Machine) {
+    let (coordinator, machine) = (Coordinator::new(), Machine::new());
+    let listening = coordinator.listen(ANY);
+    let done = join(&machine.join_at(listening.address, coordinator.token())).await.unwrap();
+    assert!(done.wrote_policy && done.member.labels["role"] == "app");
+    (coordinator, listening, machine)
+}
+
+fn settled(known: &Known, seq: u64) -> bool {
+    let is_settled = |seen: &Observation| {
+        seen.seq == seq && seen.slots.iter().all(|slot| slot.status == SlotStatus::Settled)
+    };
+    known.observations.last().is_some_and(is_settled)
+}
+
+#[tokio::test]
+async fn a_plan_is_carried_out_reported_and_receipted() {
+    let (coordinator, _listening, machine) = joined().await;
+    let agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1, r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    coordinator.until("beats", |known| known.beats > 2).await;
+    coordinator.until("a receipt", |known| !known.receipts.is_empty()).await;
+    assert_eq!(machine.engine.world().containers.len(), 2);
+    let (receipt, key) = {
+        let known = coordinator.known();
+        (known.receipts[0].clone(), known.receipt_key.clone().unwrap())
+    };
+    let envelope = Envelope::parse(&receipt, PayloadType::Receipt.max_len()).unwrap();
+    let keys = KeySet::new([key], 1);
+    let receipt: Receipt = envelope.verify(PayloadType::Receipt, &keys).unwrap().decode().unwrap();
+    assert_eq!((receipt.seq, receipt.host.as_str(), receipt.slots.len()), (1, "web-1", 2));
+    assert!(receipt.slots.iter().all(|slot| slot.outcome == SlotOutcome::Settled));
+    agent.stop().await;
+    assert_eq!(machine.engine.world().containers.len(), 2, "the agent has gone, what runs has not");
+}
+
+#[tokio::test]
+async fn a_coordinator_that_comes_back_has_its_hosts_at_once() {
+    let (coordinator, listening, machine) = joined().await;
+    let _agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    let address = listening.address;
+    listening.die().await;
+    coordinator.known().observations.clear();
+    let _again = coordinator.listen(address);
+    coordinator.until("the same observation", |known| settled(known, 1)).await;
+    let hello = coordinator.known().hellos.last().cloned().unwrap();
+    assert_eq!((hello.seq, hello.trust_version), (1, 1));
+    assert_eq!(Some(hello.plan.to_vec()), coordinator.known().plan);
+}
+
+#[tokio::test]
+async fn a_refused_plan_is_reported_and_the_agent_goes_on_serving() {
+    let (coordinator, _listening, machine) = joined().await;
+    let _agent = machine.run();
+    let (r1, r2) = (coordinator.shelve(1), coordinator.shelve(2));
+    coordinator.offer(5, &[r1]);
+    coordinator.until("settled", |known| settled(known, 5)).await;
+    let mut forged = coordinator.fleet.plan(6, &[r2]);
+    forged.host = "web-2".parse().unwrap();
+    let envelope = coordinator.fleet.sign_plan(&forged).into();
+    coordinator.say(down::Message::Plan(pb::PlanOffer { envelope }));
+    let refused = |known: &Known| {
+        let last = known.observations.last().and_then(|seen| seen.plan_refusal.clone());
+        last.is_some_and(|refusal| refusal.code == RefusalCode::WrongAudience)
+    };
+    coordinator.until("the refusal", refused).await;
+    assert_eq!(coordinator.known().observations.last().unwrap().seq, 5);
+    coordinator.offer(6, &[r2]);
+    coordinator.until("settled", |known| settled(known, 6)).await;
+    assert!(coordinator.known().observations.last().unwrap().plan_refusal.is_none());
+}
+
+#[tokio::test]
+async fn logs_are_read_on_request() {
+    let (coordinator, _listening, machine) = joined().await;
+    machine.engine.world().log = vec!["one".to_owned(), "x".repeat(20_000)];
+    let _agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    let ask = |request, service: &str| {
+        let request = pb::LogRequest {
+            request,
+            instances: vec![],
+            service: service.to_owned(),
+            tail: 10,
+            follow: false,
+        };
+        coordinator.say(down::Message::LogRequest(request));
+    };
+    ask(7, "production/web");
+    coordinator.until("lines", |known| known.lines.iter().any(|lines| lines.request == 7 && lines.end)).await;
+    ask(8, "production/other");
+    coordinator
+        .until("an end", |known| known.lines.iter().any(|lines| lines.request == 8 && lines.end))
+        .await;
+    let known = coordinator.known();
+    let text: Vec<_> =
+        known.lines.iter().flat_map(|lines| &lines.lines).map(|line| line.text.len()).collect();
+    assert_eq!(text, [3, 16 * 1024]);
+    assert!(known.lines.iter().any(|lines| lines.request == 8 && lines.error.contains("no such instance")));
+}
+
+#[tokio::test]
+async fn trust_documents_are_fetched_and_taken() {
+    let (coordinator, _listening, machine) = joined().await;
+    let _agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    let mut second = coordinator.fleet.document();
+    (second.version, second.epoch) = (2, 2);
+    let envelope = coordinator.fleet.sign_trust(&second);
+    coordinator.known().trust.push(envelope);
+    coordinator.say(down::Message::Trust(pb::TrustNotice { version: 2 }));
+    let frozen = |known: &Known| known.observations.last().is_some_and(|seen| seen.seq == 0);
+    coordinator.until("a frozen host", frozen).await;
+    let mut first = coordinator.fleet.plan(1, &[r1]);
+    first.epoch = 2;
+    let envelope = coordinator.fleet.sign_plan(&first).into();
+    coordinator.say(down::Message::Plan(pb::PlanOffer { envelope }));
+    coordinator.until("settled again", |known| settled(known, 1)).await;
+    assert_eq!(machine.engine.world().containers.len(), 1, "nothing was stopped or started meanwhile");
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_and_an_expired_one_too() {
+    let coordinator = Coordinator::new();
+    coordinator.known().lifetime = Duration::from_secs(4);
+    let (machine, listening) = (Machine::new(), coordinator.listen(ANY));
+    join(&machine.join_at(listening.address, coordinator.token())).await.unwrap();
+    let agent = machine.run();
+    coordinator.until("renewed twice", |known| known.generation >= 3).await;
+    assert_eq!(coordinator.known().proofs, 0, "while it was valid");
+    agent.stop().await;
+    tokio::time::sleep(Duration::from_secs(5)).await; // a certificate's time cannot be paused
+    let before = coordinator.known().hellos.len();
+    let _agent = machine.run();
+    coordinator.until("a proof", |known| known.proofs > 0).await;
+    coordinator.until("linked again", |known| known.hellos.len() > before).await;
+}
+
+#[tokio::test]
+async fn a_join_that_was_cut_off_is_tried_again_with_the_same_key() {
+    let (coordinator, machine) = (Coordinator::new(), Machine::new());
+    let (listening, token) = (coordinator.listen(ANY), coordinator.token());
+    coordinator.known().lose_answers = true;
+    let first = join(&machine.join_at(listening.address, token.clone())).await;
+    assert!(matches!(first, Err(JoinError::Refused(_))), "{first:?}");
+    join(&machine.join_at(listening.address, token.clone())).await.unwrap();
+    let again = join(&machine.join_at(listening.address, token.clone())).await.unwrap_err();
+    assert!(matches!(again, JoinError::Already { .. }));
+    assert!(again.hint().unwrap().contains("windlass-agent run"));
+    let thief = join(&Machine::new().join_at(listening.address, token)).await;
+    assert!(matches!(thief, Err(JoinError::Refused(_))), "another key is refused");
+}
+
+#[tokio::test]
+async fn a_join_believes_only_what_its_token_pins() {
+    let (coordinator, other) = (Coordinator::new(), Coordinator::new());
+    let (listening, machine) = (coordinator.listen(ANY), Machine::new());
+    let foreign = join(&machine.join_at(listening.address, other.token())).await.unwrap_err();
+    assert!(matches!(foreign, JoinError::Connect(_)), "another CA: {foreign}");
+    let token = coordinator.token();
+    let mut forged = coordinator.fleet.document();
+    forged.epoch = 9;
+    let envelope = coordinator.fleet.sign_trust(&forged);
+    coordinator.known().trust[0] = envelope;
+    let foreign = join(&machine.join_at(listening.address, token)).await.unwrap_err();
+    assert!(matches!(foreign, JoinError::Trust(_)), "another trust document: {foreign}");
+    let mut without = coordinator.fleet.document();
+    without.ca = vec![Digest::of(b"another CA")];
+    let envelope = coordinator.fleet.sign_trust(&without);
+    coordinator.known().trust[0] = envelope;
+    let token = coordinator.token();
+    let foreign = join(&machine.join_at(listening.address, token)).await.unwrap_err();
+    assert!(matches!(foreign, JoinError::WrongCa), "{foreign}");
+    assert!(!machine.folder.path().join("agent/member.json").exists());
+}
