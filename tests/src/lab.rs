@@ -81,6 +81,12 @@ impl Lab {
         Host::read(&self.folder.join("hosts").join(name))
     }
 
+    /// Takes every host down. A failed scenario unwinds through here, so nothing panics; the next scenario does the
+    /// same again, and insists.
+    pub(crate) fn hosts_down(&self) {
+        let _ = self.command("host.sh", &["down-all"]).output();
+    }
+
     /// Runs a script of the lab, which must succeed; answers with what it printed.
     #[track_caller]
     pub fn script(&self, name: &str, arguments: &[&str]) -> String {
@@ -107,10 +113,8 @@ impl Lab {
 }
 
 impl Drop for Lab {
-    /// Takes every host down. A failed scenario unwinds through here, so nothing panics; the next scenario does the
-    /// same again, and insists.
     fn drop(&mut self) {
-        let _ = self.command("host.sh", &["down-all"]).output();
+        self.hosts_down();
     }
 }
 
