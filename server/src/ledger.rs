@@ -29,7 +29,7 @@ use windlass_core::audit::{Fact, Head};
 
 use crate::clock;
 use crate::store::record::{EventRecord, encode};
-use crate::store::{Revision, Store, StoreError, Transaction};
+use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
 pub(crate) use change::{Change, keys};
 pub(crate) use load::LoadError;
@@ -61,7 +61,12 @@ pub(crate) struct Writer {
     head_revision: Revision,
 }
 
-type Job = Box<dyn Work>;
+enum Job {
+    /// Decide and store.
+    Work(Box<dyn Work>),
+    /// Read every record, between two writes.
+    Snapshot(oneshot::Sender<Vec<Entry>>),
+}
 
 /// What a closure wants stored.
 pub(crate) struct Draft<'a> {
@@ -119,6 +124,13 @@ impl Ledger {
         Ok((ledger, Writer { state, signals, jobs: receiver, store, head_revision }))
     }
 
+    /// Every record, as of one moment between two writes.
+    pub(crate) async fn snapshot(&self) -> Result<Vec<Entry>, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Snapshot(answer)).await.map_err(|_| WriteError::Stopping)?;
+        answered.await.map_err(|_| WriteError::Stopping)
+    }
+
     /// Looks at the state. Keep it short: the writer waits.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
@@ -131,7 +143,7 @@ impl Ledger {
     ) -> Result<T, WriteError> {
         let (answer, answered) = oneshot::channel();
         let job = Decide { decide: Some(decide), decided: None, answer: Some(answer) };
-        self.jobs.send(Box::new(job)).await.map_err(|_| WriteError::Stopping)?;
+        self.jobs.send(Job::Work(Box::new(job))).await.map_err(|_| WriteError::Stopping)?;
         answered.await.map_err(|_| WriteError::Stopping)?
     }
 
@@ -169,7 +181,15 @@ impl Writer {
                     self.jobs.recv().await
                 }
             };
-            let Some(mut job) = job else { return Ok(()) };
+            let mut job = match job {
+                None => return Ok(()),
+                Some(Job::Work(job)) => job,
+                Some(Job::Snapshot(answer)) => {
+                    // Whoever asked may be gone.
+                    drop(answer.send(self.store.list("").await?));
+                    continue;
+                }
+            };
             match self.commit(&mut *job).await {
                 Ok(()) => job.answer(Ok(())),
                 Err(StoreError::TooLarge { .. }) => job.answer(Err(WriteError::TooLarge)),
@@ -250,3 +270,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

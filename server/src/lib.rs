@@ -16,6 +16,7 @@
 
 mod audit;
 mod authority;
+mod backups;
 mod certificate;
 mod clock;
 pub mod config;
@@ -32,6 +33,7 @@ mod receipts;
 mod recorder;
 mod registry;
 mod releases;
+mod revoked;
 mod rollouts;
 mod session;
 mod start;

@@ -13,6 +13,7 @@ use windlass_process::Tasks;
 
 use crate::audit::Checkpoints;
 use crate::authority::{Authority, AuthorityError, first_trust};
+use crate::backups;
 use crate::certificate;
 use crate::clock;
 use crate::config::{Config, ConfigError};
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::recorder;
 use crate::registry::Registry;
+use crate::revoked::RevokedFile;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
 
@@ -133,6 +135,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     let revocations = Revocations::new();
     let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations.clone());
     enrolment.enforce_all();
+    let revoked = RevokedFile::new(&config.data, ledger.clone(), revocations.clone());
 
     let own = authority.own(config.name.clone(), clock::now())?;
     let tls = ServerTls::new(&own, &[authority.ca().certificate().clone()], revocations)?;
@@ -166,7 +169,10 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("writer", writer.run(last_write.clone()));
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
-    tasks.spawn("checkpoints", Checkpoints::new(ledger, authority.clone(), last_write).run(cancel.clone()));
+    let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
+    tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
+    tasks.spawn("backups", backups::run(config.data.clone(), ledger.clone(), cancel.clone()));
+    tasks.spawn("revoked", revoked.run(cancel.clone()));
     tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, cancel.clone()));
     if let Some(http) = http {
         tasks.spawn("http", http.run(cancel.clone()));

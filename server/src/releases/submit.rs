@@ -77,6 +77,9 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
         let release = service.current.map_or(name.counter, |current| current.counter);
         return Ok(Started { rollout: None, release });
     }
+    if let Some(rollout) = already_begun(draft, &service, &name) {
+        return Ok(Started { rollout: Some(rollout), release: name.counter });
+    }
     check_counter(draft, &service, &name)?;
     if let Some(wanted) = submission.preview
         && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
@@ -139,6 +142,15 @@ fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
 fn is_unchanged(service: &Service, name: &ReleaseRef) -> bool {
     let current = service.current.filter(|current| current.content == name.content);
     current.is_some() && service.rollout.is_none() && service.last_good() == current
+}
+
+/// The rollout that this very release began: the client asks again because the answer was lost.
+fn already_begun(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Option<RolloutId> {
+    if service.current != Some(*name) || service.last_counter != name.counter.0 {
+        return None;
+    }
+    let mut newest = draft.state.rollouts.values().rev();
+    newest.find(|rollout| rollout.service == service.id).filter(|r| r.to == *name).map(|r| r.id.clone())
 }
 
 fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Result<(), ReleaseError> {

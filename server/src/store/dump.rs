@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use windlass_core::Digest;
 
-use super::{Store, StoreError, Transaction};
+use super::{Entry, Store, StoreError, Transaction};
 
 const FORMAT: &str = "windlass-store-1";
 /// Records of one transaction of an import.
@@ -55,8 +55,13 @@ impl DumpError {
     }
 }
 
-/// Writes every record. Answers how many.
+/// Writes every record. Answers how many. Nothing else may write to the store meanwhile.
 pub async fn export(store: &dyn Store, out: &mut dyn Write) -> Result<u64, DumpError> {
+    write(store.list("").await?, out)
+}
+
+/// Writes these records, which are all there are.
+pub fn write(entries: Vec<Entry>, out: &mut dyn Write) -> Result<u64, DumpError> {
     let mut hash = Sha256::new();
     let mut line = |line: &Line, hash: &mut Sha256| -> Result<(), DumpError> {
         let mut text = serde_json::to_vec(line).map_err(io::Error::from)?;
@@ -66,7 +71,7 @@ pub async fn export(store: &dyn Store, out: &mut dyn Write) -> Result<u64, DumpE
     };
     line(&Line::Format(FORMAT.to_owned()), &mut hash)?;
     let mut records = 0;
-    for entry in store.list("").await? {
+    for entry in entries {
         line(&Line::Record { key: entry.key, value: STANDARD.encode(entry.value) }, &mut hash)?;
         records += 1;
     }

@@ -162,8 +162,14 @@ impl Fleet {
     }
 
     /// Another store from the next start on.
-    pub(crate) fn replace_store(&mut self, store: MemoryStore) {
+    pub(crate) fn replace_store(&mut self, store: impl Store) {
         self.memory = Some(Arc::new(store));
+    }
+
+    /// Waits until the coordinator has ended by itself, and answers why.
+    pub(crate) async fn died(&mut self) -> anyhow::Error {
+        let ended = tokio::time::timeout(LIMIT, self.running.join_next()).await;
+        ended.expect("it ends in time").unwrap().unwrap().unwrap_err()
     }
 
     /// A connection with a certificate.

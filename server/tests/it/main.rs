@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the answer")]
 
 mod agent;
+mod crash;
 mod enrolment;
 mod fleet;
+mod link;
 mod release;
 mod restart;
 mod rollouts;

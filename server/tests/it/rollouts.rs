@@ -27,7 +27,7 @@ fn digest(release: &Release) -> windlass_core::Digest {
     windlass_core::Digest::of(&serde_json::to_vec(release).unwrap())
 }
 
-fn request(fleet: &Fleet, release: &Release) -> pb::SubmitReleaseRequest {
+pub(crate) fn request(fleet: &Fleet, release: &Release) -> pb::SubmitReleaseRequest {
     let envelope = signed(release, &fleet.release_key).into();
     pb::SubmitReleaseRequest { envelope, ..Default::default() }
 }
@@ -106,7 +106,9 @@ async fn a_release_must_be_signed_numbered_and_allowed() {
     let refused = elsewhere.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
 
-    control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap();
+    let first = control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap().into_inner();
+    let again = control.submit_release(request(&fleet, &release(1, 1, "one"))).await.unwrap().into_inner();
+    assert!(again.rollout == first.rollout || again.unchanged, "an answer that was lost is given again");
     let reused = control.submit_release(request(&fleet, &release(1, 1, "other"))).await.unwrap_err();
     assert_eq!(reused.code(), Code::AlreadyExists);
 }

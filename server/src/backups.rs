@@ -1,0 +1,93 @@
+//! The task that copies the store beside it: shortly after the start and every six hours, the newest four are
+//! kept. They are what `windlass-server store import` restores when a disk went bad but not dead; copy them to
+//! another machine for the rest.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use windlass_certs::files::create_private_dir;
+
+use crate::clock;
+use crate::ledger::{Ledger, WriteError};
+use crate::store::Entry;
+use crate::store::dump;
+
+const FIRST: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(6 * 3600);
+const KEPT: usize = 4;
+const PREFIX: &str = "store-";
+
+/// Until `cancel`. A backup that fails is logged, and tried again next time.
+pub(crate) async fn run(data: PathBuf, ledger: Ledger, cancel: CancellationToken) -> anyhow::Result<()> {
+    let mut wait = FIRST;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = sleep(wait) => wait = EVERY,
+        }
+        let entries = match ledger.snapshot().await {
+            Ok(entries) => entries,
+            Err(WriteError::Stopping) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let folder = data.join("backups");
+        let written = tokio::task::spawn_blocking(move || write(&folder, entries)).await?;
+        match written {
+            Ok(path) => tracing::info!(path = %path.display(), "wrote a backup of the store"),
+            Err(error) => tracing::error!(error = %format!("{error:#}"), "failed to back the store up"),
+        }
+    }
+}
+
+fn write(folder: &Path, entries: Vec<Entry>) -> anyhow::Result<PathBuf> {
+    create_private_dir(folder)?;
+    let path = folder.join(format!("{PREFIX}{}.jsonl", clock::now().as_millis()));
+    // Under another name until it is whole.
+    let unfinished = path.with_extension("unfinished");
+    let mut out = BufWriter::new(File::create(&unfinished)?);
+    dump::write(entries, &mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    fs::rename(&unfinished, &path)?;
+    File::open(folder)?.sync_all()?;
+    forget(folder)?;
+    Ok(path)
+}
+
+/// Removes all but the newest.
+fn forget(folder: &Path) -> std::io::Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            names.push(name);
+        }
+    }
+    // Milliseconds have 13 digits until the year 2286, so that the order of names is that of time.
+    names.sort_unstable();
+    let surplus = names.len().saturating_sub(KEPT);
+    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn the_newest_four_are_kept_and_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..6 {
+            fs::write(folder.path().join(format!("{PREFIX}100000000000{n}.jsonl")), "old").unwrap();
+        }
+        let entry = Entry { key: "a".to_owned(), value: b"1".to_vec(), revision: 1 };
+        let path = write(folder.path(), vec![entry]).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
+        let mut input = std::io::BufReader::new(File::open(path).unwrap());
+        assert_eq!(dump::import(&MemoryStore::new(), &mut input).await.unwrap(), 1);
+    }
+}

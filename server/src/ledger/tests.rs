@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use windlass_certs::keys::SigningKey;
+use windlass_certs::trust::{RoleKeys, Roles, TrustDocument, TrustStore};
+use windlass_core::audit::verify;
+
+use super::*;
+use crate::audit;
+use crate::store::memory::MemoryStore;
+
+fn state() -> State {
+    let [root, dispatch, log] = std::array::from_fn(|_| SigningKey::generate().unwrap());
+    let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
+    let document = TrustDocument {
+        fleet: "demo".parse().unwrap(),
+        version: 1,
+        epoch: 1,
+        created_at: clock::now(),
+        expires_at: clock::now() + Duration::from_secs(3600),
+        root: role(&root),
+        roles: Roles { release: Vec::new(), dispatch: role(&dispatch), audit: role(&log), revoke: None },
+        hosts: Default::default(),
+        ca: vec![windlass_core::Digest::of(b"ca")],
+        coordinators: vec!["127.0.0.1:7443".to_owned()],
+        floors: Default::default(),
+        revoked: Default::default(),
+    };
+    let payload = serde_json::to_vec(&document).unwrap();
+    let kind = windlass_certs::dsse::PayloadType::Trust;
+    let envelope = windlass_certs::dsse::Envelope::sign(kind, payload, &[&root]);
+    TrustStore::pinned(&document.fleet, envelope.digest(), &envelope.to_bytes()).map(State::new).unwrap()
+}
+
+struct Running {
+    ledger: Ledger,
+    stop: CancellationToken,
+    writer: tokio::task::JoinSet<anyhow::Result<()>>,
+}
+
+async fn run(store: &Arc<dyn Store>, state: State) -> Running {
+    let (ledger, writer) = Ledger::open(store.clone(), state).await.unwrap();
+    let (stop, mut set) = (CancellationToken::new(), tokio::task::JoinSet::new());
+    set.spawn(writer.run(stop.clone()));
+    Running { ledger, stop, writer: set }
+}
+
+fn note(draft: &mut Draft<'_>, text: &str) {
+    draft.audit(audit::ok("test", "test", &text));
+    draft.event("test", text, "happened");
+}
+
+#[tokio::test]
+async fn what_was_written_is_in_memory_in_the_store_and_in_the_chain() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let first = state();
+    let trust = first.trust.clone();
+    let mut running = run(&store, first).await;
+    for n in 0..150 {
+        running.ledger.write(move |draft| note(draft, &n.to_string())).await.unwrap();
+    }
+    running.stop.cancel();
+    running.writer.join_next().await.unwrap().unwrap().unwrap();
+    let again = run(&store, State::new(trust)).await;
+    let (head, events) = again.ledger.read(|state| (state.head, state.events.len()));
+    assert_eq!((head.size, events), (150, 150));
+    let mut entries = Vec::new();
+    for page in 0..2 {
+        entries.extend(again.ledger.audit_page(page).await.unwrap().into_iter().map(|(_, bytes)| bytes));
+    }
+    assert_eq!(entries.len(), 150);
+    assert!(verify(&entries, &[]).is_sound());
+}
+
+#[tokio::test]
+async fn a_second_writer_on_the_same_store_is_refused_at_its_first_write() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let first = state();
+    let trust = first.trust.clone();
+    let one = run(&store, first).await;
+    let mut two = run(&store, State::new(trust)).await;
+    one.ledger.write(|draft| note(draft, "one")).await.unwrap();
+    let lost = two.ledger.write(|draft| note(draft, "two")).await;
+    assert_eq!(lost, Err(WriteError::Stopping));
+    let ended = two.writer.join_next().await.unwrap().unwrap().unwrap_err();
+    assert!(ended.to_string().contains("changed by somebody else"), "{ended}");
+    one.ledger.write(|draft| note(draft, "three")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_memory_and_store_together() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let running = run(&store, state()).await;
+    for n in 0..20 {
+        // Polled once, then dropped, as a handler is whose client hangs up.
+        let write = running.ledger.write(move |draft| note(draft, &n.to_string()));
+        drop(tokio::time::timeout(Duration::ZERO, write).await);
+    }
+    running.ledger.write(|_| ()).await.unwrap();
+    let (size, next) = running.ledger.read(|state| (state.head.size, state.next_event));
+    assert_eq!(store.list(keys::EVENT).await.unwrap().len() as u64, next);
+    assert_eq!(store.list(keys::AUDIT).await.unwrap().len() as u64, size);
+}
+
+#[tokio::test]
+async fn old_events_are_forgotten_in_memory_and_in_the_store() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let running = run(&store, state()).await;
+    for _ in 0..3 {
+        running
+            .ledger
+            .write(|draft| (0..1000).for_each(|n| draft.event("test", n.to_string(), "happened")))
+            .await
+            .unwrap();
+    }
+    assert_eq!(running.ledger.read(|state| state.events.len() as u64), state::EVENTS_KEPT);
+    assert_eq!(store.list(keys::EVENT).await.unwrap().len() as u64, state::EVENTS_KEPT);
+}
+
+#[tokio::test]
+async fn the_store_of_another_fleet_is_refused() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    drop(run(&store, state()).await);
+    let mut other = state();
+    other.fleet = "other".parse().unwrap();
+    let error = Ledger::open(store, other).await.err().unwrap();
+    assert!(matches!(error, LoadError::OtherFleet { .. }), "{error:?}");
+    assert!(error.hint().is_some());
+}

@@ -1,0 +1,99 @@
+//! The signed revocation list: `revocations.json` in the data folder, made with the fleet's revoke key, put
+//! there by an admin. For what the coordinator cannot know by itself: an operator's stolen certificate, another
+//! coordinator's. Evicted and banned hosts need no list.
+//!
+//! It is read at the start and whenever it changes. A list only adds here: what was revoked once stays revoked
+//! until the coordinator starts again without it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use windlass_certs::dsse::PayloadType;
+use windlass_certs::revocation::{RevocationList, Revocations};
+
+use crate::audit;
+use crate::ledger::{Ledger, WriteError};
+
+const FILE: &str = "revocations.json";
+const EVERY: Duration = Duration::from_secs(5);
+/// An envelope of the longest list; what is longer is none.
+const MAX_FILE: u64 = 2 * PayloadType::Revocation.max_len() as u64 + (64 << 10);
+
+/// The list's file, and what was last read of it.
+pub(crate) struct RevokedFile {
+    path: PathBuf,
+    ledger: Ledger,
+    revocations: Revocations,
+    seen: Option<Vec<u8>>,
+    version: u64,
+}
+
+impl RevokedFile {
+    /// Reads the list, if there is one, before anybody connects.
+    pub(crate) fn new(data: &Path, ledger: Ledger, revocations: Revocations) -> Self {
+        let mut file = Self { path: data.join(FILE), ledger, revocations, seen: None, version: 0 };
+        file.look();
+        file
+    }
+
+    /// Until `cancel`.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            let Some(outcome) = self.look() else { continue };
+            let subject = format!("version {}", self.version);
+            let fact = audit::fact("coordinator", "revocation.apply", &subject, None, &outcome);
+            match self.ledger.write(move |draft| draft.audit(fact)).await {
+                Ok(()) => {}
+                Err(WriteError::Stopping) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Applies the list if it is another one than before. Answers with the outcome then.
+    fn look(&mut self) -> Option<String> {
+        let bytes = self.read()?;
+        if self.seen.as_ref() == Some(&bytes) {
+            return None;
+        }
+        let trust = self.ledger.read(|state| state.trust.document().clone());
+        let opened = RevocationList::open(&bytes, &trust, self.version);
+        self.seen = Some(bytes);
+        match opened {
+            Ok(list) => {
+                self.version = list.version;
+                let cut = self.apply(list);
+                tracing::info!(version = self.version, connections = cut, "applied a revocation list");
+                Some("ok".to_owned())
+            }
+            Err(error) => {
+                tracing::error!(path = %self.path.display(), error = %windlass_process::report::chain(&error), "refused a revocation list");
+                Some(format!("refused: {error}"))
+            }
+        }
+    }
+
+    fn apply(&self, list: RevocationList) -> usize {
+        let serials = list.revoked.serials.into_iter().map(|serial| self.revocations.revoke_serial(serial));
+        let cut: usize = serials.sum();
+        let identities = list.revoked.identities.iter();
+        cut + identities.map(|(who, up_to)| self.revocations.revoke_identity(who, *up_to)).sum::<usize>()
+    }
+
+    fn read(&self) -> Option<Vec<u8>> {
+        let meta = std::fs::metadata(&self.path).ok()?;
+        if !meta.is_file() || meta.len() > MAX_FILE {
+            tracing::warn!(path = %self.path.display(), "not a revocation list");
+            return None;
+        }
+        std::fs::read(&self.path).ok()
+    }
+}
