@@ -21,7 +21,8 @@ mod check;
 
 /// Answers kept per instance.
 const HISTORY: usize = 10;
-/// The first pause before a refused connection is tried again, doubled up to the probe's own interval.
+/// The first pause before a refused connection is tried again. It grows by a quarter each time, up to the
+/// probe's own interval: whatever a start takes, it is noticed within a quarter of that.
 const EAGER: Duration = Duration::from_millis(20);
 
 /// The last answers of an instance, the oldest first.
@@ -181,7 +182,7 @@ impl State {
         let waiting = never_ready && answer.nobody_listens;
         if waiting {
             schedule.due = Instant::now() + schedule.eager.min(every);
-            schedule.eager = (schedule.eager * 2).min(every);
+            schedule.eager = (schedule.eager * 5 / 4).min(every);
         }
         if answer.ok {
             schedule.successes = schedule.successes.saturating_add(1);
@@ -241,3 +242,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Probes against real sockets.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use windlass_core::Span;
+use windlass_core::release::Check;
+
+use super::*;
+use crate::reconciler::now;
+use crate::runtime::fake::FakeEngine;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn probe(check: Check, every: u64) -> Probe {
+    let (every, timeout) = (Span::from_millis(every), Span::from_millis(300));
+    Probe { check, every, timeout, failures: 2, successes: 1 }
+}
+
+fn http() -> Check {
+    Check::Http { path: "/health?x=1".to_owned(), port: "http".to_owned() }
+}
+
+fn subject(port: u16, probes: release::Health) -> Subject {
+    Subject {
+        container: "c1".to_owned(),
+        run: Timestamp::ZERO,
+        address: "127.0.0.1".to_owned(),
+        ports: [("http".to_owned(), port)].into(),
+        probes,
+        history: History::default(),
+    }
+}
+
+struct Asked {
+    reports: mpsc::Receiver<Report>,
+    history: History,
+    _tasks: JoinSet<()>,
+}
+
+fn ask(subject: Subject) -> Asked {
+    let (sender, reports) = mpsc::channel(16);
+    let history = subject.history.clone();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch(Arc::new(FakeEngine::new(now)), subject, sender, now));
+    Asked { reports, history, _tasks: tasks }
+}
+
+impl Asked {
+    async fn until(&mut self, wanted: impl Fn(&Health) -> bool) -> Duration {
+        let begun = Instant::now();
+        let waiting = async {
+            while let Some(report) = self.reports.recv().await {
+                if wanted(&report.health) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.expect("the health comes");
+        begun.elapsed()
+    }
+
+    fn details(&self) -> Vec<String> {
+        self.history.lock().unwrap().iter().map(|seen| seen.detail.clone()).collect()
+    }
+}
+
+/// Answers with what `answer` says for the n-th request; an empty answer closes the connection.
+async fn serve(listener: TcpListener, answer: fn(usize) -> &'static str, asked: Arc<AtomicUsize>) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).await.unwrap();
+        let text = String::from_utf8_lossy(&request[..length]).into_owned();
+        assert!(text.is_empty() || text.starts_with("GET /health?x=1 HTTP/1.1\r\n"), "{text}");
+        stream.write_all(answer(number).as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_seen_as_soon_as_it_listens() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    drop(held);
+    let probes = release::Health { startup: Some(probe(http(), 5000)), ..release::Health::default() };
+    let mut asked = ask(subject(address.port(), probes));
+    asked.until(|health| !health.ready).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut server = JoinSet::new();
+    let listener = TcpListener::bind(address).await.unwrap();
+    server.spawn(serve(listener, |_| "HTTP/1.1 204 No Content\r\n\r\n", Arc::default()));
+    let took = asked.until(|health| health.ready && health.was_ready).await;
+    assert!(took < Duration::from_millis(1500), "{took:?}, although it is asked every 5 s");
+    assert_eq!(asked.details().first().unwrap(), "connection refused");
+    assert_eq!(asked.details().last().unwrap(), "HTTP 204");
+}
+
+#[tokio::test]
+async fn readiness_comes_and_goes_and_only_the_status_counts() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    let answer = |number: usize| match number {
+        0 => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+        1..4 => "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 99999999\r\n\r\nbody",
+        4 | 6 => "HTTP/1.1 500 Oops\r\n\r\n", // one bad answer is none
+        5 | 9.. => "HTTP/1.1 200 OK\r\n\r\n",
+        _ => "",
+    };
+    server.spawn(serve(listener, answer, Arc::default()));
+    let probes = release::Health { readiness: Some(probe(http(), 20)), ..release::Health::default() };
+    let mut asked = ask(subject(port, probes));
+    asked.until(|health| health.ready && !health.unbroken).await;
+    asked.until(|health| !health.ready && health.was_ready).await;
+    asked.until(|health| health.ready).await;
+    let details = asked.details();
+    assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
+}
+
+#[tokio::test]
+async fn liveness_waits_for_startup_and_a_silent_service_times_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = Check::Http { path: "/health".to_owned(), port: "http".to_owned() };
+    let probes = release::Health {
+        startup: Some(probe(Check::Tcp { port: "http".to_owned() }, 20)),
+        readiness: None,
+        liveness: Some(probe(silent, 20)),
+    };
+    let mut asked = ask(subject(port, probes));
+    asked.until(|health| health.ready && health.live).await;
+    asked.until(|health| !health.live).await;
+    assert!(asked.details().contains(&"timed out after 300ms".to_owned()), "{:?}", asked.details());
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_proxy_that_closes_is_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        loop {
+            drop(listener.accept().await);
+        }
+    });
+    let tcp = Check::Tcp { port: "http".to_owned() };
+    let probes = release::Health { readiness: Some(probe(tcp, 500)), ..release::Health::default() };
+    let mut asked = ask(subject(port, probes));
+    asked.until(|health| !health.ready).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(asked.details().iter().all(|detail| detail == "connection closed"));
+    assert!(asked.details().len() > 2, "asked again soon");
+}
