@@ -4,7 +4,7 @@
 //! connect ─▶ session (Hello, Welcome, pump) ─▶ ended ─▶ wait (jitter) ─▶ next address ─▶ connect …
 //! ```
 //!
-//! Delays stay below five seconds in the first minutes of an outage, so that a coordinator that is restarted has its
+//! Delays stay below three seconds in the first minutes of an outage, so that a coordinator that is restarted has its
 //! hosts back at once, and grow to thirty after that.
 
 mod intake;
@@ -33,7 +33,7 @@ use session::{Ended, Session};
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Most that is waited while the outage is young.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(3);
 /// Most that is waited at all.
 const LATE: Duration = Duration::from_secs(30);
 /// How long an outage is young.

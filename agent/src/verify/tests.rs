@@ -73,8 +73,9 @@ fn steps_1_to_9_refuse_a_plan() {
     let twice = text.replacen("\"seq\":7", "\"seq\":7,\"seq\":9", 1);
     let unknown = text.replacen("\"seq\":7", "\"seq\":7,\"also\":1", 1);
     let array = b"[1,\"demo\"]".to_vec();
+    type Case = (&'static str, Vec<u8>, Option<Committed>, Option<RefusalCode>);
     #[rustfmt::skip]
-    let table: [(&str, Vec<u8>, Option<Committed>, Option<RefusalCode>); 35] = [
+    let table: [Case; 35] = [
         ("good", envelope.clone(), None, None),
         ("good and next", envelope.clone(), last(6, other), None),
         ("the same again", envelope.clone(), last(7, same), None),
