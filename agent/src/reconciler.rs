@@ -186,6 +186,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         observed.pulls = self.operations.pulls();
         observed.collecting = self.operations.is_collecting();
         observed.outcomes.clone_from(&self.outcomes);
+        observed.watching_since = self.begun_at;
         observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
         let Decision { steps, memory, wake_at, slots } =
             reconcile::plan(desired, &observed, &self.memory, now);

@@ -17,6 +17,8 @@ const LOG: Duration = Duration::from_secs(2);
 /// So many lines, of so many bytes each.
 const LINES: (u32, usize) = (20, 500);
 
+const UNAVAILABLE: &str = "the engine went away";
+
 /// What came of a step.
 #[derive(Debug, Default)]
 pub(super) struct Finished {

@@ -23,6 +23,9 @@ const PULLS: usize = 3;
 /// A pull that got no byte for so long is given up.
 const STALLED: Span = Span::from_secs(120);
 
+/// Pause after the engine went away during a pull.
+const BROKEN_OFF: Duration = Duration::from_secs(1);
+
 /// What a step belongs to.
 #[derive(Debug, Clone)]
 enum Owner {
@@ -173,7 +176,11 @@ async fn pull<R: Runtime>(
             let outcomes = vec![Outcome::Pulled { image: digest, id: local.id.clone() }];
             return Finished { outcomes, image: Some((digest, local)), ..Finished::default() };
         }
-        Err(Some(PullError::Engine(_))) => return Finished { unavailable: true, ..Finished::default() },
+        Err(Some(PullError::Engine(error))) => {
+            tracing::warn!(image = image.pinned(), %error, "a pull broke off");
+            tokio::time::sleep(BROKEN_OFF).await;
+            return Finished { unavailable: true, ..Finished::default() };
+        }
         Err(Some(PullError::Failed(message))) => PullFailure::Failed(message),
         Err(Some(PullError::WrongImage(message))) => PullFailure::WrongImage(message),
         Err(None) => PullFailure::Stalled(STALLED),

@@ -77,8 +77,8 @@ impl<R: Runtime> View<R> {
 
     fn note(&mut self, event: Option<EngineEvent>) {
         let Some(EngineEvent { container, kind }) = event else {
-            self.events = None; // the engine has gone, or closed the stream
-            self.resync_at = Instant::now();
+            self.events = None; // the engine has gone, or closed the stream; a pause, lest it does so for ever
+            self.resync_at = self.resync_at.min(Instant::now() + SETTLE);
             return;
         };
         match kind {

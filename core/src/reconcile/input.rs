@@ -82,6 +82,8 @@ pub struct Observed {
     pub coordinator_last_seen: Option<Timestamp>,
     /// Processes that ended before this were ended by a reboot of the host or an outage of its engine.
     pub interrupted_before: Timestamp,
+    /// Since when probes are asked at all: the start of the agent.
+    pub watching_since: Timestamp,
 }
 
 /// An image on the host.

@@ -98,15 +98,25 @@ pub(super) enum Verdict {
     Restart,
 }
 
+/// The times that a judgement needs beside those of the instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) now: Timestamp,
+    /// What ended before was ended by a reboot or by the engine.
+    pub(super) interrupted_before: Timestamp,
+    /// Nobody asked before.
+    pub(super) watching_since: Timestamp,
+}
+
 /// Judges an instance that is meant to run. `armed`: its release is not good yet, so that it may fail.
 pub(super) fn judge(
     seen: &Container,
     known: Option<&InstanceMemory>,
     spec: Option<&Spec>,
     armed: bool,
-    (now, interrupted_before): (Timestamp, Timestamp),
+    times: Times,
 ) -> Verdict {
-    let at = standing(seen, known, spec, now);
+    let at = standing(seen, known, spec, times.now);
     let spec = spec.filter(|_| armed);
     let most_restarts = spec.map(|spec| spec.rollback_on.restarts.max(1));
     let too_often = |restarts: u32| most_restarts.is_some_and(|most| at.proven && restarts >= most);
@@ -114,7 +124,7 @@ pub(super) fn judge(
     match seen.state {
         ContainerState::Created => Verdict::Start { again: false },
         ContainerState::Exited { code, oom_killed, finished_at } => {
-            if known.is_some_and(|known| known.stopped) || finished_at < interrupted_before {
+            if known.is_some_and(|known| known.stopped) || finished_at < times.interrupted_before {
                 Verdict::Start { again: false }
             } else if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
                 Verdict::Failed(clock, ended(code, oom_killed))
@@ -135,19 +145,28 @@ pub(super) fn judge(
             }
         }
         ContainerState::Running { started_at } => match spec {
-            Some(spec) if !at.ready => unready(&at, spec, started_at, now),
+            Some(spec) if !at.ready => {
+                // As long as its probes have not answered, its time counts from when they were first asked.
+                let unasked = if seen.health.is_none() { times.watching_since } else { Timestamp::ZERO };
+                unready(&at, spec, (started_at, unasked), times.now)
+            }
             Some(_) | None => Verdict::Fine(at.available_at),
         },
     }
 }
 
-fn unready(at: &Standing, spec: &Spec, started_at: Timestamp, now: Timestamp) -> Verdict {
+fn unready(
+    at: &Standing,
+    spec: &Spec,
+    (started_at, unasked): (Timestamp, Timestamp),
+    now: Timestamp,
+) -> Verdict {
     let (from, span) = if at.proven {
         (at.since, spec.rollback_on.unhealthy_for)
     } else {
         (started_at, health_deadline(spec))
     };
-    let deadline = from + span.duration();
+    let deadline = from.max(unasked) + span.duration();
     if now < deadline {
         Verdict::Fine(Some(deadline))
     } else if at.proven {

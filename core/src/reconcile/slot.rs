@@ -156,7 +156,7 @@ fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
     let armed = !want.good && want.phase == Phase::Running && !scene.restoring && !scene.isolated;
     let Some(container) = scene.instance_of(&want.release).filter(|_| armed) else { return };
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
-    let times = (turn.now, turn.observed.interrupted_before);
+    let times = times(turn);
     match judge::judge(container, turn.memory.of(container), spec, true, times) {
         Verdict::Failed(clock, reason) => {
             judge::condemn(turn.desired, &mut turn.memory, want, Some(container), (clock, reason), turn.now);
@@ -164,6 +164,12 @@ fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
     }
+}
+
+const fn times(turn: &Turn<'_>) -> judge::Times {
+    let (interrupted_before, watching_since) =
+        (turn.observed.interrupted_before, turn.observed.watching_since);
+    judge::Times { now: turn.now, interrupted_before, watching_since }
 }
 
 impl<'a> Scene<'a> {
@@ -244,13 +250,14 @@ fn start_one(
     target_held: bool,
 ) -> Option<Step> {
     for (seen, fate) in fates {
-        let held = target_held && seen.release == want.release && !seen.state.is_up();
-        if *fate != Fate::Run || held {
+        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
+        // What is not verified, or is refused, is never started.
+        let held = spec.is_none() || (target_held && seen.release == want.release);
+        if *fate != Fate::Run || (held && !seen.state.is_up()) {
             continue;
         }
-        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
         let known = turn.memory.of(seen).cloned().unwrap_or_default();
-        let times = (turn.now, turn.observed.interrupted_before);
+        let times = times(turn);
         match judge::judge(seen, Some(&known), spec, false, times) {
             Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
             Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),

@@ -258,3 +258,33 @@ fn a_refused_release_starts_nothing_and_stops_nothing() {
     world.run(secs(10));
     assert_eq!(world.picture(&slot(0)), "", "a refusal never holds up a stop");
 }
+
+#[test]
+fn an_agent_without_memory_waits_for_answers_before_it_judges() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![running(0, one)]);
+    world.run(secs(3600));
+    world.memory = Default::default();
+    world.observed.watching_since = world.now;
+    world.silent = true;
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 unready", "not asked for long enough to be condemned");
+    world.silent = false;
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+}
+
+#[test]
+fn what_is_not_verified_is_not_started() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    world.plan(vec![replacing(0, two, one, Phase::Standby)]);
+    world.run(secs(60));
+    world.desired.releases.remove(&one); // below the floor by now
+    world.plan(vec![replacing(0, two, one, Phase::Running)]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby", "not started, although the plan says so");
+}

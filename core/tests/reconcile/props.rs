@@ -113,7 +113,7 @@ fn happen(world: &mut World, releases: &[Digest], event: &Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_it_ends_as_the_last_plan_says(

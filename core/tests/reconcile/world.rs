@@ -50,6 +50,8 @@ pub struct World {
     pub journal: Vec<String>,
     pub registry_down: bool,
     pub starts: Vec<StartFailure>,
+    /// Probes do not answer.
+    pub silent: bool,
     /// Steps that were begun and have not ended.
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
@@ -103,6 +105,7 @@ impl World {
             registry_down: false,
             starts: Vec::new(),
             pending: Vec::new(),
+            silent: false,
             lazy: false,
             wake_at: None,
             ready: BTreeMap::new(),
@@ -319,8 +322,15 @@ impl World {
             }
             let (unbroken, was_ready) = (ready, over(behaviour.ready_after));
             let live = !over(behaviour.hangs_after);
-            seen.health =
-                Some(Health { ready, since: since.1, unbroken, was_ready, live, history: Vec::new() });
+            let silent = self.silent;
+            seen.health = (!silent).then_some(Health {
+                ready,
+                since: since.1,
+                unbroken,
+                was_ready,
+                live,
+                history: Vec::new(),
+            });
         }
     }
 
