@@ -6,9 +6,11 @@
 # along. v3 is never ready: in the middle of its rollout the coordinator is killed with SIGKILL, the hosts roll back
 # by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence.
 #
-# Where network namespaces are not permitted, three agents share one engine. Everything is taken down at the end,
-# also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
+# Where network namespaces are not permitted, or with --one-engine, three agents share one engine. Everything is
+# taken down at the end, also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
 set -euo pipefail
+option=${1:-}
+[[ $# -le 1 && $option =~ ^(--one-engine)?$ ]] || { echo "usage: demo.sh [--one-engine]" >&2; exit 2; }
 here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
 lab=$root/tests/lab
@@ -68,7 +70,7 @@ wait_for() { # SECONDS WHAT COMMAND...
 # Makes hosts, or where that is not permitted one engine; sets hosts, address, registry.
 make_hosts() {
     local code=0
-    "$lab/host.sh" up h1 1 h2 2 h3 3 >/dev/null || code=$?
+    [ "$option" = --one-engine ] && code=3 || "$lab/host.sh" up h1 1 h2 2 h3 3 >/dev/null || code=$?
     case $code in
         0)
             gateway=$WINDLASS_LAB_NET.1
@@ -77,7 +79,7 @@ make_hosts() {
             ;;
         3)
             gateway=127.0.0.1
-            say "this machine permits no network namespaces: three agents share one engine instead"
+            say "no network namespaces here, so three agents share one engine, each with ports of its own:"
             "$lab/engine.sh" up | sed 's/^/    /'
             ;;
         *) return "$code" ;;

@@ -34,7 +34,7 @@ pub struct Seen {
     pub fewest: usize,
     /// Releases by label, each with the versions that its containers said.
     pub versions: BTreeMap<String, BTreeSet<String>>,
-    /// Instances that had answered, were still running, and did not answer.
+    /// Instances of a wanted version that had answered, were still running, and did not answer.
     pub silent: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Seen {
         known: &mut BTreeSet<String>,
         begun_at: Instant,
     ) {
-        let mut serving = 0;
+        let (mut serving, mut still_known) = (0, BTreeSet::new());
         for host in hosts {
             let Ok(running) = host.engine.running(service) else { continue };
             for container in running {
@@ -104,15 +104,18 @@ impl Seen {
                     Ok(body) => {
                         let version = version_of(&body);
                         self.answers += 1;
-                        serving += usize::from(wanted.contains(&version.as_str()));
+                        if wanted.contains(&version.as_str()) {
+                            serving += 1;
+                            still_known.insert(container.id.clone());
+                        }
                         self.versions
                             .entry(container.label("release").to_owned())
                             .or_default()
                             .insert(version);
-                        known.insert(container.id);
                     }
-                    // One that never answered is starting.
+                    // One that did not answer in the round before is starting, or was started again.
                     Err(error) if known.contains(&container.id) && is_still_running(host, &container.id) => {
+                        still_known.insert(container.id.clone());
                         let at = begun_at.elapsed().as_millis();
                         self.silent.push(format!(
                             "after {at} ms: {} on {} ({}): {error:#}",
@@ -125,6 +128,7 @@ impl Seen {
                 }
             }
         }
+        *known = still_known;
         self.rounds += 1;
         self.fewest = self.fewest.min(serving);
     }
