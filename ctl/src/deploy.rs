@@ -11,6 +11,8 @@
 mod follow;
 mod outcome;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

@@ -14,12 +14,13 @@ use crate::exit::Exit;
 /// How results look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// Tables and sentences, for people.
+    // Not as documentation: clap would then spread every `--help` over two screens.
+    // For people.
     #[default]
     Table,
-    /// One document, or one object per line where a command follows something.
+    // One document, or one object per line where a command follows something.
     Json,
-    /// The same as YAML.
+    // The same, as YAML.
     Yaml,
 }
 
@@ -86,6 +87,13 @@ impl Printer {
     /// Prints text to stdout, whatever the format: for results that have only one form.
     pub(crate) fn text(&self, text: &str) {
         out(text);
+    }
+
+    /// Says a result in words, to stdout. Nothing where the output is for programs.
+    pub(crate) fn result(&self, text: &str) {
+        if !self.is_structured() {
+            out(text);
+        }
     }
 
     /// Says something to a person. Silent where the output is for programs.

@@ -36,8 +36,8 @@ pub(crate) enum SessionError {
     Connect(#[from] ConnectError),
     #[error("failed to set up TLS")]
     Tls(#[from] TlsError),
-    #[error("failed to renew the operator certificate")]
-    Renew(#[source] CallError),
+    #[error(transparent)]
+    Renew(CallError),
     #[error("failed to renew the operator certificate")]
     Request(#[source] windlass_certs::csr::CsrError),
     #[error("the coordinator sent a certificate that is not ours")]
@@ -51,7 +51,9 @@ impl SessionError {
         match self {
             Self::Home(error) => error.hint(),
             Self::Connect(error) => error.hint().map(str::to_owned),
-            Self::Renew(error) => error.hint(),
+            Self::Renew(error) => error.hint().or_else(|| {
+                Some("ask an admin; past 30 days a certificate cannot be renewed any more".to_owned())
+            }),
             Self::NotOurs(error) => error.hint(),
             Self::Trust(_) => Some("do not use this coordinator before an admin has looked at it".to_owned()),
             Self::Tls(_) | Self::Request(_) => None,

@@ -7,6 +7,8 @@ mod plans;
 mod releases;
 mod rollouts;
 mod services;
+#[cfg(test)]
+pub(crate) mod tests;
 mod trust;
 
 use comfy_table::{Cell, Color, Table, presets};

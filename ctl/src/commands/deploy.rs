@@ -112,8 +112,8 @@ pub(super) async fn finish(
     let Some(rollout) = submitted.rollout.clone().filter(|_| !how.detach) else {
         let outcome = Outcome::submitted(service, &submitted);
         match &submitted.rollout {
-            None => printer.note(&format!("{service}: nothing to change, it is at {}", submitted.release)),
-            Some(rollout) => printer.note(&format!(
+            None => printer.result(&format!("{service}: nothing to change, it is at {}", submitted.release)),
+            Some(rollout) => printer.result(&format!(
                 "{service}: rollout {rollout} to {} goes on; follow it with `windlass rollout watch {rollout}`",
                 submitted.release
             )),

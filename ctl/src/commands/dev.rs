@@ -109,7 +109,9 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
     let session = answering(home, &config, &mut server).await?;
     let agent_dir = dir.join("agent");
     let policy = dir.join("policy.toml");
-    if !agent_dir.exists() {
+    // Written once joining has worked: a run that was cut off in between joins again.
+    let joined = dir.join("joined");
+    if !joined.exists() {
         let host: HostId = HOST.parse()?;
         let (token, _) = session.client().host_token(&host, Default::default()).await?;
         Child::start("windlass-agent", dir, |command| {
@@ -121,6 +123,8 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         })?
         .finish()
         .await?;
+        let failed = |source| DevError::Folder { path: joined.clone(), source };
+        std::fs::write(&joined, HOST).map_err(failed)?;
     }
     let mut agent = Child::start("windlass-agent", dir, |command| {
         command.arg("run").arg("--data").arg(&agent_dir).args(["--engine", &args.engine]);
@@ -173,8 +177,10 @@ fn welcome(home: &Home, http: &str, dir: &Path) -> String {
          windlass deploy -f web.yaml\n  \
          windlass status\n\n\
          Dashboard: http://{http}/\n\
+         Logs: {}/*.log\n\
          Ctrl-C stops coordinator and agent.",
         dir.display(),
-        home.path().display()
+        home.path().display(),
+        dir.display()
     )
 }

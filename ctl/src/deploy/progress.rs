@@ -74,7 +74,7 @@ impl Drop for Progress {
 }
 
 /// The lines that differ from what was said before.
-fn lines(before: Option<&RolloutView>, now: &view::RolloutView) -> Vec<String> {
+pub(super) fn lines(before: Option<&RolloutView>, now: &view::RolloutView) -> Vec<String> {
     let mut lines = Vec::new();
     if before.map(headline) != Some(headline(now)) {
         lines.push(headline(now));

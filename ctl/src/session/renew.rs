@@ -29,7 +29,7 @@ pub(super) async fn expired(
 ) -> Result<CertifiedIdentity, SessionError> {
     let tls = ClientTls::anonymous(fleet.clone(), ca_pins.to_vec(), Revocations::new())?;
     let channel = connect(server, &tls, &ConnectOptions::default()).await?;
-    let failed = |status| SessionError::Renew(CallError::new("ask for a challenge", status));
+    let failed = |status| SessionError::Renew(CallError::new("renew the operator certificate", status));
     let answer =
         EnrolmentClient::new(channel.clone()).challenge(ChallengeRequest {}).await.map_err(failed)?;
     let challenge = answer.into_inner().challenge;
@@ -55,7 +55,7 @@ async fn renew(
     channel: Channel,
     request: RenewRequest,
 ) -> Result<CertifiedIdentity, SessionError> {
-    let failed = |status| SessionError::Renew(CallError::new("renew the certificate", status));
+    let failed = |status| SessionError::Renew(CallError::new("renew the operator certificate", status));
     let mut client = EnrolmentClient::new(channel);
     let answer = tokio::time::timeout(windlass_proto::limits::CALL_TIMEOUT, client.renew(request))
         .await

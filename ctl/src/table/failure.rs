@@ -30,7 +30,7 @@ fn one(failure: &FailureView, colour: Colour) -> String {
     let place = format!("host {}, slot {}", failure.host, failure.slot.index);
     let mut text = format!("{} {place}: {}\n", colour.paint(31, "failed:"), failure.message);
     if let Some(refusal) = &failure.refused {
-        text.push_str(&format!("  refused as   {refusal}\n"));
+        text.push_str(&format!("  refused as    {refusal}\n"));
     }
     if let Some(evidence) = &failure.evidence {
         text.push_str(&seen(evidence));
@@ -40,7 +40,7 @@ fn one(failure: &FailureView, colour: Colour) -> String {
 
 fn seen(evidence: &Evidence) -> String {
     let mut text = String::new();
-    let mut field = |name: &str, value: String| text.push_str(&format!("  {name:<12} {value}\n"));
+    let mut field = |name: &str, value: String| text.push_str(&format!("  {name:<13} {value}\n"));
     field("release", evidence.counter.to_string());
     if let Some(instance) = &evidence.instance {
         field("instance", instance.clone());
@@ -62,7 +62,7 @@ fn seen(evidence: &Evidence) -> String {
         }
     }
     if evidence.log.is_empty() {
-        text.push_str("  log          nothing was written\n");
+        text.push_str("  log           nothing was written\n");
     } else {
         text.push_str("  log\n");
         for line in evidence.log.iter().skip(evidence.log.len().saturating_sub(LOG_LINES)) {

@@ -1,0 +1,155 @@
+//! What people see. Accept a new screen with `INSTA_UPDATE=always`, and read the diff.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView};
+use windlass_core::{Digest, Timestamp};
+
+use super::*;
+use crate::printer::Colour;
+
+const NOW: &str = "2026-11-22T12:10:00.000Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn view<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn digest(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_string()
+}
+
+fn host_view(name: &str, state: &str) -> Value {
+    json!({
+        "name": name, "state": state, "scheduling": "ready", "labels": { "role": "app", "zone": "a" },
+        "address": "10.0.0.11", "last_seen": "2026-11-22T12:09:58.000Z", "agent_version": "0.1.0",
+        "engine_version": "28.0.1", "engine": "available", "os": "Debian GNU/Linux 12", "kernel": "6.1.0",
+        "platform": "linux/amd64", "cpu_millis": 8000, "memory": 34_359_738_368_u64,
+        "memory_reserved": 1_073_741_824, "slots": 2, "issued_seq": 7, "seq": 6,
+        "gpus": [{ "uuid": "GPU-1", "name": "H200", "memory": 150_000_000_000_u64 }],
+        "plan_refusal": { "code": "expired", "detail": "2h ago" }, "stats": null,
+    })
+}
+
+#[test]
+fn hosts_in_a_table_and_one_in_full() {
+    let mut lost = host_view("web-2", "lost");
+    lost["labels"] = json!({});
+    lost["gpus"] = json!([]);
+    lost["last_seen"] = Value::Null;
+    lost["scheduling"] = json!("cordoned");
+    let views: Vec<HostView> = vec![view(host_view("web-1", "connected")), view(lost)];
+    insta::assert_snapshot!("hosts", hosts(&views, now(), Colour::Off));
+    insta::assert_snapshot!("host", host(&views[0], now()));
+    assert!(hosts(&[], now(), Colour::Off).contains("windlass host token"));
+}
+
+fn status_view() -> Value {
+    let instance = |index: u32, state: &str, release: &str| {
+        json!({
+            "id": format!("default.web.{index}.{release}.1"), "slot": format!("default/web/{index}"),
+            "host": format!("web-{index}"), "state": state, "since": "2026-11-22T11:00:00.000Z", "release": release,
+            "endpoints": { "http": "10.0.0.11:20001" }, "restarts": 0, "container": null, "host_state": "connected",
+        })
+    };
+    let mut refused = instance(2, "refused", "r2");
+    refused["id"] = json!("");
+    refused["endpoints"] = json!({});
+    refused["since"] = Value::Null;
+    refused["host_state"] = json!("suspect");
+    refused["refused"] = json!({ "code": "policy", "detail": "registry docker.io is not allowed" });
+    json!({
+        "service": "web", "environment": "default", "release": "r2", "image": "registry.example.com/web:2", "good": "r1",
+        "rollout": "0193ab00-0000-7000-8000-000000000001", "state": "advancing", "wanted": 3, "healthy": 2,
+        "serving": { "r1": 1, "r2": 1 },
+        "instances": [instance(0, "healthy", "r2"), instance(1, "healthy", "r1"), refused],
+    })
+}
+
+#[test]
+fn services_in_a_table_and_one_in_full() {
+    let status: StatusView = view(status_view());
+    insta::assert_snapshot!("services", services(std::slice::from_ref(&status), Colour::Off));
+    insta::assert_snapshot!("service", service(&status, now(), Colour::Off));
+    let coloured = service(&status, now(), Colour::On);
+    assert!(coloured.contains("\u{1b}["), "colour where it is asked for");
+    assert!(!service(&status, now(), Colour::Off).contains('\u{1b}'));
+}
+
+/// A rollout whose second slot never got ready.
+pub(crate) fn rollout_view(state: &str) -> RolloutView {
+    let slot = |index: u32, state: Value| {
+        json!({
+            "slot": format!("default/web/{index}"), "host": format!("web-{index}"), "host_state": "connected",
+            "release": "r3", "phase": "running", "order": "start_first", "state": state, "available": index == 0,
+            "pull": null, "refused": null,
+        })
+    };
+    let evidence = json!({
+        "instance": "default.web.1.r3.4", "release": digest("r3"), "counter": "r3", "clock": "health",
+        "reason": { "exited": { "code": 137 } }, "exit_code": 137, "oom_killed": true, "restarts": 2,
+        "log": ["starting", "\u{1b}[2Jallocating"], "at": "2026-11-22T12:05:00.000Z",
+        "probes": [{ "at": "2026-11-22T12:04:59.000Z", "probe": "readiness", "ok": false, "detail": "HTTP 503" }],
+    });
+    view(json!({
+        "rollout": "0193ab00-0000-7000-8000-000000000001", "service": "web", "environment": "default", "kind": "deploy",
+        "release": "r3", "from": "r2", "state": state, "outcome": state, "reason": "default/web/1 on host web-1: it exited",
+        "changed": true, "waiting": ["host web-1 to take its newest plan"], "actor": "operator/alice",
+        "created_at": "2026-11-22T12:00:00.000Z", "state_since": "2026-11-22T12:05:00.000Z", "duration_ms": 300_000,
+        "total": 2, "available": 1, "slots": [slot(0, json!("healthy")), slot(1, Value::Null)],
+        "failures": [
+            { "host": "web-1", "slot": "default/web/1", "message": "the process exited with code 137", "evidence": evidence,
+              "refused": null },
+            { "host": "web-2", "slot": "default/web/2", "message": "refused by the host: no_room: memory", "evidence": null,
+              "refused": { "code": "no_room", "detail": "memory" } },
+        ],
+        "stragglers": ["web-9"], "serving": { "r2": 2 },
+    }))
+}
+
+#[test]
+fn a_failed_rollout_shows_its_evidence() {
+    let view = rollout_view("rolled_back");
+    insta::assert_snapshot!("rollout", rollout(&view, now(), Colour::Off));
+    insta::assert_snapshot!("rollouts", rollouts(&[view], now(), Colour::Off));
+}
+
+#[test]
+fn a_plan_says_what_happens_where_and_why() {
+    let plan_view: PlanView = view(json!({
+        "service": "web", "environment": "default", "release": "r2", "current": "r1", "unchanged": false,
+        "slots": [
+            { "slot": "default/web/0", "host": "web-0", "action": "replace", "order": "start_first", "reason": null },
+            { "slot": "default/web/1", "host": "web-1", "action": "replace", "order": "stop_first",
+              "reason": "port 80 of the host is fixed" },
+            { "slot": "default/web/2", "host": "web-2", "action": "create", "order": null, "reason": null },
+        ],
+        "refused": [{ "host": "db-1", "reason": "it has not the label role=app" }],
+        "changes": [
+            { "path": "env.MODE", "old": null, "new": "fast" },
+            { "path": "image.reference", "old": "web:1", "new": "web:2" },
+            { "path": "workdir", "old": "/app", "new": null },
+        ],
+        "warnings": ["a person rolled back from this content before"], "error": "no host takes slot 3",
+        "digest": digest("plan"),
+    }));
+    insta::assert_snapshot!("plan", plan(&plan_view, Colour::Off));
+}
+
+#[test]
+fn releases_in_a_table() {
+    let release_view = |number: u32, current: bool| -> ReleaseView {
+        view(json!({
+            "release": format!("r{number}"), "environment": "default", "service": "web", "digest": digest("release"),
+            "image": "registry.example.com/web:2", "image_digest": digest("image"), "author": "alice",
+            "created_at": "2026-11-20T12:00:00.000Z", "good": true, "current": current, "signed_by": ["a", "b"],
+        }))
+    };
+    insta::assert_snapshot!(
+        "releases",
+        releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)
+    );
+}

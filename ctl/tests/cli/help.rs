@@ -1,0 +1,42 @@
+//! `--help` of every command, with its examples.
+
+use crate::{Desk, stdout};
+
+#[test]
+fn every_command_explains_itself() {
+    let desk = Desk::new();
+    #[rustfmt::skip]
+    let commands = [
+        "", "init", "dev", "context", "context ls", "context use", "host", "host token", "host ls", "host show", "host drain",
+        "host cordon", "host uncordon", "host evict", "host ban", "plan", "deploy", "rollout", "rollout ls", "rollout show",
+        "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "status", "release", "release ls",
+        "release show", "release diff", "release sign", "release verify", "logs", "events", "trust", "trust show", "trust sign",
+        "trust publish", "trust verify", "audit", "audit verify", "schema", "render", "completions",
+    ];
+    for command in commands {
+        let mut args: Vec<&str> = command.split_whitespace().collect();
+        args.push("--help");
+        let output = desk.run(&args);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let text = stdout(&output);
+        let is_group = ["context", "host", "rollout", "release", "trust", "audit"].contains(&command);
+        assert!(is_group || text.contains("Example"), "`{command}` has no example:\n{text}");
+        if !is_group && !command.is_empty() {
+            assert!(
+                text.contains(&format!("windlass {command}")),
+                "{command}: the example is of another command"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_main_screens() {
+    let desk = Desk::new();
+    for command in ["", "deploy", "init"] {
+        let mut args: Vec<&str> = command.split_whitespace().collect();
+        args.push("--help");
+        let name = format!("help {command}");
+        insta::assert_snapshot!(name.trim().replace(' ', "_"), stdout(&desk.run(&args)));
+    }
+}

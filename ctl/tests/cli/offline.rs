@@ -1,0 +1,224 @@
+//! Releases and trust documents without a coordinator.
+
+use serde_json::json;
+use windlass_certs::keys::SigningKey;
+
+use crate::{Desk, PINNED, mode, stderr, stdout};
+
+fn sign(desk: &Desk) {
+    let file = desk.write("web.yaml", PINNED);
+    let args = ["release", "sign", "-f", &file, "--counter", "7", "--out", "web.release.json"];
+    let output = desk.run(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_release_is_signed_and_verified_offline() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    let view = desk.json(&["release", "verify", "web.release.json", "-o", "json"]);
+    assert_eq!(view["trusted"], true);
+    assert_eq!(view["release"]["counter"], "r7");
+    assert_eq!(view["release"]["author"], "alice");
+    assert_eq!(view["release"]["environment"], "default");
+    assert_eq!(view["signed_by"].as_array().unwrap().len(), 1);
+    assert_eq!(mode(&desk.path("web.release.json")), 0o600);
+}
+
+#[test]
+fn one_changed_byte_is_found() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    let text = std::fs::read_to_string(desk.path("web.release.json")).unwrap();
+    let mut envelope: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let payload = envelope["payload"].as_str().unwrap();
+    // `"version":1` begins the payload; another base64 letter in the fleet's name.
+    let altered =
+        format!("{}{}{}", &payload[..30], if &payload[30..31] == "B" { "C" } else { "B" }, &payload[31..]);
+    envelope["payload"] = json!(altered);
+    desk.write("altered.json", &envelope.to_string());
+    let screen = desk.screen(&["release", "verify", "altered.json"]);
+    assert!(screen.ends_with("exit 1"), "{screen}");
+}
+
+#[test]
+fn a_release_of_another_fleet_is_not_trusted() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    let args = ["init", "--fleet", "other", "--server", "127.0.0.1:2", "--server-dir", "other"];
+    assert!(desk.run(&args).status.success());
+    insta::assert_snapshot!(desk.screen(&["release", "verify", "web.release.json"]), @"
+    $ windlass release verify web.release.json
+    error: the release is of fleet `demo`, the context is of fleet `other`
+
+    hint: choose the context with --context
+    exit 1
+    ");
+    assert!(desk.run(&["release", "verify", "web.release.json", "--context", "demo"]).status.success());
+}
+
+#[test]
+fn a_second_signature_keeps_the_digest() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    let before = desk.json(&["release", "verify", "web.release.json", "-o", "json"]);
+    SigningKey::generate().unwrap().save(&desk.path("bob.key")).unwrap();
+    let add = ["release", "sign", "--envelope", "web.release.json", "--key", "bob.key", "-o", "json"];
+    let after = desk.json(&add);
+    assert_eq!(before["digest"], after["digest"]);
+    let text = std::fs::read_to_string(desk.path("web.release.json")).unwrap();
+    let envelope: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(envelope["signatures"].as_array().unwrap().len(), 2);
+    // Bob's key is not in the trust document: it neither helps nor harms.
+    assert_eq!(after["signed_by"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_key_that_may_not_sign_is_told_before_anything_is_submitted() {
+    let desk = Desk::with_fleet();
+    SigningKey::generate().unwrap().save(&desk.path("bob.key")).unwrap();
+    let file = desk.write("web.yaml", PINNED);
+    let args = ["release", "sign", "-f", &file, "--counter", "1", "--out", "r.json", "--key", "bob.key"];
+    let output = desk.run(&args);
+    assert!(stderr(&output).contains("warning: hosts would not take it yet"), "{}", stderr(&output));
+    insta::assert_snapshot!(desk.screen(&["release", "verify", "r.json"]), @"
+    $ windlass release verify r.json
+    error: the trust document does not let these keys sign releases of `default/web`
+      caused by: no signature is of a key that the trust document names for this
+
+    hint: sign with a key that the trust document names for this environment: `windlass trust show`
+    exit 1
+    ");
+}
+
+#[test]
+fn an_image_without_a_digest_cannot_be_signed_offline() {
+    let desk = Desk::with_fleet();
+    let file = desk.write("web.yaml", "service: web\nimage: 127.0.0.1:1/web:v1\n");
+    let screen = desk.screen(&["release", "sign", "-f", &file, "--counter", "1", "--out", "r.json"]);
+    assert!(screen.contains("failed to reach the registry"), "{screen}");
+    let screen = desk.screen(&["release", "sign", "-f", &file]);
+    assert!(screen.contains("needs --counter N and --out FILE") && screen.ends_with("exit 2"), "{screen}");
+}
+
+#[test]
+fn two_releases_are_compared() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    let file = desk.write("next.yaml", &format!("{PINNED}env: {{ MODE: fast }}\nreplicas: 3\n"));
+    assert!(
+        desk.run(&["release", "sign", "-f", &file, "--counter", "8", "--out", "next.json"]).status.success()
+    );
+    insta::assert_snapshot!(desk.screen(&["release", "diff", "web.release.json", "next.json"]), @"
+    $ windlass release diff web.release.json next.json
+    + env.MODE: fast
+    ~ scale.replicas.max: 1 → 3
+    ~ scale.replicas.min: 1 → 3
+    exit 0
+    ");
+}
+
+#[test]
+fn files_and_overlays_lie_beside_the_manifest() {
+    let desk = Desk::with_fleet();
+    let manifest = format!("{PINNED}files: {{ /app/config.json: {{ from: config.json }} }}\n");
+    let file = desk.write("app/web.yaml", &manifest);
+    desk.write("app/config.json", "{}");
+    desk.write("app/environments/staging.yaml", "replicas: 4\n");
+    let args =
+        ["release", "sign", "-f", &file, "--counter", "1", "--out", "r.json", "-e", "staging", "-o", "json"];
+    let view = desk.json(&args);
+    assert_eq!(view["release"]["environment"], "staging");
+    assert_eq!(view["release"]["spec"]["scale"]["replicas"]["min"], 4);
+    assert_eq!(view["release"]["spec"]["files"]["/app/config.json"]["content"], "e30=");
+    let rendered = stdout(&desk.run(&["render", "-f", &file, "-e", "staging"]));
+    assert!(rendered.contains("replicas: 4  # app/environments/staging.yaml:1:11"), "{rendered}");
+    std::fs::remove_file(desk.path("app/config.json")).unwrap();
+    let screen = desk.screen(&args);
+    assert!(screen.contains("failed to read `app/config.json`"), "{screen}");
+}
+
+#[test]
+fn a_trust_document_is_signed_step_by_step() {
+    let desk = Desk::with_fleet();
+    let mut document = desk.json(&["trust", "show", "--offline", "-o", "json"]);
+    document["version"] = json!(2);
+    desk.write("next.json", &document.to_string());
+    let signed = desk.json(&["trust", "sign", "next.json", "--out", "next.trust.json", "-o", "json"]);
+    assert_eq!((&signed["version"], &signed["complete"]), (&json!(2), &json!(true)));
+    insta::assert_snapshot!(desk.screen(&["trust", "verify", "next.trust.json"]), @"
+    $ windlass trust verify next.trust.json
+    OK: version 2 of fleet `demo`
+    exit 0
+    ");
+    // A version that leaves one out does not follow.
+    document["version"] = json!(3);
+    desk.write("later.json", &document.to_string());
+    let signed = desk.json(&["trust", "sign", "later.json", "--out", "later.trust.json", "-o", "json"]);
+    assert_eq!(signed["complete"], false);
+    let screen = desk.screen(&["trust", "verify", "later.trust.json"]);
+    assert!(screen.contains("version 3 of the trust document cannot follow version 1"), "{screen}");
+}
+
+#[test]
+fn an_exported_audit_log_is_checked() {
+    use windlass_certs::dsse::{Envelope, PayloadType};
+    use windlass_core::Timestamp;
+    use windlass_core::audit::{Checkpoint, Fact, Head};
+    let desk = Desk::with_fleet();
+    let mut head = Head::default();
+    let mut lines: Vec<String> = (0..3)
+        .map(|n| {
+            let fact = Fact {
+                actor: "operator/alice".to_owned(),
+                verb: "test",
+                subject: format!("thing {n}"),
+                digest: None,
+                outcome: "ok".to_owned(),
+            };
+            String::from_utf8(head.append(fact, Timestamp::from_millis(n))).unwrap()
+        })
+        .collect();
+    let checkpoint = Checkpoint {
+        version: 1,
+        fleet: "demo".parse().unwrap(),
+        size: head.size,
+        head: head.hash,
+        at: Timestamp::ZERO,
+    };
+    let payload = serde_json::to_vec(&checkpoint).unwrap();
+    let key = SigningKey::load(&desk.path("server/keys/audit.key")).unwrap();
+    let envelope = Envelope::sign(PayloadType::Audit, payload.clone(), &[&key]);
+    lines.push(String::from_utf8(envelope.to_bytes()).unwrap());
+    let verdict = |lines: &[String]| {
+        desk.write("audit.jsonl", &lines.join("\n"));
+        let output = desk.run(&["audit", "verify", "audit.jsonl"]);
+        (output.status.code().unwrap(), stdout(&output).lines().next().unwrap_or_default().to_owned())
+    };
+    assert_eq!(verdict(&lines), (0, "OK".to_owned()));
+    assert_eq!(verdict(&lines[..3]), (0, "UNANCHORED TAIL(3)".to_owned()));
+    assert_eq!(verdict(&[&lines[..2], &lines[3..]].concat()), (1, "TRUNCATED: 2 of 3 entries".to_owned()));
+    let mut altered = lines.clone();
+    altered[1] = altered[1].replace("thing 1", "thing X");
+    assert_eq!(verdict(&altered), (1, "ALTERED at 1".to_owned()));
+    // A checkpoint by somebody else's key is an error, not a verdict.
+    let other = SigningKey::generate().unwrap();
+    let forged = Envelope::sign(PayloadType::Audit, payload, &[&other]);
+    lines[3] = String::from_utf8(forged.to_bytes()).unwrap();
+    desk.write("audit.jsonl", &lines.join("\n"));
+    let screen = desk.screen(&["audit", "verify", "audit.jsonl"]);
+    assert!(screen.contains("checkpoint 0 is not signed by the fleet's audit key"), "{screen}");
+}
+
+#[test]
+fn schemas_and_completions() {
+    let desk = Desk::new();
+    let schema = desk.json(&["schema"]);
+    assert!(schema["properties"]["service"].is_object());
+    let outputs = desk.json(&["schema", "--output"]);
+    assert!(outputs["status SERVICE"]["properties"]["instances"].is_object());
+    assert!(outputs["deploy, rollback, rollout watch: the last line"]["properties"]["outcome"].is_object());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&desk.run(&["completions", shell])).contains("rollback"), "{shell}");
+    }
+}
