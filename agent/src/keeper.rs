@@ -112,6 +112,11 @@ impl Keeper {
         &self.member
     }
 
+    /// Which paths of this host may be bound.
+    pub const fn mounts(&self) -> &Mounts {
+        &self.mounts
+    }
+
     /// Refusals, counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters

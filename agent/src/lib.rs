@@ -6,7 +6,7 @@
 //! | [`link`] | the stream to a coordinator |
 //! | [`keeper`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
 //! | [`state`], [`data`] | what survives a crash |
-//! | [`reconciler`], [`runtime`], [`probe`], [`stats`] | what runs, how it does |
+//! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`] | what runs, how it does |
 //! | [`receipt`], [`status`] | what is said about it |
 //! | [`cli`], [`doctor`], [`inventory`], [`import`] | for people |
 //!
@@ -19,11 +19,13 @@ pub mod config;
 pub mod counters;
 pub mod data;
 pub mod doctor;
+pub mod engine;
 pub mod facts;
 pub mod failure;
 #[cfg(test)]
 mod fixture;
 pub mod gpu;
+pub mod guard;
 pub mod import;
 pub mod inventory;
 pub mod join;

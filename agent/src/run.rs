@@ -22,6 +22,7 @@ use windlass_process::{Tasks, report};
 
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
+use crate::guard::Guarded;
 use crate::keeper::{Keeper, OpenError, Opened};
 use crate::link::{self, Link};
 use crate::member::{Member, MemberError};
@@ -113,6 +114,8 @@ pub async fn run<R: Runtime>(
     let local = keeper.desired().borrow().local.clone();
     let runtime =
         engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
+    let socket = config.engine_socket().to_owned();
+    let runtime = Guarded::new(runtime, keeper.mounts().clone(), policy.host, socket);
     let runtime = Arc::new(runtime);
     tracing::info!(
         host = %keeper.member().host,

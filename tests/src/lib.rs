@@ -21,6 +21,7 @@ pub mod host;
 pub mod http;
 pub mod lab;
 pub mod process;
+pub mod rogue;
 pub mod service;
 pub mod wait;
 pub mod watch;

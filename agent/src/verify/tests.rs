@@ -311,6 +311,8 @@ fn checkpoints_only_rise() {
 static FLEET: LazyLock<Fleet> = LazyLock::new(Fleet::new);
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))] // each case signs and verifies a dozen documents
+
     /// Bytes of a stranger never panic and are never believed.
     #[test]
     fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..600), json in "\\PC{0,200}") {
