@@ -97,9 +97,8 @@ impl<'a> Candidates<'a> {
 
     /// Might there be another answer soon? A host is not heard of yet, or not any more.
     pub fn are_undecided(&self) -> bool {
-        let open = |unfit: &Unfit| {
-            matches!(unfit, Unfit::NotConnected(Liveness::Unknown | Liveness::Suspect))
-        };
+        let open =
+            |unfit: &Unfit| matches!(unfit, Unfit::NotConnected(Liveness::Unknown | Liveness::Suspect));
         self.refused.values().any(open)
     }
 

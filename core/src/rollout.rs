@@ -25,9 +25,10 @@
 
 mod advancing;
 mod draft;
-mod evicted;
 mod ending;
+mod evicted;
 mod limits;
+mod placing;
 mod preparing;
 mod recreating;
 mod rolling_back;
@@ -37,7 +38,7 @@ mod start;
 mod steady;
 mod steer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -300,7 +301,7 @@ pub fn advance(snapshot: &Snapshot<'_>) -> Advance {
 pub fn place_only(snapshot: &Snapshot<'_>) -> Advance {
     let mut draft = Draft::new(snapshot);
     if draft.state() == Some(State::Pending) {
-        start::place(&mut draft);
+        placing::place(&mut draft);
     }
     draft.finish()
 }
@@ -315,7 +316,7 @@ impl Rollout {
 fn step(draft: &mut Draft<'_>) {
     evicted::step(draft);
     match draft.state() {
-        Some(State::Pending) => start::place(draft),
+        Some(State::Pending) => placing::place(draft),
         Some(State::Preparing) => preparing::step(draft),
         Some(State::Advancing) => advancing::step(draft),
         Some(State::Soaking) => soaking::step(draft),

@@ -57,3 +57,6 @@ pub struct EventView {
     /// In words.
     pub message: String,
 }
+
+#[cfg(test)]
+mod tests;

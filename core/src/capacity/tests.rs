@@ -1,1 +1,133 @@
 //! Tables over what fits.
+
+use serde_json::json;
+
+use super::*;
+use crate::digest::Digest;
+use crate::id::SlotId;
+use crate::plan::Previous;
+use crate::release::Release;
+use crate::rollout::tests::fixture::{member, reference, release, want};
+
+const GIB: u64 = 1 << 30;
+
+fn with(resources: serde_json::Value) -> Release {
+    release(1, |json| {
+        for (key, value) in resources.as_object().unwrap() {
+            json["spec"]["resources"][key] = value.clone();
+        }
+    })
+}
+
+fn gpus(list: &[(&str, Option<u64>)]) -> Taken {
+    let taken = |(uuid, gib): &(&str, Option<u64>)| {
+        ((*uuid).to_owned(), gib.map_or(GpuTaken::Exclusively, |gib| GpuTaken::Memory(gib * GIB)))
+    };
+    Taken { gpus: list.iter().map(taken).collect(), ..Taken::default() }
+}
+
+/// The fixture's host has 1 GiB for releases, 4 cores and two GPUs of 16 GiB.
+#[test]
+fn what_fits() {
+    let alone = || json!({ "gpus": { "count": 1 } });
+    let both = || json!({ "gpus": { "count": 2 } });
+    let share = |size: &str| json!({ "gpus": { "count": 1, "memory": size } });
+    let memory = |memory| Taken { memory, ..Taken::default() };
+    #[rustfmt::skip]
+    let table = [
+        ("all of the memory",        memory(0), json!({ "memory": "1GiB" }), Ok(vec![])),
+        ("what is left of it",       memory(GIB / 2), json!({ "memory": "512MiB" }), Ok(vec![])),
+        ("a byte too much",          memory(GIB / 2 + 1), json!({ "memory": "512MiB" }),
+            Err("memory: 536870912 bytes needed, 536870911 of 1073741824 free")),
+        ("cpu only orders hosts",    Taken { cpu_millis: 9999, ..memory(0) }, json!({ "cpu_millis": 4000 }), Ok(vec![])),
+        ("but there must be so many", memory(0), json!({ "cpu_millis": 4001 }),
+            Err("cpu: 4001 thousandths of a core needed, the host has 4000")),
+        ("the first free device",    gpus(&[]), alone(), Ok(vec!["gpu-0"])),
+        ("the other one",            gpus(&[("gpu-0", None)]), alone(), Ok(vec!["gpu-1"])),
+        ("not a shared one",         gpus(&[("gpu-0", Some(1))]), alone(), Ok(vec!["gpu-1"])),
+        ("two, one is held",         gpus(&[("gpu-0", Some(1))]), both(), Err("gpu: 2 needed, 1 free")),
+        ("a share beside a share",   gpus(&[("gpu-0", Some(10))]), share("6GiB"), Ok(vec!["gpu-0"])),
+        ("a share too much there",   gpus(&[("gpu-0", Some(10))]), share("7GiB"), Ok(vec!["gpu-1"])),
+        ("never beside an exclusive", gpus(&[("gpu-0", None), ("gpu-1", None)]), share("1GiB"),
+            Err("gpu: 1 needed, 0 free")),
+        ("more than a device has",   gpus(&[]), share("17GiB"), Err("gpu: 1 needed, 0 free")),
+    ];
+    for (case, taken, resources, want) in table {
+        let got = taken.fit(&member().facts, &with(resources).spec).map_err(|why| why.to_string());
+        let want = want
+            .map(|gpus: Vec<&str>| gpus.into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .map_err(str::to_owned);
+        assert_eq!(got, want, "{case}");
+    }
+}
+
+#[test]
+fn a_fixed_port_is_one_slots() {
+    let fixed =
+        release(1, |json| json["spec"]["ports"] = json!({ "http": { "container": 80, "host": 8080 } }));
+    let mut taken = Taken::default();
+    assert!(taken.fit(&member().facts, &fixed.spec).is_ok());
+    taken.add_instance(&fixed.spec, &[]);
+    assert_eq!(taken.fit(&member().facts, &fixed.spec), Err(NoRoom::Port(8080)));
+}
+
+/// What a slot takes while one of its instances replaces the other: `(order, phase of the new, of the old)`.
+#[test]
+fn a_slot_takes_both_only_while_both_run() {
+    let (new, old) = (with(json!({ "memory": "300MiB" })), with(json!({ "memory": "200MiB" })));
+    let (new_ref, old_ref) = (reference(&new), reference(&old));
+    let releases = Releases::from([(new_ref.digest, new), (old_ref.digest, old)]);
+    use {Order::*, Phase::*};
+    #[rustfmt::skip]
+    let table = [
+        ("both run",                     StartFirst, Running, Running,  500),
+        ("the old one drains",           StartFirst, Running, Draining, 500),
+        ("a standby keeps its place",    StartFirst, Running, Standby,  300),
+        ("nothing new was started",      StartFirst, Pulled,  Running,  300),
+        ("one after the other",          StopFirst,  Running, Standby,  300),
+    ];
+    for (case, order, phase, previous, mib) in table {
+        let mut taken = Taken::default();
+        taken.add(&assignment(new_ref.digest, order, phase, old_ref.digest, previous, &[]), &releases);
+        assert_eq!(taken.memory >> 20, mib, "{case}");
+    }
+}
+
+fn assignment(
+    release: Digest,
+    order: Order,
+    phase: Phase,
+    old: Digest,
+    old_phase: Phase,
+    gpus: &[&str],
+) -> Assignment {
+    let slot: SlotId = "production/web/0".parse().unwrap();
+    let previous = Some(Previous { release: old, phase: old_phase });
+    let gpus = gpus.iter().map(|uuid| (*uuid).to_owned()).collect();
+    let want = PlanSlot { order, phase, previous, gpus, ..want(&slot, release) };
+    Assignment { host: "h0000".parse().unwrap(), want, standby_until: None, replaces: None }
+}
+
+#[test]
+fn a_device_is_held_as_the_hungrier_of_both_instances_holds_it() {
+    let share = |gib: u64| json!({ "gpus": { "count": 1, "memory": format!("{gib}GiB") } });
+    let alone = || json!({ "gpus": { "count": 1 } });
+    #[rustfmt::skip]
+    let table = [
+        ("both shares while both run",  share(3), share(4), Phase::Running, GpuTaken::Memory(7 * GIB)),
+        ("the larger for a standby",    share(3), share(4), Phase::Standby, GpuTaken::Memory(4 * GIB)),
+        ("exclusive if the old one was", share(3), alone(), Phase::Standby, GpuTaken::Exclusively),
+        ("exclusive if the new one is", alone(), share(4), Phase::Standby, GpuTaken::Exclusively),
+        ("the old one had none",        share(3), json!({}), Phase::Running, GpuTaken::Memory(3 * GIB)),
+    ];
+    for (case, new, old, phase, want) in table {
+        let (new, old) = (with(new), with(old));
+        let (new_ref, old_ref) = (reference(&new), reference(&old));
+        let releases = Releases::from([(new_ref.digest, new), (old_ref.digest, old)]);
+        let slot =
+            assignment(new_ref.digest, Order::StartFirst, Phase::Running, old_ref.digest, phase, &["gpu-0"]);
+        let mut taken = Taken::default();
+        taken.add(&slot, &releases);
+        assert_eq!(taken.gpus["gpu-0"], want, "{case}");
+    }
+}

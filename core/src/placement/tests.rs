@@ -1,1 +1,137 @@
 //! Tables over which host, and which instance first.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::capacity::GpuTaken;
+use crate::rollout::tests::fixture::{fleet, member, release};
+
+fn host(name: &str) -> HostId {
+    name.parse().unwrap()
+}
+
+/// Three hosts; `taken` in MiB and slots of the service for each.
+fn chosen(spread: &str, taken: [(u64, u32); 3]) -> Result<String, String> {
+    let release = release(1, |json| json["spec"]["placement"]["spread"] = spread.into());
+    let names = ["h0000", "h0001", "h0002"].map(host);
+    let reserved = names
+        .iter()
+        .zip(taken)
+        .map(|(name, (mib, _))| (name.clone(), Taken { memory: mib << 20, ..Taken::default() }));
+    let own = names.iter().zip(taken).map(|(name, (_, count))| (name.clone(), count));
+    choose(&fleet(3), &release, &reserved.collect(), &own.collect())
+        .map(|(host, _)| host.to_string())
+        .map_err(|refused| {
+            refused.into_iter().map(|(host, why)| format!("{host}: {why}")).collect::<Vec<_>>().join("; ")
+        })
+}
+
+#[test]
+fn spread_and_pack() {
+    #[rustfmt::skip]
+    let table = [
+        ("the first of equals",              "host", [(0, 0), (0, 0), (0, 0)],       "h0000"),
+        ("the one with the fewest of us",    "host", [(0, 2), (900, 1), (0, 2)],     "h0001"),
+        ("then the one with the least load", "host", [(600, 1), (500, 1), (700, 1)], "h0001"),
+        ("a full one is not asked",          "host", [(1000, 0), (0, 1), (0, 1)],    "h0001"),
+        ("packed: where most of us are",     "pack", [(0, 1), (0, 3), (0, 2)],       "h0001"),
+        ("packed: then the fullest",         "pack", [(100, 0), (300, 0), (200, 0)], "h0001"),
+        ("packed: while there is room",      "pack", [(500, 1), (961, 9), (0, 0)],   "h0000"),
+    ];
+    for (case, spread, taken, want) in table {
+        assert_eq!(chosen(spread, taken), Ok(want.to_owned()), "{case}");
+    }
+}
+
+type Change = fn(&mut Member);
+
+#[test]
+fn every_refusal_says_why() {
+    let release = release(1, |json| json["spec"]["placement"]["require"] = json!({ "role": "app" }));
+    #[rustfmt::skip]
+    let table: [(&str, Change); 7] = [
+        ("its labels do not match the placement", |m| m.facts.labels.clear()),
+        ("its platform is linux/arm64, the image's is linux/amd64", |m| m.facts.platform = "linux/arm64".into()),
+        ("host policy: registries: `registry.lab:5000/web` is under none of the allowed prefixes",
+            |m| m.facts.policy.registries.clear()),
+        ("the host is cordoned", |m| m.scheduling = Scheduling::Cordoned),
+        ("the host is draining", |m| m.scheduling = Scheduling::Draining),
+        ("the host is lost", |m| m.liveness = Liveness::Lost),
+        ("no room: memory: 67108864 bytes needed, 0 of 0 free",
+            |m| m.facts.policy.max_memory = crate::host::Limit::Bytes(crate::Size::from_bytes(0))),
+    ];
+    for (want, change) in table {
+        let mut fleet = fleet(1);
+        let member = fleet.members.get_mut(&host("h0000")).unwrap();
+        member.facts.labels = [("role".to_owned(), "app".to_owned())].into();
+        change(member);
+        // Memory over the policy's bound is its own refusal, before room is asked for.
+        let got = choose(&fleet, &release, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+        let got = got[&host("h0000")].to_string();
+        assert!(got == want || want.starts_with("no room") && got.contains("max_memory"), "{got}");
+    }
+}
+
+#[test]
+fn a_host_that_may_still_come_leaves_it_undecided() {
+    let release = release(1, |_| {});
+    for (liveness, want) in [
+        (Liveness::Connected, false),
+        (Liveness::Unknown, true),
+        (Liveness::Suspect, true),
+        (Liveness::Lost, false),
+    ] {
+        let mut fleet = fleet(2);
+        fleet.members.get_mut(&host("h0001")).unwrap().liveness = liveness;
+        assert_eq!(Candidates::of(&fleet, &release).are_undecided(), want, "{liveness:?}");
+    }
+}
+
+/// On the fixture's host: 1 GiB of memory, two GPUs of 16 GiB. The slot holds `gpu-0`.
+#[test]
+fn which_instance_goes_first() {
+    let rolling = |key: &str, value: Value| {
+        let key = key.to_owned();
+        move |json: &mut Value| json["spec"]["strategy"]["rolling"][key] = value
+    };
+    let none = Taken::default;
+    let memory = |mib: u64| Taken { memory: mib << 20, ..none() };
+    let gpu = |gib: u64| Taken { gpus: [("gpu-0".to_owned(), GpuTaken::Memory(gib << 30))].into(), ..none() };
+    let share =
+        |json: &mut Value| json["spec"]["resources"]["gpus"] = json!({ "count": 1, "memory": "6GiB" });
+    let volume = |read_only: bool| {
+        move |json: &mut Value| {
+            json["spec"]["volumes"] = json!({ "data": { "mount": "/data", "read_only": read_only } });
+        }
+    };
+    type Edit = Box<dyn FnOnce(&mut Value)>;
+    #[rustfmt::skip]
+    let table: Vec<(&str, Edit, Taken, Option<&str>)> = vec![
+        ("room for both",          Box::new(|_| {}), memory(960), None),
+        ("no room",                Box::new(|_| {}), memory(961),
+            Some("no room for both: memory: 67108864 bytes needed, 66060288 of 1073741824 free")),
+        ("asked to stop first",    Box::new(rolling("order", "stop_first".into())), none(), Some("the manifest says so")),
+        ("asked to start first",   Box::new(rolling("order", "start_first".into())), memory(1024), None),
+        ("no surge, counted",      Box::new(rolling("max_surge", 0.into())), none(), Some("max_surge is 0")),
+        ("no surge, as a share",   Box::new(rolling("max_surge", "0%".into())), none(), Some("max_surge is 0")),
+        ("a surge of a percent",   Box::new(rolling("max_surge", "1%".into())), none(), None),
+        ("recreate",               Box::new(|json| json["spec"]["strategy"] = json!({ "recreate": { "min_ready": "1s" } })),
+            none(), Some("the strategy is recreate")),
+        ("a fixed port",           Box::new(|json| json["spec"]["ports"] = json!({ "http": { "container": 80, "host": 8080 } })),
+            none(), Some("port 8080 of the host is fixed")),
+        ("a volume to write to",   Box::new(volume(false)), none(), Some("volume `data` can only be written by one")),
+        ("a volume to read from",  Box::new(volume(true)), none(), None),
+        ("exclusive GPUs",         Box::new(|json| json["spec"]["resources"]["gpus"] = json!({ "count": 1 })),
+            none(), Some("its GPUs are exclusive")),
+        ("two shares that fit",    Box::new(share), gpu(10), None),
+        ("two shares that do not", Box::new(share), gpu(11), Some("no room for both: gpu: 1 needed, 0 free")),
+        ("no share can be forced", Box::new(move |json| { share(json); json["spec"]["strategy"]["rolling"]["order"] = "start_first".into() }),
+            gpu(11), Some("no room for both: gpu: 1 needed, 0 free")),
+    ];
+    for (case, edit, taken, want) in table {
+        let spec = release(1, edit).spec;
+        let devices = if spec.resources.gpus.is_some() { vec!["gpu-0".to_owned()] } else { Vec::new() };
+        let got = start_first(&spec, Some(&member()), &taken, &devices).err().map(|why| why.to_string());
+        assert_eq!(got.as_deref(), want, "{case}");
+    }
+}

@@ -98,9 +98,11 @@ pub(super) fn watch(draft: &mut Draft<'_>) {
     let mut faults = Faults::default();
     for slot in counted(draft, &to.digest) {
         let assignment = &draft.slots[&slot];
-        if let (Phase::Running, Seen::Failed(evidence)) = (assignment.want.phase, draft.seen(&slot, &to.digest))
-        {
-            faults.failed(&assignment.host, &slot, evidence);
+        match draft.seen(&slot, &to.digest) {
+            _ if assignment.want.phase != Phase::Running => {}
+            Seen::Failed(evidence) => faults.failed(&assignment.host, &slot, evidence),
+            Seen::Refused(refusal) => faults.refused(&assignment.host, &slot, refusal),
+            Seen::Nothing(_) | Seen::Converging(_) | Seen::Available => {}
         }
     }
     if faults.record(draft).is_some() {

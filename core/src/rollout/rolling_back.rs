@@ -11,12 +11,14 @@ use super::ending;
 use super::seen::{Seen, Waiting};
 use super::{GoingBack, Progress, Reason, State, recreating};
 
+mod nothing;
+
 pub(super) fn step(draft: &mut Draft<'_>) {
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
     let from = draft.rollout().from;
     match from {
         Some(from) if draft.release(&from.digest).is_some() => back_to(draft, from, how),
-        _ => back_to_nothing(draft, how),
+        _ => nothing::back_to_nothing(draft, how),
     }
 }
 
@@ -58,54 +60,6 @@ fn keep(draft: &mut Draft<'_>, slot: &SlotId) {
     });
 }
 
-/// There was nothing good before: what was started stops, and is kept for inspection unless a person
-/// asked for the end or nothing was touched.
-fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
-    let mut stopped = true;
-    let late = past_deadline(draft);
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        let begun = draft.slots[&slot].want.phase != Phase::Pulled;
-        match fate(draft, &slot, how, late) {
-            Fate::Back => {}
-            Fate::Stays => {
-                keep(draft, &slot);
-                continue;
-            }
-            Fate::Open(waiting) => {
-                draft.wait(waiting);
-                stopped = false;
-                continue;
-            }
-        }
-        if how == GoingBack::Aborted || !begun {
-            draft.drop_slot(&slot);
-            continue;
-        }
-        draft.edit(&slot, |assignment| {
-            assignment.want.phase = Phase::Standby;
-            assignment.want.previous = None;
-            assignment.want.retry_quarantined = false;
-        });
-        let release = draft.slots[&slot].want.release;
-        stopped &= draft.is_lost(&slot) || draft.is_stopped(&slot, &release).unwrap_or(false);
-    }
-    if draft.is_full() || !(stopped || late) {
-        return;
-    }
-    if how != GoingBack::OnlyFailed {
-        draft.service.replicas = draft.rollout().replicas_before;
-    }
-    if how == GoingBack::Aborted {
-        draft.service.current = None;
-        return ending::end(draft, State::Aborted, None);
-    }
-    let before = draft.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
-    let reason = draft.rollout().changed.then(|| {
-        Reason::NothingToGoBackTo(format!("{before}; there is no earlier good release to go back to"))
-    });
-    ending::end(draft, State::Failed, reason);
-}
-
 fn past_deadline(draft: &mut Draft<'_>) -> bool {
     match draft.target() {
         Some((_, release)) => draft.deadline_passed(&release.spec),
@@ -129,9 +83,8 @@ struct Standing {
 
 fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let late = past_deadline(draft);
-    let recreates = draft
-        .target()
-        .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
+    let recreates =
+        draft.target().is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
     let to = draft.rollout().to.digest;
     let may_start = !recreates || how == GoingBack::OnlyFailed || recreating::stop_new(draft, &to);
     let mut standing = look(draft, &from, how, late, may_start);
@@ -227,7 +180,13 @@ fn turn(
 ) -> bool {
     let want = draft.slots[slot].want.clone();
     let Some(release) = draft.release(&from.digest) else { return false };
-    let failed = matches!(draft.seen(slot, &want.release), Seen::Failed(_) | Seen::Refused(_));
+    let failed = match draft.seen(slot, &want.release) {
+        Seen::Failed(_) => true,
+        // A host that refuses its plan as a whole goes on with what it runs.
+        Seen::Refused(_) => !draft.is_seen_running(slot, &want.release),
+        Seen::Nothing(_) => draft.had_failed(slot),
+        Seen::Converging(_) | Seen::Available => false,
+    };
     let previous = want.previous.as_ref();
     let old_runs = previous.is_some_and(|p| p.release == from.digest && p.phase == Phase::Running);
     let not_begun = want.phase == Phase::Pulled;

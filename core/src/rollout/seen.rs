@@ -167,6 +167,14 @@ impl<'a> Draft<'a> {
         self.newest_of(slot).is_some_and(|seen| seen.instances.iter().any(running))
     }
 
+    /// Was the planned release of `slot` last heard of as failed there, whichever plan was in force then?
+    pub(super) fn had_failed(&self, slot: &SlotId) -> bool {
+        let planned = self.slots.get(slot).map(|assignment| assignment.want.release);
+        self.newest_of(slot).is_some_and(|seen| {
+            matches!(&seen.status, SlotStatus::Failed { evidence, .. } if Some(evidence.release) == planned)
+        })
+    }
+
     fn newest_of(&self, slot: &SlotId) -> Option<&'a SlotObservation> {
         let member = self.snapshot.fleet.members.get(&self.slots.get(slot)?.host)?;
         member.observation.as_deref()?.slot(slot)

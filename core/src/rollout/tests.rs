@@ -1,1 +1,5 @@
 //! Tables over the rollout machine.
+
+pub(crate) mod fixture;
+mod speed;
+mod transitions;

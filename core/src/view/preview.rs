@@ -113,7 +113,8 @@ pub fn preview(
         place(&mut view, service, slots, releases, fleet, release, to, now);
     }
     for (host, member) in &fleet.members {
-        let has = view.slots.iter().any(|planned| &planned.host == host);
+        let stays = |planned: &PlannedSlot| &planned.host == host && planned.action != Action::Remove;
+        let has = view.slots.iter().any(stays);
         if let (false, Err(why)) = (has, placement::accepts(host, member, release, &member.taken)) {
             view.refused.push(RefusedHost { host: host.clone(), reason: why.to_string() });
         }
@@ -169,6 +170,12 @@ fn place(
         };
         let next = rollout::place_only(&snapshot);
         let placed = next.rollout.as_ref().is_some_and(|r| r.state != State::Pending);
+        if !placed && next.touched.is_empty() {
+            // A rollout would wait; a preview says so.
+            let waits: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
+            view.warnings.push(format!("waits for {}", waits.join(", ")));
+            break;
+        }
         (service, slots_now) = (next.service, next.slots);
         if let Some(next) = next.rollout {
             rollout = next;

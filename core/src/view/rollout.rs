@@ -118,7 +118,7 @@ pub fn rollout(
     let (mut total, mut available) = (0, 0);
     for slot in slots.iter().filter(|slot| slot.release == rollout.to.counter) {
         total += 1;
-        available += u32::from(slot.available);
+        available += u32::from(slot.available && slot.host_state != Liveness::Lost);
     }
     let ended_at = if rollout.state.is_final() { rollout.state_since } else { now };
     RolloutView {

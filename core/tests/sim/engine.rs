@@ -60,8 +60,7 @@ impl Engine {
             if stop.is_some_and(|(_, until)| *until <= now) {
                 changed = true;
                 self.stops.remove(&container.slot);
-                container.state =
-                    ContainerState::Exited { code: 0, oom_killed: false, finished_at: at(now) };
+                container.state = ContainerState::Exited { code: 0, oom_killed: false, finished_at: at(now) };
             }
             let here = library.behaviour(&container.release);
             let broken = self.broken.contains(&container.release);
@@ -111,7 +110,9 @@ impl Engine {
         }
         for gpu in &launch.gpus {
             let alone = |c: &Container| {
-                c.gpus.iter().all(|held| held.uuid != gpu.uuid || held.memory.is_some() && gpu.memory.is_some())
+                c.gpus
+                    .iter()
+                    .all(|held| held.uuid != gpu.uuid || held.memory.is_some() && gpu.memory.is_some())
             };
             assert!(up().all(alone), "{} shares a device that is exclusive", launch.instance);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windlass_core::fleet::Scheduling;
 use windlass_core::host::HostFacts;
 use windlass_core::observation::{
-    EngineState, Instance, InstanceState, Observation, Refusal, RefusalCode, SlotObservation, SlotStatus,
+    EngineState, Observation, Refusal, RefusalCode, SlotObservation, SlotStatus,
 };
 use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::room::Capacity;
@@ -78,12 +78,11 @@ impl Host {
             return;
         }
         let changed = self.engine.tick(now, library);
-        if !changed && self.wake_at.is_none_or(|wake_at| wake_at > at(now)) && now % 7 != 0 {
+        if !changed && self.wake_at.is_none_or(|wake_at| wake_at > at(now)) && !now.is_multiple_of(7) {
             return;
         }
         for _ in 0..8 {
-            let decision =
-                reconcile::plan(&self.desired(library), &self.observed(), &self.memory, at(now));
+            let decision = reconcile::plan(&self.desired(library), &self.observed(), &self.memory, at(now));
             self.memory = decision.memory;
             self.slots = decision.slots;
             self.wake_at = decision.wake_at;
@@ -121,6 +120,12 @@ impl Host {
             Step::Start(target) | Step::Restart(target) => target.release,
             _ => return,
         };
+        // A release that was serving when another one came, and failed before that plan arrived, is what the
+        // plan calls the previous one: nothing better is known until the host has reported it.
+        let slots = self.plan.iter().flat_map(|plan| &plan.slots);
+        if slots.flat_map(|want| &want.previous).any(|previous| previous.release == release) {
+            return;
+        }
         let content = library.releases[&release].content;
         assert!(!self.failed.contains(&content), "{} starts what failed there: {step:?}", self.name);
     }
@@ -180,10 +185,5 @@ impl Host {
     pub(crate) fn serving(&self) -> BTreeMap<SlotId, Counter> {
         let ready = self.up().filter(|c| c.health.as_ref().is_some_and(|health| health.ready));
         ready.map(|container| (container.slot.clone(), container.counter)).collect()
-    }
-
-    pub(crate) fn available(&self, slot: &SlotId, release: &Digest) -> bool {
-        let available = |i: &Instance| &i.release == release && i.available && i.state == InstanceState::Healthy;
-        self.slots.iter().any(|seen| &seen.slot == slot && seen.instances.iter().any(available))
     }
 }

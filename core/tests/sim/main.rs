@@ -22,6 +22,6 @@ fn seeds() -> std::ops::Range<u64> {
     match (number("SIM_SEED"), number("SIM_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
         (None, Some(count)) => 0..count,
-        (None, None) => 0..4,
+        (None, None) => 0..3,
     }
 }

@@ -88,9 +88,10 @@ fn a_rollback_begins_all_ten_at_once() {
             world.rollback();
             assert!(world.run_until(State::Advancing), "seed {seed}");
             let good = world.digest(1);
-            let begun = world.slots.values().filter(|a| {
-                a.want.release == good && a.want.phase == windlass_core::plan::Phase::Running
-            });
+            let begun = world
+                .slots
+                .values()
+                .filter(|a| a.want.release == good && a.want.phase == windlass_core::plan::Phase::Running);
             assert_eq!(begun.count(), 10, "seed {seed}");
             assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
             world.assert_all_serve(1, 10);

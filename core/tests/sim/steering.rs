@@ -28,7 +28,7 @@ fn a_chain_of_superseding_deploys_ends_at_the_last_good_or_the_last() {
         let mut world = World::settled(seed, 3, spec(6));
         world.checks.slack = 3;
         for _ in 0..5 {
-            let behaviour = [Behaviour::Good, Behaviour::NeverReady, Behaviour::CrashesLater][world.dice(3) as usize];
+            let behaviour = [Behaviour::Good, Behaviour::NeverReady, Behaviour::CrashesLater][world.pick(3)];
             world.deploy(behaviour);
             let moment = world.dice(40);
             world.run_for(moment);

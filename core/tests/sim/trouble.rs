@@ -18,7 +18,7 @@ fn a_rollout_ends_although_a_host_is_lost_in_the_middle_and_the_host_gets_the_ou
             if world.state().is_final() {
                 continue;
             }
-            let host = world.dice(4) as usize;
+            let host = world.pick(4);
             world.hosts[host].cut = true;
             let end = world.run_to_end();
             let good = if bad == Behaviour::Good { 2 } else { 1 };
@@ -69,7 +69,8 @@ fn a_lost_host_is_replaced_after_its_time_and_the_right_one_stays_when_it_return
     for seed in seeds() {
         for on_return in [OnReturn::KeepNew, OnReturn::KeepOld] {
             let mut spec = spec(4);
-            spec.on_lost = OnLost { replace_after: Some(Span::from_secs(120)), on_return, ..OnLost::default() };
+            spec.on_lost =
+                OnLost { replace_after: Some(Span::from_secs(120)), on_return, ..OnLost::default() };
             let mut world = World::settled(seed, 4, spec);
             let old = world.hosts[0].serving();
             world.hosts[0].cut = true;

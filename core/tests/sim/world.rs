@@ -76,6 +76,11 @@ impl World {
         self.random % sides
     }
 
+    /// One of `count`.
+    pub(crate) fn pick(&mut self, count: u64) -> usize {
+        usize::try_from(self.dice(count)).unwrap()
+    }
+
     pub(crate) fn deploy(&mut self, behaviour: Behaviour) {
         let counter = self.service.last_counter + 1;
         let release = release(counter, &self.spec);

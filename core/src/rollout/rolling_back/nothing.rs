@@ -1,0 +1,55 @@
+//! Rolling back where there was nothing good before.
+
+use crate::plan::Phase;
+
+use super::super::draft::Draft;
+use super::super::{GoingBack, Reason, State, ending};
+use super::{Fate, fate, keep, past_deadline};
+
+/// What was started stops, and is kept for inspection unless a person asked for the end or nothing was
+/// touched.
+pub(super) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
+    let mut stopped = true;
+    let late = past_deadline(draft);
+    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        let begun = draft.slots[&slot].want.phase != Phase::Pulled;
+        match fate(draft, &slot, how, late) {
+            Fate::Back => {}
+            Fate::Stays => {
+                keep(draft, &slot);
+                continue;
+            }
+            Fate::Open(waiting) => {
+                draft.wait(waiting);
+                stopped = false;
+                continue;
+            }
+        }
+        if how == GoingBack::Aborted || !begun {
+            draft.drop_slot(&slot);
+            continue;
+        }
+        draft.edit(&slot, |assignment| {
+            assignment.want.phase = Phase::Standby;
+            assignment.want.previous = None;
+            assignment.want.retry_quarantined = false;
+        });
+        let release = draft.slots[&slot].want.release;
+        stopped &= draft.is_lost(&slot) || draft.is_stopped(&slot, &release).unwrap_or(false);
+    }
+    if draft.is_full() || !(stopped || late) {
+        return;
+    }
+    if how != GoingBack::OnlyFailed {
+        draft.service.replicas = draft.rollout().replicas_before;
+    }
+    if how == GoingBack::Aborted {
+        draft.service.current = None;
+        return ending::end(draft, State::Aborted, None);
+    }
+    let before = draft.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
+    let reason = draft.rollout().changed.then(|| {
+        Reason::NothingToGoBackTo(format!("{before}; there is no earlier good release to go back to"))
+    });
+    ending::end(draft, State::Failed, reason);
+}

@@ -1,0 +1,353 @@
+//! What people and scripts get, as it stands.
+
+use std::collections::BTreeMap;
+
+use crate::fleet::{FleetView, Scheduling};
+use crate::host::Liveness;
+use crate::observation::{InstanceState, Refusal, RefusalCode};
+use crate::plan::{Phase, Previous};
+use crate::rollout::tests::fixture::{at, fleet, reference, release, report, steady};
+use crate::rollout::{Failure, Kind, Reason, Rollout, State, Target, Waiting, start};
+use crate::service::{Releases, Service, Slots};
+
+use super::{PlanView, preview, rollout, status};
+
+/// Three slots on three hosts in the middle of a rollout from r1 to r2: one is there, one is on its way, and
+/// the third one's host is lost.
+fn midway() -> (Service, Slots, Releases, Rollout, FleetView) {
+    let mut fleet = fleet(3);
+    let (service, mut slots, mut releases) = steady(&release(1, |_| {}), 3, &mut fleet);
+    let next = release(2, |_| {});
+    let (old, new) = (service.current.unwrap().digest, reference(&next));
+    releases.insert(new.digest, next);
+    let target = Target {
+        release: new,
+        kind: Kind::Deploy,
+        actor: "ada".into(),
+        supersede: false,
+        retry_quarantined: false,
+    };
+    let (service, mut rollout, _) =
+        start(&service, None, target, "00000007".parse().unwrap(), at(60)).unwrap();
+    rollout.state = State::Advancing;
+    rollout.changed = true;
+    for (index, assignment) in slots.values_mut().enumerate() {
+        let want = &mut assignment.want;
+        (want.release, want.good, want.fallback) = (new.digest, false, Some(old));
+        want.phase = if index < 2 { Phase::Running } else { Phase::Pulled };
+        let phase = if index == 0 { Phase::Standby } else { Phase::Running };
+        want.previous = Some(Previous { release: old, phase });
+    }
+    report(&slots, &releases, &mut fleet, InstanceState::Healthy);
+    fleet.members.get_mut(&"h0002".parse().unwrap()).unwrap().liveness = Liveness::Lost;
+    (service, slots, releases, rollout, fleet)
+}
+
+/// One line per field, digests left out: they change with every field of a release.
+fn shown(view: impl serde::Serialize) -> String {
+    let mut value = serde_json::to_value(view).unwrap();
+    strip(&mut value);
+    serde_json::to_string_pretty(&value).unwrap()
+}
+
+fn strip(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.retain(|name, _| name != "digest");
+            fields.values_mut().for_each(strip);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}
+
+#[test]
+fn a_service_in_the_middle_of_a_rollout() {
+    let (service, slots, releases, rollout, fleet) = midway();
+    let view = status(&service, &slots, Some(&rollout), &releases, &fleet, &BTreeMap::new());
+    insta::assert_snapshot!(shown(&view), @r#"
+    {
+      "environment": "production",
+      "good": "r1",
+      "healthy": 2,
+      "image": "registry.lab:5000/web:v2",
+      "instances": [
+        {
+          "container": "c0ffee",
+          "endpoints": {
+            "http": "10.0.0.1:20000"
+          },
+          "host": "h0000",
+          "host_state": "connected",
+          "id": "web.0.r2",
+          "release": "r2",
+          "restarts": 0,
+          "since": "1970-01-01T00:00:05.000Z",
+          "slot": "production/web/0",
+          "state": "healthy"
+        },
+        {
+          "container": "c0ffee",
+          "endpoints": {
+            "http": "10.0.0.1:20001"
+          },
+          "host": "h0001",
+          "host_state": "connected",
+          "id": "web.1.r2",
+          "release": "r2",
+          "restarts": 0,
+          "since": "1970-01-01T00:00:05.000Z",
+          "slot": "production/web/1",
+          "state": "healthy"
+        },
+        {
+          "container": "c0ffee",
+          "endpoints": {
+            "http": "10.0.0.1:20002"
+          },
+          "host": "h0002",
+          "host_state": "lost",
+          "id": "web.2.r1",
+          "release": "r1",
+          "restarts": 0,
+          "since": "1970-01-01T00:00:05.000Z",
+          "slot": "production/web/2",
+          "state": "healthy"
+        }
+      ],
+      "release": "r2",
+      "rollout": "00000007",
+      "service": "web",
+      "serving": {
+        "r2": 2
+      },
+      "state": "advancing",
+      "wanted": 3
+    }
+    "#);
+}
+
+#[test]
+fn a_rollout_that_failed_on_one_host() {
+    let (service, slots, releases, mut active, fleet) = midway();
+    active.state = State::Paused;
+    active.reason =
+        Some(Reason::SlotFailed("production/web/1 on host h0001: refused: no_room: memory".into()));
+    let refusal = Some(Refusal { code: RefusalCode::NoRoom, detail: "memory".into() });
+    let (slot, host) = ("production/web/1".parse().unwrap(), "h0001".parse().unwrap());
+    active.failures.push(Failure { host, slot, evidence: None, refusal });
+    let waiting = [Waiting::Person];
+    let view = rollout(&active, &service, &slots, &releases, &fleet, &waiting, at(90));
+    insta::assert_snapshot!(shown(&view), @r#"
+    {
+      "actor": "ada",
+      "available": 2,
+      "changed": true,
+      "created_at": "1970-01-01T00:01:00.000Z",
+      "duration_ms": 30000,
+      "environment": "production",
+      "failures": [
+        {
+          "evidence": null,
+          "host": "h0001",
+          "message": "refused by the host: no_room: memory",
+          "refused": {
+            "code": "no_room",
+            "detail": "memory"
+          },
+          "slot": "production/web/1"
+        }
+      ],
+      "from": "r1",
+      "kind": "deploy",
+      "outcome": "paused",
+      "reason": "production/web/1 on host h0001: refused: no_room: memory",
+      "release": "r2",
+      "rollout": "00000007",
+      "service": "web",
+      "serving": {
+        "r2": 2
+      },
+      "slots": [
+        {
+          "available": true,
+          "host": "h0000",
+          "host_state": "connected",
+          "order": "start_first",
+          "phase": "running",
+          "pull": null,
+          "refused": null,
+          "release": "r2",
+          "slot": "production/web/0",
+          "state": "healthy"
+        },
+        {
+          "available": true,
+          "host": "h0001",
+          "host_state": "connected",
+          "order": "start_first",
+          "phase": "running",
+          "pull": null,
+          "refused": null,
+          "release": "r2",
+          "slot": "production/web/1",
+          "state": "healthy"
+        },
+        {
+          "available": false,
+          "host": "h0002",
+          "host_state": "lost",
+          "order": "start_first",
+          "phase": "pulled",
+          "pull": null,
+          "refused": null,
+          "release": "r2",
+          "slot": "production/web/2",
+          "state": null
+        }
+      ],
+      "state": "paused",
+      "state_since": "1970-01-01T00:01:00.000Z",
+      "stragglers": [],
+      "total": 3,
+      "waiting": [
+        "a person"
+      ]
+    }
+    "#);
+}
+
+fn previewed(edit: impl FnOnce(&mut serde_json::Value), change: impl FnOnce(&mut FleetView)) -> PlanView {
+    let mut fleet = fleet(4);
+    let (service, slots, releases) = steady(&release(1, |_| {}), 3, &mut fleet);
+    change(&mut fleet);
+    let next = release(2, edit);
+    preview(&service, &slots, &releases, &fleet, &next, reference(&next).digest, at(60))
+}
+
+#[test]
+fn a_release_that_moves_a_slot_and_stops_first() {
+    let view = previewed(
+        |json| {
+            json["spec"]["image"]["digest"] = serde_json::json!(crate::Digest::of(b"other"));
+            json["spec"]["ports"] = serde_json::json!({ "http": { "container": 80, "host": 8080 } });
+        },
+        |fleet| {
+            fleet.members.get_mut(&"h0001".parse().unwrap()).unwrap().scheduling = Scheduling::Draining;
+        },
+    );
+    insta::assert_snapshot!(shown(&view), @r#"
+    {
+      "changes": [
+        {
+          "new": "sha256:d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa",
+          "old": "sha256:cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50",
+          "path": "image.digest"
+        },
+        {
+          "new": "registry.lab:5000/web:v2",
+          "old": "registry.lab:5000/web:v1",
+          "path": "image.reference"
+        },
+        {
+          "new": "80",
+          "old": null,
+          "path": "ports.http.container"
+        },
+        {
+          "new": "8080",
+          "old": null,
+          "path": "ports.http.host"
+        }
+      ],
+      "current": "r1",
+      "environment": "production",
+      "error": null,
+      "refused": [
+        {
+          "host": "h0001",
+          "reason": "the host is draining"
+        }
+      ],
+      "release": "r2",
+      "service": "web",
+      "slots": [
+        {
+          "action": "replace",
+          "host": "h0000",
+          "order": "stop_first",
+          "reason": "port 8080 of the host is fixed",
+          "slot": "production/web/0"
+        },
+        {
+          "action": "remove",
+          "host": "h0001",
+          "order": null,
+          "reason": null,
+          "slot": "production/web/1"
+        },
+        {
+          "action": "replace",
+          "host": "h0002",
+          "order": "stop_first",
+          "reason": "port 8080 of the host is fixed",
+          "slot": "production/web/2"
+        },
+        {
+          "action": "create",
+          "host": "h0003",
+          "order": null,
+          "reason": null,
+          "slot": "production/web/3"
+        }
+      ],
+      "unchanged": false,
+      "warnings": []
+    }
+    "#);
+}
+
+#[test]
+fn a_release_that_fits_nowhere() {
+    let view = previewed(|json| json["spec"]["image"]["platform"] = "linux/s390x".into(), |_| {});
+    assert!(view.slots.is_empty());
+    let error = view.error.unwrap();
+    assert!(error.starts_with("no host takes it: h0000: its platform is linux/amd64"), "{error}");
+    assert_eq!(view.refused.len(), 4);
+}
+
+#[test]
+fn a_host_that_was_not_heard_of_yet_is_waited_for() {
+    let view = previewed(
+        |json| json["spec"]["scale"] = serde_json::json!({ "replicas": { "min": 60, "max": 60 } }),
+        |fleet| {
+            fleet.members.get_mut(&"h0003".parse().unwrap()).unwrap().liveness = Liveness::Unknown;
+        },
+    );
+    assert_eq!(view.error, None);
+    assert_eq!(view.warnings, ["waits for host h0003, which is unknown"]);
+}
+
+#[test]
+fn the_same_content_again_is_unchanged_whatever_its_counter() {
+    let view = previewed(
+        |json| {
+            let old = serde_json::to_value(release(1, |_| {})).unwrap();
+            json["spec"] = old["spec"].clone();
+        },
+        |_| {},
+    );
+    assert!(view.unchanged && view.changes.is_empty());
+    assert!(view.slots.iter().all(|slot| slot.action == super::Action::Keep));
+}
+
+#[test]
+fn a_preview_is_a_digest_of_what_it_shows() {
+    let same = || previewed(|_| {}, |_| {});
+    assert_eq!(same().digest, same().digest);
+    let other = previewed(|_| {}, |fleet| drop(fleet.members.pop_last()));
+    assert_eq!(same().digest == other.digest, same() == other);
+}
