@@ -116,10 +116,10 @@ impl Metrics {
     }
 
     /// How many hosts are in which state.
-    pub(crate) fn hosts<'a>(&self, states: impl Iterator<Item = &'a Liveness>) {
+    pub(crate) fn hosts(&self, states: impl Iterator<Item = Liveness>) {
         let mut counts = [0_i64; 4];
         for state in states {
-            counts[*state as usize] += 1;
+            counts[state as usize] += 1;
         }
         let names = [Liveness::Unknown, Liveness::Connected, Liveness::Suspect, Liveness::Lost];
         for name in names {

@@ -69,6 +69,11 @@ impl Registry {
         &self.rules
     }
 
+    /// When this coordinator started.
+    pub(crate) const fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// Takes in what was stored of a host before the start.
     pub(crate) fn remember(&self, host: &HostId, observation: Arc<Observation>) {
         self.with(host, |live| live.observation = Some(observation));

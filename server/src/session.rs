@@ -56,6 +56,7 @@ pub(crate) struct Session {
     sent_seq: u64,
     sent_trust: u64,
     sent_checkpoint: u64,
+    bad_receipts: u32,
 }
 
 type Answer = Result<pb::ConnectResponse, Status>;
@@ -84,7 +85,7 @@ impl Session {
         let Some(pb::connect_request::Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("the first message must be `hello`"));
         };
-        let facts = windlass_proto::json::decode("hello.facts", &hello.facts)?;
+        let facts = inbound::facts_of("hello.facts", &hello.facts)?;
         inbound::admit(&coordinator, &host, peer, facts).await?;
         let (commands_in, commands) = mpsc::channel(LOGS);
         let place = coordinator.registry.connect(&host, commands_in, clock::now());
@@ -104,6 +105,7 @@ impl Session {
             sent_seq: 0,
             sent_trust: hello.trust_version,
             sent_checkpoint: 0,
+            bad_receipts: 0,
         };
         session.welcome();
         recovery::compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;

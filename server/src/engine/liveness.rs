@@ -13,35 +13,41 @@ use crate::ledger::WriteError;
 /// What was told last.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    told: BTreeMap<HostId, Liveness>,
+    told: BTreeMap<HostId, Told>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    liveness: Liveness,
+    /// Was it connected since this coordinator started?
+    seen: bool,
 }
 
 impl Watch {
     /// Tells what has changed since it was last asked. Has anything?
     pub(super) async fn changed(&mut self, coordinator: &Coordinator) -> anyhow::Result<bool> {
         let now = clock::now();
-        let members: Vec<HostId> = coordinator.ledger.read(|state| {
-            state
-                .hosts
-                .values()
-                .filter(|record| record.is_member())
-                .map(|record| record.name.clone())
-                .collect()
+        let started = coordinator.registry.started();
+        let members: Vec<(HostId, bool)> = coordinator.ledger.read(|state| {
+            let members = state.hosts.values().filter(|record| record.is_member());
+            members.map(|record| (record.name.clone(), record.joined_at >= started)).collect()
         });
-        let mut news = Vec::new();
-        for host in members {
+        let (mut changed, mut lines) = (false, Vec::new());
+        self.told.retain(|host, _| members.binary_search_by(|(name, _)| name.cmp(host)).is_ok());
+        for (host, new_here) in members {
             let liveness = coordinator.registry.liveness(&host, now);
-            let before = self.told.insert(host.clone(), liveness);
-            if before != Some(liveness) {
-                news.push((host, before, liveness));
+            let before = self.told.get(&host).copied();
+            let seen = before.is_some_and(|told| told.seen);
+            if before.map(|told| told.liveness) != Some(liveness) {
+                changed = true;
+                lines.extend(line(seen, new_here, liveness).map(|line| (host.clone(), line)));
             }
+            self.told.insert(host, Told { liveness, seen: seen || liveness == Liveness::Connected });
         }
-        if news.is_empty() {
+        if !changed {
             return Ok(false);
         }
-        coordinator.metrics.hosts(self.told.values());
-        let lines: Vec<_> =
-            news.into_iter().filter_map(|(host, old, new)| line(old, new).map(|l| (host, l))).collect();
+        coordinator.metrics.hosts(self.told.values().map(|told| told.liveness));
         if !lines.is_empty() {
             let told = coordinator.ledger.write(move |draft| {
                 lines.into_iter().for_each(|(host, (kind, text))| draft.event(kind, host.as_str(), text));
@@ -55,17 +61,40 @@ impl Watch {
     }
 }
 
-/// What people hear. A host that is unknown after a start, and connected then, is no news.
-fn line(before: Option<Liveness>, now: Liveness) -> Option<(&'static str, &'static str)> {
-    match (before, now) {
-        (Some(Liveness::Suspect | Liveness::Lost), Liveness::Connected) => {
-            Some(("host.returned", "it is heard of again"))
+/// What people hear. That known hosts connect after a start of the coordinator is no news; that they do not, is.
+const fn line(seen: bool, new_here: bool, now: Liveness) -> Option<(&'static str, &'static str)> {
+    match (now, seen, new_here) {
+        (Liveness::Connected, true, _) => Some(("host.returned", "it is heard of again")),
+        (Liveness::Connected, false, true) => Some(("host.connected", "it has connected")),
+        (Liveness::Suspect, true, _) => Some(("host.suspect", "it has not been heard of for a while")),
+        (Liveness::Lost, true, _) | (Liveness::Lost, false, false) => {
+            Some(("host.lost", "it is not heard of; what it runs goes on"))
         }
-        (None | Some(Liveness::Unknown), Liveness::Connected) => Some(("host.connected", "it has connected")),
-        (_, Liveness::Suspect) => Some(("host.suspect", "it has not been heard of for a while")),
-        (Some(_), Liveness::Lost) => Some(("host.lost", "it is not heard of; what it runs goes on")),
-        (None, Liveness::Lost)
-        | (_, Liveness::Unknown)
-        | (Some(Liveness::Connected), Liveness::Connected) => None,
+        (Liveness::Connected | Liveness::Suspect, false, false)
+        | (Liveness::Suspect | Liveness::Lost, false, true)
+        | (Liveness::Unknown, _, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_and_no_news() {
+        #[rustfmt::skip]
+        let table = [
+            ("a new host connects", false, true, Liveness::Connected, Some("host.connected")),
+            ("a known host connects after a start", false, false, Liveness::Connected, None),
+            ("it is silent", true, false, Liveness::Suspect, Some("host.suspect")),
+            ("it is gone", true, false, Liveness::Lost, Some("host.lost")),
+            ("it comes back", true, true, Liveness::Connected, Some("host.returned")),
+            ("it never came after a start", false, false, Liveness::Lost, Some("host.lost")),
+            ("it has joined and not connected yet", false, true, Liveness::Lost, None),
+            ("a start", false, false, Liveness::Unknown, None),
+        ];
+        for (case, seen, new_here, now, want) in table {
+            assert_eq!(line(seen, new_here, now).map(|(kind, _)| kind), want, "{case}");
+        }
     }
 }

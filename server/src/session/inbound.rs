@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use tonic::Status;
 use windlass_certs::identity::PeerIdentity;
 use windlass_core::HostId;
 use windlass_core::host::HostFacts;
 use windlass_core::observation::Observation;
-use windlass_proto::json::decode;
 use windlass_proto::pb;
 use windlass_proto::pb::connect_request::Message as From;
 use windlass_proto::pb::connect_response::Message as To;
@@ -21,19 +21,46 @@ use crate::ledger::{Change, Draft};
 use crate::receipts;
 use crate::store::record::HostRecord;
 
+/// What a host may take of our memory and disk with each kind of report. Ours have a few KiB; an observation
+/// grows with the slots.
+const MAX_FACTS: usize = 64 << 10;
+const MAX_STATS: usize = 256 << 10;
+const MAX_OBSERVATION: usize = 4 << 20;
+/// Receipts of one stream that are reported as bad.
+const BAD_RECEIPTS: u32 = 10;
+
+/// Reads JSON of at most `limit` bytes.
+pub(super) fn bounded<T: DeserializeOwned>(
+    field: &'static str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, Status> {
+    if bytes.len() > limit {
+        let text = format!("field `{field}` has {} bytes, more than {limit}", bytes.len());
+        return Err(Status::resource_exhausted(text));
+    }
+    Ok(windlass_proto::json::decode(field, bytes)?)
+}
+
+/// Reads the facts of a host.
+pub(super) fn facts_of(field: &'static str, bytes: &[u8]) -> Result<HostFacts, Status> {
+    bounded(field, bytes, MAX_FACTS)
+}
+
 impl Session {
     pub(super) async fn received(&mut self, message: pb::ConnectRequest) -> Result<(), Status> {
         let now = clock::now();
         match message.message {
             Some(From::Heartbeat(beat)) => {
-                let stats = (!beat.stats.is_empty()).then(|| decode("heartbeat.stats", &beat.stats));
+                let stats =
+                    (!beat.stats.is_empty()).then(|| bounded("heartbeat.stats", &beat.stats, MAX_STATS));
                 self.coordinator.registry.heard(&self.host, stats.transpose()?, now);
                 for request in self.logs.abandoned() {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
             }
             Some(From::Observation(report)) => {
-                let seen: Observation = decode("observation", &report.observation)?;
+                let seen: Observation = bounded("observation", &report.observation, MAX_OBSERVATION)?;
                 let revision = seen.revision;
                 self.coordinator.registry.observed(&self.host, Arc::new(seen), now);
                 self.coordinator.host_changed(&self.host);
@@ -42,7 +69,7 @@ impl Session {
                 self.push(To::Ack(pb::ObservationAck { revision }));
             }
             Some(From::Facts(report)) => {
-                let facts = decode("facts", &report.facts)?;
+                let facts = facts_of("facts", &report.facts)?;
                 self.coordinator.registry.heard(&self.host, None, now);
                 store_facts(&self.coordinator, &self.host, facts).await?;
                 self.coordinator.host_changed(&self.host);
@@ -52,12 +79,20 @@ impl Session {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
             }
-            Some(From::Receipt(receipt)) => {
-                receipts::take(&self.coordinator, &self.host, &receipt.envelope).await?
-            }
+            Some(From::Receipt(receipt)) => self.receipt(&receipt.envelope).await?,
             Some(From::Hello(_)) => return Err(Status::invalid_argument("`hello` comes once, and first")),
             // A newer agent may say what this version does not know.
             None => {}
+        }
+        Ok(())
+    }
+
+    /// A host that sends nothing but bad receipts fills no log: the first few say it all.
+    async fn receipt(&mut self, envelope: &[u8]) -> Result<(), Status> {
+        if self.bad_receipts < BAD_RECEIPTS
+            && !receipts::take(&self.coordinator, &self.host, envelope).await?
+        {
+            self.bad_receipts += 1;
         }
         Ok(())
     }
