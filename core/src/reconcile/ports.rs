@@ -13,8 +13,24 @@ use super::step::LaunchPort;
 #[derive(Debug)]
 pub(super) struct RangeExhausted;
 
-/// The ports for an instance of `release` on `side` of `slot`; draws and remembers those it lacks.
+/// The ports for an instance of `release` on `side` of `slot`; draws and remembers those it lacks. All of them or
+/// none: a slot that asks for more than there are must not take the last ones from the others.
 pub(super) fn assign(
+    desired: &Desired,
+    memory: &mut Memory,
+    slot: &SlotId,
+    release: &VerifiedRelease,
+    side: u8,
+) -> Result<BTreeMap<String, LaunchPort>, RangeExhausted> {
+    let before = memory.slot(slot).ports.clone();
+    let drawn = draw_missing(desired, memory, slot, release, side);
+    if drawn.is_err() {
+        memory.slot(slot).ports = before;
+    }
+    drawn
+}
+
+fn draw_missing(
     desired: &Desired,
     memory: &mut Memory,
     slot: &SlotId,

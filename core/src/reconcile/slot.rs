@@ -17,6 +17,8 @@ use super::outcome::START_DELAY;
 use super::step::{Step, Target};
 
 mod launch;
+mod marks;
+
 use launch::Hold;
 
 /// An instance that ran for so long starts its delays anew.
@@ -36,9 +38,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     if busy {
         return standing_failure(turn, want, &seen).unwrap_or(SlotStatus::Converging);
     }
-    update_marks(turn, want);
-    note_availability(turn, &seen);
-    judge_target(turn, want, &seen);
+    marks::update(turn, want);
+    marks::note_availability(turn, &seen);
+    marks::judge_target(turn, want, &seen);
     let delayed = is_delayed(turn, slot);
     let (step, hold) = if delayed { (None, None) } else { next(turn, want, &seen) };
     let idle = step.is_none() && !delayed;
@@ -106,63 +108,6 @@ fn target(seen: &Container) -> Target {
         instance: seen.instance.clone(),
         container: seen.id.clone(),
         release: seen.release,
-    }
-}
-
-/// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
-fn update_marks(turn: &mut Turn<'_>, want: &PlanSlot) {
-    let content = turn.desired.releases.get(&want.release).map(|release| release.content);
-    let memory = &mut turn.memory;
-    let retry = want.retry_quarantined && memory.slot(&want.slot).retried != Some(want.release);
-    if let Some(content) = content.filter(|_| want.good || retry) {
-        memory.release_from_quarantine(&want.slot.service, &content);
-    }
-    let known = memory.slot(&want.slot);
-    if retry {
-        known.retried = Some(want.release);
-    } else if !want.retry_quarantined {
-        known.retried = None;
-    }
-    if known.failed.as_ref().is_some_and(|failed| failed.release != want.release || want.good || retry) {
-        known.failed = None;
-    }
-    let last_seen = turn.observed.coordinator_last_seen;
-    if known.isolated_at.is_some_and(|at| last_seen.is_some_and(|seen| seen > at)) {
-        known.isolated_at = None;
-    }
-}
-
-/// Remembers which runs became available, so that a restarted agent knows.
-fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
-    for container in seen {
-        let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
-        let at = judge::standing(container, turn.memory.of(container), spec, turn.now);
-        let ContainerState::Running { started_at } = container.state else { continue };
-        if at.available && spec.is_some() {
-            let now = turn.now;
-            let known = turn.memory.instance(&container.slot, &container.instance);
-            known.available_at.get_or_insert(now);
-            known.available_run = Some(started_at);
-        }
-        if let Some(available_at) = at.available_at {
-            turn.wake(available_at);
-        }
-    }
-}
-
-/// Marks the slot failed if the planned release failed in it.
-fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
-    let scene = Scene::new(turn, want, seen);
-    let armed = !want.good && want.phase == Phase::Running && !scene.restoring && !scene.isolated;
-    let Some(container) = scene.instance_of(&want.release).filter(|_| armed) else { return };
-    let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
-    let times = times(turn);
-    match judge::judge(container, turn.memory.of(container), spec, true, times) {
-        Verdict::Failed(clock, reason) => {
-            judge::condemn(turn.desired, &mut turn.memory, want, Some(container), (clock, reason), turn.now);
-        }
-        Verdict::Fine(Some(at)) => turn.wake(at),
-        Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
     }
 }
 

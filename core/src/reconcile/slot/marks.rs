@@ -1,0 +1,65 @@
+//! What is remembered of a slot when it is decided: which instances proved themselves, which release failed.
+
+use crate::plan::{Phase, PlanSlot};
+
+use super::super::Turn;
+use super::super::fate::Scene;
+use super::super::input::{Container, ContainerState};
+use super::super::judge::{self, Verdict};
+
+/// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
+pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
+    let content = turn.desired.releases.get(&want.release).map(|release| release.content);
+    let memory = &mut turn.memory;
+    let retry = want.retry_quarantined && memory.slot(&want.slot).retried != Some(want.release);
+    if let Some(content) = content.filter(|_| want.good || retry) {
+        memory.release_from_quarantine(&want.slot.service, &content);
+    }
+    let known = memory.slot(&want.slot);
+    if retry {
+        known.retried = Some(want.release);
+    } else if !want.retry_quarantined {
+        known.retried = None;
+    }
+    if known.failed.as_ref().is_some_and(|failed| failed.release != want.release || want.good || retry) {
+        known.failed = None;
+    }
+    let last_seen = turn.observed.coordinator_last_seen;
+    if known.isolated_at.is_some_and(|at| last_seen.is_some_and(|seen| seen > at)) {
+        known.isolated_at = None;
+    }
+}
+
+/// Remembers which runs became available, so that a restarted agent knows.
+pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
+    for container in seen {
+        let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
+        let at = judge::standing(container, turn.memory.of(container), spec, turn.now);
+        let ContainerState::Running { started_at } = container.state else { continue };
+        if at.available && spec.is_some() {
+            let now = turn.now;
+            let known = turn.memory.instance(&container.slot, &container.instance);
+            known.available_at.get_or_insert(now);
+            known.available_run = Some(started_at);
+        }
+        if let Some(available_at) = at.available_at {
+            turn.wake(available_at);
+        }
+    }
+}
+
+/// Marks the slot failed if the planned release failed in it.
+pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
+    let scene = Scene::new(turn, want, seen);
+    let armed = !want.good && want.phase == Phase::Running && !scene.restoring && !scene.isolated;
+    let Some(container) = scene.instance_of(&want.release).filter(|_| armed) else { return };
+    let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
+    let times = super::times(turn);
+    match judge::judge(container, turn.memory.of(container), spec, true, times) {
+        Verdict::Failed(clock, reason) => {
+            judge::condemn(turn.desired, &mut turn.memory, want, Some(container), (clock, reason), turn.now);
+        }
+        Verdict::Fine(Some(at)) => turn.wake(at),
+        Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
+    }
+}
