@@ -57,6 +57,13 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
         Step::CollectLog(target) => collect_log(&*runtime, target).await,
         Step::Pull { .. } | Step::RemoveImage { .. } => Finished::default(), // no slot's
     };
+    if finished.unavailable
+        && let Some(slot) = step.slot().cloned()
+    {
+        // Nothing is known of how it ended; a pause, lest it is tried for ever.
+        let outcomes = vec![Outcome::StepFailed { slot, message: UNAVAILABLE.to_owned() }];
+        return Finished { outcomes, failed: Some(verb), ..finished };
+    }
     let failed =
         finished.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Log { .. })).then_some(verb);
     Finished { failed, ..finished }
