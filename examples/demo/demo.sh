@@ -15,7 +15,7 @@ here=$(dirname "$(readlink -f "$0")")
 root=$(readlink -f "$here/../..")
 lab=$root/tests/lab
 export WINDLASS_LAB=/var/tmp/windlass-demo WINDLASS_LAB_NET=10.215.0
-folder=$WINDLASS_LAB/fleet
+folder=$WINDLASS_LAB/fleet port=27443
 programs=${WINDLASS_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}
 export PATH="$programs:$PATH" WINDLASS_HOME=$folder/home DOCKER_CONFIG=$folder/docker
 unset "${!WINDLASS_CONTEXT@}" "${!WINDLASS_SERVER@}" "${!WINDLASS_ENV@}" # the caller's own fleet is none of ours
@@ -104,14 +104,14 @@ use_host() { # NAME
 }
 
 start_server() {
-    start server windlass-server --data "$folder/server" --listen "$gateway:7443" --http "$gateway:7480"
-    wait_for 20 "the coordinator is ready" curl --silent --fail --max-time 1 "http://$gateway:7480/readyz"
+    start server windlass-server --data "$folder/server" --listen "$gateway:$port"
+    wait_for 20 "the coordinator is ready" windlass host ls
 }
 
 make_fleet() {
     local host token n=0
-    run windlass init --fleet demo --server "$gateway:7443" --server-dir "$folder/server" --insecure-registry "$registry"
-    show windlass-server --data "$folder/server" --listen "$gateway:7443" '&'
+    run windlass init --fleet demo --server "$gateway:$port" --server-dir "$folder/server" --insecure-registry "$registry"
+    show windlass-server --data "$folder/server" --listen "$gateway:$port" '&'
     start_server
     for host in h1 h2 h3; do
         use_host "$host"
@@ -120,7 +120,7 @@ make_fleet() {
         printf 'registries = ["%s"]\ninsecure_registries = ["%s"]\nport_range = "%d-%d"\n' \
             "$registry" "$registry" $((20000 + n * 1000)) $((20999 + n * 1000)) >"$folder/policy-$host.toml"
         n=$((n + 1))
-        "${prefix[@]}" windlass-agent join --server "$gateway:7443" --token "$token" --address "$address" \
+        "${prefix[@]}" windlass-agent join --server "$gateway:$port" --token "$token" --address "$address" \
             --data "$folder/agent-$host" --policy "$folder/policy-$host.toml" >>"$folder/join.log" 2>&1
         start "agent-$host" "${prefix[@]}" windlass-agent run --data "$folder/agent-$host" \
             --engine "unix://$socket" --policy "$folder/policy-$host.toml"

@@ -1,6 +1,7 @@
 //! The sequence that the operator's guide shows, on one machine with one engine and no network namespace.
 
 use std::ffi::OsString;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,13 +10,9 @@ use windlass_tests::fleet::{environment, path, program};
 use windlass_tests::process::{Process, words};
 use windlass_tests::{Cli, Lab, http, wait};
 
-const SERVER: &str = "127.0.0.1:7543";
-const HTTP: &str = "127.0.0.1:7580";
-const REGISTRY: &str = "127.0.0.1:5055";
-
 const MANIFEST: &str = "
 service: web
-image: 127.0.0.1:5055/web:v1
+image: REGISTRY/web:v1
 replicas: 2
 ports: { http: 8080 }
 health:
@@ -29,10 +26,15 @@ soak: 1s
 fn a_fleet_is_made_by_hand_deploys_twice_and_goes_back() {
     let lab = Lab::enter();
     let socket = lab.script("engine.sh", &["up"]);
-    let _down = Down(&lab);
+    let [port, http_port, registry_port] = free_ports();
+    let at_port = |port: u16| format!("127.0.0.1:{port}");
+    let (server_address, http_address, registry) =
+        (at_port(port), at_port(http_port), at_port(registry_port));
+    let registry_port = registry_port.to_string();
+    let _down = Down(&lab, registry_port.clone());
     let socket = socket.lines().find_map(|line| line.strip_prefix("DOCKER_SOCKET=")).unwrap().to_owned();
-    lab.script("registry.sh", &["up", "--listen", "127.0.0.1", "--port", "5055"]);
-    lab.script("images.sh", &["--registry", REGISTRY]);
+    lab.script("registry.sh", &["up", "--listen", "127.0.0.1", "--port", &registry_port]);
+    lab.script("images.sh", &["--registry", &registry]);
     let engine = Engine::new(Path::new(&socket));
     let folder = lab.scratch("by-hand");
     let at = |name: &str| folder.join(name).display().to_string();
@@ -44,24 +46,24 @@ fn a_fleet_is_made_by_hand_deploys_twice_and_goes_back() {
         Process::start(name, all, environment.clone(), &folder.join(format!("{name}.log")))
     };
 
-    cli.ok(&["init", "--fleet", "demo", "--server", SERVER, "--server-dir", &at("server")]);
-    let mut server =
-        start("server", &["windlass-server", "--data", &at("server"), "--listen", SERVER, "--http", HTTP]);
+    cli.ok(&["init", "--fleet", "demo", "--server", &server_address, "--server-dir", &at("server")]);
+    let mut server = start(
+        "server",
+        &["windlass-server", "--data", &at("server"), "--listen", &server_address, "--http", &http_address],
+    );
     wait::until("the coordinator is ready", Duration::from_secs(15), || {
         assert!(server.ended().is_none(), "{}", server.tail(20));
-        http::get(HTTP, "/readyz", Duration::from_secs(1)).map_err(|error| error.to_string()).and_then(
-            |answer| {
-                if answer.status == 200 { Ok(()) } else { Err(answer.body) }
-            },
-        )
+        http::get(&http_address, "/readyz", Duration::from_secs(1))
+            .map_err(|error| error.to_string())
+            .and_then(|answer| if answer.status == 200 { Ok(()) } else { Err(answer.body) })
     });
     let token = cli.ok(&["host", "token", "web-1", "--label", "role=app"]).stdout;
     assert_eq!(token.lines().count(), 1, "the token alone: {token}");
     let (data, policy) = (at("agent-1"), at("policy.toml"));
     #[rustfmt::skip]
     let mut join = start("join", &[
-        "windlass-agent", "join", "--server", SERVER, "--token", token.trim(), "--data", &data,
-        "--address", "127.0.0.1", "--registry", REGISTRY, "--policy", &policy,
+        "windlass-agent", "join", "--server", &server_address, "--token", token.trim(), "--data", &data,
+        "--address", "127.0.0.1", "--registry", &registry, "--policy", &policy,
     ]);
     let joined =
         wait::until("the agent has joined", Duration::from_secs(15), || join.ended().ok_or(join.output()));
@@ -79,17 +81,23 @@ fn a_fleet_is_made_by_hand_deploys_twice_and_goes_back() {
             Err(format!("{hosts}\n{}", agent.tail(10)))
         }
     });
-    std::fs::write(folder.join("web.yaml"), MANIFEST).unwrap();
+    std::fs::write(folder.join("web.yaml"), MANIFEST.replace("REGISTRY", &registry)).unwrap();
     let manifest = at("web.yaml");
     let manifest = path(Path::new(&manifest));
     let end = cli.run(&["deploy", "-f", manifest, "--timeout", "2m", "-o", "json"]).expect_code(0).last();
     assert_eq!((&end["release"], &end["outcome"]), (&"r1".into(), &"succeeded".into()), "{end}");
-    let set = format!("image={REGISTRY}/web:v2");
+    let set = format!("image={registry}/web:v2");
     cli.ok(&["deploy", "-f", manifest, "--set", &set, "--timeout", "2m"]);
     assert_eq!(versions(&cli), ["v2", "v2"]);
     cli.ok(&["rollback", "web"]);
     assert_eq!(versions(&cli), ["v1", "v1"]);
     assert_eq!(cli.json(&["status", "web"])["release"], "r1");
+}
+
+/// Ports of the loopback that nobody has now. They are all taken before any is given back, so they differ.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// What the endpoints that `status` names answer.
@@ -108,11 +116,11 @@ fn versions(cli: &Cli) -> Vec<String> {
 }
 
 /// Takes down what is not a host of the lab.
-struct Down<'a>(&'a Lab);
+struct Down<'a>(&'a Lab, String);
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
-        self.0.script("registry.sh", &["down", "--port", "5055"]);
+        self.0.script("registry.sh", &["down", "--port", &self.1]);
         self.0.script("engine.sh", &["down"]);
     }
 }
