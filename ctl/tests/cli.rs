@@ -1,8 +1,11 @@
-//! The program as people and scripts meet it: exit code, stdout, stderr. Nothing here needs a coordinator.
+//! The program as people and scripts meet it: exit code, stdout, stderr. Where a coordinator
+//! is needed, one stands in that answers from a script, over real mTLS.
 //!
 //! Run with `INSTA_UPDATE=always` to accept new screens, and read the diff.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+#[path = "cli/coordinator.rs"]
+mod coordinator;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/help.rs"]
@@ -11,6 +14,8 @@ mod help;
 mod init;
 #[path = "cli/offline.rs"]
 mod offline;
+#[path = "cli/rollouts.rs"]
+mod rollouts;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -13,6 +13,8 @@ use windlass_core::{SlotId, view};
 use crate::printer::Printer;
 use crate::table::bytes;
 
+/// Things waited for that are named.
+const MAX_WAITS: usize = 3;
 /// Bars of pulls that are shown at once.
 const MAX_BARS: usize = 12;
 
@@ -101,10 +103,20 @@ fn headline(view: &RolloutView) -> String {
         view.total
     );
     if !view.waiting.is_empty() {
+        let shown: Vec<&str> = view.waiting.iter().take(MAX_WAITS).map(|wait| steady(wait)).collect();
         text.push_str("; waits for ");
-        text.push_str(&view.waiting.join(", "));
+        text.push_str(&shown.join(", "));
+        if view.waiting.len() > MAX_WAITS {
+            text.push_str(&format!(" and {} more", view.waiting.len() - MAX_WAITS));
+        }
     }
     text
+}
+
+/// What is waited for, without the counter or time at its end: those move all the time, and are no news.
+fn steady(wait: &str) -> &str {
+    let end = wait.find(" (").or_else(|| wait.find(" at 2")).unwrap_or(wait.len());
+    &wait[..end]
 }
 
 /// What one slot's instance of the release it is to have does.

@@ -34,6 +34,22 @@ fn only_what_changed_is_said() {
 }
 
 #[test]
+fn counters_that_move_are_no_news() {
+    let waits = |bytes: u32| {
+        let mut waits: Vec<String> =
+            (0..9).map(|n| format!("host web-{n} to pull the image ({bytes} of 100 bytes)")).collect();
+        waits[1] = format!("the end of the soak at 2026-11-22T12:00:0{}.000Z", bytes % 10);
+        with(State::Preparing, |view| view.waiting = waits)
+    };
+    assert_eq!(
+        lines(None, &waits(1))[0],
+        "default/web r3: preparing, 1 of 2 available; waits for host web-0 to pull the image, the end of the soak, \
+         host web-2 to pull the image and 6 more"
+    );
+    assert!(lines(Some(&waits(1)), &waits(2)).is_empty());
+}
+
+#[test]
 fn every_end_has_a_sentence() {
     let sentence = |state: State, changed: bool| {
         let view = with(state, |view| {

@@ -1,0 +1,282 @@
+//! A coordinator that answers from a script, and a registry with one image. Both end with the test.
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+use windlass_certs::ca::{CertificateAuthority, Leaf};
+use windlass_certs::dsse::Envelope;
+use windlass_certs::identity::Identity;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::{AcceptOptions, ServerTls, listen};
+use windlass_core::release::Release;
+use windlass_core::{Digest, Timestamp};
+use windlass_proto::pb;
+use windlass_proto::pb::control_server::{Control, ControlServer};
+
+use crate::Desk;
+
+pub(crate) const ROLLOUT: &str = "0193ab00-0000-7000-8000-000000000001";
+
+/// What one call of `WatchRollout` does.
+#[derive(Clone)]
+pub(crate) enum Watch {
+    /// Sends these states, then ends as a coordinator that stops does.
+    Views(Vec<Value>),
+    /// Says no.
+    Refuse(Code),
+    /// Sends these, then nothing more.
+    Hang(Vec<Value>),
+}
+
+#[derive(Default)]
+pub(crate) struct Script {
+    /// The last counter of every service.
+    pub(crate) last_counter: u64,
+    /// So many submissions lose the race.
+    pub(crate) races: u64,
+    /// Submissions answer that nothing changes.
+    pub(crate) unchanged: bool,
+    /// One per call; the last one is repeated.
+    pub(crate) watches: VecDeque<Watch>,
+    /// What `GetStatus` answers with.
+    pub(crate) status: Value,
+    /// Releases that were submitted.
+    pub(crate) submitted: Vec<Release>,
+}
+
+pub(crate) struct Coordinator {
+    pub(crate) address: String,
+    pub(crate) script: Arc<Mutex<Script>>,
+    _runtime: Runtime,
+}
+
+impl Coordinator {
+    /// Of the fleet that `desk` has made.
+    pub(crate) fn start(desk: &Desk, script: Script) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let script = Arc::new(Mutex::new(script));
+        let ca = CertificateAuthority::load(&desk.path("server/ca")).unwrap();
+        let name = Identity::coordinator(ca.fleet().clone(), "coordinator".parse().unwrap());
+        let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
+        let own = ca.issue_new(&Leaf::coordinator(name, 1), now).unwrap();
+        let tls = ServerTls::new(&own, &[ca.certificate().clone()], Revocations::new()).unwrap();
+        let stub = Stub(script.clone());
+        let address = runtime.block_on(async {
+            let (acceptor, incoming) =
+                listen("127.0.0.1:0".parse().unwrap(), tls, AcceptOptions::default()).unwrap();
+            let address = acceptor.local_addr().unwrap().to_string();
+            let serve = tonic::transport::Server::builder()
+                .add_service(ControlServer::new(stub))
+                .serve_with_incoming(incoming);
+            runtime.spawn(acceptor.run(CancellationToken::new()));
+            runtime.spawn(serve);
+            address
+        });
+        Self { address, script, _runtime: runtime }
+    }
+}
+
+/// A rollout in `state`.
+pub(crate) fn view(state: &str, changed: bool) -> Value {
+    let ended = matches!(state, "succeeded" | "rolled_back" | "aborted" | "failed" | "superseded" | "paused");
+    json!({
+        "rollout": ROLLOUT, "service": "web", "environment": "default", "kind": "deploy", "release": "r2", "from": "r1",
+        "state": state, "outcome": if ended { json!(state) } else { Value::Null }, "reason": null, "changed": changed,
+        "waiting": [], "actor": "operator/alice", "created_at": "2026-11-22T12:00:00.000Z",
+        "state_since": "2026-11-22T12:00:05.000Z", "duration_ms": 5000, "total": 1, "available": 0, "slots": [],
+        "failures": [], "stragglers": [], "serving": { "r1": 1 },
+    })
+}
+
+#[derive(Clone)]
+struct Stub(Arc<Mutex<Script>>);
+
+type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Stub {
+    fn submitted(&self) -> (String, String) {
+        let script = self.0.lock().unwrap();
+        let rollout = if script.unchanged { String::new() } else { ROLLOUT.to_owned() };
+        (rollout, format!("r{}", script.last_counter))
+    }
+}
+
+// What `async_trait` makes of a method: it does not look into macros.
+macro_rules! not_needed {
+    ($($method:ident, $request:ident, $response:ident;)*) => { $(
+        fn $method<'me, 'call>(
+            &'me self,
+            _: Request<pb::$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<pb::$response>, Status>> + Send + 'call>>
+        where
+            'me: 'call,
+            Self: 'call,
+        {
+            Box::pin(async { Err(Status::unimplemented(stringify!($method))) })
+        }
+    )* };
+}
+
+#[tonic::async_trait]
+impl Control for Stub {
+    type WatchRolloutStream = Items<pb::WatchRolloutResponse>;
+    type StreamLogsStream = Items<pb::StreamLogsResponse>;
+    type StreamEventsStream = Items<pb::StreamEventsResponse>;
+    type StreamAuditStream = Items<pb::StreamAuditResponse>;
+
+    async fn get_service(
+        &self,
+        _: Request<pb::GetServiceRequest>,
+    ) -> Result<Response<pb::GetServiceResponse>, Status> {
+        let last_counter = self.0.lock().unwrap().last_counter;
+        Ok(Response::new(pb::GetServiceResponse {
+            fleet: "demo".to_owned(),
+            last_counter,
+            current: Vec::new().into(),
+        }))
+    }
+
+    async fn submit_release(
+        &self,
+        request: Request<pb::SubmitReleaseRequest>,
+    ) -> Result<Response<pb::SubmitReleaseResponse>, Status> {
+        let envelope = Envelope::parse(&request.into_inner().envelope, 1 << 20).unwrap();
+        let release: Release = serde_json::from_slice(envelope.payload_bytes()).unwrap();
+        {
+            let mut script = self.0.lock().unwrap();
+            script.last_counter += 1;
+            if script.races > 0 {
+                script.races -= 1;
+                return Err(Status::aborted("the counter is taken"));
+            }
+            script.submitted.push(release);
+        }
+        let (rollout, release) = self.submitted();
+        let unchanged = rollout.is_empty();
+        Ok(Response::new(pb::SubmitReleaseResponse { rollout, release, unchanged }))
+    }
+
+    async fn rollback(
+        &self,
+        _: Request<pb::RollbackRequest>,
+    ) -> Result<Response<pb::RollbackResponse>, Status> {
+        let (rollout, release) = self.submitted();
+        Ok(Response::new(pb::RollbackResponse { rollout, release }))
+    }
+
+    async fn watch_rollout(
+        &self,
+        _: Request<pb::WatchRolloutRequest>,
+    ) -> Result<Response<Self::WatchRolloutStream>, Status> {
+        let next = {
+            let mut script = self.0.lock().unwrap();
+            if script.watches.len() > 1 {
+                script.watches.pop_front()
+            } else {
+                script.watches.front().cloned()
+            }
+        };
+        let item = |view: Value| Ok(pb::WatchRolloutResponse { view: view.to_string().into_bytes().into() });
+        let stream: Self::WatchRolloutStream = match next {
+            None => return Err(Status::not_found("there is no such rollout")),
+            Some(Watch::Refuse(code)) => return Err(Status::new(code, "no")),
+            Some(Watch::Views(views)) => {
+                let stop = Err(Status::unavailable("the coordinator is stopping"));
+                Box::pin(tokio_stream::iter(views.into_iter().map(item).chain([stop])))
+            }
+            Some(Watch::Hang(views)) => {
+                Box::pin(tokio_stream::iter(views.into_iter().map(item)).chain(tokio_stream::pending()))
+            }
+        };
+        Ok(Response::new(stream))
+    }
+
+    async fn get_status(
+        &self,
+        _: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        let view = self.0.lock().unwrap().status.to_string().into_bytes().into();
+        Ok(Response::new(pb::GetStatusResponse { view }))
+    }
+
+    async fn get_trust(
+        &self,
+        _: Request<pb::GetTrustRequest>,
+    ) -> Result<Response<pb::GetTrustResponse>, Status> {
+        Ok(Response::new(pb::GetTrustResponse { envelopes: Vec::new() }))
+    }
+
+    async fn stream_logs(
+        &self,
+        _: Request<pb::StreamLogsRequest>,
+    ) -> Result<Response<Self::StreamLogsStream>, Status> {
+        Err(Status::unimplemented("logs"))
+    }
+
+    async fn stream_events(
+        &self,
+        _: Request<pb::StreamEventsRequest>,
+    ) -> Result<Response<Self::StreamEventsStream>, Status> {
+        Err(Status::unimplemented("events"))
+    }
+
+    async fn stream_audit(
+        &self,
+        _: Request<pb::StreamAuditRequest>,
+    ) -> Result<Response<Self::StreamAuditStream>, Status> {
+        Err(Status::unimplemented("audit"))
+    }
+
+    async fn get_rollout(
+        &self,
+        _: Request<pb::GetRolloutRequest>,
+    ) -> Result<Response<pb::GetRolloutResponse>, Status> {
+        let view = view("advancing", true).to_string().into_bytes().into();
+        Ok(Response::new(pb::GetRolloutResponse { view }))
+    }
+
+    not_needed! {
+        create_host_token, CreateHostTokenRequest, CreateHostTokenResponse;
+        list_hosts, ListHostsRequest, ListHostsResponse;
+        get_host, GetHostRequest, GetHostResponse;
+        steer_host, SteerHostRequest, SteerHostResponse;
+        preview, PreviewRequest, PreviewResponse;
+        list_releases, ListReleasesRequest, ListReleasesResponse;
+        get_release, GetReleaseRequest, GetReleaseResponse;
+        list_rollouts, ListRolloutsRequest, ListRolloutsResponse;
+        steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
+        publish_trust, PublishTrustRequest, PublishTrustResponse;
+    }
+}
+
+/// A registry that has every tag of every repository. Answers with its address; its thread ends with the process.
+pub(crate) fn registry() -> String {
+    let config = br#"{"os":"linux","architecture":"amd64"}"#.to_vec();
+    let manifest = json!({
+        "config": { "digest": Digest::of(&config), "size": config.len() },
+        "layers": [{ "digest": Digest::of(b"layer"), "size": 1234 }],
+    });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().flatten() {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte).unwrap() > 0 {
+                head.push(byte[0]);
+            }
+            let is_blob = String::from_utf8_lossy(&head).contains("/blobs/");
+            let body = if is_blob { config.clone() } else { manifest.to_string().into_bytes() };
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            socket.write_all(&[answer.as_bytes(), &body].concat()).unwrap();
+        }
+    });
+    address
+}

@@ -1,0 +1,146 @@
+//! Deploying and following: exit codes, what is printed, a coordinator that comes and goes.
+
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
+use crate::{Desk, stderr, stdout};
+
+/// Runs a command against a coordinator with this script; answers with exit code, stdout and stderr.
+fn run(script: Script, args: &[&str]) -> (i32, String, String, Coordinator) {
+    let desk = Desk::with_fleet();
+    let coordinator = Coordinator::start(&desk, script);
+    let image = format!("{}/web:1", registry());
+    desk.write("web.yaml", &format!("service: web\nimage: {image}\nports: {{ http: 80 }}\n"));
+    let args: Vec<&str> = args.iter().copied().chain(["--server", &coordinator.address]).collect();
+    let output = desk.run(&args);
+    (output.status.code().unwrap(), stdout(&output), stderr(&output), coordinator)
+}
+
+fn watching(watches: impl IntoIterator<Item = Watch>) -> Script {
+    Script { last_counter: 1, watches: watches.into_iter().collect(), ..Script::default() }
+}
+
+fn last(stdout: &str) -> Value {
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn the_exit_code_says_how_it_ended() {
+    #[rustfmt::skip]
+    let table = [
+        ("succeeded", true, 0), ("failed", false, 1), ("rolled_back", true, 3), ("aborted", true, 3), ("failed", true, 4),
+        ("paused", true, 4), ("superseded", true, 6),
+    ];
+    for (state, changed, want) in table {
+        let script = watching([Watch::Views(vec![view("advancing", changed), view(state, changed)])]);
+        let (code, stdout, stderr, _) = run(script, &["deploy", "-f", "web.yaml", "-o", "json"]);
+        assert_eq!(code, want, "{state} changed={changed}: {stderr}");
+        let (lines, end) = (stdout.lines().count(), last(&stdout));
+        assert_eq!(lines, 2, "one object per change, and the outcome: {stdout}");
+        assert_eq!((&end["outcome"], &end["changed"]), (&json!(state), &json!(changed)));
+        assert_eq!(end["release"], "r2");
+        assert_eq!(end["rollout"], ROLLOUT);
+        assert_eq!(end["duration_ms"], 5000);
+        assert_eq!(stderr, "", "{state}: progress is on stdout where programs read it");
+    }
+}
+
+#[test]
+fn nothing_to_change_is_done() {
+    let script = Script { last_counter: 4, unchanged: true, ..Script::default() };
+    let (code, stdout, _, _) = run(script, &["deploy", "-f", "web.yaml", "-o", "json"]);
+    assert_eq!((code, &last(&stdout)["outcome"]), (0, &json!("unchanged")));
+    let script = Script { last_counter: 4, unchanged: true, ..Script::default() };
+    let (code, stdout, _, _) = run(script, &["rollback", "default/web"]);
+    assert_eq!((code, stdout.trim()), (0, "default/web: nothing to change, it is at r4"));
+}
+
+#[test]
+fn a_lost_race_takes_the_next_number() {
+    let script = Script { races: 3, ..watching([Watch::Views(vec![view("succeeded", true)])]) };
+    let (code, _, stderr, coordinator) = run(script, &["deploy", "-f", "web.yaml"]);
+    assert_eq!(code, 0, "{stderr}");
+    let submitted = coordinator.script.lock().unwrap().submitted.clone();
+    assert_eq!(submitted.iter().map(|release| release.counter.0).collect::<Vec<_>>(), [5]);
+    let script = Script { races: 100, ..watching([]) };
+    let (code, _, stderr, _) = run(script, &["deploy", "-f", "web.yaml"]);
+    assert_eq!(code, 1, "not for ever");
+    assert!(stderr.contains("the counter is taken"), "{stderr}");
+}
+
+#[test]
+fn a_coordinator_that_restarts_is_waited_for() {
+    let watches = [
+        Watch::Views(vec![view("advancing", true)]),
+        Watch::Refuse(Code::Unavailable),
+        Watch::Views(vec![view("soaking", true), view("succeeded", true)]),
+    ];
+    let (code, stdout, stderr, _) = run(watching(watches), &["deploy", "-f", "web.yaml"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, "default/web r2: succeeded after 5s\n");
+    insta::assert_snapshot!(stderr, @"
+    default/web r2: advancing, 0 of 1 available
+    lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout goes on, trying again
+    the coordinator is back
+    default/web r2: soaking, 0 of 1 available
+    default/web r2: succeeded, 0 of 1 available
+    ");
+}
+
+#[test]
+fn the_timeout_ends_the_following_and_not_the_rollout() {
+    let hang = || watching([Watch::Hang(vec![view("advancing", true)])]);
+    let (code, _, stderr, _) = run(hang(), &["deploy", "-f", "web.yaml", "--timeout", "300ms"]);
+    assert_eq!(code, 5);
+    assert!(stderr.ends_with(&format!(
+        "the timeout passed; the rollout goes on: `windlass rollout watch {ROLLOUT}`\n"
+    )));
+    let (code, stdout, _, _) =
+        run(hang(), &["rollout", "watch", "default/web", "--timeout", "300ms", "-o", "json"]);
+    let end = last(&stdout);
+    assert_eq!((code, &end["outcome"]), (5, &Value::Null));
+    assert!(end["reason"].as_str().unwrap().contains("goes on"));
+    // Nobody answers at all: the same, in the same time.
+    let gone = watching([Watch::Refuse(Code::Unavailable)]);
+    let (code, _, _, _) = run(gone, &["deploy", "-f", "web.yaml", "--timeout", "300ms"]);
+    assert_eq!(code, 5);
+}
+
+#[test]
+fn a_refusal_while_following_is_an_error() {
+    let script = watching([Watch::Refuse(Code::PermissionDenied)]);
+    let (code, _, stderr, _) = run(script, &["deploy", "-f", "web.yaml"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("error: failed to watch the rollout\n  caused by: no"), "{stderr}");
+}
+
+#[test]
+fn detached_it_only_begins() {
+    let (code, stdout, _, _) = run(watching([]), &["deploy", "-f", "web.yaml", "--detach", "-o", "json"]);
+    let end = last(&stdout);
+    assert_eq!((code, &end["outcome"], &end["rollout"]), (0, &Value::Null, &json!(ROLLOUT)));
+}
+
+#[test]
+fn an_ambiguous_name_is_an_error() {
+    let status = |environment: &str| {
+        json!({ "service": "web", "environment": environment, "release": "r1", "image": "web:1", "good": "r1", "rollout": null,
+            "state": "steady", "wanted": 1, "healthy": 1, "serving": { "r1": 1 }, "instances": [] })
+    };
+    let script = || Script { status: json!([status("production"), status("staging")]), ..Script::default() };
+    let (code, _, stderr, _) = run(script(), &["status", "web"]);
+    assert_eq!(code, 2);
+    insta::assert_snapshot!(stderr, @"
+    error: `web` exists in several environments: production, staging
+
+    hint: say which one: `-e production` or `production/web`
+    ");
+    let (code, stdout, _, _) = run(script(), &["status", "-o", "json"]);
+    assert_eq!((code, serde_json::from_str::<Value>(&stdout).unwrap().as_array().unwrap().len()), (0, 2));
+    let (code, stdout, _, _) = run(script(), &["status", "web", "-e", "production", "-o", "json"]);
+    assert_eq!(
+        (code, &serde_json::from_str::<Value>(&stdout).unwrap()["environment"]),
+        (0, &json!("production"))
+    );
+}
