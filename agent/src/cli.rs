@@ -10,6 +10,7 @@ use windlass_process::{logging, report, signals};
 
 use crate::config::{Config, Given, check_address};
 use crate::failure::Failure;
+use crate::install::Places;
 use crate::join::{Join, join};
 use crate::runtime::docker::DockerEngine;
 use crate::{doctor, import, inventory, output, run};
@@ -76,6 +77,14 @@ SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
         after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed."
     )]
     Doctor(OutputArgs),
+    /// Install the agent as a systemd service, with the configuration given
+    #[command(
+        after_help = "Examples:\n  windlass-agent install\n  windlass-agent install --data /srv/windlass/agent"
+    )]
+    Install(PlaceArgs),
+    /// Remove the service; what runs, the agent's folder and the policy stay
+    #[command(after_help = "Examples:\n  windlass-agent uninstall")]
+    Uninstall(PlaceArgs),
     /// The fleet's trust document
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -99,6 +108,13 @@ struct OutputArgs {
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+}
+
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Another root, for building images
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -164,6 +180,11 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
                 })?;
                 if doctor::is_unwell(&findings) { Err(Failure::Unwell) } else { Ok(()) }
             }
+            Command::Install(args) => {
+                let done = Places::below(&args.root).install(&config, &std::env::current_exe()?)?;
+                Ok(output::lines(&done)?)
+            }
+            Command::Uninstall(args) => Ok(output::lines(&Places::below(&args.root).uninstall(&config)?)?),
             Command::Trust(TrustCommand::Import { file }) => {
                 let version = import::import(&config, file).await?;
                 Ok(output::lines(&format!("trust version {version} is in force"))?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
 use windlass_core::observation::{Refusal, RefusalCode};
 
 /// So many lines per code; after that only every power of two.
@@ -12,6 +13,7 @@ const LOGGED: u64 = 20;
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     counts: Arc<Mutex<BTreeMap<RefusalCode, u64>>>,
+    changed: Arc<Notify>,
 }
 
 impl Counters {
@@ -23,6 +25,7 @@ impl Counters {
             *count = count.saturating_add(1);
             *count
         };
+        self.changed.notify_one();
         if count <= LOGGED || count.is_power_of_two() {
             tracing::warn!(
                 target: "windlass_agent::audit",
@@ -34,6 +37,11 @@ impl Counters {
                 "refused"
             );
         }
+    }
+
+    /// Waits for the next refusal, or for one since the last wait. For one reader.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The counts, by code.

@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::import::ImportError;
+use crate::install::InstallError;
 use crate::join::JoinError;
 use crate::keeper::OpenError;
 use crate::member::MemberError;
@@ -33,6 +34,9 @@ pub enum Failure {
     /// Importing a trust document.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Installing the service, or removing it.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// Running.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -58,6 +62,7 @@ impl Failure {
             Self::Member(error) => error.hint(),
             Self::Open(error) => error.hint(),
             Self::Import(error) => error.hint(),
+            Self::Install(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Logging(_) | Self::System(_) | Self::Unwell => None,
         }

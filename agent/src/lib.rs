@@ -8,7 +8,7 @@
 //! | [`state`], [`data`] | what survives a crash |
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`] | what runs, how it does |
 //! | [`receipt`], [`status`] | what is said about it |
-//! | [`cli`], [`doctor`], [`inventory`], [`import`] | for people |
+//! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`] | for people |
 //!
 //! Stopping, upgrading or killing the agent never stops a workload.
 #![warn(missing_docs)]
@@ -27,6 +27,7 @@ mod fixture;
 pub mod gpu;
 pub mod guard;
 pub mod import;
+pub mod install;
 pub mod inventory;
 pub mod join;
 pub mod keeper;

@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::csr::CertifiedIdentity;
-use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
+use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
 use windlass_core::Timestamp;
 use windlass_core::host::{HostFacts, HostStats};
-use windlass_core::observation::Observation;
+use windlass_core::observation::{Observation, Refusal, RefusalCode};
 use windlass_process::{Backoff, backoff, report};
 use windlass_proto::limits;
 
@@ -131,7 +131,30 @@ impl<R: Runtime> Link<R> {
             Ok(channel) => {
                 Box::pin(Session::new(&self.keeper, &self.runtime, &self.wires, address).run(channel)).await
             }
-            Err(error) => Ended::Before { why: report::chain(&error), hint: error.hint() },
+            Err(error) => {
+                self.count(address, &error);
+                Ended::Before { why: report::chain(&error), hint: error.hint() }
+            }
+        }
+    }
+
+    /// Step 2 of the verification order: whoever answers is a coordinator of this fleet, or nobody.
+    fn count(&self, address: &str, error: &ConnectError) {
+        match error {
+            ConnectError::WrongCa(_)
+            | ConnectError::WrongPeer { .. }
+            | ConnectError::TheirCertificateExpired(_)
+            | ConnectError::TheirCertificateRevoked(_) => {
+                let refusal = Refusal { code: RefusalCode::WrongPeer, detail: report::chain(error) };
+                self.keeper.counters().refused("peer", address, &refusal);
+            }
+            ConnectError::Unreachable { .. }
+            | ConnectError::Timeout { .. }
+            | ConnectError::Handshake { .. }
+            | ConnectError::OurCertificateExpired
+            | ConnectError::OurCertificateRevoked
+            | ConnectError::OurCertificateRefused(_)
+            | ConnectError::Channel { .. } => {}
         }
     }
 }

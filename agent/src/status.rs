@@ -90,6 +90,7 @@ impl Writer {
                 () = self.cancel.cancelled() => return Ok(()),
                 Ok(()) = self.report.changed() => {}
                 Ok(()) = self.coordinator.changed() => {}
+                () = self.counters.changed() => {}
                 () = tokio::time::sleep(MOST) => {}
             }
         }

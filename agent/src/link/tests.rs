@@ -17,6 +17,7 @@ use crate::fixture::coordinator::{Coordinator, Known, Listening};
 use crate::join::{Join, JoinError, join};
 use crate::run;
 use crate::runtime::fake::FakeEngine;
+use crate::status::Status;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -145,6 +146,26 @@ async fn a_refused_plan_is_reported_and_the_agent_goes_on_serving() {
     coordinator.offer(6, &[r2]);
     coordinator.until("settled", |known| settled(known, 6)).await;
     assert!(coordinator.known().observations.last().unwrap().plan_refusal.is_none());
+}
+
+#[tokio::test]
+async fn whoever_is_no_coordinator_of_this_fleet_is_refused_and_counted() {
+    let (_coordinator, listening, machine) = joined().await;
+    let address = listening.address;
+    listening.die().await;
+    let _impostor = Coordinator::new().listen(address);
+    let _agent = machine.run();
+    let status = machine.folder.path().join("agent/status.json");
+    let counted = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let refusals = Status::load(&status).map(|status| status.refusals).unwrap_or_default();
+            if refusals.get(&RefusalCode::WrongPeer).is_some_and(|count| *count > 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    counted.await.unwrap();
 }
 
 #[tokio::test]
