@@ -72,10 +72,12 @@ impl Service {
         self.good.first().copied()
     }
 
-    /// The good release before the current one: where `rollback` goes unless told.
+    /// The last good release that is not the current one and that nobody rolled back from: where
+    /// `rollback` goes unless told. So two rollbacks in a row go two releases back.
     pub fn rollback_target(&self) -> Option<ReleaseRef> {
         let current = self.current.map(|current| current.digest);
-        self.good.iter().find(|good| Some(good.digest) != current).copied()
+        let wanted = |good: &&ReleaseRef| Some(good.digest) != current && !self.held.contains(&good.content);
+        self.good.iter().find(wanted).copied()
     }
 
     /// Notes that the rollout of `release` succeeded.
@@ -114,3 +116,31 @@ pub type Slots = BTreeMap<SlotId, Assignment>;
 
 /// Releases by digest of their payload: every one that a slot or rollout names.
 pub type Releases = BTreeMap<Digest, Release>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(counter: u64) -> ReleaseRef {
+        let digest = Digest::of(&counter.to_be_bytes());
+        ReleaseRef { counter: Counter(counter), digest, content: digest }
+    }
+
+    #[test]
+    fn a_second_rollback_goes_further_back_and_never_to_what_was_left() {
+        let mut service = Service::new("production/web".parse().unwrap());
+        for counter in 1..=3 {
+            service.mark_good(reference(counter));
+        }
+        service.current = Some(reference(3));
+        assert_eq!(service.rollback_target(), Some(reference(2)));
+        service.held.push(reference(3).content);
+        service.mark_good(reference(2));
+        service.current = Some(reference(2));
+        assert_eq!(service.rollback_target(), Some(reference(1)));
+        service.held.push(reference(2).content);
+        service.mark_good(reference(1));
+        service.current = Some(reference(1));
+        assert_eq!(service.rollback_target(), None);
+    }
+}

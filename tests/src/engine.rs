@@ -93,7 +93,8 @@ impl Engine {
         self.ask("DELETE", &format!("/containers/{id}?force=1"), "").map(drop)
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {
+    /// One request to the engine's API; an answer of 400 or more is an error with its text.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {
         let answer = http::ask_socket(&self.socket, method, path, body)?;
         if answer.status >= 400 {
             bail!("the engine answered {method} {path} with {}: {}", answer.status, answer.body);

@@ -30,6 +30,11 @@ impl Process {
         Self { name: name.to_owned(), command, environment, log: log.to_owned(), child }
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and the wait for its end.
     pub fn kill_9(&mut self) {
         let _ = self.child.kill(); // it may have ended by itself
