@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windlass_process::{logging, report, signals};
 
-use crate::config::{Config, Given, check_address};
+use crate::config::{Config, Given};
 use crate::failure::Failure;
 use crate::install::Places;
 use crate::join::{Join, join};
@@ -194,8 +194,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
 }
 
 async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
-    let server = config.server.clone().unwrap_or_default();
-    check_address(&server)?;
+    let server = config.server.clone().ok_or(Failure::NoServer)?;
     let mut token = args.token.clone();
     if token == "-" {
         token.clear();

@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use windlass_certs::files::{self, FileError};
 
@@ -96,8 +97,23 @@ impl DataDir {
         Ok(Self { root })
     }
 
-    /// Keeps other agents out until the answer is dropped.
+    /// Keeps other agents out until the answer is dropped. Waits a moment, as [`DataDir::is_running`] holds it for one.
     pub fn lock(&self) -> Result<Lock, DataError> {
+        for _ in 0..10 {
+            match self.try_lock() {
+                Err(DataError::Busy { .. }) => std::thread::sleep(Duration::from_millis(50)),
+                decided => return decided,
+            }
+        }
+        self.try_lock()
+    }
+
+    /// Does an agent run with this folder?
+    pub fn is_running(&self) -> bool {
+        matches!(self.try_lock(), Err(DataError::Busy { .. }))
+    }
+
+    fn try_lock(&self) -> Result<Lock, DataError> {
         let path = self.root.join("lock");
         let failed = |source| DataError::Open { path: path.clone(), source };
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
@@ -181,9 +197,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::create(&dir.path().join("agent")).unwrap();
         let held = data.lock().unwrap();
-        assert!(matches!(data.lock(), Err(DataError::Busy { .. })));
+        assert!(matches!(data.lock(), Err(DataError::Busy { .. })) && data.is_running());
         drop(held);
-        assert!(data.lock().is_ok());
+        assert!(!data.is_running() && data.lock().is_ok());
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub enum Failure {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// `join` does not know where to.
+    #[error("no coordinator is named")]
+    NoServer,
     /// Joining.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -56,6 +59,7 @@ impl Failure {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),
+            Self::NoServer => Some("say which fleet to join: `--server deploy.example.com:7443`".to_owned()),
             Self::Join(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Data(error) => error.hint(),

@@ -58,7 +58,7 @@ pub fn collect(config: &Config) -> Result<Inventory, Failure> {
     let data = DataDir::open(&config.data)?;
     let member = Member::load(&data)?;
     let policy = policy::load(&config.policy)?;
-    let running = matches!(data.lock(), Err(crate::data::DataError::Busy { .. }));
+    let running = data.is_running();
     let state = Journal::open(&data.journal()).ok().map(|journal| journal.state());
     let status = Status::load(&data.status());
     let facts = status.as_ref().map(|status| status.facts.clone());

@@ -17,7 +17,7 @@ use windlass_process::report;
 use super::Finding;
 use crate::clock;
 use crate::config::Config;
-use crate::data::{DataDir, DataError};
+use crate::data::DataDir;
 use crate::gpu::Gpus;
 use crate::member::Member;
 use crate::policy;
@@ -186,10 +186,10 @@ impl Joined {
     }
 
     pub(super) fn agent(&self) -> Finding {
-        match self.data.lock() {
-            Err(DataError::Busy { .. }) => Finding::ok("agent", "running"),
-            Err(error) => Finding::fail("agent", report::chain(&error), error.hint()),
-            Ok(_) => Finding::warn("agent", "not running", "start it: `windlass-agent run`"),
+        if self.data.is_running() {
+            Finding::ok("agent", "running")
+        } else {
+            Finding::warn("agent", "not running", "start it: `windlass-agent run`")
         }
     }
 

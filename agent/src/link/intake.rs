@@ -54,8 +54,18 @@ impl Source for Coordinator {
         request.set_timeout(CALL_TIMEOUT);
         match self.client().fetch_release(request).await {
             Ok(answer) => Ok(Some(answer.into_inner().envelope.to_vec())),
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(status.into()),
+            Err(status) => match status.code() {
+                // An answer: asking again would bring the same, and the slot alone has to bear it.
+                Code::NotFound
+                | Code::InvalidArgument
+                | Code::PermissionDenied
+                | Code::FailedPrecondition
+                | Code::OutOfRange
+                | Code::ResourceExhausted
+                | Code::Unimplemented
+                | Code::DataLoss => Ok(None),
+                _ => Err(status.into()),
+            },
         }
     }
 }

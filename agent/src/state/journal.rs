@@ -95,9 +95,13 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let bytes = crate::data::read_bounded(path, MAX_LEN)
             .map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
-        let state = decode(path, &bytes)?;
+        Ok(Self::wrap(path, decode(path, &bytes)?))
+    }
+
+    /// Removes what a crash between write and rename left. Only for whoever holds the folder's lock: a temporary file
+    /// of a running agent is a state about to be.
+    pub fn tidy(path: &Path) {
         remove_leftovers(path);
-        Ok(Self::wrap(path, state))
     }
 
     /// The state as it is on disk.
@@ -160,7 +164,6 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<State, JournalError> {
     if state.version == 1 { Ok(state) } else { Err(damaged("its state has another version")) }
 }
 
-/// A crash between write and rename leaves a temporary file; no harm, but no need to collect them.
 fn remove_leftovers(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return;
