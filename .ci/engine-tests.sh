@@ -6,7 +6,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 export WINDLASS_LAB=${WINDLASS_LAB:-/var/tmp/windlass-tests} WINDLASS_LAB_NET=${WINDLASS_LAB_NET:-10.214.0}
 
 left_out() {
-    echo "LEFT OUT: the real-engine scenarios (tests/tests/engine), $(grep -rc '^#\[test\]' tests/tests/engine | awk -F: '{n += $2} END {print n}') of them, because $1"
+    echo "LEFT OUT: the real-engine scenarios (tests/tests), $(grep -rc '^#\[test\]' tests/tests | awk -F: '{n += $2} END {print n}') of them, because $1"
     exit 0
 }
 
@@ -24,7 +24,7 @@ tests/lab/host.sh up probe 200 >/dev/null || code=$?
 tests/lab/host.sh down probe
 
 if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --locked -p windlass-tests --test engine "$@"
+    cargo nextest run --locked -p windlass-tests --tests "$@"
 else
-    cargo test --locked -p windlass-tests --test engine -- --test-threads=1 "$@"
+    cargo test --locked -p windlass-tests --tests -- --test-threads=1 "$@"
 fi

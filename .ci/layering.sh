@@ -46,10 +46,9 @@ names() { # LIBRARY FILES-THAT-MAY
 names sled '^\./server/src/store/sled(\.rs|/)'
 names bollard '^\./agent/src/runtime/docker(\.rs|/)'
 
+tree=$(cargo tree --locked --quiet -p windlass-core --edges normal --prefix none --format '{p}')
 for library in tokio tonic hyper reqwest; do
-    if cargo tree --locked --quiet -p windlass-core --edges normal --prefix none --format '{p}' | grep -q "^$library "; then
-        bad "core can do I/O: it depends on $library"
-    fi
+    ! grep -q "^$library " <<<"$tree" || bad "core can do I/O: it depends on $library"
 done
 
 while read -r lines file; do
