@@ -71,34 +71,54 @@ pub(crate) enum Command {
     /// Try it: coordinator and agent on this machine, with a throw-away fleet
     Dev(DevArgs),
     /// Which fleet am I talking to
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass context ls\n  windlass context use prod"
+    )]
     Context(ContextCommand),
     /// Hosts: join, look, take out of service
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass host token web-1 --label role=app\n  windlass host ls\n  windlass host drain web-1"
+    )]
     Host(HostCommand),
     /// Show what a deploy would do
     Plan(PlanArgs),
     /// Sign a release, submit it, follow it until it is done
     Deploy(Box<DeployArgs>),
     /// Look at and steer one rollout
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass rollout ls\n  windlass rollout watch web\n  windlass rollout abort web"
+    )]
     Rollout(RolloutCommand),
     /// Go back to an older release
     Rollback(RollbackArgs),
     /// What runs where, at which release, how healthy
     Status(StatusArgs),
     /// Releases as documents
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass release ls web\n  windlass release diff web r6 r7\n  windlass release verify web.release.json"
+    )]
     Release(ReleaseCommand),
     /// What the instances of a service write
     Logs(LogsArgs),
     /// What happened in the fleet
     Events(EventsArgs),
     /// The trust document: who may do what
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass trust show\n  windlass trust sign next.json --out next.trust.json"
+    )]
     Trust(TrustCommand),
     /// The audit log: what was done
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = "Examples:\n  windlass audit verify")]
     Audit(AuditCommand),
     /// JSON Schema of manifests, or of what commands print
     Schema(SchemaArgs),

@@ -66,7 +66,11 @@ pub(crate) async fn draft(
     for warning in &rendered.warnings {
         printer.warn(&warning.to_string());
     }
-    let image = resolver.resolve(&rendered.image).await?;
+    let spinner =
+        progress::spinner(&format!("asking {} for {}", rendered.image.registry, rendered.image), printer);
+    let image = resolver.resolve(&rendered.image).await;
+    spinner.finish_and_clear();
+    let image = image?;
     let service = rendered.service_id();
     let spec = manifests::into_spec(rendered, image, folder)?;
     Ok(Draft { service, spec })

@@ -46,19 +46,18 @@ impl Colour {
 pub(crate) struct Printer {
     format: Format,
     colour: Colour,
+    error_colour: Colour,
     is_attended: bool,
 }
 
 impl Printer {
     /// Looks once at what stdout and stderr are.
     pub(crate) fn new(format: Format) -> Self {
-        let colour = if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-            Colour::On
-        } else {
-            Colour::Off
-        };
+        let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = |is_terminal: bool| if is_terminal && is_wanted { Colour::On } else { Colour::Off };
+        let (colour, error_colour) = (colour(io::stdout().is_terminal()), colour(io::stderr().is_terminal()));
         let is_attended = io::stdin().is_terminal() && io::stderr().is_terminal();
-        Self { format, colour, is_attended }
+        Self { format, colour, error_colour, is_attended }
     }
 
     /// Is the output for programs?
@@ -115,7 +114,7 @@ impl Printer {
         } else if exit == Exit::Done {
             out(&ending(view, exit, self.colour));
         } else {
-            err(&ending(view, exit, self.colour));
+            err(&ending(view, exit, self.error_colour));
         }
     }
 

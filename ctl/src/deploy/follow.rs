@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use windlass_core::RolloutId;
 use windlass_core::view::RolloutView;
 use windlass_process::{Backoff, backoff};
@@ -52,7 +52,7 @@ pub(crate) async fn follow(
         };
         if next.is_none() || !watch.is_open() {
             // A renewal that fails while the coordinator is away is tried again, until time is up.
-            if let Err(error) = session.keep_fresh().await {
+            if let Ok(Err(error)) = timeout_at(deadline, session.keep_fresh()).await {
                 progress.lost(&error);
             }
         }

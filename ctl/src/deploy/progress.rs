@@ -36,7 +36,7 @@ impl Progress {
     /// Shows how far it is.
     pub(crate) fn show(&mut self, view: &RolloutView) {
         if self.is_lost {
-            self.printer.note("the coordinator is back");
+            self.say("the coordinator is back");
             self.is_lost = false;
         }
         if self.printer.is_structured() {
@@ -56,8 +56,16 @@ impl Progress {
     pub(crate) fn lost(&mut self, error: &(dyn Error + 'static)) {
         if !self.is_lost {
             let why = windlass_process::report::chain(error);
-            self.printer.note(&format!("lost the coordinator ({why}); the rollout goes on, trying again"));
+            self.say(&format!("lost the coordinator ({why}); the rollout goes on, trying again"));
             self.is_lost = true;
+        }
+    }
+
+    /// Above the bars, where there are some.
+    fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => drop(bars.all.println(text)),
+            None => self.printer.note(text),
         }
     }
 
@@ -73,6 +81,16 @@ impl Drop for Progress {
             drop(bars.all.clear());
         }
     }
+}
+
+/// Something that may take longer than a second. Shows on a terminal only.
+pub(super) fn spinner(text: &str, printer: &Printer) -> ProgressBar {
+    if printer.is_structured() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(text.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
 }
 
 /// The lines that differ from what was said before.
