@@ -188,11 +188,14 @@ impl Keeper {
                 digest: verified.digest,
                 envelope: String::from_utf8_lossy(envelope).into_owned(),
             };
-            let (plan, raised) = (&verified.plan, raised_floors(&verified.plan, &found));
+            let raised = raised_floors(&verified.plan, &found);
+            // Never ahead of our own clock: else plans that are each a little early would push the time until every
+            // honest one is late.
+            let signed_at = verified.plan.issued_at.min(self.now(&state));
             journal
                 .update(|state| {
                     state.plan = Some(mark);
-                    state.witness(plan.issued_at);
+                    state.witness(signed_at);
                     for (service, floor) in raised {
                         let known = state.floors.entry(service).or_insert(floor);
                         *known = floor.max(*known);

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
-use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
 use windlass_core::Digest;
 use windlass_core::host::HostFacts;
 use windlass_core::plan::HostPlan;
-use windlass_core::reconcile::{Desired, LocalHost};
+use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_process::report;
 
 use super::{Keeper, Source};
@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::data::DataDir;
 use crate::member::Member;
 use crate::policy::Mounts;
-use crate::state::{Journal, ReleaseStore, ReleaseStoreError, TrustMark};
+use crate::state::{Journal, ReleaseStore, ReleaseStoreError, State, TrustMark};
 
 /// What a keeper is made of.
 #[derive(Debug)]
@@ -118,7 +118,9 @@ impl Keeper {
         // A new epoch freezes the host until its first plan: the old one is shown to nobody.
         let mark = state.plan.as_ref().filter(|plan| plan.epoch == trust.document().epoch);
         let Some(mark) = mark else {
-            self.desired.send_replace(Arc::new(without_plan(self.local.clone())));
+            let mut frozen = without_plan(self.local.clone());
+            frozen.releases = self.known_releases(&state, trust.document());
+            self.desired.send_replace(Arc::new(frozen));
             return;
         };
         let Some(plan) = journaled_plan(mark.envelope.as_bytes(), &mark.digest) else {
@@ -131,6 +133,21 @@ impl Keeper {
                 tracing::error!(error = %report::chain(&error), "the journaled plan cannot be taken up");
             }
         }
+    }
+}
+
+impl Keeper {
+    /// Every release that is kept and still verifies: without a plan nothing starts, but what runs is still probed.
+    fn known_releases(&self, state: &State, trust: &TrustDocument) -> BTreeMap<Digest, Arc<VerifiedRelease>> {
+        let facts = self.facts.borrow().clone();
+        let context = self.context(trust, &facts, state);
+        let kept = self.releases.list().unwrap_or_default().into_iter();
+        kept.filter_map(|digest| {
+            let envelope = self.releases.get(&digest).ok()??;
+            let release = context.verify_kept(&digest, &envelope).ok()?;
+            Some((digest, Arc::new(release)))
+        })
+        .collect()
     }
 }
 

@@ -81,7 +81,7 @@ impl Keeper {
                 journal
                     .update(|state| {
                         state.checkpoint = Some(text);
-                        state.witness(new.at);
+                        state.witness(new.at.min(now)); // as with plans, never ahead of our own clock
                     })
                     .await
             }

@@ -179,6 +179,7 @@ async fn a_lost_journal_is_not_an_empty_one() {
     std::fs::write(host.data().journal(), b"windlass-journal 1 0\n{}").unwrap();
     let keeper = host.open().await;
     assert_eq!(seq(&keeper), 0, "nothing is started");
+    assert!(keeper.desired().borrow().releases.contains_key(&r1), "but what runs is still probed");
     keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
     assert_eq!(
         (seq(&keeper), refused(&keeper)),
