@@ -29,6 +29,7 @@ pub use client::ClientTls;
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
 pub use server::ServerTls;
+pub use verifier::verify_expired;
 
 /// HTTP/2, and nothing to negotiate.
 const ALPN: &[u8] = b"h2";

@@ -88,7 +88,10 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
 pub fn allowed_memory(policy: &HostPolicy, memory: u64) -> u64 {
     match policy.max_memory {
         Limit::Bytes(most) => most.bytes(),
-        Limit::Percent(percent) => (memory / 100).saturating_mul(u64::from(percent.min(100))),
+        Limit::Percent(percent) => {
+            let most = u128::from(memory) * u128::from(percent.min(100)) / 100;
+            u64::try_from(most).unwrap_or(u64::MAX)
+        }
     }
 }
 

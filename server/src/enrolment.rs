@@ -7,6 +7,7 @@
 mod challenge;
 mod join;
 mod limiter;
+mod operator;
 mod renew;
 mod token;
 
@@ -70,8 +71,10 @@ pub(crate) struct Joined {
 /// Proof of an expired certificate's key.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
-    /// What the certificate says; only believed where the ledger says the same.
+    /// What the certificate says; only believed where the ledger, or for operators the CA, says the same.
     pub peer: PeerIdentity,
+    /// The certificate, DER.
+    pub leaf: Vec<u8>,
     /// The challenge that was signed.
     pub challenge: [u8; 32],
     /// The signature.
@@ -204,8 +207,19 @@ impl Enrolment {
             self.limiter.failed(from, now);
             return Err(EnrolError::Unproven);
         }
-        let Some(host) = expired.peer.identity.host() else { return Err(EnrolError::WrongRole) };
         let authority = self.authority.clone();
+        let Some(host) = expired.peer.identity.host() else {
+            let revocations = self.revocations.clone();
+            let renewed = self
+                .ledger
+                .write(move |draft| operator::renew_expired(draft, &authority, &revocations, &expired, &csr))
+                .await?;
+            if let Err(error) = &renewed {
+                tracing::warn!(%from, %error, "refused an operator's certificate");
+                self.limiter.failed(from, now);
+            }
+            return renewed;
+        };
         let renewed =
             self.ledger.write(move |draft| renew::renew_expired(draft, &authority, &expired, &csr)).await?;
         self.note(&host, from, renewed)

@@ -89,6 +89,26 @@ impl FleetClients {
     }
 }
 
+/// What an expired certificate says, if one of `roots` signed it, it was good on its last day, and it was not
+/// revoked. Renewal needs this for operators: the coordinator keeps no record of their keys.
+///
+/// # Errors
+/// Why it would not have been accepted even then.
+pub fn verify_expired(
+    fleet: &FleetId,
+    roots: &[CertificateDer<'static>],
+    revocations: &Revocations,
+    leaf: &[u8],
+) -> Result<PeerIdentity, TlsError> {
+    let peer =
+        PeerIdentity::from_der(leaf).map_err(|error| TlsError::Rustls(Refused::Invalid(error).into()))?;
+    let clients = FleetClients::new(fleet.clone(), roots, revocations.clone())?;
+    let last_day = u64::try_from(peer.not_after.as_millis() / 1000).unwrap_or(0);
+    let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(last_day));
+    clients.verify_client_cert(&CertificateDer::from(leaf), &[], then).map_err(TlsError::Rustls)?;
+    Ok(peer)
+}
+
 impl ClientCertVerifier for FleetClients {
     fn client_auth_mandatory(&self) -> bool {
         false // enrolment and late renewals come without; every other RPC asks for the identity

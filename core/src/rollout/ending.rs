@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::observation::{Evidence, Refusal};
+use crate::observation::{Evidence, Refusal, SlotStatus};
 use crate::plan::Phase;
 use crate::release::{OnFailure, Scale, Spec};
 use crate::service::Assignment;
@@ -108,6 +108,22 @@ pub(super) fn watch(draft: &mut Draft<'_>) {
     if faults.record(draft).is_some() {
         disarm(draft);
     }
+}
+
+/// Rolling back: what other hosts report of the same release, whatever plan they had then, is written down too.
+/// It decides nothing any more.
+pub(super) fn note_late(draft: &mut Draft<'_>) {
+    let to = draft.rollout().to.digest;
+    let mut faults = Faults::default();
+    for (slot, assignment) in &draft.slots {
+        let member = draft.snapshot.fleet.members.get(&assignment.host);
+        let seen = member.and_then(|member| member.observation.as_deref()).and_then(|seen| seen.slot(slot));
+        let Some(SlotStatus::Failed { evidence, .. }) = seen.map(|seen| &seen.status) else { continue };
+        if evidence.release == to {
+            faults.failed(&assignment.host, slot, evidence);
+        }
+    }
+    faults.record(draft);
 }
 
 /// Turns back.

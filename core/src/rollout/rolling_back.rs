@@ -15,6 +15,7 @@ mod nothing;
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
+    ending::note_late(draft);
     let from = draft.rollout().from;
     match from {
         Some(from) if draft.release(&from.digest).is_some() => back_to(draft, from, how),

@@ -47,7 +47,7 @@ pub struct RolloutView {
     pub state_since: Timestamp,
     /// From its making to its end, or to now, in milliseconds.
     pub duration_ms: u64,
-    /// Slots of the new release.
+    /// Slots of the release it goes to, or, once it turned back, of the one it goes back to.
     pub total: u32,
     /// Those of them that are available.
     pub available: u32,
@@ -115,8 +115,9 @@ pub fn rollout(
     let outcome = (rollout.state.is_final() || rollout.state == State::Paused)
         .then(|| rollout.state.as_str().to_owned());
     let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();
+    let goal = goal(rollout);
     let (mut total, mut available) = (0, 0);
-    for slot in slots.iter().filter(|slot| slot.release == rollout.to.counter) {
+    for slot in slots.iter().filter(|slot| slot.release == goal) {
         total += 1;
         available += u32::from(slot.available && slot.host_state != Liveness::Lost);
     }
@@ -146,6 +147,12 @@ pub fn rollout(
     }
 }
 
+/// The release whose instances count: the one it goes to, or goes back to.
+fn goal(rollout: &Rollout) -> Counter {
+    let back = matches!(rollout.state, State::RollingBack | State::RolledBack | State::Aborted);
+    rollout.from.filter(|_| back).map_or(rollout.to.counter, |from| from.counter)
+}
+
 fn failure(failure: &crate::rollout::Failure) -> FailureView {
     let message = match (&failure.evidence, &failure.refusal) {
         (Some(evidence), _) => evidence.reason.to_string(),
@@ -171,7 +178,9 @@ fn slot(
     let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(id));
     let release: &Digest = &assignment.want.release;
     let instance = seen.and_then(|seen| seen.instances.iter().find(|i| &i.release == release));
-    let refused = seen.and_then(|seen| match &seen.status {
+    // What is said of an older release says nothing of this one.
+    let current = seen.filter(|seen| seen.release.as_ref() == Some(release));
+    let refused = current.and_then(|seen| match &seen.status {
         SlotStatus::Refused(refusal) => Some(refusal.clone()),
         SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
     });

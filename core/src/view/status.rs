@@ -89,7 +89,9 @@ pub fn status(
         let member = fleet.members.get(&assignment.host);
         let liveness = member.map_or(Liveness::Lost, |m| m.liveness);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
-        let refused = seen.and_then(|seen| match &seen.status {
+        // What is said of an older release says nothing of this one.
+        let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.want.release));
+        let refused = current.and_then(|seen| match &seen.status {
             SlotStatus::Refused(refusal) => Some(refusal.clone()),
             SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
         });

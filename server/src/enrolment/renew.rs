@@ -14,14 +14,14 @@ use windlass_certs::csr::{Csr, RenewalClaim, verify_proof};
 use windlass_certs::identity::PeerIdentity;
 use windlass_core::{Digest, HostId};
 
-use super::{EnrolError, Expired};
+use super::{EnrolError, Expired, operator};
 use crate::audit;
 use crate::authority::Authority;
 use crate::ledger::{Change, Draft};
 use crate::store::record::{CertificateRecord, HostRecord, Standing};
 
 /// How long after its end a certificate may still be renewed with proof of its key.
-const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) fn renew(
     draft: &mut Draft<'_>,
@@ -34,15 +34,7 @@ pub(super) fn renew(
     }
     match (peer.identity.host(), &peer.grant) {
         (Some(host), _) => renew_host(draft, authority, &host, peer.generation, csr),
-        (None, Some(grant)) => {
-            let (identity, generation) = (peer.identity.clone(), peer.generation + 1);
-            let actor = format!("operator/{}", identity.name());
-            let issued = authority
-                .certify_operator(identity, grant.clone(), csr, generation, draft.now)
-                .map_err(|error| issue_failed(&error))?;
-            draft.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
-            Ok(issued.chain_pem)
-        }
+        (None, Some(grant)) => operator::certify(draft, authority, peer, grant, csr),
         (None, None) => Err(EnrolError::WrongRole),
     }
 }
@@ -138,7 +130,7 @@ fn report_clone(draft: &mut Draft<'_>, record: HostRecord, shown: u64) {
     draft.change(Change::Host(Box::new(HostRecord { standing: Standing::Cloned, ..record })));
 }
 
-fn issue_failed(error: &windlass_certs::ca::CaError) -> EnrolError {
+pub(super) fn issue_failed(error: &windlass_certs::ca::CaError) -> EnrolError {
     tracing::error!(%error, "failed to issue a certificate");
     EnrolError::Issue
 }

@@ -75,6 +75,7 @@ fn expired(proof: pb::ExpiredProof) -> Result<Expired, Status> {
     Ok(Expired {
         peer: PeerIdentity::from_der(&proof.certificate)
             .map_err(|error| invalid("expired.certificate", &error))?,
+        leaf: proof.certificate.to_vec(),
         challenge: challenge
             .map_err(|_| Status::invalid_argument("`expired.challenge` must have 32 bytes"))?,
         proof: Proof(proof.proof.to_vec()),

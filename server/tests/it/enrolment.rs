@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tonic::Code;
 use windlass_certs::ca::{CertificateAuthority, Leaf};
-use windlass_certs::csr::{RenewalClaim, TlsKey};
+use windlass_certs::csr::{CertifiedIdentity, RenewalClaim, TlsKey};
 use windlass_certs::identity::Identity;
 use windlass_certs::keys::SigningKey;
 use windlass_certs::tls::ConnectError;
+use windlass_core::Timestamp;
 use windlass_proto::pb;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 use windlass_server::Config;
@@ -55,6 +56,13 @@ async fn a_token_of_one_host_is_none_for_another() {
     join(&fleet, join_request(&token, &key, &receipts)).await.expect("the token itself is still good");
 }
 
+fn operator(ca: &CertificateAuthority, validity: Duration, at: Timestamp) -> CertifiedIdentity {
+    let identity = Identity::operator(fleet_id(), &"mallory".parse().unwrap());
+    let mut leaf = Leaf::operator(identity, "admin/*".parse().unwrap(), 1);
+    leaf.validity = validity;
+    ca.issue_new(&leaf, at).unwrap()
+}
+
 #[tokio::test]
 async fn strangers_other_fleets_and_expired_certificates_are_refused() {
     let fleet = Fleet::start().await;
@@ -63,12 +71,6 @@ async fn strangers_other_fleets_and_expired_certificates_are_refused() {
     assert_eq!(refused.code(), Code::Unauthenticated);
 
     let other_ca = CertificateAuthority::generate(fleet_id(), now()).unwrap();
-    let operator = |ca: &CertificateAuthority, validity: Duration, at| {
-        let identity = Identity::operator(fleet_id(), &"mallory".parse().unwrap());
-        let mut leaf = Leaf::operator(identity, "admin/*".parse().unwrap(), 1);
-        leaf.validity = validity;
-        ca.issue_new(&leaf, at).unwrap()
-    };
     let hour = Duration::from_secs(3600);
     let foreign = fleet.channel(&operator(&other_ca, hour, now())).await.unwrap_err();
     assert!(matches!(foreign, ConnectError::OurCertificateRefused(_)), "{foreign:?}");
@@ -184,6 +186,44 @@ async fn an_expired_certificate_renews_with_proof_of_its_key_and_not_without() {
         assert_eq!(renewed.is_ok(), honest, "{renewed:?}");
         let replayed = enrolment.renew(request).await.unwrap_err();
         assert_eq!(replayed.code(), Code::Unauthenticated, "a challenge is good once");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_who_was_away_too_long_renews_with_proof_of_the_key_and_a_foreign_ca_does_not_help() {
+    let fleet = Fleet::start().await;
+    let hour = Duration::from_secs(3600);
+    let other_ca = CertificateAuthority::generate(fleet_id(), now()).unwrap();
+    let mut enrolment = EnrolmentClient::new(fleet.stranger().await);
+    #[rustfmt::skip]
+    let table = [
+        ("away for two hours", operator(&fleet.ca, hour, now() - 3 * hour), true, true),
+        ("another key signed the proof", operator(&fleet.ca, hour, now() - 3 * hour), false, false),
+        ("a foreign CA", operator(&other_ca, hour, now() - 3 * hour), true, false),
+        ("away for more than 30 days", operator(&fleet.ca, hour, now() - 24 * 31 * hour), true, false),
+    ];
+    for (case, identity, honest, want) in table {
+        let csr = identity.key().csr().unwrap();
+        let challenge = enrolment.challenge(pb::ChallengeRequest {}).await.unwrap().into_inner().challenge;
+        let claim = RenewalClaim {
+            fleet: fleet_id(),
+            host: identity.peer().identity.name().parse().unwrap(),
+            generation: identity.peer().generation,
+            challenge: challenge.as_ref().try_into().unwrap(),
+            csr: csr.digest(),
+        };
+        let other = TlsKey::generate().unwrap();
+        let proof = if honest { identity.key() } else { &other }.prove(&claim).unwrap();
+        let request = pb::RenewRequest {
+            csr: csr.der().to_vec().into(),
+            expired: Some(pb::ExpiredProof {
+                certificate: identity.chain()[0].to_vec().into(),
+                challenge,
+                proof: proof.0.into(),
+            }),
+        };
+        let renewed = enrolment.renew(request).await;
+        assert_eq!(renewed.is_ok(), want, "{case}: {renewed:?}");
     }
 }
 
