@@ -202,7 +202,9 @@ async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
     }
     let address = match &args.address {
         Some(address) => address.clone(),
-        None => own_address(&server)?,
+        None => {
+            own_address(&server).map_err(|source| Failure::OwnAddress { server: server.clone(), source })?
+        }
     };
     let joined = join(&Join {
         server,

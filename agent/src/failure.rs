@@ -19,6 +19,15 @@ pub enum Failure {
     /// `join` does not know where to.
     #[error("no coordinator is named")]
     NoServer,
+    /// Which of this host's addresses leads to the coordinator cannot be found out.
+    #[error("failed to find out which address of this host leads to `{server}`")]
+    OwnAddress {
+        /// The coordinator.
+        server: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Joining.
     #[error(transparent)]
     Join(#[from] JoinError),
@@ -60,6 +69,9 @@ impl Failure {
         match self {
             Self::Config(error) => error.hint(),
             Self::NoServer => Some("say which fleet to join: `--server deploy.example.com:7443`".to_owned()),
+            Self::OwnAddress { .. } => Some(
+                "is the coordinator's name right? Else give the address: `--address 10.0.0.5`".to_owned(),
+            ),
             Self::Join(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Data(error) => error.hint(),

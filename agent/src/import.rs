@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use windlass_certs::dsse::{Envelope, PayloadType};
-use windlass_core::host::HostFacts;
 
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
 use crate::keeper::{Keeper, OpenError, Opened, TakeError};
 use crate::member::{Member, MemberError};
+use crate::{facts, policy};
 
 /// 1024 versions of 64 KiB, as base64.
 const MAX_LEN: u64 = 100 << 20;
@@ -67,7 +67,9 @@ pub async fn import(config: &Config, file: &Path) -> Result<u64, ImportError> {
     let data = DataDir::open(&config.data)?;
     let _lock = data.lock()?;
     let member = Member::load(&data)?;
-    let (_facts, facts) = watch::channel(Arc::new(HostFacts::default()));
+    // What runs is judged by the new document, so the judge must know the host.
+    let policy = policy::load(&config.policy).unwrap_or_default();
+    let (_facts, facts) = watch::channel(Arc::new(facts::of_host(&member, &policy)));
     let keeper = Keeper::open(Opened { data, member, facts, own: Vec::new() }).await?;
     keeper.take_trust(&envelopes(&bytes)).await?;
     Ok(keeper.trust().version())
