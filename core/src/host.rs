@@ -100,6 +100,19 @@ pub enum Limit {
     Percent(u8),
 }
 
+impl Limit {
+    /// In bytes, where the host has `total`.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Bytes(size) => size.bytes(),
+            Self::Percent(percent) => {
+                let most = u128::from(total) * u128::from(percent.min(100)) / 100;
+                u64::try_from(most).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
 impl Default for HostPolicy {
     /// What an absent key of the file means.
     fn default() -> Self {

@@ -86,13 +86,7 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
 
 /// Memory that all releases on a host with `memory` bytes may ask for together.
 pub fn allowed_memory(policy: &HostPolicy, memory: u64) -> u64 {
-    match policy.max_memory {
-        Limit::Bytes(most) => most.bytes(),
-        Limit::Percent(percent) => {
-            let most = u128::from(memory) * u128::from(percent.min(100)) / 100;
-            u64::try_from(most).unwrap_or(u64::MAX)
-        }
-    }
+    policy.max_memory.of(memory)
 }
 
 /// Places in the container that hide the kernel's interfaces may not be covered: that would undo masked paths.

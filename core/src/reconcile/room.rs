@@ -127,10 +127,7 @@ pub fn fits<'a>(
 ) -> Result<(), Shortage> {
     let others: Vec<&Claim> = others.collect();
     let taken = others.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.memory));
-    let allowed = match limit {
-        Limit::Bytes(size) => size.bytes(),
-        Limit::Percent(percent) => capacity.memory / 100 * u64::from(percent),
-    };
+    let allowed = limit.of(capacity.memory);
     let free = allowed.saturating_sub(taken);
     if capacity.memory > 0 && wanted.memory > free {
         return Err(Shortage::Memory {
