@@ -1,5 +1,7 @@
 //! `docs/formats.md` says what is true: its examples are documents, and every field of a document is in it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
