@@ -3,10 +3,10 @@
 //! Every request is built from an allow-list of fields ([`create`]), so that what we do not know cannot be
 //! asked for. Streams (events, logs, pulls) live as long as their reader.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -21,6 +21,8 @@ use windlass_core::Digest;
 use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage};
 use windlass_core::release::Image;
+
+use crate::facts;
 
 use super::{
     EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
@@ -63,6 +65,7 @@ pub struct DockerEngine {
     socket: PathBuf,
     local: Arc<LocalHost>,
     files: Arc<files::Store>,
+    suiting: Arc<Mutex<BTreeMap<String, bool>>>,
 }
 
 impl DockerEngine {
@@ -77,12 +80,31 @@ impl DockerEngine {
         let docker = Docker::connect_with_unix(path, TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION)
             .map_err(|source| ConnectError::Client(path.to_owned(), source))?
             .with_request_modifier(credentials::url_safe);
-        Ok(Self { docker, socket: path.into(), local, files: Arc::new(files::Store::new(files)) })
+        let (files, suiting) = (Arc::new(files::Store::new(files)), Arc::default());
+        Ok(Self { docker, socket: path.into(), local, files, suiting })
     }
 
     /// Is there a socket at all? For diagnosis.
     pub fn has_socket(&self) -> bool {
         std::fs::metadata(&self.socket).is_ok_and(|meta| meta.file_type().is_socket())
+    }
+
+    /// Is the image for this machine? An engine also lists what was pulled for another one, be it by mistake; such an
+    /// image is none that a release could mean. An id is a digest, so that the answer is remembered.
+    async fn suits(&self, id: &str) -> Result<bool, RuntimeError> {
+        let known = |new: Option<bool>| {
+            let mut known = self.suiting.lock().unwrap_or_else(PoisonError::into_inner);
+            new.map(|new| known.insert(id.to_owned(), new));
+            known.get(id).copied()
+        };
+        if let Some(suits) = known(None) {
+            return Ok(suits);
+        }
+        match self.docker.inspect_image(id).await {
+            Ok(image) => Ok(known(Some(pull::suits(facts::platform(), &image))).unwrap_or(false)),
+            Err(error) if error::status(&error) == Some(404) => Ok(false),
+            Err(error) => Err(refused("inspect an image")(error)),
+        }
     }
 
     fn own(&self) -> Vec<String> {
@@ -137,7 +159,12 @@ impl Runtime for DockerEngine {
         let options = ListImagesOptions { digests: true, ..Default::default() };
         let images = self.docker.list_images(Some(options)).await.map_err(refused("list images"))?;
         let mut found = BTreeMap::new();
-        for image in images {
+        let here: BTreeSet<&String> = images.iter().map(|image| &image.id).collect();
+        self.suiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| here.contains(id));
+        for image in &images {
+            if image.repo_digests.is_empty() || !self.suits(&image.id).await? {
+                continue;
+            }
             let size = u64::try_from(image.size).unwrap_or(0);
             for name in &image.repo_digests {
                 if let Some(Ok(digest)) = name.rsplit_once('@').map(|(_, digest)| digest.parse()) {

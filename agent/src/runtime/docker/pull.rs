@@ -68,14 +68,21 @@ fn check(image: &Image, found: &ImageInspect) -> Result<LocalImage, PullError> {
         let got = names.first().map_or("no digest", String::as_str);
         return Err(PullError::WrongImage(format!("`{}` came as `{got}`", image.pinned())));
     }
-    let (os, architecture) = (found.os.as_deref().unwrap_or(""), found.architecture.as_deref().unwrap_or(""));
-    let mut wanted = image.platform.split('/');
-    if wanted.next() != Some(os) || wanted.next() != Some(architecture) {
-        let text = format!("`{}` is for {os}/{architecture}, not {}", image.pinned(), image.platform);
+    if !suits(&image.platform, found) {
+        let (os, architecture) = (found.os.as_deref(), found.architecture.as_deref());
+        let got = format!("{}/{}", os.unwrap_or_default(), architecture.unwrap_or_default());
+        let text = format!("`{}` is for {got}, not {}", image.pinned(), image.platform);
         return Err(PullError::WrongImage(text));
     }
     let id = found.id.clone().unwrap_or_default();
     Ok(LocalImage { id, size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0) })
+}
+
+/// Is the image for `platform`? Anything is, where none is known.
+pub(super) fn suits(platform: &str, found: &ImageInspect) -> bool {
+    let mut wanted = platform.split('/');
+    platform.is_empty()
+        || (wanted.next() == found.os.as_deref() && wanted.next() == found.architecture.as_deref())
 }
 
 /// `host[:port]` of a repository.
@@ -94,6 +101,9 @@ fn explain(image: &Image, error: Error) -> PullError {
     let text = error::message(&error);
     let registry = registry(&image.repository);
     let has = |phrases: &[&str]| phrases.iter().any(|phrase| text.to_lowercase().contains(phrase));
+    if has(&["verification failed for digest", "unexpected commit digest"]) {
+        return PullError::WrongImage(format!("registry `{registry}` answered with other bytes: {text}"));
+    }
     PullError::Failed(if has(&["unauthorized", "authentication required", "no basic auth", "denied"]) {
         format!(
             "registry `{registry}` wants a login that the agent does not have (`docker login {registry}` as its user): {text}"
