@@ -56,7 +56,8 @@ impl Pinned {
     /// # Panics
     /// If the registry does not have it.
     pub fn of(registry: &str, name: &str, tag: &str) -> Self {
-        let manifest = get(registry, &format!("/v2/{name}/manifests/{tag}")).expect("the registry has the image");
+        let manifest =
+            get(registry, &format!("/v2/{name}/manifests/{tag}")).expect("the registry has the image");
         Self { repository: format!("{registry}/{name}"), digest: Digest::of(&manifest), size: 1 << 20 }
     }
 }
@@ -122,7 +123,8 @@ fn lies(address: &str, honest: &str) -> Result<(BTreeMap<Lie, Pinned>, Answers)>
         if lie == Lie::Layer {
             push(&mut config["rootfs"]["diff_ids"], Digest::of(&layer).to_string().into());
             let kind = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-            let entry = json!({ "mediaType": kind, "size": layer.len(), "digest": Digest::of(&layer).to_string() });
+            let entry =
+                json!({ "mediaType": kind, "size": layer.len(), "digest": Digest::of(&layer).to_string() });
             push(&mut manifest["layers"], entry);
         }
         if lie == Lie::Platform {
@@ -138,7 +140,8 @@ fn lies(address: &str, honest: &str) -> Result<(BTreeMap<Lie, Pinned>, Answers)>
         if let Some(byte) = bent_config.last_mut() {
             *byte ^= 1;
         }
-        let mut put = |path: String, bytes: &[u8]| drop(answers.insert(format!("/v2/{name}/{path}"), bytes.to_vec()));
+        let mut put =
+            |path: String, bytes: &[u8]| drop(answers.insert(format!("/v2/{name}/{path}"), bytes.to_vec()));
         put(format!("manifests/{digest}"), if lie == Lie::Manifest { &other } else { &manifest });
         put(format!("blobs/{named}"), if lie == Lie::Config { &bent_config } else { &config });
         put(format!("blobs/{}", Digest::of(&layer)), &bent_layer);

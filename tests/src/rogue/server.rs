@@ -20,10 +20,10 @@ use windlass_certs::join::JoinToken;
 use windlass_core::Digest;
 use windlass_core::observation::Observation;
 use windlass_proto::limits::MAX_MESSAGE;
+use windlass_proto::pb;
 use windlass_proto::pb::agent_link_server::AgentLinkServer;
 use windlass_proto::pb::connect_response::Message as Spoken;
 use windlass_proto::pb::enrolment_server::EnrolmentServer;
-use windlass_proto::pb;
 
 use super::face::Face;
 use super::keys::{Keys, fleet, host, now};
@@ -70,8 +70,12 @@ pub struct Said {
     pub trust_asked: u64,
     /// How handshakes ended: the other side's complaint, or none.
     pub handshakes: Vec<Option<String>>,
-    pub(super) out: Option<mpsc::Sender<Result<pb::ConnectResponse, Status>>>,
+    /// The way to the agent, and which stream it is; none while there is none.
+    pub(super) live: Option<(usize, Out)>,
 }
+
+/// The coordinator's half of a stream.
+pub(super) type Out = mpsc::Sender<Result<pb::ConnectResponse, Status>>;
 
 /// What the tasks of the rogue share with the test.
 #[derive(Debug)]
@@ -164,7 +168,11 @@ impl Rogue {
 
     /// Cuts every connection.
     pub fn cut(&self) {
-        self.shared.said().out = None;
+        {
+            let mut said = self.shared.said();
+            said.live = None;
+            said.observation = None;
+        }
         for connection in lock(&self.shared.live).drain(..) {
             let _ = connection.shutdown(Shutdown::Both); // it may have ended by itself
         }
@@ -177,8 +185,8 @@ impl Rogue {
     #[track_caller]
     pub fn say(&self, message: Spoken) {
         let out = within(CONNECTED, || {
-            let out = self.shared.said().out.clone().filter(|out| !out.is_closed());
-            out.ok_or_else(|| "no agent is linked to the rogue".to_owned())
+            let live = self.shared.said().live.clone().filter(|(_, out)| !out.is_closed());
+            live.map(|(_, out)| out).ok_or_else(|| "no agent is linked to the rogue".to_owned())
         });
         let out = out.expect("an agent comes");
         let _ = out.blocking_send(Ok(pb::ConnectResponse { message: Some(message) })); // a link may break
@@ -191,7 +199,11 @@ impl Rogue {
     }
 
     /// Waits until the newest observation is as `look` wants it. `Err` says what it was instead.
-    pub fn observed<T>(&self, limit: Duration, look: impl Fn(&Observation) -> Result<T, String>) -> Result<T, String> {
+    pub fn observed<T>(
+        &self,
+        limit: Duration,
+        look: impl Fn(&Observation) -> Result<T, String>,
+    ) -> Result<T, String> {
         within(limit, || match &self.shared.said().observation {
             Some(observation) => look(observation),
             None => Err("nothing observed".to_owned()),

@@ -16,7 +16,7 @@ use windlass_proto::pb::enrolment_server::Enrolment;
 use windlass_proto::{json, pb};
 
 use super::keys::{Keys, fleet, now};
-use super::server::Shared;
+use super::server::{Out, Shared};
 
 const CAPACITY: usize = 64;
 
@@ -76,16 +76,18 @@ impl AgentLink for Service {
         let welcome = pb::Welcome { coordinator_version: "0".to_owned(), trust_version, heartbeat_ms: 1000 };
         let first = pb::ConnectResponse { message: Some(Spoken::Welcome(welcome)) };
         drop(out.send(Ok(first)).await); // the agent may be gone already
-        {
+        let stream = {
             let mut said = self.shared.said();
             said.hellos.push(hello);
+            let stream = said.hellos.len();
             said.observation = None;
-            said.out = Some(out.clone());
-        }
+            said.live = Some((stream, out.clone()));
+            stream
+        };
         let shared = self.shared.clone();
         self.shared.handle.spawn(async move {
             while let Ok(Some(message)) = heard.message().await {
-                note(&shared, &out, message).await;
+                note(&shared, (stream, &out), message).await;
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
@@ -109,17 +111,12 @@ impl AgentLink for Service {
         let after = request.into_inner().after;
         self.shared.said().trust_asked += 1;
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
-        let envelopes =
-            self.shared.script().trust.iter().skip(skip).map(|one| one.clone().into()).collect();
+        let envelopes = self.shared.script().trust.iter().skip(skip).map(|one| one.clone().into()).collect();
         Ok(Response::new(pb::FetchTrustResponse { envelopes }))
     }
 }
 
-async fn note(
-    shared: &Shared,
-    out: &mpsc::Sender<Result<pb::ConnectResponse, Status>>,
-    message: pb::ConnectRequest,
-) {
+async fn note(shared: &Shared, (stream, out): (usize, &Out), message: pb::ConnectRequest) {
     match message.message {
         Some(Heard::Observation(report)) => {
             let Ok(observation) =
@@ -128,7 +125,13 @@ async fn note(
                 return;
             };
             let ack = pb::ObservationAck { revision: observation.revision };
-            shared.said().observation = Some(observation);
+            {
+                let mut said = shared.said();
+                // What comes late on a stream that was cut is not what the agent says now.
+                if said.live.as_ref().is_some_and(|(live, _)| *live == stream) {
+                    said.observation = Some(observation);
+                }
+            }
             let ack = pb::ConnectResponse { message: Some(Spoken::Ack(ack)) };
             drop(out.send(Ok(ack)).await); // the agent may be gone already
         }

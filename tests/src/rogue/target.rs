@@ -83,7 +83,8 @@ impl Target {
             let program = [program("windlass-agent")];
             host.on(program.into_iter().chain(words).chain(data).chain(policy).collect())
         };
-        let join = words(["join", "--server", &rogue.address(), "--token", &token, "--address", &host.address]);
+        let join =
+            words(["join", "--server", &rogue.address(), "--token", &token, "--address", &host.address]);
         let log = folder.join("join.log");
         let mut join = Process::start("join", command(join), environment(&folder), &log);
         let ended = wait::until("the host has joined", SOON, || join.ended().ok_or_else(|| join.output()));
@@ -218,16 +219,14 @@ impl Target {
     pub fn audited(&self, code: &str) -> usize {
         let log = self.agent.output();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines
-            .filter(|line| line["target"] == "windlass_agent::audit" && line["code"] == code)
-            .count()
+        lines.filter(|line| line["target"] == "windlass_agent::audit" && line["code"] == code).count()
     }
 
-    /// What `inventory` would say about refusals, by code.
-    pub fn counted(&self, code: &str) -> u64 {
-        let text = fs::read_to_string(self.folder.join("agent/status.json")).unwrap_or_default();
-        let status: Value = serde_json::from_str(&text).unwrap_or_default();
-        status["refusals"][code].as_u64().unwrap_or(0)
+    /// Kills the agent and starts it again. What was observed before no longer counts.
+    pub fn restart(&mut self) {
+        self.agent.kill_9();
+        self.rogue.cut();
+        self.agent.start_again();
     }
 
     /// A path of the scenario's folder, as text.

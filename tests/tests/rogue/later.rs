@@ -1,0 +1,203 @@
+//! Steps 8 to 10 with a past: what a host remembers, over restarts, epochs and trust documents.
+
+use std::time::Duration;
+
+use windlass_certs::trust::TrustDocument;
+use windlass_core::observation::SlotStatus;
+use windlass_proto::pb;
+use windlass_proto::pb::connect_response::Message;
+use windlass_tests::rogue::keys::now;
+use windlass_tests::rogue::papers::{at, bend, slot};
+use windlass_tests::rogue::scene;
+use windlass_tests::rogue::server::within;
+use windlass_tests::rogue::target::status;
+use windlass_tests::rogue::{Draft, Keys, Pinned, Target};
+
+use super::{check, conclude};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_a_host_has_seen_it_does_not_forget() {
+    let mut target = Target::start("rogue-later", "", |_, _, _| {});
+    let mut wrong = Vec::new();
+    let mut note = |what: &str, result: Result<(), String>| {
+        wrong.extend(result.err().map(|error| format!("{what}: {error}")));
+    };
+    note("an old plan after a restart", old_plans_stay_old(&mut target));
+    note("time pushed forward", time_cannot_be_pushed(&mut target));
+    note("a floor that was raised", floors_stay(&mut target));
+    note("content that failed", failures_stay(&mut target));
+    note("trust documents", trust_is_not_taken_from_anyone(&mut target));
+    note("a new epoch", epochs_part(&mut target));
+    note("the honest service at last", target.serves());
+    conclude(7, &wrong);
+}
+
+/// A plan that was good once is not good again, least of all for an agent that was just started.
+fn old_plans_stay_old(target: &mut Target) -> Result<(), String> {
+    let first = target.last.clone();
+    target.honest()?;
+    let since = scene::moment();
+    target.restart();
+    let refusal = target.refused(&first)?;
+    check(&refusal, "stale", "")?;
+    let hello = target.rogue.said(|said| said.hellos.last().map(|hello| hello.seq));
+    if hello != Some(target.seq) {
+        return Err(format!("the agent came back with seq {hello:?}"));
+    }
+    target.untouched(&since)?;
+    target.honest()
+}
+
+/// Each step within the skew of the one before, together into next week: then honest plans would be late for ever.
+fn time_cannot_be_pushed(target: &mut Target) -> Result<(), String> {
+    let ahead = |target: &Target, minutes: u32| {
+        let issued = now() + 59 * MINUTE / 60 * minutes;
+        target.plan().with("issued_at", at(issued)).with("expires_at", at(issued + MINUTE))
+    };
+    target.accept(&ahead(target, 1))?;
+    let pushed = target.seal(&ahead(target, 2)).envelope;
+    check(&target.refused(&pushed)?, "not_yet_valid", "")?;
+    target.honest()
+}
+
+/// A good release raised the floor of its service; nothing below starts any more.
+fn floors_stay(target: &mut Target) -> Result<(), String> {
+    let fixed = Draft::release("production/floor", 6, &target.image).with("spec.floor", "r6");
+    target.install("production/floor/0", &fixed);
+    let before = target.publish(&Draft::release("production/floor", 5, &target.image));
+    let mut slots = target.slots.clone();
+    for slot in slots.iter_mut().filter(|slot| slot["slot"] == "production/floor/0") {
+        slot["release"] = before.digest.to_string().into();
+    }
+    target.accept(&Draft::plan(&target.host.name, target.seq + 1, slots))?;
+    refused_slot(target, "production/floor/0", "below_floor")?;
+    let running = target.host.engine.running("floor").map_err(|error| error.to_string())?;
+    if running.len() != 1 {
+        return Err(format!("what ran was not left alone: {running:?}"));
+    }
+    target.slots.retain(|slot| slot["slot"] != "production/floor/0");
+    target.honest()
+}
+
+/// Content that failed here is not started again, whoever signs it anew under whatever number.
+fn failures_stay(target: &mut Target) -> Result<(), String> {
+    let crash = Pinned::of(&target.lab.registry(), "web", "crash");
+    let frail = |target: &mut Target, counter, author: &str| {
+        let release = Draft::release("production/frail", counter, &crash).with("author", author);
+        let sealed = target.publish(&release);
+        let mut wanted = slot("production/frail/0", &sealed.digest);
+        wanted["good"] = false.into();
+        let mut slots = target.slots.clone();
+        slots.push(wanted);
+        target.accept(&Draft::plan(&target.host.name, target.seq + 1, slots))
+    };
+    frail(target, 1, "alice")?;
+    target.rogue.observed(LIMIT, |seen| match status(seen, "production/frail/0") {
+        Some(SlotStatus::Failed { .. }) => Ok(()),
+        other => Err(format!("the crashing release: {other:?}")),
+    })?;
+    frail(target, 2, "bob")?;
+    refused_slot(target, "production/frail/0", "quarantined")?;
+    target.restart();
+    refused_slot(target, "production/frail/0", "quarantined")?;
+    target.honest()
+}
+
+/// Versions that the root keys did not sign, or not in order, change nothing.
+fn trust_is_not_taken_from_anyone(target: &mut Target) -> Result<(), String> {
+    let next = |target: &Target, version: u64| {
+        let mut next: TrustDocument = target.keys.trust(&target.rogue.address());
+        next.version = version;
+        // What a coordinator would like: its own key for everything.
+        for rule in &mut next.roles.release {
+            rule.keys = vec![target.keys.stranger.public()];
+            (rule.threshold, rule.retired) = (1, Vec::new());
+        }
+        next
+    };
+    let keys = target.keys.clone();
+    let second = next(target, 2);
+    let good = Keys::seal_trust(&second, &[&keys.root]);
+    let mut backwards = second.clone();
+    backwards.epoch = 0;
+    let mut other = second.clone();
+    other.fleet = "other".parse().unwrap();
+    let forged: Vec<(&str, Vec<u8>)> = vec![
+        ("by a stranger", Keys::seal_trust(&second, &[&keys.stranger])),
+        ("by release keys", Keys::seal_trust(&second, &keys.people.each_ref())),
+        ("without a signature", bend(&good, |e| e["signatures"] = serde_json::json!([]))),
+        ("one byte changed", windlass_tests::rogue::papers::bend_payload(&good, |p| p[60] ^= 1)),
+        ("a version left out", Keys::seal_trust(&next(target, 3), &[&keys.root])),
+        ("an epoch that falls", Keys::seal_trust(&backwards, &[&keys.root])),
+        ("of another fleet", Keys::seal_trust(&other, &[&keys.root])),
+        ("garbage", b"{}".to_vec()),
+    ];
+    for (name, envelope) in forged {
+        let asked = target.rogue.said(|said| said.trust_asked);
+        target.rogue.script(|script| {
+            script.trust.truncate(1);
+            script.trust.push(envelope);
+        });
+        target.rogue.say(Message::Trust(pb::TrustNotice { version: 2 }));
+        within(LIMIT, || {
+            target.rogue.said(|said| {
+                if said.trust_asked > asked { Ok(()) } else { Err(format!("{name}: not asked")) }
+            })
+        })?;
+        // Releases of the stranger are still nobody's.
+        let evil = Draft::release("production/evil", 1, &target.image);
+        let evil = evil.seal(windlass_certs::dsse::PayloadType::Release, &[&keys.stranger]);
+        target.serve(&evil);
+        let mut slots = target.slots.clone();
+        slots.push(slot("production/evil/0", &evil.digest));
+        target
+            .accept(&Draft::plan(&target.host.name, target.seq + 1, slots))
+            .map_err(|e| format!("{name}: {e}"))?;
+        refused_slot(target, "production/evil/0", "unsigned_release").map_err(|e| format!("{name}: {e}"))?;
+        target.honest()?;
+    }
+    target.rogue.script(|script| script.trust.truncate(1));
+    target.rogue.cut();
+    let hellos = target.rogue.said(|said| said.hellos.len());
+    let version = within(LIMIT, || {
+        target.rogue.said(|said| {
+            let new = said.hellos.get(hellos).map(|hello| hello.trust_version);
+            new.ok_or_else(|| "the agent did not come back".to_owned())
+        })
+    })?;
+    if version == 1 { target.honest() } else { Err(format!("the agent is at trust version {version}")) }
+}
+
+/// After a new epoch, plans of the old one are nothing, and numbers begin anew.
+fn epochs_part(target: &mut Target) -> Result<(), String> {
+    let mut second = target.keys.trust(&target.rogue.address());
+    (second.version, second.epoch) = (2, 2);
+    let second = Keys::seal_trust(&second, &[&target.keys.root]);
+    target.rogue.script(|script| script.trust.push(second));
+    let since = scene::moment();
+    let old = target.seal(&target.plan()).envelope;
+    let before = target.rogue.said(|said| said.trust_asked);
+    target.rogue.say(Message::Trust(pb::TrustNotice { version: 2 }));
+    within(LIMIT, || {
+        let asked = target.rogue.said(|said| said.trust_asked > before);
+        if asked { Ok(()) } else { Err("trust documents were not asked for".to_owned()) }
+    })?;
+    // The host is frozen as it is: without a plan, and with all that runs.
+    target.seq = 0;
+    check(&target.refused(&old)?, "wrong_epoch", "")?;
+    target.untouched(&since)?;
+    let new = Draft::plan(&target.host.name, 1, target.slots.clone()).with("epoch", 2);
+    target.accept(&new)?;
+    target.untouched(&since)
+}
+
+fn refused_slot(target: &Target, name: &str, code: &str) -> Result<(), String> {
+    let refusal = target.rogue.observed(LIMIT, |seen| match status(seen, name) {
+        Some(SlotStatus::Refused(refusal)) => Ok(refusal.clone()),
+        other => Err(format!("{name} was not refused: {other:?}")),
+    })?;
+    check(&refusal, code, "")
+}
