@@ -6,7 +6,7 @@
 mod paths;
 mod registry;
 
-use crate::host::{HostFacts, HostPolicy, Limit, Users};
+use crate::host::{HostFacts, HostPolicy, Users};
 use crate::release::{Release, Security, Spec};
 
 pub use paths::{FORBIDDEN_MOUNTS, InvalidPath, check_mount, contains, normalise_path};
