@@ -9,6 +9,7 @@ use windlass_core::Timestamp;
 use windlass_tests::rogue::keys::now;
 use windlass_tests::rogue::papers::{at, bend, bend_payload, seal, slot};
 use windlass_tests::rogue::scene::{self, Scene};
+use windlass_tests::rogue::server::within;
 use windlass_tests::rogue::{Draft, Target};
 
 use super::{check, conclude};
@@ -211,10 +212,19 @@ fn a_bad_plan_is_refused_as_a_whole_and_touches_nothing() {
             wrong.push(format!("no audit line with code {code}"));
         }
     }
-    let hellos = target.rogue.said(|said| said.hellos.len());
-    assert_eq!(hellos, 1, "no refusal costs the agent its connection");
+    let hellos = |target: &Target| target.rogue.said(|said| said.hellos.len());
+    assert_eq!(hellos(&target), 1, "no refusal costs the agent its connection");
+    // More than a message may hold is not even read: that costs the connection, and nothing else.
+    let since = scene::moment();
+    target.rogue.offer(&vec![b' '; 9 << 20]);
+    let back = within(Duration::from_secs(10), || {
+        if hellos(&target) > 1 { Ok(()) } else { Err("not back".to_owned()) }
+    });
+    for error in [back, target.untouched(&since), target.honest()].into_iter().filter_map(Result::err) {
+        wrong.push(format!("9 MiB: {error}"));
+    }
     assert_eq!(Scene::of(&target.host.engine).unwrap(), before);
-    conclude(ROWS.len() + 1, &wrong);
+    conclude(ROWS.len() + 2, &wrong);
 }
 
 fn good_but_stale(target: &Target) -> Vec<u8> {

@@ -55,6 +55,7 @@ const ROWS: &[Row] = &[
     ("one byte changed", UNSIGNED, "asked for", |t, s| answered(t, s, |e| Some(bend_payload(&e, |p| p[50] ^= 1)))),
     ("its signatures taken off", UNSIGNED, "below_threshold", |t, s| answered(t, s, |e| Some(bend(&e, |e| e["signatures"] = json!([]))))),
     ("300 KiB", UNSIGNED, "too_large", |t, s| changed(t, s, |d| d.with("spec.env.PAD", "x".repeat(300 << 10)))),
+    ("9 MiB", UNSIGNED, "does not have it", |t, s| answered(t, s, |e| Some([e, vec![b' '; 9 << 20]].concat()))),
     ("17 signatures", UNSIGNED, "too_large", |t, s| answered(t, s, |e| Some(bend(&e, |e| { let one = e["signatures"][0].clone(); e["signatures"] = vec![one; 17].into(); })))),
     ("unknown field of the envelope", UNSIGNED, "malformed", |t, s| answered(t, s, |e| Some(bend(&e, |e| e["extra"] = true.into())))),
 
