@@ -84,6 +84,11 @@ test-doc: ## examples in the documentation
 test-engine: release ## scenarios over real engines; needs root
 	.ci/engine-tests.sh
 
+.PHONY: bench
+bench: release ## Windlass beside its peers; ONLY=first, rest or ten for one of them; needs root and a quiet machine
+	tests/lab/install.sh
+	$(CARGO) run --locked --quiet -p windlass-tests --bin bench -- $(ONLY)
+
 .PHONY: clean-lab
 clean-lab: ## take down what a test or the demo may have left
 	@for lab in "tests 10.214.0" "demo 10.215.0"; do \
