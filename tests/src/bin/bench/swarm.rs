@@ -14,7 +14,7 @@ pub(crate) struct Swarm<'a> {
 }
 
 fn spec(image: &str) -> Value {
-    let step = json!({ "Parallelism": 1, "Order": "start-first", "Monitor": 0, "FailureAction": "pause" });
+    let step = || json!({ "Parallelism": 1, "Order": "start-first", "Monitor": 0, "FailureAction": "pause" });
     json!({
         "Name": "peer",
         "TaskTemplate": {
@@ -31,8 +31,8 @@ fn spec(image: &str) -> Value {
             "RestartPolicy": { "Condition": "any" },
         },
         "Mode": { "Replicated": { "Replicas": 10 } },
-        "UpdateConfig": step.clone(),
-        "RollbackConfig": step,
+        "UpdateConfig": step(),
+        "RollbackConfig": step(),
     })
 }
 
