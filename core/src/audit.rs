@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(verify(&entries[1..], &[at(5)]), Verdict::Altered(0));
         let other = Head { size: 3, hash: Digest::of(b"another history") };
         assert_eq!(verify(&entries, &[at(5), checkpoint(other)]), Verdict::Forked(3));
-        let mut dropped = entries.clone();
+        let mut dropped = entries;
         dropped.remove(2);
         assert_eq!(verify(&dropped, &[at(5)]), Verdict::Altered(2));
     }
