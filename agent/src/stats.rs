@@ -75,14 +75,14 @@ impl Collector {
         let now = Instant::now();
         let counters = proc::counters();
         let memory = proc::memory();
-        let (disk_total, disk_free) = disk::of(disk::USUAL_ROOT).unwrap_or_default();
+        let disk = disk::engine().unwrap_or_default();
         let mut stats = HostStats {
             at: Some(reconciler::now()),
             load: proc::load(),
             memory_used: memory.total.saturating_sub(memory.available),
             memory_total: memory.total,
-            disk_used: disk_total.saturating_sub(disk_free),
-            disk_total,
+            disk_used: disk.used,
+            disk_total: disk.total(),
             gpus: self.gpus.as_ref().map(Gpus::stats).unwrap_or_default(),
             ..HostStats::default()
         };

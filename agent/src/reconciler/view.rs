@@ -167,6 +167,7 @@ impl<R: Runtime> View<R> {
         if self.info.is_none() {
             let info = self.runtime.info().await?;
             self.capacity.gpu_runtime = info.gpu_runtime;
+            disk::found_at(&info.data_root);
             self.info = Some(info);
         }
         let listed = self.runtime.list().await?;
@@ -195,10 +196,9 @@ impl<R: Runtime> View<R> {
     }
 
     fn measure(&mut self) {
-        let root = self.info.as_ref().map_or(disk::USUAL_ROOT, |info| info.data_root.as_str());
-        if let Some((total, free)) = disk::of(root) {
-            self.capacity.disk_total = total;
-            self.capacity.disk_free = free;
+        if let Some(space) = disk::engine() {
+            self.capacity.disk_total = space.total();
+            self.capacity.disk_free = space.free;
         }
     }
 
