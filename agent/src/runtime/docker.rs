@@ -1,6 +1,6 @@
 //! A Docker Engine behind its socket. The only module that names `bollard`.
 //!
-//! Every request is built from an allow-list of fields ([`create`]), so that what we do not know cannot be
+//! Every request is built from an allow-list of fields (`create`), so that what we do not know cannot be
 //! asked for. Streams (events, logs, pulls) live as long as their reader.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
