@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::digest::Digest;
+use crate::plan::PlanSlot;
+
 use super::Turn;
 use super::step::Step;
 
@@ -17,6 +20,15 @@ pub(super) fn images(turn: &mut Turn<'_>) {
     let used = capacity.disk_total.saturating_sub(capacity.disk_free);
     let full = capacity.disk_total > 0 && used / (capacity.disk_total / 100).max(1) >= FULL;
     if !full || turn.observed.collecting || !turn.observed.busy.is_empty() {
+        return;
+    }
+    // Nobody can say which image a release has that is not here.
+    let known = |release: &Digest| turn.desired.releases.contains_key(release);
+    let named = |want: &PlanSlot| {
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        [Some(want.release), want.fallback, previous].into_iter().flatten().all(|release| known(&release))
+    };
+    if !turn.desired.plan.iter().flat_map(|plan| &plan.slots).all(named) {
         return;
     }
     let releases = turn.desired.releases.values().map(|release| release.release.spec.image.digest);

@@ -83,6 +83,32 @@ fn images_go_when_the_disk_is_full_and_nobody_needs_them() {
 }
 
 #[test]
+fn an_image_stays_below_the_mark_and_while_a_release_of_the_plan_is_not_known() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![good(0, two)]);
+    world.run(secs(30));
+    let disk = |free: u64| Capacity { disk_total: 100 << 30, disk_free: free << 30, ..Capacity::default() };
+    let forgotten = world.desired.releases.remove(&one).unwrap();
+    world.observed.capacity = Capacity { memory: 8 << 30, ..disk(21) };
+    world.run(secs(30));
+    assert_eq!(world.observed.images.len(), 2, "79 % is not full");
+    world.observed.capacity = Capacity { memory: 8 << 30, ..disk(10) };
+    world.plan(vec![replacing(0, two, one, Phase::Standby)]);
+    world.run(secs(30));
+    assert_eq!(world.observed.images.len(), 2, "the plan names it, and nobody can say which image it has");
+    world.desired.releases.insert(one, forgotten);
+    world.run(secs(30));
+    assert_eq!(world.observed.images.len(), 2, "it is the fallback's");
+    world.plan(vec![good(0, two)]);
+    world.desired.releases.remove(&one);
+    world.run(secs(30));
+    assert_eq!(world.observed.images.len(), 1);
+}
+
+#[test]
 fn gpus_are_given_once() {
     let mut world = World::new();
     let gpu = |memory: Option<u64>| {
