@@ -35,6 +35,8 @@ pub(super) struct Scene<'a> {
     pub(super) available: bool,
     /// The coordinator was not heard of for longer than the release allows.
     pub(super) isolated: bool,
+    /// The previous release does not serve, and its content is quarantined: it is never started again.
+    pub(super) barred: bool,
     /// The new instance only fits when those that no plan names any more have gone.
     pub(super) tight: bool,
 }
@@ -76,12 +78,29 @@ impl<'a> Scene<'a> {
         self.want.fallback.filter(|fallback| !self.want.good && *fallback != self.want.release)
     }
 
+    /// What serves until the new instance does, and its phase: the previous release, or the fallback in its
+    /// stead. A plan may name a previous release before it is known that it failed here.
+    pub(super) fn predecessor(&self) -> Option<(Digest, Phase)> {
+        let previous = self.want.previous.as_ref().filter(|previous| previous.release != self.want.release)?;
+        let release = if self.barred { self.armed_fallback()? } else { previous.release };
+        Some((release, previous.phase))
+    }
+
+    /// The predecessor, if it is meant to run.
+    pub(super) fn running_predecessor(&self) -> Option<Digest> {
+        let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
+        self.predecessor().filter(|(_, phase)| runs(*phase)).map(|(release, _)| release)
+    }
+
+    fn is_barred(&self, seen: &Container) -> bool {
+        self.barred && self.want.previous.as_ref().is_some_and(|previous| previous.release == seen.release)
+    }
+
     /// The fate of every container, in the order of `seen`.
     pub(super) fn fates(&self) -> Vec<(&'a Container, Fate)> {
         let target = self.instance_of(&self.want.release).map(|seen| &seen.id);
-        let previous = self.want.previous.as_ref().map(|previous| &previous.release);
-        let previous = previous.filter(|release| **release != self.want.release);
-        let previous_instance = previous.and_then(|release| self.instance_of(release)).map(|seen| &seen.id);
+        let previous = self.predecessor().map(|(release, _)| release);
+        let previous_instance = previous.and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
         let fallback =
             self.armed_fallback().and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
         let fate = |seen: &'a Container| {
@@ -96,8 +115,9 @@ impl<'a> Scene<'a> {
             } else if Some(&seen.id) == previous_instance {
                 self.of_previous(Some(&seen.id) == fallback)
             } else if seen.release == self.want.release
-                || Some(&seen.release) == previous
+                || Some(seen.release) == previous
                 || self.is_spent(seen)
+                || self.is_barred(seen)
             {
                 Fate::Gone // a second one of the same release, or one to be replaced
             } else if self.must_wait() {

@@ -126,11 +126,22 @@ impl<'a> Scene<'a> {
         let isolated = known.isolated_at.is_some()
             || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
         let restoring = known.failed.is_some();
-        let (blocked, available, tight) = (false, false, false);
-        let mut scene = Self { want, seen, known, release, restoring, blocked, available, isolated, tight };
+        let (blocked, available, barred, tight) = (false, false, false, false);
+        let mut scene =
+            Self { want, seen, known, release, restoring, blocked, available, isolated, barred, tight };
         let spec = release.map(|release| &release.release.spec);
         let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, turn.now);
         scene.available = scene.instance_of(&want.release).is_some_and(|seen| standing(seen).available);
+        scene.barred = scene.running_predecessor().is_some_and(|release| {
+            let content = turn.desired.releases.get(&release).map(|release| release.content);
+            let serves = scene.instance_of(&release).is_some_and(|seen| {
+                seen.state.is_up() && seen.health.as_ref().is_none_or(|health| health.live)
+            });
+            // What the plan falls back on is good, whatever failed here before.
+            scene.armed_fallback() != Some(release)
+                && !serves
+                && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
+        });
         scene
     }
 }

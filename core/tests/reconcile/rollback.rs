@@ -166,6 +166,79 @@ fn quarantine_outlives_a_new_signature_and_ends_as_documented() {
 }
 
 #[test]
+fn a_quarantined_predecessor_is_never_started_again_and_the_fallback_serves_instead() {
+    let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
+    #[rustfmt::skip]
+    let table = [
+        ("the new one comes up", HEALTHY, Order::StartFirst, Phase::Running, true, "r3 healthy+, r1 healthy+"),
+        ("its predecessor drains", HEALTHY, Order::StartFirst, Phase::Draining, true, "r3 healthy+, r1 healthy+"),
+        ("one after the other", HEALTHY, Order::StopFirst, Phase::Running, true, "r3 healthy+, r1 standby"),
+        ("its image does not come", HEALTHY, Order::StartFirst, Phase::Running, false, "r2 failed, r1 healthy+"),
+        ("it does not come, one after the other", HEALTHY, Order::StopFirst, Phase::Running, false, "r2 failed, r1 healthy+"),
+        ("the new one fails, too", crash, Order::StartFirst, Phase::Running, true, "r3 failed, r1 healthy+"),
+    ];
+    for (case, behaviour, order, phase, registry, picture) in table {
+        for fallback_is_here in [true, false] {
+            let mut world = World::new();
+            let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
+            let three = world.release(3, behaviour, |_| {});
+            world.plan(vec![good(0, one)]);
+            world.run(secs(30));
+            world.plan(vec![replacing(0, two, one, Phase::Running)]);
+            world.run(secs(30));
+            assert_eq!(failure(&world).0, Some(one), "{case}");
+            if !fallback_is_here {
+                world.observed.containers.retain(|seen| seen.release != one);
+            }
+            world.registry_down = !registry;
+            world.journal.clear();
+            // The coordinator does not know yet that the one that is replaced has failed.
+            world.plan(vec![PlanSlot { order, fallback: Some(one), ..replacing(0, three, two, phase) }]);
+            for _ in 0..120 {
+                world.run(secs(1));
+                let gap = order == Order::StopFirst && registry;
+                assert!(gap || world.up(&one), "{case}: the fallback serves: {:#?}", world.journal);
+                assert!(!world.up(&two), "{case}: {:#?}", world.journal);
+            }
+            let again = world.journal.iter().any(|line| line.contains(".r2.") && line.contains("start"));
+            assert!(!again && !world.journal.iter().any(|line| line.contains("launch production.web.0.r2")));
+            if fallback_is_here {
+                assert_eq!(world.picture(&slot(0)), picture, "{case}: {:#?}", world.journal);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_predecessor_that_runs_goes_on_although_its_content_failed_beside_it() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    let three = world.release(3, HEALTHY, |_| {});
+    world.plan(vec![good(0, one), good(1, one)]);
+    world.run(secs(30));
+    world.plan(vec![replacing(0, two, one, Phase::Running), replacing(1, two, one, Phase::Absent)]);
+    world.run(secs(5));
+    let beside =
+        world.observed.containers.iter().position(|seen| seen.slot == slot(0) && seen.release == two);
+    world.observed.containers[beside.unwrap()].state =
+        ContainerState::Exited { code: 1, oom_killed: false, finished_at: world.now };
+    world.run(secs(30));
+    assert!(world.memory.quarantine.contains_key(&slot(1).service));
+    world.registry_down = true;
+    let stale = PlanSlot { fallback: Some(one), ..replacing(1, three, two, Phase::Running) };
+    world.plan(vec![good(0, one), stale]);
+    world.run(secs(30));
+    assert!(world.picture(&slot(1)).contains("r2 healthy+"), "{}", world.picture(&slot(1)));
+    // Once it ends, it is not started again.
+    let seen = world.observed.containers.iter_mut().find(|seen| seen.slot == slot(1) && seen.release == two);
+    let seen = seen.unwrap();
+    seen.state = ContainerState::Exited { code: 1, oom_killed: false, finished_at: world.now };
+    world.run(secs(60));
+    assert!(!world.up(&two), "{:#?}", world.journal);
+    assert!(world.picture(&slot(1)).contains("r1 healthy+"), "{}", world.picture(&slot(1)));
+}
+
+#[test]
 fn the_failed_container_stays_until_another_release_needs_its_place() {
     let mut world = World::new();
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };

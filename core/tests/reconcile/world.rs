@@ -218,7 +218,10 @@ impl World {
             panic!("what the plan wants to run is never stopped: {step:?}");
         }
         let previous = want.previous.as_ref().filter(|previous| previous.release == target.release);
-        if only && previous.is_some_and(|previous| previous.phase == Phase::Running) {
+        let content = self.desired.releases.get(&target.release).map(|release| release.content);
+        let barred = want.fallback != Some(target.release)
+            && content.is_some_and(|content| self.memory.is_quarantined(&target.slot.service, &content));
+        if only && !barred && previous.is_some_and(|previous| previous.phase == Phase::Running) {
             assert!(
                 want.order == Order::StopFirst || fixed,
                 "start-first never stops the old one unasked: {step:?}"

@@ -120,12 +120,6 @@ impl Host {
             Step::Start(target) | Step::Restart(target) => target.release,
             _ => return,
         };
-        // A release that was serving when another one came, and failed before that plan arrived, is what the
-        // plan calls the previous one: nothing better is known until the host has reported it.
-        let slots = self.plan.iter().flat_map(|plan| &plan.slots);
-        if slots.flat_map(|want| &want.previous).any(|previous| previous.release == release) {
-            return;
-        }
         let content = library.releases[&release].content;
         assert!(!self.failed.contains(&content), "{} starts what failed there: {step:?}", self.name);
     }

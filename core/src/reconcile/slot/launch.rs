@@ -104,11 +104,8 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
         let claim = Claim { memory: new.memory.saturating_add(beside), gpus: new.gpus.clone() };
         room::fits(capacity, turn.desired.local.policy.max_memory, others, &claim)
     };
-    let named = |seen: &&&Container| {
-        want.previous.as_ref().is_some_and(|previous| {
-            previous.release == seen.release && matches!(previous.phase, Phase::Running | Phase::Draining)
-        })
-    };
+    let predecessor = scene.running_predecessor();
+    let named = |seen: &&&Container| predecessor == Some(seen.release);
     let memory = |seen: &&Container| if seen.state.is_up() { seen.memory } else { 0 };
     let stays: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().filter(named).map(memory).sum() };
     let all: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().map(memory).sum() };
@@ -122,7 +119,7 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
 }
 
 /// Launches what is to run and has no container: the new instance, the fallback of a failed one, or the
-/// previous one as long as the new one does not serve.
+/// predecessor as long as the new one does not serve.
 pub(super) fn missing(
     turn: &mut Turn<'_>,
     scene: &Scene<'_>,
@@ -138,8 +135,7 @@ pub(super) fn missing(
     } else if scene.wants_running() && (scene.available || scene.stops_first()) && !scene.blocked {
         None
     } else {
-        let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
-        want.previous.as_ref().filter(|previous| runs(previous.phase)).map(|previous| previous.release)
+        scene.running_predecessor()
     };
     let release = release.filter(|release| scene.instance_of(release).is_none());
     let Some(release) = release.and_then(|release| turn.desired.releases.get(&release)).cloned() else {
@@ -150,7 +146,7 @@ pub(super) fn missing(
     let Some(image) = turn.observed.images.get(&wanted.digest).map(|image| image.id.clone()) else {
         // The last resort: kept images of fallbacks need no registry.
         let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
-        if scene.restoring && !failed && !turn.observed.pulls.contains_key(&wanted.digest) {
+        if (scene.restoring || scene.barred) && !failed && !turn.observed.pulls.contains_key(&wanted.digest) {
             pull(turn, wanted, seq);
         }
         return Ok(None);
