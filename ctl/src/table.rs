@@ -2,6 +2,7 @@
 
 mod contexts;
 mod failure;
+mod hint;
 mod hosts;
 mod plans;
 mod releases;
@@ -10,6 +11,7 @@ mod services;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;
+mod wait;
 
 use comfy_table::{Cell, Color, Table, presets};
 use windlass_core::Timestamp;
@@ -25,6 +27,7 @@ pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
 pub(crate) use services::{service, services};
 pub(crate) use trust::trust;
+pub(crate) use wait::Wait;
 
 /// A table without lines, as wide as it needs to be.
 fn grid(headers: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) -> String {
@@ -47,9 +50,8 @@ fn state(text: &str) -> Cell {
     let cell = Cell::new(text.replace('_', " "));
     match text {
         "healthy" | "connected" | "succeeded" | "steady" => cell.fg(Color::Green),
-        "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned" => {
-            cell.fg(Color::Red)
-        }
+        "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned"
+        | "no instances" => cell.fg(Color::Red),
         "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown" | "pending" | "preparing"
         | "advancing" | "soaking" | "paused" | "rolling_back" => cell.fg(Color::Yellow),
         _ => cell,

@@ -57,7 +57,7 @@ pub(crate) async fn follow(
             }
         }
         match next {
-            None => {}
+            None => progress.tick(),
             Some(Ok(Some(view))) => {
                 progress.show(&view);
                 if let Some(exit) = Exit::of(view.state, view.changed) {

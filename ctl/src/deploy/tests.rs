@@ -1,10 +1,15 @@
 //! What a person reads while a rollout goes on, and at its end.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass_core::observation::InstanceState;
 use windlass_core::rollout::State;
 use windlass_core::view::RolloutView;
 
 use super::outcome::{Outcome, ending};
-use super::progress::lines;
+use super::progress::is_same;
+use super::progress::news::News;
 use crate::exit::Exit;
 use crate::printer::Colour;
 use crate::table::tests::rollout_view;
@@ -17,36 +22,98 @@ fn with(state: State, change: impl FnOnce(&mut RolloutView)) -> RolloutView {
     view
 }
 
-#[test]
-fn only_what_changed_is_said() {
-    let first = with(State::Advancing, |view| view.waiting.clear());
-    let said = lines(None, &first);
-    insta::assert_snapshot!(said.join("\n"), @"
-    default/web r3: advancing, 1 of 2 available
-      web-0 slot 0: r3 healthy
-    ");
-    assert!(lines(Some(&first), &first).is_empty(), "nothing new, nothing said");
-    let next = with(State::Advancing, |view| {
-        view.waiting.clear();
-        view.slots[1].state = Some(windlass_core::observation::InstanceState::Starting);
-    });
-    assert_eq!(lines(Some(&first), &next), ["  web-1 slot 1: r3 starting"]);
+/// What is said at each of the views, which come a number of seconds after the first one.
+fn said(views: impl IntoIterator<Item = (u64, RolloutView)>) -> String {
+    let (mut news, start) = (News::default(), Instant::now());
+    let mut all = Vec::new();
+    for (after, view) in views {
+        let lines = news.of(&view, start + Duration::from_secs(after));
+        all.extend(lines.into_iter().map(|line| format!("{after:>2}s  {line}")));
+    }
+    all.join("\n")
+}
+
+fn waits(state: State, waits: &[&str]) -> RolloutView {
+    with(state, |view| {
+        view.waiting = waits.iter().map(|wait| (*wait).to_owned()).collect();
+        view.slots.clear();
+    })
 }
 
 #[test]
-fn counters_that_move_are_no_news() {
-    let waits = |bytes: u32| {
-        let mut waits: Vec<String> =
-            (0..9).map(|n| format!("host web-{n} to pull the image ({bytes} of 100 bytes)")).collect();
-        waits[1] = format!("the end of the soak at 2026-11-22T12:00:0{}.000Z", bytes % 10);
-        with(State::Preparing, |view| view.waiting = waits)
+fn only_what_changed_is_said() {
+    let slot = |state: Option<InstanceState>, available: u32| {
+        with(State::Advancing, |view| {
+            view.waiting.clear();
+            view.slots[1].state = state;
+            view.available = available;
+        })
     };
-    assert_eq!(
-        lines(None, &waits(1))[0],
-        "default/web r3: preparing, 1 of 2 available; waits for host web-0 to pull the image, the end of the soak, \
-         host web-2 to pull the image and 6 more"
+    let views = [
+        (0, slot(None, 1)),
+        (1, slot(None, 1)),
+        (2, slot(Some(InstanceState::Starting), 1)),
+        (3, slot(None, 1)),
+        (4, slot(Some(InstanceState::Starting), 1)),
+        (5, slot(Some(InstanceState::Healthy), 2)),
+    ];
+    insta::assert_snapshot!(said(views));
+}
+
+#[test]
+fn only_a_wait_that_lasts_is_said_and_once() {
+    let plan = || waits(State::Preparing, &["host web-1 to take its newest plan"]);
+    let pull =
+        |done| waits(State::Preparing, &[&format!("host web-1 to pull the image ({done} of 0 bytes)")]);
+    let sized = |done: u32| {
+        waits(State::Preparing, &[&format!("host web-1 to pull the image ({done} of 104857600 bytes)")])
+    };
+    let flicker = (0..12).map(|n| (n, if n % 2 == 0 { plan() } else { pull(0) }));
+    let pulls = (12..24).map(|n| (n, if n < 20 { sized(5_242_880) } else { pull(7) }));
+    insta::assert_snapshot!(said(flicker.chain(pulls)));
+    insta::assert_snapshot!("waits_for_an_unknown_size", said((0..9).map(|n| (n, pull(n)))));
+    let many: Vec<String> = (0..5).map(|n| format!("room on host web-{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let both = [(0, waits(State::Advancing, &many)), (3, waits(State::Advancing, &many))];
+    assert!(
+        said(both).ends_with(
+            "3s    waits for room on host web-0, room on host web-1, room on host web-2 and 2 more"
+        )
     );
-    assert!(lines(Some(&waits(1)), &waits(2)).is_empty());
+}
+
+#[test]
+fn what_is_waited_for_is_said_although_nothing_is_heard() {
+    let (mut news, start) = (News::default(), Instant::now());
+    news.of(&waits(State::Preparing, &["a person"]), start);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(news.waited(at(2)), None);
+    assert_eq!(news.waited(at(3)).as_deref(), Some("  waits for a person"));
+    assert_eq!(news.waited(at(4)), None);
+    assert_eq!(news.waiting(at(4)), "; waits for a person", "on a terminal it stands as long as it lasts");
+}
+
+#[test]
+fn a_soak_has_a_time_to_go_and_no_clock() {
+    let soak = || waits(State::Soaking, &["the end of the soak at 2026-11-22T12:05:29.500Z"]);
+    insta::assert_snapshot!(said([(0, soak()), (1, soak()), (9, soak())]), @r"
+     0s  default/web r3: soaking, 1 of 2 available
+     0s    waits for the end of the soak, 30s to go
+    ");
+    let (mut news, start) = (News::default(), Instant::now());
+    news.of(&soak(), start);
+    let at = |seconds| news.waiting(start + Duration::from_secs(seconds));
+    assert_eq!(at(10), "; waits for the end of the soak, 20s to go");
+    assert_eq!(at(60), "; waits for the end of the soak, 0s to go");
+}
+
+#[test]
+fn the_time_it_takes_is_no_news_to_programs() {
+    let view = with(State::Advancing, |_| {});
+    let later = with(State::Advancing, |view| view.duration_ms += 1000);
+    let other = with(State::Advancing, |view| view.available += 1);
+    assert!(is_same(&view, &later));
+    assert!(!is_same(&view, &other));
 }
 
 #[test]

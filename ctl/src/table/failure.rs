@@ -3,6 +3,7 @@
 use windlass_core::observation::Evidence;
 use windlass_core::view::{FailureView, RolloutView};
 
+use super::hint;
 use super::services::serving;
 use crate::printer::Colour;
 
@@ -35,6 +36,9 @@ fn one(failure: &FailureView, colour: Colour) -> String {
     if let Some(evidence) = &failure.evidence {
         text.push_str(&seen(evidence));
     }
+    if let Some(hint) = hint::of(failure) {
+        text.push_str(&format!("  hint          {hint}\n"));
+    }
     text
 }
 
@@ -49,7 +53,10 @@ fn seen(evidence: &Evidence) -> String {
     if let Some(code) = evidence.exit_code {
         field("exit code", code.to_string());
     }
-    field("out of memory", if evidence.oom_killed { "yes" } else { "no" }.to_owned());
+    let never_ran = evidence.instance.is_none() && evidence.log.is_empty();
+    if !never_ran {
+        field("out of memory", if evidence.oom_killed { "yes" } else { "no" }.to_owned());
+    }
     if evidence.restarts > 0 {
         field("restarts", evidence.restarts.to_string());
     }
@@ -60,6 +67,9 @@ fn seen(evidence: &Evidence) -> String {
             let verdict = if probe.ok { "ok" } else { "no" };
             text.push_str(&format!("    {}  {:<9}  {verdict}  {}\n", probe.at, probe.probe, probe.detail));
         }
+    }
+    if never_ran {
+        return text;
     }
     if evidence.log.is_empty() {
         text.push_str("  log           nothing was written\n");

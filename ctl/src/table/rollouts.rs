@@ -1,5 +1,7 @@
 //! `rollout ls`, `rollout show`.
 
+use std::time::Duration;
+
 use comfy_table::Cell;
 use windlass_core::Timestamp;
 use windlass_core::rollout::Kind;
@@ -7,7 +9,7 @@ use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView};
 
 use super::services::serving;
-use super::{ago, bytes, failures, fields, grid, or_dash, state};
+use super::{Wait, ago, bytes, failures, fields, grid, or_dash, state};
 use crate::printer::Colour;
 
 /// Rollouts, one per line.
@@ -34,7 +36,8 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
 /// One rollout, with the evidence of what failed.
 pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> String {
     let list = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
-    let duration = std::time::Duration::from_secs(rollout.duration_ms / 1000);
+    let waits = rollout.waiting.iter().map(|text| Wait::read(text, rollout).text(Duration::ZERO)).collect();
+    let duration = Duration::from_secs(rollout.duration_ms / 1000);
     let mut text = fields(&[
         ("rollout", Some(rollout.rollout.to_string())),
         ("service", Some(format!("{}/{}", rollout.environment, rollout.service))),
@@ -42,7 +45,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("release", Some(format!("{} → {}", or_dash(rollout.from), rollout.release))),
         ("state", Some(rollout.state.as_str().replace('_', " "))),
         ("reason", rollout.reason.clone()),
-        ("waits for", list(rollout.waiting.clone())),
+        ("waits for", list(waits)),
         ("available", Some(format!("{} of {}", rollout.available, rollout.total))),
         ("serving", Some(serving(&rollout.serving))),
         ("started", Some(format!("{} by {}", ago(rollout.created_at, now), rollout.actor))),
@@ -53,6 +56,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         let row = |slot: &SlotView| {
             let progress = match (&slot.refused, slot.pull) {
                 (Some(refusal), _) => format!("refused: {refusal}"),
+                (None, Some(pull)) if pull.total == 0 => "pulling".to_owned(),
                 (None, Some(pull)) => format!("{} of {}", bytes(pull.done), bytes(pull.total)),
                 (None, None) => "-".to_owned(),
             };

@@ -18,7 +18,7 @@ pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
         vec![
             Cell::new(format!("{}/{}", status.environment, status.service)),
             Cell::new(or_dash(status.release)),
-            state(&status.state),
+            state(standing(status)),
             Cell::new(format!("{}/{}", status.healthy, status.wanted)),
             Cell::new(serving(&status.serving)),
             Cell::new(or_dash(status.image.as_ref())),
@@ -35,12 +35,16 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("release", Some(or_dash(status.release))),
         ("last good", status.good.filter(|good| Some(*good) != status.release).map(|good| good.to_string())),
         ("image", status.image.clone()),
-        ("state", Some(status.state.replace('_', " "))),
+        ("state", Some(standing(status).replace('_', " "))),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
         ("healthy", Some(format!("{} of {}", status.healthy, status.wanted))),
         ("serving", Some(serving(&status.serving))),
     ]);
     if status.instances.is_empty() {
+        text.push_str(
+            "\nno instances: no host runs it. Was its host evicted or banned? See `windlass host ls`; \
+             `windlass deploy` places it again.\n",
+        );
         return text;
     }
     let row = |instance: &InstanceView| {
@@ -73,6 +77,11 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         }
     }
     text
+}
+
+/// The state; a service that nothing runs is not called steady.
+fn standing(status: &StatusView) -> &str {
+    if status.state == "steady" && status.instances.is_empty() { "no instances" } else { &status.state }
 }
 
 /// `2 × r7, 1 × r6`.

@@ -79,6 +79,37 @@ fn services_in_a_table_and_one_in_full() {
     assert!(!service(&status, now(), Colour::Off).contains('\u{1b}'));
 }
 
+#[test]
+fn a_service_that_nothing_runs_says_so() {
+    let mut gone = status_view();
+    gone["state"] = json!("steady");
+    gone["rollout"] = Value::Null;
+    gone["wanted"] = json!(0);
+    gone["healthy"] = json!(0);
+    gone["serving"] = json!({});
+    gone["instances"] = json!([]);
+    let gone: StatusView = view(gone);
+    insta::assert_snapshot!("services_gone", services(std::slice::from_ref(&gone), Colour::Off));
+    insta::assert_snapshot!("service_gone", service(&gone, now(), Colour::Off));
+}
+
+#[test]
+fn a_pull_and_a_refusal_say_what_to_look_at() {
+    let mut rollout = rollout_view("failed");
+    rollout.failures[0].message = "the image could not be pulled: manifest unknown".to_owned();
+    rollout.failures[1].message = "refused by the host: policy: registry docker.io is not allowed".to_owned();
+    rollout.failures[1].refused =
+        Some(view(json!({ "code": "policy", "detail": "registry docker.io is not allowed" })));
+    if let Some(evidence) = &mut rollout.failures[0].evidence {
+        evidence.instance = None;
+        evidence.log.clear();
+        evidence.probes.clear();
+        (evidence.exit_code, evidence.restarts) = (None, 0);
+        evidence.clock = windlass_core::observation::Clock::Pull;
+    }
+    insta::assert_snapshot!("failures_before_anything_ran", failures(&rollout, Colour::Off));
+}
+
 /// A rollout whose second slot never got ready.
 pub(crate) fn rollout_view(state: &str) -> RolloutView {
     let slot = |index: u32, state: Value| {

@@ -47,6 +47,16 @@ fn the_exit_code_says_how_it_ended() {
 }
 
 #[test]
+fn the_same_object_is_not_printed_twice() {
+    let mut later = view("advancing", true);
+    later["duration_ms"] = json!(6000);
+    let views = vec![view("advancing", true), later, view("soaking", true), view("succeeded", true)];
+    let (code, stdout, _, _) =
+        run(watching([Watch::Views(views)]), &["deploy", "-f", "web.yaml", "-o", "json"]);
+    assert_eq!((code, stdout.lines().count()), (0, 3), "{stdout}");
+}
+
+#[test]
 fn nothing_to_change_is_done() {
     let script = Script { last_counter: 4, unchanged: true, ..Script::default() };
     let (code, stdout, _, _) = run(script, &["deploy", "-f", "web.yaml", "-o", "json"]);

@@ -1,0 +1,131 @@
+//! What of a rollout is news to a person. Pure: views and the time in, lines out.
+//!
+//! Many views differ in nothing but a byte counter, or in what is waited for between two heartbeats. A line is said
+//! when the state or the available count changes, when an instance changes its state, and, once, when the same
+//! thing has been waited for longer than [`LASTING`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass_core::SlotId;
+use windlass_core::rollout::State;
+use windlass_core::view::{RolloutView, SlotView};
+
+use crate::table::Wait;
+
+/// What is waited for longer than this is worth a line.
+const LASTING: Duration = Duration::from_secs(3);
+/// Things waited for that are named in one line.
+const MAX_WAITS: usize = 3;
+
+/// What was said, and what is waited for.
+#[derive(Debug, Default)]
+pub(in crate::deploy) struct News {
+    headline: Option<String>,
+    state: Option<State>,
+    slots: BTreeMap<SlotId, String>,
+    waits: BTreeMap<String, Waited>,
+    said: BTreeSet<String>,
+}
+
+/// Something waited for.
+#[derive(Debug)]
+struct Waited {
+    wait: Wait,
+    since: Instant,
+    /// When `wait` was heard of last; a remaining time in it counts from here.
+    seen_at: Instant,
+}
+
+impl News {
+    /// Takes a view in; answers with what it changes.
+    pub(in crate::deploy) fn of(&mut self, view: &RolloutView, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        let head = headline(view);
+        if self.headline.as_ref() != Some(&head) {
+            lines.push(head.clone());
+            self.headline = Some(head);
+        }
+        if self.state.replace(view.state) != Some(view.state) {
+            self.said.clear();
+        }
+        for slot in &view.slots {
+            let text = instance(slot);
+            if !text.is_empty() && self.slots.get(&slot.slot) != Some(&text) {
+                lines.push(format!("  {} slot {}: {text}", slot.host, slot.slot.index));
+                self.slots.insert(slot.slot.clone(), text);
+            }
+        }
+        self.hear(view, now);
+        lines.extend(self.waited(now));
+        lines
+    }
+
+    /// What has come to last too long by now and was not said; nothing most of the time.
+    pub(in crate::deploy) fn waited(&mut self, now: Instant) -> Option<String> {
+        let said = &self.said;
+        let due: Vec<String> =
+            self.lasting(now).filter(|what| !said.contains(*what)).map(str::to_owned).collect();
+        let text = (!due.is_empty()).then(|| format!("  waits for {}", self.words(&due, now)));
+        self.said.extend(due);
+        text
+    }
+
+    /// Everything that has lasted too long, said or not: for a line that is drawn again and again.
+    pub(in crate::deploy) fn waiting(&self, now: Instant) -> String {
+        let lasting: Vec<String> = self.lasting(now).map(str::to_owned).collect();
+        if lasting.is_empty() { String::new() } else { format!("; waits for {}", self.words(&lasting, now)) }
+    }
+
+    fn hear(&mut self, view: &RolloutView, now: Instant) {
+        let heard = view.waiting.iter().map(|text| Wait::read(text, view));
+        let mut before = std::mem::take(&mut self.waits);
+        for wait in heard {
+            let since = before.remove(&wait.what).map_or(now, |waited| waited.since);
+            self.waits.insert(wait.what.clone(), Waited { wait, since, seen_at: now });
+        }
+    }
+
+    /// What ends by itself at a known time is no question of patience: it counts at once.
+    fn lasting(&self, now: Instant) -> impl Iterator<Item = &str> {
+        let lasts = move |waited: &&Waited| {
+            waited.wait.ends_after.is_some() || now.duration_since(waited.since) >= LASTING
+        };
+        self.waits.values().filter(lasts).map(|waited| waited.wait.what.as_str())
+    }
+
+    fn words(&self, what: &[String], now: Instant) -> String {
+        let text = |what: &String| {
+            self.waits.get(what).map(|waited| waited.wait.text(now.duration_since(waited.seen_at)))
+        };
+        let mut words = what.iter().take(MAX_WAITS).filter_map(text).collect::<Vec<_>>().join(", ");
+        if what.len() > MAX_WAITS {
+            words.push_str(&format!(" and {} more", what.len() - MAX_WAITS));
+        }
+        words
+    }
+}
+
+/// `default/web r2: advancing, 1 of 3 available`.
+pub(super) fn headline(view: &RolloutView) -> String {
+    format!(
+        "{}/{} {}: {}, {} of {} available",
+        view.environment,
+        view.service,
+        view.release,
+        view.state.as_str().replace('_', " "),
+        view.available,
+        view.total
+    )
+}
+
+/// What one slot's instance of the release it is to have does.
+fn instance(slot: &SlotView) -> String {
+    match (&slot.refused, slot.state) {
+        (Some(refusal), _) => format!("{} refused: {refusal}", slot.release),
+        (None, Some(state)) => format!("{} {}", slot.release, state.as_str()),
+        (None, None) if slot.pull.is_some() => format!("{} pulling", slot.release),
+        (None, None) => String::new(),
+    }
+}
