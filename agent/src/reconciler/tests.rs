@@ -241,6 +241,33 @@ async fn an_exit_is_answered_at_once_and_evidence_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_becomes_available_and_what_has_stopped_is_reported_at_once() {
+    let mut host = Host::new();
+    let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
+    host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
+    host.settled().await;
+    tokio::time::sleep(Duration::from_millis(12_345)).await; // out of step with every tick
+    host.engine.world().stop_takes = Duration::from_millis(3_210);
+    host.plan(vec![replacing(0, two, one)]);
+    let is_two = |counter| counter == Counter(2);
+    host.until(|seen| seen.slots[0].instances.iter().any(|i| is_two(i.counter) && i.state.is_running()))
+        .await;
+    let took =
+        host.until(|seen| seen.slots[0].instances.iter().any(|i| is_two(i.counter) && i.available)).await;
+    assert!(took.abs_diff(Duration::from_secs(5)) < Duration::from_millis(10), "min ready: {took:?}");
+    host.settled().await;
+    let previous = Some(Previous { release: one, phase: Phase::Absent });
+    host.plan(vec![PlanSlot { good: true, previous, ..running(0, two) }]);
+    let stopped = |seen: &Observation| {
+        !seen.slots[0].instances.iter().any(|i| i.counter == Counter(1) && i.state.is_running())
+    };
+    let took = host.until(stopped).await;
+    assert!(took.abs_diff(Duration::from_millis(3_210)) < Duration::from_millis(10), "{took:?}");
+    let took = host.settled().await;
+    assert!(took < Duration::from_millis(10), "and removed at once: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_is_away_is_no_failure_of_anything() {
     let mut host = Host::new();
     let one = host.release(1, |_| {});
