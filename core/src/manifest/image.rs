@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::policy::normalise_repository;
 use crate::release::Image;
 
 /// The registry that a reference without one means, as in Docker.
@@ -99,8 +100,11 @@ impl FromStr for ImageReference {
         if path.len() > 255 || !path.split('/').all(is_component) {
             return Err(invalid("the path has lowercase letters, digits, `.`, `_`, `-` and `/`"));
         }
-        let registry = if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry };
-        Ok(Self { registry: registry.to_owned(), path, tag: tag.map(str::to_owned), digest })
+        // The one spelling that agents read and policies compare; whatever has none would be refused by every host.
+        let repository = normalise_repository(&format!("{registry}/{path}"));
+        let repository = repository.map_err(|_| invalid("the registry is `host` or `host:port`"))?;
+        let (registry, path) = repository.split_once('/').ok_or_else(|| invalid("it names no repository"))?;
+        Ok(Self { registry: registry.to_owned(), path: path.to_owned(), tag: tag.map(str::to_owned), digest })
     }
 }
 
@@ -157,6 +161,8 @@ mod tests {
             ("nginx:1".into(), "docker.io/library/nginx:1".into()),
             ("acme/web:1.5.2".into(), "docker.io/acme/web:1.5.2".into()),
             ("index.docker.io/acme/web".into(), "docker.io/acme/web".into()),
+            ("registry-1.docker.io/acme/web".into(), "docker.io/acme/web".into()),
+            ("Registry.Example.COM:5000/web".into(), "registry.example.com:5000/web".into()),
             ("localhost/web".into(), "localhost/web".into()),
             ("127.0.0.1:5000/web:v2".into(), "127.0.0.1:5000/web:v2".into()),
             ("registry.example.com/a/b__c/d-e:T_1".into(), "registry.example.com/a/b__c/d-e:T_1".into()),
@@ -174,7 +180,8 @@ mod tests {
     fn nonsense_is_refused() {
         #[rustfmt::skip]
         let table = ["", "Web", "web:", "web:tag:tag", "web@sha256:12", "a//b", "/web", "web/", "a..b/c/d_", "reg.io:99999/x", "reg.io:/x", "-a.b/x",
-            "web:a b", "https://reg.io/x", "web ", "wé", "[::1/x", "a___b", "[::1]x/y"];
+            "web:a b", "https://reg.io/x", "web ", "wé", "[::1/x", "a___b", "[::1]x/y",
+            "reg.io:05000/x", "reg.io:+80/x"];
         for text in table {
             assert!(text.parse::<ImageReference>().is_err(), "{text:?}");
         }
