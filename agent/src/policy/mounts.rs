@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use windlass_core::policy::{check_mount, normalise_path};
+use windlass_core::policy::{FORBIDDEN_MOUNTS, check_mount, normalise_path};
 
 /// What may be bound on this host, and what never may.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,15 @@ pub struct Mounts {
 /// that is changed afterwards changes nothing. Parts that do not exist yet are kept as written.
 ///
 /// Both the written path and the real one must be allowed; prefixes of the policy count as written and resolved.
+///
+/// What may never be bound counts as written and resolved too: an engine's folder that was moved to a larger disk, with
+/// a link in its old place, is still the engine's.
 pub fn resolve(mounts: &Mounts, path: &str) -> Result<PathBuf, String> {
+    resolve_beside(mounts, path, &FORBIDDEN_MOUNTS)
+}
+
+/// [`resolve`], where `forbidden` are the folders that no host lets anybody bind.
+pub(super) fn resolve_beside(mounts: &Mounts, path: &str, forbidden: &[&str]) -> Result<PathBuf, String> {
     check_mount(&mounts.allowed, path, &mounts.own)?;
     let written = normalise_path(path).map_err(|error| error.to_string())?;
     let real = follow(Path::new(&written))?;
@@ -29,7 +37,9 @@ pub fn resolve(mounts: &Mounts, path: &str) -> Result<PathBuf, String> {
         let texts = resolved.filter_map(|one| one.to_str().map(str::to_owned));
         texts.chain(list.iter().cloned()).collect()
     };
-    check_mount(&real_of(&mounts.allowed), text, &real_of(&mounts.own))
+    let never: Vec<String> =
+        forbidden.iter().map(|one| (*one).to_owned()).chain(mounts.own.clone()).collect();
+    check_mount(&real_of(&mounts.allowed), text, &real_of(&never))
         .map_err(|why| if text == written { why } else { format!("`{path}` leads elsewhere: {why}") })?;
     Ok(real)
 }

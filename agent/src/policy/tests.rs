@@ -136,6 +136,24 @@ fn links_are_followed_before_a_path_is_allowed() {
     }
 }
 
+#[test]
+fn a_forbidden_folder_that_was_moved_stays_forbidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    for folder in ["data/engine/volumes", "data/app", "lib"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    // As operators do it when the engine's disk is full.
+    symlink(root.join("data/engine"), root.join("lib/engine")).unwrap();
+    let mounts = Mounts { allowed: vec![at("data")], own: vec![] };
+    let table = [("data/app", true), ("data/engine", false), ("data/engine/volumes", false), ("data", false)];
+    for (path, want) in table {
+        let got = mounts::resolve_beside(&mounts, &at(path), &[&at("lib/engine")]);
+        assert_eq!(got.is_ok(), want, "{path}: {got:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,300}", value in "\\PC{0,60}") {

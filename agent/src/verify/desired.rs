@@ -7,7 +7,7 @@ use std::sync::Arc;
 use windlass_certs::trust::{Acceptance, TrustDocument};
 use windlass_core::host::HostFacts;
 use windlass_core::observation::{Refusal, RefusalCode};
-use windlass_core::plan::{HostPlan, Phase};
+use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::policy;
 use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_core::verify::{self as rules, Standing};
@@ -88,7 +88,13 @@ pub fn desired(
 ) -> Desired {
     let mut releases = BTreeMap::new();
     let mut refusals = BTreeMap::new();
-    for slot in &plan.slots {
+    let mut plan = Arc::unwrap_or_clone(plan);
+    for slot in &mut plan.slots {
+        if let Some(refusal) = narrow(slot, context.local.policy.gpus, found)
+            && slot.phase != Phase::Absent
+        {
+            refusals.insert(slot.slot.clone(), refusal);
+        }
         let previous = slot.previous.as_ref().map(|previous| previous.release);
         for digest in [Some(slot.release), slot.fallback, previous].into_iter().flatten() {
             let judged = match found.get(&digest) {
@@ -111,7 +117,45 @@ pub fn desired(
             }
         }
     }
-    Desired { local: context.local.clone(), plan: Some(plan), releases, plan_refusal: None, refusals }
+    let plan = Some(Arc::new(plan));
+    Desired { local: context.local.clone(), plan, releases, plan_refusal: None, refusals }
+}
+
+/// Takes out of a slot what no honest coordinator writes, and says why the slot is refused.
+///
+/// Releases are found by their digest, whichever slot named them. So a release that may start in its own slot could
+/// come into another service's as its fallback or previous one, and have that service's volumes and ports there. And
+/// what starts gets all devices of its slot, whatever its release asks for, so that policy has to count those too.
+fn narrow(
+    slot: &mut PlanSlot,
+    most_gpus: Option<u32>,
+    found: &BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>,
+) -> Option<Refusal> {
+    let mut refused = None;
+    let service = slot.slot.service.clone();
+    let foreign = |digest: &Digest| {
+        let release = found.get(digest)?.as_ref().ok()?.release.service_id();
+        (release != service).then_some(release)
+    };
+    let fallback = slot.fallback.as_ref().and_then(&foreign);
+    let previous = slot.previous.as_ref().and_then(|previous| foreign(&previous.release));
+    if fallback.is_some() {
+        slot.fallback = None;
+    }
+    if previous.is_some() {
+        slot.previous = None;
+    }
+    if let Some(other) = fallback.or(previous) {
+        let detail = format!("slot `{}` names a release of `{other}` beside its own", slot.slot);
+        refused = Some(Refusal { code: RefusalCode::UnsignedRelease, detail });
+    }
+    let most = most_gpus.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    if slot.gpus.len() > most {
+        let detail = format!("gpus: the plan gives {}, at most {most} are allowed", slot.gpus.len());
+        slot.gpus.truncate(most);
+        refused = Some(Refusal { code: RefusalCode::Policy, detail });
+    }
+    refused
 }
 
 /// Step 10 says that steps 1 to 8 hold; which of them does not stands in the detail.

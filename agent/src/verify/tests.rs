@@ -238,7 +238,7 @@ fn steps_10_and_11_refuse_one_slot() {
     use RefusalCode as C;
     type Case = (&'static str, Option<(RefusalCode, &'static str)>, fn(&mut World));
     #[rustfmt::skip]
-    let table: [Case; 20] = [
+    let table: [Case; 22] = [
         ("may start", None, |_| {}),
         ("10 not signed by a release key", Some((C::UnsignedRelease, "unknown_key")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[&f.dispatch])),
         ("10 not signed at all", Some((C::UnsignedRelease, "below_threshold")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[])),
@@ -258,6 +258,8 @@ fn steps_10_and_11_refuse_one_slot() {
         ("11 user", Some((C::Policy, "users")), |w| w.facts.policy.users = Users::NonRoot),
         ("11 capability", Some((C::Policy, "capabilities")), |w| w.release.spec.security.capabilities = vec!["SYS_ADMIN".into()]),
         ("11 mount", Some((C::Policy, "mounts")), |w| { w.release.spec.volumes.insert("a".into(), windlass_core::release::Volume { mount: "/a".into(), host_path: Some("/srv/agent/releases".into()), read_only: true }); w.facts.policy.mounts = vec!["/srv".into()]; w.mounts.allowed = vec!["/srv".into()]; }),
+        ("11 more devices than policy allows, though the release asks for none", Some((C::Policy, "gpus")), |w| { w.facts.policy.gpus = Some(1); w.plan.slots[0].gpus = vec!["GPU-1".into(), "GPU-2".into()]; }),
+        ("11 as many devices as policy allows", None, |w| { w.facts.policy.gpus = Some(1); w.plan.slots[0].gpus = vec!["GPU-1".into()]; }),
         ("a slot that is to be absent needs no release", None, |w| { w.plan.slots[0].phase = Phase::Absent; w.release.fleet = "other".parse().unwrap(); }),
     ];
     for (case, want, change) in table {
@@ -268,7 +270,8 @@ fn steps_10_and_11_refuse_one_slot() {
         assert_eq!(refused.map(|refusal| refusal.code), want.map(|(code, _)| code), "{case}: {refused:?}");
         if let (Some(refused), Some((_, detail))) = (refused, want) {
             assert!(refused.detail.contains(detail), "{case}: {refused}");
-            assert!(desired.releases.is_empty(), "{case}: it may not start from anywhere");
+            let gpus = &desired.plan.as_ref().unwrap().slots[0].gpus;
+            assert!(desired.releases.is_empty() || gpus.len() == 1, "{case}: it may not start from anywhere");
         }
     }
 }
@@ -282,6 +285,51 @@ fn a_fallback_that_may_not_run_is_none_and_refuses_nothing() {
     let desired = world.desired();
     assert!(desired.refusals.is_empty());
     assert_eq!(desired.releases.len(), 1);
+}
+
+/// A coordinator that cannot sign a release of `web` could else start `api`, signed by others, with web's volumes.
+#[test]
+fn a_release_of_another_service_never_comes_into_a_slot_as_fallback_or_previous() {
+    let (web, mut plan) = (World::new(), World::new().plan);
+    let (mut api, fleet) = (web.release.clone(), &web.fleet);
+    api.service = "api".parse().unwrap();
+    let (own, foreign) = (fleet.sign_release(&web.release), fleet.sign_release(&api));
+    plan = HostPlan { slots: fleet.plan(1, &[own.0]).slots, ..plan };
+    let mut beside = plan.slots[0].clone();
+    (beside.slot, beside.release) = ("production/api/0".parse().unwrap(), foreign.0);
+    let local = Arc::new(LocalHost {
+        fleet: fixture::fleet(),
+        host: fixture::host(),
+        address: "127.0.0.1".to_owned(),
+        policy: web.facts.policy.clone(),
+    });
+    let trust = fleet.trust(&web.document);
+    let context = Context {
+        local: &local,
+        facts: &web.facts,
+        mounts: &web.mounts,
+        trust: trust.document(),
+        floors: &web.floors,
+        now: fleet.now,
+    };
+    let found: BTreeMap<_, _> = [&own, &foreign]
+        .map(|(digest, envelope)| (*digest, context.verify_new(digest, envelope).map(Arc::new)))
+        .into();
+    for as_fallback in [true, false] {
+        let mut slot = plan.slots[0].clone();
+        if as_fallback {
+            slot.fallback = Some(foreign.0);
+        } else {
+            slot.previous = Some(Previous { release: foreign.0, phase: Phase::Running });
+        }
+        let lie = HostPlan { slots: vec![beside.clone(), slot], ..plan.clone() };
+        let desired = desired(&context, Arc::new(lie), &found);
+        let web_slot = &desired.plan.as_ref().unwrap().slots[1];
+        assert_eq!((web_slot.fallback, web_slot.previous.as_ref()), (None, None));
+        let refused = desired.refusals.get(&web_slot.slot).map(|refusal| refusal.code);
+        assert_eq!(refused, Some(RefusalCode::UnsignedRelease));
+        assert_eq!(desired.refusals.len(), 1, "the other service's own slot is as it should be");
+    }
 }
 
 #[test]
