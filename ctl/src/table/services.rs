@@ -43,7 +43,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
     if status.instances.is_empty() {
         text.push_str(
             "\nno instances: no host runs it. Was its host evicted or banned? See `windlass host ls`; \
-             `windlass deploy` places it again.\n",
+             `windlass plan -f FILE` says where a deploy would put it.\n",
         );
         return text;
     }
