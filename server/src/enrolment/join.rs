@@ -15,8 +15,11 @@ pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) ->
     check_address(&join.address)?;
     let hash = join.secret.hash();
     let known = draft.state.hosts.get(&join.host);
-    if known.is_some_and(|record| record.standing == Standing::Banned) {
-        refuse(draft, join, "banned");
+    if let Some(banned) = known.filter(|record| record.standing == Standing::Banned) {
+        // Written for the machine that was banned, not for whoever knows its name.
+        if banned.token == hash {
+            refuse(draft, join, "banned");
+        }
         return Err(EnrolError::Banned(join.host.clone()));
     }
     let token = draft.state.tokens.get(&hash);

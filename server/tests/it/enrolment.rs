@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tonic::Code;
 use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::csr::{CertifiedIdentity, RenewalClaim, TlsKey};
@@ -126,6 +127,22 @@ async fn a_banned_name_never_comes_back() {
     let request = pb::CreateHostTokenRequest { host: "web-1".to_owned(), labels: Default::default() };
     let refused = control.create_host_token(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
+
+    // Who knows nothing but the name is refused too, and fills no audit log with it.
+    let other = token(&fleet, "web-2").await;
+    let before = audit_entries(&fleet).await;
+    let (key, receipts) = (TlsKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let guess = pb::JoinRequest { host: "web-1".to_owned(), ..join_request(&other, &key, &receipts) };
+    assert_eq!(join(&fleet, guess).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(audit_entries(&fleet).await, before);
+}
+
+async fn audit_entries(fleet: &Fleet) -> usize {
+    let request = pb::StreamAuditRequest::default();
+    let stream = fleet.control("viewer/*").await.stream_audit(request).await.unwrap().into_inner();
+    let is_entry =
+        |item: &pb::StreamAuditResponse| matches!(item.item, Some(pb::stream_audit_response::Item::Entry(_)));
+    stream.filter(|item| std::future::ready(item.as_ref().is_ok_and(is_entry))).count().await
 }
 
 #[tokio::test]
