@@ -74,7 +74,8 @@ fn of_host(host: HostId, lines: mpsc::Receiver<LogChunk>) -> Lines {
     until_end
         .filter_map(move |chunk| {
             let message = match chunk {
-                LogChunk::Lines(lines) => {
+                LogChunk::Lines(lines, share) => {
+                    drop(share); // they are the reader's now
                     Some(pb::StreamLogsResponse { host: host.to_string(), lines, missing: String::new() })
                 }
                 LogChunk::End(Some(error)) => Some(missing(&host, error)),
