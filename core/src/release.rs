@@ -126,6 +126,13 @@ pub struct Spec {
     pub floor: Option<Counter>,
 }
 
+impl Spec {
+    /// Does a slot stay on its host for good? A named volume is there and nowhere else.
+    pub fn pins_slots(&self) -> bool {
+        self.volumes.values().any(|volume| volume.host_path.is_none())
+    }
+}
+
 /// An image, pinned by digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -224,7 +231,7 @@ pub struct File {
 pub struct Volume {
     /// Absolute path in the container.
     pub mount: String,
-    /// A folder of the host; a volume named after service and slot-independent name if absent.
+    /// A folder of the host. If absent, a named volume, which pins the slot to its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<String>,
     /// Only reading.

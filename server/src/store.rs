@@ -145,7 +145,11 @@ impl StoreError {
             Self::Record { .. } => {
                 Some("start the version of windlass-server that wrote it, or restore a backup")
             }
-            Self::Conflict { .. } | Self::TooLarge { .. } | Self::Failed(_) => None,
+            Self::Failed(_) => Some(
+                "`windlass-server check` says whether the store can be read; if not, move the folder away and restore \
+                 the newest backup with `windlass-server store import FILE`",
+            ),
+            Self::Conflict { .. } | Self::TooLarge { .. } => None,
         }
     }
 }

@@ -81,7 +81,8 @@ impl<'a> Scene<'a> {
     /// What serves until the new instance does, and its phase: the previous release, or the fallback in its
     /// stead. A plan may name a previous release before it is known that it failed here.
     pub(super) fn predecessor(&self) -> Option<(Digest, Phase)> {
-        let previous = self.want.previous.as_ref().filter(|previous| previous.release != self.want.release)?;
+        let previous =
+            self.want.previous.as_ref().filter(|previous| previous.release != self.want.release)?;
         let release = if self.barred { self.armed_fallback()? } else { previous.release };
         Some((release, previous.phase))
     }

@@ -146,7 +146,7 @@ fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
         Err(Unfit::Policy(_) | Unfit::Platform(..)) => member.liveness != Liveness::Connected,
         Err(Unfit::NotConnected(_) | Unfit::NotScheduling(_) | Unfit::Labels | Unfit::NoRoom(_)) => false,
     };
-    fits && member.scheduling != Scheduling::Draining
+    fits && (member.scheduling != Scheduling::Draining || release.spec.pins_slots())
 }
 
 /// Writes the slot's part: the image of the new release, and beside it whatever serves now.

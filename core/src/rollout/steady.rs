@@ -126,7 +126,10 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let pairs = draft.slots.values().filter(|a| a.replaces.is_some()).count();
     let count = draft.slots.len() - pairs;
     let wanted = draft.service.replicas as usize;
-    add(draft, good, release, vec![None; wanted.saturating_sub(count)]);
+    // What was lost with an evicted host is not made again without its volume: a person deploys.
+    if !release.spec.pins_slots() {
+        add(draft, good, release, vec![None; wanted.saturating_sub(count)]);
+    }
     if count > wanted {
         drop_surplus(draft, &good.digest, count - wanted);
     }
@@ -147,6 +150,9 @@ fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
 
 /// Must the slot leave its host? Wakes when it will have to.
 fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+    if release.spec.pins_slots() {
+        return false; // elsewhere it would begin with an empty volume
+    }
     let host = &draft.slots[slot].host;
     let Some(member) = draft.snapshot.fleet.members.get(host) else { return false };
     if member.scheduling == Scheduling::Draining {

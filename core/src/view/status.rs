@@ -29,7 +29,7 @@ pub struct StatusView {
     pub good: Option<Counter>,
     /// The rollout that moves it now.
     pub rollout: Option<RolloutId>,
-    /// The state of that rollout, or of none: `steady`.
+    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted.
     pub state: String,
     /// Slots it has.
     pub wanted: u32,
@@ -150,6 +150,9 @@ pub fn status(
         *serving.entry(instance.release).or_insert(0) += 1;
     }
     let current = service.current;
+    let wanted = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let healthy: u32 = serving.values().sum();
+    let at_rest = if healthy < wanted { "degraded" } else { "steady" };
     StatusView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),
@@ -159,10 +162,10 @@ pub fn status(
         rollout: service.rollout.clone(),
         state: rollout
             .filter(|rollout| !rollout.state.is_final())
-            .map_or("steady", |rollout| rollout.state.as_str())
+            .map_or(at_rest, |rollout| rollout.state.as_str())
             .to_owned(),
-        wanted: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-        healthy: serving.values().sum(),
+        wanted,
+        healthy,
         serving,
         instances,
     }

@@ -1,10 +1,11 @@
 //! More and fewer slots: scale by a release, one per host, draining.
 
 use windlass_core::fleet::Scheduling;
-use windlass_core::release::Scale;
+use windlass_core::release::{Scale, Volume};
 use windlass_core::rollout::{State, Steering};
+use windlass_core::{Amount, Span};
 
-use super::fleet::{Behaviour, replicas, spec};
+use super::fleet::{Behaviour, replicas, rolling, spec};
 use super::host::Host;
 use super::seeds;
 use super::world::World;
@@ -99,6 +100,28 @@ fn from_replicas_to_one_per_host_and_back() {
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         world.assert_all_serve(3, 5);
         world.assert_quiet();
+    }
+}
+
+#[test]
+fn a_slot_with_a_named_volume_stays_on_its_host_whether_that_drains_or_is_lost() {
+    for seed in seeds() {
+        let mut spec = spec(6);
+        let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false };
+        spec.volumes.insert("data".to_owned(), volume);
+        spec.on_lost.replace_after = Some(Span::from_secs(40));
+        // Two writers of one volume never run together, so one slot is down while it is replaced.
+        spec.strategy = rolling(Amount::Count(1), Amount::Count(1), Amount::Count(1));
+        let mut world = World::settled(seed, 3, spec);
+        let before: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host.clone())).collect();
+        world.checks.slack = 1;
+        world.hosts[0].scheduling = Scheduling::Draining;
+        world.run_for(120);
+        world.deploy(Behaviour::Good);
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+        world.hosts[0].scheduling = Scheduling::Ready;
+        let after: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host.clone())).collect();
+        assert_eq!(before, after, "seed {seed}");
     }
 }
 

@@ -71,7 +71,7 @@ fn scale(manifest: &Manifest, findings: &mut Findings<'_>) {
         findings.error(
             &["replicas"],
             "must be at least 1",
-            "`windlass stop` stops a service and keeps it known",
+            "to run nothing, drain its hosts; a command that stops a service is not built yet",
         );
     }
     if max > MAX_REPLICAS {
