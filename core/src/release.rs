@@ -3,6 +3,9 @@
 //! Everything a host does for a service is in here, so that an agent needs no other author. A field
 //! that is not here cannot be asked for.
 
+mod health;
+mod rules;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
-use crate::units::{Amount, Size, Span};
+use crate::units::{Size, Span};
+
+pub use health::{Check, Health, Probe};
+pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, RollbackOn, Strategy};
 
 /// Version of the release payload that this code writes.
 pub const RELEASE_VERSION: u32 = 1;
@@ -281,152 +287,4 @@ pub struct Security {
     /// Capabilities added, like `NET_BIND_SERVICE`; host policy must allow each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
-}
-
-/// Probes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Health {
-    /// Asked until it succeeds once; the other two wait for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub startup: Option<Probe>,
-    /// Is it ready for work?
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub readiness: Option<Probe>,
-    /// Is it alive? A failure restarts it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub liveness: Option<Probe>,
-}
-
-/// A question that an agent asks an instance again and again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// What is asked.
-    pub check: Check,
-    /// Time between the beginnings of two questions.
-    pub every: Span,
-    /// How long an answer may take.
-    pub timeout: Span,
-    /// So many failures in a row mean no.
-    pub failures: u32,
-    /// So many successes in a row mean yes.
-    pub successes: u32,
-}
-
-/// What a probe asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Check {
-    /// `GET path` on the named port answers with a status from 200 to 399.
-    Http {
-        /// Path and query, begins with `/`.
-        path: String,
-        /// Name of the port.
-        port: String,
-    },
-    /// The named port accepts a connection.
-    Tcp {
-        /// Name of the port.
-        port: String,
-    },
-    /// The command exits with 0 in the container.
-    Exec {
-        /// Program and arguments.
-        argv: Vec<String>,
-    },
-}
-
-/// How one release replaces another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Strategy {
-    /// Batches.
-    Rolling {
-        /// How many are replaced at once.
-        batch: Amount,
-        /// How many more than the replica count may run meanwhile.
-        max_surge: Amount,
-        /// How many fewer than the replica count may serve meanwhile.
-        max_unavailable: Amount,
-        /// Which of the two instances of a slot goes first.
-        order: OrderRule,
-        /// How long an instance must be healthy to count.
-        min_ready: Span,
-    },
-    /// Stop all, start all.
-    Recreate {
-        /// How long an instance must be healthy to count.
-        min_ready: Span,
-    },
-}
-
-impl Strategy {
-    /// How long an instance must be healthy to count.
-    pub const fn min_ready(&self) -> Span {
-        match self {
-            Self::Rolling { min_ready, .. } | Self::Recreate { min_ready } => *min_ready,
-        }
-    }
-}
-
-/// Which of the two instances of a slot goes first, as a manifest says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderRule {
-    /// Start-first where the host can hold both, stop-first where it cannot.
-    #[default]
-    Auto,
-    /// The new one must be healthy before the old one stops.
-    StartFirst,
-    /// The old one stops before the new one starts.
-    StopFirst,
-}
-
-/// What happens to the rest of the fleet when an instance failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// Every slot goes back to the last good release.
-    #[default]
-    RollbackAll,
-    /// Only the failed slots go back; the rollout fails and leaves the others.
-    RollbackFailed,
-    /// The rollout pauses for a person.
-    Pause,
-}
-
-/// What makes an agent restore the fallback while a release is not yet good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackOn {
-    /// So many restarts (exits) after it was healthy once. An exit before that always does.
-    pub restarts: u32,
-    /// Unready for so long after it was healthy once.
-    pub unhealthy_for: Span,
-}
-
-/// What happens when a host is lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OnLost {
-    /// Its slots get a replacement elsewhere after so long; never if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replace_after: Option<Span>,
-    /// A host that cannot reach the coordinator stops its instances after so long; never if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop_isolated_after: Option<Span>,
-    /// Which instance stays when a replaced host returns.
-    pub on_return: OnReturn,
-}
-
-/// Which instance stays when a replaced host returns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnReturn {
-    /// The replacement.
-    #[default]
-    KeepNew,
-    /// The one that returned; the replacement goes.
-    KeepOld,
 }

@@ -8,7 +8,7 @@ use windlass_core::reconcile::{
 };
 use windlass_core::{Digest, SlotId, Timestamp};
 
-use super::fleet::{Behaviour, Library, MIN_READY, START};
+use super::fleet::{Behaviour, Catalogue, MIN_READY, START};
 
 const PULL: u64 = 2;
 const STOP: u64 = 2;
@@ -40,14 +40,14 @@ fn health(since: Timestamp, ready: bool, was_ready: bool) -> Option<Health> {
 
 impl Engine {
     /// Time passes. Answers whether anything changed.
-    pub(crate) fn tick(&mut self, now: u64, library: &Library) -> bool {
+    pub(crate) fn tick(&mut self, now: u64, catalogue: &Catalogue) -> bool {
         let mut changed = false;
         let done: Vec<Digest> =
             self.pulls.iter().filter(|(_, until)| **until <= now).map(|(i, _)| *i).collect();
         for image in done {
             changed = true;
             self.pulls.remove(&image);
-            if self.no_registry || library.of_image(&image) == Behaviour::CannotPull {
+            if self.no_registry || catalogue.of_image(&image) == Behaviour::CannotPull {
                 let failure = PullFailure::Failed("no such image".into());
                 self.outcomes.push(Outcome::PullFailed { image, failure });
             } else {
@@ -62,7 +62,7 @@ impl Engine {
                 self.stops.remove(&container.slot);
                 container.state = ContainerState::Exited { code: 0, oom_killed: false, finished_at: at(now) };
             }
-            let here = library.behaviour(&container.release);
+            let here = catalogue.behaviour(&container.release);
             let broken = self.broken.contains(&container.release);
             changed |= live(container, now, if broken { Behaviour::ExitsAtOnce } else { here });
         }

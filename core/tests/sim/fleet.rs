@@ -28,12 +28,12 @@ pub(crate) enum Behaviour {
 
 /// Every release there is, and what its process does.
 #[derive(Default)]
-pub(crate) struct Library {
+pub(crate) struct Catalogue {
     pub(crate) releases: BTreeMap<Digest, Arc<VerifiedRelease>>,
     behaviours: BTreeMap<Digest, Behaviour>,
 }
 
-impl Library {
+impl Catalogue {
     pub(crate) fn add(&mut self, release: Release, behaviour: Behaviour) -> Digest {
         let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
         self.behaviours.insert(release.spec.image.digest, behaviour);

@@ -14,7 +14,7 @@ use windlass_core::reconcile::{self, Container, Desired, LocalHost, Memory, Obse
 use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
 
 use super::engine::{Engine, at};
-use super::fleet::{Library, facts};
+use super::fleet::{Catalogue, facts};
 
 pub(crate) struct Host {
     pub(crate) name: HostId,
@@ -73,32 +73,32 @@ impl Host {
         self.wake_at = Some(Timestamp::ZERO);
     }
 
-    pub(crate) fn tick(&mut self, now: u64, library: &Library) {
+    pub(crate) fn tick(&mut self, now: u64, catalogue: &Catalogue) {
         if self.engine_down {
             return;
         }
-        let changed = self.engine.tick(now, library);
+        let changed = self.engine.tick(now, catalogue);
         if !changed && self.wake_at.is_none_or(|wake_at| wake_at > at(now)) && !now.is_multiple_of(7) {
             return;
         }
         for _ in 0..8 {
-            let decision = reconcile::plan(&self.desired(library), &self.observed(), &self.memory, at(now));
+            let decision = reconcile::plan(&self.desired(catalogue), &self.observed(), &self.memory, at(now));
             self.memory = decision.memory;
             self.slots = decision.slots;
             self.wake_at = decision.wake_at;
-            self.note_failures(library);
+            self.note_failures(catalogue);
             if decision.steps.is_empty() {
                 break;
             }
             for step in decision.steps {
-                self.check_quarantine(&step, library);
+                self.check_quarantine(&step, catalogue);
                 self.engine.perform(step, now);
             }
         }
     }
 
-    fn note_failures(&mut self, library: &Library) {
-        let content = |release: &Digest| library.releases[release].content;
+    fn note_failures(&mut self, catalogue: &Catalogue) {
+        let content = |release: &Digest| catalogue.releases[release].content;
         for seen in &self.slots {
             if let SlotStatus::Failed { evidence, .. } = &seen.status
                 && evidence.instance.is_some()
@@ -114,17 +114,17 @@ impl Host {
     }
 
     /// What failed here is not started again unless a plan calls it good or asks for a retry.
-    fn check_quarantine(&self, step: &Step, library: &Library) {
+    fn check_quarantine(&self, step: &Step, catalogue: &Catalogue) {
         let release = match step {
             Step::Launch(launch) => launch.release.digest,
             Step::Start(target) | Step::Restart(target) => target.release,
             _ => return,
         };
-        let content = library.releases[&release].content;
+        let content = catalogue.releases[&release].content;
         assert!(!self.failed.contains(&content), "{} starts what failed there: {step:?}", self.name);
     }
 
-    fn desired(&self, library: &Library) -> Desired {
+    fn desired(&self, catalogue: &Catalogue) -> Desired {
         Desired {
             local: Arc::new(LocalHost {
                 fleet: "sim".parse().unwrap(),
@@ -133,7 +133,7 @@ impl Host {
                 policy: self.facts.policy.clone(),
             }),
             plan: self.plan.clone(),
-            releases: library.releases.clone(),
+            releases: catalogue.releases.clone(),
             plan_refusal: None,
             refusals: BTreeMap::new(),
         }

@@ -15,7 +15,7 @@ use windlass_core::{Digest, HostId, Timestamp};
 
 use super::check::Checks;
 use super::engine::at;
-use super::fleet::{Behaviour, Library, release, spec};
+use super::fleet::{Behaviour, Catalogue, release, spec};
 use super::host::Host;
 
 pub(crate) struct World {
@@ -25,7 +25,7 @@ pub(crate) struct World {
     /// What the next release says.
     pub(crate) spec: Spec,
     pub(crate) hosts: Vec<Host>,
-    pub(crate) library: Library,
+    pub(crate) catalogue: Catalogue,
     pub(crate) releases: Releases,
     pub(crate) service: Service,
     pub(crate) slots: Slots,
@@ -50,7 +50,7 @@ impl World {
             now: 1000,
             spec: spec(replicas),
             hosts: (0..hosts).map(|n| Host::new(&format!("h{n}"))).collect(),
-            library: Library::default(),
+            catalogue: Catalogue::default(),
             releases: Releases::new(),
             service: Service::new("production/web".parse().unwrap()),
             slots: Slots::new(),
@@ -84,7 +84,7 @@ impl World {
     pub(crate) fn deploy(&mut self, behaviour: Behaviour) {
         let counter = self.service.last_counter + 1;
         let release = release(counter, &self.spec);
-        let digest = self.library.add(release.clone(), behaviour);
+        let digest = self.catalogue.add(release.clone(), behaviour);
         let reference = ReleaseRef::of(&release, digest);
         self.releases.insert(digest, release);
         self.start(reference, Kind::Deploy);
@@ -243,7 +243,7 @@ impl World {
             self.hosts.iter_mut().find(|host| host.name == name).unwrap().offer(&plan);
         }
         for host in &mut self.hosts {
-            host.tick(now, &self.library);
+            host.tick(now, &self.catalogue);
         }
         self.check_second();
     }

@@ -1,0 +1,135 @@
+//! Why an instance failed: what a person, and a verdict, needs to see.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::Counter;
+use crate::time::Timestamp;
+use crate::units::Span;
+
+/// Why an instance failed, with what a person needs to see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Evidence {
+    /// The instance, if one was made.
+    pub instance: Option<String>,
+    /// Its release.
+    pub release: Digest,
+    /// The number of its release.
+    pub counter: Counter,
+    /// Which clock ran.
+    pub clock: Clock,
+    /// What happened.
+    pub reason: FailureReason,
+    /// Exit code of the process, if it ended.
+    pub exit_code: Option<i64>,
+    /// Did the kernel kill it for memory?
+    pub oom_killed: bool,
+    /// How often it had been started again.
+    pub restarts: u32,
+    /// The last lines it wrote, the oldest first; at most 20, each at most 500 bytes.
+    pub log: Vec<String>,
+    /// The last answers to its probes, the oldest first; at most 10.
+    pub probes: Vec<ProbeResult>,
+    /// When it was judged, by the host's clock.
+    pub at: Timestamp,
+}
+
+/// The four clocks of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Clock {
+    /// Until its image is there.
+    Pull,
+    /// Until its process runs.
+    Start,
+    /// Until it has been healthy for min ready.
+    Health,
+    /// Until its rollout succeeded.
+    Soak,
+}
+
+impl Clock {
+    /// The clock as documents and tables write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Start => "start",
+            Self::Health => "health",
+            Self::Soak => "soak",
+        }
+    }
+}
+
+/// What happened to an instance that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// The image could not be pulled.
+    PullFailed {
+        /// What the engine or registry said.
+        message: String,
+    },
+    /// No byte of the image came for this long.
+    PullStalled {
+        /// How long.
+        after: Span,
+    },
+    /// The container could not be made or started.
+    StartFailed {
+        /// What the engine said.
+        message: String,
+    },
+    /// A port of the host is taken by somebody else.
+    PortTaken {
+        /// Which.
+        port: u16,
+    },
+    /// The process ended.
+    Exited {
+        /// With this code.
+        code: i64,
+    },
+    /// The kernel killed it for memory.
+    OutOfMemory,
+    /// It was not healthy in time.
+    NotHealthyInTime {
+        /// The deadline that passed.
+        deadline: Span,
+    },
+    /// Its liveness probe failed.
+    LivenessFailed,
+    /// It was healthy once, and then not ready for too long.
+    UnreadyTooLong {
+        /// How long.
+        after: Span,
+    },
+}
+
+impl std::fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PullFailed { message } => write!(f, "the image could not be pulled: {message}"),
+            Self::PullStalled { after } => write!(f, "the pull got no byte for {after}"),
+            Self::StartFailed { message } => write!(f, "the container could not be started: {message}"),
+            Self::PortTaken { port } => write!(f, "port {port} of the host is taken"),
+            Self::Exited { code } => write!(f, "the process exited with code {code}"),
+            Self::OutOfMemory => f.write_str("the process was killed for running out of memory"),
+            Self::NotHealthyInTime { deadline } => write!(f, "it was not healthy within {deadline}"),
+            Self::LivenessFailed => f.write_str("its liveness probe failed"),
+            Self::UnreadyTooLong { after } => write!(f, "it was unready for {after}"),
+        }
+    }
+}
+
+/// One answer to a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ProbeResult {
+    /// When it was asked.
+    pub at: Timestamp,
+    /// `startup`, `readiness` or `liveness`.
+    pub probe: String,
+    /// Was the answer good?
+    pub ok: bool,
+    /// What came back: `HTTP 503`, `connection refused`, `exit 1`, `timed out after 3s`.
+    pub detail: String,
+}

@@ -1,0 +1,101 @@
+//! What an agent refuses, and the class of attack or mistake that stops.
+
+use serde::{Deserialize, Serialize};
+
+/// A verdict of the agent's verification, with the class of the attack or mistake it stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Refusal {
+    /// The class; stable, for scripts and counters.
+    pub code: RefusalCode,
+    /// What exactly, for people.
+    pub detail: String,
+}
+
+/// Classes of refusal: one per rule of the verification table.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// Step 1: over a size bound.
+    TooLarge,
+    /// Step 2: the peer is not a coordinator of this fleet.
+    WrongPeer,
+    /// Steps 3 and 6: not what the format says.
+    Malformed,
+    /// Step 3: another payload type.
+    WrongType,
+    /// Step 4: no signature by a key that the trust document names for this.
+    UnknownKey,
+    /// Step 5: a signature does not hold.
+    BadSignature,
+    /// Step 5: fewer distinct keys signed than asked for.
+    BelowThreshold,
+    /// Step 7: for another fleet or host.
+    WrongAudience,
+    /// Step 8: too late.
+    Expired,
+    /// Step 8: from the future.
+    NotYetValid,
+    /// Step 9: not newer than the last.
+    Stale,
+    /// Step 9: the same number with other content.
+    Equivocation,
+    /// Step 9: another epoch than the trust document's.
+    WrongEpoch,
+    /// Step 10: the release named does not verify.
+    UnsignedRelease,
+    /// Step 10: below the floor.
+    BelowFloor,
+    /// Step 10: revoked.
+    Revoked,
+    /// Step 10: failed on this host before.
+    Quarantined,
+    /// Step 10: its placement does not allow this host.
+    WrongHost,
+    /// Step 11: host policy; the rule stands in the detail.
+    Policy,
+    /// Step 12: disk, memory, GPU, port or name; what stands in the detail.
+    NoRoom,
+    /// Step 14: the image is not the one named.
+    WrongImage,
+}
+
+impl RefusalCode {
+    /// The code as documents, counters and people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::WrongPeer => "wrong_peer",
+            Self::Malformed => "malformed",
+            Self::WrongType => "wrong_type",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::BelowThreshold => "below_threshold",
+            Self::WrongAudience => "wrong_audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Stale => "stale",
+            Self::Equivocation => "equivocation",
+            Self::WrongEpoch => "wrong_epoch",
+            Self::UnsignedRelease => "unsigned_release",
+            Self::BelowFloor => "below_floor",
+            Self::Revoked => "revoked",
+            Self::Quarantined => "quarantined",
+            Self::WrongHost => "wrong_host",
+            Self::Policy => "policy",
+            Self::NoRoom => "no_room",
+            Self::WrongImage => "wrong_image",
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.detail.is_empty() {
+            f.write_str(self.code.as_str())
+        } else {
+            write!(f, "{}: {}", self.code.as_str(), self.detail)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What an agent asks an instance, and how often.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Span;
+
+/// Probes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Asked until it succeeds once; the other two wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup: Option<Probe>,
+    /// Is it ready for work?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Probe>,
+    /// Is it alive? A failure restarts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Probe>,
+}
+
+/// A question that an agent asks an instance again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// What is asked.
+    pub check: Check,
+    /// Time between the beginnings of two questions.
+    pub every: Span,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// So many failures in a row mean no.
+    pub failures: u32,
+    /// So many successes in a row mean yes.
+    pub successes: u32,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Check {
+    /// `GET path` on the named port answers with a status from 200 to 399.
+    Http {
+        /// Path and query, begins with `/`.
+        path: String,
+        /// Name of the port.
+        port: String,
+    },
+    /// The named port accepts a connection.
+    Tcp {
+        /// Name of the port.
+        port: String,
+    },
+    /// The command exits with 0 in the container.
+    Exec {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+}

@@ -1,0 +1,99 @@
+//! How a release replaces another, and what happens when that or its host fails.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Amount, Span};
+
+/// How one release replaces another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Strategy {
+    /// Batches.
+    Rolling {
+        /// How many are replaced at once.
+        batch: Amount,
+        /// How many more than the replica count may run meanwhile.
+        max_surge: Amount,
+        /// How many fewer than the replica count may serve meanwhile.
+        max_unavailable: Amount,
+        /// Which of the two instances of a slot goes first.
+        order: OrderRule,
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
+    /// Stop all, start all.
+    Recreate {
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
+}
+
+impl Strategy {
+    /// How long an instance must be healthy to count.
+    pub const fn min_ready(&self) -> Span {
+        match self {
+            Self::Rolling { min_ready, .. } | Self::Recreate { min_ready } => *min_ready,
+        }
+    }
+}
+
+/// Which of the two instances of a slot goes first, as a manifest says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderRule {
+    /// Start-first where the host can hold both, stop-first where it cannot.
+    #[default]
+    Auto,
+    /// The new one must be healthy before the old one stops.
+    StartFirst,
+    /// The old one stops before the new one starts.
+    StopFirst,
+}
+
+/// What happens to the rest of the fleet when an instance failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Every slot goes back to the last good release.
+    #[default]
+    RollbackAll,
+    /// Only the failed slots go back; the rollout fails and leaves the others.
+    RollbackFailed,
+    /// The rollout pauses for a person.
+    Pause,
+}
+
+/// What makes an agent restore the fallback while a release is not yet good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackOn {
+    /// So many restarts (exits) after it was healthy once. An exit before that always does.
+    pub restarts: u32,
+    /// Unready for so long after it was healthy once.
+    pub unhealthy_for: Span,
+}
+
+/// What happens when a host is lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnLost {
+    /// Its slots get a replacement elsewhere after so long; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_after: Option<Span>,
+    /// A host that cannot reach the coordinator stops its instances after so long; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_isolated_after: Option<Span>,
+    /// Which instance stays when a replaced host returns.
+    pub on_return: OnReturn,
+}
+
+/// Which instance stays when a replaced host returns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReturn {
+    /// The replacement.
+    #[default]
+    KeepNew,
+    /// The one that returned; the replacement goes.
+    KeepOld,
+}
