@@ -121,8 +121,9 @@ impl JoinError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Already { .. } => Some(
-                "nothing to do: start it with `windlass-agent run`; to move it to another fleet, stop the agent and \
-                 name another `--data` folder"
+                "nothing to do: start it with `windlass-agent run`. After an eviction, or to move it to another fleet, \
+                 stop the agent and join with a new `--data` folder, or move this one away: containers are adopted by \
+                 their labels, joining stops nothing"
                     .to_owned(),
             ),
             Self::Token(error) => Some(error.hint().to_owned()),

@@ -39,6 +39,11 @@ const LATE: Duration = Duration::from_secs(30);
 /// How long an outage is young.
 const YOUNG: Duration = Duration::from_secs(180);
 
+/// What a host that was evicted or banned tells people.
+const EVICTED: &str = "this host was evicted or banned; what it runs goes on until somebody stops it. To come back, make a \
+    token with `windlass host token`, stop this agent, and join with a new `--data` folder (after a ban under another \
+    name): containers are adopted by their labels";
+
 /// What connects the link with the other tasks of the agent.
 #[derive(Debug, Clone)]
 pub struct Wires {
@@ -133,7 +138,11 @@ impl<R: Runtime> Link<R> {
             }
             Err(error) => {
                 self.count(address, &error);
-                Ended::Before { why: report::chain(&error), hint: error.hint() }
+                let hint = match error {
+                    ConnectError::OurCertificateRevoked => Some(EVICTED),
+                    _ => error.hint(),
+                };
+                Ended::Before { why: report::chain(&error), hint }
             }
         }
     }

@@ -33,11 +33,15 @@ use crate::session::Session;
 use crate::signing;
 
 pub(crate) use follow::{End, follow};
-pub(crate) use outcome::{Outcome, ending};
+pub(crate) use outcome::{Outcome, Skipped, ending};
 pub(crate) use progress::Progress;
 
 /// How often a counter is drawn again because somebody else was faster.
 const RACES: u32 = 8;
+
+/// What to do when that did not help.
+const LOST: &str = "somebody else deploys this service at the same time: run the command again, with --supersede if \
+    their rollout is to be replaced";
 
 /// What is to be released, complete but for its number.
 #[derive(Clone)]
@@ -103,6 +107,7 @@ pub(crate) async fn submit_draft(
         let signed = signed(&release, signing::payload(&release), keys, None, session)?;
         match submit(signed, how, session).await {
             Err(CtlError::Call(error)) if error.is_race() && races < RACES => races += 1,
+            Err(CtlError::Call(error)) if error.is_taken() => return Err(error.with_hint(LOST).into()),
             other => return other,
         }
     }

@@ -117,7 +117,10 @@ impl CtlError {
     /// The exit code.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } | Self::Ambiguous { .. } | Self::Name(_) => Exit::Usage,
+            Self::Usage { .. }
+            | Self::Ambiguous { .. }
+            | Self::Name(_)
+            | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
             _ => Exit::Refused,
         }
     }

@@ -100,10 +100,14 @@ pub(crate) struct RollbackArgs {
     /// The service, `web` or `production/web`
     pub(crate) service: String,
     /// To this release
-    #[arg(long, value_name = "rN")]
+    #[arg(long, value_name = "rN", value_parser = counter)]
     pub(crate) to: Option<Counter>,
     #[command(flatten)]
     pub(crate) follow: FollowArgs,
+}
+
+fn counter(text: &str) -> Result<Counter, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a release: write it like `r7`"))
 }
 
 #[derive(Debug, Subcommand)]

@@ -55,6 +55,21 @@ impl CallError {
         self.hint.clone()
     }
 
+    /// The same, with what to do next in this place.
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), ..self }
+    }
+
+    /// Is the number of the release not the next one?
+    pub(crate) const fn is_taken(&self) -> bool {
+        matches!(self.code, Code::Aborted | Code::AlreadyExists)
+    }
+
+    /// Is what would happen not any more what was previewed? The code alone does not tell.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self.code, Code::FailedPrecondition) && self.why.0.contains("previewed")
+    }
+
     /// Did somebody else use the number meanwhile?
     pub(crate) const fn is_race(&self) -> bool {
         matches!(self.code, Code::Aborted)
@@ -88,6 +103,9 @@ mod tests {
         ");
         assert!(!error.is_race() && !error.is_temporary());
         assert!(CallError::new("x", Status::aborted("")).is_race());
+        assert!(CallError::new("x", Status::already_exists("")).is_taken());
+        let stale = "what would happen is not any more what was previewed";
+        assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
         assert!(CallError::new("x", Status::unavailable("")).is_temporary());
     }
 }

@@ -8,13 +8,17 @@ use super::plan::{self, SavedPlan};
 use crate::args::{DeployArgs, FollowArgs, Global, PlanArgs};
 use crate::client::Submitted;
 use crate::context::Context;
-use crate::deploy::{self, End, Outcome, Progress, Signed};
+use crate::deploy::{self, End, Outcome, Progress, Signed, Skipped};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::manifests::Manifests;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::signing;
+
+/// What to do with a plan that does not hold any more.
+const STALE: &str =
+    "the state changed since the plan was made: plan again with `windlass plan -f FILE --save PLAN`";
 
 pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     if args.dry_run {
@@ -46,9 +50,11 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     }
     let mut session = context.session().await?;
     session.fetch_trust().await?;
-    for draft in drafts {
-        let submitted = deploy::submit_draft(&draft, &keys, args.submit, &session).await?;
-        let exit = finish(&draft.service, submitted, args.follow, &mut session, printer).await?;
+    let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    for (draft, rest) in drafts.iter().zip(rests(&services)) {
+        let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
+        let submitted = submitted.inspect_err(|_| skip(rest, &draft.service, printer))?;
+        let exit = finish(&draft.service, submitted, args.follow, rest, &mut session, printer).await?;
         if exit != Exit::Done {
             return Ok(exit);
         }
@@ -67,12 +73,19 @@ async fn planned(
     let keys = signing::keys(&args.keys, context)?;
     let mut session = context.session().await?;
     session.fetch_trust().await?;
-    for release in plan.releases {
+    let services: Vec<ServiceId> = plan.releases.iter().map(|release| release.release.service_id()).collect();
+    for ((release, service), rest) in plan.releases.iter().zip(&services).zip(rests(&services)) {
         let payload = signing::payload(&release.release);
-        let signed = deploy::signed(&release.release, payload, &keys, Some(release.preview), &session)?;
-        let submitted = deploy::submit(signed, args.submit, &session).await?;
-        let service = release.release.service_id();
-        let exit = finish(&service, submitted, args.follow, &mut session, printer).await?;
+        let submitted = async {
+            let signed = deploy::signed(&release.release, payload, &keys, Some(release.preview), &session)?;
+            deploy::submit(signed, args.submit, &session).await
+        };
+        let submitted = submitted.await.map_err(|error| match error {
+            CtlError::Call(error) if error.is_taken() || error.is_stale() => error.with_hint(STALE).into(),
+            other => other,
+        });
+        let submitted = submitted.inspect_err(|_| skip(rest, service, printer))?;
+        let exit = finish(service, submitted, args.follow, rest, &mut session, printer).await?;
         if exit != Exit::Done {
             return Ok(exit);
         }
@@ -88,12 +101,22 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     }
     let mut session = context.session().await?;
     session.fetch_trust().await?;
-    for (envelope, release) in releases {
-        let trust = session.trust().document();
-        signing::verify(&envelope, &release, trust, windlass_certs::trust::Acceptance::New)?;
-        let signed = Signed { envelope: envelope.to_bytes(), preview: None };
-        let submitted = deploy::submit(signed, args.submit, &session).await?;
-        let exit = finish(&release.service_id(), submitted, args.follow, &mut session, printer).await?;
+    let services: Vec<ServiceId> = releases.iter().map(|(_, release)| release.service_id()).collect();
+    for (((envelope, release), service), rest) in releases.iter().zip(&services).zip(rests(&services)) {
+        let submitted = async {
+            let trust = session.trust().document();
+            signing::verify(envelope, release, trust, windlass_certs::trust::Acceptance::New)?;
+            let signed = Signed { envelope: envelope.to_bytes(), preview: None };
+            deploy::submit(signed, args.submit, &session).await
+        };
+        let submitted = match submitted.await {
+            Err(CtlError::Call(error)) if error.is_taken() => {
+                Err(error.with_hint(&number_again(service, &session).await).into())
+            }
+            other => other,
+        };
+        let submitted = submitted.inspect_err(|_| skip(rest, service, printer))?;
+        let exit = finish(service, submitted, args.follow, rest, &mut session, printer).await?;
         if exit != Exit::Done {
             return Ok(exit);
         }
@@ -101,11 +124,35 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     Ok(Exit::Done)
 }
 
-/// Follows what was submitted, and says how it ended. Also for `rollback`.
+/// What to do with a release whose number is not the next one.
+async fn number_again(service: &ServiceId, session: &Session) -> String {
+    let info = session.client().service(service).await;
+    let next = info.map_or_else(|_| "N".to_owned(), |info| info.last_counter.saturating_add(1).to_string());
+    format!("its number is not the next one of `{service}`: sign it again with --counter {next}")
+}
+
+/// Of every service, those that come after it.
+fn rests(services: &[ServiceId]) -> impl Iterator<Item = &[ServiceId]> {
+    (1..=services.len()).map(|next| services.get(next..).unwrap_or_default())
+}
+
+/// Says which services are not submitted, because this one did not end well.
+fn skip(rest: &[ServiceId], because: &ServiceId, printer: &Printer) {
+    if rest.is_empty() {
+        return;
+    }
+    let skipped: Vec<String> = rest.iter().map(ToString::to_string).collect();
+    printer.note(&format!("not submitted, because of {because}: {}", skipped.join(", ")));
+    printer.line(&Skipped { skipped, because: because.to_string() });
+}
+
+/// Follows what was submitted, and says how it ended, and that the `rest` is not submitted if it did not end well.
+/// Also for `rollback`.
 pub(super) async fn finish(
     service: &ServiceId,
     submitted: Submitted,
     how: FollowArgs,
+    rest: &[ServiceId],
     session: &mut Session,
     printer: &Printer,
 ) -> Result<Exit, CtlError> {
@@ -124,6 +171,9 @@ pub(super) async fn finish(
     let mut progress = Progress::new(printer);
     let end = Box::pin(deploy::follow(&rollout, how.timeout.duration(), session, &mut progress)).await;
     drop(progress);
+    if !matches!(end, Ok(End::Final(Exit::Done, _))) {
+        skip(rest, service, printer);
+    }
     Ok(ended(end?, Outcome::submitted(service, &submitted), printer))
 }
 

@@ -13,6 +13,10 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, table};
 
+/// What an eviction or a ban does to what the host runs.
+const GOES_ON: &str =
+    "What it runs goes on there until somebody stops it, and replacements start elsewhere at once";
+
 /// What `host token -o json` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct HostToken {
@@ -31,7 +35,7 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
             HostCommand::Ban { .. } => "may never join again",
             _ => "may join again with a new token",
         };
-        let question = format!("Revoke the certificate of `{host}`? What it runs goes on; it {back}.");
+        let question = format!("Revoke the certificate of `{host}`? {GOES_ON}. It {back}.");
         printer.confirm(&question, global.yes)?;
     }
     let session = context.session().await?;
@@ -64,7 +68,11 @@ async fn steer(
     client: &mut Client,
     printer: &Printer,
 ) -> Result<(), CtlError> {
+    let is_out = matches!(action, HostAction::Evict | HostAction::Ban);
     show(&client.steer_host(host, action).await?, printer);
+    if is_out {
+        printer.note(&format!("the certificate of `{host}` is revoked. {GOES_ON}."));
+    }
     Ok(())
 }
 

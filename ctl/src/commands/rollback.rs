@@ -13,5 +13,5 @@ pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer)
     let mut client = session.client();
     let service = context.service(&args.service, &mut client).await?;
     let submitted = client.rollback(&service, args.to).await?;
-    finish(&service, submitted, args.follow, &mut session, printer).await
+    finish(&service, submitted, args.follow, &[], &mut session, printer).await
 }

@@ -15,7 +15,7 @@ use super::logs::LogLineView;
 use super::release::ReleaseDocument;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
 use crate::context::Context;
-use crate::deploy::Outcome;
+use crate::deploy::{Outcome, Skipped};
 use crate::error::{CtlError, Report};
 use crate::exit::Exit;
 use crate::manifests::Manifests;
@@ -41,6 +41,7 @@ fn outputs() -> Value {
         ("plan", of::<view::PlanView>()),
         ("deploy, rollback, rollout watch: each line but the last", of::<view::RolloutView>()),
         ("deploy, rollback, rollout watch: the last line", of::<Outcome>()),
+        ("deploy: the line before, where services were not submitted", of::<Skipped>()),
         ("rollout ls", of::<Vec<view::RolloutView>>()),
         ("rollout show, pause, resume, abort", of::<view::RolloutView>()),
         ("status", of::<Vec<view::StatusView>>()),

@@ -42,6 +42,15 @@ pub(crate) struct Outcome {
     pub(crate) stragglers: Vec<HostId>,
 }
 
+/// What a deploy of several services did not get to: the line before the outcome of the one that failed.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Skipped {
+    /// The services that were not submitted, `environment/service`.
+    pub(crate) skipped: Vec<String>,
+    /// The service that did not end well.
+    pub(crate) because: String,
+}
+
 impl Outcome {
     /// Of a rollout, ended or not.
     pub(crate) fn of(view: &RolloutView) -> Self {

@@ -61,7 +61,7 @@ fn a_question_that_nobody_can_answer_is_an_error() {
     let desk = Desk::with_fleet();
     insta::assert_snapshot!(desk.screen(&["host", "ban", "web-1"]), @"
     $ windlass host ban web-1
-    error: this needs a confirmation: Revoke the certificate of `web-1`? What it runs goes on; it may never join again.
+    error: this needs a confirmation: Revoke the certificate of `web-1`? What it runs goes on there until somebody stops it, and replacements start elsewhere at once. It may never join again.
 
     hint: add --yes to say yes beforehand
     exit 1
@@ -80,6 +80,11 @@ fn usage_is_exit_2_with_a_suggestion() {
     let error = desk.error(&["deploy", "--supersed", "-o", "json"]);
     assert!(error["error"].as_str().unwrap().contains("--supersed"), "{error}");
     assert!(error["hint"].as_str().unwrap().contains("--supersede"), "{error}");
+    let screen = desk.screen(&["rollback", "web", "--to", "1"]);
+    assert!(
+        screen.contains("`1` is not a release: write it like `r7`") && screen.ends_with("exit 2"),
+        "{screen}"
+    );
     assert!(desk.screen(&["deploy", "-f", "x", "--timeout", "2"]).contains("is not a duration (like `10s`"));
 }
 
@@ -97,7 +102,7 @@ fn a_missing_file_is_named() {
     error: no manifest was named
 
     hint: name one with `-f web.yaml`
-    exit 1
+    exit 2
     ");
 }
 

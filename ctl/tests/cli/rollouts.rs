@@ -11,7 +11,10 @@ fn run(script: Script, args: &[&str]) -> (i32, String, String, Coordinator) {
     let desk = Desk::with_fleet();
     let coordinator = Coordinator::start(&desk, script);
     let image = format!("{}/web:1", registry());
-    desk.write("web.yaml", &format!("service: web\nimage: {image}\nports: {{ http: 80 }}\n"));
+    for service in ["web", "other", "third"] {
+        let manifest = format!("service: {service}\nimage: {image}\nports: {{ http: 80 }}\n");
+        desk.write(&format!("{service}.yaml"), &manifest);
+    }
     let args: Vec<&str> = args.iter().copied().chain(["--server", &coordinator.address]).collect();
     let output = desk.run(&args);
     (output.status.code().unwrap(), stdout(&output), stderr(&output), coordinator)
@@ -77,6 +80,24 @@ fn a_lost_race_takes_the_next_number() {
     let (code, _, stderr, _) = run(script, &["deploy", "-f", "web.yaml"]);
     assert_eq!(code, 1, "not for ever");
     assert!(stderr.contains("the counter is taken"), "{stderr}");
+    assert!(stderr.contains("run the command again, with --supersede"), "{stderr}");
+}
+
+#[test]
+fn what_comes_after_a_failure_is_named() {
+    let failing = || watching([Watch::Views(vec![view("rolled_back", true)])]);
+    let set = ["deploy", "-f", "web.yaml", "-f", "other.yaml", "-f", "third.yaml"];
+    let (code, _, stderr, _) = run(failing(), &set);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("not submitted, because of default/web: default/other, default/third"),
+        "{stderr}"
+    );
+    let (code, stdout, _, _) = run(failing(), &[&set[..], &["-o", "json"]].concat());
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [.., skipped, end] = &lines[..] else { panic!("{stdout}") };
+    assert_eq!(skipped, &json!({ "skipped": ["default/other", "default/third"], "because": "default/web" }));
+    assert_eq!((code, &end["outcome"]), (3, &json!("rolled_back")));
 }
 
 #[test]
