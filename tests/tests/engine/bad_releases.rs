@@ -72,7 +72,8 @@ fn a_release_that_is_never_ready_is_rolled_back_with_its_probes() {
 fn a_release_that_takes_too_much_memory_is_rolled_back_and_says_so() {
     let fleet = Fleet::start("memory", 2);
     let image = fleet.lab.image("oom");
-    comes_back(&fleet, |web| web.with("image", image).with("soak", "10s"));
+    // It grows after one second: well before it would count as available.
+    comes_back(&fleet, |web| web.with("image", image).with("strategy.rolling.min_ready", "5s"));
     let evidence = evidence(&fleet);
     assert_eq!(evidence["oom_killed"], true, "{evidence}");
 }
