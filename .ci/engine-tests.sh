@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The real-engine scenarios, one at a time, against the release binaries. Says what it installs, and what it
-# leaves out and why. Arguments go to the test runner (a name selects scenarios).
+# The real-engine scenarios, two at a time, each in a lab of its own, against the release binaries. Says what it
+# installs, and what it leaves out and why. Arguments go to the test runner (a name selects scenarios).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export WINDLASS_LAB=${WINDLASS_LAB:-/var/tmp/windlass-tests} WINDLASS_LAB_NET=${WINDLASS_LAB_NET:-10.214.0}
+export WINDLASS_LAB_LANES=${WINDLASS_LAB_LANES:-2} # a scenario mostly waits; more than two and timings suffer
 
 left_out() {
     echo "LEFT OUT: the real-engine scenarios (tests/tests), $(grep -rc '^#\[test\]' tests/tests | awk -F: '{n += $2} END {print n}') of them, because $1"
@@ -14,7 +15,13 @@ left_out() {
 [ "$(id -u)" = 0 ] || left_out "this is not root: they make network namespaces and start engines (sudo make test-engine)"
 tests/lab/install.sh
 
-clean() { tests/lab/lab.sh down >/dev/null && rm -rf "$WINDLASS_LAB/fleets"; }
+clean() {
+    local lane folder=$WINDLASS_LAB net=$WINDLASS_LAB_NET
+    for lane in $(seq 0 $((WINDLASS_LAB_LANES - 1))); do
+        [ "$lane" = 0 ] || folder=$WINDLASS_LAB-$lane net=${WINDLASS_LAB_NET%.*}.$((${WINDLASS_LAB_NET##*.} + lane))
+        WINDLASS_LAB=$folder WINDLASS_LAB_NET=$net tests/lab/lab.sh down >/dev/null && rm -rf "$folder/fleets"
+    done
+}
 trap clean EXIT
 trap 'exit 130' INT TERM
 code=0
@@ -26,5 +33,5 @@ tests/lab/host.sh down probe
 if command -v cargo-nextest >/dev/null; then
     cargo nextest run --locked -p windlass-tests --tests "$@"
 else
-    cargo test --locked -p windlass-tests --tests -- --test-threads=1 "$@"
+    cargo test --locked -p windlass-tests --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
 fi

@@ -1,16 +1,20 @@
-//! The lab's scripts, and the lock that lets one scenario at a time use them.
+//! The lab's scripts, and the lanes that let scenarios run side by side: a lane is a lab of its own, with its own
+//! folder, network, registry and hosts, and one scenario at a time has it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::host::Host;
+use crate::wait;
 
 const FOLDER: &str = "/var/tmp/windlass-tests";
 const NET: &str = "10.214.0";
+/// How long a scenario waits for a lane: every lane is in use by a scenario that ends.
+const TURN: Duration = Duration::from_secs(600);
 
-/// The lab, locked for one scenario. Its registry and images stay for the next one; `make clean-lab` ends them.
+/// A lane, locked for one scenario. Its registry and images stay for the next one; `make clean-lab` ends them.
 #[derive(Debug)]
 pub struct Lab {
     folder: PathBuf,
@@ -25,17 +29,23 @@ impl Lab {
     /// Where this machine does not permit it, with the reason: a scenario is never passed over in silence.
     pub fn enter() -> Self {
         let setting = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-        let folder = PathBuf::from(setting("WINDLASS_LAB", FOLDER));
-        let net = setting("WINDLASS_LAB_NET", NET);
-        let path = std::env::temp_dir().join(format!("windlass-lab-{net}.lock"));
-        let lock =
-            File::options().create(true).append(true).open(&path).expect("the lock file can be written");
-        lock.lock().expect("the lock can be waited for");
+        let (folder, net) = (setting("WINDLASS_LAB", FOLDER), setting("WINDLASS_LAB_NET", NET));
+        let lanes = setting("WINDLASS_LAB_LANES", "1").parse().expect("WINDLASS_LAB_LANES is a number");
+        let lanes: Vec<(PathBuf, String)> = (0..lanes).map(|lane| lane_of(&folder, &net, lane)).collect();
+        let (folder, net, lock) = wait::until("a lane of the lab is free", TURN, || {
+            let free = lanes.iter().find_map(|(folder, net)| Some((folder.clone(), net.clone(), lock(net)?)));
+            free.ok_or_else(|| "scenarios run in all of them".to_owned())
+        });
         let lab = Self { folder, net, _lock: lock };
         lab.script("host.sh", &["down-all"]); // of a scenario that was killed
         lab.script("registry.sh", &["up"]);
         lab.push_images();
         lab
+    }
+
+    /// The lab's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The machine's own address in the lab, where coordinator and registry listen.
@@ -116,6 +126,23 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.hosts_down();
     }
+}
+
+/// Folder and network of a lane: the first has those of the lab, the others stand beside them.
+fn lane_of(folder: &str, net: &str, lane: u8) -> (PathBuf, String) {
+    if lane == 0 {
+        return (folder.into(), net.to_owned());
+    }
+    let (front, third) = net.rsplit_once('.').expect("the lab's network has three octets");
+    let third: u8 = third.parse().expect("the lab's network has three octets");
+    (format!("{folder}-{lane}").into(), format!("{front}.{}", third + lane))
+}
+
+/// Takes the lane, unless a scenario has it.
+fn lock(net: &str) -> Option<File> {
+    let path = std::env::temp_dir().join(format!("windlass-lab-{net}.lock"));
+    let file = File::options().create(true).append(true).open(path).expect("the lock file can be written");
+    file.try_lock().is_ok().then_some(file)
 }
 
 #[track_caller]

@@ -10,7 +10,8 @@
 //!
 //! The programs are those of a release build: `$WINDLASS_BIN`, else `release/` of the target folder. The lab is
 //! `tests/lab`; the scenarios' own stands in `/var/tmp/windlass-tests` with network 10.214.0, beside any other.
-//! A scenario holds the lab's lock, so that they run one at a time however the tests are started.
+//! A scenario holds a lane of the lab: with `WINDLASS_LAB_LANES=2`, two run side by side, the second in a lab of its
+//! own (`/var/tmp/windlass-tests-1`, 10.214.1), however the tests are started.
 //!
 //! Nothing here sleeps but [`wait::until`], between two looks.
 

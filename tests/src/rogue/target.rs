@@ -60,7 +60,17 @@ impl Target {
     /// changed by `edit`, and waits until its honest service serves.
     #[track_caller]
     pub fn start(name: &str, policy: &str, edit: impl FnOnce(&Keys, &Pinned, &mut TrustDocument)) -> Self {
-        let lab = Lab::enter();
+        Self::start_in(Lab::enter(), name, policy, edit)
+    }
+
+    /// The same, in a lab that was entered before.
+    #[track_caller]
+    pub fn start_in(
+        lab: Lab,
+        name: &str,
+        policy: &str,
+        edit: impl FnOnce(&Keys, &Pinned, &mut TrustDocument),
+    ) -> Self {
         let folder = lab.scratch(name);
         let host = lab.hosts(1).remove(0);
         let keys = Arc::new(Keys::generate());

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 use windlass_core::Digest;
+use windlass_tests::Lab;
 use windlass_tests::rogue::{Draft, Target};
 
 use super::conclude;
@@ -108,9 +109,10 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn a_slot_that_the_host_does_not_want_is_refused_and_the_rest_of_the_plan_applies() {
-    let scratch = std::env::var("WINDLASS_LAB").unwrap_or_else(|_| "/var/tmp/windlass-tests".to_owned());
-    let srv = format!("{scratch}/fleets/rogue-policy/srv");
-    let mut target = Target::start("rogue-policy", &format!("{POLICY}mounts = [\"{srv}\"]"), |_, _, _| {});
+    let lab = Lab::enter();
+    let srv = lab.folder().join("fleets/rogue-policy/srv").display().to_string();
+    let policy = format!("{POLICY}mounts = [\"{srv}\"]");
+    let mut target = Target::start_in(lab, "rogue-policy", &policy, |_, _, _| {});
     assert_eq!(target.at("srv"), srv);
     fs::create_dir_all(target.at("srv/data")).unwrap();
     fs::create_dir_all(target.at("srvx")).unwrap();
