@@ -144,7 +144,7 @@ impl Fleet {
 
     /// The envelope of a checkpoint.
     pub(crate) fn sign_checkpoint(&self, size: u64, head: Digest) -> Vec<u8> {
-        let checkpoint = Checkpoint { version: 1, fleet: fleet(), size, head, at: self.now };
+        let checkpoint = Checkpoint { version: 1, fleet: fleet(), size, head, segment: 0, at: self.now };
         self.sign(PayloadType::Audit, &checkpoint, &[&self.audit])
     }
 

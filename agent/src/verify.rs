@@ -120,6 +120,15 @@ pub fn checkpoint(
         return Err(Refusal { code: RefusalCode::NotYetValid, detail });
     }
     let Some(kept) = kept else { return Ok(checkpoint) };
+    if checkpoint.segment > kept.segment {
+        // A backup was restored, and the log says so: it may be shorter now.
+        return Ok(checkpoint);
+    }
+    if checkpoint.segment < kept.segment {
+        let (old, new) = (checkpoint.segment, kept.segment);
+        let detail = format!("it is of segment {old} of the audit log, this host has seen segment {new}");
+        return Err(Refusal { code: RefusalCode::Stale, detail });
+    }
     if checkpoint.size < kept.size {
         let detail = format!("the audit log had {} entries, now it has {}", kept.size, checkpoint.size);
         return Err(Refusal { code: RefusalCode::Stale, detail });

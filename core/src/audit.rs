@@ -5,11 +5,16 @@
 //! and the hash of the last. Agents keep the newest checkpoint they saw, so that a history that was written
 //! again is contradicted by witnesses.
 
+mod segment;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::FleetId;
 use crate::time::Timestamp;
+
+use segment::{Claim, Segments};
+pub use segment::{RESTORED, Segment, subject as segment_subject};
 
 /// What the first entry carries as `prev`, and an empty log as its head.
 pub const GENESIS: Digest = Digest::from_bytes([0; 32]);
@@ -56,8 +61,16 @@ pub struct Checkpoint {
     pub size: u64,
     /// Hash of the last of them.
     pub head: Digest,
+    /// The segment that the last of them is in, see [`Segment`]; 0 unless a backup was ever restored.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub segment: u64,
     /// When it was signed.
     pub at: Timestamp,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) const fn is_first(segment: &u64) -> bool {
+    *segment == 0
 }
 
 /// Where a log ends: what the next entry builds on.
@@ -142,15 +155,39 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+/// What was found in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// Is it what was written?
+    pub verdict: Verdict,
+    /// Its segments; more than one if a backup was ever restored. Up to where it holds.
+    pub segments: Vec<Segment>,
+}
+
 /// Checks a log from its first entry on. `checkpoints` are those whose signatures hold, from the log itself
 /// and from witnesses, in any order.
 pub fn verify<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Verdict {
+    examine(entries, checkpoints).verdict
+}
+
+/// The same, and says where backups were restored.
+pub fn examine<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Findings {
+    let mut segments = Segments::default();
+    let verdict = judge(entries, checkpoints, &mut segments);
+    Findings { verdict, segments: segments.into_list() }
+}
+
+fn judge<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint], segments: &mut Segments) -> Verdict {
     let mut hashes = vec![GENESIS];
     for (at, bytes) in entries.iter().enumerate() {
         let at = u64::try_from(at).unwrap_or(u64::MAX);
         let prev = hashes.last().copied().unwrap_or(GENESIS);
         match serde_json::from_slice::<Entry>(bytes.as_ref()) {
-            Ok(entry) if entry.n == at && entry.prev == prev => {}
+            Ok(entry) if entry.n == at && entry.prev == prev => {
+                if !segments.push(&entry) {
+                    return Verdict::Altered(at);
+                }
+            }
             // Most likely the entry before was changed; if this one names no neighbour at all, it is itself.
             Ok(entry) if entry.n == at => return Verdict::Altered(at.saturating_sub(1)),
             Ok(_) | Err(_) => return Verdict::Altered(at),
@@ -161,10 +198,20 @@ pub fn verify<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Verd
     let mut anchored = 0;
     let mut truncated = 0;
     for checkpoint in checkpoints {
-        match usize::try_from(checkpoint.size).ok().and_then(|size| hashes.get(size)) {
-            None => truncated = truncated.max(checkpoint.size),
-            Some(hash) if *hash != checkpoint.head => return Verdict::Forked(checkpoint.size),
-            Some(_) => anchored = anchored.max(checkpoint.size),
+        let covered = match segments.hold(checkpoint) {
+            Claim::Covers(size) => size,
+            Claim::GivenUp => continue,
+            // The log was set back behind the beginning of that segment, and does not say so.
+            Claim::Unknown if checkpoint.size > have => {
+                truncated = truncated.max(checkpoint.size);
+                continue;
+            }
+            Claim::Unknown => return Verdict::Forked(checkpoint.size),
+        };
+        match usize::try_from(covered).ok().and_then(|size| hashes.get(size)) {
+            None => truncated = truncated.max(covered),
+            Some(hash) if *hash != checkpoint.head => return Verdict::Forked(covered),
+            Some(_) => anchored = anchored.max(covered),
         }
     }
     match (truncated, have - anchored) {
@@ -203,6 +250,7 @@ mod tests {
             fleet: "demo".parse().unwrap(),
             size: head.size,
             head: head.hash,
+            segment: 0,
             at: Timestamp::ZERO,
         }
     }
@@ -221,6 +269,57 @@ mod tests {
         let mut dropped = entries;
         dropped.remove(2);
         assert_eq!(verify(&dropped, &[at(5)]), Verdict::Altered(2));
+    }
+
+    fn restored(mut head: Head, segment: u64) -> (Vec<u8>, Head) {
+        let fact = Fact {
+            actor: "coordinator".to_owned(),
+            verb: RESTORED,
+            subject: segment_subject(segment),
+            digest: None,
+            outcome: "ok".to_owned(),
+        };
+        let bytes = head.append(fact, Timestamp::ZERO);
+        (bytes, head)
+    }
+
+    #[test]
+    fn a_restored_backup_is_explained_and_a_silent_one_is_contradicted() {
+        let (mut entries, heads) = log(5);
+        let of = |head: Head, segment| Checkpoint { segment, ..checkpoint(head) };
+        // A backup of three entries comes back: two are lost, and witnesses know of them.
+        entries.truncate(3);
+        assert_eq!(verify(&entries, &[of(heads[5], 0)]), Verdict::Truncated { have: 3, want: 5 }, "silent");
+        let (mark, begun) = restored(heads[3], 70);
+        entries.push(mark);
+        let found = examine(&entries, &[of(heads[5], 0), of(heads[2], 0), of(begun, 70)]);
+        assert_eq!(found.verdict, Verdict::Ok);
+        let [first, second] = found.segments[..] else { panic!("{found:?}") };
+        assert_eq!(first, Segment::default());
+        assert_eq!(second, Segment { segment: 70, start: 3, lost: 2 });
+        // What the backup held is held against it all the same.
+        let other = Head { size: 2, hash: Digest::of(b"another history") };
+        assert_eq!(verify(&entries, &[of(other, 0), of(begun, 70)]), Verdict::Forked(2));
+        // The same backup once more, under another name: the segment between was given up with its entries.
+        let (again, begun_again) = restored(heads[3], 90);
+        entries[3] = again;
+        assert_eq!(verify(&entries, &[of(begun, 70), of(begun_again, 90)]), Verdict::Ok);
+        // Set back behind the second restore without a word.
+        let witness = Head { size: 4, ..begun };
+        let silent = verify(&entries[..3], &[of(witness, 70)]);
+        assert_eq!(silent, Verdict::Truncated { have: 3, want: 4 });
+        let (more, _) = log(6);
+        assert_eq!(verify(&more, &[of(witness, 70)]), Verdict::Forked(4));
+    }
+
+    #[test]
+    fn segments_only_rise() {
+        let (mut entries, heads) = log(2);
+        let (mark, head) = restored(heads[2], 70);
+        entries.push(mark);
+        let (mark, _) = restored(head, 70);
+        entries.push(mark);
+        assert_eq!(verify::<Vec<u8>>(&entries, &[]), Verdict::Altered(3));
     }
 
     proptest! {

@@ -31,6 +31,9 @@ pub struct Member {
     pub last_seen: Option<Timestamp>,
     /// May it get slots?
     pub scheduling: Scheduling,
+    /// Is its plan still to be compared with a store that was set back? It gets none until then, see
+    /// [`crate::recovery`].
+    pub recovering: bool,
     /// Seq of the newest plan that was made for it.
     pub issued_seq: u64,
     /// What it last reported.

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod receipt;
 pub mod reconcile;
+pub mod recovery;
 pub mod release;
 pub mod rollout;
 pub mod service;

@@ -20,6 +20,9 @@ pub enum Unfit {
     /// A person said no.
     #[error("the host is {}", .0.as_str())]
     NotScheduling(Scheduling),
+    /// What it holds is not known, see [`crate::recovery`].
+    #[error("the host is recovering")]
+    Recovering,
     /// The release's placement does not name it.
     #[error("its labels do not match the placement")]
     Labels,
@@ -70,6 +73,9 @@ fn open(host: &HostId, member: &Member, release: &Release) -> Result<(), Unfit> 
     }
     if member.liveness != Liveness::Connected {
         return Err(Unfit::NotConnected(member.liveness));
+    }
+    if member.recovering {
+        return Err(Unfit::Recovering);
     }
     Ok(())
 }

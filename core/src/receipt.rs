@@ -45,6 +45,9 @@ pub struct Witnessed {
     pub size: u64,
     /// Hash of the last of them.
     pub head: Digest,
+    /// The segment of the log that the last of them is in.
+    #[serde(default, skip_serializing_if = "crate::audit::is_first")]
+    pub segment: u64,
 }
 
 /// What came of one slot.

@@ -229,6 +229,8 @@ pub enum Reason {
     RollbackFailed(String),
     /// There is no release to go back to.
     NothingToGoBackTo(String),
+    /// The store was set back, and this is how the hosts were found.
+    Restored,
 }
 
 impl std::fmt::Display for Reason {
@@ -242,6 +244,7 @@ impl std::fmt::Display for Reason {
             Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),
             Self::Asked(who) => write!(f, "asked by {who}"),
             Self::SupersededBy(id) => write!(f, "superseded by rollout {id}"),
+            Self::Restored => f.write_str("the coordinator was restored; this is how its hosts were found"),
         }
     }
 }

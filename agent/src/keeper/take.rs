@@ -94,7 +94,8 @@ impl Keeper {
 
     /// The checkpoint that is kept, as a receipt names it.
     pub fn witnessed(&self) -> Option<Witnessed> {
-        self.checkpoint().map(|checkpoint| Witnessed { size: checkpoint.size, head: checkpoint.head })
+        let Checkpoint { size, head, segment, .. } = self.checkpoint()?;
+        Some(Witnessed { size, head, segment })
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {

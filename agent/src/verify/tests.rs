@@ -342,7 +342,8 @@ fn checkpoints_only_rise() {
             .map(|c| c.size)
             .map_err(|refusal| refusal.code)
     };
-    let kept = Checkpoint { version: 1, fleet: fixture::fleet(), size: 5, head: head(5), at: fleet.now };
+    let kept =
+        Checkpoint { version: 1, fleet: fixture::fleet(), size: 5, head: head(5), segment: 0, at: fleet.now };
     let (now, kept) = (fleet.now, Some(&kept));
     assert_eq!(take(&fleet.sign_checkpoint(5, head(5)), None, now), Ok(5));
     assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, now), Ok(6));
@@ -351,6 +352,11 @@ fn checkpoints_only_rise() {
     assert_eq!(take(&fleet.sign_checkpoint(4, head(4)), kept, now), Err(RefusalCode::Stale));
     let early = now - Duration::from_secs(3600);
     assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, early), Err(RefusalCode::NotYetValid));
+    // A restored backup begins a segment, which may be shorter; and the segments before it do not come back.
+    let begun = Checkpoint { size: 2, segment: 70, ..kept.unwrap().clone() };
+    let shorter = fleet.sign(PayloadType::Audit, &begun, &[&fleet.audit]);
+    assert_eq!(take(&shorter, kept, now), Ok(2));
+    assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), Some(&begun), now), Err(RefusalCode::Stale));
     let mine = fleet.sign(PayloadType::Audit, &kept.unwrap(), &[&fleet.dispatch]);
     assert_eq!(take(&mine, kept, now), Err(RefusalCode::UnknownKey));
 }

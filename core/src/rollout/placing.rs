@@ -144,7 +144,13 @@ fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
         Ok(()) => true,
         // Facts of a host that is away are old; it keeps its slot until it returns.
         Err(Unfit::Policy(_) | Unfit::Platform(..)) => member.liveness != Liveness::Connected,
-        Err(Unfit::NotConnected(_) | Unfit::NotScheduling(_) | Unfit::Labels | Unfit::NoRoom(_)) => false,
+        Err(
+            Unfit::NotConnected(_)
+            | Unfit::NotScheduling(_)
+            | Unfit::Recovering
+            | Unfit::Labels
+            | Unfit::NoRoom(_),
+        ) => false,
     };
     fits && (member.scheduling != Scheduling::Draining || release.spec.pins_slots())
 }

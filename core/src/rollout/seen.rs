@@ -25,6 +25,8 @@ pub enum Waiting {
     },
     /// A host that has not taken its newest plan.
     Plan(HostId),
+    /// A host that is ahead of a store that was set back.
+    Recovering(HostId),
     /// A host whose engine does not answer.
     Engine(HostId),
     /// A pull.
@@ -63,6 +65,7 @@ impl std::fmt::Display for Waiting {
         match self {
             Self::Host { host, liveness } => write!(f, "host {host}, which is {}", liveness.as_str()),
             Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
+            Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
             Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
             Self::Pull { host, done, total } => {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")
@@ -100,6 +103,9 @@ impl<'a> Draft<'a> {
         };
         if member.liveness != Liveness::Connected {
             return Err(Waiting::Host { host: host.clone(), liveness: member.liveness });
+        }
+        if member.recovering {
+            return Err(Waiting::Recovering(host.clone()));
         }
         let Some(observation) = member.observation.as_deref() else {
             return Err(Waiting::Plan(host.clone()));
@@ -143,7 +149,8 @@ impl<'a> Draft<'a> {
         let member = self.snapshot.fleet.members.get(&assignment.host)?;
         let observation = member.observation.as_deref()?;
         let older = observation.seq < member.issued_seq && !self.is_dirty(slot);
-        observation.plan_refusal.as_ref().filter(|_| older && member.liveness == Liveness::Connected)
+        let heard = member.liveness == Liveness::Connected && !member.recovering;
+        observation.plan_refusal.as_ref().filter(|_| older && heard)
     }
 
     /// Is `release` known not to run in `slot`?

@@ -150,6 +150,7 @@ impl World {
                 liveness,
                 last_seen,
                 scheduling: host.scheduling,
+                recovering: false,
                 issued_seq: self.issued.get(&host.name).copied().unwrap_or(0),
                 observation: self.reports.get(&host.name).map(|(_, report)| Arc::clone(report)),
                 taken: Taken::default(),

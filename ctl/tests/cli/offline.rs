@@ -184,6 +184,7 @@ fn an_exported_audit_log_is_checked() {
         fleet: "demo".parse().unwrap(),
         size: head.size,
         head: head.hash,
+        segment: 0,
         at: Timestamp::ZERO,
     };
     let payload = serde_json::to_vec(&checkpoint).unwrap();

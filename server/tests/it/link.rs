@@ -89,7 +89,7 @@ async fn a_receipt_that_does_not_hold_or_contradicts_the_log_is_reported() {
     send(&receipt(None), &agent.receipts).await;
     send(&receipt(None), &SigningKey::generate().unwrap()).await;
     until("a foreign signature is reported", async || reported().await == 1).await;
-    let future = Witnessed { size: 1_000_000, head: Digest::of(b"another history") };
+    let future = Witnessed { size: 1_000_000, head: Digest::of(b"another history"), segment: 0 };
     send(&receipt(Some(future)), &agent.receipts).await;
     until("a rewritten log is reported", async || reported().await == 2).await;
 }

@@ -70,6 +70,7 @@ pub(crate) fn member() -> Member {
         liveness: Liveness::Connected,
         last_seen: Some(at(0)),
         scheduling: Scheduling::Ready,
+        recovering: false,
         issued_seq: 0,
         observation: None,
         taken: Taken::default(),

@@ -1,0 +1,100 @@
+//! What becomes of a rollout that the store, or the hosts, were in the middle of.
+
+use crate::id::RolloutId;
+use crate::rollout::{Kind, Progress, Reason, Rollout, State};
+use crate::service::{ReleaseRef, Service};
+use crate::time::Timestamp;
+
+use super::service::Course;
+
+/// Ends the stored rollout as the hosts show that it ended, or pauses the one that they are in the middle of. Answers
+/// with the rollouts to store.
+pub(super) fn settle(
+    service: &mut Service,
+    active: Option<&Rollout>,
+    course: Option<Course>,
+    new_id: &mut impl FnMut() -> RolloutId,
+    now: Timestamp,
+) -> Vec<Rollout> {
+    let mut changed = Vec::new();
+    service.rollout = None;
+    match (active, course) {
+        (Some(active), Some(Course::Trying(to))) if active.to.digest == to.digest => {
+            changed.push(paused(active.clone(), service.last_good(), now));
+        }
+        (active, Some(Course::Trying(to))) => {
+            let id = new_id();
+            changed.extend(active.map(|old| ended(old, State::Superseded, now)));
+            changed.push(paused(found(service, id, to, now), service.last_good(), now));
+        }
+        (Some(active), Some(Course::At(at))) => changed.push(ended(active, outcome(active, at), now)),
+        (Some(active), None) => changed.push(ended(active, State::Superseded, now)),
+        (None, Some(Course::At(_)) | None) => {}
+    }
+    service.rollout = changed.iter().find(|rollout| rollout.state == State::Paused).map(|r| r.id.clone());
+    changed
+}
+
+/// A plan calls a release good only once its rollout has ended.
+fn outcome(rollout: &Rollout, at: ReleaseRef) -> State {
+    if rollout.to.digest == at.digest {
+        State::Succeeded
+    } else if rollout.from.is_some_and(|from| from.digest == at.digest) {
+        State::RolledBack
+    } else {
+        State::Superseded
+    }
+}
+
+fn ended(rollout: &Rollout, state: State, now: Timestamp) -> Rollout {
+    let mut rollout = rollout.clone();
+    rollout.state = state;
+    rollout.state_since = now;
+    rollout.resume = None;
+    rollout.reason = Some(Reason::Restored);
+    rollout
+}
+
+/// It takes no step until a person says so: what it was about to do is not known.
+fn paused(mut rollout: Rollout, from: Option<ReleaseRef>, now: Timestamp) -> Rollout {
+    rollout.from = from;
+    rollout.state = State::Paused;
+    rollout.resume = Some(State::Preparing);
+    rollout.state_since = now;
+    rollout.progress_at = now;
+    rollout.progress = Progress::default();
+    rollout.soak_since = None;
+    rollout.going_back = None;
+    rollout.changed = true;
+    rollout.stragglers.clear();
+    rollout.reason = Some(Reason::Restored);
+    rollout
+}
+
+/// The rollout to `to` that some hosts are in the middle of.
+fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Rollout {
+    Rollout {
+        id,
+        service: service.id.clone(),
+        kind: Kind::Deploy,
+        actor: "coordinator".to_owned(),
+        from: service.last_good(),
+        to,
+        state: State::Paused,
+        created_at: now,
+        state_since: now,
+        progress_at: now,
+        progress: Progress::default(),
+        soak_since: None,
+        resume: None,
+        going_back: None,
+        changed: true,
+        replicas_before: service.replicas,
+        // Which slots were made for it is lost. Those that had a release say so in their plan.
+        first_new: 0,
+        failures: Vec::new(),
+        stragglers: std::collections::BTreeSet::new(),
+        retry_quarantined: false,
+        reason: None,
+    }
+}

@@ -1,0 +1,173 @@
+//! One service, put together from what its hosts hold.
+
+use crate::digest::Digest;
+use crate::id::{HostId, RolloutId, ServiceId};
+use crate::plan::{Order, Phase, PlanSlot, Previous};
+use crate::release::Scale;
+use crate::rollout::KEEP_OLD;
+use crate::service::{Assignment, ReleaseRef, Service, Slots};
+use crate::time::Timestamp;
+
+use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, rollouts};
+
+/// What a host's plan says of one slot.
+pub(super) struct Word<'a> {
+    pub(super) host: &'a HostId,
+    pub(super) issued_at: Timestamp,
+    pub(super) want: &'a PlanSlot,
+}
+
+/// How a service stands, by the newest plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It is at this release.
+    At(ReleaseRef),
+    /// This release is on trial.
+    Trying(ReleaseRef),
+}
+
+pub(super) fn merge(
+    stored: Stored<'_>,
+    shown: &Shown<'_>,
+    id: &ServiceId,
+    mut words: Vec<Word<'_>>,
+    new_id: &mut impl FnMut() -> RolloutId,
+    now: Timestamp,
+    merged: &mut Merged,
+) {
+    let none = Slots::new();
+    let old = stored.slots.get(id).unwrap_or(&none);
+    let known = stored.services.get(id);
+    let mut service = known.cloned().unwrap_or_else(|| Service::new(id.clone()));
+    let mut slots = taken_over(old, shown, &words, now);
+    service.last_counter = service.last_counter.max(shown.counters.get(id).copied().unwrap_or(0));
+    if &slots != old {
+        words.sort_by_key(|word| word.issued_at);
+        remember_good(&mut service, shown, &words);
+        let course = course(shown, &words);
+        let active = service.rollout.as_ref().and_then(|active| stored.rollouts.get(active));
+        let from = service.last_good();
+        merged.rollouts.extend(rollouts::settle(&mut service, active, course, new_id, now));
+        match course {
+            Some(Course::At(to)) => {
+                service.current = Some(to);
+                slots.values_mut().for_each(|slot| bring_to(slot, to.digest, None, true));
+            }
+            Some(Course::Trying(to)) => {
+                service.current = Some(to);
+                let fallback = from.map(|from| from.digest);
+                slots.values_mut().for_each(|slot| bring_to(slot, to.digest, fallback, false));
+            }
+            None if slots.is_empty() => service.current = None,
+            None => {}
+        }
+        count(&mut service, shown, known.is_none(), &slots);
+    }
+    if shown.others == Others::Unheard {
+        service.last_counter += COUNTER_GAP;
+        service.next_index += SLOT_GAP;
+    }
+    if known != Some(&service) {
+        merged.services.insert(id.clone(), service);
+    }
+    let gone = old.keys().filter(|slot| !slots.contains_key(slot)).map(|slot| (slot.clone(), None));
+    merged.slots.extend(gone);
+    let changed = slots.into_iter().filter(|(slot, assignment)| old.get(slot) != Some(assignment));
+    merged.slots.extend(changed.map(|(slot, assignment)| (slot, Some(assignment))));
+}
+
+/// The slots as the hosts that were heard have them; those of other hosts as stored.
+fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp) -> Slots {
+    let mut slots = old.clone();
+    slots.retain(|_, assignment| !shown.plans.contains_key(&assignment.host));
+    for Word { host, want, .. } in words {
+        let before = old.get(&want.slot).filter(|assignment| &assignment.host == *host);
+        let assignment = match before {
+            Some(same) if &same.want == *want => same.clone(),
+            before => Assignment {
+                host: (*host).clone(),
+                want: (*want).clone(),
+                // When it was to go is lost; it gets the whole time again.
+                standby_until: rests(want).then(|| now + KEEP_OLD),
+                replaces: before.and_then(|before| before.replaces.clone()),
+            },
+        };
+        slots.insert(want.slot.clone(), assignment);
+    }
+    slots
+}
+
+/// Does the slot keep an old instance for return, after its rollout?
+fn rests(want: &PlanSlot) -> bool {
+    want.good && want.previous.as_ref().is_some_and(|previous| previous.phase == Phase::Standby)
+}
+
+/// What plans call good was good, and a fallback is nothing else. The newest word comes last.
+fn remember_good(service: &mut Service, shown: &Shown<'_>, words: &[Word<'_>]) {
+    for Word { want, .. } in words {
+        let good = Some(want.release).filter(|_| want.good);
+        let names = [want.fallback, good].into_iter().flatten();
+        names.filter_map(|digest| reference(shown, &digest)).for_each(|name| service.mark_good(name));
+    }
+}
+
+/// The newest plans decide; among plans of one moment, what is on trial: a person then looks.
+fn course(shown: &Shown<'_>, words: &[Word<'_>]) -> Option<Course> {
+    let newest = words.last()?.issued_at;
+    let newest = || words.iter().filter(move |word| word.issued_at == newest);
+    let pick = |word: &Word<'_>| reference(shown, &word.want.release);
+    let trying = newest().filter(|word| !word.want.good).filter_map(pick).max_by_key(|name| name.counter);
+    let at = || newest().filter_map(pick).max_by_key(|name| name.counter);
+    trying.map(Course::Trying).or_else(|| at().map(Course::At))
+}
+
+pub(super) fn reference(shown: &Shown<'_>, digest: &Digest) -> Option<ReleaseRef> {
+    shown.releases.get(digest).map(|release| ReleaseRef::of(release, *digest))
+}
+
+/// Gives a slot that another word left behind its part, as the rollout of `to` would have: what serves goes on serving,
+/// and the care of the service, or the rollout, does the rest.
+fn bring_to(assignment: &mut Assignment, to: Digest, fallback: Option<Digest>, good: bool) {
+    let want = &mut assignment.want;
+    if want.release == to && want.good == good {
+        return;
+    }
+    if want.release == to {
+        want.good = good;
+        want.fallback = fallback;
+        want.retry_quarantined = false;
+        return;
+    }
+    // Where both run, the old one is the one that surely serves.
+    let old =
+        want.previous.as_ref().filter(|previous| previous.phase == Phase::Running).map(|old| old.release);
+    let serving = match want.phase {
+        Phase::Running | Phase::Draining => old.or(Some(want.release)),
+        Phase::Pulled | Phase::Standby | Phase::Absent => old,
+    };
+    let stays = serving == Some(to);
+    want.release = to;
+    want.phase = if stays { Phase::Running } else { Phase::Pulled };
+    want.good = good;
+    want.fallback = fallback;
+    want.order = Order::StartFirst;
+    want.previous = serving.filter(|_| !stays).map(|release| Previous { release, phase: Phase::Running });
+    want.retry_quarantined = false;
+    assignment.standby_until = None;
+}
+
+/// How many instances there are to be, and the next index.
+fn count(service: &mut Service, shown: &Shown<'_>, is_new: bool, slots: &Slots) {
+    let last = slots.keys().map(|slot| slot.index + 1).max().unwrap_or(0);
+    service.next_index = service.next_index.max(last);
+    let release = service.current.and_then(|current| shown.releases.get(&current.digest));
+    let Some(Scale::Replicas { min, max }) = release.map(|release| release.spec.scale) else { return };
+    let single = slots.values().filter(|assignment| assignment.replaces.is_none()).count();
+    let single = u32::try_from(single).unwrap_or(u32::MAX);
+    let wanted = match shown.others {
+        Others::GoneOn if !is_new => service.replicas,
+        Others::Unheard if !is_new => service.replicas.max(single),
+        Others::None | Others::Unheard | Others::GoneOn => single,
+    };
+    service.replicas = wanted.clamp(min, max);
+}
