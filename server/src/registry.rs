@@ -192,6 +192,7 @@ impl Registry {
             liveness,
             last_seen: live.last_seen,
             scheduling: record.scheduling,
+            recovering: live.recovering.is_some(),
             issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
             observation: live.observation.clone().filter(|_| !stale),
             taken,

@@ -266,7 +266,11 @@ fn a_host_that_was_left_behind_catches_up() {
         (want.release, want.phase, want.good, want.fallback),
         (r(3).digest, Phase::Pulled, true, None)
     );
-    assert_eq!(want.previous.as_ref().map(|previous| previous.release), Some(r(1).digest), "what surely serves");
+    assert_eq!(
+        want.previous.as_ref().map(|previous| previous.release),
+        Some(r(1).digest),
+        "what surely serves"
+    );
 }
 
 #[test]

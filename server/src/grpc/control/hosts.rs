@@ -94,6 +94,7 @@ fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &Ho
         liveness: windlass_core::host::Liveness::Lost,
         last_seen: None,
         scheduling: record.scheduling,
+        recovering: false,
         issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
         observation: None,
         taken: windlass_core::capacity::Taken::default(),
