@@ -290,11 +290,12 @@ fn a_rollout_in_the_middle_is_paused_for_a_person() {
 
 #[test]
 fn rollouts_of_the_backup_end_as_the_hosts_show() {
-    let everywhere = |world: World, want: fn(u32) -> PlanSlot| {
+    type Says = fn(u32) -> PlanSlot;
+    let everywhere = |world: World, want: Says| {
         (0..3).fold(world, |world, n| world.shows(n, 100, vec![want(n)])).after(Others::None)
     };
     #[rustfmt::skip]
-    let table: [(&str, fn(u32) -> PlanSlot, State); 5] = [
+    let table: [(&str, Says, State); 5] = [
         ("it succeeded", |n| running(n, 2), State::Succeeded),
         ("it went back", |n| PlanSlot { retry_quarantined: true, ..running(n, 1) }, State::RolledBack),
         ("another one succeeded", |n| running(n, 3), State::Superseded),
