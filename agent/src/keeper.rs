@@ -188,7 +188,7 @@ impl Keeper {
                 digest: verified.digest,
                 envelope: String::from_utf8_lossy(envelope).into_owned(),
             };
-            let raised = raised_floors(&verified.plan, &found);
+            let raised = verify::raised_floors(&verified.plan, &found);
             // Never ahead of our own clock: else plans that are each a little early would push the time until every
             // honest one is late.
             let signed_at = verified.plan.issued_at.min(self.now(&state));
@@ -296,25 +296,6 @@ impl Keeper {
 
 fn missing(digest: &Digest, why: &str) -> Refusal {
     Refusal { code: RefusalCode::UnsignedRelease, detail: format!("{digest}: {why}") }
-}
-
-/// Floors of the releases that the plan says are good.
-fn raised_floors(
-    plan: &HostPlan,
-    found: &Found,
-) -> BTreeMap<windlass_core::ServiceId, windlass_core::Counter> {
-    let mut floors = BTreeMap::new();
-    for slot in plan.slots.iter().filter(|slot| slot.good) {
-        let Some(Ok(release)) = found.get(&slot.release) else { continue };
-        let Some(floor) = release.release.spec.floor else { continue };
-        let service = release.release.service_id();
-        if service != slot.slot.service {
-            continue;
-        }
-        let raised = floors.entry(service).or_insert(floor);
-        *raised = floor.max(*raised);
-    }
-    floors
 }
 
 #[cfg(test)]

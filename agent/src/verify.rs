@@ -27,7 +27,7 @@ use windlass_core::verify::{self as rules, Committed, PlanOrder};
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, ServiceId, ServiceName, Timestamp};
 
 pub use code::refusal;
-pub use desired::{Context, desired, named};
+pub use desired::{Context, desired, named, raised_floors};
 
 /// A plan that passed steps 1 to 9.
 #[derive(Debug, Clone)]

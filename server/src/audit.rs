@@ -8,7 +8,7 @@ use std::fmt::Display;
 use windlass_core::Digest;
 use windlass_core::audit::Fact;
 
-pub(crate) use checkpoints::Checkpoints;
+pub(crate) use checkpoints::{Checkpoints, anchor};
 
 /// Something that was done.
 pub(crate) fn ok(actor: &str, verb: &'static str, subject: &impl Display) -> Fact {

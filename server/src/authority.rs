@@ -107,7 +107,17 @@ impl Authority {
         let keys = data.join("keys");
         let dispatch = SigningKey::load(&keys.join("dispatch.key"))?;
         let audit = SigningKey::load(&keys.join("audit.key"))?;
-        Ok(Self { inner: Arc::new(Inner { ca, dispatch, audit, lifetimes }) })
+        Ok(Self::new(ca, dispatch, audit, lifetimes))
+    }
+
+    /// From keys that are in memory.
+    pub(crate) fn new(
+        ca: CertificateAuthority,
+        dispatch: SigningKey,
+        audit: SigningKey,
+        lifetimes: Lifetimes,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { ca, dispatch, audit, lifetimes }) }
     }
 
     /// The CA.

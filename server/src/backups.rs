@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::files::create_private_dir;
+use windlass_core::Timestamp;
 
-use crate::clock;
 use crate::ledger::{Ledger, WriteError};
 use crate::store::Entry;
 use crate::store::dump;
@@ -34,8 +34,8 @@ pub(crate) async fn run(data: PathBuf, ledger: Ledger, cancel: CancellationToken
             Err(WriteError::Stopping) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let folder = data.join("backups");
-        let written = tokio::task::spawn_blocking(move || write(&folder, entries)).await?;
+        let (folder, now) = (data.join("backups"), ledger.now());
+        let written = tokio::task::spawn_blocking(move || write(&folder, entries, now)).await?;
         match written {
             Ok(path) => tracing::info!(path = %path.display(), "wrote a backup of the store"),
             Err(error) => tracing::error!(error = %format!("{error:#}"), "failed to back the store up"),
@@ -43,9 +43,9 @@ pub(crate) async fn run(data: PathBuf, ledger: Ledger, cancel: CancellationToken
     }
 }
 
-fn write(folder: &Path, entries: Vec<Entry>) -> anyhow::Result<PathBuf> {
+fn write(folder: &Path, entries: Vec<Entry>, now: Timestamp) -> anyhow::Result<PathBuf> {
     create_private_dir(folder)?;
-    let path = folder.join(format!("{PREFIX}{}.jsonl", clock::now().as_millis()));
+    let path = folder.join(format!("{PREFIX}{}.jsonl", now.as_millis()));
     // Under another name until it is whole.
     let unfinished = path.with_extension("unfinished");
     let mut out = BufWriter::new(File::create(&unfinished)?);
@@ -85,7 +85,7 @@ mod tests {
             fs::write(folder.path().join(format!("{PREFIX}100000000000{n}.jsonl")), "old").unwrap();
         }
         let entry = Entry { key: "a".to_owned(), value: b"1".to_vec(), revision: 1 };
-        let path = write(folder.path(), vec![entry]).unwrap();
+        let path = write(folder.path(), vec![entry], crate::clock::Clock::system().now()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
         let mut input = std::io::BufReader::new(File::open(path).unwrap());
         assert_eq!(dump::import(&MemoryStore::new(), &mut input).await.unwrap(), 1);

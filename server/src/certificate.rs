@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_certs::tls::ServerTls;
 
 use crate::authority::Authority;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::Config;
 
 /// After a renewal that failed, which only a broken CA key explains.
@@ -19,6 +19,7 @@ pub(crate) async fn renew(
     config: Config,
     authority: Authority,
     tls: ServerTls,
+    clock: Clock,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut wait = config.lifetimes.coordinator / 2;
@@ -27,7 +28,7 @@ pub(crate) async fn renew(
             () = cancel.cancelled() => return Ok(()),
             () = sleep(wait) => {}
         }
-        wait = match issue(&config, &authority, &tls) {
+        wait = match issue(&config, &authority, &tls, &clock) {
             Ok(()) => config.lifetimes.coordinator / 2,
             Err(error) => {
                 tracing::error!(error = %format!("{error:#}"), "failed to renew the coordinator's certificate");
@@ -37,8 +38,8 @@ pub(crate) async fn renew(
     }
 }
 
-fn issue(config: &Config, authority: &Authority, tls: &ServerTls) -> anyhow::Result<()> {
-    let own = authority.own(config.name.clone(), clock::now())?;
+fn issue(config: &Config, authority: &Authority, tls: &ServerTls, clock: &Clock) -> anyhow::Result<()> {
+    let own = authority.own(config.name.clone(), clock.now())?;
     tls.reload(&own, &[authority.ca().certificate().clone()])?;
     tracing::info!(serial = %own.peer().serial, until = %own.peer().not_after, "renewed the coordinator's certificate");
     Ok(())

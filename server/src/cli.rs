@@ -11,6 +11,7 @@ use windlass_process::logging::{self, Format};
 use windlass_process::signals;
 
 use crate::authority::{Authority, first_trust};
+use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::ledger::{Ledger, State};
 use crate::start::{self, StartError};
@@ -123,7 +124,8 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
     let fleet = trust.document().fleet.clone();
     Authority::load(&config.data, &fleet, config.lifetimes).map_err(StartError::from)?;
     let store = start::open_store(&config.data).map_err(StartError::from)?;
-    let (ledger, _) = Ledger::open(store, State::new(trust)).await.map_err(StartError::from)?;
+    let (ledger, _) =
+        Ledger::open(store, State::new(trust), Clock::system()).await.map_err(StartError::from)?;
     let (hosts, services, entries) =
         ledger.read(|state| (state.hosts.len(), state.services.len(), state.head.size));
     tracing::info!(%fleet, hosts, services, audit_entries = entries, "everything can be read");

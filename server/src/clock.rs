@@ -1,8 +1,46 @@
-//! The one place where the coordinator asks what time it is. Decisions get the answer as an argument.
+//! What time it is. Whoever decides gets the answer as an argument; whoever asks has this handle, so that a
+//! simulated coordinator lives in simulated time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use windlass_core::Timestamp;
 
-/// Now, by the machine's clock.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+/// A clock. Clones of a manual one show the same time.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// The machine's own.
+    System,
+    /// One that stands still between two settings; milliseconds.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that shows `now` until it is set.
+    pub fn manual(now: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(now.as_millis()))))
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(match &self.0 {
+            Source::System => jiff::Timestamp::now().as_millisecond(),
+            Source::Manual(millis) => millis.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Sets a manual clock, forward or back. The machine's is not ours to set.
+    pub fn set(&self, now: Timestamp) {
+        if let Source::Manual(millis) = &self.0 {
+            millis.store(now.as_millis(), Ordering::Relaxed);
+        }
+    }
 }

@@ -1,14 +1,21 @@
 //! The parts of a running coordinator, as handlers see them.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::trust::TrustStore;
 use windlass_core::HostId;
 
 use crate::authority::Authority;
+use crate::clock::Clock;
+use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
-use crate::ledger::{Draft, Ledger, Topic, WriteError};
+use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::registry::Registry;
+use crate::store::Store;
 
 /// Handles of every part.
 pub(crate) struct Coordinator {
@@ -28,7 +35,39 @@ pub(crate) struct Coordinator {
     pub stopping: CancellationToken,
 }
 
+/// What a coordinator is put together from.
+pub(crate) struct Parts {
+    /// Version 1 of the trust document.
+    pub trust: TrustStore,
+    /// CA and keys.
+    pub authority: Authority,
+    /// Whose certificates count no more.
+    pub revocations: Revocations,
+    /// When a host counts as gone.
+    pub liveness: LivenessRules,
+    /// What time it is.
+    pub clock: Clock,
+    /// Tripped when the coordinator stops.
+    pub stopping: CancellationToken,
+}
+
 impl Coordinator {
+    /// Reads everything from `store`. The writer is to be run.
+    pub(crate) async fn open(store: Arc<dyn Store>, parts: Parts) -> Result<(Arc<Self>, Writer), LoadError> {
+        let Parts { trust, authority, revocations, liveness, clock, stopping } = parts;
+        let registry = Registry::new(liveness, clock.now());
+        let (ledger, writer) = Ledger::open(store, State::new(trust), clock).await?;
+        ledger.read(|state| {
+            state.observations.iter().for_each(|(host, seen)| registry.remember(host, seen.clone()));
+        });
+        let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations);
+        enrolment.enforce_all();
+        let plans = Plans::new(ledger.clone(), authority.clone());
+        let metrics = Metrics::default();
+        let coordinator = Self { ledger, registry, authority, enrolment, plans, metrics, stopping };
+        Ok((Arc::new(coordinator), writer))
+    }
+
     /// Decides on the state and stores what was drafted.
     pub(crate) async fn write<T: Send + 'static>(
         &self,

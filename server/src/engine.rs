@@ -25,14 +25,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_core::{HostId, ServiceId, Timestamp};
 
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Topic, WriteError};
 use crate::plans;
 
 use liveness::Watch;
 
-pub(crate) use step::{advance, tell};
+pub(crate) use step::{advance, is_idle, tell};
 
 /// How often liveness is judged and everything is looked at that nobody woke.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,6 +47,7 @@ pub(crate) struct Engine {
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
     ticks: u64,
+    topics: Receiver<Topic>,
 }
 
 enum Woken {
@@ -60,18 +60,19 @@ enum Woken {
 impl Engine {
     /// An engine that has looked at nothing yet.
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
+        let topics = coordinator.ledger.signals().topics();
         Self {
             coordinator,
             dirty: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
             ticks: 0,
+            topics,
         }
     }
 
     /// Until `cancel`.
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let mut topics = self.coordinator.ledger.signals().topics();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.everything();
@@ -85,13 +86,13 @@ impl Engine {
             let woken = tokio::select! {
                 biased;
                 () = cancel.cancelled() => Woken::Stop,
-                topic = topics.recv() => Woken::Topic(topic),
+                topic = self.topics.recv() => Woken::Topic(topic),
                 _ = tick.tick() => Woken::Tick,
                 () = sleep(timer) => Woken::Timer,
             };
             match woken {
                 Woken::Stop => return Ok(()),
-                Woken::Topic(topic) => self.heard(topic, &mut topics),
+                Woken::Topic(topic) => self.heard(topic),
                 Woken::Tick => self.tick().await?,
                 Woken::Timer => {}
             }
@@ -99,8 +100,8 @@ impl Engine {
     }
 
     /// Looks at every service that is due, one step each, until nothing changes any more.
-    async fn work(&mut self, cancel: &CancellationToken) -> Result<(), WriteError> {
-        let now = clock::now();
+    pub(crate) async fn work(&mut self, cancel: &CancellationToken) -> Result<(), WriteError> {
+        let now = self.coordinator.ledger.now();
         let due: Vec<_> =
             self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
         self.dirty.extend(due);
@@ -121,14 +122,19 @@ impl Engine {
     }
 
     /// Takes in a topic, and those behind it.
-    fn heard(&mut self, topic: Result<Topic, RecvError>, topics: &mut Receiver<Topic>) {
+    fn heard(&mut self, topic: Result<Topic, RecvError>) {
         match topic {
             Ok(topic) => self.touch(&topic),
             Err(RecvError::Lagged(_)) => self.everything(),
             Err(RecvError::Closed) => {}
         }
+        self.catch_up();
+    }
+
+    /// Takes in every topic that waits.
+    pub(crate) fn catch_up(&mut self) {
         loop {
-            match topics.try_recv() {
+            match self.topics.try_recv() {
                 Ok(topic) => self.touch(&topic),
                 Err(TryRecvError::Lagged(_)) => self.everything(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
@@ -158,18 +164,19 @@ impl Engine {
         self.dirty.extend(services);
     }
 
-    fn everything(&mut self) {
+    pub(crate) fn everything(&mut self) {
         self.dirty
             .extend(self.coordinator.ledger.read(|state| state.services.keys().cloned().collect::<Vec<_>>()));
     }
 
-    async fn tick(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn tick(&mut self) -> anyhow::Result<()> {
         self.ticks += 1;
         if self.watch.changed(&self.coordinator).await? || self.ticks.is_multiple_of(RESYNC) {
             self.everything();
         }
         let coordinator = &self.coordinator;
-        let stale = coordinator.ledger.read(|state| plans::stale(state, clock::now()));
+        let now = coordinator.ledger.now();
+        let stale = coordinator.ledger.read(|state| plans::stale(state, now));
         if !stale.is_empty() {
             let issued = coordinator.ledger.write(move |draft| {
                 stale.iter().for_each(|host| plans::raise(draft, host, 0));
@@ -182,9 +189,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Is nothing due that it knows of?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// When to look although nothing happens.
+    pub(crate) fn due_at(&self) -> Option<Timestamp> {
+        self.timers.values().min().copied()
+    }
+
     fn next_timer(&self) -> Duration {
-        let now = clock::now();
-        let next = self.timers.values().min().map(|at| at.since(now));
+        let now = self.coordinator.ledger.now();
+        let next = self.due_at().map(|at| at.since(now));
         // A moment later than asked, so that the clock has really passed it.
         next.map_or(Duration::from_secs(3600), |wait| wait + Duration::from_millis(1))
     }

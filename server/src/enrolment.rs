@@ -23,7 +23,6 @@ use windlass_certs::revocation::Revocations;
 use windlass_core::{FleetId, HostId, Timestamp};
 
 use crate::authority::Authority;
-use crate::clock;
 use crate::ledger::{Ledger, WriteError};
 use crate::store::record::{HostRecord, Standing};
 
@@ -171,7 +170,7 @@ impl Enrolment {
 
     /// Trades a token for a certificate.
     pub(crate) async fn join(&self, join: Join, from: IpAddr) -> Result<Joined, EnrolError> {
-        self.limiter.check(from, clock::now())?;
+        self.limiter.check(from, self.ledger.now())?;
         let authority = self.authority.clone();
         let host = join.host.clone();
         let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
@@ -180,7 +179,7 @@ impl Enrolment {
 
     /// A nonce to sign.
     pub(crate) fn challenge(&self) -> Option<[u8; 32]> {
-        self.challenges.make(clock::now())
+        self.challenges.make(self.ledger.now())
     }
 
     /// A new certificate for whoever the connection's certificate names.
@@ -201,7 +200,7 @@ impl Enrolment {
         csr: Arc<Csr>,
         from: IpAddr,
     ) -> Result<String, EnrolError> {
-        let now = clock::now();
+        let now = self.ledger.now();
         self.limiter.check(from, now)?;
         if !self.challenges.take(&expired.challenge, now) {
             self.limiter.failed(from, now);
@@ -249,7 +248,7 @@ impl Enrolment {
             Ok(_) => self.enforce(host),
             Err(error) => {
                 tracing::warn!(%host, %from, %error, "refused a certificate");
-                self.limiter.failed(from, clock::now());
+                self.limiter.failed(from, self.ledger.now());
             }
         }
         outcome

@@ -11,7 +11,7 @@ use crate::store::record::{HostRecord, Standing};
 
 /// What a person does with a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HostAction {
+pub enum HostAction {
     /// No new slots.
     Cordon,
     /// New slots again; a recovering host gets plans again.

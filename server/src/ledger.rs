@@ -27,12 +27,12 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::Timestamp;
 use windlass_core::audit::{Fact, Head};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::store::record::{EventRecord, encode};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
 pub(crate) use change::{Change, keys};
-pub(crate) use load::LoadError;
+pub use load::LoadError;
 pub(crate) use signals::{Signals, Topic};
 pub(crate) use state::{ReleaseEntry, State};
 
@@ -48,6 +48,7 @@ pub(crate) struct Ledger {
     state: Arc<RwLock<State>>,
     signals: Signals,
     jobs: mpsc::Sender<Job>,
+    clock: Clock,
     /// Only for reading what is not kept in memory.
     store: Arc<dyn Store>,
 }
@@ -58,6 +59,7 @@ pub(crate) struct Writer {
     signals: Signals,
     jobs: mpsc::Receiver<Job>,
     store: Arc<dyn Store>,
+    clock: Clock,
     head_revision: Revision,
 }
 
@@ -114,14 +116,28 @@ impl Draft<'_> {
 
 impl Ledger {
     /// Reads everything from `store`.
-    pub(crate) async fn open(store: Arc<dyn Store>, mut state: State) -> Result<(Self, Writer), LoadError> {
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        mut state: State,
+        clock: Clock,
+    ) -> Result<(Self, Writer), LoadError> {
         let head_revision = load::load(&*store, &mut state).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let state = Arc::new(RwLock::new(state));
         let signals = Signals::default();
-        let ledger =
-            Self { state: state.clone(), signals: signals.clone(), jobs: sender, store: store.clone() };
-        Ok((ledger, Writer { state, signals, jobs: receiver, store, head_revision }))
+        let ledger = Self {
+            state: state.clone(),
+            signals: signals.clone(),
+            jobs: sender,
+            clock: clock.clone(),
+            store: store.clone(),
+        };
+        Ok((ledger, Writer { state, signals, jobs: receiver, store, clock, head_revision }))
+    }
+
+    /// Has the writer ended?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.jobs.is_closed()
     }
 
     /// Every record, as of one moment between two writes.
@@ -129,6 +145,11 @@ impl Ledger {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job::Snapshot(answer)).await.map_err(|_| WriteError::Stopping)?;
         answered.await.map_err(|_| WriteError::Stopping)
+    }
+
+    /// What time it is for this coordinator.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Looks at the state. Keep it short: the writer waits.
@@ -221,7 +242,7 @@ impl Writer {
 
     fn decide(&self, job: &mut dyn Work) -> (Vec<Change>, Head) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let now = clock::now();
+        let now = self.clock.now();
         let mut draft =
             Draft { state: &state, now, changes: Vec::new(), facts: Vec::new(), events: Vec::new() };
         job.decide(&mut draft);
@@ -273,3 +294,5 @@ where
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::state as state_for_tests;

@@ -17,6 +17,7 @@
 mod audit;
 mod authority;
 mod backups;
+pub mod bare;
 mod certificate;
 mod clock;
 pub mod config;
@@ -42,5 +43,7 @@ mod trust;
 
 pub mod cli;
 
+pub use clock::Clock;
 pub use config::Config;
+pub use ledger::LoadError;
 pub use start::{Running, StartError, open_store, start, start_on};

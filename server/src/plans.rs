@@ -86,6 +86,17 @@ pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<P
     slots.into_values().map(|assignment| assignment.want.clone()).collect()
 }
 
+/// The envelope of a release, if the host's plan names it: another host's configuration is none of its business.
+pub(crate) fn release_for(state: &State, host: &HostId, digest: &Digest) -> Option<Vec<u8>> {
+    let is_named = state.slots_on(host).any(|(_, assignment)| {
+        let want = &assignment.want;
+        want.release == *digest
+            || want.fallback == Some(*digest)
+            || want.previous.as_ref().is_some_and(|previous| previous.release == *digest)
+    });
+    state.entries.get(digest).filter(|_| is_named).map(|entry| entry.envelope.clone())
+}
+
 /// Numbers a new plan for each of `hosts` whose slots are not what its newest plan says.
 pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
     for host in hosts {

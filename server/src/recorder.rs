@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Change, Ledger, WriteError};
+use crate::ledger::{Change, Draft, Ledger, WriteError};
 use crate::plans::BATCH;
 use crate::registry::Registry;
 
@@ -22,22 +22,27 @@ pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: Cancellation
             () = cancel.cancelled() => true,
             _ = tick.tick() => false,
         };
-        loop {
-            let batch = registry.take_unstored(BATCH);
-            if batch.is_empty() {
-                break;
-            }
-            let copied = ledger.write(move |draft| {
-                batch.into_iter().for_each(|(host, seen)| draft.change(Change::Observation(host, seen)));
-            });
-            match copied.await {
-                Ok(()) => {}
-                Err(WriteError::Stopping) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        match copy(&ledger, &registry).await {
+            Ok(()) => {}
+            Err(WriteError::Stopping) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
         if stop {
             return Ok(());
         }
+    }
+}
+
+/// Copies what is newer than what is stored.
+pub(crate) async fn copy(ledger: &Ledger, registry: &Registry) -> Result<(), WriteError> {
+    loop {
+        let batch = registry.take_unstored(BATCH);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let store = move |draft: &mut Draft<'_>| {
+            batch.into_iter().for_each(|(host, seen)| draft.change(Change::Observation(host, seen)));
+        };
+        ledger.write(store).await?;
     }
 }

@@ -9,7 +9,6 @@ use windlass_core::rollout::StartError;
 use windlass_core::view::{PlanView, preview};
 use windlass_core::{Counter, Digest, FleetId, RolloutId, ServiceId, Timestamp};
 
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::ledger::{State, WriteError};
 use crate::registry::Registry;
@@ -146,7 +145,9 @@ impl ReleaseError {
 
 /// What would happen if `release` were submitted.
 pub(crate) fn look_ahead(coordinator: &Coordinator, release: &Release, digest: Digest) -> PlanView {
-    coordinator.ledger.read(|state| plan(state, &coordinator.registry, release, digest, clock::now()))
+    coordinator
+        .ledger
+        .read(|state| plan(state, &coordinator.registry, release, digest, coordinator.ledger.now()))
 }
 
 fn plan(state: &State, registry: &Registry, release: &Release, digest: Digest, now: Timestamp) -> PlanView {

@@ -6,7 +6,6 @@ use windlass_core::view::{self, RolloutView};
 use windlass_core::{RolloutId, ServiceId, Timestamp};
 
 use crate::audit;
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::ledger::{Change, State, WriteError};
@@ -81,7 +80,7 @@ pub(crate) fn show(
 
 /// Rollouts, the newest first.
 pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Vec<RolloutView> {
-    let now = clock::now();
+    let now = coordinator.ledger.now();
     coordinator.ledger.read(|state| {
         let of_service = state.rollouts.values().rev().filter(|r| service.is_none_or(|id| &r.service == id));
         of_service.filter_map(|rollout| show(state, &coordinator.registry, &rollout.id, now)).collect()

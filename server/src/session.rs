@@ -28,12 +28,14 @@ use windlass_certs::identity::PeerIdentity;
 use windlass_core::HostId;
 use windlass_proto::pb;
 
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::stopping;
 use crate::registry::Place;
 
+pub(crate) use inbound::{admit, observed};
 pub(crate) use logs::{LogChunk, LogCommand};
+pub(crate) use outbound::newest_plan;
+pub(crate) use recovery::compare;
 
 /// How long a new stream may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -86,9 +88,9 @@ impl Session {
             return Err(Status::invalid_argument("the first message must be `hello`"));
         };
         let facts = inbound::facts_of("hello.facts", &hello.facts)?;
-        inbound::admit(&coordinator, &host, peer, facts).await?;
+        admit(&coordinator, &host, peer, facts).await?;
         let (commands_in, commands) = mpsc::channel(LOGS);
-        let place = coordinator.registry.connect(&host, commands_in, clock::now());
+        let place = coordinator.registry.connect(&host, commands_in, coordinator.ledger.now());
         let plan = coordinator.ledger.signals().plan_of(&host);
         let everyone = coordinator.ledger.signals().everyone();
         let mut session = Self {
@@ -108,7 +110,7 @@ impl Session {
             bad_receipts: 0,
         };
         session.welcome();
-        recovery::compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;
+        compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;
         session.offer_plan();
         session.notify();
         session.coordinator.host_changed(&session.host);

@@ -15,18 +15,14 @@ use crate::audit::Checkpoints;
 use crate::authority::{Authority, AuthorityError, first_trust};
 use crate::backups;
 use crate::certificate;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
-use crate::enrolment::Enrolment;
 use crate::grpc;
 use crate::http::Http;
-use crate::ledger::{Ledger, LoadError, State};
-use crate::metrics::Metrics;
-use crate::plans::Plans;
+use crate::ledger::LoadError;
 use crate::recorder;
-use crate::registry::Registry;
 use crate::revoked::RevokedFile;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
@@ -127,32 +123,25 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     let trust = first_trust(&config.data)?;
     let fleet = trust.document().fleet.clone();
     let authority = Authority::load(&config.data, &fleet, config.lifetimes)?;
-    let (ledger, writer) = Ledger::open(store, State::new(trust)).await?;
-    let registry = Registry::new(config.liveness, clock::now());
-    ledger.read(|state| {
-        state.observations.iter().for_each(|(host, seen)| registry.remember(host, seen.clone()));
-    });
-    let revocations = Revocations::new();
-    let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations.clone());
-    enrolment.enforce_all();
+    let (clock, revocations, mut tasks) = (Clock::system(), Revocations::new(), Tasks::new());
+    let (cancel, last_write) = (tasks.cancel(), CancellationToken::new());
+    let parts = Parts {
+        trust,
+        authority: authority.clone(),
+        revocations: revocations.clone(),
+        liveness: config.liveness,
+        clock: clock.clone(),
+        stopping: cancel.clone(),
+    };
+    let (coordinator, writer) = Coordinator::open(store, parts).await?;
+    let (ledger, registry) = (coordinator.ledger.clone(), coordinator.registry.clone());
     let revoked = RevokedFile::new(&config.data, ledger.clone(), revocations.clone());
 
-    let own = authority.own(config.name.clone(), clock::now())?;
+    let own = authority.own(config.name.clone(), clock.now())?;
     let tls = ServerTls::new(&own, &[authority.ca().certificate().clone()], revocations)?;
     let (acceptor, incoming) = listen(config.listen, tls.clone(), AcceptOptions::default())?;
     let source = |source| BindError { address: config.listen, source };
     let addr = acceptor.local_addr().map_err(source)?;
-    let mut tasks = Tasks::new();
-    let (cancel, last_write) = (tasks.cancel(), CancellationToken::new());
-    let coordinator = Arc::new(Coordinator {
-        stopping: cancel.clone(),
-        plans: Plans::new(ledger.clone(), authority.clone()),
-        metrics: Metrics::default(),
-        ledger: ledger.clone(),
-        registry: registry.clone(),
-        authority: authority.clone(),
-        enrolment,
-    });
     let http = match config.http {
         None => None,
         Some(address) => {
@@ -173,7 +162,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn("backups", backups::run(config.data.clone(), ledger.clone(), cancel.clone()));
     tasks.spawn("revoked", revoked.run(cancel.clone()));
-    tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, cancel.clone()));
+    tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, clock, cancel.clone()));
     if let Some(http) = http {
         tasks.spawn("http", http.run(cancel.clone()));
     }

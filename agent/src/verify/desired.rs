@@ -43,6 +43,25 @@ pub fn named(plan: &HostPlan) -> BTreeSet<Digest> {
     digests
 }
 
+/// Floors of the releases that the plan says are good: accepting it raises the host's to them.
+pub fn raised_floors(
+    plan: &HostPlan,
+    found: &BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>,
+) -> BTreeMap<ServiceId, Counter> {
+    let mut floors = BTreeMap::new();
+    for slot in plan.slots.iter().filter(|slot| slot.good) {
+        let Some(Ok(release)) = found.get(&slot.release) else { continue };
+        let Some(floor) = release.release.spec.floor else { continue };
+        let service = release.release.service_id();
+        if service != slot.slot.service {
+            continue;
+        }
+        let raised = floors.entry(service).or_insert(floor);
+        *raised = floor.max(*raised);
+    }
+    floors
+}
+
 impl Context<'_> {
     /// Steps 1 to 8 again for a release that was accepted before (the trust document may have changed since).
     pub fn verify_kept(&self, digest: &Digest, envelope: &[u8]) -> Result<VerifiedRelease, Refusal> {

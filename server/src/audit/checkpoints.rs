@@ -55,18 +55,27 @@ impl Checkpoints {
         }
     }
 
-    /// Entries that no checkpoint covers.
     fn open(&self) -> u64 {
-        self.ledger.read(|state| state.head.size - state.checkpoint.as_ref().map_or(0, |(size, _)| *size))
+        open(&self.ledger)
     }
 
     async fn sign(&self) -> Result<(), WriteError> {
-        if self.open() == 0 {
-            return Ok(());
-        }
-        let authority = self.authority.clone();
-        self.ledger.write(move |draft| checkpoint(draft, &authority)).await
+        anchor(&self.ledger, &self.authority).await
     }
+}
+
+/// Entries that no checkpoint covers.
+fn open(ledger: &Ledger) -> u64 {
+    ledger.read(|state| state.head.size - state.checkpoint.as_ref().map_or(0, |(size, _)| *size))
+}
+
+/// Signs a checkpoint over what none covers yet, if there is anything.
+pub(crate) async fn anchor(ledger: &Ledger, authority: &Authority) -> Result<(), WriteError> {
+    if open(ledger) == 0 {
+        return Ok(());
+    }
+    let authority = authority.clone();
+    ledger.write(move |draft| checkpoint(draft, &authority)).await
 }
 
 fn checkpoint(draft: &mut Draft<'_>, authority: &Authority) {

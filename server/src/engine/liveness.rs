@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use windlass_core::HostId;
 use windlass_core::host::Liveness;
 
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 
@@ -26,7 +25,7 @@ struct Told {
 impl Watch {
     /// Tells what has changed since it was last asked. Has anything?
     pub(super) async fn changed(&mut self, coordinator: &Coordinator) -> anyhow::Result<bool> {
-        let now = clock::now();
+        let now = coordinator.ledger.now();
         let started = coordinator.registry.started();
         let members: Vec<(HostId, bool)> = coordinator.ledger.read(|state| {
             let members = state.hosts.values().filter(|record| record.is_member());

@@ -7,7 +7,6 @@ use windlass_core::service::Slots;
 use windlass_core::{HostId, ServiceId, Timestamp};
 
 use crate::audit;
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Change, Draft, State, WriteError};
 use crate::plans::{self, Overlay};
@@ -25,7 +24,7 @@ pub(super) struct Step {
 /// Looks at `service`; stores and issues what comes next, if anything does.
 pub(super) async fn step(coordinator: &Coordinator, service: &ServiceId) -> Result<Step, WriteError> {
     // Most looks change nothing; those do not trouble the writer.
-    let now = clock::now();
+    let now = coordinator.ledger.now();
     let idle = coordinator.ledger.read(|state| {
         let advance = advance(state, &coordinator.registry, service, now)?;
         Some((is_idle(state, service, &advance), advance.wake_at))
@@ -67,7 +66,7 @@ pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: T
     }))
 }
 
-fn is_idle(state: &State, id: &ServiceId, advance: &Advance) -> bool {
+pub(crate) fn is_idle(state: &State, id: &ServiceId, advance: &Advance) -> bool {
     advance.touched.is_empty()
         && state.services.get(id) == Some(&advance.service)
         && state.active_rollout(id) == advance.rollout.as_ref()

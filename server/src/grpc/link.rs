@@ -11,7 +11,7 @@ use windlass_proto::pb::agent_link_server::AgentLink;
 use super::access::Caller;
 use super::status::invalid;
 use crate::coordinator::Coordinator;
-use crate::ledger::State;
+use crate::plans;
 use crate::session::Session;
 
 /// Trust documents of one answer.
@@ -42,10 +42,7 @@ impl AgentLink for LinkService {
         let host = host(&Caller::of(&request)?)?;
         let digest: Digest =
             request.into_inner().digest.parse().map_err(|error| invalid("digest", &error))?;
-        let envelope = self.0.ledger.read(|state| {
-            let named = is_named(state, &host, &digest);
-            state.entries.get(&digest).filter(|_| named).map(|entry| entry.envelope.clone())
-        });
+        let envelope = self.0.ledger.read(|state| plans::release_for(state, &host, &digest));
         let envelope =
             envelope.ok_or_else(|| Status::not_found("no plan of this host names that release"))?;
         Ok(Response::new(pb::FetchReleaseResponse { envelope: envelope.into() }))
@@ -66,14 +63,4 @@ impl AgentLink for LinkService {
 
 fn host(caller: &Caller) -> Result<HostId, Status> {
     caller.peer()?.identity.host().ok_or_else(|| Status::permission_denied("only agents may call this"))
-}
-
-/// Does the host's plan name the release? Another host's configuration is none of its business.
-fn is_named(state: &State, host: &HostId, digest: &Digest) -> bool {
-    state.slots_on(host).any(|(_, assignment)| {
-        let want = &assignment.want;
-        want.release == *digest
-            || want.fallback == Some(*digest)
-            || want.previous.as_ref().is_some_and(|previous| previous.release == *digest)
-    })
 }

@@ -8,15 +8,15 @@ use super::*;
 use crate::audit;
 use crate::store::memory::MemoryStore;
 
-fn state() -> State {
+pub(crate) fn state() -> State {
     let [root, dispatch, log] = std::array::from_fn(|_| SigningKey::generate().unwrap());
     let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
     let document = TrustDocument {
         fleet: "demo".parse().unwrap(),
         version: 1,
         epoch: 1,
-        created_at: clock::now(),
-        expires_at: clock::now() + Duration::from_secs(3600),
+        created_at: Clock::system().now(),
+        expires_at: Clock::system().now() + Duration::from_secs(3600),
         root: role(&root),
         roles: Roles { release: Vec::new(), dispatch: role(&dispatch), audit: role(&log), revoke: None },
         hosts: Default::default(),
@@ -38,7 +38,7 @@ struct Running {
 }
 
 async fn run(store: &Arc<dyn Store>, state: State) -> Running {
-    let (ledger, writer) = Ledger::open(store.clone(), state).await.unwrap();
+    let (ledger, writer) = Ledger::open(store.clone(), state, Clock::system()).await.unwrap();
     let (stop, mut set) = (CancellationToken::new(), tokio::task::JoinSet::new());
     set.spawn(writer.run(stop.clone()));
     Running { ledger, stop, writer: set }
@@ -122,7 +122,7 @@ async fn the_store_of_another_fleet_is_refused() {
     drop(run(&store, state()).await);
     let mut other = state();
     other.fleet = "other".parse().unwrap();
-    let error = Ledger::open(store, other).await.err().unwrap();
+    let error = Ledger::open(store, other, Clock::system()).await.err().unwrap();
     assert!(matches!(error, LoadError::OtherFleet { .. }), "{error:?}");
     assert!(error.hint().is_some());
 }

@@ -211,7 +211,7 @@ fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<Relea
 
 fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Started, ReleaseError> {
     let release = target.release.counter;
-    let id: RolloutId = uuid::Uuid::now_v7().to_string().parse().expect("a UUID is a rollout id");
+    let id = next_id(draft);
     let active = draft.state.active_rollout(&service.id);
     let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), draft.now)?;
     if let Some(superseded) = superseded {
@@ -224,3 +224,19 @@ fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Sta
     draft.change(Change::Rollout(Box::new(rollout)));
     Ok(Started { rollout: Some(id), release })
 }
+
+/// The id of the next rollout: a UUID of version 7, so that the order of ids is that of time, also where the
+/// clock was set back. What is random in others is drawn here from the audit log's head, which no two writes share.
+fn next_id(draft: &Draft<'_>) -> RolloutId {
+    let millis = |uuid: uuid::Uuid| u64::try_from(uuid.as_u128() >> 80).unwrap_or(0);
+    let newest = draft.state.rollouts.keys().next_back();
+    let after = newest.and_then(|id| id.as_str().parse().ok()).map_or(0, |uuid| millis(uuid) + 1);
+    let now = u64::try_from(draft.now.as_millis()).unwrap_or(0);
+    let mut random = [0; 10];
+    random.copy_from_slice(&draft.state.head.hash.as_bytes()[..10]);
+    let uuid = uuid::Builder::from_unix_timestamp_millis(now.max(after), &random).into_uuid();
+    uuid.to_string().parse().expect("a UUID is a rollout id")
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,6 @@ use windlass_proto::pb::connect_request::Message as From;
 use windlass_proto::pb::connect_response::Message as To;
 
 use super::Session;
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::hosts::HostError;
@@ -49,7 +48,7 @@ pub(super) fn facts_of(field: &'static str, bytes: &[u8]) -> Result<HostFacts, S
 
 impl Session {
     pub(super) async fn received(&mut self, message: pb::ConnectRequest) -> Result<(), Status> {
-        let now = clock::now();
+        let now = self.coordinator.ledger.now();
         match message.message {
             Some(From::Heartbeat(beat)) => {
                 let stats =
@@ -60,10 +59,7 @@ impl Session {
                 }
             }
             Some(From::Observation(report)) => {
-                let seen: Observation = bounded("observation", &report.observation, MAX_OBSERVATION)?;
-                let revision = seen.revision;
-                self.coordinator.registry.observed(&self.host, Arc::new(seen), now);
-                self.coordinator.host_changed(&self.host);
+                let revision = observed(&self.coordinator, &self.host, &report.observation)?;
                 // It is in memory here, and the agent sends it again on every new stream: whatever dies,
                 // the newest arrives.
                 self.push(To::Ack(pb::ObservationAck { revision }));
@@ -98,8 +94,17 @@ impl Session {
     }
 }
 
+/// Takes in what a host sees. Answers with the revision to acknowledge.
+pub(crate) fn observed(coordinator: &Coordinator, host: &HostId, observation: &[u8]) -> Result<u64, Status> {
+    let seen: Observation = bounded("observation", observation, MAX_OBSERVATION)?;
+    let revision = seen.revision;
+    coordinator.registry.observed(host, Arc::new(seen), coordinator.ledger.now());
+    coordinator.host_changed(host);
+    Ok(revision)
+}
+
 /// Lets a host in: it must be a member, and its certificate is noted as in use.
-pub(super) async fn admit(
+pub(crate) async fn admit(
     coordinator: &Coordinator,
     host: &HostId,
     peer: &PeerIdentity,

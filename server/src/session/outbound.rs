@@ -1,9 +1,20 @@
 //! What the coordinator says on a session.
 
+use bytes::Bytes;
+use windlass_core::HostId;
 use windlass_proto::pb;
 use windlass_proto::pb::connect_response::Message;
 
 use super::{LogCommand, Session};
+use crate::coordinator::Coordinator;
+
+/// The newest plan of `host` and its number, if that is above `sent` and the host may have it.
+pub(crate) fn newest_plan(coordinator: &Coordinator, host: &HostId, sent: u64) -> Option<(u64, Bytes)> {
+    if coordinator.registry.recovering(host).is_some() {
+        return None;
+    }
+    coordinator.plans.envelope(host).filter(|(seq, _)| *seq > sent)
+}
 
 impl Session {
     pub(super) fn welcome(&mut self) {
@@ -17,11 +28,7 @@ impl Session {
 
     /// Queues the newest plan, if it is newer than what was sent on this stream.
     pub(super) fn offer_plan(&mut self) {
-        if self.coordinator.registry.recovering(&self.host).is_some() {
-            return;
-        }
-        let Some((seq, envelope)) = self.coordinator.plans.envelope(&self.host) else { return };
-        if seq > self.sent_seq {
+        if let Some((seq, envelope)) = newest_plan(&self.coordinator, &self.host, self.sent_seq) {
             self.sent_seq = seq;
             tracing::debug!(host = %self.host, seq, "offering a plan");
             self.push(Message::Plan(pb::PlanOffer { envelope }));

@@ -16,7 +16,7 @@ use crate::ledger::Draft;
 use crate::plans;
 
 /// Compares what a host says it has with what is stored.
-pub(super) async fn compare(
+pub(crate) async fn compare(
     coordinator: &Coordinator,
     host: &HostId,
     seq: u64,

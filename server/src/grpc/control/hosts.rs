@@ -11,7 +11,6 @@ use windlass_proto::json::encode;
 use windlass_proto::pb;
 
 use super::Caller;
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::{invalid, refused};
 use crate::hosts::{self, HostAction, HostError};
@@ -40,7 +39,7 @@ pub(super) async fn token(
 }
 
 pub(super) fn list(coordinator: &Coordinator) -> Bytes {
-    let now = clock::now();
+    let now = coordinator.ledger.now();
     let views: Vec<HostView> = coordinator.ledger.read(|state| {
         let fleet = coordinator.registry.fleet(state, None, now);
         state.hosts.values().map(|record| view(coordinator, state, &fleet, record)).collect()
@@ -50,7 +49,7 @@ pub(super) fn list(coordinator: &Coordinator) -> Bytes {
 
 pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Status> {
     let host: HostId = host.parse().map_err(|error| invalid("host", &error))?;
-    let now = clock::now();
+    let now = coordinator.ledger.now();
     let view = coordinator.ledger.read(|state| {
         let fleet = coordinator.registry.fleet(state, None, now);
         let record = state.hosts.get(&host)?;

@@ -11,7 +11,6 @@ use windlass_core::{HostId, ServiceId};
 use windlass_proto::pb;
 
 use super::{Caller, Stream, service};
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::releases::ReleaseError;
@@ -43,7 +42,7 @@ pub(super) fn stream(
         if asked {
             of_host(host, lines)
         } else {
-            let state = coordinator.registry.liveness(&host, clock::now()).as_str();
+            let state = coordinator.registry.liveness(&host, coordinator.ledger.now()).as_str();
             stream::iter([Ok(missing(&host, format!("the host is {state}, its stream is down")))]).boxed()
         }
     });

@@ -13,7 +13,6 @@ use windlass_proto::json::encode;
 use windlass_proto::pb;
 
 use super::{Caller, service};
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::releases::ReleaseError;
@@ -76,7 +75,7 @@ pub(super) fn status(coordinator: &Coordinator, caller: &Caller, text: &str) -> 
 }
 
 fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<StatusView> {
-    let now = clock::now();
+    let now = coordinator.ledger.now();
     let registry = &coordinator.registry;
     coordinator.ledger.read(|state| {
         let fleet = registry.fleet(state, None, now);
@@ -97,7 +96,8 @@ fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<Status
 }
 
 fn show(coordinator: &Coordinator, id: &RolloutId) -> Result<Bytes, Status> {
-    let view =
-        coordinator.ledger.read(|state| rollouts::show(state, &coordinator.registry, id, clock::now()));
+    let view = coordinator
+        .ledger
+        .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()));
     view.map(|view| encode(&view)).ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))
 }

@@ -17,7 +17,6 @@ use windlass_proto::pb;
 
 use super::rollouts::find;
 use super::{Caller, Stream};
-use crate::clock;
 use crate::coordinator::Coordinator;
 use crate::ledger::Topic;
 use crate::rollouts;
@@ -66,7 +65,7 @@ impl Watch {
         let (coordinator, id) = (&self.coordinator, &self.id);
         let view = coordinator
             .ledger
-            .read(|state| rollouts::show(state, &coordinator.registry, id, clock::now()))?;
+            .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()))?;
         self.over = view.outcome.is_some();
         // Time alone is no change.
         let key = encode(&RolloutView { duration_ms: 0, ..view.clone() });

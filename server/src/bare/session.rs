@@ -1,0 +1,138 @@
+//! A host's stream, without the stream: what a session does with what an agent says.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, mpsc, watch};
+use tonic::{Code, Status};
+use windlass_certs::identity::PeerIdentity;
+use windlass_core::host::HostFacts;
+use windlass_core::{Digest, HostId};
+
+use super::{Bare, BareError};
+use crate::plans;
+use crate::registry::Place;
+use crate::session;
+
+/// What an agent says first.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// What the host is.
+    pub facts: HostFacts,
+    /// The number of the newest plan it took.
+    pub seq: u64,
+    /// That plan's envelope.
+    pub plan: Vec<u8>,
+}
+
+/// A host's place among the connected. Dropping it is the end of its stream.
+#[derive(Debug)]
+pub struct Session {
+    host: HostId,
+    place: Place,
+    /// Wakes when there is another plan, as that of a real session does.
+    plan: Arc<Notify>,
+    everyone: watch::Receiver<u64>,
+    fresh: bool,
+    sent: u64,
+    sent_checkpoint: u64,
+}
+
+/// What a session has to say, beside acknowledgements.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// The newest plan and its number.
+    pub plan: Option<(u64, Bytes)>,
+    /// The version of the trust document in force.
+    pub trust: Option<u64>,
+    /// The newest checkpoint of the audit log.
+    pub checkpoint: Option<Vec<u8>>,
+}
+
+impl Session {
+    /// Has the host connected again?
+    pub fn is_replaced(&self) -> bool {
+        self.place.replaced.is_cancelled()
+    }
+}
+
+impl Bare {
+    /// A host connects: it is let in, and what it holds is compared with what is stored.
+    ///
+    /// # Errors
+    /// It is no member, or the store failed.
+    pub async fn connect(
+        &self,
+        host: &HostId,
+        peer: &PeerIdentity,
+        hello: Hello,
+    ) -> Result<Session, BareError> {
+        let coordinator = &self.coordinator;
+        session::admit(coordinator, host, peer, hello.facts).await.map_err(of_status)?;
+        // Nobody reads logs here.
+        let (logs, _) = mpsc::channel(1);
+        let place = coordinator.registry.connect(host, logs, coordinator.ledger.now());
+        let signals = coordinator.ledger.signals();
+        let (plan, everyone) = (signals.plan_of(host), signals.everyone());
+        let session =
+            Session { host: host.clone(), place, plan, everyone, fresh: true, sent: 0, sent_checkpoint: 0 };
+        session::compare(coordinator, host, hello.seq, &hello.plan).await.map_err(of_status)?;
+        coordinator.host_changed(host);
+        Ok(session)
+    }
+
+    /// A heartbeat.
+    pub fn heard(&self, session: &Session) {
+        self.coordinator.registry.heard(&session.host, None, self.coordinator.ledger.now());
+    }
+
+    /// What a host sees, as it travels. Answers with the revision to acknowledge.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn observed(&self, session: &Session, observation: &[u8]) -> Result<u64, BareError> {
+        session::observed(&self.coordinator, &session.host, observation).map_err(of_status)
+    }
+
+    /// What the session has to say now: at its beginning, and whenever something woke it.
+    pub fn say(&self, session: &mut Session) -> Said {
+        let mut said = Said::default();
+        let fresh = std::mem::take(&mut session.fresh);
+        if session.plan.notified().now_or_never().is_some() || fresh {
+            said.plan = session::newest_plan(&self.coordinator, &session.host, session.sent);
+            session.sent = said.plan.as_ref().map_or(session.sent, |(seq, _)| *seq);
+        }
+        if session.everyone.has_changed().unwrap_or(false) || fresh {
+            session.everyone.mark_unchanged();
+            let (version, checkpoint) =
+                self.coordinator.ledger.read(|state| (state.trust.version(), state.checkpoint.clone()));
+            said.trust = Some(version);
+            if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > session.sent_checkpoint) {
+                session.sent_checkpoint = size;
+                said.checkpoint = Some(envelope);
+            }
+        }
+        said
+    }
+
+    /// The envelope of a release that the host's plan names.
+    pub fn release_for(&self, host: &HostId, digest: &Digest) -> Option<Vec<u8>> {
+        self.coordinator.ledger.read(|state| plans::release_for(state, host, digest))
+    }
+
+    /// The version of the trust document in force, and every one after `version`.
+    pub fn trust_after(&self, version: u64) -> (u64, Vec<Vec<u8>>) {
+        let skip = usize::try_from(version).unwrap_or(usize::MAX);
+        self.coordinator
+            .ledger
+            .read(|state| (state.trust.version(), state.trust_chain.iter().skip(skip).cloned().collect()))
+    }
+}
+
+fn of_status(status: Status) -> BareError {
+    match status.code() {
+        Code::Unavailable | Code::Internal => BareError::Stopped,
+        _ => BareError::Refused(status.message().to_owned()),
+    }
+}
