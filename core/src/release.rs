@@ -49,6 +49,13 @@ impl Release {
         ServiceId::new(self.environment.clone(), self.service.clone())
     }
 
+    /// The engine's names of its named volumes. Dots cannot stand in names, so two services never meet in one.
+    pub fn named_volumes(&self) -> impl Iterator<Item = String> {
+        let service = self.service_id();
+        let named = self.spec.volumes.iter().filter(|(_, volume)| volume.host_path.is_none());
+        named.map(move |(name, _)| volume_name(&service, name))
+    }
+
     /// Digest of what it does: fleet, service and spec, without counter, time and author. Signing the
     /// same content again does not change it, so quarantine and "unchanged" are keyed on it.
     ///
@@ -71,6 +78,11 @@ impl Release {
         let bytes = serde_json::to_vec(&content).expect("a release has only string keys, so it is JSON");
         Digest::of(&bytes)
     }
+}
+
+/// The engine's name of a named volume of a service.
+pub fn volume_name(service: &ServiceId, name: &str) -> String {
+    format!("windlass.{}.{}.{name}", service.environment, service.name)
 }
 
 /// What runs, and how it is rolled out.

@@ -31,14 +31,17 @@ mod limits;
 mod placing;
 mod preparing;
 mod recreating;
+mod removing;
 mod rolling_back;
 mod seen;
 mod soaking;
 mod start;
 mod steady;
 mod steer;
+mod stopping;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verbs;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -56,6 +59,7 @@ use draft::Draft;
 pub use seen::Waiting;
 pub use start::{StartError, Target, start};
 pub use steer::{SteerError, Steering, steer};
+pub use verbs::{Told, Verb, VerbError, tell};
 
 /// How long a host may say that there is no room before it is believed: an old instance takes its time.
 const ROOM_GRACE: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! What the coordinator stores of a service: its releases, its slots, and where each slot is to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,28 @@ pub struct Service {
     pub next_index: u32,
     /// The rollout that moves it now.
     pub rollout: Option<RolloutId>,
+    /// Is it to run?
+    #[serde(default)]
+    pub mode: Mode,
+    /// Restarts so far: the generation of the newest. It only rises.
+    #[serde(default)]
+    pub generation: u64,
+    /// Hosts that have not said yet that nothing of it is left there, once it is removed.
+    #[serde(default)]
+    pub leaving: BTreeSet<HostId>,
+}
+
+/// Is a service to run? Set by a person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Yes.
+    #[default]
+    Running,
+    /// Not now: its slots stand still, with their ports and images.
+    Stopped,
+    /// Never again. The record stays, so that its counter never stands for other content.
+    Removed,
 }
 
 impl Service {
@@ -64,6 +86,9 @@ impl Service {
             replicas: 0,
             next_index: 0,
             rollout: None,
+            mode: Mode::Running,
+            generation: 0,
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -78,6 +103,11 @@ impl Service {
         let current = self.current.map(|current| current.digest);
         let wanted = |good: &&ReleaseRef| Some(good.digest) != current && !self.held.contains(&good.content);
         self.good.iter().find(wanted).copied()
+    }
+
+    /// Is it removed, and has every host said that nothing of it is left?
+    pub fn is_gone(&self, slots: Option<&Slots>) -> bool {
+        self.mode == Mode::Removed && self.leaving.is_empty() && slots.is_none_or(Slots::is_empty)
     }
 
     /// Notes that the rollout of `release` succeeded.

@@ -10,7 +10,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{Counter, EnvironmentId, ServiceName};
+use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
 use crate::time::Timestamp;
 
 pub use host::{HostView, host};
@@ -43,6 +43,15 @@ pub struct ReleaseView {
     pub current: bool,
     /// Key ids that signed it.
     pub signed_by: Vec<String>,
+}
+
+/// A named volume that stays on its host when its service goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct VolumeView {
+    /// Where it is.
+    pub host: HostId,
+    /// The engine's name of it.
+    pub volume: String,
 }
 
 /// Something that happened.

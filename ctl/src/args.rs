@@ -3,6 +3,7 @@
 mod deploy;
 mod fleet;
 mod look;
+mod service;
 mod trust;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,6 +16,7 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{CompletionsArgs, EventsArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs};
+pub(crate) use service::{AttendArgs, RmArgs, ScaleArgs, StopArgs};
 pub(crate) use trust::{AuditCommand, ReleaseCommand, SignArgs, TrustCommand};
 
 /// Deploys signed releases to hosts, and lets them down again safely.
@@ -97,6 +99,12 @@ pub(crate) enum Command {
     Rollout(RolloutCommand),
     /// Go back to an older release
     Rollback(RollbackArgs),
+    /// Run more or fewer instances, within what was signed
+    Scale(ScaleArgs),
+    /// Stop every instance, and keep everything for its return
+    Stop(StopArgs),
+    /// Remove a service from every host
+    Rm(RmArgs),
     /// What runs where, at which release, how healthy
     Status(StatusArgs),
     /// Releases as documents

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
-use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView};
+use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView, VolumeView};
 use windlass_core::{Counter, Digest, FleetId, HostId, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
 use windlass_proto::{json, limits, pb};
@@ -41,10 +41,23 @@ pub(crate) struct Submitted {
     pub(crate) release: Counter,
 }
 
+/// What telling a service something did.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    /// It was so already.
+    pub(crate) unchanged: bool,
+    /// The release that the service is at, or was at.
+    pub(crate) release: Option<Counter>,
+    /// Named volumes that stay.
+    pub(crate) volumes: Vec<VolumeView>,
+}
+
 /// What can be done to a host.
 pub(crate) use pb::HostAction;
 /// What can be done to a rollout.
 pub(crate) use pb::RolloutAction;
+/// What can be done to a service.
+pub(crate) use pb::ServiceAction;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -170,6 +183,30 @@ impl Client {
         view("steer the rollout", &answer.view)
     }
 
+    pub(crate) async fn steer_service(
+        &mut self,
+        service: &ServiceId,
+        action: ServiceAction,
+        replicas: u32,
+        supersede: bool,
+    ) -> Result<Heard, CallError> {
+        let what = match action {
+            ServiceAction::Scale => "scale the service",
+            ServiceAction::Stop => "stop the service",
+            ServiceAction::Remove => "remove the service",
+            ServiceAction::Restart => "restart the service",
+            ServiceAction::Unspecified => "change the service",
+        };
+        let service = service.to_string();
+        let request = pb::SteerServiceRequest { service, action: action.into(), replicas, supersede };
+        let answer = call(what, self.control.steer_service(request)).await?;
+        Ok(Heard {
+            unchanged: answer.unchanged,
+            release: optional(what, &answer.release)?,
+            volumes: if answer.volumes.is_empty() { Vec::new() } else { view(what, &answer.volumes)? },
+        })
+    }
+
     /// `environment/service`, or all services if empty.
     pub(crate) async fn status(&mut self, service: &str) -> Result<Vec<StatusView>, CallError> {
         let request = pb::GetStatusRequest { service: service.to_owned() };
@@ -190,11 +227,20 @@ impl Client {
     }
 }
 
+/// A field that is empty where there is nothing.
+fn optional<T>(what: &'static str, text: &str) -> Result<Option<T>, CallError>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error,
+{
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error| CallError::nonsense(what, error)),
+    }
+}
+
 fn submitted(what: &'static str, rollout: &str, release: &str) -> Result<Submitted, CallError> {
-    let rollout = match rollout {
-        "" => None,
-        id => Some(id.parse().map_err(|error| CallError::nonsense(what, error))?),
-    };
+    let rollout = optional(what, rollout)?;
     let release = release.parse().map_err(|error| CallError::nonsense(what, error))?;
     Ok(Submitted { rollout, release })
 }

@@ -12,6 +12,7 @@ mod plan;
 mod release;
 mod rollback;
 mod rollout;
+mod service;
 mod status;
 mod tools;
 mod trust;
@@ -39,6 +40,9 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Deploy(args) => Box::pin(deploy::run(&args, &global, printer)).await,
         Command::Rollout(command) => Box::pin(rollout::run(command, &global, printer)).await,
         Command::Rollback(args) => Box::pin(rollback::run(&args, &global, printer)).await,
+        Command::Scale(args) => Box::pin(service::scale(&args, &global, printer)).await,
+        Command::Stop(args) => Box::pin(service::stop(&args, &global, printer)).await,
+        Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
         Command::Status(args) => status::run(&args, &global, printer).await,
         Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
         Command::Logs(args) => logs::run(&args, &global, printer).await,

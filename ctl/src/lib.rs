@@ -10,6 +10,7 @@
 //! and trust documents are verified here against the trust chain in the home folder.
 
 mod args;
+mod attend;
 mod client;
 mod clock;
 mod commands;

@@ -53,7 +53,9 @@ fn state(text: &str) -> Cell {
         "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned"
         | "no instances" => cell.fg(Color::Red),
         "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown" | "pending" | "preparing"
-        | "advancing" | "soaking" | "paused" | "rolling_back" => cell.fg(Color::Yellow),
+        | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping" | "removing" => {
+            cell.fg(Color::Yellow)
+        }
         _ => cell,
     }
 }

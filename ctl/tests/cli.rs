@@ -16,6 +16,8 @@ mod init;
 mod offline;
 #[path = "cli/rollouts.rs"]
 mod rollouts;
+#[path = "cli/services.rs"]
+mod services;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -36,6 +36,7 @@ mod registry;
 mod releases;
 mod revoked;
 mod rollouts;
+mod services;
 mod session;
 mod start;
 pub mod store;

@@ -56,6 +56,15 @@ pub enum Waiting {
     Soak(Timestamp),
     /// Room for both instances on a host.
     Room(HostId),
+    /// A host that takes one more slot; why none does, host by host.
+    Place(String),
+    /// A host that has gone from the fleet's sight to say that nothing is left there.
+    Gone {
+        /// Which host.
+        host: HostId,
+        /// What it is.
+        liveness: Liveness,
+    },
     /// A person.
     Person,
 }
@@ -74,6 +83,13 @@ impl std::fmt::Display for Waiting {
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
+            Self::Place(why) => write!(f, "a host that takes one more ({why})"),
+            Self::Gone { host, liveness: Liveness::Connected } => {
+                write!(f, "host {host} to say that nothing is left there")
+            }
+            Self::Gone { host, liveness } => {
+                write!(f, "host {host}, which is {} and gets it when it returns", liveness.as_str())
+            }
             Self::Person => f.write_str("a person"),
         }
     }
@@ -158,6 +174,12 @@ impl<'a> Draft<'a> {
         let observed = self.observation(slot)?;
         Ok(!observed
             .is_some_and(|seen| seen.instances.iter().any(|i| &i.release == release && i.state.is_running())))
+    }
+
+    /// Does the slot's host say that no instance of it runs?
+    pub(super) fn nothing_runs(&self, slot: &SlotId) -> Result<bool, Waiting> {
+        let observed = self.observation(slot)?;
+        Ok(!observed.is_some_and(|seen| seen.instances.iter().any(|i| i.state.is_running())))
     }
 
     /// Does any instance of `slot` serve, as far as is known? On a lost host nothing is known to.

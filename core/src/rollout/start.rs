@@ -1,7 +1,7 @@
 //! The beginning of a rollout: may it begin, and what does it go back to?
 
 use crate::id::RolloutId;
-use crate::service::{ReleaseRef, Service};
+use crate::service::{Mode, ReleaseRef, Service};
 use crate::time::Timestamp;
 
 use super::{Kind, Progress, Reason, Rollout, State};
@@ -61,6 +61,8 @@ pub fn start(
         Kind::Rollback => hold(&mut service, target.release),
     }
     service.held.retain(|content| *content != target.release.content);
+    service.mode = Mode::Running;
+    service.leaving.clear();
     service.rollout = Some(id.clone());
     let rollout = Rollout {
         id,

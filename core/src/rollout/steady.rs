@@ -6,17 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::fleet::Scheduling;
 use crate::host::Liveness;
-use crate::id::{HostId, SlotId};
+use crate::id::SlotId;
 use crate::placement::{self, Candidates};
 use crate::plan::{Order, Phase};
 use crate::release::{OnReturn, Release, Scale};
-use crate::service::ReleaseRef;
+use crate::service::{Mode, ReleaseRef};
 
 use super::draft::Draft;
+use super::placing::why_nowhere;
 use super::seen::{Seen, Waiting};
-use super::{KEEP_OLD, Kind};
+use super::{KEEP_OLD, Kind, removing, stopping};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
+    match draft.service.mode {
+        Mode::Running => {}
+        Mode::Stopped => return stopping::step(draft),
+        Mode::Removed => return removing::step(draft),
+    }
     end_standbys(draft);
     let Some(good) = draft.service.last_good().filter(|good| draft.service.current == Some(*good)) else {
         return;
@@ -136,7 +142,7 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
 }
 
 /// What is too many goes: first what is not at the good release, then what does not serve, then the newest.
-fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
+pub(super) fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
     let replaced = replaced(draft);
     let single = draft.slots.iter().filter(|(slot, a)| a.replaces.is_none() && !replaced.contains(*slot));
     let mut single: Vec<_> = single
@@ -183,11 +189,12 @@ fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Op
     let candidates = Candidates::of(draft.snapshot.fleet, release);
     let (mut taken, mut own) = (draft.taken(), draft.own());
     for replaces in slots {
-        let Ok((host, gpus)) = candidates.choose(&taken, &own) else {
-            let waits: Vec<HostId> =
-                replaces.iter().filter_map(|slot| draft.slots.get(slot)).map(|a| a.host.clone()).collect();
-            waits.into_iter().for_each(|host| draft.wait(Waiting::Room(host)));
-            return draft.wake_soon();
+        let (host, gpus) = match candidates.choose(&taken, &own) {
+            Ok(chosen) => chosen,
+            Err(refused) => {
+                draft.wait(Waiting::Place(why_nowhere(&refused)));
+                return draft.wake_soon();
+            }
         };
         taken.entry(host.clone()).or_default().add_instance(&release.spec, &gpus);
         *own.entry(host.clone()).or_insert(0) += 1;

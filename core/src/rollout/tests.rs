@@ -3,3 +3,4 @@
 pub(crate) mod fixture;
 mod speed;
 mod transitions;
+mod verbs;

@@ -10,8 +10,8 @@ use crate::host::{HostStats, Liveness};
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{Instance, InstanceState, Refusal, SlotStatus};
 use crate::plan::Phase;
-use crate::rollout::Rollout;
-use crate::service::{Releases, Service, Slots};
+use crate::rollout::{Rollout, Waiting};
+use crate::service::{Assignment, Mode, Releases, Service, Slots};
 use crate::time::Timestamp;
 
 /// A service, as it stands now.
@@ -29,10 +29,23 @@ pub struct StatusView {
     pub good: Option<Counter>,
     /// The rollout that moves it now.
     pub rollout: Option<RolloutId>,
-    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted.
+    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted, or
+    /// `stopping`, `stopped`, `removing` as a person said.
     pub state: String,
-    /// Slots it has.
+    /// The count a person or its release gave it, if it has one and is at rest.
+    #[serde(default)]
+    pub replicas: Option<u32>,
+    /// Hosts that have not said yet that nothing of it is left there, once it is removed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leaving: BTreeMap<HostId, Liveness>,
+    /// What it waits for while no rollout moves it, in words.
+    #[serde(default)]
+    pub waiting: Vec<String>,
+    /// Instances it is to have; those it keeps, while it is stopped.
     pub wanted: u32,
+    /// Slots whose instance has been healthy for min ready.
+    #[serde(default)]
+    pub available: u32,
     /// Instances that are healthy.
     pub healthy: u32,
     /// How many healthy instances each release has.
@@ -83,6 +96,7 @@ pub fn status(
     releases: &Releases,
     fleet: &FleetView,
     stats: &BTreeMap<HostId, HostStats>,
+    waiting: &[Waiting],
 ) -> StatusView {
     let mut instances = Vec::new();
     for (slot, assignment) in slots {
@@ -150,9 +164,17 @@ pub fn status(
         *serving.entry(instance.release).or_insert(0) += 1;
     }
     let current = service.current;
-    let wanted = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let replicas = replicas(service, releases);
+    let wanted = wanted(service, slots, replicas);
     let healthy: u32 = serving.values().sum();
-    let at_rest = if healthy < wanted { "degraded" } else { "steady" };
+    let runs = instances.iter().any(|i| i.state.is_running() && i.host_state != Liveness::Lost);
+    let at_rest = match service.mode {
+        Mode::Removed => "removing",
+        Mode::Stopped if runs => "stopping",
+        Mode::Stopped => "stopped",
+        Mode::Running if healthy < wanted => "degraded",
+        Mode::Running => "steady",
+    };
     StatusView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),
@@ -164,11 +186,47 @@ pub fn status(
             .filter(|rollout| !rollout.state.is_final())
             .map_or(at_rest, |rollout| rollout.state.as_str())
             .to_owned(),
+        replicas,
+        leaving: service.leaving.iter().map(|host| (host.clone(), liveness(fleet, host))).collect(),
+        waiting: waiting.iter().map(ToString::to_string).collect(),
         wanted,
+        available: available(slots, fleet),
         healthy,
         serving,
         instances,
     }
+}
+
+fn liveness(fleet: &FleetView, host: &HostId) -> Liveness {
+    fleet.members.get(host).map_or(Liveness::Lost, |member| member.liveness)
+}
+
+/// The count, while no rollout moves the service and it is at a good release.
+fn replicas(service: &Service, releases: &Releases) -> Option<u32> {
+    let settled = service.rollout.is_none() && service.last_good() == service.current;
+    let release = service.current.filter(|_| settled).and_then(|current| releases.get(&current.digest));
+    release.and_then(|release| service.replicas_for(release))
+}
+
+/// The count, or as many slots as there are. A slot that stands in for another one does not count twice.
+fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
+    let pairs = slots.values().filter(|assignment| assignment.replaces.is_some()).count();
+    let slots = u32::try_from(slots.len() - pairs).unwrap_or(u32::MAX);
+    match replicas {
+        Some(count) if service.mode == Mode::Running => count.max(slots),
+        Some(_) | None => slots,
+    }
+}
+
+/// Slots whose instance of the release they are to have is available, as far as is known.
+fn available(slots: &Slots, fleet: &FleetView) -> u32 {
+    let is_available = |(slot, assignment): &(&SlotId, &Assignment)| {
+        let member = fleet.members.get(&assignment.host).filter(|m| m.liveness != Liveness::Lost);
+        let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
+        let instance = seen.and_then(|seen| seen.instance_of(&assignment.want.release));
+        instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)
+    };
+    u32::try_from(slots.iter().filter(is_available).count()).unwrap_or(u32::MAX)
 }
 
 fn counter(releases: &Releases, digest: &Digest) -> Counter {

@@ -67,7 +67,7 @@ fn strip(value: &mut serde_json::Value) {
 #[test]
 fn a_service_in_the_middle_of_a_rollout() {
     let (service, slots, releases, rollout, fleet) = midway();
-    let view = status(&service, &slots, Some(&rollout), &releases, &fleet, &BTreeMap::new());
+    let view = status(&service, &slots, Some(&rollout), &releases, &fleet, &BTreeMap::new(), &[]);
     insta::assert_snapshot!(shown(&view), @r#"
     {
       "environment": "production",

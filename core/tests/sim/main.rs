@@ -15,6 +15,7 @@ mod rolling;
 mod scale;
 mod steering;
 mod trouble;
+mod verbs;
 mod world;
 
 fn seeds() -> std::ops::Range<u64> {

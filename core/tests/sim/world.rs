@@ -9,7 +9,7 @@ use windlass_core::host::Liveness;
 use windlass_core::observation::Observation;
 use windlass_core::plan::HostPlan;
 use windlass_core::release::Spec;
-use windlass_core::rollout::{self, Advance, Kind, Rollout, Snapshot, State, Steering, Target};
+use windlass_core::rollout::{self, Advance, Kind, Rollout, Snapshot, State, Steering, Target, Verb};
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::{Digest, HostId, Timestamp};
 
@@ -119,6 +119,27 @@ impl World {
         let done = next.is_some();
         self.rollout = next.or(self.rollout.take());
         done
+    }
+
+    /// Answers false if it is refused.
+    pub(crate) fn tell(&mut self, verb: Verb) -> bool {
+        self.told(verb, false)
+    }
+
+    /// The same, and ends an active rollout.
+    pub(crate) fn tell_supersede(&mut self, verb: Verb) -> bool {
+        self.told(verb, true)
+    }
+
+    fn told(&mut self, verb: Verb, supersede: bool) -> bool {
+        let release = self.service.current.map(|current| &self.releases[&current.digest]);
+        let active = self.rollout.as_ref();
+        let told = rollout::tell(&self.service, active, release, verb, supersede, "sim", at(self.now));
+        let Ok(told) = told else { return false };
+        self.service = told.service;
+        self.rollout = told.ended.or(self.rollout.take());
+        self.checks.release();
+        true
     }
 
     pub(crate) fn kill_coordinator(&mut self, seconds: u64) {

@@ -70,6 +70,11 @@ impl CallError {
         matches!(self.code, Code::FailedPrecondition) && self.why.0.contains("previewed")
     }
 
+    /// Is what was asked for not there?
+    pub(crate) const fn is_not_found(&self) -> bool {
+        matches!(self.code, Code::NotFound)
+    }
+
     /// Did somebody else use the number meanwhile?
     pub(crate) const fn is_race(&self) -> bool {
         matches!(self.code, Code::Aborted)

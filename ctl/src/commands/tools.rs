@@ -14,6 +14,7 @@ use super::init::Made;
 use super::logs::LogLineView;
 use super::release::ReleaseDocument;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
+use crate::attend::ServiceOutcome;
 use crate::context::Context;
 use crate::deploy::{Outcome, Skipped};
 use crate::error::{CtlError, Report};
@@ -42,6 +43,8 @@ fn outputs() -> Value {
         ("deploy, rollback, rollout watch: each line but the last", of::<view::RolloutView>()),
         ("deploy, rollback, rollout watch: the last line", of::<Outcome>()),
         ("deploy: the line before, where services were not submitted", of::<Skipped>()),
+        ("scale, stop, rm: each line but the last", of::<view::StatusView>()),
+        ("scale, stop, rm: the last line", of::<ServiceOutcome>()),
         ("rollout ls", of::<Vec<view::RolloutView>>()),
         ("rollout show, pause, resume, abort", of::<view::RolloutView>()),
         ("status", of::<Vec<view::StatusView>>()),

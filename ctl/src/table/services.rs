@@ -36,6 +36,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("last good", status.good.filter(|good| Some(*good) != status.release).map(|good| good.to_string())),
         ("image", status.image.clone()),
         ("state", Some(standing(status).replace('_', " "))),
+        ("waits for", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
         ("healthy", Some(format!("{} of {}", status.healthy, status.wanted))),
         ("serving", Some(serving(&status.serving))),

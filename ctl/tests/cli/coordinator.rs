@@ -47,6 +47,12 @@ pub(crate) struct Script {
     pub(crate) watches: VecDeque<Watch>,
     /// What `GetStatus` answers with.
     pub(crate) status: Value,
+    /// The same, one per call and the last one again; `null` says that there is no such service.
+    pub(crate) statuses: VecDeque<Value>,
+    /// What `SteerService` answers with; a refusal if there is none.
+    pub(crate) heard: Option<pb::SteerServiceResponse>,
+    /// What it was asked.
+    pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Releases that were submitted.
     pub(crate) submitted: Vec<Release>,
 }
@@ -198,12 +204,32 @@ impl Control for Stub {
         Ok(Response::new(stream))
     }
 
+    async fn steer_service(
+        &self,
+        request: Request<pb::SteerServiceRequest>,
+    ) -> Result<Response<pb::SteerServiceResponse>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.told.push(request.into_inner());
+        let heard = script.heard.clone();
+        heard
+            .map(Response::new)
+            .ok_or_else(|| Status::failed_precondition("a rollout of this service is active"))
+    }
+
     async fn get_status(
         &self,
         _: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
-        let view = self.0.lock().unwrap().status.to_string().into_bytes().into();
-        Ok(Response::new(pb::GetStatusResponse { view }))
+        let mut script = self.0.lock().unwrap();
+        let next = match script.statuses.len() {
+            0 => script.status.clone(),
+            1 => script.statuses[0].clone(),
+            _ => script.statuses.pop_front().unwrap(),
+        };
+        if next.is_null() && !script.statuses.is_empty() {
+            return Err(Status::not_found("there is no such service"));
+        }
+        Ok(Response::new(pb::GetStatusResponse { view: next.to_string().into_bytes().into() }))
     }
 
     async fn get_trust(

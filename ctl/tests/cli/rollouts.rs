@@ -7,7 +7,7 @@ use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
 use crate::{Desk, stderr, stdout};
 
 /// Runs a command against a coordinator with this script; answers with exit code, stdout and stderr.
-fn run(script: Script, args: &[&str]) -> (i32, String, String, Coordinator) {
+pub(crate) fn run(script: Script, args: &[&str]) -> (i32, String, String, Coordinator) {
     let desk = Desk::with_fleet();
     let coordinator = Coordinator::start(&desk, script);
     let image = format!("{}/web:1", registry());

@@ -58,6 +58,7 @@ const TABLE: &[(&str, Needs)] = &[
     ("/windlass.v1.Control/GetRollout", Operator(Viewer)),
     ("/windlass.v1.Control/WatchRollout", Operator(Viewer)),
     ("/windlass.v1.Control/SteerRollout", Operator(Deployer)),
+    ("/windlass.v1.Control/SteerService", Operator(Deployer)),
     ("/windlass.v1.Control/GetStatus", Operator(Viewer)),
     ("/windlass.v1.Control/StreamLogs", Operator(Viewer)),
     ("/windlass.v1.Control/StreamEvents", Operator(Viewer)),

@@ -5,6 +5,7 @@ mod hosts;
 mod logs;
 mod releases;
 mod rollouts;
+mod services;
 mod watch;
 
 use std::sync::Arc;
@@ -143,6 +144,13 @@ impl Control for ControlService {
     ) -> Reply<pb::SteerRolloutResponse> {
         let view = rollouts::steer(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
         Ok(Response::new(pb::SteerRolloutResponse { view }))
+    }
+
+    async fn steer_service(
+        &self,
+        request: Request<pb::SteerServiceRequest>,
+    ) -> Reply<pb::SteerServiceResponse> {
+        services::steer(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Reply<pb::GetStatusResponse> {

@@ -12,6 +12,7 @@ use crate::hosts::HostError;
 use crate::ledger::WriteError;
 use crate::releases::ReleaseError;
 use crate::rollouts::RolloutError;
+use crate::services::ServiceError;
 use crate::trust::PublishError;
 
 /// Where a client finds what to do next.
@@ -123,6 +124,19 @@ impl Refusal for RolloutError {
             Self::Unknown(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
             Self::Steer(_) => Code::FailedPrecondition,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for ServiceError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown(_) => Code::NotFound,
+            Self::Verb(_) => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }

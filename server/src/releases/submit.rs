@@ -5,7 +5,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::Acceptance;
 use windlass_core::release::{RELEASE_VERSION, Release};
 use windlass_core::rollout::{self, Kind, Target};
-use windlass_core::service::{ReleaseRef, Service};
+use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
 use super::{ReleaseError, Started, history, plan};
@@ -141,7 +141,8 @@ fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
 /// The service has this content already, and nothing moves it.
 fn is_unchanged(service: &Service, name: &ReleaseRef) -> bool {
     let current = service.current.filter(|current| current.content == name.content);
-    current.is_some() && service.rollout.is_none() && service.last_good() == current
+    let runs = service.mode == Mode::Running;
+    runs && current.is_some() && service.rollout.is_none() && service.last_good() == current
 }
 
 /// The rollout that this very release began: the client asks again because the answer was lost.
@@ -172,8 +173,8 @@ fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Res
 
 fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
     let Rollback { service: id, to, actor } = rollback;
-    let service =
-        draft.state.services.get(&id).cloned().ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
+    let known = draft.state.services.get(&id).filter(|service| service.mode != Mode::Removed).cloned();
+    let service = known.ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
     let target = match to {
         None => service.rollback_target().ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
         Some(counter) => named(draft, &service, counter)?,
@@ -185,7 +186,8 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     if draft.state.trust.document().is_release_revoked(&target.digest) {
         return Err(ReleaseError::Revoked);
     }
-    if service.rollout.is_none() && service.current == Some(target) && service.last_good() == Some(target) {
+    let there = service.current == Some(target) && service.last_good() == Some(target);
+    if there && service.rollout.is_none() && service.mode == Mode::Running {
         return Ok(Started { rollout: None, release: target.counter });
     }
     let subject = format!("{id} {}", target.counter);

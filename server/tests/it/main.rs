@@ -9,3 +9,4 @@ mod link;
 mod release;
 mod restart;
 mod rollouts;
+mod services;

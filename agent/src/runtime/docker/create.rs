@@ -7,7 +7,7 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use windlass_core::reconcile::{Launch, LocalHost};
-use windlass_core::release::Spec;
+use windlass_core::release::{Spec, volume_name};
 
 use super::super::labels;
 
@@ -91,8 +91,7 @@ fn volumes(launch: &Launch, spec: &Spec) -> impl Iterator<Item = Mount> {
     spec.volumes.iter().map(|(name, volume)| {
         let (typ, source) = match &volume.host_path {
             Some(path) => (MountType::BIND, path.clone()),
-            // Dots cannot stand in names, so two services never meet in one volume.
-            None => (MountType::VOLUME, format!("windlass.{}.{}.{name}", service.environment, service.name)),
+            None => (MountType::VOLUME, volume_name(service, name)),
         };
         Mount {
             target: Some(volume.mount.clone()),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::rollout::Steering;
-use windlass_core::service::Slots;
+use windlass_core::service::{Mode, Slots};
 use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId};
 use windlass_proto::json::encode;
@@ -14,6 +14,7 @@ use windlass_proto::pb;
 
 use super::{Caller, service};
 use crate::coordinator::Coordinator;
+use crate::engine;
 use crate::grpc::status::refused;
 use crate::releases::ReleaseError;
 use crate::rollouts::{self, RolloutError};
@@ -81,6 +82,9 @@ fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<Status
         let fleet = registry.fleet(state, None, now);
         let none = Slots::new();
         let services = state.services.values().filter(|known| wanted.is_none_or(|id| &known.id == id));
+        // What is removed shows until every host has said so.
+        let services = services
+            .filter(|known| known.mode != Mode::Removed || !known.is_gone(state.slots.get(&known.id)));
         services
             .map(|known| {
                 let slots = state.slots.get(&known.id).unwrap_or(&none);
@@ -89,7 +93,13 @@ fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<Status
                     .filter_map(|a| Some((a.host.clone(), registry.stats_of(&a.host)?)))
                     .collect();
                 let rollout = state.active_rollout(&known.id);
-                view::status(known, slots, rollout, &state.releases, &fleet, &stats)
+                let waiting = match rollout {
+                    Some(_) => Vec::new(),
+                    None => engine::advance(state, registry, &known.id, now)
+                        .map(|a| a.waiting)
+                        .unwrap_or_default(),
+                };
+                view::status(known, slots, rollout, &state.releases, &fleet, &stats, &waiting)
             })
             .collect()
     })

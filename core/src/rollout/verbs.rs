@@ -1,0 +1,170 @@
+//! What a person may tell a service without a new release: another count, to stop, to go away.
+//!
+//! Each of them only changes the service's record; the care of the service (`steady`) brings its slots there. So
+//! they survive a crash at any point, and saying one twice is saying it once.
+//!
+//! | verb | the service is | while a rollout is active |
+//! |---|---|---|
+//! | scale | at `n`, and runs | refused: the rollout has placed another count |
+//! | stop | `stopped`: slots, ports and images stay | refused, or with `supersede` the rollout ends where it is |
+//! | remove | `removed`: slots go; its counter and slot numbers are never used again | as stop |
+//!
+//! Deploy, rollback, restart and scale make a stopped service run again.
+
+use std::collections::BTreeSet;
+
+use crate::id::{Counter, RolloutId, ServiceId};
+use crate::release::{Release, Scale};
+use crate::service::{Mode, Service};
+use crate::time::Timestamp;
+
+use super::{Reason, Rollout, State};
+
+/// What a person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// So many instances.
+    Scale(u32),
+    /// No instance, for now.
+    Stop,
+    /// Nothing of it, any more.
+    Remove,
+}
+
+impl Verb {
+    /// The verb, for audit log and errors.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scale(_) => "scale",
+            Self::Stop => "stop",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// Why it is not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerbError {
+    /// A rollout moves it.
+    #[error("rollout {0} of this service is active")]
+    Active(RolloutId),
+    /// It never had a release, or was removed.
+    #[error("`{0}` has no release that could run")]
+    Nothing(ServiceId),
+    /// Its last rollout left it between two releases.
+    #[error("the last rollout of `{service}` to {release} did not succeed, so it has no count to keep")]
+    Unsettled {
+        /// The service.
+        service: ServiceId,
+        /// The release that it is at.
+        release: Counter,
+    },
+    /// One per host.
+    #[error("`{0}` runs once on every host that its placement allows, so it has no count")]
+    PerHost(ServiceId),
+    /// The release says how many.
+    #[error("{release} of `{service}` has exactly {count} replicas")]
+    Fixed {
+        /// The service.
+        service: ServiceId,
+        /// The release that it is at.
+        release: Counter,
+        /// How many that says.
+        count: u32,
+    },
+    /// Outside of what was signed.
+    #[error("{release} of `{service}` may have from {min} to {max} replicas, not {asked}")]
+    OutOfRange {
+        /// The service.
+        service: ServiceId,
+        /// The release that it is at.
+        release: Counter,
+        /// The least it allows.
+        min: u32,
+        /// The most it allows.
+        max: u32,
+        /// What was asked for.
+        asked: u32,
+    },
+}
+
+/// What is to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The service; as it was if there is nothing to do.
+    pub service: Service,
+    /// The rollout that ends for it.
+    pub ended: Option<Rollout>,
+}
+
+/// Applies what `actor` says. `release` is the one the service is at.
+///
+/// # Errors
+/// The release does not allow it, or a rollout is active and `supersede` does not say that it ends.
+pub fn tell(
+    service: &Service,
+    active: Option<&Rollout>,
+    release: Option<&Release>,
+    verb: Verb,
+    supersede: bool,
+    actor: &str,
+    now: Timestamp,
+) -> Result<Told, VerbError> {
+    let active = active.filter(|rollout| !rollout.state.is_final());
+    let ends = supersede && !matches!(verb, Verb::Scale(_));
+    if let Some(rollout) = active.filter(|_| !ends) {
+        return Err(VerbError::Active(rollout.id.clone()));
+    }
+    let mut next = service.clone();
+    match verb {
+        Verb::Scale(count) => {
+            next.replicas = allowed(service, release, count)?;
+            next.mode = Mode::Running;
+        }
+        Verb::Stop if service.current.is_none() => return Err(VerbError::Nothing(service.id.clone())),
+        Verb::Stop => next.mode = Mode::Stopped,
+        Verb::Remove if service.mode != Mode::Removed => {
+            next.mode = Mode::Removed;
+            next.current = None;
+            next.good.clear();
+            next.held.clear();
+            next.replicas = 0;
+            next.leaving = BTreeSet::new();
+        }
+        Verb::Remove => {}
+    }
+    let ended = active.map(|rollout| {
+        next.rollout = None;
+        if verb == Verb::Stop {
+            next.replicas = rollout.replicas_before;
+        }
+        let mut ended = rollout.clone();
+        ended.state = State::Superseded;
+        ended.state_since = now;
+        ended.reason = Some(Reason::Asked(actor.to_owned()));
+        ended
+    });
+    Ok(Told { service: next, ended })
+}
+
+/// The count, if what was signed allows it.
+fn allowed(service: &Service, release: Option<&Release>, asked: u32) -> Result<u32, VerbError> {
+    let id = || service.id.clone();
+    let (Some(current), Some(release)) = (service.current, release) else {
+        return Err(VerbError::Nothing(id()));
+    };
+    if service.last_good() != Some(current) {
+        return Err(VerbError::Unsettled { service: id(), release: current.counter });
+    }
+    let release_at = current.counter;
+    match release.spec.scale {
+        Scale::PerHost => Err(VerbError::PerHost(id())),
+        Scale::Replicas { min, max } if (min..=max).contains(&asked) => Ok(asked),
+        Scale::Replicas { min, max } if min == max => {
+            Err(VerbError::Fixed { service: id(), release: release_at, count: min })
+        }
+        Scale::Replicas { min, max } => {
+            Err(VerbError::OutOfRange { service: id(), release: release_at, min, max, asked })
+        }
+    }
+}

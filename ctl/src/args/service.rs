@@ -1,0 +1,66 @@
+//! `scale`, `stop`, `rm`: what changes a service without a new release.
+
+use clap::Args;
+use windlass_core::Span;
+
+/// How a change is followed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct AttendArgs {
+    /// Stop following after so long (exit code 5); the coordinator goes on
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) timeout: Span,
+    /// Do not follow
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass scale web 5\n  \
+    windlass scale production/web 2 --timeout 2m -o json\n\n\
+    Only within the range that the release was signed with (`replicas: { min: 2, max: 10 }`); anything else is a new\n\
+    release. Fewer: what does not serve goes first, then the newest. Starts a stopped service. Refused while a\n\
+    rollout moves the service.\n\n\
+    Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else changed it meanwhile.")]
+pub(crate) struct ScaleArgs {
+    /// The service, `web` or `production/web`
+    pub(crate) service: String,
+    /// How many instances
+    pub(crate) replicas: u32,
+    #[command(flatten)]
+    pub(crate) attend: AttendArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass stop web\n  \
+    windlass stop web --supersede\n\n\
+    Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls\n\
+    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is.\n\n\
+    Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else started it meanwhile.")]
+pub(crate) struct StopArgs {
+    /// The service, `web` or `production/web`
+    pub(crate) service: String,
+    /// End an active rollout where it is
+    #[arg(long)]
+    pub(crate) supersede: bool,
+    #[command(flatten)]
+    pub(crate) attend: AttendArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass rm web\n  \
+    windlass rm staging/web --yes --timeout 1m\n\n\
+    Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are\n\
+    named at the end. The service's numbers are never used again: a later deploy goes on counting.\n\n\
+    Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
+pub(crate) struct RmArgs {
+    /// The service, `web` or `production/web`
+    pub(crate) service: String,
+    /// End an active rollout where it is
+    #[arg(long)]
+    pub(crate) supersede: bool,
+    #[command(flatten)]
+    pub(crate) attend: AttendArgs,
+}

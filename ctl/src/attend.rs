@@ -1,0 +1,161 @@
+//! Looking at a service until it is as it was told. A coordinator that restarts meanwhile is waited for: what it was
+//! told is stored.
+
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use windlass_core::ServiceId;
+use windlass_core::host::Liveness;
+use windlass_core::view::StatusView;
+
+use crate::client::CallError;
+use crate::error::CtlError;
+use crate::printer::Printer;
+use crate::session::Session;
+
+pub(crate) use outcome::ServiceOutcome;
+
+/// How often it is looked.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a service is to come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// So many instances are available, and there are no others.
+    Count(u32),
+    /// Nothing of it runs.
+    Stopped,
+    /// Nothing of it is left.
+    Gone,
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// It is so. What was seen last, if the service still shows.
+    Reached(Option<Box<StatusView>>),
+    /// Somebody told it something else.
+    Overtaken(Box<StatusView>),
+    /// Time is up.
+    Timeout(Option<Box<StatusView>>),
+    /// Ctrl-C.
+    Interrupted(Option<Box<StatusView>>),
+    /// Nobody looked.
+    Detached,
+}
+
+/// What one look says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Reached,
+    GoesOn,
+    Overtaken,
+}
+
+impl Goal {
+    /// Compares. A removed service shows until every host has said so.
+    pub(super) fn look(self, status: Option<&StatusView>) -> Look {
+        let Some(status) = status else {
+            return if self == Self::Gone { Look::Reached } else { Look::Overtaken };
+        };
+        let when = |reached: bool| if reached { Look::Reached } else { Look::GoesOn };
+        match (self, status.state.as_str()) {
+            (Self::Count(count), "steady" | "degraded") if status.replicas == Some(count) => {
+                when(status.wanted == count && status.available == count && status.state == "steady")
+            }
+            (Self::Stopped, "stopping" | "stopped") => when(status.state == "stopped"),
+            // Hosts that are lost get it when they return; nobody knows when that is.
+            (Self::Gone, "removing") => {
+                when(status.instances.is_empty() && status.leaving.values().all(|l| *l == Liveness::Lost))
+            }
+            _ => Look::Overtaken,
+        }
+    }
+}
+
+/// Looks until it is so, or time is up.
+pub(crate) async fn follow(
+    service: &ServiceId,
+    goal: Goal,
+    timeout: Duration,
+    session: &mut Session,
+    printer: &Printer,
+) -> Result<Done, CtlError> {
+    let deadline = Instant::now() + timeout;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CtlError::Runtime)?;
+    let mut last: Option<Box<StatusView>> = None;
+    let (mut said, mut is_lost) = (String::new(), false);
+    loop {
+        let looked = tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(Done::Interrupted(last)),
+            () = sleep_until(deadline) => return Ok(Done::Timeout(last)),
+            looked = look(service, session) => looked,
+        };
+        match looked {
+            Ok(status) => {
+                if is_lost {
+                    printer.note("the coordinator is back");
+                    is_lost = false;
+                }
+                let status = status.map(Box::new);
+                match goal.look(status.as_deref()) {
+                    Look::Reached => return Ok(Done::Reached(status)),
+                    Look::Overtaken => {
+                        return Ok(match status.or(last) {
+                            Some(status) => Done::Overtaken(status),
+                            None => Done::Reached(None),
+                        });
+                    }
+                    Look::GoesOn => show(status.as_deref(), &mut said, printer),
+                }
+                last = status.or(last);
+            }
+            Err(error) if error.is_temporary() => {
+                if !is_lost {
+                    let why = windlass_process::report::chain(&error);
+                    printer.note(&format!("lost the coordinator ({why}); it goes on, trying again"));
+                    is_lost = true;
+                }
+                // A renewal that fails while the coordinator is away is tried again, until time is up.
+                drop(timeout_at(deadline, session.keep_fresh()).await);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(Done::Interrupted(last)),
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// The service; none if it is not there any more.
+async fn look(service: &ServiceId, session: &Session) -> Result<Option<StatusView>, CallError> {
+    match session.client().status(&service.to_string()).await {
+        Ok(found) => Ok(found.into_iter().next()),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says what has changed: an object for programs, a line for people.
+fn show(status: Option<&StatusView>, said: &mut String, printer: &Printer) {
+    let Some(status) = status else { return };
+    let text = if printer.is_structured() {
+        serde_json::to_string(status).unwrap_or_default()
+    } else {
+        outcome::line(status)
+    };
+    if text == *said {
+        return;
+    }
+    printer.line(status);
+    printer.note(&text);
+    *said = text;
+}

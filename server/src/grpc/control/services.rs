@@ -1,0 +1,35 @@
+//! What a person tells a service without a new release.
+
+use tonic::Status;
+use windlass_certs::identity::OperatorRole;
+use windlass_core::rollout::Verb;
+use windlass_proto::json::encode;
+use windlass_proto::pb;
+
+use super::{Caller, service};
+use crate::coordinator::Coordinator;
+use crate::grpc::status::refused;
+use crate::services;
+
+pub(super) async fn steer(
+    coordinator: &Coordinator,
+    caller: &Caller,
+    request: pb::SteerServiceRequest,
+) -> Result<pb::SteerServiceResponse, Status> {
+    let id = service(caller, &request.service, OperatorRole::Deployer)?;
+    let verb = match request.action() {
+        pb::ServiceAction::Unspecified => return Err(Status::invalid_argument("`action` is missing")),
+        pb::ServiceAction::Scale => Verb::Scale(request.replicas),
+        pb::ServiceAction::Stop => Verb::Stop,
+        pb::ServiceAction::Remove => Verb::Remove,
+        pb::ServiceAction::Restart => return Err(Status::unimplemented("restart")),
+    };
+    let told =
+        services::tell(coordinator, id, verb, request.supersede, caller.actor()).await.map_err(refused)?;
+    Ok(pb::SteerServiceResponse {
+        unchanged: told.unchanged,
+        rollout: String::new(),
+        release: told.release.map(|release| release.to_string()).unwrap_or_default(),
+        volumes: encode(&told.volumes),
+    })
+}

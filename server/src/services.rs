@@ -1,0 +1,139 @@
+//! What a person tells a service without a new release: scale, stop, remove. The engine brings its slots there.
+
+use windlass_core::rollout::{self, Told, Verb, VerbError};
+use windlass_core::service::{Mode, Service};
+use windlass_core::view::VolumeView;
+use windlass_core::{Counter, ServiceId};
+
+use crate::audit;
+use crate::coordinator::Coordinator;
+use crate::engine;
+use crate::ledger::{Change, Draft, State, WriteError};
+
+/// What it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// It was so already.
+    pub unchanged: bool,
+    /// The release that the service is at, or was at.
+    pub release: Option<Counter>,
+    /// Named volumes that stay where they are; only of a service that goes.
+    pub volumes: Vec<VolumeView>,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ServiceError {
+    /// Never heard of, or removed.
+    #[error("there is no service `{0}`")]
+    Unknown(ServiceId),
+    /// Its state or its release does not allow it.
+    #[error(transparent)]
+    Verb(#[from] VerbError),
+    /// Not stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl ServiceError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
+            Self::Verb(error) => Some(match error {
+                VerbError::Active(id) => format!(
+                    "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
+                ),
+                VerbError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
+                VerbError::Unsettled { service, .. } => {
+                    format!("deploy a release that works, or `windlass rollback {}`", service.name)
+                }
+                VerbError::PerHost(_) => "a new release may say `replicas` instead of `per_host`".to_owned(),
+                VerbError::Fixed { .. } | VerbError::OutOfRange { .. } => {
+                    "a new release may have another range: `replicas: { min: 2, max: 10 }`".to_owned()
+                }
+            }),
+            Self::Write(_) => None,
+        }
+    }
+}
+
+/// Stores what `actor` says of a service.
+pub(crate) async fn tell(
+    coordinator: &Coordinator,
+    service: ServiceId,
+    verb: Verb,
+    supersede: bool,
+    actor: String,
+) -> Result<Heard, ServiceError> {
+    coordinator.ledger.write(move |draft| decide(draft, &service, verb, supersede, &actor)).await?
+}
+
+fn decide(
+    draft: &mut Draft<'_>,
+    id: &ServiceId,
+    verb: Verb,
+    supersede: bool,
+    actor: &str,
+) -> Result<Heard, ServiceError> {
+    let state = draft.state;
+    let known =
+        state.services.get(id).filter(|service| service.mode != Mode::Removed || verb == Verb::Remove);
+    let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
+    let active = state.active_rollout(id);
+    let release = known.current.and_then(|current| state.releases.get(&current.digest));
+    let heard = Heard {
+        unchanged: false,
+        release: known.current.map(|current| current.counter),
+        volumes: if verb == Verb::Remove { volumes(state, known) } else { Vec::new() },
+    };
+    let told = rollout::tell(known, active, release, verb, supersede, actor, draft.now);
+    let Told { service, ended } = match told {
+        Ok(told) => told,
+        Err(error) => {
+            let outcome = format!("refused: {error}");
+            draft.audit(audit::fact(actor, name(verb), id, None, &outcome));
+            return Err(error.into());
+        }
+    };
+    if &service == known {
+        return Ok(Heard { unchanged: true, ..heard });
+    }
+    let outcome = match verb {
+        Verb::Scale(count) => format!("ok: from {} to {count}", known.replicas),
+        Verb::Stop | Verb::Remove => "ok".to_owned(),
+    };
+    draft.audit(audit::fact(actor, name(verb), id, None, &outcome));
+    draft.event(name(verb), id.to_string(), format!("by {actor}"));
+    if let Some(ended) = ended {
+        engine::tell(draft, active, &ended);
+        draft.change(Change::Rollout(Box::new(ended)));
+    }
+    draft.change(Change::Service(Box::new(service)));
+    Ok(heard)
+}
+
+const fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Scale(_) => "service.scale",
+        Verb::Stop => "service.stop",
+        Verb::Remove => "service.remove",
+    }
+}
+
+/// The named volumes of everything that its slots may have run.
+fn volumes(state: &State, service: &Service) -> Vec<VolumeView> {
+    let mut volumes = Vec::new();
+    for assignment in state.slots.get(&service.id).into_iter().flat_map(|slots| slots.values()) {
+        let want = &assignment.want;
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        let named = [Some(want.release), want.fallback, previous];
+        let releases = named.into_iter().flatten().filter_map(|digest| state.releases.get(&digest));
+        for name in releases.flat_map(|release| release.named_volumes()) {
+            volumes.push(VolumeView { host: assignment.host.clone(), volume: name });
+        }
+    }
+    volumes.sort();
+    volumes.dedup();
+    volumes
+}
