@@ -124,7 +124,8 @@ pub(super) fn judge(
     match seen.state {
         ContainerState::Created => Verdict::Start { again: false },
         ContainerState::Exited { code, oom_killed, finished_at } => {
-            if known.is_some_and(|known| known.stopped) || finished_at < times.interrupted_before {
+            let meant = known.is_some_and(|known| known.stopped || known.answered_end == Some(finished_at));
+            if meant || finished_at < times.interrupted_before {
                 Verdict::Start { again: false }
             } else if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
                 Verdict::Failed(clock, ended(code, oom_killed))

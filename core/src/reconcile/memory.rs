@@ -72,6 +72,9 @@ pub struct InstanceMemory {
     /// It was stopped on purpose: that it does not run is no failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
+    /// The end that a start was decided for: as long as it is the last one, that start was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_end: Option<Timestamp>,
     /// Restarts before the engine's present count began.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,

@@ -69,6 +69,15 @@ fn is_delayed(turn: &mut Turn<'_>, slot: &SlotId) -> bool {
 }
 
 fn push(turn: &mut Turn<'_>, step: Step) {
+    if let Step::Start(target) = &step {
+        let seen = turn.observed.containers.iter().find(|seen| seen.id == target.container);
+        let ended = seen.and_then(|seen| match seen.state {
+            ContainerState::Exited { finished_at, .. } => Some(finished_at),
+            ContainerState::Created | ContainerState::Running { .. } | ContainerState::Restarting => None,
+        });
+        // An agent that dies before it starts it finds it as it is now, and must not take that for a new failure.
+        turn.memory.instance(&target.slot, &target.instance).answered_end = ended;
+    }
     step.remember(&mut turn.memory);
     turn.steps.push(step);
 }

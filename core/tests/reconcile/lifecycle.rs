@@ -2,7 +2,7 @@
 
 use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, RestartPolicy};
+use windlass_core::reconcile::{ContainerState, RestartPolicy, Step};
 
 use crate::world::*;
 
@@ -189,6 +189,42 @@ fn a_restarted_agent_knows_who_was_available() {
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
     world.run(secs(60));
     assert_eq!(world.journal.len(), done, "nothing is touched");
+}
+
+#[test]
+fn a_start_that_was_written_down_and_not_done_is_no_failure() {
+    let mut world = World::new();
+    let slow = Behaviour { ready_after: Some(secs(15)), ..HEALTHY };
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, slow, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    // The new one is stopped before it was ready, and is to run again. Its start is journaled, and then the agent dies.
+    world.plan(vec![replacing(0, two, one, Phase::Running)]);
+    world.run(secs(5));
+    world.plan(vec![PlanSlot { phase: Phase::Standby, ..replacing(0, two, one, Phase::Running) }]);
+    world.run(secs(5));
+    assert_eq!(world.picture(&slot(0)), "r2 standby, r1 healthy+");
+    world.plan(vec![replacing(0, two, one, Phase::Running)]);
+    world.begin(0);
+    assert!(matches!(world.pending[..], [Step::Start(_)]), "{:?}", world.pending);
+    world.pending.clear();
+    world.restart_agent();
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 healthy+", "{:#?}", world.journal);
+    assert!(world.memory.quarantine.is_empty());
+
+    // And one that has proven itself does not use up one of its restarts.
+    world.plan(vec![PlanSlot { phase: Phase::Standby, ..good(0, two) }]);
+    world.run(secs(5));
+    world.plan(vec![good(0, two)]);
+    world.begin(0);
+    world.pending.clear();
+    world.restart_agent();
+    let done = world.journal.len();
+    world.run(secs(0));
+    assert!(world.journal[done].contains(" start "), "at once: {:#?}", &world.journal[done..]);
+    world.run(secs(60));
+    assert_eq!(world.seen(&slot(0)).instances[0].restarts, 0);
 }
 
 #[test]
