@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use windlass_certs::files::{self, FileError};
+use windlass_process::report;
 
 /// The folder, made and checked.
 #[derive(Debug, Clone)]
@@ -111,6 +112,34 @@ impl DataDir {
     /// Does an agent run with this folder?
     pub fn is_running(&self) -> bool {
         matches!(self.try_lock(), Err(DataError::Busy { .. }))
+    }
+
+    /// Removes what a crash left of files that were being written: keys, releases, a state about to be. Only for
+    /// whoever holds the lock. What cannot be removed stays, as it harms nobody but a reader of the disk.
+    pub fn tidy(&self) {
+        for folder in [self.root.clone(), self.releases()] {
+            match files::remove_unfinished(&folder) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(folder = %folder.display(), count, "removed unfinished files"),
+                Err(error) if folder.exists() => {
+                    tracing::warn!(error = %report::chain(&error), "unfinished files stay");
+                }
+                Err(_) => {}
+            }
+        }
+        if self.member().exists() {
+            self.forget_joining_key();
+        }
+    }
+
+    /// Removes the key of a join that is done: it is in the identity now.
+    pub fn forget_joining_key(&self) {
+        match fs::remove_file(self.joining_key()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.joining_key().display(), %error, "the key of the join stays");
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
 
     fn try_lock(&self) -> Result<Lock, DataError> {
@@ -210,6 +239,27 @@ mod tests {
         fs::set_permissions(&root, fs::Permissions::from_mode(0o750)).unwrap();
         let error = DataDir::open(&root).unwrap_err();
         assert!(error.hint().unwrap().starts_with("run `chmod 700"));
+    }
+
+    #[test]
+    fn what_a_crash_left_of_keys_and_releases_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("agent")).unwrap();
+        files::create_private_dir(&data.releases()).unwrap();
+        let unfinished =
+            ["identity.pem.0123456789ab.tmp", "joining.key.aabbccddeeff.tmp", "journal.00ff00ff00ff.tmp"];
+        let left = unfinished.map(|name| data.root().join(name));
+        let release = data.releases().join("00.json.0123456789ab.tmp");
+        let kept = data.releases().join("00.json");
+        for path in left.iter().chain([&release, &kept, &data.joining_key()]) {
+            fs::write(path, b"x").unwrap();
+        }
+        data.tidy();
+        assert!(left.iter().chain([&release]).all(|path| !path.exists()));
+        assert!(kept.exists() && data.joining_key().exists(), "a join that was cut off goes on with its key");
+        fs::write(data.member(), b"{}").unwrap();
+        data.tidy();
+        assert!(!data.joining_key().exists(), "it has joined, and the key is in the identity");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod registries;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -111,6 +111,10 @@ impl<R: Runtime> Runtime for Guarded<R> {
 
     async fn remove(&self, id: &str, instance: &str) -> Result<(), RuntimeError> {
         self.inner.remove(id, instance).await
+    }
+
+    async fn tidy(&self, here: &BTreeSet<String>) {
+        self.inner.tidy(here).await;
     }
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {

@@ -21,6 +21,7 @@ use windlass_proto::pb;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 
 use crate::clock;
+use crate::crash::{Call, Written};
 use crate::data::{DataDir, DataError};
 use crate::member::{Member, MemberError};
 use crate::policy::{self, PolicyError, StarterError};
@@ -155,6 +156,7 @@ pub async fn join(join: &Join) -> Result<Joined, JoinError> {
     check_address(&join.address)?;
     let data = DataDir::create(&join.data)?;
     let _lock = data.lock()?;
+    data.tidy();
     match Member::load(&data) {
         Ok(member) => return Err(JoinError::Already { fleet: member.fleet.to_string(), host: member.host }),
         Err(MemberError::NotJoined(_)) => {}
@@ -180,13 +182,13 @@ pub async fn join(join: &Join) -> Result<Joined, JoinError> {
         server: join.server.clone(),
         trust_pin: token.trust_pin(),
     };
-    identity.save(&data.identity())?;
-    files::replace_secret(&data.trust(), trust.envelope())?;
+    identity.save_telling(&data.identity(), &|stage| Written::Identity.at(stage))?;
+    files::replace_secret_telling(&data.trust(), trust.envelope(), &|stage| Written::Trust.at(stage))?;
     let mark = TrustMark { version: trust.version(), digest: trust.digest() };
     let signed_at = trust.document().created_at.min(clock::now());
     Journal::create(&data.journal(), State::joined(mark, signed_at))?;
     member.save(&data)?;
-    drop(std::fs::remove_file(data.joining_key())); // it is in the identity now
+    Call::ForgetKey.around_now(|| data.forget_joining_key());
     Ok(Joined { member, wrote_policy })
 }
 
@@ -225,7 +227,7 @@ fn kept_or_new(data: &DataDir) -> Result<TlsKey, JoinError> {
         return Ok(TlsKey::load(&path)?);
     }
     let key = TlsKey::generate()?;
-    key.save(&path)?;
+    key.save_telling(&path, &|stage| Written::JoiningKey.at(stage))?;
     Ok(key)
 }
 
@@ -235,7 +237,7 @@ fn receipt_key(data: &DataDir) -> Result<SigningKey, JoinError> {
         return Ok(SigningKey::load(&path)?);
     }
     let key = SigningKey::generate()?;
-    key.save(&path)?;
+    key.save_telling(&path, &|stage| Written::ReceiptKey.at(stage))?;
     Ok(key)
 }
 

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod crash;
 pub mod data;
 pub mod doctor;
 pub mod engine;

@@ -8,6 +8,7 @@ use windlass_certs::files::{self, FileError};
 use windlass_certs::json;
 use windlass_core::{Digest, FleetId, HostId};
 
+use crate::crash::Written;
 use crate::data::DataDir;
 
 const MAX_LEN: usize = 64 * 1024;
@@ -78,6 +79,6 @@ impl Member {
     /// Writes it. The last step of a join.
     pub fn save(&self, data: &DataDir) -> Result<(), MemberError> {
         let bytes = serde_json::to_vec_pretty(self).expect("only string keys, so it is JSON");
-        Ok(files::replace_secret(&data.member(), &bytes)?)
+        Ok(files::replace_secret_telling(&data.member(), &bytes, &|stage| Written::Member.at(stage))?)
     }
 }

@@ -11,6 +11,7 @@ use windlass_core::observation::Observation;
 use windlass_core::receipt::{RECEIPT_VERSION, Receipt, SlotReceipt, outcomes};
 
 use crate::clock;
+use crate::crash::Call;
 use crate::keeper::Keeper;
 
 /// What connects the task with the others of the agent.
@@ -44,7 +45,7 @@ impl Signer {
         loop {
             let seen = self.wires.observation.borrow_and_update().clone();
             if let Some(envelope) = self.sign(&seen) {
-                self.wires.receipt.send_replace(Some(Arc::new(envelope)));
+                Call::Receipt.around_now(|| self.wires.receipt.send_replace(Some(Arc::new(envelope))));
             }
             tokio::select! {
                 biased;

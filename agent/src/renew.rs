@@ -21,6 +21,7 @@ use windlass_proto::pb;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 
 use crate::clock;
+use crate::crash::Written;
 use crate::data::DataDir;
 use crate::keeper::Keeper;
 use crate::link;
@@ -128,9 +129,8 @@ impl Renewal {
                     let (path, copy) = (self.data.identity(), new.clone());
                     // Never shown before it is stored: an agent that comes back with the old one, after the new one was
                     // seen, looks like a clone of itself.
-                    tokio::task::spawn_blocking(move || copy.save(&path))
-                        .await
-                        .map_err(|_| RenewError::Writer)??;
+                    let save = move || copy.save_telling(&path, &|stage| Written::Identity.at(stage));
+                    tokio::task::spawn_blocking(save).await.map_err(|_| RenewError::Writer)??;
                     self.tls.reload(&new)?;
                     self.identity.send_replace(Arc::new(new));
                     return Ok(());

@@ -3,7 +3,7 @@
 //! [`docker`] speaks to a Docker Engine and is the only module that knows how; [`fake`] is an engine in
 //! memory for tests. Containers are [`windlass_core::reconcile::Container`]s, found again by their labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -181,6 +181,9 @@ pub trait Runtime: Send + Sync + 'static {
     fn stop(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// Removes a container that stands still, with its anonymous volumes and the files of its instance.
     fn remove(&self, id: &str, instance: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Removes what a crash left of instances that are not `here`, which is every one that has a container.
+    fn tidy(&self, here: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
+
     /// Has the engine start it again whenever it ends.
     fn keep_running(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// The lines it wrote.

@@ -15,6 +15,7 @@ use windlass_core::observation::{Observation, RefusalCode};
 
 use crate::clock;
 use crate::counters::Counters;
+use crate::crash::Call;
 
 /// Most often that it is written.
 const LEAST: Duration = Duration::from_secs(1);
@@ -76,7 +77,8 @@ impl Writer {
                 refusals: self.counters.snapshot(),
             };
             let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&path, &status)).await;
+            let write = move || Call::Status.around_now(|| write(&path, &status));
+            let written = tokio::task::spawn_blocking(write).await;
             if let Ok(Err(error)) = written {
                 tracing::debug!(%error, "the status file could not be written");
             }

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8
 use windlass_core::Digest;
 use zeroize::Zeroizing;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stage};
 
 pub use certified::{CertifiedIdentity, IdentityError};
 pub use proof::{Proof, RenewalClaim, verify_proof};
@@ -72,7 +72,12 @@ impl TlsKey {
 
     /// Writes a new key file of mode 0600. Never overwrites.
     pub fn save(&self, path: &Path) -> Result<(), CsrError> {
-        Ok(files::create_secret(path, self.to_pem().as_bytes())?)
+        self.save_telling(path, &|_| {})
+    }
+
+    /// The same, and says how far it is.
+    pub fn save_telling(&self, path: &Path, tell: &dyn Fn(Stage)) -> Result<(), CsrError> {
+        Ok(files::create_secret_telling(path, self.to_pem().as_bytes(), tell)?)
     }
 
     /// The key as PKCS#8 PEM, wiped when dropped.

@@ -12,6 +12,8 @@ use crate::random;
 
 /// No key, chain or trust file is longer; a file that is, is something else.
 const MAX_LEN: u64 = 1024 * 1024;
+/// Random bytes in the name of a file that is being written.
+const SUFFIX: usize = 6;
 
 /// Why a secret file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,21 @@ impl FileError {
     }
 }
 
+/// How far a file is on its way to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing was done yet.
+    Begun,
+    /// All bytes are in a file beside.
+    Written,
+    /// They are on the disk.
+    Synced,
+    /// The file has its name.
+    Placed,
+    /// The name is on the disk.
+    Done,
+}
+
 /// Reads a file that only its owner may read.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
@@ -103,23 +120,63 @@ pub fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Writes a new file with mode 0600; refuses if there is one already.
 pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    create_secret_telling(path, bytes, &|_| {})
+}
+
+/// The same, and says how far it is.
+pub fn create_secret_telling(path: &Path, bytes: &[u8], tell: &dyn Fn(Stage)) -> Result<(), FileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
         _ => FileError::Write { path: path.to_owned(), source },
     };
-    let temporary = write_beside(path, bytes)?;
+    let temporary = write_beside(path, bytes, tell)?;
     // A link fails where a rename would replace: two `init`s at once cannot both win.
     let linked = fs::hard_link(&temporary, path);
+    if linked.is_ok() {
+        tell(Stage::Placed);
+    }
     let removed = fs::remove_file(&temporary);
-    linked.and(removed).and_then(|()| sync_parent(path)).map_err(failed)
+    linked.and(removed).and_then(|()| sync_parent(path)).map_err(failed)?;
+    tell(Stage::Done);
+    Ok(())
 }
 
 /// Replaces a file, or makes it, with mode 0600: after a crash it is the old one or the new one.
 pub fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let temporary = write_beside(path, bytes)?;
-    fs::rename(&temporary, path)
-        .and_then(|()| sync_parent(path))
-        .map_err(|source| FileError::Write { path: path.to_owned(), source })
+    replace_secret_telling(path, bytes, &|_| {})
+}
+
+/// The same, and says how far it is.
+pub fn replace_secret_telling(path: &Path, bytes: &[u8], tell: &dyn Fn(Stage)) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let temporary = write_beside(path, bytes, tell)?;
+    fs::rename(&temporary, path).map_err(failed)?;
+    tell(Stage::Placed);
+    sync_parent(path).map_err(failed)?;
+    tell(Stage::Done);
+    Ok(())
+}
+
+/// Removes what a crash left of files that were being written in a folder: `NAME.<twelve hex digits>.tmp`. Only for
+/// whoever knows that nobody writes there. Answers how many there were.
+pub fn remove_unfinished(folder: &Path) -> Result<usize, FileError> {
+    let failed = |path: &Path, source| FileError::Write { path: path.to_owned(), source };
+    let mut removed = 0;
+    for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
+        let entry = entry.map_err(|source| failed(folder, source))?;
+        if entry.file_name().to_str().is_some_and(is_unfinished) {
+            fs::remove_file(entry.path()).map_err(|source| failed(&entry.path(), source))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn is_unfinished(name: &str) -> bool {
+    let digits = name.strip_suffix(".tmp").and_then(|name| name.rsplit_once('.'));
+    digits.is_some_and(|(_, digits)| {
+        digits.len() == 2 * SUFFIX && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
 }
 
 /// Makes a folder that only its owner may enter, with its parents; leaves one that exists alone.
@@ -131,9 +188,10 @@ pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
-fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
+fn write_beside(path: &Path, bytes: &[u8], tell: &dyn Fn(Stage)) -> Result<PathBuf, FileError> {
     let failed = |source| FileError::Write { path: path.to_owned(), source };
-    let suffix: [u8; 6] = random::bytes().map_err(|error| failed(io::Error::other(error)))?;
+    tell(Stage::Begun);
+    let suffix: [u8; SUFFIX] = random::bytes().map_err(|error| failed(io::Error::other(error)))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", random::hex(&suffix)));
     let temporary = path.with_file_name(name);
@@ -143,11 +201,13 @@ fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
     let written = file
         .set_permissions(fs::Permissions::from_mode(0o600))
         .and_then(|()| file.write_all(bytes))
+        .inspect(|()| tell(Stage::Written))
         .and_then(|()| file.sync_all());
     if let Err(source) = written {
         drop(fs::remove_file(&temporary));
         return Err(failed(source));
     }
+    tell(Stage::Synced);
     Ok(temporary)
 }
 
@@ -173,6 +233,34 @@ mod tests {
         replace_secret(&path, b"three").unwrap();
         assert_eq!(read_secret(&path).unwrap().as_slice(), b"three");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn whoever_asks_is_told_each_stage_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let order = [Stage::Begun, Stage::Written, Stage::Synced, Stage::Placed, Stage::Done];
+        for write in [create_secret_telling, replace_secret_telling] {
+            let told = std::cell::RefCell::new(Vec::new());
+            write(&path, b"x", &|stage| told.borrow_mut().push(stage)).unwrap();
+            assert_eq!(*told.borrow(), order);
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        // Dies before the file gets its name, as far as files are concerned.
+        let died = std::panic::catch_unwind(|| {
+            replace_secret_telling(&path, b"secret", &|stage| assert_ne!(stage, Stage::Synced))
+        });
+        assert!(died.is_err() && !path.exists());
+        for name in ["a.tmp", "journal.tmp", "journal.0123456789zz.tmp", "b.0123456789ab"] {
+            fs::write(dir.path().join(name), b"x").unwrap();
+        }
+        assert_eq!(remove_unfinished(dir.path()).unwrap(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
     }
 
     #[test]

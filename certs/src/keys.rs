@@ -13,7 +13,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use zeroize::Zeroizing;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stage};
 use crate::random::{self, RandomError};
 
 pub use public::{InvalidKey, KeyId, PublicKey};
@@ -80,7 +80,12 @@ impl SigningKey {
 
     /// Writes a new key file with mode 0600. Never overwrites.
     pub fn save(&self, path: &Path) -> Result<(), KeyError> {
-        Ok(files::create_secret(path, self.to_pem().as_bytes())?)
+        self.save_telling(path, &|_| {})
+    }
+
+    /// The same, and says how far it is.
+    pub fn save_telling(&self, path: &Path, tell: &dyn Fn(Stage)) -> Result<(), KeyError> {
+        Ok(files::create_secret_telling(path, self.to_pem().as_bytes(), tell)?)
     }
 
     /// The key as PKCS#8 PEM, wiped when dropped.

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod backoff;
+pub mod crash;
 pub mod logging;
 pub mod report;
 pub mod signals;

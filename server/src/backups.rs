@@ -1,7 +1,8 @@
-//! The task that copies the store beside it: shortly after the start and every six hours, the newest four are
-//! kept. They are what `windlass-server store import` restores when a disk went bad but not dead; copy them to
+//! The task that copies the store beside it: shortly after the start and every six hours or as configured, the newest
+//! four are kept. They are what `windlass-server store import` restores when a disk went bad but not dead; copy them to
 //! another machine for the rest.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,22 +13,30 @@ use tokio_util::sync::CancellationToken;
 use windlass_certs::files::create_private_dir;
 use windlass_core::Timestamp;
 
+use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 use crate::store::Entry;
 use crate::store::dump;
 
+/// The first one comes after this, or after the interval if that is shorter.
 const FIRST: Duration = Duration::from_secs(60);
-const EVERY: Duration = Duration::from_secs(6 * 3600);
 const KEPT: usize = 4;
 const PREFIX: &str = "store-";
+/// Ending of a backup that is not whole yet.
+const UNFINISHED: &str = "unfinished";
 
 /// Until `cancel`. A backup that fails is logged, and tried again next time.
-pub(crate) async fn run(data: PathBuf, ledger: Ledger, cancel: CancellationToken) -> anyhow::Result<()> {
-    let mut wait = FIRST;
+pub(crate) async fn run(
+    data: PathBuf,
+    every: Duration,
+    ledger: Ledger,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut wait = FIRST.min(every);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            () = sleep(wait) => wait = EVERY,
+            () = sleep(wait) => wait = every,
         }
         let entries = match ledger.snapshot().await {
             Ok(entries) => entries,
@@ -45,21 +54,45 @@ pub(crate) async fn run(data: PathBuf, ledger: Ledger, cancel: CancellationToken
 
 fn write(folder: &Path, entries: Vec<Entry>, now: Timestamp) -> anyhow::Result<PathBuf> {
     create_private_dir(folder)?;
+    forget_unfinished(folder)?;
     let path = folder.join(format!("{PREFIX}{}.jsonl", now.as_millis()));
     // Under another name until it is whole.
-    let unfinished = path.with_extension("unfinished");
+    let unfinished = path.with_extension(UNFINISHED);
+    Point::BackupBegun.pass();
     let mut out = BufWriter::new(File::create(&unfinished)?);
     dump::write(entries, &mut out)?;
     out.flush()?;
+    Point::BackupWritten.pass();
     out.get_ref().sync_all()?;
+    Point::BackupSynced.pass();
     fs::rename(&unfinished, &path)?;
     File::open(folder)?.sync_all()?;
+    Point::BackupPlaced.pass();
     forget(folder)?;
+    Point::BackupForgotten.pass();
     Ok(path)
+}
+
+/// Removes what a coordinator that died left of a backup: it is none.
+fn forget_unfinished(folder: &Path) -> std::io::Result<()> {
+    for name in names(folder)? {
+        if Path::new(&name).extension().is_some_and(|extension| extension == UNFINISHED) {
+            fs::remove_file(folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all but the newest.
 fn forget(folder: &Path) -> std::io::Result<()> {
+    let mut names = names(folder)?;
+    // Milliseconds have 13 digits until the year 2286, so that the order of names is that of time.
+    names.sort_unstable();
+    let surplus = names.len().saturating_sub(KEPT);
+    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+fn names(folder: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -67,10 +100,7 @@ fn forget(folder: &Path) -> std::io::Result<()> {
             names.push(name);
         }
     }
-    // Milliseconds have 13 digits until the year 2286, so that the order of names is that of time.
-    names.sort_unstable();
-    let surplus = names.len().saturating_sub(KEPT);
-    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -89,5 +119,20 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
         let mut input = std::io::BufReader::new(File::open(path).unwrap());
         assert_eq!(dump::import(&MemoryStore::new(), &mut input).await.unwrap(), 1);
+    }
+
+    #[test]
+    fn one_that_a_crash_cut_off_counts_as_none_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["store-1000000000001.jsonl", "store-1000000000002.jsonl", "store-1000000000003.jsonl"] {
+            fs::write(folder.path().join(name), "old").unwrap();
+        }
+        for name in ["store-1000000000004.unfinished", "store-1000000000005.unfinished"] {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
+        write(folder.path(), Vec::new(), Timestamp::from_millis(1_000_000_000_006)).unwrap();
+        let left = names(folder.path()).unwrap();
+        assert_eq!(left.len(), KEPT, "{left:?}");
+        assert!(left.contains(&"store-1000000000001.jsonl".into()), "no whole one had to go: {left:?}");
     }
 }

@@ -1,18 +1,20 @@
 //! The command line of `windlass-server`.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use windlass_process::logging::{self, Format};
-use windlass_process::signals;
+use windlass_process::{report, signals};
 
 use crate::authority::{Authority, first_trust};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
+use crate::crash::Point;
 use crate::ledger::{Ledger, State};
 use crate::start::{self, StartError};
 use crate::store::dump::{self, DumpError};
@@ -96,6 +98,23 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+/// The whole program: arguments, command, exit code, and the last words of a failure.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&report::full(failure.error.as_ref(), failure.hint.as_deref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of the process, for whoever started it")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
 impl Cli {
     /// Does what was asked.
     pub async fn run(self) -> Result<(), Failure> {
@@ -134,10 +153,23 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
 
 async fn export(data: &Path, file: &Path) -> Result<(), Failure> {
     let store = start::open_store(data).map_err(StartError::from)?;
-    let out = File::create_new(file).with_context(|| format!("failed to create `{}`", file.display()))?;
-    let mut out = BufWriter::new(out);
+    let creating = || format!("failed to create `{}`", file.display());
+    // Under another name until it is whole, so that one that was cut off is never kept for the day it is needed.
+    let mut unfinished = file.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    if file.exists() {
+        return Err(anyhow::Error::from(io::Error::from(io::ErrorKind::AlreadyExists))
+            .context(creating())
+            .into());
+    }
+    let mut out = BufWriter::new(File::create(&unfinished).with_context(creating)?);
     let records = dump::export(&*store, &mut out).await?;
+    Point::ExportWritten.pass();
     out.flush().and_then(|()| out.get_ref().sync_all()).context("failed to write the backup")?;
+    Point::ExportSynced.pass();
+    fs::rename(&unfinished, file).with_context(creating)?;
+    Point::ExportPlaced.pass();
     tracing::info!(records, file = %file.display(), "exported");
     Ok(())
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub liveness: LivenessRules,
     /// How long a stop may take.
     pub grace: Duration,
+    /// How often the store is copied beside itself.
+    pub backup_every: Duration,
 }
 
 /// How long certificates are valid.
@@ -133,6 +135,13 @@ struct RawConfig {
     certificates: RawLifetimes,
     liveness: RawLiveness,
     grace: Option<Span>,
+    backups: RawBackups,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawBackups {
+    every: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -183,6 +192,7 @@ impl Config {
                 unknown: or(raw.liveness.unknown, live.unknown),
             },
             grace: or(raw.grace, Duration::from_secs(8)),
+            backup_every: or(raw.backups.every, Duration::from_secs(6 * 3600)),
         };
         config.check()?;
         Ok(config)
@@ -203,6 +213,9 @@ impl Config {
         let lives = &self.lifetimes;
         if [lives.agent, lives.operator, lives.coordinator].iter().any(|life| life.as_secs() < 2) {
             return nonsense("certificates", "must be valid for 2s at least");
+        }
+        if self.backup_every.as_secs() < 1 {
+            return nonsense("backups.every", "must be 1s at least");
         }
         Ok(())
     }
@@ -234,6 +247,7 @@ mod tests {
             ("listne = 1", "is not a configuration"),
             ("[liveness]\nsuspect = \"9s\"", "`liveness.suspect` must be at least twice the heartbeat"),
             ("[liveness]\nlost = \"15s\"", "`liveness.lost` must be longer than `liveness.suspect`"),
+            ("[backups]\nevery = \"10ms\"", "`backups.every` must be 1s at least"),
             ("[certificates]\nagent = \"1s\"", "`certificates` must be valid for 2s at least"),
         ];
         for (text, want) in table {

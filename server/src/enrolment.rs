@@ -23,6 +23,7 @@ use windlass_certs::revocation::Revocations;
 use windlass_core::{FleetId, HostId, Timestamp};
 
 use crate::authority::Authority;
+use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 use crate::store::record::{HostRecord, Standing};
 
@@ -174,6 +175,7 @@ impl Enrolment {
         let authority = self.authority.clone();
         let host = join.host.clone();
         let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
+        Point::JoinStored.pass();
         self.note(&host, from, joined)
     }
 
@@ -187,6 +189,7 @@ impl Enrolment {
         let authority = self.authority.clone();
         let host = peer.identity.host();
         let renewed = self.ledger.write(move |draft| renew::renew(draft, &authority, &peer, &csr)).await?;
+        Point::RenewStored.pass();
         if let Some(host) = host {
             self.enforce(&host);
         }

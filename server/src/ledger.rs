@@ -28,6 +28,7 @@ use windlass_core::Timestamp;
 use windlass_core::audit::{Fact, Head};
 
 use crate::clock::Clock;
+use crate::crash::Point;
 use crate::store::record::{EventRecord, encode};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
@@ -227,7 +228,9 @@ impl Writer {
         let mut transaction = Transaction::default().guard(keys::HEAD, self.head_revision);
         transaction = transaction.put(keys::HEAD, encode(&head));
         transaction.writes.extend(changes.iter().map(Change::write));
+        Point::Decided.pass();
         self.head_revision = self.store.commit(transaction).await?;
+        Point::Stored.pass();
         let topics: Vec<Topic> = changes.iter().filter_map(Change::topic).collect();
         {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -237,6 +240,7 @@ impl Writer {
             }
         }
         self.signals.tell(topics);
+        Point::Told.pass();
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod certificate;
 mod clock;
 pub mod config;
 mod coordinator;
+pub mod crash;
 mod engine;
 mod enrolment;
 mod grpc;

@@ -14,6 +14,7 @@ use windlass_certs::dsse::PayloadType;
 use windlass_certs::revocation::{RevocationList, Revocations};
 
 use crate::audit;
+use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 
 const FILE: &str = "revocations.json";
@@ -28,13 +29,16 @@ pub(crate) struct RevokedFile {
     revocations: Revocations,
     seen: Option<Vec<u8>>,
     version: u64,
+    /// What came of the list that was there at the start, until it is in the audit log.
+    unwritten: Option<String>,
 }
 
 impl RevokedFile {
     /// Reads the list, if there is one, before anybody connects.
     pub(crate) fn new(data: &Path, ledger: Ledger, revocations: Revocations) -> Self {
-        let mut file = Self { path: data.join(FILE), ledger, revocations, seen: None, version: 0 };
-        file.look();
+        let mut file =
+            Self { path: data.join(FILE), ledger, revocations, seen: None, version: 0, unwritten: None };
+        file.unwritten = file.look();
         file
     }
 
@@ -47,11 +51,12 @@ impl RevokedFile {
                 () = cancel.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
-            let Some(outcome) = self.look() else { continue };
+            let Some(outcome) = self.unwritten.take().or_else(|| self.look()) else { continue };
             let subject = format!("version {}", self.version);
             let fact = audit::fact("coordinator", "revocation.apply", &subject, None, &outcome);
+            Point::RevocationBefore.pass();
             match self.ledger.write(move |draft| draft.audit(fact)).await {
-                Ok(()) => {}
+                Ok(()) => Point::RevocationAfter.pass(),
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }

@@ -160,7 +160,10 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
-    tasks.spawn("backups", backups::run(config.data.clone(), ledger.clone(), cancel.clone()));
+    tasks.spawn(
+        "backups",
+        backups::run(config.data.clone(), config.backup_every, ledger.clone(), cancel.clone()),
+    );
     tasks.spawn("revoked", revoked.run(cancel.clone()));
     tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, clock, cancel.clone()));
     if let Some(http) = http {

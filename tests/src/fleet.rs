@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cli::{Cli, Output};
+use crate::crash;
 use crate::host::Host;
 use crate::http;
 use crate::lab::Lab;
@@ -31,6 +32,10 @@ pub struct FleetOptions {
     pub registries: Vec<String>,
     /// Hosts that were already started, besides h1 to hN.
     pub more_hosts: Vec<Host>,
+    /// Lines added to the coordinator's settings.
+    pub settings: String,
+    /// Agent and coordinator are those with crash points, see [`crate::crash`].
+    pub crash_points: bool,
 }
 
 /// A fleet. Dropping it ends every process; dropping the lab in it takes the hosts down.
@@ -48,6 +53,25 @@ pub struct Fleet {
     pub folder: PathBuf,
     /// The lab it stands in.
     pub lab: Lab,
+    programs: Programs,
+}
+
+/// Coordinator and agent.
+#[derive(Debug)]
+struct Programs {
+    server: OsString,
+    agent: OsString,
+}
+
+impl Programs {
+    #[track_caller]
+    fn of(options: &FleetOptions) -> Self {
+        if options.crash_points {
+            Self { server: crash::program("crash-server"), agent: crash::program("crash-agent") }
+        } else {
+            Self { server: program("windlass-server"), agent: program("windlass-agent") }
+        }
+    }
 }
 
 impl Fleet {
@@ -65,7 +89,10 @@ impl Fleet {
         hosts.extend(options.more_hosts.iter().cloned());
         let mut registries = vec![lab.registry()];
         registries.extend(options.registries.iter().cloned());
-        let environment = environment(&folder);
+        let mut environment = environment(&folder);
+        if options.crash_points {
+            environment.push((crash::LOG.into(), folder.join(crash::LOG_FILE).into()));
+        }
         let cli = Cli::new(program("windlass"), environment.clone());
         let address = format!("{}:{PORT}", lab.gateway());
         let server_dir = folder.join("server");
@@ -73,13 +100,15 @@ impl Fleet {
             vec!["init", "--fleet", "lab", "--server", &address, "--server-dir", path(&server_dir)];
         init.extend(registries.iter().flat_map(|registry| ["--insecure-registry", registry]));
         cli.ok(&init);
-        append(&server_dir.join("server.toml"), QUICK_LIVENESS);
+        append(&server_dir.join("server.toml"), &format!("{QUICK_LIVENESS}{}", options.settings));
         let http_address = format!("{}:{HTTP_PORT}", lab.gateway());
-        let command = [program("windlass-server"), "--data".into(), server_dir.into()].into_iter();
+        let programs = Programs::of(&options);
+        let command = [programs.server.clone(), "--data".into(), server_dir.into()].into_iter();
         let command = command.chain(words(["--listen", &address, "--http", &http_address])).collect();
         let server =
             Process::start("windlass-server", command, environment.clone(), &folder.join("server.log"));
-        let mut fleet = Self { cli, hosts: Vec::new(), server, agents: Vec::new(), folder, lab };
+        let (hosts_up, agents) = (Vec::new(), Vec::new());
+        let mut fleet = Self { cli, hosts: hosts_up, server, agents, folder, lab, programs };
         fleet.wait_for_server();
         for host in hosts {
             fleet.join(&host, &address, &registries, &options.policy);
@@ -99,7 +128,7 @@ impl Fleet {
         let file = self.policy_of(host);
         fs::write(&file, format!("registries = {list}\ninsecure_registries = {list}\n{policy}"))
             .expect("the scenario's folder can be written");
-        let mut command = vec![program("windlass-agent"), "join".into()];
+        let mut command = vec![self.programs.agent.clone(), "join".into()];
         command.extend(words(["--server", server, "--token", token.trim(), "--address", &host.address]));
         command.extend(["--data".into(), self.data_of(host).into(), "--policy".into(), file.into()]);
         let log = self.folder.join(format!("join-{}.log", host.name));
@@ -112,14 +141,15 @@ impl Fleet {
 
     fn agent_of(&self, host: &Host, environment: &[(OsString, OsString)]) -> Process {
         let mut command =
-            vec![program("windlass-agent"), "run".into(), "--data".into(), self.data_of(host).into()];
+            vec![self.programs.agent.clone(), "run".into(), "--data".into(), self.data_of(host).into()];
         command.extend(words(["--engine", &host.engine.url()]));
         command.extend(["--policy".into(), self.policy_of(host).into()]);
         let log = self.folder.join(format!("agent-{}.log", host.name));
         Process::start(&format!("agent of {}", host.name), host.on(command), environment.to_vec(), &log)
     }
 
-    fn data_of(&self, host: &Host) -> PathBuf {
+    /// The folder of a host's agent.
+    pub fn data_of(&self, host: &Host) -> PathBuf {
         self.folder.join(format!("agent-{}", host.name))
     }
 

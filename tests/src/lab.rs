@@ -73,6 +73,9 @@ impl Lab {
 
     /// Starts hosts h1 to hN.
     pub fn hosts(&self, count: usize) -> Vec<Host> {
+        if count == 0 {
+            return Vec::new();
+        }
         let names: Vec<(String, String)> = (1..=count).map(|n| (format!("h{n}"), n.to_string())).collect();
         let arguments: Vec<&str> = names.iter().flat_map(|(name, index)| [name.as_str(), index]).collect();
         self.script("host.sh", &[&["up"], arguments.as_slice()].concat());

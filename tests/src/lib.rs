@@ -16,6 +16,7 @@
 //! Nothing here sleeps but [`wait::until`], between two looks.
 
 pub mod cli;
+pub mod crash;
 pub mod engine;
 pub mod fleet;
 pub mod host;

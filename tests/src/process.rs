@@ -59,6 +59,14 @@ impl Process {
         self.child = spawn(&self.command, &self.environment, &self.log);
     }
 
+    /// The same with more in its environment, this time.
+    pub fn start_again_with(&mut self, more: &[(&str, &str)]) {
+        self.kill_9();
+        let more = more.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let environment: Vec<_> = self.environment.iter().cloned().chain(more).collect();
+        self.child = spawn(&self.command, &environment, &self.log);
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

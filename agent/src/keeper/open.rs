@@ -71,7 +71,7 @@ impl Keeper {
     /// Reads journal, trust document and releases, and publishes the journaled plan. The caller holds the folder's lock.
     pub async fn open(opened: Opened) -> Result<Self, OpenError> {
         let Opened { data, member, facts, own } = opened;
-        Journal::tidy(&data.journal());
+        data.tidy();
         let journal = Journal::open(&data.journal()).map_err(|error| {
             let hint = error.hint().unwrap_or_default();
             tracing::error!(error = %report::chain(&error), hint, "the agent's state is lost: adopting what runs");

@@ -53,15 +53,24 @@ pub fn write_starter(path: &Path, registries: &[String]) -> Result<bool, Starter
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-    let mut file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(failed(error)),
-    };
-    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
-    file.write_all(text(&registries).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    Ok(true)
+    // Whole or not at all: half a policy would be there, and refused, at every further try to join.
+    let beside = path.with_extension("toml.unfinished");
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside).and_then(
+            |mut file| {
+                file.set_permissions(fs::Permissions::from_mode(0o644))?;
+                file.write_all(text(&registries).as_bytes())?;
+                file.sync_all()
+            },
+        );
+    // A link fails where a rename would replace.
+    let linked = written.and_then(|()| fs::hard_link(&beside, path));
+    drop(fs::remove_file(&beside));
+    match linked {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 pub(super) fn text(registries: &[String]) -> String {

@@ -39,6 +39,8 @@ pub(super) struct View<R> {
     images_at: Instant,
     resync: Duration,
     was_away: bool,
+    /// Was what a crash left removed?
+    is_tidy: bool,
     interrupted_before: Timestamp,
     now: fn() -> Timestamp,
 }
@@ -61,6 +63,7 @@ impl<R: Runtime> View<R> {
             images_at: Instant::now(),
             resync: options.resync,
             was_away: false,
+            is_tidy: false,
             interrupted_before: host::booted_at(),
             now: options.now,
         }
@@ -138,8 +141,21 @@ impl<R: Runtime> View<R> {
             self.interrupted_before = (self.now)();
             self.info = None;
         }
+        if result.is_ok() {
+            self.tidy().await;
+        }
         self.probes.follow(&self.containers, desired);
         result
+    }
+
+    /// Before the first step, and only if every container could be looked at: nothing of one that is there may go.
+    async fn tidy(&mut self) {
+        if self.is_tidy || !self.words.keys().all(|id| self.containers.contains_key(id)) {
+            return;
+        }
+        self.is_tidy = true;
+        let here = self.containers.values().map(|seen| seen.instance.clone()).collect();
+        self.runtime.tidy(&here).await;
     }
 
     async fn look(&mut self) -> Result<(), RuntimeError> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -22,6 +22,7 @@ use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage};
 use windlass_core::release::Image;
 
+use crate::crash::Call;
 use crate::facts;
 
 use super::{
@@ -53,15 +54,12 @@ pub enum ConnectError {
     /// Only sockets are spoken to.
     #[error("`{0}` is not an engine's address (`unix:///var/run/docker.sock`)")]
     NotASocket(String),
-    /// The client could not be made.
-    #[error("cannot use the engine's socket `{0}`")]
-    Client(String, #[source] bollard::errors::Error),
 }
 
 /// A Docker Engine.
 #[derive(Debug, Clone)]
 pub struct DockerEngine {
-    docker: Docker,
+    client: OnceLock<Docker>,
     socket: PathBuf,
     local: Arc<LocalHost>,
     files: Arc<files::Store>,
@@ -76,12 +74,22 @@ impl DockerEngine {
         if !path.starts_with('/') {
             return Err(ConnectError::NotASocket(address.to_owned()));
         }
-        // The API version is no part of any request; what differs between versions is not used.
-        let docker = Docker::connect_with_unix(path, TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION)
-            .map_err(|source| ConnectError::Client(path.to_owned(), source))?
-            .with_request_modifier(credentials::url_safe);
         let (files, suiting) = (Arc::new(files::Store::new(files)), Arc::default());
-        Ok(Self { docker, socket: path.into(), local, files, suiting })
+        Ok(Self { client: OnceLock::new(), socket: path.into(), local, files, suiting })
+    }
+
+    /// The client. It cannot be made before there is a socket, and an engine that is stopped may have none: an agent
+    /// that comes back meanwhile waits for it.
+    fn docker(&self) -> Result<&Docker, RuntimeError> {
+        if let Some(docker) = self.client.get() {
+            return Ok(docker);
+        }
+        let path = self.socket.to_string_lossy();
+        // The API version is no part of any request; what differs between versions is not used.
+        let docker = Docker::connect_with_unix(&path, TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION)
+            .map_err(unavailable)?
+            .with_request_modifier(credentials::url_safe);
+        Ok(self.client.get_or_init(|| docker))
     }
 
     /// Is there a socket at all? For diagnosis.
@@ -100,7 +108,7 @@ impl DockerEngine {
         if let Some(suits) = known(None) {
             return Ok(suits);
         }
-        match self.docker.inspect_image(id).await {
+        match self.docker()?.inspect_image(id).await {
             Ok(image) => Ok(known(Some(pull::suits(facts::platform(), &image))).unwrap_or(false)),
             Err(error) if error::status(&error) == Some(404) => Ok(false),
             Err(error) => Err(refused("inspect an image")(error)),
@@ -117,8 +125,8 @@ impl DockerEngine {
 
 impl Runtime for DockerEngine {
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        let version = self.docker.version().await.map_err(refused("tell its version"))?;
-        let info = self.docker.info().await.map_err(refused("describe itself"))?;
+        let version = self.docker()?.version().await.map_err(refused("tell its version"))?;
+        let info = self.docker()?.info().await.map_err(refused("describe itself"))?;
         let runtimes = info.runtimes.unwrap_or_default();
         let devices = info.discovered_devices.unwrap_or_default();
         let cdi =
@@ -137,7 +145,8 @@ impl Runtime for DockerEngine {
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
         let filters = HashMap::from([("label".to_owned(), self.own())]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let found = self.docker.list_containers(Some(options)).await.map_err(refused("list containers"))?;
+        let found =
+            self.docker()?.list_containers(Some(options)).await.map_err(refused("list containers"))?;
         let listed = found.into_iter().filter_map(|seen| {
             Some(Listed {
                 id: seen.id?,
@@ -148,7 +157,7 @@ impl Runtime for DockerEngine {
     }
 
     async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
-        match self.docker.inspect_container(id, None).await {
+        match self.docker()?.inspect_container(id, None).await {
             Ok(seen) => Ok(inspect::container(&seen, &self.local)),
             Err(error) if error::status(&error) == Some(404) => Ok(None),
             Err(error) => Err(refused("inspect a container")(error)),
@@ -157,7 +166,7 @@ impl Runtime for DockerEngine {
 
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
         let options = ListImagesOptions { digests: true, ..Default::default() };
-        let images = self.docker.list_images(Some(options)).await.map_err(refused("list images"))?;
+        let images = self.docker()?.list_images(Some(options)).await.map_err(refused("list images"))?;
         let mut found = BTreeMap::new();
         let here: BTreeSet<&String> = images.iter().map(|image| &image.id).collect();
         self.suiting.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| here.contains(id));
@@ -176,13 +185,13 @@ impl Runtime for DockerEngine {
     }
 
     async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
-        pull::pull(&self.docker, image, progress).await
+        Call::Pull.around(pull::pull(self.docker().map_err(PullError::Engine)?, image, progress)).await
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
         // By id it needs force if two names stand for it; containers that use it still protect it.
         let options = RemoveImageOptions { force: false, ..Default::default() };
-        match self.docker.remove_image(id, Some(options), None).await {
+        match Call::RemoveImage.around(self.docker()?.remove_image(id, Some(options), None)).await {
             Ok(_) => Ok(()),
             Err(error) if matches!(error::status(&error), Some(404 | 409)) => Ok(()),
             Err(error) => Err(refused("remove an image")(error)),
@@ -190,27 +199,34 @@ impl Runtime for DockerEngine {
     }
 
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
-        let binds = self.files.lay_down(launch).await?;
+        let binds = Call::LayDown.around(self.files.lay_down(launch)).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let body = create::body(launch, &self.local, binds);
-        match self.docker.create_container(Some(options), body).await {
+        match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
             Err(error) if error::status(&error) == Some(409) => self.adopt(&name, launch, error).await,
-            Err(error) => Err(error::starting("create the container", error)),
+            Err(error) => {
+                let error = error::starting("create the container", error);
+                // An engine that went away may have made it nevertheless.
+                if !error.is_unavailable() {
+                    self.files.remove(&launch.instance).await;
+                }
+                Err(error)
+            }
         }
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
-        self.docker
-            .start_container(id, None)
+        Call::Start
+            .around(self.docker()?.start_container(id, None))
             .await
             .map_err(|error| error::starting("start the container", error))
     }
 
     async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
-        let patient = self.docker.clone().with_timeout(STOP_TIMEOUT);
-        match patient.stop_container(id, None).await {
+        let patient = self.docker()?.clone().with_timeout(STOP_TIMEOUT);
+        match Call::Stop.around(patient.stop_container(id, None)).await {
             Err(error) if error::status(&error) == Some(404) => Ok(()),
             other => other.map_err(refused("stop the container")),
         }
@@ -218,20 +234,25 @@ impl Runtime for DockerEngine {
 
     async fn remove(&self, id: &str, instance: &str) -> Result<(), RuntimeError> {
         let options = RemoveContainerOptions { v: true, ..Default::default() };
-        match self.docker.remove_container(id, Some(options)).await {
+        match Call::Remove.around(self.docker()?.remove_container(id, Some(options))).await {
             Ok(()) => {}
             Err(error) if error::status(&error) == Some(404) => {}
             Err(error) if error.to_string().contains("already in progress") => {}
             Err(error) => return Err(refused("remove the container")(error)),
         }
-        self.files.remove(instance).await;
+        Call::TakeAway.around(self.files.remove(instance)).await;
         Ok(())
+    }
+
+    async fn tidy(&self, here: &BTreeSet<String>) {
+        self.files.keep_only(here).await;
     }
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
         let policy = Policy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
         let body = ContainerUpdateBody { restart_policy: Some(policy), ..Default::default() };
-        self.docker.update_container(id, body).await.map_err(refused("update the restart policy"))
+        let updated = Call::KeepRunning.around(self.docker()?.update_container(id, body)).await;
+        updated.map_err(refused("update the restart policy"))
     }
 
     fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
@@ -245,7 +266,11 @@ impl Runtime for DockerEngine {
             tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
             ..Default::default()
         };
-        let lines = self.docker.logs(id, Some(wanted));
+        let docker = match self.docker() {
+            Ok(docker) => docker,
+            Err(error) => return broken(error),
+        };
+        let lines = docker.logs(id, Some(wanted));
         Box::pin(lines.map(|line| line.map(inspect::log_line).map_err(refused("read the log"))))
     }
 
@@ -256,14 +281,14 @@ impl Runtime for DockerEngine {
             cmd: Some(argv.to_vec()),
             ..Default::default()
         };
-        let exec = self.docker.create_exec(id, options).await.map_err(refused("prepare a command"))?;
+        let exec = self.docker()?.create_exec(id, options).await.map_err(refused("prepare a command"))?;
         if let StartExecResults::Attached { mut output, .. } =
-            self.docker.start_exec(&exec.id, None).await.map_err(refused("run a command"))?
+            self.docker()?.start_exec(&exec.id, None).await.map_err(refused("run a command"))?
         {
             // Its end is the end of the command; what it writes is nobody's business.
             while let Some(Ok(_)) = output.next().await {}
         }
-        let done = self.docker.inspect_exec(&exec.id).await.map_err(refused("ask how a command ended"))?;
+        let done = self.docker()?.inspect_exec(&exec.id).await.map_err(refused("ask how a command ended"))?;
         Ok(done.exit_code.unwrap_or(-1))
     }
 
@@ -274,7 +299,11 @@ impl Runtime for DockerEngine {
             ("label".to_owned(), self.own()),
         ]);
         let options = EventsOptions { filters: Some(filters), ..Default::default() };
-        let events = self.docker.events(Some(options));
+        let docker = match self.docker() {
+            Ok(docker) => docker,
+            Err(error) => return broken(error),
+        };
+        let events = docker.events(Some(options));
         Box::pin(events.filter_map(|event| async move {
             match event {
                 Ok(event) => inspect::event(event).map(Ok),
@@ -298,6 +327,11 @@ impl DockerEngine {
     }
 }
 
+/// A stream that says only that.
+fn broken<T: Send + 'static>(error: RuntimeError) -> RuntimeStream<T> {
+    Box::pin(futures_util::stream::iter([Err(error)]))
+}
+
 /// Progress of a pull from the progress of its layers.
 fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
     layers.values().fold(PullProgress::default(), |sum, layer| PullProgress {
@@ -308,3 +342,27 @@ fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
 
 /// Keeps the type of an engine's message in one place.
 type Message = EventMessage;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_without_a_socket_is_away_and_no_reason_not_to_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = LocalHost {
+            fleet: "demo".parse().unwrap(),
+            host: "h1".parse().unwrap(),
+            address: "127.0.0.1".to_owned(),
+            policy: windlass_core::host::HostPolicy::default(),
+        };
+        let address = format!("unix://{}", dir.path().join("docker.sock").display());
+        let engine = DockerEngine::new(&address, Arc::new(local), dir.path()).unwrap();
+        assert!(engine.list().await.unwrap_err().is_unavailable());
+        assert!(matches!(engine.events().next().await, Some(Err(error)) if error.is_unavailable()));
+        // A socket that appears is used: here one that nobody listens on any more, which is another reason.
+        drop(std::os::unix::net::UnixListener::bind(dir.path().join("docker.sock")).unwrap());
+        assert!(engine.has_socket() && engine.list().await.unwrap_err().is_unavailable());
+        assert!(engine.client.get().is_some());
+    }
+}

@@ -1,6 +1,6 @@
 //! An engine in memory, for tests: it obeys, records what it was asked, and fails when told to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -216,6 +216,8 @@ impl Runtime for FakeEngine {
         self.events.send(EngineEvent { container: id.to_owned(), kind: EventKind::Destroyed }).ok();
         Ok(())
     }
+
+    async fn tidy(&self, _here: &BTreeSet<String>) {}
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
         self.change("keep", id, |seen, _| seen.policy = RestartPolicy::UnlessStopped)

@@ -8,7 +8,6 @@
 //! A file that is missing, cut or changed is an error and never an empty state: an agent that forgot its last
 //! `seq` would accept any older plan.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +16,7 @@ use windlass_certs::files::{self, FileError};
 use windlass_core::Digest;
 
 use super::{REJOIN, State};
+use crate::crash::Written;
 
 const MAGIC: &str = "windlass-journal 1 ";
 /// A plan of 4 MiB as base64, and as much again.
@@ -87,7 +87,7 @@ impl JournalError {
 impl Journal {
     /// Writes the first state of a host that joins.
     pub fn create(path: &Path, state: State) -> Result<Self, JournalError> {
-        files::replace_secret(path, &encode(&state))?;
+        files::replace_secret_telling(path, &encode(&state), &|stage| Written::Journal.at(stage))?;
         Ok(Self::wrap(path, state))
     }
 
@@ -96,12 +96,6 @@ impl Journal {
         let bytes = crate::data::read_bounded(path, MAX_LEN)
             .map_err(|source| JournalError::Read { path: path.to_owned(), source })?;
         Ok(Self::wrap(path, decode(path, &bytes)?))
-    }
-
-    /// Removes what a crash between write and rename left. Only for whoever holds the folder's lock: a temporary file
-    /// of a running agent is a state about to be.
-    pub fn tidy(path: &Path) {
-        remove_leftovers(path);
     }
 
     /// The state as it is on disk.
@@ -122,7 +116,8 @@ impl Journal {
         let journal = self.clone();
         // All in the thread: whoever waits may be dropped, and disk and memory must not differ for that.
         let written = tokio::task::spawn_blocking(move || {
-            files::replace_secret(&journal.inner.path, &encode(&new))?;
+            let tell = |stage| Written::Journal.at(stage);
+            files::replace_secret_telling(&journal.inner.path, &encode(&new), &tell)?;
             *journal.lock() = Arc::new(new);
             drop(one_at_a_time);
             Ok(())
@@ -162,20 +157,6 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<State, JournalError> {
     let state: State = serde_json::from_slice(body)
         .map_err(|source| JournalError::Decode { path: path.to_owned(), source })?;
     if state.version == 1 { Ok(state) } else { Err(damaged("its state has another version")) }
-}
-
-fn remove_leftovers(path: &Path) {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return;
-    };
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten().take(1024) {
-        let file = entry.file_name();
-        let file = file.to_string_lossy();
-        if file.starts_with(name) && file.ends_with(".tmp") {
-            drop(fs::remove_file(entry.path()));
-        }
-    }
 }
 
 #[cfg(test)]

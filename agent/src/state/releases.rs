@@ -10,6 +10,8 @@ use windlass_certs::files::{self, FileError};
 use windlass_core::Digest;
 use windlass_proto::limits::MAX_RELEASE_ENVELOPE;
 
+use crate::crash::Written;
+
 /// More releases than any plan and its history name; the oldest goes first.
 const MAX_KEPT: usize = 4096;
 
@@ -39,7 +41,8 @@ impl ReleaseStore {
 
     /// Keeps the envelope of a release that was verified.
     pub fn put(&self, digest: &Digest, envelope: &[u8]) -> Result<(), ReleaseStoreError> {
-        Ok(files::replace_secret(&self.path(digest), envelope)?)
+        let tell = |stage| Written::Release.at(stage);
+        Ok(files::replace_secret_telling(&self.path(digest), envelope, &tell)?)
     }
 
     /// The envelope, if it was kept.

@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
 use super::{CsrError, TlsKey};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stage};
 use crate::identity::{InvalidPeer, PeerIdentity};
 
 /// The leaf, and the CA that issued it.
@@ -98,9 +98,14 @@ impl CertifiedIdentity {
 
     /// Writes the file, or replaces it as a whole.
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
+        self.save_telling(path, &|_| {})
+    }
+
+    /// The same, and says how far it is.
+    pub fn save_telling(&self, path: &Path, tell: &dyn Fn(Stage)) -> Result<(), IdentityError> {
         let mut pem = self.key.to_pem();
         pem.push_str(&self.chain_pem());
-        Ok(files::replace_secret(path, pem.as_bytes())?)
+        Ok(files::replace_secret_telling(path, pem.as_bytes(), tell)?)
     }
 
     /// What the leaf says.

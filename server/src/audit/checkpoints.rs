@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::audit::Checkpoint;
 
 use crate::authority::Authority;
+use crate::crash::Point;
 use crate::ledger::{Change, Draft, Ledger, Topic, WriteError};
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -75,7 +76,10 @@ pub(crate) async fn anchor(ledger: &Ledger, authority: &Authority) -> Result<(),
         return Ok(());
     }
     let authority = authority.clone();
-    ledger.write(move |draft| checkpoint(draft, &authority)).await
+    Point::CheckpointBefore.pass();
+    ledger.write(move |draft| checkpoint(draft, &authority)).await?;
+    Point::CheckpointAfter.pass();
+    Ok(())
 }
 
 fn checkpoint(draft: &mut Draft<'_>, authority: &Authority) {

@@ -13,6 +13,7 @@ use windlass_core::service::ReleaseRef;
 
 use super::state::{ReleaseEntry, State};
 use super::{Change, keys};
+use crate::store::dump;
 use crate::store::record::{self, RecordError, ReleaseRecord};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
@@ -30,6 +31,9 @@ pub enum LoadError {
         /// Whose it should be.
         expected: FleetId,
     },
+    /// Part of it is missing.
+    #[error("the store is half of a backup: its import was cut off")]
+    HalfImported,
     /// A key that says nothing.
     #[error("the store has a key that is none of ours: `{0}`")]
     Key(String),
@@ -43,6 +47,7 @@ impl LoadError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),
+            Self::HalfImported => Some(dump::HALF_IMPORTED),
             Self::OtherFleet { .. } => Some("point --data at the folder of this fleet"),
             Self::Key(_) | Self::Document(_) => {
                 Some("restore a backup with `windlass-server store import FILE`")
@@ -54,6 +59,9 @@ impl LoadError {
 /// Fills `state`, which holds the first trust document. Answers with the revision of the head, which is made
 /// if this is the first start.
 pub(super) async fn load(store: &dyn Store, state: &mut State) -> Result<Revision, LoadError> {
+    if store.get(dump::IMPORTING).await?.is_some() {
+        return Err(LoadError::HalfImported);
+    }
     match store.get(keys::FLEET).await? {
         Some(entry) => {
             let found: FleetId = decode(&entry)?;

@@ -10,10 +10,14 @@ use sha2::{Digest as _, Sha256};
 use windlass_core::Digest;
 
 use super::{Entry, Store, StoreError, Transaction};
+use crate::crash::Point;
 
 const FORMAT: &str = "windlass-store-1";
 /// Records of one transaction of an import.
 const BATCH: usize = 256;
+/// Stands in a store from the first transaction of an import to the last: half a fleet must not be taken for a whole
+/// one, or what is missing would be stopped.
+pub(crate) const IMPORTING: &str = "importing";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +26,10 @@ enum Line {
     Record { key: String, value: String },
     End { records: u64, digest: Digest },
 }
+
+/// What to do about half a store.
+pub(crate) const HALF_IMPORTED: &str =
+    "move the `store` folder away and import the backup again: `windlass-server store import FILE`";
 
 /// Why a backup was not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,9 @@ pub enum DumpError {
     /// Importing would mix two fleets.
     #[error("the store is not empty")]
     NotEmpty,
+    /// Nobody may take that for a backup.
+    #[error("the store is half of a backup: its import was cut off")]
+    HalfImported,
 }
 
 impl DumpError {
@@ -48,6 +59,7 @@ impl DumpError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),
+            Self::HalfImported => Some(HALF_IMPORTED),
             Self::NotEmpty => Some("move the old `store` folder away, then import into a new one"),
             Self::Malformed(_) | Self::Damaged => Some("use another backup"),
             Self::Io(_) => None,
@@ -57,7 +69,11 @@ impl DumpError {
 
 /// Writes every record. Answers how many. Nothing else may write to the store meanwhile.
 pub async fn export(store: &dyn Store, out: &mut dyn Write) -> Result<u64, DumpError> {
-    write(store.list("").await?, out)
+    let entries = store.list("").await?;
+    if entries.iter().any(|entry| entry.key == IMPORTING) {
+        return Err(DumpError::HalfImported);
+    }
+    write(entries, out)
 }
 
 /// Writes these records, which are all there are.
@@ -81,19 +97,25 @@ pub fn write(entries: Vec<Entry>, out: &mut dyn Write) -> Result<u64, DumpError>
     Ok(records)
 }
 
-/// Reads a backup into an empty store. It is checked whole before anything is written.
+/// Reads a backup into an empty store. It is checked whole before anything is written, and until all of it is there
+/// the store is good for nothing.
 pub async fn import(store: &dyn Store, input: &mut dyn BufRead) -> Result<u64, DumpError> {
     if !store.list("").await?.is_empty() {
         return Err(DumpError::NotEmpty);
     }
     let records = read(input)?;
     let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+    store.commit(Transaction::default().put(IMPORTING, Vec::new())).await?;
     for batch in records.chunks(BATCH) {
+        Point::ImportBatch.pass();
         let transaction = batch
             .iter()
             .fold(Transaction::default(), |transaction, (key, value)| transaction.put(key, value.clone()));
         store.commit(transaction).await?;
     }
+    Point::ImportWritten.pass();
+    store.commit(Transaction::default().delete(IMPORTING)).await?;
+    Point::ImportDone.pass();
     Ok(count)
 }
 
@@ -129,8 +151,12 @@ fn read(input: &mut dyn BufRead) -> Result<Vec<(String, Vec<u8>)>, DumpError> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
     use super::*;
     use crate::store::memory::MemoryStore;
+    use crate::store::{Revision, Watch};
 
     async fn dump() -> Vec<u8> {
         let store = MemoryStore::new();
@@ -163,5 +189,49 @@ mod tests {
             assert!(import(&store, &mut without(skip).as_slice()).await.is_err(), "{skip}");
             assert!(store.list("").await.unwrap().is_empty());
         }
+    }
+
+    /// A store whose n-th transaction is the last.
+    struct CutOff(MemoryStore, std::sync::atomic::AtomicI64);
+
+    impl Store for CutOff {
+        fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, StoreError>> {
+            self.0.get(key)
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+            self.0.list(prefix)
+        }
+
+        fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision, StoreError>> {
+            match self.1.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) {
+                1.. => self.0.commit(transaction),
+                _ => async { Err(StoreError::Failed("killed".into())) }.boxed(),
+            }
+        }
+
+        fn watch(&self, prefix: &str) -> Watch {
+            self.0.watch(prefix)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_import_that_was_cut_off_is_never_taken_for_a_store() {
+        let source = MemoryStore::new();
+        let all = (0..3 * BATCH).fold(Transaction::default(), |all, n| all.put(format!("slot/{n}"), vec![1]));
+        source.commit(all).await.unwrap();
+        let mut backup = Vec::new();
+        export(&source, &mut backup).await.unwrap();
+        let transactions = 5; // the mark, three batches, and the mark's end
+        for cut in 1..transactions {
+            let store = CutOff(MemoryStore::new(), cut.into());
+            import(&store, &mut backup.as_slice()).await.unwrap_err();
+            assert!(matches!(export(&store, &mut Vec::new()).await, Err(DumpError::HalfImported)), "{cut}");
+            let again = import(&store, &mut backup.as_slice()).await.unwrap_err();
+            assert!(matches!(again, DumpError::NotEmpty) && again.hint().unwrap().contains("move"), "{cut}");
+        }
+        let store = CutOff(MemoryStore::new(), transactions.into());
+        import(&store, &mut backup.as_slice()).await.unwrap();
+        assert_eq!(export(&store, &mut Vec::new()).await.unwrap(), 3 * 256);
     }
 }

@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Entry, Revision, Store, StoreError, Transaction, Watch, Watchers};
+use crate::crash::Point;
 
 /// Where the number of the last transaction stands. Sorts before every key of ours.
 const REVISION: &[u8] = b"\0revision";
@@ -50,6 +51,7 @@ impl SledStore {
             .cache_capacity(64 << 20)
             .open()
             .map_err(|error| open_error(path, error))?;
+        Point::StoreOpened.pass();
         let revision = db.get(REVISION).map_err(|error| unreadable(error.into()))?;
         let revision = match revision {
             Some(bytes) => decode_revision(&bytes).ok_or_else(|| unreadable("no revision".into()))?,
@@ -62,7 +64,9 @@ impl SledStore {
             inner.commit(&Transaction::default())?;
         }
         if !known {
+            Point::StoreNumbered.pass();
             mark(path).map_err(|error| unreadable(error.into()))?;
+            Point::StoreMarked.pass();
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -115,9 +119,13 @@ impl Inner {
                 None => batch.remove(key.as_str()),
             }
         }
+        Point::CommitBegun.pass();
         self.db.apply_batch(batch).map_err(failed)?;
+        Point::CommitApplied.pass();
         self.db.flush().map_err(failed)?;
+        Point::CommitFlushed.pass();
         self.file.sync_data().map_err(failed)?;
+        Point::CommitSynced.pass();
         *last = revision;
         Ok(revision)
     }

@@ -3,6 +3,7 @@
 //! The engine refuses to unpack an archive into a container whose root is read-only, so that binds are the
 //! one way that always works.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,17 @@ impl Store {
         written.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
     }
 
+    /// Forgets the files of every instance that is not `here`: its container was never made, or has gone, and the
+    /// agent died in between.
+    pub(super) async fn keep_only(&self, here: &BTreeSet<String>) {
+        let (folder, here) = (self.folder.clone(), here.clone());
+        match tokio::task::spawn_blocking(move || sweep(&folder, &here)).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(count)) => tracing::info!(count, "removed files of instances that are no more"),
+            Ok(Err(error)) => tracing::warn!(%error, "files of instances that are no more stay"),
+        }
+    }
+
     /// Forgets the files of an instance.
     pub(super) async fn remove(&self, instance: &str) {
         let folder = self.folder.join(instance);
@@ -47,6 +59,22 @@ impl Store {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
+    let mut removed = 0;
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_none_or(|instance| !here.contains(instance)) {
+            std::fs::remove_dir_all(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn write(folder: &Path, spec: &Spec) -> std::io::Result<Vec<Mount>> {
@@ -85,7 +113,21 @@ fn owner(user: Option<&str>) -> Option<(u32, Option<u32>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::owner;
+    use super::*;
+
+    #[tokio::test]
+    async fn only_files_of_instances_that_are_here_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("files"));
+        store.keep_only(&BTreeSet::new()).await; // there is no folder yet
+        for instance in ["default.web.0.r1.1", "default.web.0.r2.2"] {
+            std::fs::create_dir_all(store.folder.join(instance)).unwrap();
+            std::fs::write(store.folder.join(instance).join("0"), b"secret").unwrap();
+        }
+        store.keep_only(&BTreeSet::from(["default.web.0.r1.1".to_owned()])).await;
+        assert!(store.folder.join("default.web.0.r1.1/0").exists());
+        assert!(!store.folder.join("default.web.0.r2.2").exists());
+    }
 
     #[test]
     fn only_numbers_name_an_owner() {
