@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::HostFacts;
-use windlass_core::plan::PLAN_VERSION;
+use windlass_core::plan::PLAN_VERSIONS;
 
 use crate::gpu::Gpus;
 use crate::member::Member;
@@ -24,7 +24,7 @@ pub fn of_host(member: &Member, policy: &Policy) -> HostFacts {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        plan_versions: vec![PLAN_VERSION],
+        plan_versions: PLAN_VERSIONS.to_vec(),
         address: member.address.clone(),
         labels: policy.labels.clone().unwrap_or_else(|| member.labels.clone()),
         hostname: line("/proc/sys/kernel/hostname"),

@@ -124,6 +124,7 @@ impl Fleet {
             gpus: Vec::new(),
             previous: None,
             retry_quarantined: false,
+            generation: 0,
         };
         HostPlan {
             version: 1,

@@ -70,7 +70,13 @@ pub struct SlotObservation {
 impl SlotObservation {
     /// The newest instance of a release that has not failed.
     pub fn instance_of(&self, release: &Digest) -> Option<&Instance> {
-        self.instances.iter().find(|seen| &seen.release == release && seen.state != InstanceState::Failed)
+        self.current_of(release, 0)
+    }
+
+    /// The newest of at least this generation that has not failed.
+    pub fn current_of(&self, release: &Digest, generation: u64) -> Option<&Instance> {
+        let wanted = |seen: &&Instance| &seen.release == release && seen.generation >= generation;
+        self.instances.iter().filter(wanted).find(|seen| seen.state != InstanceState::Failed)
     }
 }
 
@@ -123,6 +129,9 @@ pub struct Instance {
     pub endpoints: BTreeMap<String, String>,
     /// How often it was started again.
     pub restarts: u32,
+    /// Which restart that a person asked for it comes from; 0 if from none.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// What an instance is.

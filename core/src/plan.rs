@@ -9,14 +9,16 @@ use crate::digest::Digest;
 use crate::id::{FleetId, HostId, SlotId};
 use crate::time::Timestamp;
 
-/// Version of the plan payload that this code writes.
-pub const PLAN_VERSION: u32 = 1;
+/// The newest version of the plan payload that this code reads and writes.
+pub const PLAN_VERSION: u32 = 2;
+/// Every version that it reads. A plan is written in the lowest one that can say what it says.
+pub const PLAN_VERSIONS: [u32; 2] = [1, PLAN_VERSION];
 
 /// The payload of a `plan` envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostPlan {
-    /// Version of this format, `1`.
+    /// Version of this format: `2` if a slot has a `generation`, else `1`.
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -60,6 +62,21 @@ pub struct PlanSlot {
     /// Start it although its content failed on this host before.
     #[serde(default)]
     pub retry_quarantined: bool,
+    /// Rises when a person asks for a new instance of the same release: one of a lower generation is replaced.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub generation: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_first(generation: &u64) -> bool {
+    *generation == 0
+}
+
+impl HostPlan {
+    /// The lowest version that can say what `slots` say.
+    pub fn version_for(slots: &[PlanSlot]) -> u32 {
+        if slots.iter().any(|slot| slot.generation > 0) { PLAN_VERSION } else { 1 }
+    }
 }
 
 /// The older instance of a slot.

@@ -32,6 +32,7 @@ mod placing;
 mod preparing;
 mod recreating;
 mod removing;
+mod restart;
 mod rolling_back;
 mod seen;
 mod soaking;
@@ -56,6 +57,7 @@ use crate::time::Timestamp;
 use crate::units::Span;
 
 use draft::Draft;
+pub use restart::{RestartError, restart};
 pub use seen::Waiting;
 pub use start::{StartError, Target, start};
 pub use steer::{SteerError, Steering, steer};
@@ -114,6 +116,9 @@ pub struct Rollout {
     pub stragglers: BTreeSet<HostId>,
     /// Start it although its content failed before.
     pub retry_quarantined: bool,
+    /// The generation that a restart brings its slots to.
+    #[serde(default)]
+    pub generation: u64,
     /// Why it is where it is, when that needs saying.
     pub reason: Option<Reason>,
 }
@@ -127,6 +132,9 @@ pub enum Kind {
     /// To an older good release, asked for by a person. Has no batches and no soak, and is never
     /// rolled back.
     Rollback,
+    /// To new instances of the release that it is at. In batches, without a soak, and never rolled back: a slot
+    /// whose new instance fails keeps its old one, and the rest is not touched.
+    Restart,
 }
 
 /// Where a rollout is.
@@ -314,6 +322,11 @@ pub fn place_only(snapshot: &Snapshot<'_>) -> Advance {
 }
 
 impl Rollout {
+    /// Does it make new instances of the release that the service is at?
+    fn is_restart(&self) -> bool {
+        self.kind == Kind::Restart
+    }
+
     /// Is its release good from the beginning, so that nothing of it is on trial?
     fn is_to_good(&self) -> bool {
         self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)

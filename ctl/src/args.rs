@@ -16,7 +16,7 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{CompletionsArgs, EventsArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs};
-pub(crate) use service::{AttendArgs, RmArgs, ScaleArgs, StopArgs};
+pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 pub(crate) use trust::{AuditCommand, ReleaseCommand, SignArgs, TrustCommand};
 
 /// Deploys signed releases to hosts, and lets them down again safely.
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Run more or fewer instances, within what was signed
     Scale(ScaleArgs),
+    /// New instances of the same release, a few at a time
+    Restart(RestartArgs),
     /// Stop every instance, and keep everything for its return
     Stop(StopArgs),
     /// Remove a service from every host

@@ -46,6 +46,8 @@ pub(crate) struct Submitted {
 pub(crate) struct Heard {
     /// It was so already.
     pub(crate) unchanged: bool,
+    /// The rollout of a restart.
+    pub(crate) rollout: Option<RolloutId>,
     /// The release that the service is at, or was at.
     pub(crate) release: Option<Counter>,
     /// Named volumes that stay.
@@ -202,6 +204,7 @@ impl Client {
         let answer = call(what, self.control.steer_service(request)).await?;
         Ok(Heard {
             unchanged: answer.unchanged,
+            rollout: optional(what, &answer.rollout)?,
             release: optional(what, &answer.release)?,
             volumes: if answer.volumes.is_empty() { Vec::new() } else { view(what, &answer.volumes)? },
         })

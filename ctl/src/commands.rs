@@ -41,6 +41,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Rollout(command) => Box::pin(rollout::run(command, &global, printer)).await,
         Command::Rollback(args) => Box::pin(rollback::run(&args, &global, printer)).await,
         Command::Scale(args) => Box::pin(service::scale(&args, &global, printer)).await,
+        Command::Restart(args) => Box::pin(service::restart(&args, &global, printer)).await,
         Command::Stop(args) => Box::pin(service::stop(&args, &global, printer)).await,
         Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
         Command::Status(args) => status::run(&args, &global, printer).await,

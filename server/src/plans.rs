@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use windlass_core::plan::{HostPlan, PLAN_VERSION, PlanSlot};
+use windlass_core::plan::{HostPlan, PlanSlot};
 use windlass_core::service::Assignment;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
@@ -62,15 +62,16 @@ impl Plans {
 
 /// The complete desired state of `host`.
 fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
+    let slots = slots_of(state, host, &Overlay::default());
     HostPlan {
-        version: PLAN_VERSION,
+        version: HostPlan::version_for(&slots),
         fleet: state.fleet.clone(),
         host: host.clone(),
         epoch: record.epoch,
         seq: record.seq,
         issued_at: record.issued_at,
         expires_at: record.expires_at,
-        slots: slots_of(state, host, &Overlay::default()),
+        slots,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::coordinator::Coordinator;
 use crate::ledger::{State, WriteError};
 use crate::registry::Registry;
 
+pub(crate) use history::forget;
 pub(crate) use submit::{Rollback, Submission, rollback, submit};
 
 /// What a submission or a rollback came to.

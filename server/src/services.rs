@@ -1,14 +1,17 @@
 //! What a person tells a service without a new release: scale, stop, remove. The engine brings its slots there.
 
-use windlass_core::rollout::{self, Told, Verb, VerbError};
+use windlass_core::plan::PLAN_VERSION;
+use windlass_core::rollout::{self, RestartError, StartError, Told, Verb, VerbError};
 use windlass_core::service::{Mode, Service};
 use windlass_core::view::VolumeView;
-use windlass_core::{Counter, ServiceId};
+use windlass_core::{Counter, HostId, RolloutId, ServiceId};
 
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::ledger::{Change, Draft, State, WriteError};
+use crate::registry::Registry;
+use crate::releases::{self, Started};
 
 /// What it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,12 @@ pub(crate) enum ServiceError {
     /// Its state or its release does not allow it.
     #[error(transparent)]
     Verb(#[from] VerbError),
+    /// There is nothing to restart, or not now.
+    #[error(transparent)]
+    Restart(#[from] RestartError),
+    /// Agents that cannot be told.
+    #[error("the agents of {} are too old to be told", .0.iter().map(HostId::as_str).collect::<Vec<_>>().join(", "))]
+    AgentTooOld(Vec<HostId>),
     /// Not stored.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -53,9 +62,66 @@ impl ServiceError {
                     "a new release may have another range: `replicas: { min: 2, max: 10 }`".to_owned()
                 }
             }),
+            Self::Restart(error) => Some(match error {
+                RestartError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
+                RestartError::Unsettled { service, .. } => {
+                    format!("deploy a release that works, or `windlass rollback {}`", service.name)
+                }
+                RestartError::Start(StartError::Active(id)) => {
+                    format!("wait for it (`windlass rollout watch {id}`) or abort it")
+                }
+            }),
+            Self::AgentTooOld(_) => Some("upgrade windlass-agent there; running instances go on".to_owned()),
             Self::Write(_) => None,
         }
     }
+}
+
+/// Starts a rollout to new instances of the release that a service is at.
+pub(crate) async fn restart(
+    coordinator: &Coordinator,
+    service: ServiceId,
+    actor: String,
+) -> Result<Started, ServiceError> {
+    let registry = coordinator.registry.clone();
+    coordinator.ledger.write(move |draft| begin_restart(draft, &registry, &service, actor)).await?
+}
+
+fn begin_restart(
+    draft: &mut Draft<'_>,
+    registry: &Registry,
+    id: &ServiceId,
+    actor: String,
+) -> Result<Started, ServiceError> {
+    let state = draft.state;
+    let known = state.services.get(id).filter(|service| service.mode != Mode::Removed);
+    let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
+    let fleet = registry.fleet(state, Some(id), draft.now);
+    let hosts = state.slots.get(id).into_iter().flat_map(|slots| slots.values()).map(|a| &a.host);
+    let reads = |host: &HostId| {
+        fleet.members.get(host).is_none_or(|member| member.facts.plan_versions.contains(&PLAN_VERSION))
+    };
+    let mut too_old: Vec<HostId> = hosts.filter(|host| !reads(host)).cloned().collect();
+    too_old.sort();
+    too_old.dedup();
+    if !too_old.is_empty() {
+        return Err(ServiceError::AgentTooOld(too_old));
+    }
+    let reported = fleet.members.values().filter_map(|member| member.observation.as_deref());
+    let reported = reported.flat_map(|seen| &seen.slots).filter(|seen| &seen.slot.service == id);
+    let seen = reported.flat_map(|seen| &seen.instances).map(|instance| instance.generation).max();
+    let rollout: RolloutId = uuid::Uuid::now_v7().to_string().parse().expect("a UUID is a rollout id");
+    let active = state.active_rollout(id);
+    let (service, rollout) =
+        rollout::restart(known, active, seen.unwrap_or(0), actor.clone(), rollout, draft.now)?;
+    let subject = format!("{id} {}", rollout.to.counter);
+    draft.audit(audit::fact(&actor, "service.restart", &subject, Some(rollout.to.digest), "ok"));
+    engine::tell(draft, None, &rollout);
+    let started = Started { rollout: Some(rollout.id.clone()), release: rollout.to.counter };
+    releases::forget(draft, &service);
+    draft.change(Change::Service(Box::new(service)));
+    draft.change(Change::Rollout(Box::new(rollout)));
+    Ok(started)
 }
 
 /// Stores what `actor` says of a service.

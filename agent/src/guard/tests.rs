@@ -19,6 +19,7 @@ fn launch(path: &str) -> Launch {
         slot: "production/web/0".parse().unwrap(),
         instance: "production.web.0.r1.1".to_owned(),
         release: Arc::new(VerifiedRelease::new(Digest::of(b"r1"), release)),
+        generation: 0,
         image: "sha256:1".to_owned(),
         side: 0,
         ports: BTreeMap::new(),

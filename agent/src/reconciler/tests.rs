@@ -167,6 +167,7 @@ fn running(index: u32, release: Digest) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 

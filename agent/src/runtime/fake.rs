@@ -166,6 +166,7 @@ impl Runtime for FakeEngine {
             release: launch.release.digest,
             content: launch.release.content,
             counter: launch.release.release.counter,
+            generation: launch.generation,
             side: launch.side,
             ports: launch.ports.iter().map(|(name, port)| (name.clone(), port.host)).collect(),
             memory: spec.resources.memory.bytes(),

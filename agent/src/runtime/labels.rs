@@ -21,6 +21,7 @@ pub const SLOT: &str = "windlass.slot";
 pub const INSTANCE: &str = "windlass.instance";
 const RELEASE_DIGEST: &str = "windlass.release-digest";
 const CONTENT_DIGEST: &str = "windlass.content-digest";
+const GENERATION: &str = "windlass.generation";
 const SIDE: &str = "windlass.side";
 const PORTS: &str = "windlass.ports";
 const GPUS: &str = "windlass.gpus";
@@ -38,6 +39,8 @@ pub struct Identity {
     pub content: Digest,
     /// The number of its release.
     pub counter: Counter,
+    /// Which restart it comes from. Absent on containers from before there were any.
+    pub generation: u64,
     /// Which of the slot's two ports it has.
     pub side: u8,
     /// Its ports on the host.
@@ -64,6 +67,7 @@ pub fn of_launch(launch: &Launch, local: &LocalHost) -> HashMap<String, String> 
         (INSTANCE, launch.instance.clone()),
         (RELEASE_DIGEST, launch.release.digest.to_string()),
         (CONTENT_DIGEST, launch.release.content.to_string()),
+        (GENERATION, launch.generation.to_string()),
         (SIDE, launch.side.to_string()),
         (PORTS, ports.collect::<Vec<_>>().join(",")),
         (GPUS, gpus.collect::<Vec<_>>().join(",")),
@@ -94,6 +98,7 @@ pub fn identity(labels: &HashMap<String, String>, local: &LocalHost) -> Option<I
         release: label(RELEASE_DIGEST)?.parse().ok()?,
         content: label(CONTENT_DIGEST)?.parse().ok()?,
         counter: label(RELEASE)?.parse().ok()?,
+        generation: label(GENERATION).map_or(Some(0), |text| text.parse().ok())?,
         side: label(SIDE)?.parse().ok()?,
         ports: pairs(PORTS).into_iter().filter_map(port).collect(),
         gpus: pairs(GPUS).into_iter().map(gpu).collect(),

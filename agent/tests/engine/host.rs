@@ -234,6 +234,7 @@ pub fn running(index: u32, release: Digest) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 

@@ -46,7 +46,32 @@ impl<'a> Scene<'a> {
     pub(super) fn instance_of(&self, release: &Digest) -> Option<&'a Container> {
         let mine = |seen: &&&Container| &seen.release == release && !self.is_spent(seen);
         let all = || self.seen.iter().filter(mine);
+        // Of two that run, as in the middle of a restart, it is the one that serves.
+        let serves = |seen: &&&Container| seen.health.as_ref().is_some_and(|health| health.ready);
+        let mut up = all().filter(|seen| seen.state.is_up());
+        up.clone().find(serves).or_else(|| up.next()).or_else(|| all().next()).copied()
+    }
+
+    /// The instance that is wanted: of the release, and none from before the last restart that was asked for.
+    /// Where nothing is to run, any of the release is.
+    pub(super) fn target(&self) -> Option<&'a Container> {
+        self.of_planned(|seen| !self.is_older(seen))
+    }
+
+    /// The instance that a restart replaces. It serves until the new one does, as a predecessor.
+    pub(super) fn outdated(&self) -> Option<&'a Container> {
+        self.of_planned(|seen| self.is_older(seen))
+    }
+
+    fn of_planned(&self, which: impl Fn(&Container) -> bool) -> Option<&'a Container> {
+        let mine =
+            |seen: &&&Container| seen.release == self.want.release && !self.is_spent(seen) && which(seen);
+        let all = || self.seen.iter().filter(mine);
         all().find(|seen| seen.state.is_up()).or_else(|| all().next()).copied()
+    }
+
+    fn is_older(&self, seen: &Container) -> bool {
+        self.wants_running() && seen.generation < self.want.generation
     }
 
     /// Kept for inspection only, or to be replaced.
@@ -69,7 +94,7 @@ impl<'a> Scene<'a> {
     }
 
     fn shares_a_port(&self, release: &VerifiedRelease) -> bool {
-        let others = || self.seen.iter().filter(|seen| seen.release != release.digest);
+        let others = || self.seen.iter().filter(|seen| seen.release != release.digest || self.is_older(seen));
         ports::fixed(release).any(|port| others().any(|seen| seen.ports.values().any(|held| *held == port)))
     }
 
@@ -99,7 +124,8 @@ impl<'a> Scene<'a> {
 
     /// The fate of every container, in the order of `seen`.
     pub(super) fn fates(&self) -> Vec<(&'a Container, Fate)> {
-        let target = self.instance_of(&self.want.release).map(|seen| &seen.id);
+        let target = self.target().map(|seen| &seen.id);
+        let outdated = self.outdated().map(|seen| &seen.id);
         let previous = self.predecessor().map(|(release, _)| release);
         let previous_instance = previous.and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
         let fallback =
@@ -109,12 +135,16 @@ impl<'a> Scene<'a> {
                 Fate::Rest
             } else if self.isolated {
                 if seen.state.is_up() || self.is_named(seen) { Fate::Rest } else { Fate::Leave }
+            } else if self.restoring && Some(&seen.id) == outdated {
+                Fate::Run
             } else if self.restoring {
                 self.when_restoring(seen, Some(&seen.id) == fallback, Some(&seen.id) == previous_instance)
             } else if Some(&seen.id) == target {
                 self.of_target()
             } else if Some(&seen.id) == previous_instance {
                 self.of_previous(Some(&seen.id) == fallback)
+            } else if Some(&seen.id) == outdated {
+                self.of_outdated(seen)
             } else if seen.release == self.want.release
                 || Some(seen.release) == previous
                 || self.is_spent(seen)
@@ -140,6 +170,17 @@ impl<'a> Scene<'a> {
     /// Containers that no plan names any more go on until what replaces them serves.
     fn must_wait(&self) -> bool {
         self.blocked || (self.wants_running() && !self.available && !self.stops_first() && !self.tight)
+    }
+
+    /// What a restart replaces. It needs no standby: the new one is of the same release.
+    fn of_outdated(&self, seen: &Container) -> Fate {
+        if self.available {
+            Fate::Gone
+        } else if self.blocked || (seen.state.is_up() && !self.stops_first()) {
+            Fate::Run
+        } else {
+            Fate::Rest
+        }
     }
 
     const fn of_target(&self) -> Fate {

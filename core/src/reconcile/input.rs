@@ -110,6 +110,8 @@ pub struct Container {
     pub content: Digest,
     /// The number of its release.
     pub counter: Counter,
+    /// Which restart it comes from, as its label says; 0 if from none.
+    pub generation: u64,
     /// Which of the slot's two ports it has: 0 or 1.
     pub side: u8,
     /// Its ports on the host, by name.

@@ -181,12 +181,12 @@ const fn ended(code: i64, oom_killed: bool) -> FailureReason {
     if oom_killed { FailureReason::OutOfMemory } else { FailureReason::Exited { code } }
 }
 
-/// Marks the slot failed and quarantines the content. Nothing is touched yet: this is journaled first.
+/// Marks the slot failed and quarantines the content. `older` is the instance that a restart was to replace. Nothing is touched yet: this is journaled first.
 pub(super) fn condemn(
     desired: &Desired,
     memory: &mut Memory,
     want: &PlanSlot,
-    seen: Option<&Container>,
+    (seen, older): (Option<&Container>, Option<&str>),
     (clock, reason): (Clock, FailureReason),
     now: Timestamp,
 ) {
@@ -198,18 +198,24 @@ pub(super) fn condemn(
         }
     });
     let restarts = seen.map_or(0, |seen| standing(seen, memory.of(seen), None, now).restarts);
-    // That somebody else has the port, is not the release's fault.
-    if !matches!(reason, FailureReason::PortTaken { .. }) {
+    let restart = want.good.then_some(want.generation);
+    let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
+    // That somebody else has the port, is not the release's fault. Nor is it bad, if a new instance of it fails
+    // where others serve.
+    if restart.is_none() && !matches!(reason, FailureReason::PortTaken { .. }) {
         let service = want.slot.service.clone();
         memory.quarantine(&service, release.content, Quarantined { at: now, reason: reason.to_string() });
     }
     let known = memory.slot(&want.slot);
-    known.kept = seen.map(|seen| seen.instance.clone());
+    // With nothing to go back to it is tried again, and not kept for inspection.
+    let keep = restart.is_none() || has_older;
+    known.kept = seen.filter(|_| keep).map(|seen| seen.instance.clone());
     known.failed = Some(FailedSlot {
         release: want.release,
         content: release.content,
         fallback: want.fallback,
         complete: seen.is_none(),
+        restart,
         evidence: Evidence {
             instance: seen.map(|seen| seen.instance.clone()),
             release: want.release,

@@ -103,6 +103,9 @@ pub struct FailedSlot {
     pub evidence: Evidence,
     /// Have the last log lines been added to the evidence?
     pub complete: bool,
+    /// Which restart failed, if it was a new instance of a good release: what it was to replace runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<u64>,
 }
 
 /// A content that failed.

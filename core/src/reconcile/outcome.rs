@@ -90,7 +90,7 @@ fn start_failed(
     match want.filter(|want| !want.good && &want.release == failed.release) {
         Some(want) => {
             let seen = observed.containers.iter().find(|seen| &seen.instance == *instance);
-            judge::condemn(desired, memory, want, seen, (Clock::Start, reason), now);
+            judge::condemn(desired, memory, want, (seen, None), (Clock::Start, reason), now);
         }
         None => delay(memory, slot, &reason.to_string(), now),
     }

@@ -44,6 +44,7 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         available: at.available,
         endpoints: endpoints.collect(),
         restarts: at.restarts,
+        generation: seen.generation,
     }
 }
 

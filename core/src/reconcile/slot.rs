@@ -134,13 +134,17 @@ impl<'a> Scene<'a> {
         let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
         let isolated = known.isolated_at.is_some()
             || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
-        let restoring = known.failed.is_some();
+        let restoring = false;
         let (blocked, available, barred, tight) = (false, false, false, false);
         let mut scene =
             Self { want, seen, known, release, restoring, blocked, available, isolated, barred, tight };
+        scene.restoring = scene.known.failed.as_ref().is_some_and(|failed| {
+            // A restart with nothing to go back to goes on trying.
+            failed.restart.is_none() || scene.outdated().is_some()
+        });
         let spec = release.map(|release| &release.release.spec);
         let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, turn.now);
-        scene.available = scene.instance_of(&want.release).is_some_and(|seen| standing(seen).available);
+        scene.available = scene.target().is_some_and(|seen| standing(seen).available);
         scene.barred = scene.running_predecessor().is_some_and(|release| {
             let content = turn.desired.releases.get(&release).map(|release| release.content);
             let serves = scene.instance_of(&release).is_some_and(|seen| {
@@ -275,19 +279,23 @@ fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
 /// The failure to report, if the planned release failed here.
 fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
     let failed = turn.memory.slots.get(&want.slot)?.failed.as_ref().filter(|failed| failed.complete)?;
+    if failed.restart.is_some_and(|generation| generation != want.generation) {
+        return None; // of a restart before this one
+    }
     let serves = |release: &Digest| {
         let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
         let mine = seen.iter().filter(|seen| &seen.release == release);
         mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, turn.now).ready)
     };
-    let restored = failed.fallback.filter(serves);
+    let back = failed.fallback.or(failed.restart.map(|_| failed.release));
+    let restored = back.filter(serves);
     Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
 }
 
 fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
     let scene = Scene::new(turn, want, seen);
     let image = scene.release.map(|release| release.release.spec.image.digest);
-    let target = scene.instance_of(&want.release);
+    let target = scene.target();
     let done = match want.phase {
         Phase::Running => scene.available && !scene.isolated,
         Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),

@@ -110,6 +110,8 @@ pub struct Launch {
     pub instance: String,
     /// What runs.
     pub release: Arc<VerifiedRelease>,
+    /// Which restart it comes from.
+    pub generation: u64,
     /// The engine's id of the image.
     pub image: String,
     /// Which of the slot's two ports it has: 0 or 1.

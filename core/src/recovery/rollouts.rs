@@ -95,6 +95,7 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         failures: Vec::new(),
         stragglers: std::collections::BTreeSet::new(),
         retry_quarantined: false,
+        generation: 0,
         reason: None,
     }
 }

@@ -58,6 +58,7 @@ fn running(n: u32, counter: u64) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 

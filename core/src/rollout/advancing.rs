@@ -85,7 +85,7 @@ fn look(draft: &mut Draft<'_>, to: &Digest) -> Standing {
     let mut standing = Standing::default();
     for slot in ending::counted(draft, to) {
         standing.total += 1;
-        if draft.slots[&slot].want.phase == Phase::Running {
+        if draft.slots[&slot].want.phase == Phase::Running && !draft.is_outdated(&slot) {
             look_at_begun(draft, to, slot, &mut standing);
             continue;
         }
@@ -117,7 +117,8 @@ fn look_at_begun(draft: &mut Draft<'_>, to: &Digest, slot: SlotId, standing: &mu
         Seen::Nothing(waiting) => waiting,
     };
     draft.wait(waiting);
-    let old_runs = previous.is_some_and(|previous| previous.phase == Phase::Running);
+    let old_runs =
+        previous.is_some_and(|previous| previous.phase == Phase::Running) || draft.rollout().is_restart();
     let is_lost = draft.is_lost(&slot);
     standing.unavailable += u32::from(!start_first || is_lost);
     if is_lost {
@@ -133,7 +134,20 @@ fn look_at_available(draft: &mut Draft<'_>, slot: SlotId, standing: &mut Standin
     standing.available += 1;
     let want = &draft.slots[&slot].want;
     let start_first = want.order == Order::StartFirst;
-    let Some(previous) = want.previous.clone() else { return };
+    let (previous, host) = (want.previous.clone(), draft.slots[&slot].host.clone());
+    if draft.rollout().is_restart() {
+        // The agent stops it by itself as soon as the new one is available.
+        let waiting = match draft.older_is_stopped(&slot) {
+            Ok(true) => return,
+            Ok(false) => Waiting::Stop { host, slot },
+            Err(waiting) => waiting,
+        };
+        draft.wait(waiting);
+        standing.unfinished += 1;
+        standing.surging += u32::from(start_first);
+        return;
+    }
+    let Some(previous) = previous else { return };
     draft.edit(&slot, |assignment| {
         if let Some(previous) = &mut assignment.want.previous {
             previous.phase = Phase::Standby;
@@ -214,7 +228,11 @@ fn begin_one(
     let serves = draft.serves(slot);
     let may_surge = standing.surging < limits.surge;
     let may_stop = !serves || standing.unavailable < limits.unavailable;
-    let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
+    let want = &draft.slots[slot].want;
+    let outdated = draft.is_outdated(slot) && want.phase == Phase::Running;
+    let previous = want.previous.as_ref().map(|previous| previous.release);
+    let beside = if outdated { Some(want.release) } else { previous };
+    let generation = draft.rollout().generation;
     let order = match beside {
         None => Order::StartFirst,
         Some(_) if !may_surge && !may_stop => return false,
@@ -232,6 +250,7 @@ fn begin_one(
         debug_assert_eq!(&want.release, to, "only slots of the new release are begun");
         want.phase = Phase::Running;
         want.order = order;
+        want.generation = want.generation.max(generation);
         if order == Order::StopFirst
             && let Some(previous) = &mut want.previous
         {

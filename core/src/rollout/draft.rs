@@ -77,6 +77,12 @@ impl<'a> Draft<'a> {
         Some((to, self.release(&to.digest)?))
     }
 
+    /// Does a restart want another instance of the slot than its plan says so far?
+    pub(super) fn is_outdated(&self, slot: &SlotId) -> bool {
+        let restart = self.rollout.as_ref().filter(|rollout| rollout.is_restart());
+        restart.is_some_and(|restart| self.slots[slot].want.generation < restart.generation)
+    }
+
     /// Was the budget of this step used up?
     pub(super) fn is_full(&self) -> bool {
         self.full
@@ -158,6 +164,7 @@ impl<'a> Draft<'a> {
             gpus,
             previous: None,
             retry_quarantined,
+            generation: 0,
         };
         self.touched.insert(slot.clone());
         self.by_host = None;

@@ -66,8 +66,8 @@ impl Faults {
 
 /// Does what the manifest says about a failure.
 pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
-    if draft.rollout().kind == Kind::Rollback {
-        // A rollback is never rolled back: what serves, serves, and a person looks.
+    if draft.rollout().kind != Kind::Deploy {
+        // A rollback, as a restart, is never rolled back: what serves, serves, and a person looks.
         return end(draft, State::Failed, Some(reason));
     }
     match spec.on_failure {

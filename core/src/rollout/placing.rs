@@ -21,6 +21,10 @@ pub(super) fn place(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else {
         return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace("its release is gone".into()));
     };
+    if draft.rollout().is_restart() && !draft.slots.is_empty() && all_run(draft, &to.digest) {
+        // Every slot stays where it is.
+        return draft.go(State::Preparing);
+    }
     let hosts = match release.spec.scale {
         Scale::PerHost => place_per_host(draft, to, release),
         Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
@@ -31,6 +35,10 @@ pub(super) fn place(draft: &mut Draft<'_>) {
         Err(Nowhere::At(why)) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
         Ok(()) => draft.go(State::Preparing),
     }
+}
+
+fn all_run(draft: &Draft<'_>, release: &Digest) -> bool {
+    draft.slots.values().all(|a| &a.want.release == release && a.want.phase == Phase::Running)
 }
 
 /// There is no place for a slot.
@@ -168,6 +176,9 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
     let stays_running = serving == Some(to.digest);
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
+        if want.release != to.digest {
+            want.generation = 0;
+        }
         want.release = to.digest;
         want.good = good;
         want.phase = if stays_running { Phase::Running } else { Phase::Pulled };

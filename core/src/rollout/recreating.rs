@@ -23,7 +23,7 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
     let (mut going_on, mut lost) = (false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         let want = &draft.slots[&slot].want;
-        let old = if &want.release != to {
+        let old = if &want.release != to || (draft.is_outdated(&slot) && want.phase != Phase::Pulled) {
             want.release
         } else if want.phase == Phase::Pulled
             && let Some(previous) = &want.previous

@@ -14,6 +14,10 @@ use super::{GoingBack, Progress, Reason, State, recreating};
 mod nothing;
 
 pub(super) fn step(draft: &mut Draft<'_>) {
+    if draft.rollout().is_restart() {
+        // There is nothing to go back to: what was begun is of the same release, and goes on.
+        return ending::end(draft, State::Aborted, None);
+    }
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
     ending::note_late(draft);
     let from = draft.rollout().from;
@@ -213,6 +217,9 @@ fn turn(
         let want = &mut assignment.want;
         let phase = if order == Order::StopFirst { Phase::Standby } else { Phase::Running };
         let starts = may_start || failed || old_runs;
+        if want.release != from.digest {
+            want.generation = 0;
+        }
         want.release = from.digest;
         want.phase = if starts { Phase::Running } else { Phase::Standby };
         want.good = true;

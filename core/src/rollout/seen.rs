@@ -152,11 +152,33 @@ impl<'a> Draft<'a> {
             SlotStatus::Failed { .. }
             | SlotStatus::Refused(_)
             | SlotStatus::Converging
-            | SlotStatus::Settled => match observed.instance_of(release) {
+            | SlotStatus::Settled => match self.current_of(slot, observed, release) {
                 Some(instance) if is_available(instance) => Seen::Available,
                 _ => Seen::Converging(Some(observed)),
             },
         }
+    }
+
+    /// The instance of `release` that counts: where it is the planned one, none from before the last restart.
+    fn current_of(
+        &self,
+        slot: &SlotId,
+        observed: &'a SlotObservation,
+        release: &Digest,
+    ) -> Option<&'a Instance> {
+        let want = self.slots.get(slot).map(|assignment| &assignment.want);
+        let least = want.filter(|want| &want.release == release).map_or(0, |want| want.generation);
+        observed.current_of(release, least)
+    }
+
+    /// Is no instance left in `slot` that a restart has replaced?
+    pub(super) fn older_is_stopped(&self, slot: &SlotId) -> Result<bool, Waiting> {
+        let observed = self.observation(slot)?;
+        let want = &self.slots[slot].want;
+        let older = |i: &Instance| {
+            i.release == want.release && i.generation < want.generation && i.state.is_running()
+        };
+        Ok(!observed.is_some_and(|seen| seen.instances.iter().any(older)))
     }
 
     /// The refusal of the newest plan as a whole, if the slot's host refused it.

@@ -12,7 +12,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     if ending::is_vacuous(draft, spec, slots.len()) {
         return;
     }
-    let back = draft.rollout().kind == Kind::Rollback;
+    let back = draft.rollout().kind != Kind::Deploy;
     // Marking many slots good takes several steps; once begun it is not taken back.
     if !draft.rollout().is_to_good() && slots.iter().any(|slot| draft.slots[slot].want.good) {
         return ending::succeed(draft);

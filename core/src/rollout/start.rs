@@ -43,7 +43,7 @@ pub fn start(
 ) -> Result<(Service, Rollout, Option<Rollout>), StartError> {
     let active = active.filter(|rollout| !rollout.state.is_final());
     if let Some(rollout) = active
-        && target.kind == Kind::Deploy
+        && target.kind != Kind::Rollback
         && !target.supersede
     {
         return Err(StartError::Active(rollout.id.clone()));
@@ -59,6 +59,7 @@ pub fn start(
     match target.kind {
         Kind::Deploy => service.last_counter = service.last_counter.max(target.release.counter.0),
         Kind::Rollback => hold(&mut service, target.release),
+        Kind::Restart => {}
     }
     service.held.retain(|content| *content != target.release.content);
     service.mode = Mode::Running;
@@ -85,6 +86,7 @@ pub fn start(
         failures: Vec::new(),
         stragglers: active.map(|rollout| rollout.stragglers.clone()).unwrap_or_default(),
         retry_quarantined: target.retry_quarantined,
+        generation: 0,
         reason: None,
     };
     service.current = Some(target.release);

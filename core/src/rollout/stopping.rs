@@ -31,6 +31,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             let want = &mut assignment.want;
             if let Some(good) = good.filter(|good| good.digest != want.release) {
                 want.release = good.digest;
+                want.generation = 0;
             }
             want.good = good.is_some();
             want.phase = Phase::Standby;

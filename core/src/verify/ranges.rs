@@ -2,7 +2,7 @@
 
 use crate::id::Counter;
 use crate::observation::{Refusal, RefusalCode};
-use crate::plan::{HostPlan, PLAN_VERSION, PlanSlot};
+use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{Check, File, Probe, RELEASE_VERSION, Release, Scale, Spec};
 
@@ -21,10 +21,14 @@ fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
 
 /// A plan of a version we read, whose slots are ordered and unique.
 pub fn check_plan(plan: &HostPlan) -> Result<(), Refusal> {
-    if plan.version != PLAN_VERSION {
-        let detail = format!("`version` is {}, this agent reads {PLAN_VERSION}", plan.version);
+    if !PLAN_VERSIONS.contains(&plan.version) {
+        let detail = format!("`version` is {}, this agent reads up to {PLAN_VERSION}", plan.version);
         return Err(malformed(detail));
     }
+    ensure(
+        plan.version >= HostPlan::version_for(&plan.slots),
+        "`generation` stands in a plan of a version that has none",
+    )?;
     ensure(plan.seq > 0, "`seq` is 0")?;
     ensure(plan.expires_at > plan.issued_at, "`expires_at` is not after `issued_at`")?;
     if plan.slots.len() > MAX_SLOTS {

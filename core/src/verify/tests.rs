@@ -38,6 +38,7 @@ fn slot(index: u32) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 
@@ -63,10 +64,13 @@ fn code<T>(result: Result<T, Refusal>) -> Option<RefusalCode> {
 fn plans_that_make_no_sense() {
     type Case = (&'static str, bool, fn(&mut HostPlan));
     #[rustfmt::skip]
-    let table: [Case; 12] = [
+    let table: [Case; 15] = [
         ("sound", true, |_| {}),
         ("no slots", true, |p| p.slots.clear()),
-        ("another version", false, |p| p.version = 2),
+        ("a version to come", false, |p| p.version = 3),
+        ("version 2", true, |p| p.version = 2),
+        ("a restart in version 2", true, |p| (p.version, p.slots[0].generation) = (2, 1)),
+        ("a restart in version 1", false, |p| p.slots[0].generation = 1),
         ("seq 0", false, |p| p.seq = 0),
         ("over before it began", false, |p| p.expires_at = p.issued_at),
         ("out of order", false, |p| p.slots.reverse()),

@@ -1,6 +1,6 @@
 //! A rollout, as `rollout show`, `rollout watch` and a following `deploy` print it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::fleet::FleetView;
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
-use crate::observation::{Evidence, InstanceState, PullProgress, Refusal, SlotStatus};
+use crate::observation::{Evidence, Instance, InstanceState, PullProgress, Refusal, SlotStatus};
 use crate::plan::{Order, Phase};
 use crate::rollout::{Kind, Rollout, State, Waiting};
 use crate::service::{Releases, Service, Slots};
@@ -114,12 +114,19 @@ pub fn rollout(
     let active = service.rollout.as_ref() == Some(&rollout.id);
     let outcome = (rollout.state.is_final() || rollout.state == State::Paused)
         .then(|| rollout.state.as_str().to_owned());
+    // What a restart has not come to is available, and does not count yet.
+    let outdated: BTreeSet<SlotId> = slots
+        .iter()
+        .filter(|(_, a)| rollout.kind == Kind::Restart && a.want.generation < rollout.generation)
+        .map(|(slot, _)| slot.clone())
+        .collect();
     let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();
     let goal = goal(rollout);
     let (mut total, mut available) = (0, 0);
     for slot in slots.iter().filter(|slot| slot.release == goal) {
         total += 1;
-        available += u32::from(slot.available && slot.host_state != Liveness::Lost);
+        let counts = slot.available && slot.host_state != Liveness::Lost;
+        available += u32::from(counts && !outdated.contains(&slot.slot));
     }
     let ended_at = if rollout.state.is_final() { rollout.state_since } else { now };
     RolloutView {
@@ -177,7 +184,9 @@ fn slot(
     let member = fleet.members.get(&assignment.host);
     let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(id));
     let release: &Digest = &assignment.want.release;
-    let instance = seen.and_then(|seen| seen.instances.iter().find(|i| &i.release == release));
+    let generation = assignment.want.generation;
+    let of = |i: &&Instance| &i.release == release && i.generation >= generation;
+    let instance = seen.and_then(|seen| seen.instances.iter().find(of));
     // What is said of an older release says nothing of this one.
     let current = seen.filter(|seen| seen.release.as_ref() == Some(release));
     let refused = current.and_then(|seen| match &seen.status {

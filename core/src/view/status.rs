@@ -223,7 +223,8 @@ fn available(slots: &Slots, fleet: &FleetView) -> u32 {
     let is_available = |(slot, assignment): &(&SlotId, &Assignment)| {
         let member = fleet.members.get(&assignment.host).filter(|m| m.liveness != Liveness::Lost);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
-        let instance = seen.and_then(|seen| seen.instance_of(&assignment.want.release));
+        let want = &assignment.want;
+        let instance = seen.and_then(|seen| seen.current_of(&want.release, want.generation));
         instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)
     };
     u32::try_from(slots.iter().filter(is_available).count()).unwrap_or(u32::MAX)

@@ -70,6 +70,7 @@ fn a_service_in_the_middle_of_a_rollout() {
     let view = status(&service, &slots, Some(&rollout), &releases, &fleet, &BTreeMap::new(), &[]);
     insta::assert_snapshot!(shown(&view), @r#"
     {
+      "available": 2,
       "environment": "production",
       "good": "r1",
       "healthy": 2,
@@ -119,12 +120,14 @@ fn a_service_in_the_middle_of_a_rollout() {
         }
       ],
       "release": "r2",
+      "replicas": null,
       "rollout": "00000007",
       "service": "web",
       "serving": {
         "r2": 2
       },
       "state": "advancing",
+      "waiting": [],
       "wanted": 3
     }
     "#);

@@ -432,6 +432,7 @@ impl World {
             release: launch.release.digest,
             content: launch.release.content,
             counter: launch.release.release.counter,
+            generation: launch.generation,
             side: launch.side,
             ports,
             memory: launch.release.release.spec.resources.memory.bytes(),
@@ -467,6 +468,7 @@ pub fn running(index: u32, release: Digest) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 

@@ -26,6 +26,10 @@ pub(crate) struct Engine {
     pub(crate) no_registry: bool,
     /// Releases whose process exits at once here, whatever it does elsewhere.
     pub(crate) broken: BTreeSet<Digest>,
+    /// Releases whose *new* containers exit at once here; what runs already, runs.
+    pub(crate) will_not_start: BTreeSet<Digest>,
+    /// Instances that were made like that.
+    doomed: BTreeSet<String>,
     /// How often each release was started.
     pub(crate) starts: BTreeMap<u64, usize>,
 }
@@ -63,7 +67,8 @@ impl Engine {
                 container.state = ContainerState::Exited { code: 0, oom_killed: false, finished_at: at(now) };
             }
             let here = catalogue.behaviour(&container.release);
-            let broken = self.broken.contains(&container.release);
+            let broken =
+                self.broken.contains(&container.release) || self.doomed.contains(&container.instance);
             changed |= live(container, now, if broken { Behaviour::ExitsAtOnce } else { here });
         }
         changed
@@ -117,6 +122,9 @@ impl Engine {
             assert!(up().all(alone), "{} shares a device that is exclusive", launch.instance);
         }
         *self.starts.entry(release.release.counter.0).or_default() += 1;
+        if self.will_not_start.contains(&release.digest) {
+            self.doomed.insert(launch.instance.clone());
+        }
         self.containers.push(Container {
             id: launch.instance.clone(),
             instance: launch.instance,
@@ -124,6 +132,7 @@ impl Engine {
             release: release.digest,
             content: release.content,
             counter: release.release.counter,
+            generation: launch.generation,
             side: launch.side,
             ports,
             memory: release.release.spec.resources.memory.bytes(),

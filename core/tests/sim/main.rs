@@ -11,6 +11,7 @@ mod engine;
 mod fleet;
 mod host;
 mod order;
+mod restart;
 mod rolling;
 mod scale;
 mod steering;

@@ -101,6 +101,18 @@ impl World {
         self.start(to, Kind::Rollback);
     }
 
+    /// New instances of the same release; answers false if that is refused.
+    pub(crate) fn restart(&mut self) -> bool {
+        self.rollouts += 1;
+        let id = format!("{:08}", self.rollouts).parse().unwrap();
+        let begun = rollout::restart(&self.service, self.rollout.as_ref(), 0, "sim".into(), id, at(self.now));
+        let Ok((service, rollout)) = begun else { return false };
+        let spec = self.releases[&rollout.to.digest].spec.clone();
+        (self.service, self.rollout) = (service, Some(rollout));
+        self.checks.begin(self.serving().len(), &spec);
+        true
+    }
+
     fn start(&mut self, release: ReleaseRef, kind: Kind) {
         let target = Target { release, kind, actor: "sim".into(), supersede: true, retry_quarantined: false };
         self.rollouts += 1;

@@ -3,6 +3,8 @@
 use clap::Args;
 use windlass_core::Span;
 
+use super::FollowArgs;
+
 /// How a change is followed.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct AttendArgs {
@@ -29,6 +31,21 @@ pub(crate) struct ScaleArgs {
     pub(crate) replicas: u32,
     #[command(flatten)]
     pub(crate) attend: AttendArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass restart web\n  \
+    windlass restart production/web --timeout 5m -o json\n\n\
+    New instances of the release that the service is at: in batches, in the order and with the limits of its strategy,\n\
+    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not come up keeps its old\n\
+    one; the restart stops there, says why, and leaves the rest as it is. Starts a stopped service.\n\n\
+    Exit codes: 0 done, 1 refused, 3 aborted, 4 paused or failed, 5 timeout (it goes on), 6 superseded.")]
+pub(crate) struct RestartArgs {
+    /// The service, `web` or `production/web`
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,11 @@
-//! `scale`, `stop`, `rm`: change a service without a new release, and follow until it is so.
+//! `scale`, `restart`, `stop`, `rm`: change a service without a new release, and follow until it is so.
 
-use windlass_core::ServiceId;
+use windlass_core::{Counter, ServiceId};
 
-use crate::args::{AttendArgs, Global, RmArgs, ScaleArgs, StopArgs};
+use super::deploy;
+use crate::args::{AttendArgs, Global, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 use crate::attend::{self, Done, Goal, ServiceOutcome};
-use crate::client::{Heard, ServiceAction};
+use crate::client::{Heard, ServiceAction, Submitted};
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
@@ -15,6 +16,18 @@ pub(super) async fn scale(args: &ScaleArgs, global: &Global, printer: &Printer) 
     let (mut session, service) = meant(&args.service, global).await?;
     let heard = session.client().steer_service(&service, ServiceAction::Scale, args.replicas, false).await?;
     finish(&service, Goal::Count(args.replicas), heard, args.attend, &mut session, printer).await
+}
+
+pub(super) async fn restart(
+    args: &RestartArgs,
+    global: &Global,
+    printer: &Printer,
+) -> Result<Exit, CtlError> {
+    let (mut session, service) = meant(&args.service, global).await?;
+    let heard = session.client().steer_service(&service, ServiceAction::Restart, 0, false).await?;
+    let release = heard.release.unwrap_or(Counter(0));
+    let submitted = Submitted { rollout: heard.rollout, release };
+    deploy::finish(&service, submitted, args.follow, &[], &mut session, printer).await
 }
 
 pub(super) async fn stop(args: &StopArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {

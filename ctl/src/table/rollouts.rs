@@ -85,5 +85,6 @@ const fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Deploy => "deploy",
         Kind::Rollback => "rollback",
+        Kind::Restart => "restart",
     }
 }

@@ -218,7 +218,10 @@ fn schemas_and_completions() {
     assert!(schema["properties"]["service"].is_object());
     let outputs = desk.json(&["schema", "--output"]);
     assert!(outputs["status SERVICE"]["properties"]["instances"].is_object());
-    assert!(outputs["deploy, rollback, rollout watch: the last line"]["properties"]["outcome"].is_object());
+    assert!(
+        outputs["deploy, rollback, restart, rollout watch: the last line"]["properties"]["outcome"]
+            .is_object()
+    );
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&desk.run(&["completions", shell])).contains("rollback"), "{shell}");
     }

@@ -86,7 +86,10 @@ fn the_exit_code_says_how_a_change_ended() {
 #[test]
 fn what_is_said_at_the_end_tells_what_to_do_next() {
     let (_, stdout, _, _) = run(told(false, [status("stopped", 0, |_| {})]), &["stop", "default/web"]);
-    insta::assert_snapshot!(stdout, @"default/web: stopped; `windlass restart default/web` starts it again, and so does a deploy");
+    insta::assert_snapshot!(stdout, @r"
+    default/web: stopped; `windlass restart default/web` starts it again, and so does a deploy
+    kept on h1: volume windlass.default.web.data
+    ");
     let lost = told(false, [status("removing", 0, |v| v["leaving"] = json!({ "h2": "lost" }))]);
     let (_, stdout, _, _) = run(lost, &["rm", "default/web", "--yes"]);
     let (_, rest) = stdout.split_once('\n').unwrap();

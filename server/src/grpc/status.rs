@@ -136,7 +136,7 @@ impl Refusal for ServiceError {
     fn code(&self) -> Code {
         match self {
             Self::Unknown(_) => Code::NotFound,
-            Self::Verb(_) => Code::FailedPrecondition,
+            Self::Verb(_) | Self::Restart(_) | Self::AgentTooOld(_) => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }

@@ -13,7 +13,7 @@ const ROLLOUTS: usize = 20;
 const RELEASES: usize = 20;
 
 /// Drops what is too old. The good releases, and whatever a slot or a remembered rollout names, stay.
-pub(super) fn forget(draft: &mut Draft<'_>, service: &Service) {
+pub(crate) fn forget(draft: &mut Draft<'_>, service: &Service) {
     let state = draft.state;
     let mut finished: Vec<&RolloutId> = state
         .rollouts

@@ -35,6 +35,8 @@ pub(crate) struct Agent {
     pub(crate) receipts: SigningKey,
     /// Contents that fail here.
     pub(crate) broken: BTreeSet<Digest>,
+    /// Versions of the plan document that it says it reads.
+    pub(crate) plan_versions: Vec<u32>,
     /// The newest plan, with its envelope.
     pub(crate) plan: Option<(HostPlan, Vec<u8>)>,
 }
@@ -73,7 +75,8 @@ impl Agent {
         assert_eq!((answer.fleet.as_str(), answer.trust.len()), ("demo", 1));
         let identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
         let host = token.host().clone();
-        Self { host, identity, receipts, broken: BTreeSet::new(), plan: None }
+        let plan_versions = windlass_core::plan::PLAN_VERSIONS.to_vec();
+        Self { host, identity, receipts, broken: BTreeSet::new(), plan_versions, plan: None }
     }
 
     /// Renews over a connection with the certificate it has.
@@ -95,7 +98,7 @@ impl Agent {
         let (sender, receiver) = mpsc::channel(16);
         let facts = HostFacts {
             agent_version: "test".to_owned(),
-            plan_versions: vec![1],
+            plan_versions: self.plan_versions.clone(),
             address: "127.0.0.1".to_owned(),
             labels: [("role".to_owned(), "app".to_owned())].into(),
             platform: "linux/amd64".to_owned(),
@@ -190,6 +193,7 @@ fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance 
         available: state == InstanceState::Healthy,
         endpoints: BTreeMap::new(),
         restarts: 0,
+        generation: if release == slot.release { slot.generation } else { 0 },
     }
 }
 

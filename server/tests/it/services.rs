@@ -4,10 +4,10 @@ use tonic::Code;
 use windlass_core::release::{Release, Scale};
 use windlass_proto::pb;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Players};
 use crate::fleet::{Fleet, until};
 use crate::release::release;
-use crate::rollouts::{deploy, fleet_of, request, status};
+use crate::rollouts::{deploy, fleet_of, follow, request, status};
 
 fn ranged(counter: u64, content: &str) -> Release {
     let mut release = release(counter, 2, content);
@@ -103,4 +103,35 @@ async fn only_a_deployer_of_the_environment_changes_a_service() {
         assert_eq!(refused.code(), Code::PermissionDenied, "{grant}");
     }
     assert_eq!(status(&fleet).await["state"], "steady");
+}
+
+#[tokio::test]
+async fn a_restart_makes_new_instances_of_the_same_release_under_a_rollout() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
+    for _ in 0..2 {
+        let started = steer(&fleet, asks(pb::ServiceAction::Restart, 0)).await.unwrap();
+        assert_eq!(started.release, "r1");
+        assert_eq!(follow(&fleet, &started.rollout).await, "succeeded");
+    }
+    steer(&fleet, asks(pb::ServiceAction::Stop, 0)).await.unwrap();
+    shows(&fleet, "stopped", 0).await;
+    let started = steer(&fleet, asks(pb::ServiceAction::Restart, 0)).await.unwrap();
+    assert_eq!(follow(&fleet, &started.rollout).await, "succeeded");
+    shows(&fleet, "steady", 1).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_restarts_is_not_sent_one() {
+    let fleet = Fleet::start().await;
+    let mut agent = Agent::joined(&fleet, "web-1").await;
+    agent.plan_versions = vec![1];
+    let mut players = Players::default();
+    players.add(&fleet, agent).await;
+    fleet.wait_for("web-1", "connected").await;
+    assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
+    let refused = steer(&fleet, asks(pb::ServiceAction::Restart, 0)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("the agents of web-1 are too old"), "{}", refused.message());
+    assert_eq!(status(&fleet).await["state"], "steady", "and nothing has changed");
 }

@@ -27,6 +27,7 @@ pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> O
         release: identity.release,
         content: identity.content,
         counter: identity.counter,
+        generation: identity.generation,
         side: identity.side,
         ports: identity.ports,
         memory: host.and_then(|host| host.memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::{Evidence, Refusal, RefusalCode};
 use crate::plan::Phase;
@@ -33,7 +34,7 @@ pub(super) enum Hold {
 /// Steps 10 to 12 and 14 of the verification, and the pull. `None`: it may be started, or it runs.
 pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
     let want = scene.want;
-    let instance = scene.instance_of(&want.release);
+    let instance = scene.target();
     let begins = match want.phase {
         Phase::Running | Phase::Draining => !instance.is_some_and(|seen| seen.state.is_up()),
         Phase::Pulled => true,
@@ -105,7 +106,8 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
         room::fits(capacity, turn.desired.local.policy.max_memory, others, &claim)
     };
     let predecessor = scene.running_predecessor();
-    let named = |seen: &&&Container| predecessor == Some(seen.release);
+    let outdated = scene.outdated().map(|seen| seen.id.clone());
+    let named = |seen: &&&Container| predecessor == Some(seen.release) || outdated.as_ref() == Some(&seen.id);
     let memory = |seen: &&Container| if seen.state.is_up() { seen.memory } else { 0 };
     let stays: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().filter(named).map(memory).sum() };
     let all: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().map(memory).sum() };
@@ -130,18 +132,23 @@ pub(super) fn missing(
         None
     } else if scene.restoring {
         scene.armed_fallback()
-    } else if scene.wants_running() && scene.instance_of(&want.release).is_none() && !scene.blocked {
+    } else if scene.wants_running() && scene.target().is_none() && !scene.blocked {
         Some(want.release)
     } else if scene.wants_running() && (scene.available || scene.stops_first()) && !scene.blocked {
         None
     } else {
         scene.running_predecessor()
     };
-    let release = release.filter(|release| scene.instance_of(release).is_none());
+    let is_here = |release: &Digest| match release {
+        planned if *planned == want.release => scene.target().is_some(),
+        other => scene.instance_of(other).is_some(),
+    };
+    let release = release.filter(|release| !is_here(release));
     let Some(release) = release.and_then(|release| turn.desired.releases.get(&release)).cloned() else {
         return Ok(None);
     };
-    let failed = scene.known.failed.as_ref().is_some_and(|failed| failed.content == release.content);
+    let failed = scene.known.failed.as_ref();
+    let failed = failed.is_some_and(|failed| failed.restart.is_none() && failed.content == release.content);
     let wanted = &release.release.spec.image;
     let Some(image) = turn.observed.images.get(&wanted.digest).map(|image| image.id.clone()) else {
         // The last resort: kept images of fallbacks need no registry.
@@ -169,6 +176,7 @@ fn launch(
     let known = turn.memory.slot(&slot);
     known.serial += 1;
     let instance = instance_name(&slot, &release, known.serial);
+    let generation = if release.digest == scene.want.release { scene.want.generation } else { 0 };
     if release.digest == scene.want.release {
         known.kept = None; // it makes way for the new one
     }
@@ -179,7 +187,8 @@ fn launch(
     let taken = turn.claims.entry(slot.clone()).or_default();
     taken.memory = taken.memory.saturating_add(claim.memory);
     taken.gpus.extend(claim.gpus.iter().cloned());
-    Ok(Step::Launch(Box::new(Launch { slot, instance, release, image, side, ports, gpus: claim.gpus })))
+    let gpus = claim.gpus;
+    Ok(Step::Launch(Box::new(Launch { slot, instance, release, generation, image, side, ports, gpus })))
 }
 
 /// `production.web.0.r7.3`: unique in the fleet as long as the host keeps its memory.
@@ -208,6 +217,6 @@ fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
 
 /// Is there no side for the new instance before something has stopped?
 pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
-    let missing = scene.wants_running() && scene.instance_of(&scene.want.release).is_none();
+    let missing = scene.wants_running() && scene.target().is_none();
     missing && !scene.blocked && !scene.restoring && free_side(fates).is_none()
 }

@@ -4,8 +4,9 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::fate::Scene;
-use super::super::input::{Container, ContainerState};
+use super::super::input::{Container, ContainerState, RestartPolicy};
 use super::super::judge::{self, Verdict};
+use super::super::memory::FailedSlot;
 
 /// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
 pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
@@ -21,7 +22,14 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
     } else if !want.retry_quarantined {
         known.retried = None;
     }
-    if known.failed.as_ref().is_some_and(|failed| failed.release != want.release || want.good || retry) {
+    let overtaken = |failed: &FailedSlot| {
+        let by_plan = match failed.restart {
+            Some(generation) => generation != want.generation || want.phase != Phase::Running,
+            None => want.good,
+        };
+        failed.release != want.release || by_plan || retry
+    };
+    if known.failed.as_ref().is_some_and(overtaken) {
         known.failed = None;
     }
     let last_seen = turn.observed.coordinator_last_seen;
@@ -51,15 +59,32 @@ pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
 /// Marks the slot failed if the planned release failed in it.
 pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
     let scene = Scene::new(turn, want, seen);
-    let armed = !want.good && want.phase == Phase::Running && !scene.restoring && !scene.isolated;
-    let Some(container) = scene.instance_of(&want.release).filter(|_| armed) else { return };
+    let watched = want.phase == Phase::Running && !scene.restoring && !scene.isolated;
+    let Some(container) = scene.target().filter(|_| watched) else { return };
+    if want.good && !is_on_trial(turn, want, container) {
+        // A restart that failed with nothing to go back to was tried again, and serves now.
+        if scene.available && scene.known.failed.is_some() {
+            turn.memory.slot(&want.slot).failed = None;
+        }
+        return;
+    }
+    let older = scene.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
     let times = super::times(turn);
     match judge::judge(container, turn.memory.of(container), spec, true, times) {
         Verdict::Failed(clock, reason) => {
-            judge::condemn(turn.desired, &mut turn.memory, want, Some(container), (clock, reason), turn.now);
+            let instances = (Some(container), older.as_deref());
+            judge::condemn(turn.desired, &mut turn.memory, want, instances, (clock, reason), turn.now);
         }
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
     }
+}
+
+/// Is it the first of a restart in this slot, and has it not served yet?
+fn is_on_trial(turn: &Turn<'_>, want: &PlanSlot, container: &Container) -> bool {
+    let proven = container.policy == RestartPolicy::UnlessStopped
+        || turn.memory.of(container).is_some_and(|known| known.available_at.is_some());
+    let failed = turn.memory.slots.get(&want.slot).is_some_and(|known| known.failed.is_some());
+    want.generation > 0 && !proven && !failed
 }

@@ -118,6 +118,7 @@ pub(crate) fn want(slot: &SlotId, release: Digest) -> PlanSlot {
         gpus: Vec::new(),
         previous: None,
         retry_quarantined: false,
+        generation: 0,
     }
 }
 
@@ -157,5 +158,6 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         available: state == InstanceState::Healthy,
         endpoints: BTreeMap::from([("http".into(), format!("10.0.0.1:{}", 20_000 + slot.index))]),
         restarts: 0,
+        generation: 0,
     }
 }

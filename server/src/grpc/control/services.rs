@@ -22,7 +22,14 @@ pub(super) async fn steer(
         pb::ServiceAction::Scale => Verb::Scale(request.replicas),
         pb::ServiceAction::Stop => Verb::Stop,
         pb::ServiceAction::Remove => Verb::Remove,
-        pb::ServiceAction::Restart => return Err(Status::unimplemented("restart")),
+        pb::ServiceAction::Restart => {
+            let started = services::restart(coordinator, id, caller.actor()).await.map_err(refused)?;
+            return Ok(pb::SteerServiceResponse {
+                rollout: started.rollout.map(|id| id.to_string()).unwrap_or_default(),
+                release: started.release.to_string(),
+                ..Default::default()
+            });
+        }
     };
     let told =
         services::tell(coordinator, id, verb, request.supersede, caller.actor()).await.map_err(refused)?;
