@@ -5,7 +5,7 @@
 
 mod list;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +13,14 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{Identity, PeerIdentity, Serial};
+use crate::identity::{Identity, PeerIdentity, Role, Serial};
 
 pub use list::{ListError, RevocationList};
+
+/// Live connections of one identity. An agent has one, and another while it renews or comes back.
+const MOST_OF_AN_AGENT: usize = 8;
+/// A person, or a build server that deploys many services at once.
+const MOST_OF_AN_OPERATOR: usize = 256;
 
 /// What is revoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +52,14 @@ pub struct Revocations {
 #[derive(Debug, Default)]
 struct Inner {
     revoked: ArcSwap<RevokedSet>,
-    live: Mutex<BTreeMap<u64, (Arc<PeerIdentity>, CancellationToken)>>,
+    live: Mutex<Live>,
     next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    connections: BTreeMap<u64, (Arc<PeerIdentity>, CancellationToken)>,
+    of: HashMap<Identity, BTreeSet<u64>>,
 }
 
 /// A connection's place in the register; dropping it takes it out.
@@ -98,19 +109,35 @@ impl Revocations {
 
     /// How many connections with a certificate are live.
     pub fn live(&self) -> usize {
-        self.lock().len()
+        self.lock().connections.len()
     }
 
-    /// Registers a connection. Its token is tripped already if the certificate was revoked since its handshake.
+    /// Registers a connection. Its token is tripped already if the certificate was revoked since its handshake. The
+    /// oldest of an identity is cut when it has more than its share: the newest wins, so that a host that lost its
+    /// network does not wait for its dead connections, and nobody gets the memory of thousands with one certificate.
     pub(crate) fn register(&self, peer: &Arc<PeerIdentity>, token: CancellationToken) -> Registered {
         let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let mut live = self.lock();
-        live.insert(at, (peer.clone(), token.clone()));
-        // Under the lock that `change` takes after it stored: one of the two sees the other.
-        if self.is_revoked(peer) {
-            token.cancel();
+        let most = match peer.identity.role() {
+            Role::Operator => MOST_OF_AN_OPERATOR,
+            Role::Agent | Role::Coordinator => MOST_OF_AN_AGENT,
+        };
+        let oldest = {
+            let mut live = self.lock();
+            live.connections.insert(at, (peer.clone(), token.clone()));
+            let of = live.of.entry(peer.identity.clone()).or_default();
+            of.insert(at);
+            let oldest = if of.len() > most { of.pop_first() } else { None };
+            // Under the lock that `change` takes after it stored: one of the two sees the other.
+            if self.is_revoked(peer) {
+                token.cancel();
+            }
+            oldest.and_then(|oldest| live.connections.get(&oldest).map(|(_, token)| token.clone()))
+        };
+        // Outside the lock, as below.
+        if let Some(oldest) = oldest {
+            tracing::debug!(who = ?peer.identity, "cut its oldest connection: it has too many");
+            oldest.cancel();
         }
-        drop(live);
         Registered { token, at, inner: self.inner.clone() }
     }
 
@@ -123,6 +150,7 @@ impl Revocations {
         let revoked = self.inner.revoked.load_full();
         let cut: Vec<CancellationToken> = self
             .lock()
+            .connections
             .values()
             .filter(|(peer, token)| revoked.contains(peer) && !token.is_cancelled())
             .map(|(_, token)| token.clone())
@@ -132,14 +160,26 @@ impl Revocations {
         cut.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Arc<PeerIdentity>, CancellationToken)>> {
+    fn lock(&self) -> MutexGuard<'_, Live> {
         self.inner.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn remove(&mut self, at: u64) {
+        let Some((peer, _)) = self.connections.remove(&at) else { return };
+        if let Some(of) = self.of.get_mut(&peer.identity) {
+            of.remove(&at);
+            if of.is_empty() {
+                self.of.remove(&peer.identity);
+            }
+        }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.at);
+        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(self.at);
         // Whatever hangs on the connection (streams, timers) ends with it.
         self.token.cancel();
     }

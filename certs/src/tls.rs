@@ -18,6 +18,7 @@ mod client;
 mod connect;
 mod connection;
 mod server;
+mod strangers;
 mod verifier;
 
 use std::sync::Arc;

@@ -328,3 +328,42 @@ async fn foreign_server(identity: &CertifiedIdentity) -> (JoinSet<()>, String) {
     });
     (tasks, address)
 }
+
+#[tokio::test]
+async fn one_certificate_has_a_few_connections_and_the_newest_win() {
+    let fleet = Fleet::start();
+    let tls = fleet.client(&fleet.member(&agent(1)));
+    let mut streams = Vec::new();
+    for _ in 0..12 {
+        let channel = fleet.connect(&tls).await.unwrap();
+        streams.push(watch(&channel).await);
+    }
+    until("the oldest are cut", || fleet.revocations.live() == 8).await;
+    for mut old in streams.drain(..4) {
+        let ended = timeout(SOON, old.message()).await.expect("a stream that was cut ends");
+        assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
+    }
+    let other = fleet.client(&fleet.member(&operator()));
+    check(&fleet.connect(&other).await.unwrap()).await.expect("others come in");
+    for stream in &mut streams {
+        assert!(timeout(Duration::from_millis(1), stream.message()).await.is_err(), "the newest stand");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_floods_the_listener_without_a_certificate_loses_its_own_connections() {
+    let options = AcceptOptions { anonymous_per_address: 4, anonymous: 4, ..AcceptOptions::default() };
+    let fleet = Fleet::start_with(authority(), options);
+    let stranger = ClientTls::anonymous(demo(), vec![fleet.ca.fingerprint()], Revocations::new()).unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let channel = fleet.connect(&stranger).await.unwrap();
+        streams.push(watch(&channel).await);
+    }
+    for mut old in streams.drain(..6) {
+        let ended = timeout(SOON, old.message()).await.expect("a stream that was cut ends");
+        assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
+    }
+    let member = fleet.client(&fleet.member(&agent(1)));
+    check(&fleet.connect(&member).await.unwrap()).await.expect("members do not take part in that");
+}

@@ -23,7 +23,9 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use windlass_core::Timestamp;
 
-use super::{Connection, ServerTls};
+use super::connection::Place;
+use super::strangers::Strangers;
+use super::{ConnectInfo, Connection, ServerTls};
 use crate::identity::PeerIdentity;
 
 /// No certificate of ours lives longer; timers have a range.
@@ -44,6 +46,10 @@ pub struct AcceptOptions {
     pub backlog: u32,
     /// How long a connection without a certificate lives: enough to enrol or renew.
     pub anonymous_lifetime: Duration,
+    /// Connections without a certificate, all together.
+    pub anonymous: usize,
+    /// The same from one address; one more, and its oldest is cut.
+    pub anonymous_per_address: usize,
 }
 
 impl Default for AcceptOptions {
@@ -53,6 +59,8 @@ impl Default for AcceptOptions {
             handshake_timeout: Duration::from_secs(10),
             backlog: 4096,
             anonymous_lifetime: Duration::from_secs(60),
+            anonymous: 2048,
+            anonymous_per_address: 256,
         }
     }
 }
@@ -93,6 +101,7 @@ struct Shared {
     tls: ServerTls,
     options: AcceptOptions,
     stats: Arc<HandshakeStats>,
+    strangers: Strangers,
 }
 
 /// Connections whose handshake is done: for tonic's `serve_with_incoming`.
@@ -118,10 +127,11 @@ enum Outcome {
     WrongCa,
     WrongPeer,
     Protocol,
+    Crowded,
 }
 
 impl Outcome {
-    const NAMES: [&'static str; 9] = [
+    const NAMES: [&'static str; 10] = [
         "done",
         "accept_failed",
         "timeout",
@@ -131,6 +141,7 @@ impl Outcome {
         "wrong_ca",
         "wrong_peer",
         "protocol",
+        "crowded",
     ];
 
     fn of(error: &io::Error) -> Self {
@@ -151,7 +162,7 @@ impl Outcome {
 
 impl HandshakeStats {
     /// Count per outcome: `done`, `timeout`, `closed`, `expired`, `revoked`, `wrong_ca`, `wrong_peer`, `protocol`,
-    /// `accept_failed`.
+    /// `accept_failed`, `crowded` (too many without a certificate).
     pub fn snapshot(&self) -> BTreeMap<&'static str, u64> {
         Outcome::NAMES
             .iter()
@@ -173,7 +184,8 @@ pub fn listen(
 ) -> Result<(Acceptor, Incoming), BindError> {
     let listener = bind(address, options.backlog).map_err(|source| BindError { address, source })?;
     let (sender, receiver) = mpsc::channel(READY);
-    let shared = Arc::new(Shared { tls, options, stats: Arc::default() });
+    let strangers = Strangers::new(options.anonymous.max(1), options.anonymous_per_address.max(1));
+    let shared = Arc::new(Shared { tls, options, stats: Arc::default(), strangers });
     Ok((Acceptor { listener, shared, ready: sender }, Incoming { ready: receiver }))
 }
 
@@ -252,7 +264,7 @@ impl Shared {
         };
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let peer = match leaf.map(|leaf| PeerIdentity::from_der(leaf)).transpose() {
-            Ok(peer) => peer,
+            Ok(peer) => peer.map(Arc::new),
             Err(_) => {
                 // The verifier has read it already; never serve what cannot be named.
                 self.stats.count(Outcome::WrongPeer);
@@ -261,9 +273,21 @@ impl Shared {
         };
         let lifetime =
             peer.as_ref().map_or(self.options.anonymous_lifetime, |peer| peer.not_after.since(now()));
+        let cancel = CancellationToken::new();
+        let place = match &peer {
+            Some(peer) => Place::Member(self.tls.revocations().register(peer, cancel.clone())),
+            None => match self.strangers.enter(remote.ip(), cancel.clone()) {
+                Some(place) => Place::Stranger(place),
+                None => {
+                    self.stats.count(Outcome::Crowded);
+                    tracing::debug!(%remote, "too many connections without a certificate");
+                    return None;
+                }
+            },
+        };
         self.stats.count(Outcome::Done);
-        let revocations = self.tls.revocations();
-        Some(Connection::new(stream, remote, peer, lifetime.min(MAX_LIFETIME), revocations))
+        let info = ConnectInfo { peer, remote, cancel };
+        Some(Connection::new(stream, info, lifetime.min(MAX_LIFETIME), place))
     }
 }
 

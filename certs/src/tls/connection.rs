@@ -14,8 +14,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use super::strangers;
 use crate::identity::PeerIdentity;
-use crate::revocation::{Registered, Revocations};
+use crate::revocation::Registered;
 
 /// What a handler learns about the connection of its request:
 /// `request.extensions().get::<ConnectInfo>()`.
@@ -36,7 +37,16 @@ pub struct Connection {
     info: ConnectInfo,
     cut: Pin<Box<Cut>>,
     // Dropped with the connection: takes it out of the register.
-    _registered: Option<Registered>,
+    _place: Place,
+}
+
+/// Where a live connection is counted.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Among those of its identity.
+    Member(#[expect(dead_code, reason = "held for its drop")] Registered),
+    /// Among those without a certificate.
+    Stranger(#[expect(dead_code, reason = "held for its drop")] strangers::Place),
 }
 
 #[derive(Debug)]
@@ -50,21 +60,16 @@ impl Connection {
     /// `lifetime` is what its certificate has left, or what a connection without one gets.
     pub(super) fn new(
         stream: TlsStream<TcpStream>,
-        remote: SocketAddr,
-        peer: Option<PeerIdentity>,
+        info: ConnectInfo,
         lifetime: Duration,
-        revocations: &Revocations,
+        place: Place,
     ) -> Self {
-        let cancel = CancellationToken::new();
-        let peer = peer.map(Arc::new);
-        let registered = peer.as_ref().map(|peer| revocations.register(peer, cancel.clone()));
         let cut = Cut {
-            cancelled: Box::pin(cancel.clone().cancelled_owned()),
+            cancelled: Box::pin(info.cancel.clone().cancelled_owned()),
             expires: Box::pin(tokio::time::sleep(lifetime)),
-            token: cancel.clone(),
+            token: info.cancel.clone(),
         };
-        let info = ConnectInfo { peer, remote, cancel };
-        Self { stream, info, cut: Box::pin(cut), _registered: registered }
+        Self { stream, info, cut: Box::pin(cut), _place: place }
     }
 
     /// Who and where from.
@@ -76,7 +81,10 @@ impl Connection {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let cut = &mut *self.cut;
         if cut.token.is_cancelled() || cut.cancelled.as_mut().poll(cx).is_ready() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the certificate was revoked"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "cut: the certificate was revoked, or there are too many connections",
+            ));
         }
         if cut.expires.as_mut().poll(cx).is_ready() {
             cut.token.cancel();

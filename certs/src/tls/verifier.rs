@@ -1,6 +1,7 @@
 //! Who may be at the other end: both verifiers, as rustls calls them in a handshake.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -48,7 +49,7 @@ struct Members {
 }
 
 impl Members {
-    fn check(&self, leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    fn check(&self, leaf: &CertificateDer<'_>) -> Result<PeerIdentity, Error> {
         let peer = PeerIdentity::from_der(leaf).map_err(Refused::Invalid)?;
         if *peer.identity.fleet() != self.fleet {
             return Err(Refused::Fleet(peer.identity.fleet().clone()).into());
@@ -59,7 +60,7 @@ impl Members {
         if self.revocations.is_revoked(&peer) {
             return Err(CertificateError::Revoked.into());
         }
-        Ok(())
+        Ok(peer)
     }
 }
 
@@ -162,13 +163,40 @@ pub(super) struct FleetServers {
     pins: ArcSwap<Vec<Digest>>,
     members: Members,
     algorithms: WebPkiSupportedAlgorithms,
+    /// The last few that were let through, the newest last.
+    accepted: Mutex<VecDeque<PeerIdentity>>,
 }
+
+/// Coordinators that are remembered: a fleet has one or two, each with a new certificate now and then.
+const REMEMBERED: usize = 16;
 
 impl FleetServers {
     pub(super) fn new(fleet: FleetId, pins: Vec<Digest>, revocations: Revocations) -> Arc<Self> {
         let members = Members { fleet, roles: &[Role::Coordinator], revocations };
         let algorithms = provider().signature_verification_algorithms;
-        Arc::new(Self { pins: ArcSwap::from_pointee(pins), members, algorithms })
+        let accepted = Mutex::default();
+        Arc::new(Self { pins: ArcSwap::from_pointee(pins), members, algorithms, accepted })
+    }
+
+    /// Was one of those that were let through revoked since?
+    pub(super) fn trusts_revoked(&self) -> bool {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.iter().any(|peer| self.members.revocations.is_revoked(peer))
+    }
+
+    fn remember(&self, peer: PeerIdentity) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.retain(|known| known.serial != peer.serial);
+        if accepted.len() >= REMEMBERED {
+            accepted.pop_front();
+        }
+        accepted.push_back(peer);
+    }
+
+    /// Forgets those that were revoked: their connections are to be ended by whoever asks.
+    pub(super) fn forget_revoked(&self) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.retain(|peer| !self.members.revocations.is_revoked(peer));
     }
 
     pub(super) fn pin(&self, pins: Vec<Digest>) {
@@ -198,7 +226,7 @@ impl ServerCertVerifier for FleetServers {
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, self.algorithms.all)?;
-        self.members.check(end_entity)?;
+        self.remember(self.members.check(end_entity)?);
         Ok(ServerCertVerified::assertion())
     }
 
