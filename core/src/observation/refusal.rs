@@ -62,6 +62,31 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// Every code, in the order of the steps.
+    pub const ALL: [Self; 21] = [
+        Self::TooLarge,
+        Self::WrongPeer,
+        Self::Malformed,
+        Self::WrongType,
+        Self::UnknownKey,
+        Self::BadSignature,
+        Self::BelowThreshold,
+        Self::WrongAudience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Stale,
+        Self::Equivocation,
+        Self::WrongEpoch,
+        Self::UnsignedRelease,
+        Self::BelowFloor,
+        Self::Revoked,
+        Self::Quarantined,
+        Self::WrongHost,
+        Self::Policy,
+        Self::NoRoom,
+        Self::WrongImage,
+    ];
+
     /// The code as documents, counters and people write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,5 +122,19 @@ impl std::fmt::Display for Refusal {
         } else {
             write!(f, "{}: {}", self.code.as_str(), self.detail)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_once_and_written_as_documents_write_it() {
+        for (at, code) in RefusalCode::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, at, "in the order of the enum, so none is left out");
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+        assert_eq!(RefusalCode::ALL.len(), RefusalCode::WrongImage as usize + 1);
     }
 }

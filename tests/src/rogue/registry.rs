@@ -37,7 +37,12 @@ pub enum Lie {
     Layer,
     /// Everything fits together, and is for another processor.
     Platform,
+    /// A layer that does not end, whatever its manifest says.
+    Endless,
 }
+
+/// Of a layer without an end, so much is sent at most: enough to see that nobody stops it, and no full disk.
+const ENDLESS: usize = 192 << 20;
 
 /// The registry. It ends when it is dropped.
 #[derive(Debug)]
@@ -116,11 +121,11 @@ fn lies(address: &str, honest: &str) -> Result<(BTreeMap<Lie, Pinned>, Answers)>
     let mut bent_layer = layer.clone();
     bent_layer[10_239] = 1;
     let (mut images, mut answers) = (BTreeMap::new(), Answers::new());
-    for lie in [Lie::Manifest, Lie::Config, Lie::Layer, Lie::Platform] {
+    for lie in [Lie::Manifest, Lie::Config, Lie::Layer, Lie::Platform, Lie::Endless] {
         let name = format!("{lie:?}").to_lowercase();
         let (mut manifest, mut config) = (manifest.clone(), config.clone());
         config["author"] = name.as_str().into(); // an image of its own
-        if lie == Lie::Layer {
+        if matches!(lie, Lie::Layer | Lie::Endless) {
             push(&mut config["rootfs"]["diff_ids"], Digest::of(&layer).to_string().into());
             let kind = "application/vnd.docker.image.rootfs.diff.tar.gzip";
             let entry =
@@ -171,6 +176,9 @@ fn answer(mut stream: TcpStream, answers: &Answers) -> Result<()> {
     let found = if path == "/v2/" { Some(b"{}".as_slice()) } else { answers.get(path).map(Vec::as_slice) };
     let status = if found.is_some() { "200 OK" } else { "404 Not Found" };
     let body = found.unwrap_or_default();
+    if found.is_some() && path.starts_with("/v2/endless/blobs/") && body.len() == 10_240 {
+        return endless(&mut stream);
+    }
     let named = path.rsplit_once('/').map_or("", |(_, name)| name);
     write!(
         stream,
@@ -180,6 +188,17 @@ fn answer(mut stream: TcpStream, answers: &Answers) -> Result<()> {
     )?;
     if method != "HEAD" {
         stream.write_all(body)?;
+    }
+    Ok(())
+}
+
+fn endless(stream: &mut TcpStream) -> Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let length = 1_u64 << 40;
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")?;
+    let piece = vec![0; 1 << 16];
+    for _ in 0..ENDLESS / piece.len() {
+        stream.write_all(&piece)?;
     }
     Ok(())
 }

@@ -12,12 +12,15 @@ use windlass_tests::rogue::{Draft, Lie, Target};
 use super::{check, conclude};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// How each of them is refused.
+pub(super) const CODE: &str = "wrong_image";
 
 #[rustfmt::skip]
-const ROWS: [(&str, Lie, &str); 4] = [
+const ROWS: [(&str, Lie, &str); 5] = [
     ("another manifest under the digest", Lie::Manifest, "production/manifest"),
     ("another configuration than the manifest names", Lie::Config, "production/config"),
     ("a layer with one bit changed", Lie::Layer, "production/layer"),
+    ("a layer without an end", Lie::Endless, "production/endless"),
     ("an image for another processor", Lie::Platform, "production/platform"),
 ];
 
@@ -57,7 +60,7 @@ fn judge(target: &mut Target, when: &str, before: &Scene, wrong: &mut Vec<String
             Some(SlotStatus::Refused(refusal)) => Ok(refusal.clone()),
             other => Err(format!("it was not refused: {other:?}")),
         });
-        let refused = refused.and_then(|refusal| check(&refusal, "wrong_image", ""));
+        let refused = refused.and_then(|refusal| check(&refusal, CODE, ""));
         wrong.extend(refused.err().map(|error| format!("{name}, {when}: {error}")));
     }
     let now = Scene::of(&target.host.engine).unwrap();

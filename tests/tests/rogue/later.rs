@@ -16,6 +16,8 @@ use windlass_tests::rogue::{Draft, Keys, Pinned, Target};
 use super::{check, conclude};
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// How content that failed here is refused, whoever signs it.
+pub(super) const QUARANTINED: &str = "quarantined";
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -100,9 +102,9 @@ fn failures_stay(target: &mut Target) -> Result<(), String> {
         other => Err(format!("the crashing release: {other:?}")),
     })?;
     frail(target, 2, "bob")?;
-    refused_slot(target, "production/frail/0", "quarantined")?;
+    refused_slot(target, "production/frail/0", QUARANTINED)?;
     target.restart();
-    refused_slot(target, "production/frail/0", "quarantined")?;
+    refused_slot(target, "production/frail/0", QUARANTINED)?;
     target.honest()
 }
 

@@ -10,9 +10,11 @@
 //! | `policy` | 11, 12: refusals of one slot by the host |
 //! | `images` | 14: what a registry may not pass off |
 //! | `later` | 8 to 10 with a past: restarts, epochs, trust documents, quarantine |
+//! | `coverage` | is every code provoked by one of them? |
 
 #![expect(clippy::unwrap_used, reason = "every function here is part of a test")]
 
+mod coverage;
 mod images;
 mod later;
 mod peers;

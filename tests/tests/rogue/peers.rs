@@ -12,6 +12,8 @@ use windlass_tests::rogue::{Face, Target};
 use super::conclude;
 
 const LIMIT: Duration = Duration::from_secs(15);
+/// How each of them is refused.
+pub(super) const CODE: &str = "wrong_peer";
 const HOURS: Duration = Duration::from_secs(3600);
 
 /// What is shown, by the attack's name.
@@ -41,7 +43,7 @@ fn whoever_is_no_coordinator_of_this_fleet_hears_nothing() {
     let mut target = Target::start("rogue-peers", "", |_, _, _| {});
     let mut wrong = Vec::new();
     for (name, forge) in ROWS {
-        let known = target.audited("wrong_peer");
+        let known = target.audited(CODE);
         let since = scene::moment();
         let (shaken, hellos) = target.rogue.said(|said| (said.handshakes.len(), said.hellos.len()));
         target.rogue.show(forge(&target));
@@ -53,7 +55,7 @@ fn whoever_is_no_coordinator_of_this_fleet_hears_nothing() {
                 None => Err("nobody came".to_owned()),
             })
         });
-        let audited = within(LIMIT, || match target.audited("wrong_peer") {
+        let audited = within(LIMIT, || match target.audited(CODE) {
             count if count > known => Ok(()),
             count => Err(format!("no audit line: there are {count}")),
         });

@@ -61,7 +61,7 @@ fn loose(text: &str) -> String {
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     // 1: sizes
     ("payload one byte over 4 MiB", "too_large", "", |t| raw(t, |p| p.clone() + &" ".repeat((4 << 20) + 1 - p.len()))),
     ("7 MiB of envelope", "too_large", "", |t| text(good(t), |e| e + &" ".repeat(7 << 20))),
@@ -90,6 +90,18 @@ const ROWS: &[Row] = &[
     ("type with a parameter", "wrong_type", "", |t| bend(&good(t), |e| e["payloadType"] = format!("{};v=1", Type::Plan).into())),
     ("a plan signed as routes", "wrong_type", "routes", |t| plan(t).seal(Type::Routes, &t.keys.dispatch.each_ref()).envelope),
     ("a release offered as a plan", "wrong_type", "release", |t| Draft::release("production/evil", 1, &t.fresh).seal(Type::Release, &[&t.keys.people[0]]).envelope),
+    ("a command to run in a container", "wrong_type", "exec", |t| seal(Type::Exec, br#"{"host":"h1","argv":["sh"]}"#.to_vec(), &t.keys.dispatch.each_ref()).envelope),
+    ("a plan signed as a command", "wrong_type", "exec", |t| plan(t).seal(Type::Exec, &[&t.keys.dispatch[0], &t.keys.dispatch[1], &t.keys.people[0]]).envelope),
+    ("a secret", "wrong_type", "secret", |t| plan(t).seal(Type::Secret, &[&t.keys.people[0]]).envelope),
+    ("routes to a foreign address", "wrong_type", "routes", |t| seal(Type::Routes, br#"{"routes":[{"to":"203.0.113.9:80"}]}"#.to_vec(), &t.keys.dispatch.each_ref()).envelope),
+    ("a receipt offered as a plan", "wrong_type", "receipt", |t| plan(t).seal(Type::Receipt, &t.keys.dispatch.each_ref()).envelope),
+    ("a checkpoint offered as a plan", "wrong_type", "audit", |t| plan(t).seal(Type::Audit, &[&t.keys.audit]).envelope),
+    ("a revocation list offered as a plan", "wrong_type", "revocation", |t| plan(t).seal(Type::Revocation, &[&t.keys.root]).envelope),
+    ("a plan as a command's signature says", "bad_signature", "", |t| bend(&plan(t).seal(Type::Exec, &t.keys.dispatch.each_ref()).envelope, |e| e["payloadType"] = Type::Plan.as_str().into())),
+    ("relabelling the host", "malformed", "unknown field", |t| signed(t, |p| p.with("labels", json!({ "role": "vault" })))),
+    ("widening its policy", "malformed", "unknown field", |t| signed(t, |p| p.with("policy", json!({ "mounts": ["/"] })))),
+    ("routes in a plan", "malformed", "unknown field", |t| signed(t, |p| p.with("routes", json!([{ "to": "203.0.113.9:80" }])))),
+    ("a command in a slot", "malformed", "unknown field", |t| signed(t, |p| p.with("slots.0.exec", json!(["sh"])))),
     ("a trust document offered as a plan", "wrong_type", "trust", |t| plan(t).seal(Type::Trust, &[&t.keys.root]).envelope),
 
     // 4 and 5: keys and signatures

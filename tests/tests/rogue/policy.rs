@@ -51,7 +51,7 @@ max_image = "900TiB"
 "#;
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     ("a registry nobody named", "policy", "registries", |t, s| from(t, s, |_| "registry.example.com/web".to_owned())),
     ("the public registry", "policy", "registries", |t, s| from(t, s, |_| "docker.io/library/web".to_owned())),
     ("a path that only begins alike", "policy", "registries", |t, s| from(t, s, |r| format!("{r}mate"))),

@@ -45,7 +45,7 @@ fn revoked(image: &Pinned) -> Draft {
 const UNSIGNED: &str = "unsigned_release";
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Row] = &[
     // the coordinator answers with something else
     ("nobody has it", UNSIGNED, "does not have it", |t, s| answered(t, s, |_| None)),
     ("nothing", UNSIGNED, "malformed", |t, s| answered(t, s, |_| Some(Vec::new()))),
