@@ -1,5 +1,7 @@
 //! Everything that is written to stdout and stderr. Results go to stdout, everything else to stderr.
 
+mod safe;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
@@ -69,8 +71,8 @@ impl Printer {
     pub(crate) fn document<T: Serialize + ?Sized>(&self, value: &T, render: impl FnOnce(Colour) -> String) {
         match self.format {
             Format::Table => out(&render(self.colour)),
-            Format::Json => out(&serde_json::to_string_pretty(value).unwrap_or_default()),
-            Format::Yaml => out(&yaml(value)),
+            Format::Json => data(&serde_json::to_string_pretty(value).unwrap_or_default()),
+            Format::Yaml => data(&yaml(value)),
         }
     }
 
@@ -78,8 +80,8 @@ impl Printer {
     pub(crate) fn line<T: Serialize + ?Sized>(&self, value: &T) {
         match self.format {
             Format::Table => {}
-            Format::Json => out(&serde_json::to_string(value).unwrap_or_default()),
-            Format::Yaml => out(&format!("---\n{}", yaml(value))),
+            Format::Json => data(&serde_json::to_string(value).unwrap_or_default()),
+            Format::Yaml => data(&format!("---\n{}", yaml(value))),
         }
     }
 
@@ -179,12 +181,17 @@ fn yaml<T: Serialize + ?Sized>(value: &T) -> String {
     serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned()
 }
 
-/// A reader that went away (`| head`) is no failure of ours.
+/// For people.
 fn out(text: &str) {
+    data(&safe::safe(text));
+}
+
+/// For programs, as it is. A reader that went away (`| head`) is no failure of ours.
+fn data(text: &str) {
     let mut stdout = io::stdout().lock();
     drop(writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()));
 }
 
 fn err(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n')));
+    drop(writeln!(io::stderr().lock(), "{}", safe::safe(text).trim_end_matches('\n')));
 }

@@ -11,6 +11,7 @@
 mod auth;
 mod credentials;
 mod document;
+mod elsewhere;
 mod error;
 mod http;
 #[cfg(test)]
@@ -36,7 +37,7 @@ impl Resolver {
     pub(crate) fn new(insecure: Vec<String>, platform: &str) -> Result<Self, ResolveError> {
         platform.parse::<Platform>().map_err(|()| ResolveError::Platform(platform.to_owned()))?;
         let credentials = credentials::Credentials::load()?;
-        Ok(Self { http: Http::new(insecure, credentials)?, platform: platform.to_owned() })
+        Ok(Self { http: Http::new(insecure, credentials, http::TIMEOUT)?, platform: platform.to_owned() })
     }
 
     /// What `image` is now.

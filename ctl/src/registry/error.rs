@@ -42,6 +42,8 @@ pub(crate) enum ResolveError {
     Challenge { registry: String },
     #[error("the registry `{registry}` sends its users to `{realm}` in the clear")]
     InsecureRealm { registry: String, realm: String },
+    #[error("the registry `{registry}` wants its users to log in at `{host}`, which is not of its domain")]
+    ForeignRealm { registry: String, host: String },
     #[error("failed to read `{path}`")]
     ConfigRead {
         path: PathBuf,
@@ -113,6 +115,9 @@ impl ResolveError {
             Self::WrongDigest { .. } => {
                 Some("do not deploy this: a registry or something before it alters images".to_owned())
             }
+            Self::ForeignRealm { host, .. } => Some(format!(
+                "its login was not sent there; if that is where it belongs: `docker login {host}`"
+            )),
             Self::Status { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }

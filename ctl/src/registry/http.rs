@@ -12,9 +12,11 @@ use windlass_core::Digest;
 use super::ResolveError;
 use super::auth::Challenge;
 use super::credentials::{Credentials, Login};
+use super::elsewhere;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an answer may take, however slowly it drips.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 /// OCI asks registries to take manifests of up to 4 MiB.
 const MAX_DOCUMENT: usize = 4 << 20;
 const MAX_TOKEN: usize = 64 << 10;
@@ -29,12 +31,21 @@ pub(super) struct Repository {
 
 /// Talks to registries.
 pub(super) struct Http {
-    plain: Client,
+    plain: Clients,
     // Made when it is needed: without a bundle of CA certificates there is none, and loopback needs none.
-    secure: Option<Client>,
+    secure: Option<Clients>,
+    timeout: Duration,
     insecure: Vec<String>,
     credentials: Credentials,
     logins: BTreeMap<String, Authorization>,
+}
+
+/// One for images, and one for logins, which never go anywhere but where they were meant for: a redirect could have
+/// them sent again elsewhere.
+#[derive(Clone)]
+struct Clients {
+    images: Client,
+    logins: Client,
 }
 
 #[derive(Clone)]
@@ -44,11 +55,15 @@ enum Authorization {
 }
 
 impl Http {
-    pub(super) fn new(insecure: Vec<String>, credentials: Credentials) -> Result<Self, ResolveError> {
+    pub(super) fn new(
+        insecure: Vec<String>,
+        credentials: Credentials,
+        timeout: Duration,
+    ) -> Result<Self, ResolveError> {
         // reqwest takes the process-wide provider; a second call finds the first one's, which is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let plain = builder().no_proxy().tls_certs_only([]).build().map_err(ResolveError::Tls)?;
-        Ok(Self { plain, secure: None, insecure, credentials, logins: BTreeMap::new() })
+        let plain = clients(|| builder(timeout).no_proxy().tls_certs_only([]))?;
+        Ok(Self { plain, secure: None, timeout, insecure, credentials, logins: BTreeMap::new() })
     }
 
     /// The bytes of a manifest or index, by tag or digest.
@@ -79,10 +94,10 @@ impl Http {
         let url = format!("{scheme}://{host}/v2/{}/{what}", of.path);
         let unreachable = |source: reqwest::Error| ResolveError::unreachable(&of.registry, is_plain, source);
         let key = format!("{}/{}", of.registry, of.path);
-        let request = || client.get(&url).header(ACCEPT, accept);
+        let request = || client.images.get(&url).header(ACCEPT, accept);
         let first = authorized(request(), self.logins.get(&key)).send().await.map_err(unreachable)?;
         let response = if first.status() == StatusCode::UNAUTHORIZED && !self.logins.contains_key(&key) {
-            let authorization = self.log_in(of, &client, is_plain, &first).await?;
+            let authorization = self.log_in(of, &client.logins, is_plain, &first).await?;
             self.logins.insert(key, authorization.clone());
             authorized(request(), Some(&authorization)).send().await.map_err(unreachable)?
         } else {
@@ -120,6 +135,7 @@ impl Http {
                 if !is_plain && !realm.starts_with("https://") {
                     return Err(ResolveError::InsecureRealm { registry, realm: realm.clone() });
                 }
+                let login = self.login_at(realm, login, &registry).await?;
                 let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", of.path));
                 let service = service.clone().unwrap_or_default();
                 let request = ask_for_token(client, realm, &service, &scope, login);
@@ -137,6 +153,26 @@ impl Http {
         }
     }
 
+    /// What may be shown at `realm`: the registry's own login within its domain, and elsewhere only one that was made
+    /// for that place.
+    async fn login_at(
+        &self,
+        realm: &str,
+        login: Option<Login>,
+        registry: &str,
+    ) -> Result<Option<Login>, ResolveError> {
+        let Some(host) = elsewhere::host_of(realm) else {
+            return Err(ResolveError::Challenge { registry: registry.to_owned() });
+        };
+        if login.is_none() || elsewhere::is_same_site(registry, &host) {
+            return Ok(login);
+        }
+        match self.credentials.login(&host).await? {
+            Some(login) => Ok(Some(login)),
+            None => Err(ResolveError::ForeignRealm { registry: registry.to_owned(), host }),
+        }
+    }
+
     async fn unauthorized(&self, of: &Repository) -> ResolveError {
         ResolveError::Unauthorized {
             registry: of.registry.clone(),
@@ -145,15 +181,15 @@ impl Http {
         }
     }
 
-    fn client(&mut self, is_plain: bool) -> Result<Client, ResolveError> {
+    fn client(&mut self, is_plain: bool) -> Result<Clients, ResolveError> {
         if is_plain {
             return Ok(self.plain.clone());
         }
         if let Some(client) = &self.secure {
             return Ok(client.clone());
         }
-        let client = builder().https_only(true).build().map_err(ResolveError::Tls)?;
-        Ok(self.secure.insert(client).clone())
+        let clients = clients(|| builder(self.timeout).https_only(true))?;
+        Ok(self.secure.insert(clients).clone())
     }
 
     fn is_plain(&self, registry: &str) -> bool {
@@ -161,12 +197,17 @@ impl Http {
     }
 }
 
-fn builder() -> reqwest::ClientBuilder {
+fn clients(builder: impl Fn() -> reqwest::ClientBuilder) -> Result<Clients, ResolveError> {
+    let images = builder().redirect(elsewhere::redirects()).build().map_err(ResolveError::Tls)?;
+    let logins = builder().redirect(redirect::Policy::none()).build().map_err(ResolveError::Tls)?;
+    Ok(Clients { images, logins })
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     Client::builder()
         .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(redirect::Policy::limited(5))
+        .timeout(timeout)
 }
 
 fn authorized(request: RequestBuilder, authorization: Option<&Authorization>) -> RequestBuilder {

@@ -1,5 +1,7 @@
 //! Against a small registry in this process: plain HTTP on loopback, which is what a resolver talks there.
 
+mod rogue;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +12,7 @@ use tokio::task::JoinSet;
 use windlass_core::Digest;
 
 use super::credentials::Credentials;
-use super::http::Http;
+use super::http::{Http, TIMEOUT};
 use super::*;
 
 /// What the registry answers with, by path without `/v2/`; everything else is 404.
@@ -60,7 +62,7 @@ impl Registry {
 
     async fn resolve(&self, image: &str, docker: &Value) -> Result<Image, ResolveError> {
         let credentials = Credentials::read(docker.to_string().as_bytes()).unwrap();
-        let http = Http::new(Vec::new(), credentials).unwrap();
+        let http = Http::new(Vec::new(), credentials, TIMEOUT).unwrap();
         let mut resolver = Resolver { http, platform: "linux/amd64".to_owned() };
         resolver.resolve(&format!("{}/{image}", self.address).parse().unwrap()).await
     }
@@ -224,7 +226,7 @@ async fn nobody_there_is_told_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let http = Http::new(Vec::new(), Credentials::default()).unwrap();
+    let http = Http::new(Vec::new(), Credentials::default(), TIMEOUT).unwrap();
     let mut resolver = Resolver { http, platform: "linux/amd64".to_owned() };
     let error = resolver.resolve(&format!("{address}/web:1").parse().unwrap()).await.unwrap_err();
     insta::assert_snapshot!(text(&error).replace(&address, "REGISTRY"), @"
