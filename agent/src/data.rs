@@ -6,6 +6,7 @@
 //! joining.key     TLS key of a join that has not been answered yet
 //! member.json     fleet, host, address, coordinator; written last, so its presence means "joined"
 //! trust.json      trust document in force
+//! revocations.json  certificates that no longer count, the newest list
 //! journal         state, checksummed, replaced as a whole
 //! releases/       envelopes of verified releases, by digest
 //! files/          files of releases, laid down for their containers
@@ -181,6 +182,11 @@ impl DataDir {
     /// The trust document.
     pub fn trust(&self) -> PathBuf {
         self.root.join("trust.json")
+    }
+
+    /// The newest revocation list.
+    pub fn revocations(&self) -> PathBuf {
+        self.root.join("revocations.json")
     }
 
     /// The state.

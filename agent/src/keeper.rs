@@ -11,6 +11,7 @@
 //! or stops, and refuses every offer until somebody has looked.
 
 mod open;
+mod revoke;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use windlass_certs::revocation::Revocations;
 use windlass_certs::trust::{TrustDocument, TrustStore};
 use windlass_core::host::HostFacts;
 use windlass_core::observation::{Refusal, RefusalCode};
@@ -57,6 +59,9 @@ pub struct Keeper {
     desired: watch::Sender<Arc<Desired>>,
     trust_version: watch::Sender<u64>,
     counters: Counters,
+    revocations: Revocations,
+    /// Version of the revocation list in force.
+    revoked: Mutex<u64>,
     /// One document at a time.
     accepting: tokio::sync::Mutex<()>,
 }

@@ -134,7 +134,10 @@ impl<R: Runtime> Link<R> {
         };
         match connect(address, &self.tls, &options).await {
             Ok(channel) => {
-                Box::pin(Session::new(&self.keeper, &self.runtime, &self.wires, address).run(channel)).await
+                Box::pin(
+                    Session::new(&self.keeper, &self.runtime, &self.wires, &self.tls, address).run(channel),
+                )
+                .await
             }
             Err(error) => {
                 self.count(address, &error);

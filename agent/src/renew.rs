@@ -12,7 +12,6 @@ use tonic::transport::Channel;
 use windlass_certs::ca::BACKDATE;
 use windlass_certs::csr::{CertifiedIdentity, Csr, CsrError, IdentityError, RenewalClaim};
 use windlass_certs::identity::PeerIdentity;
-use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
 use windlass_core::Timestamp;
 use windlass_process::{Backoff, backoff, report};
@@ -153,7 +152,7 @@ impl Renewal {
         }
         let member = self.keeper.member();
         let pins = self.keeper.trust().document().ca.clone();
-        let tls = ClientTls::anonymous(member.fleet.clone(), pins, Revocations::new())?;
+        let tls = ClientTls::anonymous(member.fleet.clone(), pins, self.keeper.revocations().clone())?;
         let channel = connect(address, &tls, &options).await?;
         let proof = prove(channel.clone(), old, csr, member).await?;
         renew(channel, csr, Some(proof)).await

@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use windlass_certs::csr::{CertifiedIdentity, IdentityError};
 use windlass_certs::keys::{KeyError, SigningKey};
-use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, TlsError};
 use windlass_core::host::HostStats;
 use windlass_core::observation::Observation;
@@ -110,7 +109,7 @@ pub async fn run<R: Runtime>(
     let identity = CertifiedIdentity::load(&data.identity())?;
     let key = SigningKey::load(&data.receipt_key())?;
     let pins = keeper.trust().document().ca.clone();
-    let tls = ClientTls::new(keeper.member().fleet.clone(), pins, &identity, Revocations::new())?;
+    let tls = ClientTls::new(keeper.member().fleet.clone(), pins, &identity, keeper.revocations().clone())?;
     let local = keeper.desired().borrow().local.clone();
     let runtime =
         engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;

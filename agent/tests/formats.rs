@@ -11,6 +11,7 @@ use windlass_certs::dsse::{Envelope, KeySet, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::json;
 use windlass_certs::keys::{PublicKey, SigningKey};
+use windlass_certs::revocation::RevocationList;
 use windlass_certs::trust::TrustDocument;
 use windlass_core::Digest;
 use windlass_core::audit::{Checkpoint, Entry};
@@ -85,6 +86,8 @@ fn every_payload_is_signed_and_verified() {
         Some((checkpoint.size, checkpoint.head))
     );
     assert_eq!(entry.n + 1, checkpoint.size);
+    let list: RevocationList = signed_and_verified(PayloadType::Revocation, "revocation");
+    assert_eq!(list.revoked.identities.values().copied().max(), Some(u64::MAX));
 }
 
 #[test]
@@ -117,9 +120,10 @@ fn every_field_is_there_and_explained() {
         "shared",
         "production",
         "production/web",
+        "spiffe://demo/coordinator/old",
     ];
     let mut found = BTreeSet::new();
-    for tag in ["key", "envelope", "trust", "release", "plan", "receipt", "entry", "audit"] {
+    for tag in ["key", "envelope", "trust", "release", "plan", "receipt", "entry", "audit", "revocation"] {
         fields(&serde_json::from_str(block(&format!("json {tag}"))).unwrap(), &mut found);
     }
     let prose: String = TEXT.split("```").step_by(2).collect();

@@ -15,6 +15,7 @@ use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::plans::Plans;
 use crate::registry::Registry;
+use crate::revoked::Published;
 use crate::store::Store;
 
 /// Handles of every part.
@@ -31,6 +32,8 @@ pub(crate) struct Coordinator {
     pub plans: Plans,
     /// What Prometheus reads.
     pub metrics: Metrics,
+    /// The revocation list in force.
+    pub revoked: Published,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
     pub stopping: CancellationToken,
 }
@@ -64,7 +67,8 @@ impl Coordinator {
         enrolment.enforce_all();
         let plans = Plans::new(ledger.clone(), authority.clone());
         let metrics = Metrics::default();
-        let coordinator = Self { ledger, registry, authority, enrolment, plans, metrics, stopping };
+        let revoked = Published::default();
+        let coordinator = Self { ledger, registry, authority, enrolment, plans, metrics, revoked, stopping };
         Ok((Arc::new(coordinator), writer))
     }
 

@@ -209,9 +209,8 @@ impl Enrolment {
             self.limiter.failed(from, now);
             return Err(EnrolError::Unproven);
         }
-        let authority = self.authority.clone();
+        let (authority, revocations) = (self.authority.clone(), self.revocations.clone());
         let Some(host) = expired.peer.identity.host() else {
-            let revocations = self.revocations.clone();
             let renewed = self
                 .ledger
                 .write(move |draft| operator::renew_expired(draft, &authority, &revocations, &expired, &csr))
@@ -222,8 +221,10 @@ impl Enrolment {
             }
             return renewed;
         };
-        let renewed =
-            self.ledger.write(move |draft| renew::renew_expired(draft, &authority, &expired, &csr)).await?;
+        let renewed = self
+            .ledger
+            .write(move |draft| renew::renew_expired(draft, &authority, &revocations, &expired, &csr))
+            .await?;
         self.note(&host, from, renewed)
     }
 

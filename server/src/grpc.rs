@@ -3,6 +3,7 @@
 pub(crate) mod access;
 mod control;
 mod enrolment;
+mod in_flight;
 mod link;
 mod serve;
 pub(crate) mod status;

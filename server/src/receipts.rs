@@ -8,11 +8,11 @@ use windlass_core::receipt::Receipt;
 use crate::audit;
 use crate::coordinator::Coordinator;
 
-/// Checks a receipt and what it bears witness to. Does it hold? One that does not is written down, and costs
-/// the host nothing else: it may be an agent with a defect.
-pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u8]) -> Result<bool, Status> {
+/// Checks a receipt and what it bears witness to. One that does not hold is written down, the first few times, and
+/// costs the host nothing else: it may be an agent with a defect.
+pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u8]) -> Result<(), Status> {
     let key = coordinator.ledger.read(|state| state.hosts.get(host).map(|record| record.receipt_key.clone()));
-    let Some(key) = key else { return Ok(true) };
+    let Some(key) = key else { return Ok(()) };
     let read = || -> Result<Receipt, VerifyError> {
         let envelope = Envelope::parse(envelope, PayloadType::Receipt.max_len())?;
         envelope.verify(PayloadType::Receipt, &KeySet::new([key], 1))?.decode()
@@ -22,7 +22,10 @@ pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u
         Err(error) => Some(format!("refused: {}", error.code())),
     };
     coordinator.metrics.receipt(problem.is_none());
-    let Some(problem) = problem else { return Ok(true) };
+    let Some(problem) = problem else { return Ok(()) };
+    if !coordinator.registry.may_complain(host, coordinator.ledger.now()) {
+        return Ok(());
+    }
     let host = host.clone();
     coordinator
         .write(move |draft| {
@@ -31,7 +34,7 @@ pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u
             draft.event("host.receipt_refused", host.as_str(), problem);
         })
         .await?;
-    Ok(false)
+    Ok(())
 }
 
 fn contradiction(coordinator: &Coordinator, host: &HostId, receipt: &Receipt) -> Option<String> {

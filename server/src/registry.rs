@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,12 @@ use windlass_core::{HostId, ServiceId, Timestamp};
 use crate::config::LivenessRules;
 use crate::ledger::State;
 use crate::session::LogCommand;
+
+/// Things that are written down about one host within [`COMPLAINTS_WINDOW`].
+const COMPLAINTS: u32 = 10;
+const COMPLAINTS_WINDOW: Duration = Duration::from_secs(600);
+/// How often the facts of one host are stored at most.
+const CALM: Duration = Duration::from_secs(1);
 
 /// Hosts as they are now. Clones share everything.
 #[derive(Debug, Clone)]
@@ -39,6 +46,10 @@ struct Live {
     stats: Option<HostStats>,
     /// Does it hold a plan that this coordinator does not know of? Then it gets none until an admin says so.
     recovering: Option<u64>,
+    /// What was written down about it, and since when that is counted.
+    complaints: (Timestamp, u32),
+    /// When its facts were stored last.
+    facts_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -113,6 +124,30 @@ impl Registry {
             live.current = true;
             live.unstored = true;
         });
+    }
+
+    /// May something be written down that is wrong with a host? The first few say it all: one that reconnects for ever
+    /// with a forged plan or a bad receipt fills neither audit log nor disk.
+    pub(crate) fn may_complain(&self, host: &HostId, now: Timestamp) -> bool {
+        self.change(host, |live| {
+            let (since, count) = &mut live.complaints;
+            if now.since(*since) >= COMPLAINTS_WINDOW {
+                (*since, *count) = (now, 0);
+            }
+            *count = count.saturating_add(1);
+            *count <= COMPLAINTS
+        })
+    }
+
+    /// May a host's facts be stored? At most once a second: each time costs a write and a look at every service.
+    pub(crate) fn may_store_facts(&self, host: &HostId, now: Timestamp) -> bool {
+        self.change(host, |live| {
+            let may = live.facts_at.is_none_or(|at| now.since(at) >= CALM || now < at);
+            if may {
+                live.facts_at = Some(now);
+            }
+            may
+        })
     }
 
     /// Observations to be stored, at most `limit`; they count as stored.
@@ -209,8 +244,12 @@ impl Registry {
     }
 
     fn with(&self, host: &HostId, change: impl FnOnce(&mut Live)) {
+        self.change(host, change);
+    }
+
+    fn change<T>(&self, host: &HostId, change: impl FnOnce(&mut Live) -> T) -> T {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        change(hosts.entry(host.clone()).or_default());
+        change(hosts.entry(host.clone()).or_default())
     }
 
     fn look<T>(&self, host: &HostId, look: impl FnOnce(&Live) -> T) -> Option<T> {
@@ -231,9 +270,31 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_host_is_written_down_a_few_times_and_others_do_not_pay_for_it() {
+        let start = Timestamp::from_millis(1_000_000);
+        let registry = Registry::new(LivenessRules::default(), start);
+        let [bad, good]: [HostId; 2] = ["web-1", "web-2"].map(|name| name.parse().unwrap());
+        let written = (0..100).filter(|_| registry.may_complain(&bad, start)).count();
+        assert_eq!(written, 10);
+        assert!(registry.may_complain(&good, start));
+        assert!(registry.may_complain(&bad, start + COMPLAINTS_WINDOW));
+    }
+
+    #[test]
+    fn facts_are_stored_once_a_second_and_a_clock_that_was_set_back_does_not_stop_that() {
+        let start = Timestamp::from_millis(1_000_000);
+        let registry = Registry::new(LivenessRules::default(), start);
+        let host: HostId = "web-1".parse().unwrap();
+        let at = |ms| start + Duration::from_millis(ms);
+        let table = [(0, true), (1, false), (999, false), (1000, true), (1001, false), (2000, true)];
+        for (ms, want) in table {
+            assert_eq!(registry.may_store_facts(&host, at(ms)), want, "{ms}");
+        }
+        assert!(registry.may_store_facts(&host, start - Duration::from_secs(60)));
+    }
 
     #[test]
     fn liveness_follows_the_clock_and_the_newest_stream_wins() {

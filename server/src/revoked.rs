@@ -1,13 +1,17 @@
 //! The signed revocation list: `revocations.json` in the data folder, made with the fleet's revoke key, put
 //! there by an admin. For what the coordinator cannot know by itself: an operator's stolen certificate, another
-//! coordinator's. Evicted and banned hosts need no list.
+//! coordinator's. Evicted and banned hosts need no list. Agents are given it on their streams, so that they let go of
+//! a coordinator whose certificate was stolen; they check it as it is checked here.
 //!
 //! It is read at the start and whenever it changes. A list only adds here: what was revoked once stays revoked
 //! until the coordinator starts again without it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use windlass_certs::dsse::PayloadType;
@@ -31,13 +35,26 @@ pub(crate) struct RevokedFile {
     version: u64,
     /// What came of the list that was there at the start, until it is in the audit log.
     unwritten: Option<String>,
+    published: Published,
+}
+
+/// The list in force: its version and envelope, for sessions to pass on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Published(Arc<ArcSwapOption<(u64, Bytes)>>);
+
+impl Published {
+    /// The list, if it is newer than version `have`.
+    pub(crate) fn after(&self, have: u64) -> Option<(u64, Bytes)> {
+        let list = self.0.load();
+        list.as_deref().filter(|(version, _)| *version > have).cloned()
+    }
 }
 
 impl RevokedFile {
     /// Reads the list, if there is one, before anybody connects.
-    pub(crate) fn new(data: &Path, ledger: Ledger, revocations: Revocations) -> Self {
-        let mut file =
-            Self { path: data.join(FILE), ledger, revocations, seen: None, version: 0, unwritten: None };
+    pub(crate) fn new(data: &Path, ledger: Ledger, revocations: Revocations, published: Published) -> Self {
+        let path = data.join(FILE);
+        let mut file = Self { path, ledger, revocations, seen: None, version: 0, unwritten: None, published };
         file.unwritten = file.look();
         file
     }
@@ -71,11 +88,13 @@ impl RevokedFile {
         }
         let trust = self.ledger.read(|state| state.trust.document().clone());
         let opened = RevocationList::open(&bytes, &trust, self.version);
-        self.seen = Some(bytes);
+        self.seen = Some(bytes.clone());
         match opened {
             Ok(list) => {
                 self.version = list.version;
                 let cut = self.apply(list);
+                self.published.0.store(Some(Arc::new((self.version, bytes.into()))));
+                self.ledger.signals().tell_everyone();
                 tracing::info!(version = self.version, connections = cut, "applied a revocation list");
                 Some("ok".to_owned())
             }

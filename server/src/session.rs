@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use windlass_certs::identity::PeerIdentity;
 use windlass_core::HostId;
+use windlass_core::host::HostFacts;
 use windlass_proto::pb;
 
 use crate::coordinator::Coordinator;
@@ -58,7 +59,9 @@ pub(crate) struct Session {
     sent_seq: u64,
     sent_trust: u64,
     sent_checkpoint: u64,
-    bad_receipts: u32,
+    sent_revocations: u64,
+    /// Facts that came too soon after others, to be stored with a later message.
+    held: Option<HostFacts>,
 }
 
 type Answer = Result<pb::ConnectResponse, Status>;
@@ -88,7 +91,7 @@ impl Session {
             return Err(Status::invalid_argument("the first message must be `hello`"));
         };
         let facts = inbound::facts_of("hello.facts", &hello.facts)?;
-        admit(&coordinator, &host, peer, facts).await?;
+        let held = admit(&coordinator, &host, peer, facts).await?;
         let (commands_in, commands) = mpsc::channel(LOGS);
         let place = coordinator.registry.connect(&host, commands_in, coordinator.ledger.now());
         let plan = coordinator.ledger.signals().plan_of(&host);
@@ -107,7 +110,8 @@ impl Session {
             sent_seq: 0,
             sent_trust: hello.trust_version,
             sent_checkpoint: 0,
-            bad_receipts: 0,
+            sent_revocations: hello.revocations,
+            held,
         };
         session.welcome();
         compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;

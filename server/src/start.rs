@@ -135,7 +135,8 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     };
     let (coordinator, writer) = Coordinator::open(store, parts).await?;
     let (ledger, registry) = (coordinator.ledger.clone(), coordinator.registry.clone());
-    let revoked = RevokedFile::new(&config.data, ledger.clone(), revocations.clone());
+    let revoked =
+        RevokedFile::new(&config.data, ledger.clone(), revocations.clone(), coordinator.revoked.clone());
 
     let own = authority.own(config.name.clone(), clock.now())?;
     let tls = ServerTls::new(&own, &[authority.ca().certificate().clone()], revocations)?;

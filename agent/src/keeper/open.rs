@@ -14,7 +14,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_process::report;
 
-use super::{Keeper, Source};
+use super::{Keeper, Source, revoke};
 use crate::counters::Counters;
 use crate::data::DataDir;
 use crate::member::Member;
@@ -93,6 +93,7 @@ impl Keeper {
             policy,
         });
         let nothing = without_plan(local.clone());
+        let (revocations, revoked) = revoke::kept(&data.revocations(), &member.fleet);
         let trust_version = watch::Sender::new(trust.version());
         let keeper = Self {
             member,
@@ -106,6 +107,8 @@ impl Keeper {
             desired: watch::Sender::new(Arc::new(nothing)),
             trust_version,
             counters: Counters::default(),
+            revocations,
+            revoked: Mutex::new(revoked),
             accepting: tokio::sync::Mutex::new(()),
         };
         keeper.refresh().await;

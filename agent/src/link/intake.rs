@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use windlass_certs::tls::ClientTls;
 use windlass_core::Digest;
 use windlass_process::{Backoff, backoff, report};
 use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE};
@@ -23,6 +24,8 @@ pub(super) struct Offers {
     pub(super) trust: u64,
     /// A checkpoint of the audit log.
     pub(super) checkpoint: Option<Bytes>,
+    /// A revocation list.
+    pub(super) revocations: Option<Bytes>,
 }
 
 /// A coordinator, for fetching what a plan names.
@@ -70,14 +73,35 @@ impl Source for Coordinator {
     }
 }
 
-/// Works off what is offered until the stream ends (then it is dropped; whatever was journaled stays).
-pub(super) async fn run(keeper: &Keeper, coordinator: &Coordinator, mut offers: watch::Receiver<Offers>) {
+/// Works off what is offered until the stream ends (then it is dropped; whatever was journaled stays), or until a
+/// revocation list says that whoever is at the other end counts no more.
+pub(super) async fn run(
+    keeper: &Keeper,
+    coordinator: &Coordinator,
+    tls: &ClientTls,
+    mut offers: watch::Receiver<Offers>,
+) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    let (mut plan_done, mut checkpoint_done) = (0, None);
+    let (mut plan_done, mut checkpoint_done, mut revocations_done) = (0, None, None);
     loop {
         let offered = offers.borrow_and_update().clone();
         let trust = catch_up(keeper, coordinator, offered.trust).await;
         let mut again = trust.is_err();
+        if let Some(envelope) = &offered.revocations
+            && revocations_done.as_ref() != Some(envelope)
+        {
+            match keeper.revoke(envelope).await {
+                Ok(()) => revocations_done = Some(envelope.clone()),
+                Err(error) => {
+                    tracing::warn!(error = %report::chain(&error), "a revocation list could not be kept");
+                    again = true;
+                }
+            }
+            if tls.must_part() {
+                tracing::warn!("the coordinator's certificate was revoked: leaving it");
+                return;
+            }
+        }
         // A plan of a newer epoch needs the trust document first; without it, it is refused and offered again.
         if let Some((number, envelope)) = &offered.plan
             && *number != plan_done

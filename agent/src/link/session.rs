@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+use windlass_certs::tls::ClientTls;
 use windlass_process::report;
 use windlass_proto::json;
 use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
@@ -68,6 +69,7 @@ pub(super) struct Session<'a, R> {
     keeper: &'a Arc<Keeper>,
     runtime: &'a Arc<R>,
     wires: &'a Wires,
+    tls: &'a ClientTls,
     address: &'a str,
 }
 
@@ -77,9 +79,10 @@ impl<'a, R: Runtime> Session<'a, R> {
         keeper: &'a Arc<Keeper>,
         runtime: &'a Arc<R>,
         wires: &'a Wires,
+        tls: &'a ClientTls,
         address: &'a str,
     ) -> Self {
-        Self { keeper, runtime, wires, address }
+        Self { keeper, runtime, wires, tls, address }
     }
 
     /// Talks until the connection ends.
@@ -112,7 +115,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         let (offers, offered) = watch::channel(Offers { trust, ..Offers::default() });
         tokio::select! {
             ended = self.pump(stream, out, offers, beat) => ended,
-            () = intake::run(self.keeper, &coordinator, offered) => after("the intake ended"),
+            () = intake::run(self.keeper, &coordinator, self.tls, offered) => after("the intake ended"),
         }
     }
 
@@ -123,6 +126,7 @@ impl<'a, R: Runtime> Session<'a, R> {
             trust_version: self.keeper.trust().version(),
             seq: plan.as_ref().map_or(0, |plan| plan.seq),
             plan: plan.map(|plan| Bytes::from(plan.envelope)).unwrap_or_default(),
+            revocations: self.keeper.revocations_version(),
         }))
     }
 
@@ -198,6 +202,9 @@ impl<'a, R: Runtime> Session<'a, R> {
             Some(down::Message::Trust(notice)) => offers.send_modify(|offers| offers.trust = notice.version),
             Some(down::Message::Checkpoint(notice)) => {
                 offers.send_modify(|offers| offers.checkpoint = Some(notice.envelope));
+            }
+            Some(down::Message::Revocations(notice)) => {
+                offers.send_modify(|offers| offers.revocations = Some(notice.envelope));
             }
             Some(down::Message::LogRequest(request)) => {
                 let seen = self.wires.report.borrow().clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::dsse::{Envelope, KeySet, PayloadType};
+use windlass_certs::revocation::{RevocationList, RevokedSet};
 use windlass_core::Digest;
 use windlass_core::observation::{Observation, RefusalCode, SlotStatus};
 use windlass_core::receipt::{Receipt, SlotOutcome};
@@ -155,17 +156,70 @@ async fn whoever_is_no_coordinator_of_this_fleet_is_refused_and_counted() {
     listening.die().await;
     let _impostor = Coordinator::new().listen(address);
     let _agent = machine.run();
+    counted(&machine, RefusalCode::WrongPeer).await;
+}
+
+/// Waits until the agent has counted a refusal.
+async fn counted(machine: &Machine, code: RefusalCode) {
     let status = machine.folder.path().join("agent/status.json");
     let counted = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let refusals = Status::load(&status).map(|status| status.refusals).unwrap_or_default();
-            if refusals.get(&RefusalCode::WrongPeer).is_some_and(|count| *count > 0) {
+            if refusals.get(&code).is_some_and(|count| *count > 0) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
-    counted.await.unwrap();
+    counted.await.unwrap_or_else(|_| panic!("never counted: {code:?}"));
+}
+
+#[tokio::test]
+async fn a_coordinator_whose_certificate_was_revoked_is_left_at_once_and_not_trusted_after_a_restart() {
+    let (coordinator, listening, machine) = joined().await;
+    let agent = machine.run();
+    coordinator.until("linked", |known| known.hellos.len() == 1).await;
+    let fleet = coordinator.fleet.clone();
+    let list = |name: &str, version| RevocationList {
+        fleet: name.parse().unwrap(),
+        version,
+        issued_at: clock::now(),
+        revoked: RevokedSet { serials: [listening.serial.clone()].into(), identities: Default::default() },
+    };
+    let say = |envelope: Vec<u8>| {
+        coordinator.say(down::Message::Revocations(pb::RevocationNotice { envelope: envelope.into() }));
+    };
+    // Whoever holds the coordinator's keys cannot write one, and one of another fleet is none.
+    say(fleet.sign(PayloadType::Revocation, &list("demo", 9), &[&fleet.dispatch, &fleet.audit]));
+    counted(&machine, RefusalCode::UnknownKey).await;
+    say(fleet.sign(PayloadType::Revocation, &list("other", 9), &[&fleet.root]));
+    counted(&machine, RefusalCode::WrongAudience).await;
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    assert_eq!(coordinator.known().hellos.len(), 1, "no refusal costs the connection");
+
+    say(fleet.sign(PayloadType::Revocation, &list("demo", 3), &[&fleet.root]));
+    counted(&machine, RefusalCode::WrongPeer).await;
+    agent.stop().await;
+    let _agent = machine.run();
+    assert_eq!(coordinator.known().hellos.len(), 1, "it does not say hello to that certificate again");
+    assert_eq!(machine.engine.world().containers.len(), 1, "and what runs, runs");
+    // The true one comes back with a new certificate, and hears which list is in force.
+    let address = listening.address;
+    listening.die().await;
+    let _again = coordinator.listen(address);
+    coordinator.until("linked again", |known| known.hellos.len() == 2).await;
+    assert_eq!(coordinator.known().hellos[1].revocations, 3);
+    // An older list brings nothing back.
+    let none = RevocationList { revoked: RevokedSet::default(), ..list_of(&fleet, 2) };
+    say(fleet.sign(PayloadType::Revocation, &none, &[&fleet.root]));
+    counted(&machine, RefusalCode::Stale).await;
+}
+
+fn list_of(fleet: &crate::fixture::Fleet, version: u64) -> RevocationList {
+    let fleet = fleet.document().fleet;
+    RevocationList { fleet, version, issued_at: clock::now(), revoked: RevokedSet::default() }
 }
 
 #[tokio::test]

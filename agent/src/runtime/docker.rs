@@ -335,8 +335,9 @@ fn broken<T: Send + 'static>(error: RuntimeError) -> RuntimeStream<T> {
 /// Progress of a pull from the progress of its layers.
 fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
     layers.values().fold(PullProgress::default(), |sum, layer| PullProgress {
-        done: sum.done + layer.done,
-        total: sum.total + layer.total,
+        // A registry says what it likes about lengths.
+        done: sum.done.saturating_add(layer.done),
+        total: sum.total.saturating_add(layer.total),
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn certify(
     let identity = peer.identity.clone();
     let actor = format!("operator/{}", identity.name());
     let issued = authority
-        .certify_operator(identity, grant.clone(), csr, peer.generation + 1, draft.now)
+        .certify_operator(identity, grant.clone(), csr, peer.generation.saturating_add(1), draft.now)
         .map_err(|error| issue_failed(&error))?;
     draft.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
     Ok(issued.chain_pem)

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use windlass_certs::csr::{Csr, RenewalClaim, verify_proof};
 use windlass_certs::identity::PeerIdentity;
+use windlass_certs::revocation::Revocations;
+use windlass_certs::tls::verify_expired;
 use windlass_core::{Digest, HostId};
 
 use super::{EnrolError, Expired, operator};
@@ -42,13 +44,19 @@ pub(super) fn renew(
 pub(super) fn renew_expired(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    revocations: &Revocations,
     expired: &Expired,
     csr: &Csr,
 ) -> Result<String, EnrolError> {
     let peer = &expired.peer;
     let host = peer.identity.host().ok_or(EnrolError::WrongRole)?;
     let record = member(draft, &host)?;
-    // The certificate itself is only a claim here; the enrolled key, proven, is what counts.
+    // The certificate itself is only a claim here; the enrolled key, proven, is what counts. But not for a generation
+    // that we know nothing of: only our CA's signature tells a coordinator that was restored from a backup from a
+    // host that makes one up.
+    if peer.generation > record.certificate.generation && !is_ours(draft, authority, revocations, expired) {
+        return Err(EnrolError::Unproven);
+    }
     if record.key != Digest::of(&peer.spki) || peer.identity.fleet() != &draft.state.fleet {
         return Err(EnrolError::Unproven);
     }
@@ -91,7 +99,7 @@ fn renew_host(
         report_clone(draft, record, shown);
         return Err(EnrolError::Cloned(host.clone()));
     }
-    let generation = shown.max(newest.generation) + 1;
+    let generation = shown.max(newest.generation).checked_add(1).ok_or(EnrolError::Issue)?;
     let issued = authority
         .certify_agent(host.clone(), csr, generation, draft.now)
         .map_err(|error| issue_failed(&error))?;
@@ -105,6 +113,12 @@ fn renew_host(
     draft.audit(audit::ok(&format!("agent/{host}"), "host.renew", &certificate.serial));
     draft.change(Change::Host(Box::new(HostRecord { certificate, ..record })));
     Ok(issued.chain_pem)
+}
+
+/// Did our CA sign it?
+fn is_ours(draft: &Draft<'_>, authority: &Authority, revocations: &Revocations, expired: &Expired) -> bool {
+    let root = authority.ca().certificate().clone().into_owned();
+    verify_expired(&draft.state.fleet, &[root], revocations, &expired.leaf).is_ok()
 }
 
 fn member<'a>(draft: &Draft<'a>, host: &HostId) -> Result<&'a HostRecord, EnrolError> {

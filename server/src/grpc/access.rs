@@ -14,6 +14,7 @@ use windlass_certs::identity::{Grant, OperatorRole, PeerIdentity, Role};
 use windlass_certs::tls::ConnectInfo;
 use windlass_core::{EnvironmentId, FleetId};
 
+use super::in_flight::InFlight;
 use crate::metrics::Metrics;
 
 /// What a method needs.
@@ -160,6 +161,8 @@ pub(crate) struct AccessLayer {
     pub fleet: FleetId,
     /// Where calls are counted.
     pub metrics: Metrics,
+    /// Calls that were begun and not answered.
+    pub(super) calls: InFlight,
 }
 
 /// A service behind the table.
@@ -205,7 +208,13 @@ where
             tracing::info!(path = %path.escape_debug(), code = ?status.code(), who = ?peer.map(|p| &p.identity), "denied a call");
             return Either::Left(ready(Ok(status.into_http())));
         }
+        let Some(call) = self.layer.calls.begin(connection) else {
+            metrics.denied(&path);
+            let status = Status::resource_exhausted("too many calls at once");
+            return Either::Left(ready(Ok(status.into_http())));
+        };
         let count = move |outcome: Result<S::Response, S::Error>| {
+            drop(call);
             if let Ok(response) = &outcome {
                 let status = Status::from_header_map(response.headers());
                 metrics.rpc(&path, status.map_or(Code::Ok, |status| status.code()));

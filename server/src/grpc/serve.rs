@@ -15,6 +15,7 @@ use windlass_proto::pb::enrolment_server::EnrolmentServer;
 use super::access::AccessLayer;
 use super::control::ControlService;
 use super::enrolment::EnrolmentService;
+use super::in_flight::InFlight;
 use super::link::LinkService;
 use crate::coordinator::Coordinator;
 
@@ -34,6 +35,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> anyhow::Result<Se
     let access = AccessLayer {
         fleet: coordinator.authority.ca().fleet().clone(),
         metrics: coordinator.metrics.clone(),
+        calls: InFlight::default(),
     };
     let enrolment =
         EnrolmentServer::new(EnrolmentService(coordinator.clone())).max_decoding_message_size(MAX_ENROLMENT);

@@ -63,9 +63,14 @@ impl Signals {
         plans.entry(host.clone()).or_default().clone()
     }
 
-    /// Changes when there is something for every session: a trust document, a checkpoint.
+    /// Changes when there is something for every session: a trust document, a checkpoint, a revocation list.
     pub(crate) fn everyone(&self) -> watch::Receiver<u64> {
         self.everyone.subscribe()
+    }
+
+    /// Wakes every session.
+    pub(crate) fn tell_everyone(&self) {
+        self.everyone.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// Wakes the listeners of `topics`.
@@ -81,7 +86,7 @@ impl Signals {
                         session.notify_one();
                     }
                 }
-                Topic::Trust | Topic::Checkpoint => self.everyone.send_modify(|n| *n = n.wrapping_add(1)),
+                Topic::Trust | Topic::Checkpoint => self.tell_everyone(),
                 Topic::Host(_)
                 | Topic::Service(_)
                 | Topic::Rollout(..)

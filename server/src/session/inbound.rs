@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::HostId;
 use windlass_core::host::HostFacts;
 use windlass_core::observation::Observation;
+use windlass_core::{HostId, Timestamp};
 use windlass_proto::pb;
 use windlass_proto::pb::connect_request::Message as From;
 use windlass_proto::pb::connect_response::Message as To;
@@ -25,8 +25,10 @@ use crate::store::record::HostRecord;
 const MAX_FACTS: usize = 64 << 10;
 const MAX_STATS: usize = 256 << 10;
 const MAX_OBSERVATION: usize = 4 << 20;
-/// Receipts of one stream that are reported as bad.
-const BAD_RECEIPTS: u32 = 10;
+/// A plan has at most 1024 slots; a host may still show some that left it.
+const MAX_SLOTS: usize = 2048;
+/// Instances of all its slots: new, old, and kept ones.
+const MAX_INSTANCES: usize = 8192;
 
 /// Reads JSON of at most `limit` bytes.
 pub(super) fn bounded<T: DeserializeOwned>(
@@ -67,29 +69,31 @@ impl Session {
             Some(From::Facts(report)) => {
                 let facts = facts_of("facts", &report.facts)?;
                 self.coordinator.registry.heard(&self.host, None, now);
-                store_facts(&self.coordinator, &self.host, facts).await?;
-                self.coordinator.host_changed(&self.host);
+                self.held = Some(facts);
             }
             Some(From::LogLines(lines)) => {
                 if let Some(request) = self.logs.lines(lines) {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
             }
-            Some(From::Receipt(receipt)) => self.receipt(&receipt.envelope).await?,
+            Some(From::Receipt(receipt)) => {
+                receipts::take(&self.coordinator, &self.host, &receipt.envelope).await?;
+            }
             Some(From::Hello(_)) => return Err(Status::invalid_argument("`hello` comes once, and first")),
             // A newer agent may say what this version does not know.
             None => {}
         }
-        Ok(())
+        self.store_held(now).await
     }
 
-    /// A host that sends nothing but bad receipts fills no log: the first few say it all.
-    async fn receipt(&mut self, envelope: &[u8]) -> Result<(), Status> {
-        if self.bad_receipts < BAD_RECEIPTS
-            && !receipts::take(&self.coordinator, &self.host, envelope).await?
-        {
-            self.bad_receipts += 1;
+    /// Stores the newest facts, if that is not too soon; a heartbeat comes in any case.
+    async fn store_held(&mut self, now: Timestamp) -> Result<(), Status> {
+        if self.held.is_none() || !self.coordinator.registry.may_store_facts(&self.host, now) {
+            return Ok(());
         }
+        let Some(facts) = self.held.take() else { return Ok(()) };
+        store_facts(&self.coordinator, &self.host, facts).await?;
+        self.coordinator.host_changed(&self.host);
         Ok(())
     }
 }
@@ -97,21 +101,36 @@ impl Session {
 /// Takes in what a host sees. Answers with the revision to acknowledge.
 pub(crate) fn observed(coordinator: &Coordinator, host: &HostId, observation: &[u8]) -> Result<u64, Status> {
     let seen: Observation = bounded("observation", observation, MAX_OBSERVATION)?;
+    check_size(&seen)?;
     let revision = seen.revision;
     coordinator.registry.observed(host, Arc::new(seen), coordinator.ledger.now());
     coordinator.host_changed(host);
     Ok(revision)
 }
 
-/// Lets a host in: it must be a member, and its certificate is noted as in use.
+/// What one host may have the coordinator remember, whatever fits into a message.
+fn check_size(seen: &Observation) -> Result<(), Status> {
+    let instances: usize = seen.slots.iter().map(|slot| slot.instances.len()).sum();
+    if seen.slots.len() > MAX_SLOTS || instances > MAX_INSTANCES {
+        return Err(Status::resource_exhausted(format!(
+            "an observation has at most {MAX_SLOTS} slots and {MAX_INSTANCES} instances"
+        )));
+    }
+    Ok(())
+}
+
+/// Lets a host in: it must be a member, and its certificate is noted as in use. Answers with the facts, if they came
+/// too soon after others to be stored.
 pub(crate) async fn admit(
     coordinator: &Coordinator,
     host: &HostId,
     peer: &PeerIdentity,
     facts: HostFacts,
-) -> Result<(), Status> {
+) -> Result<Option<HostFacts>, Status> {
+    let may_store = coordinator.registry.may_store_facts(host, coordinator.ledger.now());
     let (host, generation) = (host.clone(), peer.generation);
     let key = windlass_core::Digest::of(&peer.spki);
+    let (now, later) = if may_store { (Some(facts), None) } else { (None, Some(facts)) };
     coordinator
         .write(move |draft| {
             let record = draft.state.hosts.get(&host).filter(|record| record.is_member());
@@ -119,13 +138,17 @@ pub(crate) async fn admit(
             if record.key != key {
                 return Err(HostError::OtherKey(host));
             }
-            let mut next = HostRecord { facts: pinned(record, facts), ..record.clone() };
+            let mut next = record.clone();
+            if let Some(facts) = now {
+                next.facts = pinned(record, facts);
+            }
             next.certificate.seen |= generation >= next.certificate.generation;
             store(draft, record, next);
             Ok(())
         })
         .await?
-        .map_err(refused)
+        .map_err(refused)?;
+    Ok(later)
 }
 
 async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts) -> Result<(), Status> {
@@ -139,9 +162,14 @@ async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts)
         .await
 }
 
-/// What the host says of itself, but for what was certified when it joined.
+/// What the host says of itself, but for what was certified when it joined: its address, and its labels, of which it
+/// may drop some and never add one. A captured host would else claim `role=app`, and get such releases with all that
+/// is in them.
 fn pinned(record: &HostRecord, facts: HostFacts) -> HostFacts {
-    HostFacts { address: record.address.clone(), ..facts }
+    let kept = |key: &String, value: &String| facts.labels.get(key) == Some(value);
+    let labels = record.labels.iter().filter(|(key, value)| kept(key, value));
+    let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+    HostFacts { address: record.address.clone(), labels, ..facts }
 }
 
 fn store(draft: &mut Draft<'_>, old: &HostRecord, new: HostRecord) {

@@ -35,7 +35,7 @@ impl Session {
         }
     }
 
-    /// Queues what every session is told: a newer trust document, a newer checkpoint.
+    /// Queues what every session is told: a newer trust document, a newer checkpoint, a newer revocation list.
     pub(super) fn notify(&mut self) {
         self.everyone.mark_unchanged();
         let (version, checkpoint) =
@@ -43,6 +43,10 @@ impl Session {
         if version > self.sent_trust {
             self.sent_trust = version;
             self.push(Message::Trust(pb::TrustNotice { version }));
+        }
+        if let Some((version, envelope)) = self.coordinator.revoked.after(self.sent_revocations) {
+            self.sent_revocations = version;
+            self.push(Message::Revocations(pb::RevocationNotice { envelope }));
         }
         if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > self.sent_checkpoint) {
             self.sent_checkpoint = size;

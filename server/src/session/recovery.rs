@@ -28,15 +28,19 @@ pub(crate) async fn compare(
     }
     let (host, envelope) = (host.clone(), envelope.to_vec());
     let (name, registry) = (host.clone(), coordinator.registry.clone());
-    let held = coordinator.write(move |draft| decide(draft, &host, seq, &envelope)).await?;
+    let loud = registry.may_complain(&host, coordinator.ledger.now());
+    let held = coordinator.write(move |draft| decide(draft, &host, seq, &envelope, loud)).await?;
     registry.set_recovering(&name, held);
     Ok(())
 }
 
 /// Takes the number over, or answers with it if a person has to decide.
-fn decide(draft: &mut Draft<'_>, host: &HostId, seq: u64, envelope: &[u8]) -> Option<u64> {
+fn decide(draft: &mut Draft<'_>, host: &HostId, seq: u64, envelope: &[u8], loud: bool) -> Option<u64> {
     let actor = format!("agent/{host}");
     let Some(plan) = verified(draft, host, seq, envelope) else {
+        if !loud {
+            return None; // a host that comes back again and again with it fills no log
+        }
         draft.audit(audit::fact(&actor, "host.ahead", host, None, "refused: its plan is not one of ours"));
         draft.event("host.ahead", host.as_str(), format!("claims plan {seq}, which was never signed here"));
         // It will refuse our plans as stale; that is visible, and better than believing a number.
@@ -44,10 +48,15 @@ fn decide(draft: &mut Draft<'_>, host: &HostId, seq: u64, envelope: &[u8]) -> Op
     };
     let same = plan.slots == plans::slots_of(draft.state, host, &plans::Overlay::default());
     let outcome = if same { "ok: same slots" } else { "held: other slots" };
-    draft.audit(audit::fact(&actor, "host.ahead", host, None, outcome));
+    if same || loud {
+        draft.audit(audit::fact(&actor, "host.ahead", host, None, outcome));
+    }
     if same {
         plans::raise(draft, host, seq);
         return None;
+    }
+    if !loud {
+        return Some(seq);
     }
     draft.event(
         "host.recovering",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
@@ -18,7 +19,7 @@ use windlass_core::observation::{
     SlotStatus,
 };
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
-use windlass_core::{Counter, Digest, HostId, Timestamp};
+use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 use windlass_proto::pb::agent_link_client::AgentLinkClient;
@@ -92,11 +93,23 @@ impl Agent {
 
     /// Opens a stream and says hello.
     pub(crate) async fn connect(&self, fleet: &Fleet) -> Result<Link, Status> {
+        self.connect_with(fleet, self.hello()).await
+    }
+
+    /// Opens a stream and says this first.
+    pub(crate) async fn connect_with(&self, fleet: &Fleet, hello: pb::Hello) -> Result<Link, Status> {
         let channel =
             fleet.channel(&self.identity).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let mut client = AgentLinkClient::new(channel);
         let (sender, receiver) = mpsc::channel(16);
-        let facts = HostFacts {
+        sender.send(pb::ConnectRequest { message: Some(Say::Hello(hello)) }).await.unwrap();
+        let stream = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok(Link { sender, stream })
+    }
+
+    /// What it is.
+    pub(crate) fn facts(&self) -> HostFacts {
+        HostFacts {
             agent_version: "test".to_owned(),
             plan_versions: self.plan_versions.clone(),
             address: "127.0.0.1".to_owned(),
@@ -106,12 +119,13 @@ impl Agent {
             memory: 8 << 30,
             policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()
-        };
+        }
+    }
+
+    /// Its first message.
+    pub(crate) fn hello(&self) -> pb::Hello {
         let (seq, plan) = self.plan.as_ref().map(|(p, e)| (p.seq, e.clone())).unwrap_or_default();
-        let hello = pb::Hello { facts: encode(&facts), trust_version: 1, seq, plan: plan.into() };
-        sender.send(pb::ConnectRequest { message: Some(Say::Hello(hello)) }).await.unwrap();
-        let stream = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
-        Ok(Link { sender, stream })
+        pb::Hello { facts: encode(&self.facts()), trust_version: 1, seq, plan: plan.into(), revocations: 0 }
     }
 
     /// Takes a plan, as far as a test needs.
@@ -142,9 +156,9 @@ impl Agent {
         let mut instances = Vec::new();
         let restored = slot.fallback.filter(|_| failed);
         if slot.phase == Phase::Running && !failed {
-            instances.push(instance(slot, slot.release, InstanceState::Healthy));
+            instances.push(instance(&slot.slot, slot.release, InstanceState::Healthy));
         }
-        instances.extend(restored.map(|release| instance(slot, release, InstanceState::Healthy)));
+        instances.extend(restored.map(|release| instance(&slot.slot, release, InstanceState::Healthy)));
         if let Some(previous) = slot.previous.as_ref().filter(|p| Some(p.release) != restored) {
             let state = match previous.phase {
                 Phase::Running => Some(InstanceState::Healthy),
@@ -152,26 +166,13 @@ impl Agent {
                 Phase::Standby => Some(InstanceState::Standby),
                 Phase::Pulled | Phase::Absent => None,
             };
-            instances.extend(state.map(|state| instance(slot, previous.release, state)));
+            instances.extend(state.map(|state| instance(&slot.slot, previous.release, state)));
         }
-        let evidence = || Evidence {
-            instance: None,
-            release: slot.release,
-            counter: Counter(1),
-            clock: Clock::Health,
-            reason: FailureReason::Exited { code: 3 },
-            exit_code: Some(3),
-            oom_killed: false,
-            restarts: 0,
-            log: vec!["boom".to_owned()],
-            probes: Vec::new(),
-            at: now(),
-        };
         SlotObservation {
             slot: slot.slot.clone(),
             release: Some(slot.release),
             status: if failed {
-                SlotStatus::Failed { restored, evidence: Box::new(evidence()) }
+                SlotStatus::Failed { restored, evidence: Box::new(evidence(slot.release)) }
             } else {
                 SlotStatus::Settled
             },
@@ -182,9 +183,27 @@ impl Agent {
     }
 }
 
-fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance {
+/// Why a release failed.
+pub(crate) fn evidence(release: Digest) -> Evidence {
+    Evidence {
+        instance: None,
+        release,
+        counter: Counter(1),
+        clock: Clock::Health,
+        reason: FailureReason::Exited { code: 3 },
+        exit_code: Some(3),
+        oom_killed: false,
+        restarts: 0,
+        log: vec!["boom".to_owned()],
+        probes: Vec::new(),
+        at: now(),
+    }
+}
+
+/// A container of a slot.
+pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> Instance {
     Instance {
-        id: format!("{}-{}", slot.slot, release.short()),
+        id: format!("{}-{}", slot, release.short()),
         container: None,
         release,
         counter: Counter(1),
@@ -207,6 +226,11 @@ impl Link {
     pub(crate) async fn say(&self, message: Say) {
         // The other end may be gone; what is heard next tells.
         drop(self.sender.send(pb::ConnectRequest { message: Some(message) }).await);
+    }
+
+    /// Takes whatever has come already, and waits for nothing.
+    pub(crate) fn drain(&mut self) {
+        while self.stream.message().now_or_never().is_some_and(|heard| heard.is_ok_and(|m| m.is_some())) {}
     }
 
     pub(crate) async fn hear(&mut self) -> Result<Hear, Status> {

@@ -132,8 +132,10 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
 }
 
 #[tokio::test]
-async fn a_signed_revocation_list_cuts_an_operator_off() {
+async fn a_signed_revocation_list_cuts_an_operator_off_and_reaches_every_agent() {
     let fleet = Fleet::start().await;
+    let agent = Agent::joined(&fleet, "web-1").await;
+    let mut link = agent.connect(&fleet).await.unwrap();
     let operator = fleet.operator("admin/*");
     let channel = fleet.channel(&operator).await.unwrap();
     let mut control = pb::control_client::ControlClient::new(channel);
@@ -150,7 +152,27 @@ async fn a_signed_revocation_list_cuts_an_operator_off() {
     // The trust document names no revoke key, so that the root key signs.
     let payload = serde_json::to_vec(&list).unwrap();
     let envelope = Envelope::sign(PayloadType::Revocation, payload, &[&fleet.root]).to_bytes();
-    std::fs::write(fleet.folder.path().join("revocations.json"), envelope).unwrap();
+    std::fs::write(fleet.folder.path().join("revocations.json"), &envelope).unwrap();
     until("the stolen certificate is refused", async || fleet.channel(&operator).await.is_err()).await;
     assert!(control.list_hosts(pb::ListHostsRequest {}).await.is_err(), "its connection was cut");
+    let heard = async |link: &mut crate::agent::Link| loop {
+        if let Hear::Revocations(notice) = link.hear().await.unwrap() {
+            break notice.envelope;
+        }
+    };
+    assert_eq!(heard(&mut link).await, envelope, "on a stream that stands");
+    let mut link = agent.connect(&fleet).await.unwrap();
+    assert_eq!(heard(&mut link).await, envelope, "and on a new one");
+    let mut link = agent.connect_with(&fleet, pb::Hello { revocations: 1, ..agent.hello() }).await.unwrap();
+    link.say(Say::Observation(pb::ObservationReport {
+        observation: windlass_proto::json::encode(&agent.observe(1)),
+    }))
+    .await;
+    loop {
+        match link.hear().await.unwrap() {
+            Hear::Revocations(_) => panic!("who has it is not told again"),
+            Hear::Ack(_) => break,
+            _ => {}
+        }
+    }
 }

@@ -31,11 +31,26 @@ pub(super) async fn pull(
     while let Some(message) = messages.next().await {
         let message = message.map_err(|error| explain(image, error))?;
         if note(&mut layers, message) {
-            progress(sum(&layers));
+            let pulled = sum(&layers);
+            // Hanging up ends the pull: the engine checks a layer only when it has all of it, and a registry that
+            // never ends one would fill the disk.
+            if is_too_much(image, pulled.done) {
+                let (got, size) = (pulled.done, image.size);
+                let text = format!("`{}` was signed with {size} bytes, and {got} have come", image.pinned());
+                return Err(PullError::WrongImage(text));
+            }
+            progress(pulled);
         }
     }
     let found = docker.inspect_image(&name).await.map_err(|error| explain(image, error))?;
     check(image, &found)
+}
+
+/// Has more come than the operator signed? Engines count a little more than manifests do. An image that was pinned by
+/// hand has no size.
+fn is_too_much(image: &Image, done: u64) -> bool {
+    const SLACK: u64 = 1 << 20;
+    image.size > 0 && done > image.size.saturating_add(image.size / 10).saturating_add(SLACK)
 }
 
 /// Takes in a message about a layer; true if it says that something moved.
@@ -125,6 +140,42 @@ fn explain(image: &Image, error: Error) -> PullError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_was_signed_is_not_waited_for() {
+        let image = |size| Image {
+            reference: "web:1".to_owned(),
+            repository: "registry.example.com/web".to_owned(),
+            digest: windlass_core::Digest::of(b"image"),
+            platform: "linux/amd64".to_owned(),
+            size,
+        };
+        let mib = 1 << 20;
+        #[rustfmt::skip]
+        let table = [
+            (100 * mib, 0, false), (100 * mib, 100 * mib, false), (100 * mib, 111 * mib, false), (100 * mib, 111 * mib + 1, true),
+            (1, mib, false), (1, mib + 2, true), (0, u64::MAX, false), (u64::MAX, u64::MAX, false),
+        ];
+        for (size, done, want) in table {
+            assert_eq!(is_too_much(&image(size), done), want, "{size} {done}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_says_of_lengths_overflows_nothing() {
+        let mut layers = BTreeMap::new();
+        for layer in ["a", "b", "c"] {
+            let detail = bollard::models::ProgressDetail { current: Some(i64::MAX), total: Some(i64::MAX) };
+            let message = CreateImageInfo {
+                id: Some(layer.to_owned()),
+                status: Some("Downloading".to_owned()),
+                progress_detail: Some(detail),
+                ..Default::default()
+            };
+            assert!(note(&mut layers, message));
+        }
+        assert_eq!(sum(&layers).done, u64::MAX);
+    }
 
     #[test]
     fn registries() {
