@@ -89,6 +89,16 @@ bench: release ## Windlass beside its peers; ONLY=first, rest or ten for one of 
 	tests/lab/install.sh
 	$(CARGO) run --locked --quiet -p windlass-tests --bin bench -- $(ONLY)
 
+.PHONY: fuzz
+fuzz: ## every parser of untrusted bytes, a minute each; FOR=10 for ten seconds, TARGETS="envelope keys" for some
+	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which takes some minutes"; $(CARGO) install cargo-fuzz --locked --quiet; }
+	tests/fuzz/run.sh $(or $(FOR),60) $(TARGETS)
+
+.PHONY: mutants
+mutants: ## does a test fail for every changed line of verifier, seq and policy? hours; SHARD=1/8 for a part of it
+	@command -v cargo-mutants >/dev/null || { echo "installing cargo-mutants, which takes some minutes"; $(CARGO) install cargo-mutants --locked --quiet; }
+	$(CARGO) mutants --in-place $(if $(SHARD),--shard $(SHARD))
+
 .PHONY: clean-lab
 clean-lab: ## take down what a test or the demo may have left
 	@for lab in "tests 10.214.0" "tests-1 10.214.1" "demo 10.215.0"; do \

@@ -1,0 +1,36 @@
+//! Protobuf as it comes from the network, and the JSON inside of it, as both ends read them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use windlass_core::host::{HostFacts, HostStats};
+use windlass_core::observation::Observation;
+use windlass_proto::json::decode;
+use windlass_proto::pb;
+use windlass_proto::pb::connect_request::Message as Said;
+
+fn read<M: Message + Default + PartialEq>(data: &[u8]) -> Option<M> {
+    let message = M::decode(data).ok()?;
+    let again = M::decode(message.encode_to_vec().as_slice()).expect("we read what we write");
+    assert!(message == again);
+    Some(message)
+}
+
+fuzz_target!(|data: &[u8]| {
+    if let Some(pb::ConnectRequest { message: Some(message) }) = read(data) {
+        match message {
+            Said::Hello(hello) => drop(decode::<HostFacts>("facts", &hello.facts)),
+            Said::Facts(facts) => drop(decode::<HostFacts>("facts", &facts.facts)),
+            Said::Heartbeat(beat) => drop(decode::<HostStats>("stats", &beat.stats)),
+            Said::Observation(seen) => drop(decode::<Observation>("observation", &seen.observation)),
+            Said::LogLines(_) | Said::Receipt(_) => {}
+        }
+    }
+    read::<pb::ConnectResponse>(data);
+    read::<pb::JoinRequest>(data);
+    read::<pb::JoinResponse>(data);
+    read::<pb::RenewRequest>(data);
+    read::<pb::SubmitReleaseRequest>(data);
+    read::<pb::StreamLogsResponse>(data);
+    read::<pb::StreamAuditResponse>(data);
+});
