@@ -97,7 +97,7 @@ fuzz: ## every parser of untrusted bytes, a minute each; FOR=10 for ten seconds,
 .PHONY: mutants
 mutants: ## does a test fail for every changed line of verifier, seq and policy? hours; SHARD=1/8 for a part of it
 	@command -v cargo-mutants >/dev/null || { echo "installing cargo-mutants, which takes some minutes"; $(CARGO) install cargo-mutants --locked --quiet; }
-	$(CARGO) mutants --in-place $(if $(SHARD),--shard $(SHARD))
+	$(CARGO) mutants $(if $(SHARD),--shard $(SHARD))
 
 .PHONY: clean-lab
 clean-lab: ## take down what a test or the demo may have left
