@@ -156,7 +156,8 @@ impl Agent {
         let mut instances = Vec::new();
         let restored = slot.fallback.filter(|_| failed);
         if slot.phase == Phase::Running && !failed {
-            instances.push(instance(&slot.slot, slot.release, InstanceState::Healthy));
+            let planned = instance(&slot.slot, slot.release, InstanceState::Healthy);
+            instances.push(Instance { generation: slot.generation, ..planned });
         }
         instances.extend(restored.map(|release| instance(&slot.slot, release, InstanceState::Healthy)));
         if let Some(previous) = slot.previous.as_ref().filter(|p| Some(p.release) != restored) {
@@ -166,7 +167,9 @@ impl Agent {
                 Phase::Standby => Some(InstanceState::Standby),
                 Phase::Pulled | Phase::Absent => None,
             };
-            instances.extend(state.map(|state| instance(&slot.slot, previous.release, state)));
+            let generation = if previous.release == slot.release { slot.generation } else { 0 };
+            let before = state.map(|state| instance(&slot.slot, previous.release, state));
+            instances.extend(before.map(|before| Instance { generation, ..before }));
         }
         SlotObservation {
             slot: slot.slot.clone(),
@@ -212,7 +215,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         available: state == InstanceState::Healthy,
         endpoints: BTreeMap::new(),
         restarts: 0,
-        generation: if release == slot.release { slot.generation } else { 0 },
+        generation: 0,
     }
 }
 
