@@ -51,8 +51,10 @@ pub struct Keeper {
     local: Arc<LocalHost>,
     mounts: Mounts,
     data: DataDir,
-    /// `None` while adopting: why stands beside.
+    /// An error while adopting: why.
     journal: Result<Journal, String>,
+    /// The same for observations.
+    lost: watch::Sender<Option<String>>,
     releases: ReleaseStore,
     trust: Mutex<Arc<TrustStore>>,
     facts: watch::Receiver<Arc<HostFacts>>,
@@ -147,6 +149,11 @@ impl Keeper {
         self.journal.as_ref().ok()
     }
 
+    /// Why nothing can be written down, if nothing can.
+    pub fn unwritable(&self) -> watch::Receiver<Option<String>> {
+        self.journal.as_ref().map_or_else(|_| self.lost.subscribe(), Journal::trouble)
+    }
+
     /// Takes a plan, or refuses it, which is reported and changes nothing. An error means: offer it again.
     pub async fn offer(&self, envelope: &[u8], source: &impl Source) -> Result<(), OfferError> {
         let _one_at_a_time = self.accepting.lock().await;
@@ -164,7 +171,14 @@ impl Keeper {
                 });
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if let (Ok(journal), OfferError::Releases(ReleaseStoreError::Write(error))) =
+                    (&self.journal, &error)
+                {
+                    journal.troubled(error);
+                }
+                Err(error)
+            }
         }
     }
 

@@ -179,6 +179,9 @@ impl State {
         let every = schedule.probe.every.duration();
         // From the beginning of one question to that of the next.
         schedule.due = (schedule.due + every).max(Instant::now());
+        if answer.is_unasked {
+            return None; // neither a good answer nor a bad one
+        }
         let waiting = never_ready && answer.nobody_listens;
         if waiting {
             schedule.due = Instant::now() + schedule.eager.min(every);

@@ -21,18 +21,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::Gpu;
-use windlass_core::observation::{EngineState, Observation, SlotObservation};
-use windlass_core::reconcile::{self, Decision, Desired, Memory, Outcome};
+use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
+use windlass_core::reconcile::{self, Decision, Desired, Memory, Outcome, PlanNumber};
 use windlass_core::{SlotId, Timestamp};
 use windlass_process::Backoff;
 use windlass_process::backoff::random;
 use windlass_process::report::chain;
 
+use crate::clock::Steps;
 use crate::runtime::{Runtime, RuntimeError};
 
 mod execute;
 mod health;
-mod host;
 mod operations;
 mod view;
 
@@ -56,6 +56,8 @@ pub struct Wires {
     pub contact: watch::Receiver<Option<Timestamp>>,
     /// Where what was seen is published. It starts as `Observation::default()`; `revision` rises from 1.
     pub observation: watch::Sender<Arc<Observation>>,
+    /// Why nothing can be written down, if nothing can; passed on to the observation.
+    pub unwritable: watch::Receiver<Option<String>>,
     /// Asks the task to end. Containers are never touched by that.
     pub cancel: CancellationToken,
 }
@@ -108,9 +110,10 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
     /// Works until it is cancelled. Fails only if another task of the agent has gone.
     pub async fn run(self) -> anyhow::Result<()> {
         let now = self.options.now;
+        let from_journal = self.wires.desired.borrow().plan.as_deref().map(PlanNumber::of);
         let task = Task {
             view: View::new(self.runtime.clone(), &self.options),
-            operations: Operations::new(self.runtime, now),
+            operations: Operations::new(self.runtime),
             store: self.store,
             memory: self.memory,
             wires: self.wires,
@@ -118,6 +121,10 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             slots: Vec::new(),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             begun_at: now(),
+            from_journal,
+            steps: Steps::since(now()),
+            clock_set_at: Timestamp::ZERO,
+            behind: None,
             now,
         };
         task.run().await
@@ -135,6 +142,11 @@ struct Task<R: Runtime, S> {
     slots: Vec<SlotObservation>,
     backoff: Backoff,
     begun_at: Timestamp,
+    /// The plan of the journal as it was found.
+    from_journal: Option<PlanNumber>,
+    steps: Steps,
+    clock_set_at: Timestamp,
+    behind: Option<PlanNumber>,
     now: fn() -> Timestamp,
 }
 
@@ -152,12 +164,14 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
                 finished = self.operations.next() => Some(finished),
                 () = self.view.changed() => None,
                 changed = self.wires.contact.changed(), if isolated => { changed?; None }
+                changed = self.wires.unwritable.changed() => { changed?; None }
                 () = tokio::time::sleep_until(wake) => None,
             };
             finished.into_iter().for_each(|finished| self.take(finished));
             while let Some(finished) = self.operations.try_next() {
                 self.take(finished);
             }
+            self.look_at_clock();
             let desired = self.wires.desired.borrow_and_update().clone();
             let next = match self.view.refresh(&desired).await {
                 Ok(()) => {
@@ -168,6 +182,20 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             };
             wake = Instant::now() + next;
         }
+    }
+
+    /// A clock that was set tells nothing of how long anything has lasted. Delays that were counted by it are over:
+    /// that something is tried again sooner does no harm.
+    fn look_at_clock(&mut self) {
+        let now = (self.now)();
+        let Some(step) = self.steps.look(now) else { return };
+        tracing::warn!(seconds = step / 1000, "the clock of this host was set");
+        self.clock_set_at = now;
+        self.view.clock_was_set();
+        let volatile = &mut self.memory.volatile;
+        volatile.pulls.clear();
+        volatile.starts.clear();
+        volatile.steps.clear();
     }
 
     fn take(&mut self, finished: Finished) {
@@ -186,14 +214,20 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         observed.pulls = self.operations.pulls();
         observed.collecting = self.operations.is_collecting();
         observed.outcomes.clone_from(&self.outcomes);
-        observed.watching_since = self.begun_at;
+        observed.watching_since = self.begun_at.min(now);
+        observed.clock_set_at = self.clock_set_at;
+        observed.from_journal = self.from_journal;
         observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
-        let Decision { steps, memory, wake_at, slots } =
+        let Decision { steps, memory, wake_at, slots, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
+        self.behind = behind;
         if !memory.is_journaled_by(&self.memory)
             && let Err(error) = self.store.save(&memory).await
         {
             tracing::error!(error = format!("{error:#}"), "nothing is done until the memory can be saved");
+            // What was seen is true all the same, and so is that nothing is done about it.
+            self.slots = slots;
+            self.publish(desired, EngineState::Available);
             return SAVE_AGAIN;
         }
         self.memory = memory;
@@ -219,11 +253,13 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
 
     fn publish(&self, desired: &Desired, engine: EngineState) {
         let seq = desired.plan.as_ref().map_or(0, |plan| plan.seq);
-        let plan_refusal = desired.plan_refusal.clone();
+        let plan_refusal = desired.plan_refusal.clone().or_else(|| self.behind.map(older_copy));
+        let unwritable = self.wires.unwritable.borrow().clone();
         self.wires.observation.send_if_modified(|last| {
             let revision = last.revision;
-            let (plan_refusal, slots) = (plan_refusal.clone(), self.slots.clone());
-            let next = Observation { revision, seq, engine: engine.clone(), plan_refusal, slots };
+            let (plan_refusal, unwritable) = (plan_refusal.clone(), unwritable.clone());
+            let (engine, slots) = (engine.clone(), self.slots.clone());
+            let next = Observation { revision, seq, engine, plan_refusal, unwritable, slots };
             let changed = revision == 0 || **last != next;
             if changed {
                 *last = Arc::new(Observation { revision: revision + 1, ..next });
@@ -231,6 +267,14 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             changed
         });
     }
+}
+
+fn older_copy(newer: PlanNumber) -> Refusal {
+    let detail = format!(
+        "the journal is older than what runs here, which was made under plan {newer}: was it restored from a backup? \
+         Nothing is started or stopped until a newer plan comes"
+    );
+    Refusal { code: RefusalCode::Stale, detail }
 }
 
 #[cfg(test)]

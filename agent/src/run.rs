@@ -162,7 +162,8 @@ pub async fn run<R: Runtime>(
         let store = Memories(keeper.journal().cloned());
         let memory = keeper.journal().map(|journal| journal.state().memory.clone()).unwrap_or_default();
         let (desired, contact) = (keeper.desired(), contact.subscribe());
-        let wires = reconciler::Wires { desired, contact, observation, cancel: cancel.clone() };
+        let unwritable = keeper.unwritable();
+        let wires = reconciler::Wires { desired, contact, observation, unwritable, cancel: cancel.clone() };
         let known = facts.borrow().clone();
         let options = reconciler::Options {
             memory: known.memory,
@@ -171,6 +172,9 @@ pub async fn run<R: Runtime>(
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()
     });
+    if let Some(journal) = keeper.journal() {
+        tasks.spawn("journal", state::again::run(journal.clone(), cancel.clone()));
+    }
     tasks.spawn("facts", facts::run(runtime.clone(), facts, cancel.clone()));
     tasks.spawn("status", writer.run());
     let renewal = Renewal {

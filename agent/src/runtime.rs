@@ -63,6 +63,29 @@ impl RuntimeError {
     }
 }
 
+/// How long an engine may take to answer a question. One that hangs accepts connections and never answers; what asks it
+/// must notice, and say that it is the engine.
+pub const ANSWER: Duration = Duration::from_secs(10);
+
+/// The answer to a question, if it comes in time.
+pub async fn answer<T>(
+    question: impl Future<Output = Result<T, RuntimeError>> + Send,
+) -> Result<T, RuntimeError> {
+    let late = || RuntimeError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()).into());
+    tokio::time::timeout(ANSWER, question).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Who is to blame for something that was not done in time: the engine, if it answers nothing else either.
+pub async fn blame<R: Runtime>(runtime: &R, error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::TimedOut { .. } => answer(runtime.list()).await.err().unwrap_or(error),
+        RuntimeError::Unavailable(_)
+        | RuntimeError::NotFound { .. }
+        | RuntimeError::PortTaken { .. }
+        | RuntimeError::Refused { .. } => error,
+    }
+}
+
 /// Why an image did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {

@@ -1,5 +1,6 @@
 //! What the agent has accepted, and must not forget: it survives every crash, or is known to be lost.
 
+pub mod again;
 mod journal;
 mod releases;
 

@@ -26,6 +26,9 @@ pub struct Observation {
     pub engine: EngineState,
     /// Why the newest plan that was offered is not in force, if it is not.
     pub plan_refusal: Option<Refusal>,
+    /// Why the agent can write nothing down, if it cannot: until then it takes no plan and takes no step. What runs, runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritable: Option<String>,
     /// Every slot that the plan lists or that has an instance.
     pub slots: Vec<SlotObservation>,
 }

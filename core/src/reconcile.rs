@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, LocalHost, LocalImage, Observed, Outcome,
-    PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
+    PlanNumber, PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
 };
 pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
@@ -50,7 +50,12 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
     outcome::absorb(desired, observed, &mut memory, now);
     memory.adopt(observed);
     let mut turn = Turn::new(desired, observed, memory, now);
-    let Some(host_plan) = &desired.plan else {
+    // A journal that was restored from an older copy knows less than the containers do. Going back to its plan would
+    // stop what came after; the next plan that is accepted puts it right.
+    let newest = observed.containers.iter().filter_map(|seen| seen.plan).max();
+    let is_unconfirmed = desired.plan.is_some() && observed.from_journal == Some(turn.plan_number());
+    turn.behind = newest.filter(|newest| is_unconfirmed && *newest > turn.plan_number());
+    let Some(host_plan) = desired.plan.as_ref().filter(|_| turn.behind.is_none()) else {
         let slots = turn.by_slot.keys().map(|slot| (*slot).clone()).collect::<Vec<_>>();
         let reports =
             slots.iter().map(|slot| report::slot(&turn, slot, None, SlotStatus::Converging)).collect();
@@ -84,6 +89,7 @@ struct Turn<'a> {
     claims: BTreeMap<SlotId, room::Claim>,
     pulls: BTreeMap<Digest, Image>,
     steps: Vec<Step>,
+    behind: Option<PlanNumber>,
     wake_at: Option<Timestamp>,
 }
 
@@ -113,8 +119,14 @@ impl<'a> Turn<'a> {
             claims,
             pulls: BTreeMap::new(),
             steps: Vec::new(),
+            behind: None,
             wake_at: None,
         }
+    }
+
+    /// The number of the plan in force; zero without one.
+    fn plan_number(&self) -> PlanNumber {
+        self.desired.plan.as_ref().map_or(PlanNumber { epoch: 0, seq: 0 }, |plan| PlanNumber::of(plan))
     }
 
     fn containers(&self, slot: &SlotId) -> Vec<&'a Container> {
@@ -131,6 +143,6 @@ impl<'a> Turn<'a> {
     fn finish(self, slots: Vec<crate::observation::SlotObservation>) -> Decision {
         let pulls = self.pulls.into_values().map(|image| Step::Pull { image });
         let steps = pulls.chain(self.steps).collect();
-        Decision { steps, memory: self.memory, wake_at: self.wake_at, slots }
+        Decision { steps, memory: self.memory, wake_at: self.wake_at, slots, behind: self.behind }
     }
 }

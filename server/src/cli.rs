@@ -17,6 +17,7 @@ use crate::config::{Config, Overrides};
 use crate::crash::Point;
 use crate::ledger::{Ledger, State};
 use crate::start::{self, StartError};
+use crate::store::StoreError;
 use crate::store::dump::{self, DumpError};
 
 /// The coordinator of a Windlass fleet: takes signed releases, and tells each host's agent what to run.
@@ -93,7 +94,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
         let hint = error
             .downcast_ref::<StartError>()
             .and_then(StartError::hint)
-            .or_else(|| error.downcast_ref::<DumpError>().and_then(|e| e.hint().map(str::to_owned)));
+            .or_else(|| error.downcast_ref::<DumpError>().and_then(|e| e.hint().map(str::to_owned)))
+            // A store that fails under a running coordinator ends the task that wrote.
+            .or_else(|| {
+                error.chain().find_map(|cause| cause.downcast_ref::<StoreError>()?.hint()).map(str::to_owned)
+            });
         Self { error, hint }
     }
 }

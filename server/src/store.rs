@@ -137,6 +137,9 @@ impl StoreError {
     /// What the operator of the coordinator can do next.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unreadable { source, .. } | Self::Failed(source) if is_full(&**source) => {
+                Some("the disk is full: make room, and start again; nothing that was acknowledged is lost")
+            }
             Self::Unreadable { .. } | Self::Lost { .. } => Some(
                 "move the folder away and restore the newest backup with `windlass-server store import FILE`; \
                  hosts keep running meanwhile",
@@ -152,6 +155,19 @@ impl StoreError {
             Self::Conflict { .. } | Self::TooLarge { .. } => None,
         }
     }
+}
+
+/// Is it that the disk is full? Then nothing is damaged, and restoring a backup would be the wrong advice.
+fn is_full(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind == Some(std::io::ErrorKind::StorageFull) || self::sled::is_full(error) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The contract.

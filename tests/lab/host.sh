@@ -8,6 +8,8 @@
 #   host.sh engine-stop NAME                stop the engine in order (its containers stop)
 #   host.sh engine-kill NAME                kill -9 the engine alone (its containers go on)
 #   host.sh engine-start NAME               start it again
+#   host.sh engine-freeze NAME              SIGSTOP the engine alone: it accepts connections and answers nothing
+#   host.sh engine-thaw NAME                SIGCONT
 #   host.sh list                            one line per host
 #   host.sh down-all
 #
@@ -23,7 +25,7 @@ here=$(dirname "$(readlink -f "$0")")
 # shellcheck source=lib/engine.sh
 . "$here/lib/engine.sh"
 
-SYNOPSIS='up NAME INDEX [NAME INDEX]... | down|partition|heal|crash|engine-stop|engine-kill|engine-start NAME | list | down-all'
+SYNOPSIS='up NAME INDEX [NAME INDEX]... | down|partition|heal|crash|engine-{stop,kill,start,freeze,thaw} NAME | list | down-all'
 
 use_host() { # NAME: sets what the functions below work on
     [[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || fail "\`$1\` is not a host name" "lowercase letters, digits and -, at most 32" 2
@@ -156,6 +158,8 @@ case $command in
         ;;
     engine-stop) use_existing_host "$1" && stop_process "$folder/dockerd.pid" TERM 30 ;;
     engine-kill) use_existing_host "$1" && stop_process "$folder/dockerd.pid" KILL 5 ;;
+    engine-freeze) use_existing_host "$1" && signal_process "$folder/dockerd.pid" STOP ;;
+    engine-thaw) use_existing_host "$1" && signal_process "$folder/dockerd.pid" CONT ;;
     engine-start)
         use_existing_host "$1"
         engine_start "$folder" "$netns" nsenter --net="/run/netns/$netns"

@@ -16,6 +16,7 @@ flock util-linux lets several labs and tests run side by side
 pgrep procps finds what an engine left running
 curl curl talks to the registry and to the sample service
 jq jq writes image manifests, reads answers
+faketime faketime sets the clock of one program, so that nobody else's is touched
 openssl openssl hashes and certificates in tests
 htpasswd apache2-utils passwords for the registry with authentication
 TABLE

@@ -122,6 +122,59 @@ impl Fleet {
         fleet
     }
 
+    /// Joins a host (again), as its operator does; its agent is started by somebody else.
+    #[track_caller]
+    pub fn join_again(&self, host: &Host) {
+        self.join(host, &format!("{}:{PORT}", self.lab.gateway()), &[self.lab.registry()], "");
+    }
+
+    /// What `host show` says of a host.
+    #[track_caller]
+    pub fn host_view(&self, name: &str) -> Value {
+        self.cli.json(&["host", "show", name])
+    }
+
+    /// Waits until `host show` of a host passes a look.
+    #[track_caller]
+    pub fn wait_for_view(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        look: impl Fn(&Value) -> bool,
+    ) -> Value {
+        wait::until(&format!("host show {name} says {what}"), limit, || {
+            let view = self.host_view(name);
+            if look(&view) { Ok(view) } else { Err(view.to_string()) }
+        })
+    }
+
+    /// Starts a deploy and leaves it alone.
+    #[track_caller]
+    pub fn deploy_detached(&self, service: &Service) {
+        let file = service.write(&self.folder, "web.yaml");
+        self.cli.ok(&["deploy", "-f", path(&file), "--detach"]);
+    }
+
+    /// Follows the newest rollout to its end, which must be `outcome`; answers with what `rollout show` says then.
+    #[track_caller]
+    pub fn wait_for_outcome(&self, outcome: &str) -> Value {
+        let end = self.cli.run(&["rollout", "watch", "web", "--timeout", "2m", "-o", "json"]);
+        let said = end.last();
+        assert_eq!(said["outcome"], outcome, "{said}: {}", self.rollout());
+        self.rollout()
+    }
+
+    /// Waits until a host runs a container of a release; answers with its port.
+    #[track_caller]
+    pub fn wait_for_release(&self, host: &Host, release: &str) -> u16 {
+        wait::until(&format!("{} runs a container of {release}", host.name), Duration::from_secs(40), || {
+            let running = host.engine.running("web").map_err(|error| format!("{error:#}"))?;
+            let found = running.iter().find(|container| container.label("release") == release);
+            found.and_then(|found| found.port).ok_or_else(|| format!("{} others run", running.len()))
+        })
+    }
+
     fn join(&self, host: &Host, server: &str, registries: &[String], policy: &str) {
         let token = self.cli.ok(&["host", "token", &host.name, "--label", "role=app"]).stdout;
         let list = serde_json::to_string(registries).expect("text is JSON");
@@ -151,6 +204,11 @@ impl Fleet {
     /// The folder of a host's agent.
     pub fn data_of(&self, host: &Host) -> PathBuf {
         self.folder.join(format!("agent-{}", host.name))
+    }
+
+    /// The coordinator's folder.
+    pub fn server_data(&self) -> PathBuf {
+        self.folder.join("server")
     }
 
     fn policy_of(&self, host: &Host) -> PathBuf {

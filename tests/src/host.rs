@@ -63,6 +63,20 @@ impl Host {
         Ok(answer.body.trim().to_owned())
     }
 
+    /// What answers at a port of this host, asked from the host itself: the way for one that is cut off.
+    pub fn version_inside(&self, port: u16) -> String {
+        let url = format!("http://127.0.0.1:{port}/version");
+        crate::watch::version_of(self.run(&["curl", "--silent", "--max-time", "5", &url]).trim())
+    }
+
+    /// Ids of what runs here, sorted.
+    pub fn running_ids(&self, service: &str) -> Vec<String> {
+        let running = self.engine.running(service).unwrap_or_default();
+        let mut ids: Vec<String> = running.into_iter().map(|container| container.id).collect();
+        ids.sort();
+        ids
+    }
+
     /// Versions of what runs and answers here, asked of the engine and the containers alone.
     pub fn serving(&self, service: &str) -> Vec<String> {
         let running = self.engine.running(service).unwrap_or_default();

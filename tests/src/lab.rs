@@ -63,9 +63,14 @@ impl Lab {
         format!("{}/web:{tag}", self.registry())
     }
 
+    /// Where a scenario's folder is.
+    pub fn scratch_path(&self, name: &str) -> PathBuf {
+        self.folder.join("fleets").join(name)
+    }
+
     /// A new empty folder for a scenario, below the lab's.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        let folder = self.folder.join("fleets").join(name);
+        let folder = self.scratch_path(name);
         let _ = fs::remove_dir_all(&folder); // of an earlier run, if there was one
         fs::create_dir_all(&folder).expect("the lab's folder can be written");
         folder

@@ -15,8 +15,12 @@
 //!
 //! Nothing here sleeps but [`wait::until`], between two looks.
 
+pub mod choke;
 pub mod cli;
+pub mod clock;
 pub mod crash;
+pub mod disk;
+pub mod endpoints;
 pub mod engine;
 pub mod fleet;
 pub mod host;
@@ -28,7 +32,11 @@ pub mod service;
 pub mod wait;
 pub mod watch;
 
+pub use choke::Choke;
 pub use cli::{Cli, Output};
+pub use clock::FakeClock;
+pub use disk::Disk;
+pub use endpoints::Endpoints;
 pub use fleet::{Fleet, FleetOptions};
 pub use host::Host;
 pub use lab::Lab;

@@ -67,6 +67,12 @@ impl Process {
         self.child = spawn(&self.command, &environment, &self.log);
     }
 
+    /// Sets a variable for its next start.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

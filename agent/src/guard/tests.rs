@@ -3,6 +3,7 @@ use std::os::unix::fs::symlink;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
+use windlass_core::reconcile::PlanNumber;
 use windlass_core::release::Volume;
 
 use super::*;
@@ -16,6 +17,7 @@ fn launch(path: &str) -> Launch {
     let volume = Volume { mount: "/data".to_owned(), host_path: Some(path.to_owned()), read_only: false };
     release.spec.volumes.insert("data".to_owned(), volume);
     Launch {
+        plan: PlanNumber { epoch: 1, seq: 1 },
         slot: "production/web/0".parse().unwrap(),
         instance: "production.web.0.r1.1".to_owned(),
         release: Arc::new(VerifiedRelease::new(Digest::of(b"r1"), release)),

@@ -95,12 +95,14 @@ impl Keeper {
         let nothing = without_plan(local.clone());
         let (revocations, revoked) = revoke::kept(&data.revocations(), &member.fleet);
         let trust_version = watch::Sender::new(trust.version());
+        let lost = watch::Sender::new(journal.as_ref().err().cloned());
         let keeper = Self {
             member,
             local,
             mounts,
             data,
             journal,
+            lost,
             releases,
             trust: Mutex::new(Arc::new(trust)),
             facts,

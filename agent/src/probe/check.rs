@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use windlass_core::release::{Check, Probe};
 
 use super::Subject;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, RuntimeError, answer};
 
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
 const PROXY_CLOSES: Duration = Duration::from_millis(50);
@@ -27,11 +27,17 @@ pub(super) struct Answer {
     pub(super) detail: String,
     /// No process listens there: asking again soon makes sense while it starts.
     pub(super) nobody_listens: bool,
+    /// The question never reached the instance: the answer says nothing of it.
+    pub(super) is_unasked: bool,
 }
 
 impl Answer {
     const fn new(ok: bool, detail: String) -> Self {
-        Self { ok, detail, nobody_listens: false }
+        Self { ok, detail, nobody_listens: false, is_unasked: false }
+    }
+
+    fn unasked(error: &RuntimeError) -> Self {
+        Self { is_unasked: true, ..Self::new(false, windlass_process::report::chain(error)) }
     }
 }
 
@@ -49,12 +55,22 @@ pub(super) async fn ask<R: Runtime>(runtime: &R, subject: &Subject, probe: &Prob
             },
             Check::Exec { argv } => match runtime.exec(&subject.container, argv).await {
                 Ok(code) => Answer::new(code == 0, format!("exit {code}")),
+                Err(error) if error.is_unavailable() => Answer::unasked(&error),
                 Err(error) => Answer::new(false, windlass_process::report::chain(&error)),
             },
         }
     };
-    let answer = timeout(probe.timeout.duration(), question).await;
-    answer.unwrap_or_else(|_| Answer::new(false, format!("timed out after {}", probe.timeout)))
+    let late = match timeout(probe.timeout.duration(), question).await {
+        Ok(answer) => return answer,
+        Err(_) => Answer::new(false, format!("timed out after {}", probe.timeout)),
+    };
+    match &probe.check {
+        // Commands go through the engine, and one that hangs runs none.
+        Check::Exec { .. } => {
+            answer(runtime.list()).await.map_or_else(|error| Answer::unasked(&error), |_| late)
+        }
+        Check::Http { .. } | Check::Tcp { .. } => late,
+    }
 }
 
 async fn connect(subject: &Subject, port: &str) -> Result<TcpStream, Answer> {
@@ -72,7 +88,7 @@ fn broken(error: &std::io::Error) -> Answer {
         }
         _ => (error.to_string(), false),
     };
-    Answer { ok: false, detail, nobody_listens }
+    Answer { nobody_listens, ..Answer::new(false, detail) }
 }
 
 /// The engine's proxy accepts connections before it knows whether anybody listens behind it, and closes

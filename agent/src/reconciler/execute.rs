@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use windlass_core::Digest;
 use windlass_core::reconcile::{Container, Launch, LocalImage, Outcome, StartFailure, Step, Target};
 
-use crate::runtime::{LogOptions, Runtime, RuntimeError};
+use crate::runtime::{LogOptions, Runtime, RuntimeError, blame};
 
 /// Creating and starting takes at most this.
 const START: Duration = Duration::from_secs(60);
@@ -90,7 +90,10 @@ async fn change<R: Runtime>(runtime: &R, target: &Target, result: Result<(), Run
 
 async fn start<R: Runtime>(runtime: &R, target: &Target) -> Finished {
     let begun = timeout(START, runtime.start(&target.container)).await;
-    let result = begun.unwrap_or(Err(RuntimeError::TimedOut { doing: "start the container", after: START }));
+    let result = match begun.unwrap_or_else(|_| Err(late())) {
+        Err(error) => Err(blame(runtime, error).await),
+        begun => begun,
+    };
     match result {
         Ok(()) => change(runtime, target, Ok(())).await,
         Err(RuntimeError::NotFound { what: "container", .. }) => {
@@ -102,6 +105,10 @@ async fn start<R: Runtime>(runtime: &R, target: &Target) -> Finished {
             ..Finished::default()
         },
     }
+}
+
+const fn late() -> RuntimeError {
+    RuntimeError::TimedOut { doing: "start the container", after: START }
 }
 
 fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -> Option<Outcome> {
@@ -134,8 +141,10 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
         target.container = runtime.create(launch).await?;
         runtime.start(&target.container).await
     };
-    let result = timeout(START, make).await;
-    let result = result.unwrap_or(Err(RuntimeError::TimedOut { doing: "start the container", after: START }));
+    let result = match timeout(START, make).await.unwrap_or_else(|_| Err(late())) {
+        Err(error) => Err(blame(runtime, error).await),
+        made => made,
+    };
     match result {
         Ok(()) => change(runtime, &target, Ok(())).await,
         Err(error) => {

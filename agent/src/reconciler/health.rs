@@ -61,6 +61,14 @@ impl<R: Runtime> Probes<R> {
         }
     }
 
+    /// Everybody has been as they are for as long as can be told: since now.
+    pub(super) fn clock_was_set(&mut self) {
+        let now = (self.now)();
+        for health in self.watched.values_mut().filter_map(|watched| watched.health.as_mut()) {
+            health.since = now;
+        }
+    }
+
     /// Asks those that run and have probes, and nobody else.
     pub(super) fn follow(&mut self, containers: &BTreeMap<String, Container>, desired: &Desired) {
         self.watched.retain(|id, watched| {

@@ -1,20 +1,20 @@
 //! Steps under way: one per slot, a bounded number at once, pulls beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Outcome, PullFailure, Step};
 use windlass_core::release::Image;
 use windlass_core::units::Span;
-use windlass_core::{Digest, SlotId, Timestamp};
+use windlass_core::{Digest, SlotId};
 
 use super::execute::{Finished, perform};
-use crate::runtime::{PullError, Runtime};
+use crate::runtime::{PullError, Runtime, answer};
 
 /// Steps of slots at once.
 const STEPS: usize = 12;
@@ -38,7 +38,18 @@ enum Owner {
 #[derive(Debug)]
 struct Progress {
     bytes: Mutex<PullProgress>,
-    moved_at: AtomicU64,
+    /// By a clock that nobody can set.
+    moved_at: Mutex<Instant>,
+}
+
+impl Progress {
+    fn moved(&self) {
+        *self.moved_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn quiet(&self) -> Duration {
+        self.moved_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
 }
 
 /// The steps under way.
@@ -49,11 +60,10 @@ pub(super) struct Operations<R> {
     pulls: BTreeMap<Digest, Arc<Progress>>,
     steps: Arc<Semaphore>,
     pulling: Arc<Semaphore>,
-    now: fn() -> Timestamp,
 }
 
 impl<R: Runtime> Operations<R> {
-    pub(super) fn new(runtime: Arc<R>, now: fn() -> Timestamp) -> Self {
+    pub(super) fn new(runtime: Arc<R>) -> Self {
         Self {
             runtime,
             set: JoinSet::new(),
@@ -61,7 +71,6 @@ impl<R: Runtime> Operations<R> {
             pulls: BTreeMap::new(),
             steps: Arc::new(Semaphore::new(STEPS)),
             pulling: Arc::new(Semaphore::new(PULLS)),
-            now,
         }
     }
 
@@ -74,12 +83,11 @@ impl<R: Runtime> Operations<R> {
                 if self.pulls.contains_key(&digest) {
                     return;
                 }
-                let now = self.now;
                 let progress =
-                    Arc::new(Progress { bytes: Mutex::default(), moved_at: AtomicU64::new(millis(now)) });
+                    Arc::new(Progress { bytes: Mutex::default(), moved_at: Mutex::new(Instant::now()) });
                 self.pulls.insert(digest, progress.clone());
                 let permits = self.pulling.clone();
-                (Owner::Pull(digest), self.set.spawn(pull(runtime, permits, image, progress, now)))
+                (Owner::Pull(digest), self.set.spawn(pull(runtime, permits, image, progress)))
             }
             Step::RemoveImage { id, .. } => (Owner::Collection, self.set.spawn(remove_image(runtime, id))),
             step => {
@@ -149,28 +157,28 @@ impl<R: Runtime> Operations<R> {
     }
 }
 
-fn millis(now: fn() -> Timestamp) -> u64 {
-    u64::try_from(now().as_millis()).unwrap_or(0)
-}
-
 async fn pull<R: Runtime>(
     runtime: Arc<R>,
     permits: Arc<Semaphore>,
     image: Image,
     progress: Arc<Progress>,
-    now: fn() -> Timestamp,
 ) -> Finished {
     let _permit = permits.acquire_owned().await;
-    progress.moved_at.store(millis(now), Ordering::Relaxed);
+    progress.moved();
     let note = |bytes: PullProgress| {
         *progress.bytes.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
-        progress.moved_at.store(millis(now), Ordering::Relaxed);
+        progress.moved();
     };
     let result = tokio::select! {
         result = runtime.pull(&image, &note) => result.map_err(Some),
-        () = stalled(&progress, now) => Err(None),
+        () = stalled(&progress) => Err(None),
     };
     let digest = image.digest;
+    let result = match result {
+        // No byte came, and nothing else either: it is the engine that hangs, not the registry.
+        Err(None) => Err(answer(runtime.list()).await.err().map(PullError::Engine)),
+        result => result,
+    };
     let failure = match result {
         Ok(local) => {
             let outcomes = vec![Outcome::Pulled { image: digest, id: local.id.clone() }];
@@ -190,14 +198,14 @@ async fn pull<R: Runtime>(
 }
 
 /// Ends when no byte came for too long.
-async fn stalled(progress: &Progress, now: fn() -> Timestamp) {
-    let limit = u64::try_from(STALLED.duration().as_millis()).unwrap_or(u64::MAX);
+async fn stalled(progress: &Progress) {
+    let limit = STALLED.duration();
     loop {
-        let quiet = millis(now).saturating_sub(progress.moved_at.load(Ordering::Relaxed));
+        let quiet = progress.quiet();
         if quiet >= limit {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(limit - quiet)).await;
+        tokio::time::sleep(limit - quiet).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The task over an engine in memory, with paused time.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::HostPolicy;
-use windlass_core::observation::{Clock, EngineState, FailureReason, Observation, SlotStatus};
+use windlass_core::observation::{Clock, EngineState, FailureReason, InstanceState, Observation, SlotStatus};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::{ContainerState, Desired, LocalHost, Memory, VerifiedRelease};
 use windlass_core::release::{Release, Spec};
@@ -21,12 +22,20 @@ use crate::runtime::fake::FakeEngine;
 
 thread_local! {
     static BEGUN: Instant = Instant::now();
+    /// How far the clock was set forward, in milliseconds.
+    static SET: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Sets the clock of the host, and of its engine.
+fn set_clock(hours: i64) {
+    SET.with(|set| set.set(set.get() + hours * 3_600_000));
 }
 
 /// Follows the paused clock.
 fn now() -> Timestamp {
     let elapsed = BEGUN.with(Instant::elapsed);
-    crate::reconciler::host::booted_at() + Duration::from_secs(3600) + elapsed
+    let start = Timestamp::from_millis(1_800_000_000_000 + SET.with(Cell::get));
+    start + elapsed
 }
 
 /// A disk that can fail.
@@ -48,6 +57,7 @@ struct Host {
     desired: watch::Sender<Arc<Desired>>,
     contact: watch::Sender<Option<Timestamp>>,
     observation: watch::Receiver<Arc<Observation>>,
+    unwritable: watch::Sender<Option<String>>,
     cancel: CancellationToken,
     agent: JoinSet<anyhow::Result<()>>,
     seq: u64,
@@ -74,6 +84,7 @@ impl Host {
             desired: watch::Sender::new(Arc::new(desired)),
             contact: watch::Sender::new(None),
             observation: watch::Sender::new(Arc::default()).subscribe(),
+            unwritable: watch::Sender::new(None),
             cancel: CancellationToken::new(),
             agent: JoinSet::new(),
             seq: 0,
@@ -87,7 +98,8 @@ impl Host {
         self.observation = observation.subscribe();
         self.cancel = CancellationToken::new();
         let (desired, contact) = (self.desired.subscribe(), self.contact.subscribe());
-        let wires = Wires { desired, contact, observation, cancel: self.cancel.clone() };
+        let unwritable = self.unwritable.subscribe();
+        let wires = Wires { desired, contact, observation, unwritable, cancel: self.cancel.clone() };
         let memory = self.disk.0.lock().unwrap().0.clone();
         let options = Options { now, ..Options::default() };
         let engine = Arc::new(self.engine.clone());
@@ -286,6 +298,158 @@ async fn an_engine_that_is_away_is_no_failure_of_anything() {
     host.engine.world().down = false;
     host.settled().await;
     assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_is_noticed_and_nothing_is_held_against_the_release() {
+    let mut host = Host::new();
+    let probe = json!({"check": {"exec": {"argv": ["true"]}}, "every": "1s", "timeout": "1s", "failures": 2, "successes": 1});
+    let probe: windlass_core::release::Probe = serde_json::from_value(probe).unwrap();
+    let one = host.release(1, |spec| spec.health.liveness = Some(probe.clone()));
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    host.engine.world().hung = true;
+    let gone = |seen: &Observation| matches!(seen.engine, EngineState::Unavailable(_));
+    assert!(host.until(gone).await < Duration::from_secs(30), "a question that is not answered says so");
+    // Longer than any start, stall or probe may take.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let before = host.journal().len();
+    host.engine.world().hung = false;
+    host.settled().await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "{:?}", host.observation.borrow());
+    assert_eq!(host.journal().len(), before, "nothing was started again: {:?}", host.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_in_the_middle_of_a_start_or_a_pull_does_not_condemn_the_release() {
+    let mut host = Host::new();
+    let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    host.engine.world().pull_takes = Duration::from_secs(5);
+    host.plan(vec![running(0, one), running(1, two)]);
+    host.until(|seen| seen.slots.iter().any(|slot| slot.pull.is_some())).await;
+    host.engine.world().hung = true;
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    host.engine.world().hung = false;
+    host.engine.world().pull_takes = Duration::ZERO;
+    host.settled().await;
+    // Now while it is started: the image is there.
+    host.plan(vec![running(0, one), running(1, two), running(2, two)]);
+    host.engine.world().hung = true;
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    host.engine.world().hung = false;
+    host.settled().await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_is_said_and_what_was_seen_is_still_reported() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    let before = host.journal();
+    host.disk.0.lock().unwrap().1 = true;
+    host.unwritable.send_replace(Some("no space left on device".to_owned()));
+    host.plan(vec![running(0, one), running(1, one)]);
+    host.until(|seen| seen.unwritable.is_some() && seen.slots.len() == 2).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(host.journal(), before, "nothing is begun that cannot be written down");
+    host.disk.0.lock().unwrap().1 = false;
+    host.unwritable.send_replace(None);
+    host.settled().await;
+    assert_eq!(host.observation.borrow().unwritable, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_fails_no_release_holds_up_nothing_and_cuts_no_time_short() {
+    for hours in [2, -2] {
+        let mut host = Host::new();
+        let one = host.release(1, |spec| {
+            let check = json!({"exec": {"argv": ["true"]}});
+            let probe =
+                json!({"check": check, "every": "1s", "timeout": "1s", "failures": 60, "successes": 1});
+            spec.health.startup = Some(serde_json::from_value(probe).unwrap());
+        });
+        // It takes a while until it is healthy; meanwhile the clock is set.
+        host.engine.world().exec_code = 1;
+        host.plan(vec![running(0, one)]);
+        host.until(|seen| seen.slots.iter().any(|slot| !slot.instances.is_empty())).await;
+        set_clock(hours);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        host.engine.world().exec_code = 0;
+        let ready = |seen: &Observation| {
+            seen.slots[0].instances.iter().any(|seen| seen.state == InstanceState::Healthy)
+        };
+        host.until(ready).await;
+        set_clock(hours);
+        let took = host.settled().await;
+        assert!(
+            took >= Duration::from_millis(4_900),
+            "min ready counts from where the clock was set: {took:?}"
+        );
+        assert!(took < Duration::from_secs(25), "{hours} h: {took:?}");
+        assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "{hours} h");
+        // What ends by itself is started again soon, not in two hours.
+        host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
+        host.settled().await;
+        for seen in host.engine.world().containers.values_mut() {
+            seen.state = ContainerState::Exited { code: 1, oom_killed: false, finished_at: now() };
+        }
+        set_clock(hours);
+        let took = host.settled().await;
+        assert!(took < Duration::from_secs(25), "{hours} h: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_candidate_that_ended_while_nobody_watched_is_started_once_more() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.until(|seen| seen.slots.iter().any(|slot| !slot.instances.is_empty())).await;
+    host.agent.abort_all();
+    while host.agent.join_next().await.is_some() {}
+    let instance = host.engine.world().containers.values().next().unwrap().instance.clone();
+    host.engine.exit(&instance, 143);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    host.start_agent();
+    host.until(|seen| {
+        seen.slots.iter().any(|slot| slot.instances.iter().any(|seen| seen.state.is_running()))
+    })
+    .await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "it may have been the host or its engine");
+    host.engine.exit(&instance, 143); // now somebody watches
+    host.until(|seen| matches!(seen.slots[0].status, SlotStatus::Failed { .. })).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_from_an_older_copy_stops_nothing_that_came_after_it() {
+    let mut host = Host::new();
+    let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
+    host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
+    host.settled().await;
+    let (old_disk, old_plan) = (host.disk.0.lock().unwrap().clone(), host.desired.borrow().plan.clone());
+    host.plan(vec![PlanSlot { good: true, ..running(0, two) }]);
+    host.settled().await;
+    let before = host.journal();
+    // The agent's folder comes back from a backup: journal and plan are the older ones.
+    host.agent.abort_all();
+    while host.agent.join_next().await.is_some() {}
+    *host.disk.0.lock().unwrap() = old_disk;
+    let newest = host.desired.borrow().plan.clone();
+    host.desired.send_modify(|desired| Arc::make_mut(desired).plan = old_plan);
+    host.start_agent();
+    host.until(|seen| seen.plan_refusal.as_ref().is_some_and(|refusal| refusal.detail.contains("older")))
+        .await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(host.journal(), before, "nothing is started or stopped");
+    // The coordinator offers its newest plan.
+    host.desired.send_modify(|desired| Arc::make_mut(desired).plan = newest);
+    host.settled().await;
+    assert_eq!(host.journal(), before, "and it is already so");
+    assert_eq!(host.observation.borrow().plan_refusal, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,10 +10,10 @@ use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{Container, ContainerState, Desired, LocalImage, Observed};
 use windlass_core::{Digest, Timestamp};
 
+use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
-use super::{Options, host};
-use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream};
+use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
 
 /// After the event stream was opened, everything is looked at once more: it may have missed the beginning.
@@ -64,7 +64,9 @@ impl<R: Runtime> View<R> {
             resync: options.resync,
             was_away: false,
             is_tidy: false,
-            interrupted_before: host::booted_at(),
+            // What ended before this agent watched may have been ended by a reboot, or by an engine that was restarted:
+            // nobody saw. It gets another start, and what is bad shows itself again.
+            interrupted_before: (options.now)(),
             now: options.now,
         }
     }
@@ -76,6 +78,12 @@ impl<R: Runtime> View<R> {
             () = self.probes.changed() => return,
         };
         self.note(event);
+    }
+
+    /// Times of before do not compare with those of now.
+    pub(super) fn clock_was_set(&mut self) {
+        self.interrupted_before = self.interrupted_before.min((self.now)());
+        self.probes.clock_was_set();
     }
 
     fn note(&mut self, event: Option<EngineEvent>) {
@@ -166,7 +174,7 @@ impl<R: Runtime> View<R> {
             self.look_at_everything().await?;
         }
         for id in std::mem::take(&mut self.dirty) {
-            match self.runtime.inspect(&id).await {
+            match answer(self.runtime.inspect(&id)).await {
                 Ok(seen) => self.put(id, seen),
                 Err(error) if error.is_unavailable() => {
                     self.dirty.insert(id);
@@ -181,12 +189,12 @@ impl<R: Runtime> View<R> {
     async fn look_at_everything(&mut self) -> Result<(), RuntimeError> {
         let reopened = self.events.is_none();
         if self.info.is_none() {
-            let info = self.runtime.info().await?;
+            let info = answer(self.runtime.info()).await?;
             self.capacity.gpu_runtime = info.gpu_runtime;
             disk::found_at(&info.data_root);
             self.info = Some(info);
         }
-        let listed = self.runtime.list().await?;
+        let listed = answer(self.runtime.list()).await?;
         let here: BTreeSet<&String> = listed.iter().map(|seen| &seen.id).collect();
         let gone: Vec<String> = self.containers.keys().filter(|id| !here.contains(id)).cloned().collect();
         gone.into_iter().for_each(|id| self.put(id, None));

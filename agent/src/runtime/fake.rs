@@ -28,8 +28,10 @@ pub struct FakeEngine {
 /// What an engine in memory has, and how it is to behave.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Does it answer?
+    /// Is it away, so that nobody can connect?
     pub down: bool,
+    /// Does it hang, so that it answers nothing until it goes on?
+    pub hung: bool,
     /// Its containers by id.
     pub containers: BTreeMap<String, Container>,
     /// Its images.
@@ -80,6 +82,13 @@ impl FakeEngine {
         self.events.send(event).ok();
     }
 
+    /// Answers as soon as it does not hang.
+    async fn awake(&self) {
+        while self.world().hung {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn answering(&self) -> Result<MutexGuard<'_, World>, RuntimeError> {
         let world = self.world();
         if world.down { Err(RuntimeError::Unavailable("the engine is down".into())) } else { Ok(world) }
@@ -107,6 +116,7 @@ impl FakeEngine {
 
 impl Runtime for FakeEngine {
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
+        self.awake().await;
         drop(self.answering()?);
         Ok(EngineInfo {
             platform: "linux/amd64".to_owned(),
@@ -116,20 +126,24 @@ impl Runtime for FakeEngine {
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        self.awake().await;
         let world = self.answering()?;
         let state = |seen: &Container| format!("{:?}", seen.state);
         Ok(world.containers.values().map(|seen| Listed { id: seen.id.clone(), state: state(seen) }).collect())
     }
 
     async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
+        self.awake().await;
         Ok(self.answering()?.containers.get(id).cloned())
     }
 
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
+        self.awake().await;
         Ok(self.answering()?.images.clone())
     }
 
     async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
+        self.awake().await;
         let takes = {
             let mut world = self.answering().map_err(PullError::Engine)?;
             world.journal.push(format!("pull {}", image.digest.short()));
@@ -147,6 +161,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
         let mut world = self.answering()?;
         world.images.retain(|_, image| image.id != id);
         world.journal.push(format!("remove image {id}"));
@@ -154,6 +169,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
+        self.awake().await;
         let now = (self.now)();
         let mut world = self.answering()?;
         world.serial += 1;
@@ -177,6 +193,7 @@ impl Runtime for FakeEngine {
             restarts: 0,
             last_exit: None,
             health: None,
+            plan: Some(launch.plan),
         };
         world.containers.insert(id.clone(), container);
         world.journal.push(format!("create {}", launch.instance));
@@ -184,6 +201,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
         if let Some(failure) = self.answering()?.starts.pop_front() {
             return Err(failure);
         }
@@ -194,6 +212,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
         let takes = self.answering()?.stop_takes;
         tokio::time::sleep(takes).await;
         self.change("stop", id, |seen, now| {
@@ -202,6 +221,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn remove(&self, id: &str, _instance: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
         let mut world = self.answering()?;
         let Some(seen) = world.containers.get(id) else { return Ok(()) };
         if seen.state.is_up() {
@@ -221,6 +241,7 @@ impl Runtime for FakeEngine {
     async fn tidy(&self, _here: &BTreeSet<String>) {}
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
         self.change("keep", id, |seen, _| seen.policy = RestartPolicy::UnlessStopped)
     }
 
@@ -232,6 +253,7 @@ impl Runtime for FakeEngine {
     }
 
     async fn exec(&self, _id: &str, _argv: &[String]) -> Result<i64, RuntimeError> {
+        self.awake().await;
         Ok(self.answering()?.exec_code)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use windlass_core::reconcile::{GpuClaim, Launch, LocalHost};
+use windlass_core::reconcile::{GpuClaim, Launch, LocalHost, PlanNumber};
 use windlass_core::{Counter, Digest, SlotId};
 
 /// The fleet.
@@ -25,6 +25,7 @@ const GENERATION: &str = "windlass.generation";
 const SIDE: &str = "windlass.side";
 const PORTS: &str = "windlass.ports";
 const GPUS: &str = "windlass.gpus";
+const PLAN: &str = "windlass.plan";
 
 /// What the labels of a container say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Identity {
     pub ports: BTreeMap<String, u16>,
     /// GPUs it holds.
     pub gpus: Vec<GpuClaim>,
+    /// The plan under which it was made; containers of older agents do not say.
+    pub plan: Option<PlanNumber>,
 }
 
 /// The labels of a container to be made.
@@ -71,6 +74,7 @@ pub fn of_launch(launch: &Launch, local: &LocalHost) -> HashMap<String, String> 
         (SIDE, launch.side.to_string()),
         (PORTS, ports.collect::<Vec<_>>().join(",")),
         (GPUS, gpus.collect::<Vec<_>>().join(",")),
+        (PLAN, launch.plan.to_string()),
     ];
     labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -102,5 +106,6 @@ pub fn identity(labels: &HashMap<String, String>, local: &LocalHost) -> Option<I
         side: label(SIDE)?.parse().ok()?,
         ports: pairs(PORTS).into_iter().filter_map(port).collect(),
         gpus: pairs(GPUS).into_iter().map(gpu).collect(),
+        plan: label(PLAN).and_then(|number| number.parse().ok()),
     })
 }

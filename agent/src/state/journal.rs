@@ -12,8 +12,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use windlass_certs::files::{self, FileError};
 use windlass_core::Digest;
+use windlass_process::report;
 
 use super::{REJOIN, State};
 use crate::crash::Written;
@@ -34,6 +36,8 @@ struct Inner {
     state: Mutex<Arc<State>>,
     /// Held from reading the old state until the new one is on disk.
     writing: Arc<tokio::sync::Mutex<()>>,
+    /// Why the last thing that was to be written was not.
+    trouble: watch::Sender<Option<String>>,
 }
 
 /// Why there is no state.
@@ -113,22 +117,59 @@ impl Journal {
         if new == *old {
             return Ok(());
         }
+        self.write(new, one_at_a_time).await
+    }
+
+    /// Writes the state once more as it is: can anything be written?
+    pub async fn rewrite(&self) -> Result<(), JournalError> {
+        let one_at_a_time = self.inner.writing.clone().lock_owned().await;
+        self.write(State::clone(&self.state()), one_at_a_time).await
+    }
+
+    async fn write(
+        &self,
+        new: State,
+        one_at_a_time: tokio::sync::OwnedMutexGuard<()>,
+    ) -> Result<(), JournalError> {
         let journal = self.clone();
         // All in the thread: whoever waits may be dropped, and disk and memory must not differ for that.
         let written = tokio::task::spawn_blocking(move || {
             let tell = |stage| Written::Journal.at(stage);
-            files::replace_secret_telling(&journal.inner.path, &encode(&new), &tell)?;
-            *journal.lock() = Arc::new(new);
+            match files::replace_secret_telling(&journal.inner.path, &encode(&new), &tell) {
+                Ok(()) => {
+                    *journal.lock() = Arc::new(new);
+                    journal.inner.trouble.send_if_modified(|trouble| trouble.take().is_some());
+                }
+                Err(error) => {
+                    journal.troubled(&error);
+                    return Err(error.into());
+                }
+            }
             drop(one_at_a_time);
             Ok(())
         });
         written.await.map_err(|_| JournalError::Writer)?
     }
 
+    /// Notes that something beside the journal could not be written, which it depends on.
+    pub fn troubled(&self, error: &(dyn std::error::Error + 'static)) {
+        let why = report::chain(error);
+        self.inner.trouble.send_if_modified(|trouble| {
+            let is_new = trouble.as_deref() != Some(&why);
+            *trouble = Some(why);
+            is_new
+        });
+    }
+
+    /// Why nothing can be written, if nothing can.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.inner.trouble.subscribe()
+    }
+
     fn wrap(path: &Path, state: State) -> Self {
         let state = Mutex::new(Arc::new(state));
-        let writing = Arc::default();
-        Self { inner: Arc::new(Inner { path: path.to_owned(), state, writing }) }
+        let (writing, trouble) = (Arc::default(), watch::Sender::new(None));
+        Self { inner: Arc::new(Inner { path: path.to_owned(), state, writing, trouble }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<State>> {
@@ -193,6 +234,27 @@ mod tests {
         let changed = journal.update(|state| state.trusted_time = Timestamp::from_millis(5_000)).await;
         assert!(matches!(changed, Err(JournalError::Write(_))));
         assert_eq!(journal.state().trusted_time, Timestamp::from_millis(1_000));
+        assert!(journal.trouble().borrow().as_ref().unwrap().contains("failed to write"), "and that is said");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_soon_as_there_is_room_again_the_trouble_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("full");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("journal");
+        let journal = Journal::create(&path, state()).unwrap();
+        std::fs::rename(&folder, dir.path().join("aside")).unwrap();
+        assert!(journal.rewrite().await.is_err());
+        let mut trouble = journal.trouble();
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(super::super::again::run(journal, cancel.clone()));
+        assert!(trouble.borrow_and_update().is_some());
+        std::fs::rename(dir.path().join("aside"), &folder).unwrap();
+        trouble.wait_for(Option::is_none).await.unwrap();
+        cancel.cancel();
+        tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub struct Host {
     desired: watch::Sender<Arc<Desired>>,
     pub observation: watch::Receiver<Arc<Observation>>,
     contact: watch::Sender<Option<Timestamp>>,
+    unwritable: watch::Sender<Option<String>>,
     plan: HostPlan,
     agent: JoinSet<anyhow::Result<()>>,
     files: tempfile::TempDir,
@@ -90,6 +91,7 @@ impl Host {
         let (desired, _) = watch::channel(Arc::new(desired));
         let (_, observation) = watch::channel(Arc::default());
         let (contact, _) = watch::channel(None);
+        let (unwritable, _) = watch::channel(None);
         let mut host = Self {
             engine,
             local,
@@ -98,6 +100,7 @@ impl Host {
             desired,
             observation,
             contact,
+            unwritable,
             plan,
             agent: JoinSet::new(),
             files,
@@ -114,6 +117,7 @@ impl Host {
             desired: self.desired.subscribe(),
             contact: self.contact.subscribe(),
             observation: sender,
+            unwritable: self.unwritable.subscribe(),
             cancel: CancellationToken::new(),
         };
         let memory = self.disk.0.lock().unwrap().clone();

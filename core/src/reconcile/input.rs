@@ -84,6 +84,11 @@ pub struct Observed {
     pub interrupted_before: Timestamp,
     /// Since when probes are asked at all: the start of the agent.
     pub watching_since: Timestamp,
+    /// The plan that the journal held when the agent started. Unlike one that was accepted since, it may be from an
+    /// older copy of the journal.
+    pub from_journal: Option<PlanNumber>,
+    /// When the clock of the host was last seen to be set, by the clock as it is now; zero if it was not.
+    pub clock_set_at: Timestamp,
 }
 
 /// An image on the host.
@@ -132,6 +137,39 @@ pub struct Container {
     pub last_exit: Option<(i64, bool)>,
     /// What its probes say; `None` before the first answer and without probes.
     pub health: Option<Health>,
+    /// The plan under which it was made; `None` if that is not known.
+    pub plan: Option<PlanNumber>,
+}
+
+/// The number of a plan. An epoch outweighs every number of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlanNumber {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
+}
+
+impl PlanNumber {
+    /// Of this plan.
+    pub const fn of(plan: &HostPlan) -> Self {
+        Self { epoch: plan.epoch, seq: plan.seq }
+    }
+}
+
+impl std::fmt::Display for PlanNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.seq)
+    }
+}
+
+impl std::str::FromStr for PlanNumber {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, seq) = text.split_once('.').unwrap_or(("", text));
+        Ok(Self { epoch: epoch.parse()?, seq: seq.parse()? })
+    }
 }
 
 /// A GPU that a container holds.

@@ -41,14 +41,19 @@ pub(super) struct Standing {
     pub(super) available_at: Option<Timestamp>,
 }
 
+/// How often an instance was started again in all.
+fn restarts(seen: &Container, known: Option<&InstanceMemory>) -> u32 {
+    known.map_or(0, |known| known.restarts).saturating_add(seen.restarts)
+}
+
 /// Looks at an instance; `spec` is its release's, if that is known.
 pub(super) fn standing(
     seen: &Container,
     known: Option<&InstanceMemory>,
     spec: Option<&Spec>,
-    now: Timestamp,
+    times: Times,
 ) -> Standing {
-    let restarts = known.map_or(0, |known| known.restarts).saturating_add(seen.restarts);
+    let restarts = restarts(seen, known);
     let proven =
         seen.policy == RestartPolicy::UnlessStopped || known.is_some_and(|k| k.available_at.is_some());
     let started_at = match seen.state {
@@ -70,8 +75,8 @@ pub(super) fn standing(
         None => (true, started_at, true),
     };
     let min_ready = spec.map_or(Duration::ZERO, |spec| spec.strategy.min_ready().duration());
-    let available_at = since + min_ready;
-    let available = ready && (available_at <= now || (remembered && unbroken));
+    let available_at = times.measurable(since) + min_ready;
+    let available = ready && (available_at <= times.now || (remembered && unbroken));
     let available_at = (ready && !available).then_some(available_at);
     Standing { running: true, ready, available, proven, since, restarts, available_at }
 }
@@ -106,6 +111,20 @@ pub(super) struct Times {
     pub(super) interrupted_before: Timestamp,
     /// Nobody asked before.
     pub(super) watching_since: Timestamp,
+    /// The clock was set then: how long anything has lasted can only be told from there on.
+    pub(super) clock_set_at: Timestamp,
+}
+
+impl Times {
+    /// Since when something that began at `at` has lasted for sure. A time that is still to come, or that was before the
+    /// clock was set, says nothing.
+    fn measurable(self, at: Timestamp) -> Timestamp {
+        if at > self.now {
+            self.clock_set_at.max(self.watching_since).min(self.now)
+        } else {
+            at.max(self.clock_set_at)
+        }
+    }
 }
 
 /// Judges an instance that is meant to run. `armed`: its release is not good yet, so that it may fail.
@@ -116,7 +135,7 @@ pub(super) fn judge(
     armed: bool,
     times: Times,
 ) -> Verdict {
-    let at = standing(seen, known, spec, times.now);
+    let at = standing(seen, known, spec, times);
     let spec = spec.filter(|_| armed);
     let most_restarts = spec.map(|spec| spec.rollback_on.restarts.max(1));
     let too_often = |restarts: u32| most_restarts.is_some_and(|most| at.proven && restarts >= most);
@@ -149,7 +168,7 @@ pub(super) fn judge(
             Some(spec) if !at.ready => {
                 // As long as its probes have not answered, its time counts from when they were first asked.
                 let unasked = if seen.health.is_none() { times.watching_since } else { Timestamp::ZERO };
-                unready(&at, spec, (started_at, unasked), times.now)
+                unready(&at, spec, (started_at, unasked), times)
             }
             Some(_) | None => Verdict::Fine(at.available_at),
         },
@@ -160,15 +179,15 @@ fn unready(
     at: &Standing,
     spec: &Spec,
     (started_at, unasked): (Timestamp, Timestamp),
-    now: Timestamp,
+    times: Times,
 ) -> Verdict {
     let (from, span) = if at.proven {
         (at.since, spec.rollback_on.unhealthy_for)
     } else {
         (started_at, health_deadline(spec))
     };
-    let deadline = from.max(unasked) + span.duration();
-    if now < deadline {
+    let deadline = times.measurable(from).max(unasked) + span.duration();
+    if times.now < deadline {
         Verdict::Fine(Some(deadline))
     } else if at.proven {
         Verdict::Failed(Clock::Soak, FailureReason::UnreadyTooLong { after: span })
@@ -197,7 +216,7 @@ pub(super) fn condemn(
             seen.last_exit
         }
     });
-    let restarts = seen.map_or(0, |seen| standing(seen, memory.of(seen), None, now).restarts);
+    let restarts = seen.map_or(0, |seen| restarts(seen, memory.of(seen)));
     let restart = want.good.then_some(want.generation);
     let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
     // That somebody else has the port, is not the release's fault. Nor is it bad, if a new instance of it fails

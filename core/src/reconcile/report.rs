@@ -31,7 +31,7 @@ pub(super) fn slot(
 
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
     let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-    let at = judge::standing(seen, turn.memory.of(seen), spec, turn.now);
+    let at = judge::standing(seen, turn.memory.of(seen), spec, super::slot::times(turn));
     let address = &turn.desired.local.address;
     let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
     Instance {

@@ -120,10 +120,14 @@ fn target(seen: &Container) -> Target {
     }
 }
 
-const fn times(turn: &Turn<'_>) -> judge::Times {
-    let (interrupted_before, watching_since) =
-        (turn.observed.interrupted_before, turn.observed.watching_since);
-    judge::Times { now: turn.now, interrupted_before, watching_since }
+pub(super) const fn times(turn: &Turn<'_>) -> judge::Times {
+    let observed = turn.observed;
+    judge::Times {
+        now: turn.now,
+        interrupted_before: observed.interrupted_before,
+        watching_since: observed.watching_since,
+        clock_set_at: observed.clock_set_at,
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -143,7 +147,7 @@ impl<'a> Scene<'a> {
             failed.restart.is_none() || scene.outdated().is_some()
         });
         let spec = release.map(|release| &release.release.spec);
-        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, turn.now);
+        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn));
         scene.available = scene.target().is_some_and(|seen| standing(seen).available);
         scene.barred = scene.running_predecessor().is_some_and(|release| {
             let content = turn.desired.releases.get(&release).map(|release| release.content);
@@ -253,7 +257,8 @@ fn may_start_again(turn: &mut Turn<'_>, seen: &Container) -> bool {
     };
     let before = before.filter(|before| lasted_until.since(before.last_at) < LASTING);
     let count = before.map_or(0, |before| before.count);
-    let not_before = from + memory::doubled(START_DELAY.0, count, START_DELAY.1);
+    // An end that is still to come was noted before the clock was set back.
+    let not_before = from.min(turn.now) + memory::doubled(START_DELAY.0, count, START_DELAY.1);
     if not_before > turn.now {
         turn.wake(not_before);
         return false;
@@ -270,7 +275,7 @@ fn may_start_again(turn: &mut Turn<'_>, seen: &Container) -> bool {
 fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
     fates.iter().find_map(|(seen, fate)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
-        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), turn.now);
+        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), times(turn));
         let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No;
         keep.then(|| Step::KeepRunning(target(seen)))
     })
@@ -285,7 +290,7 @@ fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Op
     let serves = |release: &Digest| {
         let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
         let mine = seen.iter().filter(|seen| &seen.release == release);
-        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, turn.now).ready)
+        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready)
     };
     let back = failed.fallback.or(failed.restart.map(|_| failed.release));
     let restored = back.filter(serves);

@@ -9,7 +9,7 @@ use crate::observation::SlotObservation;
 use crate::release::Image;
 use crate::time::Timestamp;
 
-use super::input::{GpuClaim, VerifiedRelease};
+use super::input::{GpuClaim, PlanNumber, VerifiedRelease};
 use super::memory::Memory;
 
 /// What to do next, what to remember before doing it, and what to report.
@@ -23,6 +23,8 @@ pub struct Decision {
     pub wake_at: Option<Timestamp>,
     /// What to report, ordered by slot.
     pub slots: Vec<SlotObservation>,
+    /// The plan that was carried out here, if it is newer than the one in force: then nothing is started or stopped.
+    pub behind: Option<PlanNumber>,
 }
 
 /// One thing to do. It carries all that is needed: who executes it has no choices left. Each may be done
@@ -104,6 +106,8 @@ pub struct Target {
 /// A container to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Launch {
+    /// The plan that it is made for.
+    pub plan: PlanNumber,
     /// Its slot.
     pub slot: SlotId,
     /// Its name in the fleet.

@@ -27,6 +27,9 @@ struct Standing {
     unavailable: u32,
     /// The old instance is still there.
     unfinished: u32,
+    /// Of those in flight, the ones on hosts that are out of reach: they hold up the rest until the deadline.
+    stuck: u32,
+    /// On hosts that are lost or out of reach.
     lost: Vec<SlotId>,
     faults: Faults,
 }
@@ -54,8 +57,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         }
     }
     begin(draft, &to.digest, spec, &mut standing);
-    let moving = standing.in_flight > 0 || standing.unfinished > 0;
-    if !moving && standing.todo.is_empty() && standing.lost.is_empty() {
+    let moving = standing.in_flight > standing.stuck || standing.unfinished > 0;
+    if !moving && standing.stuck == 0 && standing.todo.is_empty() && standing.lost.is_empty() {
         draft.go(State::Soaking);
     } else if !draft.is_full() {
         // Where nothing else moves, it is the lost hosts that everything waits for.
@@ -65,7 +68,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
 }
 
-/// Past the deadline, slots on lost hosts leave the count if nothing else is waited for; else it failed.
+/// Past the deadline, slots on hosts out of reach leave the count if nothing else is waited for; else it failed.
 fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
     if !draft.deadline_passed(spec) {
         return;
@@ -90,7 +93,7 @@ fn look(draft: &mut Draft<'_>, to: &Digest) -> Standing {
             continue;
         }
         standing.unavailable += u32::from(!draft.serves(&slot));
-        if draft.is_lost(&slot) {
+        if draft.is_out_of_reach(&slot) {
             standing.lost.push(slot);
         } else {
             standing.todo.push(slot);
@@ -119,13 +122,15 @@ fn look_at_begun(draft: &mut Draft<'_>, to: &Digest, slot: SlotId, standing: &mu
     draft.wait(waiting);
     let old_runs =
         previous.is_some_and(|previous| previous.phase == Phase::Running) || draft.rollout().is_restart();
-    let is_lost = draft.is_lost(&slot);
-    standing.unavailable += u32::from(!start_first || is_lost);
-    if is_lost {
-        standing.lost.push(slot);
-    } else {
+    let out_of_reach = draft.is_out_of_reach(&slot);
+    standing.unavailable += u32::from(!start_first || out_of_reach);
+    if !draft.is_lost(&slot) {
         standing.in_flight += 1;
+        standing.stuck += u32::from(out_of_reach);
         standing.surging += u32::from(start_first && old_runs);
+    }
+    if out_of_reach {
+        standing.lost.push(slot);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             }
             Seen::Nothing(waiting) => {
                 missing += 1;
-                if draft.is_lost(&slot) {
+                if draft.is_out_of_reach(&slot) {
                     lost.push(host);
                 }
                 draft.wait(waiting);

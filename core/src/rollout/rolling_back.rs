@@ -1,7 +1,7 @@
 //! Rolling back: puts every slot back to the last good release, all at once where both instances fit.
 
 use crate::digest::Digest;
-use crate::id::SlotId;
+use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Strategy;
 use crate::service::ReleaseRef;
@@ -79,6 +79,8 @@ struct Standing {
     missing: u32,
     /// Of those, the ones whose instance had to stop first.
     stopping: u32,
+    /// Of those, the hosts where nothing can be done now.
+    out_of_reach: Vec<HostId>,
     turned: u32,
     available: u32,
     todo: Vec<SlotId>,
@@ -108,10 +110,14 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
         return;
     }
     if standing.missing > 0 && !untouched {
-        if past_deadline(draft) {
-            give_up(draft, from, how);
+        if !past_deadline(draft) {
+            return;
         }
-        return;
+        // A host without its engine is brought back later, like one that was lost; it makes no rollback fail.
+        if standing.out_of_reach.len() < standing.missing as usize {
+            return give_up(draft, from, how);
+        }
+        draft.rollout().stragglers.extend(std::mem::take(&mut standing.out_of_reach));
     }
     finish(draft, from, how, &standing.new);
 }
@@ -170,6 +176,9 @@ fn look_at_turned(
             Waiting::Healthy { host, slot: slot.clone() }
         }
     };
+    if draft.is_out_of_reach(slot) {
+        standing.out_of_reach.push(draft.slots[slot].host.clone());
+    }
     draft.wait(waiting);
     standing.missing += 1;
     standing.stopping += u32::from(draft.slots[slot].want.order == Order::StopFirst);

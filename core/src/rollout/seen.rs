@@ -29,6 +29,8 @@ pub enum Waiting {
     Recovering(HostId),
     /// A host whose engine does not answer.
     Engine(HostId),
+    /// A host whose agent can write nothing down, and so does nothing.
+    Journal(HostId),
     /// A pull.
     Pull {
         /// Where.
@@ -76,6 +78,7 @@ impl std::fmt::Display for Waiting {
             Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
             Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
             Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
+            Self::Journal(host) => write!(f, "the agent of host {host} to be able to write its journal"),
             Self::Pull { host, done, total } => {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")
             }
@@ -127,7 +130,8 @@ impl<'a> Draft<'a> {
             return Err(Waiting::Plan(host.clone()));
         };
         if self.is_dirty(slot) || observation.seq < member.issued_seq {
-            return Err(Waiting::Plan(host.clone()));
+            let writes = observation.unwritable.is_none();
+            return Err(if writes { Waiting::Plan(host.clone()) } else { Waiting::Journal(host.clone()) });
         }
         if matches!(observation.engine, EngineState::Unavailable(_)) {
             return Err(Waiting::Engine(host.clone()));
@@ -154,7 +158,10 @@ impl<'a> Draft<'a> {
             | SlotStatus::Converging
             | SlotStatus::Settled => match self.current_of(slot, observed, release) {
                 Some(instance) if is_available(instance) => Seen::Available,
-                _ => Seen::Converging(Some(observed)),
+                _ => match self.unwritable_on(slot) {
+                    Some(host) => Seen::Nothing(Waiting::Journal(host.clone())),
+                    None => Seen::Converging(Some(observed)),
+                },
             },
         }
     }
@@ -181,6 +188,26 @@ impl<'a> Draft<'a> {
         Ok(!observed.is_some_and(|seen| seen.instances.iter().any(older)))
     }
 
+    /// The slot's host, if its agent can write nothing down.
+    fn unwritable_on(&self, slot: &SlotId) -> Option<&HostId> {
+        let host = &self.slots.get(slot)?.host;
+        let observation = self.snapshot.fleet.members.get(host)?.observation.as_deref()?;
+        observation.unwritable.is_some().then_some(host)
+    }
+
+    /// Does the engine of the slot's host not answer? What is known of its containers is then from before.
+    fn is_without_engine(&self, slot: &SlotId) -> bool {
+        let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.members.get(&a.host));
+        let observation = member.and_then(|member| member.observation.as_deref());
+        observation.is_some_and(|seen| matches!(seen.engine, EngineState::Unavailable(_)))
+    }
+
+    /// Can nothing be done on the slot's host now, through no fault of a release: it is lost, its engine does not
+    /// answer, or its agent can write nothing? A deadline that passes for that alone leaves the host out.
+    pub(super) fn is_out_of_reach(&self, slot: &SlotId) -> bool {
+        self.is_lost(slot) || self.is_without_engine(slot) || self.unwritable_on(slot).is_some()
+    }
+
     /// The refusal of the newest plan as a whole, if the slot's host refused it.
     fn plan_refusal(&self, slot: &SlotId) -> Option<&'a Refusal> {
         let assignment = self.slots.get(slot)?;
@@ -204,12 +231,12 @@ impl<'a> Draft<'a> {
         Ok(!observed.is_some_and(|seen| seen.instances.iter().any(|i| i.state.is_running())))
     }
 
-    /// Does any instance of `slot` serve, as far as is known? On a lost host nothing is known to.
+    /// Does any instance of `slot` serve, as far as is known? On a lost host, or without its engine, none is known to.
     pub(super) fn serves(&self, slot: &SlotId) -> bool {
         let healthy = |seen: &SlotObservation| {
             seen.instances.iter().any(|instance| instance.state == InstanceState::Healthy)
         };
-        !self.is_lost(slot) && self.newest_of(slot).is_some_and(healthy)
+        !self.is_lost(slot) && !self.is_without_engine(slot) && self.newest_of(slot).is_some_and(healthy)
     }
 
     /// Did `release` run in `slot` when it was last heard of, whichever plan was in force then?

@@ -18,7 +18,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return ending::succeed(draft);
     }
     let mut faults = Faults::default();
-    let mut all = true;
+    let (mut all, mut lost) = (true, Vec::new());
     for slot in &slots {
         let host = draft.slots[slot].host.clone();
         match draft.seen(slot, &to.digest) {
@@ -31,6 +31,9 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             }
             Seen::Nothing(waiting) => {
                 all = false;
+                if draft.is_out_of_reach(slot) {
+                    lost.push(host);
+                }
                 draft.wait(waiting);
             }
         }
@@ -61,10 +64,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     if now < deadline {
         return draft.wake(deadline);
     }
-    let lost: Vec<_> = slots.iter().filter(|slot| draft.is_lost(slot)).cloned().collect();
     if !lost.is_empty() && lost.len() < slots.len() {
-        let hosts: Vec<_> = lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();
-        draft.rollout().stragglers.extend(hosts);
+        draft.rollout().stragglers.extend(lost);
         draft.rollout().state_since = now;
         return;
     }

@@ -53,6 +53,9 @@ pub struct HostView {
     pub seq: u64,
     /// Why it did not take its newest plan.
     pub plan_refusal: Option<Refusal>,
+    /// Why its agent can write nothing down, and so does nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritable: Option<String>,
     /// How it does, if it is there.
     pub stats: Option<HostStats>,
     /// What its policy allows; only in `host show`.
@@ -88,6 +91,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         issued_seq: member.issued_seq,
         seq: observation.map_or(0, |o| o.seq),
         plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
+        unwritable: observation.and_then(|o| o.unwritable.clone()),
         stats: stats.filter(|_| member.liveness == Liveness::Connected),
         policy: None,
         certificate_expires_at: None,

@@ -442,6 +442,7 @@ impl World {
             policy: RestartPolicy::No,
             restarts: 0,
             last_exit: None,
+            plan: Some(launch.plan),
             health: None,
         });
     }

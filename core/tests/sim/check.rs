@@ -96,7 +96,8 @@ impl World {
         for (slot, after) in next.slots.iter().filter(|(_, a)| a.want.release == to) {
             total += 1;
             let lost = fleet.members.get(&after.host).is_none_or(|m| m.liveness == Liveness::Lost);
-            if after.want.phase != Phase::Running || lost {
+            let left_out = lost || rollout.stragglers.contains(&after.host);
+            if after.want.phase != Phase::Running || left_out {
                 continue;
             }
             // What is known of it: a crash that nobody has reported yet is nobody's fault.

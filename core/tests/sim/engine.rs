@@ -142,6 +142,7 @@ impl Engine {
             policy: RestartPolicy::No,
             restarts: 0,
             last_exit: None,
+            plan: Some(launch.plan),
             health: health(at(now), false, false),
         });
     }

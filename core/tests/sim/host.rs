@@ -167,6 +167,7 @@ impl Host {
                 EngineState::Available
             },
             plan_refusal: self.refuses.then(refusal),
+            unwritable: None,
             slots: self.slots.clone(),
         }
     }

@@ -170,16 +170,17 @@ fn an_engine_that_is_away_for_a_while_holds_up_and_fails_nothing() {
 }
 
 #[test]
-fn an_engine_that_stays_away_ends_the_rollout() {
+fn an_engine_that_stays_away_is_left_out_at_the_deadline_and_catches_up_when_it_is_back() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.deploy(Behaviour::Good);
         world.run_for(12 + seed % 10);
         world.hosts[0].engine_down = true;
-        assert_eq!(world.run_to_end(), State::Failed, "seed {seed}: the old release is not back everywhere");
+        assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: no release is blamed for an engine");
+        assert_eq!(world.rollout.as_ref().unwrap().stragglers.len(), 1, "seed {seed}");
         world.hosts[0].engine_down = false;
         world.run_for(100);
-        world.assert_all_serve(1, 6);
+        world.assert_all_serve(2, 6);
         world.assert_quiet();
     }
 }

@@ -63,6 +63,10 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("gpus", Some(gpus.collect::<Vec<_>>().join(", ")).filter(|gpus| !gpus.is_empty())),
         ("slots", Some(host.slots.to_string())),
         ("plan", Some(plan)),
+        (
+            "journal",
+            host.unwritable.as_ref().map(|why| format!("cannot be written, so nothing new is done: {why}")),
+        ),
         ("certificate", host.certificate_expires_at.map(|at| format!("until {at}"))),
         ("policy", host.policy.as_ref().map(policy)),
     ])

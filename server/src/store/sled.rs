@@ -5,10 +5,16 @@
 //! atomic over a crash. Everything here blocks and runs on the blocking pool.
 //!
 //! A marker file beside the database says that there was one. If it is there and the database is empty,
-//! somebody lost it, and the coordinator must not take that for a new fleet.
+//! somebody lost it, and the coordinator must not take that for a new fleet. A damaged file is noticed by a seal over
+//! all records and by a note of the newest transaction, since sled by itself goes back to an older state in silence:
+//! see `seal`.
 
+mod seal;
+
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,9 +23,12 @@ use futures_util::future::BoxFuture;
 
 use super::{Entry, Revision, Store, StoreError, Transaction, Watch, Watchers};
 use crate::crash::Point;
+use seal::{Note, Seal};
 
 /// Where the number of the last transaction stands. Sorts before every key of ours.
 const REVISION: &[u8] = b"\0revision";
+/// Where the seal over all records stands.
+const SEAL: &[u8] = b"\0seal";
 /// Says that the folder holds a store.
 const MARKER: &str = "WINDLASS-STORE";
 
@@ -33,13 +42,27 @@ struct Inner {
     /// For `fdatasync`; sled keeps its own handle to itself.
     file: File,
     /// Serialises transactions: the check of the guards and the batch belong together.
-    revision: Mutex<Revision>,
+    last: Mutex<Last>,
     watchers: Watchers,
+}
+
+/// What the newest transaction left.
+struct Last {
+    revision: Revision,
+    seal: Seal,
+    note: Note,
 }
 
 impl SledStore {
     /// Opens the store in `path`, or makes one if there never was any. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        // What sled stumbles over in a damaged file, it panics about.
+        catch_unwind(AssertUnwindSafe(|| Self::open_sealed(path))).unwrap_or_else(|_| {
+            Err(StoreError::Unreadable { path: path.to_owned(), source: "the database is damaged".into() })
+        })
+    }
+
+    fn open_sealed(path: &Path) -> Result<Self, StoreError> {
         let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Unreadable {
             path: path.to_owned(),
             source,
@@ -59,7 +82,10 @@ impl SledStore {
             None => 0,
         };
         let file = File::open(path.join("db")).map_err(|error| unreadable(error.into()))?;
-        let inner = Inner { db, file, revision: Mutex::new(revision), watchers: Watchers::default() };
+        let note = Note::open(path).map_err(|error| unreadable(error.into()))?;
+        let seal = sealed(&db, revision, &note).map_err(unreadable)?;
+        let last = Mutex::new(Last { revision, seal, note });
+        let inner = Inner { db, file, last, watchers: Watchers::default() };
         if revision == 0 {
             inner.commit(&Transaction::default())?;
         }
@@ -92,7 +118,7 @@ impl Inner {
         let mut entries = Vec::new();
         for item in self.db.scan_prefix(prefix) {
             let (key, bytes) = item.map_err(failed)?;
-            if key.as_ref() == REVISION {
+            if is_own(&key) {
                 continue;
             }
             let key = String::from_utf8(key.to_vec()).map_err(failed)?;
@@ -103,22 +129,33 @@ impl Inner {
 
     fn commit(&self, transaction: &Transaction) -> Result<Revision, StoreError> {
         transaction.check()?;
-        let mut last = self.revision.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, expected) in &transaction.guards {
             let found = self.get(key)?.map_or(0, |entry| entry.revision);
             if found != *expected {
                 return Err(StoreError::Conflict { key: key.clone(), expected: *expected, found });
             }
         }
-        let revision = *last + 1;
+        let revision = last.revision + 1;
         let mut batch = sled::Batch::default();
         batch.insert(REVISION, &revision.to_be_bytes());
-        for (key, value) in &transaction.writes {
+        let (mut seal, writes) = (last.seal, transaction.writes.iter());
+        // Of two writes to one key the second counts.
+        let writes: BTreeMap<_, _> = writes.map(|(key, value)| (key.as_str(), value)).collect();
+        for (key, value) in writes {
+            if let Some(old) = self.db.get(key).map_err(failed)? {
+                seal.toggle(key.as_bytes(), &old);
+            }
             match value {
-                Some(value) => batch.insert(key.as_str(), pack(revision, value)),
-                None => batch.remove(key.as_str()),
+                Some(value) => {
+                    let new = pack(revision, value);
+                    seal.toggle(key.as_bytes(), &new);
+                    batch.insert(key, new);
+                }
+                None => batch.remove(key),
             }
         }
+        batch.insert(SEAL, seal.as_bytes());
         Point::CommitBegun.pass();
         self.db.apply_batch(batch).map_err(failed)?;
         Point::CommitApplied.pass();
@@ -126,7 +163,8 @@ impl Inner {
         Point::CommitFlushed.pass();
         self.file.sync_data().map_err(failed)?;
         Point::CommitSynced.pass();
-        *last = revision;
+        last.note.write(revision).map_err(failed)?;
+        (last.revision, last.seal) = (revision, seal);
         Ok(revision)
     }
 }
@@ -155,6 +193,37 @@ impl Store for SledStore {
     }
 }
 
+/// The seal of the store as it is; an error if records are not what they were, or the newest ones are missing.
+fn sealed(
+    db: &sled::Db,
+    revision: Revision,
+    note: &Note,
+) -> Result<Seal, Box<dyn std::error::Error + Send + Sync>> {
+    let mut found = Seal::default();
+    for item in db.iter() {
+        let (key, value) = item?;
+        if !is_own(&key) {
+            found.toggle(&key, &value);
+        }
+    }
+    match (db.get(SEAL)?, note.newest()) {
+        (Some(seal), _) if seal.as_ref() != found.as_bytes() => {
+            Err("the database is damaged: records are missing or have changed".into())
+        }
+        (_, Some(newest)) if newest > revision => {
+            Err(format!("the database is damaged: it ends at transaction {revision} of {newest}").into())
+        }
+        (None, Some(_)) => Err("the database is damaged: its seal is missing".into()),
+        // Made by a version that had no seal: the next transaction writes one.
+        (Some(_) | None, _) => Ok(found),
+    }
+}
+
+/// Is the key the backend's own?
+fn is_own(key: &[u8]) -> bool {
+    key == REVISION || key == SEAL
+}
+
 fn open_error(path: &Path, error: sled::Error) -> StoreError {
     let path = path.to_owned();
     match &error {
@@ -164,6 +233,15 @@ fn open_error(path: &Path, error: sled::Error) -> StoreError {
         }
         _ => StoreError::Unreadable { path, source: error.into() },
     }
+}
+
+/// Is it sled's way of saying that the disk is full? It keeps the system's error to itself.
+pub(super) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<sled::Error>().and_then(|error| match error {
+        sled::Error::Io(io) => Some(io),
+        _ => None,
+    });
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn mark(path: &Path) -> std::io::Result<()> {
@@ -199,6 +277,8 @@ fn unpack(key: String, bytes: &[u8]) -> Result<Entry, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[tokio::test]
@@ -231,6 +311,84 @@ mod tests {
         let error = SledStore::open(&path).err().unwrap();
         assert!(matches!(error, StoreError::Lost { .. }), "{error:?}");
         assert!(error.hint().unwrap().contains("store import"));
+    }
+
+    #[test]
+    fn a_single_bit_that_has_changed_is_an_error_or_harmless_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = SledStore::open(&path).unwrap();
+        for n in 0..40_u64 {
+            let transaction = Transaction::default()
+                .put("head", n.to_string().into_bytes())
+                .put(format!("audit/{n:020}"), vec![7; 300])
+                .put(format!("host/h{}", n % 7), vec![9; 900]);
+            store.inner.commit(&transaction).unwrap();
+        }
+        let whole = store.inner.list("").unwrap();
+        drop(store);
+        let good = fs::read(path.join("db")).unwrap();
+        let end = good.iter().rposition(|byte| *byte != 0).unwrap();
+        let (mut noticed, copy) = (0, folder.path().join("copy"));
+        for at in (11..end).step_by(end / 60) {
+            let _ = fs::remove_dir_all(&copy);
+            fs::create_dir(&copy).unwrap();
+            for entry in fs::read_dir(&path).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+                fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(copy.join("db"), bad).unwrap();
+            match SledStore::open(&copy) {
+                Err(error) => {
+                    noticed += 1;
+                    assert!(error.hint().unwrap().contains("store import"), "bit of byte {at}: {error:?}");
+                }
+                Ok(store) => assert_eq!(store.inner.list("").unwrap(), whole, "bit of byte {at}"),
+            }
+        }
+        assert!(noticed > 20, "only {noticed} were noticed: was anything damaged?");
+    }
+
+    #[test]
+    fn a_store_that_ends_early_or_has_another_record_is_refused_and_one_without_a_seal_is_given_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let open = || SledStore::open(&path);
+        let put = |store: &SledStore, key: &str| {
+            store
+                .inner
+                .commit(&Transaction::default().put(key, b"1".to_vec()).put(key, b"2".to_vec()))
+                .unwrap()
+        };
+        let store = open().unwrap();
+        put(&store, "a");
+        store.inner.db.remove(SEAL).unwrap();
+        drop(store);
+        assert!(open().err().unwrap().source().unwrap().to_string().contains("seal"));
+        fs::remove_file(path.join(seal::NOTE)).unwrap(); // now it is as older versions left it
+        let store = open().unwrap();
+        put(&store, "b");
+        let old = pack(1, b"3");
+        let new = store.inner.db.insert("a", old).unwrap().unwrap();
+        drop(store);
+        assert!(open().err().unwrap().source().unwrap().to_string().contains("have changed"));
+        let db = sled::open(&path).unwrap();
+        db.insert("a", new).unwrap();
+        drop(db);
+        drop(open().unwrap());
+        let (mut note, newest) = (Note::open(&path).unwrap(), Note::open(&path).unwrap().newest().unwrap());
+        note.write(newest + 1).unwrap();
+        assert!(open().err().unwrap().source().unwrap().to_string().contains("it ends at transaction"));
+    }
+
+    #[test]
+    fn a_full_disk_is_no_damage_and_the_hint_says_so() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for error in [failed(sled::Error::Io(full())), failed(full())] {
+            assert!(error.hint().unwrap().contains("make room"), "{error:?}");
+        }
+        assert!(failed("something else").hint().unwrap().contains("store import"));
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl Agent {
             seq: self.plan.as_ref().map_or(0, |(plan, _)| plan.seq),
             engine: EngineState::Available,
             plan_refusal: None,
+            unwritable: None,
             slots: slots.map(|slot| self.observe_slot(slot)).collect(),
         }
     }

@@ -96,4 +96,12 @@ stop_process() { # PIDFILE SIGNAL SECONDS
     rm -f "$1"
 }
 
+# Sends a signal to a process that `start_process` noted.
+signal_process() { # PIDFILE SIGNAL
+    local pid
+    is_running "$1" || fail "no process is noted in $1, or it has ended"
+    read -r pid _ <"$1"
+    kill "-$2" "$pid"
+}
+
 not() { ! "$@"; }

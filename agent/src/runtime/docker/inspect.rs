@@ -43,6 +43,7 @@ pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> O
         restarts: seen.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         last_exit: state.filter(|state| state.status == Some(Status::RESTARTING)).map(exit),
         health: None,
+        plan: identity.plan,
     })
 }
 

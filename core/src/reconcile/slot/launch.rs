@@ -183,12 +183,14 @@ fn launch(
     if let Some(pulled) = turn.memory.pulled.get_mut(&release.release.spec.image.digest) {
         pulled.used_at = turn.now;
     }
+    let plan = turn.plan_number();
     let claim = Claim::of_release(&release.release.spec, &scene.want.gpus);
     let taken = turn.claims.entry(slot.clone()).or_default();
     taken.memory = taken.memory.saturating_add(claim.memory);
     taken.gpus.extend(claim.gpus.iter().cloned());
     let gpus = claim.gpus;
-    Ok(Step::Launch(Box::new(Launch { slot, instance, release, generation, image, side, ports, gpus })))
+    let launch = Launch { plan, slot, instance, release, generation, image, side, ports, gpus };
+    Ok(Step::Launch(Box::new(launch)))
 }
 
 /// `production.web.0.r7.3`: unique in the fleet as long as the host keeps its memory.

@@ -42,7 +42,7 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
 pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
     for container in seen {
         let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
-        let at = judge::standing(container, turn.memory.of(container), spec, turn.now);
+        let at = judge::standing(container, turn.memory.of(container), spec, super::times(turn));
         let ContainerState::Running { started_at } = container.state else { continue };
         if at.available && spec.is_some() {
             let now = turn.now;

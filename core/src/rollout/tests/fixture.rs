@@ -143,7 +143,7 @@ pub(crate) fn report(slots: &Slots, releases: &Releases, fleet: &mut FleetView, 
         let member = fleet.members.get_mut(&host).unwrap();
         let (seq, engine) = (member.issued_seq, EngineState::Available);
         member.observation =
-            Some(Arc::new(Observation { revision: 1, seq, engine, plan_refusal: None, slots }));
+            Some(Arc::new(Observation { revision: 1, seq, engine, slots, ..Observation::default() }));
     }
 }
 
