@@ -24,11 +24,10 @@ use windlass_core::host::Gpu;
 use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
 use windlass_core::reconcile::{self, Decision, Desired, Memory, Outcome, PlanNumber};
 use windlass_core::{SlotId, Timestamp};
-use windlass_process::Backoff;
 use windlass_process::backoff::random;
 use windlass_process::report::chain;
+use windlass_process::{Backoff, Steps};
 
-use crate::clock::Steps;
 use crate::runtime::{Runtime, RuntimeError};
 
 mod execute;
@@ -122,7 +121,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             begun_at: now(),
             from_journal,
-            steps: Steps::since(now()),
+            steps: Steps::since(now().as_millis()),
             clock_set_at: Timestamp::ZERO,
             behind: None,
             now,
@@ -188,7 +187,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
     /// that something is tried again sooner does no harm.
     fn look_at_clock(&mut self) {
         let now = (self.now)();
-        let Some(step) = self.steps.look(now) else { return };
+        let Some(step) = self.steps.look(now.as_millis()) else { return };
         tracing::warn!(seconds = step / 1000, "the clock of this host was set");
         self.clock_set_at = now;
         self.view.clock_was_set();

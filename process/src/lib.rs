@@ -10,7 +10,9 @@ pub mod crash;
 pub mod logging;
 pub mod report;
 pub mod signals;
+pub mod steps;
 pub mod tasks;
 
 pub use backoff::Backoff;
+pub use steps::Steps;
 pub use tasks::Tasks;

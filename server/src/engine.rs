@@ -24,6 +24,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_process::Steps;
 
 use crate::coordinator::Coordinator;
 use crate::ledger::{Topic, WriteError};
@@ -46,6 +47,7 @@ pub(crate) struct Engine {
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
+    steps: Steps,
     ticks: u64,
     topics: Receiver<Topic>,
 }
@@ -66,6 +68,7 @@ impl Engine {
             dirty: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
+            steps: Steps::since(clock::now().as_millis()),
             ticks: 0,
             topics,
         }
@@ -77,6 +80,7 @@ impl Engine {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.everything();
         loop {
+            self.look_at_clock();
             match self.work(&cancel).await {
                 Ok(()) => {}
                 Err(WriteError::Stopping) => return Ok(()),
@@ -96,6 +100,17 @@ impl Engine {
                 Woken::Tick => self.tick().await?,
                 Woken::Timer => {}
             }
+        }
+    }
+
+    /// Before anything is decided: times of before a clock was set do not compare with those of after.
+    fn look_at_clock(&mut self) {
+        let now = clock::now();
+        if let Some(step) = self.steps.look(now.as_millis()) {
+            tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
+            self.coordinator.registry.clock_was_set(step, now);
+            self.timers.clear();
+            self.everything();
         }
     }
 

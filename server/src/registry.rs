@@ -4,7 +4,7 @@
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Registry {
     hosts: Arc<RwLock<BTreeMap<HostId, Live>>>,
     rules: LivenessRules,
     started: Timestamp,
+    /// When the clock was last set, in milliseconds; 0 if it was not.
+    clock_set_at: Arc<AtomicI64>,
     next: Arc<AtomicU64>,
 }
 
@@ -72,7 +74,7 @@ pub(crate) struct Place {
 impl Registry {
     /// Nobody is connected, as of `started`.
     pub(crate) fn new(rules: LivenessRules, started: Timestamp) -> Self {
-        Self { hosts: Arc::default(), rules, started, next: Arc::default() }
+        Self { hosts: Arc::default(), rules, started, clock_set_at: Arc::default(), next: Arc::default() }
     }
 
     /// The rules of liveness.
@@ -83,6 +85,29 @@ impl Registry {
     /// When this coordinator started.
     pub(crate) const fn started(&self) -> Timestamp {
         self.started
+    }
+
+    /// The machine's clock was set by so many milliseconds and shows `now`. Hosts are as long silent as they were, and no
+    /// deadline counts what it did before.
+    pub(crate) fn clock_was_set(&self, step: i64, now: Timestamp) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        for at in hosts.values_mut().filter_map(|live| live.last_seen.as_mut()) {
+            let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
+            // What was heard between the setting and its being noticed is right already.
+            let is_from_before = if step > 0 { moved <= now } else { *at > now };
+            if is_from_before {
+                *at = moved;
+            }
+        }
+        self.clock_set_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Since when deadlines count: the start of this coordinator, or when its clock was last set.
+    fn watched_since(&self) -> Timestamp {
+        match self.clock_set_at.load(Ordering::Relaxed) {
+            0 => self.started,
+            at => Timestamp::from_millis(at),
+        }
     }
 
     /// Takes in what was stored of a host before the start.
@@ -201,7 +226,7 @@ impl Registry {
             let live = hosts.get(&record.name).unwrap_or(&nothing);
             (record.name.clone(), self.member(state, record, live, service, now))
         });
-        FleetView { since: self.started, members: members.collect() }
+        FleetView { since: self.watched_since(), members: members.collect() }
     }
 
     fn member(
@@ -238,7 +263,7 @@ impl Registry {
         match last_seen {
             Some(at) if now.since(at) < self.rules.suspect => Liveness::Connected,
             Some(at) if now.since(at) < self.rules.lost => Liveness::Suspect,
-            None if now.since(self.started) < self.rules.unknown => Liveness::Unknown,
+            None if now.since(self.watched_since()) < self.rules.unknown => Liveness::Unknown,
             Some(_) | None => Liveness::Lost,
         }
     }
@@ -294,6 +319,31 @@ mod tests {
             assert_eq!(registry.may_store_facts(&host, at(ms)), want, "{ms}");
         }
         assert!(registry.may_store_facts(&host, start - Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_loses_no_host_and_hides_none_that_is_silent() {
+        let start = Timestamp::from_millis(100_000_000);
+        let at = |seconds: i64| Timestamp::from_millis(start.as_millis() + seconds * 1000);
+        for step in [10_800, -10_800] {
+            let registry = Registry::new(LivenessRules::default(), start);
+            let (here, silent): (HostId, HostId) = ("web-1".parse().unwrap(), "web-2".parse().unwrap());
+            let (logs, _) = mpsc::channel(1);
+            let _places =
+                [registry.connect(&here, logs.clone(), at(80)), registry.connect(&silent, logs, at(62))];
+            // At 90 s the clock is set; one host is heard of before anybody has noticed.
+            registry.heard(&here, None, at(90 + step));
+            registry.clock_was_set(step * 1000, at(90 + step));
+            assert_eq!(registry.liveness(&here, at(91 + step)), Liveness::Connected, "{step}");
+            assert_eq!(registry.liveness(&silent, at(91 + step)), Liveness::Suspect, "{step}");
+            assert_eq!(registry.liveness(&silent, at(92 + step)), Liveness::Lost, "{step}: 30 s are 30 s");
+            let stranger: HostId = "web-3".parse().unwrap();
+            assert_eq!(
+                registry.liveness(&stranger, at(91 + step)),
+                Liveness::Unknown,
+                "it has time to be heard of"
+            );
+        }
     }
 
     #[test]

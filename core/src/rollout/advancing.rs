@@ -173,7 +173,8 @@ fn may_make_room(draft: &mut Draft<'_>, refusal: &Refusal) -> bool {
     if refusal.code != RefusalCode::NoRoom {
         return false;
     }
-    let until = draft.rollout().progress_at.max(draft.snapshot.fleet.since) + ROOM_GRACE;
+    let progress_at = draft.rollout().progress_at;
+    let until = draft.counted_from(progress_at) + ROOM_GRACE;
     let waits = draft.now() < until;
     if waits {
         draft.wake(until);

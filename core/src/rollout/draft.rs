@@ -263,9 +263,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Since when a span counts that began at `at`: no deadline counts what this coordinator has not watched, and a
+    /// beginning that is still to come was noted before its clock was set back.
+    pub(super) fn counted_from(&self, at: Timestamp) -> Timestamp {
+        let since = self.snapshot.fleet.since;
+        if at > self.snapshot.now { since } else { at.max(since) }
+    }
+
     /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
     pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
-        let since = self.rollout().progress_at.max(self.snapshot.fleet.since);
+        let since = self.counted_from(self.rollout().progress_at);
         let deadline = since + spec.progress_deadline.duration();
         if self.now() >= deadline {
             return true;

@@ -46,7 +46,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         // What was not watched does not count: a soak begins again with the coordinator.
         let watched_since = draft.snapshot.fleet.since;
         let soak_since = &mut draft.rollout().soak_since;
-        if soak_since.is_some_and(|since| since < watched_since) {
+        if soak_since.is_some_and(|since| since < watched_since || since > now) {
             *soak_since = None;
         }
         let since = *soak_since.get_or_insert(now);
@@ -60,7 +60,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         draft.rollout().soak_since = None;
     }
     let given = spec.soak.duration() + spec.progress_deadline.duration();
-    let deadline = draft.rollout().state_since.max(draft.snapshot.fleet.since) + given;
+    let state_since = draft.rollout().state_since;
+    let deadline = draft.counted_from(state_since) + given;
     if now < deadline {
         return draft.wake(deadline);
     }

@@ -157,3 +157,17 @@ fn what_is_waited_for_is_named() {
         assert!(said.contains(word), "{trouble:?}: {said}");
     }
 }
+
+#[test]
+fn a_rollout_ends_in_time_although_the_coordinators_clock_was_set_back() {
+    let mut run = Run::new();
+    run.until("begun", |run| run.rollout().state == State::Advancing);
+    run.trouble = Some(Trouble::Engine);
+    // What was noted before lies hours ahead now; the coordinator counts from when it noticed.
+    run.now -= 40;
+    run.fleet.since = at(run.now);
+    let begun = run.now;
+    run.until("the end", |run| run.rollout().state.is_final());
+    assert!(run.now - begun < 300, "it took {} s", run.now - begun);
+    assert_eq!(run.rollout().state, State::Succeeded);
+}
