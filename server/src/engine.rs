@@ -63,12 +63,13 @@ impl Engine {
     /// An engine that has looked at nothing yet.
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
         let topics = coordinator.ledger.signals().topics();
+        let steps = Steps::since(coordinator.ledger.now().as_millis());
         Self {
             coordinator,
             dirty: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
-            steps: Steps::since(clock::now().as_millis()),
+            steps,
             ticks: 0,
             topics,
         }
@@ -105,7 +106,7 @@ impl Engine {
 
     /// Before anything is decided: times of before a clock was set do not compare with those of after.
     fn look_at_clock(&mut self) {
-        let now = clock::now();
+        let now = self.coordinator.ledger.now();
         if let Some(step) = self.steps.look(now.as_millis()) {
             tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
             self.coordinator.registry.clock_was_set(step, now);

@@ -272,8 +272,8 @@ impl<'a> Draft<'a> {
 
     /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
     pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
-        let since = self.counted_from(self.rollout().progress_at);
-        let deadline = since + spec.progress_deadline.duration();
+        let progress_at = self.rollout().progress_at;
+        let deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();
         if self.now() >= deadline {
             return true;
         }

@@ -51,10 +51,9 @@ fn a_memory_that_is_damaged_older_or_gone_stops_nothing_takes_nothing_back_and_i
 
     // Damaged: it is never taken for empty, what runs is adopted, and no plan is taken until somebody has looked.
     let journal = data.join("journal");
-    let mut good = Vec::new();
     for (how, damage) in damages() {
         fleet.agents[0].kill_9();
-        good = fs::read(&journal).unwrap();
+        let good = fs::read(&journal).unwrap();
         let mut bad = good.clone();
         damage(&mut bad);
         fs::write(&journal, bad).unwrap();

@@ -34,7 +34,7 @@ fn inside(host: &Host) -> Vec<String> {
 fn a_host_that_is_cut_off_during_its_batch_or_after_it_serves_all_along_and_ends_where_the_rollout_did() {
     let fleet = Fleet::start("cut-off", 3);
     let web = |tag: &str, ready_after: u32| {
-        let service = Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "12s");
+        let service = Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "18s");
         service.with("env.READY_AFTER_MS", ready_after.to_string())
     };
     fleet.deploy_ok(&web("v1", 0), "r1");
@@ -42,7 +42,7 @@ fn a_host_that_is_cut_off_during_its_batch_or_after_it_serves_all_along_and_ends
     let others: Vec<Host> = fleet.hosts.iter().filter(|other| other.name != host.name).cloned().collect();
 
     // During its batch: the new instance has started and is not ready yet.
-    fleet.deploy_detached(&web("v2", 2000));
+    fleet.deploy_detached(&web("v2", 1500));
     fleet.wait_for_release(&host, "r2");
     cut(&fleet, &host);
     wait::until("the host has both", Duration::from_secs(20), || {
