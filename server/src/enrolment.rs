@@ -225,6 +225,7 @@ impl Enrolment {
             .ledger
             .write(move |draft| renew::renew_expired(draft, &authority, &revocations, &expired, &csr))
             .await?;
+        self.enforce(&host); // a clone is cut off whichever way it was found out
         self.note(&host, from, renewed)
     }
 

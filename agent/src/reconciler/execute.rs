@@ -120,6 +120,9 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
             (0, Some(only)) => StartFailure::PortTaken(only),
             (port, _) => StartFailure::PortTaken(port),
         },
+        RuntimeError::Refused { message, .. } if message.contains("no space left on device") => {
+            StartFailure::NoRoom(message.clone())
+        }
         RuntimeError::Refused { message, .. } => StartFailure::Failed(message.clone()),
         RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => {
             StartFailure::Failed(error.to_string())

@@ -18,6 +18,7 @@ use windlass_core::release::{Release, Spec};
 use windlass_core::{Counter, Digest, SlotId, Timestamp};
 
 use super::{MemoryStore, Options, Reconciler, Wires};
+use crate::runtime::RuntimeError;
 use crate::runtime::fake::FakeEngine;
 
 thread_local! {
@@ -341,6 +342,19 @@ async fn an_engine_that_hangs_in_the_middle_of_a_start_or_a_pull_does_not_condem
     host.engine.world().hung = false;
     host.settled().await;
     assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_has_no_room_to_start_is_no_failure_of_the_release() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    let message = "mkdir /var/lib/docker/overlay2/x: no space left on device".to_owned();
+    host.engine.world().starts.push_back(RuntimeError::Refused { doing: "start the container", message });
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty());
+    let starts = host.journal().iter().filter(|line| line.starts_with("start")).count();
+    assert_eq!(starts, 1, "{:?}", host.journal());
 }
 
 #[tokio::test(start_paused = true)]

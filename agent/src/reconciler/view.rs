@@ -227,7 +227,8 @@ impl<R: Runtime> View<R> {
     }
 
     /// What a decision is made from.
-    pub(super) fn observed(&self) -> Observed {
+    pub(super) fn observed(&mut self) -> Observed {
+        self.measure(); // a disk fills up faster than everything is looked at
         let containers = self.containers.values().map(|seen| {
             let last_exit = match seen.state {
                 ContainerState::Running { .. } => self.exits.get(&seen.id).copied().or(seen.last_exit),

@@ -301,6 +301,8 @@ pub enum StartFailure {
     Failed(String),
     /// A port of the host is taken.
     PortTaken(u16),
+    /// A disk of the host is full, as the engine said.
+    NoRoom(String),
     /// The image has gone from the host.
     ImageMissing,
 }

@@ -74,6 +74,8 @@ fn start_failed(
     let reason = match failed.failure {
         // It is pulled again as soon as it is seen to be missing.
         StartFailure::ImageMissing => return delay(memory, slot, "the image has gone", now),
+        // The release cannot help it. It is tried again, and refused for want of room where that can be measured.
+        StartFailure::NoRoom(message) => return delay(memory, slot, message, now),
         StartFailure::Failed(message) => FailureReason::StartFailed { message: message.clone() },
         StartFailure::PortTaken(port) if draw_again(memory, slot, *port) => {
             memory.instance(slot, instance).discard = true;

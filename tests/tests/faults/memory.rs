@@ -9,24 +9,18 @@ use serde_json::Value;
 use windlass_tests::fleet::path;
 use windlass_tests::{Fleet, Service, Watch, wait};
 
-/// What was done to the journal, and how.
-fn damages() -> [(&'static str, fn(&mut Vec<u8>)); 4] {
-    fn flipped(journal: &mut Vec<u8>) {
-        let middle = journal.len() / 2;
-        journal[middle] ^= 1;
+/// What is done to the journal.
+const DAMAGES: [&str; 4] = ["a bit is flipped", "it is cut", "it is all zeros", "it is empty"];
+
+fn damaged(mut journal: Vec<u8>, how: &str) -> Vec<u8> {
+    let middle = journal.len() / 2;
+    match how {
+        "a bit is flipped" => journal[middle] ^= 1,
+        "it is cut" => journal.truncate(middle),
+        "it is all zeros" => journal.fill(0),
+        _ => journal.clear(),
     }
-    fn cut(journal: &mut Vec<u8>) {
-        journal.truncate(journal.len() / 2);
-    }
-    fn zeroed(journal: &mut Vec<u8>) {
-        journal.fill(0);
-    }
-    [
-        ("a bit is flipped", flipped),
-        ("it is cut", cut),
-        ("it is all zeros", zeroed),
-        ("it is empty", Vec::clear),
-    ]
+    journal
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -51,12 +45,10 @@ fn a_memory_that_is_damaged_older_or_gone_stops_nothing_takes_nothing_back_and_i
 
     // Damaged: it is never taken for empty, what runs is adopted, and no plan is taken until somebody has looked.
     let journal = data.join("journal");
-    for (how, damage) in damages() {
+    for how in DAMAGES {
         fleet.agents[0].kill_9();
         let good = fs::read(&journal).unwrap();
-        let mut bad = good.clone();
-        damage(&mut bad);
-        fs::write(&journal, bad).unwrap();
+        fs::write(&journal, damaged(good.clone(), how)).unwrap();
         fleet.agents[0].start_again();
         let is_said = |view: &Value| {
             let why = view["unwritable"].as_str().unwrap_or_default();

@@ -22,7 +22,7 @@ fn a_registry_that_dies_in_the_middle_of_a_pull_touches_nothing_and_the_pull_goe
 
     // It stays dead for longer than the rollout may stand still.
     let wire = Choke::before(&back, &front, 8 * MIB);
-    fleet.deploy_detached(&padded("8s"));
+    fleet.deploy_detached(&padded("10s"));
     wire.wait_until_stuck(Duration::from_secs(30));
     fleet.lab.script("registry.sh", &["stop", "--port", "5002"]);
     wire.cut();
