@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::random;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
 use windlass_core::Timestamp;
 use windlass_core::host::{HostFacts, HostStats};
@@ -73,6 +74,8 @@ pub struct Link<R> {
     tls: ClientTls,
     server: Option<String>,
     wires: Wires,
+    /// Tells the streams of this process from those of any other that shows the same certificate.
+    run: u64,
 }
 
 impl<R: Runtime> Link<R> {
@@ -84,7 +87,9 @@ impl<R: Runtime> Link<R> {
         server: Option<String>,
         wires: Wires,
     ) -> Self {
-        Self { keeper, runtime, tls, server, wires }
+        // Without randomness it says nothing, and is believed to be the only one.
+        let run = random::bytes().map_or(0, u64::from_ne_bytes);
+        Self { keeper, runtime, tls, server, wires, run }
     }
 
     /// Keeps the link up until it is cancelled.
@@ -135,7 +140,8 @@ impl<R: Runtime> Link<R> {
         match connect(address, &self.tls, &options).await {
             Ok(channel) => {
                 Box::pin(
-                    Session::new(&self.keeper, &self.runtime, &self.wires, &self.tls, address).run(channel),
+                    Session::new(&self.keeper, &self.runtime, &self.wires, &self.tls, address, self.run)
+                        .run(channel),
                 )
                 .await
             }

@@ -196,6 +196,29 @@ impl Enrolment {
         renewed
     }
 
+    /// Cuts off a host that two machines connect as.
+    pub(crate) async fn cut_off(&self, host: &HostId) -> Result<EnrolError, WriteError> {
+        let name = host.clone();
+        self.ledger
+            .write(move |draft| {
+                if let Some(record) =
+                    draft.state.hosts.get(&name).filter(|record| record.is_member()).cloned()
+                {
+                    let outcome = "refused: clone, a process came back after another one had taken its place";
+                    renew::cut_off(
+                        draft,
+                        record,
+                        "host.connect",
+                        outcome,
+                        "two machines connect with one certificate",
+                    );
+                }
+            })
+            .await?;
+        self.enforce(host);
+        Ok(EnrolError::Cloned(host.clone()))
+    }
+
     /// A new certificate for whoever proves an expired one's key.
     pub(crate) async fn renew_expired(
         &self,

@@ -3,6 +3,8 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod runs;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +20,8 @@ use windlass_core::{HostId, ServiceId, Timestamp};
 use crate::config::LivenessRules;
 use crate::ledger::State;
 use crate::session::LogCommand;
+
+use runs::Runs;
 
 /// Things that are written down about one host within [`COMPLAINTS_WINDOW`].
 const COMPLAINTS: u32 = 10;
@@ -52,6 +56,7 @@ struct Live {
     complaints: (Timestamp, u32),
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
+    runs: Runs,
 }
 
 #[derive(Debug)]
@@ -129,6 +134,14 @@ impl Registry {
             live.recovering = None;
         });
         Place { registry: self.clone(), host: host.clone(), id, replaced }
+    }
+
+    /// A process of a host's agent begins a stream. Answers whether it comes back after another one had taken its place,
+    /// which a process that has ended does not.
+    pub(crate) fn comes_back(&self, host: &HostId, run: u64) -> bool {
+        let mut comes_back = false;
+        self.with(host, |live| comes_back = live.runs.begin(run));
+        comes_back
     }
 
     /// A host gave a sign of life, perhaps with statistics.

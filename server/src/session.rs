@@ -30,7 +30,7 @@ use windlass_core::host::HostFacts;
 use windlass_proto::pb;
 
 use crate::coordinator::Coordinator;
-use crate::grpc::status::stopping;
+use crate::grpc::status::{refused, stopping};
 use crate::registry::Place;
 
 pub(crate) use inbound::{admit, observed};
@@ -92,6 +92,10 @@ impl Session {
         };
         let facts = inbound::facts_of("hello.facts", &hello.facts)?;
         let held = admit(&coordinator, &host, peer, facts).await?;
+        if coordinator.registry.comes_back(&host, hello.run) {
+            tracing::warn!(%host, "two machines connect as one host");
+            return Err(refused(coordinator.enrolment.cut_off(&host).await.map_err(refused)?));
+        }
         let (commands_in, commands) = mpsc::channel(LOGS);
         let place = coordinator.registry.connect(&host, commands_in, coordinator.ledger.now());
         let plan = coordinator.ledger.signals().plan_of(&host);

@@ -71,6 +71,7 @@ pub(super) struct Session<'a, R> {
     wires: &'a Wires,
     tls: &'a ClientTls,
     address: &'a str,
+    run: u64,
 }
 
 impl<'a, R: Runtime> Session<'a, R> {
@@ -81,8 +82,9 @@ impl<'a, R: Runtime> Session<'a, R> {
         wires: &'a Wires,
         tls: &'a ClientTls,
         address: &'a str,
+        run: u64,
     ) -> Self {
-        Self { keeper, runtime, wires, tls, address }
+        Self { keeper, runtime, wires, tls, address, run }
     }
 
     /// Talks until the connection ends.
@@ -127,6 +129,7 @@ impl<'a, R: Runtime> Session<'a, R> {
             seq: plan.as_ref().map_or(0, |plan| plan.seq),
             plan: plan.map(|plan| Bytes::from(plan.envelope)).unwrap_or_default(),
             revocations: self.keeper.revocations_version(),
+            run: self.run,
         }))
     }
 

@@ -133,14 +133,22 @@ fn member<'a>(draft: &Draft<'a>, host: &HostId) -> Result<&'a HostRecord, EnrolE
 
 fn report_clone(draft: &mut Draft<'_>, record: HostRecord, shown: u64) {
     let newest = record.certificate.generation;
-    let host = record.name.clone();
     let outcome = format!("refused: clone, generation {shown} renews after {newest} was in use");
-    draft.audit(audit::fact(&format!("agent/{host}"), "host.renew", &host, Some(record.key), &outcome));
-    draft.event(
-        "host.cloned",
-        host.as_str(),
-        "two machines renew from one certificate; both are cut off, what they run goes on",
-    );
+    cut_off(draft, record, "host.renew", &outcome, "two machines renew from one certificate");
+}
+
+/// Cuts a host off that two machines claim to be: which of them is the right one, a person knows.
+pub(super) fn cut_off(
+    draft: &mut Draft<'_>,
+    record: HostRecord,
+    verb: &'static str,
+    outcome: &str,
+    what: &str,
+) {
+    let host = record.name.clone();
+    draft.audit(audit::fact(&format!("agent/{host}"), verb, &host, Some(record.key), outcome));
+    let text = format!("{what}; both are cut off, what they run goes on");
+    draft.event("host.cloned", host.as_str(), text);
     draft.change(Change::Host(Box::new(HostRecord { standing: Standing::Cloned, ..record })));
 }
 

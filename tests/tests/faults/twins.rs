@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use windlass_tests::fleet::{environment, path, program};
 use windlass_tests::process::{Process, words};
-use windlass_tests::{Fleet, FleetOptions, Lab, Service, Watch, wait};
+use windlass_tests::{Fleet, Service, Watch, wait};
 
 #[test]
 fn two_agents_with_one_identity_are_reported_and_cut_off_and_what_runs_goes_on() {
-    let options =
-        FleetOptions { server: "\n[certificates]\nagent = \"12s\"\n".to_owned(), ..FleetOptions::default() };
-    let fleet = Fleet::start_with(Lab::enter(), "twins", 1, options);
+    let fleet = Fleet::start("twins", 1);
     fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 1), "r1");
     let before = fleet.hosts[0].running_ids("web");
     let watch = Watch::begin("web", &fleet.hosts, &["v1"]);
