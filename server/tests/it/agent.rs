@@ -125,7 +125,14 @@ impl Agent {
     /// Its first message.
     pub(crate) fn hello(&self) -> pb::Hello {
         let (seq, plan) = self.plan.as_ref().map(|(p, e)| (p.seq, e.clone())).unwrap_or_default();
-        pb::Hello { facts: encode(&self.facts()), trust_version: 1, seq, plan: plan.into(), revocations: 0, run: 0 }
+        pb::Hello {
+            facts: encode(&self.facts()),
+            trust_version: 1,
+            seq,
+            plan: plan.into(),
+            revocations: 0,
+            run: 0,
+        }
     }
 
     /// Takes a plan, as far as a test needs.
