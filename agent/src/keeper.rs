@@ -144,6 +144,22 @@ impl Keeper {
         self.state().plan.clone()
     }
 
+    /// Every release that was verified here and is kept.
+    pub fn kept_releases(&self) -> BTreeSet<Digest> {
+        self.releases.list().unwrap_or_else(|error| {
+            tracing::warn!(error = %windlass_process::report::chain(&error), "the kept releases cannot be listed");
+            BTreeSet::new()
+        })
+    }
+
+    /// The envelope of one of them.
+    pub fn kept_release(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.releases.get(digest).unwrap_or_else(|error| {
+            tracing::warn!(error = %windlass_process::report::chain(&error), "a kept release cannot be read");
+            None
+        })
+    }
+
     /// The journal; `None` while adopting.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref().ok()

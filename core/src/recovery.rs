@@ -29,7 +29,9 @@ use crate::rollout::Rollout;
 use crate::service::{Assignment, Releases, Service, Slots};
 use crate::time::Timestamp;
 
-pub use difference::{Difference, differences};
+use service::Word;
+
+pub use difference::{Difference, Side, differences};
 
 /// Numbers of releases that are left out while a host that may have seen them was not heard of.
 pub const COUNTER_GAP: u64 = 100;
@@ -58,6 +60,9 @@ pub struct Shown<'a> {
     pub counters: BTreeMap<ServiceId, u64>,
     /// Who else there is.
     pub others: Others,
+    /// When the newest plans of other hosts were made that the store surely knows. Asked only where the fleet has gone
+    /// on: what is older than those decides nothing.
+    pub since: BTreeMap<HostId, Timestamp>,
 }
 
 /// Hosts whose plans are not among those shown.
@@ -172,10 +177,10 @@ pub fn merge(
     mut id: impl FnMut() -> RolloutId,
     now: Timestamp,
 ) -> Merged {
-    let mut words: BTreeMap<&ServiceId, Vec<service::Word<'_>>> = BTreeMap::new();
+    let mut words: BTreeMap<&ServiceId, Vec<Word<'_>>> = BTreeMap::new();
     for (host, plan) in &shown.plans {
         for want in &plan.slots {
-            let word = service::Word { host, issued_at: plan.issued_at, want };
+            let word = Word { host, issued_at: plan.issued_at, want };
             words.entry(&want.slot.service).or_default().push(word);
         }
     }

@@ -328,7 +328,7 @@ impl Rollout {
     }
 
     /// Is its release good from the beginning, so that nothing of it is on trial?
-    fn is_to_good(&self) -> bool {
+    pub(crate) fn is_to_good(&self) -> bool {
         self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)
     }
 }

@@ -4,6 +4,7 @@
 
 mod host;
 mod preview;
+mod recovery;
 mod rollout;
 mod status;
 
@@ -15,6 +16,7 @@ use crate::time::Timestamp;
 
 pub use host::{HostView, host};
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
+pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{FailureView, RolloutView, SlotView, rollout};
 pub use status::{InstanceView, StatusView, status};
 

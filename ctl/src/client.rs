@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
-use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView, VolumeView};
+use windlass_core::view::{
+    HostView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView, VolumeView,
+};
 use windlass_core::{Counter, Digest, FleetId, HostId, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
 use windlass_proto::{json, limits, pb};
@@ -99,6 +101,30 @@ impl Client {
         let request = pb::SteerHostRequest { host: host.to_string(), action: action.into() };
         let answer = call("change the host", self.control.steer_host(request)).await?;
         view("change the host", &answer.view)
+    }
+
+    /// What hosts hold and the store does not.
+    pub(crate) async fn preview_recovery(
+        &mut self,
+        keep_store: &[HostId],
+    ) -> Result<RecoveryView, CallError> {
+        let what = "compare the hosts with the store";
+        let keep_store = keep_store.iter().map(ToString::to_string).collect();
+        let request = pb::PreviewRecoveryRequest { keep_store };
+        let answer = call(what, self.control.preview_recovery(request)).await?;
+        view(what, &answer.view)
+    }
+
+    /// Takes it over as it was previewed.
+    pub(crate) async fn recover(
+        &mut self,
+        keep_store: &[HostId],
+        preview: Digest,
+    ) -> Result<RecoveryView, CallError> {
+        let keep_store = keep_store.iter().map(ToString::to_string).collect();
+        let request = pb::RecoverRequest { keep_store, preview: preview.to_string() };
+        let answer = call("go on", self.control.recover(request)).await?;
+        view("go on", &answer.view)
     }
 
     pub(crate) async fn service(&mut self, service: &ServiceId) -> Result<ServiceInfo, CallError> {

@@ -9,6 +9,7 @@ mod host;
 mod init;
 mod logs;
 mod plan;
+mod recover;
 mod release;
 mod rollback;
 mod rollout;

@@ -62,6 +62,11 @@ impl Printer {
         Self { format, colour, error_colour, is_attended }
     }
 
+    /// Is stdout coloured?
+    pub(crate) const fn colour(&self) -> Colour {
+        self.colour
+    }
+
     /// Is the output for programs?
     pub(crate) fn is_structured(&self) -> bool {
         self.format != Format::Table

@@ -5,6 +5,7 @@ mod failure;
 mod hint;
 mod hosts;
 mod plans;
+mod recovery;
 mod releases;
 mod rollouts;
 mod services;
@@ -23,6 +24,7 @@ pub(crate) use contexts::contexts;
 pub(crate) use failure::{failures, printable};
 pub(crate) use hosts::{host, hosts};
 pub(crate) use plans::plan;
+pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
 pub(crate) use services::{service, services};
@@ -52,10 +54,9 @@ fn state(text: &str) -> Cell {
         "healthy" | "connected" | "succeeded" | "steady" => cell.fg(Color::Green),
         "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned"
         | "no instances" => cell.fg(Color::Red),
-        "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown" | "pending" | "preparing"
-        | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping" | "removing" => {
-            cell.fg(Color::Yellow)
-        }
+        "recovering" | "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown"
+        | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping"
+        | "removing" => cell.fg(Color::Yellow),
         _ => cell,
     }
 }

@@ -14,6 +14,8 @@ mod help;
 mod init;
 #[path = "cli/offline.rs"]
 mod offline;
+#[path = "cli/recovery.rs"]
+mod recovery;
 #[path = "cli/rollouts.rs"]
 mod rollouts;
 #[path = "cli/services.rs"]

@@ -73,6 +73,13 @@ fn write(folder: &Path, entries: Vec<Entry>, now: Timestamp) -> anyhow::Result<P
     Ok(path)
 }
 
+/// The newest backup in `folder`, if there is one.
+pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
+    let mut names = names(folder).ok()?;
+    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "jsonl"));
+    names.into_iter().max().map(|name| folder.join(name))
+}
+
 /// Removes what a coordinator that died left of a backup: it is none.
 fn forget_unfinished(folder: &Path) -> std::io::Result<()> {
     for name in names(folder)? {
@@ -116,6 +123,7 @@ mod tests {
         }
         let entry = Entry { key: "a".to_owned(), value: b"1".to_vec(), revision: 1 };
         let path = write(folder.path(), vec![entry], crate::clock::Clock::system().now()).unwrap();
+        assert_eq!(newest(folder.path()), Some(path.clone()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
         let mut input = std::io::BufReader::new(File::open(path).unwrap());
         assert_eq!(dump::import(&MemoryStore::new(), &mut input).await.unwrap(), 1);

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::crash::Point;
 use crate::ledger::{Ledger, State};
+use crate::recovery::import_backup;
 use crate::start::{self, StartError};
 use crate::store::StoreError;
 use crate::store::dump::{self, DumpError};
@@ -26,7 +27,8 @@ use crate::store::dump::{self, DumpError};
 #[command(
     after_help = "Examples:\n  windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
     windlass-server --data ./server --listen 127.0.0.1:7443 --http 127.0.0.1:7480\n  \
-    windlass-server --data ./server store export backup.jsonl"
+    windlass-server --data ./server store export backup.jsonl\n  \
+    windlass-server --data ./server store import backup.jsonl"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -72,11 +74,13 @@ enum StoreCommand {
         /// Must not exist.
         file: PathBuf,
     },
-    /// Read FILE into a new store.
+    /// Read FILE into a new store. Hosts that are ahead of it are recovering until `windlass host recover`.
     Import {
         /// What `export` wrote.
         file: PathBuf,
     },
+    /// Begin with an empty store where there was one: forgets hosts, services and what runs.
+    New,
 }
 
 /// What failed, with what to do next.
@@ -133,6 +137,7 @@ impl Cli {
             Command::Check => check(&settings).await,
             Command::Store(StoreCommand::Export { file }) => export(&settings.data, &file).await,
             Command::Store(StoreCommand::Import { file }) => import(&settings.data, &file).await,
+            Command::Store(StoreCommand::New) => new(&settings.data).await,
         }
     }
 }
@@ -147,7 +152,7 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
     let trust = first_trust(&config.data).map_err(StartError::from)?;
     let fleet = trust.document().fleet.clone();
     Authority::load(&config.data, &fleet, config.lifetimes).map_err(StartError::from)?;
-    let store = start::open_store(&config.data).map_err(StartError::from)?;
+    let store = start::open_own_store(&config.data)?;
     let (ledger, _) =
         Ledger::open(store, State::new(trust), Clock::system()).await.map_err(StartError::from)?;
     let (hosts, services, entries) =
@@ -157,7 +162,7 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn export(data: &Path, file: &Path) -> Result<(), Failure> {
-    let store = start::open_store(data).map_err(StartError::from)?;
+    let store = start::open_own_store(data)?;
     let creating = || format!("failed to create `{}`", file.display());
     // Under another name until it is whole, so that one that was cut off is never kept for the day it is needed.
     let mut unfinished = file.as_os_str().to_owned();
@@ -182,7 +187,21 @@ async fn export(data: &Path, file: &Path) -> Result<(), Failure> {
 async fn import(data: &Path, file: &Path) -> Result<(), Failure> {
     let input = File::open(file).with_context(|| format!("failed to open `{}`", file.display()))?;
     let store = start::open_store(data).map_err(StartError::from)?;
-    let records = dump::import(&*store, &mut BufReader::new(input)).await?;
-    tracing::info!(records, file = %file.display(), "imported");
+    let restored = import_backup(&*store, &mut BufReader::new(input), Clock::system().now()).await?;
+    let newest = restored.newest.map(|at| at.to_string()).unwrap_or_default();
+    tracing::info!(records = restored.records, file = %file.display(), newest, "imported");
+    tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");
+    Ok(())
+}
+
+async fn new(data: &Path) -> Result<(), Failure> {
+    let trust = first_trust(data).map_err(StartError::from)?;
+    let fleet = trust.document().fleet.clone();
+    let store = start::open_store(data).map_err(StartError::from)?;
+    if !store.list("").await?.is_empty() {
+        return Err(DumpError::NotEmpty.into());
+    }
+    Ledger::open(store, State::new(trust), Clock::system()).await.map_err(StartError::from)?;
+    tracing::info!(%fleet, "an empty store: every host has to join again");
     Ok(())
 }

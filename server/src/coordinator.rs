@@ -14,6 +14,7 @@ use crate::enrolment::Enrolment;
 use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::plans::Plans;
+use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;
 use crate::store::Store;
@@ -24,6 +25,8 @@ pub(crate) struct Coordinator {
     pub ledger: Ledger,
     /// Who is connected.
     pub registry: Registry,
+    /// What hosts have shown since the store was found to be set back.
+    pub recoveries: Recoveries,
     /// CA and keys.
     pub authority: Authority,
     /// Joining and renewing.
@@ -67,8 +70,9 @@ impl Coordinator {
         enrolment.enforce_all();
         let plans = Plans::new(ledger.clone(), authority.clone());
         let metrics = Metrics::default();
-        let revoked = Published::default();
-        let coordinator = Self { ledger, registry, authority, enrolment, plans, metrics, revoked, stopping };
+        let (revoked, recoveries) = (Published::default(), Recoveries::default());
+        let coordinator =
+            Self { ledger, registry, recoveries, authority, enrolment, plans, metrics, revoked, stopping };
         Ok((Arc::new(coordinator), writer))
     }
 

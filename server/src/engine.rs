@@ -27,8 +27,9 @@ use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 
 use crate::coordinator::Coordinator;
-use crate::ledger::{Topic, WriteError};
+use crate::ledger::{State, Topic, WriteError};
 use crate::plans;
+use crate::recovery;
 
 use liveness::Watch;
 
@@ -165,7 +166,7 @@ impl Engine {
             }
             Topic::Observed(host) => self.touch_host(host),
             // Labels, policy or scheduling changed: any service may want to come or go.
-            Topic::Host(_) | Topic::Trust => self.everything(),
+            Topic::Host(_) | Topic::Trust | Topic::Recovery => self.everything(),
             Topic::Plan(_) | Topic::Audit | Topic::Checkpoint | Topic::Event => {}
         }
     }
@@ -191,6 +192,12 @@ impl Engine {
             self.everything();
         }
         let coordinator = &self.coordinator;
+        if coordinator.ledger.read(State::is_recovering) {
+            match recovery::end_if_settled(coordinator).await {
+                Ok(()) | Err(WriteError::Stopping) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let now = coordinator.ledger.now();
         let stale = coordinator.ledger.read(|state| plans::stale(state, now));
         if !stale.is_empty() {

@@ -6,7 +6,6 @@ use windlass_core::fleet::Scheduling;
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Change, Draft, WriteError};
-use crate::plans;
 use crate::store::record::{HostRecord, Standing};
 
 /// What a person does with a host.
@@ -14,7 +13,7 @@ use crate::store::record::{HostRecord, Standing};
 pub enum HostAction {
     /// No new slots.
     Cordon,
-    /// New slots again; a recovering host gets plans again.
+    /// New slots again.
     Uncordon,
     /// No new slots, and what is there moves.
     Drain,
@@ -77,26 +76,14 @@ pub(crate) async fn steer(
     action: HostAction,
     actor: String,
 ) -> Result<(), HostError> {
-    let recovering =
-        (action == HostAction::Uncordon).then(|| coordinator.registry.recovering(&host)).flatten();
     let name = host.clone();
-    coordinator.ledger.write(move |draft| decide(draft, &host, action, &actor, recovering)).await??;
-    if recovering.is_some() {
-        coordinator.registry.set_recovering(&name, None);
-        coordinator.ledger.signals().plan_of(&name).notify_one();
-    }
+    coordinator.ledger.write(move |draft| decide(draft, &host, action, &actor)).await??;
     coordinator.enrolment.enforce(&name);
     coordinator.host_changed(&name);
     Ok(())
 }
 
-fn decide(
-    draft: &mut Draft<'_>,
-    host: &HostId,
-    action: HostAction,
-    actor: &str,
-    recovering: Option<u64>,
-) -> Result<(), HostError> {
+fn decide(draft: &mut Draft<'_>, host: &HostId, action: HostAction, actor: &str) -> Result<(), HostError> {
     let record = draft.state.hosts.get(host).ok_or_else(|| HostError::Unknown(host.clone()))?;
     let mut next = record.clone();
     match action {
@@ -112,9 +99,6 @@ fn decide(
     let steers = matches!(action, HostAction::Cordon | HostAction::Uncordon | HostAction::Drain);
     if steers && !record.is_member() {
         return Err(HostError::NotAMember(host.clone()));
-    }
-    if let Some(seq) = recovering {
-        plans::raise(draft, host, seq);
     }
     draft.audit(audit::ok(actor, action.verb(), host));
     if *record != next {

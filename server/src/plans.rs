@@ -98,9 +98,11 @@ pub(crate) fn release_for(state: &State, host: &HostId, digest: &Digest) -> Opti
     state.entries.get(digest).filter(|_| is_named).map(|entry| entry.envelope.clone())
 }
 
-/// Numbers a new plan for each of `hosts` whose slots are not what its newest plan says.
+/// Numbers a new plan for each of `hosts` whose slots are not what its newest plan says. Not for those that may hold
+/// a newer one than is known: theirs is numbered once that is settled.
 pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
-    for host in hosts {
+    for host in hosts.iter().filter(|host| !draft.state.awaits(host)).cloned().collect::<Vec<_>>() {
+        let host = &host;
         let slots = digest(&slots_of(draft.state, host, overlay));
         let old = draft.state.plans.get(host);
         if old.is_none_or(|old| old.slots != slots) {
@@ -117,11 +119,54 @@ pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId, seq: u64) {
     record(draft, host, seq.max(known) + 1, slots);
 }
 
+/// The record of a plan that an earlier life of this coordinator made, if deriving it from `slots` gives that very plan
+/// again. Else a record of the next number, with the same slots.
+pub(crate) fn resumed(
+    state: &State,
+    plan: &HostPlan,
+    digest: Digest,
+    slots: Vec<PlanSlot>,
+    now: Timestamp,
+) -> PlanRecord {
+    let epoch = state.trust.document().epoch;
+    let version = HostPlan::version_for(&slots);
+    let again = HostPlan { version, fleet: state.fleet.clone(), slots, ..plan.clone() };
+    let slots = self::digest(&again.slots);
+    let payload = serde_json::to_vec(&again).expect("a plan has only string keys, so it is JSON");
+    if Digest::of(&payload) == digest {
+        let HostPlan { seq, epoch, issued_at, expires_at, .. } = again;
+        return PlanRecord { seq, epoch, issued_at, expires_at, slots };
+    }
+    PlanRecord { seq: plan.seq + 1, epoch, issued_at: now, expires_at: now + LIFETIME, slots }
+}
+
+/// A record above `seq`, for a host whose plan does not count.
+pub(crate) fn overruled(
+    state: &State,
+    host: &HostId,
+    seq: u64,
+    slots: &[PlanSlot],
+    now: Timestamp,
+) -> PlanRecord {
+    let known = state.plans.get(host).map_or(0, |plan| plan.seq);
+    let (seq, epoch) = (seq.max(known) + 1, state.trust.document().epoch);
+    PlanRecord { seq, epoch, issued_at: now, expires_at: now + LIFETIME, slots: digest(slots) }
+}
+
+/// Is `plan` the newest that is known for its host?
+pub(crate) fn is_known(record: &PlanRecord, plan: &HostPlan) -> bool {
+    (record.seq, record.issued_at, record.slots) == (plan.seq, plan.issued_at, digest(&plan.slots))
+}
+
 /// Hosts whose plan has to be issued again: it ends soon, or is of an older epoch. At most [`BATCH`].
 pub(crate) fn stale(state: &State, now: Timestamp) -> Vec<HostId> {
     let epoch = state.trust.document().epoch;
     let due = |plan: &PlanRecord| plan.epoch != epoch || plan.expires_at.since(now) < RENEW_WITHIN;
-    let member = |host: &HostId| state.hosts.get(host).is_some_and(|record| record.is_member());
+    if state.is_recovering() {
+        return Vec::new();
+    }
+    let member =
+        |host: &HostId| state.hosts.get(host).is_some_and(|record| record.is_member()) && !state.awaits(host);
     let stale = state.plans.iter().filter(|(host, plan)| due(plan) && member(host));
     stale.map(|(host, _)| host.clone()).take(BATCH).collect()
 }

@@ -18,7 +18,11 @@ pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u
         envelope.verify(PayloadType::Receipt, &KeySet::new([key], 1))?.decode()
     };
     let problem = match read() {
-        Ok(receipt) => contradiction(coordinator, host, &receipt),
+        Ok(receipt) => {
+            let seen = receipt.checkpoint.as_ref();
+            coordinator.recoveries.receipt(host, &receipt.plan, receipt.at, seen);
+            contradiction(coordinator, host, &receipt)
+        }
         Err(error) => Some(format!("refused: {}", error.code())),
     };
     coordinator.metrics.receipt(problem.is_none());
@@ -38,11 +42,22 @@ pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u
 }
 
 fn contradiction(coordinator: &Coordinator, host: &HostId, receipt: &Receipt) -> Option<String> {
-    let (fleet, head) = coordinator.ledger.read(|state| (state.fleet.clone(), state.head));
+    let (fleet, head, segment) =
+        coordinator.ledger.read(|state| (state.fleet.clone(), state.head, state.segment()));
     if receipt.fleet != fleet || &receipt.host != host {
         return Some("refused: wrong_audience".to_owned());
     }
     let witnessed = receipt.checkpoint.as_ref()?;
+    if witnessed.segment < segment {
+        // Of the log before a backup was restored. It says openly that entries are lost; `audit verify` says how many.
+        return None;
+    }
+    if witnessed.segment > segment {
+        let seen = witnessed.segment;
+        return Some(format!(
+            "witness: the host has seen segment {seen} of the log, which this log does not have"
+        ));
+    }
     let forked = witnessed.size == head.size && witnessed.head != head.hash;
     if witnessed.size > head.size || forked {
         let size = witnessed.size;

@@ -50,8 +50,6 @@ struct Live {
     /// Is the observation newer than what is stored?
     unstored: bool,
     stats: Option<HostStats>,
-    /// Does it hold a plan that this coordinator does not know of? Then it gets none until an admin says so.
-    recovering: Option<u64>,
     /// What was written down about it, and since when that is counted.
     complaints: (Timestamp, u32),
     /// When its facts were stored last.
@@ -131,7 +129,6 @@ impl Registry {
             }
             live.last_seen = Some(now);
             live.current = false;
-            live.recovering = None;
         });
         Place { registry: self.clone(), host: host.clone(), id, replaced }
     }
@@ -200,14 +197,11 @@ impl Registry {
             .collect()
     }
 
-    /// Marks a host that holds plan `seq`, which this coordinator does not know of.
-    pub(crate) fn set_recovering(&self, host: &HostId, seq: Option<u64>) {
-        self.with(host, |live| live.recovering = seq);
-    }
-
-    /// The plan that a recovering host holds.
-    pub(crate) fn recovering(&self, host: &HostId) -> Option<u64> {
-        self.look(host, |live| live.recovering).flatten()
+    /// Ends every stream but that of `host`: agents connect again, and show what they hold.
+    pub(crate) fn cut_all_but(&self, host: &HostId) {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let others = hosts.iter().filter(|(other, _)| *other != host);
+        others.filter_map(|(_, live)| live.session.as_ref()).for_each(|session| session.replaced.cancel());
     }
 
     /// Where to ask a host for logs; `None` if it is not connected.
@@ -239,7 +233,10 @@ impl Registry {
             let live = hosts.get(&record.name).unwrap_or(&nothing);
             (record.name.clone(), self.member(state, record, live, service, now))
         });
-        FleetView { since: self.watched_since(), members: members.collect() }
+        // A deadline counts no time in which nothing was decided.
+        let gone_on = state.recovery.as_ref().and_then(|recovery| recovery.ended_at).filter(|at| *at <= now);
+        let since = self.watched_since();
+        FleetView { since: gone_on.map_or(since, |at| at.max(since)), members: members.collect() }
     }
 
     fn member(
@@ -265,7 +262,7 @@ impl Registry {
             liveness,
             last_seen: live.last_seen,
             scheduling: record.scheduling,
-            recovering: live.recovering.is_some(),
+            recovering: state.awaits(&record.name),
             issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
             observation: live.observation.clone().filter(|_| !stale),
             taken,

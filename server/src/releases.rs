@@ -79,6 +79,9 @@ pub(crate) enum ReleaseError {
     /// The fleet is not any more what was previewed.
     #[error("what would happen is not any more what was previewed")]
     PreviewChanged,
+    /// The store is older than its fleet.
+    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    Recovering,
     /// Another rollout is active.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -123,6 +126,7 @@ impl ReleaseError {
             Self::Start(StartError::Active(_)) => {
                 Some("wait for it, or replace it with --supersede".to_owned())
             }
+            Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
             Self::UnknownRelease { service, .. }
             | Self::NothingBefore(service)

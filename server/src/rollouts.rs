@@ -23,6 +23,9 @@ pub(crate) enum RolloutError {
     /// Its state does not allow it.
     #[error(transparent)]
     Steer(#[from] SteerError),
+    /// The store is older than its fleet.
+    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    Recovering,
     /// Not stored.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -34,6 +37,7 @@ impl RolloutError {
         match self {
             Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts".to_owned()),
             Self::Ambiguous(_) => Some("give more of its id".to_owned()),
+            Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::Steer(_) | Self::Write(_) => None,
         }
     }
@@ -97,6 +101,9 @@ pub(crate) async fn steer(
     coordinator
         .ledger
         .write(move |draft| {
+            if draft.state.is_recovering() {
+                return Err(RolloutError::Recovering);
+            }
             let old = draft.state.rollouts.get(&id);
             let old = old.ok_or_else(|| RolloutError::Unknown(id.to_string()))?;
             let new = rollout::steer(old, steering, &actor, draft.now)?;

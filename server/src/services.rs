@@ -39,6 +39,9 @@ pub(crate) enum ServiceError {
     /// Agents that cannot be told.
     #[error("the agents of {} are too old to be told", .0.iter().map(HostId::as_str).collect::<Vec<_>>().join(", "))]
     AgentTooOld(Vec<HostId>),
+    /// The store is older than its fleet.
+    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    Recovering,
     /// Not stored.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -72,6 +75,7 @@ impl ServiceError {
                 }
             }),
             Self::AgentTooOld(_) => Some("upgrade windlass-agent there; running instances go on".to_owned()),
+            Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::Write(_) => None,
         }
     }
@@ -94,6 +98,9 @@ fn begin_restart(
     actor: String,
 ) -> Result<Started, ServiceError> {
     let state = draft.state;
+    if state.is_recovering() {
+        return Err(ServiceError::Recovering);
+    }
     let known = state.services.get(id).filter(|service| service.mode != Mode::Removed);
     let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
     let fleet = registry.fleet(state, Some(id), draft.now);
@@ -143,6 +150,9 @@ fn decide(
     actor: &str,
 ) -> Result<Heard, ServiceError> {
     let state = draft.state;
+    if state.is_recovering() {
+        return Err(ServiceError::Recovering);
+    }
     let known =
         state.services.get(id).filter(|service| service.mode != Mode::Removed || verb == Verb::Remove);
     let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;

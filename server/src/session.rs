@@ -13,7 +13,6 @@
 mod inbound;
 mod logs;
 mod outbound;
-mod recovery;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,15 +27,16 @@ use windlass_certs::identity::PeerIdentity;
 use windlass_core::HostId;
 use windlass_core::host::HostFacts;
 use windlass_proto::pb;
+use windlass_proto::pb::connect_response::Message as To;
 
 use crate::coordinator::Coordinator;
 use crate::grpc::status::{refused, stopping};
+use crate::recovery;
 use crate::registry::Place;
 
 pub(crate) use inbound::{admit, observed};
 pub(crate) use logs::{LogChunk, LogCommand};
 pub(crate) use outbound::newest_plan;
-pub(crate) use recovery::compare;
 
 /// How long a new stream may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -118,7 +118,10 @@ impl Session {
             held,
         };
         session.welcome();
-        compare(&session.coordinator, &session.host, hello.seq, &hello.plan).await?;
+        let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust_version };
+        if recovery::compare(&session.coordinator, &session.host, holds).await? {
+            session.push(To::KeptRequest(pb::KeptRequest {}));
+        }
         session.offer_plan();
         session.notify();
         session.coordinator.host_changed(&session.host);
@@ -153,7 +156,12 @@ impl Session {
                     None => return Ok(None),
                 },
                 Woken::Plan => self.offer_plan(),
-                Woken::Everyone => self.notify(),
+                Woken::Everyone => {
+                    self.notify();
+                    if self.sent_seq == 0 {
+                        self.offer_plan(); // the fleet may go on now
+                    }
+                }
                 Woken::Command(command) => self.command(command),
             }
         }

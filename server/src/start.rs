@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::grpc;
 use crate::http::Http;
 use crate::ledger::LoadError;
+use crate::missing;
 use crate::recorder;
 use crate::revoked::RevokedFile;
 use crate::store::sled::SledStore;
@@ -39,6 +40,18 @@ pub enum StartError {
     /// Its store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There must have been a store.
+    #[error("the store `{path}` is gone: {why}", path = path.display())]
+    StoreGone {
+        /// Where it was.
+        path: PathBuf,
+        /// The data folder.
+        data: PathBuf,
+        /// The newest backup beside it.
+        backup: Option<PathBuf>,
+        /// How that is known.
+        why: String,
+    },
     /// What is in the store.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -72,6 +85,7 @@ impl StartError {
             Self::Config(error) => error.hint().map(str::to_owned),
             Self::Authority(error) => error.hint(),
             Self::Store(error) => error.hint().map(str::to_owned),
+            Self::StoreGone { data, backup, .. } => Some(missing::hint(data, backup.as_ref())),
             Self::Load(error) => error.hint().map(str::to_owned),
             Self::Bind(error) => error.hint().map(str::to_owned),
             Self::Http { .. } => Some("choose another address with --http".to_owned()),
@@ -104,17 +118,26 @@ impl Running {
     }
 }
 
-/// Opens the store below the data folder. Blocks.
+/// Opens the store below the data folder, or makes one. Blocks.
 pub fn open_store(data: &Path) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(SledStore::open(&data.join("store"))?))
+}
+
+/// Opens the store that is there, or makes that of a new fleet. One that is gone is not made again. Blocks.
+pub(crate) fn open_own_store(data: &Path) -> Result<Arc<dyn Store>, StartError> {
+    missing::refuse_if_gone(data, Clock::system().now())?;
+    Ok(open_store(data)?)
 }
 
 /// Starts a coordinator on the store in its data folder.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let data = config.data.clone();
-    let store = tokio::task::spawn_blocking(move || open_store(&data))
-        .await
-        .map_err(|error| StoreError::Failed(error.into()))??;
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = open_own_store(&data)?;
+        missing::note_made(&data).map_err(|error| StoreError::Failed(error.into()))?;
+        Ok::<_, StartError>(store)
+    });
+    let store = opened.await.map_err(|error| StoreError::Failed(error.into()))??;
     start_on(config, store).await
 }
 

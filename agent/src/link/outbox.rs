@@ -1,12 +1,17 @@
 //! What is still to be said on a stream. Holds the newest of each kind, never a queue: a slow coordinator gets fewer
 //! messages, not older ones.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use windlass_core::Digest;
 
 /// How long an observation waits for its acknowledgement before it is sent again.
 pub(super) const RESEND: Duration = Duration::from_secs(5);
+
+/// Releases that a coordinator may ask for before it has read the answers.
+const MAX_ASKED: usize = 4096;
 
 /// Something to say, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +22,10 @@ pub(super) enum Item {
     Receipt,
     /// Facts that changed.
     Facts,
+    /// Which releases are kept here.
+    Kept,
+    /// One of them.
+    Release(Digest),
     /// Proof of life with statistics.
     Heartbeat,
 }
@@ -32,6 +41,8 @@ pub(super) struct Outbox {
     acknowledged: u64,
     receipt: bool,
     facts: bool,
+    kept: bool,
+    releases: VecDeque<Digest>,
     heartbeat: bool,
 }
 
@@ -49,6 +60,18 @@ impl Outbox {
     /// Facts changed.
     pub(super) fn facts(&mut self) {
         self.facts = true;
+    }
+
+    /// The coordinator asks which releases are kept here.
+    pub(super) fn kept(&mut self) {
+        self.kept = true;
+    }
+
+    /// It asks for one of them. More than it may ask for are not answered.
+    pub(super) fn release(&mut self, digest: Digest) {
+        if self.releases.len() < MAX_ASKED {
+            self.releases.push_back(digest);
+        }
     }
 
     /// It is time for a heartbeat.
@@ -72,8 +95,10 @@ impl Outbox {
             Some(Item::Facts)
         } else if self.heartbeat {
             Some(Item::Heartbeat)
+        } else if self.kept {
+            Some(Item::Kept)
         } else {
-            None
+            self.releases.front().copied().map(Item::Release)
         }
     }
 
@@ -86,6 +111,8 @@ impl Outbox {
             }
             Item::Receipt => self.receipt = false,
             Item::Facts => self.facts = false,
+            Item::Kept => self.kept = false,
+            Item::Release(_) => drop(self.releases.pop_front()),
             Item::Heartbeat => self.heartbeat = false,
         }
     }
@@ -114,5 +141,26 @@ mod tests {
         assert_eq!(outbox.next(start + RESEND), None);
         outbox.observed(3);
         assert_eq!(outbox.next(start), Some(Item::Observation));
+    }
+
+    #[test]
+    fn a_coordinator_that_asks_for_releases_gets_each_and_holds_up_nothing() {
+        let mut outbox = Outbox::default();
+        let now = Instant::now();
+        let digest = Digest::of(b"a release");
+        outbox.kept();
+        (0..MAX_ASKED + 10).for_each(|_| outbox.release(digest));
+        outbox.heartbeat();
+        assert_eq!(outbox.next(now), Some(Item::Heartbeat));
+        outbox.said(Item::Heartbeat, now);
+        assert_eq!(outbox.next(now), Some(Item::Kept));
+        outbox.said(Item::Kept, now);
+        let mut answers = 0;
+        while let Some(item) = outbox.next(now) {
+            assert_eq!(item, Item::Release(digest));
+            outbox.said(item, now);
+            answers += 1;
+        }
+        assert_eq!(answers, MAX_ASKED);
     }
 }

@@ -209,6 +209,13 @@ impl<'a, R: Runtime> Session<'a, R> {
             Some(down::Message::Revocations(notice)) => {
                 offers.send_modify(|offers| offers.revocations = Some(notice.envelope));
             }
+            Some(down::Message::KeptRequest(_)) => outbox.kept(),
+            Some(down::Message::ReleaseRequest(request)) => {
+                // What cannot be parsed is nothing that is kept here.
+                if let Ok(digest) = request.digest.parse() {
+                    outbox.release(digest);
+                }
+            }
             Some(down::Message::LogRequest(request)) => {
                 let seen = self.wires.report.borrow().clone();
                 logs.open(request, &seen);
@@ -230,6 +237,14 @@ impl<'a, R: Runtime> Session<'a, R> {
             }
             Item::Facts => {
                 up::Message::Facts(pb::FactsReport { facts: json::encode(&**wires.facts.borrow()) })
+            }
+            Item::Kept => {
+                let digests = self.keeper.kept_releases().iter().map(ToString::to_string).collect();
+                up::Message::Kept(pb::KeptReport { digests })
+            }
+            Item::Release(digest) => {
+                let envelope = self.keeper.kept_release(&digest).unwrap_or_default().into();
+                up::Message::Release(pb::ReleaseReport { digest: digest.to_string(), envelope })
             }
             Item::Heartbeat => {
                 let stats = wires.stats.borrow();

@@ -329,3 +329,22 @@ async fn a_join_believes_only_what_its_token_pins() {
     assert!(matches!(foreign, JoinError::WrongCa), "{foreign}");
     assert!(!machine.folder.path().join("agent/member.json").exists());
 }
+
+#[tokio::test]
+async fn a_coordinator_that_was_restored_is_shown_what_the_host_keeps() {
+    let (coordinator, _listening, machine) = joined().await;
+    let _agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    coordinator.say(down::Message::KeptRequest(pb::KeptRequest {}));
+    coordinator.until("a list", |known| known.kept == [r1.to_string()]).await;
+    let unknown = Digest::of(b"unknown").to_string();
+    for digest in [r1.to_string(), "nonsense".to_owned(), unknown] {
+        coordinator.say(down::Message::ReleaseRequest(pb::ReleaseRequest { digest }));
+    }
+    coordinator.until("both are answered", |known| known.shown.len() == 2).await;
+    let known = coordinator.known();
+    assert_eq!(known.shown[0].envelope, known.releases[&r1], "as an operator signed it");
+    assert!(known.shown[1].envelope.is_empty(), "what it does not keep");
+}

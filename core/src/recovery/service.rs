@@ -5,7 +5,7 @@ use crate::id::{HostId, RolloutId, ServiceId};
 use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::Scale;
 use crate::rollout::KEEP_OLD;
-use crate::service::{Assignment, ReleaseRef, Service, Slots};
+use crate::service::{Assignment, Mode, ReleaseRef, Service, Slots};
 use crate::time::Timestamp;
 
 use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, rollouts};
@@ -26,28 +26,36 @@ pub(super) enum Course {
     Trying(ReleaseRef),
 }
 
-pub(super) fn merge(
-    stored: Stored<'_>,
-    shown: &Shown<'_>,
+pub(super) fn merge<'a>(
+    stored: Stored<'a>,
+    shown: &'a Shown<'_>,
     id: &ServiceId,
-    mut words: Vec<Word<'_>>,
+    mut words: Vec<Word<'a>>,
     new_id: &mut impl FnMut() -> RolloutId,
     now: Timestamp,
     merged: &mut Merged,
 ) {
-    let none = Slots::new();
-    let old = stored.slots.get(id).unwrap_or(&none);
+    static NONE: Slots = Slots::new();
+    let old = stored.slots.get(id).unwrap_or(&NONE);
     let known = stored.services.get(id);
     let mut service = known.cloned().unwrap_or_else(|| Service::new(id.clone()));
     let mut slots = taken_over(old, shown, &words, now);
     service.last_counter = service.last_counter.max(shown.counters.get(id).copied().unwrap_or(0));
     if &slots != old {
-        words.sort_by_key(|word| word.issued_at);
-        remember_good(&mut service, shown, &words);
-        let course = course(shown, &words);
         let active = service.rollout.as_ref().and_then(|active| stored.rollouts.get(active));
-        let from = service.last_good();
-        merged.rollouts.extend(rollouts::settle(&mut service, active, course, new_id, now));
+        let course = match active.filter(|_| shown.others == Others::GoneOn) {
+            Some(active) if active.is_to_good() => Some(Course::At(active.to)),
+            Some(active) => Some(Course::Trying(active.to)),
+            None => {
+                words.extend(stored_words(old, shown));
+                words.sort_by_key(|word| word.issued_at);
+                remember_good(&mut service, shown, &words);
+                let course = course(shown, &words);
+                set_mode(&mut service, &words);
+                merged.rollouts.extend(rollouts::settle(&mut service, active, course, new_id, now));
+                course
+            }
+        };
         match course {
             Some(Course::At(to)) => {
                 service.current = Some(to);
@@ -55,7 +63,7 @@ pub(super) fn merge(
             }
             Some(Course::Trying(to)) => {
                 service.current = Some(to);
-                let fallback = from.map(|from| from.digest);
+                let fallback = service.last_good().map(|from| from.digest);
                 slots.values_mut().for_each(|slot| bring_to(slot, to.digest, fallback, false));
             }
             None if slots.is_empty() => service.current = None,
@@ -97,6 +105,15 @@ fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp
     slots
 }
 
+/// Where the fleet has gone on, what the store knows of other hosts is a word as well.
+fn stored_words<'a>(old: &'a Slots, shown: &'a Shown<'_>) -> impl Iterator<Item = Word<'a>> {
+    let others = if shown.others == Others::GoneOn { Some(old.values()) } else { None };
+    others.into_iter().flatten().filter_map(|assignment| {
+        let issued_at = *shown.since.get(&assignment.host)?;
+        Some(Word { host: &assignment.host, issued_at, want: &assignment.want })
+    })
+}
+
 /// Does the slot keep an old instance for return, after its rollout?
 fn rests(want: &PlanSlot) -> bool {
     want.good && want.previous.as_ref().is_some_and(|previous| previous.phase == Phase::Standby)
@@ -119,6 +136,15 @@ fn course(shown: &Shown<'_>, words: &[Word<'_>]) -> Option<Course> {
     let trying = newest().filter(|word| !word.want.good).filter_map(pick).max_by_key(|name| name.counter);
     let at = || newest().filter_map(pick).max_by_key(|name| name.counter);
     trying.map(Course::Trying).or_else(|| at().map(Course::At))
+}
+
+/// A service whose slots all stand still was stopped, one that runs somewhere was not.
+fn set_mode(service: &mut Service, words: &[Word<'_>]) {
+    let Some(newest) = words.last().map(|word| word.issued_at) else { return };
+    let mut newest = words.iter().filter(|word| word.issued_at == newest);
+    let stands_still = newest.all(|word| word.want.good && word.want.phase == Phase::Standby);
+    service.mode = if stands_still { Mode::Stopped } else { Mode::Running };
+    service.leaving.clear();
 }
 
 pub(super) fn reference(shown: &Shown<'_>, digest: &Digest) -> Option<ReleaseRef> {
@@ -153,6 +179,7 @@ fn bring_to(assignment: &mut Assignment, to: Digest, fallback: Option<Digest>, g
     want.order = Order::StartFirst;
     want.previous = serving.filter(|_| !stays).map(|release| Previous { release, phase: Phase::Running });
     want.retry_quarantined = false;
+    want.generation = 0;
     assignment.standby_until = None;
 }
 
@@ -160,6 +187,8 @@ fn bring_to(assignment: &mut Assignment, to: Digest, fallback: Option<Digest>, g
 fn count(service: &mut Service, shown: &Shown<'_>, is_new: bool, slots: &Slots) {
     let last = slots.keys().map(|slot| slot.index + 1).max().unwrap_or(0);
     service.next_index = service.next_index.max(last);
+    let restarts = slots.values().map(|assignment| assignment.want.generation).max().unwrap_or(0);
+    service.generation = service.generation.max(restarts);
     let release = service.current.and_then(|current| shown.releases.get(&current.digest));
     let Some(Scale::Replicas { min, max }) = release.map(|release| release.spec.scale) else { return };
     let single = slots.values().filter(|assignment| assignment.replaces.is_none()).count();

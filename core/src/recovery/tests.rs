@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::{Order, PLAN_VERSION, Phase, Previous};
 use crate::rollout::tests::fixture::{at, reference, release};
 use crate::rollout::{Kind, Reason, State, Target, start};
-use crate::service::ReleaseRef;
+use crate::service::{Mode, ReleaseRef};
 
 /// What is stored, and what a host says.
 #[derive(Default)]
@@ -20,6 +20,7 @@ struct World {
     releases: Releases,
     plans: BTreeMap<HostId, HostPlan>,
     counters: BTreeMap<ServiceId, u64>,
+    since: BTreeMap<HostId, Timestamp>,
 }
 
 fn web() -> ServiceId {
@@ -142,8 +143,9 @@ impl World {
     }
 
     fn merge(&self, others: Others) -> Merged {
-        let shown =
-            Shown { plans: self.plans(), releases: &self.releases, counters: self.counters.clone(), others };
+        let (plans, counters) = (self.plans(), self.counters.clone());
+        let since = self.since.clone();
+        let shown = Shown { plans, releases: &self.releases, counters, others, since };
         let id = || "01935000-0000-7000-8000-00000000000f".parse().unwrap();
         merge(self.stored(), &shown, id, at(5000))
     }
@@ -228,6 +230,38 @@ fn numbers_are_left_out_for_hosts_that_were_not_heard_of() {
 }
 
 #[test]
+fn a_host_that_comes_late_catches_up_with_what_the_fleet_does_now() {
+    // The fleet was told to go on without h2, and is at r4 since; h2 was at r3 when everything died.
+    let gone_on = |world: &mut World| {
+        for n in 0..2 {
+            world.slots.get_mut(&web()).unwrap().insert(slot(n), assigned(host(n), running(n, 4)));
+            world.since.insert(host(n), at(900));
+        }
+        let service = world.services.get_mut(&web()).unwrap();
+        service.mark_good(r(4));
+        (service.current, service.last_counter) = (Some(r(4)), 104);
+    };
+    let mut world = World::an_hour_ago().shows(2, 100, vec![running(2, 3)]);
+    gone_on(&mut world);
+    let world = world.after(Others::GoneOn);
+    assert_eq!((world.service().current, world.service().last_good()), (Some(r(4)), Some(r(4))));
+    let want = world.want(2);
+    assert_eq!((want.release, want.phase, want.good), (r(4).digest, Phase::Pulled, true));
+    assert_eq!(want.previous.as_ref().map(|previous| previous.release), Some(r(3).digest));
+    assert_eq!(world.service().replicas, 3);
+
+    // The same in the middle of a rollout, which goes on and takes h2 along.
+    let mut world = World::an_hour_ago().shows(2, 100, vec![running(2, 3)]);
+    gone_on(&mut world);
+    let id = world.rolling(5);
+    let rollout = world.rollouts[&id].clone();
+    let world = world.after(Others::GoneOn);
+    assert_eq!(world.rollouts[&id], rollout);
+    assert_eq!((world.want(2).release, world.want(2).good), (r(5).digest, false));
+    assert_eq!(world.want(2).fallback, Some(r(4).digest));
+}
+
+#[test]
 fn a_service_that_the_store_never_knew_comes_whole() {
     let mut world = World::an_hour_ago();
     world.services.clear();
@@ -251,6 +285,26 @@ fn a_service_that_no_host_has_any_more_does_not_come_back_by_itself() {
     let world = world.after(Others::None);
     assert!(world.slots[&web()].is_empty());
     assert_eq!((world.service().current, world.service().last_good()), (None, Some(r(1))));
+}
+
+#[test]
+fn restarts_are_counted_on_from_what_the_hosts_have() {
+    let again = |n| PlanSlot { generation: 4, ..running(n, 1) };
+    let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![again(n)]));
+    let world = world.after(Others::None);
+    assert_eq!((world.service().generation, world.want(1)), (4, &again(1)));
+}
+
+#[test]
+fn a_service_that_was_stopped_meanwhile_stays_stopped_and_one_that_was_started_runs() {
+    let still = |n| PlanSlot { phase: Phase::Standby, ..running(n, 1) };
+    let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![still(n)]));
+    let mut world = world.after(Others::None);
+    assert_eq!((world.service().mode, world.service().current), (Mode::Stopped, Some(r(1))));
+    assert_eq!(world.want(2), &still(2));
+    world.plans.clear();
+    let world = (0..3).fold(world, |world, n| world.shows(n, 200, vec![running(n, 1)])).after(Others::None);
+    assert_eq!((world.service().mode, world.want(0)), (Mode::Running, &running(0, 1)));
 }
 
 #[test]

@@ -61,6 +61,9 @@ pub struct HostView {
     /// What its policy allows; only in `host show`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<HostPolicy>,
+    /// What it holds and a store that was set back does not know, in words; empty if it is not recovering.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<String>,
     /// When its certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<Timestamp>,
@@ -94,6 +97,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         unwritable: observation.and_then(|o| o.unwritable.clone()),
         stats: stats.filter(|_| member.liveness == Liveness::Connected),
         policy: None,
+        recovery: Vec::new(),
         certificate_expires_at: None,
     }
 }

@@ -130,6 +130,23 @@ pub(crate) enum HostCommand {
         /// Its name
         host: HostId,
     },
+    /// After a backup was restored: show what hosts hold and the store does not, take it over, and go on
+    #[command(after_help = "Examples:\n  \
+        windlass host recover --look\n  \
+        windlass host recover --yes\n  \
+        windlass host recover --keep-store web-3\n\n\
+        What runs goes on all along, whatever you answer or when. Each host has shown the newest plan that this\n\
+        coordinator signed for it, and the releases in it, which operators signed; those are taken over, so that\n\
+        nothing is restarted. `--keep-store` gives a host what the backup says instead, which may restart things.\n\
+        A host that has not been heard of is held when it comes: run this once more then.")]
+    Recover {
+        /// Give this host what the store knows, whatever it holds
+        #[arg(long, value_name = "HOST")]
+        keep_store: Vec<HostId>,
+        /// Only show it
+        #[arg(long)]
+        look: bool,
+    },
     /// Revoke its certificate; it may join again
     #[command(after_help = "Example:\n  windlass host evict web-1 --yes")]
     Evict {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use windlass_certs::dsse::{Envelope, PayloadType, VerifyError};
 use windlass_certs::trust::TrustDocument;
-use windlass_core::audit::{self, Checkpoint, Verdict};
+use windlass_core::Timestamp;
+use windlass_core::audit::{self, Checkpoint, Segment, Verdict};
 
 use super::release::{read_file, write_file};
 use crate::args::{AuditCommand, Global};
@@ -45,6 +46,8 @@ pub(crate) struct AuditView {
     pub(crate) text: String,
     /// Is nothing wrong?
     pub(crate) sound: bool,
+    /// Its segments: more than one if the coordinator was ever restored from a backup.
+    pub(crate) segments: Vec<Segment>,
     /// Entries that were read.
     pub(crate) entries: usize,
     /// Checkpoints that were read, all of them signed by the audit key.
@@ -92,11 +95,12 @@ impl Log {
         };
         let checkpoints: Vec<Checkpoint> =
             self.checkpoints.iter().enumerate().map(checkpoint).collect::<Result<_, _>>()?;
-        let verdict = audit::verify(&self.entries, &checkpoints);
+        let audit::Findings { verdict, segments } = audit::examine(&self.entries, &checkpoints);
         Ok(AuditView {
             verdict,
             text: verdict.to_string(),
             sound: verdict.is_sound(),
+            segments,
             entries: self.entries.len(),
             checkpoints: checkpoints.len(),
         })
@@ -124,7 +128,19 @@ pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printe
     }
     let view = log.verify(trust.document())?;
     printer.document(&view, |_| {
-        format!("{}\n{} entries, {} checkpoints", view.text, view.entries, view.checkpoints)
+        let restored = view.segments.iter().skip(1).map(restored);
+        let restored: String = restored.collect();
+        format!("{}\n{} entries, {} checkpoints{restored}", view.text, view.entries, view.checkpoints)
     });
     Ok(if view.sound { Exit::Done } else { Exit::Refused })
+}
+
+fn restored(segment: &Segment) -> String {
+    let at = Timestamp::from_millis(i64::try_from(segment.segment).unwrap_or(i64::MAX));
+    let lost = match segment.lost {
+        0 => "what came after it in the log before is lost".to_owned(),
+        1 => "at least one entry after it is lost".to_owned(),
+        more => format!("at least {more} entries after it are lost"),
+    };
+    format!("\nset back to entry {} at {at}, when the coordinator was restored; {lost}", segment.start)
 }

@@ -13,6 +13,8 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, table};
 
+use super::recover;
+
 /// What an eviction or a ban does to what the host runs.
 const GOES_ON: &str =
     "What it runs goes on there until somebody stops it, and replacements start elsewhere at once";
@@ -56,6 +58,9 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
         HostCommand::Drain { host } => steer(&host, HostAction::Drain, &mut client, printer).await?,
         HostCommand::Cordon { host } => steer(&host, HostAction::Cordon, &mut client, printer).await?,
         HostCommand::Uncordon { host } => steer(&host, HostAction::Uncordon, &mut client, printer).await?,
+        HostCommand::Recover { keep_store, look } => {
+            return recover::run(&keep_store, look, &mut client, global, printer).await;
+        }
         HostCommand::Evict { host } => steer(&host, HostAction::Evict, &mut client, printer).await?,
         HostCommand::Ban { host } => steer(&host, HostAction::Ban, &mut client, printer).await?,
     }

@@ -39,6 +39,7 @@ fn outputs() -> Value {
         ("host token", of::<HostToken>()),
         ("host ls", of::<Vec<view::HostView>>()),
         ("host show", of::<view::HostView>()),
+        ("host recover", of::<view::RecoveryView>()),
         ("plan", of::<view::PlanView>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),
         ("deploy, rollback, restart, rollout watch: the last line", of::<Outcome>()),

@@ -48,6 +48,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
     fields(&[
         ("host", Some(host.name.to_string())),
         ("state", Some(host.state.clone())),
+        ("recovering", Some(host.recovery.join("\n            ")).filter(|text| !text.is_empty())),
         ("seen", Some(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now)))),
         ("scheduling", Some(host.scheduling.as_str().to_owned())),
         ("labels", Some(labels(host))),

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::view::{HostView, PlanView, ReleaseView, RolloutView, StatusView};
+use windlass_core::view::{HostView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView};
 use windlass_core::{Digest, Timestamp};
 
 use super::*;
@@ -45,6 +45,39 @@ fn hosts_in_a_table_and_one_in_full() {
     insta::assert_snapshot!("hosts", hosts(&views, now(), Colour::Off));
     insta::assert_snapshot!("host", host(&views[0], now()));
     assert!(hosts(&[], now(), Colour::Off).contains("windlass host token"));
+}
+
+#[test]
+fn what_hosts_hold_and_a_restored_store_does_not() {
+    let side = |release: &str| json!({ "release": release, "digest": digest(release), "phase": "running", "good": true, "kept": null });
+    let host = |name: &str, state: &str| {
+        json!({
+            "host": name, "state": state, "seq": 7, "known_seq": 5, "issued_at": "2026-11-22T12:00:00.000Z",
+            "receipt": null, "differences": [], "obstacles": [],
+        })
+    };
+    let mut ahead = host("web-1", "keep_host");
+    ahead["receipt"] = json!("2026-11-22T12:00:02.000Z");
+    ahead["differences"] = json!([{ "slot": "default/web/0", "host": side("r3"), "store": side("r1") },
+        { "slot": "default/api/0", "host": side("r1"), "store": null }]);
+    let mut stuck = host("web-2", "stuck");
+    stuck["obstacles"] = json!(["default/web/1 was given to host web-1 meanwhile"]);
+    let mut unheard = host("web-3", "unheard");
+    unheard["issued_at"] = Value::Null;
+    let service = |name: &str, before: Value, paused: bool| json!({ "environment": "default", "service": name, "before": before, "after": "r3", "good": "r3", "paused": paused, "next": "r4" });
+    let seen: RecoveryView = view(json!({
+        "open": true, "cause": "a backup was restored, its newest entry is of 2026-11-22T11:00:00.000Z",
+        "since": "2026-11-22T12:09:00.000Z", "lost_audit_entries": 22, "digest": digest("preview"),
+        "hosts": [ahead, stuck, unheard, host("web-4", "keep_store")],
+        "services": [service("web", json!("r1"), false), service("api", Value::Null, true)],
+    }));
+    insta::assert_snapshot!("recovery", recovery(&seen, now(), Colour::Off));
+    let nothing = RecoveryView { open: false, hosts: Vec::new(), ..seen };
+    assert!(recovery(&nothing, now(), Colour::Off).starts_with("nothing to recover"));
+    let mut shown = host_view("web-1", "recovering");
+    shown["recovery"] = json!(["holds plan 7, the store knows 5", "default/web/0: r3 (the store: r1)"]);
+    let text = super::host(&view(shown), now());
+    assert!(text.contains("holds plan 7, the store knows 5\n"), "{text}");
 }
 
 fn status_view() -> Value {

@@ -55,6 +55,10 @@ pub(crate) struct Script {
     pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Releases that were submitted.
     pub(crate) submitted: Vec<Release>,
+    /// What a restored coordinator says of its hosts.
+    pub(crate) recovery: Value,
+    /// What it was told about that.
+    pub(crate) recovered: Vec<pb::RecoverRequest>,
 }
 
 pub(crate) struct Coordinator {
@@ -214,6 +218,24 @@ impl Control for Stub {
         heard
             .map(Response::new)
             .ok_or_else(|| Status::failed_precondition("a rollout of this service is active"))
+    }
+
+    async fn preview_recovery(
+        &self,
+        _: Request<pb::PreviewRecoveryRequest>,
+    ) -> Result<Response<pb::PreviewRecoveryResponse>, Status> {
+        let view = self.0.lock().unwrap().recovery.to_string().into_bytes().into();
+        Ok(Response::new(pb::PreviewRecoveryResponse { view }))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<pb::RecoverRequest>,
+    ) -> Result<Response<pb::RecoverResponse>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.recovered.push(request.into_inner());
+        let view = script.recovery.to_string().into_bytes().into();
+        Ok(Response::new(pb::RecoverResponse { view }))
     }
 
     async fn get_status(

@@ -89,7 +89,7 @@ fn checkpoint(draft: &mut Draft<'_>, authority: &Authority) {
         fleet: draft.state.fleet.clone(),
         size: head.size,
         head: head.hash,
-        segment: 0,
+        segment: draft.state.segment(),
         at: draft.now,
     };
     let payload = serde_json::to_vec(&checkpoint).expect("a checkpoint has only string keys, so it is JSON");

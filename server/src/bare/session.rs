@@ -12,6 +12,7 @@ use windlass_core::{Digest, HostId};
 
 use super::{Bare, BareError};
 use crate::plans;
+use crate::recovery;
 use crate::registry::Place;
 use crate::session;
 
@@ -77,7 +78,8 @@ impl Bare {
         let (plan, everyone) = (signals.plan_of(host), signals.everyone());
         let session =
             Session { host: host.clone(), place, plan, everyone, fresh: true, sent: 0, sent_checkpoint: 0 };
-        session::compare(coordinator, host, hello.seq, &hello.plan).await.map_err(of_status)?;
+        let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: 0 };
+        recovery::compare(coordinator, host, holds).await.map_err(of_status)?;
         coordinator.host_changed(host);
         Ok(session)
     }

@@ -66,7 +66,7 @@ impl<'a> View<'a> {
 
     /// Does the host hold a plan that is not known here?
     pub fn is_recovering(&self, host: &HostId) -> bool {
-        self.registry.recovering(host).is_some()
+        self.state.awaits(host)
     }
 
     /// What the engine would do with a service now.

@@ -51,9 +51,10 @@ pub(super) async fn step(coordinator: &Coordinator, service: &ServiceId) -> Resu
         .await
 }
 
-/// What core says comes next; `None` if there is no such service.
+/// What core says comes next; `None` if there is no such service, or nothing is to be decided.
 pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: Timestamp) -> Option<Advance> {
-    let service = state.services.get(id)?;
+    // A decision on a store that is older than its fleet would undo what the fleet has done since.
+    let service = state.services.get(id).filter(|_| !state.is_recovering())?;
     let none = Slots::new();
     let fleet = registry.fleet(state, Some(id), now);
     Some(rollout::advance(&Snapshot {

@@ -69,6 +69,7 @@ fn enrol(
         certificate,
         // Whoever held this name before is somebody else now.
         revoked_up_to: last,
+        compared: draft.state.segment(),
         token: token.hash,
         facts: HostFacts {
             labels: token.labels.clone(),

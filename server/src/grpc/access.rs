@@ -47,6 +47,8 @@ const TABLE: &[(&str, Needs)] = &[
 
     ("/windlass.v1.Control/CreateHostToken", Fleet(Admin)),
     ("/windlass.v1.Control/SteerHost", Fleet(Admin)),
+    ("/windlass.v1.Control/PreviewRecovery", Fleet(Viewer)),
+    ("/windlass.v1.Control/Recover", Fleet(Admin)),
     ("/windlass.v1.Control/ListHosts", Operator(Viewer)),
     ("/windlass.v1.Control/GetHost", Operator(Viewer)),
     ("/windlass.v1.Control/GetService", Operator(Viewer)),

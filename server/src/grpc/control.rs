@@ -3,6 +3,7 @@
 mod events;
 mod hosts;
 mod logs;
+mod recovery;
 mod releases;
 mod rollouts;
 mod services;
@@ -78,6 +79,19 @@ impl Control for ControlService {
     async fn steer_host(&self, request: Request<pb::SteerHostRequest>) -> Reply<pb::SteerHostResponse> {
         let view = hosts::steer(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
         Ok(Response::new(pb::SteerHostResponse { view }))
+    }
+
+    async fn preview_recovery(
+        &self,
+        request: Request<pb::PreviewRecoveryRequest>,
+    ) -> Reply<pb::PreviewRecoveryResponse> {
+        let view = recovery::preview(&self.0, &request.into_inner())?;
+        Ok(Response::new(pb::PreviewRecoveryResponse { view }))
+    }
+
+    async fn recover(&self, request: Request<pb::RecoverRequest>) -> Reply<pb::RecoverResponse> {
+        let view = recovery::recover(&self.0, &Caller::of(&request)?, &request.into_inner()).await?;
+        Ok(Response::new(pb::RecoverResponse { view }))
     }
 
     async fn get_service(&self, request: Request<pb::GetServiceRequest>) -> Reply<pb::GetServiceResponse> {

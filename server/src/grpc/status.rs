@@ -10,6 +10,7 @@ use windlass_process::report::chain;
 use crate::enrolment::EnrolError;
 use crate::hosts::HostError;
 use crate::ledger::WriteError;
+use crate::recovery::RecoveryError;
 use crate::releases::ReleaseError;
 use crate::rollouts::RolloutError;
 use crate::services::ServiceError;
@@ -106,6 +107,7 @@ impl Refusal for ReleaseError {
             Self::Reused { .. } => Code::AlreadyExists,
             Self::Start(StartError::Active(_))
             | Self::TrustExpired(_)
+            | Self::Recovering
             | Self::PreviewChanged
             | Self::NothingBefore(_)
             | Self::NeverGood { .. } => Code::FailedPrecondition,
@@ -123,7 +125,19 @@ impl Refusal for RolloutError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
-            Self::Steer(_) => Code::FailedPrecondition,
+            Self::Steer(_) | Self::Recovering => Code::FailedPrecondition,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for RecoveryError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Changed | Self::NotAhead(_) => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }
@@ -136,7 +150,9 @@ impl Refusal for ServiceError {
     fn code(&self) -> Code {
         match self {
             Self::Unknown(_) => Code::NotFound,
-            Self::Verb(_) | Self::Restart(_) | Self::AgentTooOld(_) => Code::FailedPrecondition,
+            Self::Verb(_) | Self::Restart(_) | Self::AgentTooOld(_) | Self::Recovering => {
+                Code::FailedPrecondition
+            }
             Self::Write(error) => error.code(),
         }
     }

@@ -8,7 +8,9 @@ use windlass_core::service::{Assignment, Service};
 use windlass_core::{Digest, HostId, RolloutId, SlotId};
 
 use super::Topic;
-use crate::store::record::{self, EventRecord, HostRecord, PlanRecord, ReleaseRecord, TokenRecord};
+use crate::store::record::{
+    self, EventRecord, HostRecord, PlanRecord, RecoveryRecord, ReleaseRecord, TokenRecord,
+};
 
 /// Keys of the store. Numbers are written with 20 digits, so that their order is that of the keys.
 pub(crate) mod keys {
@@ -16,6 +18,8 @@ pub(crate) mod keys {
     pub(crate) const HEAD: &str = "head";
     /// The fleet whose store this is.
     pub(crate) const FLEET: &str = "fleet";
+    /// That the store was set back.
+    pub(crate) const RECOVERY: &str = "recovery";
     /// Versions of the trust document.
     pub(crate) const TRUST: &str = "trust/";
     /// Hosts.
@@ -74,6 +78,8 @@ pub(crate) enum Change {
     RolloutGone(RolloutId),
     /// A host's newest plan.
     Plan(HostId, PlanRecord),
+    /// That the store was set back, or that this is over.
+    Recovery(RecoveryRecord),
     /// What a host last reported.
     Observation(HostId, Arc<Observation>),
     /// An audit entry: the exact bytes.
@@ -105,6 +111,7 @@ impl Change {
             Self::Rollout(rollout) => (rollout_key(&rollout.id), Some(record::encode(rollout))),
             Self::RolloutGone(id) => (rollout_key(id), None),
             Self::Plan(host, plan) => (format!("{}{host}", keys::PLAN), Some(record::encode(plan))),
+            Self::Recovery(recovery) => (keys::RECOVERY.to_owned(), Some(record::encode(recovery))),
             Self::Observation(host, seen) => {
                 (format!("{}{host}", keys::OBSERVATION), Some(record::encode(&**seen)))
             }
@@ -124,6 +131,7 @@ impl Change {
             Self::Rollout(rollout) => Some(Topic::Rollout(rollout.id.clone(), rollout.service.clone())),
             Self::Plan(host, _) => Some(Topic::Plan(host.clone())),
             Self::Trust(..) => Some(Topic::Trust),
+            Self::Recovery(_) => Some(Topic::Recovery),
             Self::Audit(..) => Some(Topic::Audit),
             Self::Checkpoint(..) => Some(Topic::Checkpoint),
             Self::Event(_) => Some(Topic::Event),

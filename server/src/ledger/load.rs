@@ -125,6 +125,9 @@ async fn records(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
         let host = name(&entry.key, keys::PLAN)?;
         state.apply(Change::Plan(host, decode(&entry)?));
     }
+    if let Some(entry) = store.get(keys::RECOVERY).await? {
+        state.apply(Change::Recovery(decode(&entry)?));
+    }
     for entry in store.list(keys::OBSERVATION).await? {
         let host = name(&entry.key, keys::OBSERVATION)?;
         state.apply(Change::Observation(host, Arc::new(decode(&entry)?)));

@@ -24,6 +24,8 @@ pub(crate) enum Topic {
     Observed(HostId),
     /// The trust document.
     Trust,
+    /// The store was found to be set back, or the fleet goes on.
+    Recovery,
     /// There are new audit entries.
     Audit,
     /// There is a new checkpoint.
@@ -86,7 +88,7 @@ impl Signals {
                         session.notify_one();
                     }
                 }
-                Topic::Trust | Topic::Checkpoint => self.tell_everyone(),
+                Topic::Trust | Topic::Checkpoint | Topic::Recovery => self.tell_everyone(),
                 Topic::Host(_)
                 | Topic::Service(_)
                 | Topic::Rollout(..)

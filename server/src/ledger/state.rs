@@ -12,7 +12,7 @@ use windlass_core::service::{Assignment, ReleaseRef, Releases, Service, Slots};
 use windlass_core::{Digest, FleetId, HostId, RolloutId, ServiceId, SlotId};
 
 use super::Change;
-use crate::store::record::{EventRecord, HostRecord, PlanRecord, TokenRecord};
+use crate::store::record::{EventRecord, HostRecord, PlanRecord, RecoveryRecord, TokenRecord};
 
 /// Events that are remembered.
 pub(super) const EVENTS_KEPT: u64 = 2000;
@@ -48,6 +48,8 @@ pub(crate) struct State {
     pub rollouts: BTreeMap<RolloutId, Rollout>,
     /// The newest plan of each host.
     pub plans: BTreeMap<HostId, PlanRecord>,
+    /// That the store was set back once, if it was.
+    pub recovery: Option<RecoveryRecord>,
     /// What each host last reported, as it is stored; what it reports now is the registry's.
     pub observations: BTreeMap<HostId, Arc<Observation>>,
     /// The newest events, the oldest first.
@@ -85,6 +87,7 @@ impl State {
             by_host: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             plans: BTreeMap::new(),
+            recovery: None,
             observations: BTreeMap::new(),
             events: VecDeque::new(),
             next_event: 0,
@@ -94,6 +97,21 @@ impl State {
     /// The rollout that moves `service` now.
     pub(crate) fn active_rollout(&self, service: &ServiceId) -> Option<&Rollout> {
         self.rollouts.get(self.services.get(service)?.rollout.as_ref()?)
+    }
+
+    /// The segment of the audit log that is written now.
+    pub(crate) fn segment(&self) -> u64 {
+        self.recovery.as_ref().map_or(0, |recovery| recovery.segment)
+    }
+
+    /// Is nothing to be decided, because the store is older than its fleet and nobody has said yet what counts?
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.recovery.as_ref().is_some_and(RecoveryRecord::is_open)
+    }
+
+    /// Is it still to be found out, or to be decided, what `host` holds? It gets no plan until then.
+    pub(crate) fn awaits(&self, host: &HostId) -> bool {
+        self.hosts.get(host).is_some_and(|record| record.compared < self.segment())
     }
 
     /// The slots on `host`, in order.
@@ -127,6 +145,7 @@ impl State {
             Change::Rollout(rollout) => drop(self.rollouts.insert(rollout.id.clone(), *rollout)),
             Change::RolloutGone(id) => drop(self.rollouts.remove(&id)),
             Change::Plan(host, plan) => drop(self.plans.insert(host, plan)),
+            Change::Recovery(recovery) => self.recovery = Some(recovery),
             Change::Observation(host, seen) => drop(self.observations.insert(host, seen)),
             Change::Audit(..) | Change::EventGone(_) => {}
             Change::Checkpoint(size, envelope) => self.checkpoint = Some((size, envelope)),

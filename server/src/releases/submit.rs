@@ -80,6 +80,9 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
     if let Some(rollout) = already_begun(draft, &service, &name) {
         return Ok(Started { rollout: Some(rollout), release: name.counter });
     }
+    if draft.state.is_recovering() {
+        return Err(ReleaseError::Recovering);
+    }
     check_counter(draft, &service, &name)?;
     if let Some(wanted) = submission.preview
         && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
@@ -173,6 +176,9 @@ fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Res
 
 fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
     let Rollback { service: id, to, actor } = rollback;
+    if draft.state.is_recovering() {
+        return Err(ReleaseError::Recovering);
+    }
     let known = draft.state.services.get(&id).filter(|service| service.mode != Mode::Removed).cloned();
     let service = known.ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
     let target = match to {

@@ -18,6 +18,7 @@ use crate::grpc::status::refused;
 use crate::hosts::HostError;
 use crate::ledger::{Change, Draft};
 use crate::receipts;
+use crate::recovery;
 use crate::store::record::HostRecord;
 
 /// What a host may take of our memory and disk with each kind of report. Ours have a few KiB; an observation
@@ -78,6 +79,16 @@ impl Session {
             }
             Some(From::Receipt(receipt)) => {
                 receipts::take(&self.coordinator, &self.host, &receipt.envelope).await?;
+            }
+            Some(From::Kept(report)) => {
+                for digest in recovery::listed(&self.coordinator, &self.host, &report.digests)? {
+                    self.push(To::ReleaseRequest(pb::ReleaseRequest { digest: digest.to_string() }));
+                }
+                recovery::settle(&self.coordinator, &self.host).await?;
+            }
+            Some(From::Release(report)) => {
+                recovery::shown(&self.coordinator, &self.host, &report);
+                recovery::settle(&self.coordinator, &self.host).await?;
             }
             Some(From::Hello(_)) => return Err(Status::invalid_argument("`hello` comes once, and first")),
             // A newer agent may say what this version does not know.

@@ -10,7 +10,7 @@ use crate::coordinator::Coordinator;
 
 /// The newest plan of `host` and its number, if that is above `sent` and the host may have it.
 pub(crate) fn newest_plan(coordinator: &Coordinator, host: &HostId, sent: u64) -> Option<(u64, Bytes)> {
-    if coordinator.registry.recovering(host).is_some() {
+    if coordinator.ledger.read(|state| state.is_recovering() || state.awaits(host)) {
         return None;
     }
     coordinator.plans.envelope(host).filter(|(seq, _)| *seq > sent)

@@ -19,6 +19,14 @@ const BATCH: usize = 256;
 /// one, or what is missing would be stopped.
 pub(crate) const IMPORTING: &str = "importing";
 
+/// A backup that is whole.
+pub(crate) struct Backup {
+    /// Its records, by key.
+    pub records: Vec<(String, Vec<u8>)>,
+    /// What its last line says of all lines before.
+    pub digest: Digest,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
@@ -97,13 +105,21 @@ pub fn write(entries: Vec<Entry>, out: &mut dyn Write) -> Result<u64, DumpError>
     Ok(records)
 }
 
-/// Reads a backup into an empty store. It is checked whole before anything is written, and until all of it is there
-/// the store is good for nothing.
+/// Reads a backup into an empty store, as it is; nothing says that it was restored. It is checked whole before
+/// anything is written, and until all of it is there the store is good for nothing.
 pub async fn import(store: &dyn Store, input: &mut dyn BufRead) -> Result<u64, DumpError> {
+    fill(store, read(input)?.records, Transaction::default()).await
+}
+
+/// Writes records into an empty store, and `last` in the transaction that makes it whole.
+pub(crate) async fn fill(
+    store: &dyn Store,
+    records: Vec<(String, Vec<u8>)>,
+    last: Transaction,
+) -> Result<u64, DumpError> {
     if !store.list("").await?.is_empty() {
         return Err(DumpError::NotEmpty);
     }
-    let records = read(input)?;
     let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
     store.commit(Transaction::default().put(IMPORTING, Vec::new())).await?;
     for batch in records.chunks(BATCH) {
@@ -114,12 +130,13 @@ pub async fn import(store: &dyn Store, input: &mut dyn BufRead) -> Result<u64, D
         store.commit(transaction).await?;
     }
     Point::ImportWritten.pass();
-    store.commit(Transaction::default().delete(IMPORTING)).await?;
+    store.commit(last.delete(IMPORTING)).await?;
     Point::ImportDone.pass();
     Ok(count)
 }
 
-fn read(input: &mut dyn BufRead) -> Result<Vec<(String, Vec<u8>)>, DumpError> {
+/// Reads a backup, and checks that it is whole.
+pub(crate) fn read(input: &mut dyn BufRead) -> Result<Backup, DumpError> {
     let mut hash = Sha256::new();
     let (mut records, mut text, mut number) = (Vec::new(), Vec::new(), 0_u64);
     loop {
@@ -140,7 +157,7 @@ fn read(input: &mut dyn BufRead) -> Result<Vec<(String, Vec<u8>)>, DumpError> {
             Line::End { records: count, digest } if number > 1 => {
                 let same = digest == Digest::from_bytes(before.finalize().into());
                 let all = u64::try_from(records.len()) == Ok(count);
-                return if same && all { Ok(records) } else { Err(DumpError::Damaged) };
+                return if same && all { Ok(Backup { records, digest }) } else { Err(DumpError::Damaged) };
             }
             Line::Format(_) | Line::Record { .. } | Line::End { .. } => {
                 return Err(DumpError::Malformed(number));

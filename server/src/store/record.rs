@@ -7,6 +7,7 @@
 mod event;
 mod host;
 mod plan;
+mod recovery;
 mod release;
 mod token;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use event::EventRecord;
 pub use host::{CertificateRecord, HostRecord, Standing};
 pub use plan::PlanRecord;
+pub use recovery::RecoveryRecord;
 pub use release::ReleaseRecord;
 pub use token::TokenRecord;
 

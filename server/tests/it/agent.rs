@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
@@ -19,6 +20,7 @@ use windlass_core::observation::{
     SlotStatus,
 };
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
+use windlass_core::release::Release;
 use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
@@ -40,6 +42,8 @@ pub(crate) struct Agent {
     pub(crate) plan_versions: Vec<u32>,
     /// The newest plan, with its envelope.
     pub(crate) plan: Option<(HostPlan, Vec<u8>)>,
+    /// Envelopes of the releases that its plans named.
+    pub(crate) kept: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// A token for `host`.
@@ -77,7 +81,15 @@ impl Agent {
         let identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
         let host = token.host().clone();
         let plan_versions = windlass_core::plan::PLAN_VERSIONS.to_vec();
-        Self { host, identity, receipts, broken: BTreeSet::new(), plan_versions, plan: None }
+        Self {
+            host,
+            identity,
+            receipts,
+            broken: BTreeSet::new(),
+            plan_versions,
+            plan: None,
+            kept: BTreeMap::new(),
+        }
     }
 
     /// Renews over a connection with the certificate it has.
@@ -104,7 +116,7 @@ impl Agent {
         let (sender, receiver) = mpsc::channel(16);
         sender.send(pb::ConnectRequest { message: Some(Say::Hello(hello)) }).await.unwrap();
         let stream = client.connect(ReceiverStream::new(receiver)).await?.into_inner();
-        Ok(Link { sender, stream })
+        Ok(Link { sender, stream, client })
     }
 
     /// What it is.
@@ -179,6 +191,9 @@ impl Agent {
             let before = state.map(|state| instance(&slot.slot, previous.release, state));
             instances.extend(before.map(|before| Instance { generation, ..before }));
         }
+        for instance in &mut instances {
+            instance.counter = self.counter_of(&instance.release);
+        }
         SlotObservation {
             slot: slot.slot.clone(),
             release: Some(slot.release),
@@ -191,6 +206,15 @@ impl Agent {
             pull: None,
             instances,
         }
+    }
+}
+
+impl Agent {
+    /// The number of a release that it keeps; `r1` of one that it was not given.
+    fn counter_of(&self, release: &Digest) -> Counter {
+        let Some(kept) = self.kept.get(release) else { return Counter(1) };
+        let envelope = Envelope::parse(kept, PayloadType::Release.max_len()).unwrap();
+        serde_json::from_slice::<Release>(envelope.payload_bytes()).unwrap().counter
     }
 }
 
@@ -231,9 +255,24 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
 pub(crate) struct Link {
     sender: mpsc::Sender<pb::ConnectRequest>,
     stream: Streaming<pb::ConnectResponse>,
+    client: AgentLinkClient<Channel>,
 }
 
 impl Link {
+    /// Fetches what the plan names and the agent does not keep yet.
+    async fn fetch(&mut self, agent: &mut Agent) {
+        let named =
+            agent.plan.iter().flat_map(|(plan, _)| &plan.slots).flat_map(windlass_core::recovery::named);
+        let missing: BTreeSet<Digest> = named.filter(|digest| !agent.kept.contains_key(digest)).collect();
+        for digest in missing {
+            let request = pb::FetchReleaseRequest { digest: digest.to_string() };
+            // A plan that came meanwhile may not name it any more.
+            if let Ok(answer) = self.client.fetch_release(request).await {
+                agent.kept.insert(digest, answer.into_inner().envelope.to_vec());
+            }
+        }
+    }
+
     pub(crate) async fn say(&self, message: Say) {
         // The other end may be gone; what is heard next tells.
         drop(self.sender.send(pb::ConnectRequest { message: Some(message) }).await);
@@ -268,8 +307,18 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
         match heard {
             Ok(Hear::Plan(offer)) => {
                 agent.accept(&offer.envelope);
+                link.fetch(&mut agent).await;
                 revision += 1;
                 link.say(Say::Observation(report(&agent, revision))).await;
+            }
+            Ok(Hear::KeptRequest(_)) => {
+                let digests = agent.kept.keys().map(ToString::to_string).collect();
+                link.say(Say::Kept(pb::KeptReport { digests })).await;
+            }
+            Ok(Hear::ReleaseRequest(asked)) => {
+                let kept = agent.kept.get(&asked.digest.parse().unwrap()).cloned().unwrap_or_default();
+                let report = pb::ReleaseReport { digest: asked.digest, envelope: kept.into() };
+                link.say(Say::Release(report)).await;
             }
             Ok(_) => {}
             Err(status) => return (agent, status),

@@ -7,6 +7,7 @@ mod crash;
 mod enrolment;
 mod fleet;
 mod link;
+mod recovery;
 mod release;
 mod restart;
 mod rollouts;

@@ -46,6 +46,8 @@ fn role_by_method() {
         ("/windlass.v1.Control/ListHosts",        [false, false, false, true,  true,  true,  true,  true]),
         ("/windlass.v1.Control/SubmitRelease",    [false, false, false, false, false, true,  true,  true]),
         ("/windlass.v1.Control/CreateHostToken",  [false, false, false, false, false, false, false, true]),
+        ("/windlass.v1.Control/PreviewRecovery",  [false, false, false, false, true,  false, false, true]),
+        ("/windlass.v1.Control/Recover",          [false, false, false, false, false, false, false, true]),
         ("/windlass.v1.Control/PublishTrust",     [false, false, false, false, false, false, false, true]),
         ("/windlass.v1.Control/StreamAudit",      [false, false, false, false, true,  false, false, true]),
         ("/grpc.health.v1.Health/Check",          [false, true,  true,  true,  true,  true,  true,  true]),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_core::HostId;
 use windlass_core::fleet::FleetView;
+use windlass_core::host::Liveness;
 use windlass_core::view::{self, HostView};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
@@ -15,6 +16,7 @@ use crate::coordinator::Coordinator;
 use crate::grpc::status::{invalid, refused};
 use crate::hosts::{self, HostAction, HostError};
 use crate::ledger::State;
+use crate::recovery;
 use crate::store::record::HostRecord;
 
 /// Labels of one host.
@@ -83,14 +85,15 @@ pub(super) async fn steer(
 fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &HostRecord) -> HostView {
     if let Some(member) = fleet.members.get(&record.name) {
         let mut view = view::host(&record.name, member, coordinator.registry.stats_of(&record.name));
-        if coordinator.registry.recovering(&record.name).is_some() {
+        if member.recovering && member.liveness == Liveness::Connected {
             view.state = "recovering".to_owned();
         }
+        view.recovery = recovery::of_host(coordinator, state, &record.name);
         return view;
     }
     let gone = windlass_core::fleet::Member {
         facts: record.facts.clone(),
-        liveness: windlass_core::host::Liveness::Lost,
+        liveness: Liveness::Lost,
         last_seen: None,
         scheduling: record.scheduling,
         recovering: false,

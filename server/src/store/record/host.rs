@@ -34,6 +34,10 @@ pub struct HostRecord {
     /// Certificates of this generation and before count no more: it was evicted, or joined again.
     #[serde(default)]
     pub revoked_up_to: u64,
+    /// The newest segment of the audit log in which its plan was compared with the store: where a later one has begun,
+    /// what the host holds is not known yet.
+    #[serde(default)]
+    pub compared: u64,
     /// Hash of the token it joined with, so that a retry is known as one.
     pub token: Digest,
     /// What it is.

@@ -1,0 +1,96 @@
+//! What a restored coordinator and its hosts disagree on, as `host recover` prints it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
+use crate::recovery::Difference;
+use crate::time::Timestamp;
+
+/// What would happen if an admin said that the fleet goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RecoveryView {
+    /// Is nothing decided until an admin says so?
+    pub open: bool,
+    /// How it was noticed that the store is older than the fleet; absent if it never was.
+    pub cause: Option<String>,
+    /// When that was.
+    pub since: Option<Timestamp>,
+    /// Audit entries that hosts have seen checkpoints of, and that are lost.
+    pub lost_audit_entries: u64,
+    /// Hosts that are ahead, and hosts that were not heard of.
+    pub hosts: Vec<RecoveringHost>,
+    /// What changes for services.
+    pub services: Vec<RecoveringService>,
+    /// Digest of all this: an answer that names it is about this and nothing else.
+    pub digest: Digest,
+}
+
+/// A host whose plan the store does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RecoveringHost {
+    /// Its name.
+    pub host: HostId,
+    /// Where it stands.
+    pub state: RecoveringState,
+    /// Number of the plan that it holds.
+    pub seq: u64,
+    /// Number of the newest plan that the store knows of.
+    pub known_seq: u64,
+    /// When its plan was made.
+    pub issued_at: Option<Timestamp>,
+    /// When the host signed that it had carried the plan out, if it did.
+    pub receipt: Option<Timestamp>,
+    /// How its plan differs from the store, slot by slot.
+    pub differences: Vec<Difference>,
+    /// Why its plan cannot be taken over, if it cannot.
+    pub obstacles: Vec<String>,
+}
+
+/// Where a host stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveringState {
+    /// What it holds would be taken over.
+    KeepHost,
+    /// It would get what the store knows.
+    KeepStore,
+    /// It has not said yet which releases it keeps.
+    Asked,
+    /// What it holds cannot be taken over.
+    Stuck,
+    /// It has not been heard of since.
+    Unheard,
+}
+
+impl RecoveringState {
+    /// The state as documents and tables write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepHost => "keep host",
+            Self::KeepStore => "keep store",
+            Self::Asked => "asked",
+            Self::Stuck => "stuck",
+            Self::Unheard => "not heard of",
+        }
+    }
+}
+
+/// A service that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RecoveringService {
+    /// Its environment.
+    pub environment: EnvironmentId,
+    /// Its name.
+    pub service: ServiceName,
+    /// The release that the store has it at; absent if the store does not know it.
+    pub before: Option<Counter>,
+    /// The release that it will be at; absent if no host has it any more.
+    pub after: Option<Counter>,
+    /// The last release whose rollout succeeded.
+    pub good: Option<Counter>,
+    /// Will a paused rollout wait for a person?
+    pub paused: bool,
+    /// The number of its next release.
+    pub next: Counter,
+}

@@ -1,0 +1,27 @@
+//! That the store was set back, and what became of it.
+
+use serde::{Deserialize, Serialize};
+use windlass_core::Timestamp;
+
+/// The store knows less than its fleet: a backup was restored, or a host was found to be ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    /// The segment of the audit log that began with it.
+    pub segment: u64,
+    /// The audit entry that begins the segment.
+    pub start: u64,
+    /// How it was noticed, in words.
+    pub cause: String,
+    /// When.
+    pub begun_at: Timestamp,
+    /// When the fleet went on. Until then nothing is decided.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl RecoveryRecord {
+    /// Does it still go on?
+    pub const fn is_open(&self) -> bool {
+        self.ended_at.is_none()
+    }
+}
