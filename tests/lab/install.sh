@@ -19,8 +19,6 @@ jq jq writes image manifests, reads answers
 faketime faketime sets the clock of one program, so that nobody else's is touched
 openssl openssl hashes and certificates in tests
 htpasswd apache2-utils passwords for the registry with authentication
-docker-compose docker-compose brings docker-compose.yml up
-prometheus prometheus scrapes the coordinator of docker-compose.yml
 TABLE
 }
 
