@@ -10,6 +10,5 @@ mod deaths;
 mod harness;
 mod network;
 mod registries;
-mod restore;
 mod rolling;
 mod steering;
