@@ -113,8 +113,28 @@ impl Keeper {
             revoked: Mutex::new(revoked),
             accepting: tokio::sync::Mutex::new(()),
         };
+        keeper.journal_trust().await;
         keeper.refresh().await;
         Ok(keeper)
+    }
+
+    /// Journals the version in force if the agent died between its file and the journal: else an older file, put back,
+    /// would pass for the newest that this host has seen.
+    async fn journal_trust(&self) {
+        let (Ok(journal), trust) = (&self.journal, self.trust()) else { return };
+        let state = journal.state();
+        if trust.version() <= state.trust.version {
+            return;
+        }
+        let mark = TrustMark { version: trust.version(), digest: trust.digest() };
+        let written_at = trust.document().created_at.min(self.now(&state));
+        let written = journal.update(|state| {
+            state.trust = mark;
+            state.witness(written_at);
+        });
+        if let Err(error) = written.await {
+            tracing::error!(error = %report::chain(&error), "the trust document in force is not journaled yet");
+        }
     }
 
     /// Judges the journaled plan again: at a start, and when the trust document changed.

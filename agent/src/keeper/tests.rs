@@ -242,6 +242,11 @@ async fn a_crash_between_the_trust_file_and_the_journal_is_survived() {
     let envelope = host.fleet.sign_trust(&second);
     files::replace_secret(&host.data().trust(), &envelope).unwrap();
     assert_eq!(host.open().await.trust().version(), 2);
+    assert_eq!(
+        host.open().await.journal().unwrap().state().trust.version,
+        2,
+        "what counts here is journaled"
+    );
     // But a file that was put back is seen.
     host.open().await.take_trust(&[envelope]).await.unwrap();
     let keeper = host.open().await;
