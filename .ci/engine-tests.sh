@@ -30,6 +30,9 @@ tests/lab/host.sh up probe 200 >/dev/null || code=$?
 [ "$code" = 0 ] || exit "$code"
 tests/lab/host.sh down probe
 
+# What dies at named points: `tests/tests/crash`. A feature of the tests alone, beside the programs that are shipped.
+cargo build --locked -p windlass-tests --features crash-points --bin crash-agent --bin crash-server
+
 if command -v cargo-nextest >/dev/null; then
     cargo nextest run --locked -p windlass-tests --tests "$@"
 else

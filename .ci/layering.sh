@@ -3,6 +3,8 @@
 #   - a crate depends on no crate of ours beyond its layer
 #   - only server::store::sled names sled, only agent::runtime::docker names bollard
 #   - core has neither tokio nor any other way to do I/O
+#   - no crash point (process/src/crash.rs) stands where something is verified or a policy applied, and no program that
+#     is shipped has any
 #   - main.rs has at most 60 lines, and no source file more than 500 (tests excluded)
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -49,6 +51,28 @@ names bollard '^\./agent/src/runtime/docker(\.rs|/)'
 tree=$(cargo tree --locked --quiet -p windlass-core --edges normal --prefix none --format '{p}')
 for library in tokio tonic hyper reqwest; do
     ! grep -q "^$library " <<<"$tree" || bad "core can do I/O: it depends on $library"
+done
+
+# Crash points: in no crate that verifies, in no module that verifies or applies a policy.
+verifying=(core/src certs/src proto/src agent/src/verify* agent/src/policy* agent/src/guard*
+    server/src/authority.rs server/src/trust.rs server/src/releases* server/src/grpc/access*
+    server/src/enrolment/*.rs ctl/src)
+found=$(grep -rlE 'crash_points!|crash::|crash-points' --include='*.rs' "${verifying[@]}" || true)
+[ -z "$found" ] || bad "crash points have no place in: $found"
+# Only the tests' own feature asks for them, by nobody's default.
+asked=$(jq -r '.packages[] | .name as $crate | .features | to_entries[] | .key as $feature
+    | select(any(.value[]; test("crash-points|dep:rustix"))) | "\($crate)/\($feature)"' <<<"$metadata" | sort | tr '\n' ' ')
+wanted="windlass-agent/crash-points windlass-process/crash-points windlass-server/crash-points windlass-tests/crash-points "
+[ "$asked" = "$wanted" ] || bad "features that ask for crash points: $asked"
+asked=$(jq -r '.packages[] | .name as $crate | .dependencies[] | select(any(.features[]; test("crash-points"))) | $crate' <<<"$metadata")
+[ -z "$asked" ] || bad "a dependency asks for crash points in: $asked"
+found=$(grep -rl 'crash-points' --exclude-dir=target --exclude-dir=.git . |
+    grep -vE '^\./(\.ci/(layering|engine-tests)\.sh|(agent|process|server|tests)/|docs/|ARCHITECTURE\.md)' || true)
+[ -z "$found" ] || bad "crash points are asked for in: $found"
+for program in windlass windlass-server windlass-agent; do
+    for built in "${CARGO_TARGET_DIR:-target}"/{debug,release}/"$program"; do
+        if [ -f "$built" ] && grep -q WINDLASS_CRASH_AT "$built"; then bad "$built has crash points"; fi
+    done
 done
 
 while read -r lines file; do

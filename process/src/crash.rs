@@ -101,7 +101,8 @@ mod armed {
     /// With the lock held, so that no other thread gets past a point meanwhile.
     fn die() -> ! {
         let me = rustix::process::getpid();
-        drop(rustix::process::kill_process(me, rustix::process::Signal::KILL));
-        std::process::abort() // if the kernel would not
+        match rustix::process::kill_process(me, rustix::process::Signal::KILL) {
+            Ok(()) | Err(_) => std::process::abort(), // if the kernel would not
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! `.ci/engine-tests.sh` builds the programs, `crash-agent` and `crash-server`; they are the shipped ones with one
 //! feature more.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -25,16 +26,17 @@ pub(crate) const LOG_FILE: &str = "crash-points.log";
 const AT: &str = "WINDLASS_CRASH_AT";
 const DEATH: Duration = Duration::from_secs(30);
 
-/// The points of one program as a scenario meets them.
+/// The points of a scenario's programs, and how often one of them died at each.
 #[derive(Debug)]
 pub struct Points {
     log: PathBuf,
+    expected: RefCell<BTreeMap<String, usize>>,
 }
 
 impl Points {
     /// Those of the fleet in `folder`.
     pub fn of(folder: &Path) -> Self {
-        Self { log: folder.join(LOG_FILE) }
+        Self { log: folder.join(LOG_FILE), expected: RefCell::default() }
     }
 
     /// Starts `process` again, to die at `point`: `NAME` or `NAME:N` for its N-th pass.
@@ -47,22 +49,20 @@ impl Points {
         vec![(AT.into(), point.into()), (LOG.into(), self.log.clone().into())]
     }
 
-    /// Waits until `process` has died by itself at `point`, for the `times`-th time in this scenario.
+    /// Waits until `process` has died by itself at `point`, once more than was waited for before.
     #[track_caller]
-    pub fn expect_death(&self, process: &mut Process, point: &str, times: usize) {
-        let name = point.split(':').next().unwrap_or(point);
+    pub fn expect_death(&self, process: &mut Process, point: &str) {
+        let name = name(point);
         let ended = wait::until(&format!("it has died at {point}"), DEATH, || {
             process.ended().ok_or_else(|| format!("it runs: {}", process.tail(5)))
         });
         assert_eq!(ended.signal(), Some(9), "it died at {point}, not otherwise: {}", process.tail(20));
-        let died = self.deaths().into_iter().filter(|died| died == name).count();
-        assert_eq!(died, times, "deaths at {name} in {}", self.log.display());
-    }
-
-    /// The points at which something died, in order.
-    pub fn deaths(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().filter_map(|line| line.strip_prefix("dies at ")).map(str::to_owned).collect()
+        let died = text.lines().filter(|line| line.strip_prefix("dies at ") == Some(name)).count();
+        let mut expected = self.expected.borrow_mut();
+        let times = expected.entry(name.to_owned()).or_default();
+        *times += 1;
+        assert_eq!(died, *times, "deaths at {name} in {}", self.log.display());
     }
 }
 
