@@ -73,15 +73,16 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
     };
     let name = ReleaseRef::of(&release, digest);
     let service = draft.state.services.get(&id).cloned().unwrap_or_else(|| Service::new(id.clone()));
+    // Before anything is compared with what the store says of the service: it is older than the fleet.
+    if draft.state.is_recovering() {
+        return Err(ReleaseError::Recovering);
+    }
     if is_unchanged(&service, &name) {
         let release = service.current.map_or(name.counter, |current| current.counter);
         return Ok(Started { rollout: None, release });
     }
     if let Some(rollout) = already_begun(draft, &service, &name) {
         return Ok(Started { rollout: Some(rollout), release: name.counter });
-    }
-    if draft.state.is_recovering() {
-        return Err(ReleaseError::Recovering);
     }
     check_counter(draft, &service, &name)?;
     if let Some(wanted) = submission.preview

@@ -124,6 +124,8 @@ async fn what_hosts_hold_is_taken_over_when_an_admin_says_so_and_nothing_restart
     let mut control = fleet.control("admin/*").await;
     let refused = control.submit_release(request(&fleet, &release(2, 2, "other"))).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
+    let stale = control.submit_release(request(&fleet, &release(1, 2, "one"))).await.unwrap_err();
+    assert_eq!(stale.code(), Code::FailedPrecondition, "not `unchanged`: only the old store says so");
     assert!(refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().contains("host recover"));
     let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
     assert_eq!(control.rollback(back.clone()).await.unwrap_err().code(), Code::FailedPrecondition);

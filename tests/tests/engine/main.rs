@@ -10,5 +10,6 @@ mod deaths;
 mod harness;
 mod network;
 mod registries;
+mod restore;
 mod rolling;
 mod steering;
