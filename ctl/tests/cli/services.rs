@@ -104,6 +104,7 @@ fn what_is_said_at_the_end_tells_what_to_do_next() {
     default/web: 1 of 3 available; waits for a host that takes one more (h1: no room)
     default/web: the timeout passed; the coordinator goes on; look with `windlass status default/web`
     it waits for a host that takes one more (h1: no room)
+    kept on h1: volume windlass.default.web.data
     ");
 }
 
