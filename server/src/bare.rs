@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::config::{Lifetimes, LivenessRules};
 use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
-use crate::enrolment::Join;
+use crate::enrolment::{EnrolError, Join};
 use crate::hosts;
 use crate::ledger::{LoadError, WriteError};
 use crate::recorder;
@@ -141,7 +141,7 @@ impl Bare {
     ) -> Result<String, BareError> {
         let enrolment = &self.coordinator.enrolment;
         let actor = "operator/sim".to_owned();
-        let (token, _) = enrolment.token(host.clone(), labels, actor).await.map_err(refused)?;
+        let (token, _) = enrolment.token(host.clone(), labels, actor).await.map_err(of_enrolment)?;
         let join = Join {
             host: host.clone(),
             secret: token.secret().clone(),
@@ -149,7 +149,7 @@ impl Bare {
             address: address.to_owned(),
             receipt_key,
         };
-        let joined = enrolment.join(join, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.map_err(refused)?;
+        let joined = enrolment.join(join, IpAddr::V4(Ipv4Addr::LOCALHOST)).await.map_err(of_enrolment)?;
         Ok(joined.chain)
     }
 
@@ -283,6 +283,13 @@ impl Bare {
 
 fn refused(error: impl std::error::Error) -> BareError {
     BareError::Refused(error.to_string())
+}
+
+fn of_enrolment(error: EnrolError) -> BareError {
+    match error {
+        EnrolError::Write(error) => error.into(),
+        error => refused(error),
+    }
 }
 
 fn of_release(error: ReleaseError) -> BareError {

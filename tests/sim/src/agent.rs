@@ -1,0 +1,299 @@
+//! A simulated agent: the real verification and the real decisions, over a modelled engine, disk and network.
+//!
+//! What its process knows is in [`Agent`] and is lost with it; what it wrote down is in [`crate::host::Disk`]. The
+//! order is that of the real one: verified, written, and only then acted upon.
+
+mod documents;
+mod link;
+mod requests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_core::observation::{EngineState, Observation, PullProgress, SlotObservation};
+use windlass_core::reconcile::room::Capacity;
+use windlass_core::reconcile::{
+    self, Container, ContainerState, Desired, Health, Memory, Observed, Outcome, Step,
+};
+use windlass_core::{SlotId, Timestamp};
+
+use crate::context::Context;
+use crate::engine::Standing;
+use crate::event::Event;
+use crate::host::{Host, Written};
+
+pub use link::Link;
+
+/// How often everything is looked at although nothing happened.
+const RESYNC: Duration = Duration::from_secs(15);
+/// How soon the engine is asked again while it does not answer.
+const AWAY: Duration = Duration::from_secs(2);
+/// Decisions at one moment; more are a loop.
+const MOST_AT_ONCE: u32 = 40;
+
+/// The agent's process.
+#[derive(Debug)]
+pub struct Agent {
+    /// Which life of the host's agent it is.
+    pub life: u64,
+    /// When it will decide.
+    pub wake_at: Option<Timestamp>,
+    /// Its stream.
+    pub link: Option<Link>,
+    /// Streams that failed in a row.
+    pub misses: u32,
+    begun_at: Timestamp,
+    memory: Memory,
+    desired: Arc<Desired>,
+    outcomes: Vec<Outcome>,
+    slots: Vec<SlotObservation>,
+    watched: BTreeMap<String, Watched>,
+    report: Option<Observation>,
+    contact: Option<Timestamp>,
+    was_away: bool,
+    decided: (Timestamp, u32),
+}
+
+/// What is known of a run from asking it.
+#[derive(Debug)]
+struct Watched {
+    run: u64,
+    health: Option<Health>,
+    /// Was there an answer that was not good?
+    broken: bool,
+}
+
+impl Host {
+    /// The agent starts: it takes up what its disk says.
+    pub fn start(&mut self, context: &mut Context) {
+        if self.agent.is_some() || !self.is_on {
+            return;
+        }
+        self.lives += 1;
+        let now = self.clock(context.now);
+        let memory = self.disk.state.as_ref().map(|state| state.memory.clone()).unwrap_or_default();
+        self.agent = Some(Agent {
+            life: self.lives,
+            wake_at: None,
+            link: None,
+            misses: 0,
+            begun_at: now,
+            memory,
+            desired: Arc::new(self.taken_up(context)),
+            outcomes: Vec::new(),
+            slots: Vec::new(),
+            watched: BTreeMap::new(),
+            report: None,
+            contact: None,
+            was_away: false,
+            decided: (Timestamp::ZERO, 0),
+        });
+        context.say(|| format!("{} agent starts, life {}", self.name, self.lives));
+        self.wake(context, Duration::ZERO);
+        let connects = context.now + context.dice.millis(1, 500);
+        context.queue.push(connects, Event::Connect(self.index, self.lives));
+    }
+
+    /// Looks, decides, writes down, acts, reports: what the reconciler does whenever it wakes.
+    pub fn decide(&mut self, context: &mut Context) {
+        let now = self.clock(context.now);
+        let Some(agent) = &mut self.agent else { return };
+        agent.wake_at = None;
+        agent.decided = if agent.decided.0 == now { (now, agent.decided.1 + 1) } else { (now, 1) };
+        if agent.decided.1 > MOST_AT_ONCE {
+            return context.checks.fail(format!("{}: its agent decides without end", self.name));
+        }
+        if self.engine.standing != Standing::Up {
+            agent.was_away = true;
+            self.publish(context, EngineState::Unavailable("the engine does not answer".to_owned()));
+            return self.wake(context, AWAY);
+        }
+        if std::mem::take(&mut agent.was_away) {
+            self.interrupted_before = now;
+        }
+        self.watch(context);
+        let observed = self.observed(context);
+        let Some(agent) = &mut self.agent else { return };
+        let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, now);
+        if !decision.memory.is_journaled_by(&agent.memory) && self.disk.state.is_some() {
+            let memory = Memory { volatile: Default::default(), ..decision.memory.clone() };
+            let written = self.write(|disk| {
+                if let Some(state) = &mut disk.state {
+                    state.memory = memory;
+                }
+            });
+            match written {
+                Written::Yes => {}
+                Written::Full => return self.wake(context, Duration::from_secs(1)),
+                Written::Died => return self.crash(context),
+            }
+        }
+        let Some(agent) = &mut self.agent else { return };
+        agent.memory = decision.memory;
+        agent.outcomes.clear();
+        agent.slots = decision.slots;
+        self.note_failures();
+        for step in decision.steps {
+            self.begin(context, step);
+        }
+        self.publish(context, EngineState::Available);
+        let until = decision.wake_at.map_or(RESYNC, |at| at.since(now).min(RESYNC));
+        self.wake(context, until.max(Duration::from_millis(1)));
+    }
+
+    /// Would it do nothing, if it were asked once more?
+    pub fn is_settled(&self, context: &Context) -> Result<(), String> {
+        let Some(agent) = &self.agent else { return Err("its agent does not run".to_owned()) };
+        let observed = self.observed(context);
+        let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, self.clock(context.now));
+        if let Some(step) = decision.steps.first() {
+            return Err(format!("one more decision is not empty: {step:?}"));
+        }
+        if !decision.memory.is_journaled_by(&agent.memory) {
+            return Err("one more decision remembers something else".to_owned());
+        }
+        match decision.slots.iter().find(|seen| seen.status == windlass_core::observation::SlotStatus::Converging) {
+            Some(seen) => Err(format!("{} is still converging", seen.slot)),
+            None => Ok(()),
+        }
+    }
+
+    fn observed(&self, context: &Context) -> Observed {
+        let Some(agent) = &self.agent else { return Observed::default() };
+        let containers = self.engine.processes.values().map(|process| {
+            let watched = agent.watched.get(&process.container.id);
+            let health = watched.filter(|watched| watched.run == process.run).and_then(|w| w.health.clone());
+            Container { health, ..process.container.clone() }
+        });
+        let mine = || self.engine.requests.values().filter(|request| request.life == agent.life);
+        let pulls = mine().filter_map(|request| match &request.step {
+            Step::Pull { image } => Some((image.digest, PullProgress { done: request.bytes, total: image.size })),
+            _ => None,
+        });
+        Observed {
+            containers: containers.collect(),
+            images: self.engine.images.clone(),
+            pulls: pulls.collect(),
+            collecting: mine().any(|request| matches!(request.step, Step::RemoveImage { .. })),
+            busy: self.busy(agent.life),
+            outcomes: agent.outcomes.clone(),
+            capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
+            coordinator_last_seen: agent.contact.or(Some(agent.begun_at)),
+            interrupted_before: self.interrupted_before,
+            watching_since: agent.begun_at,
+            ..self.more_observed(context)
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "what a later format of observations needs goes here")]
+    fn more_observed(&self, _: &Context) -> Observed {
+        Observed::default()
+    }
+
+    fn busy(&self, life: u64) -> BTreeSet<SlotId> {
+        let mine = self.engine.requests.values().filter(|request| request.life == life && !request.is_orphan);
+        mine.filter_map(|request| request.step.slot().cloned()).collect()
+    }
+
+    /// Asks those that run and have probes, each from a moment of its own on.
+    fn watch(&mut self, context: &mut Context) {
+        let Some(agent) = &mut self.agent else { return };
+        let processes = &self.engine.processes;
+        agent.watched.retain(|id, _| processes.contains_key(id));
+        for (id, process) in processes {
+            let runs = matches!(process.container.state, ContainerState::Running { .. });
+            let known = agent.watched.get(id).is_some_and(|watched| watched.run == process.run);
+            if !runs || known || !agent.desired.releases.contains_key(&process.container.release) {
+                continue;
+            }
+            agent.watched.insert(id.clone(), Watched { run: process.run, health: None, broken: false });
+            let answers = context.now + context.dice.millis(20, 900);
+            context.queue.push(answers, Event::Probe(self.index, agent.life, id.clone(), process.run));
+        }
+    }
+
+    /// A probe has an answer.
+    pub fn probed(&mut self, context: &mut Context, id: &str, run: u64) {
+        let now = self.clock(context.now);
+        let Some(agent) = &mut self.agent else { return };
+        let Some(process) = self.engine.processes.get(id).filter(|process| process.run == run) else { return };
+        let Some(watched) = agent.watched.get_mut(id).filter(|watched| watched.run == run) else { return };
+        if !matches!(process.container.state, ContainerState::Running { .. }) {
+            return;
+        }
+        let (ready, live) = (process.ready, process.live);
+        watched.broken |= !ready;
+        let before = watched.health.as_ref();
+        let since = before.filter(|health| health.ready == ready).map_or(now, |health| health.since);
+        let was_ready = ready || before.is_some_and(|health| health.was_ready);
+        let next =
+            Health { ready, since, unbroken: !watched.broken, was_ready, live, history: Vec::new() };
+        if watched.health.as_ref() != Some(&next) {
+            watched.health = Some(next);
+            self.wake(context, Duration::from_millis(1));
+        }
+    }
+
+    /// Asks a process whose truth has changed, as the next probe would.
+    pub fn ask_soon(&mut self, context: &mut Context, id: &str, patience: (u64, u64)) {
+        let Some(agent) = &self.agent else { return };
+        let Some(process) = self.engine.processes.get(id) else { return };
+        let answers = context.now + context.dice.millis(patience.0, patience.1);
+        context.queue.push(answers, Event::Probe(self.index, agent.life, id.to_owned(), process.run));
+    }
+
+    /// Something in the engine changed, and its events say so.
+    pub fn notice(&mut self, context: &mut Context) {
+        let after = context.dice.millis(1, 40);
+        self.wake(context, after);
+    }
+
+    fn publish(&mut self, context: &mut Context, engine: EngineState) {
+        let Some(agent) = &mut self.agent else { return };
+        let revision = agent.report.as_ref().map_or(0, |report| report.revision);
+        let next = Observation {
+            revision,
+            seq: agent.desired.plan.as_ref().map_or(0, |plan| plan.seq),
+            engine,
+            plan_refusal: agent.desired.plan_refusal.clone(),
+            slots: agent.slots.clone(),
+        };
+        if agent.report.as_ref() != Some(&next) {
+            agent.report = Some(Observation { revision: revision + 1, ..next });
+            self.report(context);
+        }
+    }
+
+    /// The plan in force.
+    pub fn seq(&self) -> u64 {
+        self.agent.as_ref().and_then(|agent| agent.desired.plan.as_ref()).map_or(0, |plan| plan.seq)
+    }
+
+    /// What the plan in force says of a slot.
+    pub(crate) fn plan_slot(&self, slot: &SlotId) -> Option<&windlass_core::plan::PlanSlot> {
+        let plan = self.agent.as_ref()?.desired.plan.as_ref()?;
+        plan.slots.iter().find(|want| &want.slot == slot)
+    }
+
+    /// Does the slot stand still because the coordinator was not heard of?
+    pub(crate) fn is_isolated(&self, slot: &SlotId) -> bool {
+        let known = self.agent.as_ref().and_then(|agent| agent.memory.slots.get(slot));
+        known.is_some_and(|known| known.isolated_at.is_some())
+    }
+
+    /// What failed here, as its reports say: it may not be started again unasked.
+    fn note_failures(&mut self) {
+        use windlass_core::observation::{FailureReason, SlotStatus};
+        let Some(agent) = &self.agent else { return };
+        for seen in &agent.slots {
+            let SlotStatus::Failed { evidence, .. } = &seen.status else { continue };
+            let fault = !matches!(evidence.reason, FailureReason::PortTaken { .. });
+            if let Some(release) = agent.desired.releases.get(&evidence.release).filter(|_| fault)
+                && evidence.instance.is_some()
+            {
+                self.failed.insert((seen.slot.service.clone(), release.content));
+            }
+        }
+    }
+}

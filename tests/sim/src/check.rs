@@ -1,0 +1,210 @@
+//! What must always hold, looked at after every event.
+//!
+//! | invariant | where |
+//! |---|---|
+//! | no step of ours takes a service below its minimum | [`Checks::look`] |
+//! | nothing unsigned, quarantined (unasked) or below the floor ever starts | [`starts`] |
+//! | at most one operation per slot | the agent, where a request begins |
+//! | seq never falls on a host | the agent, where its journal is written |
+//! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | [`decisions`] |
+//! | `exclusive` services never run twice | [`Checks::look`] |
+//! | every rollout ends; after the last event one more plan is empty; nothing is lost | [`rest`] |
+
+mod decisions;
+mod rest;
+mod starts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_core::plan::HostPlan;
+use windlass_core::reconcile::Container;
+use windlass_core::rollout::Rollout;
+use windlass_core::service::Slots;
+use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId};
+
+use crate::host::Host;
+
+pub use decisions::allowed;
+pub use rest::{at_rest, checkpoint};
+
+/// What is checked, and what has to be remembered for it.
+#[derive(Debug, Default)]
+pub struct Checks {
+    violation: Option<String>,
+    services: BTreeMap<ServiceId, Known>,
+    /// Slots whose last instance that served was stopped, or ended.
+    outages: BTreeMap<ServiceId, BTreeMap<SlotId, Outage>>,
+    /// Slots whose host was evicted: what runs of them is nobody's any more.
+    orphans: BTreeSet<SlotId>,
+    /// Slots that served after the event before.
+    serving: BTreeSet<SlotId>,
+    /// Instances that served and were stopped by a step of ours in this event.
+    stops: Vec<(SlotId, u32)>,
+    /// How much a plan may leave without an instance that serves, by host and number.
+    allowed: BTreeMap<(HostId, u64), BTreeMap<ServiceId, u32>>,
+    /// Digests of the plans that were offered.
+    plans: BTreeMap<(HostId, u64), Digest>,
+    ended: BTreeMap<RolloutId, Rollout>,
+    /// Services of which two instances must never run.
+    pub exclusive: BTreeSet<ServiceId>,
+    /// Processes that were started.
+    pub runs: u64,
+    /// Looks that found an instance stopped by us.
+    pub stopped: u64,
+}
+
+/// What the coordinator stores of a service.
+#[derive(Debug, Default)]
+struct Known {
+    slots: Slots,
+    wanted: usize,
+    /// Hosts that it does not count: lost, or left behind by its rollout.
+    excused: BTreeSet<HostId>,
+}
+
+/// Why a slot has no instance that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outage {
+    /// A step of ours stopped it, under a plan that allows so many.
+    Ours(u32),
+    /// The world did.
+    World,
+}
+
+impl Checks {
+    /// Something does not hold. The first such thing counts.
+    pub fn fail(&mut self, violation: String) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// What does not hold.
+    pub const fn violation(&self) -> Option<&String> {
+        self.violation.as_ref()
+    }
+
+    /// A process begins a run.
+    pub const fn runs(&mut self, _: &HostId, _: &Container) {
+        self.runs += 1;
+    }
+
+    /// Looks at the world after an event: what does not serve any more, and whose doing is that?
+    pub fn look(&mut self, hosts: &[Host]) {
+        let serving: BTreeSet<SlotId> = hosts
+            .iter()
+            .filter(|host| host.is_on)
+            .flat_map(|host| host.engine.processes.values())
+            .filter(|process| process.serves())
+            .map(|process| process.container.slot.clone())
+            .filter(|slot| !self.orphans.contains(slot))
+            .collect();
+        let stops: BTreeMap<SlotId, u32> = std::mem::take(&mut self.stops).into_iter().collect();
+        self.stopped += u64::from(!stops.is_empty());
+        let lost: Vec<SlotId> = self.serving.difference(&serving).cloned().collect();
+        for slot in &lost {
+            let outage = stops.get(slot).map_or(Outage::World, |allowed| Outage::Ours(*allowed));
+            self.outages.entry(slot.service.clone()).or_default().insert(slot.clone(), outage);
+        }
+        for (service, outages) in &mut self.outages {
+            settle(service, outages, self.services.get(service), &serving, hosts);
+        }
+        let ours: BTreeSet<&ServiceId> = lost.iter().filter(|s| stops.contains_key(*s)).map(|s| &s.service).collect();
+        for service in ours {
+            self.check_minimum(service, &serving);
+        }
+        self.serving = serving;
+        self.check_exclusive(hosts);
+    }
+
+    /// A step of ours has just stopped an instance that served. Are too many of them gone by our own doing?
+    fn check_minimum(&mut self, service: &ServiceId, serving: &BTreeSet<SlotId>) {
+        let Some(outages) = self.outages.get(service) else { return };
+        let Some(known) = self.services.get(service) else { return };
+        let mine = outages.iter().filter_map(|(slot, outage)| match outage {
+            Outage::Ours(allowed) if !known.is_excused(slot) => Some((slot, *allowed)),
+            Outage::Ours(_) | Outage::World => None,
+        });
+        let (slots, allowed): (Vec<&SlotId>, Vec<u32>) = mine.unzip();
+        let most = allowed.into_iter().max().unwrap_or(u32::MAX);
+        if u32::try_from(slots.len()).unwrap_or(u32::MAX) > most {
+            let serve = serving.iter().filter(|slot| &slot.service == service).count();
+            let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
+            let line = format!(
+                "{service}: our steps took it below its minimum: {} are stopped, {most} may be; {serve} of {} serve",
+                names.join(", "),
+                known.wanted
+            );
+            self.fail(line);
+        }
+    }
+
+    fn check_exclusive(&mut self, hosts: &[Host]) {
+        if self.exclusive.is_empty() {
+            return;
+        }
+        let mut running: BTreeMap<&ServiceId, Vec<&str>> = BTreeMap::new();
+        for process in hosts.iter().flat_map(|host| host.engine.processes.values()) {
+            let service = &process.container.slot.service;
+            if self.exclusive.contains(service) && process.container.state.is_up() {
+                running.entry(service).or_default().push(&process.container.instance);
+            }
+        }
+        let twice = running.into_iter().find(|(_, instances)| instances.len() > 1);
+        if let Some((service, instances)) = twice {
+            let line = format!("{service} is exclusive and runs more than once: {instances:?}");
+            self.fail(line);
+        }
+    }
+
+    /// What a plan allows to be stopped, as the coordinator signs it.
+    pub fn offered(&mut self, host: &HostId, plan: &HostPlan, digest: Digest, allowed: BTreeMap<ServiceId, u32>) {
+        let before = self.plans.insert((host.clone(), plan.seq), digest);
+        if before.is_some_and(|before| before != digest) {
+            self.fail(format!("{host}: two plans with seq {}", plan.seq));
+        }
+        self.allowed.entry((host.clone(), plan.seq)).or_insert(allowed);
+    }
+
+    /// The coordinator begins anew from what is stored before: numbers may come again.
+    pub fn forget_plans(&mut self) {
+        self.plans.clear();
+    }
+}
+
+impl Known {
+    /// Is the slot on a host that its rollout does not wait for?
+    fn is_excused(&self, slot: &SlotId) -> bool {
+        self.slots.get(slot).is_some_and(|assignment| self.excused.contains(&assignment.host))
+    }
+}
+
+/// Ends the outages of slots that serve again, or whose place others have taken; what is on a machine that is off would
+/// be gone without us.
+fn settle(
+    service: &ServiceId,
+    outages: &mut BTreeMap<SlotId, Outage>,
+    known: Option<&Known>,
+    serving: &BTreeSet<SlotId>,
+    hosts: &[Host],
+) {
+    outages.retain(|slot, _| !serving.contains(slot));
+    let Some(known) = known else { return };
+    let serve = serving.iter().filter(|slot| &slot.service == service && known.slots.contains_key(*slot)).count();
+    let missing = known.wanted.saturating_sub(serve);
+    let here = outages.keys().filter(|slot| known.slots.contains_key(*slot)).count();
+    let mut others = missing.saturating_sub(here);
+    outages.retain(|slot, _| {
+        if known.slots.contains_key(slot) {
+            return true;
+        }
+        let stays = others > 0;
+        others = others.saturating_sub(1);
+        stays
+    });
+    for (slot, outage) in outages.iter_mut() {
+        let host = known.slots.get(slot).map(|assignment| &assignment.host);
+        let machine = host.and_then(|name| hosts.iter().find(|host| &host.name == name));
+        if machine.is_some_and(|host| !host.is_on || host.is_astray) {
+            *outage = Outage::World;
+        }
+    }
+}

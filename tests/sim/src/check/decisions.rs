@@ -1,0 +1,83 @@
+//! What the coordinator decided: looked at whenever it stored something.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_core::host::Liveness;
+use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_server::bare::View;
+
+use super::{Checks, Known};
+use crate::shop::Shop;
+
+impl Checks {
+    /// Takes over what is stored, and compares it with what was.
+    pub fn decided(&mut self, view: &View<'_>, now: Timestamp) {
+        for (id, service) in view.services() {
+            let slots = view.slots().get(id).cloned().unwrap_or_default();
+            let active = view.active(id);
+            let mut excused: BTreeSet<HostId> = active.map(|r| r.stragglers.clone()).unwrap_or_default();
+            let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
+            excused.extend(hosts.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
+            let per_host = service.replicas == 0;
+            let wanted = if per_host { slots.len() } else { service.replicas as usize };
+            let known = self.services.entry(id.clone()).or_default();
+            let moved = slots.iter().find(|(slot, new)| {
+                known.slots.get(*slot).is_some_and(|old| old.host != new.host)
+            });
+            let gone = known.slots.iter().filter(|(slot, old)| {
+                !slots.contains_key(*slot) && view.scheduling(&old.host).is_none()
+            });
+            self.orphans.extend(gone.map(|(slot, _)| slot.clone()));
+            let moved = moved.map(|(slot, _)| format!("{slot} moved to another host"));
+            *known = Known { slots, wanted, excused };
+            moved.into_iter().for_each(|line| self.fail(line));
+        }
+        self.check_rollouts(view);
+    }
+
+    /// A rollout that has ended stays as it is.
+    fn check_rollouts(&mut self, view: &View<'_>) {
+        for (id, rollout) in view.rollouts() {
+            match self.ended.get(id) {
+                Some(before) if before != rollout => {
+                    let line = format!("rollout {id} had ended as {} and changed", before.state.as_str());
+                    self.fail(line);
+                }
+                None if rollout.state.is_final() => drop(self.ended.insert(id.clone(), rollout.clone())),
+                Some(_) | None => {}
+            }
+        }
+        let active = view.services().values().filter_map(|service| service.rollout.as_ref());
+        let gone = active.filter(|id| view.rollouts().get(*id).is_none_or(|rollout| rollout.state.is_final()));
+        if let Some(id) = gone.into_iter().next() {
+            let line = format!("a service names rollout {id} as its active one, which is none");
+            self.fail(line);
+        }
+    }
+
+    /// How many rollouts have ended, and how.
+    pub fn ends(&self) -> BTreeMap<&'static str, usize> {
+        let mut ends = BTreeMap::new();
+        for rollout in self.ended.values() {
+            *ends.entry(rollout.state.as_str()).or_insert(0) += 1;
+        }
+        ends
+    }
+}
+
+/// How many instances of each service may be without one that serves, as the coordinator sees it now.
+pub fn allowed(view: &View<'_>, shop: &Shop) -> BTreeMap<ServiceId, u32> {
+    let mut all = BTreeMap::new();
+    for (id, service) in view.services() {
+        let total = view.slots().get(id).map_or(0, BTreeMap::len);
+        let release = view.active(id).map(|rollout| rollout.to).or(service.current);
+        // What was never good has no minimum: where its first release fails, everything stops.
+        let most = match (release, service.last_good()) {
+            (Some(release), Some(_)) => shop.allowed(&release.digest, total),
+            (_, None) => u32::MAX,
+            (None, Some(_)) => 1,
+        };
+        all.insert(id.clone(), most);
+    }
+    all
+}

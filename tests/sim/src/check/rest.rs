@@ -1,0 +1,108 @@
+//! After the last event, when everything is whole again: every rollout has ended, nothing is done any more, and
+//! everything that is to serve, serves.
+
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::json::decode_bounded;
+use windlass_core::Timestamp;
+use windlass_core::audit::Checkpoint;
+use windlass_core::plan::Phase;
+use windlass_server::bare::View;
+
+use crate::context::Context;
+use crate::host::Host;
+
+/// Why the world is not at rest; `None` if it is.
+pub fn at_rest(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
+    let now = context.now;
+    coordinator(view, now).or_else(|| agents(view, context, hosts)).or_else(|| services(view, context, hosts))
+}
+
+fn coordinator(view: &View<'_>, now: Timestamp) -> Option<String> {
+    for id in view.services().keys() {
+        if let Some(rollout) = view.active(id) {
+            let waiting: Vec<String> =
+                view.advance(id, now).into_iter().flat_map(|a| a.waiting).map(|w| w.to_string()).collect();
+            return Some(format!(
+                "{id}: the rollout of {} has not ended: {} since {}, waits for {waiting:?}",
+                rollout.to.counter,
+                rollout.state.as_str(),
+                rollout.state_since
+            ));
+        }
+        if !view.is_idle(id, now) {
+            return Some(format!("{id}: one more step of the coordinator is not empty"));
+        }
+    }
+    None
+}
+
+fn agents(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
+    for host in hosts.iter().filter(|host| view.scheduling(&host.name).is_some()) {
+        let (held, issued) = (host.seq(), view.issued(&host.name));
+        if held != issued {
+            return Some(format!("{} is at plan {held}, the newest is {issued}", host.name));
+        }
+        if let Err(why) = host.is_settled(context) {
+            return Some(format!("{}: {why}", host.name));
+        }
+    }
+    None
+}
+
+/// Every slot of a service that is at its good release serves it, once, and nothing else runs.
+fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
+    for (id, service) in view.services() {
+        let Some(good) = service.last_good().filter(|good| service.current == Some(*good)) else { continue };
+        let none = Default::default();
+        let slots = view.slots().get(id).unwrap_or(&none);
+        for (slot, assignment) in slots {
+            let want = &assignment.want;
+            let host = hosts.iter().find(|host| host.name == assignment.host)?;
+            let up: Vec<_> = host
+                .engine
+                .processes
+                .values()
+                .filter(|process| &process.container.slot == slot && process.container.state.is_up())
+                .collect();
+            if want.phase != Phase::Running || want.release != good.digest {
+                return Some(format!("{slot} is not at the good release {}: {want:?}", good.counter));
+            }
+            if up.len() != 1 || up.iter().any(|process| process.container.release != good.digest) {
+                let names: Vec<&str> = up.iter().map(|process| process.container.instance.as_str()).collect();
+                return Some(format!("{slot}: {names:?} run, one of {} should", good.counter));
+            }
+            let behaves = context.shop.behaves(&good.digest);
+            if behaves && !up.iter().all(|process| process.serves()) {
+                return Some(format!("{slot} does not serve"));
+            }
+        }
+        let release = &context.shop.signed.get(&good.digest)?.release;
+        if let Some(wanted) = service.replicas_for(release).filter(|_| !release.spec.pins_slots())
+            && slots.len() != wanted as usize
+        {
+            return Some(format!("{id} has {} slots, {wanted} are wanted", slots.len()));
+        }
+    }
+    strays(view, hosts)
+}
+
+/// Nothing runs that no slot stands for.
+fn strays(view: &View<'_>, hosts: &[Host]) -> Option<String> {
+    for host in hosts.iter().filter(|host| view.scheduling(&host.name).is_some()) {
+        for process in host.engine.processes.values().filter(|process| process.container.state.is_up()) {
+            let slot = &process.container.slot;
+            let assignment = view.slots().get(&slot.service).and_then(|slots| slots.get(slot));
+            if assignment.is_none_or(|assignment| assignment.host != host.name) {
+                return Some(format!("{} runs on {} and no slot stands for it", process.container.instance, host.name));
+            }
+        }
+    }
+    None
+}
+
+
+/// A checkpoint, as it was signed.
+pub fn checkpoint(envelope: &[u8]) -> Option<Checkpoint> {
+    let envelope = Envelope::parse(envelope, PayloadType::Audit.max_len()).ok()?;
+    decode_bounded(envelope.payload_bytes(), PayloadType::Audit.max_len()).ok()
+}

@@ -1,0 +1,77 @@
+//! What everything that happens has at hand: time, chance, the queue, the releases, the checks.
+
+use windlass_core::Timestamp;
+
+use crate::check::Checks;
+use crate::dice::Dice;
+use crate::event::Queue;
+use crate::keys::BEGIN;
+use crate::network::Streams;
+use crate::shop::Shop;
+
+/// What a simulation is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// Most milliseconds that a message takes.
+    pub delay: u64,
+    /// So many of a hundred messages arrive twice.
+    pub twice: u64,
+    /// So many of a thousand messages are lost, and their stream with them.
+    pub lost: u64,
+    /// Messages of one stream overtake each other.
+    pub overtakes: bool,
+}
+
+/// What everything that happens has at hand.
+pub struct Context {
+    /// Now.
+    pub now: Timestamp,
+    /// Chance.
+    pub dice: Dice,
+    /// What will happen.
+    pub queue: Queue,
+    /// Releases.
+    pub shop: Shop,
+    /// Invariants.
+    pub checks: Checks,
+    /// The network.
+    pub weather: Weather,
+    /// What the network remembers.
+    pub streams: Streams,
+    /// Nothing breaks any more.
+    pub is_calm: bool,
+    /// Write down what happens?
+    pub trace: bool,
+}
+
+impl Context {
+    /// At the beginning.
+    pub fn new(seed: u64, trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let weather = Weather {
+            delay: *dice.pick(&[5, 50, 400, 3000]),
+            twice: *dice.pick(&[0, 0, 5, 20]),
+            lost: *dice.pick(&[0, 1, 3]),
+            overtakes: dice.chance(30),
+        };
+        Self {
+            now: BEGIN,
+            dice,
+            queue: Queue::default(),
+            shop: Shop::default(),
+            checks: Checks::default(),
+            weather,
+            streams: Streams::default(),
+            is_calm: false,
+            trace,
+        }
+    }
+
+    /// Writes a line about what happens, if somebody reads it.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            let after = self.now.since(BEGIN);
+            crate::say(&format!("{:>9.3}  {}", after.as_secs_f64(), line()));
+        }
+    }
+}

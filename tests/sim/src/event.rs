@@ -1,0 +1,129 @@
+//! What happens, and when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use windlass_core::{Digest, Timestamp};
+use windlass_core::host::HostFacts;
+
+use crate::operator::Action;
+use crate::trouble::Trouble;
+
+/// Something that happens. Hosts are named by their index.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The coordinator's second has passed.
+    Tick,
+    /// The coordinator's engine has something to look at.
+    Due,
+    /// The coordinator starts.
+    CenterStarts,
+    /// A message arrives at the coordinator.
+    Up(usize, u64, Up),
+    /// A message arrives at an agent.
+    Down(usize, u64, Down),
+    /// Both ends of a stream notice that nothing comes any more.
+    Silent(usize, u64),
+    /// An agent's process starts.
+    AgentStarts(usize),
+    /// An agent connects.
+    Connect(usize, u64),
+    /// An agent's heartbeat is due.
+    Beat(usize, u64),
+    /// An agent decides.
+    Wake(usize, u64),
+    /// An agent's probe has an answer: container, run.
+    Probe(usize, u64, String, u64),
+    /// A request to an engine gets further.
+    Request(usize, u64),
+    /// Something happens to a process: container, run, what.
+    Life(usize, String, u64, Life),
+    /// A machine comes up.
+    Boot(usize),
+    /// Something breaks.
+    Break(Trouble),
+    /// Something is whole again.
+    Heal(Trouble),
+    /// A person does something.
+    Act(Action),
+}
+
+/// What happens to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It can be used.
+    Ready,
+    /// It cannot be used any more.
+    Unready,
+    /// It does not answer any more.
+    Hangs,
+    /// It ends.
+    Exits(i64, bool),
+    /// The engine starts it again.
+    Revived,
+}
+
+/// From an agent.
+#[derive(Debug, Clone)]
+pub enum Up {
+    /// Who it is, and the newest plan it took.
+    Hello(Box<HostFacts>, u64, Vec<u8>),
+    /// It is there.
+    Beat,
+    /// What it sees, as it travels.
+    Observation(Vec<u8>),
+    /// It wants these releases.
+    Fetch(Vec<Digest>),
+    /// It wants every version of the trust document after this one.
+    FetchTrust(u64),
+}
+
+/// From the coordinator.
+#[derive(Debug, Clone)]
+pub enum Down {
+    /// It is let in.
+    Welcome,
+    /// The newest plan.
+    Plan(Bytes),
+    /// An observation arrived.
+    Ack(u64),
+    /// The version of the trust document in force.
+    Trust(u64),
+    /// The newest checkpoint of the audit log.
+    Checkpoint(Vec<u8>),
+    /// Releases that were asked for.
+    Releases(Vec<(Digest, Option<Vec<u8>>)>),
+    /// Versions of the trust document.
+    TrustChain(Vec<Vec<u8>>),
+}
+
+/// Events in the order of time; those of one moment in the order in which they were made.
+#[derive(Debug, Default)]
+pub struct Queue {
+    heap: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
+    made: u64,
+}
+
+impl Queue {
+    /// Something will happen at `at`.
+    pub fn push(&mut self, at: Timestamp, event: Event) {
+        self.made += 1;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[place] = Some(event);
+        self.heap.push(Reverse((at, self.made, place)));
+    }
+
+    /// What happens next.
+    pub fn pop(&mut self) -> Option<(Timestamp, Event)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        let event = self.events[place].take()?;
+        self.free.push(place);
+        Some((at, event))
+    }
+}

@@ -1,0 +1,82 @@
+//! The network between agents and the coordinator. A stream loses nothing in the middle: what is lost is lost with
+//! everything after it, and both ends notice in the end. In bad weather messages also come twice, or overtake each
+//! other, which no real stream does; nothing may depend on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use windlass_core::Timestamp;
+
+use crate::context::Context;
+use crate::event::{Down, Event, Up};
+use crate::host::Host;
+
+/// How long it takes, at most, until both ends know that a connection is dead.
+const KEEPALIVE: u64 = 15_000;
+
+/// One direction of a stream.
+type Way = (usize, u64, bool);
+
+/// What the network remembers of streams.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Nothing arrives here any more.
+    broken: BTreeSet<Way>,
+    /// When the last message arrives that is under way.
+    last: BTreeMap<Way, Timestamp>,
+}
+
+/// Sends a message to the coordinator.
+pub fn up(host: &Host, context: &mut Context, stream: u64, message: Up) {
+    let index = host.index;
+    let cut = host.cut_up;
+    for at in arrivals(context, (index, stream, true), cut) {
+        context.queue.push(at, Event::Up(index, stream, message.clone()));
+    }
+}
+
+/// Sends a message to an agent.
+pub fn down(host: &Host, context: &mut Context, stream: u64, message: Down) {
+    let index = host.index;
+    let cut = host.cut_down;
+    for at in arrivals(context, (index, stream, false), cut) {
+        context.queue.push(at, Event::Down(index, stream, message.clone()));
+    }
+}
+
+/// Does a message that was under way arrive, although the network may have been cut meanwhile?
+pub fn arrives(host: &Host, context: &mut Context, stream: u64, is_up: bool) -> bool {
+    let way = (host.index, stream, is_up);
+    let cut = if is_up { host.cut_up } else { host.cut_down };
+    if cut {
+        lose(context, way);
+    }
+    !context.streams.broken.contains(&way)
+}
+
+/// When a message arrives: never, once, or more often.
+fn arrivals(context: &mut Context, way: Way, cut: bool) -> Vec<Timestamp> {
+    if context.streams.broken.contains(&way) {
+        return Vec::new();
+    }
+    if cut || (!context.is_calm && context.dice.below(1000) < context.weather.lost) {
+        lose(context, way);
+        return Vec::new();
+    }
+    let slow = context.weather.delay;
+    let at = context.now + context.dice.millis(1, slow);
+    let overtakes = context.weather.overtakes && !context.is_calm;
+    let last = context.streams.last.get(&way).copied().unwrap_or(Timestamp::ZERO);
+    let at = if overtakes { at } else { at.max(last + Duration::from_millis(1)) };
+    context.streams.last.insert(way, at);
+    let twice = !context.is_calm && context.dice.chance(context.weather.twice);
+    let again = twice.then(|| at + context.dice.millis(1, 2 * slow));
+    [Some(at), again].into_iter().flatten().collect()
+}
+
+fn lose(context: &mut Context, way: Way) {
+    if context.streams.broken.insert(way) {
+        let noticed = context.now + context.dice.millis(1000, KEEPALIVE);
+        context.queue.push(noticed, Event::Silent(way.0, way.1));
+    }
+}

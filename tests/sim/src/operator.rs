@@ -1,0 +1,248 @@
+//! People: they deploy good and bad releases, change their minds, and look after hosts.
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use windlass_certs::identity::PeerIdentity;
+use windlass_core::rollout::{State, Steering};
+use windlass_core::{Counter, Digest, ServiceId};
+use windlass_server::bare::{BareError, HostAction};
+
+use crate::dice::Dice;
+use crate::event::Event;
+use crate::keys::keys;
+use crate::shop::Behaviour;
+use crate::world::World;
+
+/// What a person does. Services and hosts are named by their index.
+#[derive(Debug, Clone, Copy)]
+pub enum Action {
+    /// Deploys a new release.
+    Deploy(usize, Behaviour),
+    /// Deploys once more what was deployed before, perhaps although it failed.
+    Again(usize, bool),
+    /// Submits an envelope again: its answer was lost.
+    Resubmit(usize, Digest),
+    /// Submits something that nobody signed who may.
+    Forge(usize),
+    /// Goes back to the last good release.
+    RollBack(usize),
+    /// Goes back to any release that was good.
+    RollBackTo(usize),
+    /// Steers the active rollout.
+    Steer(usize, Steering),
+    /// Does something with a host.
+    Host(usize, HostAction),
+    /// Lets a host join again.
+    Rejoin(usize),
+    /// Raises the floor of a service to the release it has.
+    Floor(usize),
+}
+
+impl Action {
+    /// Anything.
+    pub fn any(dice: &mut Dice, services: usize, hosts: usize) -> Self {
+        let (service, host) = (dice.index(services), dice.index(hosts));
+        match dice.below(100) {
+            0..40 => Self::Deploy(service, Behaviour::any(dice)),
+            40..46 => Self::Again(service, dice.chance(50)),
+            46..48 => Self::Forge(service),
+            48..54 => Self::RollBack(service),
+            54..58 => Self::RollBackTo(service),
+            58..64 => Self::Steer(service, Steering::Pause),
+            64..70 => Self::Steer(service, Steering::Resume),
+            70..76 => Self::Steer(service, Steering::Abort),
+            76..80 => Self::Host(host, HostAction::Cordon),
+            80..86 => Self::Host(host, HostAction::Drain),
+            86..92 => Self::Host(host, HostAction::Uncordon),
+            92..95 => Self::Host(host, HostAction::Evict),
+            95..98 => Self::Rejoin(host),
+            _ => Self::Floor(service),
+        }
+    }
+}
+
+impl World {
+    /// A person does something; if the coordinator is not there, nothing comes of it.
+    pub async fn act(&mut self, action: Action) {
+        self.context.say(|| format!("operator: {action:?}"));
+        let done = match action {
+            Action::Deploy(service, behaviour) => self.deploy(service, Some(behaviour), false).await,
+            Action::Again(service, retry) => self.deploy(service, None, retry).await,
+            Action::Resubmit(_, digest) => self.submit(digest, true, false).await,
+            Action::Forge(service) => self.forge(service).await,
+            Action::RollBack(service) => self.roll_back(service, None).await,
+            Action::RollBackTo(service) => {
+                let good = self.good_counters(service);
+                let to = (!good.is_empty()).then(|| *self.context.dice.pick(&good));
+                self.roll_back(service, to).await
+            }
+            Action::Steer(service, steering) => self.steer(service, steering).await,
+            Action::Host(host, action) => self.steer_host(host, action).await,
+            Action::Rejoin(host) => self.rejoin(host).await,
+            Action::Floor(service) => self.raise_floor(service).await,
+        };
+        match done {
+            Ok(()) => {}
+            Err(BareError::Refused(why)) => self.context.say(|| format!("refused: {why}")),
+            Err(BareError::Stopped) => self.center.die(&mut self.context).await,
+        }
+    }
+
+    fn service(&self, service: usize) -> ServiceId {
+        self.profiles[service].id.clone()
+    }
+
+    async fn deploy(&mut self, service: usize, new: Option<Behaviour>, retry: bool) -> Result<(), BareError> {
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let (id, now) = (self.service(service), self.context.now);
+        let counter = bare.look(|view| view.services().get(&id).map_or(0, |s| s.last_counter)) + 1;
+        let profile = &self.profiles[service];
+        let (shop, dice) = (&mut self.context.shop, &mut self.context.dice);
+        let digest = match new {
+            Some(behaviour) => Some(shop.make(dice, profile, counter, behaviour, now)),
+            None => {
+                let of_service = shop.signed.iter().filter(|(_, signed)| signed.release.service_id() == id);
+                let known: Vec<Digest> = of_service.map(|(digest, _)| *digest).collect();
+                let old = (!known.is_empty()).then(|| *dice.pick(&known));
+                old.and_then(|old| shop.again(profile, counter, &old, now))
+            }
+        };
+        let Some(digest) = digest else { return Ok(()) };
+        let supersede = self.context.dice.chance(60);
+        let done = self.submit(digest, supersede, retry).await;
+        if done == Err(BareError::Stopped) {
+            // The answer was lost; whoever asked asks again.
+            let again = self.context.now + self.context.dice.seconds(20, 90);
+            self.context.queue.push(again, Event::Act(Action::Resubmit(service, digest)));
+        }
+        done
+    }
+
+    async fn submit(&mut self, digest: Digest, supersede: bool, retry: bool) -> Result<(), BareError> {
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let Some(signed) = self.context.shop.signed.get(&digest) else { return Ok(()) };
+        bare.submit(signed.envelope.clone(), supersede, retry).await.map(drop)
+    }
+
+    async fn forge(&mut self, service: usize) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let mut signed = self.context.shop.signed.iter();
+        let of_service = signed.find(|(_, signed)| signed.release.service_id() == id).map(|(digest, _)| *digest);
+        let Some(envelope) = of_service.and_then(|digest| self.context.shop.forged(&digest)) else { return Ok(()) };
+        match bare.submit(envelope, true, true).await {
+            Ok(_) => self.context.checks.fail(format!("{id}: a release was taken that nobody signed")),
+            Err(BareError::Refused(_)) => {}
+            Err(BareError::Stopped) => return Err(BareError::Stopped),
+        }
+        Ok(())
+    }
+
+    fn good_counters(&self, service: usize) -> Vec<Counter> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Vec::new() };
+        bare.look(|view| {
+            let good = view.services().get(&id).map(|service| service.good.clone()).unwrap_or_default();
+            good.into_iter().map(|release| release.counter).collect()
+        })
+    }
+
+    async fn roll_back(&mut self, service: usize, to: Option<Counter>) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        bare.rollback(&id, to).await.map(drop)
+    }
+
+    async fn steer(&mut self, service: usize, steering: Steering) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let Some(rollout) = bare.look(|view| view.active(&id).map(|rollout| rollout.id.clone())) else {
+            return Ok(());
+        };
+        bare.steer(&rollout, steering).await
+    }
+
+    async fn steer_host(&mut self, host: usize, action: HostAction) -> Result<(), BareError> {
+        let name = self.hosts[host].name.clone();
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        bare.steer_host(&name, action).await?;
+        if matches!(action, HostAction::Evict | HostAction::Ban) {
+            self.center.cut(&mut self.context, host);
+        }
+        Ok(())
+    }
+
+    /// The agent is stopped, joins into a new folder, and starts.
+    pub async fn rejoin(&mut self, host: usize) -> Result<(), BareError> {
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let machine = &mut self.hosts[host];
+        if !machine.is_on {
+            return Ok(());
+        }
+        let request = keys().request(host, machine.joined);
+        let receipts = keys().receipts.public();
+        let labels = Default::default();
+        let joined = bare.join(&machine.name, labels, request, receipts, "127.0.0.1").await;
+        if joined == Err(BareError::Stopped) {
+            // It may have happened: whoever joins asks again.
+            machine.peer = None;
+        }
+        let chain = joined?;
+        let mut trust = keys().first_trust();
+        let (_, newer) = bare.trust_after(1);
+        if let Err(error) = trust.walk(newer.iter().map(Vec::as_slice)) {
+            self.context.checks.fail(format!("the trust chain does not hold: {error}"));
+        }
+        let certificate = CertificateDer::pem_slice_iter(chain.as_bytes()).find_map(Result::ok);
+        machine.peer = match certificate.map(|der| PeerIdentity::from_der(&der)) {
+            Some(Ok(peer)) => Some(peer),
+            other => return Err(BareError::Refused(format!("its certificate cannot be read: {other:?}"))),
+        };
+        machine.joined += 1;
+        machine.die(&mut self.context);
+        machine.fresh_disk(trust, self.context.now);
+        machine.start(&mut self.context);
+        self.center.cut(&mut self.context, host);
+        Ok(())
+    }
+
+    async fn raise_floor(&mut self, service: usize) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let current = bare.look(|view| view.services().get(&id).and_then(|service| service.last_good()));
+        let Some(current) = current else { return Ok(()) };
+        let (version, _) = bare.trust_after(0);
+        let mut floors = self.floors.clone();
+        floors.insert(id, current.counter);
+        let envelope = keys().trust(version + 1, &floors);
+        bare.publish_trust(envelope).await?;
+        self.floors = floors;
+        Ok(())
+    }
+
+    /// When nothing breaks any more, people look after what waits for them.
+    pub async fn look_after(&mut self) {
+        for service in 0..self.profiles.len() {
+            let id = self.service(service);
+            let Some(bare) = &self.center.bare else { return };
+            let paused = bare.look(|view| view.active(&id).is_some_and(|r| r.state == State::Paused));
+            if paused {
+                let resume = self.context.dice.chance(30);
+                let steering = if resume { Steering::Resume } else { Steering::Abort };
+                self.act(Action::Steer(service, steering)).await;
+            }
+        }
+        for host in 0..self.hosts.len() {
+            let Some(bare) = &self.center.bare else { return };
+            let name = self.hosts[host].name.clone();
+            let scheduling = bare.look(|view| view.scheduling(&name));
+            let is_recovering = bare.look(|view| view.is_recovering(&name));
+            let machine = &self.hosts[host];
+            if scheduling.is_none() || machine.disk.state.is_none() || machine.peer.is_none() {
+                self.act(Action::Rejoin(host)).await;
+            } else if scheduling != Some(windlass_core::fleet::Scheduling::Ready) || is_recovering {
+                self.act(Action::Host(host, HostAction::Uncordon)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Runs of many seeds, on every core.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+
+use crate::center::Backing;
+use crate::say;
+use crate::world::{Outcome, World};
+
+/// Where coordinators keep their memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kept {
+    /// In this process.
+    Memory,
+    /// In the embedded store, on disk.
+    Sled,
+}
+
+/// What many runs came to.
+#[derive(Debug, Default)]
+pub struct Total {
+    /// Runs.
+    pub seeds: u64,
+    /// Events of all of them.
+    pub events: u64,
+    /// Processes that were started in all of them.
+    pub starts: u64,
+    /// Instances that served and were stopped by steps of ours.
+    pub stops: u64,
+    /// How rollouts ended.
+    pub ends: BTreeMap<&'static str, usize>,
+    /// Those in which something did not hold.
+    pub violations: Vec<Outcome>,
+}
+
+/// Which seeds, and until when.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeds {
+    /// The first.
+    pub from: u64,
+    /// How many; without end if absent.
+    pub count: Option<u64>,
+    /// For how long; without end if absent.
+    pub lasts: Option<Duration>,
+    /// Stop at so many violations.
+    pub most_violations: usize,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// There is no runtime, or no folder for the store.
+pub fn run_one(seed: u64, kept: Kept, trace: bool) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
+    let folder = match kept {
+        Kept::Memory => None,
+        Kept::Sled => Some(tempfile::tempdir().context("no folder for the store")?),
+    };
+    let backing = match &folder {
+        None => Backing::memory(),
+        Some(folder) => Backing::Sled(folder.path().to_owned()),
+    };
+    let world = World::new(seed, backing, trace);
+    Ok(runtime.block_on(Box::pin(world.run(seed))))
+}
+
+/// Runs many seeds, one after the other on each of `threads` threads.
+///
+/// # Errors
+/// One of them could not be run at all.
+pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Total> {
+    let (next, begun) = (AtomicU64::new(0), Instant::now());
+    let total = Mutex::new(Total::default());
+    let work = || -> anyhow::Result<()> {
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let over = seeds.count.is_some_and(|count| n >= count)
+                || seeds.lasts.is_some_and(|lasts| begun.elapsed() >= lasts);
+            let full = total.lock().unwrap_or_else(PoisonError::into_inner).violations.len();
+            if over || full >= seeds.most_violations {
+                return Ok(());
+            }
+            let outcome = run_one(seeds.from.wrapping_add(n), kept, false)?;
+            total.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Total {
+    fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.events += outcome.events;
+        self.starts += outcome.starts;
+        self.stops += outcome.stops;
+        for (end, count) in &outcome.ends {
+            *self.ends.entry(end).or_insert(0) += count;
+        }
+        if outcome.violation.is_some() {
+            self.violations.push(outcome);
+        }
+    }
+}
+
+/// Runs seeds and says what they came to; the last line counts.
+///
+/// # Errors
+/// One of them could not be run at all.
+pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Result<ExitCode> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let begun = Instant::now();
+    say(&format!("first seed {}, store {kept:?}", seeds.from));
+    let total = run_many(seeds, kept, threads.unwrap_or(cores))?;
+    for outcome in &total.violations {
+        let what = outcome.violation.as_deref().unwrap_or_default();
+        say(&format!("violation: seed {}: {what}", outcome.seed));
+        say(&format!("  again: make sim SEED={}", outcome.seed));
+    }
+    let ends: Vec<String> = total.ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
+    say(&format!("{} starts, {} stops of what served; rollouts: {}", total.starts, total.stops, ends.join(", ")));
+    say(&format!(
+        "seeds {}, events {}, violations {} ({:.1} s)",
+        total.seeds,
+        total.events,
+        total.violations.len(),
+        begun.elapsed().as_secs_f64()
+    ));
+    Ok(if total.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,303 @@
+//! Everything together: hosts, coordinator, network, people and trouble, one event after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::{Counter, ServiceId, Timestamp};
+
+use crate::center::{Backing, Center};
+use crate::check;
+use crate::context::Context;
+use crate::event::{Down, Event, Up};
+use crate::host::Host;
+use crate::keys::{BEGIN, MOST_HOSTS};
+use crate::network;
+use crate::operator::Action;
+use crate::shop::{Behaviour, Profile};
+use crate::trouble::Trouble;
+
+/// When the first trouble comes.
+const SETTLED: Duration = Duration::from_secs(35);
+/// So long after the last event, everything has to be at rest.
+const PATIENCE: Duration = Duration::from_secs(1500);
+/// How often it is asked whether it is.
+const ASK: Duration = Duration::from_secs(10);
+/// Standbys are kept for ten minutes; some runs wait for their end.
+const TAIL: Duration = Duration::from_secs(660);
+
+/// The simulated world.
+pub struct World {
+    pub(crate) context: Context,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) center: Center,
+    pub(crate) profiles: Vec<Profile>,
+    /// Floors of the newest trust document.
+    pub(crate) floors: BTreeMap<ServiceId, Counter>,
+    streams: u64,
+    events: u64,
+    fingerprint: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// Processes that were started.
+    pub starts: u64,
+    /// Instances that served and were stopped by a step of ours.
+    pub stops: u64,
+    /// How rollouts ended.
+    pub ends: BTreeMap<&'static str, usize>,
+    /// Equal for equal runs.
+    pub fingerprint: u64,
+    /// What did not hold, and when.
+    pub violation: Option<String>,
+}
+
+impl World {
+    /// A world that `seed` decides.
+    pub fn new(seed: u64, backing: Backing, trace: bool) -> Self {
+        let mut context = Context::new(seed, trace);
+        let hosts = 2 + context.dice.index(MOST_HOSTS - 2);
+        let services = 1 + context.dice.index(3);
+        let profiles = (0..services).map(|n| Profile::draw(&mut context.dice, n, hosts)).collect();
+        let memory = *context.dice.pick(&[1500 << 20, 3 << 30]);
+        let mut made: Vec<Host> = (0..hosts).map(|index| Host::new(index, memory)).collect();
+        for host in &mut made {
+            host.ahead = i64::try_from(context.dice.below(80_000)).unwrap_or(0) - 40_000;
+        }
+        Self {
+            center: Center::new(backing, BEGIN),
+            context,
+            hosts: made,
+            profiles,
+            floors: BTreeMap::new(),
+            streams: 0,
+            events: 0,
+            fingerprint: 0xcbf2_9ce4_8422_2325,
+        }
+    }
+
+    /// Runs it to the end.
+    pub async fn run(mut self, seed: u64) -> Outcome {
+        self.begin().await;
+        let until = BEGIN + SETTLED + self.context.dice.seconds(60, 420);
+        self.draw_trouble(until);
+        self.run_until(until).await;
+        if self.context.checks.violation().is_none() {
+            self.calm();
+            self.rest().await;
+        }
+        let at = self.context.now.since(BEGIN).as_secs_f64();
+        let checks = &self.context.checks;
+        let violation = checks.violation().map(|violation| format!("at {at:.3} s: {violation}"));
+        let outcome = Outcome {
+            seed,
+            events: self.events,
+            starts: checks.runs,
+            stops: checks.stopped,
+            ends: checks.ends(),
+            fingerprint: self.fingerprint,
+            violation,
+        };
+        self.center.close().await;
+        outcome
+    }
+
+    /// The coordinator starts, hosts join, every service gets a first release.
+    async fn begin(&mut self) {
+        for profile in &self.profiles {
+            self.context.say(|| format!("{profile:?}"));
+        }
+        self.context.say(|| format!("{:?}", self.context.weather));
+        self.center.start(&mut self.context).await;
+        for host in 0..self.hosts.len() {
+            if let Err(error) = self.rejoin(host).await {
+                self.context.checks.fail(format!("h{host} cannot join: {error}"));
+            }
+        }
+        self.context.queue.push(BEGIN + Duration::from_secs(1), Event::Tick);
+        for service in 0..self.profiles.len() {
+            let at = BEGIN + self.context.dice.seconds(3, 8);
+            self.context.queue.push(at, Event::Act(Action::Deploy(service, Behaviour::Good)));
+        }
+    }
+
+    fn draw_trouble(&mut self, until: Timestamp) {
+        let begin = BEGIN + SETTLED;
+        let window = u64::try_from(until.since(begin).as_millis()).unwrap_or(0);
+        let (hosts, services) = (self.hosts.len(), self.profiles.len());
+        let dice = &mut self.context.dice;
+        for _ in 0..dice.below(14) {
+            let at = begin + Duration::from_millis(dice.below(window));
+            self.context.queue.push(at, Event::Break(Trouble::any(dice, hosts)));
+        }
+        for _ in 0..1 + dice.below(9) {
+            let at = begin + Duration::from_millis(dice.below(window));
+            self.context.queue.push(at, Event::Act(Action::any(dice, services, hosts)));
+        }
+        // Whoever restores an older copy has made one.
+        for host in &mut self.hosts {
+            host.copy_at = Some(begin + Duration::from_millis(dice.below(window)));
+        }
+    }
+
+    async fn run_until(&mut self, until: Timestamp) {
+        while self.context.checks.violation().is_none() {
+            let Some((at, event)) = self.context.queue.pop() else { return };
+            if at > until {
+                self.context.queue.push(at, event);
+                self.context.now = until;
+                return;
+            }
+            self.context.now = self.context.now.max(at);
+            self.center.set_clock(self.context.now);
+            self.events += 1;
+            self.note(&event);
+            self.happen(event).await;
+            self.center.settle(&mut self.context, &self.hosts).await;
+            self.context.checks.look(&self.hosts);
+        }
+    }
+
+    async fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick => {
+                self.context.queue.push(self.context.now + Duration::from_secs(1), Event::Tick);
+                self.center.tick(&mut self.context).await;
+                self.copies();
+            }
+            Event::Due => {}
+            Event::CenterStarts => self.center.start(&mut self.context).await,
+            Event::Up(host, stream, message) => self.up(host, stream, message).await,
+            Event::Down(host, stream, message) => self.down(host, stream, message),
+            Event::Silent(host, stream) => {
+                self.center.disconnected(host, stream);
+                self.hosts[host].disconnected(&mut self.context, stream);
+            }
+            Event::AgentStarts(host) => self.hosts[host].start(&mut self.context),
+            Event::Connect(host, life) => {
+                self.streams += 1;
+                if self.lives(host, life) {
+                    self.hosts[host].connect(&mut self.context, self.streams);
+                }
+            }
+            Event::Beat(host, stream) => self.hosts[host].beat(&mut self.context, stream),
+            Event::Wake(host, life) => {
+                let due = self.hosts[host].agent.as_ref().and_then(|agent| agent.wake_at);
+                if self.lives(host, life) && due == Some(self.context.now) {
+                    self.hosts[host].decide(&mut self.context);
+                }
+            }
+            Event::Probe(host, life, container, run) => {
+                if self.lives(host, life) {
+                    self.hosts[host].probed(&mut self.context, &container, run);
+                }
+            }
+            Event::Request(host, number) => self.hosts[host].request(&mut self.context, number),
+            Event::Life(host, container, run, what) => {
+                self.hosts[host].live(&mut self.context, &container, run, what);
+            }
+            Event::Boot(host) => self.boots(host),
+            Event::Break(trouble) => self.breaks(trouble).await,
+            Event::Heal(trouble) => self.heals(trouble),
+            Event::Act(action) => self.act(action).await,
+        }
+    }
+
+    async fn up(&mut self, host: usize, stream: u64, message: Up) {
+        if network::arrives(&self.hosts[host], &mut self.context, stream, true) {
+            self.center.receive(&mut self.context, &self.hosts[host], stream, message).await;
+        }
+    }
+
+    fn down(&mut self, host: usize, stream: u64, message: Down) {
+        if network::arrives(&self.hosts[host], &mut self.context, stream, false) {
+            self.hosts[host].receive(&mut self.context, stream, message);
+        }
+    }
+
+    fn lives(&self, host: usize, life: u64) -> bool {
+        self.hosts[host].agent.as_ref().is_some_and(|agent| agent.life == life)
+    }
+
+    fn copies(&mut self) {
+        for host in &mut self.hosts {
+            if host.copy_at.is_some_and(|at| at <= self.context.now) {
+                host.copy_at = None;
+                host.copy = Some(host.disk.clone());
+            }
+        }
+    }
+
+    /// Waits until everything is at rest.
+    async fn rest(&mut self) {
+        let deadline = self.context.now + PATIENCE;
+        let mut why = None;
+        while self.context.now < deadline {
+            self.look_after().await;
+            self.run_until(self.context.now + ASK).await;
+            if self.context.checks.violation().is_some() {
+                return;
+            }
+            why = self.why_not_at_rest();
+            if why.is_none() {
+                break;
+            }
+        }
+        if let Some(why) = why {
+            return self.context.checks.fail(format!("not at rest {} s after the last event: {why}", PATIENCE.as_secs()));
+        }
+        if self.context.dice.chance(12) {
+            self.run_until(self.context.now + TAIL).await;
+            if let Some(why) = self.why_not_at_rest() {
+                self.context.checks.fail(format!("it was at rest, and is not any more: {why}"));
+            }
+        }
+        self.check_memory().await;
+    }
+
+    fn why_not_at_rest(&self) -> Option<String> {
+        let Some(bare) = &self.center.bare else { return Some("the coordinator does not run".to_owned()) };
+        bare.look(|view| check::at_rest(&view, &self.context, &self.hosts))
+    }
+
+    /// The audit log holds; and what is stored is what is known.
+    async fn check_memory(&mut self) {
+        let Some(bare) = &self.center.bare else { return };
+        match bare.audit_log().await {
+            Ok((entries, checkpoints)) => {
+                let signed: Vec<_> = checkpoints.iter().filter_map(|bytes| check::checkpoint(bytes)).collect();
+                let all = signed.len() == checkpoints.len();
+                if !all || !windlass_core::audit::verify(&entries, &signed).is_sound() {
+                    self.context.checks.fail("the audit log does not hold".to_owned());
+                }
+            }
+            Err(error) => self.context.checks.fail(format!("the audit log cannot be read: {error}")),
+        }
+        let known = bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
+        self.center.close().await;
+        self.center.start(&mut self.context).await;
+        let Some(bare) = &self.center.bare else { return };
+        let stored = bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
+        if known != stored {
+            self.context.checks.fail("memory and store have parted".to_owned());
+        }
+    }
+
+    /// Equal runs have equal fingerprints (FNV-1a over the kind and time of every event).
+    fn note(&mut self, event: &Event) {
+        let at = self.context.now.as_millis().to_le_bytes();
+        let text = match event {
+            Event::Up(host, stream, _) => format!("up {host} {stream}"),
+            Event::Down(host, stream, _) => format!("down {host} {stream}"),
+            other => format!("{other:?}"),
+        };
+        for byte in at.into_iter().chain(text.bytes()) {
+            self.fingerprint = (self.fingerprint ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
