@@ -27,7 +27,7 @@ demo: release ## three hosts, a rollout, a bad release, a dead coordinator: unde
 	examples/demo/demo.sh
 
 .PHONY: test
-test: needs format lint deny layering doc test-unit test-doc release test-engine ## everything, from a fresh clone
+test: needs format lint deny layering doc test-unit test-doc release sim test-engine ## everything, from a fresh clone
 	@echo "make test: all of it passed, except what was LEFT OUT above, if anything"
 
 .PHONY: needs
@@ -79,6 +79,26 @@ endif
 .PHONY: test-doc
 test-doc: ## examples in the documentation
 	$(CARGO) test --locked --workspace --exclude windlass-tests --doc
+
+# In the release profile and beside the programs, so that both share every dependency.
+SIM := target/release/sim
+
+.PHONY: build-sim
+build-sim:
+	$(CARGO) build --locked --release $(PROGRAMS) -p windlass-sim
+
+.PHONY: sim
+sim: build-sim ## the whole system in virtual time; SEED=n shows one run, SEEDS=n says how many
+ifdef SEED
+	$(SIM) --seed $(SEED)
+else
+	$(SIM) --seeds $(or $(SEEDS),2000)
+	$(SIM) --seeds 50 --store sled
+endif
+
+.PHONY: soak
+soak: build-sim ## fresh seeds of the simulation for FOR=3600 seconds; the last line counts
+	$(SIM) --for $(or $(FOR),3600)
 
 .PHONY: test-engine
 test-engine: release ## scenarios over real engines; needs root

@@ -1,6 +1,7 @@
 //! Runs of many seeds, on every core.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -61,14 +62,32 @@ pub fn run_one(seed: u64, kept: Kept, trace: bool) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
     let folder = match kept {
         Kept::Memory => None,
-        Kept::Sled => Some(tempfile::tempdir().context("no folder for the store")?),
+        Kept::Sled => Some(Folder::make(seed)?),
     };
     let backing = match &folder {
         None => Backing::memory(),
-        Some(folder) => Backing::Sled(folder.path().to_owned()),
+        Some(folder) => Backing::Sled(folder.0.clone()),
     };
     let world = World::new(seed, backing, trace);
     Ok(runtime.block_on(Box::pin(world.run(seed))))
+}
+
+/// A folder for one run, removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(seed: u64) -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("windlass-sim-{}-{seed}", std::process::id()));
+        std::fs::create_dir(&path).with_context(|| format!("failed to make `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays is a folder for temporary files.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Runs many seeds, one after the other on each of `threads` threads.
@@ -140,4 +159,26 @@ pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Resul
         begun.elapsed().as_secs_f64()
     ));
     Ok(if total.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_all_that_a_run_needs_to_be_seen_again() {
+        for seed in [3, 26, 136] {
+            let first = run_one(seed, Kept::Memory, false).unwrap();
+            assert_eq!(first.violation, None, "seed {seed}");
+            assert!(first.events > 500 && first.starts > 2, "{first:?}");
+            assert_eq!(run_one(seed, Kept::Memory, false).unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn the_store_on_disk_makes_no_difference() {
+        let on_disk = run_one(4, Kept::Sled, false).unwrap();
+        assert_eq!(on_disk.violation, None);
+        assert_eq!(on_disk, run_one(4, Kept::Memory, false).unwrap());
+    }
 }
