@@ -170,6 +170,13 @@ impl Keeper {
         self.journal.as_ref().map_or_else(|_| self.lost.subscribe(), Journal::trouble)
     }
 
+    /// Was the newest offer refused for a reason that passes by itself? The clock here, or that of whoever signed, is wrong.
+    pub fn is_refused_for_now(&self) -> bool {
+        let desired = self.desired.borrow();
+        let code = desired.plan_refusal.as_ref().map(|refusal| refusal.code);
+        matches!(code, Some(RefusalCode::NotYetValid | RefusalCode::Expired))
+    }
+
     /// Takes a plan, or refuses it, which is reported and changes nothing. An error means: offer it again.
     pub async fn offer(&self, envelope: &[u8], source: &impl Source) -> Result<(), OfferError> {
         let _one_at_a_time = self.accepting.lock().await;

@@ -24,7 +24,7 @@ use windlass_certs::dsse::Envelope;
 use windlass_certs::keys::{PublicKey, SigningKey};
 use windlass_certs::revocation::Revocations;
 use windlass_certs::trust::TrustStore;
-use windlass_core::rollout::Steering;
+use windlass_core::rollout::{Steering, Verb};
 use windlass_core::{Counter, HostId, RolloutId, ServiceId, Timestamp};
 
 use crate::audit;
@@ -39,6 +39,7 @@ use crate::ledger::{LoadError, WriteError};
 use crate::recorder;
 use crate::releases::{self, ReleaseError, Rollback, Submission};
 use crate::rollouts;
+use crate::services;
 use crate::store::{Store, StoreError};
 use crate::trust;
 
@@ -192,6 +193,19 @@ impl Bare {
             rollouts::steer(&self.coordinator, rollout.clone(), steering, "operator/sim".to_owned());
         steered.await.map_err(|error| match error {
             rollouts::RolloutError::Write(error) => error.into(),
+            error => refused(error),
+        })
+    }
+
+    /// Scales, stops or removes a service.
+    ///
+    /// # Errors
+    /// Its state does not allow it, or the store failed.
+    pub async fn tell(&self, service: &ServiceId, verb: Verb, supersede: bool) -> Result<(), BareError> {
+        let actor = "operator/sim".to_owned();
+        let told = services::tell(&self.coordinator, service.clone(), verb, supersede, actor).await;
+        told.map(drop).map_err(|error| match error {
+            services::ServiceError::Write(error) => error.into(),
             error => refused(error),
         })
     }

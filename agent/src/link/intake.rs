@@ -15,6 +15,9 @@ use windlass_proto::pb::agent_link_client::AgentLinkClient;
 
 use crate::keeper::{Keeper, OfferError, Source};
 
+/// A plan that was refused because of the time is looked at again after so long.
+const FOR_NOW: Duration = Duration::from_secs(15);
+
 /// The newest of what was offered on a stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Offers {
@@ -86,7 +89,7 @@ pub(super) async fn run(
     loop {
         let offered = offers.borrow_and_update().clone();
         let trust = catch_up(keeper, coordinator, offered.trust).await;
-        let mut again = trust.is_err();
+        let (mut again, mut refused_for_now) = (trust.is_err(), false);
         if let Some(envelope) = &offered.revocations
             && revocations_done.as_ref() != Some(envelope)
         {
@@ -107,6 +110,8 @@ pub(super) async fn run(
             && *number != plan_done
         {
             match keeper.offer(envelope, coordinator).await {
+                // A clock that is put right is no news from the coordinator: the plan is looked at again.
+                Ok(()) if keeper.is_refused_for_now() => refused_for_now = true,
                 Ok(()) => plan_done = *number,
                 Err(error) => {
                     say("a plan could not be taken, trying again", &error);
@@ -124,7 +129,11 @@ pub(super) async fn run(
                 }
             }
         }
-        let wait = if again { backoff.next(backoff::random()) } else { Duration::from_secs(3600) };
+        let wait = match (again, refused_for_now) {
+            (true, _) => backoff.next(backoff::random()),
+            (false, true) => FOR_NOW,
+            (false, false) => Duration::from_secs(3600),
+        };
         if !again {
             backoff.reset();
         }

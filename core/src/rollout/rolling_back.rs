@@ -95,7 +95,11 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let to = draft.rollout().to.digest;
     let may_start = !recreates || how == GoingBack::OnlyFailed || recreating::stop_new(draft, &to);
     let mut standing = look(draft, &from, how, late, may_start);
-    for slot in std::mem::take(&mut standing.todo) {
+    // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
+    // it known whether one that serves may stop as well.
+    let mut todo = std::mem::take(&mut standing.todo);
+    todo.sort_by_cached_key(|slot| (draft.serves(slot), slot.index));
+    for slot in todo {
         if turn(draft, &slot, &from, &mut standing, may_start) {
             standing.turned += 1;
             standing.missing += u32::from(!draft.is_lost(&slot));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::observation::{EngineState, Observation, PullProgress, SlotObservation};
+use windlass_core::observation::{EngineState, Observation, PullProgress, SlotObservation, SlotStatus};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
     self, Container, ContainerState, Desired, Health, Memory, Observed, Outcome, Step,
@@ -113,7 +113,7 @@ impl Host {
             self.interrupted_before = now;
         }
         self.watch(context);
-        let observed = self.observed(context);
+        let observed = self.observed();
         let Some(agent) = &mut self.agent else { return };
         let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, now);
         if !decision.memory.is_journaled_by(&agent.memory) && self.disk.state.is_some() {
@@ -145,21 +145,28 @@ impl Host {
     /// Would it do nothing, if it were asked once more?
     pub fn is_settled(&self, context: &Context) -> Result<(), String> {
         let Some(agent) = &self.agent else { return Err("its agent does not run".to_owned()) };
-        let observed = self.observed(context);
+        let observed = self.observed();
         let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, self.clock(context.now));
-        if let Some(step) = decision.steps.first() {
+        // A good release that has turned bad since is started again and again; that is no unrest of ours.
+        let behaves = |slot: &SlotId| {
+            let release = self.plan_slot(slot).map(|want| want.release);
+            release.is_none_or(|release| context.shop.behaves(&release))
+        };
+        let ours = |step: &&Step| step.slot().is_none_or(behaves);
+        if let Some(step) = decision.steps.iter().find(ours) {
             return Err(format!("one more decision is not empty: {step:?}"));
         }
-        if !decision.memory.is_journaled_by(&agent.memory) {
+        if decision.steps.is_empty() && !decision.memory.is_journaled_by(&agent.memory) {
             return Err("one more decision remembers something else".to_owned());
         }
-        match decision.slots.iter().find(|seen| seen.status == windlass_core::observation::SlotStatus::Converging) {
+        let converging = SlotStatus::Converging;
+        match decision.slots.iter().find(|seen| seen.status == converging && behaves(&seen.slot)) {
             Some(seen) => Err(format!("{} is still converging", seen.slot)),
             None => Ok(()),
         }
     }
 
-    fn observed(&self, context: &Context) -> Observed {
+    fn observed(&self) -> Observed {
         let Some(agent) = &self.agent else { return Observed::default() };
         let containers = self.engine.processes.values().map(|process| {
             let watched = agent.watched.get(&process.container.id);
@@ -168,7 +175,9 @@ impl Host {
         });
         let mine = || self.engine.requests.values().filter(|request| request.life == agent.life);
         let pulls = mine().filter_map(|request| match &request.step {
-            Step::Pull { image } => Some((image.digest, PullProgress { done: request.bytes, total: image.size })),
+            Step::Pull { image } => {
+                Some((image.digest, PullProgress { done: request.bytes, total: image.size }))
+            }
             _ => None,
         });
         Observed {
@@ -182,13 +191,7 @@ impl Host {
             coordinator_last_seen: agent.contact.or(Some(agent.begun_at)),
             interrupted_before: self.interrupted_before,
             watching_since: agent.begun_at,
-            ..self.more_observed(context)
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "what a later format of observations needs goes here")]
-    fn more_observed(&self, _: &Context) -> Observed {
-        Observed::default()
     }
 
     fn busy(&self, life: u64) -> BTreeSet<SlotId> {
@@ -217,7 +220,9 @@ impl Host {
     pub fn probed(&mut self, context: &mut Context, id: &str, run: u64) {
         let now = self.clock(context.now);
         let Some(agent) = &mut self.agent else { return };
-        let Some(process) = self.engine.processes.get(id).filter(|process| process.run == run) else { return };
+        let Some(process) = self.engine.processes.get(id).filter(|process| process.run == run) else {
+            return;
+        };
         let Some(watched) = agent.watched.get_mut(id).filter(|watched| watched.run == run) else { return };
         if !matches!(process.container.state, ContainerState::Running { .. }) {
             return;
@@ -227,8 +232,7 @@ impl Host {
         let before = watched.health.as_ref();
         let since = before.filter(|health| health.ready == ready).map_or(now, |health| health.since);
         let was_ready = ready || before.is_some_and(|health| health.was_ready);
-        let next =
-            Health { ready, since, unbroken: !watched.broken, was_ready, live, history: Vec::new() };
+        let next = Health { ready, since, unbroken: !watched.broken, was_ready, live, history: Vec::new() };
         if watched.health.as_ref() != Some(&next) {
             watched.health = Some(next);
             self.wake(context, Duration::from_millis(1));
@@ -284,7 +288,7 @@ impl Host {
 
     /// What failed here, as its reports say: it may not be started again unasked.
     fn note_failures(&mut self) {
-        use windlass_core::observation::{FailureReason, SlotStatus};
+        use windlass_core::observation::FailureReason;
         let Some(agent) = &self.agent else { return };
         for seen in &agent.slots {
             let SlotStatus::Failed { evidence, .. } = &seen.status else { continue };

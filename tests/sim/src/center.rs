@@ -241,7 +241,8 @@ impl Center {
                 Err(error) => context.checks.fail(format!("{}: its report is refused: {error}", host.name)),
             },
             Up::Fetch(digests) => {
-                let releases = digests.into_iter().map(|digest| (digest, bare.release_for(&host.name, &digest)));
+                let releases =
+                    digests.into_iter().map(|digest| (digest, bare.release_for(&host.name, &digest)));
                 network::down(host, context, stream, Down::Releases(releases.collect()));
             }
             Up::FetchTrust(after) => {
@@ -295,7 +296,8 @@ fn tell(view: &View<'_>, context: &Context) {
             let slots = view.slots().get(id).into_iter().flatten().map(|(slot, assignment)| {
                 let want = &assignment.want;
                 let counter = |digest| context.shop.signed.get(digest).map_or(0, |s| s.release.counter.0);
-                let previous = want.previous.as_ref().map(|p| format!("+r{} {:?}", counter(&p.release), p.phase));
+                let previous =
+                    want.previous.as_ref().map(|p| format!("+r{} {:?}", counter(&p.release), p.phase));
                 let (phase, good) = (want.phase, if want.good { "" } else { "?" });
                 let release = counter(&want.release);
                 let previous = previous.unwrap_or_default();

@@ -107,7 +107,8 @@ impl Checks {
         for (service, outages) in &mut self.outages {
             settle(service, outages, self.services.get(service), &serving, hosts);
         }
-        let ours: BTreeSet<&ServiceId> = lost.iter().filter(|s| stops.contains_key(*s)).map(|s| &s.service).collect();
+        let ours: BTreeSet<&ServiceId> =
+            lost.iter().filter(|s| stops.contains_key(*s)).map(|s| &s.service).collect();
         for service in ours {
             self.check_minimum(service, &serving);
         }
@@ -156,7 +157,13 @@ impl Checks {
     }
 
     /// What a plan allows to be stopped, as the coordinator signs it.
-    pub fn offered(&mut self, host: &HostId, plan: &HostPlan, digest: Digest, allowed: BTreeMap<ServiceId, u32>) {
+    pub fn offered(
+        &mut self,
+        host: &HostId,
+        plan: &HostPlan,
+        digest: Digest,
+        allowed: BTreeMap<ServiceId, u32>,
+    ) {
         let before = self.plans.insert((host.clone(), plan.seq), digest);
         if before.is_some_and(|before| before != digest) {
             self.fail(format!("{host}: two plans with seq {}", plan.seq));
@@ -188,7 +195,8 @@ fn settle(
 ) {
     outages.retain(|slot, _| !serving.contains(slot));
     let Some(known) = known else { return };
-    let serve = serving.iter().filter(|slot| &slot.service == service && known.slots.contains_key(*slot)).count();
+    let serve =
+        serving.iter().filter(|slot| &slot.service == service && known.slots.contains_key(*slot)).count();
     let missing = known.wanted.saturating_sub(serve);
     let here = outages.keys().filter(|slot| known.slots.contains_key(*slot)).count();
     let mut others = missing.saturating_sub(here);

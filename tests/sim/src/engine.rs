@@ -116,10 +116,8 @@ impl Engine {
             health: None,
         };
         let (ready, live, misbehaved, by_hand) = (false, true, false, false);
-        self.processes.insert(
-            id.clone(),
-            Process { container, ready, live, misbehaved, by_hand, run: 0, again: 0 },
-        );
+        self.processes
+            .insert(id.clone(), Process { container, ready, live, misbehaved, by_hand, run: 0, again: 0 });
         id
     }
 

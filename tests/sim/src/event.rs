@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-use windlass_core::{Digest, Timestamp};
 use windlass_core::host::HostFacts;
+use windlass_core::{Digest, Timestamp};
 
 use crate::operator::Action;
 use crate::trouble::Trouble;

@@ -3,7 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::rollout::{State, Steering};
+use windlass_core::rollout::{State, Steering, Verb};
 use windlass_core::{Counter, Digest, ServiceId};
 use windlass_server::bare::{BareError, HostAction};
 
@@ -30,6 +30,8 @@ pub enum Action {
     RollBackTo(usize),
     /// Steers the active rollout.
     Steer(usize, Steering),
+    /// Scales, stops or removes a service, perhaps although a rollout moves it.
+    Tell(usize, Verb, bool),
     /// Does something with a host.
     Host(usize, HostAction),
     /// Lets a host join again.
@@ -43,7 +45,10 @@ impl Action {
     pub fn any(dice: &mut Dice, services: usize, hosts: usize) -> Self {
         let (service, host) = (dice.index(services), dice.index(hosts));
         match dice.below(100) {
-            0..40 => Self::Deploy(service, Behaviour::any(dice)),
+            0..32 => Self::Deploy(service, Behaviour::any(dice)),
+            32..36 => Self::Tell(service, Verb::Scale(1 + u32::try_from(dice.below(5)).unwrap_or(0)), false),
+            36..39 => Self::Tell(service, Verb::Stop, dice.chance(50)),
+            39 => Self::Tell(service, Verb::Remove, dice.chance(50)),
             40..46 => Self::Again(service, dice.chance(50)),
             46..48 => Self::Forge(service),
             48..54 => Self::RollBack(service),
@@ -77,6 +82,7 @@ impl World {
                 self.roll_back(service, to).await
             }
             Action::Steer(service, steering) => self.steer(service, steering).await,
+            Action::Tell(service, verb, supersede) => self.tell(service, verb, supersede).await,
             Action::Host(host, action) => self.steer_host(host, action).await,
             Action::Rejoin(host) => self.rejoin(host).await,
             Action::Floor(service) => self.raise_floor(service).await,
@@ -128,8 +134,11 @@ impl World {
         let id = self.service(service);
         let Some(bare) = &self.center.bare else { return Ok(()) };
         let mut signed = self.context.shop.signed.iter();
-        let of_service = signed.find(|(_, signed)| signed.release.service_id() == id).map(|(digest, _)| *digest);
-        let Some(envelope) = of_service.and_then(|digest| self.context.shop.forged(&digest)) else { return Ok(()) };
+        let of_service =
+            signed.find(|(_, signed)| signed.release.service_id() == id).map(|(digest, _)| *digest);
+        let Some(envelope) = of_service.and_then(|digest| self.context.shop.forged(&digest)) else {
+            return Ok(());
+        };
         match bare.submit(envelope, true, true).await {
             Ok(_) => self.context.checks.fail(format!("{id}: a release was taken that nobody signed")),
             Err(BareError::Refused(_)) => {}
@@ -160,6 +169,12 @@ impl World {
             return Ok(());
         };
         bare.steer(&rollout, steering).await
+    }
+
+    async fn tell(&mut self, service: usize, verb: Verb, supersede: bool) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        bare.tell(&id, verb, supersede).await
     }
 
     async fn steer_host(&mut self, host: usize, action: HostAction) -> Result<(), BareError> {

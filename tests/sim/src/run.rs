@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-
 use crate::center::Backing;
 use crate::say;
 use crate::world::{Outcome, World};
@@ -150,7 +149,12 @@ pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Resul
         say(&format!("  again: make sim SEED={}", outcome.seed));
     }
     let ends: Vec<String> = total.ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
-    say(&format!("{} starts, {} stops of what served; rollouts: {}", total.starts, total.stops, ends.join(", ")));
+    say(&format!(
+        "{} starts, {} stops of what served; rollouts: {}",
+        total.starts,
+        total.stops,
+        ends.join(", ")
+    ));
     say(&format!(
         "seeds {}, events {}, violations {} ({:.1} s)",
         total.seeds,

@@ -247,7 +247,8 @@ impl Shop {
         let size = 1000 * (1 + dice.below(9)) * if dice.chance(10) { 12 } else { 1 };
         let start = 200 + dice.below(3800);
         self.images.insert(image, Program { behaviour, start, size });
-        let replicas = if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
+        let replicas =
+            if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
         let replicas = if profile.shape == Shape::FixedPort { profile.replicas } else { replicas };
         let mut spec = profile.spec(image, size, replicas);
         if dice.chance(5) && counter > 1 {
@@ -261,7 +262,8 @@ impl Shop {
     /// # Panics
     /// Never: a specification is JSON.
     pub fn again(&mut self, profile: &Profile, counter: u64, old: &Digest, now: Timestamp) -> Option<Digest> {
-        let spec = serde_json::to_value(&self.signed.get(old)?.release.spec).expect("a specification is JSON");
+        let spec =
+            serde_json::to_value(&self.signed.get(old)?.release.spec).expect("a specification is JSON");
         Some(self.sign(profile, counter, spec, now))
     }
 

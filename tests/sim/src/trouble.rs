@@ -130,7 +130,8 @@ impl World {
             Trouble::CutUp(_) => host.cut_up = true,
             Trouble::CutDown(_) => host.cut_down = true,
             Trouble::Break(_) => {
-                let stream = host.agent.as_ref().and_then(|agent| agent.link.as_ref()).map(|link| link.stream);
+                let stream =
+                    host.agent.as_ref().and_then(|agent| agent.link.as_ref()).map(|link| link.stream);
                 stream.into_iter().for_each(|s| context.queue.push(context.now, Event::Silent(index, s)));
             }
             Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::EngineRestart(_) => {
@@ -182,13 +183,13 @@ impl World {
             Trouble::Cut(_) | Trouble::CutUp(_) | Trouble::CutDown(_) => {
                 (host.cut_up, host.cut_down) = (false, false);
             }
-            Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::EngineRestart(_) => {
-                if host.is_on && host.engine.standing != Standing::Up {
-                    host.engine.standing = Standing::Up;
-                    let revived = host.engine.to_revive();
-                    revived.iter().for_each(|id| host.run(context, id));
-                    host.wake(context, Duration::from_secs(1));
-                }
+            Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::EngineRestart(_)
+                if host.is_on && host.engine.standing != Standing::Up =>
+            {
+                host.engine.standing = Standing::Up;
+                let revived = host.engine.to_revive();
+                revived.iter().for_each(|id| host.run(context, id));
+                host.wake(context, Duration::from_secs(1));
             }
             Trouble::Off(_) => context.queue.push(context.now, Event::Boot(index)),
             Trouble::DiskFull(_) => host.is_full = false,
@@ -239,7 +240,9 @@ impl World {
         let other = (index + 1) % self.hosts.len();
         let mark = self.hosts[other].disk.state.as_ref().and_then(|state| state.plan.as_ref());
         let Some(envelope) = mark.map(|mark| mark.envelope.clone()) else { return };
-        let Some(link) = self.hosts[index].agent.as_ref().and_then(|agent| agent.link.as_ref()) else { return };
+        let Some(link) = self.hosts[index].agent.as_ref().and_then(|agent| agent.link.as_ref()) else {
+            return;
+        };
         let plan = Down::Plan(Bytes::from(envelope.into_bytes()));
         self.context.queue.push(self.context.now, Event::Down(index, link.stream, plan));
     }

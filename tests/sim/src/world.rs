@@ -249,7 +249,10 @@ impl World {
             }
         }
         if let Some(why) = why {
-            return self.context.checks.fail(format!("not at rest {} s after the last event: {why}", PATIENCE.as_secs()));
+            return self
+                .context
+                .checks
+                .fail(format!("not at rest {} s after the last event: {why}", PATIENCE.as_secs()));
         }
         if self.context.dice.chance(12) {
             self.run_until(self.context.now + TAIL).await;
@@ -270,7 +273,8 @@ impl World {
         let Some(bare) = &self.center.bare else { return };
         match bare.audit_log().await {
             Ok((entries, checkpoints)) => {
-                let signed: Vec<_> = checkpoints.iter().filter_map(|bytes| check::checkpoint(bytes)).collect();
+                let signed: Vec<_> =
+                    checkpoints.iter().filter_map(|bytes| check::checkpoint(bytes)).collect();
                 let all = signed.len() == checkpoints.len();
                 if !all || !windlass_core::audit::verify(&entries, &signed).is_sound() {
                     self.context.checks.fail("the audit log does not hold".to_owned());
@@ -278,11 +282,13 @@ impl World {
             }
             Err(error) => self.context.checks.fail(format!("the audit log cannot be read: {error}")),
         }
-        let known = bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
+        let known =
+            bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
         self.center.close().await;
         self.center.start(&mut self.context).await;
         let Some(bare) = &self.center.bare else { return };
-        let stored = bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
+        let stored =
+            bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
         if known != stored {
             self.context.checks.fail("memory and store have parted".to_owned());
         }

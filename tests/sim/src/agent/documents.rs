@@ -54,8 +54,9 @@ impl Host {
         });
         let Some(plan) = plan else { return nothing };
         let rules = self.rules(state, context.now);
-        let found = verify::named(&plan).into_iter().map(|digest| (digest, self.kept(&rules, &digest)));
-        verify::desired(&rules, Arc::new(plan.clone()), &found.collect())
+        let named = verify::named(&plan).into_iter();
+        let found: Found = named.map(|digest| (digest, self.kept(&rules, &digest))).collect();
+        verify::desired(&rules, Arc::new(plan), &found)
     }
 
     fn kept(&self, rules: &Rules<'_>, digest: &Digest) -> Result<Arc<VerifiedRelease>, Refusal> {
@@ -66,7 +67,7 @@ impl Host {
     }
 
     /// Takes the plan that was offered, once everything that it names was fetched.
-    pub(super) fn consider(&mut self, context: &mut Context) {
+    pub(crate) fn consider(&mut self, context: &mut Context) {
         let Some(link) = self.agent.as_ref().and_then(|agent| agent.link.as_ref()) else { return };
         let Some(offer) = link.offer.clone().filter(|_| !link.is_fetching) else { return };
         let verified = match self.judge(context, &offer) {
@@ -101,7 +102,9 @@ impl Host {
     fn refuse(&mut self, context: &mut Context, refusal: Refusal) {
         context.say(|| format!("{} refuses a plan: {refusal}", self.name));
         let Some(agent) = &mut self.agent else { return };
-        if let Some(link) = &mut agent.link {
+        // What was refused because of the time is looked at again; see the agent's intake.
+        let for_now = matches!(refusal.code, RefusalCode::NotYetValid | RefusalCode::Expired);
+        if let Some(link) = agent.link.as_mut().filter(|_| !for_now) {
             link.offer = None;
         }
         if agent.desired.plan_refusal.as_ref() != Some(&refusal) {
@@ -113,7 +116,8 @@ impl Host {
     /// Keeps what was fetched, writes the plan down, and has it in force.
     fn take(&mut self, context: &mut Context, offer: &Bytes, verified: VerifiedPlan) {
         let Some(state) = self.disk.state.clone() else { return };
-        let fetched = self.agent.as_ref().and_then(|agent| agent.link.as_ref()).map(|link| link.fetched.clone());
+        let fetched =
+            self.agent.as_ref().and_then(|agent| agent.link.as_ref()).map(|link| link.fetched.clone());
         let fetched = fetched.unwrap_or_default();
         let mut found = Found::new();
         for digest in verify::named(&verified.plan) {
@@ -183,7 +187,8 @@ impl Host {
         });
         let journaled = self.disk.state.as_ref().and_then(|s| s.plan.as_ref()).map_or(0, |plan| plan.seq);
         if journaled < self.highest {
-            let line = format!("{}: its seq fell from {} to {journaled}, offered {seq}", self.name, self.highest);
+            let line =
+                format!("{}: its seq fell from {} to {journaled}, offered {seq}", self.name, self.highest);
             context.checks.fail(line);
         }
         self.highest = journaled.max(self.highest);

@@ -91,6 +91,8 @@ impl Host {
         if unheard {
             self.say_again(context);
         }
+        // A plan that could not be written down, or was refused for now, is looked at again.
+        self.consider(context);
     }
 
     /// There is a newer report.

@@ -135,7 +135,8 @@ impl Host {
                 self.stop_process(context, target);
             }
             Step::Remove(target) => {
-                let up = self.engine.processes.get(&target.container).is_some_and(|p| p.container.state.is_up());
+                let up =
+                    self.engine.processes.get(&target.container).is_some_and(|p| p.container.state.is_up());
                 if fails || up {
                     return failed(target);
                 }
@@ -187,7 +188,11 @@ impl Host {
                 request.bytes = (request.bytes + SPEED).min(program.size);
                 request.moved_at = context.now;
                 let progress = PullProgress { done: request.bytes, total: program.size };
-                Next::Again(if progress.done < progress.total { Duration::from_secs(1) } else { Duration::ZERO })
+                Next::Again(if progress.done < progress.total {
+                    Duration::from_secs(1)
+                } else {
+                    Duration::ZERO
+                })
             }
             (Some(program), _) => {
                 let id = image.to_string();
@@ -258,7 +263,9 @@ impl Host {
     pub fn live(&mut self, context: &mut Context, id: &str, run: u64, what: Life) {
         let now = self.clock(context.now);
         let is_up = self.engine.standing == Standing::Up;
-        let Some(process) = self.engine.processes.get_mut(id).filter(|process| process.run == run) else { return };
+        let Some(process) = self.engine.processes.get_mut(id).filter(|process| process.run == run) else {
+            return;
+        };
         use windlass_core::reconcile::{ContainerState, RestartPolicy};
         let running = matches!(process.container.state, ContainerState::Running { .. });
         match what {
@@ -304,7 +311,12 @@ fn program_of(context: &Context, release: &Digest) -> Option<crate::shop::Progra
 
 fn refused(slot: &windlass_core::SlotId, instance: &str, release: Digest) -> Next {
     let failure = StartFailure::Failed("the engine says no".to_owned());
-    Next::Done(vec![Outcome::StartFailed { slot: slot.clone(), instance: instance.to_owned(), release, failure }])
+    Next::Done(vec![Outcome::StartFailed {
+        slot: slot.clone(),
+        instance: instance.to_owned(),
+        release,
+        failure,
+    }])
 }
 
 fn failed(target: &Target) -> Next {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::host::Liveness;
+use windlass_core::service::Mode;
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_server::bare::View;
 
@@ -17,16 +18,22 @@ impl Checks {
             let active = view.active(id);
             let mut excused: BTreeSet<HostId> = active.map(|r| r.stragglers.clone()).unwrap_or_default();
             let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
-            excused.extend(hosts.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
+            excused
+                .extend(hosts.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
             let per_host = service.replicas == 0;
-            let wanted = if per_host { slots.len() } else { service.replicas as usize };
+            let wanted = match service.mode {
+                Mode::Stopped | Mode::Removed => 0,
+                Mode::Running if per_host => slots.len(),
+                Mode::Running => service.replicas as usize,
+            };
             let known = self.services.entry(id.clone()).or_default();
-            let moved = slots.iter().find(|(slot, new)| {
-                known.slots.get(*slot).is_some_and(|old| old.host != new.host)
-            });
-            let gone = known.slots.iter().filter(|(slot, old)| {
-                !slots.contains_key(*slot) && view.scheduling(&old.host).is_none()
-            });
+            let moved = slots
+                .iter()
+                .find(|(slot, new)| known.slots.get(*slot).is_some_and(|old| old.host != new.host));
+            let gone = known
+                .slots
+                .iter()
+                .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(&old.host).is_none());
             self.orphans.extend(gone.map(|(slot, _)| slot.clone()));
             let moved = moved.map(|(slot, _)| format!("{slot} moved to another host"));
             *known = Known { slots, wanted, excused };
@@ -48,7 +55,8 @@ impl Checks {
             }
         }
         let active = view.services().values().filter_map(|service| service.rollout.as_ref());
-        let gone = active.filter(|id| view.rollouts().get(*id).is_none_or(|rollout| rollout.state.is_final()));
+        let gone =
+            active.filter(|id| view.rollouts().get(*id).is_none_or(|rollout| rollout.state.is_final()));
         if let Some(id) = gone.into_iter().next() {
             let line = format!("a service names rollout {id} as its active one, which is none");
             self.fail(line);
@@ -74,6 +82,7 @@ pub fn allowed(view: &View<'_>, shop: &Shop) -> BTreeMap<ServiceId, u32> {
         // What was never good has no minimum: where its first release fails, everything stops.
         let most = match (release, service.last_good()) {
             (Some(release), Some(_)) => shop.allowed(&release.digest, total),
+            _ if service.mode != Mode::Running => u32::MAX,
             (_, None) => u32::MAX,
             (None, Some(_)) => 1,
         };

@@ -6,6 +6,7 @@ use windlass_certs::json::decode_bounded;
 use windlass_core::Timestamp;
 use windlass_core::audit::Checkpoint;
 use windlass_core::plan::Phase;
+use windlass_core::service::Mode;
 use windlass_server::bare::View;
 
 use crate::context::Context;
@@ -52,6 +53,19 @@ fn agents(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> 
 /// Every slot of a service that is at its good release serves it, once, and nothing else runs.
 fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
     for (id, service) in view.services() {
+        if service.mode != Mode::Running {
+            let runs = hosts
+                .iter()
+                .flat_map(|host| host.engine.processes.values())
+                .find(|process| &process.container.slot.service == id && process.container.state.is_up());
+            if let Some(process) = runs {
+                return Some(format!(
+                    "{} runs, although its service is {:?}",
+                    process.container.instance, service.mode
+                ));
+            }
+            continue;
+        }
         let Some(good) = service.last_good().filter(|good| service.current == Some(*good)) else { continue };
         let none = Default::default();
         let slots = view.slots().get(id).unwrap_or(&none);
@@ -93,13 +107,15 @@ fn strays(view: &View<'_>, hosts: &[Host]) -> Option<String> {
             let slot = &process.container.slot;
             let assignment = view.slots().get(&slot.service).and_then(|slots| slots.get(slot));
             if assignment.is_none_or(|assignment| assignment.host != host.name) {
-                return Some(format!("{} runs on {} and no slot stands for it", process.container.instance, host.name));
+                return Some(format!(
+                    "{} runs on {} and no slot stands for it",
+                    process.container.instance, host.name
+                ));
             }
         }
     }
     None
 }
-
 
 /// A checkpoint, as it was signed.
 pub fn checkpoint(envelope: &[u8]) -> Option<Checkpoint> {

@@ -26,7 +26,9 @@ impl Host {
     }
 
     fn why_not(&self, context: &Context, release: &Digest, slot: &windlass_core::SlotId) -> Option<String> {
-        let Some(signed) = context.shop.signed.get(release) else { return Some("nobody signed it".to_owned()) };
+        let Some(signed) = context.shop.signed.get(release) else {
+            return Some("nobody signed it".to_owned());
+        };
         if signed.release.service_id() != slot.service {
             return Some("it is of another service".to_owned());
         }
@@ -51,9 +53,8 @@ impl Host {
         let slot = &process.container.slot;
         // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that
         // stands still because its host is alone, or one whose plan the world took away.
-        let broke = self.engine.processes.values().any(|other| {
-            &other.container.slot == slot && other.misbehaved
-        });
+        let broke =
+            self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
         if broke || self.is_astray || self.is_isolated(slot) {
             return;
         }

@@ -1,0 +1,54 @@
+//! The way back where an instance has to stop first.
+
+use std::sync::Arc;
+
+use super::fixture::{at, fleet, reference, release, report, steady};
+use crate::observation::InstanceState;
+use crate::plan::{Order, Phase, Previous};
+use crate::rollout::{GoingBack, Kind, Snapshot, State, Target, advance, start};
+
+/// The second of three is on its way, stop-first, and serves nothing yet: the other two are already at the release that
+/// is left. Found by the simulation (seed 334).
+#[test]
+fn what_serves_nothing_yet_is_turned_before_anything_else_stops() {
+    let first = |json: &mut serde_json::Value| {
+        json["spec"]["strategy"]["rolling"]["order"] = "stop_first".into();
+    };
+    let (mut fleet, good, bad) = (fleet(3), release(1, first), release(2, first));
+    let (service, mut slots, mut releases) = steady(&good, 3, &mut fleet);
+    releases.insert(reference(&bad).digest, bad.clone());
+    let target = Target {
+        release: reference(&bad),
+        kind: Kind::Deploy,
+        actor: "ada".into(),
+        supersede: false,
+        retry_quarantined: false,
+    };
+    let (service, mut rollout, _) =
+        start(&service, None, target, "00000001".parse().unwrap(), at(100)).unwrap();
+    rollout.state = State::RollingBack;
+    rollout.going_back = Some(GoingBack::RolledBack);
+    rollout.changed = true;
+    for assignment in slots.values_mut() {
+        let want = &mut assignment.want;
+        (want.release, want.good, want.order) = (reference(&bad).digest, false, Order::StopFirst);
+        want.fallback = Some(reference(&good).digest);
+        want.previous = Some(Previous { release: reference(&good).digest, phase: Phase::Standby });
+    }
+    report(&slots, &releases, &mut fleet, InstanceState::Healthy);
+    let late = slots.iter().nth(1).map(|(slot, assignment)| (slot.clone(), assignment.host.clone())).unwrap();
+    let member = fleet.members.get_mut(&late.1).unwrap();
+    let observation = Arc::make_mut(member.observation.as_mut().unwrap());
+    for seen in observation.slots.iter_mut().filter(|seen| seen.slot == late.0) {
+        seen.instances.iter_mut().for_each(|i| (i.state, i.available) = (InstanceState::Starting, false));
+    }
+    let next = advance(&Snapshot {
+        service: &service,
+        slots: &slots,
+        rollout: Some(&rollout),
+        releases: &releases,
+        fleet: &fleet,
+        now: at(110),
+    });
+    assert_eq!(next.touched.iter().collect::<Vec<_>>(), [&late.0], "one of three may be unavailable, and is");
+}
