@@ -21,6 +21,8 @@ use crate::session;
 pub struct Hello {
     /// What the host is.
     pub facts: HostFacts,
+    /// The version of the trust document that it has.
+    pub trust: u64,
     /// The number of the newest plan it took.
     pub seq: u64,
     /// That plan's envelope.
@@ -78,7 +80,7 @@ impl Bare {
         let (plan, everyone) = (signals.plan_of(host), signals.everyone());
         let session =
             Session { host: host.clone(), place, plan, everyone, fresh: true, sent: 0, sent_checkpoint: 0 };
-        let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: 0 };
+        let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust };
         recovery::compare(coordinator, host, holds).await.map_err(of_status)?;
         coordinator.host_changed(host);
         Ok(session)

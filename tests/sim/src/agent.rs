@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use windlass_core::observation::{EngineState, Observation, PullProgress, SlotObservation, SlotStatus};
+use windlass_core::observation::{
+    EngineState, Observation, PullProgress, Refusal, RefusalCode, SlotObservation, SlotStatus,
+};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
-    self, Container, ContainerState, Desired, Health, Memory, Observed, Outcome, Step,
+    self, Container, ContainerState, Desired, Health, Memory, Observed, Outcome, PlanNumber, Step,
 };
 use windlass_core::{SlotId, Timestamp};
 
@@ -52,6 +54,11 @@ pub struct Agent {
     report: Option<Observation>,
     contact: Option<Timestamp>,
     was_away: bool,
+    /// The plan of the journal as it was found.
+    from_journal: Option<PlanNumber>,
+    clock_set_at: Timestamp,
+    /// What was carried out here is newer than the plan in force.
+    behind: Option<PlanNumber>,
     decided: (Timestamp, u32),
 }
 
@@ -73,6 +80,7 @@ impl Host {
         self.lives += 1;
         let now = self.clock(context.now);
         let memory = self.disk.state.as_ref().map(|state| state.memory.clone()).unwrap_or_default();
+        let desired = self.taken_up(context);
         self.agent = Some(Agent {
             life: self.lives,
             wake_at: None,
@@ -80,7 +88,10 @@ impl Host {
             misses: 0,
             begun_at: now,
             memory,
-            desired: Arc::new(self.taken_up(context)),
+            from_journal: desired.plan.as_deref().map(PlanNumber::of),
+            desired: Arc::new(desired),
+            clock_set_at: Timestamp::ZERO,
+            behind: None,
             outcomes: Vec::new(),
             slots: Vec::new(),
             watched: BTreeMap::new(),
@@ -113,7 +124,7 @@ impl Host {
             self.interrupted_before = now;
         }
         self.watch(context);
-        let observed = self.observed();
+        let observed = self.observed(context);
         let Some(agent) = &mut self.agent else { return };
         let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, now);
         if !decision.memory.is_journaled_by(&agent.memory) && self.disk.state.is_some() {
@@ -131,6 +142,7 @@ impl Host {
         }
         let Some(agent) = &mut self.agent else { return };
         agent.memory = decision.memory;
+        agent.behind = decision.behind;
         agent.outcomes.clear();
         agent.slots = decision.slots;
         self.note_failures();
@@ -145,7 +157,7 @@ impl Host {
     /// Would it do nothing, if it were asked once more?
     pub fn is_settled(&self, context: &Context) -> Result<(), String> {
         let Some(agent) = &self.agent else { return Err("its agent does not run".to_owned()) };
-        let observed = self.observed();
+        let observed = self.observed(context);
         let decision = reconcile::plan(&agent.desired, &observed, &agent.memory, self.clock(context.now));
         // A good release that has turned bad since is started again and again; that is no unrest of ours.
         let behaves = |slot: &SlotId| {
@@ -166,7 +178,7 @@ impl Host {
         }
     }
 
-    fn observed(&self) -> Observed {
+    fn observed(&self, context: &Context) -> Observed {
         let Some(agent) = &self.agent else { return Observed::default() };
         let containers = self.engine.processes.values().map(|process| {
             let watched = agent.watched.get(&process.container.id);
@@ -190,13 +202,30 @@ impl Host {
             capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
             coordinator_last_seen: agent.contact.or(Some(agent.begun_at)),
             interrupted_before: self.interrupted_before,
-            watching_since: agent.begun_at,
+            watching_since: agent.begun_at.min(self.clock(context.now)),
+            from_journal: agent.from_journal,
+            clock_set_at: agent.clock_set_at,
         }
     }
 
     fn busy(&self, life: u64) -> BTreeSet<SlotId> {
         let mine = self.engine.requests.values().filter(|request| request.life == life && !request.is_orphan);
         mine.filter_map(|request| request.step.slot().cloned()).collect()
+    }
+
+    /// The clock was set: nothing is known of how long anything has lasted.
+    pub fn clock_was_set(&mut self, context: &Context) {
+        let now = self.clock(context.now);
+        self.interrupted_before = self.interrupted_before.min(now);
+        let Some(agent) = &mut self.agent else { return };
+        agent.clock_set_at = now;
+        let volatile = &mut agent.memory.volatile;
+        volatile.pulls.clear();
+        volatile.starts.clear();
+        volatile.steps.clear();
+        for health in agent.watched.values_mut().filter_map(|watched| watched.health.as_mut()) {
+            health.since = now;
+        }
     }
 
     /// Asks those that run and have probes, each from a moment of its own on.
@@ -260,7 +289,8 @@ impl Host {
             revision,
             seq: agent.desired.plan.as_ref().map_or(0, |plan| plan.seq),
             engine,
-            plan_refusal: agent.desired.plan_refusal.clone(),
+            plan_refusal: agent.desired.plan_refusal.clone().or_else(|| agent.behind.map(older_copy)),
+            unwritable: self.is_full.then(|| "no space left".to_owned()),
             slots: agent.slots.clone(),
         };
         if agent.report.as_ref() != Some(&next) {
@@ -300,4 +330,9 @@ impl Host {
             }
         }
     }
+}
+
+fn older_copy(newer: PlanNumber) -> Refusal {
+    let detail = format!("the journal is older than what runs here, which was made under plan {newer}");
+    Refusal { code: RefusalCode::Stale, detail }
 }

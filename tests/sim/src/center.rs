@@ -229,8 +229,8 @@ impl Center {
     /// A message arrives.
     pub async fn receive(&mut self, context: &mut Context, host: &Host, stream: u64, message: Up) {
         let Some(bare) = &self.bare else { return hang_up(context, host.index, stream) };
-        if let Up::Hello(facts, seq, plan) = message {
-            return self.greet(context, host, stream, Hello { facts: *facts, seq, plan }).await;
+        if let Up::Hello(facts, trust, seq, plan) = message {
+            return self.greet(context, host, stream, Hello { facts: *facts, trust, seq, plan }).await;
         }
         let Some(seat) = self.seats.get(&host.index).filter(|seat| seat.stream == stream) else { return };
         match message {

@@ -114,6 +114,8 @@ impl Engine {
             restarts: 0,
             last_exit: None,
             health: None,
+            generation: launch.generation,
+            plan: Some(launch.plan),
         };
         let (ready, live, misbehaved, by_hand) = (false, true, false, false);
         self.processes

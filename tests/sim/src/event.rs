@@ -67,8 +67,8 @@ pub enum Life {
 /// From an agent.
 #[derive(Debug, Clone)]
 pub enum Up {
-    /// Who it is, and the newest plan it took.
-    Hello(Box<HostFacts>, u64, Vec<u8>),
+    /// Who it is, its trust document's version, and the newest plan it took.
+    Hello(Box<HostFacts>, u64, u64, Vec<u8>),
     /// It is there.
     Beat,
     /// What it sees, as it travels.

@@ -168,6 +168,8 @@ impl World {
             Trouble::Clock(_) => {
                 let far = i64::try_from(context.dice.below(240_000)).unwrap_or(0);
                 host.ahead = far - 120_000;
+                host.clock_was_set(context);
+                host.wake(context, Duration::ZERO);
             }
             Trouble::Forgery(_) => forge(host, context),
             Trouble::CenterCrash | Trouble::CenterDoom | Trouble::Misdelivery(_) => {}
@@ -195,7 +197,11 @@ impl World {
             Trouble::DiskFull(_) => host.is_full = false,
             Trouble::Flaky(_) => host.is_flaky = false,
             Trouble::NoRegistry(_) => host.no_registry = false,
-            Trouble::Clock(_) => host.ahead = 0,
+            Trouble::Clock(_) if host.ahead != 0 => {
+                host.ahead = 0;
+                host.clock_was_set(context);
+                host.wake(context, Duration::ZERO);
+            }
             _ => {}
         }
     }

@@ -55,7 +55,7 @@ impl Host {
             is_fetching: false,
         });
         context.say(|| format!("{} says hello on stream {stream}, at plan {seq}", self.name));
-        let hello = Up::Hello(Box::new(self.facts.clone()), seq, plan);
+        let hello = Up::Hello(Box::new(self.facts.clone()), self.disk.trust.version(), seq, plan);
         network::up(self, context, stream, hello);
         // No welcome in time is the end of it.
         context.queue.push(context.now + Duration::from_secs(10), Event::Beat(self.index, stream));

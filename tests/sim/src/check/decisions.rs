@@ -81,8 +81,8 @@ pub fn allowed(view: &View<'_>, shop: &Shop) -> BTreeMap<ServiceId, u32> {
         let release = view.active(id).map(|rollout| rollout.to).or(service.current);
         // What was never good has no minimum: where its first release fails, everything stops.
         let most = match (release, service.last_good()) {
-            (Some(release), Some(_)) => shop.allowed(&release.digest, total),
             _ if service.mode != Mode::Running => u32::MAX,
+            (Some(release), Some(_)) => shop.allowed(&release.digest, total),
             (_, None) => u32::MAX,
             (None, Some(_)) => 1,
         };
