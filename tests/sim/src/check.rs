@@ -3,12 +3,12 @@
 //! | invariant | where |
 //! |---|---|
 //! | no step of ours takes a service below its minimum | [`Checks::look`] |
-//! | nothing unsigned, quarantined (unasked) or below the floor ever starts | [`starts`] |
+//! | nothing unsigned, quarantined (unasked) or below the floor ever starts | `starts` |
 //! | at most one operation per slot | the agent, where a request begins |
 //! | seq never falls on a host | the agent, where its journal is written |
-//! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | [`decisions`] |
+//! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | `decisions` |
 //! | `exclusive` services never run twice | [`Checks::look`] |
-//! | every rollout ends; after the last event one more plan is empty; nothing is lost | [`rest`] |
+//! | every rollout ends; after the last event one more plan is empty; nothing is lost | `rest` |
 
 mod decisions;
 mod rest;
