@@ -199,6 +199,11 @@ impl DataDir {
         self.root.join("status.json")
     }
 
+    /// The lease of instances that may never run twice.
+    pub fn lease(&self) -> PathBuf {
+        self.root.join("lease.json")
+    }
+
     /// Files of releases, laid down for their containers.
     pub fn files(&self) -> PathBuf {
         self.root.join("files")

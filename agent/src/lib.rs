@@ -32,6 +32,7 @@ pub mod install;
 pub mod inventory;
 pub mod join;
 pub mod keeper;
+pub mod lease;
 pub mod link;
 pub mod member;
 pub mod output;

@@ -21,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use windlass_certs::csr::CertifiedIdentity;
 use windlass_certs::random;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
-use windlass_core::Timestamp;
 use windlass_core::host::{HostFacts, HostStats};
 use windlass_core::observation::{Observation, Refusal, RefusalCode};
 use windlass_process::{Backoff, backoff, report};
 use windlass_proto::limits;
 
 use crate::keeper::Keeper;
+use crate::lease::{Contact, LeaseFile};
 use crate::runtime::Runtime;
 
 use session::{Ended, Session};
@@ -58,8 +58,10 @@ pub struct Wires {
     pub stats: watch::Receiver<Arc<HostStats>>,
     /// Our certificate; renewed elsewhere.
     pub identity: watch::Receiver<Arc<CertifiedIdentity>>,
-    /// When the coordinator was last heard of.
-    pub contact: watch::Sender<Option<Timestamp>>,
+    /// The coordinator's last sign of life.
+    pub contact: watch::Sender<Option<Contact>>,
+    /// Where a lease outlives this process.
+    pub lease: LeaseFile,
     /// Which coordinator is connected; empty if none.
     pub connected: watch::Sender<String>,
     /// Asks the task to end.

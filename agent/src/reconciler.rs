@@ -22,12 +22,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::Gpu;
 use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
-use windlass_core::reconcile::{self, Decision, Desired, Memory, Outcome, PlanNumber};
+use windlass_core::reconcile::{self, Decision, Desired, Lease, Memory, Outcome, PlanNumber};
 use windlass_core::{SlotId, Timestamp};
 use windlass_process::backoff::random;
 use windlass_process::report::chain;
 use windlass_process::{Backoff, Steps};
 
+use crate::lease::{Contact, uptime};
 use crate::runtime::{Runtime, RuntimeError};
 
 mod execute;
@@ -51,8 +52,9 @@ pub trait MemoryStore: Send + Sync + 'static {
 pub struct Wires {
     /// The newest desired state. The first value, without a plan or with the journaled one, is there from the start.
     pub desired: watch::Receiver<Arc<Desired>>,
-    /// When the coordinator was last heard of; `None` before the first time. May change often: it wakes nobody.
-    pub contact: watch::Receiver<Option<Timestamp>>,
+    /// The coordinator's last sign of life; `None` before the first. May change often: it wakes nobody but who waits
+    /// for it.
+    pub contact: watch::Receiver<Option<Contact>>,
     /// Where what was seen is published. It starts as `Observation::default()`; `revision` rises from 1.
     pub observation: watch::Sender<Arc<Observation>>,
     /// Why nothing can be written down, if nothing can; passed on to the observation.
@@ -72,12 +74,19 @@ pub struct Options {
     pub resync: Duration,
     /// The wall clock.
     pub now: fn() -> Timestamp,
+    /// Time since the boot of the host: a clock that nobody sets.
+    pub uptime: fn() -> Option<Duration>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 0, gpus: Vec::new(), resync: Duration::from_secs(15), now }
+        Self { memory: 0, gpus: Vec::new(), resync: Duration::from_secs(15), now, uptime }
     }
+}
+
+/// May anything that is wanted never run twice? Then what the coordinator acknowledges is waited for.
+fn has_exclusive(desired: &Desired) -> bool {
+    desired.releases.values().any(|release| release.release.spec.exclusive)
 }
 
 /// The wall clock of this host.
@@ -108,7 +117,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
 
     /// Works until it is cancelled. Fails only if another task of the agent has gone.
     pub async fn run(self) -> anyhow::Result<()> {
-        let now = self.options.now;
+        let (now, uptime) = (self.options.now, self.options.uptime);
         let from_journal = self.wires.desired.borrow().plan.as_deref().map(PlanNumber::of);
         let task = Task {
             view: View::new(self.runtime.clone(), &self.options),
@@ -124,7 +133,9 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             steps: Steps::since(now().as_millis()),
             clock_set_at: Timestamp::ZERO,
             behind: None,
+            begun_up: uptime(),
             now,
+            uptime,
         };
         task.run().await
     }
@@ -146,7 +157,10 @@ struct Task<R: Runtime, S> {
     steps: Steps,
     clock_set_at: Timestamp,
     behind: Option<PlanNumber>,
+    /// The same by the clock that nobody sets.
+    begun_up: Option<Duration>,
     now: fn() -> Timestamp,
+    uptime: fn() -> Option<Duration>,
 }
 
 impl<R: Runtime, S: MemoryStore> Task<R, S> {
@@ -154,7 +168,8 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         let cancel = self.wires.cancel.clone();
         let mut wake = Instant::now();
         loop {
-            let isolated = self.memory.slots.values().any(|known| known.isolated_at.is_some());
+            let isolated = self.memory.slots.values().any(|known| known.isolated_at.is_some())
+                || has_exclusive(&self.wires.desired.borrow());
             // Every branch only waits, and is cancel-safe: losing a race cannot drop half of the work.
             let finished = tokio::select! {
                 biased;
@@ -216,7 +231,17 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         observed.watching_since = self.begun_at.min(now);
         observed.clock_set_at = self.clock_set_at;
         observed.from_journal = self.from_journal;
-        observed.coordinator_last_seen = self.wires.contact.borrow().or(Some(self.begun_at));
+        let contact = *self.wires.contact.borrow();
+        // The wall clock may have been set since: what counts is how long ago it was.
+        let up = (self.uptime)();
+        let ago = |at: Option<Duration>| at.zip(up).map(|(at, up)| now - up.saturating_sub(at));
+        let seen_at = ago(contact.map(|contact| contact.at));
+        observed.coordinator_last_seen = seen_at.max(ago(self.begun_up)).or(Some(self.begun_at));
+        let seq = desired.plan.as_ref().map_or(0, |plan| plan.seq);
+        observed.lease = contact
+            .and_then(|contact| contact.seq)
+            .zip(seen_at)
+            .map(|(newest, renewed_at)| Lease { renewed_at, current: seq >= newest });
         let Decision { steps, memory, wake_at, slots, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;

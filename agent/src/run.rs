@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::data::{DataDir, DataError};
 use crate::guard::Guarded;
 use crate::keeper::{Keeper, OpenError, Opened};
+use crate::lease::LeaseFile;
 use crate::link::{self, Link};
 use crate::member::{Member, MemberError};
 use crate::policy::{self, PolicyError};
@@ -126,7 +127,8 @@ pub async fn run<R: Runtime>(
 
     let observation = watch::Sender::new(Arc::new(Observation::default()));
     let measured = watch::Sender::new(Arc::new(HostStats::default()));
-    let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(None));
+    let lease = LeaseFile::new(data.lease());
+    let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(lease.load()));
     let (connected, identity) = (watch::Sender::new(String::new()), watch::Sender::new(Arc::new(identity)));
     let mut tasks = Tasks::new();
     let cancel = tasks.cancel();
@@ -138,6 +140,7 @@ pub async fn run<R: Runtime>(
         stats: measured.subscribe(),
         identity: identity.subscribe(),
         contact: contact.clone(),
+        lease,
         connected: connected.clone(),
         cancel: cancel.clone(),
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,10 @@ pub struct Member {
     pub liveness: Liveness,
     /// When it was last heard of; `None` if not since the coordinator started.
     pub last_seen: Option<Timestamp>,
+    /// For how long it has been silent with an agent that lives, by a clock that nobody sets. `None` if that is not
+    /// known: it was not heard of since the coordinator started, or its agent ended the stream and may be dead, so
+    /// that nobody is there who would stop anything.
+    pub isolated_for: Option<Duration>,
     /// May it get slots?
     pub scheduling: Scheduling,
     /// Is its plan still to be compared with a store that was set back? It gets none until then, see

@@ -7,7 +7,7 @@ use crate::capacity::{NoRoom, Taken, memory_limit};
 use crate::fleet::{FleetView, Member, Scheduling};
 use crate::host::Liveness;
 use crate::id::HostId;
-use crate::plan::Order;
+use crate::plan::{Order, PLAN_VERSION};
 use crate::policy;
 use crate::release::{OrderRule, Release, Spec, Spread, Strategy};
 
@@ -29,6 +29,9 @@ pub enum Unfit {
     /// Another platform.
     #[error("its platform is {0}, the image's is {1}")]
     Platform(String, String),
+    /// Its agent does not know what is asked of it.
+    #[error("its agent is too old for an exclusive service")]
+    TooOld,
     /// The host's own policy.
     #[error("host policy: {0}")]
     Policy(String),
@@ -45,6 +48,10 @@ pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(),
     let platform = &release.spec.image.platform;
     if !member.facts.platform.is_empty() && &member.facts.platform != platform {
         return Err(Unfit::Platform(member.facts.platform.clone(), platform.clone()));
+    }
+    let known = &member.facts.plan_versions;
+    if release.spec.exclusive && !known.is_empty() && !known.contains(&PLAN_VERSION) {
+        return Err(Unfit::TooOld);
     }
     let violations = policy::check(&member.facts.policy, &member.facts, release);
     if violations.is_empty() {
@@ -162,6 +169,9 @@ pub enum StopFirst {
     /// The manifest says so.
     #[error("the manifest says so")]
     Asked,
+    /// Two of it may never run at once.
+    #[error("it is exclusive")]
+    Exclusive,
     /// The strategy is `recreate`.
     #[error("the strategy is recreate")]
     Recreate,
@@ -193,6 +203,9 @@ pub fn start_first(
     taken: &Taken,
     gpus: &[String],
 ) -> Result<(), StopFirst> {
+    if spec.exclusive {
+        return Err(StopFirst::Exclusive);
+    }
     let rule = match &spec.strategy {
         Strategy::Recreate { .. } => return Err(StopFirst::Recreate),
         Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),

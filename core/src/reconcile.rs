@@ -31,7 +31,7 @@ mod step;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use input::{
-    Container, ContainerState, Desired, GpuClaim, Health, LocalHost, LocalImage, Observed, Outcome,
+    Container, ContainerState, Desired, GpuClaim, Health, Lease, LocalHost, LocalImage, Observed, Outcome,
     PlanNumber, PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
 };
 pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};

@@ -80,6 +80,12 @@ impl Release {
     }
 }
 
+// serde asks for a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// The engine's name of a named volume of a service.
 pub fn volume_name(service: &ServiceId, name: &str) -> String {
     format!("windlass.{}.{}.{name}", service.environment, service.name)
@@ -139,6 +145,9 @@ pub struct Spec {
     pub rollback_on: RollbackOn,
     /// What happens when a host is lost.
     pub on_lost: OnLost,
+    /// Never two instances at once, even through a partition.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclusive: bool,
     /// Releases below this counter may not run any more, once this one is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Counter>,

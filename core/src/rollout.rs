@@ -27,7 +27,9 @@ mod advancing;
 mod draft;
 mod ending;
 mod evicted;
+mod exclusive;
 mod limits;
+mod moving;
 mod placing;
 mod preparing;
 mod recreating;
@@ -57,6 +59,7 @@ use crate::time::Timestamp;
 use crate::units::Span;
 
 use draft::Draft;
+pub use exclusive::must_have_stopped;
 pub use restart::{RestartError, restart};
 pub use seen::Waiting;
 pub use start::{StartError, Target, start};
@@ -335,6 +338,7 @@ impl Rollout {
 
 fn step(draft: &mut Draft<'_>) {
     evicted::step(draft);
+    exclusive::sweep(draft);
     match draft.state() {
         Some(State::Pending) => placing::place(draft),
         Some(State::Preparing) => preparing::step(draft),

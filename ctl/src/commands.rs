@@ -4,6 +4,7 @@ mod audit;
 mod context;
 mod deploy;
 mod dev;
+mod drain;
 mod events;
 mod host;
 mod init;

@@ -1,10 +1,14 @@
 //! What time it is. Whoever decides gets the answer as an argument; whoever asks has this handle, so that a
 //! simulated coordinator lives in simulated time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use windlass_core::Timestamp;
+
+/// Where the steady clock of this process begins.
+static STARTED: OnceLock<Instant> = OnceLock::new();
 
 /// A clock. Clones of a manual one show the same time.
 #[derive(Debug, Clone)]
@@ -35,6 +39,16 @@ impl Clock {
             Source::System => jiff::Timestamp::now().as_millisecond(),
             Source::Manual(millis) => millis.load(Ordering::Relaxed),
         })
+    }
+
+    /// Now, by a clock that nobody sets: for spans, not for dates. It counts from some time before the first call.
+    pub fn steady(&self) -> Duration {
+        match &self.0 {
+            Source::System => STARTED.get_or_init(Instant::now).elapsed(),
+            Source::Manual(millis) => {
+                Duration::from_millis(u64::try_from(millis.load(Ordering::Relaxed)).unwrap_or(0))
+            }
+        }
     }
 
     /// Sets a manual clock, forward or back. The machine's is not ours to set.

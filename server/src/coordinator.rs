@@ -61,7 +61,7 @@ impl Coordinator {
     /// Reads everything from `store`. The writer is to be run.
     pub(crate) async fn open(store: Arc<dyn Store>, parts: Parts) -> Result<(Arc<Self>, Writer), LoadError> {
         let Parts { trust, authority, revocations, liveness, clock, stopping } = parts;
-        let registry = Registry::new(liveness, clock.now());
+        let registry = Registry::new(liveness, clock.clone());
         let (ledger, writer) = Ledger::open(store, State::new(trust), clock).await?;
         ledger.read(|state| {
             state.observations.iter().for_each(|(host, seen)| registry.remember(host, seen.clone()));

@@ -16,7 +16,9 @@ use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_proto::limits::KEEPALIVE;
 
+use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::ledger::State;
 use crate::session::LogCommand;
@@ -28,6 +30,8 @@ const COMPLAINTS: u32 = 10;
 const COMPLAINTS_WINDOW: Duration = Duration::from_secs(600);
 /// How often the facts of one host are stored at most.
 const CALM: Duration = Duration::from_secs(1);
+/// A stream that ends after less silence than this did not end for it.
+const SILENCE: Duration = KEEPALIVE;
 
 /// Hosts as they are now. Clones share everything.
 #[derive(Debug, Clone)]
@@ -37,6 +41,7 @@ pub(crate) struct Registry {
     started: Timestamp,
     /// When the clock was last set, in milliseconds; 0 if it was not.
     clock_set_at: Arc<AtomicI64>,
+    clock: Clock,
     next: Arc<AtomicU64>,
 }
 
@@ -44,6 +49,10 @@ pub(crate) struct Registry {
 struct Live {
     session: Option<Session>,
     last_seen: Option<Timestamp>,
+    /// The same by a clock that nobody sets.
+    heard_at: Option<Duration>,
+    /// Did its agent end the stream, rather than fall silent? Then it may be dead, and what it runs goes on.
+    departed: bool,
     observation: Option<Arc<Observation>>,
     /// Was the observation made on the stream that stands now? One from before may be old.
     current: bool,
@@ -76,8 +85,16 @@ pub(crate) struct Place {
 
 impl Registry {
     /// Nobody is connected, as of `started`.
-    pub(crate) fn new(rules: LivenessRules, started: Timestamp) -> Self {
-        Self { hosts: Arc::default(), rules, started, clock_set_at: Arc::default(), next: Arc::default() }
+    pub(crate) fn new(rules: LivenessRules, clock: Clock) -> Self {
+        let started = clock.now();
+        Self {
+            hosts: Arc::default(),
+            rules,
+            started,
+            clock_set_at: Arc::default(),
+            clock,
+            next: Arc::default(),
+        }
     }
 
     /// The rules of liveness.
@@ -127,7 +144,8 @@ impl Registry {
             if let Some(old) = live.session.replace(session) {
                 old.replaced.cancel();
             }
-            live.last_seen = Some(now);
+            live.seen(now, &self.clock);
+            live.departed = false;
             live.current = false;
         });
         Place { registry: self.clone(), host: host.clone(), id, replaced }
@@ -144,7 +162,7 @@ impl Registry {
     /// A host gave a sign of life, perhaps with statistics.
     pub(crate) fn heard(&self, host: &HostId, stats: Option<HostStats>, now: Timestamp) {
         self.with(host, |live| {
-            live.last_seen = Some(now);
+            live.seen(now, &self.clock);
             if stats.is_some() {
                 live.stats = stats;
             }
@@ -154,7 +172,7 @@ impl Registry {
     /// A host reported what it sees.
     pub(crate) fn observed(&self, host: &HostId, observation: Arc<Observation>, now: Timestamp) {
         self.with(host, |live| {
-            live.last_seen = Some(now);
+            live.seen(now, &self.clock);
             live.observation = Some(observation);
             live.current = true;
             live.unstored = true;
@@ -261,6 +279,7 @@ impl Registry {
             facts: record.facts.clone(),
             liveness,
             last_seen: live.last_seen,
+            isolated_for: live.silent_for(&self.clock).filter(|_| !live.departed),
             scheduling: record.scheduling,
             recovering: state.awaits(&record.name),
             issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
@@ -293,10 +312,25 @@ impl Registry {
     }
 }
 
+impl Live {
+    fn seen(&mut self, now: Timestamp, clock: &Clock) {
+        self.last_seen = Some(now);
+        self.heard_at = Some(clock.steady());
+    }
+
+    fn silent_for(&self, clock: &Clock) -> Option<Duration> {
+        self.heard_at.map(|at| clock.steady().saturating_sub(at))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        let clock = self.registry.clock.clone();
         self.registry.with(&self.host, |live| {
             if live.session.as_ref().is_some_and(|session| session.id == self.id) {
+                // A partition ends a stream by silence: its keepalive is not answered. Whatever ends sooner was ended
+                // by the agent, or by its kernel when the agent died.
+                live.departed = live.silent_for(&clock).is_none_or(|silent| silent < SILENCE);
                 live.session = None;
             }
         });
@@ -310,7 +344,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_host_is_written_down_a_few_times_and_others_do_not_pay_for_it() {
         let start = Timestamp::from_millis(1_000_000);
-        let registry = Registry::new(LivenessRules::default(), start);
+        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
         let [bad, good]: [HostId; 2] = ["web-1", "web-2"].map(|name| name.parse().unwrap());
         let written = (0..100).filter(|_| registry.may_complain(&bad, start)).count();
         assert_eq!(written, 10);
@@ -321,7 +355,7 @@ mod tests {
     #[test]
     fn facts_are_stored_once_a_second_and_a_clock_that_was_set_back_does_not_stop_that() {
         let start = Timestamp::from_millis(1_000_000);
-        let registry = Registry::new(LivenessRules::default(), start);
+        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
         let host: HostId = "web-1".parse().unwrap();
         let at = |ms| start + Duration::from_millis(ms);
         let table = [(0, true), (1, false), (999, false), (1000, true), (1001, false), (2000, true)];
@@ -336,7 +370,7 @@ mod tests {
         let start = Timestamp::from_millis(100_000_000);
         let at = |seconds: i64| Timestamp::from_millis(start.as_millis() + seconds * 1000);
         for step in [10_800, -10_800] {
-            let registry = Registry::new(LivenessRules::default(), start);
+            let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
             let (here, silent): (HostId, HostId) = ("web-1".parse().unwrap(), "web-2".parse().unwrap());
             let (logs, _) = mpsc::channel(1);
             let _places =
@@ -360,7 +394,7 @@ mod tests {
     fn liveness_follows_the_clock_and_the_newest_stream_wins() {
         let start = Timestamp::from_millis(1_000_000);
         let at = |seconds| start + Duration::from_secs(seconds);
-        let registry = Registry::new(LivenessRules::default(), start);
+        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
         let host: HostId = "web-1".parse().unwrap();
         assert_eq!(registry.liveness(&host, at(59)), Liveness::Unknown);
         assert_eq!(registry.liveness(&host, at(60)), Liveness::Lost);
@@ -377,5 +411,30 @@ mod tests {
         drop(new);
         assert_eq!(registry.connected(), 0);
         assert_eq!(registry.liveness(&host, at(102)), Liveness::Connected, "silence counts, not the stream");
+    }
+
+    #[test]
+    fn a_host_is_isolated_only_if_its_stream_ended_by_silence() {
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let registry = Registry::new(LivenessRules::default(), clock.clone());
+        let host: HostId = "web-1".parse().unwrap();
+        let isolated =
+            || registry.look(&host, |live| live.silent_for(&clock).filter(|_| !live.departed)).flatten();
+        let connect = || registry.connect(&host, mpsc::channel(1).0, clock.now());
+        let pass = |seconds| clock.set(clock.now() + Duration::from_secs(seconds));
+        assert_eq!(isolated(), None, "never heard of");
+        let place = connect();
+        pass(12);
+        drop(place);
+        pass(8);
+        assert_eq!(isolated(), Some(Duration::from_secs(20)), "it fell silent, and then the stream ended");
+        let place = connect();
+        registry.heard(&host, None, clock.now());
+        pass(1);
+        drop(place);
+        pass(300);
+        assert_eq!(isolated(), None, "the stream was ended while it was heard of: its agent may be dead");
+        let _place = connect();
+        assert_eq!(isolated(), Some(Duration::ZERO), "and lives again");
     }
 }

@@ -117,6 +117,7 @@ impl Session {
             sent_revocations: hello.revocations,
             held,
         };
+        inbound::settle(&session.coordinator).await?;
         session.welcome();
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust_version };
         if recovery::compare(&session.coordinator, &session.host, holds).await? {

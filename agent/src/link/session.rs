@@ -21,6 +21,7 @@ use super::logs::Logs;
 use super::outbox::{Item, Outbox};
 use crate::clock;
 use crate::keeper::Keeper;
+use crate::lease::{self, Beats, Contact};
 use crate::runtime::Runtime;
 
 /// Messages that wait for the network; more make their writers wait.
@@ -114,9 +115,11 @@ impl<'a, R: Runtime> Session<'a, R> {
         self.wires.connected.send_replace(self.address.to_owned());
         let beat = Duration::from_millis(u64::from(welcome.heartbeat_ms));
         let beat = if beat.is_zero() { HEARTBEAT } else { beat.clamp(BEATS.0, BEATS.1) };
+        // A coordinator of a version before acknowledges nothing: there an open stream is all there is to go by.
+        let acked = welcome.acks_heartbeats;
         let (offers, offered) = watch::channel(Offers { trust, ..Offers::default() });
         tokio::select! {
-            ended = self.pump(stream, out, offers, beat) => ended,
+            ended = self.pump(stream, out, offers, beat, acked) => ended,
             () = intake::run(self.keeper, &coordinator, self.tls, offered) => after("the intake ended"),
         }
     }
@@ -140,6 +143,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         out: mpsc::Sender<pb::ConnectRequest>,
         offers: watch::Sender<Offers>,
         beat: Duration,
+        acked: bool,
     ) -> Ended {
         let mut wires = self.wires.clone();
         wires.facts.mark_unchanged(); // they are in the hello
@@ -148,6 +152,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         if wires.receipt.borrow_and_update().is_some() {
             outbox.receipt();
         }
+        let mut beats = Beats::default();
         let mut tick = interval(beat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let handover_at = handover_at(&wires);
@@ -157,7 +162,12 @@ impl<'a, R: Runtime> Session<'a, R> {
                 biased;
                 received = stream.message() => match received {
                     Ok(Some(received)) => {
-                        wires.contact.send_replace(Some(clock::now()));
+                        if !acked {
+                            heard(&wires);
+                        }
+                        if let Some(down::Message::HeartbeatAck(ack)) = &received.message {
+                            self.renew(ack, &mut beats, &wires);
+                        }
                         self.receive(received, &mut outbox, &offers, &mut logs);
                     }
                     Ok(None) => return after("the coordinator closed the stream"),
@@ -165,7 +175,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                 },
                 permit = out.reserve(), if next.is_some() => match (permit, next) {
                     (Ok(permit), Some(item)) => {
-                        if let Some(message) = self.say(item, &wires) {
+                        if let Some(message) = self.say(item, &wires, &mut beats) {
                             permit.send(message);
                         }
                         outbox.said(item, Instant::now());
@@ -181,11 +191,26 @@ impl<'a, R: Runtime> Session<'a, R> {
                 () = logs.reap(), if !logs.is_empty() => {}
                 () = tokio::time::sleep_until(handover_at) => return Ended::Handover,
                 _ = tick.tick() => {
-                    // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
-                    wires.contact.send_replace(Some(clock::now()));
+                    if !acked {
+                        // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
+                        heard(&wires);
+                    }
                     outbox.heartbeat();
                 }
             }
+        }
+    }
+
+    /// A heartbeat was acknowledged: the coordinator heard of us not before that was sent.
+    fn renew(&self, ack: &pb::HeartbeatAck, beats: &mut Beats, wires: &Wires) {
+        let Some(at) = beats.acknowledged(ack.number) else { return };
+        wires.contact.send_replace(Some(Contact { at, seq: Some(ack.seq) }));
+        let desired = self.keeper.desired().borrow().clone();
+        if desired.releases.values().any(|release| release.release.spec.exclusive)
+            && let Err(error) = wires.lease.keep(at)
+        {
+            // After a restart of this agent what it runs exclusively stops, and starts again once it is heard.
+            tracing::warn!(%error, "the lease of exclusive instances could not be written");
         }
     }
 
@@ -221,11 +246,11 @@ impl<'a, R: Runtime> Session<'a, R> {
                 logs.open(request, &seen);
             }
             Some(down::Message::LogCancel(cancel)) => logs.cancel(cancel.request),
-            Some(down::Message::Welcome(_)) | None => {} // of a newer version, or said twice
+            Some(down::Message::Welcome(_) | down::Message::HeartbeatAck(_)) | None => {} // of a newer version, or said twice
         }
     }
 
-    fn say(&self, item: Item, wires: &Wires) -> Option<pb::ConnectRequest> {
+    fn say(&self, item: Item, wires: &Wires, beats: &mut Beats) -> Option<pb::ConnectRequest> {
         Some(message(match item {
             Item::Observation => {
                 let observation = json::encode(&**wires.report.borrow());
@@ -250,7 +275,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                 let stats = wires.stats.borrow();
                 // Nothing was measured yet, or the measuring task is stuck: life goes on.
                 let stats = if stats.at.is_some() { json::encode(&**stats) } else { Bytes::new() };
-                up::Message::Heartbeat(pb::Heartbeat { stats })
+                up::Message::Heartbeat(pb::Heartbeat { stats, number: beats.next(lease::uptime()) })
             }
         }))
     }
@@ -263,6 +288,13 @@ fn handover_at(wires: &Wires) -> Instant {
     let margin = (left / 10).min(Duration::from_secs(60));
     let wait = left.saturating_sub(margin).max(Duration::from_secs(1));
     Instant::now() + wait.min(Duration::from_secs(30 * 24 * 3600))
+}
+
+/// A sign of life that renews no lease.
+fn heard(wires: &Wires) {
+    if let Some(at) = lease::uptime() {
+        wires.contact.send_replace(Some(Contact { at, seq: None }));
+    }
 }
 
 const fn message(message: up::Message) -> pb::ConnectRequest {

@@ -17,6 +17,8 @@ use windlass_core::reconcile::{ContainerState, Desired, LocalHost, Memory, Verif
 use windlass_core::release::{Release, Spec};
 use windlass_core::{Counter, Digest, SlotId, Timestamp};
 
+use crate::lease::Contact;
+
 use super::{MemoryStore, Options, Reconciler, Wires};
 use crate::runtime::RuntimeError;
 use crate::runtime::fake::FakeEngine;
@@ -56,7 +58,7 @@ struct Host {
     engine: FakeEngine,
     disk: Disk,
     desired: watch::Sender<Arc<Desired>>,
-    contact: watch::Sender<Option<Timestamp>>,
+    contact: watch::Sender<Option<Contact>>,
     observation: watch::Receiver<Arc<Observation>>,
     unwritable: watch::Sender<Option<String>>,
     cancel: CancellationToken,

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use windlass_agent::lease::Contact;
 use windlass_agent::reconciler::{self, MemoryStore, Options, Reconciler, Wires};
 use windlass_agent::runtime::docker::DockerEngine;
 use windlass_agent::runtime::{Runtime, RuntimeError};
@@ -37,7 +38,7 @@ pub struct Host {
     images: BTreeMap<String, (String, Digest)>,
     desired: watch::Sender<Arc<Desired>>,
     pub observation: watch::Receiver<Arc<Observation>>,
-    contact: watch::Sender<Option<Timestamp>>,
+    contact: watch::Sender<Option<Contact>>,
     unwritable: watch::Sender<Option<String>>,
     plan: HostPlan,
     agent: JoinSet<anyhow::Result<()>>,

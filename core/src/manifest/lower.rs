@@ -57,6 +57,7 @@ pub(super) fn lower(
             stop_isolated_after: after(manifest.on_lost.stop_isolated_after),
             on_return: manifest.on_lost.on_return,
         },
+        exclusive: manifest.exclusive,
         floor: None,
     }
 }

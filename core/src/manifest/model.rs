@@ -123,9 +123,9 @@ pub(super) struct Manifest {
     /// What happens when a host is lost.
     #[serde(default)]
     pub(super) on_lost: OnLost,
-    /// Never two instances at once, even through a partition.
+    /// Never two instances at once, even through a partition: the old one always stops first. A lost host's instance
+    /// is replaced only when it must have stopped, which takes `on_lost.stop_isolated_after`.
     #[serde(default, skip_serializing_if = "is_false")]
-    #[schemars(extend("x-not-yet" = "`strategy: { recreate: {} }` with `replicas: 1` never runs two on purpose, and `on_lost.replace_after: never` (the default) starts no second one"))]
     pub(super) exclusive: bool,
     /// Questions asked before a rollout advances, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -35,6 +35,10 @@ pub(super) struct Scene<'a> {
     pub(super) available: bool,
     /// The coordinator was not heard of for longer than the release allows.
     pub(super) isolated: bool,
+    /// Two instances may never run at once.
+    pub(super) exclusive: bool,
+    /// Nothing may start here now: it is exclusive, and may have been replaced.
+    pub(super) unleased: bool,
     /// The previous release does not serve, and its content is quarantined: it is never started again.
     pub(super) barred: bool,
     /// The new instance only fits when those that no plan names any more have gone.
@@ -90,7 +94,9 @@ impl<'a> Scene<'a> {
 
     /// Does the old instance stop before the new one starts? Also where both need one fixed port.
     pub(super) fn stops_first(&self) -> bool {
-        self.want.order == Order::StopFirst || self.release.is_some_and(|release| self.shares_a_port(release))
+        self.exclusive
+            || self.want.order == Order::StopFirst
+            || self.release.is_some_and(|release| self.shares_a_port(release))
     }
 
     fn shares_a_port(&self, release: &VerifiedRelease) -> bool {

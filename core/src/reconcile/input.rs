@@ -80,6 +80,8 @@ pub struct Observed {
     pub capacity: Capacity,
     /// When the coordinator was last heard of; `None` if it never was, which isolates nothing.
     pub coordinator_last_seen: Option<Timestamp>,
+    /// The coordinator's last acknowledged sign of life; `None` before the first.
+    pub lease: Option<Lease>,
     /// Processes that ended before this were ended by a reboot of the host or an outage of its engine.
     pub interrupted_before: Timestamp,
     /// Since when probes are asked at all: the start of the agent.
@@ -89,6 +91,16 @@ pub struct Observed {
     pub from_journal: Option<PlanNumber>,
     /// When the clock of the host was last seen to be set, by the clock as it is now; zero if it was not.
     pub clock_set_at: Timestamp,
+}
+
+/// By what an instance that may never run twice runs here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// When the newest heartbeat that was acknowledged was *sent*: the coordinator heard of this host not before.
+    pub renewed_at: Timestamp,
+    /// Is the plan in force the newest that the coordinator had then? Only then may anything start: a host that comes
+    /// back may have been replaced.
+    pub current: bool,
 }
 
 /// An image on the host.

@@ -58,6 +58,7 @@ fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge:
     let fallback = want.filter(|want| !want.good).and_then(|want| want.fallback);
     let was_ready = at.proven || seen.health.as_ref().is_some_and(|health| health.was_ready);
     match seen.state {
+        ContainerState::Running { .. } | ContainerState::Restarting if kept => InstanceState::Unready,
         _ if kept => InstanceState::Failed,
         ContainerState::Created => InstanceState::Starting,
         ContainerState::Running { .. } | ContainerState::Restarting => match phase {

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 use super::Turn;
 use super::fate::{Fate, Scene};
-use super::input::{Container, ContainerState, RestartPolicy};
+use super::input::{Container, ContainerState, Lease, RestartPolicy};
 use super::judge::{self, Verdict};
 use super::memory::{self, Restarts};
 use super::outcome::START_DELAY;
@@ -53,7 +53,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     }
     match hold {
         Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
-        Some(Hold::Pull) => SlotStatus::Converging,
+        Some(Hold::Pull | Hold::Lease) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
         None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
         None => SlotStatus::Converging,
@@ -136,12 +136,34 @@ impl<'a> Scene<'a> {
         let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
         let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
         let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
-        let isolated = known.isolated_at.is_some()
-            || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
+        let releases = &turn.desired.releases;
+        let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
+        let exclusive = says(&want.release) || seen.iter().any(|seen| says(&seen.release));
+        let lease = turn.observed.lease;
+        let isolated = if exclusive {
+            let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());
+            lease.is_none_or(over)
+        } else {
+            known.isolated_at.is_some()
+                || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
+        };
+        let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
         let restoring = false;
         let (blocked, available, barred, tight) = (false, false, false, false);
-        let mut scene =
-            Self { want, seen, known, release, restoring, blocked, available, isolated, barred, tight };
+        let mut scene = Self {
+            want,
+            seen,
+            known,
+            release,
+            restoring,
+            blocked,
+            available,
+            isolated,
+            exclusive,
+            unleased,
+            barred,
+            tight,
+        };
         scene.restoring = scene.known.failed.as_ref().is_some_and(|failed| {
             // A restart with nothing to go back to goes on trying.
             failed.restart.is_none() || scene.outdated().is_some()
@@ -169,7 +191,14 @@ fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<St
         return (Some(step), None);
     }
     let mut scene = Scene::new(turn, want, seen);
-    if scene.isolated {
+    if scene.exclusive {
+        // It is judged by the lease alone, which outlives the agent.
+        if let (Some(release), Some(lease)) = (scene.release, turn.observed.lease)
+            && let Some(limit) = release.release.spec.on_lost.stop_isolated_after
+        {
+            turn.wake(lease.renewed_at + limit.duration());
+        }
+    } else if scene.isolated {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
     } else {
         wake_when_isolated(turn, &scene);
@@ -185,8 +214,8 @@ fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<St
         }
     }
     let step = step
-        .or_else(|| start_one(turn, want, &fates, hold.is_some()))
-        .or_else(|| keep_one(turn, &fates))
+        .or_else(|| start_one(turn, want, &fates, hold.is_some(), scene.unleased))
+        .or_else(|| if scene.exclusive { None } else { keep_one(turn, &fates) })
         .or_else(|| {
             let gone = fates.iter().find(|(seen, fate)| *fate == Fate::Gone && !seen.state.is_up());
             gone.map(|(seen, _)| Step::Remove(target(seen)))
@@ -221,11 +250,12 @@ fn start_one(
     want: &PlanSlot,
     fates: &[(&Container, Fate)],
     target_held: bool,
+    unleased: bool,
 ) -> Option<Step> {
     for (seen, fate) in fates {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
         // What is not verified, or is refused, is never started.
-        let held = spec.is_none() || (target_held && seen.release == want.release);
+        let held = spec.is_none() || unleased || (target_held && seen.release == want.release);
         if *fate != Fate::Run || (held && !seen.state.is_up()) {
             continue;
         }

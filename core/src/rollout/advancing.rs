@@ -56,6 +56,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             recreating::Stopping::On { only_lost } => return deadline(draft, spec, &only_lost),
         }
     }
+    super::exclusive::stop_others(draft, &to.digest);
     begin(draft, &to.digest, spec, &mut standing);
     let moving = standing.in_flight > standing.stuck || standing.unfinished > 0;
     if !moving && standing.stuck == 0 && standing.todo.is_empty() && standing.lost.is_empty() {
@@ -229,6 +230,9 @@ fn begin_one(
     // While a host has not taken its newest plan, what it holds is not known.
     if let Err(waiting) = draft.observation(slot) {
         draft.wait(waiting);
+        return false;
+    }
+    if !draft.may_start(Some(slot)) {
         return false;
     }
     let serves = draft.serves(slot);

@@ -128,8 +128,23 @@ impl<'a> Draft<'a> {
         self.slots.insert(slot.clone(), after);
     }
 
-    /// Removes a slot from its host's plan.
+    /// Removes a slot from its host's plan. One of an exclusive service is remembered until it is known to be empty.
     pub(super) fn drop_slot(&mut self, slot: &SlotId) {
+        if !self.slots.contains_key(slot) {
+            return;
+        }
+        if self.is_exclusive() && self.may_run(slot).is_some() {
+            return self.edit(slot, |assignment| {
+                assignment.want.phase = Phase::Absent;
+                assignment.replaces = None;
+                assignment.standby_until = None;
+            });
+        }
+        self.forget_slot(slot);
+    }
+
+    /// Removes a slot, whatever runs in it.
+    pub(super) fn forget_slot(&mut self, slot: &SlotId) {
         if !self.slots.contains_key(slot) || !self.may_touch(slot) {
             return;
         }
@@ -199,6 +214,9 @@ impl<'a> Draft<'a> {
         let (host, want) = (assignment.host.clone(), assignment.want.clone());
         let Some(member) = self.snapshot.fleet.members.get(&host) else { return Order::StartFirst };
         let mut taken = self.taken_by_others(slot, &host);
+        if self.release(&beside).is_some_and(|release| release.spec.exclusive) {
+            return Order::StopFirst;
+        }
         let running = PlanSlot { release: beside, phase: Phase::Running, previous: None, ..want };
         taken.add_slot(&running, self.snapshot.releases, false);
         crate::placement::order(spec, Some(member), &taken, &running.gpus)

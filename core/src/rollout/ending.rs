@@ -15,7 +15,9 @@ use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, 
 pub(super) fn counted(draft: &Draft<'_>, to: &Digest) -> Vec<SlotId> {
     let stragglers = draft.rollout.as_ref().map(|rollout| &rollout.stragglers);
     let counts = |assignment: &Assignment| {
-        &assignment.want.release == to && stragglers.is_none_or(|hosts| !hosts.contains(&assignment.host))
+        assignment.want.phase != Phase::Absent
+            && &assignment.want.release == to
+            && stragglers.is_none_or(|hosts| !hosts.contains(&assignment.host))
     };
     draft.slots.iter().filter(|(_, assignment)| counts(assignment)).map(|(slot, _)| slot.clone()).collect()
 }
@@ -142,6 +144,9 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.slots[&slot].want.release != to.digest {
             draft.drop_slot(&slot);
+            continue;
+        }
+        if draft.is_leaving(&slot) {
             continue;
         }
         let available = matches!(draft.seen(&slot, &to.digest), Seen::Available);

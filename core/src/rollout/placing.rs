@@ -146,12 +146,15 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
 
 /// Does the slot stay on its host for `release`?
 fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+    if draft.is_leaving(slot) {
+        return false;
+    }
     let host = &draft.slots[slot].host;
     let Some(member) = draft.snapshot.fleet.members.get(host) else { return false };
     let fits = match placement::eligible(host, member, release) {
         Ok(()) => true,
         // Facts of a host that is away are old; it keeps its slot until it returns.
-        Err(Unfit::Policy(_) | Unfit::Platform(..)) => member.liveness != Liveness::Connected,
+        Err(Unfit::Policy(_) | Unfit::Platform(..) | Unfit::TooOld) => member.liveness != Liveness::Connected,
         Err(
             Unfit::NotConnected(_)
             | Unfit::NotScheduling(_)

@@ -22,6 +22,9 @@ pub(super) enum Stopping {
 pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
     let (mut going_on, mut lost) = (false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_leaving(&slot) {
+            continue;
+        }
         let want = &draft.slots[&slot].want;
         let old = if &want.release != to || (draft.is_outdated(&slot) && want.phase != Phase::Pulled) {
             want.release
@@ -67,6 +70,9 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
 pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> bool {
     let mut stopped = true;
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_leaving(&slot) {
+            continue;
+        }
         let want = &draft.slots[&slot].want;
         let is_previous = want.previous.as_ref().is_some_and(|previous| &previous.release == to);
         let begun = &want.release == to && want.phase != Phase::Pulled;

@@ -13,7 +13,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         let host = draft.slots[&slot].host.clone();
         draft.drop_slot(&slot);
-        if !draft.slots.contains_key(&slot) {
+        if !draft.slots.contains_key(&slot) || draft.is_leaving(&slot) {
             draft.service.leaving.insert(host);
         }
     }

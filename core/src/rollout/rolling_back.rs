@@ -90,8 +90,10 @@ struct Standing {
 
 fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let late = past_deadline(draft);
-    let recreates =
-        draft.target().is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
+    let recreates = draft.is_exclusive()
+        || draft
+            .target()
+            .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
     let to = draft.rollout().to.digest;
     let may_start = !recreates || how == GoingBack::OnlyFailed || recreating::stop_new(draft, &to);
     let mut standing = look(draft, &from, how, late, may_start);
@@ -129,6 +131,9 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
     let mut standing = Standing::default();
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_leaving(&slot) {
+            continue;
+        }
         if draft.is_lost(&slot) {
             let host = draft.slots[&slot].host.clone();
             draft.rollout().stragglers.insert(host);
@@ -165,7 +170,7 @@ fn look_at_turned(
     standing: &mut Standing,
 ) {
     standing.turned += 1;
-    if draft.slots[slot].want.phase != Phase::Running && may_start {
+    if draft.slots[slot].want.phase != Phase::Running && may_start && draft.may_start(Some(slot)) {
         draft.edit(slot, |assignment| assignment.want.phase = Phase::Running);
     }
     let host = draft.slots[slot].host.clone();
@@ -216,6 +221,7 @@ fn turn(
         (false, false) => Some(want.release),
     };
     let order = beside.map_or(want.order, |beside| draft.order(slot, &release.spec, beside));
+    let may_start = may_start && draft.may_start(Some(slot));
     let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
     if stops && may_start && standing.stopping > 0 && draft.serves(slot) {
         let host = draft.slots[slot].host.clone();
@@ -223,13 +229,14 @@ fn turn(
         return false;
     }
     standing.stopping += u32::from(stops);
+    let gated = draft.is_exclusive() && !may_start;
     if !not_begun || beside.is_some() {
         draft.rollout().changed = true;
     }
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
         let phase = if order == Order::StopFirst { Phase::Standby } else { Phase::Running };
-        let starts = may_start || failed || old_runs;
+        let starts = may_start || ((failed || old_runs) && !gated);
         if want.release != from.digest {
             want.generation = 0;
         }

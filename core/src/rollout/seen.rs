@@ -60,6 +60,19 @@ pub enum Waiting {
     Room(HostId),
     /// A host that takes one more slot; why none does, host by host.
     Place(String),
+    /// A slot that cannot leave the host that drains: its named volume is there.
+    Pinned {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// A lost host whose instance must never run beside another one: until it must have stopped it by itself, or,
+    /// where that is not known, until a person says that it is off.
+    Fence {
+        /// Which host.
+        host: HostId,
+    },
     /// A host that has gone from the fleet's sight to say that nothing is left there.
     Gone {
         /// Which host.
@@ -87,6 +100,13 @@ impl std::fmt::Display for Waiting {
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Place(why) => write!(f, "a host that takes one more ({why})"),
+            Self::Pinned { host, slot } => {
+                write!(f, "{slot}, which cannot leave host {host}: its named volume is there")
+            }
+            Self::Fence { host } => write!(
+                f,
+                "lost host {host} to have stopped its instance; if it is off, say so with `windlass host evict {host}`"
+            ),
             Self::Gone { host, liveness: Liveness::Connected } => {
                 write!(f, "host {host} to say that nothing is left there")
             }

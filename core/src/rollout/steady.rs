@@ -9,13 +9,13 @@ use crate::host::Liveness;
 use crate::id::SlotId;
 use crate::placement::{self, Candidates};
 use crate::plan::{Order, Phase};
-use crate::release::{OnReturn, Release, Scale};
+use crate::release::{OnReturn, Release, Scale, Strategy};
 use crate::service::{Mode, ReleaseRef};
 
 use super::draft::Draft;
 use super::placing::why_nowhere;
 use super::seen::{Seen, Waiting};
-use super::{KEEP_OLD, Kind, removing, stopping};
+use super::{KEEP_OLD, Kind, moving, removing, stopping};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     match draft.service.mode {
@@ -56,7 +56,9 @@ fn catch_up(draft: &mut Draft<'_>, good: &Digest, release: &Release) {
     let behind: Vec<SlotId> = draft
         .slots
         .iter()
-        .filter(|(_, a)| &a.want.release == good && a.standby_until.is_none())
+        .filter(|(slot, a)| {
+            &a.want.release == good && a.standby_until.is_none() && stays(draft, slot, release)
+        })
         .filter(|(_, a)| a.want.previous.is_some() || a.want.phase != Phase::Running)
         .map(|(slot, _)| slot.clone())
         .collect();
@@ -91,7 +93,29 @@ fn rest_previous(draft: &mut Draft<'_>, slot: &SlotId, good: &Digest) {
     });
 }
 
+/// Neither on its way out, nor stopped so that it can start elsewhere?
+fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+    let moves = moves_by_stopping(draft, release) && is_draining(draft, slot) && !release.spec.pins_slots();
+    !draft.is_leaving(slot) && !moves
+}
+
+/// Does a slot that leaves its host stop there before it starts elsewhere? What may never run twice does, and what may
+/// have no instance too many.
+fn moves_by_stopping(draft: &Draft<'_>, release: &Release) -> bool {
+    let no_surge =
+        matches!(release.spec.strategy, Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0);
+    no_surge || draft.is_exclusive()
+}
+
+pub(super) fn is_draining(draft: &Draft<'_>, slot: &SlotId) -> bool {
+    let member = draft.snapshot.fleet.members.get(&draft.slots[slot].host);
+    member.is_some_and(|member| member.scheduling == Scheduling::Draining)
+}
+
 fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32, most_down: u32) {
+    if !draft.may_start(Some(slot)) {
+        return;
+    }
     let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
     let order = beside.map_or(Order::StartFirst, |beside| draft.order(slot, &release.spec, beside));
     if order == Order::StopFirst && draft.serves(slot) {
@@ -124,13 +148,24 @@ fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
 }
 
 fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
-    let keys: Vec<SlotId> = draft.slots.keys().cloned().collect();
+    if moves_by_stopping(draft, release) {
+        moving::by_stopping(draft, release);
+    }
+    moving::say_what_stays(draft, release);
+    let keys: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
     let moving: BTreeSet<SlotId> = keys.into_iter().filter(|slot| leaves(draft, slot, release)).collect();
+    let by_stopping = moves_by_stopping(draft, release);
+    let moving: BTreeSet<SlotId> = moving
+        .into_iter()
+        .filter(|slot| !by_stopping || (!draft.is_exclusive() && draft.is_lost(slot)))
+        .collect();
     let alone: Vec<SlotId> = moving.difference(&replaced(draft)).cloned().collect();
+    let alone = moving::in_turn(draft, release, alone);
     add(draft, good, release, alone.into_iter().map(Some).collect());
     settle_pairs(draft, good, release, &moving);
     let pairs = draft.slots.values().filter(|a| a.replaces.is_some()).count();
-    let count = draft.slots.len() - pairs;
+    let leaving = draft.slots.keys().filter(|slot| draft.is_leaving(slot)).count();
+    let count = draft.slots.len() - pairs - leaving;
     let wanted = draft.service.replicas as usize;
     // What was lost with an evicted host is not made again without its volume: a person deploys.
     if !release.spec.pins_slots() {
@@ -145,6 +180,7 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
 pub(super) fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
     let replaced = replaced(draft);
     let single = draft.slots.iter().filter(|(slot, a)| a.replaces.is_none() && !replaced.contains(*slot));
+    let single = single.filter(|(_, a)| a.want.phase != Phase::Absent);
     let mut single: Vec<_> = single
         .map(|(slot, a)| (&a.want.release == good, draft.serves(slot), std::cmp::Reverse(slot.clone())))
         .collect();
@@ -155,7 +191,7 @@ pub(super) fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize)
 }
 
 /// Must the slot leave its host? Wakes when it will have to.
-fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+pub(super) fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
     if release.spec.pins_slots() {
         return false; // elsewhere it would begin with an empty volume
     }
@@ -177,13 +213,13 @@ fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
 }
 
 /// The slots that have a replacement.
-fn replaced(draft: &Draft<'_>) -> BTreeSet<SlotId> {
+pub(super) fn replaced(draft: &Draft<'_>) -> BTreeSet<SlotId> {
     draft.slots.values().filter_map(|a| a.replaces.clone()).collect()
 }
 
 /// Adds slots, each in the place of another one or of none.
 fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Option<SlotId>>) {
-    if slots.is_empty() {
+    if slots.is_empty() || !draft.may_start(None) {
         return;
     }
     let candidates = Candidates::of(draft.snapshot.fleet, release);

@@ -21,6 +21,9 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let release = draft.service.current.and_then(|current| draft.release(&current.digest));
     let pinned = release.is_some_and(|release| release.spec.pins_slots());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_leaving(&slot) {
+            continue;
+        }
         let host = draft.slots[&slot].host.clone();
         let member = draft.snapshot.fleet.members.get(&host);
         if !pinned && member.is_some_and(|member| member.scheduling == Scheduling::Draining) {
@@ -45,7 +48,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
     // What a rollout that was ended for it had made beyond the count.
     if let (Some(good), Some(Scale::Replicas { .. })) = (good, release.map(|release| &release.spec.scale)) {
-        let surplus = draft.slots.len().saturating_sub(draft.service.replicas as usize);
+        let slots = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).count();
+        let surplus = slots.saturating_sub(draft.service.replicas as usize);
         drop_surplus(draft, &good.digest, surplus);
     }
     if draft.touched.is_empty() {

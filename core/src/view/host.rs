@@ -47,6 +47,12 @@ pub struct HostView {
     pub gpus: Vec<Gpu>,
     /// Slots it has.
     pub slots: u32,
+    /// Slots that cannot leave it, while it drains: their named volumes are here.
+    #[serde(default)]
+    pub pinned: u32,
+    /// What their leaving waits for, while it drains; only in `host show`.
+    #[serde(default)]
+    pub waiting: Vec<String>,
     /// Seq of the newest plan made for it.
     pub issued_seq: u64,
     /// Seq of the newest plan it has taken.
@@ -90,6 +96,8 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         memory: facts.memory,
         memory_reserved: member.taken.memory,
         gpus: facts.gpus.clone(),
+        pinned: 0,
+        waiting: Vec::new(),
         slots: member.taken.slots,
         issued_seq: member.issued_seq,
         seq: observation.map_or(0, |o| o.seq),

@@ -211,7 +211,8 @@ fn replicas(service: &Service, releases: &Releases) -> Option<u32> {
 /// The count, or as many slots as there are. A slot that stands in for another one does not count twice.
 fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
     let pairs = slots.values().filter(|assignment| assignment.replaces.is_some()).count();
-    let slots = u32::try_from(slots.len() - pairs).unwrap_or(u32::MAX);
+    let leaving = slots.values().filter(|assignment| assignment.want.phase == Phase::Absent).count();
+    let slots = u32::try_from(slots.len() - pairs - leaving).unwrap_or(u32::MAX);
     match replicas {
         Some(count) if service.mode == Mode::Running => count.max(slots),
         Some(_) | None => slots,

@@ -526,6 +526,7 @@ fn spec(number: u64) -> Spec {
         on_failure: OnFailure::RollbackAll,
         rollback_on: RollbackOn { restarts: 3, unhealthy_for: Span::from_secs(120) },
         on_lost: OnLost::default(),
+        exclusive: false,
         floor: None,
     }
 }

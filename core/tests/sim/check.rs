@@ -16,6 +16,8 @@ pub(crate) struct Checks {
     floor: usize,
     /// So many may be missing: `max_unavailable`, or what a scenario breaks by itself.
     pub(crate) slack: usize,
+    /// Two instances must never run at once.
+    pub(crate) exclusive: bool,
     /// Two releases must never run at once.
     pub(crate) one_release: bool,
 }
@@ -59,6 +61,20 @@ impl World {
             self.rollout,
             self.slots
         );
+        if checks.exclusive {
+            let up: Vec<String> = self
+                .hosts
+                .iter()
+                .flat_map(|host| host.up().map(|c| format!("{} on {}", c.instance, host.name)))
+                .collect();
+            assert!(
+                up.len() <= 1,
+                "seed {}: {up:?} run at once at {}: {:#?}",
+                self.seed,
+                self.now,
+                self.slots
+            );
+        }
         if checks.one_release {
             let mut counters: Vec<u64> =
                 self.hosts.iter().flat_map(|host| host.up()).map(|c| c.counter.0).collect();

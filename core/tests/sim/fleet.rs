@@ -92,6 +92,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         on_failure: OnFailure::RollbackAll,
         rollback_on: RollbackOn { restarts: 1, unhealthy_for: Span::from_secs(120) },
         on_lost: OnLost::default(),
+        exclusive: false,
         floor: None,
     }
 }

@@ -10,7 +10,7 @@ use windlass_core::observation::{
 };
 use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::room::Capacity;
-use windlass_core::reconcile::{self, Container, Desired, LocalHost, Memory, Observed, Step};
+use windlass_core::reconcile::{self, Container, Desired, Lease, LocalHost, Memory, Observed, Step};
 use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
 
 use super::engine::{Engine, at};
@@ -28,6 +28,12 @@ pub(crate) struct Host {
     wake_at: Option<Timestamp>,
     /// Its network is cut; it goes on by itself.
     pub(crate) cut: bool,
+    /// Nothing it sends arrives; what is sent to it does.
+    pub(crate) mute: bool,
+    /// Its agent is dead, and what it runs goes on.
+    pub(crate) agent_dead: bool,
+    /// When the last report that was acknowledged was sent, and the newest plan that the coordinator had then.
+    pub(crate) lease: Option<(u64, u64)>,
     /// Its engine does not answer.
     pub(crate) engine_down: bool,
     /// It takes no plan.
@@ -50,6 +56,9 @@ impl Host {
             slots: Vec::new(),
             wake_at: None,
             cut: false,
+            mute: false,
+            agent_dead: false,
+            lease: None,
             engine_down: false,
             refuses: false,
             evicted: false,
@@ -58,6 +67,9 @@ impl Host {
     }
 
     pub(crate) fn offer(&mut self, plan: &Arc<HostPlan>) {
+        if self.agent_dead {
+            return;
+        }
         let newer = self.plan.as_ref().is_none_or(|old| old.seq < plan.seq);
         if newer && !self.refuses && !self.cut {
             self.plan = Some(Arc::clone(plan));
@@ -78,7 +90,15 @@ impl Host {
             return;
         }
         let changed = self.engine.tick(now, catalogue);
-        if !changed && self.wake_at.is_none_or(|wake_at| wake_at > at(now)) && !now.is_multiple_of(7) {
+        if self.agent_dead {
+            return;
+        }
+        let leased = self.lease.is_some();
+        if !leased
+            && !changed
+            && self.wake_at.is_none_or(|wake_at| wake_at > at(now))
+            && !now.is_multiple_of(7)
+        {
             return;
         }
         for _ in 0..8 {
@@ -146,6 +166,10 @@ impl Host {
             pulls: self.engine.pulls.keys().map(|image| (*image, Default::default())).collect(),
             busy: self.engine.stops.keys().cloned().collect(),
             outcomes: std::mem::take(&mut self.engine.outcomes),
+            lease: self.lease.map(|(sent, issued)| Lease {
+                renewed_at: at(sent),
+                current: self.plan.as_ref().is_some_and(|plan| plan.seq >= issued),
+            }),
             capacity: Capacity {
                 memory: self.facts.memory,
                 gpus: self.facts.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect(),

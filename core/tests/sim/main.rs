@@ -8,6 +8,7 @@
 
 mod check;
 mod engine;
+mod exclusive;
 mod fleet;
 mod host;
 mod order;

@@ -110,7 +110,7 @@ fn an_instance_that_does_not_come_back_stops_the_restart_and_its_slot_keeps_the_
 
 #[test]
 fn an_agent_that_lost_its_memory_and_a_coordinator_that_dies_restart_nothing_twice() {
-    for seed in 0..seeds().end * 4 {
+    for seed in 0..seeds().end * 2 {
         let mut world = World::settled(seed, 3, spec(5));
         let starts = world.starts(1);
         world.fragile = true;
@@ -143,7 +143,7 @@ fn a_restart_starts_what_was_stopped() {
 
 #[test]
 fn it_is_paused_aborted_superseded_and_refused_as_any_rollout() {
-    for seed in 0..seeds().end * 4 {
+    for seed in 0..seeds().end * 2 {
         let mut world = World::settled(seed, 3, spec(5));
         assert!(world.restart());
         assert!(!world.restart(), "seed {seed}: one at a time");

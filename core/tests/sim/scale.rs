@@ -141,3 +141,55 @@ fn a_drained_host_loses_its_slots_and_the_count_stays() {
         world.assert_quiet();
     }
 }
+
+#[test]
+fn a_drain_moves_a_few_at_a_time_and_never_more_than_may_be_missing() {
+    for seed in seeds() {
+        for (surge, unavailable) in [(2, 0), (0, 2)] {
+            let mut spec = spec(8);
+            spec.strategy = rolling(Amount::Count(8), Amount::Count(surge), Amount::Count(unavailable));
+            let mut world = World::settled(seed, 2, spec);
+            world.hosts.push(Host::new("h2"));
+            world.run_for(10);
+            world.hosts[0].scheduling = Scheduling::Draining;
+            let (surge, unavailable) = (surge as usize, unavailable as usize);
+            for _ in 0..200 {
+                world.second();
+                let serving = world.serving().len();
+                assert!(
+                    serving + unavailable >= 8,
+                    "seed {seed}: {serving} serve, {unavailable} may be missing"
+                );
+                assert!(world.slots.len() <= 8 + surge, "seed {seed}: {} slots", world.slots.len());
+            }
+            assert_eq!(
+                world.hosts[0].engine.containers.len(),
+                0,
+                "seed {seed}: {:#?}",
+                world.decide().waiting
+            );
+            world.assert_all_serve(1, 8);
+            world.assert_quiet();
+        }
+    }
+}
+
+#[test]
+fn a_drain_without_a_place_stops_nothing_and_says_so() {
+    for seed in seeds() {
+        for surge in [0, 1] {
+            let mut spec = spec(3);
+            spec.strategy = rolling(Amount::Count(1), Amount::Count(surge), Amount::Count(1));
+            let mut world = World::settled(seed, 1, spec);
+            world.checks.slack = 0;
+            world.hosts[0].scheduling = Scheduling::Draining;
+            world.run_for(60);
+            assert_eq!(world.serving().len(), 3, "seed {seed}");
+            let waits: Vec<String> = world.decide().waiting.iter().map(ToString::to_string).collect();
+            assert!(waits.iter().any(|text| text.contains("the host is draining")), "seed {seed}: {waits:?}");
+            world.hosts[0].scheduling = Scheduling::Ready;
+            world.assert_all_serve(1, 3);
+            world.assert_quiet();
+        }
+    }
+}

@@ -107,7 +107,7 @@ fn a_deploy_and_a_rollback_start_a_stopped_service() {
 
 #[test]
 fn stopping_in_the_middle_of_a_rollout_ends_it_and_the_good_release_starts_again() {
-    for seed in 0..seeds().end * 8 {
+    for seed in 0..seeds().end * 3 {
         for recreates in [false, true] {
             let mut world = ranged(seed, 3);
             if recreates {
@@ -160,7 +160,7 @@ fn a_removed_service_leaves_nothing_behind_also_where_the_host_was_away() {
 
 #[test]
 fn removing_in_the_middle_of_a_rollout_leaves_nothing_either() {
-    for seed in 0..seeds().end * 8 {
+    for seed in 0..seeds().end * 3 {
         let mut world = ranged(seed, 3);
         world.checks.slack = 9;
         world.deploy(Behaviour::Good);

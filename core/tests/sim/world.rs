@@ -174,6 +174,13 @@ impl World {
         (liveness, Some(at(*seen)))
     }
 
+    /// Silent with an agent that lives, as far as a coordinator can tell.
+    fn isolated_for(&self, host: &HostId) -> Option<std::time::Duration> {
+        let (seen, _) = self.reports.get(host)?;
+        let departed = self.hosts.iter().any(|known| &known.name == host && known.agent_dead);
+        (!departed).then(|| std::time::Duration::from_secs(self.now - seen))
+    }
+
     pub(crate) fn fleet(&self) -> FleetView {
         let mut members = BTreeMap::new();
         for host in self.hosts.iter().filter(|host| !host.evicted) {
@@ -182,6 +189,7 @@ impl World {
                 facts: host.facts.clone(),
                 liveness,
                 last_seen,
+                isolated_for: self.isolated_for(&host.name),
                 scheduling: host.scheduling,
                 recovering: false,
                 issued_seq: self.issued.get(&host.name).copied().unwrap_or(0),
@@ -256,9 +264,16 @@ impl World {
         for index in 0..self.hosts.len() {
             let lost = self.dice(4) == 0;
             let host = &self.hosts[index];
-            if !host.cut && !lost {
+            if !host.cut && !host.mute && !host.agent_dead && !lost {
                 let report = Arc::new(host.observe(self.now));
-                self.reports.insert(host.name.clone(), (self.now, report));
+                let name = host.name.clone();
+                let issued = self.issued.get(&name).copied().unwrap_or(0);
+                self.reports.insert(name, (self.now, report));
+                // The report is the heartbeat; its acknowledgement may be lost too.
+                let acknowledged = self.dice(5) != 0;
+                if acknowledged {
+                    self.hosts[index].lease = Some((self.now, issued));
+                }
             }
         }
     }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use windlass_core::{FleetId, HostId, OperatorName, Span};
 
+use super::AttendArgs;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
@@ -113,10 +115,19 @@ pub(crate) enum HostCommand {
         host: HostId,
     },
     /// Give it no new slots, and move those it has
-    #[command(after_help = "Example:\n  windlass host drain web-1")]
+    #[command(after_help = "Examples:\n  \
+        windlass host drain web-1\n  \
+        windlass host drain web-1 --timeout 30m -o json\n\n\
+        A slot starts elsewhere before it stops here, at most `max_surge` of a service at a time; with `max_surge: 0`, and\n\
+        if it is exclusive, it stops here first, at most `max_unavailable` at a time. A slot with a named volume cannot\n\
+        leave, and one per host only stops. `windlass host uncordon` is the way back.\n\n\
+        Exit codes: 0 the host is empty, 1 refused, 4 only slots that cannot leave are left, 5 timeout (it goes on), 6\n\
+        somebody uncordoned it.")]
     Drain {
         /// Its name
         host: HostId,
+        #[command(flatten)]
+        attend: AttendArgs,
     },
     /// Give it no new slots
     #[command(after_help = "Example:\n  windlass host cordon web-1")]

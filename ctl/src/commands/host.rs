@@ -55,7 +55,9 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
             printer.document(&hosts, |colour| table::hosts(&hosts, clock::now(), colour));
         }
         HostCommand::Show { host } => show(&client.host(&host).await?, printer),
-        HostCommand::Drain { host } => steer(&host, HostAction::Drain, &mut client, printer).await?,
+        HostCommand::Drain { host, attend } => {
+            return Box::pin(super::drain::run(&host, attend, session, printer)).await;
+        }
         HostCommand::Cordon { host } => steer(&host, HostAction::Cordon, &mut client, printer).await?,
         HostCommand::Uncordon { host } => steer(&host, HostAction::Uncordon, &mut client, printer).await?,
         HostCommand::Recover { keep_store, look } => {

@@ -9,6 +9,7 @@ use windlass_core::{EnvironmentId, ServiceName, diff, view};
 
 use super::audit::AuditView;
 use super::context::ContextView;
+use super::drain::DrainOutcome;
 use super::host::HostToken;
 use super::init::Made;
 use super::logs::LogLineView;
@@ -38,7 +39,9 @@ fn outputs() -> Value {
         ("context ls", of::<Vec<ContextView>>()),
         ("host token", of::<HostToken>()),
         ("host ls", of::<Vec<view::HostView>>()),
-        ("host show", of::<view::HostView>()),
+        ("host show, cordon, uncordon, evict, ban", of::<view::HostView>()),
+        ("host drain: each line but the last", of::<view::HostView>()),
+        ("host drain: the last line", of::<DrainOutcome>()),
         ("host recover", of::<view::RecoveryView>()),
         ("plan", of::<view::PlanView>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),

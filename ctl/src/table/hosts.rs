@@ -63,6 +63,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("disk", stats.map(|s| format!("{} of {}", bytes(s.disk_used), bytes(s.disk_total)))),
         ("gpus", Some(gpus.collect::<Vec<_>>().join(", ")).filter(|gpus| !gpus.is_empty())),
         ("slots", Some(host.slots.to_string())),
+        ("leaving", Some(host.waiting.join("; ")).filter(|text| !text.is_empty())),
         ("plan", Some(plan)),
         (
             "journal",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::host::HostFacts;
+use windlass_core::host::{HostFacts, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, Timestamp};
 use windlass_proto::pb;
@@ -56,7 +56,15 @@ impl Session {
             Some(From::Heartbeat(beat)) => {
                 let stats =
                     (!beat.stats.is_empty()).then(|| bounded("heartbeat.stats", &beat.stats, MAX_STATS));
+                let before = self.coordinator.registry.liveness(&self.host, now);
                 self.coordinator.registry.heard(&self.host, stats.transpose()?, now);
+                if before != Liveness::Connected {
+                    settle(&self.coordinator).await?;
+                }
+                if beat.number > 0 {
+                    let seq = newest_seq(&self.coordinator, &self.host);
+                    self.push(To::HeartbeatAck(pb::HeartbeatAck { number: beat.number, seq }));
+                }
                 for request in self.logs.abandoned() {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
@@ -107,6 +115,17 @@ impl Session {
         self.coordinator.host_changed(&self.host);
         Ok(())
     }
+}
+
+/// Waits for the decision under way. One that was made from this host's silence is stored then, so that what an
+/// acknowledgement says of the newest plan takes it into account: the host would start again what was replaced.
+pub(crate) async fn settle(coordinator: &Coordinator) -> Result<(), Status> {
+    coordinator.write(|_| ()).await
+}
+
+/// The number of the newest plan that was made for a host.
+pub(crate) fn newest_seq(coordinator: &Coordinator, host: &HostId) -> u64 {
+    coordinator.ledger.read(|state| state.plans.get(host).map_or(0, |plan| plan.seq))
 }
 
 /// Takes in what a host sees. Answers with the revision to acknowledge.

@@ -23,6 +23,7 @@ impl Session {
             coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
             trust_version: self.coordinator.ledger.read(|state| state.trust.version()),
             heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+            acks_heartbeats: true,
         }));
     }
 

@@ -299,7 +299,7 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
     loop {
         let heard = tokio::select! {
             _ = beat.tick() => {
-                link.say(Say::Heartbeat(pb::Heartbeat { stats: Default::default() })).await;
+                link.say(Say::Heartbeat(pb::Heartbeat::default())).await;
                 continue;
             }
             heard = link.hear() => heard,

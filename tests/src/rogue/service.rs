@@ -73,7 +73,12 @@ impl AgentLink for Service {
             return Err(Status::invalid_argument("no hello"));
         };
         let trust_version = self.shared.script().announced();
-        let welcome = pb::Welcome { coordinator_version: "0".to_owned(), trust_version, heartbeat_ms: 1000 };
+        let welcome = pb::Welcome {
+            coordinator_version: "0".to_owned(),
+            trust_version,
+            heartbeat_ms: 1000,
+            ..Default::default()
+        };
         let first = pb::ConnectResponse { message: Some(Spoken::Welcome(welcome)) };
         drop(out.send(Ok(first)).await); // the agent may be gone already
         let stream = {

@@ -1,7 +1,7 @@
 //! How one release replaces another.
 
-use crate::manifest::model::{Manifest, Port, Rolling};
-use crate::release::OrderRule;
+use crate::manifest::model::{After, Manifest, Port, Replicas, Rolling};
+use crate::release::{OnReturn, OrderRule};
 use crate::units::{Amount, Span};
 
 use super::Findings;
@@ -29,6 +29,38 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         findings.error(&["strategy", key, "min_ready"], reason, "");
     }
     times(manifest, findings);
+    exclusive(manifest, findings);
+}
+
+/// What never runs twice has one instance, and says when an isolated host stops it.
+fn exclusive(manifest: &Manifest, findings: &mut Findings<'_>) {
+    if !manifest.exclusive {
+        return;
+    }
+    let one = matches!(manifest.replicas, None | Some(Replicas::Count(1)));
+    if manifest.per_host || !one {
+        findings.error(
+            &["exclusive"],
+            "is for a service with one instance",
+            "`replicas: 1`, or leave `exclusive` away",
+        );
+    }
+    let on_lost = &manifest.on_lost;
+    if on_lost.replace_after != After::Never && on_lost.stop_isolated_after == After::Never {
+        findings.error(
+            &["on_lost", "replace_after"],
+            "cannot be with `exclusive`: a lost host goes on with its instance, which nobody sees",
+            "`stop_isolated_after: 1m` has an isolated host stop it; the replacement starts after that",
+        );
+    }
+    if on_lost.on_return == OnReturn::KeepOld {
+        let reason = "`keep_old` cannot be with `exclusive`: the replacement would have to stop first";
+        findings.error(&["on_lost", "on_return"], reason, "`keep_new`");
+    }
+    if manifest.strategy.rolling.as_ref().is_some_and(|rolling| rolling.order == OrderRule::StartFirst) {
+        let reason = "`start_first` cannot be with `exclusive`: both would run for a while";
+        findings.error(&["strategy", "rolling", "order"], reason, "`order: auto`");
+    }
 }
 
 fn amounts(rolling: &Rolling, findings: &mut Findings<'_>) {

@@ -80,7 +80,6 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
         "secrets: [A]",
         "secrets: [{ name: A, as: env }]",
         "route: { host: a }",
-        "exclusive: true",
         "gates: { a: { p95: { max: 1s } } }",
         "hooks: { before: [{ run: [a] }] }",
         "notify: [a]",
@@ -291,4 +290,24 @@ fn a_release_that_is_too_large_is_refused_where_the_files_stand() {
     let said = load_one(text).into_spec(image(), read).unwrap_err().to_string();
     assert!(said.contains("web.yaml:5:15: `files./b.from`: no file `gone`"), "{said}");
     assert!(said.contains("web.yaml:4:3: `files`: make a release of"), "{said}");
+}
+
+#[test]
+fn what_never_runs_twice_says_when_an_isolated_host_stops_it() {
+    #[rustfmt::skip]
+    let table = [
+        ("alone",               "exclusive: true", "fine"),
+        ("with a lease",        "exclusive: true\non_lost: { replace_after: 2m, stop_isolated_after: 1m }", "fine"),
+        ("two of it",           "exclusive: true\nreplicas: 2", "is for a service with one instance"),
+        ("a range",             "exclusive: true\nreplicas: { min: 1, max: 2 }", "is for a service with one instance"),
+        ("one per host",        "exclusive: true\nper_host: true", "is for a service with one instance"),
+        ("replaced unseen",     "exclusive: true\non_lost: { replace_after: 2m }", "a lost host goes on with its instance"),
+        ("the old one stays",   "exclusive: true\non_lost: { on_return: keep_old }", "the replacement would have to stop first"),
+        ("beside each other",   "exclusive: true\nstrategy: { rolling: { order: start_first } }", "both would run for a while"),
+    ];
+    for (case, keys, want) in table {
+        let said = errors(keys);
+        assert!(said.contains(want), "{case}: {said}");
+        assert!(want == "fine" || said.contains("hint: "), "{case}: {said}");
+    }
 }

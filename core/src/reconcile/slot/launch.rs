@@ -25,6 +25,8 @@ const PULL_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Hold {
     /// Its image is being pulled.
     Pull,
+    /// It may never run twice, and the coordinator has not said that nothing has changed.
+    Lease,
     /// Its image could not be pulled; that is tried again.
     PullFailed(Box<Evidence>),
     /// It may not, or cannot, be started here.
@@ -55,7 +57,10 @@ pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
         return Some(Hold::Refused(refused(RefusalCode::Quarantined, reason)));
     }
     if instance.is_some() && scene.wants_running() {
-        return None;
+        return scene.unleased.then_some(Hold::Lease);
+    }
+    if scene.unleased && scene.wants_running() {
+        return Some(Hold::Lease);
     }
     image(turn, scene, &release.release.spec.image)
         .or_else(|| if scene.wants_running() { room(turn, scene, release) } else { None })
@@ -128,7 +133,7 @@ pub(super) fn missing(
     fates: &[(&Container, Fate)],
 ) -> Result<Option<Step>, Hold> {
     let want = scene.want;
-    let release = if scene.isolated {
+    let release = if scene.isolated || scene.unleased {
         None
     } else if scene.restoring {
         scene.armed_fallback()

@@ -12,6 +12,9 @@ pub(super) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
     let mut stopped = true;
     let late = past_deadline(draft);
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
+        if draft.is_leaving(&slot) {
+            continue;
+        }
         let begun = draft.slots[&slot].want.phase != Phase::Pulled;
         match fate(draft, &slot, how, late) {
             Fate::Back => {}

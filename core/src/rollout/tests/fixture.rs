@@ -69,6 +69,7 @@ pub(crate) fn member() -> Member {
         },
         liveness: Liveness::Connected,
         last_seen: Some(at(0)),
+        isolated_for: None,
         scheduling: Scheduling::Ready,
         recovering: false,
         issued_seq: 0,

@@ -1,18 +1,19 @@
 //! Hosts and their tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tonic::Status;
-use windlass_core::HostId;
-use windlass_core::fleet::FleetView;
+use windlass_core::fleet::{FleetView, Scheduling};
 use windlass_core::host::Liveness;
 use windlass_core::view::{self, HostView};
+use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 
 use super::Caller;
 use crate::coordinator::Coordinator;
+use crate::engine;
 use crate::grpc::status::{invalid, refused};
 use crate::hosts::{self, HostAction, HostError};
 use crate::ledger::State;
@@ -56,11 +57,32 @@ pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Statu
         let fleet = coordinator.registry.fleet(state, None, now);
         let record = state.hosts.get(&host)?;
         let mut view = view(coordinator, state, &fleet, record);
+        if record.scheduling == Scheduling::Draining {
+            (view.pinned, view.waiting) = draining(coordinator, state, &host, now);
+        }
         view.policy = Some(record.facts.policy.clone());
         view.certificate_expires_at = Some(record.certificate.not_after);
         Some(view)
     });
     view.map(|view| encode(&view)).ok_or_else(|| refused(HostError::Unknown(host)))
+}
+
+/// How many slots can never leave the host, and what the others wait for.
+fn draining(coordinator: &Coordinator, state: &State, host: &HostId, now: Timestamp) -> (u32, Vec<String>) {
+    let pins = |release| state.releases.get(release).is_some_and(|release| release.spec.pins_slots());
+    let pinned = state.slots_on(host).filter(|(_, assignment)| pins(&assignment.want.release)).count();
+    let services: BTreeSet<&ServiceId> = state.slots_on(host).map(|(slot, _)| &slot.service).collect();
+    let mut waiting = Vec::new();
+    for service in services {
+        if let Some(rollout) = state.active_rollout(service) {
+            waiting.push(format!("{service}: the end of rollout {}", rollout.id));
+            continue;
+        }
+        let waits =
+            engine::advance(state, &coordinator.registry, service, now).map(|advance| advance.waiting);
+        waiting.extend(waits.into_iter().flatten().map(|wait| format!("{service}: {wait}")));
+    }
+    (u32::try_from(pinned).unwrap_or(u32::MAX), waiting)
 }
 
 pub(super) async fn steer(
@@ -95,6 +117,7 @@ fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &Ho
         facts: record.facts.clone(),
         liveness: Liveness::Lost,
         last_seen: None,
+        isolated_for: None,
         scheduling: record.scheduling,
         recovering: false,
         issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),

@@ -109,7 +109,7 @@ async fn a_host_has_the_labels_it_was_granted_and_adds_none() {
         let want = encode(&facts);
         until("its facts are stored", async || {
             link.say(Say::Facts(pb::FactsReport { facts: want.clone() })).await;
-            link.say(Say::Heartbeat(pb::Heartbeat { stats: Default::default() })).await;
+            link.say(Say::Heartbeat(pb::Heartbeat::default())).await;
             fleet.hosts().await[0]["labels"].as_object().unwrap().len()
                 == usize::from(facts.labels.get("role") == Some(&"app".to_owned()))
         })
@@ -191,7 +191,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
         ("three thousand slots", observe(&seen((0..3000).map(|n| slot(n, 0)).collect())), "at most"),
         ("5 MiB", Say::Observation(pb::ObservationReport { observation: vec![b' '; 5 << 20].into() }), "more than"),
         ("facts of 100 KiB", Say::Facts(pb::FactsReport { facts: encode(&facts) }), "more than"),
-        ("statistics of 1 MiB", Say::Heartbeat(pb::Heartbeat { stats: vec![b'['; 1 << 20].into() }), "more than"),
+        ("statistics of 1 MiB", Say::Heartbeat(pb::Heartbeat { stats: vec![b'['; 1 << 20].into(), number: 0 }), "more than"),
         ("nested two hundred thousand deep", Say::Observation(pb::ObservationReport { observation: deep.into_bytes().into() }), "observation"),
         ("no JSON", Say::Observation(pb::ObservationReport { observation: vec![0xff; 10].into() }), "observation"),
         ("hello again", Say::Hello(rogue.hello()), "once"),
@@ -253,7 +253,7 @@ async fn a_host_that_never_stops_talking_takes_no_memory_no_disk_and_nobody_s_tu
         let mut seen = claims(n + 1, &SlotStatus::Settled, InstanceState::Healthy);
         seen.slots[0].instances[0].restarts = u32::try_from(n).unwrap();
         link.say(observe(&seen)).await;
-        link.say(Say::Heartbeat(pb::Heartbeat { stats: Default::default() })).await;
+        link.say(Say::Heartbeat(pb::Heartbeat::default())).await;
         if n % 100 == 0 {
             link.drain();
         }

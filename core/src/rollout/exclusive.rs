@@ -1,0 +1,157 @@
+//! Services of which no instance may ever run twice, not even through a partition.
+//!
+//! An instance is started only when every other slot of the service is *known* to run nothing. Known is what the host
+//! says about its newest plan, what a person says by evicting it, or what follows from time: an isolated host stops
+//! its instance by itself, see [`must_have_stopped`]. A slot that goes is therefore not forgotten: it is `absent`
+//! until its host is known to run nothing of it.
+
+use std::time::Duration;
+
+use crate::host::Liveness;
+use crate::id::SlotId;
+use crate::plan::Phase;
+use crate::release::Spec;
+
+use super::draft::Draft;
+use super::seen::Waiting;
+
+/// How long an agent may take to notice that its lease is over, and the engine to answer.
+const NOTICE: Duration = Duration::from_secs(30);
+/// Two clocks drift apart by at most one part in so many: 0.1 % each way, several times what a quartz and NTP do.
+const DRIFT: u32 = 500;
+
+/// How long after the coordinator last heard of a host its instance of `spec` must have stopped; never if an isolated
+/// host goes on.
+///
+/// The agent's lease begins when it *sent* the last heartbeat that was acknowledged, and so not after the coordinator
+/// heard it. It ends `stop_isolated_after` later by the agent's clock, which may run slow against ours; then the agent
+/// has to notice, and the process has `stop_timeout` to end before it is killed.
+pub fn must_have_stopped(spec: &Spec) -> Option<Duration> {
+    let lease = spec.on_lost.stop_isolated_after?.duration();
+    Some(lease + lease / DRIFT + NOTICE + spec.stop_timeout.duration())
+}
+
+impl Draft<'_> {
+    /// Does any release that the service may run say that it must never run twice?
+    pub(super) fn is_exclusive(&self) -> bool {
+        let says = |digest| self.release(&digest).is_some_and(|release| release.spec.exclusive);
+        let current = self.service.current.map(|current| current.digest);
+        let target = self.rollout.as_ref().map(|rollout| rollout.to.digest);
+        let named = self.slots.values().flat_map(|assignment| {
+            let want = &assignment.want;
+            let previous = want.previous.as_ref().map(|previous| previous.release);
+            [Some(want.release), want.fallback, previous].into_iter().flatten()
+        });
+        current.into_iter().chain(target).chain(named).any(says)
+    }
+
+    /// May an instance start in `slot` (or in a new one) now? Says what it waits for if not.
+    pub(super) fn may_start(&mut self, slot: Option<&SlotId>) -> bool {
+        if !self.is_exclusive() {
+            return true;
+        }
+        let most = self.service.replicas.max(1) as usize;
+        let others: Vec<SlotId> = self.slots.keys().filter(|other| Some(*other) != slot).cloned().collect();
+        let waits: Vec<Waiting> = others.iter().filter_map(|other| self.may_run(other)).collect();
+        if waits.len() < most {
+            return true;
+        }
+        waits.into_iter().for_each(|waiting| self.wait(waiting));
+        self.wake_soon();
+        false
+    }
+
+    /// What is missing to know that nothing runs in `slot`; `None` if that is known.
+    pub(super) fn may_run(&self, slot: &SlotId) -> Option<Waiting> {
+        let assignment = &self.slots[slot];
+        let host = assignment.host.clone();
+        // Evicted: a person has said that what it runs is their business.
+        let member = self.snapshot.fleet.members.get(&host)?;
+        let wanted = matches!(assignment.want.phase, Phase::Running | Phase::Draining);
+        if wanted {
+            return Some(Waiting::Stop { host, slot: slot.clone() });
+        }
+        if member.liveness == Liveness::Lost {
+            let known =
+                self.fence(slot).is_some_and(|after| member.isolated_for.is_some_and(|for_| for_ >= after));
+            return (!known).then_some(Waiting::Fence { host });
+        }
+        match self.nothing_runs(slot) {
+            Ok(true) => None,
+            Ok(false) => Some(Waiting::Stop { host, slot: slot.clone() }),
+            Err(waiting) => Some(waiting),
+        }
+    }
+
+    /// When whatever may run in `slot` must have stopped; never if any of it need not.
+    pub(super) fn fence(&self, slot: &SlotId) -> Option<Duration> {
+        let want = &self.slots[slot].want;
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        let named = [Some(want.release), want.fallback, previous].into_iter().flatten();
+        let mut latest = Duration::ZERO;
+        for digest in named {
+            latest = latest.max(must_have_stopped(&self.release(&digest)?.spec)?);
+        }
+        Some(latest)
+    }
+
+    /// Is the slot on its way out, and only not known yet to be empty?
+    pub(super) fn is_leaving(&self, slot: &SlotId) -> bool {
+        self.slots.get(slot).is_some_and(|assignment| assignment.want.phase == Phase::Absent)
+    }
+}
+
+/// Forgets slots that have left.
+pub(super) fn sweep(draft: &mut Draft<'_>) {
+    let leaving: Vec<SlotId> = draft.slots.keys().filter(|slot| draft.is_leaving(slot)).cloned().collect();
+    for slot in leaving {
+        match draft.may_run(&slot) {
+            None => draft.forget_slot(&slot),
+            Some(waiting) => draft.wait(waiting),
+        }
+    }
+}
+
+/// Slots that the new release does not have stop before any of its own starts.
+pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
+    if !draft.is_exclusive() {
+        return;
+    }
+    let others: Vec<SlotId> = draft
+        .slots
+        .iter()
+        .filter(|(_, a)| &a.want.release != to && matches!(a.want.phase, Phase::Running | Phase::Draining))
+        .map(|(slot, _)| slot.clone())
+        .collect();
+    for slot in others {
+        draft.rollout().changed = true;
+        draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::tests::fixture::release;
+
+    #[test]
+    fn the_arithmetic_of_a_lease() {
+        #[rustfmt::skip]
+        let table = [
+            ("never, if it goes on",    None,        "10s", None),
+            ("a minute",                Some("1m"),  "10s", Some(60_000 + 120 + 30_000 + 10_000)),
+            ("a long time to stop",     Some("1m"),  "5m",  Some(60_000 + 120 + 30_000 + 300_000)),
+            ("an hour drifts by seconds", Some("1h"), "10s", Some(3_600_000 + 7200 + 30_000 + 10_000)),
+        ];
+        for (case, isolated, stop, want) in table {
+            let release = release(1, |json| {
+                json["spec"]["stop_timeout"] = stop.into();
+                if let Some(after) = isolated {
+                    json["spec"]["on_lost"]["stop_isolated_after"] = after.into();
+                }
+            });
+            let got = must_have_stopped(&release.spec).map(|after| after.as_millis());
+            assert_eq!(got, want, "{case}");
+        }
+    }
+}

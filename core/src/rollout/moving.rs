@@ -1,0 +1,96 @@
+//! Slots that leave a host which drains, or is lost: a few at a time, and which of them cannot.
+
+use crate::id::SlotId;
+use crate::placement::Candidates;
+use crate::plan::Phase;
+use crate::release::Release;
+
+use super::Kind;
+use super::draft::Draft;
+use super::limits::Limits;
+use super::placing::why_nowhere;
+use super::seen::Waiting;
+use super::steady::{is_draining, leaves, replaced};
+
+fn limits(draft: &Draft<'_>, release: &Release) -> Limits {
+    let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);
+    Limits::of(&release.spec.strategy, Kind::Deploy, total, total)
+}
+
+/// Those of `alone` that get a replacement now. What is lost does not serve: all of it. Of what drains so many are on
+/// their way that no more than `max_surge` run beside their replacements.
+pub(super) fn in_turn(draft: &mut Draft<'_>, release: &Release, alone: Vec<SlotId>) -> Vec<SlotId> {
+    let (lost, draining): (Vec<_>, Vec<_>) = alone.into_iter().partition(|slot| draft.is_lost(slot));
+    let on_their_way = replaced(draft).iter().filter(|slot| draft.slots.contains_key(*slot)).count();
+    let most = limits(draft, release).surge.max(1) as usize;
+    let now = most.saturating_sub(on_their_way).min(draining.len());
+    lost.into_iter().chain(draining.into_iter().take(now)).collect()
+}
+
+/// Says of every slot on a draining host that it stays there, and why.
+pub(super) fn say_what_stays(draft: &mut Draft<'_>, release: &Release) {
+    if !release.spec.pins_slots() {
+        return;
+    }
+    let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| is_draining(draft, slot)).cloned().collect();
+    for slot in slots {
+        let host = draft.slots[&slot].host.clone();
+        draft.wait(Waiting::Pinned { host, slot });
+    }
+}
+
+/// A slot stops, or must have stopped, and goes; then a new one is made elsewhere, as for any that is missing. No more
+/// than `max_unavailable` do so at once, and only if there is a place.
+pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
+    let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
+    let most = limits(draft, release).unavailable;
+    // What was told to stop serves no more, whatever was last heard of it.
+    let is_up = |slot: &&SlotId| draft.serves(slot) && draft.slots[*slot].want.phase == Phase::Running;
+    let down = slots.len() - slots.iter().filter(is_up).count();
+    let mut down = u32::try_from(down).unwrap_or(u32::MAX);
+    for slot in slots {
+        if !leaves(draft, &slot, release) {
+            continue;
+        }
+        if draft.is_lost(&slot) {
+            if draft.is_exclusive() {
+                leave_lost(draft, &slot);
+            }
+            continue;
+        }
+        if draft.slots[&slot].want.phase == Phase::Running {
+            let serves = draft.serves(&slot);
+            if serves && down >= most {
+                continue;
+            }
+            // There has to be a place for it before it stops here.
+            let candidates = Candidates::of(draft.snapshot.fleet, release);
+            if let Err(refused) = candidates.choose(&draft.taken(), &draft.own()) {
+                draft.wait(Waiting::Place(why_nowhere(&refused)));
+                draft.wake_soon();
+                continue;
+            }
+            down += u32::from(serves);
+            draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
+        }
+        match draft.may_run(&slot) {
+            None => draft.drop_slot(&slot),
+            Some(waiting) => draft.wait(waiting),
+        }
+    }
+}
+
+/// Lost for long enough that its instance must have stopped.
+fn leave_lost(draft: &mut Draft<'_>, slot: &SlotId) {
+    let host = draft.slots[slot].host.clone();
+    let silent = draft.snapshot.fleet.members.get(&host).and_then(|member| member.isolated_for);
+    match (silent, draft.fence(slot)) {
+        (Some(silent), Some(after)) if silent >= after => draft.forget_slot(slot),
+        (Some(silent), Some(after)) => {
+            draft.wait(Waiting::Fence { host });
+            let due = draft.now() + (after - silent);
+            draft.wake(due);
+        }
+        (None, _) | (_, None) => draft.wait(Waiting::Fence { host }),
+    }
+}
