@@ -8,6 +8,8 @@
 //! the coordinator keeps only its hash. The two pins make the first contact safe: the host accepts no other
 //! CA and no other trust root than the operator's who made the token.
 
+mod operator;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,6 +20,8 @@ use windlass_core::{Digest, FleetId, HostId};
 use zeroize::Zeroizing;
 
 use crate::random::{self, RandomError};
+
+pub use operator::OperatorToken;
 
 const VERSION: &str = "windlass1";
 const HASH_PREFIX: &[u8] = b"windlass-join-v1\0";
@@ -58,8 +62,7 @@ impl InvalidToken {
 impl JoinToken {
     /// Makes a token with a new secret.
     pub fn new(fleet: FleetId, host: HostId, ca_pin: Digest, trust_pin: Digest) -> Result<Self, RandomError> {
-        let secret = JoinSecret(Zeroizing::new(random::bytes()?));
-        Ok(Self { fleet, host, secret, ca_pin, trust_pin })
+        Ok(Self { fleet, host, secret: JoinSecret::generate()?, ca_pin, trust_pin })
     }
 
     /// Reads a token; white space around it is dropped.
@@ -111,6 +114,10 @@ impl JoinToken {
 }
 
 impl JoinSecret {
+    fn generate() -> Result<Self, RandomError> {
+        Ok(Self(Zeroizing::new(random::bytes()?)))
+    }
+
     /// Takes what came in a join request; `None` if it cannot be a secret.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))

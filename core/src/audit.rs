@@ -6,6 +6,7 @@
 //! again is contradicted by witnesses.
 
 mod segment;
+mod verifier;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ use crate::digest::Digest;
 use crate::id::FleetId;
 use crate::time::Timestamp;
 
-use segment::{Claim, Segments};
 pub use segment::{RESTORED, Segment, subject as segment_subject};
+pub use verifier::{Anchor, By, Verifier};
 
 /// What the first entry carries as `prev`, and an empty log as its head.
 pub const GENESIS: Digest = Digest::from_bytes([0; 32]);
@@ -172,53 +173,10 @@ pub fn verify<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Verd
 
 /// The same, and says where backups were restored.
 pub fn examine<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Findings {
-    let mut segments = Segments::default();
-    let verdict = judge(entries, checkpoints, &mut segments);
-    Findings { verdict, segments: segments.into_list() }
-}
-
-fn judge<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint], segments: &mut Segments) -> Verdict {
-    let mut hashes = vec![GENESIS];
-    for (at, bytes) in entries.iter().enumerate() {
-        let at = u64::try_from(at).unwrap_or(u64::MAX);
-        let prev = hashes.last().copied().unwrap_or(GENESIS);
-        match serde_json::from_slice::<Entry>(bytes.as_ref()) {
-            Ok(entry) if entry.n == at && entry.prev == prev => {
-                if !segments.push(&entry) {
-                    return Verdict::Altered(at);
-                }
-            }
-            // Most likely the entry before was changed; if this one names no neighbour at all, it is itself.
-            Ok(entry) if entry.n == at => return Verdict::Altered(at.saturating_sub(1)),
-            Ok(_) | Err(_) => return Verdict::Altered(at),
-        }
-        hashes.push(Digest::of(bytes.as_ref()));
-    }
-    let have = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    let mut anchored = 0;
-    let mut truncated = 0;
-    for checkpoint in checkpoints {
-        let covered = match segments.hold(checkpoint) {
-            Claim::Covers(size) => size,
-            Claim::GivenUp => continue,
-            // The log was set back behind the beginning of that segment, and does not say so.
-            Claim::Unknown if checkpoint.size > have => {
-                truncated = truncated.max(checkpoint.size);
-                continue;
-            }
-            Claim::Unknown => return Verdict::Forked(checkpoint.size),
-        };
-        match usize::try_from(covered).ok().and_then(|size| hashes.get(size)) {
-            None => truncated = truncated.max(covered),
-            Some(hash) if *hash != checkpoint.head => return Verdict::Forked(covered),
-            Some(_) => anchored = anchored.max(covered),
-        }
-    }
-    match (truncated, have - anchored) {
-        (0, 0) => Verdict::Ok,
-        (0, tail) => Verdict::UnanchoredTail(tail),
-        (want, _) => Verdict::Truncated { have, want },
-    }
+    let mut verifier = Verifier::default();
+    checkpoints.iter().for_each(|checkpoint| verifier.expect(checkpoint.into()));
+    entries.iter().for_each(|bytes| verifier.entry(bytes.as_ref()));
+    verifier.finish()
 }
 
 #[cfg(test)]

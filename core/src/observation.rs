@@ -161,6 +161,8 @@ pub enum InstanceState {
     Failed,
     /// The host refused it.
     Refused,
+    /// Nothing was heard of it yet. Only views say so.
+    Unknown,
 }
 
 impl InstanceState {
@@ -176,6 +178,7 @@ impl InstanceState {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
 

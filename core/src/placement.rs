@@ -108,6 +108,18 @@ impl<'a> Candidates<'a> {
         candidates
     }
 
+    /// The hosts that cannot take one more slot beside `taken`, and why.
+    pub fn refusals<'b>(
+        &'b self,
+        taken: &'b BTreeMap<HostId, Taken>,
+    ) -> impl Iterator<Item = (&'b HostId, Unfit)> {
+        let full = self.hosts.iter().filter_map(move |(host, member)| {
+            let full = taken.get(*host)?.fit(&member.facts, &self.release.spec).err()?;
+            Some((*host, Unfit::NoRoom(full)))
+        });
+        self.refused.iter().map(|(host, why)| (host, why.clone())).chain(full)
+    }
+
     /// Might there be another answer soon? A host is not heard of yet, or not any more.
     pub fn are_undecided(&self) -> bool {
         let open =

@@ -24,6 +24,7 @@
 //! | RollingBack | puts every slot back to `from` | all available | progress → Failed |
 
 mod advancing;
+mod decision;
 mod draft;
 mod ending;
 mod evicted;
@@ -42,6 +43,7 @@ mod start;
 mod steady;
 mod steer;
 mod stopping;
+mod story;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verbs;
@@ -58,6 +60,10 @@ use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::time::Timestamp;
 use crate::units::Span;
 
+pub use decision::{
+    Allowed, Arrival, Begin, Chosen, Clocks, DETAILS, Decision, Log, Place, Placement, Refused, SLOTS, Stood,
+    What,
+};
 use draft::Draft;
 pub use exclusive::must_have_stopped;
 pub use restart::{RestartError, restart};
@@ -124,6 +130,9 @@ pub struct Rollout {
     pub generation: u64,
     /// Why it is where it is, when that needs saying.
     pub reason: Option<Reason>,
+    /// How much of its story is written.
+    #[serde(default)]
+    pub log: Log,
 }
 
 /// Forward or back.
@@ -185,7 +194,7 @@ impl State {
 }
 
 /// How a rollout that goes back will end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GoingBack {
     /// As rolled back: it failed.
@@ -199,7 +208,7 @@ pub enum GoingBack {
 }
 
 /// How far a rollout has got. Each number only counts when it rises.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Progress {
     /// Bytes pulled over all hosts.
     pub bytes: u64,

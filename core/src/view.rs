@@ -2,11 +2,14 @@
 //!
 //! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
 
+mod explain;
 mod host;
+mod operator;
 mod preview;
 mod recovery;
 mod rollout;
 mod status;
+mod trouble;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,11 +17,14 @@ use crate::digest::Digest;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
 use crate::time::Timestamp;
 
+pub use explain::{DecisionView, ExplainView, explain};
 pub use host::{HostView, host};
+pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{FailureView, RolloutView, SlotView, rollout};
-pub use status::{InstanceView, StatusView, status};
+pub use status::{HostProblems, InstanceView, StatusView, status};
+pub use trouble::{Problem, Trouble};
 
 /// A release in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -59,6 +65,9 @@ pub struct VolumeView {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EventView {
+    /// Its number; it rises.
+    #[serde(default)]
+    pub n: u64,
     /// When.
     pub at: Timestamp,
     /// What kind: `host.connected`, `rollout.started`, `instance.failed` and so on.

@@ -3,6 +3,7 @@
 mod deploy;
 mod fleet;
 mod look;
+mod operator;
 mod service;
 mod trust;
 
@@ -15,7 +16,10 @@ pub(crate) use deploy::{
     DeployArgs, FollowArgs, ManifestArgs, PlanArgs, RollbackArgs, RolloutCommand, SubmitArgs,
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
-pub(crate) use look::{CompletionsArgs, EventsArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs};
+pub(crate) use look::{
+    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs,
+};
+pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 pub(crate) use trust::{AuditCommand, ReleaseCommand, SignArgs, TrustCommand};
 
@@ -109,6 +113,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// What runs where, at which release, how healthy
     Status(StatusArgs),
+    /// What was decided in a rollout, and from what
+    Explain(ExplainArgs),
     /// Releases as documents
     #[command(
         subcommand,
@@ -127,6 +133,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windlass trust show\n  windlass trust sign next.json --out next.trust.json"
     )]
     Trust(TrustCommand),
+    /// Operators: let in, look, take out
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass operator add bob --role deployer -e staging\n  windlass operator ls\n  windlass operator revoke bob"
+    )]
+    Operator(OperatorCommand),
     /// The audit log: what was done
     #[command(subcommand, arg_required_else_help = true, after_help = "Examples:\n  windlass audit verify")]
     Audit(AuditCommand),

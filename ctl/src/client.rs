@@ -1,6 +1,7 @@
 //! The coordinator's calls: protobuf inside, domain and view types outside. Nothing else here names `pb`.
 
 mod error;
+mod join;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -11,14 +12,16 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
-    HostView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView, VolumeView,
+    ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView,
+    VolumeView,
 };
-use windlass_core::{Counter, Digest, FleetId, HostId, RolloutId, ServiceId, Timestamp};
+use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
 use windlass_proto::{json, limits, pb};
 
 pub(crate) use error::CallError;
-pub(crate) use stream::{AuditItem, RolloutStream};
+pub(crate) use join::join_operator;
+pub(crate) use stream::{AuditItem, EventItem, EventQuery, EventStream, RolloutStream};
 
 /// What operators call.
 #[derive(Clone)]
@@ -201,6 +204,12 @@ impl Client {
         view("show the rollout", &answer.view)
     }
 
+    pub(crate) async fn explain(&mut self, rollout: &str) -> Result<ExplainView, CallError> {
+        let request = pb::ExplainRolloutRequest { rollout: rollout.to_owned() };
+        let answer = call("explain the rollout", self.control.explain_rollout(request)).await?;
+        view("explain the rollout", &answer.view)
+    }
+
     pub(crate) async fn steer_rollout(
         &mut self,
         rollout: &str,
@@ -241,6 +250,28 @@ impl Client {
         let request = pb::GetStatusRequest { service: service.to_owned() };
         let answer = call("get the status", self.control.get_status(request)).await?;
         view("get the status", &answer.view)
+    }
+
+    pub(crate) async fn add_operator(
+        &mut self,
+        name: &OperatorName,
+        grant: &str,
+    ) -> Result<(String, Timestamp), CallError> {
+        let request = pb::AddOperatorRequest { name: name.to_string(), grant: grant.to_owned() };
+        let answer = call("make an operator token", self.control.add_operator(request)).await?;
+        Ok((answer.token, Timestamp::from_millis(answer.expires_at)))
+    }
+
+    pub(crate) async fn operators(&mut self) -> Result<Vec<OperatorView>, CallError> {
+        let answer =
+            call("list the operators", self.control.list_operators(pb::ListOperatorsRequest {})).await?;
+        view("list the operators", &answer.view)
+    }
+
+    pub(crate) async fn revoke_operator(&mut self, name: &OperatorName) -> Result<OperatorView, CallError> {
+        let request = pb::RevokeOperatorRequest { name: name.to_string() };
+        let answer = call("revoke the operator", self.control.revoke_operator(request)).await?;
+        view("revoke the operator", &answer.view)
     }
 
     /// Versions of the trust document after `after`.

@@ -6,9 +6,11 @@ mod deploy;
 mod dev;
 mod drain;
 mod events;
+mod explain;
 mod host;
 mod init;
 mod logs;
+mod operator;
 mod plan;
 mod recover;
 mod release;
@@ -28,6 +30,7 @@ pub(crate) use audit::AuditError;
 pub(crate) use context::ContextView;
 pub(crate) use dev::DevError;
 pub(crate) use init::InitError;
+pub(crate) use operator::OperatorError;
 pub(crate) use release::DocumentError;
 
 /// Does what the command line says.
@@ -46,11 +49,13 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Restart(args) => Box::pin(service::restart(&args, &global, printer)).await,
         Command::Stop(args) => Box::pin(service::stop(&args, &global, printer)).await,
         Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
+        Command::Explain(args) => explain::run(&args, &global, printer).await,
         Command::Status(args) => status::run(&args, &global, printer).await,
         Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
         Command::Logs(args) => logs::run(&args, &global, printer).await,
         Command::Events(args) => events::run(&args, &global, printer).await,
         Command::Trust(command) => trust::run(command, &global, printer).await,
+        Command::Operator(command) => Box::pin(operator::run(command, &global, printer)).await,
         Command::Audit(command) => audit::run(command, &global, printer).await,
         Command::Schema(args) => Ok(tools::schema(&args, printer)),
         Command::Render(args) => tools::render(&args, &global, printer),

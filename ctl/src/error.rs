@@ -11,7 +11,7 @@ use windlass_core::id::InvalidName;
 use windlass_process::report;
 
 use crate::client::CallError;
-use crate::commands::{AuditError, DevError, DocumentError, InitError};
+use crate::commands::{AuditError, DevError, DocumentError, InitError, OperatorError};
 use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::ManifestError;
@@ -42,6 +42,8 @@ pub(crate) enum CtlError {
     Document(#[from] DocumentError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     #[error("failed to use the CA")]
     Ca(#[from] CaError),
     #[error(transparent)]
@@ -97,6 +99,7 @@ impl CtlError {
             Self::Sign(error) => error.hint(),
             Self::Document(error) => error.hint(),
             Self::Audit(error) => error.hint(),
+            Self::Operator(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Identity(error) => error.hint(),

@@ -6,6 +6,7 @@
 //!                release.key      signs releases
 //!                operator.pem     the operator's TLS key and certificate
 //!                ca.pem           the fleet's CA certificate
+//!                audit.json       the newest checkpoint of the audit log that was verified
 //!                trust/<n>.json   every version of the trust document that was seen
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod config;
 mod fleet;
+mod kept;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,7 @@ use windlass_core::FleetId;
 
 pub(crate) use config::{Config, ContextConfig};
 pub(crate) use fleet::FleetHome;
+pub(crate) use kept::KeptCheckpoint;
 
 /// The folder.
 #[derive(Debug, Clone)]

@@ -1,9 +1,11 @@
 //! Tables and sentences for people: views in, text out. Pure: no terminal, no clock.
 
 mod contexts;
+mod explain;
 mod failure;
 mod hint;
 mod hosts;
+mod operators;
 mod plans;
 mod recovery;
 mod releases;
@@ -21,8 +23,10 @@ use windlass_core::time::display_duration;
 use crate::printer::Colour;
 
 pub(crate) use contexts::contexts;
+pub(crate) use explain::explain;
 pub(crate) use failure::{failures, printable};
 pub(crate) use hosts::{host, hosts};
+pub(crate) use operators::operators;
 pub(crate) use plans::plan;
 pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, release, releases};
@@ -51,12 +55,12 @@ fn grid(headers: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) -> String {
 fn state(text: &str) -> Cell {
     let cell = Cell::new(text.replace('_', " "));
     match text {
-        "healthy" | "connected" | "succeeded" | "steady" => cell.fg(Color::Green),
+        "healthy" | "connected" | "succeeded" | "steady" | "active" => cell.fg(Color::Green),
         "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned"
-        | "no instances" => cell.fg(Color::Red),
+        | "revoked" | "no instances" => cell.fg(Color::Red),
         "recovering" | "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown"
         | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping"
-        | "removing" => cell.fg(Color::Yellow),
+        | "removing" | "invited" | "expired" => cell.fg(Color::Yellow),
         _ => cell,
     }
 }

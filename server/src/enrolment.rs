@@ -16,15 +16,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windlass_certs::csr::{Csr, Proof};
-use windlass_certs::identity::PeerIdentity;
-use windlass_certs::join::{JoinSecret, JoinToken};
+use windlass_certs::identity::{Grant, Identity, PeerIdentity};
+use windlass_certs::join::{JoinSecret, JoinToken, OperatorToken};
 use windlass_certs::keys::PublicKey;
 use windlass_certs::revocation::Revocations;
-use windlass_core::{FleetId, HostId, Timestamp};
+use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
 
 use crate::authority::Authority;
 use crate::crash::Point;
-use crate::ledger::{Ledger, WriteError};
+use crate::ledger::{Draft, Ledger, WriteError};
 use crate::store::record::{HostRecord, Standing};
 
 use challenge::Challenges;
@@ -68,6 +68,26 @@ pub(crate) struct Joined {
     pub labels: BTreeMap<String, String>,
 }
 
+/// A request to become an operator, parsed.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinOperator {
+    /// As whom.
+    pub name: OperatorName,
+    /// The token's secret.
+    pub secret: JoinSecret,
+    /// The certificate request.
+    pub csr: Arc<Csr>,
+}
+
+/// What an operator who joined gets.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinedOperator {
+    /// Leaf and CA, PEM.
+    pub chain: String,
+    /// Every version of the trust document.
+    pub trust: Vec<Vec<u8>>,
+}
+
 /// Proof of an expired certificate's key.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
@@ -90,6 +110,18 @@ pub(crate) enum EnrolError {
     /// Used before, with another key.
     #[error("the token was used before, by another key")]
     TokenReused,
+    /// No such token, for this operator, now.
+    #[error("the token is not valid: it is unknown, used, expired or of another operator")]
+    InvalidOperatorToken,
+    /// Used before, with another key.
+    #[error("the token was used before, by another key")]
+    OperatorTokenReused,
+    /// Taken out by an admin.
+    #[error("operator `{0}` is revoked")]
+    Revoked(OperatorName),
+    /// Nobody takes themselves out: the last admin would be gone.
+    #[error("you cannot revoke yourself")]
+    Yourself,
     /// The name may never join again.
     #[error("host `{0}` is banned")]
     Banned(HostId),
@@ -132,6 +164,10 @@ impl EnrolError {
             Self::InvalidToken | Self::TokenReused | Self::TooOld => {
                 Some("make a new token with `windlass host token HOST` and join again".to_owned())
             }
+            Self::InvalidOperatorToken | Self::OperatorTokenReused | Self::Revoked(_) => {
+                Some("ask an admin for a new token: `windlass operator add NAME --role ROLE`".to_owned())
+            }
+            Self::Yourself => Some("another admin can".to_owned()),
             Self::NotAMember(host) => {
                 Some(format!("join again with a token from `windlass host token {host}`"))
             }
@@ -177,6 +213,73 @@ impl Enrolment {
         let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
         Point::JoinStored.pass();
         self.note(&host, from, joined)
+    }
+
+    /// Makes a token for an operator, to be shown once.
+    pub(crate) async fn operator_token(
+        &self,
+        name: OperatorName,
+        grant: Grant,
+        by: &Arc<PeerIdentity>,
+    ) -> Result<(OperatorToken, Timestamp), EnrolError> {
+        let (fleet, trust_pin) =
+            self.ledger.read(|state| (state.fleet.clone(), first_digest(&state.trust_chain)));
+        let token = OperatorToken::new(fleet, name.clone(), self.authority.ca().fingerprint(), trust_pin)
+            .map_err(|_| EnrolError::Issue)?;
+        let (hash, by) = (token.secret().hash(), by.clone());
+        let decide = move |draft: &mut Draft<'_>| {
+            operator::note(draft, &by);
+            operator::token(draft, hash, name, grant, format!("operator/{}", by.identity.name()))
+        };
+        let expires_at = self.ledger.write(decide).await?;
+        Ok((token, expires_at))
+    }
+
+    /// Trades such a token for a certificate.
+    pub(crate) async fn join_operator(
+        &self,
+        join: JoinOperator,
+        from: IpAddr,
+    ) -> Result<JoinedOperator, EnrolError> {
+        self.limiter.check(from, self.ledger.now())?;
+        let (authority, name) = (self.authority.clone(), join.name.clone());
+        let joined = self.ledger.write(move |draft| operator::join(draft, &authority, &join)).await?;
+        match &joined {
+            Ok(_) => self.enforce_operator(&name),
+            Err(error) => {
+                tracing::warn!(operator = %name, %from, %error, "refused a certificate");
+                self.limiter.failed(from, self.ledger.now());
+            }
+        }
+        joined
+    }
+
+    /// Takes an operator's certificates and tokens away, and cuts their connections.
+    pub(crate) async fn revoke_operator(
+        &self,
+        name: OperatorName,
+        by: &Arc<PeerIdentity>,
+    ) -> Result<(), EnrolError> {
+        let (by, who) = (by.clone(), name.clone());
+        let decide = move |draft: &mut Draft<'_>| {
+            operator::note(draft, &by);
+            operator::revoke(draft, &who, &format!("operator/{}", by.identity.name()))
+        };
+        self.ledger.write(decide).await??;
+        self.enforce_operator(&name);
+        Ok(())
+    }
+
+    /// Cuts connections and refuses handshakes as the operator's record says.
+    fn enforce_operator(&self, name: &OperatorName) {
+        let up_to = self.ledger.read(|state| state.operators.get(name).map(|record| record.revoked_up_to));
+        if let Some(up_to) = up_to.filter(|up_to| *up_to > 0) {
+            let identity = Identity::operator(self.authority.ca().fleet().clone(), name);
+            let cut = self.revocations.revoke_identity(&identity, up_to);
+            if cut > 0 {
+                tracing::info!(operator = %name, connections = cut, "cut connections of a certificate that counts no more");
+            }
+        }
     }
 
     /// A nonce to sign.
@@ -256,8 +359,7 @@ impl Enrolment {
     pub(crate) fn enforce(&self, host: &HostId) {
         let record = self.ledger.read(|state| state.hosts.get(host).map(revoked_up_to));
         if let Some(up_to) = record.filter(|up_to| *up_to > 0) {
-            let identity =
-                windlass_certs::identity::Identity::agent(self.authority.ca().fleet().clone(), host.clone());
+            let identity = Identity::agent(self.authority.ca().fleet().clone(), host.clone());
             let cut = self.revocations.revoke_identity(&identity, up_to);
             if cut > 0 {
                 tracing::info!(%host, connections = cut, "cut connections of a certificate that counts no more");
@@ -265,10 +367,13 @@ impl Enrolment {
         }
     }
 
-    /// The same for every host, at the start.
+    /// The same for every host and operator, at the start.
     pub(crate) fn enforce_all(&self) {
         let hosts: Vec<HostId> = self.ledger.read(|state| state.hosts.keys().cloned().collect());
         hosts.iter().for_each(|host| self.enforce(host));
+        let operators: Vec<OperatorName> =
+            self.ledger.read(|state| state.operators.keys().cloned().collect());
+        operators.iter().for_each(|name| self.enforce_operator(name));
     }
 
     fn note<T>(&self, host: &HostId, from: IpAddr, outcome: Result<T, EnrolError>) -> Result<T, EnrolError> {

@@ -24,12 +24,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use windlass_core::Timestamp;
 use windlass_core::audit::{Fact, Head};
+use windlass_core::rollout::Decision;
+use windlass_core::{RolloutId, Timestamp};
 
 use crate::clock::Clock;
 use crate::crash::Point;
-use crate::store::record::{EventRecord, encode};
+use crate::store::record::{EventRecord, decode, encode};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
 pub(crate) use change::{Change, keys};
@@ -94,8 +95,13 @@ pub(crate) enum WriteError {
 }
 
 impl Draft<'_> {
-    /// Stores a record.
-    pub(crate) fn change(&mut self, change: Change) {
+    /// Stores a record. What a rollout has decided is stored with it, whoever changed it.
+    pub(crate) fn change(&mut self, mut change: Change) {
+        if let Change::Rollout(rollout) = &mut change {
+            let id = rollout.id.clone();
+            let fresh = rollout.log.take_fresh().into_iter();
+            self.changes.extend(fresh.map(|decision| Change::Decision(id.clone(), Box::new(decision))));
+        }
         self.changes.push(change);
     }
 
@@ -169,13 +175,23 @@ impl Ledger {
         answered.await.map_err(|_| WriteError::Stopping)?
     }
 
+    /// Every decision of a rollout, in order.
+    pub(crate) async fn decisions(&self, rollout: &RolloutId) -> Result<Vec<Decision>, StoreError> {
+        let entries = self.store.list(&keys::decisions(rollout)).await?;
+        let read = |entry: Entry| {
+            decode(&entry.value).map_err(|source| StoreError::Record { key: entry.key, source })
+        };
+        entries.into_iter().map(read).collect()
+    }
+
     /// Audit entries of one page of [`AUDIT_PAGE`], with their numbers.
     pub(crate) async fn audit_page(&self, page: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        // The last two of twenty digits count within a page, so that a page is a prefix.
-        let prefix = format!("{}{page:018}", keys::AUDIT);
-        let entries = self.store.list(&prefix).await?;
-        let number = |key: &str| key.strip_prefix(keys::AUDIT).and_then(|digits| digits.parse().ok());
-        Ok(entries.into_iter().filter_map(|entry| Some((number(&entry.key)?, entry.value))).collect())
+        self.page(keys::AUDIT, page).await
+    }
+
+    /// Checkpoints over as many entries as the numbers of that page, with those sizes.
+    pub(crate) async fn checkpoint_page(&self, page: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.page(keys::CHECKPOINT, page).await
     }
 
     /// Every checkpoint over at most `size` entries.
@@ -183,6 +199,14 @@ impl Ledger {
         let entries = self.store.list(keys::CHECKPOINT).await?;
         let last = keys::numbered(keys::CHECKPOINT, size);
         Ok(entries.into_iter().filter(|entry| entry.key <= last).map(|entry| entry.value).collect())
+    }
+
+    async fn page(&self, kind: &'static str, page: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        // The last two of twenty digits count within a page, so that a page is a prefix.
+        let prefix = format!("{kind}{page:018}");
+        let entries = self.store.list(&prefix).await?;
+        let number = |key: &str| key.strip_prefix(kind).and_then(|digits| digits.parse().ok());
+        Ok(entries.into_iter().filter_map(|entry| Some((number(&entry.key)?, entry.value))).collect())
     }
 
     /// Who wants to hear of changes.

@@ -31,6 +31,7 @@ mod http;
 mod ledger;
 mod metrics;
 mod missing;
+mod operators;
 mod plans;
 mod receipts;
 mod recorder;

@@ -21,6 +21,8 @@ pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, envelope: &[u
         Ok(receipt) => {
             let seen = receipt.checkpoint.as_ref();
             coordinator.recoveries.receipt(host, &receipt.plan, receipt.at, seen);
+            // Whatever it says: the log may be what is wrong, and whoever audits it should hear so.
+            coordinator.registry.witnessed(host, envelope.into());
             contradiction(coordinator, host, &receipt)
         }
         Err(error) => Some(format!("refused: {}", error.code())),

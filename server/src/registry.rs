@@ -64,6 +64,8 @@ struct Live {
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
     runs: Runs,
+    /// Its newest receipt, an envelope that was checked.
+    receipt: Option<Arc<[u8]>>,
 }
 
 #[derive(Debug)]
@@ -220,6 +222,17 @@ impl Registry {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let others = hosts.iter().filter(|(other, _)| *other != host);
         others.filter_map(|(_, live)| live.session.as_ref()).for_each(|session| session.replaced.cancel());
+    }
+
+    /// Keeps the newest receipt of a host. Not stored: an agent says it again on every new stream.
+    pub(crate) fn witnessed(&self, host: &HostId, receipt: Arc<[u8]>) {
+        self.with(host, |live| live.receipt = Some(receipt));
+    }
+
+    /// The newest receipt of every host that has sent one since the start.
+    pub(crate) fn receipts(&self) -> Vec<(HostId, Arc<[u8]>)> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.receipt.clone()?))).collect()
     }
 
     /// Where to ask a host for logs; `None` if it is not connected.

@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, Entry};
+use super::Entry;
 
 /// The verb of an entry that begins a segment.
 pub const RESTORED: &str = "store.restored";
@@ -42,7 +42,7 @@ pub(super) struct Segments(Vec<Segment>);
 /// What a checkpoint has to say about a log.
 pub(super) enum Claim {
     /// The log had this many entries, and the last of them had the checkpoint's hash.
-    Covers(u64),
+    Covers,
     /// Its entries were given up when a backup was restored; the log says so.
     GivenUp,
     /// The log knows nothing of the segment that it is of.
@@ -75,16 +75,16 @@ impl Segments {
         self.0.last().map_or(0, |last| last.segment)
     }
 
-    /// Holds a checkpoint against the log, and notes what it proves to be lost.
-    pub(super) fn hold(&mut self, checkpoint: &Checkpoint) -> Claim {
-        let (name, size) = (checkpoint.segment, checkpoint.size);
+    /// Holds what is said of segment `name` after `size` entries against the log, and notes what it proves to be
+    /// lost.
+    pub(super) fn hold(&mut self, name: u64, size: u64) -> Claim {
         let Some(next) = self.0.iter().position(|segment| segment.segment > name) else {
-            return if self.newest() == name { Claim::Covers(size) } else { Claim::Unknown };
+            return if self.newest() == name { Claim::Covers } else { Claim::Unknown };
         };
         let known = self.0[..next].last().is_some_and(|segment| segment.segment == name);
         let after = &mut self.0[next];
         if known && size <= after.start {
-            return Claim::Covers(size);
+            return Claim::Covers;
         }
         after.lost = after.lost.max(size.saturating_sub(after.start));
         Claim::GivenUp

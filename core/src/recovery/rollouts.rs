@@ -1,7 +1,7 @@
 //! What becomes of a rollout that the store, or the hosts, were in the middle of.
 
 use crate::id::RolloutId;
-use crate::rollout::{Kind, Progress, Reason, Rollout, State};
+use crate::rollout::{Kind, Log, Progress, Reason, Rollout, State};
 use crate::service::{ReleaseRef, Service};
 use crate::time::Timestamp;
 
@@ -46,17 +46,19 @@ fn outcome(rollout: &Rollout, at: ReleaseRef) -> State {
     }
 }
 
-fn ended(rollout: &Rollout, state: State, now: Timestamp) -> Rollout {
-    let mut rollout = rollout.clone();
+fn ended(before: &Rollout, state: State, now: Timestamp) -> Rollout {
+    let mut rollout = before.clone();
     rollout.state = state;
     rollout.state_since = now;
     rollout.resume = None;
     rollout.reason = Some(Reason::Restored);
+    rollout.tell_moved(before, now);
     rollout
 }
 
 /// It takes no step until a person says so: what it was about to do is not known.
 fn paused(mut rollout: Rollout, from: Option<ReleaseRef>, now: Timestamp) -> Rollout {
+    let before = rollout.clone();
     rollout.from = from;
     rollout.state = State::Paused;
     rollout.resume = Some(State::Preparing);
@@ -68,6 +70,7 @@ fn paused(mut rollout: Rollout, from: Option<ReleaseRef>, now: Timestamp) -> Rol
     rollout.changed = true;
     rollout.stragglers.clear();
     rollout.reason = Some(Reason::Restored);
+    rollout.tell_moved(&before, now);
     rollout
 }
 
@@ -97,5 +100,6 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         retry_quarantined: false,
         generation: 0,
         reason: None,
+        log: Log::default(),
     }
 }

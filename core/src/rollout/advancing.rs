@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::limits::Limits;
 use super::seen::{Seen, Waiting};
-use super::{Progress, ROOM_GRACE, Reason, State, recreating};
+use super::{Progress, ROOM_GRACE, Reason, State, Stood, recreating};
 
 /// How the slots of the new release stand.
 #[derive(Default)]
@@ -34,6 +34,18 @@ struct Standing {
     faults: Faults,
 }
 
+impl Standing {
+    const fn stood(&self) -> Stood {
+        Stood {
+            total: self.total,
+            available: self.available,
+            in_flight: self.in_flight,
+            surging: self.surging,
+            unavailable: self.unavailable,
+        }
+    }
+}
+
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
@@ -41,6 +53,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     if ending::is_vacuous(draft, spec, standing.total as usize) {
         return;
     }
+    draft.tell_arrived(to, standing.available, standing.total);
     draft.progress(Progress {
         bytes: 0,
         pulled: 0,
@@ -80,7 +93,7 @@ fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
     }
     let hosts: Vec<_> = only_lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();
     let now = draft.now();
-    draft.rollout().stragglers.extend(hosts);
+    draft.leave_behind(hosts);
     draft.rollout().progress_at = now;
     draft.wake(now);
 }
@@ -138,6 +151,7 @@ fn look_at_begun(draft: &mut Draft<'_>, to: &Digest, slot: SlotId, standing: &mu
 /// The new instance serves and has proven itself: the old one may stop.
 fn look_at_available(draft: &mut Draft<'_>, slot: SlotId, standing: &mut Standing) {
     standing.available += 1;
+    draft.arrived(&slot);
     let want = &draft.slots[&slot].want;
     let start_first = want.order == Order::StartFirst;
     let (previous, host) = (want.previous.clone(), draft.slots[&slot].host.clone());
@@ -191,6 +205,9 @@ fn try_again(draft: &mut Draft<'_>, slot: &SlotId) -> bool {
         return false;
     }
     draft.edit(slot, |assignment| assignment.want.retry_quarantined = true);
+    if draft.slots[slot].want.retry_quarantined {
+        draft.retried(slot);
+    }
     true
 }
 
@@ -208,6 +225,7 @@ fn old_is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> boo
 fn begin(draft: &mut Draft<'_>, to: &Digest, spec: &Spec, standing: &mut Standing) {
     let kind = draft.rollout().kind;
     let limits = Limits::of(&spec.strategy, kind, standing.total, standing.available);
+    let stood = standing.stood();
     let mut todo = std::mem::take(&mut standing.todo);
     todo.sort_by_cached_key(|slot| (draft.serves(slot), slot.index));
     for slot in todo {
@@ -216,6 +234,7 @@ fn begin(draft: &mut Draft<'_>, to: &Digest, spec: &Spec, standing: &mut Standin
             standing.todo.push(slot);
         }
     }
+    draft.tell_begun(stood, &limits);
 }
 
 /// Begins one slot if it may be begun now.
@@ -243,10 +262,13 @@ fn begin_one(
     let previous = want.previous.as_ref().map(|previous| previous.release);
     let beside = if outdated { Some(want.release) } else { previous };
     let generation = draft.rollout().generation;
-    let order = match beside {
-        None => Order::StartFirst,
+    let (order, because) = match beside {
+        None => (Order::StartFirst, None),
         Some(_) if !may_surge && !may_stop => return false,
-        Some(beside) => draft.order(slot, spec, beside),
+        Some(beside) => match draft.start_first(slot, spec, beside) {
+            Ok(()) => (Order::StartFirst, None),
+            Err(why) => (Order::StopFirst, Some(why.to_string())),
+        },
     };
     let allowed = match order {
         Order::StartFirst => beside.is_none() || may_surge,
@@ -271,6 +293,7 @@ fn begin_one(
         return false;
     }
     draft.rollout().changed = true;
+    draft.began(slot, beside.map(|_| order), because);
     standing.in_flight += 1;
     standing.surging += u32::from(beside.is_some() && order == Order::StartFirst);
     standing.unavailable += u32::from(serves && order == Order::StopFirst);

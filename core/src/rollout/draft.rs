@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::capacity::Taken;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
+use crate::placement::StopFirst;
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::{Release, Spec};
 use crate::service::{Assignment, ReleaseRef, Service, Slots};
 use crate::time::Timestamp;
 
+use super::story::Story;
 use super::{Advance, Progress, Rollout, SLOTS_PER_STEP, Snapshot, State, Waiting};
 
 pub(super) struct Draft<'a> {
@@ -22,6 +24,8 @@ pub(super) struct Draft<'a> {
     by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
     pub(super) wake_at: Option<Timestamp>,
     pub(super) waiting: Vec<Waiting>,
+    /// What this decision has done and not written down yet.
+    pub(super) story: Story,
     full: bool,
 }
 
@@ -31,16 +35,21 @@ impl<'a> Draft<'a> {
             snapshot: *snapshot,
             service: snapshot.service.clone(),
             slots: snapshot.slots.clone(),
-            rollout: snapshot.rollout.cloned(),
+            rollout: snapshot.rollout.cloned().map(|mut rollout| {
+                rollout.log.take_fresh();
+                rollout
+            }),
             touched: BTreeSet::new(),
             by_host: None,
             wake_at: None,
             waiting: Vec::new(),
+            story: Story::default(),
             full: false,
         }
     }
 
     pub(super) fn finish(mut self) -> Advance {
+        self.tell();
         if self.full {
             self.wake_at = Some(self.snapshot.now);
         }
@@ -148,7 +157,9 @@ impl<'a> Draft<'a> {
         if !self.slots.contains_key(slot) || !self.may_touch(slot) {
             return;
         }
-        self.slots.remove(slot);
+        if let Some(gone) = self.slots.remove(slot) {
+            self.removed(slot, gone.host);
+        }
         self.touched.insert(slot.clone());
         self.by_host = None;
     }
@@ -210,16 +221,29 @@ impl<'a> Draft<'a> {
 
     /// Which instance of `slot` goes first if it changes to `spec` now, while `beside` runs in it?
     pub(super) fn order(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Order {
-        let Some(assignment) = self.slots.get(slot) else { return Order::StartFirst };
+        match self.start_first(slot, spec, beside) {
+            Ok(()) => Order::StartFirst,
+            Err(_) => Order::StopFirst,
+        }
+    }
+
+    /// The same, with the reason for stop-first.
+    pub(super) fn start_first(
+        &mut self,
+        slot: &SlotId,
+        spec: &Spec,
+        beside: Digest,
+    ) -> Result<(), StopFirst> {
+        let Some(assignment) = self.slots.get(slot) else { return Ok(()) };
         let (host, want) = (assignment.host.clone(), assignment.want.clone());
-        let Some(member) = self.snapshot.fleet.members.get(&host) else { return Order::StartFirst };
+        let Some(member) = self.snapshot.fleet.members.get(&host) else { return Ok(()) };
         let mut taken = self.taken_by_others(slot, &host);
         if self.release(&beside).is_some_and(|release| release.spec.exclusive) {
             return Order::StopFirst;
         }
         let running = PlanSlot { release: beside, phase: Phase::Running, previous: None, ..want };
         taken.add_slot(&running, self.snapshot.releases, false);
-        crate::placement::order(spec, Some(member), &taken, &running.gpus)
+        crate::placement::start_first(spec, Some(member), &taken, &running.gpus)
     }
 
     /// What everything on `host` but `slot` has reserved.
@@ -257,6 +281,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn go(&mut self, state: State) {
         let now = self.now();
+        self.moved(state);
         let rollout = self.rollout();
         rollout.state = state;
         rollout.state_since = now;

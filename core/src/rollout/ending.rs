@@ -50,8 +50,8 @@ impl Faults {
             (None, None) => "no evidence".to_owned(),
         };
         let reason = Reason::SlotFailed(format!("{} on host {}: {why}", first.slot, first.host));
-        let rollout = draft.rollout();
         for failure in self.0 {
+            let rollout = draft.rollout();
             // The newest of each slot, and the newest of all.
             if rollout.failures.contains(&failure) {
                 continue;
@@ -60,7 +60,8 @@ impl Faults {
             if rollout.failures.len() >= MAX_FAILURES {
                 rollout.failures.remove(0);
             }
-            rollout.failures.push(failure);
+            rollout.failures.push(failure.clone());
+            draft.failed(failure);
         }
         Some(reason)
     }
@@ -132,8 +133,9 @@ pub(super) fn note_late(draft: &mut Draft<'_>) {
 pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
     draft.rollout().going_back = Some(how);
     draft.rollout().reason = Some(reason);
-    draft.rollout().progress = Progress::default();
     draft.go(State::RollingBack);
+    draft.rollout().progress = Progress::default();
+    draft.rollout().log.turn_back();
 }
 
 /// Marks the release good, lets the standbys stay a while, and drops slots beyond the count. What is not

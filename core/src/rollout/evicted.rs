@@ -5,8 +5,8 @@ use crate::placement::Candidates;
 use crate::plan::Phase;
 use crate::release::Scale;
 
-use super::State;
 use super::draft::Draft;
+use super::{Chosen, State};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let gone: Vec<SlotId> = draft
@@ -34,6 +34,10 @@ fn place_again(draft: &mut Draft<'_>) {
     for _ in have..wanted {
         let Ok((host, gpus)) = candidates.choose(&draft.taken(), &draft.own()) else { return };
         let good = draft.rollout().is_to_good();
-        draft.add_slot(host, to.digest, Phase::Pulled, good, gpus, None);
+        let own = draft.own().get(&host).copied().unwrap_or(0);
+        let memory_reserved = draft.taken().get(&host).map_or(0, |taken| taken.memory);
+        if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
+            draft.placed(&slot, &host, Chosen::Best { own, memory_reserved });
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::release::Strategy;
 use crate::units::Amount;
 
-use super::Kind;
+use super::{Allowed, Kind};
 
 /// How many slots may be on their way at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// As decisions show them.
+    pub(super) fn shown(&self) -> Allowed {
+        let bound = |count: u32| Some(count).filter(|count| *count != u32::MAX);
+        Allowed { batch: bound(self.batch), surge: bound(self.surge), unavailable: bound(self.unavailable) }
+    }
+
     /// For a rollout over `total` slots, of which `available` have proven the new release.
     pub(super) fn of(strategy: &Strategy, kind: Kind, total: u32, available: u32) -> Self {
         let all = Self { batch: u32::MAX, surge: u32::MAX, unavailable: u32::MAX };

@@ -14,7 +14,7 @@ use crate::service::ReleaseRef;
 use super::draft::Draft;
 use super::ending;
 use super::seen::{Seen, Waiting};
-use super::{GoingBack, Reason, State};
+use super::{Chosen, GoingBack, Reason, State};
 
 /// Pending: gives every slot its part in the rollout. Nothing is started yet.
 pub(super) fn place(draft: &mut Draft<'_>) {
@@ -95,6 +95,7 @@ fn place_replicas(
     let candidates = Candidates::of(draft.snapshot.fleet, release);
     let mut taken = draft.taken();
     let mut own = draft.own();
+    draft.refusals(candidates.refusals(&taken));
     for _ in 0..missing {
         if draft.is_full() {
             return Ok(());
@@ -102,10 +103,15 @@ fn place_replicas(
         let (host, gpus) = candidates
             .choose(&taken, &own)
             .map_err(|refused| Nowhere::because(draft, &candidates, &refused))?;
-        taken.entry(host.clone()).or_default().add_instance(&release.spec, &gpus);
-        *own.entry(host.clone()).or_insert(0) += 1;
+        let taken = taken.entry(host.clone()).or_default();
+        let own = own.entry(host.clone()).or_insert(0);
+        let because = Chosen::Best { own: *own, memory_reserved: taken.memory };
+        taken.add_instance(&release.spec, &gpus);
+        *own += 1;
         let good = draft.rollout().is_to_good();
-        draft.add_slot(host, to.digest, Phase::Pulled, good, gpus, None);
+        if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
+            draft.placed(&slot, &host, because);
+        }
     }
     Ok(())
 }
@@ -130,13 +136,16 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
         match placement::accepts(host, member, release, &taken[host]) {
             Ok(gpus) => {
                 let good = draft.rollout().is_to_good();
-                draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None);
+                if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
+                    draft.placed(&slot, host, Chosen::PerHost);
+                }
             }
             Err(unfit) => {
                 refused.insert(host.clone(), unfit);
             }
         }
     }
+    draft.refusals(refused.iter());
     if draft.slots.values().any(|a| a.want.release == to.digest) {
         return Ok(());
     }
@@ -193,6 +202,10 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
         want.gpus = gpus;
         assignment.standby_until = None;
     });
+    if draft.is_dirty(slot) {
+        let host = draft.slots[slot].host.clone();
+        draft.placed(slot, &host, Chosen::Kept);
+    }
 }
 
 /// The release whose instance serves in the slot now, as far as plan and observation say.

@@ -12,7 +12,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let mut faults = Faults::default();
     let mut progress = Progress::default();
-    let (mut missing, mut lost) = (0_u32, Vec::new());
+    let (mut missing, mut total, mut lost) = (0_u32, 0_u32, Vec::new());
     let slots = ending::counted(draft, &to.digest);
     if ending::is_vacuous(draft, &release.spec, slots.len()) {
         return;
@@ -21,6 +21,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let size = release.spec.image.size;
     for slot in slots {
         let host = draft.slots[&slot].host.clone();
+        total += 1;
         if draft.slots[&slot].want.phase == Phase::Running {
             progress.pulled += 1;
             progress.bytes += size;
@@ -31,6 +32,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             Seen::Refused(refusal) => faults.refused(&host, &slot, refusal),
             // Available: an older instance of the same release, so its image is there.
             Seen::Available | Seen::Converging(Some(SlotObservation { pulled: true, .. })) => {
+                draft.saw_image(&slot);
                 progress.pulled += 1;
                 progress.bytes += size;
             }
@@ -49,6 +51,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             }
         }
     }
+    draft.tell_pulled(progress.pulled, total);
     draft.progress(progress);
     if let Some(reason) = faults.record(draft) {
         ending::go_back(draft, GoingBack::Untouched, reason);
@@ -57,7 +60,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     } else if draft.deadline_passed(&release.spec) {
         let everywhere_else = lost.len() == missing as usize && progress.pulled > 0;
         if everywhere_else {
-            draft.rollout().stragglers.extend(lost);
+            draft.leave_behind(lost);
         } else {
             let reason = Reason::NoProgress(release.spec.progress_deadline);
             ending::go_back(draft, GoingBack::Untouched, reason);

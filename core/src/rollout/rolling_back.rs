@@ -109,6 +109,8 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
             standing.missing += 1;
         }
     }
+    draft.tell_arrived(from, standing.available, standing.turned);
+    draft.tell_turned(from);
     let (begun, available) = (standing.turned, standing.available);
     draft.progress(Progress { begun, available, ..Progress::default() });
     let untouched = !draft.rollout().changed && may_start;
@@ -136,7 +138,7 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
         }
         if draft.is_lost(&slot) {
             let host = draft.slots[&slot].host.clone();
-            draft.rollout().stragglers.insert(host);
+            draft.leave_behind([host]);
         }
         if draft.slots[&slot].want.release == from.digest {
             look_at_turned(draft, &slot, &from.digest, may_start, &mut standing);
@@ -178,6 +180,7 @@ fn look_at_turned(
         _ if draft.is_lost(slot) => return,
         Seen::Available => {
             standing.available += 1;
+            draft.arrived(slot);
             return draft.edit(slot, |assignment| assignment.want.previous = None);
         }
         Seen::Nothing(waiting) => waiting,
@@ -220,7 +223,12 @@ fn turn(
         (false, true) => other.map(|previous| previous.release),
         (false, false) => Some(want.release),
     };
-    let order = beside.map_or(want.order, |beside| draft.order(slot, &release.spec, beside));
+    let stops_first = beside.and_then(|beside| draft.start_first(slot, &release.spec, beside).err());
+    let order = match (beside, &stops_first) {
+        (None, _) => want.order,
+        (Some(_), Some(_)) => Order::StopFirst,
+        (Some(_), None) => Order::StartFirst,
+    };
     let may_start = may_start && draft.may_start(Some(slot));
     let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
     if stops && may_start && standing.stopping > 0 && draft.serves(slot) {
@@ -249,6 +257,9 @@ fn turn(
         want.previous = beside.map(|release| Previous { release, phase });
         assignment.standby_until = None;
     });
+    if draft.is_dirty(slot) {
+        draft.began(slot, beside.map(|_| order), stops_first.map(|why| why.to_string()));
+    }
     true
 }
 

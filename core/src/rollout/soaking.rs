@@ -66,7 +66,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return draft.wake(deadline);
     }
     if !lost.is_empty() && lost.len() < slots.len() {
-        draft.rollout().stragglers.extend(lost);
+        draft.leave_behind(lost);
         draft.rollout().state_since = now;
         return;
     }

@@ -4,7 +4,7 @@ use crate::id::RolloutId;
 use crate::service::{Mode, ReleaseRef, Service};
 use crate::time::Timestamp;
 
-use super::{Kind, Progress, Reason, Rollout, State};
+use super::{Kind, Log, Progress, Reason, Rollout, State, What};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub fn start(
         ended.state = State::Superseded;
         ended.state_since = now;
         ended.reason = Some(Reason::SupersededBy(id.clone()));
+        ended.tell_moved(rollout, now);
         ended
     });
     match target.kind {
@@ -65,6 +66,8 @@ pub fn start(
     service.mode = Mode::Running;
     service.leaving.clear();
     service.rollout = Some(id.clone());
+    let mut log = Log::default();
+    log.note(now, started(&service, &target, active));
     let rollout = Rollout {
         id,
         service: service.id.clone(),
@@ -88,9 +91,21 @@ pub fn start(
         retry_quarantined: target.retry_quarantined,
         generation: 0,
         reason: None,
+        log,
     };
     service.current = Some(target.release);
     Ok((service, rollout, superseded))
+}
+
+fn started(service: &Service, target: &Target, active: Option<&Rollout>) -> What {
+    What::Started {
+        by: target.actor.clone(),
+        kind: target.kind,
+        from: service.last_good().map(|good| good.counter),
+        to: target.release.counter,
+        supersedes: active.map(|rollout| rollout.id.clone()),
+        retry_quarantined: target.retry_quarantined,
+    }
 }
 
 /// A release that a person rolls back from is held, so that automation does not bring it back.

@@ -1,11 +1,14 @@
 //! What a person may tell a rollout.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Timestamp;
 
-use super::{GoingBack, Reason, Rollout, State};
+use super::{GoingBack, Reason, Rollout, State, What};
 
 /// What a person says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Steering {
     /// Take no further step.
     Pause,
@@ -45,6 +48,7 @@ pub fn steer(
 ) -> Result<Rollout, SteerError> {
     use {State as T, Steering as S};
     let mut next = rollout.clone();
+    next.log.take_fresh();
     match (steering, rollout.state) {
         (S::Pause, T::Pending | T::Preparing | T::Advancing | T::Soaking) => {
             next.resume = Some(rollout.state);
@@ -60,6 +64,7 @@ pub fn steer(
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;
             next.going_back = Some(GoingBack::Aborted);
+            next.log.turn_back();
             next.progress = super::Progress::default();
             next.resume = None;
             next.reason = Some(Reason::Asked(actor.to_owned()));
@@ -71,5 +76,7 @@ pub fn steer(
     next.state_since = now;
     next.progress_at = now;
     next.soak_since = None;
+    let what = What::Steered { by: actor.to_owned(), steering, from: rollout.state, to: next.state };
+    next.log.note(now, what);
     Ok(next)
 }

@@ -142,6 +142,7 @@ pub fn tell(
         ended.state = State::Superseded;
         ended.state_since = now;
         ended.reason = Some(Reason::Asked(actor.to_owned()));
+        ended.tell_moved(rollout, now);
         ended
     });
     Ok(Told { service: next, ended })

@@ -10,6 +10,8 @@ use crate::id::HostId;
 use crate::observation::{EngineState, Refusal};
 use crate::time::Timestamp;
 
+use super::trouble::{self, Problem};
+
 /// A host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostView {
@@ -70,6 +72,9 @@ pub struct HostView {
     /// What it holds and a store that was set back does not know, in words; empty if it is not recovering.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovery: Vec<String>,
+    /// What is wrong with it, or was set by a person; the most important first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
     /// When its certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<Timestamp>,
@@ -103,9 +108,10 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         seq: observation.map_or(0, |o| o.seq),
         plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
         unwritable: observation.and_then(|o| o.unwritable.clone()),
-        stats: stats.filter(|_| member.liveness == Liveness::Connected),
+        stats: stats.clone().filter(|_| member.liveness == Liveness::Connected),
         policy: None,
         recovery: Vec::new(),
+        problems: trouble::of(member, stats.as_ref()),
         certificate_expires_at: None,
     }
 }

@@ -1,6 +1,6 @@
 //! What runs where, at which release, how healthy: `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use crate::plan::Phase;
 use crate::rollout::{Rollout, Waiting};
 use crate::service::{Assignment, Mode, Releases, Service, Slots};
 use crate::time::Timestamp;
+
+use super::trouble::{self, Problem, Trouble};
 
 /// A service, as it stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -48,10 +50,29 @@ pub struct StatusView {
     pub available: u32,
     /// Instances that are healthy.
     pub healthy: u32,
+    /// Of these, and of those on lost hosts, the ones that were healthy when their host was last heard of, and may
+    /// not be now: the host is not connected, or its engine does not answer.
+    #[serde(default)]
+    pub in_doubt: u32,
+    /// Why its rollout is where it is, in words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What is wrong with the hosts it is on.
+    #[serde(default)]
+    pub problems: Vec<HostProblems>,
     /// How many healthy instances each release has.
     pub serving: BTreeMap<Counter, u32>,
     /// Every instance, by slot; the one that serves comes first.
     pub instances: Vec<InstanceView>,
+}
+
+/// What is wrong with one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostProblems {
+    /// Which.
+    pub host: HostId,
+    /// What, the most important first.
+    pub problems: Vec<Problem>,
 }
 
 /// An instance.
@@ -77,6 +98,12 @@ pub struct InstanceView {
     pub container: Option<String>,
     /// Is its host there?
     pub host_state: Liveness,
+    /// Why that may not be its state now: the host is not heard of, or its engine does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// When its host was last heard of, if it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
     /// Why the slot was refused, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
@@ -103,6 +130,8 @@ pub fn status(
         let member = fleet.members.get(&assignment.host);
         let liveness = member.map_or(Liveness::Lost, |m| m.liveness);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
+        let doubt = trouble::doubt(member);
+        let as_of = member.filter(|m| m.liveness != Liveness::Connected).and_then(|m| m.last_seen);
         // What is said of an older release says nothing of this one.
         let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.want.release));
         let refused = current.and_then(|seen| match &seen.status {
@@ -120,6 +149,8 @@ pub fn status(
             restarts: instance.restarts,
             container: instance.container.clone(),
             host_state: liveness,
+            doubt: doubt.clone(),
+            as_of,
             refused: None,
             cpu_percent: None,
             memory_used: None,
@@ -146,6 +177,8 @@ pub fn status(
             restarts: 0,
             container: None,
             host_state: liveness,
+            doubt: doubt.clone(),
+            as_of,
             refused: refused.clone(),
             cpu_percent: None,
             memory_used: None,
@@ -153,7 +186,11 @@ pub fn status(
         if refused.is_some() {
             here.push(placeholder(InstanceState::Refused));
         } else if here.is_empty() && wanted {
-            here.push(placeholder(InstanceState::Pulling));
+            here.push(placeholder(match seen {
+                None => InstanceState::Unknown,
+                Some(seen) if seen.pulled => InstanceState::Starting,
+                Some(_) => InstanceState::Pulling,
+            }));
         }
         instances.extend(here);
     }
@@ -192,9 +229,32 @@ pub fn status(
         wanted,
         available: available(slots, fleet),
         healthy,
+        in_doubt: in_doubt(&instances),
+        reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        problems: problems(slots, fleet, stats),
         serving,
         instances,
     }
+}
+
+fn in_doubt(instances: &[InstanceView]) -> u32 {
+    let counts = |i: &&InstanceView| i.state == InstanceState::Healthy && i.doubt.is_some();
+    u32::try_from(instances.iter().filter(counts).count()).unwrap_or(u32::MAX)
+}
+
+/// Of every host that has a slot; what is said of slots of other services is left out.
+fn problems(slots: &Slots, fleet: &FleetView, stats: &BTreeMap<HostId, HostStats>) -> Vec<HostProblems> {
+    let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
+    let of = |host: &HostId| -> Vec<Problem> {
+        let Some(member) = fleet.members.get(host) else { return Vec::new() };
+        let mut found = trouble::of(member, stats.get(host));
+        // What is said of slots of other services is theirs.
+        let is_other = |trouble: &Trouble| matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot));
+        found.retain(|problem| !is_other(&problem.trouble));
+        found
+    };
+    let shown = hosts.into_iter().map(|host| HostProblems { host: host.clone(), problems: of(host) });
+    shown.filter(|shown| !shown.problems.is_empty()).collect()
 }
 
 fn liveness(fleet: &FleetView, host: &HostId) -> Liveness {

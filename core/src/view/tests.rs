@@ -75,6 +75,7 @@ fn a_service_in_the_middle_of_a_rollout() {
       "good": "r1",
       "healthy": 2,
       "image": "registry.lab:5000/web:v2",
+      "in_doubt": 1,
       "instances": [
         {
           "container": "c0ffee",
@@ -105,7 +106,9 @@ fn a_service_in_the_middle_of_a_rollout() {
           "state": "healthy"
         },
         {
+          "as_of": "1970-01-01T00:00:00.000Z",
           "container": "c0ffee",
+          "doubt": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then",
           "endpoints": {
             "http": "10.0.0.1:20002"
           },
@@ -119,6 +122,20 @@ fn a_service_in_the_middle_of_a_rollout() {
           "state": "healthy"
         }
       ],
+      "problems": [
+        {
+          "host": "h0002",
+          "problems": [
+            {
+              "last_seen": "1970-01-01T00:00:00.000Z",
+              "problem": "not_heard_of",
+              "state": "lost",
+              "text": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then"
+            }
+          ]
+        }
+      ],
+      "reason": null,
       "release": "r2",
       "replicas": null,
       "rollout": "00000007",
@@ -353,4 +370,30 @@ fn a_preview_is_a_digest_of_what_it_shows() {
     assert_eq!(same().digest, same().digest);
     let other = previewed(|_| {}, |fleet| drop(fleet.members.pop_last()));
     assert_eq!(same().digest == other.digest, same() == other);
+}
+
+#[test]
+fn what_is_shown_of_a_host_that_is_not_heard_of_says_so() {
+    let (service, slots, releases, rollout, mut fleet) = midway();
+    let shown =
+        |fleet: &FleetView| status(&service, &slots, Some(&rollout), &releases, fleet, &BTreeMap::new(), &[]);
+    for liveness in [Liveness::Unknown, Liveness::Suspect, Liveness::Lost] {
+        fleet.members.values_mut().for_each(|member| member.liveness = liveness);
+        let view = shown(&fleet);
+        assert_eq!(view.in_doubt, 3, "{liveness:?}");
+        for instance in &view.instances {
+            let doubt = instance.doubt.as_deref().unwrap_or_else(|| panic!("{liveness:?}: {instance:#?}"));
+            assert!(doubt.contains("not heard of since"), "{doubt}");
+            assert_eq!(instance.as_of, Some(at(0)), "{liveness:?}");
+        }
+        assert_eq!(view.problems.len(), 3, "{liveness:?}");
+    }
+    // A host that has connected and said nothing is not shown as pulling.
+    for member in fleet.members.values_mut() {
+        (member.liveness, member.observation) = (Liveness::Connected, None);
+    }
+    let view = shown(&fleet);
+    assert!(view.instances.iter().all(|instance| instance.state == InstanceState::Unknown), "{view:#?}");
+    assert_eq!((view.healthy, view.in_doubt), (0, 0));
+    assert!(view.problems.iter().all(|of| of.problems[0].text.contains("has not said yet")), "{view:#?}");
 }

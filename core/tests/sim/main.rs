@@ -16,6 +16,7 @@ mod restart;
 mod rolling;
 mod scale;
 mod steering;
+mod story;
 mod trouble;
 mod verbs;
 mod world;

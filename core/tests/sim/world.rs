@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) service: Service,
     pub(crate) slots: Slots,
     pub(crate) rollout: Option<Rollout>,
+    /// What it has decided so far.
+    pub(crate) story: Vec<rollout::Decision>,
     pub(crate) checks: Checks,
     issued: BTreeMap<HostId, u64>,
     /// Plans under way: when they arrive, where, and what.
@@ -55,6 +57,7 @@ impl World {
             service: Service::new("production/web".parse().unwrap()),
             slots: Slots::new(),
             rollout: None,
+            story: Vec::new(),
             checks: Checks::default(),
             issued: BTreeMap::new(),
             wire: Vec::new(),
@@ -109,6 +112,7 @@ impl World {
         let Ok((service, rollout)) = begun else { return false };
         let spec = self.releases[&rollout.to.digest].spec.clone();
         (self.service, self.rollout) = (service, Some(rollout));
+        self.write_story();
         self.checks.begin(self.serving().len(), &spec);
         true
     }
@@ -121,6 +125,7 @@ impl World {
             rollout::start(&self.service, self.rollout.as_ref(), target, id, at(self.now)).unwrap();
         self.service = service;
         self.rollout = Some(rollout);
+        self.write_story();
         self.checks.begin(self.serving().len(), &self.releases[&release.digest].spec);
     }
 
@@ -130,6 +135,7 @@ impl World {
         let next = rollout::steer(rollout, steering, "sim", at(self.now)).ok();
         let done = next.is_some();
         self.rollout = next.or(self.rollout.take());
+        self.write_story();
         done
     }
 
@@ -150,6 +156,7 @@ impl World {
         let Ok(told) = told else { return false };
         self.service = told.service;
         self.rollout = told.ended.or(self.rollout.take());
+        self.write_story();
         self.checks.release();
         true
     }
@@ -224,6 +231,7 @@ impl World {
         let changed = !next.touched.is_empty();
         (self.service, self.slots) = (next.service, next.slots);
         self.rollout = next.rollout.or(self.rollout.take());
+        self.write_story();
         for host in &self.hosts {
             if dirty.contains(&host.name) {
                 *self.issued.entry(host.name.clone()).or_insert(0) += 1;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use clap_complete::Shell;
+use windlass_core::{HostId, Span, Timestamp};
 
 use super::ManifestArgs;
 
@@ -29,14 +30,69 @@ pub(crate) struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  windlass events --tail 20\n  windlass events -f -o json")]
+#[command(after_help = "Examples:\n  \
+    windlass explain web                          the newest rollout of `web`\n  \
+    windlass explain 0193ab -o json\n\n\
+    Shows every decision in order, with what it was made from: where slots were placed and why, images, batches and\n\
+    the limits they kept to, failures with exit code, log and probes, who steered, deadlines, and what serves now.")]
+pub(crate) struct ExplainArgs {
+    /// Its id or the beginning of it, or a service for its newest
+    pub(crate) rollout: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass events --tail 20\n  \
+    windlass events -f -o json\n  \
+    windlass events --since 1h --kind rollout --service web\n\n\
+    Followed events go on over a restart of the coordinator, each once. The coordinator keeps the newest 2000.")]
 pub(crate) struct EventsArgs {
     /// Past events to begin with, at most 1000
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, conflicts_with = "since")]
     pub(crate) tail: u32,
     /// Go on until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// From a moment on: so long ago, or `2026-11-22T13:00:00Z`
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<Since>,
+    /// Only about this service, `web` or `production/web`
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Only about this host
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<HostId>,
+    /// Only kinds that begin so: `rollout`, `host.lost`
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+}
+
+/// A moment, as a person says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long ago.
+    Ago(Span),
+    /// Then.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment, seen from `now`.
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(span) => now - span.duration(),
+            Self::At(at) => at,
+        }
+    }
+}
+
+impl std::str::FromStr for Since {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ago = text.parse().map(Self::Ago);
+        ago.or_else(|_| text.parse().map(Self::At))
+            .map_err(|_| "expected so long ago, like `10m`, or a time like `2026-11-22T13:00:00Z`".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]

@@ -113,7 +113,12 @@ pub(crate) enum AuditCommand {
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \
         windlass audit verify --save audit.jsonl\n  \
-        windlass audit verify audit.jsonl               # without the coordinator")]
+        windlass audit verify audit.jsonl               # without the coordinator\n\n\
+        Held against the log: its signed checkpoints, the newest one that was verified here before, and what hosts have\n\
+        seen. OK and UNANCHORED TAIL(k) are sound: the last k entries are not below a checkpoint yet. ALTERED at n: that\n\
+        entry, or the one after it, is not what was written. TRUNCATED: entries are gone that somebody knows of. FORKED:\n\
+        somebody knows another history.\n\n\
+        Exit codes: 0 sound, 1 not sound, or it could not be read.")]
     Verify {
         /// An exported log: one entry or checkpoint per line; the coordinator's if absent
         file: Option<PathBuf>,

@@ -25,6 +25,38 @@ impl<M, T> Stream<M, T> {
 /// A rollout at every change.
 pub(crate) type RolloutStream = Stream<pb::WatchRolloutResponse, RolloutView>;
 
+/// Events, each with where to go on after it.
+pub(crate) type EventStream = Stream<pb::StreamEventsResponse, EventItem>;
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventQuery {
+    /// Past events to begin with.
+    pub(crate) tail: u32,
+    /// Go on?
+    pub(crate) follow: bool,
+    /// The number of the first one wanted.
+    pub(crate) from: Option<u64>,
+    /// From this moment on.
+    pub(crate) since: Option<Timestamp>,
+    /// Only about this service, if not empty.
+    pub(crate) service: String,
+    /// Only about this host, if not empty.
+    pub(crate) host: String,
+    /// Only such kinds, if not empty.
+    pub(crate) kind: String,
+}
+
+/// An event, or only where the stream stands.
+pub(crate) struct EventItem {
+    /// What happened.
+    pub(crate) event: Option<EventView>,
+    /// The number of the one after it.
+    pub(crate) next: u64,
+    /// Events before it that are kept no more.
+    pub(crate) missed: u64,
+}
+
 /// Some lines of one host.
 pub(crate) struct LogChunk {
     /// Which.
@@ -53,6 +85,15 @@ pub(crate) enum AuditItem {
     Entry(Vec<u8>),
     /// The envelope of a checkpoint.
     Checkpoint(Vec<u8>),
+    /// The newest receipt of a host, and the key it is said to be signed with.
+    Witness {
+        /// Which.
+        host: String,
+        /// The envelope.
+        receipt: Vec<u8>,
+        /// The key, raw.
+        key: Vec<u8>,
+    },
 }
 
 impl Client {
@@ -77,14 +118,22 @@ impl Client {
     }
 
     /// What happens in the fleet.
-    pub(crate) async fn events(
-        &mut self,
-        tail: u32,
-        follow: bool,
-    ) -> Result<Stream<pb::StreamEventsResponse, EventView>, CallError> {
-        let request = pb::StreamEventsRequest { tail, follow };
+    pub(crate) async fn events(&mut self, query: &EventQuery) -> Result<EventStream, CallError> {
+        let request = pb::StreamEventsRequest {
+            tail: query.tail,
+            follow: query.follow,
+            from: query.from,
+            since: query.since.filter(|_| query.from.is_none()).map(Timestamp::as_millis),
+            service: query.service.clone(),
+            host: query.host.clone(),
+            kind: query.kind.clone(),
+            positions: true,
+        };
         let answer = self.control.stream_events(request).await;
-        open("read the events", answer, |item| Ok(json::decode("view", &item.view)?))
+        open("read the events", answer, |item| {
+            let event = if item.view.is_empty() { None } else { Some(json::decode("view", &item.view)?) };
+            Ok(EventItem { event, next: item.next, missed: item.missed })
+        })
     }
 
     /// The whole audit log.
@@ -97,6 +146,11 @@ impl Client {
             Ok(item.item.map(|item| match item {
                 Item::Entry(bytes) => AuditItem::Entry(bytes.to_vec()),
                 Item::Checkpoint(bytes) => AuditItem::Checkpoint(bytes.to_vec()),
+                Item::Witness(witness) => AuditItem::Witness {
+                    host: witness.host,
+                    receipt: witness.receipt.to_vec(),
+                    key: witness.key.to_vec(),
+                },
             }))
         })
     }

@@ -1,20 +1,27 @@
-//! `audit verify`: is the log what was written?
+//! `audit verify`: is the log what was written? It is read as it comes, and nothing of it is kept. Held against it are
+//! its own checkpoints, the newest checkpoint that was verified here before, and what hosts have seen.
 
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use windlass_certs::dsse::{Envelope, PayloadType, VerifyError};
-use windlass_certs::trust::TrustDocument;
-use windlass_core::Timestamp;
-use windlass_core::audit::{self, Checkpoint, Segment, Verdict};
+use windlass_certs::dsse::{Envelope, KeySet, PayloadType, VerifyError};
+use windlass_certs::keys::PublicKey;
+use windlass_core::audit::{Anchor, By, Checkpoint, Findings, Segment, Verdict, Verifier};
+use windlass_core::receipt::Receipt;
+use windlass_core::{FleetId, Timestamp};
 
-use super::release::{read_file, write_file};
 use crate::args::{AuditCommand, Global};
 use crate::client::AuditItem;
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
+use crate::home::{FleetHome, KeptCheckpoint};
 use crate::printer::Printer;
+
+/// Longer than any entry or envelope of a checkpoint.
+const MAX_LINE: u64 = 1 << 20;
 
 /// Why the log cannot be checked.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +30,18 @@ pub(crate) enum AuditError {
     Line { path: PathBuf, line: usize },
     #[error("checkpoint {0} is not signed by the fleet's audit key")]
     Checkpoint(usize, #[source] VerifyError),
+    #[error("failed to read `{path}`")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("failed to write `{path}`")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl AuditError {
@@ -33,6 +52,7 @@ impl AuditError {
                 "somebody wrote checkpoints of their own; or fetch a newer trust document: `windlass trust show`"
                     .to_owned(),
             ),
+            Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 }
@@ -46,93 +66,222 @@ pub(crate) struct AuditView {
     pub(crate) text: String,
     /// Is nothing wrong?
     pub(crate) sound: bool,
-    /// Its segments: more than one if the coordinator was ever restored from a backup.
-    pub(crate) segments: Vec<Segment>,
     /// Entries that were read.
     pub(crate) entries: usize,
     /// Checkpoints that were read, all of them signed by the audit key.
     pub(crate) checkpoints: usize,
+    /// Hosts whose receipts were held against it.
+    pub(crate) witnesses: Vec<String>,
+    /// The newest checkpoint that was verified on this machine before, and was held against it.
+    pub(crate) kept: Option<KeptCheckpoint>,
+    /// Where backups were restored; the first is the beginning. What was lost with each is counted as far as a
+    /// checkpoint or a host knows of it.
+    pub(crate) segments: Vec<Segment>,
 }
 
-#[derive(Default)]
-struct Log {
-    entries: Vec<Vec<u8>>,
-    checkpoints: Vec<Vec<u8>>,
-    // Both in the order they came, for `--save`.
-    lines: Vec<u8>,
+/// A log as it is read.
+struct Reading {
+    keys: KeySet,
+    verifier: Verifier,
+    entries: usize,
+    checkpoints: usize,
+    witnesses: Vec<String>,
+    newest: Option<Checkpoint>,
 }
 
-impl Log {
-    fn push(&mut self, item: AuditItem) {
-        let (list, bytes) = match item {
-            AuditItem::Entry(bytes) => (&mut self.entries, bytes),
-            AuditItem::Checkpoint(bytes) => (&mut self.checkpoints, bytes),
-        };
-        self.lines.extend_from_slice(&bytes);
-        self.lines.push(b'\n');
-        list.push(bytes);
-    }
-
-    fn read(path: &Path, bytes: &[u8]) -> Result<Self, AuditError> {
-        let mut log = Self::default();
-        for (at, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
-            let value: serde_json::Value = serde_json::from_slice(line)
-                .map_err(|_| AuditError::Line { path: path.to_owned(), line: at + 1 })?;
-            log.push(match value.get("payloadType") {
-                Some(_) => AuditItem::Checkpoint(line.to_vec()),
-                None => AuditItem::Entry(line.to_vec()),
-            });
+impl Reading {
+    fn new(keys: KeySet, kept: Option<&KeptCheckpoint>) -> Self {
+        let mut verifier = Verifier::default();
+        if let Some(kept) = kept {
+            verifier.expect(kept.anchor());
         }
-        Ok(log)
+        Self { keys, verifier, entries: 0, checkpoints: 0, witnesses: Vec::new(), newest: None }
     }
 
-    fn verify(&self, trust: &TrustDocument) -> Result<AuditView, AuditError> {
-        let keys = trust.audit_keys();
-        let checkpoint = |(at, bytes): (usize, &Vec<u8>)| -> Result<Checkpoint, AuditError> {
-            let wrong = |source| AuditError::Checkpoint(at, source);
-            let envelope = Envelope::parse(bytes, PayloadType::Audit.max_len()).map_err(wrong)?;
-            envelope.verify(PayloadType::Audit, &keys).and_then(|verified| verified.decode()).map_err(wrong)
+    fn entry(&mut self, bytes: &[u8]) {
+        self.entries += 1;
+        self.verifier.entry(bytes);
+    }
+
+    fn checkpoint(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
+        let wrong = |source| AuditError::Checkpoint(self.checkpoints, source);
+        let envelope = Envelope::parse(bytes, PayloadType::Audit.max_len()).map_err(wrong)?;
+        let verified = envelope.verify(PayloadType::Audit, &self.keys);
+        let checkpoint: Checkpoint = verified.and_then(|verified| verified.decode()).map_err(wrong)?;
+        self.checkpoints += 1;
+        self.verifier.expect((&checkpoint).into());
+        let order = |checkpoint: &Checkpoint| (checkpoint.segment, checkpoint.size);
+        if self.newest.as_ref().is_none_or(|newest| order(newest) < order(&checkpoint)) {
+            self.newest = Some(checkpoint);
+        }
+        Ok(())
+    }
+
+    /// A receipt that does not hold says nothing: whoever sends it could as well have left it out.
+    fn witness(&mut self, fleet: &FleetId, host: String, receipt: &[u8], key: &[u8]) {
+        let read = || -> Option<Receipt> {
+            let key = PublicKey::from_bytes(key).ok()?;
+            let envelope = Envelope::parse(receipt, PayloadType::Receipt.max_len()).ok()?;
+            envelope.verify(PayloadType::Receipt, &KeySet::new([key], 1)).ok()?.decode().ok()
         };
-        let checkpoints: Vec<Checkpoint> =
-            self.checkpoints.iter().enumerate().map(checkpoint).collect::<Result<_, _>>()?;
-        let audit::Findings { verdict, segments } = audit::examine(&self.entries, &checkpoints);
-        Ok(AuditView {
+        let Some(receipt) = read() else { return };
+        if let Some(seen) =
+            receipt.checkpoint.filter(|_| &receipt.fleet == fleet && receipt.host.as_str() == host)
+        {
+            let (size, head, segment) = (seen.size, seen.head, seen.segment);
+            self.verifier.expect(Anchor { size, head, segment, by: By::Witness });
+            self.witnesses.push(host);
+        }
+    }
+
+    fn finish(self, kept: Option<KeptCheckpoint>) -> (AuditView, Option<Checkpoint>) {
+        let Findings { verdict, segments } = self.verifier.finish();
+        let view = AuditView {
             verdict,
             text: verdict.to_string(),
             sound: verdict.is_sound(),
+            entries: self.entries,
+            checkpoints: self.checkpoints,
+            witnesses: self.witnesses,
+            kept,
             segments,
-            entries: self.entries.len(),
-            checkpoints: checkpoints.len(),
-        })
+        };
+        (view, self.newest)
     }
 }
 
 pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let AuditCommand::Verify { file, save } = command;
     let context = Context::load(global)?;
-    let (log, trust) = match file {
-        Some(path) => (Log::read(&path, &read_file(&path)?)?, context.fleet.trust()?),
-        None => {
-            let mut session = context.session().await?;
-            session.fetch_trust().await?;
-            let mut log = Log::default();
-            let mut stream = session.client().audit().await?;
-            while let Some(item) = stream.next().await? {
-                item.into_iter().for_each(|item| log.push(item));
-            }
-            (log, session.trust().clone())
-        }
+    let kept = context.fleet.kept_checkpoint();
+    let (view, newest) = match file {
+        Some(path) => (from_file(&path, &context.fleet, kept)?, None),
+        None => from_coordinator(&context, kept, save.as_deref()).await?,
     };
-    if let Some(path) = save {
-        write_file(&path, &log.lines)?;
+    if let Some(newest) = newest.filter(|_| view.sound) {
+        context.fleet.keep_checkpoint(&newest)?;
     }
-    let view = log.verify(trust.document())?;
-    printer.document(&view, |_| {
-        let restored = view.segments.iter().skip(1).map(restored);
-        let restored: String = restored.collect();
-        format!("{}\n{} entries, {} checkpoints{restored}", view.text, view.entries, view.checkpoints)
-    });
+    printer.document(&view, |_| summary(&view));
     Ok(if view.sound { Exit::Done } else { Exit::Refused })
+}
+
+async fn from_coordinator(
+    context: &Context,
+    kept: Option<KeptCheckpoint>,
+    save: Option<&Path>,
+) -> Result<(AuditView, Option<Checkpoint>), CtlError> {
+    let mut session = context.session().await?;
+    session.fetch_trust().await?;
+    let trust = session.trust().document();
+    let mut reading = Reading::new(trust.audit_keys(), kept.as_ref());
+    let mut copy = save.map(Copy::begin).transpose()?;
+    let mut stream = session.client().audit().await?;
+    while let Some(item) = stream.next().await? {
+        match item {
+            Some(AuditItem::Entry(bytes)) => {
+                reading.entry(&bytes);
+                copy.as_mut().map_or(Ok(()), |copy| copy.line(&bytes))?;
+            }
+            Some(AuditItem::Checkpoint(bytes)) => {
+                reading.checkpoint(&bytes)?;
+                copy.as_mut().map_or(Ok(()), |copy| copy.line(&bytes))?;
+            }
+            Some(AuditItem::Witness { host, receipt, key }) => {
+                reading.witness(&trust.fleet, host, &receipt, &key);
+            }
+            None => {}
+        }
+    }
+    copy.map_or(Ok(()), Copy::finish)?;
+    Ok(reading.finish(kept))
+}
+
+/// Twice: checkpoints may stand anywhere in a file, and are to be known before the entries they are about.
+fn from_file(path: &Path, fleet: &FleetHome, kept: Option<KeptCheckpoint>) -> Result<AuditView, CtlError> {
+    let trust = fleet.trust()?;
+    let mut reading = Reading::new(trust.document().audit_keys(), kept.as_ref());
+    lines(path, |line, is_checkpoint| if is_checkpoint { reading.checkpoint(line) } else { Ok(()) })?;
+    lines(path, |line, is_checkpoint| {
+        if !is_checkpoint {
+            reading.entry(line);
+        }
+        Ok(())
+    })?;
+    Ok(reading.finish(kept).0)
+}
+
+/// Reads a file line by line; the second argument says whether it is a checkpoint's envelope.
+fn lines(path: &Path, mut each: impl FnMut(&[u8], bool) -> Result<(), AuditError>) -> Result<(), AuditError> {
+    let failed = |source| AuditError::Read { path: path.to_owned(), source };
+    let mut input = BufReader::new(File::open(path).map_err(failed)?);
+    for number in 1.. {
+        let mut line = Vec::new();
+        let read = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if line.is_empty() {
+            continue;
+        }
+        let value: serde_json::Value = serde_json::from_slice(&line)
+            .map_err(|_| AuditError::Line { path: path.to_owned(), line: number })?;
+        each(&line, value.get("payloadType").is_some())?;
+    }
+    Ok(())
+}
+
+/// What the coordinator sent, in a file that gets its name once it is whole.
+struct Copy {
+    path: PathBuf,
+    unfinished: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Copy {
+    fn begin(path: &Path) -> Result<Self, AuditError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".unfinished");
+        let unfinished = PathBuf::from(name);
+        let out = File::create(&unfinished)
+            .map_err(|source| AuditError::Write { path: unfinished.clone(), source })?;
+        Ok(Self { path: path.to_owned(), unfinished, out: BufWriter::new(out) })
+    }
+
+    fn line(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
+        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|source| AuditError::Write { path: self.unfinished.clone(), source })
+    }
+
+    fn finish(mut self) -> Result<(), AuditError> {
+        let whole = self.out.flush().and_then(|()| std::fs::rename(&self.unfinished, &self.path));
+        whole.map_err(|source| AuditError::Write { path: self.path, source })
+    }
+}
+
+fn summary(view: &AuditView) -> String {
+    let mut text = format!("{}\n{} entries, {} checkpoints", view.text, view.entries, view.checkpoints);
+    if let Some(kept) = &view.kept {
+        text.push_str(&format!("; held against the checkpoint over {} entries kept here", kept.size));
+    }
+    if !view.witnesses.is_empty() {
+        text.push_str(&format!("; witnesses: {}", view.witnesses.join(", ")));
+    }
+    view.segments.iter().skip(1).for_each(|segment| text.push_str(&restored(segment)));
+    let meaning = match view.verdict {
+        Verdict::Ok | Verdict::UnanchoredTail(_) => return text,
+        Verdict::Altered(_) => {
+            "an entry is not what was written: the file, or the coordinator's store, was edited"
+        }
+        Verdict::Truncated { .. } => {
+            "entries that a signed checkpoint or a host knows of are gone, and the log does not say so: was the \
+             coordinator set back to an older store?"
+        }
+        Verdict::Forked(_) => "somebody knows another history than this one: it was written again",
+    };
+    format!("{text}\n{meaning}")
 }
 
 fn restored(segment: &Segment) -> String {

@@ -75,7 +75,7 @@ async fn steer(
 }
 
 /// A rollout is named by its id, the beginning of it, or a service, which may be a bare name.
-async fn meant(text: &str, context: &Context, client: &mut Client) -> Result<String, CtlError> {
+pub(super) async fn meant(text: &str, context: &Context, client: &mut Client) -> Result<String, CtlError> {
     // Ids are long and hexadecimal; a beginning of one has a digit, which few names of eight letters a-f have.
     let is_hex = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     let is_id = text.parse::<RolloutId>().is_ok() || (is_hex && text.bytes().any(|b| b.is_ascii_digit()));

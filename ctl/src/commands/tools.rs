@@ -13,6 +13,7 @@ use super::drain::DrainOutcome;
 use super::host::HostToken;
 use super::init::Made;
 use super::logs::LogLineView;
+use super::operator::{OperatorJoined, OperatorTokenView};
 use super::release::ReleaseDocument;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
 use crate::attend::ServiceOutcome;
@@ -51,6 +52,7 @@ fn outputs() -> Value {
         ("scale, stop, rm: the last line", of::<ServiceOutcome>()),
         ("rollout ls", of::<Vec<view::RolloutView>>()),
         ("rollout show, pause, resume, abort", of::<view::RolloutView>()),
+        ("explain", of::<view::ExplainView>()),
         ("status", of::<Vec<view::StatusView>>()),
         ("status SERVICE", of::<view::StatusView>()),
         ("release ls", of::<Vec<view::ReleaseView>>()),
@@ -58,6 +60,10 @@ fn outputs() -> Value {
         ("release diff", of::<Vec<diff::Change>>()),
         ("logs: each line", of::<LogLineView>()),
         ("events: each line", of::<view::EventView>()),
+        ("operator add", of::<OperatorTokenView>()),
+        ("operator join", of::<OperatorJoined>()),
+        ("operator ls", of::<Vec<view::OperatorView>>()),
+        ("operator revoke", of::<view::OperatorView>()),
         ("audit verify", of::<AuditView>()),
         ("every command: an error, on stderr", of::<Report>()),
     ];

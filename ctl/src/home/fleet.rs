@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use windlass_certs::csr::{CertifiedIdentity, IdentityError};
+use windlass_certs::csr::{CertifiedIdentity, IdentityError, TlsKey};
 use windlass_certs::dsse::{Envelope, VerifyError};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{self, TrustError, TrustStore};
 use windlass_core::FleetId;
 
 use super::HomeError;
+use crate::error::CtlError;
+use crate::session::SessionError;
 
 /// The folder of one fleet.
 #[derive(Debug, Clone)]
@@ -48,6 +50,27 @@ impl FleetHome {
             IdentityError::File(error) => HomeError::File(error),
             other => HomeError::Operator(other),
         })
+    }
+
+    /// The key of a join that was cut off, else a new one; on disk before it is used.
+    pub(crate) fn joining_key(&self) -> Result<TlsKey, CtlError> {
+        files::create_private_dir(&self.root)?;
+        let path = self.joining_path();
+        if path.exists() {
+            return Ok(TlsKey::load(&path).map_err(SessionError::Request)?);
+        }
+        let key = TlsKey::generate().map_err(SessionError::Request)?;
+        key.save(&path).map_err(SessionError::Request)?;
+        Ok(key)
+    }
+
+    /// The key is in the identity now.
+    pub(crate) fn joined(&self) {
+        drop(std::fs::remove_file(self.joining_path()));
+    }
+
+    fn joining_path(&self) -> PathBuf {
+        self.root.join("joining.key")
     }
 
     /// The trust document in force, as far as this folder knows. Version 1 is the anchor: it came with the folder,

@@ -25,9 +25,11 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
             Cell::new(if host.gpus.is_empty() { "-".to_owned() } else { host.gpus.len().to_string() }),
             Cell::new(&host.address),
             Cell::new(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now))),
+            Cell::new(host.problems.first().map_or("-", |problem| &problem.text)),
         ]
     };
-    let headers = ["HOST", "STATE", "SCHEDULING", "LABELS", "SLOTS", "RESERVED", "GPUS", "ADDRESS", "SEEN"];
+    let headers =
+        ["HOST", "STATE", "SCHEDULING", "LABELS", "SLOTS", "RESERVED", "GPUS", "ADDRESS", "SEEN", "NOTE"];
     grid(&headers, hosts.iter().map(row).collect(), colour)
 }
 
@@ -45,6 +47,8 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         None => format!("{} of {}", host.seq, host.issued_seq),
     };
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let problems: Vec<String> =
+        host.problems.iter().map(|problem| format!("\n  {}", super::printable(&problem.text))).collect();
     fields(&[
         ("host", Some(host.name.to_string())),
         ("state", Some(host.state.clone())),
@@ -71,6 +75,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ),
         ("certificate", host.certificate_expires_at.map(|at| format!("until {at}"))),
         ("policy", host.policy.as_ref().map(policy)),
+        ("problems", Some(problems.concat()).filter(|text| !text.is_empty())),
     ])
 }
 

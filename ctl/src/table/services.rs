@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::Cell;
-use windlass_core::view::{InstanceView, StatusView};
+use comfy_table::{Cell, Color};
+use windlass_core::view::{HostProblems, InstanceView, Problem, StatusView};
 use windlass_core::{Counter, Timestamp};
 
-use super::{ago, fields, grid, or_dash, state};
+use super::{ago, fields, grid, or_dash, printable, state};
 use crate::printer::Colour;
 
 /// All services.
@@ -19,7 +19,7 @@ pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
             Cell::new(format!("{}/{}", status.environment, status.service)),
             Cell::new(or_dash(status.release)),
             state(standing(status)),
-            Cell::new(format!("{}/{}", status.healthy, status.wanted)),
+            Cell::new(format!("{}/{}{}", status.healthy, status.wanted, in_doubt(status))),
             Cell::new(serving(&status.serving)),
             Cell::new(or_dash(status.image.as_ref())),
         ]
@@ -38,7 +38,8 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("state", Some(standing(status).replace('_', " "))),
         ("waits for", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
-        ("healthy", Some(format!("{} of {}", status.healthy, status.wanted))),
+        ("reason", status.reason.as_deref().map(printable)),
+        ("healthy", Some(format!("{} of {}{}", status.healthy, status.wanted, in_doubt(status)))),
         ("serving", Some(serving(&status.serving))),
     ]);
     if status.instances.is_empty() {
@@ -59,7 +60,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
             Cell::new(instance.slot.index),
             Cell::new(host),
             Cell::new(instance.release),
-            state(instance.state.as_str()),
+            standing_of(instance, now),
             Cell::new(or_dash(instance.since.map(|at| ago(at, now)))),
             Cell::new(instance.restarts),
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
@@ -69,6 +70,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
     let headers = ["SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "ENDPOINTS", "INSTANCE"];
     text.push('\n');
     text.push_str(&grid(&headers, status.instances.iter().map(row).collect(), colour));
+    text.push_str(&problems(status));
     for instance in &status.instances {
         if let Some(refusal) = &instance.refused {
             text.push_str(&format!(
@@ -78,6 +80,34 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         }
     }
     text
+}
+
+/// An instance's state, and since when that is not known to be so any more.
+fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
+    let text = instance.state.as_str();
+    match (&instance.doubt, instance.as_of) {
+        (None, _) => state(text),
+        (Some(_), Some(at)) => Cell::new(format!("{text}? ({})", ago(at, now))).fg(Color::Yellow),
+        (Some(_), None) => Cell::new(format!("{text}?")).fg(Color::Yellow),
+    }
+}
+
+/// How many of the healthy ones are only thought to be.
+fn in_doubt(status: &StatusView) -> String {
+    match status.in_doubt {
+        0 => String::new(),
+        n => format!(" ({n} in doubt)"),
+    }
+}
+
+/// What is wrong with its hosts.
+fn problems(status: &StatusView) -> String {
+    let line = |of: &HostProblems| -> Vec<String> {
+        let one = |problem: &Problem| format!("host {}: {}\n", of.host, printable(&problem.text));
+        of.problems.iter().map(one).collect()
+    };
+    let lines: Vec<String> = status.problems.iter().flat_map(line).collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
 /// The state; a service that nothing runs is not called steady.

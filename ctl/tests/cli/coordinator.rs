@@ -53,6 +53,10 @@ pub(crate) struct Script {
     pub(crate) heard: Option<pb::SteerServiceResponse>,
     /// What it was asked.
     pub(crate) told: Vec<pb::SteerServiceRequest>,
+    /// What each call of `StreamEvents` sends, by the numbers of the events, and with which code it ends.
+    pub(crate) events: VecDeque<(Vec<u64>, Code)>,
+    /// Where each of these calls wanted to begin.
+    pub(crate) events_from: Vec<Option<u64>>,
     /// Releases that were submitted.
     pub(crate) submitted: Vec<Release>,
     /// What a restored coordinator says of its hosts.
@@ -270,9 +274,29 @@ impl Control for Stub {
 
     async fn stream_events(
         &self,
-        _: Request<pb::StreamEventsRequest>,
+        request: Request<pb::StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        Err(Status::unimplemented("events"))
+        let request = request.into_inner();
+        let mut script = self.0.lock().unwrap();
+        script.events_from.push(request.from);
+        let (numbers, end) = script.events.pop_front().ok_or_else(|| Status::permission_denied("no more"))?;
+        let item = |n: u64| {
+            let view = json!({ "n": n, "at": "2026-11-22T12:00:00.000Z", "kind": "host.lost", "subject": "web-1",
+                "message": format!("event {n}") });
+            Ok(pb::StreamEventsResponse {
+                view: view.to_string().into_bytes().into(),
+                next: n + 1,
+                missed: 0,
+            })
+        };
+        let next = numbers.first().copied().or(request.from).unwrap_or(0);
+        let opening = Ok(pb::StreamEventsResponse { next, ..Default::default() });
+        let items: Vec<_> = [opening]
+            .into_iter()
+            .chain(numbers.into_iter().map(item))
+            .chain([Err(Status::new(end, "the end"))])
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(items))))
     }
 
     async fn stream_audit(
@@ -300,6 +324,10 @@ impl Control for Stub {
         get_release, GetReleaseRequest, GetReleaseResponse;
         list_rollouts, ListRolloutsRequest, ListRolloutsResponse;
         steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
+        explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
+        add_operator, AddOperatorRequest, AddOperatorResponse;
+        list_operators, ListOperatorsRequest, ListOperatorsResponse;
+        revoke_operator, RevokeOperatorRequest, RevokeOperatorResponse;
         publish_trust, PublishTrustRequest, PublishTrustResponse;
     }
 }

@@ -175,3 +175,18 @@ fn an_ambiguous_name_is_an_error() {
         (0, &json!("production"))
     );
 }
+
+#[test]
+fn followed_events_go_on_after_a_restart_each_once() {
+    let events =
+        [(vec![5, 6], Code::Unavailable), (vec![], Code::Unavailable), (vec![7, 8], Code::PermissionDenied)];
+    let script = Script { events: events.into(), ..Script::default() };
+    let (code, stdout, stderr, coordinator) = run(script, &["events", "-f", "-o", "json"]);
+    assert_eq!(code, 1, "a refusal ends it, an absence does not: {stderr}");
+    let numbers: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["n"].clone()).collect();
+    assert_eq!(numbers, [5, 6, 7, 8], "one object per line");
+    let from = coordinator.script.lock().unwrap().events_from.clone();
+    assert_eq!(from[..2], [None, Some(7)], "it is taken up where it ended");
+    assert_eq!(from.len(), 3);
+}

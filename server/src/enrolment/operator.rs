@@ -1,16 +1,170 @@
-//! Operators' certificates. The ledger keeps no record of operators: what counts is that our CA signed the
-//! certificate, that nobody revoked it, and that whoever asks has its key.
+//! Operators' certificates: made against a single-use token, renewed, and revoked.
+//!
+//! What lets an operator in is a certificate that our CA signed, that nobody revoked, and whose key they have. The
+//! ledger keeps beside it who was let in by whom, and up to which generation a name's certificates count no more.
+//! The operator that `init` made is noted when they are first seen to act on operators or renew.
+
+use std::time::Duration;
 
 use windlass_certs::csr::{Csr, RenewalClaim, verify_proof};
-use windlass_certs::identity::{Grant, PeerIdentity};
+use windlass_certs::identity::{Grant, Identity, PeerIdentity};
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
+use windlass_core::{Digest, OperatorName, Timestamp};
 
 use super::renew::{RENEWABLE, issue_failed};
-use super::{EnrolError, Expired};
+use super::{EnrolError, Expired, JoinOperator, JoinedOperator};
 use crate::audit;
 use crate::authority::Authority;
-use crate::ledger::Draft;
+use crate::ledger::{Change, Draft};
+use crate::store::record::{OperatorRecord, OperatorTokenRecord, RevokedBy};
+
+/// How long a token is good: a person has to pass it on to another.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// Generations that a revocation or a new beginning leaves out, so that certificates which this store never heard
+/// of (it may have been restored from a backup) are revoked too.
+const GAP: u64 = 1_000_000;
+
+/// Notes a token for `name`. A second one replaces the first.
+pub(super) fn token(
+    draft: &mut Draft<'_>,
+    hash: Digest,
+    name: OperatorName,
+    grant: Grant,
+    actor: String,
+) -> Timestamp {
+    let (now, expires_at) = (draft.now, draft.now + LIFETIME);
+    let old =
+        draft.state.operator_tokens.values().filter(|token| token.name == name || token.expires_at <= now);
+    let old: Vec<Digest> = old.take(64).map(|token| token.hash).collect();
+    old.into_iter().for_each(|hash| draft.change(Change::OperatorTokenGone(hash)));
+    draft.audit(audit::ok(&actor, "operator.add", &format!("{name} {grant}")));
+    draft.event("operator.added", format!("operator/{name}"), format!("a token as {grant}, by {actor}"));
+    let token = OperatorTokenRecord { hash, name, grant, made_by: actor, expires_at };
+    draft.change(Change::OperatorToken(Box::new(token)));
+    expires_at
+}
+
+/// A token and a key become an operator.
+pub(super) fn join(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    join: &JoinOperator,
+) -> Result<JoinedOperator, EnrolError> {
+    let hash = join.secret.hash();
+    let token = draft.state.operator_tokens.get(&hash);
+    if let Some(token) = token.filter(|token| token.name == join.name && draft.now < token.expires_at) {
+        return enrol(draft, authority, join, token);
+    }
+    let used = draft.state.operators.get(&join.name).filter(|record| record.token == Some(hash));
+    // Strangers can say anything; nothing is written for them.
+    let record = used.ok_or(EnrolError::InvalidOperatorToken)?;
+    if record.key != Some(Digest::of(join.csr.spki())) {
+        let subject = format!("operator/{}", join.name);
+        draft.audit(audit::fact(
+            "stranger",
+            "operator.join",
+            &join.name,
+            None,
+            "refused: token reused with another key",
+        ));
+        draft.event(
+            "operator.token_reused",
+            subject,
+            "somebody tried to join with a token that was used before",
+        );
+        return Err(EnrolError::OperatorTokenReused);
+    }
+    let fresh = record.revoked.is_none() && record.not_after.is_some_and(|until| draft.now < until);
+    if fresh { Ok(answer(draft, record.chain.clone())) } else { Err(EnrolError::InvalidOperatorToken) }
+}
+
+fn enrol(
+    draft: &mut Draft<'_>,
+    authority: &Authority,
+    join: &JoinOperator,
+    token: &OperatorTokenRecord,
+) -> Result<JoinedOperator, EnrolError> {
+    let known = draft.state.operators.get(&join.name);
+    // Whoever held this name before is somebody else now, or has other rights.
+    let last = known.map_or(0, |record| record.generation.max(record.revoked_up_to)).saturating_add(GAP);
+    let identity = Identity::operator(draft.state.fleet.clone(), &join.name);
+    let issued = authority
+        .certify_operator(identity, token.grant.clone(), &join.csr, last + 1, draft.now)
+        .map_err(|error| issue_failed(&error))?;
+    let record = OperatorRecord {
+        name: join.name.clone(),
+        grant: Some(token.grant.clone()),
+        added_by: Some(token.made_by.clone()),
+        added_at: draft.now,
+        generation: last + 1,
+        revoked_up_to: last,
+        not_after: Some(issued.peer.not_after),
+        revoked: None,
+        key: Some(Digest::of(join.csr.spki())),
+        token: Some(token.hash),
+        chain: issued.chain_pem.clone(),
+    };
+    let actor = format!("operator/{}", join.name);
+    let subject = format!("{} {}", join.name, token.grant);
+    draft.audit(audit::fact(&actor, "operator.join", &subject, record.key, "ok"));
+    draft.event("operator.joined", actor, format!("as {}, with a token by {}", token.grant, token.made_by));
+    draft.change(Change::OperatorTokenGone(token.hash));
+    draft.change(Change::Operator(Box::new(record)));
+    Ok(answer(draft, issued.chain_pem))
+}
+
+fn answer(draft: &Draft<'_>, chain: String) -> JoinedOperator {
+    JoinedOperator { chain, trust: draft.state.trust_chain.clone() }
+}
+
+/// Notes an operator who is known by certificate only.
+pub(super) fn note(draft: &mut Draft<'_>, peer: &PeerIdentity) {
+    let Some(name) = peer.identity.operator_name() else { return };
+    if !draft.state.operators.contains_key(&name) {
+        let mut record = unseen(name, draft.now);
+        (record.grant, record.generation) = (peer.grant.clone(), peer.generation);
+        record.not_after = Some(peer.not_after);
+        draft.change(Change::Operator(Box::new(record)));
+    }
+}
+
+const fn unseen(name: OperatorName, now: Timestamp) -> OperatorRecord {
+    OperatorRecord {
+        name,
+        grant: None,
+        added_by: None,
+        added_at: now,
+        generation: 0,
+        revoked_up_to: 0,
+        not_after: None,
+        revoked: None,
+        key: None,
+        token: None,
+        chain: String::new(),
+    }
+}
+
+/// Takes away whatever `name` has: certificates, also those this store never heard of, and open tokens.
+pub(super) fn revoke(draft: &mut Draft<'_>, name: &OperatorName, actor: &str) -> Result<(), EnrolError> {
+    if actor == format!("operator/{name}") {
+        return Err(EnrolError::Yourself);
+    }
+    let known = draft.state.operators.get(name);
+    let mut record = known.cloned().unwrap_or_else(|| unseen(name.clone(), draft.now));
+    draft.audit(audit::ok(actor, "operator.revoke", name));
+    let open = draft.state.operator_tokens.values().filter(|token| &token.name == name);
+    let open: Vec<Digest> = open.map(|token| token.hash).collect();
+    open.into_iter().for_each(|hash| draft.change(Change::OperatorTokenGone(hash)));
+    if record.revoked.is_none() {
+        record.revoked = Some(RevokedBy { by: actor.to_owned(), at: draft.now });
+        record.revoked_up_to = record.generation.max(record.revoked_up_to).saturating_add(GAP);
+        record.chain.clear();
+        draft.event("operator.revoked", format!("operator/{name}"), format!("by {actor}"));
+        draft.change(Change::Operator(Box::new(record)));
+    }
+    Ok(())
+}
 
 /// The next certificate for the same operator, with the same grant.
 pub(super) fn certify(
@@ -20,12 +174,23 @@ pub(super) fn certify(
     grant: &Grant,
     csr: &Csr,
 ) -> Result<String, EnrolError> {
+    let name = peer.identity.operator_name().ok_or(EnrolError::WrongRole)?;
+    let known = draft.state.operators.get(&name);
+    if known.is_some_and(|record| record.revoked.is_some() || peer.generation <= record.revoked_up_to) {
+        return Err(EnrolError::Revoked(name));
+    }
+    let mut record = known.cloned().unwrap_or_else(|| unseen(name, draft.now));
     let identity = peer.identity.clone();
     let actor = format!("operator/{}", identity.name());
+    let generation = peer.generation.saturating_add(1);
     let issued = authority
-        .certify_operator(identity, grant.clone(), csr, peer.generation.saturating_add(1), draft.now)
+        .certify_operator(identity, grant.clone(), csr, generation, draft.now)
         .map_err(|error| issue_failed(&error))?;
+    record.grant = Some(grant.clone());
+    record.generation = record.generation.max(generation);
+    record.not_after = Some(issued.peer.not_after);
     draft.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
+    draft.change(Change::Operator(Box::new(record)));
     Ok(issued.chain_pem)
 }
 

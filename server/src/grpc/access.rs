@@ -38,6 +38,7 @@ use OperatorRole::{Admin, Deployer, Viewer};
 #[rustfmt::skip]
 const TABLE: &[(&str, Needs)] = &[
     ("/windlass.v1.Enrolment/Join", Nothing),
+    ("/windlass.v1.Enrolment/JoinOperator", Nothing),
     ("/windlass.v1.Enrolment/Challenge", Nothing),
     ("/windlass.v1.Enrolment/Renew", Nothing),
 
@@ -59,12 +60,16 @@ const TABLE: &[(&str, Needs)] = &[
     ("/windlass.v1.Control/Rollback", Operator(Deployer)),
     ("/windlass.v1.Control/ListRollouts", Operator(Viewer)),
     ("/windlass.v1.Control/GetRollout", Operator(Viewer)),
+    ("/windlass.v1.Control/ExplainRollout", Operator(Viewer)),
     ("/windlass.v1.Control/WatchRollout", Operator(Viewer)),
     ("/windlass.v1.Control/SteerRollout", Operator(Deployer)),
     ("/windlass.v1.Control/SteerService", Operator(Deployer)),
     ("/windlass.v1.Control/GetStatus", Operator(Viewer)),
     ("/windlass.v1.Control/StreamLogs", Operator(Viewer)),
     ("/windlass.v1.Control/StreamEvents", Operator(Viewer)),
+    ("/windlass.v1.Control/AddOperator", Fleet(Admin)),
+    ("/windlass.v1.Control/ListOperators", Fleet(Viewer)),
+    ("/windlass.v1.Control/RevokeOperator", Fleet(Admin)),
     ("/windlass.v1.Control/GetTrust", Operator(Viewer)),
     ("/windlass.v1.Control/PublishTrust", Fleet(Admin)),
     ("/windlass.v1.Control/StreamAudit", Fleet(Viewer)),
@@ -149,6 +154,11 @@ impl Caller {
     /// May the operator see what is in `environment`?
     pub(crate) fn sees(&self, environment: &EnvironmentId) -> bool {
         self.grant().is_some_and(|grant| grant.allows(Viewer, environment))
+    }
+
+    /// May the operator see what belongs to no environment?
+    pub(crate) fn sees_fleet(&self) -> bool {
+        self.grant().is_some_and(|grant| grant.allows_fleet(Viewer))
     }
 
     fn grant(&self) -> Option<&Grant> {

@@ -1,8 +1,10 @@
 //! `windlass.v1.Control`: what operators call. Parse, delegate, render.
 
+mod audit;
 mod events;
 mod hosts;
 mod logs;
+mod operators;
 mod recovery;
 mod releases;
 mod rollouts;
@@ -152,6 +154,14 @@ impl Control for ControlService {
         Ok(self.until_stop(stream))
     }
 
+    async fn explain_rollout(
+        &self,
+        request: Request<pb::ExplainRolloutRequest>,
+    ) -> Reply<pb::ExplainRolloutResponse> {
+        let view = rollouts::explain(&self.0, &Caller::of(&request)?, &request.into_inner().rollout).await?;
+        Ok(Response::new(pb::ExplainRolloutResponse { view }))
+    }
+
     async fn steer_rollout(
         &self,
         request: Request<pb::SteerRolloutRequest>,
@@ -182,7 +192,23 @@ impl Control for ControlService {
         request: Request<pb::StreamEventsRequest>,
     ) -> Reply<Self::StreamEventsStream> {
         let caller = Caller::of(&request)?;
-        Ok(self.until_stop(events::stream(self.0.clone(), caller, &request.into_inner())))
+        events::stream(self.0.clone(), caller, &request.into_inner()).map(|stream| self.until_stop(stream))
+    }
+
+    async fn add_operator(&self, request: Request<pb::AddOperatorRequest>) -> Reply<pb::AddOperatorResponse> {
+        operators::add(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_operators(&self, _: Request<pb::ListOperatorsRequest>) -> Reply<pb::ListOperatorsResponse> {
+        Ok(Response::new(pb::ListOperatorsResponse { view: operators::list(&self.0) }))
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<pb::RevokeOperatorRequest>,
+    ) -> Reply<pb::RevokeOperatorResponse> {
+        let view = operators::revoke(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
+        Ok(Response::new(pb::RevokeOperatorResponse { view }))
     }
 
     async fn get_trust(&self, request: Request<pb::GetTrustRequest>) -> Reply<pb::GetTrustResponse> {
@@ -204,6 +230,6 @@ impl Control for ControlService {
     }
 
     async fn stream_audit(&self, request: Request<pb::StreamAuditRequest>) -> Reply<Self::StreamAuditStream> {
-        Ok(self.until_stop(events::audit(self.0.clone(), request.into_inner().from)))
+        Ok(self.until_stop(audit::stream(self.0.clone(), request.into_inner().from)))
     }
 }

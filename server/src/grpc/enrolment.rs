@@ -13,7 +13,7 @@ use windlass_proto::pb::enrolment_server::Enrolment;
 use super::access::Caller;
 use super::status::{invalid, refused};
 use crate::coordinator::Coordinator;
-use crate::enrolment::{Expired, Join};
+use crate::enrolment::{Expired, Join, JoinOperator};
 
 /// The service.
 pub(super) struct EnrolmentService(pub(super) Arc<Coordinator>);
@@ -38,6 +38,25 @@ impl Enrolment for EnrolmentService {
             certificate_chain: joined.chain,
             trust: joined.trust.into_iter().map(Into::into).collect(),
             labels: joined.labels.into_iter().collect(),
+        }))
+    }
+
+    async fn join_operator(
+        &self,
+        request: Request<pb::JoinOperatorRequest>,
+    ) -> Result<Response<pb::JoinOperatorResponse>, Status> {
+        let from = Caller::of(&request)?.connection.remote.ip();
+        let request = request.into_inner();
+        let join = JoinOperator {
+            name: request.name.parse().map_err(|error| invalid("name", &error))?,
+            secret: JoinSecret::from_bytes(&request.secret)
+                .ok_or_else(|| Status::invalid_argument("`secret` must have 32 bytes"))?,
+            csr: csr(&request.csr)?,
+        };
+        let joined = self.0.enrolment.join_operator(join, from).await.map_err(refused)?;
+        Ok(Response::new(pb::JoinOperatorResponse {
+            certificate_chain: joined.chain,
+            trust: joined.trust.into_iter().map(Into::into).collect(),
         }))
     }
 

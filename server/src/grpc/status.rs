@@ -67,7 +67,14 @@ impl Refusal for WriteError {
 impl Refusal for EnrolError {
     fn code(&self) -> Code {
         match self {
-            Self::InvalidToken | Self::TokenReused | Self::Unproven | Self::TooOld => Code::Unauthenticated,
+            Self::InvalidToken
+            | Self::TokenReused
+            | Self::InvalidOperatorToken
+            | Self::OperatorTokenReused
+            | Self::Unproven
+            | Self::TooOld => Code::Unauthenticated,
+            Self::Revoked(_) => Code::PermissionDenied,
+            Self::Yourself => Code::FailedPrecondition,
             Self::Banned(_) | Self::NotAMember(_) | Self::Cloned(_) | Self::OtherKey | Self::WrongRole => {
                 Code::PermissionDenied
             }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use windlass_core::observation::Observation;
-use windlass_core::rollout::Rollout;
+use windlass_core::rollout::{Decision, Rollout};
 use windlass_core::service::{Assignment, Service};
-use windlass_core::{Digest, HostId, RolloutId, SlotId};
+use windlass_core::{Digest, HostId, OperatorName, RolloutId, SlotId};
 
 use super::Topic;
 use crate::store::record::{
-    self, EventRecord, HostRecord, PlanRecord, RecoveryRecord, ReleaseRecord, TokenRecord,
+    self, EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord,
+    ReleaseRecord, TokenRecord,
 };
 
 /// Keys of the store. Numbers are written with 20 digits, so that their order is that of the keys.
@@ -26,6 +27,10 @@ pub(crate) mod keys {
     pub(crate) const HOST: &str = "host/";
     /// Join tokens.
     pub(crate) const TOKEN: &str = "token/";
+    /// Operators.
+    pub(crate) const OPERATOR: &str = "operator/";
+    /// Tokens for operators.
+    pub(crate) const OPERATOR_TOKEN: &str = "operator_token/";
     /// Releases.
     pub(crate) const RELEASE: &str = "release/";
     /// Services.
@@ -34,6 +39,8 @@ pub(crate) mod keys {
     pub(crate) const SLOT: &str = "slot/";
     /// Rollouts.
     pub(crate) const ROLLOUT: &str = "rollout/";
+    /// Decisions of rollouts, by rollout.
+    pub(crate) const DECISION: &str = "decision/";
     /// The newest plan of each host.
     pub(crate) const PLAN: &str = "plan/";
     /// The last observation of each host.
@@ -44,6 +51,11 @@ pub(crate) mod keys {
     pub(crate) const CHECKPOINT: &str = "checkpoint/";
     /// Events.
     pub(crate) const EVENT: &str = "event/";
+
+    /// Decisions of one rollout.
+    pub(crate) fn decisions(rollout: &windlass_core::RolloutId) -> String {
+        format!("{DECISION}{rollout}/")
+    }
 
     /// `prefix` and a number.
     pub(crate) fn numbered(prefix: &str, n: u64) -> String {
@@ -60,6 +72,12 @@ pub(crate) enum Change {
     Token(TokenRecord),
     /// A token that was used, or has expired.
     TokenGone(Digest),
+    /// An operator.
+    Operator(Box<OperatorRecord>),
+    /// A token for an operator.
+    OperatorToken(Box<OperatorTokenRecord>),
+    /// Such a token that was used, or has expired.
+    OperatorTokenGone(Digest),
     /// A version of the trust document, as its envelope.
     Trust(u64, Vec<u8>),
     /// A release.
@@ -76,6 +94,10 @@ pub(crate) enum Change {
     Rollout(Box<Rollout>),
     /// A rollout that is too old to remember.
     RolloutGone(RolloutId),
+    /// A decision of a rollout. Comes with its rollout, see [`super::Draft::change`].
+    Decision(RolloutId, Box<Decision>),
+    /// A decision of a rollout that is too old to remember.
+    DecisionGone(RolloutId, u32),
     /// A host's newest plan.
     Plan(HostId, PlanRecord),
     /// That the store was set back, or that this is over.
@@ -100,6 +122,9 @@ impl Change {
             Self::Host(host) => (format!("{}{}", keys::HOST, host.name), Some(record::encode(host))),
             Self::Token(token) => (token_key(&token.hash), Some(record::encode(token))),
             Self::TokenGone(hash) => (token_key(hash), None),
+            Self::Operator(operator) => (operator_key(&operator.name), Some(record::encode(operator))),
+            Self::OperatorToken(token) => (operator_token_key(&token.hash), Some(record::encode(token))),
+            Self::OperatorTokenGone(hash) => (operator_token_key(hash), None),
             Self::Trust(version, envelope) => (numbered(keys::TRUST, *version), Some(envelope.clone())),
             Self::Release(release) => (release_key(&release.digest), Some(record::encode(release))),
             Self::ReleaseGone(digest) => (release_key(digest), None),
@@ -110,6 +135,8 @@ impl Change {
             Self::SlotGone(slot) => (slot_key(slot), None),
             Self::Rollout(rollout) => (rollout_key(&rollout.id), Some(record::encode(rollout))),
             Self::RolloutGone(id) => (rollout_key(id), None),
+            Self::Decision(id, decision) => (decision_key(id, decision.n), Some(record::encode(decision))),
+            Self::DecisionGone(id, n) => (decision_key(id, *n), None),
             Self::Plan(host, plan) => (format!("{}{host}", keys::PLAN), Some(record::encode(plan))),
             Self::Recovery(recovery) => (keys::RECOVERY.to_owned(), Some(record::encode(recovery))),
             Self::Observation(host, seen) => {
@@ -137,6 +164,11 @@ impl Change {
             Self::Event(_) => Some(Topic::Event),
             Self::Token(_)
             | Self::TokenGone(_)
+            | Self::Operator(_)
+            | Self::OperatorToken(_)
+            | Self::OperatorTokenGone(_)
+            | Self::Decision(..)
+            | Self::DecisionGone(..)
             | Self::Release(_)
             | Self::ReleaseGone(_)
             | Self::RolloutGone(_)
@@ -148,6 +180,18 @@ impl Change {
 
 fn token_key(hash: &Digest) -> String {
     format!("{}{}", keys::TOKEN, hash.to_hex())
+}
+
+fn operator_key(name: &OperatorName) -> String {
+    format!("{}{name}", keys::OPERATOR)
+}
+
+fn operator_token_key(hash: &Digest) -> String {
+    format!("{}{}", keys::OPERATOR_TOKEN, hash.to_hex())
+}
+
+fn decision_key(rollout: &RolloutId, n: u32) -> String {
+    keys::numbered(&keys::decisions(rollout), u64::from(n))
 }
 
 fn release_key(digest: &Digest) -> String {

@@ -111,6 +111,12 @@ async fn records(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
     for entry in store.list(keys::TOKEN).await? {
         state.apply(Change::Token(decode(&entry)?));
     }
+    for entry in store.list(keys::OPERATOR).await? {
+        state.apply(Change::Operator(Box::new(decode(&entry)?)));
+    }
+    for entry in store.list(keys::OPERATOR_TOKEN).await? {
+        state.apply(Change::OperatorToken(Box::new(decode(&entry)?)));
+    }
     for entry in store.list(keys::SERVICE).await? {
         state.apply(Change::Service(Box::new(decode(&entry)?)));
     }

@@ -9,10 +9,12 @@ use windlass_core::observation::Observation;
 use windlass_core::release::Release;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::{Assignment, ReleaseRef, Releases, Service, Slots};
-use windlass_core::{Digest, FleetId, HostId, RolloutId, ServiceId, SlotId};
+use windlass_core::{Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, SlotId};
 
 use super::Change;
-use crate::store::record::{EventRecord, HostRecord, PlanRecord, RecoveryRecord, TokenRecord};
+use crate::store::record::{
+    EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, TokenRecord,
+};
 
 /// Events that are remembered.
 pub(super) const EVENTS_KEPT: u64 = 2000;
@@ -34,6 +36,10 @@ pub(crate) struct State {
     pub hosts: BTreeMap<HostId, HostRecord>,
     /// Tokens that were not used yet.
     pub tokens: BTreeMap<Digest, TokenRecord>,
+    /// Operators, those that were revoked too.
+    pub operators: BTreeMap<OperatorName, OperatorRecord>,
+    /// Tokens for operators that were not used yet.
+    pub operator_tokens: BTreeMap<Digest, OperatorTokenRecord>,
     /// Releases as they were signed.
     pub entries: BTreeMap<Digest, ReleaseEntry>,
     /// Releases, decoded.
@@ -80,6 +86,8 @@ impl State {
             checkpoint: None,
             hosts: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            operator_tokens: BTreeMap::new(),
             entries: BTreeMap::new(),
             releases: Releases::new(),
             services: BTreeMap::new(),
@@ -129,6 +137,9 @@ impl State {
             Change::Host(host) => drop(self.hosts.insert(host.name.clone(), *host)),
             Change::Token(token) => drop(self.tokens.insert(token.hash, token)),
             Change::TokenGone(hash) => drop(self.tokens.remove(&hash)),
+            Change::Operator(operator) => drop(self.operators.insert(operator.name.clone(), *operator)),
+            Change::OperatorToken(token) => drop(self.operator_tokens.insert(token.hash, *token)),
+            Change::OperatorTokenGone(hash) => drop(self.operator_tokens.remove(&hash)),
             Change::Trust(_, envelope) => self.advance_trust(envelope),
             Change::Release(record) => {
                 if let Some((entry, release)) = super::load::open_release(*record) {
@@ -147,7 +158,8 @@ impl State {
             Change::Plan(host, plan) => drop(self.plans.insert(host, plan)),
             Change::Recovery(recovery) => self.recovery = Some(recovery),
             Change::Observation(host, seen) => drop(self.observations.insert(host, seen)),
-            Change::Audit(..) | Change::EventGone(_) => {}
+            // Not kept in memory.
+            Change::Audit(..) | Change::EventGone(_) | Change::Decision(..) | Change::DecisionGone(..) => {}
             Change::Checkpoint(size, envelope) => self.checkpoint = Some((size, envelope)),
             Change::Event(event) => self.push_event(event),
         }

@@ -47,6 +47,8 @@ pub(crate) fn forget(draft: &mut Draft<'_>, service: &Service) {
     idle.truncate(idle.len().saturating_sub(RELEASES));
 
     for id in forgotten {
+        let written = state.rollouts.get(&id).map_or(0, |rollout| rollout.log.written());
+        (0..written).for_each(|n| draft.change(Change::DecisionGone(id.clone(), n)));
         draft.change(Change::RolloutGone(id));
     }
     for name in idle {

@@ -6,6 +6,7 @@
 
 mod event;
 mod host;
+mod operator;
 mod plan;
 mod recovery;
 mod release;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::EventRecord;
 pub use host::{CertificateRecord, HostRecord, Standing};
+pub use operator::{OperatorRecord, OperatorTokenRecord, RevokedBy};
 pub use plan::PlanRecord;
 pub use recovery::RecoveryRecord;
 pub use release::ReleaseRecord;

@@ -216,7 +216,7 @@ impl Fleet {
     /// Every event so far, as `kind subject`.
     pub(crate) async fn events(&self) -> Vec<String> {
         let mut control = self.control("viewer/*").await;
-        let request = pb::StreamEventsRequest { tail: 1000, follow: false };
+        let request = pb::StreamEventsRequest { tail: 1000, ..Default::default() };
         let mut stream = control.stream_events(request).await.unwrap().into_inner();
         let mut events = Vec::new();
         while let Some(event) = stream.message().await.unwrap() {

@@ -89,6 +89,7 @@ async fn the_audit_log_holds_over_a_restart_and_is_anchored_at_the_stop() {
                 let verified = envelope.verify(PayloadType::Audit, &fleet.document.audit_keys()).unwrap();
                 checkpoints.push(verified.decode::<Checkpoint>().unwrap());
             }
+            Item::Witness(_) => {}
         }
     }
     assert!(entries.len() >= 4, "token, join, submit, end: {}", entries.len());

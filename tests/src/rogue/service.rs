@@ -45,6 +45,13 @@ impl Enrolment for Service {
         }))
     }
 
+    async fn join_operator(
+        &self,
+        _: Request<pb::JoinOperatorRequest>,
+    ) -> Result<Response<pb::JoinOperatorResponse>, Status> {
+        Err(Status::unimplemented("operators join elsewhere"))
+    }
+
     async fn challenge(
         &self,
         _: Request<pb::ChallengeRequest>,

@@ -26,7 +26,8 @@ fn peer(kind: &str) -> Option<PeerIdentity> {
     Some(ca.issue(&csr, &leaf, Timestamp::from_millis(1_000_000)).unwrap().peer)
 }
 
-/// Every role against every kind of method. A reader checks this table.
+/// Every role against every method. A reader checks this table; it is written out, so that a change of the other one
+/// shows here.
 #[test]
 fn role_by_method() {
     let callers = [
@@ -36,24 +37,57 @@ fn role_by_method() {
         "viewer/test",
         "viewer/*",
         "deployer/test",
+        "approver/test",
         "admin/test",
         "admin/*",
     ];
     #[rustfmt::skip]
     let table = [
-        ("/windlass.v1.Enrolment/Join",           [true,  true,  true,  true,  true,  true,  true,  true]),
-        ("/windlass.v1.AgentLink/Connect",        [false, true,  false, false, false, false, false, false]),
-        ("/windlass.v1.Control/ListHosts",        [false, false, false, true,  true,  true,  true,  true]),
-        ("/windlass.v1.Control/SubmitRelease",    [false, false, false, false, false, true,  true,  true]),
-        ("/windlass.v1.Control/CreateHostToken",  [false, false, false, false, false, false, false, true]),
-        ("/windlass.v1.Control/PreviewRecovery",  [false, false, false, false, true,  false, false, true]),
-        ("/windlass.v1.Control/Recover",          [false, false, false, false, false, false, false, true]),
-        ("/windlass.v1.Control/PublishTrust",     [false, false, false, false, false, false, false, true]),
-        ("/windlass.v1.Control/StreamAudit",      [false, false, false, false, true,  false, false, true]),
-        ("/grpc.health.v1.Health/Check",          [false, true,  true,  true,  true,  true,  true,  true]),
-        ("/windlass.v1.Control/Unheard",          [false, false, false, false, false, false, false, false]),
-        ("",                                      [false, false, false, false, false, false, false, false]),
+        ("/windlass.v1.Enrolment/Join",                 [true , true , true , true , true , true , true , true , true ]),
+        ("/windlass.v1.Enrolment/JoinOperator",         [true , true , true , true , true , true , true , true , true ]),
+        ("/windlass.v1.Enrolment/Challenge",            [true , true , true , true , true , true , true , true , true ]),
+        ("/windlass.v1.Enrolment/Renew",                [true , true , true , true , true , true , true , true , true ]),
+        ("/windlass.v1.AgentLink/Connect",              [false, true , false, false, false, false, false, false, false]),
+        ("/windlass.v1.AgentLink/FetchRelease",         [false, true , false, false, false, false, false, false, false]),
+        ("/windlass.v1.AgentLink/FetchTrust",           [false, true , false, false, false, false, false, false, false]),
+        ("/windlass.v1.Control/CreateHostToken",        [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/SteerHost",              [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/PreviewRecovery",        [false, false, false, false, true , false, false, false, true ]),
+        ("/windlass.v1.Control/Recover",                [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/ListHosts",              [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/GetHost",                [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/GetService",             [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/Preview",                [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/SubmitRelease",          [false, false, false, false, false, true , true , true , true ]),
+        ("/windlass.v1.Control/ListReleases",           [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/GetRelease",             [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/Rollback",               [false, false, false, false, false, true , true , true , true ]),
+        ("/windlass.v1.Control/ListRollouts",           [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/GetRollout",             [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/ExplainRollout",         [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/WatchRollout",           [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/SteerRollout",           [false, false, false, false, false, true , true , true , true ]),
+        ("/windlass.v1.Control/SteerService",           [false, false, false, false, false, true , true , true , true ]),
+        ("/windlass.v1.Control/GetStatus",              [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/StreamLogs",             [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/StreamEvents",           [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/AddOperator",            [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/ListOperators",          [false, false, false, false, true , false, false, false, true ]),
+        ("/windlass.v1.Control/RevokeOperator",         [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/GetTrust",               [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/PublishTrust",           [false, false, false, false, false, false, false, false, true ]),
+        ("/windlass.v1.Control/StreamAudit",            [false, false, false, false, true , false, false, false, true ]),
+        ("/grpc.health.v1.Health/Check",                [false, true , true , true , true , true , true , true , true ]),
+        ("/grpc.health.v1.Health/Watch",                [false, true , true , true , true , true , true , true , true ]),
+        ("/grpc.health.v1.Health/List",                 [false, true , true , true , true , true , true , true , true ]),
+        ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",[false, true , true , true , true , true , true , true , true ]),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",[false, true , true , true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/Unheard",                [false, false, false, false, false, false, false, false, false]),
+        ("",                                            [false, false, false, false, false, false, false, false, false]),
     ];
+    for (path, _) in TABLE {
+        assert!(table.iter().any(|(known, _)| known == path), "{path} is not in this table");
+    }
     for (at, kind) in callers.iter().enumerate() {
         let peer = peer(kind);
         for (path, want) in &table {

@@ -1,4 +1,4 @@
-//! Events and the audit log, as streams.
+//! Events, as a stream that can be taken up again where it ended.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,53 +7,119 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
-use windlass_core::ServiceId;
+use windlass_certs::identity::OperatorRole;
 use windlass_core::view::EventView;
+use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
-use windlass_proto::pb::stream_audit_response::Item;
 
-use super::{Caller, Stream};
+use super::{Caller, Stream, service};
 use crate::coordinator::Coordinator;
-use crate::ledger::{AUDIT_PAGE, Topic};
+use crate::grpc::status::invalid;
+use crate::ledger::{State, Topic};
 use crate::store::record::EventRecord;
 
-/// Past events that may be asked for.
+/// Past events that may be asked for by number.
 const MOST: u32 = 1000;
+/// Kinds are words of ours; longer ones match nothing.
+const KIND: usize = 64;
 
 struct Events {
     coordinator: Arc<Coordinator>,
     caller: Caller,
     topics: Receiver<Topic>,
+    wanted: Wanted,
+    /// Number of the first event that was not looked at.
     next: u64,
     follow: bool,
+    /// Is it still to be said where the stream begins?
+    opening: bool,
+    missed: u64,
     ready: VecDeque<EventRecord>,
+}
+
+/// Which events.
+#[derive(Debug, Default)]
+struct Wanted {
+    service: Option<ServiceId>,
+    host: Option<HostId>,
+    kind: String,
+    since: Option<Timestamp>,
+}
+
+impl Wanted {
+    fn read(caller: &Caller, request: &pb::StreamEventsRequest) -> Result<Self, Status> {
+        let service = match request.service.as_str() {
+            "" => None,
+            text => Some(service(caller, text, OperatorRole::Viewer)?),
+        };
+        let host = match request.host.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|error| invalid("host", &error))?),
+        };
+        if request.kind.len() > KIND {
+            return Err(Status::invalid_argument("`kind` is longer than any kind of event"));
+        }
+        let since = request.since.map(Timestamp::from_millis);
+        Ok(Self { service, host, kind: request.kind.clone(), since })
+    }
+
+    fn holds(&self, event: &EventRecord) -> bool {
+        self.service.as_ref().is_none_or(|service| event.subject == service.to_string())
+            && self.host.as_ref().is_none_or(|host| event.subject == host.as_str())
+            && self.since.is_none_or(|since| event.at >= since)
+            && is_kind(&event.kind, &self.kind)
+    }
+}
+
+/// `rollout` stands for `rollout.failed`, and `roll` for nothing.
+fn is_kind(kind: &str, wanted: &str) -> bool {
+    let rest = kind.strip_prefix(wanted.trim_end_matches('.'));
+    wanted.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 pub(super) fn stream(
     coordinator: Arc<Coordinator>,
     caller: Caller,
     request: &pb::StreamEventsRequest,
-) -> Stream<pb::StreamEventsResponse> {
+) -> Result<Stream<pb::StreamEventsResponse>, Status> {
+    let wanted = Wanted::read(&caller, request)?;
+    // Before the first look, so that nothing happens in between unheard.
     let topics = coordinator.ledger.signals().topics();
-    let next = coordinator.ledger.read(|state| state.next_event);
-    let next = next.saturating_sub(u64::from(request.tail.min(MOST)));
-    let events = Events { coordinator, caller, topics, next, follow: request.follow, ready: VecDeque::new() };
-    stream::unfold(events, |mut events| async move {
-        let event = events.next().await?;
-        let view =
-            EventView { at: event.at, kind: event.kind, subject: event.subject, message: event.message };
-        Some((Ok(pb::StreamEventsResponse { view: encode(&view) }), events))
-    })
-    .boxed()
+    let (next, missed) = coordinator.ledger.read(|state| begin(state, request));
+    let (follow, opening) = (request.follow, request.from.is_some() || request.positions);
+    let ready = VecDeque::new();
+    let events = Events { coordinator, caller, topics, wanted, next, follow, opening, missed, ready };
+    let messages = stream::unfold(events, |mut events| async move {
+        let message = events.next().await?;
+        Some((Ok(message), events))
+    });
+    Ok(messages.boxed())
+}
+
+/// Where a stream begins, and how many of the events that were wanted are kept no more.
+fn begin(state: &State, request: &pb::StreamEventsRequest) -> (u64, u64) {
+    let end = state.next_event;
+    let first = state.events.front().map_or(end, |event| event.n);
+    match (request.from, request.since) {
+        // Beyond the end: this is another history than the one that was followed. It begins here.
+        (Some(from), _) if from > end => (end, 0),
+        (Some(from), _) => (from.max(first), first.saturating_sub(from)),
+        (None, Some(_)) => (first, 0),
+        (None, None) => (end.saturating_sub(u64::from(request.tail.min(MOST))), 0),
+    }
 }
 
 impl Events {
-    async fn next(&mut self) -> Option<EventRecord> {
+    async fn next(&mut self) -> Option<pb::StreamEventsResponse> {
+        if std::mem::take(&mut self.opening) {
+            let missed = std::mem::take(&mut self.missed);
+            return Some(pb::StreamEventsResponse { view: bytes::Bytes::new(), next: self.next, missed });
+        }
         loop {
             while let Some(event) = self.ready.pop_front() {
-                if self.may_see(&event) {
-                    return Some(event);
+                if self.wanted.holds(&event) && self.may_see(&event) {
+                    return Some(self.message(event));
                 }
             }
             self.fill();
@@ -73,18 +139,32 @@ impl Events {
         }
     }
 
+    fn message(&mut self, event: EventRecord) -> pb::StreamEventsResponse {
+        let EventRecord { n, at, kind, subject, message } = event;
+        let view = EventView { n, at, kind, subject, message };
+        let missed = std::mem::take(&mut self.missed);
+        pb::StreamEventsResponse { view: encode(&view), next: n + 1, missed }
+    }
+
     fn fill(&mut self) {
         let next = self.next;
-        let newer: Vec<EventRecord> = self
-            .coordinator
-            .ledger
-            .read(|state| state.events.iter().filter(|event| event.n >= next).cloned().collect());
-        self.next = newer.last().map_or(next, |event| event.n + 1);
-        self.ready.extend(newer);
+        let newer: Vec<EventRecord> = self.coordinator.ledger.read(|state| {
+            // The newest are at the end, and mostly it is a few of them that are new.
+            let newer = state.events.iter().rev().take_while(|event| event.n >= next);
+            newer.cloned().collect()
+        });
+        // A reader that is slower than 2000 events hears how many it has missed.
+        self.missed += newer.last().map_or(0, |event| event.n.saturating_sub(next));
+        self.next = newer.first().map_or(next, |event| event.n + 1);
+        self.ready.extend(newer.into_iter().rev());
     }
 
     /// What is about a service is for those who may see its environment; hosts are everybody's.
     fn may_see(&self, event: &EventRecord) -> bool {
+        // `operator/bob` reads like a service of an environment `operator`.
+        if event.kind.starts_with("operator.") {
+            return self.caller.sees_fleet();
+        }
         match event.subject.parse::<ServiceId>() {
             Ok(service) => self.caller.sees(&service.environment),
             Err(_) => true,
@@ -92,40 +172,20 @@ impl Events {
     }
 }
 
-/// The log from an entry on, and then every checkpoint, so that none is of an entry that did not come.
-pub(super) fn audit(coordinator: Arc<Coordinator>, from: u64) -> Stream<pb::StreamAuditResponse> {
-    let head = coordinator.ledger.read(|state| state.head.size);
-    let pages = (from / AUDIT_PAGE)..head.div_ceil(AUDIT_PAGE);
-    let entries = {
-        let coordinator = coordinator.clone();
-        stream::iter(pages).then(move |page| {
-            let coordinator = coordinator.clone();
-            async move { coordinator.ledger.audit_page(page).await }
-        })
-    };
-    let entries = entries.flat_map(move |page| match page {
-        Ok(page) => stream::iter(
-            page.into_iter()
-                .filter(|(n, _)| (from..head).contains(n))
-                .map(|(_, bytes)| item(Item::Entry(bytes.into())))
-                .collect::<Vec<_>>(),
-        ),
-        Err(error) => stream::iter(vec![Err(unavailable(&error))]),
-    });
-    let checkpoints = stream::once(async move {
-        match coordinator.ledger.checkpoints(head).await {
-            Ok(list) => list.into_iter().map(|bytes| item(Item::Checkpoint(bytes.into()))).collect(),
-            Err(error) => vec![Err(unavailable(&error))],
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_match_by_their_words() {
+        #[rustfmt::skip]
+        let table = [
+            ("rollout.failed", "", true), ("rollout.failed", "rollout", true), ("rollout.failed", "rollout.", true),
+            ("rollout.failed", "rollout.failed", true), ("rollout.failed", "roll", false),
+            ("rollout.failed", "rollout.fail", false), ("host.lost", "rollout", false),
+        ];
+        for (kind, wanted, want) in table {
+            assert_eq!(is_kind(kind, wanted), want, "{kind} by {wanted}");
         }
-    });
-    entries.chain(checkpoints.flat_map(stream::iter)).boxed()
-}
-
-fn item(item: Item) -> Result<pb::StreamAuditResponse, Status> {
-    Ok(pb::StreamAuditResponse { item: Some(item) })
-}
-
-fn unavailable(error: &crate::store::StoreError) -> Status {
-    tracing::error!(%error, "failed to read the audit log");
-    Status::unavailable("the audit log cannot be read")
+    }
 }

@@ -36,6 +36,21 @@ pub(super) fn get(coordinator: &Coordinator, caller: &Caller, text: &str) -> Res
     show(coordinator, &id)
 }
 
+pub(super) async fn explain(coordinator: &Coordinator, caller: &Caller, text: &str) -> Result<Bytes, Status> {
+    let id = find(coordinator, caller, text, OperatorRole::Viewer)?;
+    // The decisions first: what is shown beside them may then be newer, and never older.
+    let decisions = coordinator.ledger.decisions(&id).await.map_err(|error| {
+        tracing::error!(%error, "failed to read the decisions of a rollout");
+        Status::unavailable("the decisions of the rollout cannot be read")
+    })?;
+    let view = coordinator.ledger.read(|state| {
+        let log = state.rollouts.get(&id)?.log.clone();
+        let view = rollouts::show(state, &coordinator.registry, &id, coordinator.ledger.now())?;
+        Some(view::explain(view, &log, decisions))
+    });
+    view.map(|view| encode(&view)).ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))
+}
+
 pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Result<Bytes, Status> {
     let wanted = match text {
         "" => None,

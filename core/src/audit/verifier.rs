@@ -1,0 +1,222 @@
+//! Checking a log as it is read: an entry at a time, with nothing kept but where the log stands and what outsiders
+//! say of places that were not reached yet.
+
+use std::collections::BTreeMap;
+
+use super::segment::{Claim, Segments};
+use super::{Checkpoint, Entry, Findings, Head, Verdict};
+use crate::digest::Digest;
+
+/// What somebody says of the log: it had so many entries, and the last of them had this hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// How many entries.
+    pub size: u64,
+    /// Hash of the last.
+    pub head: Digest,
+    /// The segment that it is in.
+    pub segment: u64,
+    /// Who says so.
+    pub by: By,
+}
+
+/// Who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The audit key: entries below it are anchored.
+    Key,
+    /// A host, in a receipt. It can contradict a log; it anchors nothing.
+    Witness,
+}
+
+impl From<&Checkpoint> for Anchor {
+    /// Of a checkpoint whose signature holds.
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { size, head, segment, .. } = *checkpoint;
+        Self { size, head, segment, by: By::Key }
+    }
+}
+
+/// A log that is being read.
+#[derive(Debug, Clone, Default)]
+pub struct Verifier {
+    head: Head,
+    segments: Segments,
+    altered: Option<u64>,
+    /// Said of places that were not reached yet.
+    ahead: BTreeMap<u64, Vec<Anchor>>,
+    /// Said of places that were reached, and not plainly so: what the log has there.
+    open: Vec<(Anchor, Digest)>,
+    anchored: u64,
+}
+
+impl Verifier {
+    /// Takes in what an outsider says, or a checkpoint. One about a place that was passed already says nothing:
+    /// whoever sends the log could as well have left it out.
+    pub fn expect(&mut self, anchor: Anchor) {
+        if anchor.size == self.head.size {
+            self.hold(anchor);
+        } else if anchor.size > self.head.size {
+            self.ahead.entry(anchor.size).or_default().push(anchor);
+        }
+    }
+
+    /// Takes in the next entry.
+    pub fn entry(&mut self, bytes: &[u8]) {
+        if self.altered.is_some() {
+            return;
+        }
+        let at = self.head.size;
+        match serde_json::from_slice::<Entry>(bytes) {
+            Ok(entry) if entry.n == at && entry.prev == self.head.hash => {
+                if !self.segments.push(&entry) {
+                    self.altered = Some(at);
+                    return;
+                }
+            }
+            // Most likely the entry before was changed; if this one names no neighbour at all, it is itself.
+            Ok(entry) if entry.n == at => {
+                self.altered = Some(at.saturating_sub(1));
+                return;
+            }
+            Ok(_) | Err(_) => {
+                self.altered = Some(at);
+                return;
+            }
+        }
+        self.head = Head { size: at + 1, hash: Digest::of(bytes) };
+        for anchor in self.ahead.remove(&self.head.size).unwrap_or_default() {
+            self.hold(anchor);
+        }
+    }
+
+    /// Entries so far that are in their place.
+    pub const fn entries(&self) -> u64 {
+        self.head.size
+    }
+
+    fn hold(&mut self, anchor: Anchor) {
+        if anchor.head == self.head.hash && anchor.segment == self.segments.newest() {
+            self.anchor(anchor);
+        } else {
+            self.open.push((anchor, self.head.hash));
+        }
+    }
+
+    fn anchor(&mut self, anchor: Anchor) {
+        if anchor.by == By::Key {
+            self.anchored = self.anchored.max(anchor.size);
+        }
+    }
+
+    /// The end of the log.
+    pub fn finish(mut self) -> Findings {
+        let verdict = self.judge();
+        Findings { verdict, segments: self.segments.into_list() }
+    }
+
+    fn judge(&mut self) -> Verdict {
+        if let Some(at) = self.altered {
+            return Verdict::Altered(at);
+        }
+        let have = self.head.size;
+        let mut truncated = 0;
+        let reached = std::mem::take(&mut self.open).into_iter().map(|(anchor, hash)| (anchor, Some(hash)));
+        let ahead = std::mem::take(&mut self.ahead).into_values().flatten().map(|anchor| (anchor, None));
+        for (anchor, hash) in reached.chain(ahead) {
+            match (self.segments.hold(anchor.segment, anchor.size), hash) {
+                (Claim::GivenUp, _) => {}
+                (Claim::Covers, Some(hash)) if hash == anchor.head => self.anchor(anchor),
+                // The log ends before that place, or was set back behind the beginning of that segment, and
+                // does not say so.
+                (Claim::Covers | Claim::Unknown, None) => truncated = truncated.max(anchor.size),
+                (Claim::Covers | Claim::Unknown, Some(_)) => return Verdict::Forked(anchor.size),
+            }
+        }
+        match (truncated, have - self.anchored) {
+            (0, 0) => Verdict::Ok,
+            (0, tail) => Verdict::UnanchoredTail(tail),
+            (want, _) => Verdict::Truncated { have, want },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::audit::Fact;
+    use crate::time::Timestamp;
+
+    fn log(count: u64, salt: &str) -> (Vec<Vec<u8>>, Vec<Head>) {
+        let (mut head, mut heads) = (Head::default(), vec![Head::default()]);
+        let entries = (0..count).map(|n| {
+            let subject = format!("{salt} {n}");
+            let fact = Fact { actor: "a".into(), verb: "test", subject, digest: None, outcome: "ok".into() };
+            let bytes = head.append(fact, Timestamp::ZERO);
+            heads.push(head);
+            bytes
+        });
+        (entries.collect(), heads)
+    }
+
+    fn said(head: Head, by: By) -> Anchor {
+        Anchor { size: head.size, head: head.hash, segment: 0, by }
+    }
+
+    fn read(entries: &[Vec<u8>], before: &[Anchor], between: &[Anchor]) -> Verdict {
+        let mut verifier = Verifier::default();
+        before.iter().for_each(|anchor| verifier.expect(*anchor));
+        for bytes in entries {
+            verifier.entry(bytes);
+            let here = between.iter().filter(|anchor| anchor.size == verifier.entries());
+            here.copied().collect::<Vec<_>>().into_iter().for_each(|anchor| verifier.expect(anchor));
+        }
+        verifier.finish().verdict
+    }
+
+    #[test]
+    fn outsiders_see_what_the_log_itself_cannot_show() {
+        let (entries, heads) = log(9, "true");
+        let (other, others) = log(9, "false");
+        let kept = |size: usize| said(heads[size], By::Key);
+        let seen = |size: usize| said(heads[size], By::Witness);
+        #[rustfmt::skip]
+        let table = [
+            ("nobody says anything",                     entries.clone(),       vec![],        vec![],       "UNANCHORED TAIL(9)"),
+            ("its own checkpoint, at its place",         entries.clone(),       vec![],        vec![kept(9)], "OK"),
+            ("entries after the checkpoint",             entries.clone(),       vec![kept(4)], vec![kept(6)], "UNANCHORED TAIL(3)"),
+            ("a host has seen it",                       entries.clone(),       vec![seen(9)], vec![kept(6)], "UNANCHORED TAIL(3)"),
+            ("set back, and checkpointed there",         entries[..5].to_vec(), vec![kept(7)], vec![kept(5)], "TRUNCATED: 5 of 7 entries"),
+            ("set back, and only a host knows",          entries[..5].to_vec(), vec![seen(7)], vec![kept(5)], "TRUNCATED: 5 of 7 entries"),
+            ("written again, and checkpointed",          other.clone(),         vec![kept(4)], vec![said(others[9], By::Key)], "FORKED within the first 4 entries"),
+            ("written again, and only a host knows",     other,         vec![seen(4)], vec![said(others[9], By::Key)], "FORKED within the first 4 entries"),
+            ("set back to nothing",                      vec![],                vec![kept(4)], vec![],       "TRUNCATED: 0 of 4 entries"),
+            ("an empty log",                             vec![],                vec![],        vec![],       "OK"),
+        ];
+        for (case, entries, before, between, want) in table {
+            assert_eq!(read(&entries, &before, &between).to_string(), want, "{case}");
+        }
+        let mut changed = entries;
+        changed[3] = changed[3].clone().into_iter().map(|b| if b == b't' { b'T' } else { b }).collect();
+        assert_eq!(read(&changed, &[], &[kept(9)]).to_string(), "ALTERED at 3");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_cut_off_or_changed_is_seen_by_whoever_kept_a_checkpoint(
+            kept in 1_usize..12, cut in 0_usize..12, flip in any::<Option<(usize, u8)>>(),
+        ) {
+            let (mut entries, heads) = log(12, "true");
+            if let Some((at, bit)) = flip {
+                let at = at % kept;
+                let byte = usize::from(bit) % entries[at].len();
+                entries[at][byte] ^= 1 << (bit % 8);
+            }
+            entries.truncate(cut.max(usize::from(flip.is_some())));
+            let verdict = read(&entries, &[said(heads[kept], By::Key)], &[]);
+            prop_assert_eq!(verdict.is_sound(), flip.is_none() && entries.len() >= kept, "{}", verdict);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What one decision does to slots, gathered while it is made, and written down in its order.
+
+use std::time::Duration;
+
+use crate::id::{HostId, SlotId};
+use crate::plan::Order;
+use crate::release::Spec;
+use crate::service::ReleaseRef;
+
+use super::decision::cut;
+use super::draft::Draft;
+use super::{
+    Arrival, Begin, Chosen, Clocks, Failure, Place, Placement, Refused, SLOTS, State, Stood, What,
+    limits::Limits,
+};
+
+/// Gathered, and not written yet.
+#[derive(Default)]
+pub(super) struct Story {
+    placed: Vec<Placement>,
+    more_placed: u32,
+    refused: Vec<Refused>,
+    more_refused: u32,
+    pulled: Vec<Place>,
+    begun: Vec<Begin>,
+    arrived: Vec<Arrival>,
+    removed: Vec<Place>,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Draft<'_> {
+    fn is_told(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| !rollout.state.is_final())
+    }
+
+    fn note(&mut self, what: What) {
+        let now = self.now();
+        if let Some(rollout) = &mut self.rollout {
+            rollout.log.note(now, what);
+        }
+    }
+
+    fn detail(&mut self, what: What) {
+        let now = self.now();
+        if let Some(rollout) = &mut self.rollout {
+            rollout.log.detail(now, what);
+        }
+    }
+
+    /// A slot got its part in the rollout.
+    pub(super) fn placed(&mut self, slot: &SlotId, host: &HostId, because: Chosen) {
+        if !self.is_told() {
+            return;
+        }
+        if self.story.placed.len() < SLOTS {
+            self.story.placed.push(Placement { slot: slot.clone(), host: host.clone(), because });
+        } else {
+            self.story.more_placed += 1;
+        }
+    }
+
+    /// Hosts that cannot take a slot. Asked for once in a rollout.
+    pub(super) fn refusals<'h, W: ToString>(&mut self, refused: impl Iterator<Item = (&'h HostId, W)>) {
+        if !self.is_told() || !self.rollout().log.names_refusals() {
+            return;
+        }
+        for (host, why) in refused {
+            if self.story.refused.len() < SLOTS {
+                self.story.refused.push(Refused { host: host.clone(), reason: why.to_string() });
+            } else {
+                self.story.more_refused += 1;
+            }
+        }
+    }
+
+    /// The image of a slot is on its host.
+    pub(super) fn saw_image(&mut self, slot: &SlotId) {
+        let index = slot.index;
+        if self.is_told() && self.rollout().log.saw_image(index) {
+            let place = self.place_of(slot);
+            self.story.pulled.extend(place);
+        }
+    }
+
+    /// The slot was told to start another release; `stops` says why the old instance goes first, `None` if
+    /// there is no old one.
+    pub(super) fn began(&mut self, slot: &SlotId, order: Option<Order>, because: Option<String>) {
+        let now = self.now();
+        if !self.is_told() {
+            return;
+        }
+        self.rollout().log.began(slot.index, now);
+        if let Some(Place { slot, host }) = self.place_of(slot) {
+            self.story.begun.push(Begin { slot, host, order, because });
+        }
+    }
+
+    /// The slot is available.
+    pub(super) fn arrived(&mut self, slot: &SlotId) {
+        let now = self.now();
+        if !self.is_told() {
+            return;
+        }
+        if let Some(after) = self.rollout().log.arrived(slot.index, now)
+            && let Some(Place { slot, host }) = self.place_of(slot)
+        {
+            self.story.arrived.push(Arrival { slot, host, after_ms: after.map(millis) });
+        }
+    }
+
+    /// The slot goes.
+    pub(super) fn removed(&mut self, slot: &SlotId, host: HostId) {
+        if self.is_told() {
+            self.story.removed.push(Place { slot: slot.clone(), host });
+        }
+    }
+
+    /// A slot that failed gets another try.
+    pub(super) fn retried(&mut self, slot: &SlotId) {
+        let now = self.now();
+        self.rollout().log.began(slot.index, now);
+        if let Some(place) = self.place_of(slot) {
+            self.detail(What::Retried { place });
+        }
+    }
+
+    /// Something failed.
+    pub(super) fn failed(&mut self, failure: Failure) {
+        let now = self.now();
+        self.rollout().log.failed(now, failure);
+    }
+
+    /// These hosts are not waited for any more.
+    pub(super) fn leave_behind(&mut self, hosts: impl IntoIterator<Item = HostId>) {
+        let known = &mut self.rollout().stragglers;
+        let mut hosts: Vec<HostId> = hosts.into_iter().filter(|host| known.insert(host.clone())).collect();
+        hosts.dedup();
+        if hosts.is_empty() {
+            return;
+        }
+        let (more, clocks) = (cut(&mut hosts), self.clocks());
+        self.note(What::LeftBehind { hosts, more, clocks });
+    }
+
+    /// Writes that images have come.
+    pub(super) fn tell_pulled(&mut self, pulled: u32, of: u32) {
+        let mut slots = std::mem::take(&mut self.story.pulled);
+        if !slots.is_empty() {
+            let more = cut(&mut slots);
+            self.detail(What::Pulled { slots, more, pulled, of });
+        }
+    }
+
+    /// Writes which slots are available now.
+    pub(super) fn tell_arrived(&mut self, release: ReleaseRef, available: u32, of: u32) {
+        let mut slots = std::mem::take(&mut self.story.arrived);
+        if !slots.is_empty() {
+            let more = cut(&mut slots);
+            self.detail(What::Available { slots, more, release: release.counter, available, of });
+        }
+    }
+
+    /// Writes which slots were begun.
+    pub(super) fn tell_begun(&mut self, stood: Stood, limits: &Limits) {
+        let mut slots = std::mem::take(&mut self.story.begun);
+        if !slots.is_empty() {
+            let more = cut(&mut slots);
+            self.detail(What::Begun { slots, more, stood, allowed: limits.shown() });
+        }
+    }
+
+    /// Writes which slots were turned back.
+    pub(super) fn tell_turned(&mut self, release: ReleaseRef) {
+        let mut slots = std::mem::take(&mut self.story.begun);
+        if !slots.is_empty() {
+            let more = cut(&mut slots);
+            self.detail(What::Turned { slots, more, release: release.counter });
+        }
+    }
+
+    /// Writes what is left: slots that came and went.
+    pub(super) fn tell(&mut self) {
+        let story = std::mem::take(&mut self.story);
+        if !story.placed.is_empty() || !story.refused.is_empty() {
+            let wanted = self.target().and_then(|(_, release)| self.service.replicas_for(release));
+            let (slots, more) = (story.placed, story.more_placed);
+            let (refused, more_refused) = (story.refused, story.more_refused);
+            self.detail(What::Placed { slots, more, refused, more_refused, wanted });
+        }
+        if !story.removed.is_empty() {
+            let mut slots = story.removed;
+            let more = cut(&mut slots);
+            self.detail(What::Removed { slots, more });
+        }
+    }
+
+    /// Writes that the rollout comes to `to`; called before it does, after reason and outcome were set.
+    pub(super) fn moved(&mut self, to: State) {
+        self.tell();
+        let clocks = self.clocks();
+        let serves = self.service.current.filter(|_| to.is_final()).map(|current| current.counter);
+        let rollout = self.rollout();
+        let what = What::Moved {
+            from: rollout.state,
+            to,
+            reason: rollout.reason.clone(),
+            going_back: rollout.going_back,
+            progress: rollout.progress,
+            clocks,
+            serves,
+        };
+        self.note(what);
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        let spec: Option<&Spec> = self.target().map(|(_, release)| &release.spec);
+        let (progress_deadline, soak) = (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.soak));
+        let watched_since = self.snapshot.fleet.since;
+        let rollout = self.rollout();
+        Clocks {
+            since: rollout.state_since,
+            progress_at: rollout.progress_at,
+            soak_since: rollout.soak_since,
+            watched_since,
+            progress_deadline,
+            soak,
+        }
+    }
+
+    fn place_of(&self, slot: &SlotId) -> Option<Place> {
+        let host = self.slots.get(slot)?.host.clone();
+        Some(Place { slot: slot.clone(), host })
+    }
+}

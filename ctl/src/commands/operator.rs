@@ -1,0 +1,287 @@
+//! `operator`: who may do what in the fleet. Keys are made where they are used: what passes between two people is
+//! a token that works once.
+
+use std::io::Read as _;
+
+use serde::Serialize;
+use windlass_certs::csr::{CertifiedIdentity, IdentityError, TlsKey};
+use windlass_certs::identity::{Grant, Identity, OperatorRole};
+use windlass_certs::join::{InvalidToken, OperatorToken};
+use windlass_certs::keys::SigningKey;
+use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_core::{EnvironmentId, FleetId, OperatorName, Timestamp};
+
+use crate::args::{Global, OperatorCommand, OperatorJoinArgs};
+use crate::client;
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::home::{ContextConfig, FleetHome, Home};
+use crate::printer::Printer;
+use crate::{clock, table};
+
+/// Longer than any token.
+const MAX_TOKEN: u64 = 4096;
+
+/// Why somebody did not become an operator here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OperatorError {
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    #[error("failed to read the token from stdin")]
+    Stdin(#[source] std::io::Error),
+    #[error("the coordinator's trust documents are not those that the token names")]
+    Trust(#[source] TrustError),
+    #[error("the trust document does not name the CA of the token")]
+    WrongCa,
+    #[error("the coordinator answered with a certificate of somebody else")]
+    NotMine,
+    #[error("the coordinator answered without a certificate for our key")]
+    Certificate(#[source] IdentityError),
+    #[error("there is an operator certificate of fleet `{fleet}` here already, of `{name}`")]
+    Exists { fleet: FleetId, name: String },
+    #[error("there is a context `{name}` already, of fleet `{fleet}`")]
+    ContextExists { name: String, fleet: FleetId },
+}
+
+impl OperatorError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Token(_) => Some(
+                "ask an admin for one with `windlass operator add NAME --role ROLE`, and pass it on whole, on one line"
+                    .to_owned(),
+            ),
+            Self::Trust(_) | Self::WrongCa => Some(
+                "token and coordinator do not belong together: compare with the admin who made the token".to_owned(),
+            ),
+            Self::Exists { .. } => Some("replace it with --replace, or use another WINDLASS_HOME".to_owned()),
+            Self::ContextExists { .. } => Some("choose another name with --context".to_owned()),
+            Self::Stdin(_) | Self::NotMine | Self::Certificate(_) => None,
+        }
+    }
+}
+
+/// What `operator add -o json` prints.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct OperatorTokenView {
+    /// Who it is for.
+    pub(crate) operator: OperatorName,
+    /// Role and scope.
+    pub(crate) grant: String,
+    /// The token, shown once.
+    pub(crate) token: String,
+    /// Until when it is good.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What `operator join -o json` prints.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct OperatorJoined {
+    /// The fleet.
+    pub(crate) fleet: FleetId,
+    /// The context that was made, and is the current one now.
+    pub(crate) context: String,
+    /// Who you are.
+    pub(crate) operator: String,
+    /// Role and scope.
+    pub(crate) grant: String,
+    /// Until when the certificate counts; it renews by itself.
+    pub(crate) expires_at: Timestamp,
+    /// The public half of the release key in this home folder, PEM. It signs nothing that hosts take before the
+    /// trust document names it.
+    pub(crate) release_key: Option<String>,
+}
+
+pub(super) async fn run(
+    command: OperatorCommand,
+    global: &Global,
+    printer: &Printer,
+) -> Result<Exit, CtlError> {
+    match command {
+        OperatorCommand::Join(args) => join(&args, global, printer).await,
+        OperatorCommand::Add { name, role, scope, everywhere } => {
+            let grant = grant(role, scope, everywhere, global)?;
+            add(name, grant, global, printer).await
+        }
+        OperatorCommand::Ls => {
+            let session = Context::load(global)?.session().await?;
+            let operators = session.client().operators().await?;
+            printer.document(&operators, |colour| table::operators(&operators, clock::now(), colour));
+            Ok(Exit::Done)
+        }
+        OperatorCommand::Revoke { name } => {
+            let context = Context::load(global)?;
+            let question = format!(
+                "Revoke operator `{name}`? Every certificate and token of theirs counts no more, and their \
+                 connections are cut."
+            );
+            printer.confirm(&question, global.yes)?;
+            let session = context.session().await?;
+            let view = session.client().revoke_operator(&name).await?;
+            let views = [view];
+            printer.document(&views[0], |colour| table::operators(&views, clock::now(), colour));
+            if views[0].grant.is_none() {
+                printer.warn(&format!(
+                    "this coordinator has never seen `{name}`; a certificate of that name would be refused now"
+                ));
+            }
+            printer.note(
+                "A release key of theirs is another thing: take it out of the trust document with `windlass trust sign`.",
+            );
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// A role and where it counts. That it counts everywhere must be said.
+fn grant(
+    role: OperatorRole,
+    scope: Vec<EnvironmentId>,
+    everywhere: bool,
+    global: &Global,
+) -> Result<Grant, CtlError> {
+    let mut environments: std::collections::BTreeSet<EnvironmentId> = scope.into_iter().collect();
+    environments.extend(global.environment.clone().filter(|_| !everywhere));
+    match (environments.is_empty(), everywhere) {
+        (true, true) => Ok(Grant { role, environments: None }),
+        (false, false) => Ok(Grant { role, environments: Some(environments) }),
+        (false, true) | (true, false) => Err(CtlError::Usage {
+            message: format!("say where `{role}` counts"),
+            hint: "`--env NAME`, `--scope NAME,NAME`, or `--everywhere`; admins who are to change hosts, operators or \
+                   trust need --everywhere"
+                .to_owned(),
+        }),
+    }
+}
+
+async fn add(name: OperatorName, grant: Grant, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let session = context.session().await?;
+    let (token, expires_at) = session.client().add_operator(&name, &grant.to_string()).await?;
+    let made = OperatorTokenView { operator: name, grant: grant.to_string(), token, expires_at };
+    printer.document(&made, |_| made.token.clone());
+    printer.note(&format!(
+        "`{}` becomes {} with it, once, until {}. On their machine:\n  \
+         windlass operator join --server {} --token -      # reads the token from stdin\n\
+         It lets them in; it signs no release. For that, their release key goes into the trust document.",
+        made.operator, made.grant, made.expires_at, context.config.server
+    ));
+    Ok(Exit::Done)
+}
+
+async fn join(args: &OperatorJoinArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let server = global.server.clone().ok_or_else(|| CtlError::Usage {
+        message: "`operator join` needs --server HOST:PORT".to_owned(),
+        hint: "the admin who made the token knows it".to_owned(),
+    })?;
+    let token = OperatorToken::parse(&read_token(&args.token)?).map_err(OperatorError::from)?;
+    let home = Home::find()?;
+    let fleet = home.fleet(token.fleet());
+    if let Ok(identity) = fleet.operator()
+        && !args.replace
+    {
+        let name = identity.peer().identity.name().to_owned();
+        return Err(OperatorError::Exists { fleet: token.fleet().clone(), name }.into());
+    }
+    let context = global.context.clone().unwrap_or_else(|| token.fleet().to_string());
+    let mut config = home.config()?;
+    if let Some(known) = config.contexts.get(&context).filter(|known| &known.fleet != token.fleet()) {
+        let fleet = known.fleet.clone();
+        return Err(OperatorError::ContextExists { name: context, fleet }.into());
+    }
+    // On disk before it is used: a join whose answer was lost is tried again with the same key.
+    let key = fleet.joining_key()?;
+    let identity = enrol(&token, key, &server, &fleet).await?;
+    fleet.save_operator(&identity)?;
+    fleet.joined();
+    let known = config.contexts.remove(&context);
+    let settings = ContextConfig {
+        fleet: token.fleet().clone(),
+        server,
+        environment: global
+            .environment
+            .clone()
+            .or_else(|| known.as_ref().and_then(|k| k.environment.clone())),
+        insecure_registries: known.as_ref().map(|k| k.insecure_registries.clone()).unwrap_or_default(),
+        release_keys: known.map(|k| k.release_keys).unwrap_or_default(),
+    };
+    config.contexts.insert(context.clone(), settings);
+    config.current = Some(context.clone());
+    home.save(&config)?;
+    let peer = identity.peer();
+    let made = OperatorJoined {
+        fleet: token.fleet().clone(),
+        context,
+        operator: peer.identity.name().to_owned(),
+        grant: peer.grant.as_ref().map(Grant::to_string).unwrap_or_default(),
+        expires_at: peer.not_after,
+        release_key: release_key(&fleet, peer.grant.as_ref())?,
+    };
+    printer.document(&made, |_| summary(&made, &fleet));
+    Ok(Exit::Done)
+}
+
+async fn enrol(
+    token: &OperatorToken,
+    key: TlsKey,
+    server: &str,
+    fleet: &FleetHome,
+) -> Result<CertifiedIdentity, CtlError> {
+    let answer = client::join_operator(token, &key, server).await?;
+    let trust = believe(token, &answer.trust)?;
+    let identity = CertifiedIdentity::new(key, &answer.chain).map_err(OperatorError::Certificate)?;
+    if identity.peer().identity != Identity::operator(token.fleet().clone(), token.name()) {
+        return Err(OperatorError::NotMine.into());
+    }
+    for (version, envelope) in (1..=trust.version()).zip(&answer.trust) {
+        fleet.save_trust(version, envelope)?;
+    }
+    Ok(identity)
+}
+
+/// Walks from the version that the token pins to the newest; the token's CA must be among those it names.
+fn believe(token: &OperatorToken, envelopes: &[Vec<u8>]) -> Result<TrustStore, OperatorError> {
+    let (first, rest) =
+        envelopes.split_first().ok_or(OperatorError::Trust(TrustError::Gap { have: 0, got: 0 }))?;
+    let mut trust =
+        TrustStore::pinned(token.fleet(), token.trust_pin(), first).map_err(OperatorError::Trust)?;
+    trust.walk(rest.iter().map(Vec::as_slice)).map_err(OperatorError::Trust)?;
+    if trust.document().ca.contains(&token.ca_pin()) { Ok(trust) } else { Err(OperatorError::WrongCa) }
+}
+
+/// Who may deploy needs a key to sign with. It is made here, and only its public half leaves.
+fn release_key(fleet: &FleetHome, grant: Option<&Grant>) -> Result<Option<String>, CtlError> {
+    let path = fleet.release_key();
+    if !path.exists() {
+        if grant.is_none_or(|grant| grant.role < OperatorRole::Deployer) {
+            return Ok(None);
+        }
+        SigningKey::generate()?.save(&path)?;
+    }
+    Ok(Some(SigningKey::load(&path)?.public().to_pem()))
+}
+
+fn read_token(given: &str) -> Result<String, CtlError> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin().take(MAX_TOKEN).read_to_string(&mut text).map_err(OperatorError::Stdin)?;
+    Ok(text)
+}
+
+fn summary(made: &OperatorJoined, fleet: &FleetHome) -> String {
+    let mut text = format!(
+        "You are `{}` in fleet `{}`: {}, until {} (renews by itself). Context `{}` is the current one.\n",
+        made.operator, made.fleet, made.grant, made.expires_at, made.context
+    );
+    if let Some(key) = &made.release_key {
+        text.push_str(&format!(
+            "\nReleases are signed with {}. Hosts take them once the trust document names its public half; give this\n\
+             to whoever holds the root keys, who adds it to `roles.release` (`windlass trust show -o json`, `trust sign`,\n\
+             `trust publish`):\n\n{key}",
+            fleet.release_key().display()
+        ));
+    }
+    text
+}

@@ -1,0 +1,56 @@
+//! The newest checkpoint of the audit log that was verified here. It came from the coordinator once; it is kept where
+//! the coordinator cannot write, so that a log which is set back or written again is contradicted by it.
+
+use serde::{Deserialize, Serialize};
+use windlass_certs::files::{self, FileError};
+use windlass_core::audit::{Anchor, By, Checkpoint};
+use windlass_core::{Digest, Timestamp};
+
+use super::FleetHome;
+
+/// Longer than any of ours.
+const MAX_LEN: u64 = 4096;
+
+/// A checkpoint that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub(crate) struct KeptCheckpoint {
+    /// How many entries the log had.
+    pub(crate) size: u64,
+    /// Hash of the last of them.
+    pub(crate) head: Digest,
+    /// The segment that it is in; 0 unless a backup was ever restored.
+    pub(crate) segment: u64,
+    /// When it was signed.
+    pub(crate) at: Timestamp,
+}
+
+impl KeptCheckpoint {
+    /// What it says of the log. Its signature was checked when it was kept.
+    pub(crate) const fn anchor(&self) -> Anchor {
+        Anchor { size: self.size, head: self.head, segment: self.segment, by: By::Key }
+    }
+}
+
+impl FleetHome {
+    /// The checkpoint that is kept, if there is one that can be read.
+    pub(crate) fn kept_checkpoint(&self) -> Option<KeptCheckpoint> {
+        let path = self.path().join("audit.json");
+        let is_ours = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= MAX_LEN);
+        is_ours
+            .then(|| std::fs::read(path).ok())
+            .flatten()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Keeps a checkpoint, unless a newer one is kept already.
+    pub(crate) fn keep_checkpoint(&self, newest: &Checkpoint) -> Result<(), FileError> {
+        let next =
+            KeptCheckpoint { size: newest.size, head: newest.head, segment: newest.segment, at: newest.at };
+        let order = |kept: &KeptCheckpoint| (kept.segment, kept.size);
+        if self.kept_checkpoint().is_some_and(|kept| order(&kept) >= order(&next)) {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec(&next).expect("only string keys, so it is JSON");
+        files::replace_secret(&self.path().join("audit.json"), &bytes)
+    }
+}

@@ -1,0 +1,56 @@
+//! An operator: who they are by certificate, and the token they may become one with.
+
+use serde::{Deserialize, Serialize};
+use windlass_certs::identity::Grant;
+use windlass_core::{Digest, OperatorName, Timestamp};
+
+/// Somebody who has an operator certificate, or had one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRecord {
+    /// Their name.
+    pub name: OperatorName,
+    /// What the newest certificate allows; none if none was ever seen.
+    pub grant: Option<Grant>,
+    /// Who let them in; none for the operator that `init` made.
+    pub added_by: Option<String>,
+    /// When they joined, or were seen first.
+    pub added_at: Timestamp,
+    /// The newest certificate that was issued.
+    pub generation: u64,
+    /// Certificates of this generation and before count no more.
+    pub revoked_up_to: u64,
+    /// When the newest certificate ends.
+    pub not_after: Option<Timestamp>,
+    /// Who revoked them, and when, if somebody did.
+    pub revoked: Option<RevokedBy>,
+    /// SHA-256 of their TLS key, as joined with a token.
+    pub key: Option<Digest>,
+    /// Hash of the token they joined with, so that a retry is known as one.
+    pub token: Option<Digest>,
+    /// Leaf and CA, PEM: what that retry is answered with.
+    pub chain: String,
+}
+
+/// Who revoked an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedBy {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A token for an operator that was handed out and not used yet. Only its hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorTokenRecord {
+    /// Hash of its secret.
+    pub hash: Digest,
+    /// Who it is for.
+    pub name: OperatorName,
+    /// What they may do.
+    pub grant: Grant,
+    /// Who made it.
+    pub made_by: String,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
