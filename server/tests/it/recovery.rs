@@ -82,6 +82,7 @@ async fn audit(fleet: &Fleet) -> (Vec<Vec<u8>>, Vec<Checkpoint>) {
     let (mut entries, mut checkpoints) = (Vec::new(), Vec::new());
     while let Some(item) = stream.message().await.unwrap() {
         match item.item.unwrap() {
+            Item::Witness(_) => {}
             Item::Entry(bytes) => entries.push(bytes.to_vec()),
             Item::Checkpoint(bytes) => {
                 let envelope = Envelope::parse(&bytes, PayloadType::Audit.max_len()).unwrap();

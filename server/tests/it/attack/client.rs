@@ -224,7 +224,7 @@ async fn an_operator_of_another_environment_sees_and_moves_nothing_here() {
     assert_eq!(all.as_ref(), b"[]", "what is not theirs is not listed");
     let all = admin.list_rollouts(pb::ListRolloutsRequest::default()).await.unwrap().into_inner().view;
     assert_eq!(all.as_ref(), b"[]");
-    let events = pb::StreamEventsRequest { tail: 1000, follow: false };
+    let events = pb::StreamEventsRequest { tail: 1000, ..Default::default() };
     let mut events = admin.stream_events(events).await.unwrap().into_inner();
     while let Some(event) = events.message().await.unwrap() {
         let event: serde_json::Value = serde_json::from_slice(&event.view).unwrap();
