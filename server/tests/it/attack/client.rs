@@ -41,6 +41,7 @@ const CALLERS: [&str; 9] = [
 const WANT: &[(&str, [u8; 9])] = &[
     //                              -  ag vt v* dt d* a* At A*
     ("Enrolment/Join",             [1, 1, 1, 1, 1, 1, 1, 1, 1]),
+    ("Enrolment/JoinOperator",            [1, 1, 1, 1, 1, 1, 1, 1, 1]),
     ("Enrolment/Challenge",        [1, 1, 1, 1, 1, 1, 1, 1, 1]),
     ("Enrolment/Renew",            [1, 1, 1, 1, 1, 1, 1, 1, 1]),
     ("AgentLink/Connect",          [0, 1, 0, 0, 0, 0, 0, 0, 0]),
@@ -58,11 +59,15 @@ const WANT: &[(&str, [u8; 9])] = &[
     ("Control/Rollback",           [0, 0, 0, 0, 1, 1, 1, 1, 1]),
     ("Control/ListRollouts",       [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/GetRollout",         [0, 0, 1, 1, 1, 1, 1, 1, 1]),
+    ("Control/ExplainRollout",     [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/WatchRollout",       [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/SteerRollout",       [0, 0, 0, 0, 1, 1, 1, 1, 1]),
     ("Control/GetStatus",          [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/StreamLogs",         [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/StreamEvents",       [0, 0, 1, 1, 1, 1, 1, 1, 1]),
+    ("Control/AddOperator",        [0, 0, 0, 0, 0, 0, 0, 0, 1]),
+    ("Control/ListOperators",      [0, 0, 0, 1, 0, 1, 1, 0, 1]),
+    ("Control/RevokeOperator",     [0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ("Control/GetTrust",           [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/PublishTrust",       [0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ("Control/StreamAudit",        [0, 0, 0, 1, 0, 1, 1, 0, 1]),
