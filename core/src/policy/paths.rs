@@ -91,5 +91,7 @@ mod tests {
         assert_eq!(normalise_path("//a/./b/").unwrap(), "/a/b");
         assert_eq!(normalise_path("/").unwrap(), "/");
         assert!(normalise_path("/a/../b").is_err());
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        assert!(normalise_path(&long(1024)).is_ok() && normalise_path(&long(1025)).is_err());
     }
 }

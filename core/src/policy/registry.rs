@@ -115,11 +115,14 @@ mod tests {
             ("registry.example.com:70000/team", None), ("registry.example.com:+5/team", None),
             ("team/web", None), ("", None), ("/", None), ("registry.example.com/team web", None),
             ("registry..example.com/x", None), ("registry.example.com/a..b", None), ("[::g]:1/x", None),
-            ("user:pass@registry.example.com/x", None), ("registry.example.com/x//", None),
+            ("user:pass@registry.example.com/x", None), ("registry.example.com/x//", None), ("registry.example.com//", None),
+            ("a-b.example.com/a-b_c.d9", Some("a-b.example.com/a-b_c.d9")), ("a_b.example.com/x", None), ("-a.example.com/x", None),
         ];
         for (text, want) in table {
             assert_eq!(normalise_repository(text).ok().as_deref(), want, "{text}");
         }
+        let long = |length: usize| format!("r.example/{}", "x".repeat(length - "r.example/".len()));
+        assert!(normalise_repository(&long(255)).is_ok() && normalise_repository(&long(256)).is_err());
     }
 
     #[test]

@@ -51,7 +51,7 @@ type Case = (&'static str, &'static [&'static str], fn(&mut Release, &mut HostFa
 #[test]
 fn each_rule_refuses_what_it_should() {
     #[rustfmt::skip]
-    let table: [Case; 34] = [
+    let table: [Case; 35] = [
         ("nothing is wrong", &[], |_, _| {}),
         ("another environment", &["environments"], |r, _| r.environment = "test".parse().unwrap()),
         ("any environment", &[], |r, h| { r.environment = "test".parse().unwrap(); h.policy.environments = None; }),
@@ -84,10 +84,13 @@ fn each_rule_refuses_what_it_should() {
         ("any user", &[], |r, h| { r.spec.security.user = None; h.policy.users = Users::Any; }),
         ("more memory than the share", &["max_memory"], |r, _| r.spec.resources.memory = Size::from_bytes(1000 << 20)),
         ("more memory than the size", &["max_memory"], |_, h| h.policy.max_memory = Limit::Bytes(Size::from_bytes(511 << 20))),
+        ("all the memory that is allowed", &[], |r, h| { let most = allowed_memory(&h.policy, h.memory); r.spec.resources.memory = Size::from_bytes(most); }),
         ("memory of the host unknown", &[], |_, h| h.memory = 0),
         ("two at once", &["registries", "users"], |r, h| { h.policy.registries.clear(); r.spec.security.user = None; }),
     ];
     for (case, want, change) in table {
         assert_eq!(broken(change), want, "{case}");
     }
+    let shown = PolicyViolation { rule: "users", detail: "root".to_owned() }.to_string();
+    assert_eq!(shown, "users: root", "what a refusal's detail says");
 }

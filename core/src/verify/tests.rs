@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::time::Duration;
 
 use crate::digest::Digest;
@@ -56,6 +58,10 @@ fn plan() -> HostPlan {
     }
 }
 
+fn probe(check: Check) -> Option<Probe> {
+    Some(Probe { check, every: Span::from_secs(1), timeout: Span::from_secs(1), failures: 3, successes: 1 })
+}
+
 fn code<T>(result: Result<T, Refusal>) -> Option<RefusalCode> {
     result.err().map(|refusal| refusal.code)
 }
@@ -90,15 +96,6 @@ fn plans_that_make_no_sense() {
 
 #[test]
 fn releases_that_make_no_sense() {
-    fn probe(check: Check) -> Option<Probe> {
-        Some(Probe {
-            check,
-            every: Span::from_secs(1),
-            timeout: Span::from_secs(1),
-            failures: 3,
-            successes: 1,
-        })
-    }
     type Case = (&'static str, bool, fn(&mut Release));
     #[rustfmt::skip]
     let table: [Case; 29] = [
