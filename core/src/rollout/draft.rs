@@ -239,7 +239,7 @@ impl<'a> Draft<'a> {
         let Some(member) = self.snapshot.fleet.members.get(&host) else { return Ok(()) };
         let mut taken = self.taken_by_others(slot, &host);
         if self.release(&beside).is_some_and(|release| release.spec.exclusive) {
-            return Order::StopFirst;
+            return Err(StopFirst::Exclusive);
         }
         let running = PlanSlot { release: beside, phase: Phase::Running, previous: None, ..want };
         taken.add_slot(&running, self.snapshot.releases, false);
