@@ -201,6 +201,7 @@ impl Host {
             outcomes: agent.outcomes.clone(),
             capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
             coordinator_last_seen: agent.contact.or(Some(agent.begun_at)),
+            lease: None, // only exclusive services ask for one, and none runs here
             interrupted_before: self.interrupted_before,
             watching_since: agent.begun_at.min(self.clock(context.now)),
             from_journal: agent.from_journal,
