@@ -148,7 +148,7 @@ pub(super) const ROWS: &[Row] = &[
     ("signed: unknown field", "malformed", "unknown field", |t| signed(t, |p| p.with("command", "rm -rf /"))),
     ("signed: unknown field of a slot", "malformed", "unknown field", |t| signed(t, |p| p.with("slots.0.privileged", true))),
     ("signed: unknown phase", "malformed", "unknown variant", |t| signed(t, |p| p.with("slots.0.phase", "forced"))),
-    ("signed: version 2", "malformed", "version", |t| signed(t, |p| p.with("version", 2))),
+    ("signed: a version that is not known", "malformed", "version", |t| signed(t, |p| p.with("version", 3))),
     ("signed: seq 0", "malformed", "seq", |t| signed(t, |p| p.with("seq", 0))),
     ("signed: seq below 0", "malformed", "", |t| signed(t, |p| p.with("seq", -1))),
     ("signed: a seq of 2^64", "malformed", "", |t| raw(t, |p| p.replacen(&format!("\"seq\":{}", t.seq + 1), "\"seq\":18446744073709551616", 1))),
