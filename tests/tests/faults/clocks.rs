@@ -55,7 +55,7 @@ fn a_coordinator_whose_clock_is_set_loses_no_host_replaces_nothing_and_still_not
                 let states = hosts.as_array().unwrap().iter();
                 assert!(states.clone().all(|host| host["state"] == "connected"), "{offset}: {hosts}");
                 looks.set(looks.get() + 1);
-                if looks.get() > 40 { Ok(()) } else { Err(format!("{} looks", looks.get())) }
+                if looks.get() > 25 { Ok(()) } else { Err(format!("{} looks", looks.get())) }
             },
         );
         let now: Vec<_> = fleet.hosts.iter().map(|host| host.running_ids("web")).collect();
