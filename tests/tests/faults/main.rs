@@ -5,7 +5,6 @@
 //! `make release`. They need Linux and root; see `tests/lab/README.md`.
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
-mod clocks;
 mod disks;
 mod engines;
 mod lost;
