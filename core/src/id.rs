@@ -1,8 +1,9 @@
 //! Names and numbers of the domain. Each is a type of its own, parsed once at the edge, so that a
-//! service cannot be passed where a host is meant.
+//! service cannot be passed where a host is meant. Text is shared: fleets and slots are copied often, names never.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ macro_rules! name {
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         #[schemars(with = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// The name as text.
@@ -46,7 +47,7 @@ macro_rules! name {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 check_label($what, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
@@ -59,7 +60,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -262,7 +263,7 @@ impl From<Counter> for String {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct RolloutId(String);
+pub struct RolloutId(Arc<str>);
 
 impl RolloutId {
     /// The identity as text.
@@ -276,7 +277,7 @@ impl FromStr for RolloutId {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let ok = (8..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         if ok {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidName { what: "rollout", text: text.chars().take(80).collect() })
         }
@@ -292,7 +293,7 @@ impl TryFrom<String> for RolloutId {
 
 impl From<RolloutId> for String {
     fn from(id: RolloutId) -> String {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 
