@@ -1,6 +1,7 @@
 //! The fleet as a decision sees it: every host with its liveness, facts and newest observation.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,19 @@ use crate::id::HostId;
 use crate::observation::Observation;
 use crate::time::Timestamp;
 
+/// What a decision asks of the fleet. One that places nothing only looks at the hosts that it has slots on, so that
+/// its cost follows the service and not the fleet.
+pub trait Fleet: Debug {
+    /// Since when it is watched: the start of this coordinator. No deadline counts the time before.
+    fn since(&self) -> Timestamp;
+
+    /// One host; `None` if it is no member.
+    fn member(&self, host: &HostId) -> Option<&Member>;
+
+    /// Every host, by name.
+    fn all(&self) -> &BTreeMap<HostId, Member>;
+}
+
 /// All hosts, at one moment.
 #[derive(Debug, Clone)]
 pub struct FleetView {
@@ -22,10 +36,10 @@ pub struct FleetView {
 }
 
 /// One host, at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// What it is, as it last said.
-    pub facts: HostFacts,
+    pub facts: Arc<HostFacts>,
     /// Is it there?
     pub liveness: Liveness,
     /// When it was last heard of; `None` if not since the coordinator started.
@@ -45,6 +59,20 @@ pub struct Member {
     pub observation: Option<Arc<Observation>>,
     /// What slots of *other* services take of it.
     pub taken: Taken,
+}
+
+impl Fleet for FleetView {
+    fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    fn member(&self, host: &HostId) -> Option<&Member> {
+        self.members.get(host)
+    }
+
+    fn all(&self) -> &BTreeMap<HostId, Member> {
+        &self.members
+    }
 }
 
 /// May a host get slots? Set by a person.

@@ -1,15 +1,18 @@
 //! Which host gets a slot, and in which order a slot's two instances go.
 
-use std::cmp::Reverse;
+mod filling;
+
 use std::collections::BTreeMap;
 
-use crate::capacity::{NoRoom, Taken, memory_limit};
-use crate::fleet::{FleetView, Member, Scheduling};
+use crate::capacity::{NoRoom, Taken};
+use crate::fleet::{Fleet, Member, Scheduling};
 use crate::host::Liveness;
 use crate::id::HostId;
 use crate::plan::{Order, PLAN_VERSION};
 use crate::policy;
-use crate::release::{OrderRule, Release, Spec, Spread, Strategy};
+use crate::release::{OrderRule, Release, Spec, Strategy};
+
+pub use filling::{Filling, Place};
 
 /// Why a host does not get a slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +100,9 @@ pub struct Candidates<'a> {
 
 impl<'a> Candidates<'a> {
     /// Asks every host everything but whether it has room.
-    pub fn of(fleet: &'a FleetView, release: &'a Release) -> Self {
+    pub fn of(fleet: &'a dyn Fleet, release: &'a Release) -> Self {
         let mut candidates = Self { release, hosts: Vec::new(), refused: BTreeMap::new() };
-        for (host, member) in &fleet.members {
+        for (host, member) in fleet.all() {
             match open(host, member, release) {
                 Ok(()) => candidates.hosts.push((host, member)),
                 Err(unfit) => drop(candidates.refused.insert(host.clone(), unfit)),
@@ -114,7 +117,8 @@ impl<'a> Candidates<'a> {
         taken: &'b BTreeMap<HostId, Taken>,
     ) -> impl Iterator<Item = (&'b HostId, Unfit)> {
         let full = self.hosts.iter().filter_map(move |(host, member)| {
-            let full = taken.get(*host)?.fit(&member.facts, &self.release.spec).err()?;
+            let taken = taken.get(*host).unwrap_or(&member.taken);
+            let full = taken.fit(&member.facts, &self.release.spec).err()?;
             Some((*host, Unfit::NoRoom(full)))
         });
         self.refused.iter().map(|(host, why)| (host, why.clone())).chain(full)
@@ -127,52 +131,25 @@ impl<'a> Candidates<'a> {
         self.refused.values().any(open)
     }
 
-    /// Chooses a host for one more slot. `taken` is what each host has reserved, this service's slots
-    /// included; `own` counts this service's slots per host.
-    ///
-    /// # Errors
-    /// Says of every host why it is not chosen.
-    pub fn choose(
-        &self,
-        taken: &BTreeMap<HostId, Taken>,
-        own: &BTreeMap<HostId, u32>,
-    ) -> Result<(HostId, Vec<String>), BTreeMap<HostId, Unfit>> {
-        let nothing = Taken::default();
-        let mut fitting = Vec::new();
-        let mut full = Vec::new();
-        for (host, member) in &self.hosts {
-            let taken = taken.get(*host).unwrap_or(&nothing);
-            match taken.fit(&member.facts, &self.release.spec) {
-                Ok(gpus) => {
-                    let count = own.get(*host).copied().unwrap_or(0);
-                    let load = taken.memory.saturating_mul(1000) / memory_limit(&member.facts).max(1);
-                    fitting.push((*host, count, load, gpus));
-                }
-                Err(why) => full.push(((*host).clone(), Unfit::NoRoom(why))),
-            }
-        }
-        let best = match self.release.spec.placement.spread {
-            Spread::Host => fitting.into_iter().min_by_key(|(host, count, load, _)| (*count, *load, *host)),
-            Spread::Pack => fitting
-                .into_iter()
-                .min_by_key(|(host, count, load, _)| (Reverse(*count), Reverse(*load), *host)),
-        };
-        best.map(|(host, _, _, gpus)| (host.clone(), gpus))
-            .ok_or_else(|| self.refused.clone().into_iter().chain(full).collect())
+    /// Begins to choose hosts, one slot after the other. `taken` is what hosts have reserved that have slots of this
+    /// service, those included; `own` counts these slots per host.
+    pub fn fill(&self, taken: &BTreeMap<HostId, Taken>, own: &BTreeMap<HostId, u32>) -> Filling<'_> {
+        Filling::new(self, taken, own)
     }
 }
 
-/// Chooses a host for one more slot of `release`. See [`Candidates::choose`].
+/// Chooses a host for one more slot of `release`. See [`Candidates::fill`].
 ///
 /// # Errors
 /// Says of every host why it is not chosen.
 pub fn choose(
-    fleet: &FleetView,
+    fleet: &dyn Fleet,
     release: &Release,
     taken: &BTreeMap<HostId, Taken>,
     own: &BTreeMap<HostId, u32>,
 ) -> Result<(HostId, Vec<String>), BTreeMap<HostId, Unfit>> {
-    Candidates::of(fleet, release).choose(taken, own)
+    let place = Candidates::of(fleet, release).fill(taken, own).next_place()?;
+    Ok((place.host, place.gpus))
 }
 
 /// Why a slot's old instance stops before the new one starts.

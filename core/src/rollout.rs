@@ -53,7 +53,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::FleetView;
+use crate::fleet::Fleet;
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
 use crate::observation::{Evidence, Refusal};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
@@ -285,7 +285,7 @@ pub struct Snapshot<'a> {
     /// Every release that service, slots or rollout name.
     pub releases: &'a Releases,
     /// All hosts.
-    pub fleet: &'a FleetView,
+    pub fleet: &'a dyn Fleet,
     /// Now.
     pub now: Timestamp,
 }

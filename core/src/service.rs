@@ -141,6 +141,16 @@ pub struct Assignment {
     pub replaces: Option<SlotId>,
 }
 
+impl Assignment {
+    /// Does the host need this release for it: planned, beside it, or to fall back to?
+    pub fn names(&self, release: &Digest) -> bool {
+        let want = &self.want;
+        want.release == *release
+            || want.fallback == Some(*release)
+            || want.previous.as_ref().is_some_and(|previous| previous.release == *release)
+    }
+}
+
 /// The slots of one service.
 pub type Slots = BTreeMap<SlotId, Assignment>;
 

@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     coordinator: Arc<Coordinator>,
     /// Services to look at.
     dirty: BTreeSet<ServiceId>,
+    /// All of them are. A flag, since ten thousand hosts that connect say so ten thousand times.
+    all_dirty: bool,
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
@@ -68,6 +70,7 @@ impl Engine {
         Self {
             coordinator,
             dirty: BTreeSet::new(),
+            all_dirty: true,
             timers: BTreeMap::new(),
             watch: Watch::default(),
             steps,
@@ -80,7 +83,6 @@ impl Engine {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.everything();
         loop {
             self.look_at_clock();
             match self.work(&cancel).await {
@@ -122,6 +124,11 @@ impl Engine {
         let due: Vec<_> =
             self.timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
         self.dirty.extend(due);
+        if std::mem::take(&mut self.all_dirty) {
+            let all: Vec<ServiceId> =
+                self.coordinator.ledger.read(|state| state.services.keys().cloned().collect());
+            self.dirty.extend(all);
+        }
         while let Some(service) = self.dirty.pop_first() {
             if cancel.is_cancelled() {
                 return Ok(());
@@ -181,9 +188,8 @@ impl Engine {
         self.dirty.extend(services);
     }
 
-    pub(crate) fn everything(&mut self) {
-        self.dirty
-            .extend(self.coordinator.ledger.read(|state| state.services.keys().cloned().collect::<Vec<_>>()));
+    pub(crate) const fn everything(&mut self) {
+        self.all_dirty = true;
     }
 
     pub(crate) async fn tick(&mut self) -> anyhow::Result<()> {

@@ -89,12 +89,7 @@ pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<P
 
 /// The envelope of a release, if the host's plan names it: another host's configuration is none of its business.
 pub(crate) fn release_for(state: &State, host: &HostId, digest: &Digest) -> Option<Vec<u8>> {
-    let is_named = state.slots_on(host).any(|(_, assignment)| {
-        let want = &assignment.want;
-        want.release == *digest
-            || want.fallback == Some(*digest)
-            || want.previous.as_ref().is_some_and(|previous| previous.release == *digest)
-    });
+    let is_named = state.slots_on(host).any(|(_, assignment)| assignment.names(digest));
     state.entries.get(digest).filter(|_| is_named).map(|entry| entry.envelope.clone())
 }
 

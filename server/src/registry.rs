@@ -3,6 +3,7 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod near;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::config::LivenessRules;
 use crate::ledger::State;
 use crate::session::LogCommand;
 
+pub(crate) use near::Near;
 use runs::Runs;
 
 /// Things that are written down about one host within [`COMPLAINTS_WINDOW`].
@@ -264,10 +266,19 @@ impl Registry {
             let live = hosts.get(&record.name).unwrap_or(&nothing);
             (record.name.clone(), self.member(state, record, live, service, now))
         });
-        // A deadline counts no time in which nothing was decided.
+        FleetView { since: self.counts_since(state, now), members: members.collect() }
+    }
+
+    /// Since when deadlines of decisions count: not the time in which nothing was decided either.
+    fn counts_since(&self, state: &State, now: Timestamp) -> Timestamp {
         let gone_on = state.recovery.as_ref().and_then(|recovery| recovery.ended_at).filter(|at| *at <= now);
         let since = self.watched_since();
-        FleetView { since: gone_on.map_or(since, |at| at.max(since)), members: members.collect() }
+        gone_on.map_or(since, |at| at.max(since))
+    }
+
+    /// The fleet for a decision about `service` alone: its own hosts at once, all others only if it asks.
+    pub(crate) fn around<'a>(&'a self, state: &'a State, service: &'a ServiceId, now: Timestamp) -> Near<'a> {
+        Near::new(self, state, service, now)
     }
 
     fn member(
@@ -278,12 +289,6 @@ impl Registry {
         service: Option<&ServiceId>,
         now: Timestamp,
     ) -> Member {
-        let mut taken = windlass_core::capacity::Taken::default();
-        for (slot, assignment) in state.slots_on(&record.name) {
-            if service != Some(&slot.service) {
-                taken.add(assignment, &state.releases);
-            }
-        }
         let liveness = self.judge(live.last_seen, now);
         // On a stream that has not reported yet, what is known is from before: it may show as healthy what
         // has failed since.
@@ -297,7 +302,7 @@ impl Registry {
             recovering: state.awaits(&record.name),
             issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
             observation: live.observation.clone().filter(|_| !stale),
-            taken,
+            taken: state.taken_beside(&record.name, service),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Tables over which host, and which instance first.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -50,20 +52,20 @@ fn every_refusal_says_why() {
     let release = release(1, |json| json["spec"]["placement"]["require"] = json!({ "role": "app" }));
     #[rustfmt::skip]
     let table: [(&str, Change); 7] = [
-        ("its labels do not match the placement", |m| m.facts.labels.clear()),
-        ("its platform is linux/arm64, the image's is linux/amd64", |m| m.facts.platform = "linux/arm64".into()),
+        ("its labels do not match the placement", |m| Arc::make_mut(&mut m.facts).labels.clear()),
+        ("its platform is linux/arm64, the image's is linux/amd64", |m| Arc::make_mut(&mut m.facts).platform = "linux/arm64".into()),
         ("host policy: registries: `registry.lab:5000/web` is under none of the allowed prefixes",
-            |m| m.facts.policy.registries.clear()),
+            |m| Arc::make_mut(&mut m.facts).policy.registries.clear()),
         ("the host is cordoned", |m| m.scheduling = Scheduling::Cordoned),
         ("the host is draining", |m| m.scheduling = Scheduling::Draining),
         ("the host is lost", |m| m.liveness = Liveness::Lost),
         ("no room: memory: 67108864 bytes needed, 0 of 0 free",
-            |m| m.facts.policy.max_memory = crate::host::Limit::Bytes(crate::Size::from_bytes(0))),
+            |m| Arc::make_mut(&mut m.facts).policy.max_memory = crate::host::Limit::Bytes(crate::Size::from_bytes(0))),
     ];
     for (want, change) in table {
         let mut fleet = fleet(1);
         let member = fleet.members.get_mut(&host("h0000")).unwrap();
-        member.facts.labels = [("role".to_owned(), "app".to_owned())].into();
+        Arc::make_mut(&mut member.facts).labels = [("role".to_owned(), "app".to_owned())].into();
         change(member);
         // Memory over the policy's bound is its own refusal, before room is asked for.
         let got = choose(&fleet, &release, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();

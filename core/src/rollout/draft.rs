@@ -198,14 +198,13 @@ impl<'a> Draft<'a> {
         Some(slot)
     }
 
-    /// What is reserved on each host, this service's slots included.
+    /// What is reserved on each host that has slots of this service, those included.
     pub(super) fn taken(&self) -> BTreeMap<HostId, Taken> {
-        let mut all: BTreeMap<HostId, Taken> =
-            self.snapshot.fleet.members.iter().map(|(host, m)| (host.clone(), m.taken.clone())).collect();
+        let mut all: BTreeMap<HostId, Taken> = BTreeMap::new();
         for assignment in self.slots.values() {
-            if let Some(taken) = all.get_mut(&assignment.host) {
-                taken.add(assignment, self.snapshot.releases);
-            }
+            let Some(member) = self.snapshot.fleet.member(&assignment.host) else { continue };
+            let taken = all.entry(assignment.host.clone()).or_insert_with(|| member.taken.clone());
+            taken.add(assignment, self.snapshot.releases);
         }
         all
     }
@@ -236,7 +235,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), StopFirst> {
         let Some(assignment) = self.slots.get(slot) else { return Ok(()) };
         let (host, want) = (assignment.host.clone(), assignment.want.clone());
-        let Some(member) = self.snapshot.fleet.members.get(&host) else { return Ok(()) };
+        let Some(member) = self.snapshot.fleet.member(&host) else { return Ok(()) };
         let mut taken = self.taken_by_others(slot, &host);
         if self.release(&beside).is_some_and(|release| release.spec.exclusive) {
             return Err(StopFirst::Exclusive);
@@ -248,7 +247,7 @@ impl<'a> Draft<'a> {
 
     /// What everything on `host` but `slot` has reserved.
     pub(super) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
-        let mut taken = self.snapshot.fleet.members.get(host).map(|m| m.taken.clone()).unwrap_or_default();
+        let mut taken = self.snapshot.fleet.member(host).map(|m| m.taken.clone()).unwrap_or_default();
         for other in self.on_host(host) {
             if let Some(assignment) = self.slots.get(&other).filter(|_| &other != slot) {
                 taken.add_slot(&assignment.want, self.snapshot.releases, self.runs_both(&other));
@@ -309,7 +308,7 @@ impl<'a> Draft<'a> {
     /// Since when a span counts that began at `at`: no deadline counts what this coordinator has not watched, and a
     /// beginning that is still to come was noted before its clock was set back.
     pub(super) fn counted_from(&self, at: Timestamp) -> Timestamp {
-        let since = self.snapshot.fleet.since;
+        let since = self.snapshot.fleet.since();
         if at > self.snapshot.now { since } else { at.max(since) }
     }
 

@@ -119,7 +119,7 @@ pub(super) fn note_late(draft: &mut Draft<'_>) {
     let to = draft.rollout().to.digest;
     let mut faults = Faults::default();
     for (slot, assignment) in &draft.slots {
-        let member = draft.snapshot.fleet.members.get(&assignment.host);
+        let member = draft.snapshot.fleet.member(&assignment.host);
         let seen = member.and_then(|member| member.observation.as_deref()).and_then(|seen| seen.slot(slot));
         let Some(SlotStatus::Failed { evidence, .. }) = seen.map(|seen| &seen.status) else { continue };
         if evidence.release == to {

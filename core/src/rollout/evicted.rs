@@ -12,7 +12,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let gone: Vec<SlotId> = draft
         .slots
         .iter()
-        .filter(|(_, a)| !draft.snapshot.fleet.members.contains_key(&a.host))
+        .filter(|(_, a)| draft.snapshot.fleet.member(&a.host).is_none())
         .map(|(slot, _)| slot.clone())
         .collect();
     for slot in &gone {
@@ -31,13 +31,14 @@ fn place_again(draft: &mut Draft<'_>) {
     let have = draft.slots.values().filter(|a| a.want.release == to.digest).count();
     let wanted = draft.service.replicas as usize;
     let candidates = Candidates::of(draft.snapshot.fleet, release);
+    let mut filling = candidates.fill(&draft.taken(), &draft.own());
     for _ in have..wanted {
-        let Ok((host, gpus)) = candidates.choose(&draft.taken(), &draft.own()) else { return };
+        let Ok(place) = filling.next_place() else { return };
         let good = draft.rollout().is_to_good();
-        let own = draft.own().get(&host).copied().unwrap_or(0);
-        let memory_reserved = draft.taken().get(&host).map_or(0, |taken| taken.memory);
-        if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
-            draft.placed(&slot, &host, Chosen::Best { own, memory_reserved });
+        let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved };
+        let host = place.host.clone();
+        if let Some(slot) = draft.add_slot(place.host, to.digest, Phase::Pulled, good, place.gpus, None) {
+            draft.placed(&slot, &host, because);
         }
     }
 }

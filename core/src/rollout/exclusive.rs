@@ -66,7 +66,7 @@ impl Draft<'_> {
         let assignment = &self.slots[slot];
         let host = assignment.host.clone();
         // Evicted: a person has said that what it runs is their business.
-        let member = self.snapshot.fleet.members.get(&host)?;
+        let member = self.snapshot.fleet.member(&host)?;
         let wanted = matches!(assignment.want.phase, Phase::Running | Phase::Draining);
         if wanted {
             return Some(Waiting::Stop { host, slot: slot.clone() });

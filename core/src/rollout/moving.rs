@@ -65,7 +65,7 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
             }
             // There has to be a place for it before it stops here.
             let candidates = Candidates::of(draft.snapshot.fleet, release);
-            if let Err(refused) = candidates.choose(&draft.taken(), &draft.own()) {
+            if let Err(refused) = candidates.fill(&draft.taken(), &draft.own()).next_place() {
                 draft.wait(Waiting::Place(why_nowhere(&refused)));
                 draft.wake_soon();
                 continue;
@@ -83,7 +83,7 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
 /// Lost for long enough that its instance must have stopped.
 fn leave_lost(draft: &mut Draft<'_>, slot: &SlotId) {
     let host = draft.slots[slot].host.clone();
-    let silent = draft.snapshot.fleet.members.get(&host).and_then(|member| member.isolated_for);
+    let silent = draft.snapshot.fleet.member(&host).and_then(|member| member.isolated_for);
     match (silent, draft.fence(slot)) {
         (Some(silent), Some(after)) if silent >= after => draft.forget_slot(slot),
         (Some(silent), Some(after)) => {

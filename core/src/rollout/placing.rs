@@ -93,21 +93,16 @@ fn place_replicas(
         return Ok(());
     }
     let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let mut taken = draft.taken();
-    let mut own = draft.own();
+    let taken = draft.taken();
     draft.refusals(candidates.refusals(&taken));
+    let mut filling = candidates.fill(&taken, &draft.own());
     for _ in 0..missing {
         if draft.is_full() {
             return Ok(());
         }
-        let (host, gpus) = candidates
-            .choose(&taken, &own)
-            .map_err(|refused| Nowhere::because(draft, &candidates, &refused))?;
-        let taken = taken.entry(host.clone()).or_default();
-        let own = own.entry(host.clone()).or_insert(0);
-        let because = Chosen::Best { own: *own, memory_reserved: taken.memory };
-        taken.add_instance(&release.spec, &gpus);
-        *own += 1;
+        let place = filling.next_place().map_err(|refused| Nowhere::because(draft, &candidates, &refused))?;
+        let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved };
+        let (host, gpus) = (place.host, place.gpus);
         let good = draft.rollout().is_to_good();
         if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
             draft.placed(&slot, &host, because);
@@ -132,8 +127,8 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
     }
     let taken = draft.taken();
     let mut refused = BTreeMap::new();
-    for (host, member) in draft.snapshot.fleet.members.iter().filter(|(host, _)| !has.contains(*host)) {
-        match placement::accepts(host, member, release, &taken[host]) {
+    for (host, member) in draft.snapshot.fleet.all().iter().filter(|(host, _)| !has.contains(*host)) {
+        match placement::accepts(host, member, release, taken.get(host).unwrap_or(&member.taken)) {
             Ok(gpus) => {
                 let good = draft.rollout().is_to_good();
                 if let Some(slot) = draft.add_slot(host.clone(), to.digest, Phase::Pulled, good, gpus, None) {
@@ -159,7 +154,7 @@ fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
         return false;
     }
     let host = &draft.slots[slot].host;
-    let Some(member) = draft.snapshot.fleet.members.get(host) else { return false };
+    let Some(member) = draft.snapshot.fleet.member(host) else { return false };
     let fits = match placement::eligible(host, member, release) {
         Ok(()) => true,
         // Facts of a host that is away are old; it keeps its slot until it returns.
@@ -241,7 +236,7 @@ fn gpus_for(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> Vec<Stri
         return assignment.want.gpus;
     }
     let taken = draft.taken_by_others(slot, &assignment.host);
-    let member = draft.snapshot.fleet.members.get(&assignment.host);
+    let member = draft.snapshot.fleet.member(&assignment.host);
     let fitting = |member: &Member| taken.fit_gpus(&member.facts, &release.spec, &assignment.want.gpus).ok();
     // What does not fit is left empty: the host refuses it and says so.
     member.and_then(fitting).unwrap_or_default()

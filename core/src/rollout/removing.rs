@@ -24,7 +24,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let id = draft.service.id.clone();
     let hosts: Vec<HostId> = draft.service.leaving.iter().cloned().collect();
     for host in hosts {
-        match draft.snapshot.fleet.members.get(&host) {
+        match draft.snapshot.fleet.member(&host) {
             Some(member) if !is_clean(member, &id) => {
                 draft.wait(Waiting::Gone { host, liveness: member.liveness });
             }

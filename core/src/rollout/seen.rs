@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
     pub(super) fn observation(&self, slot: &SlotId) -> Result<Option<&'a SlotObservation>, Waiting> {
         let Some(assignment) = self.slots.get(slot) else { return Ok(None) };
         let host = &assignment.host;
-        let Some(member) = self.snapshot.fleet.members.get(host) else {
+        let Some(member) = self.snapshot.fleet.member(host) else {
             return Err(Waiting::Host { host: host.clone(), liveness: Liveness::Lost });
         };
         if member.liveness != Liveness::Connected {
@@ -211,13 +211,13 @@ impl<'a> Draft<'a> {
     /// The slot's host, if its agent can write nothing down.
     fn unwritable_on(&self, slot: &SlotId) -> Option<&HostId> {
         let host = &self.slots.get(slot)?.host;
-        let observation = self.snapshot.fleet.members.get(host)?.observation.as_deref()?;
+        let observation = self.snapshot.fleet.member(host)?.observation.as_deref()?;
         observation.unwritable.is_some().then_some(host)
     }
 
     /// Does the engine of the slot's host not answer? What is known of its containers is then from before.
     fn is_without_engine(&self, slot: &SlotId) -> bool {
-        let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.members.get(&a.host));
+        let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.member(&a.host));
         let observation = member.and_then(|member| member.observation.as_deref());
         observation.is_some_and(|seen| matches!(seen.engine, EngineState::Unavailable(_)))
     }
@@ -231,7 +231,7 @@ impl<'a> Draft<'a> {
     /// The refusal of the newest plan as a whole, if the slot's host refused it.
     fn plan_refusal(&self, slot: &SlotId) -> Option<&'a Refusal> {
         let assignment = self.slots.get(slot)?;
-        let member = self.snapshot.fleet.members.get(&assignment.host)?;
+        let member = self.snapshot.fleet.member(&assignment.host)?;
         let observation = member.observation.as_deref()?;
         let older = observation.seq < member.issued_seq && !self.is_dirty(slot);
         let heard = member.liveness == Liveness::Connected && !member.recovering;
@@ -274,14 +274,14 @@ impl<'a> Draft<'a> {
     }
 
     fn newest_of(&self, slot: &SlotId) -> Option<&'a SlotObservation> {
-        let member = self.snapshot.fleet.members.get(&self.slots.get(slot)?.host)?;
+        let member = self.snapshot.fleet.member(&self.slots.get(slot)?.host)?;
         member.observation.as_deref()?.slot(slot)
     }
 
     /// Is the slot's host lost, evicted or banned?
     pub(super) fn is_lost(&self, slot: &SlotId) -> bool {
         let Some(assignment) = self.slots.get(slot) else { return true };
-        self.snapshot.fleet.members.get(&assignment.host).is_none_or(|m| m.liveness == Liveness::Lost)
+        self.snapshot.fleet.member(&assignment.host).is_none_or(|m| m.liveness == Liveness::Lost)
     }
 }
 

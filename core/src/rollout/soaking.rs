@@ -44,7 +44,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let now = draft.now();
     if all {
         // What was not watched does not count: a soak begins again with the coordinator.
-        let watched_since = draft.snapshot.fleet.since;
+        let watched_since = draft.snapshot.fleet.since();
         let soak_since = &mut draft.rollout().soak_since;
         if soak_since.is_some_and(|since| since < watched_since || since > now) {
             *soak_since = None;

@@ -108,7 +108,7 @@ fn moves_by_stopping(draft: &Draft<'_>, release: &Release) -> bool {
 }
 
 pub(super) fn is_draining(draft: &Draft<'_>, slot: &SlotId) -> bool {
-    let member = draft.snapshot.fleet.members.get(&draft.slots[slot].host);
+    let member = draft.snapshot.fleet.member(&draft.slots[slot].host);
     member.is_some_and(|member| member.scheduling == Scheduling::Draining)
 }
 
@@ -135,13 +135,13 @@ fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32
 }
 
 fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
-    let (own, taken) = (draft.own(), draft.taken());
-    for (host, member) in &draft.snapshot.fleet.members {
+    let own = draft.own();
+    for (host, member) in draft.snapshot.fleet.all() {
         if own.contains_key(host) {
             if member.scheduling == Scheduling::Draining {
                 draft.on_host(host).iter().for_each(|slot| draft.drop_slot(slot));
             }
-        } else if let Ok(gpus) = placement::accepts(host, member, release, &taken[host]) {
+        } else if let Ok(gpus) = placement::accepts(host, member, release, &member.taken) {
             draft.add_slot(host.clone(), good.digest, Phase::Running, true, gpus, None);
         }
     }
@@ -196,7 +196,7 @@ pub(super) fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) ->
         return false; // elsewhere it would begin with an empty volume
     }
     let host = &draft.slots[slot].host;
-    let Some(member) = draft.snapshot.fleet.members.get(host) else { return false };
+    let Some(member) = draft.snapshot.fleet.member(host) else { return false };
     if member.scheduling == Scheduling::Draining {
         return true;
     }
@@ -205,7 +205,7 @@ pub(super) fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) ->
         return false;
     }
     // What was before this coordinator is not known.
-    let due = member.last_seen.unwrap_or(draft.snapshot.fleet.since) + after.duration();
+    let due = member.last_seen.unwrap_or(draft.snapshot.fleet.since()) + after.duration();
     if draft.now() < due {
         draft.wake(due);
     }
@@ -223,18 +223,16 @@ fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Op
         return;
     }
     let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let (mut taken, mut own) = (draft.taken(), draft.own());
+    let mut filling = candidates.fill(&draft.taken(), &draft.own());
     for replaces in slots {
-        let (host, gpus) = match candidates.choose(&taken, &own) {
-            Ok(chosen) => chosen,
+        let place = match filling.next_place() {
+            Ok(place) => place,
             Err(refused) => {
                 draft.wait(Waiting::Place(why_nowhere(&refused)));
                 return draft.wake_soon();
             }
         };
-        taken.entry(host.clone()).or_default().add_instance(&release.spec, &gpus);
-        *own.entry(host.clone()).or_insert(0) += 1;
-        draft.add_slot(host, good.digest, Phase::Running, true, gpus, replaces);
+        draft.add_slot(place.host, good.digest, Phase::Running, true, place.gpus, replaces);
     }
 }
 

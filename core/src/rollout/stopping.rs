@@ -25,7 +25,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             continue;
         }
         let host = draft.slots[&slot].host.clone();
-        let member = draft.snapshot.fleet.members.get(&host);
+        let member = draft.snapshot.fleet.member(&host);
         if !pinned && member.is_some_and(|member| member.scheduling == Scheduling::Draining) {
             draft.drop_slot(&slot);
             continue;

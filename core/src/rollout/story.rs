@@ -218,7 +218,7 @@ impl Draft<'_> {
     fn clocks(&mut self) -> Clocks {
         let spec: Option<&Spec> = self.target().map(|(_, release)| &release.spec);
         let (progress_deadline, soak) = (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.soak));
-        let watched_since = self.snapshot.fleet.since;
+        let watched_since = self.snapshot.fleet.since();
         let rollout = self.rollout();
         Clocks {
             since: rollout.state_since,

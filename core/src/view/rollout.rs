@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::fleet::FleetView;
+use crate::fleet::Fleet;
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{Evidence, Instance, InstanceState, PullProgress, Refusal, SlotStatus};
@@ -51,7 +51,7 @@ pub struct RolloutView {
     pub total: u32,
     /// Those of them that are available.
     pub available: u32,
-    /// Every slot of the service.
+    /// Every slot of the service; none in `rollout ls`.
     pub slots: Vec<SlotView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
@@ -107,7 +107,7 @@ pub fn rollout(
     service: &Service,
     slots: &Slots,
     releases: &Releases,
-    fleet: &FleetView,
+    fleet: &dyn Fleet,
     waiting: &[Waiting],
     now: Timestamp,
 ) -> RolloutView {
@@ -179,9 +179,9 @@ fn slot(
     id: &SlotId,
     assignment: &crate::service::Assignment,
     releases: &Releases,
-    fleet: &FleetView,
+    fleet: &dyn Fleet,
 ) -> SlotView {
-    let member = fleet.members.get(&assignment.host);
+    let member = fleet.member(&assignment.host);
     let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(id));
     let release: &Digest = &assignment.want.release;
     let generation = assignment.want.generation;
@@ -207,10 +207,10 @@ fn slot(
     }
 }
 
-fn serving(slots: &[SlotView], fleet: &FleetView) -> BTreeMap<Counter, u32> {
+fn serving(slots: &[SlotView], fleet: &dyn Fleet) -> BTreeMap<Counter, u32> {
     let mut serving = BTreeMap::new();
     for view in slots {
-        let member = fleet.members.get(&view.host).filter(|m| m.liveness != Liveness::Lost);
+        let member = fleet.member(&view.host).filter(|m| m.liveness != Liveness::Lost);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(&view.slot));
         for instance in seen.iter().flat_map(|seen| &seen.instances) {
             if instance.state == InstanceState::Healthy {

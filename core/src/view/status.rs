@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::fleet::FleetView;
+use crate::fleet::Fleet;
 use crate::host::{HostStats, Liveness};
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{Instance, InstanceState, Refusal, SlotStatus};
@@ -121,13 +121,13 @@ pub fn status(
     slots: &Slots,
     rollout: Option<&Rollout>,
     releases: &Releases,
-    fleet: &FleetView,
+    fleet: &dyn Fleet,
     stats: &BTreeMap<HostId, HostStats>,
     waiting: &[Waiting],
 ) -> StatusView {
     let mut instances = Vec::new();
     for (slot, assignment) in slots {
-        let member = fleet.members.get(&assignment.host);
+        let member = fleet.member(&assignment.host);
         let liveness = member.map_or(Liveness::Lost, |m| m.liveness);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
         let doubt = trouble::doubt(member);
@@ -243,10 +243,10 @@ fn in_doubt(instances: &[InstanceView]) -> u32 {
 }
 
 /// Of every host that has a slot; what is said of slots of other services is left out.
-fn problems(slots: &Slots, fleet: &FleetView, stats: &BTreeMap<HostId, HostStats>) -> Vec<HostProblems> {
+fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, HostStats>) -> Vec<HostProblems> {
     let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
     let of = |host: &HostId| -> Vec<Problem> {
-        let Some(member) = fleet.members.get(host) else { return Vec::new() };
+        let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host));
         // What is said of slots of other services is theirs.
         let is_other = |trouble: &Trouble| matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot));
@@ -257,8 +257,8 @@ fn problems(slots: &Slots, fleet: &FleetView, stats: &BTreeMap<HostId, HostStats
     shown.filter(|shown| !shown.problems.is_empty()).collect()
 }
 
-fn liveness(fleet: &FleetView, host: &HostId) -> Liveness {
-    fleet.members.get(host).map_or(Liveness::Lost, |member| member.liveness)
+fn liveness(fleet: &dyn Fleet, host: &HostId) -> Liveness {
+    fleet.member(host).map_or(Liveness::Lost, |member| member.liveness)
 }
 
 /// The count, while no rollout moves the service and it is at a good release.
@@ -280,9 +280,9 @@ fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
 }
 
 /// Slots whose instance of the release they are to have is available, as far as is known.
-fn available(slots: &Slots, fleet: &FleetView) -> u32 {
+fn available(slots: &Slots, fleet: &dyn Fleet) -> u32 {
     let is_available = |(slot, assignment): &(&SlotId, &Assignment)| {
-        let member = fleet.members.get(&assignment.host).filter(|m| m.liveness != Liveness::Lost);
+        let member = fleet.member(&assignment.host).filter(|m| m.liveness != Liveness::Lost);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
         let want = &assignment.want;
         let instance = seen.and_then(|seen| seen.current_of(&want.release, want.generation));

@@ -193,7 +193,7 @@ impl World {
         for host in self.hosts.iter().filter(|host| !host.evicted) {
             let (liveness, last_seen) = self.liveness(&host.name);
             let member = Member {
-                facts: host.facts.clone(),
+                facts: Arc::new(host.facts.clone()),
                 liveness,
                 last_seen,
                 isolated_for: self.isolated_for(&host.name),

@@ -56,7 +56,7 @@ pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: T
     // A decision on a store that is older than its fleet would undo what the fleet has done since.
     let service = state.services.get(id).filter(|_| !state.is_recovering())?;
     let none = Slots::new();
-    let fleet = registry.fleet(state, Some(id), now);
+    let fleet = registry.around(state, id, now);
     Some(rollout::advance(&Snapshot {
         service,
         slots: state.slots.get(id).unwrap_or(&none),

@@ -1,6 +1,7 @@
 //! Joining: a token and a key become a host.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use windlass_core::host::HostFacts;
 use windlass_core::{Digest, Timestamp};
@@ -71,11 +72,11 @@ fn enrol(
         revoked_up_to: last,
         compared: draft.state.segment(),
         token: token.hash,
-        facts: HostFacts {
+        facts: Arc::new(HostFacts {
             labels: token.labels.clone(),
             address: join.address.clone(),
-            ..known.map(|record| record.facts.clone()).unwrap_or_default()
-        },
+            ..known.map(|record| HostFacts::clone(&record.facts)).unwrap_or_default()
+        }),
     };
     let joined = answer(draft.state, &record);
     let actor = format!("agent/{}", join.host);

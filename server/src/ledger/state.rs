@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use windlass_certs::trust::TrustStore;
 use windlass_core::audit::Head;
+use windlass_core::capacity::Taken;
 use windlass_core::observation::Observation;
 use windlass_core::release::Release;
 use windlass_core::rollout::Rollout;
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub slots: BTreeMap<ServiceId, Slots>,
     /// Slots by host.
     pub by_host: BTreeMap<HostId, BTreeSet<SlotId>>,
+    /// What all slots on a host take of it; a host without slots is not in here.
+    pub taken: BTreeMap<HostId, Taken>,
     /// Rollouts, the finished ones too.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
     /// The newest plan of each host.
@@ -93,6 +96,7 @@ impl State {
             services: BTreeMap::new(),
             slots: BTreeMap::new(),
             by_host: BTreeMap::new(),
+            taken: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             plans: BTreeMap::new(),
             recovery: None,
@@ -166,14 +170,46 @@ impl State {
     }
 
     pub(super) fn add_release(&mut self, entry: ReleaseEntry, release: Release) {
-        self.releases.insert(entry.name.digest, release);
-        self.entries.insert(entry.name.digest, entry);
+        let digest = entry.name.digest;
+        self.releases.insert(digest, release);
+        // What its slots take was not known before, if there are any already.
+        let slots = self.slots.get(&entry.service).into_iter().flat_map(BTreeMap::values);
+        let hosts: BTreeSet<HostId> = slots.filter(|a| a.names(&digest)).map(|a| a.host.clone()).collect();
+        hosts.iter().for_each(|host| self.take(host));
+        self.entries.insert(digest, entry);
     }
 
-    pub(super) fn put_slot(&mut self, slot: SlotId, assignment: Assignment) {
+    pub(crate) fn put_slot(&mut self, slot: SlotId, assignment: Assignment) {
         self.remove_slot(&slot);
-        self.by_host.entry(assignment.host.clone()).or_default().insert(slot.clone());
+        let host = assignment.host.clone();
+        self.by_host.entry(host.clone()).or_default().insert(slot.clone());
         self.slots.entry(slot.service.clone()).or_default().insert(slot, assignment);
+        self.take(&host);
+    }
+
+    /// What slots of services other than `service` take of `host`.
+    pub(crate) fn taken_beside(&self, host: &HostId, service: Option<&ServiceId>) -> Taken {
+        let shares = |service| self.slots_on(host).any(|(slot, _)| &slot.service == service);
+        match service {
+            Some(service) if shares(service) => self.sum(host, |slot| &slot.service != service),
+            Some(_) | None => self.taken.get(host).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Ports and devices cannot be taken from a sum, so it is made again: a host has tens of slots.
+    fn take(&mut self, host: &HostId) {
+        match self.by_host.contains_key(host) {
+            true => drop(self.taken.insert(host.clone(), self.sum(host, |_| true))),
+            false => drop(self.taken.remove(host)),
+        }
+    }
+
+    fn sum(&self, host: &HostId, counts: impl Fn(&SlotId) -> bool) -> Taken {
+        let mut taken = Taken::default();
+        for (_, assignment) in self.slots_on(host).filter(|(slot, _)| counts(slot)) {
+            taken.add(assignment, &self.releases);
+        }
+        taken
     }
 
     pub(super) fn push_event(&mut self, event: EventRecord) {
@@ -196,6 +232,7 @@ impl State {
                 self.by_host.remove(&old.host);
             }
         }
+        self.take(&old.host);
     }
 
     fn advance_trust(&mut self, envelope: Vec<u8>) {

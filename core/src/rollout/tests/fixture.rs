@@ -59,14 +59,14 @@ pub(crate) fn member() -> Member {
         ..HostPolicy::default()
     };
     Member {
-        facts: HostFacts {
+        facts: Arc::new(HostFacts {
             platform: "linux/amd64".into(),
             cpu_millis: 4000,
             memory: 2 << 30,
             gpus: vec![gpu(0), gpu(1)],
             policy,
             ..HostFacts::default()
-        },
+        }),
         liveness: Liveness::Connected,
         last_seen: Some(at(0)),
         isolated_for: None,

@@ -1,6 +1,7 @@
 //! A host: who it is, and what it last said it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_certs::identity::Serial;
@@ -40,9 +41,9 @@ pub struct HostRecord {
     pub compared: u64,
     /// Hash of the token it joined with, so that a retry is known as one.
     pub token: Digest,
-    /// What it is.
-    #[serde(default)]
-    pub facts: HostFacts,
+    /// What it is. Shared: every decision looks at it, and few change it.
+    #[serde(default, with = "shared")]
+    pub facts: Arc<HostFacts>,
 }
 
 /// A certificate that was issued.
@@ -91,5 +92,21 @@ impl HostRecord {
     /// Does it belong to the fleet?
     pub fn is_member(&self) -> bool {
         self.standing == Standing::Member
+    }
+}
+
+/// Stored as what it points to.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use windlass_core::host::HostFacts;
+
+    pub(super) fn serialize<S: Serializer>(facts: &Arc<HostFacts>, to: S) -> Result<S::Ok, S::Error> {
+        facts.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<HostFacts>, D::Error> {
+        HostFacts::deserialize(from).map(Arc::new)
     }
 }

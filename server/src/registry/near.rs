@@ -1,0 +1,76 @@
+//! The fleet around one service. Most looks at a service place nothing, and then only the hosts of its own slots
+//! count: that is what keeps the cost of a step the same however large the fleet grows around it.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use windlass_core::fleet::{Fleet, Member};
+use windlass_core::{HostId, ServiceId, Timestamp};
+
+use super::{Live, Registry};
+use crate::ledger::State;
+
+/// The hosts of a service's slots, and behind them all others, should a decision ask for them.
+#[derive(Debug)]
+pub(crate) struct Near<'a> {
+    registry: &'a Registry,
+    state: &'a State,
+    service: &'a ServiceId,
+    now: Timestamp,
+    since: Timestamp,
+    /// Hosts of its slots; `None` for one that is no member any more.
+    own: BTreeMap<HostId, Option<Member>>,
+    all: OnceCell<BTreeMap<HostId, Member>>,
+}
+
+impl<'a> Near<'a> {
+    pub(super) fn new(
+        registry: &'a Registry,
+        state: &'a State,
+        service: &'a ServiceId,
+        now: Timestamp,
+    ) -> Self {
+        let hosts = registry.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let nothing = Live::default();
+        let mut own = BTreeMap::new();
+        for assignment in state.slots.get(service).into_iter().flat_map(BTreeMap::values) {
+            own.entry(assignment.host.clone()).or_insert_with_key(|host| {
+                let record = state.hosts.get(host).filter(|record| record.is_member())?;
+                let live = hosts.get(host).unwrap_or(&nothing);
+                Some(registry.member(state, record, live, Some(service), now))
+            });
+        }
+        let since = registry.counts_since(state, now);
+        Self { registry, state, service, now, since, own, all: OnceCell::new() }
+    }
+}
+
+impl Fleet for Near<'_> {
+    fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    fn member(&self, host: &HostId) -> Option<&Member> {
+        match self.own.get(host) {
+            Some(member) => member.as_ref(),
+            None => self.all().get(host),
+        }
+    }
+
+    fn all(&self) -> &BTreeMap<HostId, Member> {
+        self.all.get_or_init(|| {
+            let mut members = self.registry.fleet(self.state, Some(self.service), self.now).members;
+            // Observations go on coming in: one decision sees each host as one thing.
+            for (host, member) in &self.own {
+                if let Some(member) = member {
+                    members.insert(host.clone(), member.clone());
+                }
+            }
+            members
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
