@@ -71,7 +71,7 @@ pub(crate) fn show(
 ) -> Option<RolloutView> {
     let rollout = state.rollouts.get(id)?;
     let service = state.services.get(&rollout.service)?;
-    let fleet = registry.fleet(state, Some(&rollout.service), now);
+    let fleet = registry.around(state, &rollout.service, now);
     let none = Slots::new();
     let slots = state.slots.get(&rollout.service).unwrap_or(&none);
     let waiting = (service.rollout.as_ref() == Some(id))
@@ -82,13 +82,19 @@ pub(crate) fn show(
     Some(view::rollout(rollout, service, slots, &state.releases, &fleet, &waiting, now))
 }
 
-/// Rollouts, the newest first.
+/// Rollouts, the newest first, without their slots: those of a service are the same in all of its rollouts. Each is
+/// looked at by itself, so that the writer never waits for the whole list.
 pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Vec<RolloutView> {
     let now = coordinator.ledger.now();
-    coordinator.ledger.read(|state| {
+    let ids: Vec<RolloutId> = coordinator.ledger.read(|state| {
         let of_service = state.rollouts.values().rev().filter(|r| service.is_none_or(|id| &r.service == id));
-        of_service.filter_map(|rollout| show(state, &coordinator.registry, &rollout.id, now)).collect()
-    })
+        of_service.map(|rollout| rollout.id.clone()).collect()
+    });
+    let shown = ids.iter().filter_map(|id| {
+        let view = coordinator.ledger.read(|state| show(state, &coordinator.registry, id, now))?;
+        Some(RolloutView { slots: Vec::new(), ..view })
+    });
+    shown.collect()
 }
 
 /// Pauses, resumes or aborts.

@@ -64,7 +64,7 @@ pub struct HostView {
     /// Why its agent can write nothing down, and so does nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<String>,
-    /// How it does, if it is there.
+    /// How it does, if it is there; each of its instances only in `host show`.
     pub stats: Option<HostStats>,
     /// What its policy allows; only in `host show`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! `windlass.v1.Control`: what operators call. Parse, delegate, render.
 
+mod answer;
 mod audit;
 mod events;
 mod hosts;
@@ -70,7 +71,7 @@ impl Control for ControlService {
     }
 
     async fn list_hosts(&self, _: Request<pb::ListHostsRequest>) -> Reply<pb::ListHostsResponse> {
-        Ok(Response::new(pb::ListHostsResponse { view: hosts::list(&self.0) }))
+        Ok(Response::new(pb::ListHostsResponse { view: hosts::list(&self.0)? }))
     }
 
     async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Reply<pb::GetHostResponse> {

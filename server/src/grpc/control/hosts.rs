@@ -11,7 +11,7 @@ use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 
-use super::Caller;
+use super::{Caller, answer};
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::grpc::status::{invalid, refused};
@@ -41,13 +41,15 @@ pub(super) async fn token(
     Ok(pb::CreateHostTokenResponse { token: token.to_string(), expires_at: expires_at.as_millis() })
 }
 
-pub(super) fn list(coordinator: &Coordinator) -> Bytes {
+pub(super) fn list(coordinator: &Coordinator) -> Result<Bytes, Status> {
     let now = coordinator.ledger.now();
-    let views: Vec<HostView> = coordinator.ledger.read(|state| {
+    let mut views: Vec<HostView> = coordinator.ledger.read(|state| {
         let fleet = coordinator.registry.fleet(state, None, now);
         state.hosts.values().map(|record| view(coordinator, state, &fleet, record)).collect()
     });
-    encode(&views)
+    // Most of a long list would be what each of thousands of containers uses.
+    views.iter_mut().filter_map(|view| view.stats.as_mut()).for_each(|stats| stats.instances.clear());
+    answer::whole(&views, "`windlass host show` tells of one host")
 }
 
 pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Status> {

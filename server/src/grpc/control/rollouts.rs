@@ -6,16 +6,17 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::rollout::Steering;
-use windlass_core::service::{Mode, Slots};
+use windlass_core::service::{Mode, Service, Slots};
 use windlass_core::view::{self, StatusView};
-use windlass_core::{HostId, RolloutId, ServiceId};
-use windlass_proto::json::encode;
+use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb;
 
-use super::{Caller, service};
+use super::{Caller, answer, service};
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::grpc::status::refused;
+use crate::ledger::State;
+use crate::registry::Registry;
 use crate::releases::ReleaseError;
 use crate::rollouts::{self, RolloutError};
 
@@ -48,7 +49,8 @@ pub(super) async fn explain(coordinator: &Coordinator, caller: &Caller, text: &s
         let view = rollouts::show(state, &coordinator.registry, &id, coordinator.ledger.now())?;
         Some(view::explain(view, &log, decisions))
     });
-    view.map(|view| encode(&view)).ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))
+    let view = view.ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))?;
+    answer::whole(&view, "`windlass rollout ls` tells how far it is")
 }
 
 pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Result<Bytes, Status> {
@@ -58,7 +60,7 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Re
     };
     let mut views = rollouts::list(coordinator, wanted.as_ref());
     views.retain(|view| caller.sees(&view.environment));
-    Ok(encode(&views))
+    answer::whole(&views, "name a service: `windlass rollout ls SERVICE`")
 }
 
 pub(super) async fn steer(
@@ -87,42 +89,44 @@ pub(super) fn status(coordinator: &Coordinator, caller: &Caller, text: &str) -> 
         return Err(refused(ReleaseError::UnknownService(id)));
     }
     views.retain(|view| caller.sees(&view.environment));
-    Ok(encode(&views))
+    answer::whole(&views, "name a service: `windlass status SERVICE`")
 }
 
+/// Each service is looked at by itself: with thousands of slots in each, the writer would wait long for one look at all.
 fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<StatusView> {
     let now = coordinator.ledger.now();
-    let registry = &coordinator.registry;
-    coordinator.ledger.read(|state| {
-        let fleet = registry.fleet(state, None, now);
-        let none = Slots::new();
-        let services = state.services.values().filter(|known| wanted.is_none_or(|id| &known.id == id));
-        // What is removed shows until every host has said so.
-        let services = services
-            .filter(|known| known.mode != Mode::Removed || !known.is_gone(state.slots.get(&known.id)));
-        services
-            .map(|known| {
-                let slots = state.slots.get(&known.id).unwrap_or(&none);
-                let stats: BTreeMap<HostId, _> = slots
-                    .values()
-                    .filter_map(|a| Some((a.host.clone(), registry.stats_of(&a.host)?)))
-                    .collect();
-                let rollout = state.active_rollout(&known.id);
-                let waiting = match rollout {
-                    Some(_) => Vec::new(),
-                    None => engine::advance(state, registry, &known.id, now)
-                        .map(|a| a.waiting)
-                        .unwrap_or_default(),
-                };
-                view::status(known, slots, rollout, &state.releases, &fleet, &stats, &waiting)
-            })
-            .collect()
-    })
+    let ids: Vec<ServiceId> = match wanted {
+        Some(id) => vec![id.clone()],
+        None => coordinator.ledger.read(|state| state.services.keys().cloned().collect()),
+    };
+    let views = ids.iter().filter_map(|id| {
+        coordinator.ledger.read(|state| status_of(state, &coordinator.registry, state.services.get(id)?, now))
+    });
+    views.collect()
+}
+
+/// `None` for a service that is removed, once every host has said so.
+fn status_of(state: &State, registry: &Registry, service: &Service, now: Timestamp) -> Option<StatusView> {
+    let none = Slots::new();
+    let slots = state.slots.get(&service.id).unwrap_or(&none);
+    if service.mode == Mode::Removed && service.is_gone(state.slots.get(&service.id)) {
+        return None;
+    }
+    let stats: BTreeMap<HostId, _> =
+        slots.values().filter_map(|a| Some((a.host.clone(), registry.stats_of(&a.host)?))).collect();
+    let rollout = state.active_rollout(&service.id);
+    let waiting = match rollout {
+        Some(_) => Vec::new(),
+        None => engine::advance(state, registry, &service.id, now).map(|a| a.waiting).unwrap_or_default(),
+    };
+    let fleet = registry.around(state, &service.id, now);
+    Some(view::status(service, slots, rollout, &state.releases, &fleet, &stats, &waiting))
 }
 
 fn show(coordinator: &Coordinator, id: &RolloutId) -> Result<Bytes, Status> {
     let view = coordinator
         .ledger
         .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()));
-    view.map(|view| encode(&view)).ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))
+    let view = view.ok_or_else(|| refused(RolloutError::Unknown(id.to_string())))?;
+    answer::whole(&view, "`windlass rollout ls` tells how far it is")
 }

@@ -16,7 +16,7 @@ use windlass_proto::json::encode;
 use windlass_proto::pb;
 
 use super::rollouts::find;
-use super::{Caller, Stream};
+use super::{Caller, Stream, answer};
 use crate::coordinator::Coordinator;
 use crate::ledger::Topic;
 use crate::rollouts;
@@ -43,14 +43,15 @@ pub(super) fn rollout(
     let watch = Watch { coordinator, topics, id, shown: None, calm_until: Instant::now(), over: false };
     let views = stream::unfold(watch, |mut watch| async move {
         let view = watch.next().await?;
-        Some((Ok(pb::WatchRolloutResponse { view }), watch))
+        watch.over |= view.is_err();
+        Some((view.map(|view| pb::WatchRolloutResponse { view }), watch))
     });
     Ok(views.boxed())
 }
 
 impl Watch {
     /// The next view that differs from the last; `None` after a final or paused one.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         while !self.over {
             if let Some(view) = self.look()? {
                 return Some(view);
@@ -61,7 +62,7 @@ impl Watch {
     }
 
     /// The view, if it differs from the last one shown. `None`: the rollout is gone.
-    fn look(&mut self) -> Option<Option<Bytes>> {
+    fn look(&mut self) -> Option<Option<Result<Bytes, Status>>> {
         let (coordinator, id) = (&self.coordinator, &self.id);
         let view = coordinator
             .ledger
@@ -74,7 +75,7 @@ impl Watch {
         }
         self.shown = Some(key);
         self.calm_until = Instant::now() + CALM;
-        Some(Some(encode(&view)))
+        Some(Some(answer::whole(&view, "`windlass rollout ls` tells how far it is")))
     }
 
     /// Until there may be something else to show.
