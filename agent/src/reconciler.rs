@@ -130,7 +130,8 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             begun_at: now(),
             from_journal,
-            steps: Steps::since(now().as_millis()),
+            begun: Instant::now(),
+            steps: Steps::since(now().as_millis(), Duration::ZERO),
             clock_set_at: Timestamp::ZERO,
             behind: None,
             begun_up: uptime(),
@@ -154,6 +155,8 @@ struct Task<R: Runtime, S> {
     begun_at: Timestamp,
     /// The plan of the journal as it was found.
     from_journal: Option<PlanNumber>,
+    /// The wall clock is compared with the time since then.
+    begun: Instant,
     steps: Steps,
     clock_set_at: Timestamp,
     behind: Option<PlanNumber>,
@@ -202,7 +205,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
     /// that something is tried again sooner does no harm.
     fn look_at_clock(&mut self) {
         let now = (self.now)();
-        let Some(step) = self.steps.look(now.as_millis()) else { return };
+        let Some(step) = self.steps.look(now.as_millis(), self.begun.elapsed()) else { return };
         tracing::warn!(seconds = step / 1000, "the clock of this host was set");
         self.clock_set_at = now;
         self.view.clock_was_set();

@@ -24,7 +24,6 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use windlass_core::{HostId, ServiceId, Timestamp};
-use windlass_process::Steps;
 
 use crate::coordinator::Coordinator;
 use crate::ledger::{State, Topic, WriteError};
@@ -50,7 +49,8 @@ pub(crate) struct Engine {
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
-    steps: Steps,
+    /// Since when deadlines count.
+    counting_since: Timestamp,
     ticks: u64,
     topics: Receiver<Topic>,
 }
@@ -66,14 +66,14 @@ impl Engine {
     /// An engine that has looked at nothing yet.
     pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
         let topics = coordinator.ledger.signals().topics();
-        let steps = Steps::since(coordinator.ledger.now().as_millis());
+        let counting_since = coordinator.registry.started();
         Self {
             coordinator,
             dirty: BTreeSet::new(),
             all_dirty: true,
             timers: BTreeMap::new(),
             watch: Watch::default(),
-            steps,
+            counting_since,
             ticks: 0,
             topics,
         }
@@ -109,10 +109,8 @@ impl Engine {
 
     /// Before anything is decided: times of before a clock was set do not compare with those of after.
     fn look_at_clock(&mut self) {
-        let now = self.coordinator.ledger.now();
-        if let Some(step) = self.steps.look(now.as_millis()) {
-            tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
-            self.coordinator.registry.clock_was_set(step, now);
+        let since = self.coordinator.registry.look_at_clock();
+        if std::mem::replace(&mut self.counting_since, since) != since {
             self.timers.clear();
             self.everything();
         }

@@ -8,7 +8,7 @@ mod runs;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
 
 use crate::clock::Clock;
@@ -44,6 +45,7 @@ pub(crate) struct Registry {
     /// When the clock was last set, in milliseconds; 0 if it was not.
     clock_set_at: Arc<AtomicI64>,
     clock: Clock,
+    steps: Arc<Mutex<Steps>>,
     next: Arc<AtomicU64>,
 }
 
@@ -91,12 +93,14 @@ impl Registry {
     /// Nobody is connected, as of `started`.
     pub(crate) fn new(rules: LivenessRules, clock: Clock) -> Self {
         let started = clock.now();
+        let steps = Steps::since(started.as_millis(), clock.steady());
         Self {
             hosts: Arc::default(),
             rules,
             started,
             clock_set_at: Arc::default(),
             clock,
+            steps: Arc::new(Mutex::new(steps)),
             next: Arc::default(),
         }
     }
@@ -111,9 +115,22 @@ impl Registry {
         self.started
     }
 
+    /// Notices when the clock was set, and answers since when deadlines count. Whoever asks about hosts looks first, not
+    /// only who decides: nobody is told of a host that is lost by the new time alone.
+    pub(crate) fn look_at_clock(&self) -> Timestamp {
+        // One at a time, up to the end: whoever comes second must find everything moved.
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if let Some(step) = steps.look(now.as_millis(), self.clock.steady()) {
+            tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
+            self.clock_was_set(step, now);
+        }
+        self.watched_since()
+    }
+
     /// The machine's clock was set by so many milliseconds and shows `now`. Hosts are as long silent as they were, and no
     /// deadline counts what it did before.
-    pub(crate) fn clock_was_set(&self, step: i64, now: Timestamp) {
+    fn clock_was_set(&self, step: i64, now: Timestamp) {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         for at in hosts.values_mut().filter_map(|live| live.last_seen.as_mut()) {
             let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
@@ -249,6 +266,7 @@ impl Registry {
 
     /// Is it there?
     pub(crate) fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
+        self.look_at_clock();
         self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
     }
 
@@ -260,6 +278,7 @@ impl Registry {
 
     /// The fleet for a decision about `service` (or about none): stored hosts, as they are now.
     pub(crate) fn fleet(&self, state: &State, service: Option<&ServiceId>, now: Timestamp) -> FleetView {
+        self.look_at_clock();
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let nothing = Live::default();
         let members = state.hosts.values().filter(|record| record.is_member()).map(|record| {

@@ -15,6 +15,7 @@
 //!
 //! Nothing here sleeps but [`wait::until`], between two looks.
 
+pub mod census;
 pub mod choke;
 pub mod cli;
 pub mod clock;
@@ -32,6 +33,7 @@ pub mod service;
 pub mod wait;
 pub mod watch;
 
+pub use census::Census;
 pub use choke::Choke;
 pub use cli::{Cli, Output};
 pub use clock::FakeClock;

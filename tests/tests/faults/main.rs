@@ -5,8 +5,10 @@
 //! `make release`. They need Linux and root; see `tests/lab/README.md`.
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
+mod clocks;
 mod disks;
 mod engines;
+mod exclusive;
 mod lost;
 mod memory;
 mod partitions;
