@@ -1,0 +1,142 @@
+//! `audit verify` against coordinators that were tampered with, and files that were.
+
+use std::path::Path;
+
+use windlass_server::open_store;
+use windlass_server::store::Transaction;
+use windlass_tests::Output;
+
+use crate::desk::Desk;
+
+/// What a captured coordinator can do: write into its own store, around the ledger.
+fn tamper(desk: &Desk, key: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = open_store(&desk.data()).unwrap();
+        let entry = store.get(key).await.unwrap().expect("there is such a record");
+        store.commit(Transaction::default().put(key, change(entry.value))).await.unwrap();
+    });
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The older store in place of the newer one.
+fn set_back(desk: &Desk, older: &Path) {
+    let store = desk.data().join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    copy_folder(older, &store);
+}
+
+fn verdict(output: &Output) -> (i32, String) {
+    (output.code, output.stdout.lines().next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn every_answer_of_audit_verify_against_a_coordinator_that_was_tampered_with() {
+    let mut desk = Desk::new();
+    let alice = desk.person("alice");
+    desk.entries("first", 3);
+    let verify = || verdict(&alice.run(&["audit", "verify"]));
+    let (code, text) = verify();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("UNANCHORED TAIL("), "no checkpoint covers what was just written: {text}");
+    desk.stop();
+    let older = desk.path("older-store");
+    copy_folder(&desk.data().join("store"), &older);
+    desk.start();
+    assert_eq!(verify(), (0, "OK".to_owned()), "the stop has anchored it");
+
+    // More history, which alice's machine then has seen the end of.
+    desk.entries("second", 4);
+    desk.stop();
+    desk.start();
+    assert_eq!(verify(), (0, "OK".to_owned()));
+    desk.stop();
+    let newer = desk.path("newer-store");
+    copy_folder(&desk.data().join("store"), &newer);
+
+    // TRUNCATED: the coordinator comes back with its older store and says nothing.
+    set_back(&desk, &older);
+    desk.start();
+    let (code, text) = verify();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("TRUNCATED: "), "{text}");
+    // A home that has never looked is told that all is well: that is what the kept checkpoint is for.
+    let stranger = alice.run(&["audit", "verify", "-o", "json"]);
+    assert_eq!(stranger.json()["sound"], false);
+    assert!(stranger.json()["kept"]["size"].as_u64().unwrap() > stranger.json()["entries"].as_u64().unwrap());
+
+    // FORKED: and goes on from there, until its log is longer than what was seen.
+    desk.entries("other", 8);
+    desk.stop();
+    desk.start();
+    let (code, text) = verify();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("FORKED within the first "), "{text}");
+    let kept = desk.path("alice/home/fleets/demo/audit.json");
+    let mine = std::fs::read(&kept).unwrap();
+    std::fs::remove_file(&kept).unwrap();
+    assert_eq!(
+        verify(),
+        (0, "OK".to_owned()),
+        "the log agrees with itself: only what was kept elsewhere tells"
+    );
+    std::fs::write(&kept, mine).unwrap();
+
+    // ALTERED: the true store again, with one entry that says something else.
+    desk.stop();
+    set_back(&desk, &newer);
+    tamper(&desk, &format!("audit/{:020}", 1), |bytes| {
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains("operator/alice"), "{text}");
+        text.replace("operator/alice", "operator/carol").into_bytes()
+    });
+    desk.start();
+    assert_eq!(verify(), (1, "ALTERED at 1".to_owned()));
+}
+
+#[test]
+fn a_saved_log_is_verified_without_the_coordinator_and_its_damage_is_seen() {
+    let mut desk = Desk::new();
+    let alice = desk.person("alice");
+    desk.entries("first", 5);
+    desk.stop();
+    desk.start();
+    let file = desk.path("audit.jsonl").display().to_string();
+    alice.ok(&["audit", "verify", "--save", &file]);
+    desk.stop();
+    let offline = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        verdict(&alice.run(&["audit", "verify", &file]))
+    };
+    let whole = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(offline(&whole), (0, "OK".to_owned()));
+    let lines: Vec<&str> = whole.lines().collect();
+    let is_entry = |line: &&&str| !line.contains("payloadType");
+    let entries: Vec<&str> = lines.iter().filter(is_entry).copied().collect();
+    let checkpoints: Vec<&str> = lines.iter().filter(|line| !is_entry(line)).copied().collect();
+    // Checkpoints may stand anywhere, as in files of older versions.
+    let sorted = [entries.clone(), checkpoints.clone()].concat().join("\n");
+    assert_eq!(offline(&sorted), (0, "OK".to_owned()));
+    assert_eq!(offline(&whole.replace("first-2", "first-9")), (1, "ALTERED at 2".to_owned()));
+    let gone = [entries[..2].to_vec(), entries[3..].to_vec(), checkpoints.clone()].concat().join("\n");
+    assert_eq!(offline(&gone), (1, "ALTERED at 2".to_owned()));
+    let (code, text) = offline(&[entries[..3].to_vec(), checkpoints].concat().join("\n"));
+    assert_eq!((code, text.starts_with("TRUNCATED: 3 of ")), (1, true), "{text}");
+    // Without any checkpoint in the file, the one that was kept here still says how long it was.
+    let (code, text) = offline(&entries[..3].join("\n"));
+    assert_eq!((code, text.starts_with("TRUNCATED: 3 of ")), (1, true), "{text}");
+    let error = alice.run(&["audit", "verify", "/dev/null"]);
+    assert_eq!(error.code, 1, "an empty log is not the one that was kept: {}", error.stdout);
+}
