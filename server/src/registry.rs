@@ -297,6 +297,7 @@ impl Registry {
 
     /// The fleet for a decision about `service` alone: its own hosts at once, all others only if it asks.
     pub(crate) fn around<'a>(&'a self, state: &'a State, service: &'a ServiceId, now: Timestamp) -> Near<'a> {
+        self.look_at_clock();
         Near::new(self, state, service, now)
     }
 
