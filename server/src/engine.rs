@@ -218,7 +218,7 @@ impl Engine {
 
     /// Is nothing due that it knows of?
     pub(crate) fn is_idle(&self) -> bool {
-        self.dirty.is_empty()
+        !self.all_dirty && self.dirty.is_empty()
     }
 
     /// When to look although nothing happens.
