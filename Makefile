@@ -9,6 +9,8 @@ CARGO ?= cargo
 PROGRAMS := -p windlass-server -p windlass-agent -p windlass-ctl
 # nextest where it is installed: it ends a test that hangs, and names it.
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+# All tests are built as one selection with one set of features, the scenarios' too, so that nothing is compiled twice.
+TESTED := --locked --workspace --features windlass-tests/crash-points
 
 .PHONY: help
 help: ## what there is
@@ -54,8 +56,8 @@ lint: ## clippy, and shellcheck where it is installed
 .PHONY: deny
 deny: ## licenses, sources and bans of the dependencies
 	@if ! command -v cargo-deny >/dev/null; then \
-		echo "installing cargo-deny, which takes some minutes"; \
-		$(CARGO) install cargo-deny --locked --quiet || \
+		echo "installing cargo-deny, which takes a minute or two"; \
+		CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install cargo-deny --locked --quiet --debug || \
 			{ echo "LEFT OUT: licenses and sources of the dependencies, because cargo-deny cannot be installed here"; exit 0; }; \
 	fi; \
 	$(CARGO) deny --log-level error check bans licenses sources
@@ -71,7 +73,7 @@ doc: ## the API documentation, without a warning
 .PHONY: test-unit
 test-unit: ## unit, property, snapshot and in-process tests
 ifneq ($(NEXTEST),)
-	$(CARGO) nextest run --locked --workspace --exclude windlass-tests
+	$(CARGO) nextest run $(TESTED) -E 'not package(windlass-tests)'
 else
 	$(CARGO) test --locked --workspace --exclude windlass-tests --lib --bins --tests
 endif

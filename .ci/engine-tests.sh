@@ -30,11 +30,10 @@ tests/lab/host.sh up probe 200 >/dev/null || code=$?
 [ "$code" = 0 ] || exit "$code"
 tests/lab/host.sh down probe
 
-# What dies at named points: `tests/tests/crash`. A feature of the tests alone, beside the programs that are shipped.
-cargo build --locked -p windlass-tests --features crash-points --bin crash-agent --bin crash-server
-
+# With what dies at named points (`tests/tests/crash`), a feature of the tests alone, beside the programs that are shipped.
+# Selected and built like the unit tests, see TESTED in the Makefile.
 if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --locked -p windlass-tests --tests "$@"
+    cargo nextest run --locked --workspace --features windlass-tests/crash-points -E 'package(windlass-tests)' "$@"
 else
-    cargo test --locked -p windlass-tests --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
+    cargo test --locked -p windlass-tests --features crash-points --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
 fi

@@ -1,7 +1,7 @@
 //! Death at a named point (`process/src/crash.rs`): programs that have the points, arming them, and what must be true
 //! of an agent's folder afterwards.
 //!
-//! `.ci/engine-tests.sh` builds the programs, `crash-agent` and `crash-server`; they are the shipped ones with one
+//! They are built with the tests, `crash-agent` and `crash-server`, and are the shipped ones with one
 //! feature more.
 
 use std::cell::RefCell;
@@ -80,7 +80,7 @@ pub fn program(name: &str) -> OsString {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
     let program = target.join("debug").join(name);
-    let build = "cargo build -p windlass-tests --features crash-points --bin crash-agent --bin crash-server";
+    let build = "cargo build --workspace --all-targets --features windlass-tests/crash-points";
     assert!(program.exists(), "{} is not there; `{build}` builds it", program.display());
     program.canonicalize().expect("it exists").into()
 }
