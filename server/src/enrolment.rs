@@ -1,13 +1,15 @@
-//! How hosts come into the fleet and stay in it: tokens, joining, renewing.
+//! How hosts and operators come into the fleet and stay in it: tokens, joining, renewing.
 //!
 //! Everything is decided in one write of the ledger, so that a token is used once however many try at once.
 //! A retry is told from a theft by the key: the same key gets the same answer, another one is refused, and
 //! people hear of it.
 
 mod challenge;
+mod error;
 mod join;
 mod limiter;
 mod operator;
+mod operators;
 mod renew;
 mod token;
 
@@ -16,21 +18,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windlass_certs::csr::{Csr, Proof};
-use windlass_certs::identity::{Grant, Identity, PeerIdentity};
-use windlass_certs::join::{JoinSecret, JoinToken, OperatorToken};
+use windlass_certs::identity::{Identity, PeerIdentity};
+use windlass_certs::join::{JoinSecret, JoinToken};
 use windlass_certs::keys::PublicKey;
 use windlass_certs::revocation::Revocations;
 use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
 
 use crate::authority::Authority;
 use crate::crash::Point;
-use crate::ledger::{Draft, Ledger, WriteError};
+use crate::ledger::{Ledger, WriteError};
 use crate::store::record::{HostRecord, Standing};
+
+pub(crate) use error::EnrolError;
 
 use challenge::Challenges;
 use limiter::Limiter;
 
-/// Enrolment of hosts. Clones share everything.
+/// Enrolment of hosts and operators. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Enrolment {
     ledger: Ledger,
@@ -101,87 +105,6 @@ pub(crate) struct Expired {
     pub proof: Proof,
 }
 
-/// Why somebody got no certificate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EnrolError {
-    /// No such token, for this host, now.
-    #[error("the token is not valid: it is unknown, used, expired or of another host")]
-    InvalidToken,
-    /// Used before, with another key.
-    #[error("the token was used before, by another key")]
-    TokenReused,
-    /// No such token, for this operator, now.
-    #[error("the token is not valid: it is unknown, used, expired or of another operator")]
-    InvalidOperatorToken,
-    /// Used before, with another key.
-    #[error("the token was used before, by another key")]
-    OperatorTokenReused,
-    /// Taken out by an admin.
-    #[error("operator `{0}` is revoked")]
-    Revoked(OperatorName),
-    /// Nobody takes themselves out: the last admin would be gone.
-    #[error("you cannot revoke yourself")]
-    Yourself,
-    /// The name may never join again.
-    #[error("host `{0}` is banned")]
-    Banned(HostId),
-    /// Not in the fleet.
-    #[error("host `{0}` is not in the fleet")]
-    NotAMember(HostId),
-    /// Two machines with one identity.
-    #[error("two machines renew as host `{0}`; neither gets a certificate")]
-    Cloned(HostId),
-    /// The request is by another key than the certificate.
-    #[error("the request is by another key than the enrolled one")]
-    OtherKey,
-    /// The proof does not hold.
-    #[error("the proof of the expired certificate does not hold")]
-    Unproven,
-    /// Expired more than 30 days ago.
-    #[error("the certificate has expired too long ago")]
-    TooOld,
-    /// Only agents and operators renew here.
-    #[error("this identity does not renew here")]
-    WrongRole,
-    /// Too many failures from one address.
-    #[error("too many failed attempts from this address")]
-    TooMany,
-    /// The address is none.
-    #[error("`{0}` is neither an IP address nor a DNS name")]
-    Address(String),
-    /// The CA failed; the log says how.
-    #[error("the certificate could not be issued")]
-    Issue,
-    /// Not stored.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-}
-
-impl EnrolError {
-    /// What the user can do next.
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::InvalidToken | Self::TokenReused | Self::TooOld => {
-                Some("make a new token with `windlass host token HOST` and join again".to_owned())
-            }
-            Self::InvalidOperatorToken | Self::OperatorTokenReused | Self::Revoked(_) => {
-                Some("ask an admin for a new token: `windlass operator add NAME --role ROLE`".to_owned())
-            }
-            Self::Yourself => Some("another admin can".to_owned()),
-            Self::NotAMember(host) => {
-                Some(format!("join again with a token from `windlass host token {host}`"))
-            }
-            Self::Cloned(host) => {
-                Some(format!("`windlass host evict {host}`, then join the right machine with a new token"))
-            }
-            Self::Banned(_) => Some("a ban is for ever: give the machine another name".to_owned()),
-            Self::TooMany => Some("wait a minute".to_owned()),
-            Self::OtherKey | Self::Unproven | Self::WrongRole | Self::Address(_) | Self::Issue => None,
-            Self::Write(_) => None,
-        }
-    }
-}
-
 impl Enrolment {
     /// Enrolment with these parts.
     pub(crate) fn new(ledger: Ledger, authority: Authority, revocations: Revocations) -> Self {
@@ -213,73 +136,6 @@ impl Enrolment {
         let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
         Point::JoinStored.pass();
         self.note(&host, from, joined)
-    }
-
-    /// Makes a token for an operator, to be shown once.
-    pub(crate) async fn operator_token(
-        &self,
-        name: OperatorName,
-        grant: Grant,
-        by: &Arc<PeerIdentity>,
-    ) -> Result<(OperatorToken, Timestamp), EnrolError> {
-        let (fleet, trust_pin) =
-            self.ledger.read(|state| (state.fleet.clone(), first_digest(&state.trust_chain)));
-        let token = OperatorToken::new(fleet, name.clone(), self.authority.ca().fingerprint(), trust_pin)
-            .map_err(|_| EnrolError::Issue)?;
-        let (hash, by) = (token.secret().hash(), by.clone());
-        let decide = move |draft: &mut Draft<'_>| {
-            operator::note(draft, &by);
-            operator::token(draft, hash, name, grant, format!("operator/{}", by.identity.name()))
-        };
-        let expires_at = self.ledger.write(decide).await?;
-        Ok((token, expires_at))
-    }
-
-    /// Trades such a token for a certificate.
-    pub(crate) async fn join_operator(
-        &self,
-        join: JoinOperator,
-        from: IpAddr,
-    ) -> Result<JoinedOperator, EnrolError> {
-        self.limiter.check(from, self.ledger.now())?;
-        let (authority, name) = (self.authority.clone(), join.name.clone());
-        let joined = self.ledger.write(move |draft| operator::join(draft, &authority, &join)).await?;
-        match &joined {
-            Ok(_) => self.enforce_operator(&name),
-            Err(error) => {
-                tracing::warn!(operator = %name, %from, %error, "refused a certificate");
-                self.limiter.failed(from, self.ledger.now());
-            }
-        }
-        joined
-    }
-
-    /// Takes an operator's certificates and tokens away, and cuts their connections.
-    pub(crate) async fn revoke_operator(
-        &self,
-        name: OperatorName,
-        by: &Arc<PeerIdentity>,
-    ) -> Result<(), EnrolError> {
-        let (by, who) = (by.clone(), name.clone());
-        let decide = move |draft: &mut Draft<'_>| {
-            operator::note(draft, &by);
-            operator::revoke(draft, &who, &format!("operator/{}", by.identity.name()))
-        };
-        self.ledger.write(decide).await??;
-        self.enforce_operator(&name);
-        Ok(())
-    }
-
-    /// Cuts connections and refuses handshakes as the operator's record says.
-    fn enforce_operator(&self, name: &OperatorName) {
-        let up_to = self.ledger.read(|state| state.operators.get(name).map(|record| record.revoked_up_to));
-        if let Some(up_to) = up_to.filter(|up_to| *up_to > 0) {
-            let identity = Identity::operator(self.authority.ca().fleet().clone(), name);
-            let cut = self.revocations.revoke_identity(&identity, up_to);
-            if cut > 0 {
-                tracing::info!(operator = %name, connections = cut, "cut connections of a certificate that counts no more");
-            }
-        }
     }
 
     /// A nonce to sign.

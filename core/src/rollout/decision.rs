@@ -282,7 +282,7 @@ pub struct Clocks {
     pub watched_since: Timestamp,
     /// How long it may go without progress.
     pub progress_deadline: Option<Span>,
-    /// How long the whole service is watched at the end.
+    /// How long the whole service is watched at the end; only a deploy is.
     pub soak: Option<Span>,
 }
 

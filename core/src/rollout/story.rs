@@ -220,6 +220,7 @@ impl Draft<'_> {
         let (progress_deadline, soak) = (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.soak));
         let watched_since = self.snapshot.fleet.since();
         let rollout = self.rollout();
+        let soak = soak.filter(|_| rollout.kind == super::Kind::Deploy);
         Clocks {
             since: rollout.state_since,
             progress_at: rollout.progress_at,

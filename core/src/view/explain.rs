@@ -67,7 +67,7 @@ pub struct DecisionView {
     /// In a sentence.
     pub text: String,
     /// What it was made from, a line each.
-    pub evidence: Vec<String>,
+    pub made_from: Vec<String>,
 }
 
 /// Shows the story of a rollout. `view` is the rollout as it stands, `log` its own count of what was written.
@@ -76,7 +76,7 @@ pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> Explai
     let shown = |decision: Decision| DecisionView {
         after_ms: millis(decision.at.since(created_at)),
         text: text(&decision.what),
-        evidence: evidence(&decision),
+        made_from: made_from(&decision),
         decision,
     };
     ExplainView {
@@ -177,7 +177,7 @@ fn text(what: &What) -> String {
 }
 
 /// What a decision was made from, a line each.
-fn evidence(decision: &Decision) -> Vec<String> {
+fn made_from(decision: &Decision) -> Vec<String> {
     match &decision.what {
         What::Placed { slots, more, refused, more_refused, .. } => {
             let line =

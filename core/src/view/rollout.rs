@@ -115,9 +115,10 @@ pub fn rollout(
     let outcome = (rollout.state.is_final() || rollout.state == State::Paused)
         .then(|| rollout.state.as_str().to_owned());
     // What a restart has not come to is available, and does not count yet.
+    let restarts = active && rollout.kind == Kind::Restart;
     let outdated: BTreeSet<SlotId> = slots
         .iter()
-        .filter(|(_, a)| rollout.kind == Kind::Restart && a.want.generation < rollout.generation)
+        .filter(|(_, a)| restarts && a.want.generation < rollout.generation)
         .map(|(slot, _)| slot.clone())
         .collect();
     let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();

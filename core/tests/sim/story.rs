@@ -39,7 +39,14 @@ impl World {
             &[],
             windlass_core::Timestamp::ZERO,
         );
-        view::explain(shown, &rollout.log, self.story.clone())
+        let explained = view::explain(shown, &rollout.log, self.story.clone());
+        // What the coordinator shows is what the command line reads.
+        let shown = serde_json::to_vec(&explained).unwrap();
+        match serde_json::from_slice::<ExplainView>(&shown) {
+            Ok(read) => assert_eq!(read, explained),
+            Err(error) => panic!("{error}: {}", String::from_utf8_lossy(&shown)),
+        }
+        explained
     }
 
     fn kinds(&self) -> Vec<String> {
@@ -120,7 +127,7 @@ fn a_rollout_that_fails_says_what_failed_with_evidence_and_what_serves() {
         let failed =
             explained.decisions.iter().find(|d| matches!(d.decision.what, What::Failed { .. })).unwrap();
         assert!(failed.text.contains(" failed: "), "{texts:#?}");
-        assert!(failed.evidence[0].contains("clock"), "{failed:#?}");
+        assert!(failed.made_from[0].contains("clock"), "{failed:#?}");
         assert!(texts.last().unwrap().contains("→ rolled back"), "{texts:#?}");
         assert!(texts.last().unwrap().contains("the service is at r1"), "{texts:#?}");
     }
@@ -140,4 +147,14 @@ fn who_steered_and_what_was_left_behind_is_told() {
     for words in ["sim paused it", "sim let it go on", "h2 lost at the deadline"] {
         assert!(texts.iter().any(|text| text.contains(words)), "no `{words}` in {texts:#?}");
     }
+}
+
+#[test]
+fn a_restart_claims_no_soak() {
+    let mut world = World::settled(4, 2, spec(2));
+    assert!(world.restart());
+    assert_eq!(world.run_to_end(), State::Succeeded);
+    let explained = world.explain();
+    let last = &explained.decisions.last().unwrap().made_from;
+    assert_eq!(last[0], "every instance was available for 0s", "what was good before is not watched again");
 }

@@ -40,7 +40,7 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
 fn one(decision: &DecisionView, colour: Colour) -> String {
     let after = format!("{:>9}", format!("+{}", offset(decision.after_ms)));
     let mut text = format!("{}  {}\n", colour.paint(2, &after), printable(&decision.text));
-    for line in &decision.evidence {
+    for line in &decision.made_from {
         text.push_str(&format!("{:11}  {}\n", "", printable(line)));
     }
     text

@@ -10,7 +10,7 @@ use crate::printer::Colour;
 /// All operators, and who was invited.
 pub(crate) fn operators(operators: &[OperatorView], now: Timestamp, colour: Colour) -> String {
     if operators.is_empty() {
-        return "nobody is known yet; operators are noted when they renew their certificate\n".to_owned();
+        return "nobody is known yet\n".to_owned();
     }
     let row = |operator: &OperatorView| {
         let until = operator.certificate_expires_at.map_or_else(

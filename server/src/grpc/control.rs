@@ -200,8 +200,12 @@ impl Control for ControlService {
         operators::add(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_operators(&self, _: Request<pb::ListOperatorsRequest>) -> Reply<pb::ListOperatorsResponse> {
-        Ok(Response::new(pb::ListOperatorsResponse { view: operators::list(&self.0) }))
+    async fn list_operators(
+        &self,
+        request: Request<pb::ListOperatorsRequest>,
+    ) -> Reply<pb::ListOperatorsResponse> {
+        let view = operators::list(&self.0, &Caller::of(&request)?).await?;
+        Ok(Response::new(pb::ListOperatorsResponse { view }))
     }
 
     async fn revoke_operator(

@@ -58,6 +58,18 @@ async fn revoke(fleet: &Fleet, name: &str) -> Result<serde_json::Value, Status> 
 }
 
 #[tokio::test]
+async fn an_operator_who_looks_around_first_is_shown_too() {
+    let fleet = Fleet::start().await;
+    let listed = listed(&fleet).await;
+    let viewer = &listed.as_array().unwrap()[0];
+    assert_eq!(
+        (viewer["state"].as_str(), viewer["grant"].as_str()),
+        (Some("active"), Some("viewer/*")),
+        "{listed:#}"
+    );
+}
+
+#[tokio::test]
 async fn a_token_makes_an_operator_with_its_role_and_nothing_else() {
     let fleet = Fleet::start().await;
     let token = token(&fleet, "bob", "deployer/staging").await;

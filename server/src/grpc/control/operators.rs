@@ -24,9 +24,13 @@ pub(super) async fn add(
     Ok(pb::AddOperatorResponse { token: token.to_string(), expires_at: expires_at.as_millis() })
 }
 
-pub(super) fn list(coordinator: &Coordinator) -> Bytes {
+pub(super) async fn list(coordinator: &Coordinator, caller: &Caller) -> Result<Bytes, Status> {
+    // Whoever looks is shown too. If that cannot be written, the others still are.
+    if let Err(error) = coordinator.enrolment.note_operator(caller.peer()?).await {
+        tracing::warn!(%error, "failed to note an operator");
+    }
     let now = coordinator.ledger.now();
-    encode(&coordinator.ledger.read(|state| operators::list(state, now)))
+    Ok(encode(&coordinator.ledger.read(|state| operators::list(state, now))))
 }
 
 pub(super) async fn revoke(
