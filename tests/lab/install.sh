@@ -15,6 +15,10 @@ nsenter util-linux starts engines and agents inside a lab host
 flock util-linux lets several labs and tests run side by side
 pgrep procps finds what an engine left running
 curl curl talks to the registry and to the sample service
+docker docker.io makes the images of the trial
+docker-compose docker-compose brings the trial up
+prometheus prometheus reads the metrics of the trial
+busybox busybox-static the shell in the images of the trial
 jq jq writes image manifests, reads answers
 faketime faketime sets the clock of one program, so that nobody else's is touched
 openssl openssl hashes and certificates in tests

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -80,7 +81,8 @@ impl Cli {
             reader(child.stdout.take().expect("it was piped")),
             reader(child.stderr.take().expect("it was piped")),
         ];
-        Running { command: format!("windlass {}", arguments.join(" ")), child, readers: Some(readers) }
+        let name = Path::new(&self.program).file_name().unwrap_or_default().to_string_lossy();
+        Running { command: format!("{name} {}", arguments.join(" ")), child, readers: Some(readers) }
     }
 }
 
