@@ -24,6 +24,7 @@ pub mod disk;
 pub mod endpoints;
 pub mod engine;
 pub mod fleet;
+pub mod fleetsim;
 pub mod host;
 pub mod http;
 pub mod lab;

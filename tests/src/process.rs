@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use anyhow::Context;
+
 use crate::wait;
 
 /// A running program. Dropping it kills it, by its pid.
@@ -111,6 +113,22 @@ fn spawn(command: &[OsString], environment: &[(OsString, OsString)], log: &Path)
         .stderr(open())
         .spawn()
         .unwrap_or_else(|error| panic!("failed to start {}: {error}", program.display()))
+}
+
+/// Resident memory of a process, in KiB.
+pub fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.split_whitespace().next().context("no number")?.parse()?)
+}
+
+/// Processor time a process has used, in seconds. `proc(5)`: fields 14 and 15 in ticks of 10 ms.
+pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after = stat.rsplit_once(')').context("no name")?.1;
+    let mut fields = after.split_whitespace().skip(11).map(str::parse::<f64>);
+    let (user, system) = (fields.next().context("no user time")??, fields.next().context("no system time")??);
+    Ok((user + system) / 100.0)
 }
 
 /// Words as a command line.
