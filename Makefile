@@ -107,9 +107,10 @@ test-engine: release ## scenarios over real engines; needs root
 	.ci/engine-tests.sh
 
 .PHONY: bench
-bench: release ## Windlass beside its peers; ONLY=first, rest or ten for one of them; needs root and a quiet machine
-	tests/lab/install.sh
-	$(CARGO) run --locked --quiet -p windlass-tests --bin bench -- $(ONLY)
+# Four of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.
+bench: release ## figures on a quiet machine; ONLY=first, rest or ten (beside a peer; needs root), place, crash, grow or fleet
+	$(if $(filter place crash grow fleet,$(ONLY)),,tests/lab/install.sh)
+	$(CARGO) run --locked --quiet --release -p windlass-tests --bin bench -- $(ONLY)
 
 .PHONY: fuzz
 fuzz: ## every parser of untrusted bytes, a minute each; FOR=10 for ten seconds, TARGETS="envelope keys" for some

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+pub(crate) use windlass_tests::process::cpu_seconds;
+use windlass_tests::process::resident_kib;
 
 /// One line about the machine.
 pub(crate) fn machine() -> String {
@@ -19,6 +21,31 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The value below which `share` (0 to 1) of the values are.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "an index"
+)]
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last as f64 * share).ceil() as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// One row of `docs/benchmarks.md`: what, measured, beside what.
+pub(crate) fn row(what: &str, measured: &str, beside: &str) {
+    println!("| {what} | {measured} | {beside} |");
+}
+
+/// Median, smallest and largest of some seconds.
+pub(crate) fn seconds(values: &[f64]) -> String {
+    let (low, high) = (percentile(values, 0.0), percentile(values, 1.0));
+    format!("{:.2} s ({low:.2} to {high:.2})", median(values))
 }
 
 /// Prints both sides and the ratio of each pair.
@@ -41,20 +68,9 @@ pub(crate) fn print_pairs(name: &str, peer: &str, ours: &[f64], theirs: &[f64], 
 }
 
 /// Resident memory of a process in MB (10⁶ bytes).
+#[expect(clippy::cast_precision_loss, reason = "some gigabytes at most")]
 pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-    Ok(kib * 1024.0 / 1e6)
-}
-
-/// Processor time a process has used, in seconds. `proc(5)`: fields 14 and 15 in ticks of 10 ms.
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after = stat.rsplit_once(')').context("no name")?.1;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / 100.0)
+    Ok(resident_kib(pid)? as f64 * 1024.0 / 1e6)
 }
 
 /// Share of a core, in per cent, that `cpu` seconds are of `over`.

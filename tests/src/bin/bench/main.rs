@@ -1,18 +1,29 @@
 //! The benchmarks: Windlass beside a peer, in turn, in one run, on the same machine. Prints the table that
 //! `docs/benchmarks.md` keeps.
 //!
-//! `make bench` runs all three; `make bench ONLY=first|rest|ten` one of them.
+//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|place|crash|grow|fleet` one. The last four need
+//! neither engines nor root: thousands of agents are simulated, see `windlass_tests::fleetsim`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
+mod crash;
 mod figures;
 mod first;
+mod fleet;
+mod grow;
+mod place;
 mod rest;
 mod swarm;
 mod ten;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
+    let known = ["", "first", "rest", "ten", "place", "crash", "grow", "fleet"];
+    anyhow::ensure!(
+        known.contains(&only.as_str()),
+        "there is no benchmark `{only}`; there are {}",
+        known[1..].join(", ")
+    );
     let wanted = |name: &str| only.is_empty() || only == name;
     println!("{}", figures::machine());
     if wanted("first") {
@@ -24,5 +35,22 @@ fn main() -> anyhow::Result<()> {
     if wanted("ten") {
         ten::run()?;
     }
+    if wanted("place") {
+        place::run()?;
+    }
+    if wanted("crash") {
+        runtime()?.block_on(crash::run())?;
+    }
+    if wanted("grow") {
+        runtime()?.block_on(grow::run())?;
+    }
+    if wanted("fleet") {
+        runtime()?.block_on(fleet::run())?;
+    }
     Ok(())
+}
+
+/// What simulated agents run on.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

@@ -1,0 +1,87 @@
+//! What a rollout costs while the fleet around it grows: a service with 50 slots is moved to a new release, and the
+//! coordinator's own histogram says how long its looks took.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Wanted, enrol};
+
+use super::figures::{median, row, seconds};
+
+const CHANGED: usize = 50;
+const SIZES: [usize; 4] = [500, 1000, 2000, 5000];
+/// Rollouts at each size.
+const TIMES: u64 = 5;
+const LIMIT: Duration = Duration::from_secs(120);
+/// What new hosts leave behind, observations to be stored and looks at them, comes to rest.
+const SETTLE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run() -> Result<()> {
+    let most = std::env::var("AGENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX);
+    let folder = tempfile::tempdir()?;
+    let coordinator = Coordinator::start(folder.path(), "").await?;
+    let changed = enrol(&coordinator, "changed", CHANGED).await?;
+    let mut herds = vec![Herd::start(&coordinator, &changed, Behaviour::Honest)];
+    let (mut hosts, mut counter) = (CHANGED, 1);
+    // The first release places 50 slots, for which every host is asked. That is not what is measured.
+    one(&coordinator, counter).await?;
+    for size in SIZES.into_iter().filter(|size| *size <= most) {
+        let others = enrol(&coordinator, &format!("others-{size}"), size - hosts).await?;
+        hosts = size;
+        herds.push(Herd::start(&coordinator, &others, Behaviour::Honest));
+        for herd in &herds {
+            let reported = |look: &windlass_tests::fleetsim::Look| look.reported_at.is_some();
+            herd.board.until("agents have reported", herd.len(), LIMIT, reported).await?;
+        }
+        tokio::time::sleep(SETTLE).await;
+        let mut costs = Vec::new();
+        for _ in 0..TIMES {
+            counter += 1;
+            costs.push(one(&coordinator, counter).await?);
+        }
+        show(size, &costs);
+    }
+    Ok(())
+}
+
+/// What one rollout cost.
+struct Cost {
+    took: f64,
+    looks: f64,
+    looking: f64,
+}
+
+fn show(hosts: usize, costs: &[Cost]) {
+    let of = |what: fn(&Cost) -> f64| costs.iter().map(what).collect::<Vec<f64>>();
+    row(
+        &format!(
+            "{CHANGED} slots moved to a new release in a fleet of {hosts} hosts, batch 10 %, {TIMES} rollouts"
+        ),
+        &format!(
+            "{}; {:.0} looks of the engine of {:.2} ms, storing included",
+            seconds(&of(|cost| cost.took)),
+            median(&of(|cost| cost.looks)),
+            median(&of(|cost| 1000.0 * cost.looking / cost.looks)),
+        ),
+        "flat",
+    );
+}
+
+async fn one(coordinator: &Coordinator, counter: u64) -> Result<Cost> {
+    let replicas = u32::try_from(CHANGED)?;
+    let wanted = Wanted { service: "web", counter, role: "changed", replicas: Some(replicas), batch: "10%" };
+    let (looks_before, looked_before) = looks(coordinator)?;
+    let begun = Instant::now();
+    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)?).await?;
+    let outcome = coordinator.follow(&rollout, LIMIT).await?;
+    let took = begun.elapsed().as_secs_f64();
+    ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
+    let (looks, looked) = looks(coordinator)?;
+    Ok(Cost { took, looks: looks - looks_before, looking: looked - looked_before })
+}
+
+/// How many looks the engine took so far, and how long in all.
+fn looks(coordinator: &Coordinator) -> Result<(f64, f64)> {
+    let name = "windlass_engine_step_seconds";
+    Ok((coordinator.metric(&format!("{name}_count"))?, coordinator.metric(&format!("{name}_sum"))?))
+}
