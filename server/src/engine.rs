@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     dirty: BTreeSet<ServiceId>,
     /// All of them are. A flag, since ten thousand hosts that connect say so ten thousand times.
     all_dirty: bool,
+    /// Services whose last look changed something.
+    moving: BTreeSet<ServiceId>,
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
@@ -71,6 +73,7 @@ impl Engine {
             coordinator,
             dirty: BTreeSet::new(),
             all_dirty: true,
+            moving: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
             counting_since,
@@ -133,8 +136,12 @@ impl Engine {
             }
             self.timers.remove(&service);
             let begun = Instant::now();
-            let step = step::step(&self.coordinator, &service).await?;
+            let step = step::step(&self.coordinator, &service, self.moving.contains(&service)).await?;
             self.coordinator.metrics.step(begun.elapsed(), step.changed);
+            match step.changed {
+                true => drop(self.moving.insert(service.clone())),
+                false => drop(self.moving.remove(&service)),
+            }
             if let Some(at) = step.wake_at {
                 self.timers.insert(service, at);
             }

@@ -367,6 +367,11 @@ impl Log {
         self.note(at, What::Failed { failure: Box::new(failure), cut });
     }
 
+    /// Were the hosts named that cannot take a slot?
+    pub(super) const fn named_refusals(&self) -> bool {
+        self.refusals
+    }
+
     /// Are the hosts that cannot take a slot still to be named? Answers so once.
     pub(super) fn names_refusals(&mut self) -> bool {
         !std::mem::replace(&mut self.refusals, true)

@@ -86,6 +86,9 @@ fn place_replicas(
     });
     keep.truncate(count as usize);
     for slot in &keep {
+        if draft.is_full() {
+            return Ok(());
+        }
         prepare(draft, slot, to, release);
     }
     let missing = (count as usize).saturating_sub(keep.len());
@@ -120,14 +123,22 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
     });
     let mut has: BTreeSet<HostId> = BTreeSet::new();
     for slot in &existing {
+        if draft.is_full() {
+            return Ok(());
+        }
         // A service that had several on a host keeps one there.
         if has.insert(draft.slots[slot].host.clone()) {
             prepare(draft, slot, to, release);
         }
     }
-    let taken = draft.taken();
+    // Of most hosts that get one, this service has taken nothing yet.
+    let elsewhere = draft.slots.values().any(|assignment| !has.contains(&assignment.host));
+    let taken = if elsewhere { draft.taken() } else { BTreeMap::new() };
     let mut refused = BTreeMap::new();
     for (host, member) in draft.snapshot.fleet.all().iter().filter(|(host, _)| !has.contains(*host)) {
+        if draft.is_full() && !draft.wants_refusals() {
+            return Ok(());
+        }
         match placement::accepts(host, member, release, taken.get(host).unwrap_or(&member.taken)) {
             Ok(gpus) => {
                 let good = draft.rollout().is_to_good();

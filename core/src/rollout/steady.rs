@@ -137,6 +137,9 @@ fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32
 fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let own = draft.own();
     for (host, member) in draft.snapshot.fleet.all() {
+        if draft.is_full() {
+            return;
+        }
         if own.contains_key(host) {
             if member.scheduling == Scheduling::Draining {
                 draft.on_host(host).iter().for_each(|slot| draft.drop_slot(slot));

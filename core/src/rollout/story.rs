@@ -62,6 +62,11 @@ impl Draft<'_> {
         }
     }
 
+    /// Are the hosts still to be named that cannot take a slot?
+    pub(super) fn wants_refusals(&self) -> bool {
+        self.is_told() && self.rollout.as_ref().is_some_and(|rollout| !rollout.log.named_refusals())
+    }
+
     /// Hosts that cannot take a slot. Asked for once in a rollout.
     pub(super) fn refusals<'h, W: ToString>(&mut self, refused: impl Iterator<Item = (&'h HostId, W)>) {
         if !self.is_told() || !self.rollout().log.names_refusals() {

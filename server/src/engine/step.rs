@@ -21,18 +21,15 @@ pub(super) struct Step {
     pub(super) wake_at: Option<Timestamp>,
 }
 
-/// Looks at `service`; stores and issues what comes next, if anything does.
-pub(super) async fn step(coordinator: &Coordinator, service: &ServiceId) -> Result<Step, WriteError> {
-    // Most looks change nothing; those do not trouble the writer.
-    let now = coordinator.ledger.now();
-    let idle = coordinator.ledger.read(|state| {
-        let advance = advance(state, &coordinator.registry, service, now)?;
-        Some((is_idle(state, service, &advance), advance.wake_at))
-    });
-    match idle {
-        None => return Ok(Step::default()),
-        Some((true, wake_at)) => return Ok(Step { changed: false, wake_at }),
-        Some((false, _)) => {}
+/// Looks at `service`; stores and issues what comes next, if anything does. What is `moving` is likely to go on, and
+/// only looked at where that is stored: over thousands of slots, a look that is thrown away costs as much as one that counts.
+pub(super) async fn step(
+    coordinator: &Coordinator,
+    service: &ServiceId,
+    moving: bool,
+) -> Result<Step, WriteError> {
+    if !moving && let Some(idle) = look(coordinator, service) {
+        return Ok(idle);
     }
     let (registry, service) = (coordinator.registry.clone(), service.clone());
     coordinator
@@ -49,6 +46,17 @@ pub(super) async fn step(coordinator: &Coordinator, service: &ServiceId) -> Resu
             Step { changed, wake_at }
         })
         .await
+}
+
+/// What comes of a look that changes nothing, as most do; those do not trouble the writer. `None` if it changes something.
+fn look(coordinator: &Coordinator, service: &ServiceId) -> Option<Step> {
+    let now = coordinator.ledger.now();
+    coordinator.ledger.read(|state| {
+        let Some(advance) = advance(state, &coordinator.registry, service, now) else {
+            return Some(Step::default());
+        };
+        is_idle(state, service, &advance).then_some(Step { changed: false, wake_at: advance.wake_at })
+    })
 }
 
 /// What core says comes next; `None` if there is no such service, or nothing is to be decided.

@@ -60,14 +60,17 @@ impl Fleet for Near<'_> {
 
     fn all(&self) -> &BTreeMap<HostId, Member> {
         self.all.get_or_init(|| {
-            let mut members = self.registry.fleet(self.state, Some(self.service), self.now).members;
-            // Observations go on coming in: one decision sees each host as one thing.
-            for (host, member) in &self.own {
-                if let Some(member) = member {
-                    members.insert(host.clone(), member.clone());
-                }
-            }
-            members
+            let hosts = self.registry.hosts.read().unwrap_or_else(PoisonError::into_inner);
+            let nothing = Live::default();
+            let members = self.state.hosts.values().filter(|record| record.is_member()).map(|record| {
+                // Observations go on coming in: one decision sees each host as one thing.
+                let member = self.own.get(&record.name).cloned().flatten().unwrap_or_else(|| {
+                    let live = hosts.get(&record.name).unwrap_or(&nothing);
+                    self.registry.member(self.state, record, live, Some(self.service), self.now)
+                });
+                (record.name.clone(), member)
+            });
+            members.collect()
         })
     }
 }
