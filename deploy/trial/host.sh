@@ -1,6 +1,6 @@
 #!/bin/sh
 # One host of the trial, in a container: a Docker Engine, and the agent beside it as systemd would keep it.
-# It joins with the token in /tokens/NAME, once; from then on it is that host, and its volume is what it is.
+# It joins with the token in /tokens/NAME, once; from then on it is that host, as its volume says.
 #
 # HOST_NAME, HOST_ADDRESS, SERVER and REGISTRY say who and where.
 set -eu
@@ -26,11 +26,15 @@ keep_agent() {
     # shellcheck disable=SC2064,SC2154 # expanded when it is caught
     trap 'trap "" TERM; kill "$child" 2>/dev/null; wait "$child"; exit 0' TERM
     while :; do
-        if [ ! -e /var/lib/windlass/agent/member.json ]; then
-            windlass-agent join --server "$SERVER" --token - --address "$HOST_ADDRESS" \
-                <"/tokens/$HOST_NAME" && rm -f "/tokens/$HOST_NAME" &
-        else
+        if [ -e /var/lib/windlass/agent/member.json ]; then
+            rm -f "/tokens/$HOST_NAME"
             windlass-agent run &
+        elif [ -e "/tokens/$HOST_NAME" ]; then
+            windlass-agent join --server "$SERVER" --token - --address "$HOST_ADDRESS" \
+                <"/tokens/$HOST_NAME" &
+        else
+            echo "host $HOST_NAME: it is in no fleet and has no token, which \`up -d\` makes" >&2
+            sleep 2 &
         fi
         child=$!
         wait "$child" || true

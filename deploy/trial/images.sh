@@ -37,7 +37,6 @@ prometheus prometheus
 busybox busybox-static
 tar tar
 TABLE
-ldd "$(command -v busybox)" >/dev/null 2>&1 && fail "busybox needs libraries" "apt-get install busybox-static"
 for program in windlass windlass-server windlass-agent; do
     [ -x "$bin/$program" ] || fail "$bin/$program is not there" "\`make release\` builds it"
 done
@@ -73,6 +72,7 @@ mkdir -p "$empty"/{bin,etc/ssl/certs,root,run,tmp,usr/local/bin,var/lib,var/tmp}
 chmod 1777 "$empty/tmp" "$empty/var/tmp"
 ln -s ../run "$empty/var/run"
 cp --dereference "$(command -v busybox)" "$empty/bin/busybox"
+pack_libraries "$empty" "$(command -v busybox)" # of the one that is not static
 for applet in $("$empty/bin/busybox" --list); do
     [ -e "$empty/bin/$applet" ] || ln -s busybox "$empty/bin/$applet"
 done
