@@ -42,7 +42,7 @@ fn the_trial_comes_up_serves_is_measured_rolls_back_survives_down_and_up_and_goe
     // Prometheus has read the coordinator, and goes on doing so.
     trial.wait_for_metric("windlass_hosts{state=\"connected\"}", 2);
     trial.wait_for_metric("windlass_agent_streams", 2);
-    trial.compose(&["stop", "h2"]);
+    trial.compose(&["kill", "h2"]); // a power cut
     trial.wait_for_metric("windlass_agent_streams", 1);
 
     // Down: nothing runs any more and no port is taken; the fleet lies in its volumes.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use windlass_tests::{Census, Fleet, Host, Service, wait};
 
 /// When a cut-off host stops it by itself.
-const LEASE: Duration = Duration::from_secs(4);
+const LEASE: Duration = Duration::from_secs(6);
 /// What the coordinator adds to the lease before it believes that: `core::rollout::must_have_stopped`, with a
 /// `stop_timeout` of one second.
 const MARGIN: Duration = Duration::from_secs(31);
@@ -19,7 +19,7 @@ fn lonely(fleet: &Fleet, name: &str, tag: &str) -> Service {
     let service = Service::web(&fleet.lab.image(tag), 1).with("service", name).with("exclusive", true);
     let service = service.with("strategy.rolling.max_surge", 0).with("strategy.rolling.max_unavailable", 1);
     let service = service.with("stop_timeout", "1s").with("soak", "0s");
-    let on_lost = serde_json::json!({ "replace_after": "7s", "stop_isolated_after": "4s" });
+    let on_lost = serde_json::json!({ "replace_after": "8s", "stop_isolated_after": "6s" });
     service.with("on_lost", on_lost)
 }
 
