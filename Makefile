@@ -29,7 +29,7 @@ demo: release ## three hosts, a rollout, a bad release, a dead coordinator: unde
 	examples/demo/demo.sh
 
 .PHONY: test
-test: needs format lint deny layering doc test-unit test-doc release test-engine ## everything, from a fresh clone
+test: needs format lint deny layering doc test-unit test-doc sim test-engine ## everything, from a fresh clone
 	@echo "make test: all of it passed, except what was LEFT OUT above, if anything"
 
 .PHONY: needs

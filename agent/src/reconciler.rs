@@ -240,6 +240,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         let ago = |at: Option<Duration>| at.zip(up).map(|(at, up)| now - up.saturating_sub(at));
         let seen_at = ago(contact.map(|contact| contact.at));
         observed.coordinator_last_seen = seen_at.max(ago(self.begun_up)).or(Some(self.begun_at));
+        observed.heard = contact.is_some_and(|contact| self.begun_up.is_none_or(|begun| contact.at > begun));
         let seq = desired.plan.as_ref().map_or(0, |plan| plan.seq);
         observed.lease = contact
             .and_then(|contact| contact.seq)

@@ -38,6 +38,7 @@ mod removing;
 mod restart;
 mod rolling_back;
 mod seen;
+mod serving;
 mod soaking;
 mod start;
 mod steady;

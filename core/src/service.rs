@@ -59,6 +59,10 @@ pub struct Service {
     /// Hosts that have not said yet that nothing of it is left there, once it is removed.
     #[serde(default)]
     pub leaving: BTreeSet<HostId>,
+    /// Slots that were given up with an evicted host that has their named volume. Elsewhere they would begin with an
+    /// empty one, so they are made again only when a person deploys, rolls back or scales.
+    #[serde(default)]
+    pub given_up: u32,
 }
 
 /// Is a service to run? Set by a person.
@@ -89,6 +93,7 @@ impl Service {
             mode: Mode::Running,
             generation: 0,
             leaving: BTreeSet::new(),
+            given_up: 0,
         }
     }
 
@@ -103,6 +108,14 @@ impl Service {
         let current = self.current.map(|current| current.digest);
         let wanted = |good: &&ReleaseRef| Some(good.digest) != current && !self.held.contains(&good.content);
         self.good.iter().find(wanted).copied()
+    }
+
+    /// Would a rollout to `release` change nothing? Its content is here and good, nothing moves the service, and no slot
+    /// waits for a person to be made again.
+    pub fn is_at(&self, release: &ReleaseRef) -> bool {
+        let current = self.current.filter(|current| current.content == release.content);
+        let settled = self.rollout.is_none() && self.last_good() == current;
+        current.is_some() && settled && self.mode == Mode::Running && self.given_up == 0
     }
 
     /// Is it removed, and has every host said that nothing of it is left?

@@ -1,6 +1,7 @@
 //! Taking a signed release and starting its rollout, and going back to an older one.
 
 mod history;
+mod ids;
 mod submit;
 
 use windlass_certs::dsse::VerifyError;
@@ -14,6 +15,7 @@ use crate::ledger::{State, WriteError};
 use crate::registry::Registry;
 
 pub(crate) use history::forget;
+pub(crate) use ids::next_ids;
 pub(crate) use submit::{Rollback, Submission, rollback, submit};
 
 /// What a submission or a rollback came to.

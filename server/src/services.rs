@@ -4,7 +4,7 @@ use windlass_core::plan::PLAN_VERSION;
 use windlass_core::rollout::{self, RestartError, StartError, Told, Verb, VerbError};
 use windlass_core::service::{Mode, Service};
 use windlass_core::view::VolumeView;
-use windlass_core::{Counter, HostId, RolloutId, ServiceId};
+use windlass_core::{Counter, HostId, ServiceId};
 
 use crate::audit;
 use crate::coordinator::Coordinator;
@@ -117,7 +117,7 @@ fn begin_restart(
     let reported = fleet.members.values().filter_map(|member| member.observation.as_deref());
     let reported = reported.flat_map(|seen| &seen.slots).filter(|seen| &seen.slot.service == id);
     let seen = reported.flat_map(|seen| &seen.instances).map(|instance| instance.generation).max();
-    let rollout: RolloutId = uuid::Uuid::now_v7().to_string().parse().expect("a UUID is a rollout id");
+    let rollout = releases::next_ids(state, draft.now)();
     let active = state.active_rollout(id);
     let (service, rollout) =
         rollout::restart(known, active, seen.unwrap_or(0), actor.clone(), rollout, draft.now)?;

@@ -78,8 +78,10 @@ pub struct Observed {
     pub outcomes: Vec<Outcome>,
     /// What the host has.
     pub capacity: Capacity,
-    /// When the coordinator was last heard of; `None` if it never was, which isolates nothing.
+    /// When the coordinator was last heard of, or the agent began; `None` if neither is known, which isolates nothing.
     pub coordinator_last_seen: Option<Timestamp>,
+    /// Was it heard of since the agent began? An agent that starts anew has heard nothing yet.
+    pub heard: bool,
     /// The coordinator's last acknowledged sign of life; `None` before the first.
     pub lease: Option<Lease>,
     /// Processes that ended before this were ended by a reboot of the host or an outage of its engine.

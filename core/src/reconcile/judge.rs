@@ -127,15 +127,28 @@ impl Times {
     }
 }
 
-/// Judges an instance that is meant to run. `armed`: its release is not good yet, so that it may fail.
+/// Is an instance on trial?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// No: its release is good.
+    Over,
+    /// It is not good yet, so that it may fail.
+    On,
+    /// And its content has failed in another slot of this host meanwhile: it goes on, and is not started again.
+    Last,
+}
+
+/// Judges an instance that is meant to run.
 pub(super) fn judge(
     seen: &Container,
     known: Option<&InstanceMemory>,
     spec: Option<&Spec>,
-    armed: bool,
+    trial: Trial,
     times: Times,
 ) -> Verdict {
     let at = standing(seen, known, spec, times);
+    let armed = trial != Trial::Over;
+    let fails_now = armed && (!at.proven || trial == Trial::Last);
     let spec = spec.filter(|_| armed);
     let most_restarts = spec.map(|spec| spec.rollback_on.restarts.max(1));
     let too_often = |restarts: u32| most_restarts.is_some_and(|most| at.proven && restarts >= most);
@@ -146,7 +159,7 @@ pub(super) fn judge(
             let meant = known.is_some_and(|known| known.stopped || known.answered_end == Some(finished_at));
             if meant || finished_at < times.interrupted_before {
                 Verdict::Start { again: false }
-            } else if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
+            } else if fails_now || too_often(at.restarts.saturating_add(1)) {
                 Verdict::Failed(clock, ended(code, oom_killed))
             } else {
                 Verdict::Start { again: true }
@@ -158,7 +171,7 @@ pub(super) fn judge(
         }
         ContainerState::Restarting => Verdict::Fine(None),
         ContainerState::Running { .. } if seen.health.as_ref().is_some_and(|health| !health.live) => {
-            if (armed && !at.proven) || too_often(at.restarts.saturating_add(1)) {
+            if fails_now || too_often(at.restarts.saturating_add(1)) {
                 Verdict::Failed(clock, FailureReason::LivenessFailed)
             } else {
                 Verdict::Restart

@@ -48,6 +48,11 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
     }
 }
 
+/// Has the engine been asked to stop it a moment ago?
+fn is_stopping(turn: &Turn<'_>, seen: &Container) -> bool {
+    turn.observed.busy.contains(&seen.slot) && turn.memory.of(seen).is_some_and(|known| known.stopped)
+}
+
 fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge::Standing) -> InstanceState {
     let known = turn.memory.slots.get(&seen.slot);
     let kept = known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance));
@@ -63,6 +68,7 @@ fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge:
         ContainerState::Created => InstanceState::Starting,
         ContainerState::Running { .. } | ContainerState::Restarting => match phase {
             Some(Phase::Draining) => InstanceState::Draining,
+            _ if is_stopping(turn, seen) => InstanceState::Draining,
             _ if at.ready => InstanceState::Healthy,
             _ if was_ready => InstanceState::Unready,
             Some(Phase::Pulled | Phase::Running | Phase::Standby | Phase::Absent) | None => {

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use super::Turn;
 use super::fate::{Fate, Scene};
 use super::input::{Container, ContainerState, Lease, RestartPolicy};
-use super::judge::{self, Verdict};
+use super::judge::{self, Trial, Verdict};
 use super::memory::{self, Restarts};
 use super::outcome::START_DELAY;
 use super::step::{Step, Target};
@@ -35,10 +35,11 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
         }
         return SlotStatus::Converging;
     };
+    // First of all: a failure that the plan has overtaken is not reported as one of this plan.
+    marks::update(turn, want);
     if busy {
         return standing_failure(turn, want, &seen).unwrap_or(SlotStatus::Converging);
     }
-    marks::update(turn, want);
     marks::note_availability(turn, &seen);
     marks::judge_target(turn, want, &seen);
     let delayed = is_delayed(turn, slot);
@@ -208,6 +209,12 @@ fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<St
     let fates = scene.fates();
     let mut step = stop_one(&fates, launch::needs_a_side(&scene, &fates));
     if step.is_none() {
+        // The new instance comes first, so that a predecessor that cannot be made holds up nothing.
+        let planned: Vec<_> =
+            fates.iter().filter(|(seen, _)| seen.release == want.release).copied().collect();
+        step = start_one(turn, want, &planned, hold.is_some(), scene.unleased);
+    }
+    if step.is_none() {
         match launch::missing(turn, &scene, &fates) {
             Ok(launch) => step = launch,
             Err(reason) => hold = hold.or(Some(reason)),
@@ -261,7 +268,7 @@ fn start_one(
         }
         let known = turn.memory.of(seen).cloned().unwrap_or_default();
         let times = times(turn);
-        match judge::judge(seen, Some(&known), spec, false, times) {
+        match judge::judge(seen, Some(&known), spec, Trial::Over, times) {
             Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
             Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),
             Verdict::Start { again: false } => return Some(Step::Start(target(seen))),

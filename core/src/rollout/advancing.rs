@@ -106,7 +106,7 @@ fn look(draft: &mut Draft<'_>, to: &Digest) -> Standing {
             look_at_begun(draft, to, slot, &mut standing);
             continue;
         }
-        standing.unavailable += u32::from(!draft.serves(&slot));
+        standing.unavailable += u32::from(!draft.goes_on_serving(&slot));
         if draft.is_out_of_reach(&slot) {
             standing.lost.push(slot);
         } else {
@@ -137,7 +137,9 @@ fn look_at_begun(draft: &mut Draft<'_>, to: &Digest, slot: SlotId, standing: &mu
     let old_runs =
         previous.is_some_and(|previous| previous.phase == Phase::Running) || draft.rollout().is_restart();
     let out_of_reach = draft.is_out_of_reach(&slot);
-    standing.unavailable += u32::from(!start_first || out_of_reach);
+    // What this one stands beside may have stopped for another release before, and serve no more.
+    let is_alone = old_runs && !draft.goes_on_serving(&slot);
+    standing.unavailable += u32::from(!start_first || out_of_reach || is_alone);
     if !draft.is_lost(&slot) {
         standing.in_flight += 1;
         standing.stuck += u32::from(out_of_reach);
@@ -227,7 +229,7 @@ fn begin(draft: &mut Draft<'_>, to: &Digest, spec: &Spec, standing: &mut Standin
     let limits = Limits::of(&spec.strategy, kind, standing.total, standing.available);
     let stood = standing.stood();
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.serves(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.goes_on_serving(slot), slot.index));
     for slot in todo {
         let free = standing.in_flight < limits.batch && !draft.is_full();
         if !free || !begin_one(draft, to, spec, standing, &limits, &slot) {
@@ -254,7 +256,7 @@ fn begin_one(
     if !draft.may_start(Some(slot)) {
         return false;
     }
-    let serves = draft.serves(slot);
+    let serves = draft.goes_on_serving(slot);
     let may_surge = standing.surging < limits.surge;
     let may_stop = !serves || standing.unavailable < limits.unavailable;
     let want = &draft.slots[slot].want;

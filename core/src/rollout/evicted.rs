@@ -15,8 +15,14 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         .filter(|(_, a)| draft.snapshot.fleet.member(&a.host).is_none())
         .map(|(slot, _)| slot.clone())
         .collect();
+    let places = matches!(draft.state(), Some(State::Pending | State::Preparing | State::Advancing));
     for slot in &gone {
+        let release = draft.release(&draft.slots[slot].want.release);
+        let pins = release.is_some_and(|r| r.spec.pins_slots() && r.spec.scale != Scale::PerHost);
         draft.drop_slot(slot);
+        if pins && !places && !draft.slots.contains_key(slot) {
+            draft.service.given_up += 1;
+        }
     }
     if !gone.is_empty() && matches!(draft.state(), Some(State::Preparing | State::Advancing)) {
         place_again(draft);

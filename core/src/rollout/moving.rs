@@ -44,9 +44,7 @@ pub(super) fn say_what_stays(draft: &mut Draft<'_>, release: &Release) {
 pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
     let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
     let most = limits(draft, release).unavailable;
-    // What was told to stop serves no more, whatever was last heard of it.
-    let is_up = |slot: &&SlotId| draft.serves(slot) && draft.slots[*slot].want.phase == Phase::Running;
-    let down = slots.len() - slots.iter().filter(is_up).count();
+    let down = slots.iter().filter(|slot| !draft.goes_on_serving(slot)).count();
     let mut down = u32::try_from(down).unwrap_or(u32::MAX);
     for slot in slots {
         if !leaves(draft, &slot, release) {
@@ -59,8 +57,8 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
             continue;
         }
         if draft.slots[&slot].want.phase == Phase::Running {
-            let serves = draft.serves(&slot);
-            if serves && down >= most {
+            let serves = draft.goes_on_serving(&slot);
+            if draft.may_serve(&slot) && down >= most {
                 continue;
             }
             // There has to be a place for it before it stops here.

@@ -192,6 +192,8 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
     let retry = draft.rollout().retry_quarantined;
     let gpus = gpus_for(draft, slot, release);
     let stays_running = serving == Some(to.digest);
+    // What was stopped for another release before is remembered as long as nothing serves there.
+    let was_stopped = draft.slots[slot].want.order == Order::StopFirst && !draft.goes_on_serving(slot);
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
         if want.release != to.digest {
@@ -201,7 +203,7 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
         want.good = good;
         want.phase = if stays_running { Phase::Running } else { Phase::Pulled };
         want.fallback = from.filter(|_| !good);
-        want.order = Order::StartFirst;
+        want.order = if was_stopped { Order::StopFirst } else { Order::StartFirst };
         want.previous =
             serving.filter(|_| !stays_running).map(|release| Previous { release, phase: Phase::Running });
         want.retry_quarantined = retry;
@@ -230,6 +232,13 @@ fn serving(draft: &Draft<'_>, slot: &SlotId) -> Option<Digest> {
                     previous.or(want.fallback)
                 }
                 Seen::Converging(_) | Seen::Nothing(_) if previous_runs => previous,
+                // It was to stop first, and has not, and the new one serves nothing yet.
+                Seen::Converging(_) | Seen::Nothing(_)
+                    if previous.is_some_and(|previous| draft.is_seen_running(slot, &previous))
+                        && !draft.is_seen_healthy(slot, &want.release) =>
+                {
+                    previous
+                }
                 Seen::Converging(_) | Seen::Nothing(_) | Seen::Available | Seen::Refused(_) => {
                     Some(want.release)
                 }

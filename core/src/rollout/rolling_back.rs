@@ -77,8 +77,8 @@ fn past_deadline(draft: &mut Draft<'_>) -> bool {
 struct Standing {
     /// Not where they are to be.
     missing: u32,
-    /// Of those, the ones whose instance had to stop first.
-    stopping: u32,
+    /// Slots in which something was stopped and nothing serves. Until it does, nothing else that serves is stopped.
+    down: Vec<SlotId>,
     /// Of those, the hosts where nothing can be done now.
     out_of_reach: Vec<HostId>,
     turned: u32,
@@ -100,7 +100,7 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
     // it known whether one that serves may stop as well.
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.serves(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.goes_on_serving(slot), slot.index));
     for slot in todo {
         if turn(draft, &slot, &from, &mut standing, may_start) {
             standing.turned += 1;
@@ -140,6 +140,9 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
             let host = draft.slots[&slot].host.clone();
             draft.leave_behind([host]);
         }
+        if is_down(draft, &slot) && is_restorable(draft, &slot, &from.digest) {
+            standing.down.push(slot.clone());
+        }
         if draft.slots[&slot].want.release == from.digest {
             look_at_turned(draft, &slot, &from.digest, may_start, &mut standing);
             continue;
@@ -157,9 +160,17 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
     standing
 }
 
+/// Did something stop there for the release that is left, or for this one, so that nothing goes on serving now?
+fn is_down(draft: &Draft<'_>, slot: &SlotId) -> bool {
+    let stopped = draft.slots[slot].want.order == Order::StopFirst;
+    stopped && !draft.is_lost(slot) && !draft.goes_on_serving(slot)
+}
+
 fn is_restorable(draft: &mut Draft<'_>, slot: &SlotId, from: &Digest) -> bool {
     let want = &draft.slots[slot].want;
-    let known = want.fallback == Some(*from) || want.previous.as_ref().is_some_and(|p| &p.release == from);
+    let known = &want.release == from
+        || want.fallback == Some(*from)
+        || want.previous.as_ref().is_some_and(|previous| &previous.release == from);
     known || slot.index < draft.rollout().first_new
 }
 
@@ -193,7 +204,6 @@ fn look_at_turned(
     }
     draft.wait(waiting);
     standing.missing += 1;
-    standing.stopping += u32::from(draft.slots[slot].want.order == Order::StopFirst);
 }
 
 /// Turns one slot back. Answers false if its instance may not be stopped yet.
@@ -231,12 +241,15 @@ fn turn(
     };
     let may_start = may_start && draft.may_start(Some(slot));
     let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
-    if stops && may_start && standing.stopping > 0 && draft.serves(slot) {
+    let others_down = standing.down.iter().any(|down| down != slot);
+    if stops && may_start && others_down && draft.may_serve(slot) {
         let host = draft.slots[slot].host.clone();
         draft.wait(Waiting::Room(host));
         return false;
     }
-    standing.stopping += u32::from(stops);
+    if stops {
+        standing.down.push(slot.clone());
+    }
     let gated = draft.is_exclusive() && !may_start;
     if !not_begun || beside.is_some() {
         draft.rollout().changed = true;

@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Does the engine of the slot's host not answer? What is known of its containers is then from before.
-    fn is_without_engine(&self, slot: &SlotId) -> bool {
+    pub(super) fn is_without_engine(&self, slot: &SlotId) -> bool {
         let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.member(&a.host));
         let observation = member.and_then(|member| member.observation.as_deref());
         observation.is_some_and(|seen| matches!(seen.engine, EngineState::Unavailable(_)))
@@ -251,18 +251,16 @@ impl<'a> Draft<'a> {
         Ok(!observed.is_some_and(|seen| seen.instances.iter().any(|i| i.state.is_running())))
     }
 
-    /// Does any instance of `slot` serve, as far as is known? On a lost host, or without its engine, none is known to.
-    pub(super) fn serves(&self, slot: &SlotId) -> bool {
-        let healthy = |seen: &SlotObservation| {
-            seen.instances.iter().any(|instance| instance.state == InstanceState::Healthy)
-        };
-        !self.is_lost(slot) && !self.is_without_engine(slot) && self.newest_of(slot).is_some_and(healthy)
-    }
-
     /// Did `release` run in `slot` when it was last heard of, whichever plan was in force then?
     pub(super) fn is_seen_running(&self, slot: &SlotId, release: &Digest) -> bool {
         let running = |i: &Instance| &i.release == release && i.state.is_running();
         self.newest_of(slot).is_some_and(|seen| seen.instances.iter().any(running))
+    }
+
+    /// Was `release` ready in `slot` when it was last heard of, whichever plan was in force then?
+    pub(super) fn is_seen_healthy(&self, slot: &SlotId, release: &Digest) -> bool {
+        let healthy = |i: &Instance| &i.release == release && i.state == InstanceState::Healthy;
+        self.newest_of(slot).is_some_and(|seen| seen.instances.iter().any(healthy))
     }
 
     /// Was the planned release of `slot` last heard of as failed there, whichever plan was in force then?
@@ -273,7 +271,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn newest_of(&self, slot: &SlotId) -> Option<&'a SlotObservation> {
+    pub(super) fn newest_of(&self, slot: &SlotId) -> Option<&'a SlotObservation> {
         let member = self.snapshot.fleet.member(&self.slots.get(slot)?.host)?;
         member.observation.as_deref()?.slot(slot)
     }

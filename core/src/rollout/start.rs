@@ -65,6 +65,9 @@ pub fn start(
     service.held.retain(|content| *content != target.release.content);
     service.mode = Mode::Running;
     service.leaving.clear();
+    if target.kind != Kind::Restart {
+        service.given_up = 0;
+    }
     service.rollout = Some(id.clone());
     let mut log = Log::default();
     log.note(now, started(&service, &target, active));

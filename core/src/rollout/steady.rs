@@ -68,7 +68,7 @@ fn catch_up(draft: &mut Draft<'_>, good: &Digest, release: &Release) {
     let slots: Vec<SlotId> = draft.slots.keys().cloned().collect();
     let total = u32::try_from(slots.len()).unwrap_or(u32::MAX);
     let limits = super::limits::Limits::of(&release.spec.strategy, Kind::Rollback, total, 0);
-    let is_down = |slot: &&SlotId| !draft.serves(slot);
+    let is_down = |slot: &&SlotId| !draft.goes_on_serving(slot);
     let mut down = u32::try_from(slots.iter().filter(is_down).count()).unwrap_or(u32::MAX);
     for slot in behind {
         if draft.slots[&slot].want.phase == Phase::Running {
@@ -118,7 +118,7 @@ fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32
     }
     let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
     let order = beside.map_or(Order::StartFirst, |beside| draft.order(slot, &release.spec, beside));
-    if order == Order::StopFirst && draft.serves(slot) {
+    if order == Order::StopFirst && draft.goes_on_serving(slot) {
         if *down >= most_down {
             return;
         }
@@ -170,10 +170,11 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let leaving = draft.slots.keys().filter(|slot| draft.is_leaving(slot)).count();
     let count = draft.slots.len() - pairs - leaving;
     let wanted = draft.service.replicas as usize;
-    // What was lost with an evicted host is not made again without its volume: a person deploys.
-    if !release.spec.pins_slots() {
-        add(draft, good, release, vec![None; wanted.saturating_sub(count)]);
-    }
+    // What went with an evicted host is not made again without its volume: a person says so.
+    let missing = wanted.saturating_sub(count);
+    let given_up = if release.spec.pins_slots() { missing.min(draft.service.given_up as usize) } else { 0 };
+    draft.service.given_up = u32::try_from(given_up).unwrap_or(u32::MAX);
+    add(draft, good, release, vec![None; missing - given_up]);
     if count > wanted {
         drop_surplus(draft, &good.digest, count - wanted);
     }

@@ -4,5 +4,6 @@ pub(crate) mod fixture;
 mod going_back;
 mod reach;
 mod speed;
+mod stopped_first;
 mod transitions;
 mod verbs;

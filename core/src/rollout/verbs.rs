@@ -119,6 +119,7 @@ pub fn tell(
     match verb {
         Verb::Scale(count) => {
             next.replicas = allowed(service, release, count)?;
+            next.given_up = 0;
             next.mode = Mode::Running;
         }
         Verb::Stop if service.current.is_none() => return Err(VerbError::Nothing(service.id.clone())),
@@ -129,6 +130,7 @@ pub fn tell(
             next.good.clear();
             next.held.clear();
             next.replicas = 0;
+            next.given_up = 0;
             next.leaving = BTreeSet::new();
         }
         Verb::Remove => {}

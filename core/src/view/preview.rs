@@ -12,7 +12,7 @@ use crate::placement;
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
 use crate::rollout::{self, Kind, Snapshot, State, Target};
-use crate::service::{Assignment, Mode, ReleaseRef, Releases, Service, Slots};
+use crate::service::{Assignment, ReleaseRef, Releases, Service, Slots};
 use crate::time::Timestamp;
 
 /// What a release would do.
@@ -92,9 +92,7 @@ pub fn preview(
 ) -> PlanView {
     let to = ReleaseRef::of(release, digest);
     let current = service.current.and_then(|current| releases.get(&current.digest));
-    let same = service.current.is_some_and(|current| current.content == to.content);
-    let runs = service.mode == Mode::Running;
-    let unchanged = same && runs && service.rollout.is_none() && service.last_good() == service.current;
+    let unchanged = service.is_at(&to);
     let mut view = PlanView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),

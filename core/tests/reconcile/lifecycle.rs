@@ -254,12 +254,21 @@ fn an_isolated_host_stops_what_must_not_run_alone() {
     assert_eq!(world.picture(&slot(0)), "r1 stopped");
     assert_eq!(world.picture(&slot(1)), "r2 healthy+");
     world.restart_agent();
-    world.observed.coordinator_last_seen = None;
-    world.run(secs(30));
-    assert_eq!(world.picture(&slot(0)), "r1 stopped", "a restart of the agent is no contact");
+    // An agent that starts anew counts the silence from its beginning.
     world.observed.coordinator_last_seen = Some(world.now);
     world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 stopped", "a restart of the agent is no contact");
+    (world.observed.coordinator_last_seen, world.observed.heard) = (Some(world.now), true);
+    world.run(secs(30));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    // Its clock is set back by an hour while it is alone; then it hears of the coordinator again.
+    world.observed.coordinator_last_seen = Some(world.now - secs(60));
+    world.run(secs(5));
+    assert_eq!(world.picture(&slot(0)), "r1 stopped");
+    world.now = world.now - secs(3600);
+    world.observed.coordinator_last_seen = Some(world.now);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+", "whatever its clock says");
 }
 
 #[test]

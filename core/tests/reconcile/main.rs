@@ -3,6 +3,7 @@
 
 mod lifecycle;
 mod limits;
+mod meanwhile;
 mod props;
 mod rollback;
 mod world;

@@ -2,7 +2,7 @@
 
 use windlass_core::fleet::Scheduling;
 use windlass_core::release::{Scale, Volume};
-use windlass_core::rollout::{State, Steering};
+use windlass_core::rollout::{State, Steering, Verb};
 use windlass_core::{Amount, Span};
 
 use super::fleet::{Behaviour, replicas, rolling, spec};
@@ -122,6 +122,36 @@ fn a_slot_with_a_named_volume_stays_on_its_host_whether_that_drains_or_is_lost()
         world.hosts[0].scheduling = Scheduling::Ready;
         let after: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host.clone())).collect();
         assert_eq!(before, after, "seed {seed}");
+    }
+}
+
+/// The same manifest again used to be "unchanged", and a higher count to change nothing.
+#[test]
+fn slots_that_went_with_their_volumes_are_made_again_when_a_person_says_so_and_not_before() {
+    for seed in seeds() {
+        for by_scaling in [false, true] {
+            let mut spec = spec(6);
+            let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false };
+            spec.volumes.insert("data".to_owned(), volume);
+            spec.scale = Scale::Replicas { min: 6, max: 7 };
+            let mut world = World::settled(seed, 3, spec);
+            let current = world.service.current.unwrap();
+            assert!(world.service.is_at(&current), "seed {seed}");
+            world.hosts[1].evicted = true;
+            world.run_for(120);
+            assert_eq!((world.slots.len(), world.service.given_up), (4, 2), "seed {seed}");
+            assert!(!world.service.is_at(&current), "seed {seed}: its content again is not unchanged");
+            if by_scaling {
+                assert!(world.tell(Verb::Scale(7)), "seed {seed}");
+                world.run_for(120);
+            } else {
+                world.deploy(Behaviour::Good);
+                assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
+            }
+            let want = if by_scaling { 7 } else { 6 };
+            assert_eq!((world.slots.len(), world.service.given_up), (want, 0), "seed {seed}");
+            world.assert_quiet();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::recovery::{self, Merged, Others, Shown, Stored, differences};
 use windlass_core::service::Releases;
 use windlass_core::view::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
-use windlass_core::{Counter, Digest, HostId, RolloutId, ServiceId, Timestamp};
+use windlass_core::{Counter, Digest, HostId, ServiceId, Timestamp};
 
 use super::shown::{Held, Memory};
 use crate::ledger::{Change, State};
@@ -117,8 +117,7 @@ impl<'a> Builder<'a> {
     }
 
     fn build(&self) -> Proposal {
-        let id =
-            || -> RolloutId { uuid::Uuid::now_v7().to_string().parse().expect("a UUID is a rollout id") };
+        let id = crate::releases::next_ids(self.state, self.now);
         let merged = recovery::merge(self.stored(), &self.shown(), id, self.now);
         let settled: BTreeSet<HostId> = self
             .held

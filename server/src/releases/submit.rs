@@ -8,6 +8,7 @@ use windlass_core::rollout::{self, Kind, Target};
 use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
+use super::ids::next_ids;
 use super::{ReleaseError, Started, history, plan};
 use crate::audit;
 use crate::coordinator::Coordinator;
@@ -77,7 +78,7 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
     if draft.state.is_recovering() {
         return Err(ReleaseError::Recovering);
     }
-    if is_unchanged(&service, &name) {
+    if service.is_at(&name) {
         let release = service.current.map_or(name.counter, |current| current.counter);
         return Ok(Started { rollout: None, release });
     }
@@ -142,13 +143,6 @@ fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
     })
 }
 
-/// The service has this content already, and nothing moves it.
-fn is_unchanged(service: &Service, name: &ReleaseRef) -> bool {
-    let current = service.current.filter(|current| current.content == name.content);
-    let runs = service.mode == Mode::Running;
-    runs && current.is_some() && service.rollout.is_none() && service.last_good() == current
-}
-
 /// The rollout that this very release began: the client asks again because the answer was lost.
 fn already_begun(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Option<RolloutId> {
     if service.current != Some(*name) || service.last_counter != name.counter.0 {
@@ -193,8 +187,7 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     if draft.state.trust.document().is_release_revoked(&target.digest) {
         return Err(ReleaseError::Revoked);
     }
-    let there = service.current == Some(target) && service.last_good() == Some(target);
-    if there && service.rollout.is_none() && service.mode == Mode::Running {
+    if service.current == Some(target) && service.is_at(&target) {
         return Ok(Started { rollout: None, release: target.counter });
     }
     let subject = format!("{id} {}", target.counter);
@@ -220,7 +213,7 @@ fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<Relea
 
 fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Started, ReleaseError> {
     let release = target.release.counter;
-    let id = next_id(draft);
+    let id = next_ids(draft.state, draft.now)();
     let active = draft.state.active_rollout(&service.id);
     let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), draft.now)?;
     if let Some(superseded) = superseded {
@@ -232,19 +225,6 @@ fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Sta
     draft.change(Change::Service(Box::new(service)));
     draft.change(Change::Rollout(Box::new(rollout)));
     Ok(Started { rollout: Some(id), release })
-}
-
-/// The id of the next rollout: a UUID of version 7, so that the order of ids is that of time, also where the
-/// clock was set back. What is random in others is drawn here from the audit log's head, which no two writes share.
-fn next_id(draft: &Draft<'_>) -> RolloutId {
-    let millis = |uuid: uuid::Uuid| u64::try_from(uuid.as_u128() >> 80).unwrap_or(0);
-    let newest = draft.state.rollouts.keys().next_back();
-    let after = newest.and_then(|id| id.as_str().parse().ok()).map_or(0, |uuid| millis(uuid) + 1);
-    let now = u64::try_from(draft.now.as_millis()).unwrap_or(0);
-    let mut random = [0; 10];
-    random.copy_from_slice(&draft.state.head.hash.as_bytes()[..10]);
-    let uuid = uuid::Builder::from_unix_timestamp_millis(now.max(after), &random).into_uuid();
-    uuid.to_string().parse().expect("a UUID is a rollout id")
 }
 
 #[cfg(test)]

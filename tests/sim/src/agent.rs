@@ -52,7 +52,10 @@ pub struct Agent {
     slots: Vec<SlotObservation>,
     watched: BTreeMap<String, Watched>,
     report: Option<Observation>,
+    /// When the coordinator was last heard of, by a clock that nobody sets.
     contact: Option<Timestamp>,
+    /// When the agent began, by that clock.
+    began: Timestamp,
     was_away: bool,
     /// The plan of the journal as it was found.
     from_journal: Option<PlanNumber>,
@@ -97,6 +100,7 @@ impl Host {
             watched: BTreeMap::new(),
             report: None,
             contact: None,
+            began: context.now,
             was_away: false,
             decided: (Timestamp::ZERO, 0),
         });
@@ -185,6 +189,7 @@ impl Host {
             let health = watched.filter(|watched| watched.run == process.run).and_then(|w| w.health.clone());
             Container { health, ..process.container.clone() }
         });
+        let now = self.clock(context.now);
         let mine = || self.engine.requests.values().filter(|request| request.life == agent.life);
         let pulls = mine().filter_map(|request| match &request.step {
             Step::Pull { image } => {
@@ -200,7 +205,9 @@ impl Host {
             busy: self.busy(agent.life),
             outcomes: agent.outcomes.clone(),
             capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
-            coordinator_last_seen: agent.contact.or(Some(agent.begun_at)),
+            // The clock may have been set since: what counts is how long ago it was.
+            coordinator_last_seen: Some(now - context.now.since(agent.contact.unwrap_or(agent.began))),
+            heard: agent.contact.is_some(),
             lease: None, // only exclusive services ask for one, and none runs here
             interrupted_before: self.interrupted_before,
             watching_since: agent.begun_at.min(self.clock(context.now)),

@@ -36,6 +36,9 @@ pub struct Checks {
     outages: BTreeMap<ServiceId, BTreeMap<SlotId, Outage>>,
     /// Slots whose host was evicted: what runs of them is nobody's any more.
     orphans: BTreeSet<SlotId>,
+    /// Slots that a person told to stop, and that nothing was to run in since: that they stop is the person's doing,
+    /// however late their host hears of it.
+    told: BTreeSet<SlotId>,
     /// Slots that served after the event before.
     serving: BTreeSet<SlotId>,
     /// Instances that served and were stopped by a step of ours in this event.
@@ -101,7 +104,8 @@ impl Checks {
         self.stopped += u64::from(!stops.is_empty());
         let lost: Vec<SlotId> = self.serving.difference(&serving).cloned().collect();
         for slot in &lost {
-            let outage = stops.get(slot).map_or(Outage::World, |allowed| Outage::Ours(*allowed));
+            let ours = stops.get(slot).filter(|_| !self.told.contains(slot));
+            let outage = ours.map_or(Outage::World, |allowed| Outage::Ours(*allowed));
             self.outages.entry(slot.service.clone()).or_default().insert(slot.clone(), outage);
         }
         for (service, outages) in &mut self.outages {

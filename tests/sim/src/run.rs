@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_all_that_a_run_needs_to_be_seen_again() {
-        for seed in [3, 26, 136] {
+        for seed in [26, 136] {
             let first = run_one(seed, Kept::Memory, false).unwrap();
             assert_eq!(first.violation, None, "seed {seed}");
             assert!(first.events > 500 && first.starts > 2, "{first:?}");

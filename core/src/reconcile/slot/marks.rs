@@ -5,12 +5,14 @@ use crate::plan::{Phase, PlanSlot};
 use super::super::Turn;
 use super::super::fate::Scene;
 use super::super::input::{Container, ContainerState, RestartPolicy};
-use super::super::judge::{self, Verdict};
+use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
 
 /// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
 pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
-    let content = turn.desired.releases.get(&want.release).map(|release| release.content);
+    let release = turn.desired.releases.get(&want.release);
+    let content = release.map(|release| release.content);
+    let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
     let memory = &mut turn.memory;
     let retry = want.retry_quarantined && memory.slot(&want.slot).retried != Some(want.release);
     if let Some(content) = content.filter(|_| want.good || retry) {
@@ -32,8 +34,10 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
     if known.failed.as_ref().is_some_and(overtaken) {
         known.failed = None;
     }
-    let last_seen = turn.observed.coordinator_last_seen;
-    if known.isolated_at.is_some_and(|at| last_seen.is_some_and(|seen| seen > at)) {
+    // How long it was silent tells, and no comparison of times: the clock may have been set since.
+    let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
+    let is_alone = limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
+    if turn.observed.heard && !is_alone {
         known.isolated_at = None;
     }
 }
@@ -71,7 +75,12 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
     let older = scene.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
     let times = super::times(turn);
-    match judge::judge(container, turn.memory.of(container), spec, true, times) {
+    let trial = if turn.memory.is_quarantined(&want.slot.service, &container.content) {
+        Trial::Last
+    } else {
+        Trial::On
+    };
+    match judge::judge(container, turn.memory.of(container), spec, trial, times) {
         Verdict::Failed(clock, reason) => {
             let instances = (Some(container), older.as_deref());
             judge::condemn(turn.desired, &mut turn.memory, want, instances, (clock, reason), turn.now);

@@ -24,7 +24,7 @@ fn rollout(draft: &Draft<'_>) -> Rollout {
         retry_quarantined: false,
     };
     let service = Service::new("production/web".parse().unwrap());
-    rollout::start(&service, None, target, next_id(draft), draft.now).unwrap().1
+    rollout::start(&service, None, target, next_ids(draft.state, draft.now)(), draft.now).unwrap().1
 }
 
 #[tokio::test]

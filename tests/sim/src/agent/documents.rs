@@ -68,6 +68,17 @@ impl Host {
 
     /// Takes the plan that was offered, once everything that it names was fetched.
     pub(crate) fn consider(&mut self, context: &mut Context) {
+        self.look_at_offer(context);
+        let Some(link) = self.agent.as_mut().and_then(|agent| agent.link.as_mut()) else { return };
+        if !link.is_fetching
+            && let Some(next) = link.next.take()
+        {
+            link.offer = Some(next);
+            self.look_at_offer(context);
+        }
+    }
+
+    fn look_at_offer(&mut self, context: &mut Context) {
         let Some(link) = self.agent.as_ref().and_then(|agent| agent.link.as_ref()) else { return };
         let Some(offer) = link.offer.clone().filter(|_| !link.is_fetching) else { return };
         let verified = match self.judge(context, &offer) {

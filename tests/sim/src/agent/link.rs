@@ -27,6 +27,8 @@ pub struct Link {
     acknowledged: u64,
     /// The newest plan that was offered and not taken yet.
     pub(super) offer: Option<Bytes>,
+    /// One that came while what the other names was being fetched. The real intake finishes what it has begun.
+    pub(super) next: Option<Bytes>,
     /// What was fetched for it; `None`: the coordinator does not have it.
     pub(super) fetched: BTreeMap<Digest, Option<Vec<u8>>>,
     /// Releases that were asked for.
@@ -51,6 +53,7 @@ impl Host {
             sent_at: Timestamp::ZERO,
             acknowledged: 0,
             offer: None,
+            next: None,
             fetched: BTreeMap::new(),
             is_fetching: false,
         });
@@ -77,14 +80,14 @@ impl Host {
 
     /// A heartbeat is due.
     pub fn beat(&mut self, context: &mut Context, stream: u64) {
-        let (index, now) = (self.index, self.clock(context.now));
+        let index = self.index;
         let Some(agent) = &mut self.agent else { return };
         let Some(link) = agent.link.as_mut().filter(|link| link.stream == stream) else { return };
         if !link.welcomed {
             return self.disconnected(context, stream);
         }
         // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
-        agent.contact = Some(now);
+        agent.contact = Some(context.now);
         let unheard = link.acknowledged < link.sent && context.now >= link.sent_at + RESEND;
         context.queue.push(context.now + BEAT, Event::Beat(index, stream));
         network::up(self, context, stream, Up::Beat);
@@ -117,10 +120,10 @@ impl Host {
 
     /// A message of the coordinator arrives.
     pub fn receive(&mut self, context: &mut Context, stream: u64, message: Down) {
-        let (index, now) = (self.index, self.clock(context.now));
+        let index = self.index;
         let Some(agent) = &mut self.agent else { return };
         let Some(link) = agent.link.as_mut().filter(|link| link.stream == stream) else { return };
-        agent.contact = Some(now);
+        agent.contact = Some(context.now);
         match message {
             Down::Welcome => {
                 let first = !std::mem::replace(&mut link.welcomed, true);
@@ -132,7 +135,11 @@ impl Host {
                 }
             }
             Down::Plan(envelope) => {
-                link.offer = Some(envelope);
+                if link.is_fetching {
+                    link.next = Some(envelope);
+                } else {
+                    link.offer = Some(envelope);
+                }
                 self.consider(context);
             }
             Down::Ack(revision) => link.acknowledged = link.acknowledged.max(revision.min(link.sent)),

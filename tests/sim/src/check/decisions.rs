@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::host::Liveness;
+use windlass_core::plan::Phase;
 use windlass_core::service::Mode;
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_server::bare::View;
@@ -26,6 +27,15 @@ impl Checks {
                 Mode::Running if per_host => slots.len(),
                 Mode::Running => service.replicas as usize,
             };
+            for (slot, assignment) in &slots {
+                let want = &assignment.want;
+                let runs = [Some(want.phase), want.previous.as_ref().map(|previous| previous.phase)];
+                if service.mode != Mode::Running {
+                    self.told.insert(slot.clone());
+                } else if runs.contains(&Some(Phase::Running)) {
+                    self.told.remove(slot);
+                }
+            }
             let known = self.services.entry(id.clone()).or_default();
             let moved = slots
                 .iter()

@@ -91,9 +91,18 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
             }
         }
         let release = &context.shop.signed.get(&good.digest)?.release;
-        if let Some(wanted) = service.replicas_for(release).filter(|_| !release.spec.pins_slots())
-            && slots.len() != wanted as usize
-        {
+        // Of a good release that has turned bad, a slot on its way elsewhere never arrives.
+        if !context.shop.behaves(&good.digest) {
+            continue;
+        }
+        // What went with the volume of an evicted host is made again when a person says so.
+        let wanted = service.replicas_for(release).map(|wanted| wanted.saturating_sub(service.given_up));
+        // A fixed port is free once on each host.
+        let members = hosts.iter().filter(|host| view.scheduling(&host.name).is_some()).count();
+        let most =
+            if release.spec.ports.values().any(|port| port.host.is_some()) { members } else { usize::MAX };
+        let wanted = wanted.map(|wanted| (wanted as usize).min(most));
+        if let Some(wanted) = wanted.filter(|wanted| slots.len() != *wanted) {
             return Some(format!("{id} has {} slots, {wanted} are wanted", slots.len()));
         }
     }

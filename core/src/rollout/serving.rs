@@ -1,0 +1,64 @@
+//! Which slots serve, and which of them go on serving while their newest plans are carried out. Only the latter count
+//! when it is asked whether one more instance may be stopped.
+
+use crate::id::SlotId;
+use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
+use crate::plan::{Order, Phase};
+
+use super::draft::Draft;
+
+impl Draft<'_> {
+    /// Does any instance of `slot` serve, as far as is known? On a lost host, or without its engine, none is known to.
+    pub(super) fn serves(&self, slot: &SlotId) -> bool {
+        let healthy = |seen: &SlotObservation| seen.instances.iter().any(is_healthy);
+        !self.is_lost(slot) && !self.is_without_engine(slot) && self.newest_of(slot).is_some_and(healthy)
+    }
+
+    /// Does an instance serve in `slot` that its plan lets run? What was said about an older plan does not tell: an
+    /// instance may be about to stop for it.
+    pub(super) fn goes_on_serving(&self, slot: &SlotId) -> bool {
+        let Ok(Some(seen)) = self.observation(slot) else { return false };
+        seen.instances.iter().any(|instance| is_healthy(instance) && self.lets_run(slot, seen, instance))
+    }
+
+    /// Might it serve? So long as its host has not said anything else about its newest plan.
+    pub(super) fn may_serve(&self, slot: &SlotId) -> bool {
+        self.observation(slot).is_err() || self.goes_on_serving(slot)
+    }
+
+    /// Does the slot's plan let an instance run on, as its agent carries it out?
+    fn lets_run(&self, slot: &SlotId, seen: &SlotObservation, instance: &Instance) -> bool {
+        let Some(want) = self.slots.get(slot).map(|assignment| &assignment.want) else { return false };
+        let starts = is_to_run(want.phase);
+        let stops_first = want.order == Order::StopFirst;
+        let is_older = instance.generation < want.generation;
+        let previous = want.previous.as_ref().filter(|previous| previous.release == instance.release);
+        if has_failed(seen, &want.release) {
+            // What is restored runs, and so does what a restart was to replace.
+            return if instance.release == want.release {
+                is_older
+            } else {
+                want.fallback == Some(instance.release) || (want.fallback.is_none() && previous.is_some())
+            };
+        }
+        if instance.release == want.release {
+            starts && !(is_older && stops_first)
+        } else if let Some(previous) = previous {
+            is_to_run(previous.phase) && !(starts && stops_first)
+        } else {
+            starts && !stops_first // until what replaces it serves
+        }
+    }
+}
+
+fn has_failed(seen: &SlotObservation, release: &crate::digest::Digest) -> bool {
+    matches!(&seen.status, SlotStatus::Failed { evidence, .. } if &evidence.release == release)
+}
+
+const fn is_to_run(phase: Phase) -> bool {
+    matches!(phase, Phase::Running | Phase::Draining)
+}
+
+fn is_healthy(instance: &Instance) -> bool {
+    instance.state == InstanceState::Healthy
+}

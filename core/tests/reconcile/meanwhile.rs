@@ -1,0 +1,104 @@
+//! What happens in one slot while something else does: in another slot, in a step under way, in a plan that came.
+
+use windlass_core::observation::{FailureReason, SlotStatus};
+use windlass_core::plan::{Phase, PlanSlot, Previous};
+use windlass_core::reconcile::{ContainerState, Quarantined, StartFailure};
+
+use crate::world::*;
+
+/// Found by the simulation (seed 176): one that hung was started again although its content had failed next door.
+#[test]
+fn what_failed_in_another_slot_of_the_host_goes_on_and_is_not_started_again() {
+    let hangs = Behaviour { hangs_after: Some(secs(60)), ..HEALTHY };
+    for (case, behaviour, exits, reason) in [
+        ("goes on", HEALTHY, false, None),
+        ("exits", HEALTHY, true, Some(FailureReason::Exited { code: 4 })),
+        ("hangs", hangs, false, Some(FailureReason::LivenessFailed)),
+    ] {
+        let mut world = World::new();
+        let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, behaviour, |_| {}));
+        world.plan(vec![good(0, one)]);
+        world.run(secs(30));
+        world.plan(vec![replacing(0, two, one, Phase::Standby)]);
+        world.run(secs(40));
+        assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby", "{case}");
+        let content = world.desired.releases[&two].content;
+        let known = world.memory.quarantine.entry(slot(0).service).or_default();
+        known.insert(content, Quarantined { at: world.now, reason: "it exited next door".to_owned() });
+        if exits {
+            let (code, oom_killed, finished_at) = (4, false, world.now);
+            world.container("c2").state = ContainerState::Exited { code, oom_killed, finished_at };
+        }
+        world.journal.clear();
+        world.run(secs(120));
+        let again = world.journal.iter().any(|line| line.contains("start production.web.0.r2"));
+        assert!(!again, "{case}: {:#?}", world.journal);
+        match (reason, world.status(&slot(0))) {
+            (None, status) => assert_eq!(*status, SlotStatus::Settled, "{case}"),
+            (Some(reason), SlotStatus::Failed { restored, evidence }) => {
+                assert_eq!((*restored, &evidence.reason), (Some(one), &reason), "{case}");
+            }
+            (Some(_), status) => panic!("{case}: {status:?}"),
+        }
+    }
+}
+
+/// Found by the simulation (seed 37): a plan that asked for another try was answered with the failure before it.
+#[test]
+fn a_failure_that_a_newer_plan_has_overtaken_is_not_reported_although_a_step_is_under_way() {
+    let mut world = World::new();
+    let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    let failing = replacing(0, two, one, Phase::Running);
+    world.plan(vec![failing.clone()]);
+    world.run(secs(30));
+    assert!(matches!(world.status(&slot(0)), SlotStatus::Failed { .. }));
+    world.observed.busy.insert(slot(0));
+    for (case, plan) in [
+        ("another try", PlanSlot { retry_quarantined: true, ..failing.clone() }),
+        ("it is good", PlanSlot { good: true, fallback: None, ..failing }),
+        ("another release", good(0, one)),
+    ] {
+        world.plan(vec![plan]);
+        assert!(world.turn().is_empty(), "{case}: one step at a time");
+        assert_eq!(*world.status(&slot(0)), SlotStatus::Converging, "{case}");
+    }
+}
+
+/// Found by the simulation (seed 909): the predecessor's launches came first, and failed for ever.
+#[test]
+fn a_predecessor_that_cannot_be_made_does_not_keep_the_new_instance_from_starting() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Standby) }]);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 standby");
+    world.starts = vec![StartFailure::Failed("no such runtime".to_owned()); 100];
+    let previous = Some(Previous { release: two, phase: Phase::Running });
+    world.plan(vec![PlanSlot { previous, ..good(0, one) }]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+", "{:#?}", world.journal);
+}
+
+#[test]
+fn an_instance_that_is_being_stopped_is_reported_as_draining_whatever_its_plan_says_now() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![PlanSlot { phase: Phase::Standby, ..good(0, one) }]);
+    world.begin(0);
+    assert_eq!(world.pending.len(), 1, "its stop");
+    world.plan(vec![good(0, one)]);
+    world.begin(0);
+    assert_eq!(world.picture(&slot(0)), "r1 draining+");
+    world.begin(1);
+    world.begin(1);
+    world.now = world.now + secs(30);
+    world.begin(0);
+    assert_eq!(world.picture(&slot(0)), "r1 healthy");
+}
