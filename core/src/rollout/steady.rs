@@ -169,7 +169,8 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let pairs = draft.slots.values().filter(|a| a.replaces.is_some()).count();
     let leaving = draft.slots.keys().filter(|slot| draft.is_leaving(slot)).count();
     let count = draft.slots.len() - pairs - leaving;
-    let wanted = draft.service.replicas as usize;
+    // The count may be from before a rollout that went back, and is no reason to leave what was signed.
+    let wanted = draft.service.replicas_for(release).unwrap_or_default() as usize;
     // What went with an evicted host is not made again without its volume: a person says so.
     let missing = wanted.saturating_sub(count);
     let given_up = if release.spec.pins_slots() { missing.min(draft.service.given_up as usize) } else { 0 };

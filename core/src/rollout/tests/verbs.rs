@@ -2,7 +2,7 @@
 
 use super::fixture::{at, fleet, reference, release, steady};
 use crate::release::Release;
-use crate::rollout::{Kind, Rollout, State, Target, Verb, VerbError, start, tell};
+use crate::rollout::{Kind, Rollout, Snapshot, State, Target, Verb, VerbError, advance, start, tell};
 use crate::service::{Mode, Service};
 
 fn ranged(counter: u64, min: u32, max: u32) -> Release {
@@ -47,6 +47,29 @@ fn the_signed_range_decides_about_a_count() {
         let told = tell(&service(&release), None, Some(&release), Verb::Scale(asked), false, "ada", at(1));
         let got = told.map(|told| told.service.replicas).map_err(|error| error.to_string());
         assert_eq!(got, want.map_err(str::to_owned), "{case}");
+    }
+}
+
+/// Found by the simulation: a rollout that superseded another went back, and the count from before both came with it.
+#[test]
+fn care_keeps_to_the_signed_range_whatever_count_was_gone_back_to() {
+    let release = ranged(1, 2, 3);
+    for (count, want) in [(1, 2), (2, 2), (3, 3), (4, 3), (40, 3)] {
+        let mut fleet = fleet(3);
+        let (mut service, mut slots, releases) = steady(&release, 3, &mut fleet);
+        service.replicas = count;
+        for second in 0..3 {
+            let next = advance(&Snapshot {
+                service: &service,
+                slots: &slots,
+                rollout: None,
+                releases: &releases,
+                fleet: &fleet,
+                now: at(100 + second),
+            });
+            (service, slots) = (next.service, next.slots);
+        }
+        assert_eq!(slots.len(), want, "a count of {count}");
     }
 }
 
