@@ -80,7 +80,7 @@ endif
 
 .PHONY: test-doc
 test-doc: ## examples in the documentation
-	$(CARGO) test --locked --workspace --exclude windlass-tests --doc
+	$(CARGO) test $(TESTED) --doc
 
 # In the release profile and beside the programs, so that both share every dependency.
 SIM := target/release/sim
