@@ -32,6 +32,8 @@ pub struct Seen {
     pub answers: usize,
     /// The fewest instances that answered with a wanted version in one round.
     pub fewest: usize,
+    /// When that was, and what every container that ran said.
+    pub low: String,
     /// Releases by label, each with the versions that its containers said.
     pub versions: BTreeMap<String, BTreeSet<String>>,
     /// Instances of a wanted version that had answered, were still running, and did not answer.
@@ -97,10 +99,16 @@ impl Seen {
         begun_at: Instant,
     ) {
         let (mut serving, mut still_known) = (0, BTreeSet::new());
+        // Looked into when everybody was asked: that takes a while, in which others may have been replaced.
+        let mut without_answer = Vec::new();
+        let (at, mut said) = (begun_at.elapsed().as_millis(), Vec::new());
         for host in hosts {
             let Ok(running) = host.engine.running(service) else { continue };
             for container in running {
-                match host.version(&container) {
+                let answer = host.version(&container);
+                let word = answer.as_ref().map_or_else(ToString::to_string, |body| version_of(body));
+                said.push(format!("{}: {word}", container.label("instance")));
+                match answer {
                     Ok(body) => {
                         let version = version_of(&body);
                         self.answers += 1;
@@ -114,23 +122,35 @@ impl Seen {
                             .insert(version);
                     }
                     // One that did not answer in the round before is starting, or was started again.
-                    Err(error) if known.contains(&container.id) && is_still_running(host, &container.id) => {
-                        still_known.insert(container.id.clone());
-                        let at = begun_at.elapsed().as_millis();
-                        self.silent.push(format!(
-                            "after {at} ms: {} on {} ({}): {error:#}",
-                            container.label("instance"),
-                            host.name,
-                            container.label("release"),
-                        ));
+                    Err(error) if known.contains(&container.id) => {
+                        without_answer.push((host, container, begun_at.elapsed(), error));
                     }
                     Err(_) => {}
                 }
             }
         }
+        for (host, container, at, error) in without_answer {
+            if is_still_running(host, &container.id) {
+                self.silent.push(format!(
+                    "after {} ms: {} on {} ({}): {error:#}",
+                    at.as_millis(),
+                    container.label("instance"),
+                    host.name,
+                    container.label("release"),
+                ));
+                still_known.insert(container.id);
+            }
+        }
         *known = still_known;
         self.rounds += 1;
-        self.fewest = self.fewest.min(serving);
+        if serving < self.fewest {
+            self.fewest = serving;
+            self.low = format!(
+                "after {at} ms, which took {} ms: {}",
+                begun_at.elapsed().as_millis() - at,
+                said.join("; ")
+            );
+        }
     }
 
     /// Insists that at least `minimum` answered in every round, that none fell silent, and that every release said

@@ -232,9 +232,11 @@ fn serving(draft: &Draft<'_>, slot: &SlotId) -> Option<Digest> {
                     previous.or(want.fallback)
                 }
                 Seen::Converging(_) | Seen::Nothing(_) if previous_runs => previous,
-                // It was to stop first, and has not, and the new one serves nothing yet.
-                Seen::Converging(_) | Seen::Nothing(_)
-                    if previous.is_some_and(|previous| draft.is_seen_running(slot, &previous))
+                // It was to stop first, and has not, and the new one serves nothing yet. What was said about an
+                // older plan does not tell: the new one may serve by now, and would be stopped.
+                Seen::Converging(_)
+                    if want.order == Order::StopFirst
+                        && previous.is_some_and(|previous| draft.is_seen_running(slot, &previous))
                         && !draft.is_seen_healthy(slot, &want.release) =>
                 {
                     previous

@@ -140,6 +140,24 @@ fn an_old_instance_that_was_to_stop_and_still_runs_is_what_serves_for_the_next_r
     }
 }
 
+/// A coordinator that starts again knows what hosts said before they took their newest plans. Found by the scenario of
+/// crash points: the next deploy stopped what served, and started what had been replaced.
+#[test]
+fn what_a_host_said_about_an_older_plan_brings_back_nothing_that_was_replaced() {
+    let r3 = release(3, stop_first);
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let mut half = Half::new();
+        let (r1, r2) = (half.r1.clone(), half.r2.clone());
+        half.begin(0);
+        half.slots.get_mut(&half.slot(0)).unwrap().want.order = order;
+        half.see(0, &[(&r2, InstanceState::Starting), (&r1, InstanceState::Healthy)]);
+        half.is_behind(0);
+        half.supersede(&r3);
+        half.step();
+        assert_eq!(half.previous(0), Some((reference(&r2).digest, Phase::Running)), "{order:?}");
+    }
+}
+
 #[test]
 fn what_may_be_stopping_counts_as_stopped_until_its_host_says_otherwise_about_its_newest_plan() {
     let mut half = Half::new();
