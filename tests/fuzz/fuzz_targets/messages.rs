@@ -3,6 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
+use windlass_certs::dsse::Envelope;
+use windlass_certs::trust::MAX_LEN;
+use windlass_core::Digest;
 use windlass_core::host::{HostFacts, HostStats};
 use windlass_core::observation::Observation;
 use windlass_proto::json::decode;
@@ -23,6 +26,8 @@ fuzz_target!(|data: &[u8]| {
             Said::Facts(facts) => drop(decode::<HostFacts>("facts", &facts.facts)),
             Said::Heartbeat(beat) => drop(decode::<HostStats>("stats", &beat.stats)),
             Said::Observation(seen) => drop(decode::<Observation>("observation", &seen.observation)),
+            Said::Kept(report) => report.digests.iter().for_each(|text| drop(text.parse::<Digest>())),
+            Said::Release(report) => drop(Envelope::parse(&report.envelope, MAX_LEN)),
             Said::LogLines(_) | Said::Receipt(_) => {}
         }
     }
