@@ -127,7 +127,9 @@ impl JoinError {
                  their labels, joining stops nothing"
                     .to_owned(),
             ),
-            Self::Token(error) => Some(error.hint().to_owned()),
+            Self::Token(_) => Some(
+                "make one with `windlass host token HOST` and pass it on whole, on one line".to_owned(),
+            ),
             Self::Data(error) => error.hint(),
             Self::Address(_) => Some("give the address other hosts reach this one at: `--address 10.0.0.5`".to_owned()),
             Self::Starter(error) => error.hint(),

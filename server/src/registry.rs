@@ -3,6 +3,7 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod liveness;
 mod near;
 mod runs;
 
@@ -113,42 +114,6 @@ impl Registry {
     /// When this coordinator started.
     pub(crate) const fn started(&self) -> Timestamp {
         self.started
-    }
-
-    /// Notices when the clock was set, and answers since when deadlines count. Whoever asks about hosts looks first, not
-    /// only who decides: nobody is told of a host that is lost by the new time alone.
-    pub(crate) fn look_at_clock(&self) -> Timestamp {
-        // One at a time, up to the end: whoever comes second must find everything moved.
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        if let Some(step) = steps.look(now.as_millis(), self.clock.steady()) {
-            tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
-            self.clock_was_set(step, now);
-        }
-        self.watched_since()
-    }
-
-    /// The machine's clock was set by so many milliseconds and shows `now`. Hosts are as long silent as they were, and no
-    /// deadline counts what it did before.
-    fn clock_was_set(&self, step: i64, now: Timestamp) {
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        for at in hosts.values_mut().filter_map(|live| live.last_seen.as_mut()) {
-            let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
-            // What was heard between the setting and its being noticed is right already.
-            let is_from_before = if step > 0 { moved <= now } else { *at > now };
-            if is_from_before {
-                *at = moved;
-            }
-        }
-        self.clock_set_at.store(now.as_millis(), Ordering::Relaxed);
-    }
-
-    /// Since when deadlines count: the start of this coordinator, or when its clock was last set.
-    fn watched_since(&self) -> Timestamp {
-        match self.clock_set_at.load(Ordering::Relaxed) {
-            0 => self.started,
-            at => Timestamp::from_millis(at),
-        }
     }
 
     /// Takes in what was stored of a host before the start.
@@ -264,12 +229,6 @@ impl Registry {
         self.look(host, |live| live.stats.clone()).flatten()
     }
 
-    /// Is it there?
-    pub(crate) fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
-        self.look_at_clock();
-        self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
-    }
-
     /// How many streams stand.
     pub(crate) fn connected(&self) -> usize {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
@@ -286,13 +245,6 @@ impl Registry {
             (record.name.clone(), self.member(state, record, live, service, now))
         });
         FleetView { since: self.counts_since(state, now), members: members.collect() }
-    }
-
-    /// Since when deadlines of decisions count: not the time in which nothing was decided either.
-    fn counts_since(&self, state: &State, now: Timestamp) -> Timestamp {
-        let gone_on = state.recovery.as_ref().and_then(|recovery| recovery.ended_at).filter(|at| *at <= now);
-        let since = self.watched_since();
-        gone_on.map_or(since, |at| at.max(since))
     }
 
     /// The fleet for a decision about `service` alone: its own hosts at once, all others only if it asks.
@@ -326,15 +278,6 @@ impl Registry {
         }
     }
 
-    fn judge(&self, last_seen: Option<Timestamp>, now: Timestamp) -> Liveness {
-        match last_seen {
-            Some(at) if now.since(at) < self.rules.suspect => Liveness::Connected,
-            Some(at) if now.since(at) < self.rules.lost => Liveness::Suspect,
-            None if now.since(self.watched_since()) < self.rules.unknown => Liveness::Unknown,
-            Some(_) | None => Liveness::Lost,
-        }
-    }
-
     fn with(&self, host: &HostId, change: impl FnOnce(&mut Live)) {
         self.change(host, change);
     }
@@ -347,17 +290,6 @@ impl Registry {
     fn look<T>(&self, host: &HostId, look: impl FnOnce(&Live) -> T) -> Option<T> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.get(host).map(look)
-    }
-}
-
-impl Live {
-    fn seen(&mut self, now: Timestamp, clock: &Clock) {
-        self.last_seen = Some(now);
-        self.heard_at = Some(clock.steady());
-    }
-
-    fn silent_for(&self, clock: &Clock) -> Option<Duration> {
-        self.heard_at.map(|at| clock.steady().saturating_sub(at))
     }
 }
 
@@ -376,103 +308,4 @@ impl Drop for Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_wrong_with_a_host_is_written_down_a_few_times_and_others_do_not_pay_for_it() {
-        let start = Timestamp::from_millis(1_000_000);
-        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
-        let [bad, good]: [HostId; 2] = ["web-1", "web-2"].map(|name| name.parse().unwrap());
-        let written = (0..100).filter(|_| registry.may_complain(&bad, start)).count();
-        assert_eq!(written, 10);
-        assert!(registry.may_complain(&good, start));
-        assert!(registry.may_complain(&bad, start + COMPLAINTS_WINDOW));
-    }
-
-    #[test]
-    fn facts_are_stored_once_a_second_and_a_clock_that_was_set_back_does_not_stop_that() {
-        let start = Timestamp::from_millis(1_000_000);
-        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
-        let host: HostId = "web-1".parse().unwrap();
-        let at = |ms| start + Duration::from_millis(ms);
-        let table = [(0, true), (1, false), (999, false), (1000, true), (1001, false), (2000, true)];
-        for (ms, want) in table {
-            assert_eq!(registry.may_store_facts(&host, at(ms)), want, "{ms}");
-        }
-        assert!(registry.may_store_facts(&host, start - Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_loses_no_host_and_hides_none_that_is_silent() {
-        let start = Timestamp::from_millis(100_000_000);
-        let at = |seconds: i64| Timestamp::from_millis(start.as_millis() + seconds * 1000);
-        for step in [10_800, -10_800] {
-            let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
-            let (here, silent): (HostId, HostId) = ("web-1".parse().unwrap(), "web-2".parse().unwrap());
-            let (logs, _) = mpsc::channel(1);
-            let _places =
-                [registry.connect(&here, logs.clone(), at(80)), registry.connect(&silent, logs, at(62))];
-            // At 90 s the clock is set; one host is heard of before anybody has noticed.
-            registry.heard(&here, None, at(90 + step));
-            registry.clock_was_set(step * 1000, at(90 + step));
-            assert_eq!(registry.liveness(&here, at(91 + step)), Liveness::Connected, "{step}");
-            assert_eq!(registry.liveness(&silent, at(91 + step)), Liveness::Suspect, "{step}");
-            assert_eq!(registry.liveness(&silent, at(92 + step)), Liveness::Lost, "{step}: 30 s are 30 s");
-            let stranger: HostId = "web-3".parse().unwrap();
-            assert_eq!(
-                registry.liveness(&stranger, at(91 + step)),
-                Liveness::Unknown,
-                "it has time to be heard of"
-            );
-        }
-    }
-
-    #[test]
-    fn liveness_follows_the_clock_and_the_newest_stream_wins() {
-        let start = Timestamp::from_millis(1_000_000);
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
-        let host: HostId = "web-1".parse().unwrap();
-        assert_eq!(registry.liveness(&host, at(59)), Liveness::Unknown);
-        assert_eq!(registry.liveness(&host, at(60)), Liveness::Lost);
-        let (logs, _) = mpsc::channel(1);
-        let old = registry.connect(&host, logs.clone(), at(70));
-        let table = [(70, Liveness::Connected), (85, Liveness::Suspect), (100, Liveness::Lost)];
-        for (second, want) in table {
-            assert_eq!(registry.liveness(&host, at(second)), want, "{second}");
-        }
-        let new = registry.connect(&host, logs, at(101));
-        assert!(old.replaced.is_cancelled() && !new.replaced.is_cancelled());
-        drop(old);
-        assert_eq!(registry.connected(), 1);
-        drop(new);
-        assert_eq!(registry.connected(), 0);
-        assert_eq!(registry.liveness(&host, at(102)), Liveness::Connected, "silence counts, not the stream");
-    }
-
-    #[test]
-    fn a_host_is_isolated_only_if_its_stream_ended_by_silence() {
-        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-        let registry = Registry::new(LivenessRules::default(), clock.clone());
-        let host: HostId = "web-1".parse().unwrap();
-        let isolated =
-            || registry.look(&host, |live| live.silent_for(&clock).filter(|_| !live.departed)).flatten();
-        let connect = || registry.connect(&host, mpsc::channel(1).0, clock.now());
-        let pass = |seconds| clock.set(clock.now() + Duration::from_secs(seconds));
-        assert_eq!(isolated(), None, "never heard of");
-        let place = connect();
-        pass(12);
-        drop(place);
-        pass(8);
-        assert_eq!(isolated(), Some(Duration::from_secs(20)), "it fell silent, and then the stream ended");
-        let place = connect();
-        registry.heard(&host, None, clock.now());
-        pass(1);
-        drop(place);
-        pass(300);
-        assert_eq!(isolated(), None, "the stream was ended while it was heard of: its agent may be dead");
-        let _place = connect();
-        assert_eq!(isolated(), Some(Duration::ZERO), "and lives again");
-    }
-}
+mod tests;

@@ -1,0 +1,141 @@
+//! What a decision was made from, as `explain` shows it: what stood, what was allowed, the clocks, what failed.
+
+use std::time::Duration;
+
+use crate::observation::{Evidence, ProbeResult};
+use crate::rollout::{Allowed, Chosen, Clocks, Decision, Placement, State, Stood, What};
+use crate::time::{Timestamp, display_duration};
+
+use super::sentence::{NAMED, count, place};
+
+/// What a decision was made from, a line each.
+pub(super) fn made_from(decision: &Decision) -> Vec<String> {
+    match &decision.what {
+        What::Placed { slots, more, refused, more_refused, .. } => {
+            let line = |p: &Placement| format!("{}: {}", place(&p.slot, &p.host), chosen(p.because));
+            let mut lines: Vec<String> = slots.iter().take(NAMED).map(line).collect();
+            rest(&mut lines, slots.len(), *more, "slot");
+            let shown = refused.iter().take(NAMED).map(|r| format!("not {}: {}", r.host, r.reason));
+            lines.extend(shown);
+            rest(&mut lines, refused.len(), *more_refused, "host");
+            lines
+        }
+        What::Begun { stood, allowed, .. } => vec![standing(stood), limits(allowed)],
+        What::Failed { failure, cut } => {
+            let mut lines = failure.evidence.as_ref().map(seen).unwrap_or_default();
+            if *cut {
+                lines.push("log and probes are not kept: others failed before, see there".to_owned());
+            }
+            lines
+        }
+        What::LeftBehind { clocks, .. } => vec![waited(clocks, decision.at)],
+        What::Moved { from, progress, clocks, .. } => {
+            let mut lines = Vec::new();
+            match from {
+                State::Preparing => lines.push(format!("{} pulled", progress.pulled)),
+                State::Advancing | State::RollingBack => {
+                    lines.push(format!("{} begun, {} available", progress.begun, progress.available));
+                }
+                State::Soaking => {
+                    let since = clocks.soak_since.map_or_else(
+                        || "not every instance was available at the end".to_owned(),
+                        |at| format!("every instance was available for {}", span(decision.at.since(at))),
+                    );
+                    let soak = clocks.soak.map(|soak| format!(", soak is {soak}")).unwrap_or_default();
+                    lines.push(format!("{since}{soak}"));
+                }
+                State::Pending
+                | State::Paused
+                | State::Succeeded
+                | State::RolledBack
+                | State::Aborted
+                | State::Failed
+                | State::Superseded => {}
+            }
+            if !matches!(from, State::Pending | State::Paused) {
+                lines.push(waited(clocks, decision.at));
+            }
+            lines
+        }
+        What::Started { .. }
+        | What::Pulled { .. }
+        | What::Available { .. }
+        | What::Retried { .. }
+        | What::Turned { .. }
+        | What::Removed { .. }
+        | What::Steered { .. } => Vec::new(),
+    }
+}
+
+fn rest(lines: &mut Vec<String>, written: usize, more: u32, what: &str) {
+    let hidden = u32::try_from(written.saturating_sub(NAMED)).unwrap_or(u32::MAX).saturating_add(more);
+    if hidden > 0 {
+        lines.push(format!("and {}", count(0, hidden, &format!("more {what}"))));
+    }
+}
+
+fn chosen(why: Chosen) -> String {
+    match why {
+        Chosen::Kept => "it was there before".to_owned(),
+        Chosen::PerHost => "one on every host".to_owned(),
+        Chosen::Best { own, memory_reserved } => format!(
+            "best of those with room, {own} of this service and {} MiB reserved there",
+            memory_reserved >> 20
+        ),
+    }
+}
+
+fn standing(stood: &Stood) -> String {
+    format!(
+        "stood: {} slots, {} available, {} on their way, {} with two instances, {} without one that serves",
+        stood.total, stood.available, stood.in_flight, stood.surging, stood.unavailable
+    )
+}
+
+fn limits(allowed: &Allowed) -> String {
+    let bound = |n: Option<u32>| n.map_or_else(|| "any".to_owned(), |n| n.to_string());
+    format!(
+        "allowed: {} on their way, {} with two instances, {} without one",
+        bound(allowed.batch),
+        bound(allowed.surge),
+        bound(allowed.unavailable)
+    )
+}
+
+/// How long the state that is left went without progress, against its deadline.
+fn waited(clocks: &Clocks, at: Timestamp) -> String {
+    let counted = clocks.progress_at.max(clocks.watched_since);
+    let deadline = clocks.progress_deadline.map(|span| format!(" of {span}")).unwrap_or_default();
+    let watched =
+        if clocks.watched_since > clocks.progress_at { ", counted from the coordinator's start" } else { "" };
+    format!(
+        "{} in that state, {}{deadline} without progress{watched}",
+        span(at.since(clocks.since)),
+        span(at.since(counted))
+    )
+}
+
+fn seen(evidence: &Evidence) -> Vec<String> {
+    let exit =
+        evidence.exit_code.map_or_else(|| "did not exit".to_owned(), |code| format!("exit code {code}"));
+    let memory = if evidence.oom_killed { ", killed for memory" } else { "" };
+    let mut lines = vec![format!(
+        "{}, the {} clock, {exit}{memory}, {} restarts, at {}",
+        evidence.counter,
+        evidence.clock.as_str(),
+        evidence.restarts,
+        evidence.at
+    )];
+    let probe = |p: &ProbeResult| {
+        format!("probe {} {} {}: {}", p.at, p.probe, if p.ok { "ok" } else { "no" }, p.detail)
+    };
+    lines.extend(evidence.probes.iter().map(probe));
+    lines.extend(evidence.log.iter().map(|line| format!("log   {line}")));
+    lines
+}
+
+fn span(duration: Duration) -> String {
+    // To the millisecond where it is short, to the second where nobody asks for more.
+    let whole = duration.as_secs() >= 60;
+    display_duration(if whole { Duration::from_secs(duration.as_secs()) } else { duration })
+}

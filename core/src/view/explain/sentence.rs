@@ -1,0 +1,127 @@
+//! What `explain` says of a decision, in a sentence.
+
+use std::time::Duration;
+
+use crate::id::{HostId, SlotId};
+use crate::plan::Order;
+use crate::rollout::{Begin, Failure, GoingBack, Kind, State, Steering, What};
+use crate::time::display_duration;
+
+/// Hosts or slots that a sentence names; `-o json` has all that were written.
+pub(super) const NAMED: usize = 8;
+
+/// A decision in a sentence.
+pub(super) fn text(what: &What) -> String {
+    match what {
+        What::Started { by, kind, from, to, supersedes, retry_quarantined } => {
+            let verb = match kind {
+                Kind::Deploy => "a deploy of",
+                Kind::Rollback => "going back to",
+                Kind::Restart => "new instances of",
+            };
+            let from = from.map_or_else(
+                || "there is no good release to go back to".to_owned(),
+                |from| format!("it goes back to {from} if it fails"),
+            );
+            let over =
+                supersedes.as_ref().map(|id| format!("; takes over from rollout {id}")).unwrap_or_default();
+            let retry = if *retry_quarantined { "; content that failed before may start" } else { "" };
+            format!("{by} asked for {verb} {to}; {from}{over}{retry}")
+        }
+        What::Placed { slots, more, wanted, .. } => {
+            let wanted = wanted.map_or_else(|| "one on every host".to_owned(), |n| format!("{n} wanted"));
+            format!("placed {}: {wanted}", count(slots.len(), *more, "slot"))
+        }
+        What::Pulled { slots, more, pulled, of } => {
+            let hosts = named(slots.iter().map(|place| place.host.to_string()), *more);
+            format!("the image is on {hosts}: {pulled} of {of}")
+        }
+        What::Begun { slots, more, .. } => {
+            format!("began {}: {}", count(slots.len(), *more, "slot"), began(slots, *more))
+        }
+        What::Available { slots, more, release, available, of } => {
+            let took = |after: &Option<u64>| {
+                after
+                    .map(|ms| format!(" after {}", display_duration(Duration::from_millis(ms))))
+                    .unwrap_or_default()
+            };
+            let list = slots.iter().map(|s| format!("{}{}", place(&s.slot, &s.host), took(&s.after_ms)));
+            format!("{release} became available in {}: {available} of {of}", named(list, *more))
+        }
+        What::Failed { failure, .. } => failed(failure),
+        What::Retried { place: at } => format!("{} gets another try", place(&at.slot, &at.host)),
+        What::Turned { slots, more, release } => {
+            let n = count(slots.len(), *more, "slot");
+            format!("turned {n} back to {release}: {}", began(slots, *more))
+        }
+        What::Removed { slots, more } => {
+            let list = slots.iter().map(|at| place(&at.slot, &at.host));
+            format!("removed {}", named(list, *more))
+        }
+        What::LeftBehind { hosts, more, .. } => format!(
+            "{} lost at the deadline: not waited for, gets the outcome on return",
+            named(hosts.iter().map(ToString::to_string), *more)
+        ),
+        What::Steered { by, steering, from, to } => {
+            let verb = match steering {
+                Steering::Pause => "paused it",
+                Steering::Resume => "let it go on",
+                Steering::Abort => "aborted it",
+            };
+            format!("{by} {verb}: {} → {}", words(*from), words(*to))
+        }
+        What::Moved { from, to, reason, going_back, serves, .. } => {
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let how = match (going_back, to) {
+                (Some(GoingBack::Untouched), State::RollingBack) => " (no container was touched)",
+                (Some(GoingBack::OnlyFailed), State::RollingBack) => " (only what failed goes back)",
+                _ => "",
+            };
+            let serves = serves.map(|at| format!("; the service is at {at}")).unwrap_or_default();
+            format!("{} → {}{reason}{how}{serves}", words(*from), words(*to))
+        }
+    }
+}
+
+fn began(slots: &[Begin], more: u32) -> String {
+    let one = |begin: &Begin| {
+        let order = match (begin.order, &begin.because) {
+            (None, _) => String::new(),
+            (Some(Order::StartFirst), _) => ", start first".to_owned(),
+            (Some(Order::StopFirst), None) => ", stop first".to_owned(),
+            (Some(Order::StopFirst), Some(why)) => format!(", stop first since {why}"),
+        };
+        format!("{}{order}", place(&begin.slot, &begin.host))
+    };
+    named(slots.iter().map(one), more)
+}
+
+fn failed(failure: &Failure) -> String {
+    let at = place(&failure.slot, &failure.host);
+    match (&failure.evidence, &failure.refusal) {
+        (Some(evidence), _) => format!("{at} failed: {}", evidence.reason),
+        (None, Some(refusal)) => format!("{at} was refused by the host: {refusal}"),
+        (None, None) => format!("{at} failed"),
+    }
+}
+
+fn words(state: State) -> String {
+    state.as_str().replace('_', " ")
+}
+
+pub(super) fn count(written: usize, more: u32, what: &str) -> String {
+    let n = u64::try_from(written).unwrap_or(u64::MAX).saturating_add(u64::from(more));
+    if n == 1 { format!("one {what}") } else { format!("{n} {what}s") }
+}
+
+pub(super) fn place(slot: &SlotId, host: &HostId) -> String {
+    format!("slot {} on {host}", slot.index)
+}
+
+fn named(list: impl Iterator<Item = String>, more: u32) -> String {
+    let mut list: Vec<String> = list.collect();
+    let hidden = u32::try_from(list.len().saturating_sub(NAMED)).unwrap_or(u32::MAX).saturating_add(more);
+    list.truncate(NAMED);
+    let text = list.join(", ");
+    if hidden == 0 { text } else { format!("{text} and {hidden} more") }
+}

@@ -1,0 +1,84 @@
+//! Is a host there? And since when does a deadline count, where a clock was set or nothing was decided?
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use windlass_core::host::Liveness;
+use windlass_core::{HostId, Timestamp};
+
+use crate::clock::Clock;
+use crate::ledger::State;
+
+use super::{Live, Registry};
+
+impl Registry {
+    /// Is it there?
+    pub(crate) fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
+        self.look_at_clock();
+        self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
+    }
+
+    /// Notices when the clock was set, and answers since when deadlines count. Whoever asks about hosts looks first, not
+    /// only who decides: nobody is told of a host that is lost by the new time alone.
+    pub(crate) fn look_at_clock(&self) -> Timestamp {
+        // One at a time, up to the end: whoever comes second must find everything moved.
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if let Some(step) = steps.look(now.as_millis(), self.clock.steady()) {
+            tracing::warn!(seconds = step / 1000, "the clock of this machine was set");
+            self.clock_was_set(step, now);
+        }
+        self.watched_since()
+    }
+
+    /// The machine's clock was set by so many milliseconds and shows `now`. Hosts are as long silent as they were, and no
+    /// deadline counts what it did before.
+    pub(super) fn clock_was_set(&self, step: i64, now: Timestamp) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        for at in hosts.values_mut().filter_map(|live| live.last_seen.as_mut()) {
+            let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
+            // What was heard between the setting and its being noticed is right already.
+            let is_from_before = if step > 0 { moved <= now } else { *at > now };
+            if is_from_before {
+                *at = moved;
+            }
+        }
+        self.clock_set_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Since when deadlines count: the start of this coordinator, or when its clock was last set.
+    fn watched_since(&self) -> Timestamp {
+        match self.clock_set_at.load(Ordering::Relaxed) {
+            0 => self.started,
+            at => Timestamp::from_millis(at),
+        }
+    }
+
+    /// Since when deadlines of decisions count: not the time in which nothing was decided either.
+    pub(super) fn counts_since(&self, state: &State, now: Timestamp) -> Timestamp {
+        let gone_on = state.recovery.as_ref().and_then(|recovery| recovery.ended_at).filter(|at| *at <= now);
+        let since = self.watched_since();
+        gone_on.map_or(since, |at| at.max(since))
+    }
+
+    pub(super) fn judge(&self, last_seen: Option<Timestamp>, now: Timestamp) -> Liveness {
+        match last_seen {
+            Some(at) if now.since(at) < self.rules.suspect => Liveness::Connected,
+            Some(at) if now.since(at) < self.rules.lost => Liveness::Suspect,
+            None if now.since(self.watched_since()) < self.rules.unknown => Liveness::Unknown,
+            Some(_) | None => Liveness::Lost,
+        }
+    }
+}
+
+impl Live {
+    pub(super) fn seen(&mut self, now: Timestamp, clock: &Clock) {
+        self.last_seen = Some(now);
+        self.heard_at = Some(clock.steady());
+    }
+
+    pub(super) fn silent_for(&self, clock: &Clock) -> Option<Duration> {
+        self.heard_at.map(|at| clock.steady().saturating_sub(at))
+    }
+}
