@@ -129,7 +129,8 @@ fn sentence(outcome: &DrainOutcome) -> String {
 
 /// Says what has changed: an object for programs, a line for people.
 fn show(view: &HostView, said: &mut String, printer: &Printer) {
-    let mut text = format!("{}: {} slots left", view.name, view.slots);
+    let slots = if view.slots == 1 { "slot" } else { "slots" };
+    let mut text = format!("{}: {} {slots} left", view.name, view.slots);
     for wait in view.waiting.iter().take(3) {
         text.push_str(&format!("\n  waits for {wait}"));
     }

@@ -24,13 +24,19 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
             Cell::new(kind(rollout.kind)),
             Cell::new(format!("{} → {}", or_dash(rollout.from), rollout.release)),
             state(rollout.state.as_str()),
-            Cell::new(format!("{}/{}", rollout.available, rollout.total)),
+            Cell::new(available(rollout, "/").unwrap_or_else(|| "-".to_owned())),
             Cell::new(ago(rollout.created_at, now)),
             Cell::new(&rollout.actor),
         ]
     };
     let headers = ["ROLLOUT", "SERVICE", "KIND", "RELEASE", "STATE", "AVAILABLE", "STARTED", "BY"];
     grid(&headers, rollouts.iter().map(row).collect(), colour)
+}
+
+/// How many of its slots are available, now. Of one that has ended, and that others came after, nobody counts that.
+fn available(rollout: &RolloutView, of: &str) -> Option<String> {
+    let counted = rollout.total > 0 || !rollout.state.is_final();
+    counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }
 
 /// One rollout, with the evidence of what failed.
@@ -46,7 +52,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("state", Some(rollout.state.as_str().replace('_', " "))),
         ("reason", rollout.reason.clone()),
         ("waits for", list(waits)),
-        ("available", Some(format!("{} of {}", rollout.available, rollout.total))),
+        ("available", available(rollout, " of ")),
         ("serving", Some(serving(&rollout.serving))),
         ("started", Some(format!("{} by {}", ago(rollout.created_at, now), rollout.actor))),
         ("duration", Some(display_duration(duration))),

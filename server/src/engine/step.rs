@@ -117,7 +117,13 @@ pub(crate) fn tell(draft: &mut Draft<'_>, old: Option<&Rollout>, new: &Rollout) 
     }
     let reason = new.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let release = new.to.counter;
-    let text = format!("rollout {} of {release} is {}{reason}", new.id, new.state.as_str().replace('_', " "));
+    let verb = match new.state {
+        Phase::Succeeded | Phase::Failed => "has",
+        Phase::Superseded | Phase::Aborted => "was",
+        _ => "is",
+    };
+    let state = new.state.as_str().replace('_', " ");
+    let text = format!("rollout {} of {release} {verb} {state}{reason}", new.id);
     draft.event(kind(new.state), new.service.to_string(), text);
     if new.state.is_final() || new.state == Phase::Paused || new.state == Phase::RollingBack {
         let subject = format!("{} {release}", new.service);

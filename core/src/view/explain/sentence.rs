@@ -1,5 +1,6 @@
 //! What `explain` says of a decision, in a sentence.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::id::{HostId, SlotId};
@@ -33,7 +34,8 @@ pub(super) fn text(what: &What) -> String {
             format!("placed {}: {wanted}", count(slots.len(), *more, "slot"))
         }
         What::Pulled { slots, more, pulled, of } => {
-            let hosts = named(slots.iter().map(|place| place.host.to_string()), *more);
+            let hosts: BTreeSet<_> = slots.iter().map(|place| place.host.to_string()).collect();
+            let hosts = named(hosts.into_iter(), *more);
             format!("the image is on {hosts}: {pulled} of {of}")
         }
         What::Begun { slots, more, .. } => {
