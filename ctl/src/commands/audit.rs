@@ -1,16 +1,16 @@
 //! `audit verify`: is the log what was written? It is read as it comes, and nothing of it is kept. Held against it are
 //! its own checkpoints, the newest checkpoint that was verified here before, and what hosts have seen.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write as _};
+mod file;
+mod reading;
+
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use windlass_certs::dsse::{Envelope, KeySet, PayloadType, VerifyError};
-use windlass_certs::keys::PublicKey;
-use windlass_core::audit::{Anchor, By, Checkpoint, Findings, Segment, Verdict, Verifier};
-use windlass_core::receipt::Receipt;
-use windlass_core::{FleetId, Timestamp};
+use windlass_certs::dsse::VerifyError;
+use windlass_core::Timestamp;
+use windlass_core::audit::{Checkpoint, Segment, Verdict};
 
 use crate::args::{AuditCommand, Global};
 use crate::client::AuditItem;
@@ -20,8 +20,8 @@ use crate::exit::Exit;
 use crate::home::{FleetHome, KeptCheckpoint};
 use crate::printer::Printer;
 
-/// Longer than any entry or envelope of a checkpoint.
-const MAX_LINE: u64 = 1 << 20;
+use file::{Copy, lines};
+use reading::Reading;
 
 /// Why the log cannot be checked.
 #[derive(Debug, thiserror::Error)]
@@ -77,77 +77,6 @@ pub(crate) struct AuditView {
     /// Where backups were restored; the first is the beginning. What was lost with each is counted as far as a
     /// checkpoint or a host knows of it.
     pub(crate) segments: Vec<Segment>,
-}
-
-/// A log as it is read.
-struct Reading {
-    keys: KeySet,
-    verifier: Verifier,
-    entries: usize,
-    checkpoints: usize,
-    witnesses: Vec<String>,
-    newest: Option<Checkpoint>,
-}
-
-impl Reading {
-    fn new(keys: KeySet, kept: Option<&KeptCheckpoint>) -> Self {
-        let mut verifier = Verifier::default();
-        if let Some(kept) = kept {
-            verifier.expect(kept.anchor());
-        }
-        Self { keys, verifier, entries: 0, checkpoints: 0, witnesses: Vec::new(), newest: None }
-    }
-
-    fn entry(&mut self, bytes: &[u8]) {
-        self.entries += 1;
-        self.verifier.entry(bytes);
-    }
-
-    fn checkpoint(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
-        let wrong = |source| AuditError::Checkpoint(self.checkpoints, source);
-        let envelope = Envelope::parse(bytes, PayloadType::Audit.max_len()).map_err(wrong)?;
-        let verified = envelope.verify(PayloadType::Audit, &self.keys);
-        let checkpoint: Checkpoint = verified.and_then(|verified| verified.decode()).map_err(wrong)?;
-        self.checkpoints += 1;
-        self.verifier.expect((&checkpoint).into());
-        let order = |checkpoint: &Checkpoint| (checkpoint.segment, checkpoint.size);
-        if self.newest.as_ref().is_none_or(|newest| order(newest) < order(&checkpoint)) {
-            self.newest = Some(checkpoint);
-        }
-        Ok(())
-    }
-
-    /// A receipt that does not hold says nothing: whoever sends it could as well have left it out.
-    fn witness(&mut self, fleet: &FleetId, host: String, receipt: &[u8], key: &[u8]) {
-        let read = || -> Option<Receipt> {
-            let key = PublicKey::from_bytes(key).ok()?;
-            let envelope = Envelope::parse(receipt, PayloadType::Receipt.max_len()).ok()?;
-            envelope.verify(PayloadType::Receipt, &KeySet::new([key], 1)).ok()?.decode().ok()
-        };
-        let Some(receipt) = read() else { return };
-        if let Some(seen) =
-            receipt.checkpoint.filter(|_| &receipt.fleet == fleet && receipt.host.as_str() == host)
-        {
-            let (size, head, segment) = (seen.size, seen.head, seen.segment);
-            self.verifier.expect(Anchor { size, head, segment, by: By::Witness });
-            self.witnesses.push(host);
-        }
-    }
-
-    fn finish(self, kept: Option<KeptCheckpoint>) -> (AuditView, Option<Checkpoint>) {
-        let Findings { verdict, segments } = self.verifier.finish();
-        let view = AuditView {
-            verdict,
-            text: verdict.to_string(),
-            sound: verdict.is_sound(),
-            entries: self.entries,
-            checkpoints: self.checkpoints,
-            witnesses: self.witnesses,
-            kept,
-            segments,
-        };
-        (view, self.newest)
-    }
 }
 
 pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
@@ -208,57 +137,6 @@ fn from_file(path: &Path, fleet: &FleetHome, kept: Option<KeptCheckpoint>) -> Re
         Ok(())
     })?;
     Ok(reading.finish(kept).0)
-}
-
-/// Reads a file line by line; the second argument says whether it is a checkpoint's envelope.
-fn lines(path: &Path, mut each: impl FnMut(&[u8], bool) -> Result<(), AuditError>) -> Result<(), AuditError> {
-    let failed = |source| AuditError::Read { path: path.to_owned(), source };
-    let mut input = BufReader::new(File::open(path).map_err(failed)?);
-    for number in 1.. {
-        let mut line = Vec::new();
-        let read = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
-        if read == 0 {
-            break;
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        if line.is_empty() {
-            continue;
-        }
-        let value: serde_json::Value = serde_json::from_slice(&line)
-            .map_err(|_| AuditError::Line { path: path.to_owned(), line: number })?;
-        each(&line, value.get("payloadType").is_some())?;
-    }
-    Ok(())
-}
-
-/// What the coordinator sent, in a file that gets its name once it is whole.
-struct Copy {
-    path: PathBuf,
-    unfinished: PathBuf,
-    out: BufWriter<File>,
-}
-
-impl Copy {
-    fn begin(path: &Path) -> Result<Self, AuditError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".unfinished");
-        let unfinished = PathBuf::from(name);
-        let out = File::create(&unfinished)
-            .map_err(|source| AuditError::Write { path: unfinished.clone(), source })?;
-        Ok(Self { path: path.to_owned(), unfinished, out: BufWriter::new(out) })
-    }
-
-    fn line(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
-        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(b"\n"));
-        written.map_err(|source| AuditError::Write { path: self.unfinished.clone(), source })
-    }
-
-    fn finish(mut self) -> Result<(), AuditError> {
-        let whole = self.out.flush().and_then(|()| std::fs::rename(&self.unfinished, &self.path));
-        whole.map_err(|source| AuditError::Write { path: self.path, source })
-    }
 }
 
 fn summary(view: &AuditView) -> String {
