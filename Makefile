@@ -39,10 +39,12 @@ needs: ## install what the tests need and this machine lacks
 .PHONY: format
 format: ## is it formatted?
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 
 .PHONY: fmt
 fmt: ## format it
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 
 .PHONY: lint
 lint: ## clippy, and shellcheck where it is installed

@@ -222,7 +222,7 @@ impl Keeper {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let found = self.gather(&verified.plan, document, &state, Some(source)).await?;
+        let found = self.gather(&verified.plan, document, &state, source).await?;
         if verified.order == PlanOrder::Newer {
             let mark = PlanMark {
                 epoch: verified.plan.epoch,
@@ -257,16 +257,15 @@ impl Keeper {
         plan: &HostPlan,
         trust: &TrustDocument,
         state: &State,
-        source: Option<&impl Source>,
+        source: &impl Source,
     ) -> Result<Found, OfferError> {
         let mut found = Found::new();
         for digest in verify::named(plan) {
             // Asked anew for each, as facts may change while a fetch waits.
             let facts = self.facts.borrow().clone();
-            let kept = self.releases.get(&digest)?;
-            let judged = match (kept, source) {
-                (Some(kept), _) => self.context(trust, &facts, state).verify_kept(&digest, &kept),
-                (None, Some(source)) => match self.fetch(&digest, source).await? {
+            let judged = match self.releases.get(&digest)? {
+                Some(kept) => self.context(trust, &facts, state).verify_kept(&digest, &kept),
+                None => match self.fetch(&digest, source).await? {
                     Some(new) => {
                         let judged = self.context(trust, &facts, state).verify_new(&digest, &new);
                         if judged.is_ok() {
@@ -274,9 +273,8 @@ impl Keeper {
                         }
                         judged
                     }
-                    None => Err(missing(&digest, "the coordinator does not have it")),
+                    None => Err(missing(&digest)),
                 },
-                (None, None) => Err(missing(&digest, "it is not on this host, and no coordinator was asked")),
             };
             if let Err(refusal) = &judged {
                 self.counters.refused("release", &digest.to_string(), refusal);
@@ -336,8 +334,9 @@ impl Keeper {
     }
 }
 
-fn missing(digest: &Digest, why: &str) -> Refusal {
-    Refusal { code: RefusalCode::UnsignedRelease, detail: format!("{digest}: {why}") }
+fn missing(digest: &Digest) -> Refusal {
+    let detail = format!("{digest}: it is not on this host, and whoever could be asked does not have it");
+    Refusal { code: RefusalCode::UnsignedRelease, detail }
 }
 
 #[cfg(test)]

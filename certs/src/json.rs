@@ -178,6 +178,8 @@ mod tests {
         assert!(matches!(decode_strict::<Any>(&nested(33), 32), Err(DecodeError::TooDeep(32))));
         assert!(matches!(decode_strict::<Any>(&nested(100_000), 32), Err(DecodeError::TooDeep(32))));
         assert!(matches!(decode_bounded::<Any>(&nested(3), 4), Err(DecodeError::TooLarge { .. })));
+        assert!(decode_bounded::<Any>(&nested(3), nested(3).len()).is_ok());
+        assert!(matches!(decode_strict::<Any>(b"{\"a\":[1,}", 32), Err(DecodeError::Malformed(_))));
     }
 
     proptest! {

@@ -152,7 +152,7 @@ impl Keeper {
             tracing::error!(seq = mark.seq, "the journaled plan cannot be decoded: adopting what runs");
             return;
         };
-        match self.gather(&plan, trust.document(), &state, None::<&Nobody>).await {
+        match self.gather(&plan, trust.document(), &state, &Nobody).await {
             Ok(found) => self.publish(Arc::new(plan), trust.document(), &found),
             Err(error) => {
                 tracing::error!(error = %report::chain(&error), "the journaled plan cannot be taken up");
@@ -184,7 +184,7 @@ fn without_plan(local: Arc<LocalHost>) -> Desired {
 
 /// A plan that was verified before it was journaled. Its signatures are not asked again: the key that signed it may
 /// have been replaced since, and what was committed stays desired state.
-fn journaled_plan(envelope: &[u8], digest: &Digest) -> Option<HostPlan> {
+pub(super) fn journaled_plan(envelope: &[u8], digest: &Digest) -> Option<HostPlan> {
     let envelope = Envelope::parse(envelope, PayloadType::Plan.max_len()).ok()?;
     let same = envelope.payload_type() == PayloadType::Plan && envelope.digest() == *digest;
     let bytes = same.then(|| envelope.payload_bytes())?;

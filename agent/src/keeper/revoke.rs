@@ -15,8 +15,8 @@ use windlass_process::report;
 use super::Keeper;
 use crate::verify;
 
-/// An envelope of the longest list; what is longer is none.
-const MAX_FILE: u64 = 2 * PayloadType::Revocation.max_len() as u64 + (64 << 10);
+/// More than the envelope of the longest list; what is longer is none.
+const MAX_FILE: u64 = 2 << 20;
 
 impl Keeper {
     /// Takes a revocation list that is newer than the one in force: on disk first, in force after. One that is not

@@ -1,3 +1,4 @@
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -106,6 +107,10 @@ async fn an_accepted_plan_survives_the_agent_and_needs_nobody() {
     assert_eq!(host.shelf.asked.load(Ordering::SeqCst), 1, "each release is fetched once");
     keeper.offer(&host.plan(1, &[r1, r1]), &host.shelf).await.unwrap();
     assert_eq!(host.shelf.asked.load(Ordering::SeqCst), 1, "and kept");
+    assert_eq!(keeper.plan().map(|mark| (mark.epoch, mark.seq)), Some((1, 1)));
+    assert_eq!(keeper.kept_releases(), [r1].into());
+    assert_eq!(keeper.kept_release(&r1).as_ref(), host.shelf.releases.get(&r1), "as it came");
+    assert_eq!(keeper.kept_release(&Digest::of(b"another")), None);
     drop(keeper);
     let again = host.open().await;
     assert_eq!(seq(&again), 1);
@@ -169,6 +174,11 @@ async fn one_bad_slot_refuses_itself_alone() {
         desired.refusals.iter().map(|(slot, refusal)| (slot.index, refusal.code)).collect();
     assert_eq!(refusals, [(1, RefusalCode::UnsignedRelease), (2, RefusalCode::Policy)]);
     assert_eq!(desired.releases.keys().collect::<Vec<_>>(), [&r1]);
+    // A release counts each time that it is judged, a slot when it is refused anew.
+    let counted = |code| keeper.counters().snapshot()[&code];
+    assert_eq!((counted(RefusalCode::UnsignedRelease), counted(RefusalCode::Policy)), (2, 1));
+    keeper.offer(&host.plan(1, &[r1, unknown, elsewhere]), &host.shelf).await.unwrap();
+    assert_eq!((counted(RefusalCode::UnsignedRelease), counted(RefusalCode::Policy)), (3, 1));
 }
 
 #[tokio::test]
@@ -308,4 +318,138 @@ async fn a_checkpoint_is_kept_and_a_shorter_history_is_not() {
     keeper.witness(b"nonsense").await.unwrap();
     assert_eq!(host.open().await.witnessed().unwrap().size, 5);
     assert_eq!(keeper.counters().snapshot()[&RefusalCode::Stale], 1);
+}
+
+#[tokio::test]
+async fn a_release_that_was_lost_on_this_host_is_missing_until_somebody_has_it() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    host.open().await.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    std::fs::remove_dir_all(host.data().releases()).unwrap();
+    let keeper = host.open().await;
+    let details: Vec<_> = keeper.desired().borrow().refusals.values().map(ToString::to_string).collect();
+    let [detail] = details.as_slice() else { panic!("one slot is refused: {details:?}") };
+    assert!(detail.starts_with("unsigned_release") && detail.contains("not on this host"), "{detail}");
+    assert_eq!(detail.matches("unsigned_release").count(), 1, "said once: {detail}");
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    assert!(keeper.desired().borrow().refusals.is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_refuses_a_plan_for_now_and_nothing_else_does() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    assert!(!keeper.is_refused_for_now());
+    let (day, mut early, mut late) =
+        (Duration::from_secs(86_400), host.fleet.plan(2, &[r1]), host.fleet.plan(2, &[r1]));
+    (early.issued_at, early.expires_at) = (early.issued_at + day, early.expires_at + day);
+    (late.issued_at, late.expires_at) = (late.issued_at - 2 * day, late.expires_at - 2 * day);
+    for (plan, want) in [(early, RefusalCode::NotYetValid), (late, RefusalCode::Expired)] {
+        keeper.offer(&host.fleet.sign_plan(&plan), &host.shelf).await.unwrap();
+        assert_eq!((refused(&keeper), keeper.is_refused_for_now()), (Some(want), true));
+    }
+    keeper.offer(b"nonsense", &host.shelf).await.unwrap();
+    assert!(!keeper.is_refused_for_now());
+    keeper.offer(&host.plan(2, &[r1]), &host.shelf).await.unwrap();
+    assert!(!keeper.is_refused_for_now());
+}
+
+#[tokio::test]
+async fn what_no_plan_names_any_more_is_forgotten_after_a_while() {
+    let mut host = Host::joined();
+    let r1 = host.release(1, |_| {});
+    let keeper = host.open().await;
+    for n in 0..=HISTORY {
+        keeper.releases.put(&Digest::of(&n.to_be_bytes()), b"{}").unwrap();
+    }
+    keeper.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
+    let kept = keeper.kept_releases();
+    assert_eq!((kept.len(), kept.contains(&r1)), (HISTORY + 1, true));
+}
+
+#[tokio::test]
+async fn the_agents_own_files_are_never_bound_whatever_policy_allows() {
+    let host = Host::joined();
+    let member = host.open().await.member().clone();
+    let (data, facts) = (host.data(), host.facts.subscribe());
+    let own = vec![PathBuf::from("policy.toml"), PathBuf::from("/etc/windlass")];
+    let keeper = Keeper::open(Opened { data, member, facts, own }).await.unwrap();
+    let here = std::env::current_dir().unwrap().join("policy.toml");
+    let agent = host.folder.path().join("agent");
+    let want =
+        [here.as_path(), Path::new("/etc/windlass"), agent.as_path()].map(|path| path.to_str().unwrap());
+    assert_eq!(keeper.mounts().own, want, "as absolute paths");
+}
+
+#[tokio::test]
+async fn a_trust_file_is_written_when_there_is_a_newer_version_and_not_otherwise() {
+    let host = Host::joined();
+    let keeper = host.open().await;
+    let first = host.fleet.sign_trust(&host.fleet.document());
+    std::fs::remove_file(host.data().trust()).unwrap();
+    assert_eq!(keeper.take_trust(&[]).await.unwrap(), 0);
+    assert_eq!(keeper.take_trust(&[first]).await.unwrap(), 0);
+    assert!(!host.data().trust().exists());
+    let error = Keeper::open(Opened {
+        data: host.data(),
+        member: keeper.member().clone(),
+        facts: host.facts.subscribe(),
+        own: Vec::new(),
+    })
+    .await
+    .unwrap_err();
+    assert!(matches!(error, OpenError::File(_)), "{error}");
+    assert!(error.hint().unwrap().contains("join again"));
+}
+
+#[test]
+fn a_journaled_plan_is_a_plan_and_the_one_that_was_journaled() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(3, &[Digest::of(b"r1")]);
+    let envelope = fleet.sign_plan(&plan);
+    let digest = fixture::digest_of(&envelope);
+    assert_eq!(open::journaled_plan(&envelope, &digest), Some(plan.clone()));
+    assert_eq!(open::journaled_plan(&envelope, &Digest::of(b"another")), None);
+    let routes = fleet.sign(windlass_certs::dsse::PayloadType::Routes, &plan, &[&fleet.dispatch]);
+    assert_eq!(open::journaled_plan(&routes, &digest), None);
+    assert_eq!(open::journaled_plan(&routes, &Digest::of(b"another")), None);
+}
+
+#[tokio::test]
+async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
+    use windlass_certs::dsse::PayloadType;
+    use windlass_certs::revocation::{RevocationList, RevokedSet};
+    let host = Host::joined();
+    let list = |version| {
+        let evicted = "spiffe://demo/coordinator/c1".parse().unwrap();
+        let revoked = RevokedSet { identities: [(evicted, version)].into(), ..RevokedSet::default() };
+        RevocationList { fleet: fixture::fleet(), version, issued_at: host.fleet.now, revoked }
+    };
+    let signed = |list: &RevocationList| host.fleet.sign(PayloadType::Revocation, list, &[&host.fleet.root]);
+    let keeper = host.open().await;
+    assert_eq!(keeper.revocations_version(), 0);
+    keeper.revoke(&signed(&list(4))).await.unwrap();
+    let in_force = |keeper: &Keeper| (keeper.revocations_version(), keeper.revocations().current());
+    let fourth = (4, Arc::new(list(4).revoked));
+    assert_eq!(in_force(&keeper), fourth);
+    // The same again is no attack; an older one is, and one of nobody's.
+    keeper.revoke(&signed(&list(4))).await.unwrap();
+    assert_eq!(keeper.counters().snapshot(), BTreeMap::new());
+    keeper.revoke(&signed(&list(3))).await.unwrap();
+    let forged = host.fleet.sign(PayloadType::Revocation, &list(5), &[&host.fleet.dispatch]);
+    keeper.revoke(&forged).await.unwrap();
+    let elsewhere = RevocationList { fleet: "other".parse().unwrap(), ..list(5) };
+    keeper.revoke(&signed(&elsewhere)).await.unwrap();
+    let want =
+        [RefusalCode::Stale, RefusalCode::UnknownKey, RefusalCode::WrongAudience].map(|code| (code, 1));
+    assert_eq!(keeper.counters().snapshot(), want.into());
+    assert_eq!(in_force(&keeper), fourth);
+    // It outlives the agent, and in its place nothing else is taken for it.
+    assert_eq!(in_force(&host.open().await), fourth);
+    let mistaken = host.fleet.sign(PayloadType::Routes, &list(6), &[&host.fleet.root]);
+    for wrong in [mistaken, signed(&elsewhere), b"nonsense".to_vec()] {
+        files::replace_secret(&host.data().revocations(), &wrong).unwrap();
+        assert_eq!(in_force(&host.open().await), (0, Arc::default()));
+    }
 }

@@ -15,13 +15,13 @@ fn parse(text: &str) -> Result<Policy, PolicyError> {
 fn every_key_of_the_documentation() {
     let text = r#"
         registries = ["Registry.example.com/team/", "127.0.0.1:5000"]
-        insecure_registries = []
+        insecure_registries = ["10.0.0.5:5000"]
         labels = { role = "app" }
         environments = ["production"]
         host_ports = [80, 443]
         port_range = "20000-29999"
         mounts = ["/srv"]
-        capabilities = ["cap_net_bind_service"]
+        capabilities = ["cap_net_bind_service", "BLOCK_SUSPEND2"]
         gpus = "all"
         users = "non-root"
         exec = false
@@ -32,7 +32,12 @@ fn every_key_of_the_documentation() {
     assert_eq!(policy.host.registries, ["registry.example.com/team", "127.0.0.1:5000"]);
     assert_eq!(policy.labels.unwrap()["role"], "app");
     assert_eq!(policy.host.users, Users::NonRoot);
-    assert!(policy.host.capabilities.contains("NET_BIND_SERVICE"));
+    assert_eq!(policy.host.insecure_registries, ["10.0.0.5:5000"]);
+    assert_eq!(policy.host.environments.unwrap(), ["production".parse().unwrap()].into());
+    assert_eq!(policy.host.host_ports, [80, 443].into());
+    assert_eq!(policy.host.mounts, ["/srv"]);
+    assert_eq!(policy.host.capabilities, ["BLOCK_SUSPEND2", "NET_BIND_SERVICE"].map(str::to_owned).into());
+    assert_eq!(policy.host.max_memory, Limit::Percent(90));
     assert_eq!((policy.host.gpus, policy.host.port_range), (None, (20_000, 29_999)));
     let short = parse("registries = []\nmax_memory = \"8GiB\"\ngpus = 2").unwrap();
     assert_eq!(short.host.max_memory, Limit::Bytes(Size::from_bytes(8 << 30)));
@@ -53,6 +58,8 @@ fn nonsense_is_refused_with_its_key() {
         ("registries = []\nport_range = \"30000-20000\"", "port_range"),
         ("registries = []\nmounts = [\"/\"]", "mounts"), ("registries = []\nmounts = [\"srv\"]", "mounts"),
         ("registries = []\nmounts = [\"/srv/..\"]", "mounts"), ("registries = []\ncapabilities = [\"ALL\"]", "capabilities"),
+        ("registries = []\ncapabilities = [\"SYS ADMIN\"]", "capabilities"), ("registries = []\ncapabilities = [\"CAP_\"]", "capabilities"),
+        ("registries = []\nlabels = { role = \"a b\" }", "labels"), ("registries = []\nlabels = { \"\" = \"a\" }", "labels"),
         ("registries = []\ngpus = \"some\"", "gpus"), ("registries = []\nusers = \"root\"", "users"),
         ("registries = []\nmax_memory = \"0%\"", "max_memory"), ("registries = []\nmax_memory = \"101%\"", "max_memory"),
         ("registries = []\nmax_image = \"20\"", "max_image"), ("registries = []\nlabels = { \"a b\" = \"c\" }", "labels"),
@@ -63,6 +70,38 @@ fn nonsense_is_refused_with_its_key() {
         let shown = windlass_process::report::chain(&error);
         assert!(shown.contains(want), "{text:?} gave {shown}");
     }
+}
+
+#[test]
+fn what_is_longer_than_any_policy_is_refused() {
+    let list = |key: &str, one: &str, count: usize| {
+        let all = vec![format!("\"{one}\""); count].join(",");
+        let first = if key == "registries" { "" } else { "registries = []\n" };
+        parse(&format!("{first}{key} = [{all}]"))
+    };
+    for (key, one) in [("registries", "a.example.com"), ("mounts", "/srv"), ("capabilities", "SYS_TIME")] {
+        assert!(list(key, one, 256).is_ok(), "{key}");
+        assert!(list(key, one, 257).unwrap_err().to_string().contains("256"), "{key}");
+    }
+    let name =
+        |length: usize| parse(&format!("registries = []\ncapabilities = [\"{}\"]", "X".repeat(length)));
+    assert!(name(64).is_ok() && name(65).is_err());
+    let labels = |count: usize| {
+        let all: Vec<String> = (0..count).map(|n| format!("l{n} = \"\"")).collect();
+        parse(&format!("registries = []\nlabels = {{ {} }}", all.join(", ")))
+    };
+    assert_eq!(labels(64).unwrap().labels.unwrap().len(), 64);
+    assert!(labels(65).unwrap_err().to_string().contains("more than 64"));
+    // The file itself: as long as it may be, and a byte more.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.toml");
+    let padded = |length: usize| {
+        fs::write(&path, format!("{:<length$}", "registries = [\"a.example.com\"]\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        load(&path)
+    };
+    assert_eq!(padded(65_536).unwrap().host.registries, ["a.example.com"]);
+    assert!(matches!(padded(65_537), Err(PolicyError::Read { .. })));
 }
 
 #[test]
@@ -134,6 +173,11 @@ fn links_are_followed_before_a_path_is_allowed() {
             "{path}: {got:?}"
         );
     }
+    let why = |path: &str| resolve(&mounts, &at(path)).unwrap_err();
+    assert!(why("srv/out").contains("leads elsewhere") && why("srv/agent").contains("leads elsewhere"));
+    let direct = Mounts { allowed: vec![at("srv")], own: vec![at("alias/app")] };
+    let through = resolve(&direct, &at("srv/app/x")).unwrap_err();
+    assert!(!through.contains("leads elsewhere"), "there is no link in it: {through}");
 }
 
 #[test]

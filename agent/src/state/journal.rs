@@ -237,6 +237,21 @@ mod tests {
         assert!(journal.trouble().borrow().as_ref().unwrap().contains("failed to write"), "and that is said");
     }
 
+    #[tokio::test]
+    async fn a_trouble_is_told_once_and_another_one_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(&dir.path().join("journal"), state()).unwrap();
+        let mut trouble = journal.trouble();
+        let mut tell = |why: &str| {
+            journal.troubled(&io::Error::other(why.to_owned()));
+            let is_told = trouble.has_changed().unwrap();
+            (is_told, trouble.borrow_and_update().clone().unwrap())
+        };
+        assert_eq!(tell("the disk is full"), (true, "the disk is full".to_owned()));
+        assert_eq!(tell("the disk is full"), (false, "the disk is full".to_owned()));
+        assert_eq!(tell("it cannot be read"), (true, "it cannot be read".to_owned()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn as_soon_as_there_is_room_again_the_trouble_is_over() {
         let dir = tempfile::tempdir().unwrap();

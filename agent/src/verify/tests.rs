@@ -352,6 +352,9 @@ fn checkpoints_only_rise() {
     assert_eq!(take(&fleet.sign_checkpoint(4, head(4)), kept, now), Err(RefusalCode::Stale));
     let early = now - Duration::from_secs(3600);
     assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, early), Err(RefusalCode::NotYetValid));
+    let (last, tick) = (now - rules::SKEW, Duration::from_millis(1));
+    assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, last), Ok(6), "a clock may be a minute late");
+    assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, last - tick), Err(RefusalCode::NotYetValid));
     // A restored backup begins a segment, which may be shorter; and the segments before it do not come back.
     let begun = Checkpoint { size: 2, segment: 70, ..kept.unwrap().clone() };
     let shorter = fleet.sign(PayloadType::Audit, &begun, &[&fleet.audit]);

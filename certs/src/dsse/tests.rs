@@ -67,6 +67,68 @@ fn a_payload_over_its_types_limit_is_not_decoded() {
     assert_eq!(verified.decode::<serde_json::Value>().unwrap_err().code(), "too_large");
 }
 
+#[test]
+fn each_type_has_one_name_and_one_limit() {
+    #[rustfmt::skip]
+    let table = [
+        (PayloadType::Release, "release", 262_144), (PayloadType::Plan, "plan", 4_194_304),
+        (PayloadType::Routes, "routes", 4_194_304), (PayloadType::Trust, "trust", 65_536),
+        (PayloadType::Audit, "audit", 16_384), (PayloadType::Receipt, "receipt", 16_384),
+        (PayloadType::Revocation, "revocation", 1_048_576), (PayloadType::Exec, "exec", 16_384),
+        (PayloadType::Secret, "secret", 65_536),
+    ];
+    assert_eq!(table.map(|(kind, ..)| kind), PayloadType::ALL);
+    for (kind, name, limit) in table {
+        let media = format!("application/vnd.windlass.{name}.v1+json");
+        assert_eq!((kind.to_string(), kind.max_len()), (media.clone(), limit));
+        assert_eq!(PayloadType::from_media_type(&media), Some(kind));
+        assert_eq!(PayloadType::from_media_type(&media.to_uppercase()), None);
+    }
+}
+
+/// An envelope in which this field, of it or of its one signature, has this value.
+fn with(field: &str, value: &str) -> Result<Envelope, VerifyError> {
+    let mut one = serde_json::json!({ "keyid": "k", "sig": "AAAA" });
+    let mut all = serde_json::json!({ "payloadType": PayloadType::Plan.as_str(), "payload": "e30=" });
+    match field {
+        "keyid" | "sig" => one[field] = value.into(),
+        _ => all[field] = value.into(),
+    }
+    all["signatures"] = serde_json::json!([one]);
+    Envelope::parse(&serde_json::to_vec(&all).unwrap(), 100)
+}
+
+#[test]
+fn every_field_has_a_limit_and_what_is_as_long_is_read() {
+    let of = |length: usize| "A".repeat(length);
+    #[rustfmt::skip]
+    let table = [
+        ("keyid", of(512), "ok"), ("keyid", of(513), "malformed"),
+        ("sig", of(2048), "ok"), ("sig", of(2052), "malformed"),
+        // Not ours, and not even as long as any type: two different refusals.
+        ("payloadType", of(256), "wrong_type"), ("payloadType", of(257), "malformed"),
+        ("payload", of(132), "ok"), ("payload", of(136), "too_large"),
+    ];
+    for (field, value, want) in table {
+        let got = with(field, &value).map_or_else(|error| error.code(), |_| "ok");
+        assert_eq!(got, want, "{field} of {} characters", value.len());
+    }
+    assert_eq!(with("keyid", "").unwrap().signatures()[0].keyid, None, "an empty hint is none");
+}
+
+#[test]
+fn an_envelope_may_be_four_thirds_of_its_payload_and_32_kib() {
+    let bytes = Envelope::sign(PayloadType::Plan, b"{}".to_vec(), &[&key()]).to_bytes();
+    let padded = |length: usize| [bytes.clone(), vec![b' '; length - bytes.len()]].concat();
+    for (max_len, limit) in [(3000, 4000 + 32_768), (3001, 4001 + 32_768), (2, 2 + 32_768)] {
+        assert_eq!(Envelope::parse(&padded(limit), max_len).unwrap().payload_bytes(), b"{}");
+        let error = Envelope::parse(&padded(limit + 1), max_len).unwrap_err();
+        assert!(
+            matches!(error, VerifyError::TooLarge { len, limit: most } if (len, most) == (limit + 1, limit))
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

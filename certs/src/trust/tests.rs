@@ -157,6 +157,10 @@ fn a_chain_is_walked_and_bounded() {
     assert_eq!(old.code(), "stale", "a chain that ends before ours is a rollback");
     let gap = store.clone().walk([chain[1].as_slice(), chain[3].as_slice()]).unwrap_err();
     assert_eq!(gap.code(), "gap");
+    // What is old is passed over at the beginning of a chain, and nowhere else.
+    let mut mixed = store.clone();
+    let turned = mixed.walk([1, 0, 2].map(|at: usize| chain[at].as_slice())).unwrap_err();
+    assert_eq!((turned.code(), mixed.version()), ("stale", 2));
     let endless = std::iter::repeat_n(chain[0].as_slice(), MAX_WALK + 1);
     assert!(matches!(store.clone().walk(endless), Err(TrustError::TooLong)));
     let big = vec![b' '; MAX_LEN * 2];
@@ -246,10 +250,16 @@ fn a_document_that_contradicts_itself_is_refused() {
         ("too many CAs", |d, _| d.ca = vec![Digest::of(b"ca"); 9]),
         ("no coordinator", |d, _| d.coordinators.clear()),
         ("an address with a line break", |d, _| d.coordinators.push("a\nb".to_owned())),
+        ("too many coordinators", |d, _| d.coordinators = vec!["a:1".to_owned(); 33]),
+        ("an address that is too long", |d, _| d.coordinators.push("x".repeat(254))),
         ("an empty host name", |d, _| { d.hosts.insert("a".parse().unwrap(), vec![String::new()]); }),
         ("roots revoked below their threshold", |d, k| d.revoked.keys = BTreeSet::from([k.roots[0].id().clone(), k.roots[1].id().clone()])),
     ];
-    document(&keys).validate().unwrap();
+    let mut full = document(&keys);
+    full.ca = vec![Digest::of(b"ca"); 8];
+    full.coordinators = vec!["x".repeat(253); 32];
+    full.hosts.insert("a".parse().unwrap(), vec!["*".to_owned()]);
+    full.validate().unwrap();
     for (case, edit) in table {
         let mut changed = document(&keys);
         edit(&mut changed, &keys);
@@ -284,6 +294,10 @@ fn the_payload_is_read_strictly() {
     let keys = keys();
     let text = serde_json::to_string(&document(&keys)).unwrap();
     assert!(serde_json::from_str::<TrustDocument>(&text).is_ok());
+    assert!(!text.contains("revoked"), "what is empty is not written: one spelling");
+    assert!(text.contains("\"environment\":\"*\""), "{text}");
+    let scope: EnvironmentScope = serde_json::from_str("\"production\"").unwrap();
+    assert_eq!((scope.to_string().as_str(), format!("{scope:?}").as_str()), ("production", "\"production\""));
     for (from, to) in [
         ("\"epoch\"", "\"extra\":1,\"epoch\""),
         ("\"epoch\":1,", ""),

@@ -37,11 +37,14 @@ pub fn normalise_repository(text: &str) -> Result<String, InvalidRepository> {
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => {
+        Some((address, rest)) => {
             if address.parse::<std::net::Ipv6Addr>().is_err() {
                 return Err("the address in brackets is not IPv6");
             }
-            ("", port.strip_prefix(':'))
+            match rest.strip_prefix(':') {
+                None if !rest.is_empty() => return Err("behind the brackets comes a port, or nothing"),
+                port => ("", port),
+            }
         }
         None => match host.split_once(':') {
             Some((name, port)) => (name, Some(port)),
@@ -106,7 +109,8 @@ mod tests {
             ("Registry.Example.com/team/", Some("registry.example.com/team")),
             ("127.0.0.1:5000", Some("127.0.0.1:5000")),
             ("localhost/web", Some("localhost/web")),
-            ("[::1]:5000/web", Some("[::1]:5000/web")),
+            ("[::1]:5000/web", Some("[::1]:5000/web")), ("[::1]/web", Some("[::1]/web")),
+            ("[::1].evil.example.com/web", None), ("[::1]5000/web", None), ("[::1]:/web", None), ("[::1/web", None),
             ("index.docker.io/library/nginx", Some("docker.io/library/nginx")),
             ("https://registry.example.com/team", None), ("registry.example.com/team@sha256:00", None),
             ("registry.example.com//team", None), ("registry.example.com/../team", None),

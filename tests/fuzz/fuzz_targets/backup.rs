@@ -2,9 +2,28 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windlass_core::FleetId;
+use windlass_core::audit::Head;
+use windlass_core::observation::Observation;
+use windlass_core::rollout::Rollout;
+use windlass_core::service::{Assignment, Service};
 use windlass_server::store::memory::MemoryStore;
-use windlass_server::store::record::{EventRecord, HostRecord, PlanRecord, ReleaseRecord, TokenRecord};
+use windlass_server::store::record::{
+    EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, ReleaseRecord,
+    TokenRecord, decode, encode,
+};
 use windlass_server::store::{Store, dump};
+
+/// What a record says is written and read again to the same.
+fn record<T: Serialize + DeserializeOwned>(data: &[u8]) {
+    if let Ok(read) = decode::<T>(data) {
+        let written = encode(&read);
+        let again: T = decode(&written).expect("we read what we write");
+        assert_eq!(encode(&again), written);
+    }
+}
 
 fuzz_target!(|data: &[u8]| {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -20,14 +39,24 @@ fuzz_target!(|data: &[u8]| {
                 let bytes = |entries: Vec<windlass_server::store::Entry>| -> Vec<(String, Vec<u8>)> {
                     entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
                 };
-                let (first, second) = (store.list("").await.expect("memory"), copy.list("").await.expect("memory"));
+                let (first, second) =
+                    (store.list("").await.expect("memory"), copy.list("").await.expect("memory"));
                 assert_eq!(bytes(first), bytes(second));
             }
         }
     });
-    let _ = serde_json::from_slice::<HostRecord>(data);
-    let _ = serde_json::from_slice::<TokenRecord>(data);
-    let _ = serde_json::from_slice::<PlanRecord>(data);
-    let _ = serde_json::from_slice::<ReleaseRecord>(data);
-    let _ = serde_json::from_slice::<EventRecord>(data);
+    record::<FleetId>(data);
+    record::<Head>(data);
+    record::<HostRecord>(data);
+    record::<TokenRecord>(data);
+    record::<OperatorRecord>(data);
+    record::<OperatorTokenRecord>(data);
+    record::<Service>(data);
+    record::<Assignment>(data);
+    record::<Rollout>(data);
+    record::<PlanRecord>(data);
+    record::<ReleaseRecord>(data);
+    record::<EventRecord>(data);
+    record::<RecoveryRecord>(data);
+    record::<Observation>(data);
 });

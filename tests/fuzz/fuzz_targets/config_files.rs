@@ -1,10 +1,11 @@
-//! `server.toml` and the operator's `config.toml`.
+//! `server.toml`, `agent.toml` and the operator's `config.toml`.
 #![no_main]
 #![allow(dead_code)]
 
 use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
+use windlass_agent::config::{Config as AgentConfig, Given, check_address};
 use windlass_server::Config;
 use windlass_server::config::Overrides;
 
@@ -26,6 +27,11 @@ fuzz_target!(|text: &str| {
     std::fs::write(folder.join("server.toml"), text).expect("a folder in memory");
     if let Ok(config) = Config::load(&folder, Overrides::default()) {
         assert!(config.liveness.suspect <= config.liveness.lost);
+    }
+    let given = Given { config: Some(folder.join("server.toml")), ..Given::default() };
+    if let Ok(config) = AgentConfig::resolve(&given) {
+        assert!(config.engine_socket().is_absolute());
+        assert!(config.server.is_none_or(|address| check_address(&address).is_ok()));
     }
     if let Ok(config) = toml::from_str::<config::Config>(text) {
         for name in config.contexts.keys() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
 use windlass_agent::data::DataDir;
+use windlass_agent::lease::LeaseFile;
 use windlass_agent::member::Member;
 use windlass_agent::state::Journal;
 use windlass_agent::status::Status;
@@ -34,6 +35,8 @@ fuzz_target!(|data: &[u8]| {
     }
     std::fs::write(folder.join("status.json"), data).expect("a folder in memory");
     let _ = Status::load(&folder.join("status.json"));
+    std::fs::write(folder.join("lease.json"), data).expect("a folder in memory");
+    let _ = LeaseFile::new(folder.join("lease.json")).load();
     let _ = std::fs::remove_file(folder.join("member.json"));
     let member = windlass_certs::files::create_secret(&folder.join("member.json"), data);
     if let (Ok(()), Ok(data)) = (member, DataDir::open(&folder)) {

@@ -32,10 +32,35 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     read::<pb::ConnectResponse>(data);
+    read::<pb::FetchReleaseRequest>(data);
+    read::<pb::FetchReleaseResponse>(data);
+    read::<pb::FetchTrustResponse>(data);
     read::<pb::JoinRequest>(data);
     read::<pb::JoinResponse>(data);
+    read::<pb::JoinOperatorRequest>(data);
+    read::<pb::JoinOperatorResponse>(data);
+    read::<pb::ChallengeResponse>(data);
     read::<pb::RenewRequest>(data);
+    read::<pb::RenewResponse>(data);
+    read::<pb::CreateHostTokenRequest>(data);
+    read::<pb::SteerHostRequest>(data);
+    read::<pb::RecoverRequest>(data);
+    read::<pb::PreviewRequest>(data);
     read::<pb::SubmitReleaseRequest>(data);
+    read::<pb::RollbackRequest>(data);
+    read::<pb::SteerRolloutRequest>(data);
+    read::<pb::SteerServiceRequest>(data);
+    read::<pb::StreamLogsRequest>(data);
     read::<pb::StreamLogsResponse>(data);
+    read::<pb::StreamEventsResponse>(data);
+    read::<pb::AddOperatorRequest>(data);
+    read::<pb::AddOperatorResponse>(data);
+    read::<pb::ListOperatorsResponse>(data);
+    read::<pb::RevokeOperatorRequest>(data);
+    read::<pb::GetTrustResponse>(data);
+    read::<pb::PublishTrustRequest>(data);
+    read::<pb::StreamAuditRequest>(data);
     read::<pb::StreamAuditResponse>(data);
+    read::<pb::GetReleaseResponse>(data);
+    read::<pb::ListHostsResponse>(data);
 });
