@@ -96,7 +96,8 @@ fn what_is_longer_than_any_policy_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.toml");
     let padded = |length: usize| {
-        fs::write(&path, format!("{:<length$}", "registries = [\"a.example.com\"]\n")).unwrap();
+        let text = "registries = [\"a.example.com\"]\n";
+        fs::write(&path, format!("{text}{}", " ".repeat(length - text.len()))).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         load(&path)
     };
