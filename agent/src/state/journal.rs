@@ -218,6 +218,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let journal = Journal::create(&path, state()).unwrap();
+        let first = Journal::open(&path).unwrap().state();
+        assert_eq!(*first, state());
+        assert_eq!((first.version, first.trust.version, first.trust.digest), (1, 1, Digest::of(b"trust")));
         let plan = PlanMark { epoch: 1, seq: 7, digest: Digest::of(b"plan"), envelope: "{}".to_owned() };
         journal.update(|state| state.plan = Some(plan.clone())).await.unwrap();
         assert_eq!(Journal::open(&path).unwrap().state().plan, Some(plan));
