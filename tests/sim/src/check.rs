@@ -130,8 +130,12 @@ impl Checks {
         });
         let (slots, allowed): (Vec<&SlotId>, Vec<u32>) = mine.unzip();
         let most = allowed.into_iter().max().unwrap_or(u32::MAX);
-        if u32::try_from(slots.len()).unwrap_or(u32::MAX) > most {
-            let serve = serving.iter().filter(|slot| &slot.service == service).count();
+        // In the place of one that will go, another may serve already.
+        let of_it = |slot: &&SlotId| &slot.service == service;
+        let in_place = |slot: &&SlotId| of_it(slot) && known.slots.contains_key(*slot);
+        let missing = known.wanted.saturating_sub(serving.iter().filter(in_place).count());
+        if u32::try_from(slots.len().min(missing)).unwrap_or(u32::MAX) > most {
+            let serve = serving.iter().filter(of_it).count();
             let names: Vec<String> = slots.iter().map(ToString::to_string).collect();
             let line = format!(
                 "{service}: our steps took it below its minimum: {} are stopped, {most} may be; {serve} of {} serve",
