@@ -152,11 +152,12 @@ impl State {
             let probe = probe.clone()?;
             Some(Schedule { kind, probe, due: Instant::now(), eager: EAGER, successes: 0, failures: 0 })
         };
-        let (ready, unbroken, was_ready, live, history) = (false, true, false, true, Vec::new());
+        let (ready, unbroken, was_ready, live, decided) = (false, true, false, true, false);
+        let history = Vec::new();
         Self {
             schedules: all.into_iter().filter_map(schedule).collect(),
             started: probes.startup.is_none(),
-            health: Health { ready, since: now, unbroken, was_ready, live, history },
+            health: Health { ready, since: now, unbroken, was_ready, live, decided, history },
             reported: false,
         }
     }
@@ -201,13 +202,14 @@ impl State {
     }
 
     fn judge(&mut self, kind: Kind, yes: bool, no: bool, now: Timestamp) -> Option<Health> {
-        let before = (self.health.ready, self.health.live);
+        let before = (self.health.ready, self.health.live, self.health.decided);
+        self.health.decided |= no || (yes && self.says_ready(kind));
         match kind {
             Kind::Startup if yes => {
                 self.started = true;
                 let at_once = Instant::now();
                 self.schedules.iter_mut().for_each(|schedule| schedule.due = at_once);
-                if !self.has(Kind::Readiness) {
+                if self.says_ready(kind) {
                     self.set_ready(true, now);
                 }
             }
@@ -220,7 +222,7 @@ impl State {
                     self.health.live = false;
                 }
                 // The only question there is also says whether it is ready.
-                if !self.has(Kind::Readiness) && !self.has(Kind::Startup) {
+                if self.says_ready(kind) {
                     if yes {
                         self.set_ready(true, now);
                     } else if no {
@@ -232,9 +234,18 @@ impl State {
         if !self.health.ready {
             self.health.unbroken = false;
         }
-        let changed = before != (self.health.ready, self.health.live);
+        let changed = before != (self.health.ready, self.health.live, self.health.decided);
         let first = !std::mem::replace(&mut self.reported, true);
         (changed || first).then(|| self.health.clone())
+    }
+
+    /// Is this the probe whose yes makes it ready?
+    fn says_ready(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Readiness => true,
+            Kind::Startup => !self.has(Kind::Readiness),
+            Kind::Liveness => !self.has(Kind::Readiness) && !self.has(Kind::Startup),
+        }
     }
 
     fn set_ready(&mut self, ready: bool, now: Timestamp) {

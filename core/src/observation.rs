@@ -135,6 +135,10 @@ pub struct Instance {
     /// Which restart that a person asked for it comes from; 0 if from none.
     #[serde(default)]
     pub generation: u64,
+    /// It runs since before its agent began, and its probes have said neither yes nor no since. Then nobody knows
+    /// whether it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
 }
 
 /// What an instance is.

@@ -155,3 +155,39 @@ async fn a_proxy_that_closes_is_nobody() {
     assert!(asked.details().iter().all(|detail| detail == "connection closed"));
     assert!(asked.details().len() > 2, "asked again soon");
 }
+
+#[test]
+fn whether_it_serves_is_decided_by_the_probe_that_says_ready_or_by_any_that_says_no() {
+    use Kind::{Liveness, Readiness, Startup};
+    #[rustfmt::skip]
+    let table: [(&str, &[Kind], &[(Kind, bool, bool)], bool); 10] = [
+        ("asked, and no count is full",           &[Startup],             &[(Startup, false, false)],                         false),
+        ("it has started",                        &[Startup],             &[(Startup, true, false)],                          true),
+        ("it never started",                      &[Startup],             &[(Startup, false, true)],                          true),
+        ("started, readiness still to be asked",  &[Startup, Readiness],  &[(Startup, true, false)],                          false),
+        ("started and not ready",                 &[Startup, Readiness],  &[(Startup, true, false), (Readiness, false, true)], true),
+        ("ready",                                 &[Readiness],           &[(Readiness, true, false)],                        true),
+        ("alive says nothing of ready",           &[Readiness, Liveness], &[(Liveness, true, false)],                         false),
+        ("not alive",                             &[Readiness, Liveness], &[(Liveness, false, true)],                         true),
+        ("alive, and nothing else is asked",      &[Liveness],            &[(Liveness, true, false)],                         true),
+        ("once decided, it stays so",             &[Readiness],           &[(Readiness, true, false), (Readiness, false, false)], true),
+    ];
+    for (case, kinds, answers, decided) in table {
+        let mut probes = release::Health::default();
+        for kind in kinds {
+            let probe = Some(probe(http(), 1000));
+            match kind {
+                Startup => probes.startup = probe,
+                Readiness => probes.readiness = probe,
+                Liveness => probes.liveness = probe,
+            }
+        }
+        let mut state = State::new(&subject(1, probes), Timestamp::ZERO);
+        let mut reported = false;
+        for (kind, yes, no) in answers {
+            let report = state.judge(*kind, *yes, *no, Timestamp::ZERO);
+            reported |= report.is_some_and(|health| health.decided);
+        }
+        assert_eq!((state.health.decided, reported), (decided, decided), "{case}");
+    }
+}

@@ -33,8 +33,11 @@ pub(super) struct Scene<'a> {
     pub(super) blocked: bool,
     /// The new instance serves.
     pub(super) available: bool,
-    /// The coordinator was not heard of for longer than the release allows.
+    /// Nothing starts: the coordinator was not heard of for longer than the release allows, or was not when that was
+    /// noted.
     pub(super) isolated: bool,
+    /// And what runs stops. That takes silence of now: a note may be from an older copy of the journal.
+    pub(super) alone: bool,
     /// Two instances may never run at once.
     pub(super) exclusive: bool,
     /// Nothing may start here now: it is exclusive, and may have been replaced.
@@ -140,7 +143,9 @@ impl<'a> Scene<'a> {
             if self.is_kept(seen) {
                 Fate::Rest
             } else if self.isolated {
-                if seen.state.is_up() || self.is_named(seen) { Fate::Rest } else { Fate::Leave }
+                let stops = seen.state.is_up() && self.alone;
+                let stays = !seen.state.is_up() && self.is_named(seen);
+                if stops || stays { Fate::Rest } else { Fate::Leave }
             } else if self.restoring && Some(&seen.id) == outdated {
                 Fate::Run
             } else if self.restoring {

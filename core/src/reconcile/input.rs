@@ -247,6 +247,9 @@ pub struct Health {
     pub was_ready: bool,
     /// Is it alive?
     pub live: bool,
+    /// Have the probes said yes or no, by their own counts, since the agent began to ask? Until then it is only not known
+    /// whether it is ready.
+    pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,
 }

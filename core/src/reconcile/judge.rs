@@ -138,6 +138,17 @@ pub(super) enum Trial {
     Last,
 }
 
+/// Is it the first try of a restart in this slot, and has it not served yet? `seen` is its container, if there is one.
+pub(super) fn is_restart_on_trial(memory: &Memory, want: &PlanSlot, seen: Option<&Container>) -> bool {
+    let proven = |seen: &Container| {
+        seen.policy == RestartPolicy::UnlessStopped
+            || memory.of(seen).is_some_and(|known| known.available_at.is_some())
+    };
+    let failed = memory.slots.get(&want.slot).is_some_and(|known| known.failed.is_some());
+    let is_new = |seen: &Container| seen.generation >= want.generation && !proven(seen);
+    want.generation > 0 && !failed && seen.is_none_or(is_new)
+}
+
 /// Judges an instance that is meant to run.
 pub(super) fn judge(
     seen: &Container,

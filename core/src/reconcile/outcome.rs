@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::{Clock, FailureReason};
+use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
-use super::input::{Desired, Observed, Outcome, PullFailure, StartFailure};
+use super::input::{Container, Desired, Observed, Outcome, PullFailure, StartFailure};
 use super::judge;
 use super::memory::{Memory, PullTrouble, PulledImage, Retry};
 
@@ -89,13 +90,19 @@ fn start_failed(
         StartFailure::PortTaken(port) => FailureReason::PortTaken { port: *port },
     };
     let want = desired.plan.as_ref().and_then(|plan| plan.slots.iter().find(|want| &want.slot == *slot));
-    match want.filter(|want| !want.good && &want.release == failed.release) {
-        Some(want) => {
-            let seen = observed.containers.iter().find(|seen| &seen.instance == *instance);
-            judge::condemn(desired, memory, want, (seen, None), (Clock::Start, reason), now);
-        }
-        None => delay(memory, slot, &reason.to_string(), now),
+    let seen = observed.containers.iter().find(|seen| &seen.instance == *instance);
+    let on_trial = |want: &&PlanSlot| !want.good || judge::is_restart_on_trial(memory, want, seen);
+    let Some(want) = want.filter(|want| &want.release == failed.release).filter(on_trial) else {
+        return delay(memory, slot, &reason.to_string(), now);
+    };
+    let is_older = |seen: &&Container| {
+        &seen.slot == *slot && seen.release == want.release && seen.generation < want.generation
+    };
+    let older = observed.containers.iter().find(is_older).map(|older| older.instance.as_str());
+    if want.good && older.is_none() {
+        delay(memory, slot, &reason.to_string(), now); // with nothing to go back to it is tried again
     }
+    judge::condemn(desired, memory, want, (seen, older), (Clock::Start, reason), now);
 }
 
 /// Gives back a port that the agent drew and somebody else has; false if it was not drawn.

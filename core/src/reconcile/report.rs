@@ -34,18 +34,33 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
     let at = judge::standing(seen, turn.memory.of(seen), spec, super::slot::times(turn));
     let address = &turn.desired.local.address;
     let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
+    let state = state(turn, want, seen, &at);
     Instance {
         id: seen.instance.clone(),
         container: Some(seen.id.clone()),
         release: seen.release,
         counter: seen.counter,
-        state: state(turn, want, seen, &at),
+        state,
         since: at.since,
         available: at.available,
         endpoints: endpoints.collect(),
         restarts: at.restarts,
         generation: seen.generation,
+        undecided: spec.is_some() && !at.ready && is_undecided(turn, seen, state),
     }
+}
+
+/// Can only its probes tell whether it serves, and have they not yet? What the agent has seen to start, has not served.
+fn is_undecided(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> bool {
+    let ContainerState::Running { started_at } = seen.state else { return false };
+    let decided = seen.health.as_ref().is_some_and(|health| health.decided);
+    let may_be_ready = matches!(state, InstanceState::Starting | InstanceState::Unready);
+    may_be_ready && !decided && started_at < turn.observed.watching_since && !is_kept(turn, seen)
+}
+
+fn is_kept(turn: &Turn<'_>, seen: &Container) -> bool {
+    let known = turn.memory.slots.get(&seen.slot);
+    known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance))
 }
 
 /// Has the engine been asked to stop it a moment ago?
@@ -54,8 +69,7 @@ fn is_stopping(turn: &Turn<'_>, seen: &Container) -> bool {
 }
 
 fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge::Standing) -> InstanceState {
-    let known = turn.memory.slots.get(&seen.slot);
-    let kept = known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance));
+    let kept = is_kept(turn, seen);
     let phase = want.and_then(|want| {
         let previous = want.previous.as_ref().filter(|previous| previous.release == seen.release);
         if seen.release == want.release { Some(want.phase) } else { previous.map(|previous| previous.phase) }

@@ -141,13 +141,13 @@ impl<'a> Scene<'a> {
         let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
         let exclusive = says(&want.release) || seen.iter().any(|seen| says(&seen.release));
         let lease = turn.observed.lease;
-        let isolated = if exclusive {
+        let alone = if exclusive {
             let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());
             lease.is_none_or(over)
         } else {
-            known.isolated_at.is_some()
-                || limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
+            limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
         };
+        let isolated = alone || (!exclusive && known.isolated_at.is_some());
         let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
         let restoring = false;
         let (blocked, available, barred, tight) = (false, false, false, false);
@@ -160,6 +160,7 @@ impl<'a> Scene<'a> {
             blocked,
             available,
             isolated,
+            alone,
             exclusive,
             unleased,
             barred,
@@ -201,7 +202,8 @@ fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<St
         }
     } else if scene.isolated {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
-    } else {
+    }
+    if !scene.exclusive && !scene.alone {
         wake_when_isolated(turn, &scene);
     }
     let mut hold = launch::hold(turn, &mut scene);

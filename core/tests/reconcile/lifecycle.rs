@@ -271,6 +271,30 @@ fn an_isolated_host_stops_what_must_not_run_alone() {
     assert_eq!(world.picture(&slot(0)), "r1 healthy+", "whatever its clock says");
 }
 
+/// Found by the simulation (seed 1882738388893706): an older copy of a journal, from when its host was alone.
+#[test]
+fn a_note_that_the_host_was_alone_keeps_from_starting_and_stops_nothing_that_runs() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |spec| {
+        spec.on_lost.stop_isolated_after = Some(windlass_core::Span::from_secs(60));
+    });
+    world.observed.coordinator_last_seen = Some(world.now);
+    world.plan(vec![good(0, one)]);
+    world.run(secs(90));
+    assert_eq!(world.picture(&slot(0)), "r1 stopped");
+    let copy = world.memory.clone();
+    (world.observed.coordinator_last_seen, world.observed.heard) = (Some(world.now), true);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    world.memory = copy;
+    world.restart_agent();
+    (world.observed.coordinator_last_seen, world.observed.heard) = (Some(world.now), false);
+    world.run(secs(59));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+", "{:#?}", world.journal);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 stopped", "it was not heard of since");
+}
+
 #[test]
 fn a_refused_release_starts_nothing_and_stops_nothing() {
     let mut world = World::new();
@@ -315,9 +339,23 @@ fn an_agent_without_memory_waits_for_answers_before_it_judges() {
     world.silent = true;
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 unready", "not asked for long enough to be condemned");
+    assert!(world.seen(&slot(0)).instances[0].undecided, "and nobody knows whether it serves");
     world.silent = false;
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    assert!(!world.seen(&slot(0)).instances[0].undecided);
+}
+
+#[test]
+fn what_the_agent_has_seen_to_start_does_not_serve_before_a_probe_says_so() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.observed.watching_since = world.now;
+    world.silent = true;
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    let seen = &world.seen(&slot(0)).instances[0];
+    assert_eq!((seen.state, seen.undecided), (windlass_core::observation::InstanceState::Starting, false));
 }
 
 #[test]

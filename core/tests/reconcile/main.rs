@@ -5,5 +5,6 @@ mod lifecycle;
 mod limits;
 mod meanwhile;
 mod props;
+mod restarts;
 mod rollback;
 mod world;

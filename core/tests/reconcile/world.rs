@@ -214,7 +214,10 @@ impl World {
         if matches!(step, Step::Remove(_)) && only {
             assert!(want.good || want.fallback != Some(target.release), "the fallback is kept while armed");
         }
-        if only && want.release == target.release && want.phase == Phase::Running && !failed {
+        let stopped = self.observed.containers.iter().find(|seen| seen.id == target.container);
+        let makes_way =
+            want.order == Order::StopFirst && stopped.is_some_and(|seen| seen.generation < want.generation);
+        if only && want.release == target.release && want.phase == Phase::Running && !failed && !makes_way {
             panic!("what the plan wants to run is never stopped: {step:?}");
         }
         let previous = want.previous.as_ref().filter(|previous| previous.release == target.release);
@@ -332,6 +335,7 @@ impl World {
                 unbroken,
                 was_ready,
                 live,
+                decided: true,
                 history: Vec::new(),
             });
         }

@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     pub(crate) broken: BTreeSet<Digest>,
     /// Releases whose *new* containers exit at once here; what runs already, runs.
     pub(crate) will_not_start: BTreeSet<Digest>,
+    /// Releases of which the engine starts no new container.
+    pub(crate) refuses: BTreeSet<Digest>,
     /// Instances that were made like that.
     doomed: BTreeSet<String>,
     /// How often each release was started.
@@ -39,7 +41,8 @@ pub(crate) fn at(second: u64) -> Timestamp {
 }
 
 fn health(since: Timestamp, ready: bool, was_ready: bool) -> Option<Health> {
-    Some(Health { ready, since, unbroken: true, was_ready, live: true, history: Vec::new() })
+    let history = Vec::new();
+    Some(Health { ready, since, unbroken: true, was_ready, live: true, decided: true, history })
 }
 
 impl Engine {
@@ -110,6 +113,11 @@ impl Engine {
         let up = || self.containers.iter().filter(|c| c.state.is_up());
         if let Some(port) = ports.values().find(|port| up().any(|c| c.ports.values().any(|p| p == *port))) {
             let failure = StartFailure::PortTaken(*port);
+            let (slot, instance, release) = (launch.slot, launch.instance, release.digest);
+            return self.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });
+        }
+        if self.refuses.contains(&release.digest) {
+            let failure = StartFailure::Failed("the engine says no".to_owned());
             let (slot, instance, release) = (launch.slot, launch.instance, release.digest);
             return self.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });
         }

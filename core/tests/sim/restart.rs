@@ -1,5 +1,6 @@
 //! A rolling restart: new instances of the same release, and the old ones until those serve.
 
+use windlass_core::observation::SlotStatus;
 use windlass_core::release::OrderRule;
 use windlass_core::rollout::{State, Steering, Verb};
 use windlass_core::{Amount, Span};
@@ -99,6 +100,41 @@ fn an_instance_that_does_not_come_back_stops_the_restart_and_its_slot_keeps_the_
             assert!(on_second >= 1, "seed {seed}: the old one serves there");
             // The next one brings everything there, once it can start again.
             world.hosts[1].engine.will_not_start.clear();
+            assert!(world.restart());
+            assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: {:#?}", world.rollout);
+            world.assert_all_serve(1, 4);
+            assert_eq!(generations(&world), [2; 4], "seed {seed}");
+            world.assert_quiet();
+        }
+    }
+}
+
+/// It used to end by its deadline, and to say only that nothing had moved.
+#[test]
+fn an_instance_that_the_engine_does_not_start_fails_the_restart_at_once_with_what_it_said() {
+    for seed in seeds() {
+        for stop_first in [false, true] {
+            let mut spec = spec(4);
+            if stop_first {
+                spec.strategy = rolling(Amount::Count(1), Amount::Count(0), Amount::Count(1));
+            }
+            let mut world = World::settled(seed, 2, spec);
+            world.checks.slack = usize::from(stop_first);
+            let digest = world.digest(1);
+            world.hosts[1].engine.refuses.insert(digest);
+            assert!(world.restart());
+            while world.hosts[1].slots.iter().all(|seen| !matches!(seen.status, SlotStatus::Failed { .. })) {
+                world.second();
+            }
+            let begun = world.now;
+            assert_eq!(world.run_to_end(), State::Failed, "seed {seed}: {:#?}", world.rollout);
+            assert!(world.now - begun < 30, "seed {seed}: after {} s", world.now - begun);
+            let rollout = world.rollout.clone().unwrap();
+            let evidence = rollout.failures[0].evidence.clone().expect("what the agent saw");
+            assert!(evidence.reason.to_string().contains("the engine says no"), "{evidence:?}");
+            world.run_for(60);
+            assert_eq!(world.serving().len(), 4, "seed {seed}: {:#?}", world.slots);
+            world.hosts[1].engine.refuses.clear();
             assert!(world.restart());
             assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: {:#?}", world.rollout);
             world.assert_all_serve(1, 4);

@@ -248,6 +248,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         endpoints: BTreeMap::new(),
         restarts: 0,
         generation: 0,
+        undecided: false,
     }
 }
 

@@ -269,7 +269,8 @@ impl Host {
         let before = watched.health.as_ref();
         let since = before.filter(|health| health.ready == ready).map_or(now, |health| health.since);
         let was_ready = ready || before.is_some_and(|health| health.was_ready);
-        let next = Health { ready, since, unbroken: !watched.broken, was_ready, live, history: Vec::new() };
+        let (unbroken, decided, history) = (!watched.broken, true, Vec::new());
+        let next = Health { ready, since, unbroken, was_ready, live, decided, history };
         if watched.health.as_ref() != Some(&next) {
             watched.health = Some(next);
             self.wake(context, Duration::from_millis(1));

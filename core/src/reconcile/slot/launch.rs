@@ -225,5 +225,5 @@ fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
 /// Is there no side for the new instance before something has stopped?
 pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
     let missing = scene.wants_running() && scene.target().is_none();
-    missing && !scene.blocked && !scene.restoring && free_side(fates).is_none()
+    missing && !scene.blocked && !scene.restoring && !scene.isolated && free_side(fates).is_none()
 }

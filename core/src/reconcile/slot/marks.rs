@@ -4,7 +4,7 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::fate::Scene;
-use super::super::input::{Container, ContainerState, RestartPolicy};
+use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
 
@@ -65,7 +65,7 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
     let scene = Scene::new(turn, want, seen);
     let watched = want.phase == Phase::Running && !scene.restoring && !scene.isolated;
     let Some(container) = scene.target().filter(|_| watched) else { return };
-    if want.good && !is_on_trial(turn, want, container) {
+    if want.good && !judge::is_restart_on_trial(&turn.memory, want, Some(container)) {
         // A restart that failed with nothing to go back to was tried again, and serves now.
         if scene.available && scene.known.failed.is_some() {
             turn.memory.slot(&want.slot).failed = None;
@@ -88,12 +88,4 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
     }
-}
-
-/// Is it the first of a restart in this slot, and has it not served yet?
-fn is_on_trial(turn: &Turn<'_>, want: &PlanSlot, container: &Container) -> bool {
-    let proven = container.policy == RestartPolicy::UnlessStopped
-        || turn.memory.of(container).is_some_and(|known| known.available_at.is_some());
-    let failed = turn.memory.slots.get(&want.slot).is_some_and(|known| known.failed.is_some());
-    want.generation > 0 && !proven && !failed
 }

@@ -160,5 +160,6 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         endpoints: BTreeMap::from([("http".into(), format!("10.0.0.1:{}", 20_000 + slot.index))]),
         restarts: 0,
         generation: 0,
+        undecided: false,
     }
 }

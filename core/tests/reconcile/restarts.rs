@@ -1,0 +1,66 @@
+//! New instances of a good release that do not start: what they were to replace serves on, and it is said why.
+
+use windlass_core::observation::{FailureReason, SlotStatus};
+use windlass_core::plan::{Order, PlanSlot};
+use windlass_core::reconcile::StartFailure;
+
+use crate::world::*;
+
+fn says_no() -> StartFailure {
+    StartFailure::Failed("the engine says no".to_owned())
+}
+
+#[test]
+fn a_restart_that_the_engine_refuses_is_said_at_once_and_the_old_instance_serves() {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let mut world = World::new();
+        let one = world.release(1, HEALTHY, |_| {});
+        world.plan(vec![good(0, one)]);
+        world.run(secs(60));
+        world.starts = vec![says_no()];
+        world.plan(vec![PlanSlot { generation: 1, order, ..good(0, one) }]);
+        world.run(secs(10));
+        let SlotStatus::Failed { restored, evidence } = world.status(&slot(0)) else {
+            panic!("{order:?}: {:?}", world.status(&slot(0)))
+        };
+        let reason = FailureReason::StartFailed { message: "the engine says no".to_owned() };
+        assert_eq!((*restored, &evidence.reason), (Some(one), &reason), "{order:?}");
+        world.run(secs(60));
+        assert_eq!(world.picture(&slot(0)), "r1 healthy+", "{order:?}: {:#?}", world.journal);
+        let done = world.journal.len();
+        world.restart_agent();
+        world.run(secs(3600));
+        assert_eq!(world.journal.len(), done, "{order:?}: it is not tried again unasked");
+        world.plan(vec![PlanSlot { generation: 2, order, ..good(0, one) }]);
+        world.run(secs(60));
+        assert_eq!(*world.status(&slot(0)), SlotStatus::Settled, "{order:?}");
+        assert_eq!(world.seen(&slot(0)).instances[0].generation, 2, "{order:?}");
+    }
+}
+
+#[test]
+fn a_restart_with_nothing_to_go_back_to_goes_on_trying_and_says_why_meanwhile() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.starts = vec![says_no(), says_no()];
+    world.plan(vec![PlanSlot { generation: 1, ..good(0, one) }]);
+    world.run(secs(2));
+    assert!(matches!(world.status(&slot(0)), SlotStatus::Failed { restored: None, .. }));
+    world.run(secs(60));
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled, "{:#?}", world.journal);
+    assert_eq!(world.journal.iter().filter(|line| line.contains("launch")).count(), 3);
+}
+
+/// Nobody asked for a new instance: one that was good is made again until it starts.
+#[test]
+fn an_instance_of_a_good_release_that_went_is_made_again_however_often_the_engine_refuses() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    world.observed.containers.clear();
+    world.starts = vec![says_no(), says_no()];
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
+}
