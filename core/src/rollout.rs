@@ -47,6 +47,7 @@ mod stopping;
 mod story;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turning;
 mod verbs;
 
 use std::collections::BTreeSet;

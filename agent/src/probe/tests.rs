@@ -160,17 +160,29 @@ async fn a_proxy_that_closes_is_nobody() {
 fn whether_it_serves_is_decided_by_the_probe_that_says_ready_or_by_any_that_says_no() {
     use Kind::{Liveness, Readiness, Startup};
     #[rustfmt::skip]
-    let table: [(&str, &[Kind], &[(Kind, bool, bool)], bool); 10] = [
-        ("asked, and no count is full",           &[Startup],             &[(Startup, false, false)],                         false),
-        ("it has started",                        &[Startup],             &[(Startup, true, false)],                          true),
-        ("it never started",                      &[Startup],             &[(Startup, false, true)],                          true),
-        ("started, readiness still to be asked",  &[Startup, Readiness],  &[(Startup, true, false)],                          false),
-        ("started and not ready",                 &[Startup, Readiness],  &[(Startup, true, false), (Readiness, false, true)], true),
-        ("ready",                                 &[Readiness],           &[(Readiness, true, false)],                        true),
-        ("alive says nothing of ready",           &[Readiness, Liveness], &[(Liveness, true, false)],                         false),
-        ("not alive",                             &[Readiness, Liveness], &[(Liveness, false, true)],                         true),
-        ("alive, and nothing else is asked",      &[Liveness],            &[(Liveness, true, false)],                         true),
-        ("once decided, it stays so",             &[Readiness],           &[(Readiness, true, false), (Readiness, false, false)], true),
+    // Which probe answers, and whether its count of good or of bad answers is full.
+    type Answers = &'static [(Kind, bool, bool)];
+    let table: [(&str, &[Kind], Answers, bool); 10] = [
+        ("asked, and no count is full", &[Startup], &[(Startup, false, false)], false),
+        ("it has started", &[Startup], &[(Startup, true, false)], true),
+        ("it never started", &[Startup], &[(Startup, false, true)], true),
+        ("started, readiness still to be asked", &[Startup, Readiness], &[(Startup, true, false)], false),
+        (
+            "started and not ready",
+            &[Startup, Readiness],
+            &[(Startup, true, false), (Readiness, false, true)],
+            true,
+        ),
+        ("ready", &[Readiness], &[(Readiness, true, false)], true),
+        ("alive says nothing of ready", &[Readiness, Liveness], &[(Liveness, true, false)], false),
+        ("not alive", &[Readiness, Liveness], &[(Liveness, false, true)], true),
+        ("alive, and nothing else is asked", &[Liveness], &[(Liveness, true, false)], true),
+        (
+            "once decided, it stays so",
+            &[Readiness],
+            &[(Readiness, true, false), (Readiness, false, false)],
+            true,
+        ),
     ];
     for (case, kinds, answers, decided) in table {
         let mut probes = release::Health::default();

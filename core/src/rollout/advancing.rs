@@ -229,7 +229,7 @@ fn begin(draft: &mut Draft<'_>, to: &Digest, spec: &Spec, standing: &mut Standin
     let limits = Limits::of(&spec.strategy, kind, standing.total, standing.available);
     let stood = standing.stood();
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.goes_on_serving(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
     for slot in todo {
         let free = standing.in_flight < limits.batch && !draft.is_full();
         if !free || !begin_one(draft, to, spec, standing, &limits, &slot) {
@@ -256,7 +256,7 @@ fn begin_one(
     if !draft.may_start(Some(slot)) {
         return false;
     }
-    let serves = draft.goes_on_serving(slot);
+    let serves = draft.may_serve(slot);
     let may_surge = standing.surging < limits.surge;
     let may_stop = !serves || standing.unavailable < limits.unavailable;
     let want = &draft.slots[slot].want;

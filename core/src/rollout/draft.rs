@@ -278,6 +278,13 @@ impl<'a> Draft<'a> {
         starts_first && (planned || self.is_seen_running(slot, &previous.release))
     }
 
+    /// Notes that the active rollout, if there is one, starts, stops or removes a container.
+    pub(super) fn touches_containers(&mut self) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|rollout| !rollout.state.is_final()) {
+            rollout.changed = true;
+        }
+    }
+
     pub(super) fn go(&mut self, state: State) {
         let now = self.now();
         self.moved(state);

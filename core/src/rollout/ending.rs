@@ -9,6 +9,7 @@ use crate::service::Assignment;
 
 use super::draft::Draft;
 use super::seen::{Seen, Waiting};
+use super::steady::is_draining;
 use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.
@@ -143,9 +144,13 @@ pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
 pub(super) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
     let standby_until = draft.now() + KEEP_OLD;
+    let per_host = draft.target().is_some_and(|(_, release)| release.spec.scale == Scale::PerHost);
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.slots[&slot].want.release != to.digest {
-            draft.drop_slot(&slot);
+            // Nothing takes the place of what is on a host that drains: it goes a few at a time, see `moving`.
+            if !(per_host && is_draining(draft, &slot)) {
+                draft.drop_slot(&slot);
+            }
             continue;
         }
         if draft.is_leaving(&slot) {

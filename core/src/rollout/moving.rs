@@ -43,9 +43,7 @@ pub(super) fn say_what_stays(draft: &mut Draft<'_>, release: &Release) {
 /// than `max_unavailable` do so at once, and only if there is a place.
 pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
     let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
-    let most = limits(draft, release).unavailable;
-    let down = slots.iter().filter(|slot| !draft.goes_on_serving(slot)).count();
-    let mut down = u32::try_from(down).unwrap_or(u32::MAX);
+    let mut down = Down::of(draft, release, &slots);
     for slot in slots {
         if !leaves(draft, &slot, release) {
             continue;
@@ -56,9 +54,8 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
             }
             continue;
         }
-        if draft.slots[&slot].want.phase == Phase::Running {
-            let serves = draft.goes_on_serving(&slot);
-            if draft.may_serve(&slot) && down >= most {
+        if is_to_run(draft, &slot) {
+            if !down.has_room_for(draft, &slot) {
                 continue;
             }
             // There has to be a place for it before it stops here.
@@ -68,13 +65,83 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
                 draft.wake_soon();
                 continue;
             }
-            down += u32::from(serves);
-            draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
+            down.stop(draft, &slot);
         }
         match draft.may_run(&slot) {
             None => draft.drop_slot(&slot),
             Some(waiting) => draft.wait(waiting),
         }
+    }
+}
+
+/// A service that runs once on every host: on one that drains its slot stops, and goes when nothing of it runs. No more
+/// than `max_unavailable` are down at once, as when they are replaced.
+pub(super) fn off(draft: &mut Draft<'_>, release: &Release) {
+    let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
+    let mut down = Down::of(draft, release, &slots);
+    for slot in slots {
+        if !is_draining(draft, &slot) {
+            continue;
+        }
+        if draft.is_lost(&slot) {
+            draft.drop_slot(&slot); // as its host hears when it returns
+            continue;
+        }
+        if is_to_run(draft, &slot) {
+            if !down.has_room_for(draft, &slot) {
+                continue;
+            }
+            down.stop(draft, &slot);
+        }
+        let host = draft.slots[&slot].host.clone();
+        match draft.nothing_runs(&slot) {
+            Ok(true) => draft.drop_slot(&slot),
+            Ok(false) => draft.wait(Waiting::Stop { host, slot }),
+            Err(waiting) => draft.wait(waiting),
+        }
+    }
+}
+
+/// Is anything of the slot meant to run?
+fn is_to_run(draft: &Draft<'_>, slot: &SlotId) -> bool {
+    let want = &draft.slots[slot].want;
+    let previous = want.previous.as_ref().map(|previous| previous.phase);
+    [Some(want.phase), previous].into_iter().flatten().any(|p| matches!(p, Phase::Running | Phase::Draining))
+}
+
+/// Slots that serve nothing, or may not.
+struct Down {
+    slots: Vec<SlotId>,
+    most: usize,
+}
+
+impl Down {
+    fn of(draft: &Draft<'_>, release: &Release, slots: &[SlotId]) -> Self {
+        let slots = slots.iter().filter(|slot| !draft.goes_on_serving(slot)).cloned().collect();
+        Self { slots, most: limits(draft, release).unavailable as usize }
+    }
+
+    /// May `slot` stop, as far as the others go?
+    fn has_room_for(&self, draft: &mut Draft<'_>, slot: &SlotId) -> bool {
+        let others = self.slots.iter().filter(|down| *down != slot).count();
+        let may = others < self.most || !draft.may_serve(slot);
+        if !may {
+            let host = draft.slots[slot].host.clone();
+            draft.wait(Waiting::Others { host, slot: slot.clone() });
+        }
+        may
+    }
+
+    fn stop(&mut self, draft: &mut Draft<'_>, slot: &SlotId) {
+        if !self.slots.contains(slot) {
+            self.slots.push(slot.clone());
+        }
+        draft.edit(slot, |assignment| {
+            assignment.want.phase = Phase::Standby;
+            if let Some(previous) = &mut assignment.want.previous {
+                previous.phase = Phase::Standby;
+            }
+        });
     }
 }
 

@@ -13,14 +13,15 @@ pub(super) enum Stopping {
     Done,
     /// Something runs, or may.
     On {
-        /// The slots that may, if all of them are on lost hosts.
+        /// The slots that may, if all of them are on hosts out of reach, and not all there are.
         only_lost: Vec<SlotId>,
     },
 }
 
-/// Stops every old instance, those of slots that will go included, before any new one starts.
+/// Stops every old instance, those of slots that will go included, before any new one starts. Where a host is out of
+/// reach it is not known, and no release is blamed: at the deadline that host leaves the count.
 pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
-    let (mut going_on, mut lost) = (false, Vec::new());
+    let (mut all, mut going_on, mut lost) = (0_usize, false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.is_leaving(&slot) {
             continue;
@@ -35,10 +36,10 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
         } else {
             continue;
         };
-        let host = draft.slots[&slot].host.clone();
-        if draft.rollout().stragglers.contains(&host) {
+        if draft.is_left_behind(&slot) {
             continue;
         }
+        all += 1;
         draft.rollout().changed = true;
         draft.edit(&slot, |assignment| {
             let want = &mut assignment.want;
@@ -49,26 +50,24 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
             }
         });
         if !is_stopped(draft, &slot, &old) {
-            if draft.is_lost(&slot) {
+            if draft.is_out_of_reach(&slot) {
                 lost.push(slot);
             } else {
                 going_on = true;
             }
         }
     }
-    if going_on || draft.is_full() {
-        Stopping::On { only_lost: Vec::new() }
-    } else if lost.is_empty() {
-        Stopping::Done
-    } else {
-        Stopping::On { only_lost: lost }
+    if !going_on && !draft.is_full() && lost.is_empty() {
+        return Stopping::Done;
     }
+    let is_known = going_on || draft.is_full() || lost.len() == all;
+    Stopping::On { only_lost: if is_known { Vec::new() } else { lost } }
 }
 
-/// On the way back: stops what runs of the release `to`, which `from` must not run beside. Answers whether
-/// all of it has stopped; what is on lost hosts is not waited for.
-pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> bool {
-    let mut stopped = true;
+/// On the way back: stops what runs of the release `to`, which the good one must not run beside. What is on lost hosts,
+/// and on those that left the count, is not waited for.
+pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
+    let (mut going_on, mut out_of_reach) = (false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.is_leaving(&slot) {
             continue;
@@ -80,11 +79,23 @@ pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> bool {
             draft.rollout().changed = true;
             draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
         }
-        if (begun || is_previous) && !draft.is_lost(&slot) {
-            stopped &= is_stopped(draft, &slot, to);
+        let left_out = draft.is_lost(&slot) || draft.is_left_behind(&slot);
+        if !(begun || is_previous) || left_out || is_stopped(draft, &slot, to) {
+            continue;
+        }
+        if draft.is_out_of_reach(&slot) {
+            out_of_reach.push(slot);
+        } else {
+            going_on = true;
         }
     }
-    stopped && !draft.is_full()
+    if going_on || draft.is_full() {
+        Stopping::On { only_lost: Vec::new() }
+    } else if out_of_reach.is_empty() {
+        Stopping::Done
+    } else {
+        Stopping::On { only_lost: out_of_reach }
+    }
 }
 
 fn is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> bool {

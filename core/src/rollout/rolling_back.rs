@@ -2,16 +2,19 @@
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::plan::{Order, Phase, Previous};
+use crate::plan::{Order, Phase};
 use crate::release::Strategy;
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
 use super::ending;
 use super::seen::{Seen, Waiting};
-use super::{GoingBack, Progress, Reason, State, recreating};
+use super::{GoingBack, Progress, Reason, State, recreating, turning};
 
 mod nothing;
+
+/// Slots that may be down at once on the way back, through stops of ours.
+const MOST_DOWN: usize = 1;
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     if draft.rollout().is_restart() {
@@ -95,14 +98,14 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
             .target()
             .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
     let to = draft.rollout().to.digest;
-    let may_start = !recreates || how == GoingBack::OnlyFailed || recreating::stop_new(draft, &to);
+    let may_start = !recreates || how == GoingBack::OnlyFailed || has_stopped(draft, &to, late);
     let mut standing = look(draft, &from, how, late, may_start);
     // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
     // it known whether one that serves may stop as well.
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.goes_on_serving(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
     for slot in todo {
-        if turn(draft, &slot, &from, &mut standing, may_start) {
+        if turning::turn(draft, &slot, &from, &mut standing.down, MOST_DOWN, may_start) {
             standing.turned += 1;
             standing.missing += u32::from(!draft.is_lost(&slot));
         } else {
@@ -128,6 +131,23 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
         draft.rollout().stragglers.extend(std::mem::take(&mut standing.out_of_reach));
     }
     finish(draft, from, how, &standing.new);
+}
+
+/// Has everything of the release that is left stopped, which the good one must not run beside? At the deadline, what is out
+/// of reach is not waited for any more.
+fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
+    let waits_for = match recreating::stop_new(draft, to) {
+        recreating::Stopping::Done => return true,
+        recreating::Stopping::On { only_lost } => only_lost,
+    };
+    if waits_for.is_empty() || !late {
+        return false;
+    }
+    let hosts: Vec<HostId> = waits_for.iter().map(|slot| draft.slots[slot].host.clone()).collect();
+    draft.leave_behind(hosts);
+    let now = draft.now();
+    draft.rollout().progress_at = now;
+    true
 }
 
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
@@ -204,76 +224,6 @@ fn look_at_turned(
     }
     draft.wait(waiting);
     standing.missing += 1;
-}
-
-/// Turns one slot back. Answers false if its instance may not be stopped yet.
-fn turn(
-    draft: &mut Draft<'_>,
-    slot: &SlotId,
-    from: &ReleaseRef,
-    standing: &mut Standing,
-    may_start: bool,
-) -> bool {
-    let want = draft.slots[slot].want.clone();
-    let Some(release) = draft.release(&from.digest) else { return false };
-    let failed = match draft.seen(slot, &want.release) {
-        Seen::Failed(_) => true,
-        // A host that refuses its plan as a whole goes on with what it runs.
-        Seen::Refused(_) => !draft.is_seen_running(slot, &want.release),
-        Seen::Nothing(_) => draft.had_failed(slot),
-        Seen::Converging(_) | Seen::Available => false,
-    };
-    let previous = want.previous.as_ref();
-    let old_runs = previous.is_some_and(|p| p.release == from.digest && p.phase == Phase::Running);
-    let not_begun = want.phase == Phase::Pulled;
-    let other = want.previous.filter(|previous| not_begun && previous.release != from.digest);
-    // What still runs beside the old release while that starts.
-    let beside = match (failed || old_runs, not_begun) {
-        (true, _) => None,
-        (false, true) => other.map(|previous| previous.release),
-        (false, false) => Some(want.release),
-    };
-    let stops_first = beside.and_then(|beside| draft.start_first(slot, &release.spec, beside).err());
-    let order = match (beside, &stops_first) {
-        (None, _) => want.order,
-        (Some(_), Some(_)) => Order::StopFirst,
-        (Some(_), None) => Order::StartFirst,
-    };
-    let may_start = may_start && draft.may_start(Some(slot));
-    let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
-    let others_down = standing.down.iter().any(|down| down != slot);
-    if stops && may_start && others_down && draft.may_serve(slot) {
-        let host = draft.slots[slot].host.clone();
-        draft.wait(Waiting::Room(host));
-        return false;
-    }
-    if stops {
-        standing.down.push(slot.clone());
-    }
-    let gated = draft.is_exclusive() && !may_start;
-    if !not_begun || beside.is_some() {
-        draft.rollout().changed = true;
-    }
-    draft.edit(slot, |assignment| {
-        let want = &mut assignment.want;
-        let phase = if order == Order::StopFirst { Phase::Standby } else { Phase::Running };
-        let starts = may_start || ((failed || old_runs) && !gated);
-        if want.release != from.digest {
-            want.generation = 0;
-        }
-        want.release = from.digest;
-        want.phase = if starts { Phase::Running } else { Phase::Standby };
-        want.good = true;
-        want.fallback = None;
-        want.order = order;
-        want.retry_quarantined = false;
-        want.previous = beside.map(|release| Previous { release, phase });
-        assignment.standby_until = None;
-    });
-    if draft.is_dirty(slot) {
-        draft.began(slot, beside.map(|_| order), stops_first.map(|why| why.to_string()));
-    }
-    true
 }
 
 /// The old release did not come back everywhere in time. A person looks; from here on it is what the

@@ -58,6 +58,13 @@ pub enum Waiting {
     Soak(Timestamp),
     /// Room for both instances on a host.
     Room(HostId),
+    /// Others to serve, before one that may serve stops.
+    Others {
+        /// Where it is.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
     /// A host that takes one more slot; why none does, host by host.
     Place(String),
     /// A slot that cannot leave the host that drains: its named volume is there.
@@ -99,6 +106,9 @@ impl std::fmt::Display for Waiting {
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
+            Self::Others { host, slot } => {
+                write!(f, "enough others to serve, so that {slot} on host {host} may stop")
+            }
             Self::Place(why) => write!(f, "a host that takes one more ({why})"),
             Self::Pinned { host, slot } => {
                 write!(f, "{slot}, which cannot leave host {host}: its named volume is there")
@@ -226,6 +236,13 @@ impl<'a> Draft<'a> {
     /// answer, or its agent can write nothing? A deadline that passes for that alone leaves the host out.
     pub(super) fn is_out_of_reach(&self, slot: &SlotId) -> bool {
         self.is_lost(slot) || self.is_without_engine(slot) || self.unwritable_on(slot).is_some()
+    }
+
+    /// Has the slot's host left the count of the rollout?
+    pub(super) fn is_left_behind(&self, slot: &SlotId) -> bool {
+        let host = self.slots.get(slot).map(|assignment| &assignment.host);
+        let rollout = self.rollout.as_ref();
+        host.zip(rollout).is_some_and(|(host, rollout)| rollout.stragglers.contains(host))
     }
 
     /// The refusal of the newest plan as a whole, if the slot's host refused it.

@@ -15,15 +15,19 @@ impl Draft<'_> {
     }
 
     /// Does an instance serve in `slot` that its plan lets run? What was said about an older plan does not tell: an
-    /// instance may be about to stop for it.
+    /// instance may be about to stop for it. Nor does it where an agent can write nothing, and so has not taken its newest
+    /// plan: what runs there, runs, but the plan that it holds may stop it as soon as there is room.
     pub(super) fn goes_on_serving(&self, slot: &SlotId) -> bool {
         let Ok(Some(seen)) = self.observation(slot) else { return false };
         seen.instances.iter().any(|instance| is_healthy(instance) && self.lets_run(slot, seen, instance))
     }
 
-    /// Might it serve? So long as its host has not said anything else about its newest plan.
+    /// Might it serve? So long as its host has not said anything else about its newest plan: it has not taken it, or its
+    /// agent has begun anew and has no answer yet of what runs.
     pub(super) fn may_serve(&self, slot: &SlotId) -> bool {
-        self.observation(slot).is_err() || self.goes_on_serving(slot)
+        let Ok(seen) = self.observation(slot) else { return true };
+        let may = |instance: &Instance| is_healthy(instance) || instance.undecided;
+        seen.is_some_and(|seen| seen.instances.iter().any(|i| may(i) && self.lets_run(slot, seen, i)))
     }
 
     /// Does the slot's plan let an instance run on, as its agent carries it out?
@@ -33,7 +37,8 @@ impl Draft<'_> {
         let stops_first = want.order == Order::StopFirst;
         let is_older = instance.generation < want.generation;
         let previous = want.previous.as_ref().filter(|previous| previous.release == instance.release);
-        if has_failed(seen, &want.release) {
+        // What failed before it was begun has stopped nothing.
+        if starts && has_failed(seen, &want.release) {
             // What is restored runs, and so does what a restart was to replace.
             return if instance.release == want.release {
                 is_older

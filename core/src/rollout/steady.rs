@@ -15,7 +15,7 @@ use crate::service::{Mode, ReleaseRef};
 use super::draft::Draft;
 use super::placing::why_nowhere;
 use super::seen::{Seen, Waiting};
-use super::{KEEP_OLD, Kind, moving, removing, stopping};
+use super::{KEEP_OLD, Kind, moving, removing, stopping, turning};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     match draft.service.mode {
@@ -28,7 +28,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return;
     };
     let Some(release) = draft.release(&good.digest) else { return };
-    catch_up(draft, &good.digest, release);
+    catch_up(draft, good, release);
     match release.spec.scale {
         Scale::PerHost => per_host(draft, good, release),
         Scale::Replicas { .. } => replicas(draft, good, release),
@@ -51,30 +51,37 @@ fn end_standbys(draft: &mut Draft<'_>) {
     }
 }
 
-/// Brings slots to the release that its rollout left behind: their hosts were lost at its end.
-fn catch_up(draft: &mut Draft<'_>, good: &Digest, release: &Release) {
-    let behind: Vec<SlotId> = draft
+/// Brings slots to the good release that are not there: their hosts were lost when its rollout ended, or a rollback had
+/// failed before it came to them.
+fn catch_up(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
+    let mut behind: Vec<SlotId> = draft
         .slots
         .iter()
-        .filter(|(slot, a)| {
-            &a.want.release == good && a.standby_until.is_none() && stays(draft, slot, release)
+        .filter(|(slot, a)| a.standby_until.is_none() && stays(draft, slot, release))
+        .filter(|(_, a)| {
+            let want = &a.want;
+            want.release != good.digest || want.previous.is_some() || want.phase != Phase::Running
         })
-        .filter(|(_, a)| a.want.previous.is_some() || a.want.phase != Phase::Running)
         .map(|(slot, _)| slot.clone())
         .collect();
     if behind.is_empty() {
         return;
     }
-    let slots: Vec<SlotId> = draft.slots.keys().cloned().collect();
-    let total = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);
     let limits = super::limits::Limits::of(&release.spec.strategy, Kind::Rollback, total, 0);
-    let is_down = |slot: &&SlotId| !draft.goes_on_serving(slot);
-    let mut down = u32::try_from(slots.iter().filter(is_down).count()).unwrap_or(u32::MAX);
+    let most = limits.unavailable as usize;
+    let slots = draft.slots.keys().filter(|slot| !draft.is_leaving(slot));
+    let mut down: Vec<SlotId> = slots.filter(|slot| !draft.goes_on_serving(slot)).cloned().collect();
+    // What serves nothing is begun first, since it takes nothing away.
+    behind.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
     for slot in behind {
-        if draft.slots[&slot].want.phase == Phase::Running {
-            rest_previous(draft, &slot, good);
+        let want = &draft.slots[&slot].want;
+        if want.release != good.digest {
+            turning::turn(draft, &slot, &good, &mut down, most, true);
+        } else if want.phase == Phase::Running {
+            rest_previous(draft, &slot, &good.digest);
         } else if draft.observation(&slot).is_ok() {
-            begin(draft, &slot, release, &mut down, limits.unavailable);
+            begin(draft, &slot, release, &mut down, most);
         }
     }
 }
@@ -93,10 +100,12 @@ fn rest_previous(draft: &mut Draft<'_>, slot: &SlotId, good: &Digest) {
     });
 }
 
-/// Neither on its way out, nor stopped so that it can start elsewhere?
+/// Neither on its way out, nor stopped so that it can go, or start elsewhere?
 fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
-    let moves = moves_by_stopping(draft, release) && is_draining(draft, slot) && !release.spec.pins_slots();
-    !draft.is_leaving(slot) && !moves
+    let per_host = release.spec.scale == Scale::PerHost;
+    let moves = per_host || (moves_by_stopping(draft, release) && !release.spec.pins_slots());
+    let goes = draft.is_leaving(slot) || (moves && is_draining(draft, slot));
+    !goes
 }
 
 /// Does a slot that leaves its host stop there before it starts elsewhere? What may never run twice does, and what may
@@ -112,17 +121,21 @@ pub(super) fn is_draining(draft: &Draft<'_>, slot: &SlotId) -> bool {
     member.is_some_and(|member| member.scheduling == Scheduling::Draining)
 }
 
-fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32, most_down: u32) {
+fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut Vec<SlotId>, most: usize) {
     if !draft.may_start(Some(slot)) {
         return;
     }
     let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
     let order = beside.map_or(Order::StartFirst, |beside| draft.order(slot, &release.spec, beside));
-    if order == Order::StopFirst && draft.goes_on_serving(slot) {
-        if *down >= most_down {
-            return;
+    if order == Order::StopFirst && draft.may_serve(slot) {
+        let others_down = down.iter().filter(|down| *down != slot).count();
+        if others_down >= most {
+            let host = draft.slots[slot].host.clone();
+            return draft.wait(Waiting::Others { host, slot: slot.clone() });
         }
-        *down += 1;
+        if !down.contains(slot) {
+            down.push(slot.clone());
+        }
     }
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
@@ -135,16 +148,16 @@ fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut u32
 }
 
 fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
+    moving::off(draft, release);
     let own = draft.own();
     for (host, member) in draft.snapshot.fleet.all() {
         if draft.is_full() {
             return;
         }
         if own.contains_key(host) {
-            if member.scheduling == Scheduling::Draining {
-                draft.on_host(host).iter().for_each(|slot| draft.drop_slot(slot));
-            }
-        } else if let Ok(gpus) = placement::accepts(host, member, release, &member.taken) {
+            continue;
+        }
+        if let Ok(gpus) = placement::accepts(host, member, release, &member.taken) {
             draft.add_slot(host.clone(), good.digest, Phase::Running, true, gpus, None);
         }
     }

@@ -1,5 +1,6 @@
 //! Tables over the rollout machine.
 
+mod care;
 pub(crate) mod fixture;
 mod going_back;
 mod reach;

@@ -87,6 +87,56 @@ fn one_per_host_follows_the_hosts() {
 }
 
 #[test]
+fn draining_many_hosts_stops_what_runs_on_every_host_a_few_at_a_time() {
+    for seed in seeds() {
+        for most in [1, 2] {
+            for deploys in [false, true] {
+                let mut spec = spec(1);
+                spec.scale = Scale::PerHost;
+                spec.strategy = rolling(Amount::Count(1), Amount::Count(1), Amount::Count(most));
+                let mut world = World::settled(seed, 5, spec);
+                world.checks.slack = 5;
+                if deploys {
+                    world.deploy(Behaviour::Good);
+                    world.run_for(seed * 7 % 40);
+                }
+                world.hosts[..4].iter_mut().for_each(|host| host.scheduling = Scheduling::Draining);
+                for _ in 0..300 {
+                    world.second();
+                    let serving = world.serving();
+                    let down = world.slots.keys().filter(|slot| !serving.contains_key(*slot)).count();
+                    assert!(down <= most as usize, "seed {seed}: {down} are down: {:#?}", world.slots);
+                }
+                world.assert_all_serve(if deploys { 2 } else { 1 }, 1);
+                let left: usize = world.hosts[..4].iter().map(|host| host.engine.containers.len()).sum();
+                assert_eq!(left, 0, "seed {seed}: {:#?}", world.decide().waiting);
+                world.assert_quiet();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_drain_of_one_per_host_goes_on_where_it_was_changed_in_the_middle() {
+    for seed in seeds() {
+        let mut spec = spec(1);
+        spec.scale = Scale::PerHost;
+        let mut world = World::settled(seed, 4, spec);
+        world.checks.slack = 4;
+        world.hosts[..3].iter_mut().for_each(|host| host.scheduling = Scheduling::Draining);
+        world.run_for(1 + seed * 3 % 12);
+        // Lost in the middle, another is wanted again after all.
+        world.hosts[0].cut = true;
+        world.hosts[1].scheduling = Scheduling::Ready;
+        world.run_for(120);
+        world.hosts[0].cut = false;
+        world.run_for(60);
+        world.assert_all_serve(1, 2);
+        world.assert_quiet();
+    }
+}
+
+#[test]
 fn from_replicas_to_one_per_host_and_back() {
     for seed in seeds() {
         let mut world = World::settled(seed, 2, spec(5));

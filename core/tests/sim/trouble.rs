@@ -4,7 +4,7 @@ use windlass_core::Span;
 use windlass_core::release::{OnLost, OnReturn};
 use windlass_core::rollout::State;
 
-use super::fleet::{Behaviour, spec};
+use super::fleet::{Behaviour, recreate, spec};
 use super::seeds;
 use super::world::World;
 
@@ -182,6 +182,36 @@ fn an_engine_that_stays_away_is_left_out_at_the_deadline_and_catches_up_when_it_
         world.run_for(100);
         world.assert_all_serve(2, 6);
         world.assert_quiet();
+    }
+}
+
+/// Where old and new never run together, everything waits for the old ones to stop: an engine that is away was taken for
+/// one that does not.
+#[test]
+fn a_recreate_blames_no_release_for_an_engine_that_stays_away_in_either_direction() {
+    for seed in seeds() {
+        for bad in [Behaviour::Good, Behaviour::NeverReady] {
+            let mut spec = spec(6);
+            spec.strategy = recreate();
+            let mut world = World::settled(seed, 3, spec);
+            world.checks.slack = 6;
+            world.deploy(bad);
+            let until = if bad == Behaviour::Good { State::Advancing } else { State::RollingBack };
+            assert!(world.run_until(until), "seed {seed}");
+            world.hosts[0].engine_down = true;
+            let (end, good) =
+                if bad == Behaviour::Good { (State::Succeeded, 2) } else { (State::RolledBack, 1) };
+            assert_eq!(world.run_to_end(), end, "seed {seed}: {:#?}", world.rollout);
+            let rollout = world.rollout.clone().unwrap();
+            assert!(rollout.failures.iter().all(|failure| failure.evidence.is_some()), "seed {seed}");
+            assert_eq!(rollout.stragglers.len(), 1, "seed {seed}: {rollout:#?}");
+            let others: usize = world.hosts[1..].iter().map(|host| host.serving().len()).sum();
+            assert_eq!(others, 4, "seed {seed}: the others serve");
+            world.hosts[0].engine_down = false;
+            world.run_for(100);
+            world.assert_all_serve(good, 6);
+            world.assert_quiet();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::fixture::{at, fleet, instance, reference, release, report, steady};
 use crate::digest::Digest;
 use crate::fleet::FleetView;
 use crate::id::SlotId;
-use crate::observation::{InstanceState, SlotObservation};
+use crate::observation::{Clock, Evidence, FailureReason, InstanceState, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Release;
 use crate::rollout::{GoingBack, Kind, Rollout, Snapshot, State, Target, advance, start};
@@ -31,6 +31,22 @@ fn stop_first(json: &mut serde_json::Value) {
 fn deploy(release: &Release, supersede: bool) -> Target {
     let (release, kind, actor) = (reference(release), Kind::Deploy, "ada".to_owned());
     Target { release, kind, actor, supersede, retry_quarantined: false }
+}
+
+fn evidence(release: &Release) -> Evidence {
+    Evidence {
+        instance: None,
+        release: reference(release).digest,
+        counter: release.counter,
+        clock: Clock::Health,
+        reason: FailureReason::Exited { code: 1 },
+        exit_code: Some(1),
+        oom_killed: false,
+        restarts: 0,
+        log: Vec::new(),
+        probes: Vec::new(),
+        at: at(108),
+    }
 }
 
 impl Half {
@@ -77,6 +93,19 @@ impl Half {
         let member = self.fleet.members.get_mut(&self.slots[&slot].host).unwrap();
         let observation = Arc::make_mut(member.observation.as_mut().unwrap());
         observation.slots.iter_mut().find(|seen| seen.slot == slot).unwrap()
+    }
+
+    /// Its host says that this release failed there.
+    fn fails(&mut self, n: usize, release: &Release) {
+        let evidence = Box::new(evidence(release));
+        self.seen(n).status = SlotStatus::Failed { restored: None, evidence };
+    }
+
+    /// Its agent has begun anew, and has no answer yet of what runs there.
+    fn forgets(&mut self, n: usize) {
+        for seen in &mut self.seen(n).instances {
+            (seen.state, seen.available, seen.undecided) = (InstanceState::Starting, false, true);
+        }
     }
 
     /// Its host has not taken its newest plan.
@@ -181,19 +210,6 @@ fn what_may_be_stopping_counts_as_stopped_until_its_host_says_otherwise_about_it
 fn on_the_way_back_nothing_stops_while_a_slot_that_had_to_stop_first_serves_nothing() {
     // The first failed at r2 and restores r1; the second serves r2, the third r1.
     let Half { r1, r2, .. } = Half::new();
-    let evidence = crate::observation::Evidence {
-        instance: None,
-        release: reference(&r2).digest,
-        counter: r2.counter,
-        clock: crate::observation::Clock::Health,
-        reason: crate::observation::FailureReason::Exited { code: 1 },
-        exit_code: Some(1),
-        oom_killed: false,
-        restarts: 0,
-        log: Vec::new(),
-        probes: Vec::new(),
-        at: at(108),
-    };
     #[rustfmt::skip]
     let table = [
         ("it is being restored",    Some(InstanceState::Starting), false, vec![0, 2]),
@@ -208,8 +224,7 @@ fn on_the_way_back_nothing_stops_while_a_slot_that_had_to_stop_first_serves_noth
         half.see(2, &[(&r1, InstanceState::Healthy)]);
         let running: Vec<_> = restored.into_iter().map(|state| (&r1, state)).collect();
         half.see(0, &running);
-        let evidence = Box::new(evidence.clone());
-        half.seen(0).status = crate::observation::SlotStatus::Failed { restored: None, evidence };
+        half.fails(0, &r2);
         if is_behind {
             half.is_behind(0);
         }
@@ -217,4 +232,57 @@ fn on_the_way_back_nothing_stops_while_a_slot_that_had_to_stop_first_serves_noth
         let want: Vec<SlotId> = want.into_iter().map(|n| half.slot(n)).collect();
         assert_eq!(half.step(), want, "{case}");
     }
+}
+
+/// Found by the simulation (seed 1882738388894035): what serves there was of no release that the way back knew.
+#[test]
+fn a_release_between_is_not_stopped_uncounted_although_the_newest_had_failed_before_it_was_begun() {
+    for fails in [false, true] {
+        let mut half = Half::new();
+        let (r1, r2, r3) = (half.r1.clone(), half.r2.clone(), release(3, stop_first));
+        for n in 0..2 {
+            half.begin(n);
+            half.see(n, &[(&r2, InstanceState::Healthy)]);
+        }
+        half.see(2, &[(&r1, InstanceState::Healthy)]);
+        half.supersede(&r3);
+        half.step();
+        assert_eq!(half.previous(0), Some((reference(&r2).digest, Phase::Running)));
+        for n in 0..2 {
+            half.seen(n).release = Some(reference(&r3).digest);
+            if fails {
+                half.fails(n, &r3);
+            }
+        }
+        half.go_back();
+        assert_eq!(half.step(), [half.slot(0), half.slot(2)], "fails: {fails}; one of three may be down");
+        assert_eq!(half.previous(0), Some((reference(&r2).digest, Phase::Standby)), "it stops first");
+        assert_eq!(half.previous(2), None, "nothing stops there");
+    }
+}
+
+/// Found by the simulation (seed 1882737769185306): what is not known to serve was taken for what may be stopped.
+#[test]
+fn what_an_agent_that_began_anew_does_not_know_yet_may_serve_and_is_not_stopped_beside_others() {
+    let Half { r2, .. } = Half::new();
+    let on_the_way_back = |forgets: &[usize]| {
+        let mut half = Half::new();
+        for n in 0..3 {
+            half.begin(n);
+            half.see(n, &[(&r2, InstanceState::Healthy)]);
+        }
+        forgets.iter().for_each(|n| half.forgets(*n));
+        half.go_back();
+        half.step()
+    };
+    let first = [Half::new().slot(0)];
+    assert_eq!(on_the_way_back(&[]), first, "one stops");
+    assert_eq!(on_the_way_back(&[0, 1, 2]), [], "any of them may be down already");
+    let forward = |forgets: &[usize]| {
+        let mut half = Half::new();
+        forgets.iter().for_each(|n| half.forgets(*n));
+        half.step()
+    };
+    assert_eq!(forward(&[]), first, "one stops");
+    assert_eq!(forward(&[0, 1]), [], "two may be down already");
 }

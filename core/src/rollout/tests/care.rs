@@ -1,0 +1,133 @@
+//! What the care of a service brings to the good release, and how much of it at once.
+
+use super::fixture::{at, fleet, instance, reference, release, steady};
+use std::sync::Arc;
+
+use crate::fleet::FleetView;
+use crate::id::SlotId;
+use crate::observation::InstanceState;
+use crate::plan::{Order, Phase, Previous};
+use crate::release::Release;
+use crate::rollout::{Snapshot, advance};
+use crate::service::{Releases, Service, Slots};
+
+/// Three slots on three hosts, all at r2, which is good; r1 was before it.
+struct Cared {
+    fleet: FleetView,
+    service: Service,
+    slots: Slots,
+    releases: Releases,
+    r1: Release,
+    r2: Release,
+}
+
+impl Cared {
+    fn new(order: &str) -> Self {
+        let edit = |json: &mut serde_json::Value| {
+            json["spec"]["strategy"]["rolling"]["order"] = order.into();
+        };
+        let (mut fleet, r1, r2) = (fleet(3), release(1, edit), release(2, edit));
+        let (service, slots, mut releases) = steady(&r2, 3, &mut fleet);
+        releases.insert(reference(&r1).digest, r1.clone());
+        Self { fleet, service, slots, releases, r1, r2 }
+    }
+
+    fn slot(&self, n: usize) -> SlotId {
+        self.slots.keys().nth(n).unwrap().clone()
+    }
+
+    /// The host says that `release` runs there, in this state.
+    fn sees(&mut self, n: usize, release: &Release, state: InstanceState, undecided: bool) {
+        let slot = self.slot(n);
+        let member = self.fleet.members.get_mut(&self.slots[&slot].host).unwrap();
+        let observation = Arc::make_mut(member.observation.as_mut().unwrap());
+        let seen = observation.slots.iter_mut().find(|seen| seen.slot == slot).unwrap();
+        seen.release = Some(self.slots[&slot].want.release);
+        seen.instances = vec![instance(&slot, reference(release).digest, release, state)];
+        seen.instances[0].undecided = undecided;
+    }
+
+    /// The rollout to r2 ended without it: it waits there with r1.
+    fn waits_with_r1(&mut self, n: usize) {
+        let (slot, r1) = (self.slot(n), self.r1.clone());
+        let want = &mut self.slots.get_mut(&slot).unwrap().want;
+        want.phase = Phase::Pulled;
+        want.previous = Some(Previous { release: reference(&r1).digest, phase: Phase::Running });
+        self.sees(n, &r1, InstanceState::Healthy, false);
+    }
+
+    /// A rollback from r1 to r2 failed before it came to this one.
+    fn is_left_at_r1(&mut self, n: usize) {
+        let (slot, r1, r2) = (self.slot(n), self.r1.clone(), reference(&self.r2).digest);
+        let want = &mut self.slots.get_mut(&slot).unwrap().want;
+        (want.release, want.good, want.fallback) = (reference(&r1).digest, false, Some(r2));
+        want.order = Order::StopFirst;
+        want.previous = Some(Previous { release: r2, phase: Phase::Standby });
+        self.sees(n, &r1, InstanceState::Healthy, false);
+    }
+
+    fn step(&mut self) -> Vec<SlotId> {
+        let next = advance(&Snapshot {
+            service: &self.service,
+            slots: &self.slots,
+            rollout: None,
+            releases: &self.releases,
+            fleet: &self.fleet,
+            now: at(110),
+        });
+        (self.service, self.slots) = (next.service, next.slots);
+        next.touched.into_iter().collect()
+    }
+}
+
+/// Found by the simulation (seed 1882738388895039): only a deploy brought such a slot back.
+#[test]
+fn a_slot_that_a_failed_rollback_left_behind_comes_to_the_good_release_a_few_at_a_time() {
+    for (order, at_once) in [("stop_first", 1), ("start_first", 2)] {
+        let mut cared = Cared::new(order);
+        cared.is_left_at_r1(0);
+        cared.is_left_at_r1(2);
+        let touched = cared.step();
+        assert_eq!(touched.len(), at_once, "{order}");
+        for slot in touched {
+            let want = &cared.slots[&slot].want;
+            let phase = if order == "stop_first" { Phase::Standby } else { Phase::Running };
+            let previous = Some(Previous { release: reference(&cared.r1).digest, phase });
+            assert_eq!((want.release, want.phase), (reference(&cared.r2).digest, Phase::Running), "{order}");
+            assert_eq!((want.good, &want.fallback, &want.previous), (true, &None, &previous), "{order}");
+        }
+        // Its host has taken that plan, and what runs is on its way.
+        let r2 = cared.r2.clone();
+        cared.sees(0, &r2, InstanceState::Starting, false);
+        if order == "stop_first" {
+            assert_eq!(cared.step(), [], "one of three may be down, and is");
+            cared.sees(0, &r2, InstanceState::Healthy, false);
+            assert_eq!(
+                cared.step(),
+                [cared.slot(0), cared.slot(2)],
+                "it rests beside, and the next one stops"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_known_to_serve() {
+    #[rustfmt::skip]
+    let table = [
+        ("all serve",                         [(InstanceState::Healthy, false); 3], 1),
+        ("one is down",                       [(InstanceState::Starting, false), (InstanceState::Healthy, false), (InstanceState::Healthy, false)], 1),
+        ("two are down",                      [(InstanceState::Starting, false), (InstanceState::Unready, false), (InstanceState::Healthy, false)], 2),
+        ("nobody knows of one",               [(InstanceState::Starting, true), (InstanceState::Healthy, false), (InstanceState::Healthy, false)], 1),
+        ("nobody knows of any, seed 1882737769185306", [(InstanceState::Starting, true); 3], 0),
+    ];
+    for (case, seen, begun) in table {
+        let mut cared = Cared::new("stop_first");
+        let r1 = cared.r1.clone();
+        for (n, (state, undecided)) in seen.into_iter().enumerate() {
+            cared.waits_with_r1(n);
+            cared.sees(n, &r1, state, undecided);
+        }
+        assert_eq!(cared.step().len(), begun, "{case}");
+    }
+}
