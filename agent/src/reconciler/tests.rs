@@ -501,7 +501,8 @@ async fn commands_are_probes_too() {
     };
     assert!(matches!(evidence.reason, FailureReason::NotHealthyInTime { .. }));
     assert_eq!(evidence.probes.last().unwrap().detail, "exit 1");
-    assert_eq!(evidence.probes.len(), 5);
+    // Its time is over at the moment at which the sixth is due.
+    assert!(matches!(evidence.probes.len(), 5 | 6), "{:?}", evidence.probes);
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,15 +47,26 @@ impl Host {
         None
     }
 
+    /// A step of an agent whose host is alone begins to stop something. It goes on although the host is heard of again.
+    pub(crate) fn note_alone(&mut self, step: &Step) {
+        if let Step::Stop(target) = step {
+            if self.is_isolated(&target.slot) {
+                self.stops_alone.insert(target.container.clone());
+            } else {
+                self.stops_alone.remove(&target.container);
+            }
+        }
+    }
+
     /// A step of ours is about to stop a container: does it take an instance away that served?
     pub(crate) fn note_stop(&self, context: &mut Context, id: &str) {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
-        // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that
-        // stands still because its host is alone, or one whose plan the world took away.
+        // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that was
+        // to stand still because its host was alone, or one whose plan the world took away.
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
-        if broke || self.is_astray || self.is_isolated(slot) {
+        if broke || self.is_astray || self.is_isolated(slot) || self.stops_alone.contains(id) {
             return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
