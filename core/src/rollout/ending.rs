@@ -1,5 +1,7 @@
 //! How a rollout ends, or turns back.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::observation::{Evidence, Refusal, SlotStatus};
@@ -8,6 +10,7 @@ use crate::release::{OnFailure, Scale, Spec};
 use crate::service::Assignment;
 
 use super::draft::Draft;
+use super::placing::stays;
 use super::seen::{Seen, Waiting};
 use super::steady::is_draining;
 use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
@@ -144,11 +147,10 @@ pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
 pub(super) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
     let standby_until = draft.now() + KEEP_OLD;
-    let per_host = draft.target().is_some_and(|(_, release)| release.spec.scale == Scale::PerHost);
+    let left = left_to_care(draft, &to.digest);
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.slots[&slot].want.release != to.digest {
-            // Nothing takes the place of what is on a host that drains: it goes a few at a time, see `moving`.
-            if !(per_host && is_draining(draft, &slot)) {
+            if !left.contains(&slot) {
                 draft.drop_slot(&slot);
             }
             continue;
@@ -176,6 +178,29 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
     draft.service.mark_good(to);
     draft.service.current = Some(to);
     end(draft, State::Succeeded, None);
+}
+
+/// Slots of a service that runs once on every host which had no part in the rollout, since their hosts were to have none.
+/// Nothing takes their place: on a host that drains they go a few at a time, and on one that is wanted again they come to the
+/// release, see `steady`.
+fn left_to_care(draft: &Draft<'_>, to: &Digest) -> BTreeSet<SlotId> {
+    let Some((_, release)) = draft.target().filter(|(_, release)| release.spec.scale == Scale::PerHost)
+    else {
+        return BTreeSet::new();
+    };
+    let at_it = draft.slots.values().filter(|assignment| &assignment.want.release == to);
+    let mut hosts: BTreeSet<HostId> = at_it.map(|assignment| assignment.host.clone()).collect();
+    let mut left = BTreeSet::new();
+    for (slot, assignment) in &draft.slots {
+        let others = &assignment.want.release != to && !draft.is_leaving(slot);
+        if others
+            && (is_draining(draft, slot) || stays(draft, slot, release))
+            && hosts.insert(assignment.host.clone())
+        {
+            left.insert(slot.clone());
+        }
+    }
+    left
 }
 
 /// Fails the rollout if nobody is left who could say that it succeeded. Answers whether it did.

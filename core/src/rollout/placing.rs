@@ -160,7 +160,7 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
 }
 
 /// Does the slot stay on its host for `release`?
-fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
+pub(super) fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
     if draft.is_leaving(slot) {
         return false;
     }

@@ -136,6 +136,33 @@ fn a_drain_of_one_per_host_goes_on_where_it_was_changed_in_the_middle() {
     }
 }
 
+/// Found by the simulation (seed 1882746802667557): they went at once, and were made anew at once.
+#[test]
+fn what_had_no_part_in_a_rollout_since_its_host_drained_comes_to_its_release_a_few_at_a_time() {
+    for seed in seeds() {
+        let mut spec = spec(1);
+        spec.scale = Scale::PerHost;
+        spec.strategy = rolling(Amount::Count(4), Amount::Count(0), Amount::Count(1));
+        let mut world = World::settled(seed, 4, spec);
+        world.checks.slack = 4;
+        world.hosts[..2].iter_mut().for_each(|host| host.scheduling = Scheduling::Draining);
+        world.deploy(Behaviour::Good);
+        while world.state() == State::Pending {
+            world.second();
+        }
+        world.hosts[..2].iter_mut().for_each(|host| host.scheduling = Scheduling::Ready);
+        for _ in 0..200 {
+            world.second();
+            let serving = world.serving();
+            let down = world.slots.keys().filter(|slot| !serving.contains_key(*slot)).count();
+            assert!(down <= 1, "seed {seed}: {down} are down: {:#?}", world.slots);
+        }
+        assert_eq!(world.state(), State::Succeeded, "seed {seed}");
+        world.assert_all_serve(2, 4);
+        world.assert_quiet();
+    }
+}
+
 #[test]
 fn from_replicas_to_one_per_host_and_back() {
     for seed in seeds() {
