@@ -66,7 +66,10 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     if matches!(spec.strategy, Strategy::Recreate { .. }) {
         match recreating::stop_all(draft, &to.digest) {
             recreating::Stopping::Done => {}
-            recreating::Stopping::On { only_lost } => return deadline(draft, spec, &only_lost),
+            recreating::Stopping::On { only_lost } => {
+                let everybody = standing.lost.len() == standing.total as usize;
+                return deadline(draft, spec, if everybody { &[] } else { &only_lost });
+            }
         }
     }
     super::exclusive::stop_others(draft, &to.digest);

@@ -13,7 +13,7 @@ pub(super) enum Stopping {
     Done,
     /// Something runs, or may.
     On {
-        /// The slots that may, if all of them are on hosts out of reach, and not all there are.
+        /// The slots that may, if all of them are on hosts out of reach.
         only_lost: Vec<SlotId>,
     },
 }
@@ -21,7 +21,7 @@ pub(super) enum Stopping {
 /// Stops every old instance, those of slots that will go included, before any new one starts. Where a host is out of
 /// reach it is not known, and no release is blamed: at the deadline that host leaves the count.
 pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
-    let (mut all, mut going_on, mut lost) = (0_usize, false, Vec::new());
+    let (mut going_on, mut lost) = (false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.is_leaving(&slot) {
             continue;
@@ -39,7 +39,6 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
         if draft.is_left_behind(&slot) {
             continue;
         }
-        all += 1;
         draft.rollout().changed = true;
         draft.edit(&slot, |assignment| {
             let want = &mut assignment.want;
@@ -57,15 +56,21 @@ pub(super) fn stop_all(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
             }
         }
     }
-    if !going_on && !draft.is_full() && lost.is_empty() {
-        return Stopping::Done;
+    so_far(draft, going_on, lost)
+}
+
+fn so_far(draft: &Draft<'_>, going_on: bool, lost: Vec<SlotId>) -> Stopping {
+    if going_on || draft.is_full() {
+        Stopping::On { only_lost: Vec::new() }
+    } else if lost.is_empty() {
+        Stopping::Done
+    } else {
+        Stopping::On { only_lost: lost }
     }
-    let is_known = going_on || draft.is_full() || lost.len() == all;
-    Stopping::On { only_lost: if is_known { Vec::new() } else { lost } }
 }
 
 /// On the way back: stops what runs of the release `to`, which the good one must not run beside. What is on lost hosts,
-/// and on those that left the count, is not waited for.
+/// and out of reach on those that left the count, is not waited for.
 pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
     let (mut going_on, mut out_of_reach) = (false, Vec::new());
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
@@ -79,23 +84,18 @@ pub(super) fn stop_new(draft: &mut Draft<'_>, to: &Digest) -> Stopping {
             draft.rollout().changed = true;
             draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
         }
-        let left_out = draft.is_lost(&slot) || draft.is_left_behind(&slot);
+        let away = draft.is_out_of_reach(&slot);
+        let left_out = draft.is_lost(&slot) || (away && draft.is_left_behind(&slot));
         if !(begun || is_previous) || left_out || is_stopped(draft, &slot, to) {
             continue;
         }
-        if draft.is_out_of_reach(&slot) {
+        if away {
             out_of_reach.push(slot);
         } else {
             going_on = true;
         }
     }
-    if going_on || draft.is_full() {
-        Stopping::On { only_lost: Vec::new() }
-    } else if out_of_reach.is_empty() {
-        Stopping::Done
-    } else {
-        Stopping::On { only_lost: out_of_reach }
-    }
+    so_far(draft, going_on, out_of_reach)
 }
 
 fn is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> bool {

@@ -194,13 +194,13 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     }
 }
 
-/// What is too many goes: first what is not at the good release, then what does not serve, then the newest.
+/// What is too many goes: first what does not serve, then what is not at the good release, then the newest.
 pub(super) fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
     let replaced = replaced(draft);
     let single = draft.slots.iter().filter(|(slot, a)| a.replaces.is_none() && !replaced.contains(*slot));
     let single = single.filter(|(_, a)| a.want.phase != Phase::Absent);
     let mut single: Vec<_> = single
-        .map(|(slot, a)| (&a.want.release == good, draft.serves(slot), std::cmp::Reverse(slot.clone())))
+        .map(|(slot, a)| (draft.serves(slot), &a.want.release == good, std::cmp::Reverse(slot.clone())))
         .collect();
     single.sort();
     for (_, _, slot) in single.into_iter().take(surplus) {

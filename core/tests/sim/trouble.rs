@@ -1,6 +1,7 @@
 //! What breaks: hosts, networks, engines, disks, the coordinator.
 
 use windlass_core::Span;
+use windlass_core::fleet::Scheduling;
 use windlass_core::release::{OnLost, OnReturn};
 use windlass_core::rollout::State;
 
@@ -210,6 +211,29 @@ fn a_recreate_blames_no_release_for_an_engine_that_stays_away_in_either_directio
             world.hosts[0].engine_down = false;
             world.run_for(100);
             world.assert_all_serve(good, 6);
+            world.assert_quiet();
+        }
+    }
+}
+
+#[test]
+fn a_recreate_that_moves_goes_on_at_the_deadline_although_the_host_that_it_leaves_is_out_of_reach() {
+    for seed in seeds() {
+        for cut in [false, true] {
+            let mut spec = spec(1);
+            spec.strategy = recreate();
+            let mut world = World::settled(seed, 2, spec);
+            world.checks.slack = 1;
+            let old = world.hosts.iter_mut().find(|host| !host.serving().is_empty()).unwrap();
+            old.scheduling = Scheduling::Draining;
+            (old.cut, old.engine_down) = (cut, !cut);
+            let name = old.name.clone();
+            world.deploy(Behaviour::Good);
+            assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: {:#?}", world.rollout);
+            assert_eq!(world.rollout.as_ref().unwrap().stragglers, [name].into(), "seed {seed}");
+            world.hosts.iter_mut().for_each(|host| (host.cut, host.engine_down) = (false, false));
+            world.run_for(100);
+            world.assert_all_serve(2, 1);
             world.assert_quiet();
         }
     }

@@ -176,7 +176,8 @@ impl Host {
             return Err("one more decision remembers something else".to_owned());
         }
         let converging = SlotStatus::Converging;
-        match decision.slots.iter().find(|seen| seen.status == converging && behaves(&seen.slot)) {
+        let may_rest = |slot: &SlotId| behaves(slot) && !self.is_below_floor(context, slot);
+        match decision.slots.iter().find(|seen| seen.status == converging && may_rest(&seen.slot)) {
             Some(seen) => Err(format!("{} is still converging", seen.slot)),
             None => Ok(()),
         }

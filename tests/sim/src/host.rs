@@ -97,8 +97,8 @@ pub struct Host {
     pub is_astray: bool,
     /// Contents that failed here, and that no plan has asked for again.
     pub failed: BTreeSet<(ServiceId, Digest)>,
-    /// Containers that were told to stop while it was alone.
-    pub stops_alone: BTreeSet<String>,
+    /// Containers whose stop is not ours: it was begun while the host was alone, or by a person.
+    pub excused_stops: BTreeSet<String>,
     /// Floors of good releases that its plans named.
     pub floors: BTreeMap<ServiceId, Counter>,
     /// The highest seq in its journal.
@@ -153,7 +153,7 @@ impl Host {
             lives: 0,
             is_astray: false,
             failed: BTreeSet::new(),
-            stops_alone: BTreeSet::new(),
+            excused_stops: BTreeSet::new(),
             floors: BTreeMap::new(),
             highest: 0,
         }

@@ -23,11 +23,15 @@ struct Cared {
 
 impl Cared {
     fn new(order: &str) -> Self {
+        Self::of(order, 3)
+    }
+
+    fn of(order: &str, count: u32) -> Self {
         let edit = |json: &mut serde_json::Value| {
             json["spec"]["strategy"]["rolling"]["order"] = order.into();
         };
         let (mut fleet, r1, r2) = (fleet(3), release(1, edit), release(2, edit));
-        let (service, slots, mut releases) = steady(&r2, 3, &mut fleet);
+        let (service, slots, mut releases) = steady(&r2, count, &mut fleet);
         releases.insert(reference(&r1).digest, r1.clone());
         Self { fleet, service, slots, releases, r1, r2 }
     }
@@ -130,4 +134,18 @@ fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_kno
         }
         assert_eq!(cared.step().len(), begun, "{case}");
     }
+}
+
+/// A deploy of more instances went back, and that failed: what serves is what it had made.
+#[test]
+fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
+    let mut cared = Cared::of("stop_first", 6);
+    let r2 = cared.r2.clone();
+    for n in 0..3 {
+        cared.sees(n, &r2, InstanceState::Starting, false);
+        cared.is_left_at_r1(n + 3);
+    }
+    let serving: Vec<SlotId> = (3..6).map(|n| cared.slot(n)).collect();
+    cared.step();
+    assert_eq!(cared.slots.keys().cloned().collect::<Vec<_>>(), serving, "three are wanted");
 }

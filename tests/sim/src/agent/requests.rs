@@ -35,7 +35,7 @@ impl Host {
             return context.checks.fail(format!("{}: two operations at once on {slot}: {step:?}", self.name));
         }
         self.check_start(context, &step);
-        self.note_alone(&step);
+        self.note_excuse(context, &step);
         context.say(|| format!("{} {} {}", self.name, step.verb(), about(&step)));
         let takes = match &step {
             Step::Pull { .. } => context.dice.millis(200, 1200),

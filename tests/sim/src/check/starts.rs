@@ -1,7 +1,7 @@
 //! What may be started, and who stopped what: asked where a step of an agent begins, and where it has its effect.
 
 use windlass_core::reconcile::Step;
-use windlass_core::{Counter, Digest};
+use windlass_core::{Counter, Digest, ServiceId, SlotId};
 
 use crate::context::Context;
 use crate::host::Host;
@@ -25,7 +25,7 @@ impl Host {
         }
     }
 
-    fn why_not(&self, context: &Context, release: &Digest, slot: &windlass_core::SlotId) -> Option<String> {
+    fn why_not(&self, context: &Context, release: &Digest, slot: &SlotId) -> Option<String> {
         let Some(signed) = context.shop.signed.get(release) else {
             return Some("nobody signed it".to_owned());
         };
@@ -33,8 +33,7 @@ impl Host {
             return Some("it is of another service".to_owned());
         }
         let service = &slot.service;
-        let floor = self.disk.trust.document().floor(service);
-        let floor = floor.max(self.floors.get(service).copied().unwrap_or(Counter(0)));
+        let floor = self.floor(service);
         if signed.release.counter < floor {
             return Some(format!("below the floor {floor}"));
         }
@@ -47,13 +46,30 @@ impl Host {
         None
     }
 
-    /// A step of an agent whose host is alone begins to stop something. It goes on although the host is heard of again.
-    pub(crate) fn note_alone(&mut self, step: &Step) {
+    fn floor(&self, service: &ServiceId) -> Counter {
+        let floor = self.disk.trust.document().floor(service);
+        floor.max(self.floors.get(service).copied().unwrap_or(Counter(0)))
+    }
+
+    /// Is what the plan in force wants of a slot, or wants beside it, below the floor? Then it cannot come to rest.
+    pub(crate) fn is_below_floor(&self, context: &Context, slot: &SlotId) -> bool {
+        let Some(want) = self.plan_slot(slot) else { return false };
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        let floor = self.floor(&slot.service);
+        let below = |digest: &Digest| {
+            context.shop.signed.get(digest).is_some_and(|signed| signed.release.counter < floor)
+        };
+        [Some(want.release), previous].into_iter().flatten().any(|digest| below(&digest))
+    }
+
+    /// Something begins to stop because the host is alone, or a person said so. It goes on although the host is heard of
+    /// again, or the person thinks better of it.
+    pub(crate) fn note_excuse(&mut self, context: &Context, step: &Step) {
         if let Step::Stop(target) = step {
-            if self.is_isolated(&target.slot) {
-                self.stops_alone.insert(target.container.clone());
+            if self.is_isolated(&target.slot) || context.checks.told.contains(&target.slot) {
+                self.excused_stops.insert(target.container.clone());
             } else {
-                self.stops_alone.remove(&target.container);
+                self.excused_stops.remove(&target.container);
             }
         }
     }
@@ -66,7 +82,7 @@ impl Host {
         // to stand still because its host was alone, or one whose plan the world took away.
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
-        if broke || self.is_astray || self.is_isolated(slot) || self.stops_alone.contains(id) {
+        if broke || self.is_astray || self.is_isolated(slot) || self.excused_stops.contains(id) {
             return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
