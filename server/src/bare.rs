@@ -9,6 +9,7 @@
 //! It lives in the time of the clock it is given, and does nothing unless it is asked to: whoever drives it decides
 //! which message comes when, and which write its store does not survive. The simulation is made of it.
 
+mod recovery;
 mod session;
 mod view;
 
@@ -204,10 +205,16 @@ impl Bare {
     pub async fn tell(&self, service: &ServiceId, verb: Verb, supersede: bool) -> Result<(), BareError> {
         let actor = "operator/sim".to_owned();
         let told = services::tell(&self.coordinator, service.clone(), verb, supersede, actor).await;
-        told.map(drop).map_err(|error| match error {
-            services::ServiceError::Write(error) => error.into(),
-            error => refused(error),
-        })
+        told.map(drop).map_err(of_service)
+    }
+
+    /// Starts a rollout to new instances of the release that a service is at.
+    ///
+    /// # Errors
+    /// Its state does not allow it, or the store failed.
+    pub async fn restart(&self, service: &ServiceId) -> Result<(), BareError> {
+        let started = services::restart(&self.coordinator, service.clone(), "operator/sim".to_owned()).await;
+        started.map(drop).map_err(of_service)
     }
 
     /// Does with a host what a person asks for.
@@ -297,6 +304,13 @@ impl Bare {
 
 fn refused(error: impl std::error::Error) -> BareError {
     BareError::Refused(error.to_string())
+}
+
+fn of_service(error: services::ServiceError) -> BareError {
+    match error {
+        services::ServiceError::Write(error) => error.into(),
+        error => refused(error),
+    }
 }
 
 fn of_enrolment(error: EnrolError) -> BareError {

@@ -107,6 +107,18 @@ pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &O
     }
 }
 
+/// Numbers a plan of a host in a store that was set back, if its slots are not what its newest plan says: they changed
+/// while nobody knew which numbers the host holds. One that never had a plan gets its first, though it be empty: it may
+/// run what the store has lost.
+pub(crate) fn number(draft: &mut Draft<'_>, host: &HostId) {
+    let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
+    let old = draft.state.plans.get(host);
+    if draft.state.segment() > 0 && old.is_none_or(|old| old.slots != slots) {
+        let seq = old.map_or(0, |old| old.seq) + 1;
+        record(draft, host, seq, slots);
+    }
+}
+
 /// Numbers a plan above `seq` for a host that has come further than the store knew.
 pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId, seq: u64) {
     let slots = digest(&slots_of(draft.state, host, &Overlay::default()));

@@ -34,7 +34,7 @@ use crate::grpc::status::{refused, stopping};
 use crate::recovery;
 use crate::registry::Place;
 
-pub(crate) use inbound::{admit, observed};
+pub(crate) use inbound::{admit, heard, observed, settle};
 pub(crate) use logs::{LogChunk, LogCommand};
 pub(crate) use outbound::newest_plan;
 

@@ -198,7 +198,9 @@ fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<St
         if let (Some(release), Some(lease)) = (scene.release, turn.observed.lease)
             && let Some(limit) = release.release.spec.on_lost.stop_isolated_after
         {
-            turn.wake(lease.renewed_at + limit.duration());
+            // Once it is over, there is nothing to wait for but the next acknowledgement.
+            let over_at = lease.renewed_at + limit.duration();
+            Some(over_at).filter(|at| *at > turn.now).into_iter().for_each(|at| turn.wake(at));
         }
     } else if scene.isolated {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);

@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::SlotId;
+use crate::observation::RefusalCode;
 use crate::plan::Phase;
 use crate::release::Spec;
 
@@ -73,7 +75,7 @@ impl Draft<'_> {
         }
         if member.liveness == Liveness::Lost {
             let known =
-                self.fence(slot).is_some_and(|after| member.isolated_for.is_some_and(|for_| for_ >= after));
+                self.fence(slot).is_some_and(|after| alone_for(member).is_some_and(|for_| for_ >= after));
             return (!known).then_some(Waiting::Fence { host });
         }
         match self.nothing_runs(slot) {
@@ -99,6 +101,14 @@ impl Draft<'_> {
     pub(super) fn is_leaving(&self, slot: &SlotId) -> bool {
         self.slots.get(slot).is_some_and(|assignment| assignment.want.phase == Phase::Absent)
     }
+}
+
+/// For how long the host has been alone with an agent that stops by itself what it must. One that was last heard of without
+/// its journal, or with an older copy of it, does not: it knows of no plan, and touches nothing.
+fn alone_for(member: &Member) -> Option<Duration> {
+    let seen = member.observation.as_deref()?;
+    let is_older = seen.plan_refusal.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Stale);
+    member.isolated_for.filter(|_| seen.seq > 0 && !is_older)
 }
 
 /// Forgets slots that have left.
@@ -131,8 +141,37 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::rollout::tests::fixture::release;
+    use crate::observation::{EngineState, Observation, Refusal};
+    use crate::rollout::tests::fixture::{member, release};
+
+    /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
+    /// there ran beside its replacement.
+    #[test]
+    fn an_agent_without_its_journal_stops_nothing_and_no_time_tells_that_it_has() {
+        let refusal = |code| Some(Refusal { code, detail: String::new() });
+        let silent = Some(Duration::from_secs(600));
+        #[rustfmt::skip]
+        let table = [
+            ("it has its plan",              Some((7, None)),                                silent),
+            ("it refuses the newest",        Some((7, refusal(RefusalCode::WrongHost))),     silent),
+            ("its journal is lost",          Some((0, refusal(RefusalCode::Stale))),         None),
+            ("it has joined anew",           Some((0, None)),                                None),
+            ("its journal is an older copy", Some((3, refusal(RefusalCode::Stale))),         None),
+            ("it never said anything",       None,                                           None),
+        ];
+        for (case, said, want) in table {
+            let observation = said.map(|(seq, plan_refusal)| {
+                let engine = EngineState::Available;
+                let (unwritable, slots) = (None, Vec::new());
+                Arc::new(Observation { revision: 1, seq, engine, plan_refusal, unwritable, slots })
+            });
+            let member = Member { isolated_for: silent, observation, ..member() };
+            assert_eq!(alone_for(&member), want, "{case}");
+        }
+    }
 
     #[test]
     fn the_arithmetic_of_a_lease() {

@@ -2,7 +2,7 @@
 
 use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, RestartPolicy, Step};
+use windlass_core::reconcile::{ContainerState, Lease, RestartPolicy, Step};
 
 use crate::world::*;
 
@@ -293,6 +293,24 @@ fn a_note_that_the_host_was_alone_keeps_from_starting_and_stops_nothing_that_run
     assert_eq!(world.picture(&slot(0)), "r1 healthy+", "{:#?}", world.journal);
     world.run(secs(30));
     assert_eq!(world.picture(&slot(0)), "r1 stopped", "it was not heard of since");
+}
+
+/// Found by the simulation: such an agent decided a thousand times a second for as long as its host was alone.
+#[test]
+fn an_agent_whose_lease_is_over_waits_for_the_next_one() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |spec| {
+        spec.exclusive = true;
+        spec.on_lost.stop_isolated_after = Some(windlass_core::Span::from_secs(60));
+    });
+    world.observed.lease = Some(Lease { renewed_at: world.now, current: true });
+    world.plan(vec![good(0, one)]);
+    world.run(secs(59));
+    assert!(world.up(&one));
+    assert!(world.wake_at.is_some_and(|at| at <= world.now + secs(1)), "{:?}", world.wake_at);
+    world.run(secs(30));
+    assert!(!world.up(&one));
+    assert!(world.wake_at.is_none_or(|at| at > world.now + secs(1)), "{:?}", world.wake_at);
 }
 
 #[test]

@@ -56,7 +56,8 @@ pub struct World {
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
     pub lazy: bool,
-    wake_at: Option<Timestamp>,
+    /// When the last decision asked to be made again.
+    pub wake_at: Option<Timestamp>,
     ready: BTreeMap<String, (bool, Timestamp)>,
     serial: u64,
     begun: Timestamp,
@@ -200,7 +201,9 @@ impl World {
         let (Step::Stop(target) | Step::Remove(target)) = step else { return };
         let Some(want) = self.plan.slots.iter().find(|want| want.slot == target.slot) else { return };
         let known = &self.memory.slots[&want.slot];
-        let failed = known.failed.is_some() || known.isolated_at.is_some();
+        let wanted = self.desired.releases.get(&want.release);
+        let unleased = wanted.is_some_and(|known| known.release.spec.exclusive);
+        let failed = known.failed.is_some() || known.isolated_at.is_some() || unleased;
         let fixed = self
             .desired
             .releases

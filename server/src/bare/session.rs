@@ -32,12 +32,14 @@ pub struct Hello {
 /// A host's place among the connected. Dropping it is the end of its stream.
 #[derive(Debug)]
 pub struct Session {
-    host: HostId,
+    pub(super) host: HostId,
     place: Place,
     /// Wakes when there is another plan, as that of a real session does.
     plan: Arc<Notify>,
     everyone: watch::Receiver<u64>,
     fresh: bool,
+    /// Is it to be asked which releases it keeps?
+    asks: bool,
     sent: u64,
     sent_checkpoint: u64,
 }
@@ -51,6 +53,8 @@ pub struct Said {
     pub trust: Option<u64>,
     /// The newest checkpoint of the audit log.
     pub checkpoint: Option<Vec<u8>>,
+    /// It is asked which releases it keeps.
+    pub kept: bool,
 }
 
 impl Session {
@@ -78,17 +82,29 @@ impl Bare {
         let place = coordinator.registry.connect(host, logs, coordinator.ledger.now());
         let signals = coordinator.ledger.signals();
         let (plan, everyone) = (signals.plan_of(host), signals.everyone());
-        let session =
-            Session { host: host.clone(), place, plan, everyone, fresh: true, sent: 0, sent_checkpoint: 0 };
+        let mut session = Session {
+            host: host.clone(),
+            place,
+            plan,
+            everyone,
+            fresh: true,
+            asks: false,
+            sent: 0,
+            sent_checkpoint: 0,
+        };
+        session::settle(coordinator).await.map_err(of_status)?;
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust };
-        recovery::compare(coordinator, host, holds).await.map_err(of_status)?;
+        session.asks = recovery::compare(coordinator, host, holds).await.map_err(of_status)?;
         coordinator.host_changed(host);
         Ok(session)
     }
 
-    /// A heartbeat.
-    pub fn heard(&self, session: &Session) {
-        self.coordinator.registry.heard(&session.host, None, self.coordinator.ledger.now());
+    /// A heartbeat. Answers with the number of the host's newest plan, to be said in its acknowledgement.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn heard(&self, session: &Session) -> Result<u64, BareError> {
+        session::heard(&self.coordinator, &session.host, None).await.map_err(of_status)
     }
 
     /// What a host sees, as it travels. Answers with the revision to acknowledge.
@@ -103,7 +119,10 @@ impl Bare {
     pub fn say(&self, session: &mut Session) -> Said {
         let mut said = Said::default();
         let fresh = std::mem::take(&mut session.fresh);
-        if session.plan.notified().now_or_never().is_some() || fresh {
+        said.kept = std::mem::take(&mut session.asks);
+        // Where nothing was offered yet, the fleet may go on now.
+        let may_go_on = session.sent == 0 && session.everyone.has_changed().unwrap_or(false);
+        if session.plan.notified().now_or_never().is_some() || fresh || may_go_on {
             said.plan = session::newest_plan(&self.coordinator, &session.host, session.sent);
             session.sent = said.plan.as_ref().map_or(session.sent, |(seq, _)| *seq);
         }
@@ -134,7 +153,7 @@ impl Bare {
     }
 }
 
-fn of_status(status: Status) -> BareError {
+pub(super) fn of_status(status: Status) -> BareError {
     match status.code() {
         Code::Unavailable | Code::Internal => BareError::Stopped,
         _ => BareError::Refused(status.message().to_owned()),

@@ -69,6 +69,11 @@ impl<'a> View<'a> {
         self.state.awaits(host)
     }
 
+    /// Is nothing decided, because the store is older than its fleet?
+    pub fn is_set_back(&self) -> bool {
+        self.state.is_recovering()
+    }
+
     /// What the engine would do with a service now.
     pub fn advance(&self, service: &ServiceId, now: Timestamp) -> Option<Advance> {
         engine::advance(self.state, self.registry, service, now)

@@ -10,6 +10,7 @@ use super::{EnrolError, Join, Joined};
 use crate::audit;
 use crate::authority::Authority;
 use crate::ledger::{Change, Draft, State};
+use crate::plans;
 use crate::store::record::{CertificateRecord, HostRecord, Standing, TokenRecord};
 
 pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) -> Result<Joined, EnrolError> {
@@ -84,6 +85,7 @@ fn enrol(
     draft.event("host.joined", join.host.as_str(), format!("joined with a token by {}", token.made_by));
     draft.change(Change::TokenGone(token.hash));
     draft.change(Change::Host(Box::new(record)));
+    plans::number(draft, &join.host);
     Ok(joined)
 }
 

@@ -145,10 +145,12 @@ fn decide(draft: &mut Draft<'_>, host: &HostId, plan: &HostPlan, loud: bool) -> 
     if found { Outcome::Found } else { Outcome::Ahead }
 }
 
-/// The host holds nothing that the store does not know.
+/// The host holds nothing that the store does not know. What was decided about it while that was unclear gets its number
+/// now.
 fn compared(draft: &mut Draft<'_>, host: &HostId) {
     let segment = draft.state.segment();
     if let Some(record) = draft.state.hosts.get(host).filter(|record| record.compared < segment) {
         draft.change(Change::Host(Box::new(HostRecord { compared: segment, ..record.clone() })));
+        plans::number(draft, host);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::host::{HostFacts, Liveness};
+use windlass_core::host::{HostFacts, HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, Timestamp};
 use windlass_proto::pb;
@@ -56,13 +56,8 @@ impl Session {
             Some(From::Heartbeat(beat)) => {
                 let stats =
                     (!beat.stats.is_empty()).then(|| bounded("heartbeat.stats", &beat.stats, MAX_STATS));
-                let before = self.coordinator.registry.liveness(&self.host, now);
-                self.coordinator.registry.heard(&self.host, stats.transpose()?, now);
-                if before != Liveness::Connected {
-                    settle(&self.coordinator).await?;
-                }
+                let seq = heard(&self.coordinator, &self.host, stats.transpose()?).await?;
                 if beat.number > 0 {
-                    let seq = newest_seq(&self.coordinator, &self.host);
                     self.push(To::HeartbeatAck(pb::HeartbeatAck { number: beat.number, seq }));
                 }
                 for request in self.logs.abandoned() {
@@ -117,15 +112,34 @@ impl Session {
     }
 }
 
+/// A host gave a sign of life. Answers with the number of its newest plan, which an acknowledgement says.
+pub(crate) async fn heard(
+    coordinator: &Coordinator,
+    host: &HostId,
+    stats: Option<HostStats>,
+) -> Result<u64, Status> {
+    let now = coordinator.ledger.now();
+    let before = coordinator.registry.liveness(host, now);
+    coordinator.registry.heard(host, stats, now);
+    if before != Liveness::Connected {
+        settle(coordinator).await?;
+    }
+    Ok(newest_seq(coordinator, host))
+}
+
 /// Waits for the decision under way. One that was made from this host's silence is stored then, so that what an
 /// acknowledgement says of the newest plan takes it into account: the host would start again what was replaced.
 pub(crate) async fn settle(coordinator: &Coordinator) -> Result<(), Status> {
     coordinator.write(|_| ()).await
 }
 
-/// The number of the newest plan that was made for a host.
+/// The number of the newest plan that was made for a host. While the store is older than its fleet nobody knows that:
+/// what never runs twice may run on elsewhere, and so nothing of it may start here.
 pub(crate) fn newest_seq(coordinator: &Coordinator, host: &HostId) -> u64 {
-    coordinator.ledger.read(|state| state.plans.get(host).map_or(0, |plan| plan.seq))
+    coordinator.ledger.read(|state| {
+        let is_unknown = state.is_recovering() || state.awaits(host);
+        if is_unknown { u64::MAX } else { state.plans.get(host).map_or(0, |plan| plan.seq) }
+    })
 }
 
 /// Takes in what a host sees. Answers with the revision to acknowledge.

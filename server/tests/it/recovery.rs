@@ -5,7 +5,7 @@ use tonic::Code;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
 use windlass_core::audit::{Checkpoint, Segment, examine};
-use windlass_core::plan::HostPlan;
+use windlass_core::plan::{HostPlan, Phase};
 use windlass_core::release::Release;
 use windlass_core::{Digest, Timestamp};
 use windlass_proto::pb;
@@ -269,6 +269,57 @@ async fn a_host_that_comes_late_is_held_for_itself_and_its_numbers_were_left_out
     let agents = [players.ended().await.0, players.ended().await.0];
     let late = agents.iter().find(|agent| agent.host.as_str() == "web-2").unwrap();
     assert!(late.plan.as_ref().unwrap().0.seq > before.0.seq);
+}
+
+#[tokio::test]
+async fn what_was_decided_about_a_host_that_nobody_had_heard_comes_under_a_number_of_its_own() {
+    let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
+    let newest = backup(&fleet).await;
+    let mut agents = restore(&mut fleet, &mut players, &newest, 2).await;
+    let late = agents.remove(1);
+    let before = late.plan.clone().unwrap().0.seq;
+    players.add(&fleet, agents.remove(0)).await;
+    fleet.wait_for("web-1", "connected").await;
+    let view = stands(&fleet, "web-2", "unheard").await;
+    recover(&fleet, &view, &[]).await.unwrap();
+    let stop = pb::SteerServiceRequest {
+        service: "default/web".to_owned(),
+        action: pb::ServiceAction::Stop.into(),
+        replicas: 0,
+        supersede: false,
+    };
+    fleet.control("deployer/default").await.steer_service(stop).await.unwrap();
+    // It holds nothing that the store does not know. An agent takes no second plan with the number that it holds.
+    players.add(&fleet, late).await;
+    until("nothing runs", async || status(&fleet).await["state"] == "stopped").await;
+    fleet.stop().await;
+    let agents = [players.ended().await.0, players.ended().await.0];
+    let late = agents.iter().find(|agent| agent.host.as_str() == "web-2").unwrap();
+    let (plan, _) = late.plan.as_ref().unwrap();
+    assert!(plan.seq > before && plan.slots.iter().all(|slot| slot.phase != Phase::Running), "{plan:?}");
+}
+
+#[tokio::test]
+async fn a_restored_coordinator_lets_nothing_exclusive_start_before_it_knows_what_hosts_hold() {
+    let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
+    let newest = backup(&fleet).await;
+    let agents = restore(&mut fleet, &mut players, &newest, 2).await;
+    let mut link = agents[0].connect(&fleet).await.unwrap();
+    let mut acknowledged = async |number| {
+        link.say(Say::Heartbeat(pb::Heartbeat { number, ..pb::Heartbeat::default() })).await;
+        loop {
+            if let Hear::HeartbeatAck(ack) = link.hear().await.unwrap() {
+                break ack;
+            }
+        }
+    };
+    assert_eq!(acknowledged(1).await, pb::HeartbeatAck { number: 1, seq: u64::MAX }, "nobody knows");
+    let view = stands(&fleet, "web-2", "unheard").await;
+    recover(&fleet, &view, &[]).await.unwrap();
+    let newest = agents[0].plan.as_ref().unwrap().0.seq;
+    assert_eq!(acknowledged(2).await, pb::HeartbeatAck { number: 2, seq: newest });
 }
 
 #[tokio::test]

@@ -11,21 +11,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_agent::lease::Contact;
 use windlass_core::observation::{
     EngineState, Observation, PullProgress, Refusal, RefusalCode, SlotObservation, SlotStatus,
 };
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
-    self, Container, ContainerState, Desired, Health, Memory, Observed, Outcome, PlanNumber, Step,
+    self, Container, ContainerState, Desired, Health, Lease, Memory, Observed, Outcome, PlanNumber, Step,
 };
-use windlass_core::{SlotId, Timestamp};
+use windlass_core::{SlotId, Span, Timestamp};
 
 use crate::context::Context;
 use crate::engine::Standing;
 use crate::event::Event;
-use crate::host::{Host, Written};
+use crate::host::{Host, Written, uptime};
 
 pub use link::Link;
+pub use requests::STOPPED;
 
 /// How often everything is looked at although nothing happened.
 const RESYNC: Duration = Duration::from_secs(15);
@@ -33,6 +35,8 @@ const RESYNC: Duration = Duration::from_secs(15);
 const AWAY: Duration = Duration::from_secs(2);
 /// Decisions at one moment; more are a loop.
 const MOST_AT_ONCE: u32 = 40;
+/// Decisions in a second; more are an agent that asks itself again and again.
+const MOST_A_SECOND: u32 = 300;
 
 /// The agent's process.
 #[derive(Debug)]
@@ -52,10 +56,10 @@ pub struct Agent {
     slots: Vec<SlotObservation>,
     watched: BTreeMap<String, Watched>,
     report: Option<Observation>,
-    /// When the coordinator was last heard of, by a clock that nobody sets.
-    contact: Option<Timestamp>,
+    /// The coordinator's last sign of life, by a clock that nobody sets.
+    contact: Option<Contact>,
     /// When the agent began, by that clock.
-    began: Timestamp,
+    began: Duration,
     was_away: bool,
     /// The plan of the journal as it was found.
     from_journal: Option<PlanNumber>,
@@ -63,6 +67,8 @@ pub struct Agent {
     /// What was carried out here is newer than the plan in force.
     behind: Option<PlanNumber>,
     decided: (Timestamp, u32),
+    /// The same since the beginning of a second.
+    decided_lately: (Timestamp, u32),
 }
 
 /// What is known of a run from asking it.
@@ -72,6 +78,19 @@ struct Watched {
     health: Option<Health>,
     /// Was there an answer that was not good?
     broken: bool,
+}
+
+impl Agent {
+    /// How many slots the plan in force has.
+    pub fn slots(&self) -> u64 {
+        let slots = self.desired.plan.as_ref().map_or(0, |plan| plan.slots.len());
+        u64::try_from(slots).unwrap_or(u64::MAX)
+    }
+
+    /// The last sign of life by which what never runs twice may run.
+    pub fn lease(&self) -> Option<Contact> {
+        self.contact.filter(|contact| contact.seq.is_some())
+    }
 }
 
 impl Host {
@@ -99,10 +118,11 @@ impl Host {
             slots: Vec::new(),
             watched: BTreeMap::new(),
             report: None,
-            contact: None,
-            began: context.now,
+            contact: self.kept_lease(),
+            began: uptime(context.now),
             was_away: false,
             decided: (Timestamp::ZERO, 0),
+            decided_lately: (Timestamp::ZERO, 0),
         });
         context.say(|| format!("{} agent starts, life {}", self.name, self.lives));
         self.wake(context, Duration::ZERO);
@@ -116,7 +136,10 @@ impl Host {
         let Some(agent) = &mut self.agent else { return };
         agent.wake_at = None;
         agent.decided = if agent.decided.0 == now { (now, agent.decided.1 + 1) } else { (now, 1) };
-        if agent.decided.1 > MOST_AT_ONCE {
+        let (since, count) = agent.decided_lately;
+        let is_over = context.now.since(since) >= Duration::from_secs(1);
+        agent.decided_lately = if is_over { (context.now, 1) } else { (since, count + 1) };
+        if agent.decided.1 > MOST_AT_ONCE || agent.decided_lately.1 > MOST_A_SECOND {
             return context.checks.fail(format!("{}: its agent decides without end", self.name));
         }
         if self.engine.standing != Standing::Up {
@@ -149,7 +172,7 @@ impl Host {
         agent.behind = decision.behind;
         agent.outcomes.clear();
         agent.slots = decision.slots;
-        self.note_failures();
+        self.note_failures(context);
         for step in decision.steps {
             self.begin(context, step);
         }
@@ -190,7 +213,10 @@ impl Host {
             let health = watched.filter(|watched| watched.run == process.run).and_then(|w| w.health.clone());
             Container { health, ..process.container.clone() }
         });
-        let now = self.clock(context.now);
+        let (now, up) = (self.clock(context.now), uptime(context.now));
+        // The clock may have been set since: what counts is how long ago it was.
+        let ago = |at: Duration| now - up.saturating_sub(at);
+        let seen_at = agent.contact.map(|contact| ago(contact.at));
         let mine = || self.engine.requests.values().filter(|request| request.life == agent.life);
         let pulls = mine().filter_map(|request| match &request.step {
             Step::Pull { image } => {
@@ -206,10 +232,13 @@ impl Host {
             busy: self.busy(agent.life),
             outcomes: agent.outcomes.clone(),
             capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
-            // The clock may have been set since: what counts is how long ago it was.
-            coordinator_last_seen: Some(now - context.now.since(agent.contact.unwrap_or(agent.began))),
-            heard: agent.contact.is_some(),
-            lease: None, // only exclusive services ask for one, and none runs here
+            coordinator_last_seen: seen_at.max(Some(ago(agent.began))),
+            heard: agent.contact.is_some_and(|contact| contact.at > agent.began),
+            lease: agent
+                .contact
+                .and_then(|contact| contact.seq)
+                .zip(seen_at)
+                .map(|(newest, renewed_at)| Lease { renewed_at, current: self.seq() >= newest }),
             interrupted_before: self.interrupted_before,
             watching_since: agent.begun_at.min(self.clock(context.now)),
             from_journal: agent.from_journal,
@@ -320,23 +349,55 @@ impl Host {
         plan.slots.iter().find(|want| &want.slot == slot)
     }
 
+    /// Did what is wanted fail in the slot, as it was last said?
+    pub(crate) fn has_failed(&self, slot: &SlotId) -> bool {
+        let agent = self.agent.as_ref();
+        let known = agent.and_then(|agent| agent.memory.slots.get(slot));
+        known.is_some_and(|known| known.failed.is_some())
+    }
+
     /// Does the slot stand still because the coordinator was not heard of?
-    pub(crate) fn is_isolated(&self, slot: &SlotId) -> bool {
+    pub(crate) fn is_isolated(&self, slot: &SlotId, now: Timestamp) -> bool {
         let known = self.agent.as_ref().and_then(|agent| agent.memory.slots.get(slot));
-        known.is_some_and(|known| known.isolated_at.is_some())
+        known.is_some_and(|known| known.isolated_at.is_some()) || self.is_unleased(slot, now)
+    }
+
+    /// Is the slot's release one that never runs twice, and its lease over?
+    fn is_unleased(&self, slot: &SlotId, now: Timestamp) -> bool {
+        let Some(agent) = &self.agent else { return false };
+        let release = self.plan_slot(slot).and_then(|want| agent.desired.releases.get(&want.release));
+        let Some(spec) = release.map(|release| &release.release.spec).filter(|spec| spec.exclusive) else {
+            return false;
+        };
+        let limit = spec.on_lost.stop_isolated_after.map(Span::duration);
+        agent.lease().is_none_or(|c| limit.is_some_and(|limit| uptime(now).saturating_sub(c.at) >= limit))
     }
 
     /// What failed here, as its reports say: it may not be started again unasked.
-    fn note_failures(&mut self) {
+    fn note_failures(&mut self, context: &mut Context) {
         use windlass_core::observation::FailureReason;
         let Some(agent) = &self.agent else { return };
         for seen in &agent.slots {
             let SlotStatus::Failed { evidence, .. } = &seen.status else { continue };
-            let fault = !matches!(evidence.reason, FailureReason::PortTaken { .. });
+            context.say(|| format!("{} says that {} failed: {:?}", self.name, seen.slot, evidence.reason));
+            // A journal from before knows nothing of that.
+            let by_us = evidence.reason == FailureReason::Exited { code: STOPPED };
+            let instance = evidence.instance.as_deref().and_then(|name| self.engine.named(name));
+            if by_us && !self.is_restored && instance.is_some_and(|process| !process.misbehaved) {
+                let line = format!("{}: {} is blamed for a stop of ours: {evidence:?}", self.name, seen.slot);
+                context.checks.fail(line);
+            }
+            // A new instance of a good release that fails condemns nothing: what it was to replace goes on.
+            let is_restart = self.plan_slot(&seen.slot).is_some_and(|want| want.good);
+            let fault = !is_restart && !matches!(evidence.reason, FailureReason::PortTaken { .. });
             if let Some(release) = agent.desired.releases.get(&evidence.release).filter(|_| fault)
                 && evidence.instance.is_some()
             {
-                self.failed.insert((seen.slot.service.clone(), release.content));
+                let content = (seen.slot.service.clone(), release.content);
+                // It may have failed before a plan asked for it again, and be reported after.
+                if self.asked.get(&content).is_none_or(|asked_at| evidence.at > *asked_at) {
+                    self.failed.insert(content);
+                }
             }
         }
     }

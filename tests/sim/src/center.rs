@@ -42,7 +42,8 @@ impl Backing {
         Self::Memory(Arc::new(MemoryStore::new()))
     }
 
-    async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+    /// Opens it.
+    pub(crate) async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
         match self {
             Self::Memory(store) => Ok(store.clone()),
             Self::Sled(folder) => {
@@ -61,7 +62,11 @@ struct Seat {
 
 /// The coordinator.
 pub struct Center {
-    backing: Backing,
+    pub(crate) backing: Backing,
+    /// The newest export of the store.
+    pub(crate) backup: Option<Vec<u8>>,
+    /// Exports that were read back so far.
+    pub(crate) backups: u64,
     clock: Clock,
     mortal: Option<Arc<Mortal>>,
     /// Its life, if it lives.
@@ -77,6 +82,8 @@ impl Center {
     pub fn new(backing: Backing, now: Timestamp) -> Self {
         Self {
             backing,
+            backup: None,
+            backups: 0,
             clock: Clock::manual(now),
             mortal: None,
             bare: None,
@@ -90,6 +97,16 @@ impl Center {
     /// Time passes.
     pub fn set_clock(&self, now: Timestamp) {
         self.clock.set(now);
+    }
+
+    /// What its clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Its store, while it lives.
+    pub(crate) fn store(&self) -> Option<Arc<Mortal>> {
+        self.mortal.clone()
     }
 
     /// It starts on what is stored.
@@ -199,9 +216,19 @@ impl Center {
     /// What sessions have to say.
     fn say(&mut self, context: &mut Context, hosts: &[Host]) {
         let Some(bare) = &self.bare else { return };
+        let replaced = |(_, seat): &(&usize, &mut Seat)| seat.session.is_replaced();
+        let cut: Vec<(usize, u64)> =
+            self.seats.iter_mut().filter(replaced).map(|(index, seat)| (*index, seat.stream)).collect();
+        for (index, stream) in cut {
+            self.seats.remove(&index);
+            hang_up(context, index, stream);
+        }
         for (index, seat) in &mut self.seats {
             let (host, stream) = (&hosts[*index], seat.stream);
             let said = bare.say(&mut seat.session);
+            if said.kept {
+                network::down(host, context, stream, Down::KeptRequest);
+            }
             if let Some(version) = said.trust {
                 network::down(host, context, stream, Down::Trust(version));
             }
@@ -221,6 +248,7 @@ impl Center {
                     }
                     _ => context.checks.fail(format!("{}: its plan cannot be read", host.name)),
                 }
+                context.plans.entry(*index).or_default().push(envelope.clone());
                 network::down(host, context, stream, Down::Plan(envelope));
             }
         }
@@ -235,7 +263,10 @@ impl Center {
         let Some(seat) = self.seats.get(&host.index).filter(|seat| seat.stream == stream) else { return };
         match message {
             Up::Hello(..) => {}
-            Up::Beat => bare.heard(&seat.session),
+            Up::Beat(number) => match bare.heard(&seat.session).await {
+                Ok(seq) => network::down(host, context, stream, Down::BeatAck(number, seq)),
+                Err(_) => self.die(context).await,
+            },
             Up::Observation(bytes) => match bare.observed(&seat.session, &bytes) {
                 Ok(revision) => network::down(host, context, stream, Down::Ack(revision)),
                 Err(error) => context.checks.fail(format!("{}: its report is refused: {error}", host.name)),
@@ -244,6 +275,22 @@ impl Center {
                 let releases =
                     digests.into_iter().map(|digest| (digest, bare.release_for(&host.name, &digest)));
                 network::down(host, context, stream, Down::Releases(releases.collect()));
+            }
+            Up::Kept(digests) => match bare.kept(&seat.session, &digests).await {
+                Ok(wanted) => {
+                    for digest in wanted {
+                        network::down(host, context, stream, Down::ReleaseRequest(digest));
+                    }
+                }
+                Err(BareError::Refused(why)) => {
+                    context.checks.fail(format!("{}: what it keeps is refused: {why}", host.name));
+                }
+                Err(BareError::Stopped) => self.die(context).await,
+            },
+            Up::Release(digest, envelope) => {
+                if bare.shown(&seat.session, &digest, envelope).await.is_err() {
+                    self.die(context).await;
+                }
             }
             Up::FetchTrust(after) => {
                 let (_, chain) = bare.trust_after(after);
@@ -267,6 +314,7 @@ impl Center {
             }
             Err(BareError::Refused(why)) => {
                 context.say(|| format!("{} is refused: {why}", host.name));
+                context.refused.insert(host.index);
                 hang_up(context, host.index, stream);
             }
             Err(BareError::Stopped) => self.die(context).await,

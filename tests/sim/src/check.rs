@@ -20,7 +20,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::Container;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::Slots;
-use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId};
+use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId, Timestamp};
 
 use crate::host::Host;
 
@@ -47,6 +47,8 @@ pub struct Checks {
     allowed: BTreeMap<(HostId, u64), BTreeMap<ServiceId, u32>>,
     /// Digests of the plans that were offered.
     plans: BTreeMap<(HostId, u64), Digest>,
+    /// Hosts that were offered nothing since the coordinator was set back: what they have forgotten nobody knows.
+    unshown: BTreeSet<HostId>,
     ended: BTreeMap<RolloutId, Rollout>,
     /// Services of which two instances must never run.
     pub exclusive: BTreeSet<ServiceId>,
@@ -91,7 +93,7 @@ impl Checks {
     }
 
     /// Looks at the world after an event: what does not serve any more, and whose doing is that?
-    pub fn look(&mut self, hosts: &[Host]) {
+    pub fn look(&mut self, hosts: &[Host], now: Timestamp) {
         let serving: BTreeSet<SlotId> = hosts
             .iter()
             .filter(|host| host.is_on)
@@ -117,7 +119,7 @@ impl Checks {
             self.check_minimum(service, &serving);
         }
         self.serving = serving;
-        self.check_exclusive(hosts);
+        self.check_exclusive(hosts, now);
     }
 
     /// A step of ours has just stopped an instance that served. Are too many of them gone by our own doing?
@@ -146,15 +148,20 @@ impl Checks {
         }
     }
 
-    fn check_exclusive(&mut self, hosts: &[Host]) {
+    /// Two never run at once, but where a person said that a host is off which is not, or an engine that was to stop
+    /// one did not.
+    fn check_exclusive(&mut self, hosts: &[Host], now: Timestamp) {
         if self.exclusive.is_empty() {
             return;
         }
         let mut running: BTreeMap<&ServiceId, Vec<&str>> = BTreeMap::new();
-        for process in hosts.iter().flat_map(|host| host.engine.processes.values()) {
-            let service = &process.container.slot.service;
-            if self.exclusive.contains(service) && process.container.state.is_up() {
-                running.entry(service).or_default().push(&process.container.instance);
+        for host in hosts.iter().filter(|host| !host.is_disowned && !host.is_deceived) {
+            for process in host.engine.processes.values().filter(|process| !process.is_disowned) {
+                let service = &process.container.slot.service;
+                let is_up = process.container.state.is_up();
+                if is_up && self.exclusive.contains(service) && !host.was_kept_from_stopping(now) {
+                    running.entry(service).or_default().push(&process.container.instance);
+                }
             }
         }
         let twice = running.into_iter().find(|(_, instances)| instances.len() > 1);
@@ -172,6 +179,7 @@ impl Checks {
         digest: Digest,
         allowed: BTreeMap<ServiceId, u32>,
     ) {
+        self.unshown.remove(host);
         let before = self.plans.insert((host.clone(), plan.seq), digest);
         if before.is_some_and(|before| before != digest) {
             self.fail(format!("{host}: two plans with seq {}", plan.seq));
@@ -179,9 +187,26 @@ impl Checks {
         self.allowed.entry((host.clone(), plan.seq)).or_insert(allowed);
     }
 
-    /// The coordinator begins anew from what is stored before: numbers may come again.
-    pub fn forget_plans(&mut self) {
-        self.plans.clear();
+    /// A host's journal is gone, or an older one that knows this number: where the coordinator was set back as well, nobody
+    /// is left who knows the numbers after that.
+    pub fn forgotten(&mut self, host: &HostId, seq: u64) {
+        if self.unshown.contains(host) {
+            self.plans.retain(|(of, number), _| of != host || *number <= seq);
+            self.allowed.retain(|(of, number), _| of != host || *number <= seq);
+        }
+    }
+
+    /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
+    pub fn set_back(&mut self, hosts: &[Host]) {
+        self.unshown = hosts.iter().map(|host| host.name.clone()).collect();
+        let held: BTreeMap<HostId, u64> =
+            hosts.iter().map(|host| (host.name.clone(), host.highest)).collect();
+        let is_held = |(host, seq): &(HostId, u64)| held.get(host).is_some_and(|highest| seq <= highest);
+        self.plans.retain(|plan, _| is_held(plan));
+        self.allowed.retain(|plan, _| is_held(plan));
+        self.services.clear();
+        self.ended.clear();
+        self.orphans.clear();
     }
 }
 
@@ -219,7 +244,7 @@ fn settle(
     for (slot, outage) in outages.iter_mut() {
         let host = known.slots.get(slot).map(|assignment| &assignment.host);
         let machine = host.and_then(|name| hosts.iter().find(|host| &host.name == name));
-        if machine.is_some_and(|host| !host.is_on || host.is_astray) {
+        if machine.is_some_and(|host| !host.is_on || host.is_astray || host.is_deceived) {
             *outage = Outage::World;
         }
     }

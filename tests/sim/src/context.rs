@@ -1,5 +1,8 @@
 //! What everything that happens has at hand: time, chance, the queue, the releases, the checks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 use windlass_core::Timestamp;
 
 use crate::check::Checks;
@@ -38,6 +41,10 @@ pub struct Context {
     pub weather: Weather,
     /// What the network remembers.
     pub streams: Streams,
+    /// Hosts that the coordinator does not let in.
+    pub refused: BTreeSet<usize>,
+    /// Every plan that was offered to a host, oldest first.
+    pub plans: BTreeMap<usize, Vec<Bytes>>,
     /// Nothing breaks any more.
     pub is_calm: bool,
     /// Write down what happens?
@@ -62,6 +69,8 @@ impl Context {
             checks: Checks::default(),
             weather,
             streams: Streams::default(),
+            refused: BTreeSet::new(),
+            plans: BTreeMap::new(),
             is_calm: false,
             trace,
         }

@@ -30,6 +30,8 @@ pub struct Process {
     pub misbehaved: bool,
     /// Somebody asked for it to be stopped.
     pub by_hand: bool,
+    /// It ran on a host that a person had said to be off, or that nobody could tell to stop it.
+    pub is_disowned: bool,
     /// Counts its runs, so that what was to happen to an older run does not happen to a newer one.
     pub run: u64,
     /// Runs in a row that the engine began again.
@@ -117,9 +119,17 @@ impl Engine {
             generation: launch.generation,
             plan: Some(launch.plan),
         };
-        let (ready, live, misbehaved, by_hand) = (false, true, false, false);
-        self.processes
-            .insert(id.clone(), Process { container, ready, live, misbehaved, by_hand, run: 0, again: 0 });
+        let process = Process {
+            container,
+            ready: false,
+            live: true,
+            misbehaved: false,
+            by_hand: false,
+            is_disowned: false,
+            run: 0,
+            again: 0,
+        };
+        self.processes.insert(id.clone(), process);
         id
     }
 

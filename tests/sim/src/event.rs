@@ -69,12 +69,16 @@ pub enum Life {
 pub enum Up {
     /// Who it is, its trust document's version, and the newest plan it took.
     Hello(Box<HostFacts>, u64, u64, Vec<u8>),
-    /// It is there.
-    Beat,
+    /// It is there; the number of the heartbeat.
+    Beat(u64),
     /// What it sees, as it travels.
     Observation(Vec<u8>),
     /// It wants these releases.
     Fetch(Vec<Digest>),
+    /// It keeps these releases.
+    Kept(Vec<Digest>),
+    /// One of them.
+    Release(Digest, Vec<u8>),
     /// It wants every version of the trust document after this one.
     FetchTrust(u64),
 }
@@ -88,12 +92,18 @@ pub enum Down {
     Plan(Bytes),
     /// An observation arrived.
     Ack(u64),
+    /// A heartbeat arrived: its number, and that of the newest plan.
+    BeatAck(u64, u64),
     /// The version of the trust document in force.
     Trust(u64),
     /// The newest checkpoint of the audit log.
     Checkpoint(Vec<u8>),
     /// Releases that were asked for.
     Releases(Vec<(Digest, Option<Vec<u8>>)>),
+    /// Which releases it keeps is asked for.
+    KeptRequest,
+    /// One of them is asked for.
+    ReleaseRequest(Digest),
     /// Versions of the trust document.
     TrustChain(Vec<Vec<u8>>),
 }

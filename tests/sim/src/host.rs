@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_agent::lease::Contact;
 use windlass_agent::state::{State, TrustMark};
 use windlass_certs::identity::PeerIdentity;
 use windlass_certs::trust::TrustStore;
@@ -13,9 +14,10 @@ use windlass_core::{Counter, Digest, HostId, ServiceId, Size, Timestamp};
 
 use crate::agent::Agent;
 use crate::context::Context;
-use crate::engine::Engine;
+use crate::engine::{Engine, Standing};
 use crate::event::Event;
-use crate::keys::{fleet, keys};
+use crate::keys::{BEGIN, fleet, keys};
+use crate::shop::LEASE;
 
 /// What survives the agent's process.
 #[derive(Debug, Clone)]
@@ -26,6 +28,14 @@ pub struct Disk {
     pub releases: BTreeMap<Digest, Vec<u8>>,
     /// The trust document.
     pub trust: TrustStore,
+    /// The lease of what never runs twice: in which boot of the machine, and of when.
+    pub lease: Option<(u64, Duration)>,
+}
+
+/// The clock that nobody sets. It does not begin anew with a boot, as the real one does; what is compared with what is
+/// from before the boot is told apart by the boot.
+pub fn uptime(now: Timestamp) -> Duration {
+    now.since(BEGIN)
 }
 
 /// What came of a write to the disk.
@@ -59,10 +69,14 @@ pub struct Host {
     pub facts: HostFacts,
     /// As the agent's decisions know it.
     pub local: Arc<LocalHost>,
+    /// What its policy gives to containers, in bytes.
+    pub memory: u64,
     /// Milliseconds that its clock is ahead.
     pub ahead: i64,
     /// Is the machine on?
     pub is_on: bool,
+    /// How often it came up.
+    pub boots: u64,
     /// Nothing it sends arrives.
     pub cut_up: bool,
     /// Nothing sent to it arrives.
@@ -95,10 +109,24 @@ pub struct Host {
     pub lives: u64,
     /// The world took its journal, or gave it an older one, and it has taken no plan since.
     pub is_astray: bool,
+    /// The coordinator has heard nothing of that, since then.
+    pub loss_unheard_since: Option<Timestamp>,
+    /// The world gave it an older journal, which it works on since.
+    pub is_restored: bool,
+    /// A person said that it is off, and it was not: what it runs is that person's business.
+    pub is_disowned: bool,
+    /// Digests of plans that nobody honest has signed.
+    pub lies: BTreeSet<Digest>,
+    /// It took one of them.
+    pub is_deceived: bool,
+    /// When its engine last did not do what it was asked for.
+    pub hindered_at: Option<Timestamp>,
     /// Contents that failed here, and that no plan has asked for again.
     pub failed: BTreeSet<(ServiceId, Digest)>,
     /// Containers whose stop is not ours: it was begun while the host was alone, or by a person.
     pub excused_stops: BTreeSet<String>,
+    /// When a plan last asked for a content again, or called it good, by its clock.
+    pub asked: BTreeMap<(ServiceId, Digest), Timestamp>,
     /// Floors of good releases that its plans named.
     pub floors: BTreeMap<ServiceId, Counter>,
     /// The highest seq in its journal.
@@ -134,8 +162,10 @@ impl Host {
             name,
             facts,
             local: Arc::new(local),
+            memory,
             ahead: 0,
             is_on: true,
+            boots: 0,
             cut_up: false,
             cut_down: false,
             no_registry: false,
@@ -146,33 +176,76 @@ impl Host {
             joined: 0,
             engine: Engine::default(),
             interrupted_before: Timestamp::ZERO,
-            disk: Disk { state: None, releases: BTreeMap::new(), trust: keys().first_trust() },
+            disk: Disk { state: None, releases: BTreeMap::new(), trust: keys().first_trust(), lease: None },
             copy: None,
             copy_at: None,
             agent: None,
             lives: 0,
             is_astray: false,
+            loss_unheard_since: None,
+            is_restored: false,
+            is_disowned: false,
+            lies: BTreeSet::new(),
+            is_deceived: false,
+            hindered_at: None,
             failed: BTreeSet::new(),
             excused_stops: BTreeSet::new(),
+            asked: BTreeMap::new(),
             floors: BTreeMap::new(),
             highest: 0,
         }
     }
 
     /// A new folder, as a join makes it.
-    pub fn fresh_disk(&mut self, trust: TrustStore, now: Timestamp) {
+    pub fn fresh_disk(&mut self, context: &mut Context, trust: TrustStore) {
         let mark = TrustMark { version: trust.version(), digest: trust.digest() };
-        let state = Some(State::joined(mark, self.clock(now)));
-        self.disk = Disk { state, releases: BTreeMap::new(), trust };
-        self.forget();
+        let state = Some(State::joined(mark, self.clock(context.now)));
+        self.disk = Disk { state, releases: BTreeMap::new(), trust, lease: None };
+        self.forget(context);
+        self.is_restored = false;
+        self.is_deceived = false;
+    }
+
+    /// Below that number nothing of a service may start here.
+    pub fn floor(&self, service: &ServiceId) -> Counter {
+        let known = self.floors.get(service).copied().unwrap_or(Counter(0));
+        self.disk.trust.document().floor(service).max(known)
+    }
+
+    /// The lease that an agent before this one kept, in this boot. It does not tell which plan is the newest.
+    pub fn kept_lease(&self) -> Option<Contact> {
+        let (_, at) = self.disk.lease.filter(|(boot, _)| *boot == self.boots)?;
+        Some(Contact { at, seq: Some(u64::MAX) })
     }
 
     /// What was known of its journal holds no more: the world changed it.
-    pub fn forget(&mut self) {
+    pub fn forget(&mut self, context: &mut Context) {
         self.is_astray = true;
+        self.loss_unheard_since = Some(context.now);
         self.failed.clear();
         self.floors.clear();
         self.highest = self.disk.state.as_ref().and_then(|s| s.plan.as_ref()).map_or(0, |plan| plan.seq);
+        context.checks.forgotten(&self.name, self.highest);
+    }
+
+    /// Did its engine, or its disk, keep the agent from stopping what never runs twice when the lease was over? One that
+    /// lost its journal while nobody heard of that does not know what it has to stop.
+    pub fn was_kept_from_stopping(&self, now: Timestamp) -> bool {
+        let contact = self.agent.as_ref().map_or_else(|| self.kept_lease(), Agent::lease);
+        let over_at = contact.map_or(Duration::ZERO, |contact| contact.at + LEASE);
+        let is_hindered = self.is_flaky || self.is_full || self.engine.standing != Standing::Up;
+        let hindered_at = if is_hindered { Some(now) } else { self.hindered_at };
+        let hindered = hindered_at.is_some_and(|at| uptime(at) >= over_at);
+        self.loss_unheard_since.is_some() || (uptime(now) >= over_at && hindered)
+    }
+
+    /// The coordinator hears what became of the journal. What ran on until then, and longer than by any lease, nobody
+    /// could have stopped.
+    pub fn is_heard(&mut self, now: Timestamp) {
+        let since = self.loss_unheard_since.take();
+        if since.is_some_and(|since| now.since(since) >= LEASE) {
+            self.engine.processes.values_mut().for_each(|process| process.is_disowned = true);
+        }
     }
 
     /// What its clock shows.

@@ -11,6 +11,7 @@ use windlass_certs::keys::SigningKey;
 use windlass_certs::trust::{
     EnvironmentScope, ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument, TrustStore,
 };
+use windlass_core::plan::HostPlan;
 use windlass_core::{Counter, FleetId, ServiceId, Timestamp};
 use windlass_server::bare;
 
@@ -116,6 +117,15 @@ impl Keys {
         };
         let payload = serde_json::to_vec(&document).expect("a trust document is JSON");
         Envelope::sign(PayloadType::Trust, payload, &[&self.root]).to_bytes()
+    }
+
+    /// A plan, signed by the key of coordinators.
+    ///
+    /// # Panics
+    /// Never: a plan is JSON.
+    pub fn plan(&self, plan: &HostPlan) -> Vec<u8> {
+        let payload = serde_json::to_vec(plan).expect("a plan is JSON");
+        Envelope::sign(PayloadType::Plan, payload, &[&self.dispatch]).to_bytes()
     }
 
     /// A trust store that has version 1.

@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod agent;
+pub mod backup;
 pub mod center;
 pub mod check;
 pub mod context;
@@ -23,6 +24,7 @@ pub mod engine;
 pub mod event;
 pub mod host;
 pub mod keys;
+pub mod liar;
 pub mod mortal;
 pub mod network;
 pub mod operator;

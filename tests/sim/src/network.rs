@@ -1,18 +1,18 @@
 //! The network between agents and the coordinator. A stream loses nothing in the middle: what is lost is lost with
 //! everything after it, and both ends notice in the end. In bad weather messages also come twice, or overtake each
-//! other, which no real stream does; nothing may depend on it.
+//! other, which no real stream does; nothing may depend on it. Plans alone come once, and after everything that was sent
+//! before: an older one would take the place of the newest while what that names is being fetched, and nobody offers
+//! it again on the same stream. Whoever sends an older plan later lies, and is [`crate::liar`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windlass_core::Timestamp;
+use windlass_proto::limits;
 
 use crate::context::Context;
 use crate::event::{Down, Event, Up};
 use crate::host::Host;
-
-/// How long it takes, at most, until both ends know that a connection is dead.
-const KEEPALIVE: u64 = 15_000;
 
 /// One direction of a stream.
 type Way = (usize, u64, bool);
@@ -30,7 +30,7 @@ pub struct Streams {
 pub fn up(host: &Host, context: &mut Context, stream: u64, message: Up) {
     let index = host.index;
     let cut = host.cut_up;
-    for at in arrivals(context, (index, stream, true), cut) {
+    for at in arrivals(context, (index, stream, true), cut, false) {
         context.queue.push(at, Event::Up(index, stream, message.clone()));
     }
 }
@@ -39,7 +39,8 @@ pub fn up(host: &Host, context: &mut Context, stream: u64, message: Up) {
 pub fn down(host: &Host, context: &mut Context, stream: u64, message: Down) {
     let index = host.index;
     let cut = host.cut_down;
-    for at in arrivals(context, (index, stream, false), cut) {
+    let is_plan = matches!(message, Down::Plan(_));
+    for at in arrivals(context, (index, stream, false), cut, is_plan) {
         context.queue.push(at, Event::Down(index, stream, message.clone()));
     }
 }
@@ -55,7 +56,7 @@ pub fn arrives(host: &Host, context: &mut Context, stream: u64, is_up: bool) -> 
 }
 
 /// When a message arrives: never, once, or more often.
-fn arrivals(context: &mut Context, way: Way, cut: bool) -> Vec<Timestamp> {
+fn arrivals(context: &mut Context, way: Way, cut: bool, is_plan: bool) -> Vec<Timestamp> {
     if context.streams.broken.contains(&way) {
         return Vec::new();
     }
@@ -65,18 +66,31 @@ fn arrivals(context: &mut Context, way: Way, cut: bool) -> Vec<Timestamp> {
     }
     let slow = context.weather.delay;
     let at = context.now + context.dice.millis(1, slow);
-    let overtakes = context.weather.overtakes && !context.is_calm;
+    let overtakes = context.weather.overtakes && !context.is_calm && !is_plan;
     let last = context.streams.last.get(&way).copied().unwrap_or(Timestamp::ZERO);
     let at = if overtakes { at } else { at.max(last + Duration::from_millis(1)) };
-    context.streams.last.insert(way, at);
-    let twice = !context.is_calm && context.dice.chance(context.weather.twice);
+    context.streams.last.insert(way, at.max(last));
+    let twice = !context.is_calm && !is_plan && context.dice.chance(context.weather.twice);
     let again = twice.then(|| at + context.dice.millis(1, 2 * slow));
     [Some(at), again].into_iter().flatten().collect()
 }
 
+/// Nothing arrives any more on a stream, in either direction, and nobody is told: the machine at one end is off.
+pub fn goes_silent(context: &mut Context, host: usize, stream: u64) {
+    lose(context, (host, stream, true));
+    lose(context, (host, stream, false));
+}
+
 fn lose(context: &mut Context, way: Way) {
     if context.streams.broken.insert(way) {
-        let noticed = context.now + context.dice.millis(1000, KEEPALIVE);
+        // A ping goes out after ten seconds and is waited for; a kernel that finds nobody there is faster.
+        let most = millis(limits::KEEPALIVE + limits::KEEPALIVE_TIMEOUT);
+        let least = if context.dice.chance(25) { 1000 } else { millis(limits::KEEPALIVE) };
+        let noticed = context.now + context.dice.millis(least, most);
         context.queue.push(noticed, Event::Silent(way.0, way.1));
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

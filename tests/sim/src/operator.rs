@@ -1,16 +1,20 @@
 //! People: they deploy good and bad releases, change their minds, and look after hosts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use windlass_certs::identity::PeerIdentity;
 use windlass_core::rollout::{State, Steering, Verb};
-use windlass_core::{Counter, Digest, ServiceId};
+use windlass_core::view::{RecoveringHost, RecoveringState};
+use windlass_core::{Counter, Digest, HostId, ServiceId};
 use windlass_server::bare::{BareError, HostAction};
 
 use crate::dice::Dice;
 use crate::event::Event;
 use crate::keys::keys;
 use crate::shop::Behaviour;
+use crate::trouble::Trouble;
 use crate::world::World;
 
 /// What a person does. Services and hosts are named by their index.
@@ -18,6 +22,8 @@ use crate::world::World;
 pub enum Action {
     /// Deploys a new release.
     Deploy(usize, Behaviour),
+    /// The same, whatever rollout is active.
+    Supersede(usize, Behaviour),
     /// Deploys once more what was deployed before, perhaps although it failed.
     Again(usize, bool),
     /// Submits an envelope again: its answer was lost.
@@ -32,10 +38,18 @@ pub enum Action {
     Steer(usize, Steering),
     /// Scales, stops or removes a service, perhaps although a rollout moves it.
     Tell(usize, Verb, bool),
+    /// Has new instances made of the release that a service is at.
+    Restart(usize),
     /// Does something with a host.
     Host(usize, HostAction),
     /// Lets a host join again.
     Rejoin(usize),
+    /// Takes a host that was lied to out of the fleet, and lets it join again.
+    Cleanse(usize),
+    /// Looks at what hosts hold that the store does not know, and lets the fleet go on.
+    Recover,
+    /// Publishes again the versions of the trust document that the coordinator has lost.
+    Republish,
     /// Raises the floor of a service to the release it has.
     Floor(usize),
 }
@@ -44,7 +58,8 @@ impl Action {
     /// Anything.
     pub fn any(dice: &mut Dice, services: usize, hosts: usize) -> Self {
         let (service, host) = (dice.index(services), dice.index(hosts));
-        match dice.below(100) {
+        match dice.below(109) {
+            100..105 => Self::Restart(service),
             0..32 => Self::Deploy(service, Behaviour::any(dice)),
             32..36 => Self::Tell(service, Verb::Scale(1 + u32::try_from(dice.below(5)).unwrap_or(0)), false),
             36..39 => Self::Tell(service, Verb::Stop, dice.chance(50)),
@@ -71,9 +86,20 @@ impl World {
     pub async fn act(&mut self, action: Action) {
         self.context.say(|| format!("operator: {action:?}"));
         let done = match action {
-            Action::Deploy(service, behaviour) => self.deploy(service, Some(behaviour), false).await,
-            Action::Again(service, retry) => self.deploy(service, None, retry).await,
-            Action::Resubmit(_, digest) => self.submit(digest, true, false).await,
+            Action::Deploy(service, behaviour) => {
+                let supersede = self.context.dice.chance(60);
+                self.deploy(service, Some(behaviour), false, supersede).await
+            }
+            Action::Supersede(service, behaviour) => self.deploy(service, Some(behaviour), false, true).await,
+            Action::Again(service, retry) => {
+                let supersede = self.context.dice.chance(60);
+                self.deploy(service, None, retry, supersede).await
+            }
+            Action::Resubmit(_, digest) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                self.submit(digest, true, false).await
+            }
+            Action::Restart(service) => self.restart(service).await,
             Action::Forge(service) => self.forge(service).await,
             Action::RollBack(service) => self.roll_back(service, None).await,
             Action::RollBackTo(service) => {
@@ -85,6 +111,9 @@ impl World {
             Action::Tell(service, verb, supersede) => self.tell(service, verb, supersede).await,
             Action::Host(host, action) => self.steer_host(host, action).await,
             Action::Rejoin(host) => self.rejoin(host).await,
+            Action::Cleanse(host) => self.cleanse(host).await,
+            Action::Recover => self.recover().await,
+            Action::Republish => self.republish().await,
             Action::Floor(service) => self.raise_floor(service).await,
         };
         match done {
@@ -98,7 +127,13 @@ impl World {
         self.profiles[service].id.clone()
     }
 
-    async fn deploy(&mut self, service: usize, new: Option<Behaviour>, retry: bool) -> Result<(), BareError> {
+    async fn deploy(
+        &mut self,
+        service: usize,
+        new: Option<Behaviour>,
+        retry: bool,
+        supersede: bool,
+    ) -> Result<(), BareError> {
         let Some(bare) = &self.center.bare else { return Ok(()) };
         let (id, now) = (self.service(service), self.context.now);
         let counter = bare.look(|view| view.services().get(&id).map_or(0, |s| s.last_counter)) + 1;
@@ -114,11 +149,16 @@ impl World {
             }
         };
         let Some(digest) = digest else { return Ok(()) };
-        let supersede = self.context.dice.chance(60);
         let done = self.submit(digest, supersede, retry).await;
+        if done.is_ok() && !self.context.is_calm && self.context.dice.chance(12) {
+            // Rollouts are short, and the coordinator dies in the middle of some.
+            let dies = self.context.now + self.context.dice.seconds(2, 14);
+            self.context.queue.push(dies, Event::Break(Trouble::CenterCrash));
+        }
         if done == Err(BareError::Stopped) {
             // The answer was lost; whoever asked asks again.
             let again = self.context.now + self.context.dice.seconds(20, 90);
+            self.unanswered += 1;
             self.context.queue.push(again, Event::Act(Action::Resubmit(service, digest)));
         }
         done
@@ -177,11 +217,23 @@ impl World {
         bare.tell(&id, verb, supersede).await
     }
 
+    async fn restart(&mut self, service: usize) -> Result<(), BareError> {
+        let id = self.service(service);
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        bare.restart(&id).await
+    }
+
     async fn steer_host(&mut self, host: usize, action: HostAction) -> Result<(), BareError> {
         let name = self.hosts[host].name.clone();
         let Some(bare) = &self.center.bare else { return Ok(()) };
-        bare.steer_host(&name, action).await?;
-        if matches!(action, HostAction::Evict | HostAction::Ban) {
+        let done = bare.steer_host(&name, action).await;
+        let is_evicted = matches!(action, HostAction::Evict | HostAction::Ban);
+        if is_evicted && !matches!(done, Err(BareError::Refused(_))) {
+            // Whoever evicts it says that it is off.
+            self.hosts[host].is_disowned = self.hosts[host].is_on;
+        }
+        done?;
+        if is_evicted {
             self.center.cut(&mut self.context, host);
         }
         Ok(())
@@ -214,14 +266,55 @@ impl World {
             other => return Err(BareError::Refused(format!("its certificate cannot be read: {other:?}"))),
         };
         machine.joined += 1;
+        self.context.refused.remove(&host);
+        if std::mem::take(&mut machine.is_disowned) {
+            machine.engine.processes.values_mut().for_each(|process| process.is_disowned = true);
+        }
         machine.die(&mut self.context);
-        machine.fresh_disk(trust, self.context.now);
+        machine.fresh_disk(&mut self.context, trust);
         machine.start(&mut self.context);
         self.center.cut(&mut self.context, host);
         Ok(())
     }
 
+    async fn cleanse(&mut self, host: usize) -> Result<(), BareError> {
+        if !self.hosts[host].is_deceived {
+            return Ok(());
+        }
+        let rejoins = self.context.now + self.context.dice.seconds(1, 30);
+        self.context.queue.push(rejoins, Event::Act(Action::Rejoin(host)));
+        self.steer_host(host, HostAction::Evict).await
+    }
+
+    async fn recover(&mut self) -> Result<(), BareError> {
+        self.recovers_at = None;
+        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let deceived = self.hosts.iter().filter(|host| host.is_deceived).map(|host| host.name.clone());
+        let mut overruled: BTreeSet<HostId> = deceived.collect();
+        let stuck = |host: &RecoveringHost| host.state == RecoveringState::Stuck;
+        let shown = bare.recovery(&overruled);
+        overruled.extend(shown.hosts.into_iter().filter(stuck).map(|host| host.host));
+        let done = bare.recover(&overruled).await?;
+        for host in &done.hosts {
+            self.context.say(|| format!("  {}: {}", host.host, host.state.as_str()));
+        }
+        Ok(())
+    }
+
+    /// People notice when the coordinator waits for them to say what counts.
+    pub(crate) fn notice_recovery(&mut self) {
+        let Some(bare) = &self.center.bare else { return };
+        let names = || self.hosts.iter().map(|host| &host.name);
+        let waits = bare.look(|view| view.is_set_back() || names().any(|host| view.is_recovering(host)));
+        if waits && self.recovers_at.is_none_or(|at| at < self.context.now) {
+            let at = self.context.now + self.context.dice.seconds(2, 60);
+            self.recovers_at = Some(at);
+            self.context.queue.push(at, Event::Act(Action::Recover));
+        }
+    }
+
     async fn raise_floor(&mut self, service: usize) -> Result<(), BareError> {
+        self.republish().await?;
         let id = self.service(service);
         let Some(bare) = &self.center.bare else { return Ok(()) };
         let current = bare.look(|view| view.services().get(&id).and_then(|service| service.last_good()));
@@ -230,6 +323,7 @@ impl World {
         let mut floors = self.floors.clone();
         floors.insert(id, current.counter);
         let envelope = keys().trust(version + 1, &floors);
+        self.trusts.insert(version + 1, (envelope.clone(), floors.clone()));
         bare.publish_trust(envelope).await?;
         self.floors = floors;
         Ok(())
@@ -237,6 +331,10 @@ impl World {
 
     /// When nothing breaks any more, people look after what waits for them.
     pub async fn look_after(&mut self) {
+        let version = self.center.bare.as_ref().map_or(0, |bare| bare.trust_after(0).0);
+        if self.trusts.keys().next_back().is_some_and(|newest| *newest > version) {
+            self.act(Action::Republish).await;
+        }
         for service in 0..self.profiles.len() {
             let id = self.service(service);
             let Some(bare) = &self.center.bare else { return };
@@ -251,11 +349,23 @@ impl World {
             let Some(bare) = &self.center.bare else { return };
             let name = self.hosts[host].name.clone();
             let scheduling = bare.look(|view| view.scheduling(&name));
-            let is_recovering = bare.look(|view| view.is_recovering(&name));
+            let is_refused = self.context.refused.remove(&host);
+            // Whoever lets a host join again waits until what it had runs elsewhere.
+            let has_slots = bare.look(|view| {
+                view.slots().values().flat_map(BTreeMap::values).any(|assignment| assignment.host == name)
+            });
             let machine = &self.hosts[host];
-            if scheduling.is_none() || machine.disk.state.is_none() || machine.peer.is_none() {
+            if machine.is_deceived && scheduling.is_some() {
+                self.act(Action::Cleanse(host)).await;
+            } else if scheduling.is_none() && has_slots {
+                self.context.say(|| format!("{name} is no member, and still has slots"));
+            } else if scheduling.is_none()
+                || is_refused
+                || machine.disk.state.is_none()
+                || machine.peer.is_none()
+            {
                 self.act(Action::Rejoin(host)).await;
-            } else if scheduling != Some(windlass_core::fleet::Scheduling::Ready) || is_recovering {
+            } else if scheduling != Some(windlass_core::fleet::Scheduling::Ready) {
                 self.act(Action::Host(host, HostAction::Uncordon)).await;
             }
         }

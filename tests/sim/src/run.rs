@@ -106,6 +106,7 @@ pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Tota
                 return Ok(());
             }
             let outcome = run_one(seeds.from.wrapping_add(n), kept, false)?;
+            outcome.tell();
             total.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
         }
     };
@@ -117,6 +118,15 @@ pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Tota
         })
     })?;
     Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Outcome {
+    /// Says what did not hold, as soon as that is known.
+    fn tell(&self) {
+        if let Some(what) = &self.violation {
+            say(&format!("violation: seed {}: {what}\n  again: make sim SEED={}", self.seed, self.seed));
+        }
+    }
 }
 
 impl Total {
@@ -143,11 +153,6 @@ pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Resul
     let begun = Instant::now();
     say(&format!("first seed {}, store {kept:?}", seeds.from));
     let total = run_many(seeds, kept, threads.unwrap_or(cores))?;
-    for outcome in &total.violations {
-        let what = outcome.violation.as_deref().unwrap_or_default();
-        say(&format!("violation: seed {}: {what}", outcome.seed));
-        say(&format!("  again: make sim SEED={}", outcome.seed));
-    }
     let ends: Vec<String> = total.ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
     say(&format!(
         "{} starts, {} stops of what served; rollouts: {}",

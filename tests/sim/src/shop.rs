@@ -1,12 +1,13 @@
 //! Every release that an operator signed, and what its process does when it runs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
 use windlass_core::release::{Release, Scale, Strategy};
-use windlass_core::{Counter, Digest, ServiceId, Timestamp};
+use windlass_core::{Counter, Digest, ServiceId, Span, Timestamp};
 
 use crate::dice::Dice;
 use crate::keys::{fleet, keys};
@@ -78,10 +79,15 @@ pub enum Shape {
     Replaced,
     /// As before, and the host stops them by itself when it is alone.
     Isolated,
+    /// One instance, of which two never run at once.
+    Exclusive,
 }
 
+/// How long what never runs twice goes on where nobody acknowledges a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(30);
+
 /// Every shape.
-pub const SHAPES: [Shape; 10] = [
+pub const SHAPES: [Shape; 11] = [
     Shape::Rolling,
     Shape::Counted,
     Shape::Unavailable,
@@ -92,6 +98,7 @@ pub const SHAPES: [Shape; 10] = [
     Shape::FixedPort,
     Shape::Replaced,
     Shape::Isolated,
+    Shape::Exclusive,
 ];
 
 /// A service of the simulation.
@@ -153,6 +160,7 @@ impl Profile {
         }
         let hosts = u32::try_from(hosts).unwrap_or(1);
         let replicas = match shape {
+            Shape::Exclusive => 1,
             Shape::FixedPort => 1 + u32::try_from(dice.below(u64::from(hosts))).unwrap_or(0),
             _ => 1 + u32::try_from(dice.below(5)).unwrap_or(0),
         };
@@ -174,6 +182,7 @@ impl Profile {
         };
         match self.shape {
             Shape::Counted => rolling(json!(2), json!(1), json!(0), "auto"),
+            Shape::Exclusive => rolling(json!(1), json!(0), json!(1), "auto"),
             Shape::Unavailable => rolling(json!("50%"), json!(0), json!("50%"), "auto"),
             Shape::StopFirst => rolling(json!("25%"), json!("25%"), json!(1), "stop_first"),
             Shape::Recreate => json!({ "recreate": { "min_ready": "3s" } }),
@@ -193,6 +202,7 @@ impl Profile {
         };
         let scale = match self.shape {
             Shape::PerHost => json!("per_host"),
+            Shape::Exclusive => json!({ "replicas": { "min": 1, "max": 1 } }),
             _ => json!({ "replicas": { "min": replicas, "max": replicas + 2 } }),
         };
         let mut spec = json!({
@@ -220,6 +230,13 @@ impl Profile {
             Shape::Isolated => {
                 spec["on_lost"]["replace_after"] = json!("90s");
                 spec["on_lost"]["stop_isolated_after"] = json!("40s");
+            }
+            Shape::Exclusive => {
+                spec["exclusive"] = json!(true);
+                spec["on_lost"] = json!({
+                    "replace_after": "40s", "on_return": "keep_new",
+                    "stop_isolated_after": Span::from_secs(LEASE.as_secs())
+                });
             }
             Shape::Rolling
             | Shape::Counted
@@ -249,9 +266,10 @@ impl Shop {
         self.images.insert(image, Program { behaviour, start, size });
         let replicas =
             if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
-        let replicas = if profile.shape == Shape::FixedPort { profile.replicas } else { replicas };
+        let is_fixed = matches!(profile.shape, Shape::FixedPort | Shape::Exclusive);
+        let replicas = if is_fixed { profile.replicas } else { replicas };
         let mut spec = profile.spec(image, size, replicas);
-        if dice.chance(5) && counter > 1 {
+        if dice.chance(12) && counter > 1 {
             spec["floor"] = json!(Counter(counter - 1));
         }
         self.sign(profile, counter, spec, now)

@@ -12,6 +12,7 @@ use crate::event::{Down, Event};
 use crate::host::Doom;
 use crate::keys::keys;
 use crate::mortal::Death;
+use crate::network;
 use crate::world::World;
 
 /// Something that breaks. Hosts are named by their index.
@@ -25,6 +26,8 @@ pub enum Trouble {
     CenterCrash,
     /// The coordinator ends at one of its next writes.
     CenterDoom,
+    /// The coordinator's disk is gone, and an older export of its store is restored.
+    CenterOld,
     /// Nothing goes through.
     Cut(usize),
     /// Nothing that a host sends arrives.
@@ -59,13 +62,15 @@ pub enum Trouble {
     Forgery(usize),
     /// Somebody sends an agent the plan of another host.
     Misdelivery(usize),
+    /// Somebody who has the coordinator's key sends an agent a plan that no honest coordinator would.
+    Lie(usize),
 }
 
 impl Trouble {
     /// Anything.
     pub fn any(dice: &mut Dice, hosts: usize) -> Self {
         let host = dice.index(hosts);
-        match dice.below(100) {
+        match dice.below(109) {
             0..9 => Self::AgentCrash(host),
             9..18 => Self::AgentDoom(host),
             18..26 => Self::CenterCrash,
@@ -86,7 +91,9 @@ impl Trouble {
             92..95 => Self::NoRegistry(host),
             95..97 => Self::Clock(host),
             97..99 => Self::Forgery(host),
-            _ => Self::Misdelivery(host),
+            99 => Self::Misdelivery(host),
+            100..105 => Self::Lie(host),
+            _ => Self::CenterOld,
         }
     }
 }
@@ -96,12 +103,15 @@ impl World {
     pub async fn breaks(&mut self, trouble: Trouble) {
         self.context.say(|| format!("breaks: {trouble:?}"));
         match trouble {
+            Trouble::CenterCrash if self.context.is_calm => return,
             Trouble::CenterCrash => return self.center.die(&mut self.context).await,
             Trouble::CenterDoom => {
                 let writes = 1 + i64::try_from(self.context.dice.below(8)).unwrap_or(0);
                 return self.center.doom(Death { writes, stored: self.context.dice.chance(50) });
             }
+            Trouble::CenterOld => return self.set_back().await,
             Trouble::Misdelivery(host) => return self.misdeliver(host),
+            Trouble::Lie(host) => return self.lie(host),
             _ => {}
         }
         self.breaks_on_host(trouble);
@@ -144,20 +154,25 @@ impl World {
                 host.wake(context, Duration::from_millis(250));
             }
             Trouble::Off(_) => {
+                // Shut down, or without power: then nobody says goodbye.
+                let link =
+                    host.agent.as_mut().filter(|_| context.dice.chance(50)).and_then(|a| a.link.take());
+                link.into_iter().for_each(|link| network::goes_silent(context, index, link.stream));
                 host.die(context);
                 host.is_on = false;
                 host.engine.end_all(host.clock(context.now));
                 host.engine.requests.clear();
             }
             Trouble::DiskLost(_) => {
-                host.disk.state = None;
-                host.forget();
+                (host.disk.state, host.disk.lease) = (None, None);
+                host.forget(context);
                 host.crash(context);
             }
             Trouble::DiskOld(_) => {
                 if let Some(copy) = host.copy.take() {
                     host.disk = copy;
-                    host.forget();
+                    host.is_restored = true;
+                    host.forget(context);
                     host.crash(context);
                 }
             }
@@ -172,7 +187,11 @@ impl World {
                 host.wake(context, Duration::ZERO);
             }
             Trouble::Forgery(_) => forge(host, context),
-            Trouble::CenterCrash | Trouble::CenterDoom | Trouble::Misdelivery(_) => {}
+            Trouble::CenterCrash
+            | Trouble::CenterDoom
+            | Trouble::CenterOld
+            | Trouble::Misdelivery(_)
+            | Trouble::Lie(_) => {}
         }
     }
 
@@ -189,13 +208,20 @@ impl World {
                 if host.is_on && host.engine.standing != Standing::Up =>
             {
                 host.engine.standing = Standing::Up;
+                host.hindered_at = Some(context.now);
                 let revived = host.engine.to_revive();
                 revived.iter().for_each(|id| host.run(context, id));
                 host.wake(context, Duration::from_secs(1));
             }
             Trouble::Off(_) => context.queue.push(context.now, Event::Boot(index)),
-            Trouble::DiskFull(_) => host.is_full = false,
-            Trouble::Flaky(_) => host.is_flaky = false,
+            Trouble::DiskFull(_) if host.is_full => {
+                host.hindered_at = Some(context.now);
+                host.is_full = false;
+            }
+            Trouble::Flaky(_) if host.is_flaky => {
+                host.hindered_at = Some(context.now);
+                host.is_flaky = false;
+            }
             Trouble::NoRegistry(_) => host.no_registry = false,
             Trouble::Clock(_) if host.ahead != 0 => {
                 host.ahead = 0;
@@ -213,6 +239,7 @@ impl World {
             return;
         }
         host.is_on = true;
+        host.boots += 1;
         host.engine.standing = Standing::Up;
         host.interrupted_before = host.clock(context.now);
         let revived = host.engine.to_revive();
@@ -284,7 +311,7 @@ fn kill(host: &mut crate::host::Host, context: &mut crate::context::Context) {
 const fn host_of(trouble: Trouble) -> Option<usize> {
     use Trouble as T;
     match trouble {
-        T::CenterCrash | T::CenterDoom => None,
+        T::CenterCrash | T::CenterDoom | T::CenterOld => None,
         T::AgentCrash(host)
         | T::AgentDoom(host)
         | T::Cut(host)
@@ -303,6 +330,7 @@ const fn host_of(trouble: Trouble) -> Option<usize> {
         | T::NoRegistry(host)
         | T::Clock(host)
         | T::Forgery(host)
-        | T::Misdelivery(host) => Some(host),
+        | T::Misdelivery(host)
+        | T::Lie(host) => Some(host),
     }
 }

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::keys::{BEGIN, MOST_HOSTS};
 use crate::network;
 use crate::operator::Action;
-use crate::shop::{Behaviour, Profile};
+use crate::shop::{Behaviour, Profile, Shape};
 use crate::trouble::Trouble;
 
 /// When the first trouble comes.
@@ -33,6 +33,14 @@ pub struct World {
     pub(crate) profiles: Vec<Profile>,
     /// Floors of the newest trust document.
     pub(crate) floors: BTreeMap<ServiceId, Counter>,
+    /// Every version of the trust document after the first, and its floors, as they were signed.
+    pub(crate) trusts: BTreeMap<u64, (Vec<u8>, BTreeMap<ServiceId, Counter>)>,
+    /// When the store is exported.
+    backup_at: Option<Timestamp>,
+    /// When somebody will say what counts.
+    pub(crate) recovers_at: Option<Timestamp>,
+    /// People who asked for something, heard no answer, and will ask again.
+    pub(crate) unanswered: u32,
     streams: u64,
     events: u64,
     fingerprint: u64,
@@ -63,7 +71,10 @@ impl World {
         let mut context = Context::new(seed, trace);
         let hosts = 2 + context.dice.index(MOST_HOSTS - 2);
         let services = 1 + context.dice.index(3);
-        let profiles = (0..services).map(|n| Profile::draw(&mut context.dice, n, hosts)).collect();
+        let profiles: Vec<Profile> =
+            (0..services).map(|n| Profile::draw(&mut context.dice, n, hosts)).collect();
+        let exclusive = profiles.iter().filter(|profile| profile.shape == Shape::Exclusive);
+        context.checks.exclusive = exclusive.map(|profile| profile.id.clone()).collect();
         let memory = *context.dice.pick(&[1500 << 20, 3 << 30]);
         let mut made: Vec<Host> = (0..hosts).map(|index| Host::new(index, memory)).collect();
         for host in &mut made {
@@ -75,6 +86,10 @@ impl World {
             hosts: made,
             profiles,
             floors: BTreeMap::new(),
+            trusts: BTreeMap::new(),
+            backup_at: None,
+            recovers_at: None,
+            unanswered: 0,
             streams: 0,
             events: 0,
             fingerprint: 0xcbf2_9ce4_8422_2325,
@@ -140,6 +155,7 @@ impl World {
             self.context.queue.push(at, Event::Act(Action::any(dice, services, hosts)));
         }
         // Whoever restores an older copy has made one.
+        self.backup_at = Some(begin + Duration::from_millis(dice.below(window)));
         for host in &mut self.hosts {
             host.copy_at = Some(begin + Duration::from_millis(dice.below(window)));
         }
@@ -159,7 +175,7 @@ impl World {
             self.note(&event);
             self.happen(event).await;
             self.center.settle(&mut self.context, &self.hosts).await;
-            self.context.checks.look(&self.hosts);
+            self.context.checks.look(&self.hosts, self.context.now);
         }
     }
 
@@ -168,10 +184,14 @@ impl World {
             Event::Tick => {
                 self.context.queue.push(self.context.now + Duration::from_secs(1), Event::Tick);
                 self.center.tick(&mut self.context).await;
-                self.copies();
+                self.copies().await;
+                self.notice_recovery();
             }
             Event::Due => {}
-            Event::CenterStarts => self.center.start(&mut self.context).await,
+            Event::CenterStarts => {
+                self.center.start(&mut self.context).await;
+                self.hurry();
+            }
             Event::Up(host, stream, message) => self.up(host, stream, message).await,
             Event::Down(host, stream, message) => self.down(host, stream, message),
             Event::Silent(host, stream) => {
@@ -208,6 +228,21 @@ impl World {
         }
     }
 
+    /// People deploy as soon as the coordinator is back, while what it knows of its hosts is from before; the more so where
+    /// it died in the middle of a rollout.
+    fn hurry(&mut self) {
+        let Some(bare) = self.center.bare.as_ref().filter(|_| !self.context.is_calm) else { return };
+        let moving = |service: &usize| bare.look(|view| view.active(&self.profiles[*service].id).is_some());
+        let moved: Vec<usize> = (0..self.profiles.len()).filter(moving).collect();
+        let dice = &mut self.context.dice;
+        let service = if moved.is_empty() { dice.index(self.profiles.len()) } else { *dice.pick(&moved) };
+        if dice.chance(if moved.is_empty() { 20 } else { 60 }) {
+            let at = self.context.now + dice.millis(0, 600);
+            let deploy = Event::Act(Action::Supersede(service, Behaviour::any(dice)));
+            self.context.queue.push(at, deploy);
+        }
+    }
+
     async fn up(&mut self, host: usize, stream: u64, message: Up) {
         if network::arrives(&self.hosts[host], &mut self.context, stream, true) {
             self.center.receive(&mut self.context, &self.hosts[host], stream, message).await;
@@ -224,7 +259,11 @@ impl World {
         self.hosts[host].agent.as_ref().is_some_and(|agent| agent.life == life)
     }
 
-    fn copies(&mut self) {
+    async fn copies(&mut self) {
+        if self.backup_at.is_some_and(|at| at <= self.context.now) {
+            self.backup_at = None;
+            self.center.back_up(&mut self.context).await;
+        }
         for host in &mut self.hosts {
             if host.copy_at.is_some_and(|at| at <= self.context.now) {
                 host.copy_at = None;
@@ -254,7 +293,7 @@ impl World {
                 .checks
                 .fail(format!("not at rest {} s after the last event: {why}", PATIENCE.as_secs()));
         }
-        if self.context.dice.chance(12) {
+        if self.context.dice.chance(5) {
             self.run_until(self.context.now + TAIL).await;
             if let Some(why) = self.why_not_at_rest() {
                 self.context.checks.fail(format!("it was at rest, and is not any more: {why}"));
@@ -265,6 +304,9 @@ impl World {
 
     fn why_not_at_rest(&self) -> Option<String> {
         let Some(bare) = &self.center.bare else { return Some("the coordinator does not run".to_owned()) };
+        if self.unanswered > 0 {
+            return Some("somebody will ask again".to_owned());
+        }
         bare.look(|view| check::at_rest(&view, &self.context, &self.hosts))
     }
 

@@ -158,10 +158,12 @@ impl Host {
             }
         }
         let state = self.disk.state.clone().unwrap_or_default();
+        let verified_digest = verified.digest;
         let desired = verify::desired(&self.rules(&state, context.now), Arc::new(verified.plan), &found);
         context.say(|| format!("{} takes plan {}", self.name, desired.plan.as_ref().map_or(0, |p| p.seq)));
         self.is_astray = false;
-        self.asked_for(&desired);
+        self.is_deceived |= self.lies.contains(&verified_digest);
+        self.asked_for(&desired, self.clock(context.now));
         let Some(agent) = &mut self.agent else { return };
         agent.desired = Arc::new(desired);
         if let Some(link) = &mut agent.link {
@@ -208,12 +210,14 @@ impl Host {
 
     /// A plan that calls a content good, or asks for it again, ends what was known of its failure; good releases raise
     /// floors. Kept beside the agent's own memory, to compare with.
-    fn asked_for(&mut self, desired: &Desired) {
+    fn asked_for(&mut self, desired: &Desired, now: Timestamp) {
         for want in desired.plan.iter().flat_map(|plan| &plan.slots) {
             let Some(release) = desired.releases.get(&want.release) else { continue };
             let service = want.slot.service.clone();
             if want.good || want.retry_quarantined {
-                self.failed.remove(&(service.clone(), release.content));
+                let content = (service.clone(), release.content);
+                self.failed.remove(&content);
+                self.asked.insert(content, now);
             }
             if let Some(floor) = release.release.spec.floor.filter(|_| want.good) {
                 let known = self.floors.entry(service).or_insert(floor);

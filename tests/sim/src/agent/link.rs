@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use windlass_agent::lease::{Beats, Contact};
 use windlass_core::{Digest, Timestamp};
 
 use crate::context::Context;
 use crate::event::{Down, Event, Up};
-use crate::host::Host;
+use crate::host::{Host, uptime};
 use crate::network;
 
 /// How often it says that it is there.
@@ -22,6 +23,7 @@ pub struct Link {
     /// Its number.
     pub stream: u64,
     welcomed: bool,
+    beats: Beats,
     sent: u64,
     sent_at: Timestamp,
     acknowledged: u64,
@@ -33,6 +35,13 @@ pub struct Link {
     pub(super) fetched: BTreeMap<Digest, Option<Vec<u8>>>,
     /// Releases that were asked for.
     pub(super) is_fetching: bool,
+}
+
+impl Link {
+    /// Was it let in?
+    pub const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
 }
 
 impl Host {
@@ -49,6 +58,7 @@ impl Host {
         agent.link = Some(Link {
             stream,
             welcomed: false,
+            beats: Beats::default(),
             sent: 0,
             sent_at: Timestamp::ZERO,
             acknowledged: 0,
@@ -86,11 +96,10 @@ impl Host {
         if !link.welcomed {
             return self.disconnected(context, stream);
         }
-        // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
-        agent.contact = Some(context.now);
+        let number = link.beats.next(Some(uptime(context.now)));
         let unheard = link.acknowledged < link.sent && context.now >= link.sent_at + RESEND;
         context.queue.push(context.now + BEAT, Event::Beat(index, stream));
-        network::up(self, context, stream, Up::Beat);
+        network::up(self, context, stream, Up::Beat(number));
         if unheard {
             self.say_again(context);
         }
@@ -104,6 +113,22 @@ impl Host {
         let Some(report) = &agent.report else { return };
         if agent.link.as_ref().is_some_and(|link| link.welcomed && link.sent < report.revision) {
             self.say_again(context);
+        }
+    }
+
+    /// A heartbeat was acknowledged: see the agent's own session.
+    fn renew(&mut self, context: &mut Context, contact: Contact) {
+        let boot = self.boots;
+        let Some(agent) = &mut self.agent else { return };
+        agent.contact = Some(contact);
+        let exclusive = agent.desired.releases.values().any(|release| release.release.spec.exclusive);
+        let isolated = agent.memory.slots.values().any(|known| known.isolated_at.is_some());
+        // It is not synced, and no death of the process comes between.
+        if exclusive && !self.is_full {
+            self.disk.lease = Some((boot, contact.at));
+        }
+        if exclusive || isolated {
+            self.wake(context, Duration::from_millis(1));
         }
     }
 
@@ -123,11 +148,11 @@ impl Host {
         let index = self.index;
         let Some(agent) = &mut self.agent else { return };
         let Some(link) = agent.link.as_mut().filter(|link| link.stream == stream) else { return };
-        agent.contact = Some(context.now);
         match message {
             Down::Welcome => {
                 let first = !std::mem::replace(&mut link.welcomed, true);
                 agent.misses = 0;
+                self.is_disowned = false; // it is a member, after all
                 if first {
                     let beats = context.now + context.dice.millis(1, 5000);
                     context.queue.push(beats, Event::Beat(index, stream));
@@ -142,7 +167,14 @@ impl Host {
                 }
                 self.consider(context);
             }
-            Down::Ack(revision) => link.acknowledged = link.acknowledged.max(revision.min(link.sent)),
+            Down::BeatAck(number, seq) => {
+                let at = link.beats.acknowledged(number);
+                at.into_iter().for_each(|at| self.renew(context, Contact { at, seq: Some(seq) }));
+            }
+            Down::Ack(revision) => {
+                link.acknowledged = link.acknowledged.max(revision.min(link.sent));
+                self.is_heard(context.now);
+            }
             Down::Trust(version) => {
                 if version > self.disk.trust.version() {
                     let after = self.disk.trust.version();
@@ -156,6 +188,14 @@ impl Host {
                 self.consider(context);
             }
             Down::TrustChain(envelopes) => self.take_trust(context, &envelopes),
+            Down::KeptRequest => {
+                let kept = Up::Kept(self.disk.releases.keys().copied().collect());
+                network::up(self, context, stream, kept);
+            }
+            Down::ReleaseRequest(digest) => {
+                let envelope = self.disk.releases.get(&digest).cloned().unwrap_or_default();
+                network::up(self, context, stream, Up::Release(digest, envelope));
+            }
         }
     }
 }

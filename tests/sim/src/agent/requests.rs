@@ -14,6 +14,8 @@ use crate::shop::Behaviour;
 
 /// A pull without a byte for so long is given up.
 const STALLED: Span = Span::from_secs(120);
+/// The exit code of a process that was told to stop, as nothing else ends here.
+pub const STOPPED: i64 = 143;
 /// Bytes of an image that come in a second.
 const SPEED: u64 = 3000;
 
@@ -257,7 +259,7 @@ impl Host {
             process.by_hand = true;
         }
         self.note_stop(context, &target.container);
-        self.engine.end(&target.container, 143, false, now);
+        self.engine.end(&target.container, STOPPED, false, now);
     }
 
     /// Something happens to a process.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
 use windlass_core::service::Mode;
-use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
 
 use super::{Checks, Known};
@@ -45,6 +45,14 @@ impl Checks {
                 .iter()
                 .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(&old.host).is_none());
             self.orphans.extend(gone.map(|(slot, _)| slot.clone()));
+            // What is too many goes, and that is the doing of whoever asked for fewer, also where more are asked for soon.
+            if active.is_none() && slots.len() >= wanted {
+                let before = &known.slots;
+                let moves =
+                    |slot: &SlotId| before.values().any(|other| other.replaces.as_ref() == Some(slot));
+                let gone = before.keys().filter(|slot| !slots.contains_key(*slot) && !moves(slot));
+                self.told.extend(gone.cloned());
+            }
             let moved = moved.map(|(slot, _)| format!("{slot} moved to another host"));
             *known = Known { slots, wanted, excused };
             moved.into_iter().for_each(|line| self.fail(line));

@@ -19,6 +19,9 @@ pub fn at_rest(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<Str
 }
 
 fn coordinator(view: &View<'_>, now: Timestamp) -> Option<String> {
+    if view.is_set_back() {
+        return Some("nobody has said yet what counts".to_owned());
+    }
     for id in view.services().keys() {
         if let Some(rollout) = view.active(id) {
             let waiting: Vec<String> =
@@ -71,11 +74,15 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
         let slots = view.slots().get(id).unwrap_or(&none);
         for (slot, assignment) in slots {
             let want = &assignment.want;
+            let member = view.scheduling(&assignment.host).is_some();
             // Of a good release that has turned bad no slot arrives, and what it was to replace serves on.
-            if !context.shop.behaves(&good.digest) {
+            if member && !context.shop.behaves(&good.digest) {
                 continue;
             }
-            let host = hosts.iter().find(|host| host.name == assignment.host)?;
+            let host = hosts.iter().find(|host| member && host.name == assignment.host);
+            let Some(host) = host else {
+                return Some(format!("{slot} is on {}, which is no member", assignment.host));
+            };
             let up: Vec<_> = host
                 .engine
                 .processes

@@ -1,9 +1,13 @@
 //! What may be started, and who stopped what: asked where a step of an agent begins, and where it has its effect.
 
+use windlass_core::plan::{Order, Phase};
 use windlass_core::reconcile::Step;
-use windlass_core::{Counter, Digest, ServiceId, SlotId};
+use windlass_core::release::Spec;
+use windlass_core::{Digest, SlotId};
 
+use crate::agent::Agent;
 use crate::context::Context;
+use crate::engine::Process;
 use crate::host::Host;
 
 impl Host {
@@ -12,9 +16,9 @@ impl Host {
         let (release, slot) = match step {
             Step::Launch(launch) => (launch.release.digest, &launch.slot),
             Step::Start(target) | Step::Restart(target) => (target.release, &target.slot),
+            Step::Stop(target) => return self.check_replaced(context, &target.container),
             Step::Pull { .. }
             | Step::RemoveImage { .. }
-            | Step::Stop(_)
             | Step::Remove(_)
             | Step::KeepRunning(_)
             | Step::CollectLog(_) => return,
@@ -46,11 +50,6 @@ impl Host {
         None
     }
 
-    fn floor(&self, service: &ServiceId) -> Counter {
-        let floor = self.disk.trust.document().floor(service);
-        floor.max(self.floors.get(service).copied().unwrap_or(Counter(0)))
-    }
-
     /// Is what the plan in force wants of a slot, or wants beside it, below the floor? Then it cannot come to rest.
     pub(crate) fn is_below_floor(&self, context: &Context, slot: &SlotId) -> bool {
         let Some(want) = self.plan_slot(slot) else { return false };
@@ -66,12 +65,56 @@ impl Host {
     /// again, or the person thinks better of it.
     pub(crate) fn note_excuse(&mut self, context: &Context, step: &Step) {
         if let Step::Stop(target) = step {
-            if self.is_isolated(&target.slot) || context.checks.told.contains(&target.slot) {
+            if self.is_isolated(&target.slot, context.now) || context.checks.told.contains(&target.slot) {
                 self.excused_stops.insert(target.container.clone());
             } else {
                 self.excused_stops.remove(&target.container);
             }
         }
+    }
+
+    /// What no plan names any more goes on until what replaces it serves, whoever signed that plan; but where one has to
+    /// stop for the other, or the new one has failed, or is not wanted.
+    fn check_replaced(&self, context: &mut Context, id: &str) {
+        let Some(old) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
+        let slot = &old.container.slot;
+        let Some(want) = self.plan_slot(slot).filter(|want| want.phase == Phase::Running) else { return };
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        let named = [Some(want.release), want.fallback, previous].contains(&Some(old.container.release));
+        let of_slot: Vec<&Process> =
+            self.engine.processes.values().filter(|other| &other.container.slot == slot).collect();
+        let up = of_slot.iter().filter(|other| other.container.state.is_up()).count();
+        let broke = of_slot.iter().any(|other| other.misbehaved);
+        let is_good = |release: &Digest| context.shop.behaves(release);
+        let spec = context.shop.signed.get(&want.release).map(|signed| &signed.release.spec);
+        let one_at_a_time = spec.is_none_or(|spec| {
+            spec.exclusive || spec.ports.values().any(|port| port.host.is_some()) || !self.has_room_for(spec)
+        });
+        if named
+            || up > 1
+            || broke
+            || one_at_a_time
+            || want.order == Order::StopFirst
+            || !is_good(&want.release)
+            || self.is_isolated(slot, context.now)
+            || self.has_failed(slot)
+        {
+            return;
+        }
+        let line = format!(
+            "{}: {} is stopped, and nothing serves yet in its place: {want:?}",
+            self.name, old.container.instance
+        );
+        context.checks.fail(line);
+    }
+
+    /// Is there room for one more of these, beside everything that runs?
+    fn has_room_for(&self, spec: &Spec) -> bool {
+        let up = self.engine.processes.values().filter(|process| process.container.state.is_up());
+        let taken: u64 = up.map(|process| process.container.memory).sum();
+        let plan = self.agent.as_ref().map_or(0, Agent::slots);
+        let most = spec.resources.memory.bytes().saturating_mul(plan);
+        taken.saturating_add(most) <= self.memory
     }
 
     /// A step of ours is about to stop a container: does it take an instance away that served?
@@ -82,7 +125,8 @@ impl Host {
         // to stand still because its host was alone, or one whose plan the world took away.
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
-        if broke || self.is_astray || self.is_isolated(slot) || self.excused_stops.contains(id) {
+        let excused = self.is_isolated(slot, context.now) || self.excused_stops.contains(id);
+        if broke || self.is_astray || self.is_deceived || excused {
             return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));

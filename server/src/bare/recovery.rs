@@ -1,0 +1,68 @@
+//! A store that is older than its fleet: what hosts show, and what a person says about it.
+
+use std::collections::BTreeSet;
+
+use windlass_core::view::{RecoveringState, RecoveryView};
+use windlass_core::{Digest, HostId};
+use windlass_proto::pb;
+
+use super::session::of_status;
+use super::{Bare, BareError, Session, refused};
+use crate::recovery::{self, Answer, RecoveryError};
+
+impl Bare {
+    /// A host says which releases it keeps. Answers with those to ask it for.
+    ///
+    /// # Errors
+    /// It lists too many, or the store failed.
+    pub async fn kept(&self, session: &Session, digests: &[Digest]) -> Result<Vec<Digest>, BareError> {
+        let listed: Vec<String> = digests.iter().map(ToString::to_string).collect();
+        let wanted = recovery::listed(&self.coordinator, &session.host, &listed).map_err(of_status)?;
+        self.settle(session).await?;
+        Ok(wanted)
+    }
+
+    /// A host shows a release.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn shown(
+        &self,
+        session: &Session,
+        digest: &Digest,
+        envelope: Vec<u8>,
+    ) -> Result<(), BareError> {
+        let report = pb::ReleaseReport { digest: digest.to_string(), envelope: envelope.into() };
+        recovery::shown(&self.coordinator, &session.host, &report);
+        self.settle(session).await
+    }
+
+    async fn settle(&self, session: &Session) -> Result<(), BareError> {
+        recovery::settle(&self.coordinator, &session.host).await.map_err(of_status)
+    }
+
+    /// What would be taken over, as `windlass host recover` shows it.
+    pub fn recovery(&self, keep_store: &BTreeSet<HostId>) -> RecoveryView {
+        recovery::preview(&self.coordinator, keep_store.clone())
+    }
+
+    /// Looks at what would be taken over, and says that it counts: the plans that hosts hold, but for those of
+    /// `overruled`.
+    ///
+    /// # Errors
+    /// There is nothing to say about one of them, or the store failed.
+    pub async fn recover(&self, overruled: &BTreeSet<HostId>) -> Result<RecoveryView, BareError> {
+        let asked = |state| matches!(state, RecoveringState::KeepStore);
+        let preview = self.recovery(overruled);
+        let keep_store = preview.hosts.iter().filter(|host| asked(host.state)).map(|host| host.host.clone());
+        let answer = Answer {
+            keep_store: keep_store.collect(),
+            preview: preview.digest,
+            actor: "operator/sim".to_owned(),
+        };
+        recovery::go_on(&self.coordinator, answer).await.map_err(|error| match error {
+            RecoveryError::Write(error) => error.into(),
+            error => refused(error),
+        })
+    }
+}
