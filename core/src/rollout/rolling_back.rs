@@ -1,15 +1,17 @@
 //! Rolling back: puts every slot back to the last good release, all at once where both instances fit.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase};
-use crate::release::Strategy;
+use crate::release::{Scale, Strategy};
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
 use super::ending;
 use super::seen::{Seen, Waiting};
-use super::{GoingBack, Progress, Reason, State, recreating, turning};
+use super::{GoingBack, Progress, Reason, State, placing, recreating, turning};
 
 mod nothing;
 
@@ -100,6 +102,9 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let to = draft.rollout().to.digest;
     let may_start = !recreates || how == GoingBack::OnlyFailed || has_stopped(draft, &to, late);
     let mut standing = look(draft, &from, how, late, may_start);
+    if how != GoingBack::OnlyFailed {
+        take_in(draft, &from, &mut standing);
+    }
     // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
     // it known whether one that serves may stop as well.
     let mut todo = std::mem::take(&mut standing.todo);
@@ -178,6 +183,33 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
         }
     }
     standing
+}
+
+/// What was made in the place of slots that went with their hosts stands in for them: it goes back as well, as far as the
+/// count from before wants it. Otherwise it would stop, and others would be made, all at once.
+fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
+    let Some(release) = draft.release(&from.digest) else { return };
+    let new: BTreeSet<SlotId> = standing.new.iter().cloned().collect();
+    let back = draft.slots.iter().filter(|(slot, _)| !new.contains(*slot) && !draft.is_leaving(slot));
+    let mut hosts: BTreeSet<HostId> = back.map(|(_, assignment)| assignment.host.clone()).collect();
+    let have = draft.slots.keys().filter(|slot| !new.contains(*slot) && !draft.is_leaving(slot)).count();
+    let mut missing = match release.spec.scale {
+        Scale::Replicas { min, max } => {
+            (draft.rollout().replicas_before.clamp(min, max) as usize).saturating_sub(have)
+        }
+        Scale::PerHost => usize::MAX,
+    };
+    let (todo, per_host) = (&mut standing.todo, release.spec.scale == Scale::PerHost);
+    standing.new.retain(|slot| {
+        let assignment = &draft.slots[slot];
+        let fits = assignment.want.phase == Phase::Running && placing::stays(draft, slot, release);
+        if missing == 0 || !fits || (per_host && !hosts.insert(assignment.host.clone())) {
+            return true;
+        }
+        missing -= 1;
+        todo.push(slot.clone());
+        false
+    });
 }
 
 /// Did something stop there for the release that is left, or for this one, so that nothing goes on serving now?

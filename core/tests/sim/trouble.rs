@@ -3,7 +3,7 @@
 use windlass_core::Span;
 use windlass_core::fleet::Scheduling;
 use windlass_core::release::{OnLost, OnReturn};
-use windlass_core::rollout::State;
+use windlass_core::rollout::{State, Steering};
 
 use super::fleet::{Behaviour, recreate, spec};
 use super::seeds;
@@ -134,6 +134,32 @@ fn an_evicted_host_holds_up_nothing() {
         world.run_for(60);
         assert!(world.slots.values().all(|a| a.host != host), "seed {seed}");
         world.assert_all_serve(2, 8);
+        world.assert_quiet();
+    }
+}
+
+/// Found by the simulation (seed 1882749738681045): they stopped at the end of the way back, and others were made.
+#[test]
+fn what_was_made_in_the_place_of_an_evicted_hosts_slots_goes_back_with_the_others() {
+    for seed in seeds() {
+        let mut spec = spec(8);
+        spec.soak = Span::from_secs(600);
+        let mut world = World::settled(seed, 4, spec);
+        world.checks.slack = 2;
+        world.deploy(Behaviour::Good);
+        world.run_for(seed * 17 % 60);
+        world.hosts[2].evicted = true;
+        world.hosts[2].engine.containers.clear();
+        assert!(world.run_until(State::Soaking), "seed {seed}: {:#?}", world.rollout);
+        while world.serving().len() < 8 {
+            world.second();
+        }
+        world.checks.slack = 0;
+        let slots: Vec<_> = world.slots.keys().cloned().collect();
+        assert!(world.steer(Steering::Abort), "seed {seed}");
+        assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}: {:#?}", world.rollout);
+        assert_eq!(world.slots.keys().cloned().collect::<Vec<_>>(), slots, "seed {seed}");
+        world.assert_all_serve(1, 8);
         world.assert_quiet();
     }
 }
