@@ -100,7 +100,9 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
             .target()
             .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
     let to = draft.rollout().to.digest;
-    let may_start = !recreates || how == GoingBack::OnlyFailed || has_stopped(draft, &to, late);
+    // A rollback to the last good release that turns back has nothing to stop: what it left is what it goes to.
+    let stops_nothing = !recreates || how == GoingBack::OnlyFailed || to == from.digest;
+    let may_start = stops_nothing || has_stopped(draft, &to, late);
     let mut standing = look(draft, &from, how, late, may_start);
     if how != GoingBack::OnlyFailed {
         take_in(draft, &from, &mut standing);

@@ -242,6 +242,26 @@ fn a_recreate_blames_no_release_for_an_engine_that_stays_away_in_either_directio
     }
 }
 
+/// Found by the simulation (seed 1882750793548311): it stopped what it started, again and again.
+#[test]
+fn a_rollback_to_the_last_good_release_that_finds_no_place_ends_although_old_and_new_never_run_together() {
+    for seed in seeds() {
+        let mut spec = spec(2);
+        spec.strategy = recreate();
+        let mut world = World::settled(seed, 2, spec);
+        world.checks.slack = 2;
+        world.deploy(Behaviour::Good);
+        assert!(world.run_until(State::Advancing), "seed {seed}");
+        world.hosts.iter_mut().for_each(|host| host.scheduling = Scheduling::Draining);
+        world.rollback();
+        let end = world.run_to_end();
+        assert_eq!(end, State::Failed, "seed {seed}: {:#?}", world.rollout);
+        world.hosts.iter_mut().for_each(|host| host.scheduling = Scheduling::Ready);
+        world.assert_all_serve(1, 2);
+        world.assert_quiet();
+    }
+}
+
 #[test]
 fn a_recreate_that_moves_goes_on_at_the_deadline_although_the_host_that_it_leaves_is_out_of_reach() {
     for seed in seeds() {
