@@ -109,6 +109,10 @@ mod tests {
             store.put(digest, b"{}").unwrap();
         }
         assert!(store.contains(&digests[0]) && store.get(&Digest::of(b"other")).unwrap().is_none());
+        let unreadable = Digest::of(b"a folder in its place");
+        fs::create_dir(store.path(&unreadable)).unwrap();
+        assert!(matches!(store.get(&unreadable), Err(ReleaseStoreError::Read(_))), "not taken for absent");
+        fs::remove_dir(store.path(&unreadable)).unwrap();
         let needed = BTreeSet::from([digests[0], digests[3]]);
         assert_eq!(store.collect(&needed, 1).unwrap(), 3);
         let left = store.list().unwrap();

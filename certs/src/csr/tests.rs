@@ -76,7 +76,18 @@ fn an_identity_is_one_file_that_is_replaced_whole() {
     assert_eq!(loaded.key().spki(), second.key().spki());
     let mixed = CertifiedIdentity::new(first.key().clone(), &second.chain_pem());
     assert!(matches!(mixed, Err(IdentityError::OtherKey)));
-    assert!(matches!(CertifiedIdentity::new(first.key().clone(), ""), Err(IdentityError::Chain)));
+    let none = CertifiedIdentity::new(first.key().clone(), "").unwrap_err();
+    assert!(matches!(none, IdentityError::Chain) && none.hint().unwrap().contains("join the host again"));
+    let longer = |count: usize| {
+        let [leaf, ca] = second.chain() else { panic!("leaf and CA") };
+        let all: String = std::iter::once(leaf)
+            .chain(std::iter::repeat_n(ca, count))
+            .map(|der| crate::ca::pem("CERTIFICATE", der))
+            .collect();
+        CertifiedIdentity::new(second.key().clone(), &all)
+    };
+    assert_eq!(longer(3).unwrap().chain().len(), 4);
+    assert!(matches!(longer(4), Err(IdentityError::Chain)));
     let text = std::fs::read_to_string(&path).unwrap();
     let secret: String = text.lines().skip(1).take(1).collect();
     assert!(!format!("{loaded:?}").contains(&secret));

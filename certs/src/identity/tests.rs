@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose as Usage, IsCa, KeyPair, SanType};
+use windlass_core::Timestamp;
 
 use super::*;
 
@@ -92,6 +93,11 @@ fn certificates_are_read_strictly() {
         ("no usage", &[AGENT, ONE], &[], false),
         ("any usage", &[AGENT, ONE], &any, false),
         ("one usage more", &[AGENT, ONE], &signing, false),
+        ("a usage for mail", &[AGENT, ONE], &[Usage::ClientAuth, Usage::EmailProtection], false),
+        ("a usage for times", &[AGENT, ONE], &[Usage::ClientAuth, Usage::TimeStamping], false),
+        ("a usage for OCSP", &[AGENT, ONE], &[Usage::ClientAuth, Usage::OcspSigning], false),
+        ("a usage that nobody knows", &[AGENT, ONE], &[Usage::ClientAuth, Usage::Other(vec![1, 2, 3])], false),
+        ("only to serve", &[MAIN, ONE], &[Usage::ServerAuth], false),
     ];
     for (case, names, usages, want) in table {
         let read = PeerIdentity::from_der(&certificate(names, usages, |_| {}));
@@ -112,6 +118,74 @@ fn certificates_are_read_strictly() {
 }
 
 const MAX_LEN: usize = 9000;
+
+#[test]
+fn a_certificate_may_have_8_kib_and_a_serial_21_bytes() {
+    let names = ["spiffe://demo/agent/web-1", "windlass:generation/1"];
+    let padded = |padding: usize, serial: usize| {
+        certificate(&names, &[Usage::ClientAuth], |params| {
+            let unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![4; padding]);
+            params.custom_extensions.push(unknown);
+            params.serial_number = Some(vec![1; serial].into());
+        })
+    };
+    // Signatures differ by a byte or two, so that a length takes some attempts.
+    let of_length = |want: usize| {
+        let padding = 7000 + want - padded(7000, 16).len();
+        (0..1000).map(|_| padded(padding, 16)).find(|der| der.len() == want).unwrap()
+    };
+    assert!(PeerIdentity::from_der(&of_length(8192)).is_ok());
+    assert_eq!(PeerIdentity::from_der(&of_length(8193)), Err(InvalidPeer::Malformed));
+    assert_eq!(PeerIdentity::from_der(&padded(1, 21)).unwrap().serial.as_str(), "01".repeat(21));
+    assert_eq!(PeerIdentity::from_der(&padded(1, 22)), Err(InvalidPeer::Malformed));
+}
+
+#[test]
+fn a_certificate_counts_from_its_first_moment_to_its_last_and_is_renewed_around_half_of_that() {
+    let client = [Usage::ClientAuth];
+    let der = certificate(&["spiffe://demo/agent/web-1", "windlass:generation/1"], &client, |params| {
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 1, 2);
+    });
+    let peer = PeerIdentity::from_der(&der).unwrap();
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    #[rustfmt::skip]
+    let table = [
+        ("2025-12-31T23:59:59.999Z", false), ("2026-01-01T00:00:00.000Z", true),
+        ("2026-01-01T23:59:59.999Z", true), ("2026-01-02T00:00:00.000Z", false),
+    ];
+    for (at, want) in table {
+        assert_eq!(peer.is_valid_at(time(at)), want, "{at}");
+    }
+    #[rustfmt::skip]
+    let table = [
+        (0.0, "2026-01-01T10:48:00.000Z"), (0.5, "2026-01-01T12:00:00.000Z"), (1.0, "2026-01-01T13:12:00.000Z"),
+        (-7.0, "2026-01-01T10:48:00.000Z"), (7.0, "2026-01-01T13:12:00.000Z"), (f64::NAN, "2026-01-01T12:00:00.000Z"),
+    ];
+    for (random, want) in table {
+        let off = (peer.renew_at(random).as_millis() - time(want).as_millis()).abs();
+        assert!(off <= 1, "{random}: {} is not {want}", peer.renew_at(random));
+    }
+}
+
+#[test]
+fn serials_have_one_spelling() {
+    let longest = "0f".repeat(21);
+    for good in ["00", "0a", "deadbeef", &longest] {
+        let serial: Serial = good.parse().unwrap();
+        assert_eq!(
+            (serial.to_string().as_str(), format!("{serial:?}").as_str(), serial.as_str()),
+            (good, good, good)
+        );
+        let text = serde_json::to_string(&serial).unwrap();
+        assert_eq!(text, format!("\"{good}\""));
+        assert_eq!(serde_json::from_str::<Serial>(&text).unwrap(), serial);
+    }
+    let longer = "0f".repeat(22);
+    for bad in ["", "0", "0A", "0g", "abc", "0x", &longer] {
+        assert!(bad.parse::<Serial>().is_err(), "{bad}");
+    }
+}
 
 proptest! {
     #[test]

@@ -49,6 +49,30 @@ fn weak_and_ambiguous_public_keys_are_refused() {
         assert_eq!(PublicKey::from_bytes(&bytes), Err(InvalidKey::Weak), "{bytes:02x?}");
     }
     assert_eq!(PublicKey::from_bytes(&[1; 31]), Err(InvalidKey::Malformed));
+    // With the other sign it is as ambiguous; with one other byte it is a number like others.
+    not_canonical[31] = 0xff;
+    assert_eq!(PublicKey::from_bytes(&not_canonical), Err(InvalidKey::Weak));
+    let mut high = [0_u8; 32];
+    (high[0], high[31]) = (0xff, 0x7f);
+    let mut low = [0xff_u8; 32];
+    low[31] = 0;
+    for bytes in [high, low] {
+        assert_ne!(PublicKey::from_bytes(&bytes), Err(InvalidKey::Weak), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn a_key_id_has_one_spelling() {
+    let good = "0123456789abcdef".repeat(4);
+    let id: KeyId = good.parse().unwrap();
+    assert_eq!((id.to_string(), id.as_str(), id.short()), (good.clone(), good.as_str(), "0123456789ab"));
+    assert_eq!(format!("{id:?}"), "0123456789ab…");
+    assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{good}\""));
+    for bad in [&good[..63], &good.to_uppercase(), &format!("{good}0"), &good.replace('f', "g"), ""] {
+        assert!(bad.parse::<KeyId>().is_err(), "{bad}");
+    }
+    let key = SigningKey::generate().unwrap().public();
+    assert_eq!(format!("{key:?}"), format!("PublicKey({})", key.id().short()));
 }
 
 #[test]

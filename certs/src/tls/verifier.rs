@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
     SignatureScheme,
 };
-use windlass_core::{Digest, FleetId, Timestamp};
+use windlass_core::{Digest, FleetId};
 
 use super::{TlsError, provider};
 use crate::identity::{InvalidPeer, PeerIdentity, Role};
@@ -256,11 +256,13 @@ impl ServerCertVerifier for FleetServers {
 /// A trust anchor's own dates are nobody's business to webpki; they are to us.
 fn ca_is_in_force(der: &[u8], now: UnixTime) -> bool {
     use x509_parser::prelude::{FromDer, X509Certificate};
-    let now = Timestamp::from_millis(i64::try_from(now.as_secs().saturating_mul(1000)).unwrap_or(i64::MAX));
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     X509Certificate::from_der(der).is_ok_and(|(rest, ca)| {
         let validity = ca.validity();
         let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let seconds = now.as_millis() / 1000;
         rest.is_empty() && ca.is_ca() && from <= seconds && seconds < to
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Checking a log as it is read: an entry at a time, with nothing kept but where the log stands and what outsiders
 //! say of places that were not reached yet.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::segment::{Claim, Segments};
@@ -54,10 +55,10 @@ impl Verifier {
     /// Takes in what an outsider says, or a checkpoint. One about a place that was passed already says nothing:
     /// whoever sends the log could as well have left it out.
     pub fn expect(&mut self, anchor: Anchor) {
-        if anchor.size == self.head.size {
-            self.hold(anchor);
-        } else if anchor.size > self.head.size {
-            self.ahead.entry(anchor.size).or_default().push(anchor);
+        match anchor.size.cmp(&self.head.size) {
+            Ordering::Equal => self.hold(anchor),
+            Ordering::Greater => self.ahead.entry(anchor.size).or_default().push(anchor),
+            Ordering::Less => {}
         }
     }
 
@@ -146,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::audit::Fact;
+    use crate::audit::{Fact, RESTORED};
     use crate::time::Timestamp;
 
     fn log(count: u64, salt: &str) -> (Vec<Vec<u8>>, Vec<Head>) {
@@ -193,14 +194,33 @@ mod tests {
             ("written again, and checkpointed",          other.clone(),         vec![kept(4)], vec![said(others[9], By::Key)], "FORKED within the first 4 entries"),
             ("written again, and only a host knows",     other,         vec![seen(4)], vec![said(others[9], By::Key)], "FORKED within the first 4 entries"),
             ("set back to nothing",                      vec![],                vec![kept(4)], vec![],       "TRUNCATED: 0 of 4 entries"),
+            ("of a segment that the log does not know",  entries.clone(),       vec![],        vec![Anchor { segment: 5, ..kept(9) }], "FORKED within the first 9 entries"),
             ("an empty log",                             vec![],                vec![],        vec![],       "OK"),
         ];
         for (case, entries, before, between, want) in table {
             assert_eq!(read(&entries, &before, &between).to_string(), want, "{case}");
         }
+        // An entry that reads well contradicts the next one, and is what was changed.
+        let mut changed = entries.clone();
+        changed[3] = String::from_utf8(changed[3].clone()).unwrap().replace("true 3", "free 3").into_bytes();
+        assert_eq!(read(&changed, &[], &[kept(9)]).to_string(), "ALTERED at 3");
         let mut changed = entries;
         changed[3] = changed[3].clone().into_iter().map(|b| if b == b't' { b'T' } else { b }).collect();
         assert_eq!(read(&changed, &[], &[kept(9)]).to_string(), "ALTERED at 3");
+    }
+
+    /// Signed between the restore and the entry that says so: it is of the new segment, and over the old entries.
+    #[test]
+    fn a_checkpoint_of_a_segment_may_stand_before_its_first_entry() {
+        let (mut entries, heads) = log(5, "true");
+        let mut head = heads[5];
+        let subject = crate::audit::segment::subject(70);
+        let fact = Fact { actor: "a".into(), verb: RESTORED, subject, digest: None, outcome: "ok".into() };
+        entries.push(head.append(fact, Timestamp::ZERO));
+        let early = Anchor { segment: 70, ..said(heads[3], By::Key) };
+        assert_eq!(read(&entries, &[early], &[]).to_string(), "UNANCHORED TAIL(3)");
+        let other = Anchor { head: heads[4].hash, ..early };
+        assert_eq!(read(&entries, &[other], &[]).to_string(), "FORKED within the first 3 entries");
     }
 
     proptest! {
