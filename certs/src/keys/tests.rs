@@ -34,6 +34,8 @@ fn reads_the_keys_of_openssl() {
     let key = SigningKey::from_pem(private).unwrap();
     assert_eq!(key.public(), PublicKey::from_pem(public).unwrap());
     assert_eq!(key.public().to_pem(), public);
+    assert_eq!(key.public().as_bytes()[..4], [0x19, 0xbf, 0x44, 0x09]);
+    assert_eq!(PublicKey::from_bytes(key.public().as_bytes()), Ok(key.public()));
     assert_eq!(key.to_pem().as_str(), private);
 }
 

@@ -61,6 +61,11 @@ fn a_client_is_a_member_of_this_fleet_and_brings_few_certificates() {
     let verified = |fleet, more: &[CertificateDer<'_>], time| {
         world.clients(fleet).verify_client_cert(leaf, more, at(time)).is_ok()
     };
+    assert_eq!(
+        world.clients("demo").root_hint_subjects().len(),
+        1,
+        "a client is told whose certificate to show"
+    );
     assert!(verified("demo", &many(3), now()) && !verified("demo", &many(4), now()));
     assert!(!verified("other", &many(1), now()));
     assert!(!verified("demo", &many(1), agent.peer().not_after + Duration::from_secs(60)), "too late");
