@@ -99,7 +99,7 @@ fn a_coordinator_shows_a_ca_that_is_pinned_and_in_force() {
     let leaf = main.chain()[0].clone();
     let servers = world.servers();
     assert!(meets(&servers, main.chain(), now()));
-    assert!(!meets(&servers, &[leaf.clone()], now()), "the leaf alone");
+    assert!(!meets(&servers, std::slice::from_ref(&leaf), now()), "the leaf alone");
     assert!(!meets(&other.servers(), main.chain(), now()), "another pin");
     assert!(!meets(&servers, world.agent(1).chain(), now()), "an agent");
     // Only so many certificates are looked at.
