@@ -212,6 +212,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         let volatile = &mut self.memory.volatile;
         volatile.pulls.clear();
         volatile.starts.clear();
+        volatile.asked.clear();
         volatile.steps.clear();
     }
 

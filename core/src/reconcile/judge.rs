@@ -111,6 +111,8 @@ pub(super) struct Times {
     pub(super) interrupted_before: Timestamp,
     /// Nobody asked before.
     pub(super) watching_since: Timestamp,
+    /// The instance's probes were not asked before; later than `watching_since` where its release was not known then.
+    pub(super) asked_since: Timestamp,
     /// The clock was set then: how long anything has lasted can only be told from there on.
     pub(super) clock_set_at: Timestamp,
 }
@@ -191,7 +193,8 @@ pub(super) fn judge(
         ContainerState::Running { started_at } => match spec {
             Some(spec) if !at.ready => {
                 // As long as its probes have not answered, its time counts from when they were first asked.
-                let unasked = if seen.health.is_none() { times.watching_since } else { Timestamp::ZERO };
+                let is_older = seen.health.is_none() && started_at < times.watching_since;
+                let unasked = if is_older { times.asked_since } else { Timestamp::ZERO };
                 unready(&at, spec, (started_at, unasked), times)
             }
             Some(_) | None => Verdict::Fine(at.available_at),

@@ -135,6 +135,8 @@ pub struct Volatile {
     pub pulls: BTreeMap<Digest, Retry<PullTrouble>>,
     /// Instances that were started again.
     pub starts: BTreeMap<String, Restarts>,
+    /// Since when the probes of instances that run since before the agent began are asked, which takes their release.
+    pub asked: BTreeMap<String, Timestamp>,
     /// Steps that the engine refused, by slot.
     pub steps: BTreeMap<SlotId, Retry<String>>,
     /// Images whose removal was tried: one that somebody else uses is not tried again.
@@ -283,7 +285,9 @@ impl Memory {
         });
         let slots = &self.slots;
         self.volatile.steps.retain(|slot, _| slots.contains_key(slot));
-        self.volatile.starts.retain(|name, _| slots.values().any(|known| known.instances.contains_key(name)));
+        let is_known = |name: &String| slots.values().any(|known| known.instances.contains_key(name));
+        self.volatile.starts.retain(|name, _| is_known(name));
+        self.volatile.asked.retain(|name, _| is_known(name));
         if self.volatile.taken_ports.len() > 1024 {
             self.volatile.taken_ports.clear();
         }

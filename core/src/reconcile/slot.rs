@@ -127,6 +127,7 @@ pub(super) const fn times(turn: &Turn<'_>) -> judge::Times {
         now: turn.now,
         interrupted_before: observed.interrupted_before,
         watching_since: observed.watching_since,
+        asked_since: observed.watching_since,
         clock_set_at: observed.clock_set_at,
     }
 }

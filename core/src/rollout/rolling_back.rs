@@ -170,7 +170,9 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
         if is_down(draft, &slot) && is_restorable(draft, &slot, &from.digest) {
             standing.down.push(slot.clone());
         }
-        if draft.slots[&slot].want.release == from.digest {
+        // One that a rollback to the last good release has not begun is no further than any other: what serves there stops.
+        let want = &draft.slots[&slot].want;
+        if want.release == from.digest && want.phase != Phase::Pulled {
             look_at_turned(draft, &slot, &from.digest, may_start, &mut standing);
             continue;
         }

@@ -364,6 +364,28 @@ fn an_agent_without_memory_waits_for_answers_before_it_judges() {
     assert!(!world.seen(&slot(0)).instances[0].undecided);
 }
 
+/// It joined anew and had no plan for a long time, so that nobody could ask what it adopted. Found by the simulation (seed
+/// 1882751895604490).
+#[test]
+fn what_an_agent_could_not_ask_since_it_knew_no_release_has_its_time_once_it_does() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![running(0, one)]);
+    world.run(secs(3600));
+    world.memory = Default::default();
+    world.observed.watching_since = world.now;
+    world.silent = true;
+    let known = world.desired.releases.remove(&one).unwrap();
+    let plan = world.desired.plan.take();
+    world.run(secs(3600));
+    world.desired.plan = plan;
+    world.desired.releases.insert(one, known);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 unready", "not asked for long enough to be condemned");
+    world.run(secs(3600));
+    assert_eq!(world.picture(&slot(0)), "r1 failed", "but not for ever");
+}
+
 #[test]
 fn what_the_agent_has_seen_to_start_does_not_serve_before_a_probe_says_so() {
     let mut world = World::new();

@@ -260,6 +260,7 @@ impl Host {
         let volatile = &mut agent.memory.volatile;
         volatile.pulls.clear();
         volatile.starts.clear();
+        volatile.asked.clear();
         volatile.steps.clear();
         for health in agent.watched.values_mut().filter_map(|watched| watched.health.as_mut()) {
             health.since = now;

@@ -74,7 +74,11 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
     }
     let older = scene.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
-    let times = super::times(turn);
+    let mut times = super::times(turn);
+    if spec.is_some() && matches!(container.state, ContainerState::Running { .. }) {
+        let asked = turn.memory.volatile.asked.entry(container.instance.clone()).or_insert(turn.now);
+        times.asked_since = (*asked).max(times.watching_since);
+    }
     let trial = if turn.memory.is_quarantined(&want.slot.service, &container.content) {
         Trial::Last
     } else {

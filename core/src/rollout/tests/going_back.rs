@@ -52,3 +52,42 @@ fn what_serves_nothing_yet_is_turned_before_anything_else_stops() {
     });
     assert_eq!(next.touched.iter().collect::<Vec<_>>(), [&late.0], "one of three may be unavailable, and is");
 }
+
+/// A person goes back to the last good release while another one serves, and a host refuses that before anything was
+/// begun. Found by the simulation (seed 1882751411161084).
+#[test]
+fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_begun_one_at_a_time() {
+    let first = |json: &mut serde_json::Value| {
+        json["spec"]["strategy"]["rolling"]["order"] = "stop_first".into();
+    };
+    let (mut fleet, good, between) = (fleet(3), release(1, first), release(2, first));
+    let (service, mut slots, mut releases) = steady(&good, 3, &mut fleet);
+    releases.insert(reference(&between).digest, between.clone());
+    let target = Target {
+        release: reference(&good),
+        kind: Kind::Rollback,
+        actor: "ada".into(),
+        supersede: false,
+        retry_quarantined: false,
+    };
+    let (service, mut rollout, _) =
+        start(&service, None, target, "00000001".parse().unwrap(), at(100)).unwrap();
+    rollout.state = State::RollingBack;
+    rollout.going_back = Some(GoingBack::Untouched);
+    for assignment in slots.values_mut() {
+        let want = &mut assignment.want;
+        want.phase = Phase::Pulled;
+        want.previous = Some(Previous { release: reference(&between).digest, phase: Phase::Running });
+    }
+    report(&slots, &releases, &mut fleet, InstanceState::Healthy);
+    let next = advance(&Snapshot {
+        service: &service,
+        slots: &slots,
+        rollout: Some(&rollout),
+        releases: &releases,
+        fleet: &fleet,
+        now: at(110),
+    });
+    assert_eq!(next.touched.len(), 1, "one of three may be unavailable: {:?}", next.touched);
+    assert_eq!(next.rollout.unwrap().state, State::RollingBack, "and the others follow");
+}
