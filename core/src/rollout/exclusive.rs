@@ -11,7 +11,7 @@ use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::SlotId;
 use crate::observation::RefusalCode;
-use crate::plan::Phase;
+use crate::plan::{Phase, PlanSlot};
 use crate::release::Spec;
 
 use super::draft::Draft;
@@ -69,8 +69,8 @@ impl Draft<'_> {
         let host = assignment.host.clone();
         // Evicted: a person has said that what it runs is their business.
         let member = self.snapshot.fleet.member(&host)?;
-        let wanted = matches!(assignment.want.phase, Phase::Running | Phase::Draining);
-        if wanted {
+        // Whatever the host says: by its plan, it may start it again.
+        if lets_run(&assignment.want) {
             return Some(Waiting::Stop { host, slot: slot.clone() });
         }
         if member.liveness == Liveness::Lost {
@@ -130,13 +130,27 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
     let others: Vec<SlotId> = draft
         .slots
         .iter()
-        .filter(|(_, a)| &a.want.release != to && matches!(a.want.phase, Phase::Running | Phase::Draining))
+        .filter(|(_, a)| &a.want.release != to && lets_run(&a.want))
         .map(|(slot, _)| slot.clone())
         .collect();
     for slot in others {
         draft.rollout().changed = true;
-        draft.edit(&slot, |assignment| assignment.want.phase = Phase::Standby);
+        draft.edit(&slot, |assignment| {
+            let want = &mut assignment.want;
+            let not_begun = want.phase == Phase::Pulled;
+            match want.previous.as_mut().filter(|_| not_begun) {
+                Some(previous) => previous.phase = Phase::Standby,
+                None => want.phase = Phase::Standby,
+            }
+        });
     }
+}
+
+/// Does a plan let an instance run in its slot? What is not begun leaves the one before it as it is.
+fn lets_run(want: &PlanSlot) -> bool {
+    let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
+    let before = want.previous.as_ref().filter(|_| want.phase == Phase::Pulled);
+    runs(want.phase) || before.is_some_and(|previous| runs(previous.phase))
 }
 
 #[cfg(test)]
@@ -145,7 +159,8 @@ mod tests {
 
     use super::*;
     use crate::observation::{EngineState, Observation, Refusal};
-    use crate::rollout::tests::fixture::{member, release};
+    use crate::plan::Previous;
+    use crate::rollout::tests::fixture::{member, release, want};
 
     /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
     /// there ran beside its replacement.
@@ -170,6 +185,28 @@ mod tests {
             });
             let member = Member { isolated_for: silent, observation, ..member() };
             assert_eq!(alone_for(&member), want, "{case}");
+        }
+    }
+
+    /// Found by the simulation: the lease of the old instance was over, and so it did not run for a moment.
+    #[test]
+    fn what_a_plan_lets_run_may_start_again_whatever_runs_now() {
+        let slot = "production/web/0".parse().unwrap();
+        let digest = |byte| crate::digest::Digest::of(&[byte]);
+        let table = [
+            (Phase::Running, None, true),
+            (Phase::Draining, None, true),
+            (Phase::Standby, None, false),
+            (Phase::Pulled, None, false),
+            (Phase::Pulled, Some(Phase::Running), true),
+            (Phase::Pulled, Some(Phase::Standby), false),
+            (Phase::Standby, Some(Phase::Running), false),
+            (Phase::Absent, Some(Phase::Running), false),
+        ];
+        for (phase, before, may) in table {
+            let previous = before.map(|phase| Previous { release: digest(1), phase });
+            let want = PlanSlot { phase, previous, ..want(&slot, digest(2)) };
+            assert_eq!(lets_run(&want), may, "{phase:?}, before it {before:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use windlass_certs::join::{Joins, JoinToken, OperatorToken, Token};
+use windlass_certs::join::{JoinToken, Joins, OperatorToken, Token};
 
 fn check<N: Joins>(text: &str, token: &Token<N>) {
     let written = token.to_string();
