@@ -25,7 +25,7 @@ windlass-certs windlass-core
 windlass-server windlass-core windlass-proto windlass-certs windlass-process
 windlass-agent windlass-core windlass-proto windlass-certs windlass-process
 windlass-ctl windlass-core windlass-proto windlass-certs windlass-process
-windlass-sim windlass-core windlass-certs windlass-server windlass-agent
+windlass-sim windlass-core windlass-certs windlass-proto windlass-server windlass-agent
 windlass-tests windlass-core windlass-proto windlass-certs windlass-process windlass-server windlass-agent windlass-ctl
 TABLE
 }
