@@ -105,7 +105,7 @@ impl Draft<'_> {
 
 /// For how long the host has been alone with an agent that stops by itself what it must. One that was last heard of without
 /// its journal, or with an older copy of it, does not: it knows of no plan, and touches nothing.
-fn alone_for(member: &Member) -> Option<Duration> {
+pub(super) fn alone_for(member: &Member) -> Option<Duration> {
     let seen = member.observation.as_deref()?;
     let is_older = seen.plan_refusal.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Stale);
     member.isolated_for.filter(|_| seen.seq > 0 && !is_older)
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::observation::{EngineState, Observation, Refusal};
     use crate::plan::Previous;
-    use crate::rollout::tests::fixture::{member, release, want};
+    use crate::rollout::tests::fixture::{at, fleet, member, release, steady, want};
 
     /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
     /// there ran beside its replacement.
@@ -207,6 +207,35 @@ mod tests {
             let previous = before.map(|phase| Previous { release: digest(1), phase });
             let want = PlanSlot { phase, previous, ..want(&slot, digest(2)) };
             assert_eq!(lets_run(&want), may, "{phase:?}, before it {before:?}");
+        }
+    }
+
+    /// Found by the simulation (seed 1882751895603860): it was replaced after the time that its lease takes.
+    #[test]
+    fn a_lost_host_whose_agent_stops_nothing_is_replaced_by_no_clock() {
+        let release = release(1, |json| {
+            json["spec"]["exclusive"] = true.into();
+            json["spec"]["strategy"]["rolling"]["max_surge"] = 0.into();
+            json["spec"]["on_lost"] = serde_json::json!({ "replace_after": "8s", "stop_isolated_after": "6s", "on_return": "keep_new" });
+        });
+        for (refusal, replaced) in [(None, true), (Some(RefusalCode::Stale), false)] {
+            let mut fleet = fleet(2);
+            fleet.members.values_mut().for_each(|member| member.issued_seq = 7);
+            let (service, slots, releases) = steady(&release, 1, &mut fleet);
+            let host = slots.values().next().unwrap().host.clone();
+            let member = fleet.members.get_mut(&host).unwrap();
+            (member.liveness, member.isolated_for) = (Liveness::Lost, Some(Duration::from_secs(600)));
+            let seen = Arc::make_mut(member.observation.as_mut().unwrap());
+            seen.plan_refusal = refusal.map(|code| Refusal { code, detail: String::new() });
+            let next = crate::rollout::advance(&crate::rollout::Snapshot {
+                service: &service,
+                slots: &slots,
+                rollout: None,
+                releases: &releases,
+                fleet: &fleet,
+                now: at(700),
+            });
+            assert_eq!(!next.touched.is_empty(), replaced, "{refusal:?}: {:?}", next.waiting);
         }
     }
 

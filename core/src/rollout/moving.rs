@@ -148,7 +148,7 @@ impl Down {
 /// Lost for long enough that its instance must have stopped.
 fn leave_lost(draft: &mut Draft<'_>, slot: &SlotId) {
     let host = draft.slots[slot].host.clone();
-    let silent = draft.snapshot.fleet.member(&host).and_then(|member| member.isolated_for);
+    let silent = draft.snapshot.fleet.member(&host).and_then(super::exclusive::alone_for);
     match (silent, draft.fence(slot)) {
         (Some(silent), Some(after)) if silent >= after => draft.forget_slot(slot),
         (Some(silent), Some(after)) => {
