@@ -4,6 +4,7 @@ use super::fixture::{at, fleet, instance, reference, release, steady};
 use std::sync::Arc;
 
 use crate::fleet::FleetView;
+use crate::host::Liveness;
 use crate::id::SlotId;
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase, Previous};
@@ -113,6 +114,20 @@ fn a_slot_that_a_failed_rollback_left_behind_comes_to_the_good_release_a_few_at_
             );
         }
     }
+}
+
+/// Found by the simulation (seed 1882751895602538): two lost hosts returned, and both stopped what served at once.
+#[test]
+fn a_slot_that_was_left_behind_on_a_lost_host_comes_to_the_good_release_when_that_returns() {
+    let mut cared = Cared::new("stop_first");
+    for n in [0, 2] {
+        cared.is_left_at_r1(n);
+        let host = cared.slots[&cared.slot(n)].host.clone();
+        cared.fleet.members.get_mut(&host).unwrap().liveness = Liveness::Lost;
+    }
+    assert_eq!(cared.step(), [], "nobody knows what serves there");
+    cared.fleet.members.values_mut().for_each(|member| member.liveness = Liveness::Connected);
+    assert_eq!(cared.step(), [cared.slot(0)], "one of three may be down");
 }
 
 #[test]
