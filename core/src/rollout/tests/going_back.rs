@@ -5,7 +5,19 @@ use std::sync::Arc;
 use super::fixture::{at, fleet, reference, release, report, steady};
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase, Previous};
-use crate::rollout::{GoingBack, Kind, Snapshot, State, Target, advance, start};
+use crate::release::Release;
+use crate::rollout::{GoingBack, Kind, Rollout, Snapshot, State, Target, advance, start};
+use crate::service::Service;
+
+/// A rollout to `release` that has turned back.
+fn turned_back(service: &Service, release: &Release, kind: Kind, how: GoingBack) -> (Service, Rollout) {
+    let (release, actor) = (reference(release), "ada".into());
+    let target = Target { release, kind, actor, supersede: false, retry_quarantined: false };
+    let id = "00000001".parse().unwrap();
+    let (service, mut rollout, _) = start(service, None, target, id, at(100)).unwrap();
+    (rollout.state, rollout.going_back) = (State::RollingBack, Some(how));
+    (service, rollout)
+}
 
 /// The second of three is on its way, stop-first, and serves nothing yet: the other two are already at the release that
 /// is left. Found by the simulation (seed 334).
@@ -17,17 +29,7 @@ fn what_serves_nothing_yet_is_turned_before_anything_else_stops() {
     let (mut fleet, good, bad) = (fleet(3), release(1, first), release(2, first));
     let (service, mut slots, mut releases) = steady(&good, 3, &mut fleet);
     releases.insert(reference(&bad).digest, bad.clone());
-    let target = Target {
-        release: reference(&bad),
-        kind: Kind::Deploy,
-        actor: "ada".into(),
-        supersede: false,
-        retry_quarantined: false,
-    };
-    let (service, mut rollout, _) =
-        start(&service, None, target, "00000001".parse().unwrap(), at(100)).unwrap();
-    rollout.state = State::RollingBack;
-    rollout.going_back = Some(GoingBack::RolledBack);
+    let (service, mut rollout) = turned_back(&service, &bad, Kind::Deploy, GoingBack::RolledBack);
     rollout.changed = true;
     for assignment in slots.values_mut() {
         let want = &mut assignment.want;
@@ -63,17 +65,7 @@ fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_beg
     let (mut fleet, good, between) = (fleet(3), release(1, first), release(2, first));
     let (service, mut slots, mut releases) = steady(&good, 3, &mut fleet);
     releases.insert(reference(&between).digest, between.clone());
-    let target = Target {
-        release: reference(&good),
-        kind: Kind::Rollback,
-        actor: "ada".into(),
-        supersede: false,
-        retry_quarantined: false,
-    };
-    let (service, mut rollout, _) =
-        start(&service, None, target, "00000001".parse().unwrap(), at(100)).unwrap();
-    rollout.state = State::RollingBack;
-    rollout.going_back = Some(GoingBack::Untouched);
+    let (service, rollout) = turned_back(&service, &good, Kind::Rollback, GoingBack::Untouched);
     for assignment in slots.values_mut() {
         let want = &mut assignment.want;
         want.phase = Phase::Pulled;
