@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::limits::Limits;
 use super::seen::{Seen, Waiting};
-use super::{Progress, ROOM_GRACE, Reason, State, Stood, recreating};
+use super::{Progress, ROOM_GRACE, Reason, State, Stood, evicted, recreating};
 
 /// How the slots of the new release stand.
 #[derive(Default)]
@@ -50,6 +50,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
     let mut standing = look(draft, &to.digest);
+    // What went with its host, and has no place yet, serves nothing either.
+    standing.unavailable += evicted::missing(draft, &to.digest, release);
     if ending::is_vacuous(draft, spec, standing.total as usize) {
         return;
     }

@@ -147,7 +147,7 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
 }
 
 /// Does a plan let an instance run in its slot? What is not begun leaves the one before it as it is.
-fn lets_run(want: &PlanSlot) -> bool {
+pub(super) fn lets_run(want: &PlanSlot) -> bool {
     let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
     let before = want.previous.as_ref().filter(|_| want.phase == Phase::Pulled);
     runs(want.phase) || before.is_some_and(|previous| runs(previous.phase))

@@ -114,10 +114,8 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     for slot in todo {
         if turning::turn(draft, &slot, &from, &mut standing.down, MOST_DOWN, may_start) {
             standing.turned += 1;
-            standing.missing += u32::from(!draft.is_lost(&slot));
-        } else {
-            standing.missing += 1;
         }
+        standing.missing += u32::from(!draft.is_lost(&slot));
     }
     draft.tell_arrived(from, standing.available, standing.turned);
     draft.tell_turned(from);

@@ -77,10 +77,7 @@ fn catch_up(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     for slot in behind {
         let want = &draft.slots[&slot].want;
         if want.release != good.digest {
-            // What is lost is turned when it returns: it may serve all along, and would stop beside another one then.
-            if !draft.is_lost(&slot) {
-                turning::turn(draft, &slot, &good, &mut down, most, true);
-            }
+            turning::turn(draft, &slot, &good, &mut down, most, true);
         } else if want.phase == Phase::Running {
             rest_previous(draft, &slot, &good.digest);
         } else if draft.observation(&slot).is_ok() {

@@ -5,10 +5,11 @@ use crate::plan::{Order, Phase, Previous};
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
+use super::exclusive::lets_run;
 use super::seen::{Seen, Waiting};
 
-/// Turns `slot` to `good`. Answers false if its instance may not be stopped yet: it may serve, and `most` others are in
-/// `down`, where it is entered if it is stopped.
+/// Turns `slot` to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or `most`
+/// others are in `down`, where it is entered if it is stopped.
 pub(super) fn turn(
     draft: &mut Draft<'_>,
     slot: &SlotId,
@@ -43,8 +44,13 @@ pub(super) fn turn(
         (Some(_), Some(_)) => Order::StopFirst,
         (Some(_), None) => Order::StartFirst,
     };
+    let stops = beside.is_some() && order == Order::StopFirst;
+    // What is lost is turned when its host returns: it may serve all along, and several would stop at once then. What it
+    // was told to fall back on, it does by itself.
+    if stops && draft.is_lost(slot) && lets_run(&draft.slots[slot].want) {
+        return false;
+    }
     let may_start = may_start && draft.may_start(Some(slot));
-    let stops = beside.is_some() && order == Order::StopFirst && !draft.is_lost(slot);
     let others_down = down.iter().filter(|down| *down != slot).count();
     if stops && may_start && others_down >= most && draft.may_serve(slot) {
         let host = draft.slots[slot].host.clone();

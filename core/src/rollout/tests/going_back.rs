@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::fixture::{at, fleet, reference, release, report, steady};
+use crate::host::Liveness;
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Release;
 use crate::rollout::{GoingBack, Kind, Rollout, Snapshot, State, Target, advance, start};
-use crate::service::Service;
+use crate::service::{Service, Slots};
 
 /// A rollout to `release` that has turned back.
 fn turned_back(service: &Service, release: &Release, kind: Kind, how: GoingBack) -> (Service, Rollout) {
@@ -82,4 +83,47 @@ fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_beg
     });
     assert_eq!(next.touched.len(), 1, "one of three may be unavailable: {:?}", next.touched);
     assert_eq!(next.rollout.unwrap().state, State::RollingBack, "and the others follow");
+}
+
+/// Two hosts are away when the rollout goes back. Found by the simulation (seeds 1882751895607787, 1882751895609719): both
+/// came back, and both stopped what served.
+#[test]
+fn what_is_on_lost_hosts_is_turned_when_they_return_and_a_few_at_a_time() {
+    let first = |json: &mut serde_json::Value| {
+        json["spec"]["strategy"]["rolling"]["order"] = "stop_first".into();
+    };
+    let (mut fleet, good, bad) = (fleet(3), release(1, first), release(2, first));
+    let (mut service, mut slots, mut releases) = steady(&good, 3, &mut fleet);
+    releases.insert(reference(&bad).digest, bad.clone());
+    let (begun, mut rollout) = turned_back(&service, &bad, Kind::Deploy, GoingBack::RolledBack);
+    rollout.changed = true;
+    for assignment in slots.values_mut() {
+        let want = &mut assignment.want;
+        (want.release, want.good, want.order) = (reference(&bad).digest, false, Order::StopFirst);
+        want.fallback = Some(reference(&good).digest);
+        want.previous = Some(Previous { release: reference(&good).digest, phase: Phase::Standby });
+    }
+    report(&slots, &releases, &mut fleet, InstanceState::Healthy);
+    let (here, away): (Vec<_>, Vec<_>) = slots.keys().cloned().partition(|slot| slot.index == 0);
+    for slot in &away {
+        fleet.members.get_mut(&slots[slot].host).unwrap().liveness = Liveness::Lost;
+    }
+    let look = |service: &Service, rollout: Option<&Rollout>, slots: &Slots, fleet: &_, second| {
+        let now = at(second);
+        advance(&Snapshot { service, slots, rollout, releases: &releases, fleet, now })
+    };
+    let next = look(&begun, Some(&rollout), &slots, &fleet, 110);
+    assert_eq!(next.touched.iter().collect::<Vec<_>>(), here.iter().collect::<Vec<_>>());
+    // It serves again, and the rollout ends without those that are lost.
+    (slots, rollout) = (next.slots, next.rollout.unwrap());
+    report(&slots, &releases, &mut fleet, InstanceState::Healthy);
+    let next = look(&begun, Some(&rollout), &slots, &fleet, 120);
+    assert_eq!(next.rollout.unwrap().state, State::RolledBack);
+    // They return, serving all along: one of three may be unavailable.
+    (service, slots) = (next.service, next.slots);
+    for slot in &away {
+        fleet.members.get_mut(&slots[slot].host).unwrap().liveness = Liveness::Connected;
+    }
+    let next = look(&service, None, &slots, &fleet, 130);
+    assert_eq!(next.touched.len(), 1, "{:?}", next.touched);
 }
