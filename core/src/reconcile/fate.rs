@@ -33,6 +33,8 @@ pub(super) struct Scene<'a> {
     pub(super) blocked: bool,
     /// The new instance serves.
     pub(super) available: bool,
+    /// The predecessor is meant to run, and does not serve yet.
+    pub(super) predecessor_starts: bool,
     /// Nothing starts: the coordinator was not heard of for longer than the release allows, or was not when that was
     /// noted.
     pub(super) isolated: bool,
@@ -180,7 +182,10 @@ impl<'a> Scene<'a> {
 
     /// Containers that no plan names any more go on until what replaces them serves.
     fn must_wait(&self) -> bool {
-        self.blocked || (self.wants_running() && !self.available && !self.stops_first() && !self.tight)
+        let replaced_by_new = self.wants_running() && !self.available;
+        // Before the new one is begun, that is its predecessor.
+        let replaced_by_old = !self.wants_running() && self.predecessor_starts;
+        self.blocked || ((replaced_by_new || replaced_by_old) && !self.stops_first() && !self.tight)
     }
 
     /// What a restart replaces. It needs no standby: the new one is of the same release.
@@ -209,6 +214,8 @@ impl<'a> Scene<'a> {
             Phase::Standby | Phase::Pulled | Phase::Absent if self.blocked => Fate::Leave,
             Phase::Running | Phase::Draining if self.wants_running() && self.stops_first() => Fate::Rest,
             Phase::Running | Phase::Draining => Fate::Run,
+            // It was to rest once the new one served. That does not serve any more, or is gone.
+            Phase::Standby if self.must_wait() => Fate::Leave,
             Phase::Standby => Fate::Rest,
             Phase::Pulled | Phase::Absent if is_fallback => Fate::Rest,
             Phase::Pulled | Phase::Absent => Fate::Gone,

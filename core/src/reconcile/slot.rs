@@ -151,7 +151,7 @@ impl<'a> Scene<'a> {
         let isolated = alone || (!exclusive && known.isolated_at.is_some());
         let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
         let restoring = false;
-        let (blocked, available, barred, tight) = (false, false, false, false);
+        let (blocked, available, predecessor_starts, barred, tight) = (false, false, false, false, false);
         let mut scene = Self {
             want,
             seen,
@@ -160,6 +160,7 @@ impl<'a> Scene<'a> {
             restoring,
             blocked,
             available,
+            predecessor_starts,
             isolated,
             alone,
             exclusive,
@@ -167,7 +168,9 @@ impl<'a> Scene<'a> {
             barred,
             tight,
         };
-        scene.restoring = scene.known.failed.as_ref().is_some_and(|failed| {
+        // Where the plan has everything stand still, so does what would be gone back to.
+        let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
+        scene.restoring = scene.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
             // A restart with nothing to go back to goes on trying.
             failed.restart.is_none() || scene.outdated().is_some()
         });
@@ -183,6 +186,12 @@ impl<'a> Scene<'a> {
             scene.armed_fallback() != Some(release)
                 && !serves
                 && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
+        });
+        scene.predecessor_starts = scene.running_predecessor().is_some_and(|release| {
+            let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
+            let ready =
+                |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready;
+            !scene.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
         });
         scene
     }

@@ -102,3 +102,64 @@ fn an_instance_that_is_being_stopped_is_reported_as_draining_whatever_its_plan_s
     world.begin(0);
     assert_eq!(world.picture(&slot(0)), "r1 healthy");
 }
+
+/// A coordinator that was restored knows less than its host ran meanwhile, and the agent has lost its journal, too. Found by
+/// the simulation (seed 1882754990998828): what served stopped at once, and its predecessor had yet to start.
+#[test]
+fn what_no_plan_names_serves_until_the_predecessor_does_that_is_to_run_before_the_new_one_is_begun() {
+    let mut world = World::new();
+    let releases = [1, 2, 3].map(|counter| world.release(counter, HEALTHY, |_| {}));
+    let [one, two, three] = releases;
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![replacing(0, three, one, Phase::Standby)]);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r3 healthy+, r1 standby");
+    let before = PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Running) };
+    world.plan(vec![before]);
+    world.journal.clear();
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    let done = |what: &str| world.journal.iter().position(|line| line.contains(what));
+    let (serves, stops) = (done("start production.web.0.r1"), done("stop production.web.0.r3"));
+    assert!(serves < stops && serves.is_some(), "{:#?}", world.journal);
+    let again = PlanSlot { phase: Phase::Running, ..replacing(0, two, one, Phase::Standby) };
+    world.plan(vec![again]);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby");
+}
+
+/// The same where the predecessor is gone, and both sides of the slot are taken by what no plan names.
+#[test]
+fn a_predecessor_that_has_to_be_made_gets_a_side() {
+    let mut world = World::new();
+    let releases = [1, 2, 3, 4].map(|counter| world.release(counter, HEALTHY, |_| {}));
+    let [one, two, three, four] = releases;
+    world.plan(vec![good(0, three)]);
+    world.run(secs(30));
+    world.plan(vec![replacing(0, four, three, Phase::Running)]);
+    world.run(secs(30));
+    assert_eq!(world.picture(&slot(0)), "r4 healthy+, r3 healthy+");
+    let image = world.desired.releases[&one].release.spec.image.digest;
+    let known = world.observed.images.values().next().unwrap().clone();
+    world.observed.images.insert(image, known);
+    world.plan(vec![PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Running) }]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+}
+
+/// A host came back from somebody else's hands: the plan says that the old one may rest, and the new one is not even there.
+/// Found by the simulation (seed 1882759127632293).
+#[test]
+fn what_may_rest_serves_until_the_new_one_does() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![PlanSlot { good: true, ..replacing(0, two, one, Phase::Standby) }]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby");
+    let done = |what: &str| world.journal.iter().position(|line| line.contains(what));
+    let (made, stopped) = (done("launch production.web.0.r2"), done("stop production.web.0.r1"));
+    assert!(made < stopped && made.is_some(), "{:#?}", world.journal);
+}

@@ -333,3 +333,26 @@ fn a_candidate_that_was_stopped_by_hand_after_it_proved_itself_is_started() {
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
     assert_eq!(world.seen(&slot(0)).instances[0].restarts, 1);
 }
+
+/// Found by the simulation (seed 1882760809548831): a slot that was to stand still, so that an exclusive service could start
+/// elsewhere, went back to its fallback, since what it had been at before had failed there.
+#[test]
+fn a_slot_that_is_to_stand_still_goes_back_to_nothing() {
+    let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
+    for phase in [Phase::Standby, Phase::Absent] {
+        let mut world = World::new();
+        let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
+        world.plan(vec![good(0, one)]);
+        world.run(secs(30));
+        let failing = replacing(0, two, one, Phase::Standby);
+        world.plan(vec![failing.clone()]);
+        world.run(secs(60));
+        assert_eq!(failure(&world).0, Some(one), "it went back");
+        world.plan(vec![PlanSlot { phase, ..failing.clone() }]);
+        world.run(secs(60));
+        assert!(!world.up(&one) && !world.up(&two), "{phase:?}: {}", world.picture(&slot(0)));
+        world.plan(vec![failing]);
+        world.run(secs(60));
+        assert_eq!(failure(&world).0, Some(one), "{phase:?}: and again, once something may run");
+    }
+}

@@ -222,8 +222,13 @@ fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
     [0_u8, 1].into_iter().min_by_key(|side| rank(*side)).filter(|side| rank(*side) != Some(3))
 }
 
-/// Is there no side for the new instance before something has stopped?
+/// Is there no side for the instance that is to be made before something has stopped?
 pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
-    let missing = scene.wants_running() && scene.target().is_none();
+    let missing = if scene.wants_running() {
+        scene.target().is_none()
+    } else {
+        let predecessor = scene.running_predecessor();
+        predecessor.is_some_and(|release| scene.instance_of(&release).is_none())
+    };
     missing && !scene.blocked && !scene.restoring && !scene.isolated && free_side(fates).is_none()
 }
