@@ -155,10 +155,14 @@ impl Registry {
         });
     }
 
-    /// A host reported what it sees.
+    /// A host reported what it sees. What is older than what it has said on this stream counts as a sign of life only.
     pub(crate) fn observed(&self, host: &HostId, observation: Arc<Observation>, now: Timestamp) {
         self.with(host, |live| {
             live.seen(now, &self.clock);
+            let known = live.observation.as_ref().filter(|_| live.current);
+            if known.is_some_and(|known| known.revision > observation.revision) {
+                return;
+            }
             live.observation = Some(observation);
             live.current = true;
             live.unstored = true;

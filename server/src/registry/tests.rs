@@ -96,3 +96,25 @@ fn a_host_is_isolated_only_if_its_stream_ended_by_silence() {
     let _place = connect();
     assert_eq!(isolated(), Some(Duration::ZERO), "and lives again");
 }
+
+/// Found by the simulation (seed 1882754990998544), where the network doubles messages: the older report took the place of
+/// the newest, which the agent knew to be acknowledged and did not say again.
+#[test]
+fn what_is_older_than_what_was_said_on_the_same_stream_tells_nothing_new() {
+    let start = Timestamp::from_millis(1_000_000);
+    let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
+    let host: HostId = "web-1".parse().unwrap();
+    let (logs, _) = mpsc::channel(1);
+    let say = |revision, seq| {
+        let seen = Observation { revision, seq, ..Observation::default() };
+        registry.observed(&host, Arc::new(seen), start);
+        registry.look(&host, |live| live.observation.as_ref().map(|seen| seen.seq)).flatten()
+    };
+    let _place = registry.connect(&host, logs.clone(), start);
+    assert_eq!(say(3, 6), Some(6));
+    assert_eq!(say(4, 7), Some(7));
+    assert_eq!(say(3, 6), Some(7), "it comes twice");
+    // An agent that was started anew counts from one, on a stream of its own.
+    let _next = registry.connect(&host, logs, start);
+    assert_eq!(say(1, 8), Some(8));
+}
