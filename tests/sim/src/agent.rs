@@ -55,7 +55,8 @@ pub struct Agent {
     outcomes: Vec<Outcome>,
     slots: Vec<SlotObservation>,
     watched: BTreeMap<String, Watched>,
-    report: Option<Observation>,
+    /// What it says that it sees, the newest.
+    pub report: Option<Observation>,
     /// The coordinator's last sign of life, by a clock that nobody sets.
     contact: Option<Contact>,
     /// When the agent began, by that clock.

@@ -191,7 +191,7 @@ impl Center {
                 Err(_) => return self.die(context).await,
             }
         }
-        self.check(context);
+        self.check(context, hosts);
         self.say(context, hosts);
         let due = self.bare.as_ref().and_then(Bare::due_at);
         if let Some(at) = due.filter(|_| due != self.due) {
@@ -202,13 +202,13 @@ impl Center {
         self.due = due;
     }
 
-    fn check(&mut self, context: &mut Context) {
+    fn check(&mut self, context: &mut Context, hosts: &[Host]) {
         let (Some(bare), Some(mortal)) = (&self.bare, &self.mortal) else { return };
         let written = mortal.written.load(Ordering::Relaxed) + 1;
         if std::mem::replace(&mut self.looked, written) != written {
             bare.look(|view| {
                 tell(&view, context);
-                context.checks.decided(&view, context.now);
+                context.checks.decided(&view, hosts, context.now);
             });
         }
     }
@@ -258,6 +258,11 @@ impl Center {
     pub async fn receive(&mut self, context: &mut Context, host: &Host, stream: u64, message: Up) {
         let Some(bare) = &self.bare else { return hang_up(context, host.index, stream) };
         if let Up::Hello(facts, trust, seq, plan) = message {
+            if self.seats.get(&host.index).is_some_and(|seat| seat.stream == stream) {
+                // It comes once, and first.
+                self.seats.remove(&host.index);
+                return hang_up(context, host.index, stream);
+            }
             return self.greet(context, host, stream, Hello { facts: *facts, trust, seq, plan }).await;
         }
         let Some(seat) = self.seats.get(&host.index).filter(|seat| seat.stream == stream) else { return };
@@ -307,7 +312,7 @@ impl Center {
             Ok(session) => {
                 context.say(|| format!("{} is connected", host.name));
                 let old = self.seats.insert(host.index, Seat { stream, session });
-                if let Some(old) = old.filter(|old| old.stream != stream) {
+                if let Some(old) = old {
                     hang_up(context, host.index, old.stream);
                 }
                 network::down(host, context, stream, Down::Welcome);

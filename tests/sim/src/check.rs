@@ -45,6 +45,8 @@ pub struct Checks {
     stops: Vec<(SlotId, u32)>,
     /// How much a plan may leave without an instance that serves, by host and number.
     allowed: BTreeMap<(HostId, u64), BTreeMap<ServiceId, u32>>,
+    /// When each plan was made, by host and number.
+    made: BTreeMap<(HostId, u64), Timestamp>,
     /// Digests of the plans that were offered.
     plans: BTreeMap<(HostId, u64), Digest>,
     /// Hosts that were offered nothing since the coordinator was set back: what they have forgotten nobody knows.
@@ -193,6 +195,7 @@ impl Checks {
         if self.unshown.contains(host) {
             self.plans.retain(|(of, number), _| of != host || *number <= seq);
             self.allowed.retain(|(of, number), _| of != host || *number <= seq);
+            self.made.retain(|(of, number), _| of != host || *number <= seq);
         }
     }
 
@@ -204,9 +207,9 @@ impl Checks {
         let is_held = |(host, seq): &(HostId, u64)| held.get(host).is_some_and(|highest| seq <= highest);
         self.plans.retain(|plan, _| is_held(plan));
         self.allowed.retain(|plan, _| is_held(plan));
+        self.made.retain(|plan, _| is_held(plan));
         self.services.clear();
         self.ended.clear();
-        self.orphans.clear();
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Process {
     pub container: Container,
     /// Could it be used, if somebody asked?
     pub ready: bool,
+    /// Since when, in virtual time.
+    pub ready_since: Timestamp,
     /// Would it answer at all?
     pub live: bool,
     /// It, or one before it in this container, ended or failed by itself.
@@ -122,6 +124,7 @@ impl Engine {
         let process = Process {
             container,
             ready: false,
+            ready_since: Timestamp::ZERO,
             live: true,
             misbehaved: false,
             by_hand: false,

@@ -248,6 +248,22 @@ impl Host {
         }
     }
 
+    /// It is a member again: it joined anew, or the coordinator was set back to before it was evicted. What ran here all the
+    /// while is the business of whoever had said that the machine is off.
+    pub fn belongs_again(&mut self) {
+        if std::mem::take(&mut self.is_disowned) {
+            self.engine.processes.values_mut().for_each(|process| process.is_disowned = true);
+        }
+    }
+
+    /// The coordinator is heard of. What ran on although the lease was over, since nothing could be stopped, is nobody's fault
+    /// until it stops.
+    pub fn hears(&mut self, now: Timestamp) {
+        if self.was_kept_from_stopping(now) {
+            self.engine.processes.values_mut().for_each(|process| process.is_disowned = true);
+        }
+    }
+
     /// What its clock shows.
     pub fn clock(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_millis(now.as_millis() + self.ahead)

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use windlass_core::Timestamp;
 use windlass_proto::limits;
 
+use crate::agent::Link;
 use crate::context::Context;
 use crate::event::{Down, Event, Up};
 use crate::host::Host;
@@ -42,6 +44,16 @@ pub fn down(host: &Host, context: &mut Context, stream: u64, message: Down) {
     let is_plan = matches!(message, Down::Plan(_));
     for at in arrivals(context, (index, stream, false), cut, is_plan) {
         context.queue.push(at, Event::Down(index, stream, message.clone()));
+    }
+}
+
+/// Somebody at the coordinator's end sends a plan which is not its newest. One that the agent has not taken yet gives way to
+/// it, and is offered again on another stream only: this one ends with whoever was there.
+pub fn slip_in(host: &Host, context: &mut Context, stream: u64, plan: Bytes) {
+    context.queue.push(context.now, Event::Down(host.index, stream, Down::Plan(plan)));
+    if host.agent.as_ref().and_then(|agent| agent.link.as_ref()).is_some_and(Link::has_offer) {
+        let ends = context.dice.seconds(1, 30);
+        context.queue.push(context.now + ends, Event::Silent(host.index, stream));
     }
 }
 

@@ -267,9 +267,7 @@ impl World {
         };
         machine.joined += 1;
         self.context.refused.remove(&host);
-        if std::mem::take(&mut machine.is_disowned) {
-            machine.engine.processes.values_mut().for_each(|process| process.is_disowned = true);
-        }
+        machine.belongs_again();
         machine.die(&mut self.context);
         machine.fresh_disk(&mut self.context, trust);
         machine.start(&mut self.context);

@@ -8,7 +8,7 @@ use windlass_core::reconcile::ContainerState;
 
 use crate::dice::Dice;
 use crate::engine::Standing;
-use crate::event::{Down, Event};
+use crate::event::Event;
 use crate::host::Doom;
 use crate::keys::keys;
 use crate::mortal::Death;
@@ -276,8 +276,8 @@ impl World {
         let Some(link) = self.hosts[index].agent.as_ref().and_then(|agent| agent.link.as_ref()) else {
             return;
         };
-        let plan = Down::Plan(Bytes::from(envelope.into_bytes()));
-        self.context.queue.push(self.context.now, Event::Down(index, link.stream, plan));
+        let (stream, plan) = (link.stream, Bytes::from(envelope.into_bytes()));
+        network::slip_in(&self.hosts[index], &mut self.context, stream, plan);
     }
 }
 
@@ -291,7 +291,7 @@ fn forge(host: &crate::host::Host, context: &mut crate::context::Context) {
     plan["slots"] = serde_json::json!([]);
     let payload = serde_json::to_vec(&plan).expect("a plan is JSON");
     let forged = Envelope::sign(PayloadType::Plan, payload, &[&keys().stranger]).to_bytes();
-    context.queue.push(context.now, Event::Down(host.index, link.stream, Down::Plan(forged.into())));
+    network::slip_in(host, context, link.stream, forged.into());
 }
 
 /// A process that serves ends, as if somebody had killed it.

@@ -158,11 +158,9 @@ impl Host {
             }
         }
         let state = self.disk.state.clone().unwrap_or_default();
-        let verified_digest = verified.digest;
         let desired = verify::desired(&self.rules(&state, context.now), Arc::new(verified.plan), &found);
         context.say(|| format!("{} takes plan {}", self.name, desired.plan.as_ref().map_or(0, |p| p.seq)));
         self.is_astray = false;
-        self.is_deceived |= self.lies.contains(&verified_digest);
         self.asked_for(&desired, self.clock(context.now));
         let Some(agent) = &mut self.agent else { return };
         agent.desired = Arc::new(desired);
@@ -205,6 +203,8 @@ impl Host {
             context.checks.fail(line);
         }
         self.highest = journaled.max(self.highest);
+        // Also if the agent died with it: the next one finds it in the journal.
+        self.is_deceived |= journaled == seq && self.lies.contains(&verified.digest);
         written
     }
 

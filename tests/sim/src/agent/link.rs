@@ -38,6 +38,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// Is there a plan that is not taken yet?
+    pub const fn has_offer(&self) -> bool {
+        self.offer.is_some() || self.next.is_some()
+    }
+
     /// Was it let in?
     pub const fn is_welcomed(&self) -> bool {
         self.welcomed
@@ -119,6 +124,7 @@ impl Host {
     /// A heartbeat was acknowledged: see the agent's own session.
     fn renew(&mut self, context: &mut Context, contact: Contact) {
         let boot = self.boots;
+        self.hears(context.now);
         let Some(agent) = &mut self.agent else { return };
         agent.contact = Some(contact);
         let exclusive = agent.desired.releases.values().any(|release| release.release.spec.exclusive);
@@ -152,7 +158,7 @@ impl Host {
             Down::Welcome => {
                 let first = !std::mem::replace(&mut link.welcomed, true);
                 agent.misses = 0;
-                self.is_disowned = false; // it is a member, after all
+                self.belongs_again();
                 if first {
                     let beats = context.now + context.dice.millis(1, 5000);
                     context.queue.push(beats, Event::Beat(index, stream));

@@ -272,7 +272,7 @@ impl Host {
         use windlass_core::reconcile::{ContainerState, RestartPolicy};
         let running = matches!(process.container.state, ContainerState::Running { .. });
         match what {
-            Life::Ready if running => process.ready = true,
+            Life::Ready if running => (process.ready, process.ready_since) = (true, context.now),
             Life::Unready if running => (process.ready, process.misbehaved) = (false, true),
             Life::Hangs if running => (process.live, process.misbehaved) = (false, true),
             Life::Exits(code, oom) if running => {

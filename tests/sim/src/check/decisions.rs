@@ -4,16 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
-use windlass_core::service::Mode;
+use windlass_core::service::{Mode, Service};
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
 
 use super::{Checks, Known};
+use crate::host::Host;
 use crate::shop::Shop;
+
+/// How many instances a service has that no rollout moves.
+fn in_range(view: &View<'_>, service: &Service) -> u32 {
+    let release = service.current.and_then(|current| view.releases().get(&current.digest));
+    release.and_then(|release| service.replicas_for(release)).unwrap_or(service.replicas)
+}
 
 impl Checks {
     /// Takes over what is stored, and compares it with what was.
-    pub fn decided(&mut self, view: &View<'_>, now: Timestamp) {
+    pub fn decided(&mut self, view: &View<'_>, hosts: &[Host], now: Timestamp) {
+        for host in hosts {
+            let plan = (host.name.clone(), view.issued(&host.name));
+            self.made.entry(plan).or_insert(now);
+        }
         for (id, service) in view.services() {
             let slots = view.slots().get(id).cloned().unwrap_or_default();
             let active = view.active(id);
@@ -25,6 +36,8 @@ impl Checks {
             let wanted = match service.mode {
                 Mode::Stopped | Mode::Removed => 0,
                 Mode::Running if per_host => slots.len(),
+                // A count that was gone back to is no reason to leave what was signed.
+                Mode::Running if active.is_none() => in_range(view, service) as usize,
                 Mode::Running => service.replicas as usize,
             };
             for (slot, assignment) in &slots {
@@ -45,6 +58,8 @@ impl Checks {
                 .iter()
                 .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(&old.host).is_none());
             self.orphans.extend(gone.map(|(slot, _)| slot.clone()));
+            // A coordinator that was set back to before its host was evicted knows it again.
+            self.orphans.retain(|slot| !slots.contains_key(slot));
             // What is too many goes, and that is the doing of whoever asked for fewer, also where more are asked for soon.
             if active.is_none() && slots.len() >= wanted {
                 let before = &known.slots;

@@ -55,6 +55,7 @@ fn agents(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> 
 
 /// Every slot of a service that is at its good release serves it, once, and nothing else runs.
 fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
+    let now = context.now;
     for (id, service) in view.services() {
         if service.mode != Mode::Running {
             let runs = hosts
@@ -90,7 +91,18 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
                 .filter(|process| &process.container.slot == slot && process.container.state.is_up())
                 .collect();
             if want.phase != Phase::Running || want.release != good.digest {
-                return Some(format!("{slot} is not at the good release {}: {want:?}", good.counter));
+                let waiting: Vec<String> = view
+                    .advance(id, now)
+                    .into_iter()
+                    .flat_map(|a| a.waiting)
+                    .map(|w| w.to_string())
+                    .collect();
+                let said = host.agent.as_ref().and_then(|agent| agent.report.as_ref());
+                return Some(format!(
+                    "{slot} is not at the good release {}: {want:?}; waits for {waiting:?}; its host says {:?}",
+                    good.counter,
+                    said.map(|report| (report.seq, &report.engine, report.slot(slot)))
+                ));
             }
             if up.len() != 1 || up.iter().any(|process| process.container.release != good.digest) {
                 let names: Vec<&str> = up.iter().map(|process| process.container.instance.as_str()).collect();

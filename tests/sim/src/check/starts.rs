@@ -1,6 +1,6 @@
 //! What may be started, and who stopped what: asked where a step of an agent begins, and where it has its effect.
 
-use windlass_core::plan::{Order, Phase};
+use windlass_core::plan::{Order, Phase, PlanSlot};
 use windlass_core::reconcile::Step;
 use windlass_core::release::Spec;
 use windlass_core::{Digest, SlotId};
@@ -42,9 +42,11 @@ impl Host {
             return Some(format!("below the floor {floor}"));
         }
         let want = self.plan_slot(slot);
-        // What the plan falls back on is good, whatever failed here before.
-        let is_fallback = want.is_some_and(|want| want.fallback == Some(*release));
-        if !is_fallback && self.failed.contains(&(service.clone(), signed.content)) {
+        // What the plan calls good, or falls back on, is good, whatever failed here before: another release of the same
+        // content may have, in the slot next door.
+        let is_good =
+            |want: &PlanSlot| want.fallback == Some(*release) || (want.good && want.release == *release);
+        if !want.is_some_and(is_good) && self.failed.contains(&(service.clone(), signed.content)) {
             return Some("its content failed here, and nobody asked for it again".to_owned());
         }
         None
@@ -126,6 +128,9 @@ impl Host {
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
         let excused = self.is_isolated(slot, context.now) || self.excused_stops.contains(id);
+        // Whoever made this plan could not know that it serves: it had not begun to.
+        let made = context.checks.made.get(&(self.name.clone(), self.seq()));
+        let excused = excused || made.is_some_and(|made| *made < process.ready_since);
         if broke || self.is_astray || self.is_deceived || excused {
             return;
         }
