@@ -117,6 +117,9 @@ impl<'a> Scene<'a> {
     /// What serves until the new instance does, and its phase: the previous release, or the fallback in its
     /// stead. A plan may name a previous release before it is known that it failed here.
     pub(super) fn predecessor(&self) -> Option<(Digest, Phase)> {
+        if self.want.phase == Phase::Absent {
+            return None; // the slot goes with everything in it
+        }
         let previous =
             self.want.previous.as_ref().filter(|previous| previous.release != self.want.release)?;
         let release = if self.barred { self.armed_fallback()? } else { previous.release };

@@ -145,6 +145,7 @@ impl<'a> Draft<'a> {
         if self.is_exclusive() && self.may_run(slot).is_some() {
             return self.edit(slot, |assignment| {
                 assignment.want.phase = Phase::Absent;
+                assignment.want.previous = None;
                 assignment.replaces = None;
                 assignment.standby_until = None;
             });

@@ -137,19 +137,20 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
         draft.rollout().changed = true;
         draft.edit(&slot, |assignment| {
             let want = &mut assignment.want;
-            let not_begun = want.phase == Phase::Pulled;
-            match want.previous.as_mut().filter(|_| not_begun) {
-                Some(previous) => previous.phase = Phase::Standby,
-                None => want.phase = Phase::Standby,
+            if want.phase != Phase::Pulled {
+                want.phase = Phase::Standby;
+            }
+            if let Some(previous) = &mut want.previous {
+                previous.phase = Phase::Standby;
             }
         });
     }
 }
 
-/// Does a plan let an instance run in its slot? What is not begun leaves the one before it as it is.
+/// Does a plan let an instance run in its slot? What is not begun, or stands still, leaves the one before it as it is.
 pub(super) fn lets_run(want: &PlanSlot) -> bool {
     let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
-    let before = want.previous.as_ref().filter(|_| want.phase == Phase::Pulled);
+    let before = want.previous.as_ref().filter(|_| want.phase != Phase::Absent);
     runs(want.phase) || before.is_some_and(|previous| runs(previous.phase))
 }
 
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
     use crate::observation::{EngineState, Observation, Refusal};
     use crate::plan::Previous;
-    use crate::rollout::tests::fixture::{at, fleet, member, release, steady, want};
+    use crate::rollout::tests::fixture::{at, fleet, member, reference, release, steady, want};
 
     /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
     /// there ran beside its replacement.
@@ -200,7 +201,7 @@ mod tests {
             (Phase::Pulled, None, false),
             (Phase::Pulled, Some(Phase::Running), true),
             (Phase::Pulled, Some(Phase::Standby), false),
-            (Phase::Standby, Some(Phase::Running), false),
+            (Phase::Standby, Some(Phase::Running), true),
             (Phase::Absent, Some(Phase::Running), false),
         ];
         for (phase, before, may) in table {
@@ -237,6 +238,30 @@ mod tests {
             });
             assert_eq!(!next.touched.is_empty(), replaced, "{refusal:?}: {:?}", next.waiting);
         }
+    }
+
+    /// Found by the simulation (seed 1882762440084281): it named what had run beside it, and that was started again.
+    #[test]
+    fn a_slot_that_goes_names_nothing_beside_it() {
+        let [old, new] =
+            [1, 2].map(|counter| release(counter, |json| json["spec"]["exclusive"] = true.into()));
+        let mut fleet = fleet(2);
+        let (mut service, mut slots, mut releases) = steady(&old, 1, &mut fleet);
+        releases.insert(reference(&new).digest, new.clone());
+        let want = &mut slots.values_mut().next().unwrap().want;
+        (want.release, want.phase) = (reference(&new).digest, Phase::Pulled);
+        want.previous = Some(Previous { release: reference(&old).digest, phase: Phase::Running });
+        service.mode = crate::service::Mode::Removed;
+        let next = crate::rollout::advance(&crate::rollout::Snapshot {
+            service: &service,
+            slots: &slots,
+            rollout: None,
+            releases: &releases,
+            fleet: &fleet,
+            now: at(700),
+        });
+        let want = &next.slots.values().next().expect("it is not known to be empty").want;
+        assert_eq!((want.phase, &want.previous), (Phase::Absent, &None));
     }
 
     #[test]

@@ -356,3 +356,23 @@ fn a_slot_that_is_to_stand_still_goes_back_to_nothing() {
         assert_eq!(failure(&world).0, Some(one), "{phase:?}: and again, once something may run");
     }
 }
+
+/// Found by the simulation (seed 1882762440084281): the slot was on its way out, and what had been beside it was started.
+#[test]
+fn in_a_slot_that_goes_nothing_is_started() {
+    let mut world = World::new();
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    for standing in [true, false] {
+        if !standing {
+            world.plan(vec![good(0, one)]);
+            world.run(secs(60));
+        }
+        world.plan(vec![PlanSlot { phase: Phase::Absent, ..replacing(0, two, one, Phase::Running) }]);
+        world.run(secs(60));
+        assert!(!world.up(&one) && !world.up(&two), "{standing}: {}", world.picture(&slot(0)));
+        let starts = world.journal.iter().filter(|line| line.contains(" start ")).count();
+        assert_eq!(starts, usize::from(!standing), "{:#?}", world.journal);
+    }
+}

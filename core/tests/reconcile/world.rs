@@ -200,6 +200,9 @@ impl World {
     fn check(&self, step: &Step) {
         let (Step::Stop(target) | Step::Remove(target)) = step else { return };
         let Some(want) = self.plan.slots.iter().find(|want| want.slot == target.slot) else { return };
+        if want.phase == Phase::Absent {
+            return; // everything in it goes
+        }
         let known = &self.memory.slots[&want.slot];
         let wanted = self.desired.releases.get(&want.release);
         let unleased = wanted.is_some_and(|known| known.release.spec.exclusive);
