@@ -8,7 +8,7 @@ use windlass_core::service::{Mode, Service};
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
 
-use super::{Checks, Known};
+use super::{Checks, Known, Outage};
 use crate::host::Host;
 use crate::shop::Shop;
 
@@ -57,7 +57,19 @@ impl Checks {
                 .slots
                 .iter()
                 .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(&old.host).is_none());
-            self.orphans.extend(gone.map(|(slot, _)| slot.clone()));
+            let gone: Vec<SlotId> = gone.map(|(slot, _)| slot.clone()).collect();
+            // Whoever evicts a host answers for what is missing then.
+            for (_, outage) in
+                self.outages.entry(id.clone()).or_default().iter_mut().filter(|(slot, _)| gone.contains(slot))
+            {
+                *outage = Outage::World;
+            }
+            // So they do for what has given way to it, and stops when its host hears of that.
+            if !gone.is_empty() {
+                let of_it = self.serving.iter().filter(|slot| &slot.service == id);
+                self.told.extend(of_it.filter(|slot| !slots.contains_key(*slot)).cloned());
+            }
+            self.orphans.extend(gone);
             // A coordinator that was set back to before its host was evicted knows it again.
             self.orphans.retain(|slot| !slots.contains_key(slot));
             // What is too many goes, and that is the doing of whoever asked for fewer, also where more are asked for soon.

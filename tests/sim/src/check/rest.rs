@@ -3,10 +3,10 @@
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json::decode_bounded;
-use windlass_core::Timestamp;
 use windlass_core::audit::Checkpoint;
 use windlass_core::plan::Phase;
 use windlass_core::service::Mode;
+use windlass_core::{SlotId, Timestamp};
 use windlass_server::bare::View;
 
 use crate::context::Context;
@@ -84,6 +84,10 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
             let Some(host) = host else {
                 return Some(format!("{slot} is on {}, which is no member", assignment.host));
             };
+            // A coordinator that was set back may go on with what has come below the floor meanwhile.
+            if host.is_below_floor(context, slot) {
+                continue;
+            }
             let up: Vec<_> = host
                 .engine
                 .processes
@@ -97,19 +101,22 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
                     .flat_map(|a| a.waiting)
                     .map(|w| w.to_string())
                     .collect();
-                let said = host.agent.as_ref().and_then(|agent| agent.report.as_ref());
                 return Some(format!(
-                    "{slot} is not at the good release {}: {want:?}; waits for {waiting:?}; its host says {:?}",
+                    "{slot} is not at the good release {}: {want:?}; waits for {waiting:?}; {}",
                     good.counter,
-                    said.map(|report| (report.seq, &report.engine, report.slot(slot)))
+                    said(host, slot)
                 ));
             }
             if up.len() != 1 || up.iter().any(|process| process.container.release != good.digest) {
                 let names: Vec<&str> = up.iter().map(|process| process.container.instance.as_str()).collect();
-                return Some(format!("{slot}: {names:?} run, one of {} should", good.counter));
+                return Some(format!(
+                    "{slot}: {names:?} run, one of {} should; {}",
+                    good.counter,
+                    said(host, slot)
+                ));
             }
             if !up.iter().all(|process| process.serves()) {
-                return Some(format!("{slot} does not serve"));
+                return Some(format!("{slot} does not serve; {}", said(host, slot)));
             }
         }
         let release = &context.shop.signed.get(&good.digest)?.release;
@@ -129,6 +136,13 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
         }
     }
     strays(view, hosts)
+}
+
+/// What the host last said of a slot, for whoever has to find out.
+fn said(host: &Host, slot: &SlotId) -> String {
+    let report = host.agent.as_ref().and_then(|agent| agent.report.as_ref());
+    let of_slot = report.map(|report| (report.seq, &report.engine, &report.plan_refusal, report.slot(slot)));
+    format!("its host says {of_slot:?}")
 }
 
 /// Nothing runs that no slot stands for.
