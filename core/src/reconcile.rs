@@ -54,7 +54,11 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
     // stop what came after; the next plan that is accepted puts it right.
     let newest = observed.containers.iter().filter_map(|seen| seen.plan).max();
     let is_unconfirmed = desired.plan.is_some() && observed.from_journal == Some(turn.plan_number());
-    turn.behind = newest.filter(|newest| is_unconfirmed && *newest > turn.plan_number());
+    let newer = newest.filter(|newest| *newest > turn.plan_number());
+    turn.behind = newer.filter(|newer| is_unconfirmed && turn.memory.overruled < Some(*newer));
+    if desired.plan.is_some() && turn.behind.is_none() {
+        turn.memory.overruled = newer;
+    }
     let Some(host_plan) = desired.plan.as_ref().filter(|_| turn.behind.is_none()) else {
         let slots = turn.by_slot.keys().map(|slot| (*slot).clone()).collect::<Vec<_>>();
         let reports =

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::host::HostPolicy;
 use crate::id::{Counter, FleetId, HostId, SlotId};
@@ -156,7 +158,8 @@ pub struct Container {
 }
 
 /// The number of a plan. An epoch outweighs every number of the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlanNumber {
     /// Its epoch.
     pub epoch: u64,

@@ -10,7 +10,7 @@ use crate::id::{ServiceId, SlotId};
 use crate::observation::{Evidence, FailureReason};
 use crate::time::Timestamp;
 
-use super::input::{Container, Observed};
+use super::input::{Container, Observed, PlanNumber};
 
 /// Quarantined contents remembered per service; the oldest goes first.
 const QUARANTINE_KEPT: usize = 64;
@@ -28,6 +28,10 @@ pub struct Memory {
     /// Images that the agent pulled, by the digest of their manifest: the only ones it may collect.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pulled: BTreeMap<Digest, PulledImage>,
+    /// Something here was made under a plan of this number, and one of a lower number counts all the same: this host joined
+    /// anew, or its coordinator was set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overruled: Option<PlanNumber>,
     /// What may be forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
@@ -205,7 +209,10 @@ pub(super) fn serial(instance: &str) -> u64 {
 impl Memory {
     /// Would a journal written for `other` be the same?
     pub fn is_journaled_by(&self, other: &Self) -> bool {
-        self.slots == other.slots && self.quarantine == other.quarantine && self.pulled == other.pulled
+        self.slots == other.slots
+            && self.quarantine == other.quarantine
+            && self.pulled == other.pulled
+            && self.overruled == other.overruled
     }
 
     /// Did this content of the service fail here?

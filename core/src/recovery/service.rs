@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::id::{HostId, RolloutId, ServiceId};
-use crate::plan::{Order, Phase, PlanSlot, Previous};
+use crate::plan::{Phase, PlanSlot, Previous};
 use crate::release::Scale;
 use crate::rollout::KEEP_OLD;
 use crate::service::{Assignment, Mode, ReleaseRef, Service, Slots};
@@ -176,7 +176,7 @@ fn bring_to(assignment: &mut Assignment, to: Digest, fallback: Option<Digest>, g
     want.phase = if stays { Phase::Running } else { Phase::Pulled };
     want.good = good;
     want.fallback = fallback;
-    want.order = Order::StartFirst;
+    // Its order stays: where the old one stopped first, nothing may serve yet, and that counts until something does.
     want.previous = serving.filter(|_| !stays).map(|release| Previous { release, phase: Phase::Running });
     want.retry_quarantined = false;
     want.generation = 0;

@@ -250,6 +250,12 @@ fn a_host_that_comes_late_catches_up_with_what_the_fleet_does_now() {
     assert_eq!(want.previous.as_ref().map(|previous| previous.release), Some(r(3).digest));
     assert_eq!(world.service().replicas, 3);
 
+    // Where the old one had stopped first, nothing may serve yet, and that counts (seed 1882762945499069).
+    let stopped = PlanSlot { order: Order::StopFirst, ..running(2, 3) };
+    let mut world = World::an_hour_ago().shows(2, 100, vec![stopped]);
+    gone_on(&mut world);
+    assert_eq!(world.after(Others::GoneOn).want(2).order, Order::StopFirst);
+
     // The same in the middle of a rollout, which goes on and takes h2 along.
     let mut world = World::an_hour_ago().shows(2, 100, vec![running(2, 3)]);
     gone_on(&mut world);

@@ -2,7 +2,7 @@
 
 use windlass_core::observation::{FailureReason, SlotStatus};
 use windlass_core::plan::{Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, Quarantined, StartFailure};
+use windlass_core::reconcile::{ContainerState, PlanNumber, Quarantined, StartFailure};
 
 use crate::world::*;
 
@@ -162,4 +162,27 @@ fn what_may_rest_serves_until_the_new_one_does() {
     let done = |what: &str| world.journal.iter().position(|line| line.contains(what));
     let (made, stopped) = (done("launch production.web.0.r2"), done("stop production.web.0.r1"));
     assert!(made < stopped && made.is_some(), "{:#?}", world.journal);
+}
+
+/// A host that joined anew, whose coordinator was restored, runs what was made under a higher number than that of its plan.
+/// Found by the simulation (seed 1882762945504000): an agent that was started again took its journal for an older copy.
+#[test]
+fn a_lower_number_that_was_taken_counts_after_a_restart_and_an_older_copy_does_not() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    let number = |seq| PlanNumber { epoch: 1, seq };
+    world.container("c1").plan = Some(number(7));
+    world.run(secs(30));
+    world.restart_agent();
+    world.observed.from_journal = Some(number(1));
+    world.run(secs(30));
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled, "it was taken over what was made under 7");
+    world.container("c1").plan = Some(number(8));
+    world.run(secs(30));
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Converging, "made since: the journal is an older copy");
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
 }
