@@ -146,11 +146,11 @@ fn decide(draft: &mut Draft<'_>, host: &HostId, plan: &HostPlan, loud: bool) -> 
 }
 
 /// The host holds nothing that the store does not know. What was decided about it while that was unclear gets its number
-/// now.
+/// now; and so does what was not, since its agent may know from what runs that there were newer ones, and then waits for one.
 fn compared(draft: &mut Draft<'_>, host: &HostId) {
     let segment = draft.state.segment();
     if let Some(record) = draft.state.hosts.get(host).filter(|record| record.compared < segment) {
         draft.change(Change::Host(Box::new(HostRecord { compared: segment, ..record.clone() })));
-        plans::number(draft, host);
+        plans::raise(draft, host, 0);
     }
 }
