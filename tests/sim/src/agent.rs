@@ -202,7 +202,7 @@ impl Host {
         let converging = SlotStatus::Converging;
         let may_rest = |slot: &SlotId| behaves(slot) && !self.is_below_floor(context, slot);
         match decision.slots.iter().find(|seen| seen.status == converging && may_rest(&seen.slot)) {
-            Some(seen) => Err(format!("{} is still converging", seen.slot)),
+            Some(seen) => Err(format!("{} is still converging: {:?}", seen.slot, seen.instances)),
             None => Ok(()),
         }
     }
