@@ -202,8 +202,7 @@ fn gpu_share(spec: &Spec) -> Option<Option<u64>> {
 
 /// Do both instances of the slot run at once under this plan?
 fn runs_both(want: &PlanSlot) -> bool {
-    let previous_runs =
-        want.previous.as_ref().is_some_and(|p| matches!(p.phase, Phase::Running | Phase::Draining));
+    let previous_runs = want.previous.as_ref().is_some_and(|previous| previous.phase.runs());
     want.order == Order::StartFirst && want.phase == Phase::Running && previous_runs
 }
 

@@ -107,6 +107,13 @@ pub enum Phase {
     Absent,
 }
 
+impl Phase {
+    /// Does it run?
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::Draining)
+    }
+}
+
 /// Which of the two instances of a slot goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

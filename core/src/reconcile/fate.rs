@@ -94,7 +94,7 @@ impl<'a> Scene<'a> {
 
     /// Is the new instance to run?
     pub(super) fn wants_running(&self) -> bool {
-        matches!(self.want.phase, Phase::Running | Phase::Draining)
+        self.want.phase.runs()
     }
 
     /// Does the old instance stop before the new one starts? Also where both need one fixed port.
@@ -128,8 +128,7 @@ impl<'a> Scene<'a> {
 
     /// The predecessor, if it is meant to run.
     pub(super) fn running_predecessor(&self) -> Option<Digest> {
-        let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
-        self.predecessor().filter(|(_, phase)| runs(*phase)).map(|(release, _)| release)
+        self.predecessor().filter(|(_, phase)| phase.runs()).map(|(release, _)| release)
     }
 
     fn is_barred(&self, seen: &Container) -> bool {

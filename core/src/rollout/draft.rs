@@ -275,7 +275,7 @@ impl<'a> Draft<'a> {
         let want = &self.slots[slot].want;
         let Some(previous) = want.previous.as_ref() else { return false };
         let starts_first = want.order == Order::StartFirst && want.phase == Phase::Running;
-        let planned = matches!(previous.phase, Phase::Running | Phase::Draining);
+        let planned = previous.phase.runs();
         starts_first && (planned || self.is_seen_running(slot, &previous.release))
     }
 

@@ -70,7 +70,7 @@ impl Draft<'_> {
         // Evicted: a person has said that what it runs is their business.
         let member = self.snapshot.fleet.member(&host)?;
         // Whatever the host says: by its plan, it may start it again.
-        if lets_run(&assignment.want) {
+        if lets_anything_run(&assignment.want) {
             return Some(Waiting::Stop { host, slot: slot.clone() });
         }
         if member.liveness == Liveness::Lost {
@@ -130,7 +130,7 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
     let others: Vec<SlotId> = draft
         .slots
         .iter()
-        .filter(|(_, a)| &a.want.release != to && lets_run(&a.want))
+        .filter(|(_, a)| &a.want.release != to && lets_anything_run(&a.want))
         .map(|(slot, _)| slot.clone())
         .collect();
     for slot in others {
@@ -148,10 +148,9 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
 }
 
 /// Does a plan let an instance run in its slot? What is not begun, or stands still, leaves the one before it as it is.
-pub(super) fn lets_run(want: &PlanSlot) -> bool {
-    let runs = |phase| matches!(phase, Phase::Running | Phase::Draining);
+pub(super) fn lets_anything_run(want: &PlanSlot) -> bool {
     let before = want.previous.as_ref().filter(|_| want.phase != Phase::Absent);
-    runs(want.phase) || before.is_some_and(|previous| runs(previous.phase))
+    want.phase.runs() || before.is_some_and(|previous| previous.phase.runs())
 }
 
 #[cfg(test)]
@@ -207,7 +206,7 @@ mod tests {
         for (phase, before, may) in table {
             let previous = before.map(|phase| Previous { release: digest(1), phase });
             let want = PlanSlot { phase, previous, ..want(&slot, digest(2)) };
-            assert_eq!(lets_run(&want), may, "{phase:?}, before it {before:?}");
+            assert_eq!(lets_anything_run(&want), may, "{phase:?}, before it {before:?}");
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) fn off(draft: &mut Draft<'_>, release: &Release) {
 fn is_to_run(draft: &Draft<'_>, slot: &SlotId) -> bool {
     let want = &draft.slots[slot].want;
     let previous = want.previous.as_ref().map(|previous| previous.phase);
-    [Some(want.phase), previous].into_iter().flatten().any(|p| matches!(p, Phase::Running | Phase::Draining))
+    [Some(want.phase), previous].into_iter().flatten().any(Phase::runs)
 }
 
 /// Slots that serve nothing, or may not.

@@ -3,7 +3,7 @@
 
 use crate::id::SlotId;
 use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
-use crate::plan::{Order, Phase};
+use crate::plan::Order;
 
 use super::draft::Draft;
 
@@ -33,7 +33,7 @@ impl Draft<'_> {
     /// Does the slot's plan let an instance run on, as its agent carries it out?
     fn lets_run(&self, slot: &SlotId, seen: &SlotObservation, instance: &Instance) -> bool {
         let Some(want) = self.slots.get(slot).map(|assignment| &assignment.want) else { return false };
-        let starts = is_to_run(want.phase);
+        let starts = want.phase.runs();
         let stops_first = want.order == Order::StopFirst;
         let is_older = instance.generation < want.generation;
         let previous = want.previous.as_ref().filter(|previous| previous.release == instance.release);
@@ -49,7 +49,7 @@ impl Draft<'_> {
         if instance.release == want.release {
             starts && !(is_older && stops_first)
         } else if let Some(previous) = previous {
-            is_to_run(previous.phase) && !(starts && stops_first)
+            previous.phase.runs() && !(starts && stops_first)
         } else {
             starts && !stops_first // until what replaces it serves
         }
@@ -58,10 +58,6 @@ impl Draft<'_> {
 
 fn has_failed(seen: &SlotObservation, release: &crate::digest::Digest) -> bool {
     matches!(&seen.status, SlotStatus::Failed { evidence, .. } if &evidence.release == release)
-}
-
-const fn is_to_run(phase: Phase) -> bool {
-    matches!(phase, Phase::Running | Phase::Draining)
 }
 
 fn is_healthy(instance: &Instance) -> bool {

@@ -5,7 +5,7 @@ use crate::plan::{Order, Phase, Previous};
 use crate::service::ReleaseRef;
 
 use super::draft::Draft;
-use super::exclusive::lets_run;
+use super::exclusive::lets_anything_run;
 use super::seen::{Seen, Waiting};
 
 /// Turns `slot` to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or `most`
@@ -47,7 +47,7 @@ pub(super) fn turn(
     let stops = beside.is_some() && order == Order::StopFirst;
     // What is lost is turned when its host returns: it may serve all along, and several would stop at once then. What it
     // was told to fall back on, it does by itself.
-    if stops && draft.is_lost(slot) && lets_run(&draft.slots[slot].want) {
+    if stops && draft.is_lost(slot) && lets_anything_run(&draft.slots[slot].want) {
         return false;
     }
     let may_start = may_start && draft.may_start(Some(slot));

@@ -165,7 +165,7 @@ pub fn status(
             instance.memory_used = used.map(|used| used.memory_used);
         }
         here.sort_by_key(|instance| instance.state != InstanceState::Healthy);
-        let wanted = matches!(assignment.want.phase, Phase::Running | Phase::Draining);
+        let wanted = assignment.want.phase.runs();
         let placeholder = |state| InstanceView {
             id: String::new(),
             slot: slot.clone(),
