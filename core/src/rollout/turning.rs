@@ -50,6 +50,7 @@ pub(super) fn turn(
     if stops && draft.is_lost(slot) && lets_anything_run(&draft.slots[slot].want) {
         return false;
     }
+    let stops = stops && !draft.is_lost(slot);
     let may_start = may_start && draft.may_start(Some(slot));
     let others_down = down.iter().filter(|down| *down != slot).count();
     if stops && may_start && others_down >= most && draft.may_serve(slot) {
