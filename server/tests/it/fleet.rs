@@ -123,6 +123,9 @@ impl Fleet {
             unknown: Duration::from_secs(2),
         };
         (self.tweak)(&mut config);
+        for address in [self.addr, self.http_addr] {
+            is_free(address).await;
+        }
         let running = match &self.memory {
             Some(store) => start_on(config, store.clone()).await.unwrap(),
             None => {
@@ -260,4 +263,14 @@ fn write(
 
 pub(crate) fn sign_trust(document: &TrustDocument, root: &SigningKey) -> Vec<u8> {
     Envelope::sign(PayloadType::Trust, serde_json::to_vec(document).unwrap(), &[root]).to_bytes()
+}
+
+/// Waits until nobody has the address any more: what a coordinator that was killed leaves of tonic ends a moment later, and
+/// a connection of another test may have got its port meanwhile.
+async fn is_free(address: SocketAddr) {
+    let begun = Instant::now();
+    while let Err(error) = std::net::TcpListener::bind(address) {
+        assert!(begun.elapsed() < LIMIT, "{address}: {error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

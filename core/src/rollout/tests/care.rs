@@ -3,7 +3,7 @@
 use super::fixture::{at, fleet, instance, reference, release, steady};
 use std::sync::Arc;
 
-use crate::fleet::FleetView;
+use crate::fleet::{FleetView, Scheduling};
 use crate::host::Liveness;
 use crate::id::SlotId;
 use crate::observation::InstanceState;
@@ -163,4 +163,29 @@ fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
     let serving: Vec<SlotId> = (3..6).map(|n| cared.slot(n)).collect();
     cared.step();
     assert_eq!(cared.slots.keys().cloned().collect::<Vec<_>>(), serving, "three are wanted");
+}
+
+/// What runs once per host: whether the one on a lost host serves, nobody knows, and one of three may be down.
+#[test]
+fn a_drain_waits_for_what_is_on_a_lost_host_until_somebody_says_that_it_is_off() {
+    let release = release(1, |json| json["spec"]["scale"] = "per_host".into());
+    let mut fleet = fleet(3);
+    let (service, slots, releases) = steady(&release, 3, &mut fleet);
+    let hosts: Vec<_> = fleet.members.keys().cloned().collect();
+    fleet.members.get_mut(&hosts[0]).unwrap().liveness = Liveness::Lost;
+    fleet.members.get_mut(&hosts[1]).unwrap().scheduling = Scheduling::Draining;
+    let step = |fleet: &FleetView| {
+        let (rollout, now) = (None, at(100));
+        advance(&Snapshot { service: &service, slots: &slots, rollout, releases: &releases, fleet, now })
+    };
+    let waits = step(&fleet);
+    assert!(waits.touched.is_empty(), "{:?}", waits.touched);
+    let said = waits.waiting.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert!(said.contains("enough others to serve, so that production/web/1"), "{said}");
+    fleet.members.remove(&hosts[0]);
+    let next = step(&fleet);
+    let on = |n: usize| next.slots.values().find(|assignment| assignment.host == hosts[n]);
+    assert!(on(0).is_none(), "it went with its host");
+    assert_eq!(on(1).map(|assignment| assignment.want.phase), Some(Phase::Standby));
+    assert_eq!(on(2).map(|assignment| assignment.want.phase), Some(Phase::Running));
 }
