@@ -206,6 +206,12 @@ impl Host {
         self.is_deceived = false;
     }
 
+    /// Is the newest plan of its journal one that nobody honest has signed?
+    pub fn holds_a_lie(&self) -> bool {
+        let mark = self.disk.state.as_ref().and_then(|state| state.plan.as_ref());
+        mark.is_some_and(|mark| self.lies.contains(&mark.digest))
+    }
+
     /// Below that number nothing of a service may start here.
     pub fn floor(&self, service: &ServiceId) -> Counter {
         let known = self.floors.get(service).copied().unwrap_or(Counter(0));

@@ -35,12 +35,17 @@ impl World {
             let releases = Down::Releases(vec![(release, Some(named))]);
             context.queue.push(context.now, Event::Down(index, stream, releases));
             context.queue.push(context.now, Event::Down(index, stream, Down::Plan(envelope.into())));
-            let found_out = context.now + context.dice.seconds(5, 90);
-            context.queue.push(found_out, Event::Act(Action::Cleanse(index)));
+            is_found_out(context, index);
         }
         let ends = context.now + context.dice.millis(300, 6000);
         context.queue.push(ends, Event::Silent(index, stream));
     }
+}
+
+/// A person notices, some time later, what a host was made to believe.
+pub(crate) fn is_found_out(context: &mut Context, index: usize) {
+    let at = context.now + context.dice.seconds(5, 90);
+    context.queue.push(at, Event::Act(Action::Cleanse(index)));
 }
 
 /// A plan from before, as it was signed.

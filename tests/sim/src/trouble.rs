@@ -11,6 +11,7 @@ use crate::engine::Standing;
 use crate::event::Event;
 use crate::host::Doom;
 use crate::keys::keys;
+use crate::liar;
 use crate::mortal::Death;
 use crate::network;
 use crate::world::World;
@@ -174,6 +175,10 @@ impl World {
                     host.is_restored = true;
                     host.forget(context);
                     host.crash(context);
+                    if host.holds_a_lie() {
+                        host.is_deceived = true;
+                        liar::is_found_out(context, index);
+                    }
                 }
             }
             Trouble::DiskFull(_) => host.is_full = true,

@@ -34,11 +34,11 @@ fn after_a_power_cut_what_ran_runs_again_before_the_agent_does_standbys_stay_sto
     cut_power(&mut fleet);
     fleet.wait_for_host("h1", "lost");
     boot(&fleet);
-    wait::until("what ran runs again without an agent", Duration::from_secs(30), || {
-        let now = containers(&fleet);
-        if now == before { Ok(()) } else { Err(format!("{now:?}")) }
+    wait::until("what ran runs again without an agent, and answers", Duration::from_secs(30), || {
+        // The engine says `running` a moment before the process has opened its port.
+        let (now, serving) = (containers(&fleet), fleet.hosts[0].serving("web"));
+        if now == before && serving.len() == 1 { Ok(()) } else { Err(format!("{now:?}, {serving:?}")) }
     });
-    assert_eq!(fleet.hosts[0].serving("web").len(), 1);
     assert_eq!(fleet.host_state("h1"), "lost", "nobody has told the coordinator");
     fleet.agents[0].start_again();
     fleet.wait_for_host("h1", "connected");
