@@ -201,9 +201,11 @@ impl<'a> Scene<'a> {
         }
     }
 
-    const fn of_target(&self) -> Fate {
+    fn of_target(&self) -> Fate {
         match self.want.phase {
             Phase::Running | Phase::Draining => Fate::Run,
+            // It runs too early, and alone: what is to run in its stead has yet to start.
+            _ if self.must_wait() => Fate::Leave,
             Phase::Standby => Fate::Rest,
             Phase::Pulled | Phase::Absent => Fate::Gone,
         }

@@ -1,7 +1,7 @@
 //! What happens in one slot while something else does: in another slot, in a step under way, in a plan that came.
 
 use windlass_core::observation::{FailureReason, SlotStatus};
-use windlass_core::plan::{Phase, PlanSlot, Previous};
+use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::{ContainerState, PlanNumber, Quarantined, StartFailure};
 
 use crate::world::*;
@@ -146,6 +146,32 @@ fn a_predecessor_that_has_to_be_made_gets_a_side() {
     world.plan(vec![PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Running) }]);
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+}
+
+/// A host that a restored coordinator knows as one release behind, because it was lied to: what it runs is what will be
+/// wanted in the end, and both its slots would have stood still at once. Found by the simulation (seed 1882770226807680).
+#[test]
+fn what_is_not_to_run_yet_serves_until_its_predecessor_does() {
+    for (phase, order, waits, then) in [
+        (Phase::Pulled, Order::StartFirst, true, "r1 healthy+"),
+        (Phase::Standby, Order::StartFirst, true, "r2 standby, r1 healthy+"),
+        (Phase::Pulled, Order::StopFirst, false, "r1 healthy+"),
+        (Phase::Standby, Order::StopFirst, false, "r2 standby, r1 healthy+"),
+    ] {
+        let mut world = World::new();
+        let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+        world.plan(vec![good(0, one)]);
+        world.run(secs(30));
+        world.plan(vec![replacing(0, two, one, Phase::Standby)]);
+        world.run(secs(60));
+        assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby");
+        world.plan(vec![PlanSlot { phase, order, ..replacing(0, two, one, Phase::Running) }]);
+        world.run(secs(60));
+        assert_eq!(world.picture(&slot(0)), then, "{phase:?}, {order:?}");
+        let done = |what: &str| world.journal.iter().rposition(|line| line.contains(what)).unwrap();
+        let (serves, stops) = (done("start production.web.0.r1"), done("stop production.web.0.r2"));
+        assert_eq!(serves < stops, waits, "{phase:?}, {order:?}: {:#?}", world.journal);
+    }
 }
 
 /// A host came back from somebody else's hands: the plan says that the old one may rest, and the new one is not even there.
