@@ -227,7 +227,7 @@ impl Host {
     /// What was known of its journal holds no more: the world changed it.
     pub fn forget(&mut self, context: &mut Context) {
         self.is_astray = true;
-        self.loss_unheard_since = Some(context.now);
+        self.loss_unheard_since.get_or_insert(context.now);
         self.failed.clear();
         self.floors.clear();
         self.highest = self.disk.state.as_ref().and_then(|s| s.plan.as_ref()).map_or(0, |plan| plan.seq);

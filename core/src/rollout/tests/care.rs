@@ -151,6 +151,24 @@ fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_kno
     }
 }
 
+/// A restored coordinator believes that they run r1, and has said so: their hosts keep r2 until r1 serves. That may be so
+/// by the time that its next plan comes, which then stops what serves.
+#[test]
+fn what_runs_before_it_was_begun_counts_as_what_serves_and_each_is_begun_in_its_turn() {
+    let mut cared = Cared::new("stop_first");
+    let r2 = cared.r2.clone();
+    for n in 0..3 {
+        cared.waits_with_r1(n);
+        cared.sees(n, &r2, InstanceState::Healthy, false);
+    }
+    for n in 0..3 {
+        let slot = cared.slot(n);
+        assert!(cared.step().contains(&slot), "one of three may be unavailable");
+        let not_begun = cared.slots.values().filter(|a| a.want.phase == Phase::Pulled).count();
+        assert_eq!(not_begun, 2 - n);
+    }
+}
+
 /// A deploy of more instances went back, and that failed: what serves is what it had made.
 #[test]
 fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
