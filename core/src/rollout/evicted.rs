@@ -72,47 +72,23 @@ fn place_again(draft: &mut Draft<'_>) {
 mod tests {
     use crate::fleet::Scheduling;
     use crate::observation::InstanceState;
-    use crate::plan::Previous;
-    use crate::rollout::tests::fixture::{at, fleet, reference, release, report, steady};
-    use crate::rollout::{Kind, Snapshot, Target, advance, start};
-
-    use super::*;
+    use crate::plan::Order;
+    use crate::rollout::tests::fixture::report;
+    use crate::rollout::tests::midway::Midway;
 
     /// Found by the simulation (seed 419): one of two went with its host, and the other stopped for the new release.
     #[test]
     fn what_has_gone_with_its_host_counts_as_down_until_it_has_a_place() {
-        let first = |json: &mut serde_json::Value| {
-            json["spec"]["strategy"]["rolling"]["order"] = "stop_first".into();
-        };
-        let (mut fleet, old, new) = (fleet(3), release(1, first), release(2, first));
-        let (service, mut slots, mut releases) = steady(&old, 3, &mut fleet);
-        releases.insert(reference(&new).digest, new.clone());
-        let (release, kind, actor) = (reference(&new), Kind::Deploy, "ada".to_owned());
-        let target = Target { release, kind, actor, supersede: false, retry_quarantined: false };
-        let id = "00000001".parse().unwrap();
-        let (service, mut rollout, _) = start(&service, None, target, id, at(100)).unwrap();
-        rollout.state = State::Advancing;
-        for assignment in slots.values_mut() {
-            let want = &mut assignment.want;
-            (want.release, want.good, want.phase) = (reference(&new).digest, false, Phase::Pulled);
-            want.previous = Some(Previous { release: reference(&old).digest, phase: Phase::Running });
-        }
-        report(&slots, &releases, &mut fleet, InstanceState::Healthy);
-        let evicted = slots.values().next().unwrap().host.clone();
-        fleet.members.remove(&evicted);
-        for (scheduling, begun, made) in [(Scheduling::Cordoned, 0, 0), (Scheduling::Ready, 0, 1)] {
-            fleet.members.values_mut().for_each(|member| member.scheduling = scheduling);
-            let next = advance(&Snapshot {
-                service: &service,
-                slots: &slots,
-                rollout: Some(&rollout),
-                releases: &releases,
-                fleet: &fleet,
-                now: at(110),
-            });
-            let stops = next.slots.values().filter(|a| a.want.order == crate::plan::Order::StopFirst).count();
-            let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
-            assert_eq!((stops, next.slots.len()), (begun, 2 + made), "{scheduling:?}: {said:?}");
+        for (scheduling, made) in [(Scheduling::Cordoned, 0), (Scheduling::Ready, 1)] {
+            let mut midway = Midway::new();
+            let evicted = midway.slots.values().next().unwrap().host.clone();
+            report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
+            midway.fleet.members.remove(&evicted);
+            midway.fleet.members.values_mut().for_each(|member| member.scheduling = scheduling);
+            midway.step();
+            let stops = midway.slots.values().filter(|a| a.want.order == Order::StopFirst).count();
+            let said: Vec<String> = midway.waiting.iter().map(ToString::to_string).collect();
+            assert_eq!((stops, midway.slots.len()), (0, 2 + made), "{scheduling:?}: {said:?}");
             let waits = said.iter().any(|text| text.contains("a host that takes one more"));
             assert_eq!(waits, made == 0, "{scheduling:?}: {said:?}");
         }

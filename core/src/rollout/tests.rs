@@ -3,6 +3,7 @@
 mod care;
 pub(crate) mod fixture;
 mod going_back;
+pub(crate) mod midway;
 mod reach;
 mod speed;
 mod stopped_first;
