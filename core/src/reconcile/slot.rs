@@ -1,28 +1,24 @@
 //! The decision of one slot: at most one step, and how far it is.
 
-use std::time::Duration;
-
-use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::{Clock, Evidence, Refusal, RefusalCode, SlotStatus};
-use crate::plan::{Phase, PlanSlot};
-use crate::time::Timestamp;
+use crate::observation::SlotStatus;
+use crate::plan::PlanSlot;
 
 use super::Turn;
 use super::fate::{Fate, Scene};
-use super::input::{Container, ContainerState, Lease, RestartPolicy};
-use super::judge::{self, Trial, Verdict};
-use super::memory::{self, Restarts};
-use super::outcome::START_DELAY;
+use super::input::{Container, ContainerState, RestartPolicy};
+use super::judge;
 use super::step::{Step, Target};
 
 mod launch;
 mod marks;
+mod scene;
+mod starting;
+mod status;
 
 use launch::Hold;
-
-/// An instance that ran for so long starts its delays anew.
-const LASTING: Duration = Duration::from_secs(600);
+use starting::start_one;
+use status::{is_settled, standing_failure};
 
 /// Decides for one slot; `want` is `None` if the plan does not list it.
 pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> SlotStatus {
@@ -132,71 +128,6 @@ pub(super) const fn times(turn: &Turn<'_>) -> judge::Times {
     }
 }
 
-impl<'a> Scene<'a> {
-    fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
-        let known = turn.memory.slots.get(&want.slot).cloned().unwrap_or_default();
-        let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
-        let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
-        let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
-        let releases = &turn.desired.releases;
-        let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
-        let exclusive = says(&want.release) || seen.iter().any(|seen| says(&seen.release));
-        let lease = turn.observed.lease;
-        let alone = if exclusive {
-            let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());
-            lease.is_none_or(over)
-        } else {
-            limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
-        };
-        let isolated = alone || (!exclusive && known.isolated_at.is_some());
-        let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
-        let restoring = false;
-        let (blocked, available, predecessor_starts, barred, tight) = (false, false, false, false, false);
-        let mut scene = Self {
-            want,
-            seen,
-            known,
-            release,
-            restoring,
-            blocked,
-            available,
-            predecessor_starts,
-            isolated,
-            alone,
-            exclusive,
-            unleased,
-            barred,
-            tight,
-        };
-        // Where the plan has everything stand still, so does what would be gone back to.
-        let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
-        scene.restoring = scene.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
-            // A restart with nothing to go back to goes on trying.
-            failed.restart.is_none() || scene.outdated().is_some()
-        });
-        let spec = release.map(|release| &release.release.spec);
-        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn));
-        scene.available = scene.target().is_some_and(|seen| standing(seen).available);
-        scene.barred = scene.running_predecessor().is_some_and(|release| {
-            let content = turn.desired.releases.get(&release).map(|release| release.content);
-            let serves = scene.instance_of(&release).is_some_and(|seen| {
-                seen.state.is_up() && seen.health.as_ref().is_none_or(|health| health.live)
-            });
-            // What the plan falls back on is good, whatever failed here before.
-            scene.armed_fallback() != Some(release)
-                && !serves
-                && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
-        });
-        scene.predecessor_starts = scene.running_predecessor().is_some_and(|release| {
-            let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
-            let ready =
-                |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready;
-            !scene.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
-        });
-        scene
-    }
-}
-
 /// The next step, and what holds up the new instance.
 fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
     if let Some(step) = collect_log(turn, want, seen) {
@@ -265,63 +196,6 @@ fn stop_one(fates: &[(&Container, Fate)], needs_a_side: bool) -> Option<Step> {
     up.map(|(seen, _)| Step::Stop(target(seen)))
 }
 
-/// Starts, or starts again, one that is meant to run. The new instance comes first: `seen` is newest first.
-fn start_one(
-    turn: &mut Turn<'_>,
-    want: &PlanSlot,
-    fates: &[(&Container, Fate)],
-    target_held: bool,
-    unleased: bool,
-) -> Option<Step> {
-    for (seen, fate) in fates {
-        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-        // What is not verified, or is refused, is never started.
-        let held = spec.is_none() || unleased || (target_held && seen.release == want.release);
-        if *fate != Fate::Run || (held && !seen.state.is_up()) {
-            continue;
-        }
-        let known = turn.memory.of(seen).cloned().unwrap_or_default();
-        let times = times(turn);
-        match judge::judge(seen, Some(&known), spec, Trial::Over, times) {
-            Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
-            Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),
-            Verdict::Start { again: false } => return Some(Step::Start(target(seen))),
-            Verdict::Start { again: true } if may_start_again(turn, seen) => {
-                return Some(Step::Start(target(seen)));
-            }
-            Verdict::Restart if may_start_again(turn, seen) => return Some(Step::Restart(target(seen))),
-            Verdict::Start { again: true } | Verdict::Restart => {}
-        }
-    }
-    None
-}
-
-/// Counts one more start of an instance that ended or hangs, once its delay is over.
-fn may_start_again(turn: &mut Turn<'_>, seen: &Container) -> bool {
-    let before = turn.memory.volatile.starts.get(&seen.instance).copied();
-    let (from, lasted_until) = match seen.state {
-        ContainerState::Exited { finished_at, .. } => (finished_at, finished_at),
-        // It hangs: there is no end to count from, but its last start.
-        ContainerState::Created | ContainerState::Restarting | ContainerState::Running { .. } => {
-            (before.map_or(Timestamp::ZERO, |before| before.last_at), turn.now)
-        }
-    };
-    let before = before.filter(|before| lasted_until.since(before.last_at) < LASTING);
-    let count = before.map_or(0, |before| before.count);
-    // An end that is still to come was noted before the clock was set back.
-    let not_before = from.min(turn.now) + memory::doubled(START_DELAY.0, count, START_DELAY.1);
-    if not_before > turn.now {
-        turn.wake(not_before);
-        return false;
-    }
-    let restarts = Restarts { count: count.saturating_add(1), last_at: turn.now };
-    turn.memory.volatile.starts.insert(seen.instance.clone(), restarts);
-    let known = turn.memory.instance(&seen.slot, &seen.instance);
-    // Starting it resets the engine's own count.
-    known.restarts = known.restarts.saturating_add(seen.restarts).saturating_add(1);
-    true
-}
-
 /// What has proven itself survives its agent.
 fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
     fates.iter().find_map(|(seen, fate)| {
@@ -330,59 +204,4 @@ fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
         let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No;
         keep.then(|| Step::KeepRunning(target(seen)))
     })
-}
-
-/// The failure to report, if the planned release failed here.
-fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
-    let failed = turn.memory.slots.get(&want.slot)?.failed.as_ref().filter(|failed| failed.complete)?;
-    if failed.restart.is_some_and(|generation| generation != want.generation) {
-        return None; // of a restart before this one
-    }
-    let serves = |release: &Digest| {
-        let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
-        let mine = seen.iter().filter(|seen| &seen.release == release);
-        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready)
-    };
-    let back = failed.fallback.or(failed.restart.map(|_| failed.release));
-    let restored = back.filter(serves);
-    Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
-}
-
-fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
-    let scene = Scene::new(turn, want, seen);
-    let image = scene.release.map(|release| release.release.spec.image.digest);
-    let target = scene.target();
-    let done = match want.phase {
-        Phase::Running => scene.available && !scene.isolated,
-        Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
-        Phase::Pulled => image.is_some_and(|image| turn.observed.images.contains_key(&image)),
-        Phase::Standby | Phase::Absent => true,
-    };
-    done && scene.fates().iter().all(|(seen, fate)| *fate != Fate::Run || seen.state.is_up())
-}
-
-fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
-    Refusal { code, detail: detail.into() }
-}
-
-/// Evidence of a pull that failed, when no instance was made yet.
-fn pull_evidence(
-    turn: &Turn<'_>,
-    want: &PlanSlot,
-    trouble: &super::memory::PullTrouble,
-) -> Option<Box<Evidence>> {
-    let release = turn.desired.releases.get(&want.release)?;
-    Some(Box::new(Evidence {
-        instance: None,
-        release: want.release,
-        counter: release.release.counter,
-        clock: Clock::Pull,
-        reason: trouble.reason.clone(),
-        exit_code: None,
-        oom_killed: false,
-        restarts: 0,
-        log: Vec::new(),
-        probes: Vec::new(),
-        at: trouble.at,
-    }))
 }

@@ -15,7 +15,7 @@ use super::super::input::{Container, VerifiedRelease};
 use super::super::ports;
 use super::super::room::{self, Claim};
 use super::super::step::{Launch, Step};
-use super::{pull_evidence, refused};
+use super::status::pull_evidence;
 
 /// A pull that failed is not tried again sooner, whatever plans come.
 const PULL_PAUSE: Duration = Duration::from_secs(1);
@@ -231,4 +231,8 @@ pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> b
         predecessor.is_some_and(|release| scene.instance_of(&release).is_none())
     };
     missing && !scene.blocked && !scene.restoring && !scene.isolated && free_side(fates).is_none()
+}
+
+fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
+    Refusal { code, detail: detail.into() }
 }

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use super::*;
+use crate::id::SlotId;
+use crate::rollout::MAX_FAILURES;
 use crate::rollout::tests::fixture::at;
 
 fn place(index: u32) -> Place {

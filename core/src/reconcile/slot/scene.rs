@@ -1,0 +1,75 @@
+//! What a decision about a slot starts from.
+
+use crate::digest::Digest;
+use crate::plan::{Phase, PlanSlot};
+
+use super::super::Turn;
+use super::super::fate::Scene;
+use super::super::input::{Container, Lease};
+use super::super::judge;
+use super::times;
+
+impl<'a> Scene<'a> {
+    pub(super) fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
+        let known = turn.memory.slots.get(&want.slot).cloned().unwrap_or_default();
+        let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
+        let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
+        let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
+        let releases = &turn.desired.releases;
+        let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
+        let exclusive = says(&want.release) || seen.iter().any(|seen| says(&seen.release));
+        let lease = turn.observed.lease;
+        let alone = if exclusive {
+            let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());
+            lease.is_none_or(over)
+        } else {
+            limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
+        };
+        let isolated = alone || (!exclusive && known.isolated_at.is_some());
+        let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
+        let restoring = false;
+        let (blocked, available, predecessor_starts, barred, tight) = (false, false, false, false, false);
+        let mut scene = Self {
+            want,
+            seen,
+            known,
+            release,
+            restoring,
+            blocked,
+            available,
+            predecessor_starts,
+            isolated,
+            alone,
+            exclusive,
+            unleased,
+            barred,
+            tight,
+        };
+        // Where the plan has everything stand still, so does what would be gone back to.
+        let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
+        scene.restoring = scene.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
+            // A restart with nothing to go back to goes on trying.
+            failed.restart.is_none() || scene.outdated().is_some()
+        });
+        let spec = release.map(|release| &release.release.spec);
+        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn));
+        scene.available = scene.target().is_some_and(|seen| standing(seen).available);
+        scene.barred = scene.running_predecessor().is_some_and(|release| {
+            let content = turn.desired.releases.get(&release).map(|release| release.content);
+            let serves = scene.instance_of(&release).is_some_and(|seen| {
+                seen.state.is_up() && seen.health.as_ref().is_none_or(|health| health.live)
+            });
+            // What the plan falls back on is good, whatever failed here before.
+            scene.armed_fallback() != Some(release)
+                && !serves
+                && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
+        });
+        scene.predecessor_starts = scene.running_predecessor().is_some_and(|release| {
+            let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
+            let ready =
+                |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready;
+            !scene.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
+        });
+        scene
+    }
+}

@@ -1,0 +1,63 @@
+//! How far a slot is, as its agent reports it.
+
+use crate::digest::Digest;
+use crate::observation::{Clock, Evidence, SlotStatus};
+use crate::plan::{Phase, PlanSlot};
+
+use super::super::Turn;
+use super::super::fate::{Fate, Scene};
+use super::super::input::Container;
+use super::super::judge;
+use super::super::memory::PullTrouble;
+use super::times;
+
+/// The failure to report, if the planned release failed here.
+pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
+    let failed = turn.memory.slots.get(&want.slot)?.failed.as_ref().filter(|failed| failed.complete)?;
+    if failed.restart.is_some_and(|generation| generation != want.generation) {
+        return None; // of a restart before this one
+    }
+    let serves = |release: &Digest| {
+        let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
+        let mine = seen.iter().filter(|seen| &seen.release == release);
+        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready)
+    };
+    let back = failed.fallback.or(failed.restart.map(|_| failed.release));
+    let restored = back.filter(serves);
+    Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
+}
+
+pub(super) fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
+    let scene = Scene::new(turn, want, seen);
+    let image = scene.release.map(|release| release.release.spec.image.digest);
+    let target = scene.target();
+    let done = match want.phase {
+        Phase::Running => scene.available && !scene.isolated,
+        Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
+        Phase::Pulled => image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        Phase::Standby | Phase::Absent => true,
+    };
+    done && scene.fates().iter().all(|(seen, fate)| *fate != Fate::Run || seen.state.is_up())
+}
+
+/// Evidence of a pull that failed, when no instance was made yet.
+pub(super) fn pull_evidence(
+    turn: &Turn<'_>,
+    want: &PlanSlot,
+    trouble: &PullTrouble,
+) -> Option<Box<Evidence>> {
+    let release = turn.desired.releases.get(&want.release)?;
+    Some(Box::new(Evidence {
+        instance: None,
+        release: want.release,
+        counter: release.release.counter,
+        clock: Clock::Pull,
+        reason: trouble.reason.clone(),
+        exit_code: None,
+        oom_killed: false,
+        restarts: 0,
+        log: Vec::new(),
+        probes: Vec::new(),
+        at: trouble.at,
+    }))
+}

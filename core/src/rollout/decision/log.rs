@@ -1,0 +1,157 @@
+//! How much of a rollout's story was written, and what of it is news.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rollout::{Failure, MAX_FAILURES, Rollout};
+use crate::time::Timestamp;
+
+use super::{Clocks, DETAILS, Decision, What};
+
+/// Slots of one rollout of which it is remembered when they began and whether they are available.
+const FOLLOWED: usize = 256;
+
+/// How much of a rollout's story is written.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Log {
+    /// Decisions that were written; the number of the next one.
+    written: u32,
+    /// Of these, the ones that [`DETAILS`] bounds.
+    details: u32,
+    /// Decisions beyond that.
+    left_out: u32,
+    /// Failures that were written.
+    failures: u32,
+    /// Were the hosts named that cannot take a slot?
+    refusals: bool,
+    /// Slots whose image was seen, by index.
+    pulled: BTreeSet<u32>,
+    /// Slots on their way, and since when.
+    begun: BTreeMap<u32, Timestamp>,
+    /// Slots that were seen to be available.
+    available: BTreeSet<u32>,
+    /// Written by the decision at hand, and not stored yet.
+    #[serde(skip)]
+    fresh: Vec<Decision>,
+}
+
+/// What is about to be stored is no part of what a log is.
+impl PartialEq for Log {
+    fn eq(&self, other: &Self) -> bool {
+        let counted = |log: &Self| (log.written, log.details, log.left_out, log.failures, log.refusals);
+        counted(self) == counted(other)
+            && self.pulled == other.pulled
+            && self.begun == other.begun
+            && self.available == other.available
+    }
+}
+
+impl Log {
+    /// Decisions that were written, from number 0 on.
+    pub const fn written(&self) -> u32 {
+        self.written
+    }
+
+    /// Decisions about slots that were left out, since there were more than [`DETAILS`].
+    pub const fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
+    /// What is to be stored with the rollout, in the same transaction.
+    pub fn take_fresh(&mut self) -> Vec<Decision> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// What the decision at hand has written.
+    pub fn fresh(&self) -> &[Decision] {
+        &self.fresh
+    }
+
+    pub(in crate::rollout) fn note(&mut self, at: Timestamp, what: What) {
+        self.fresh.push(Decision { n: self.written, at, what });
+        self.written += 1;
+    }
+
+    /// The same for what [`DETAILS`] bounds.
+    pub(in crate::rollout) fn detail(&mut self, at: Timestamp, what: What) {
+        if self.details >= DETAILS {
+            self.left_out += 1;
+            return;
+        }
+        self.details += 1;
+        self.note(at, what);
+    }
+
+    pub(in crate::rollout) fn failed(&mut self, at: Timestamp, mut failure: Failure) {
+        let cut = self.failures as usize >= MAX_FAILURES;
+        self.failures = self.failures.saturating_add(1);
+        if let Some(evidence) = failure.evidence.as_mut().filter(|_| cut) {
+            evidence.log.clear();
+            evidence.probes.clear();
+        }
+        self.note(at, What::Failed { failure: Box::new(failure), cut });
+    }
+
+    /// Were the hosts named that cannot take a slot?
+    pub(in crate::rollout) const fn named_refusals(&self) -> bool {
+        self.refusals
+    }
+
+    /// Are the hosts that cannot take a slot still to be named? Answers so once.
+    pub(in crate::rollout) fn names_refusals(&mut self) -> bool {
+        !std::mem::replace(&mut self.refusals, true)
+    }
+
+    /// Is it news that the image of this slot is there?
+    pub(in crate::rollout) fn saw_image(&mut self, index: u32) -> bool {
+        (self.pulled.len() < FOLLOWED || self.pulled.contains(&index)) && self.pulled.insert(index)
+    }
+
+    /// The slot was told to start something.
+    pub(in crate::rollout) fn began(&mut self, index: u32, at: Timestamp) {
+        self.available.remove(&index);
+        if self.begun.len() < FOLLOWED || self.begun.contains_key(&index) {
+            self.begun.insert(index, at);
+        }
+    }
+
+    /// Is it news that this slot is available? Answers with how long it took, as far as that is known.
+    pub(in crate::rollout) fn arrived(&mut self, index: u32, now: Timestamp) -> Option<Option<Duration>> {
+        let began = self.begun.remove(&index);
+        let is_new = (self.available.len() < FOLLOWED || self.available.contains(&index))
+            && self.available.insert(index);
+        is_new.then(|| began.map(|at| now.since(at)))
+    }
+
+    /// What was seen of the release that is left says nothing of the one it goes back to.
+    pub(in crate::rollout) fn turn_back(&mut self) {
+        self.begun.clear();
+        self.available.clear();
+    }
+}
+
+impl Rollout {
+    /// Writes that the rollout has left the state of `before` by something else than its own step.
+    pub(crate) fn tell_moved(&mut self, before: &Self, now: Timestamp) {
+        drop(self.log.take_fresh());
+        let what = What::Moved {
+            from: before.state,
+            to: self.state,
+            reason: self.reason.clone(),
+            going_back: self.going_back,
+            progress: before.progress,
+            clocks: Clocks {
+                since: before.state_since,
+                progress_at: before.progress_at,
+                soak_since: before.soak_since,
+                watched_since: before.state_since,
+                progress_deadline: None,
+                soak: None,
+            },
+            serves: None,
+        };
+        self.log.note(now, what);
+    }
+}

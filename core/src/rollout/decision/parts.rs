@@ -1,0 +1,121 @@
+//! What decisions are made of: slots, hosts, counts and clocks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{HostId, SlotId};
+use crate::plan::Order;
+use crate::time::Timestamp;
+use crate::units::Span;
+
+/// A slot and its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Place {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+}
+
+/// A slot, its host, and why that one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Placement {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// Why.
+    pub because: Chosen,
+}
+
+/// Why a slot is on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Chosen {
+    /// It was there before.
+    Kept,
+    /// The service runs on every host that takes it.
+    PerHost,
+    /// It was the best of the hosts that have room.
+    Best {
+        /// Slots of this service that were there already: fewest first with `spread: host`, most with `pack`.
+        own: u32,
+        /// Memory reserved there before, in bytes.
+        memory_reserved: u64,
+    },
+}
+
+/// A host that cannot take a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Refused {
+    /// Which.
+    pub host: HostId,
+    /// Why.
+    pub reason: String,
+}
+
+/// A slot that changes its release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Begin {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// Which instance goes first; none if there is only one.
+    pub order: Option<Order>,
+    /// Why the old one stops first, if it does.
+    pub because: Option<String>,
+}
+
+/// A slot that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Arrival {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// How long after it was begun, if that is known.
+    pub after_ms: Option<u64>,
+}
+
+/// How the slots of a rollout stood.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Stood {
+    /// Slots in all.
+    pub total: u32,
+    /// Available at the new release.
+    pub available: u32,
+    /// Begun and not available yet.
+    pub in_flight: u32,
+    /// With two instances that run, or may.
+    pub surging: u32,
+    /// Without an instance that serves.
+    pub unavailable: u32,
+}
+
+/// How many slots may be on their way; absent where there is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Allowed {
+    /// Begun and not available.
+    pub batch: Option<u32>,
+    /// With two instances that run.
+    pub surge: Option<u32>,
+    /// Without an instance that serves.
+    pub unavailable: Option<u32>,
+}
+
+/// The clocks that a decision looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Clocks {
+    /// When the state began.
+    pub since: Timestamp,
+    /// When it last got further.
+    pub progress_at: Timestamp,
+    /// Since when every slot was available.
+    pub soak_since: Option<Timestamp>,
+    /// Since when the coordinator watches: no deadline counts the time before.
+    pub watched_since: Timestamp,
+    /// How long it may go without progress.
+    pub progress_deadline: Option<Span>,
+    /// How long the whole service is watched at the end; only a deploy is.
+    pub soak: Option<Span>,
+}
