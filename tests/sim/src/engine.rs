@@ -34,6 +34,8 @@ pub struct Process {
     pub by_hand: bool,
     /// It ran on a host that a person had said to be off, or that nobody could tell to stop it.
     pub is_disowned: bool,
+    /// Neither its host nor the coordinator, which was set back, knows any more that it serves.
+    pub is_forgotten: bool,
     /// Counts its runs, so that what was to happen to an older run does not happen to a newer one.
     pub run: u64,
     /// Runs in a row that the engine began again.
@@ -129,6 +131,7 @@ impl Engine {
             misbehaved: false,
             by_hand: false,
             is_disowned: false,
+            is_forgotten: false,
             run: 0,
             again: 0,
         };

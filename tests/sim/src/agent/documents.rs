@@ -14,7 +14,7 @@ use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Desired, VerifiedRelease};
 use windlass_core::verify::{PlanOrder, trusted_now};
-use windlass_core::{Digest, Timestamp};
+use windlass_core::{Digest, SlotId, Timestamp};
 
 use crate::context::Context;
 use crate::event::Up;
@@ -160,7 +160,9 @@ impl Host {
         let state = self.disk.state.clone().unwrap_or_default();
         let desired = verify::desired(&self.rules(&state, context.now), Arc::new(verified.plan), &found);
         context.say(|| format!("{} takes plan {}", self.name, desired.plan.as_ref().map_or(0, |p| p.seq)));
-        self.is_astray = false;
+        if std::mem::take(&mut self.is_astray) {
+            self.gives_up_what_nobody_knows(context, desired.plan.as_deref());
+        }
         self.asked_for(&desired, self.clock(context.now));
         let Some(agent) = &mut self.agent else { return };
         agent.desired = Arc::new(desired);
@@ -169,6 +171,16 @@ impl Host {
             link.fetched.clear();
         }
         self.wake(context, std::time::Duration::ZERO);
+    }
+
+    /// Its first plan after the journal was gone. What serves in slots that it does not list was known to nobody but a
+    /// coordinator that was set back since.
+    fn gives_up_what_nobody_knows(&mut self, context: &Context, plan: Option<&HostPlan>) {
+        let lists = |slot: &SlotId| plan.is_some_and(|plan| plan.slots.iter().any(|want| &want.slot == slot));
+        let processes = self.engine.processes.values_mut().filter(|process| process.serves());
+        for process in processes.filter(|process| !lists(&process.container.slot)) {
+            process.is_forgotten = context.checks.has_forgotten(process.ready_since);
+        }
     }
 
     fn commit(

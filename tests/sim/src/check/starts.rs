@@ -124,14 +124,14 @@ impl Host {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
         // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that was
-        // to stand still because its host was alone, or one whose plan the world took away.
+        // to stand still because its host was alone, one whose plan the world took away, or one that nobody knows of any more.
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
         let excused = self.is_isolated(slot, context.now) || self.excused_stops.contains(id);
         // Whoever made this plan could not know that it serves: it had not begun to.
         let made = context.checks.made.get(&(self.name.clone(), self.seq()));
         let excused = excused || made.is_some_and(|made| *made < process.ready_since);
-        if broke || self.is_astray || self.is_deceived || excused {
+        if broke || self.is_astray || self.is_deceived || excused || process.is_forgotten {
             return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
