@@ -25,6 +25,7 @@
 
 mod advancing;
 mod decision;
+mod down;
 mod draft;
 mod ending;
 mod evicted;

@@ -6,6 +6,7 @@ use crate::plan::Phase;
 use crate::release::Release;
 
 use super::Kind;
+use super::down::Down;
 use super::draft::Draft;
 use super::limits::Limits;
 use super::placing::why_nowhere;
@@ -43,7 +44,7 @@ pub(super) fn say_what_stays(draft: &mut Draft<'_>, release: &Release) {
 /// than `max_unavailable` do so at once, and only if there is a place.
 pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
     let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
-    let mut down = Down::of(draft, release, &slots);
+    let mut down = Down::of(draft, limits(draft, release).unavailable);
     for slot in slots {
         if !leaves(draft, &slot, release) {
             continue;
@@ -65,7 +66,7 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
                 draft.wake_soon();
                 continue;
             }
-            down.stop(draft, &slot);
+            stop(draft, &mut down, &slot);
         }
         match draft.may_run(&slot) {
             None => draft.drop_slot(&slot),
@@ -78,7 +79,7 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
 /// than `max_unavailable` are down at once, as when they are replaced.
 pub(super) fn off(draft: &mut Draft<'_>, release: &Release) {
     let slots: Vec<SlotId> = draft.slots.keys().filter(|slot| !draft.is_leaving(slot)).cloned().collect();
-    let mut down = Down::of(draft, release, &slots);
+    let mut down = Down::of(draft, limits(draft, release).unavailable);
     for slot in slots {
         if !is_draining(draft, &slot) {
             continue;
@@ -91,7 +92,7 @@ pub(super) fn off(draft: &mut Draft<'_>, release: &Release) {
             if !down.has_room_for(draft, &slot) {
                 continue;
             }
-            down.stop(draft, &slot);
+            stop(draft, &mut down, &slot);
         }
         let host = draft.slots[&slot].host.clone();
         match draft.nothing_runs(&slot) {
@@ -109,40 +110,14 @@ fn is_to_run(draft: &Draft<'_>, slot: &SlotId) -> bool {
     [Some(want.phase), previous].into_iter().flatten().any(Phase::runs)
 }
 
-/// Slots that serve nothing, or may not.
-struct Down {
-    slots: Vec<SlotId>,
-    most: usize,
-}
-
-impl Down {
-    fn of(draft: &Draft<'_>, release: &Release, slots: &[SlotId]) -> Self {
-        let slots = slots.iter().filter(|slot| !draft.goes_on_serving(slot)).cloned().collect();
-        Self { slots, most: limits(draft, release).unavailable as usize }
-    }
-
-    /// May `slot` stop, as far as the others go?
-    fn has_room_for(&self, draft: &mut Draft<'_>, slot: &SlotId) -> bool {
-        let others = self.slots.iter().filter(|down| *down != slot).count();
-        let may = others < self.most || !draft.may_serve(slot);
-        if !may {
-            let host = draft.slots[slot].host.clone();
-            draft.wait(Waiting::Others { host, slot: slot.clone() });
+fn stop(draft: &mut Draft<'_>, down: &mut Down, slot: &SlotId) {
+    down.enter(slot);
+    draft.edit(slot, |assignment| {
+        assignment.want.phase = Phase::Standby;
+        if let Some(previous) = &mut assignment.want.previous {
+            previous.phase = Phase::Standby;
         }
-        may
-    }
-
-    fn stop(&mut self, draft: &mut Draft<'_>, slot: &SlotId) {
-        if !self.slots.contains(slot) {
-            self.slots.push(slot.clone());
-        }
-        draft.edit(slot, |assignment| {
-            assignment.want.phase = Phase::Standby;
-            if let Some(previous) = &mut assignment.want.previous {
-                previous.phase = Phase::Standby;
-            }
-        });
-    }
+    });
 }
 
 /// Lost for long enough that its instance must have stopped.

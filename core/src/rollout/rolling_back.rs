@@ -8,6 +8,7 @@ use crate::plan::{Order, Phase};
 use crate::release::{Scale, Strategy};
 use crate::service::ReleaseRef;
 
+use super::down::Down;
 use super::draft::Draft;
 use super::ending;
 use super::seen::{Seen, Waiting};
@@ -78,12 +79,11 @@ fn past_deadline(draft: &mut Draft<'_>) -> bool {
 }
 
 /// How the slots stand on their way back.
-#[derive(Default)]
 struct Standing {
     /// Not where they are to be.
     missing: u32,
     /// Slots in which something was stopped and nothing serves. Until it does, nothing else that serves is stopped.
-    down: Vec<SlotId>,
+    down: Down,
     /// Of those, the hosts where nothing can be done now.
     out_of_reach: Vec<HostId>,
     turned: u32,
@@ -91,6 +91,20 @@ struct Standing {
     todo: Vec<SlotId>,
     /// Nothing to go back to: they were made for the release that is left.
     new: Vec<SlotId>,
+}
+
+impl Standing {
+    const fn new() -> Self {
+        Self {
+            missing: 0,
+            down: Down::none(MOST_DOWN),
+            out_of_reach: Vec::new(),
+            turned: 0,
+            available: 0,
+            todo: Vec::new(),
+            new: Vec::new(),
+        }
+    }
 }
 
 fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
@@ -112,7 +126,7 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let mut todo = std::mem::take(&mut standing.todo);
     todo.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
     for slot in todo {
-        if turning::turn(draft, &slot, &from, &mut standing.down, MOST_DOWN, may_start) {
+        if turning::turn(draft, &slot, &from, &mut standing.down, may_start) {
             standing.turned += 1;
         }
         standing.missing += u32::from(!draft.is_lost(&slot));
@@ -156,7 +170,7 @@ fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
 }
 
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
-    let mut standing = Standing::default();
+    let mut standing = Standing::new();
     for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
         if draft.is_leaving(&slot) {
             continue;
@@ -166,7 +180,7 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
             draft.leave_behind([host]);
         }
         if is_down(draft, &slot) && is_restorable(draft, &slot, &from.digest) {
-            standing.down.push(slot.clone());
+            standing.down.enter(&slot);
         }
         // One that a rollback to the last good release has not begun is no further than any other: what serves there stops.
         let want = &draft.slots[&slot].want;

@@ -12,6 +12,7 @@ use crate::plan::{Order, Phase};
 use crate::release::{OnReturn, Release, Scale, Strategy};
 use crate::service::{Mode, ReleaseRef};
 
+use super::down::Down;
 use super::draft::Draft;
 use super::placing::why_nowhere;
 use super::seen::{Seen, Waiting};
@@ -69,19 +70,17 @@ fn catch_up(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     }
     let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);
     let limits = super::limits::Limits::of(&release.spec.strategy, Kind::Rollback, total, 0);
-    let most = limits.unavailable as usize;
-    let slots = draft.slots.keys().filter(|slot| !draft.is_leaving(slot));
-    let mut down: Vec<SlotId> = slots.filter(|slot| !draft.goes_on_serving(slot)).cloned().collect();
+    let mut down = Down::of(draft, limits.unavailable);
     // What serves nothing is begun first, since it takes nothing away.
     behind.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
     for slot in behind {
         let want = &draft.slots[&slot].want;
         if want.release != good.digest {
-            turning::turn(draft, &slot, &good, &mut down, most, true);
+            turning::turn(draft, &slot, &good, &mut down, true);
         } else if want.phase == Phase::Running {
             rest_previous(draft, &slot, &good.digest);
         } else if draft.observation(&slot).is_ok() {
-            begin(draft, &slot, release, &mut down, most);
+            begin(draft, &slot, release, &mut down);
         }
     }
 }
@@ -121,21 +120,17 @@ pub(super) fn is_draining(draft: &Draft<'_>, slot: &SlotId) -> bool {
     member.is_some_and(|member| member.scheduling == Scheduling::Draining)
 }
 
-fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut Vec<SlotId>, most: usize) {
+fn begin(draft: &mut Draft<'_>, slot: &SlotId, release: &Release, down: &mut Down) {
     if !draft.may_start(Some(slot)) {
         return;
     }
     let beside = draft.slots[slot].want.previous.as_ref().map(|previous| previous.release);
     let order = beside.map_or(Order::StartFirst, |beside| draft.order(slot, &release.spec, beside));
-    if order == Order::StopFirst && draft.may_serve(slot) {
-        let others_down = down.iter().filter(|down| *down != slot).count();
-        if others_down >= most {
-            let host = draft.slots[slot].host.clone();
-            return draft.wait(Waiting::Others { host, slot: slot.clone() });
+    if order == Order::StopFirst {
+        if !down.has_room_for(draft, slot) {
+            return;
         }
-        if !down.contains(slot) {
-            down.push(slot.clone());
-        }
+        down.enter(slot);
     }
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;

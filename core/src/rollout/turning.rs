@@ -4,18 +4,18 @@ use crate::id::SlotId;
 use crate::plan::{Order, Phase, Previous};
 use crate::service::ReleaseRef;
 
+use super::down::Down;
 use super::draft::Draft;
 use super::exclusive::lets_anything_run;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
 
-/// Turns `slot` to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or `most`
-/// others are in `down`, where it is entered if it is stopped.
+/// Turns `slot` to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or as many
+/// others as may be are in `down`, where it is entered if it is stopped.
 pub(super) fn turn(
     draft: &mut Draft<'_>,
     slot: &SlotId,
     good: &ReleaseRef,
-    down: &mut Vec<SlotId>,
-    most: usize,
+    down: &mut Down,
     may_start: bool,
 ) -> bool {
     let want = draft.slots[slot].want.clone();
@@ -52,14 +52,11 @@ pub(super) fn turn(
     }
     let stops = stops && !draft.is_lost(slot);
     let may_start = may_start && draft.may_start(Some(slot));
-    let others_down = down.iter().filter(|down| *down != slot).count();
-    if stops && may_start && others_down >= most && draft.may_serve(slot) {
-        let host = draft.slots[slot].host.clone();
-        draft.wait(Waiting::Others { host, slot: slot.clone() });
+    if stops && may_start && !down.has_room_for(draft, slot) {
         return false;
     }
-    if stops && !down.contains(slot) {
-        down.push(slot.clone());
+    if stops {
+        down.enter(slot);
     }
     let gated = draft.is_exclusive() && !may_start;
     if !not_begun || beside.is_some() {
