@@ -3,7 +3,7 @@
 
 use crate::id::SlotId;
 use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
-use crate::plan::{Order, Phase};
+use crate::plan::Order;
 
 use super::draft::Draft;
 
@@ -36,11 +36,7 @@ impl Draft<'_> {
         let starts = want.phase.runs();
         let stops_first = want.order == Order::StopFirst;
         let is_older = instance.generation < want.generation;
-        let previous = want.previous.as_ref().filter(|previous| previous.release != want.release);
-        let old_runs = want.phase != Phase::Absent && previous.is_some_and(|previous| previous.phase.runs());
-        // Whatever is to stop goes on until what is to run in its stead serves.
-        let waits = !stops_first && (starts || (old_runs && !self.is_exclusive()));
-        let previous = previous.filter(|previous| previous.release == instance.release);
+        let previous = want.previous.as_ref().filter(|previous| previous.release == instance.release);
         // What failed before it was begun has stopped nothing.
         if starts && has_failed(seen, &want.release) {
             // What is restored runs, and so does what a restart was to replace.
@@ -51,11 +47,11 @@ impl Draft<'_> {
             };
         }
         if instance.release == want.release {
-            if starts { !(is_older && stops_first) } else { waits }
+            starts && !(is_older && stops_first)
         } else if let Some(previous) = previous {
-            if previous.phase.runs() { !(starts && stops_first) } else { waits }
+            previous.phase.runs() && !(starts && stops_first)
         } else {
-            waits
+            starts && !stops_first // until what replaces it serves
         }
     }
 }

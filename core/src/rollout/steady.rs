@@ -264,7 +264,9 @@ fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, movi
         if draft.is_lost(&old) {
             continue;
         }
-        let keeps_new = moving.contains(&old) || release.spec.on_lost.on_return == OnReturn::KeepNew;
+        let has_failed = matches!(draft.seen(&old, &good.digest), Seen::Failed(_));
+        let keeps_new =
+            moving.contains(&old) || has_failed || release.spec.on_lost.on_return == OnReturn::KeepNew;
         if keeps_new && available(draft, &new) {
             draft.drop_slot(&old);
             draft.edit(&new, |assignment| assignment.replaces = None);

@@ -313,6 +313,29 @@ fn an_agent_whose_lease_is_over_waits_for_the_next_one() {
     assert!(world.wake_at.is_none_or(|at| at > world.now + secs(1)), "{:?}", world.wake_at);
 }
 
+/// The release before was one that must never run twice, the planned one is not.
+#[test]
+fn a_predecessor_that_must_never_run_twice_starts_under_a_lease_and_beside_nothing() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |spec| spec.exclusive = true);
+    let two = world.release(2, HEALTHY, |_| {});
+    let lease = |world: &mut World, current| {
+        world.observed.lease = Some(Lease { renewed_at: world.now, current });
+    };
+    lease(&mut world, true);
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    assert!(world.up(&one));
+    world.observed.containers.clear();
+    lease(&mut world, false);
+    world.plan(vec![PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Running) }]);
+    world.run(secs(30));
+    assert!(!world.up(&one), "another host may run it: {:#?}", world.journal);
+    lease(&mut world, true);
+    world.run(secs(30));
+    assert!(world.up(&one), "{:#?}", world.journal);
+}
+
 #[test]
 fn a_refused_release_starts_nothing_and_stops_nothing() {
     let mut world = World::new();

@@ -51,8 +51,6 @@ pub struct Checks {
     plans: BTreeMap<(HostId, u64), Digest>,
     /// Hosts that were offered nothing since the coordinator was set back: what they have forgotten nobody knows.
     unshown: BTreeSet<HostId>,
-    /// When the coordinator was last set back.
-    set_back_at: Option<Timestamp>,
     ended: BTreeMap<RolloutId, Rollout>,
     /// Services of which two instances must never run.
     pub exclusive: BTreeSet<ServiceId>,
@@ -201,14 +199,14 @@ impl Checks {
         }
     }
 
-    /// Did the coordinator forget, with what it stored, what has served since then?
-    pub fn has_forgotten(&self, since: Timestamp) -> bool {
-        self.set_back_at.is_some_and(|at| since < at)
+    /// Does the coordinator, which was set back, know nothing of this slot, and has offered its host nothing since?
+    pub fn has_forgotten(&self, host: &HostId, slot: &SlotId) -> bool {
+        let known = self.services.get(&slot.service);
+        self.unshown.contains(host) && !known.is_some_and(|known| known.slots.contains_key(slot))
     }
 
     /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
-    pub fn set_back(&mut self, hosts: &[Host], now: Timestamp) {
-        self.set_back_at = Some(now);
+    pub fn set_back(&mut self, hosts: &[Host]) {
         self.unshown = hosts.iter().map(|host| host.name.clone()).collect();
         let held: BTreeMap<HostId, u64> =
             hosts.iter().map(|host| (host.name.clone(), host.highest)).collect();

@@ -34,8 +34,9 @@ pub struct Process {
     pub by_hand: bool,
     /// It ran on a host that a person had said to be off, or that nobody could tell to stop it.
     pub is_disowned: bool,
-    /// Neither its host nor the coordinator, which was set back, knows any more that it serves.
-    pub is_forgotten: bool,
+    /// No plan of an honest coordinator has it run, as far as anybody knows: a lie began it, or whoever knew of it has
+    /// forgotten it. Until such a plan comes, that it stops is nobody's doing.
+    pub is_unplanned: bool,
     /// Counts its runs, so that what was to happen to an older run does not happen to a newer one.
     pub run: u64,
     /// Runs in a row that the engine began again.
@@ -131,7 +132,7 @@ impl Engine {
             misbehaved: false,
             by_hand: false,
             is_disowned: false,
-            is_forgotten: false,
+            is_unplanned: false,
             run: 0,
             again: 0,
         };

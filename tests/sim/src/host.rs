@@ -232,6 +232,10 @@ impl Host {
         self.floors.clear();
         self.highest = self.disk.state.as_ref().and_then(|s| s.plan.as_ref()).map_or(0, |plan| plan.seq);
         context.checks.forgotten(&self.name, self.highest);
+        let name = &self.name;
+        for process in self.engine.processes.values_mut() {
+            process.is_unplanned |= context.checks.has_forgotten(name, &process.container.slot);
+        }
     }
 
     /// Did its engine, or its disk, keep the agent from stopping what never runs twice when the lease was over? One that

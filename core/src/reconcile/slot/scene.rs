@@ -17,7 +17,10 @@ impl<'a> Scene<'a> {
         let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
         let releases = &turn.desired.releases;
         let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
-        let exclusive = says(&want.release) || seen.iter().any(|seen| says(&seen.release));
+        // Also of what is named and not here: it may be started.
+        let previous = want.previous.as_ref().map(|previous| previous.release);
+        let mut named = [Some(want.release), want.fallback, previous].into_iter().flatten();
+        let exclusive = named.any(|release| says(&release)) || seen.iter().any(|seen| says(&seen.release));
         let lease = turn.observed.lease;
         let alone = if exclusive {
             let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());

@@ -1,12 +1,13 @@
 //! What the care of a service brings to the good release, and how much of it at once.
 
 use super::fixture::{at, fleet, instance, reference, release, steady};
+use super::midway::evidence;
 use std::sync::Arc;
 
 use crate::fleet::{FleetView, Scheduling};
 use crate::host::Liveness;
 use crate::id::SlotId;
-use crate::observation::InstanceState;
+use crate::observation::{InstanceState, SlotStatus};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Release;
 use crate::rollout::{Snapshot, advance};
@@ -151,24 +152,6 @@ fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_kno
     }
 }
 
-/// A restored coordinator believes that they run r1, and has said so: their hosts keep r2 until r1 serves. That may be so
-/// by the time that its next plan comes, which then stops what serves.
-#[test]
-fn what_runs_before_it_was_begun_counts_as_what_serves_and_each_is_begun_in_its_turn() {
-    let mut cared = Cared::new("stop_first");
-    let r2 = cared.r2.clone();
-    for n in 0..3 {
-        cared.waits_with_r1(n);
-        cared.sees(n, &r2, InstanceState::Healthy, false);
-    }
-    for n in 0..3 {
-        let slot = cared.slot(n);
-        assert!(cared.step().contains(&slot), "one of three may be unavailable");
-        let not_begun = cared.slots.values().filter(|a| a.want.phase == Phase::Pulled).count();
-        assert_eq!(not_begun, 2 - n);
-    }
-}
-
 /// A deploy of more instances went back, and that failed: what serves is what it had made.
 #[test]
 fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
@@ -181,6 +164,32 @@ fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
     let serving: Vec<SlotId> = (3..6).map(|n| cared.slot(n)).collect();
     cared.step();
     assert_eq!(cared.slots.keys().cloned().collect::<Vec<_>>(), serving, "three are wanted");
+}
+
+/// A lost host came back, and a restart failed there. Found by the simulation (seed 1882773074749541): the old one was kept
+/// until it served, which it never did, and its replacement with it.
+#[test]
+fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
+    for (fails, goes) in [(false, 3), (true, 2)] {
+        let release = release(1, |json| json["spec"]["on_lost"]["on_return"] = "keep_old".into());
+        let mut fleet = fleet(4);
+        let (mut service, mut slots, releases) = steady(&release, 4, &mut fleet);
+        service.replicas = 3;
+        let ids: Vec<SlotId> = slots.keys().cloned().collect();
+        slots.get_mut(&ids[3]).unwrap().replaces = Some(ids[2].clone());
+        if fails {
+            let member = fleet.members.get_mut(&slots[&ids[2]].host).unwrap();
+            let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
+            let evidence = Box::new(evidence(&release));
+            seen.status = SlotStatus::Failed { restored: Some(reference(&release).digest), evidence };
+        }
+        let (rollout, now) = (None, at(100));
+        let (service, slots, releases, fleet) = (&service, &slots, &releases, &fleet);
+        let next = advance(&Snapshot { service, slots, rollout, releases, fleet, now });
+        let left: Vec<_> = next.slots.iter().map(|(slot, a)| (slot.clone(), a.replaces.clone())).collect();
+        let want: Vec<_> = (0..4).filter(|n| *n != goes).map(|n| (ids[n].clone(), None)).collect();
+        assert_eq!(left, want, "fails: {fails}");
+    }
 }
 
 /// What runs once per host: whether the one on a lost host serves, nobody knows, and one of three may be down.

@@ -36,7 +36,8 @@ pub(crate) fn deploy(release: &Release, supersede: bool) -> Target {
     Target { release, kind, actor, supersede, retry_quarantined: false }
 }
 
-fn evidence(release: &Release) -> Evidence {
+/// That it ended by itself.
+pub(crate) fn evidence(release: &Release) -> Evidence {
     Evidence {
         instance: None,
         release: reference(release).digest,

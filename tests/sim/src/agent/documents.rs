@@ -12,9 +12,9 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json::decode_bounded;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::HostPlan;
-use windlass_core::reconcile::{Desired, VerifiedRelease};
+use windlass_core::reconcile::{Container, Desired, VerifiedRelease};
 use windlass_core::verify::{PlanOrder, trusted_now};
-use windlass_core::{Digest, SlotId, Timestamp};
+use windlass_core::{Digest, Timestamp};
 
 use crate::context::Context;
 use crate::event::Up;
@@ -160,8 +160,9 @@ impl Host {
         let state = self.disk.state.clone().unwrap_or_default();
         let desired = verify::desired(&self.rules(&state, context.now), Arc::new(verified.plan), &found);
         context.say(|| format!("{} takes plan {}", self.name, desired.plan.as_ref().map_or(0, |p| p.seq)));
-        if std::mem::take(&mut self.is_astray) {
-            self.gives_up_what_nobody_knows(context, desired.plan.as_deref());
+        self.is_astray = false;
+        if let Some(plan) = desired.plan.as_ref().filter(|_| !self.is_deceived) {
+            self.owns_up(plan);
         }
         self.asked_for(&desired, self.clock(context.now));
         let Some(agent) = &mut self.agent else { return };
@@ -173,14 +174,17 @@ impl Host {
         self.wake(context, std::time::Duration::ZERO);
     }
 
-    /// Its first plan after the journal was gone. What serves in slots that it does not list was known to nobody but a
-    /// coordinator that was set back since.
-    fn gives_up_what_nobody_knows(&mut self, context: &Context, plan: Option<&HostPlan>) {
-        let lists = |slot: &SlotId| plan.is_some_and(|plan| plan.slots.iter().any(|want| &want.slot == slot));
-        let processes = self.engine.processes.values_mut().filter(|process| process.serves());
-        for process in processes.filter(|process| !lists(&process.container.slot)) {
-            process.is_forgotten = context.checks.has_forgotten(process.ready_since);
-        }
+    /// What an honest plan has run is no longer nobody's.
+    fn owns_up(&mut self, plan: &HostPlan) {
+        let runs = |seen: &Container| {
+            plan.slots.iter().filter(|want| want.slot == seen.slot).any(|want| {
+                let previous = want.previous.as_ref();
+                (want.release == seen.release && want.phase.runs())
+                    || previous.is_some_and(|old| old.release == seen.release && old.phase.runs())
+            })
+        };
+        let processes = self.engine.processes.values_mut();
+        processes.filter(|process| runs(&process.container)).for_each(|process| process.is_unplanned = false);
     }
 
     fn commit(

@@ -229,7 +229,8 @@ impl Host {
     pub fn run(&mut self, context: &mut Context, id: &str) {
         let now = self.clock(context.now);
         let Some(run) = self.engine.begin(id, now) else { return };
-        let Some(process) = self.engine.processes.get(id) else { return };
+        let Some(process) = self.engine.processes.get_mut(id) else { return };
+        process.is_unplanned |= self.is_deceived;
         let Some(program) = program_of(context, &process.container.release) else { return };
         context.checks.runs(&self.name, &process.container);
         let ready = Duration::from_millis(program.start);

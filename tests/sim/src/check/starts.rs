@@ -63,11 +63,15 @@ impl Host {
         [Some(want.release), previous].into_iter().flatten().any(|digest| below(&digest))
     }
 
-    /// Something begins to stop because the host is alone, or a person said so. It goes on although the host is heard of
-    /// again, or the person thinks better of it.
+    /// Something begins to stop because the host is alone, a person said so, or no plan had it run. It goes on although the
+    /// host is heard of again, the person thinks better of it, or a plan comes that has it run.
     pub(crate) fn note_excuse(&mut self, context: &Context, step: &Step) {
         if let Step::Stop(target) = step {
-            if self.is_isolated(&target.slot, context.now) || context.checks.told.contains(&target.slot) {
+            let process = self.engine.processes.get(&target.container);
+            if self.is_isolated(&target.slot, context.now)
+                || context.checks.told.contains(&target.slot)
+                || process.is_some_and(|process| process.is_unplanned)
+            {
                 self.excused_stops.insert(target.container.clone());
             } else {
                 self.excused_stops.remove(&target.container);
@@ -124,14 +128,14 @@ impl Host {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
         // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that was
-        // to stand still because its host was alone, one whose plan the world took away, or one that nobody knows of any more.
+        // to stand still because its host was alone, or one whose plan the world took away.
         let broke =
             self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
         let excused = self.is_isolated(slot, context.now) || self.excused_stops.contains(id);
         // Whoever made this plan could not know that it serves: it had not begun to.
         let made = context.checks.made.get(&(self.name.clone(), self.seq()));
         let excused = excused || made.is_some_and(|made| *made < process.ready_since);
-        if broke || self.is_astray || self.is_deceived || excused || process.is_forgotten {
+        if broke || self.is_astray || self.is_deceived || excused {
             return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
