@@ -64,7 +64,9 @@ pub(super) fn turn(
     }
     draft.edit(slot, |assignment| {
         let want = &mut assignment.want;
-        let phase = if order == Order::StopFirst { Phase::Standby } else { Phase::Running };
+        // What was told to stop, so that old and new never run together, is not started again.
+        let rests = order == Order::StopFirst || want.phase == Phase::Standby;
+        let phase = if rests { Phase::Standby } else { Phase::Running };
         let starts = may_start || ((failed || old_runs) && !gated);
         if want.release != good.digest {
             want.generation = 0;

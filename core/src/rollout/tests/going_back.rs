@@ -1,6 +1,6 @@
 //! The way back where an instance has to stop first.
 
-use super::fixture::{at, reference, report};
+use super::fixture::{at, reference, release, report};
 use super::midway::{Midway, deploy};
 use crate::id::SlotId;
 use crate::observation::InstanceState;
@@ -96,4 +96,41 @@ fn what_stands_still_on_a_lost_host_is_turned_and_holds_up_nobody() {
         let turned: Vec<SlotId> = turned.into_iter().map(|n| midway.slot(n)).collect();
         assert_eq!(midway.step(), turned, "stands still: {stands_still}");
     }
+}
+
+/// The new release is of another strategy than the one before: old and new never run together, in neither direction.
+#[test]
+fn what_never_runs_beside_another_stops_first_although_the_one_it_goes_back_to_starts_first() {
+    let recreate = |json: &mut serde_json::Value| {
+        json["spec"]["strategy"] = serde_json::json!({ "recreate": { "min_ready": "5s" } });
+    };
+    let mut midway = Midway::between(release(1, |_| {}), release(2, recreate));
+    for n in 0..3 {
+        midway.begin(n);
+        sees_r2(&mut midway, n, InstanceState::Healthy);
+    }
+    midway.go_back();
+    for _ in 0..9 {
+        midway.step();
+        let [mut old, mut new] = [0, 0];
+        for n in 0..3 {
+            // Its host does at once what its plan says.
+            let want = midway.slots[&midway.slot(n)].want.clone();
+            let previous = want.previous.map(|previous| (previous.release, previous.phase));
+            let runs: Vec<_> = [Some((want.release, want.phase)), previous].into_iter().flatten().collect();
+            let [r1, r2] = [&midway.r1, &midway.r2].map(|release| {
+                runs.iter().any(|(digest, phase)| digest == &reference(release).digest && phase.runs())
+            });
+            (old, new) = (old + u32::from(r1), new + u32::from(r2));
+            let (good, bad) = (midway.r1.clone(), midway.r2.clone());
+            let all = [(r1, &good), (r2, &bad)].into_iter().filter(|(runs, _)| *runs);
+            let all: Vec<_> = all.map(|(_, release)| (release, InstanceState::Healthy)).collect();
+            midway.seen(n).release = Some(want.release);
+            midway.see(n, &all);
+        }
+        assert!(old == 0 || new == 0, "{old} of r1 and {new} of r2 run");
+    }
+    assert_eq!(midway.rollout.state, State::RolledBack, "{:?}", midway.waiting);
+    let good = reference(&midway.r1).digest;
+    assert!(midway.slots.values().all(|a| a.want.release == good && a.want.phase == Phase::Running));
 }

@@ -55,7 +55,11 @@ pub(crate) fn evidence(release: &Release) -> Evidence {
 
 impl Midway {
     pub(crate) fn new() -> Self {
-        let (mut fleet, r1, r2) = (fleet(3), release(1, stop_first), release(2, stop_first));
+        Self::between(release(1, stop_first), release(2, stop_first))
+    }
+
+    pub(crate) fn between(r1: Release, r2: Release) -> Self {
+        let mut fleet = fleet(3);
         let (service, mut slots, mut releases) = steady(&r1, 3, &mut fleet);
         releases.insert(reference(&r2).digest, r2.clone());
         let id = "00000001".parse().unwrap();
