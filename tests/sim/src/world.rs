@@ -312,28 +312,40 @@ impl World {
 
     /// The audit log holds; and what is stored is what is known.
     async fn check_memory(&mut self) {
-        let Some(bare) = &self.center.bare else { return };
-        match bare.audit_log().await {
-            Ok((entries, checkpoints)) => {
-                let signed: Vec<_> =
-                    checkpoints.iter().filter_map(|bytes| check::checkpoint(bytes)).collect();
-                let all = signed.len() == checkpoints.len();
-                if !all || !windlass_core::audit::verify(&entries, &signed).is_sound() {
-                    self.context.checks.fail("the audit log does not hold".to_owned());
-                }
-            }
-            Err(error) => self.context.checks.fail(format!("the audit log cannot be read: {error}")),
-        }
-        let known =
-            bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
+        let Some(entries) = self.audit_log().await else { return };
+        let known = self.known();
         self.center.close().await;
         self.center.start(&mut self.context).await;
-        let Some(bare) = &self.center.bare else { return };
-        let stored =
-            bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone()));
-        if known != stored {
+        if known != self.known() {
             self.context.checks.fail("memory and store have parted".to_owned());
         }
+        let later = self.audit_log().await;
+        if !later.is_some_and(|later| later.starts_with(&entries)) {
+            self.context.checks.fail("the audit log has lost entries with its coordinator".to_owned());
+        }
+    }
+
+    /// What the coordinator knows of services, slots and rollouts.
+    fn known(&self) -> Option<impl PartialEq + use<>> {
+        let bare = self.center.bare.as_ref()?;
+        Some(bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone())))
+    }
+
+    /// The entries of the audit log, which has to hold.
+    async fn audit_log(&mut self) -> Option<Vec<Vec<u8>>> {
+        let read = self.center.bare.as_ref()?.audit_log().await;
+        let (entries, checkpoints) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.context.checks.fail(format!("the audit log cannot be read: {error}"));
+                return None;
+            }
+        };
+        let signed: Vec<_> = checkpoints.iter().filter_map(|bytes| check::checkpoint(bytes)).collect();
+        if signed.len() != checkpoints.len() || !windlass_core::audit::verify(&entries, &signed).is_sound() {
+            self.context.checks.fail("the audit log does not hold".to_owned());
+        }
+        Some(entries)
     }
 
     /// Equal runs have equal fingerprints (FNV-1a over the kind and time of every event).
