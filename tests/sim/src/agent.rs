@@ -19,7 +19,7 @@ use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
     self, Container, ContainerState, Desired, Health, Lease, Memory, Observed, Outcome, PlanNumber, Step,
 };
-use windlass_core::{SlotId, Span, Timestamp};
+use windlass_core::{Digest, SlotId, Span, Timestamp};
 
 use crate::context::Context;
 use crate::engine::Standing;
@@ -349,6 +349,11 @@ impl Host {
     pub(crate) fn plan_slot(&self, slot: &SlotId) -> Option<&windlass_core::plan::PlanSlot> {
         let plan = self.agent.as_ref()?.desired.plan.as_ref()?;
         plan.slots.iter().find(|want| &want.slot == slot)
+    }
+
+    /// Does its agent have this release, and believe it?
+    pub(crate) fn believes(&self, release: &Digest) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.desired.releases.contains_key(release))
     }
 
     /// Did what is wanted fail in the slot, as it was last said?

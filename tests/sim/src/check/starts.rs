@@ -135,6 +135,10 @@ impl Host {
         // Whoever made this plan could not know that it serves: it had not begun to.
         let made = context.checks.made.get(&(self.name.clone(), self.seq()));
         let excused = excused || made.is_some_and(|made| *made < process.ready_since);
+        // What came below the floor is believed no more, and so not asked whether it serves: whoever raised it wants it gone.
+        let container = &process.container;
+        let below = container.counter < self.floor(&slot.service);
+        let excused = excused || (below && !self.believes(&container.release));
         if broke || self.is_astray || self.is_deceived || excused {
             return;
         }
