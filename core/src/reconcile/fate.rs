@@ -1,8 +1,7 @@
 //! What is to become of each container of a slot.
 
 use crate::digest::Digest;
-use crate::plan::{Order, Phase, PlanSlot, Previous};
-use crate::release::Strategy;
+use crate::plan::{Order, Phase, PlanSlot};
 
 use super::input::{Container, VerifiedRelease};
 use super::memory::SlotMemory;
@@ -205,23 +204,11 @@ impl<'a> Scene<'a> {
     fn of_target(&self) -> Fate {
         match self.want.phase {
             Phase::Running | Phase::Draining => Fate::Run,
-            Phase::Pulled if self.is_alone() => Fate::Leave,
+            // What was to run until it is begun has failed here, and nothing runs in its stead.
+            Phase::Pulled if self.barred && self.predecessor().is_none() => Fate::Leave,
             Phase::Standby => Fate::Rest,
             Phase::Pulled | Phase::Absent => Fate::Gone,
         }
-    }
-
-    /// Is nothing to run in the slot until the planned release is begun, although something may? A host that began anew
-    /// may run that already, and what was to run before it may have failed here. Where two never run at once, one of them
-    /// may run elsewhere.
-    fn is_alone(&self) -> bool {
-        let recreates = self
-            .release
-            .is_none_or(|release| matches!(release.release.spec.strategy, Strategy::Recreate { .. }));
-        let is_other = |previous: &&Previous| previous.release != self.want.release;
-        let previous = self.want.previous.as_ref().filter(is_other);
-        let none = previous.is_none_or(|previous| previous.phase.runs() && self.predecessor().is_none());
-        none && !self.exclusive && !recreates
     }
 
     fn of_previous(&self, is_fallback: bool) -> Fate {

@@ -2,7 +2,7 @@
 
 use crate::id::SlotId;
 use crate::observation::SlotStatus;
-use crate::plan::PlanSlot;
+use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
 use super::fate::{Fate, Scene};
@@ -33,6 +33,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     };
     // First of all: a failure that the plan has overtaken is not reported as one of this plan.
     marks::update(turn, want);
+    if busy && matches!(want.phase, Phase::Standby | Phase::Absent) {
+        return SlotStatus::Converging; // whatever failed before: what is under way may start something
+    }
     if busy {
         return standing_failure(turn, want, &seen).unwrap_or(SlotStatus::Converging);
     }

@@ -268,10 +268,15 @@ fn begin_one(
     let outdated = draft.is_outdated(slot) && want.phase == Phase::Running;
     let previous = want.previous.as_ref().map(|previous| previous.release);
     let beside = if outdated { Some(want.release) } else { previous };
+    // Two run there already, and a slot has room for two: the older one makes way, if the other serves.
+    let release = want.release;
+    let crowded = outdated && want.previous.as_ref().is_some_and(|previous| previous.phase.runs());
     let generation = draft.rollout().generation;
+    let is_torn = crowded && !matches!(draft.seen(slot, &release), Seen::Available);
     let (order, because) = match beside {
         None => (Order::StartFirst, None),
         Some(_) if !may_surge && !may_stop => return false,
+        Some(_) if is_torn => (Order::StopFirst, Some("two instances run there already".to_owned())),
         Some(beside) => match draft.start_first(slot, spec, beside) {
             Ok(()) => (Order::StartFirst, None),
             Err(why) => (Order::StopFirst, Some(why.to_string())),
@@ -290,10 +295,8 @@ fn begin_one(
         want.phase = Phase::Running;
         want.order = order;
         want.generation = want.generation.max(generation);
-        if order == Order::StopFirst
-            && let Some(previous) = &mut want.previous
-        {
-            previous.phase = Phase::Standby;
+        if order == Order::StopFirst || crowded {
+            want.previous.iter_mut().for_each(|previous| previous.phase = Phase::Standby);
         }
     });
     if !draft.is_dirty(slot) {

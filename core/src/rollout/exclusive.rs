@@ -158,7 +158,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::observation::{EngineState, Observation, Refusal};
+    use crate::observation::{EngineState, Observation, Refusal, SlotStatus};
     use crate::plan::Previous;
     use crate::rollout::tests::fixture::{at, fleet, member, reference, release, steady, want};
 
@@ -261,6 +261,34 @@ mod tests {
         });
         let want = &next.slots.values().next().expect("it is not known to be empty").want;
         assert_eq!((want.phase, &want.previous), (Phase::Absent, &None));
+    }
+
+    /// Found by the simulation (seed 1882775357498022): a launch was under way when the slot was told to stand still, its host
+    /// said truly that nothing ran, and the next one started elsewhere.
+    #[test]
+    fn a_slot_that_is_on_its_way_may_run_until_its_host_says_that_it_stands_still() {
+        let release = release(1, |json| json["spec"]["exclusive"] = true.into());
+        for (status, moves) in [(SlotStatus::Converging, false), (SlotStatus::Settled, true)] {
+            let mut fleet = fleet(2);
+            let (service, mut slots, releases) = steady(&release, 1, &mut fleet);
+            let assignment = slots.values_mut().next().unwrap();
+            assignment.want.phase = Phase::Standby;
+            let member = fleet.members.get_mut(&assignment.host).unwrap();
+            member.scheduling = crate::fleet::Scheduling::Draining;
+            let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
+            (seen.status, seen.instances) = (status.clone(), Vec::new());
+            let before = assignment.host.clone();
+            let next = crate::rollout::advance(&crate::rollout::Snapshot {
+                service: &service,
+                slots: &slots,
+                rollout: None,
+                releases: &releases,
+                fleet: &fleet,
+                now: at(110),
+            });
+            let moved = next.slots.values().any(|assignment| assignment.host != before);
+            assert_eq!(moved, moves, "{status:?}: {:?}", next.waiting);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::id::{HostId, SlotId};
 use crate::observation::{
     EngineState, Evidence, Instance, InstanceState, Refusal, SlotObservation, SlotStatus,
 };
+use crate::plan::Phase;
 use crate::time::Timestamp;
 
 use super::draft::Draft;
@@ -258,14 +259,24 @@ impl<'a> Draft<'a> {
     /// Is `release` known not to run in `slot`?
     pub(super) fn is_stopped(&self, slot: &SlotId, release: &Digest) -> Result<bool, Waiting> {
         let observed = self.observation(slot)?;
-        Ok(!observed
-            .is_some_and(|seen| seen.instances.iter().any(|i| &i.release == release && i.state.is_running())))
+        Ok(!observed.is_some_and(|seen| {
+            let runs = seen.instances.iter().any(|i| &i.release == release && i.state.is_running());
+            runs || self.is_on_its_way(slot, seen)
+        }))
     }
 
     /// Does the slot's host say that no instance of it runs?
     pub(super) fn nothing_runs(&self, slot: &SlotId) -> Result<bool, Waiting> {
         let observed = self.observation(slot)?;
-        Ok(!observed.is_some_and(|seen| seen.instances.iter().any(|i| i.state.is_running())))
+        Ok(!observed.is_some_and(|seen| {
+            seen.instances.iter().any(|i| i.state.is_running()) || self.is_on_its_way(slot, seen)
+        }))
+    }
+
+    /// Is a slot that is to stand still not there yet? A start that was under way when it was told so may still happen.
+    fn is_on_its_way(&self, slot: &SlotId, seen: &SlotObservation) -> bool {
+        let stands_still = matches!(self.slots[slot].want.phase, Phase::Standby | Phase::Absent);
+        stands_still && seen.status == SlotStatus::Converging
     }
 
     /// Did `release` run in `slot` when it was last heard of, whichever plan was in force then?

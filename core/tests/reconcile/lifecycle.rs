@@ -336,6 +336,26 @@ fn a_predecessor_that_must_never_run_twice_starts_under_a_lease_and_beside_nothi
     assert!(world.up(&one), "{:#?}", world.journal);
 }
 
+/// Found by the simulation (seed 1882775357497843): to start it again because it hangs is to start it.
+#[test]
+fn what_hangs_and_is_refused_by_now_is_not_started_again() {
+    let hangs = Behaviour { hangs_after: Some(secs(60)), ..HEALTHY };
+    for refused in [false, true] {
+        let mut world = World::new();
+        let one = world.release(1, hangs, |_| {});
+        world.plan(vec![good(0, one)]);
+        world.run(secs(30));
+        if refused {
+            let (code, detail) = (RefusalCode::BelowFloor, String::new());
+            world.desired.refusals.insert(slot(0), windlass_core::observation::Refusal { code, detail });
+        }
+        world.journal.clear();
+        world.run(secs(600));
+        let again = world.journal.iter().any(|line| line.contains("restart") || line.contains(" start "));
+        assert_eq!(again, !refused, "{:#?}", world.journal);
+    }
+}
+
 #[test]
 fn a_refused_release_starts_nothing_and_stops_nothing() {
     let mut world = World::new();

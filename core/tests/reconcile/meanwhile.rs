@@ -1,10 +1,8 @@
 //! What happens in one slot while something else does: in another slot, in a step under way, in a plan that came.
 
-use windlass_core::Span;
 use windlass_core::observation::{FailureReason, SlotStatus};
 use windlass_core::plan::{Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, Lease, PlanNumber, Quarantined, StartFailure};
-use windlass_core::release::{Spec, Strategy};
+use windlass_core::reconcile::{ContainerState, PlanNumber, Quarantined, StartFailure};
 
 use crate::world::*;
 
@@ -173,30 +171,6 @@ fn what_was_gone_back_to_serves_on_although_its_plan_has_what_failed_run_before_
     assert!(!stops, "{:#?}", world.journal);
 }
 
-/// A host that joined anew under a restored coordinator, which knows its slots from before they were begun. Found by the
-/// simulation (seed 1882774435791558): both stopped as soon as its first plan came.
-#[test]
-fn what_runs_before_it_was_begun_goes_on_where_nothing_is_to_run_in_its_stead() {
-    let recreates = |spec: &mut Spec| spec.strategy = Strategy::Recreate { min_ready: Span::from_secs(5) };
-    let exclusive = |spec: &mut Spec| spec.exclusive = true;
-    let table: [(&str, fn(&mut Spec), bool); 3] =
-        [("rolling", |_| {}, true), ("recreate", recreates, false), ("exclusive", exclusive, false)];
-    for (case, edit, stays) in table {
-        let mut world = World::new();
-        let one = world.release(1, HEALTHY, edit);
-        world.observed.lease = Some(Lease { renewed_at: world.now, current: true });
-        world.plan(vec![good(0, one)]);
-        world.run(secs(30));
-        assert!(world.up(&one), "{case}");
-        world.plan(vec![PlanSlot { phase: Phase::Pulled, ..good(0, one) }]);
-        world.run(secs(30));
-        assert_eq!(world.up(&one), stays, "{case}");
-        world.plan(vec![PlanSlot { phase: Phase::Standby, ..good(0, one) }]);
-        world.run(secs(30));
-        assert!(!world.up(&one), "{case}: it is to stand still");
-    }
-}
-
 /// A host came back from somebody else's hands: the plan says that the old one may rest, and the new one is not even there.
 /// Found by the simulation (seed 1882759127632293).
 #[test]
@@ -234,4 +208,23 @@ fn a_lower_number_that_was_taken_counts_after_a_restart_and_an_older_copy_does_n
     world.plan(vec![good(0, one)]);
     world.run(secs(30));
     assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
+}
+
+/// What failed in it before says nothing of the launch that is under way.
+#[test]
+fn a_slot_that_is_to_stand_still_is_on_its_way_while_a_step_is_under_way() {
+    let mut world = World::new();
+    let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
+    let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
+    world.plan(vec![good(0, one)]);
+    world.run(secs(30));
+    world.plan(vec![replacing(0, two, one, Phase::Running)]);
+    world.run(secs(30));
+    assert!(matches!(world.status(&slot(0)), SlotStatus::Failed { .. }));
+    world.observed.busy.insert(slot(0));
+    for phase in [Phase::Standby, Phase::Absent] {
+        world.plan(vec![PlanSlot { phase, ..replacing(0, two, one, Phase::Standby) }]);
+        world.turn();
+        assert_eq!(*world.status(&slot(0)), SlotStatus::Converging, "{phase:?}");
+    }
 }

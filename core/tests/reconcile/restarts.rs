@@ -1,7 +1,7 @@
 //! New instances of a good release that do not start: what they were to replace serves on, and it is said why.
 
 use windlass_core::observation::{FailureReason, SlotStatus};
-use windlass_core::plan::{Order, PlanSlot};
+use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::StartFailure;
 
 use crate::world::*;
@@ -63,4 +63,28 @@ fn an_instance_of_a_good_release_that_went_is_made_again_however_often_the_engin
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
     assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
+}
+
+/// Both sides of the slot are taken: the older instance makes way, whichever goes first.
+#[test]
+fn a_restart_beside_a_predecessor_that_is_to_rest_gets_a_side() {
+    for order in [Order::StartFirst, Order::StopFirst] {
+        let mut world = World::new();
+        let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
+        world.plan(vec![good(0, one)]);
+        world.run(secs(30));
+        let beside = PlanSlot { good: true, fallback: None, ..replacing(0, two, one, Phase::Running) };
+        world.plan(vec![beside.clone()]);
+        world.run(secs(30));
+        assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 healthy+", "{order:?}");
+        let previous = Some(Previous { release: one, phase: Phase::Standby });
+        world.plan(vec![PlanSlot { generation: 1, order, previous, ..beside }]);
+        world.journal.clear();
+        world.run(secs(60));
+        assert_eq!(world.picture(&slot(0)), "r2 healthy+, r1 standby", "{order:?}: {:#?}", world.journal);
+        assert_eq!(world.seen(&slot(0)).instances[0].generation, 1, "{order:?}");
+        let done = |what: &str| world.journal.iter().position(|line| line.contains(what));
+        let (made, stopped) = (done("launch production.web.0.r2.3"), done("stop production.web.0.r2.2"));
+        assert_eq!(made < stopped, order == Order::StartFirst, "{:#?}", world.journal);
+    }
 }

@@ -16,7 +16,7 @@ mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_core::plan::HostPlan;
+use windlass_core::plan::{HostPlan, PlanSlot};
 use windlass_core::reconcile::Container;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::Slots;
@@ -199,10 +199,10 @@ impl Checks {
         }
     }
 
-    /// Does the coordinator, which was set back, know nothing of this slot, and has offered its host nothing since?
-    pub fn has_forgotten(&self, host: &HostId, slot: &SlotId) -> bool {
-        let known = self.services.get(&slot.service);
-        self.unshown.contains(host) && !known.is_some_and(|known| known.slots.contains_key(slot))
+    /// Does the coordinator, which was set back and has offered this host nothing since, know nothing of what runs there?
+    pub fn has_forgotten(&self, host: &HostId, seen: &Container) -> bool {
+        let known = self.services.get(&seen.slot.service).and_then(|known| known.slots.get(&seen.slot));
+        self.unshown.contains(host) && !known.is_some_and(|known| has_it_run(&known.want, seen))
     }
 
     /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
@@ -224,6 +224,12 @@ impl Known {
     fn is_excused(&self, slot: &SlotId) -> bool {
         self.slots.get(slot).is_some_and(|assignment| self.excused.contains(&assignment.host))
     }
+}
+
+/// Does a plan have this run?
+pub(crate) fn has_it_run(want: &PlanSlot, seen: &Container) -> bool {
+    let previous = want.previous.as_ref().filter(|previous| previous.release == seen.release);
+    (want.release == seen.release && want.phase.runs()) || previous.is_some_and(|old| old.phase.runs())
 }
 
 /// Ends the outages of slots that serve again, or whose place others have taken; what is on a machine that is off would

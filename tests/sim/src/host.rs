@@ -234,7 +234,7 @@ impl Host {
         context.checks.forgotten(&self.name, self.highest);
         let name = &self.name;
         for process in self.engine.processes.values_mut() {
-            process.is_unplanned |= context.checks.has_forgotten(name, &process.container.slot);
+            process.is_unplanned |= context.checks.has_forgotten(name, &process.container);
         }
     }
 

@@ -28,7 +28,8 @@ pub(super) fn start_one(
     for (seen, fate) in fates {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
         // What is not verified, or is refused, is never started.
-        let held = spec.is_none() || unleased || (target_held && seen.release == want.release);
+        let refused = turn.desired.refusals.contains_key(&want.slot);
+        let held = spec.is_none() || unleased || ((target_held || refused) && seen.release == want.release);
         if *fate != Fate::Run || (held && !seen.state.is_up()) {
             continue;
         }
@@ -41,7 +42,9 @@ pub(super) fn start_one(
             Verdict::Start { again: true } if may_start_again(turn, seen) => {
                 return Some(Step::Start(target(seen)));
             }
-            Verdict::Restart if may_start_again(turn, seen) => return Some(Step::Restart(target(seen))),
+            Verdict::Restart if !held && may_start_again(turn, seen) => {
+                return Some(Step::Restart(target(seen)));
+            }
             Verdict::Start { again: true } | Verdict::Restart => {}
         }
     }

@@ -10,7 +10,7 @@ use crate::id::SlotId;
 use crate::observation::{InstanceState, SlotStatus};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Release;
-use crate::rollout::{Snapshot, advance};
+use crate::rollout::{Snapshot, State, advance, restart};
 use crate::service::{Releases, Service, Slots};
 
 /// Three slots on three hosts, all at r2, which is good; r1 was before it.
@@ -189,6 +189,33 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
         let left: Vec<_> = next.slots.iter().map(|(slot, a)| (slot.clone(), a.replaces.clone())).collect();
         let want: Vec<_> = (0..4).filter(|n| *n != goes).map(|n| (ids[n].clone(), None)).collect();
         assert_eq!(left, want, "fails: {fails}");
+    }
+}
+
+/// Its host was away when the rollout ended, so that the instance before still runs beside: a restart's new one had no
+/// place in the slot, and waited for ever. Found by the simulation (seed 1882775357492256).
+#[test]
+fn a_restart_has_the_older_of_two_instances_make_way_for_the_new_one() {
+    for (state, order) in
+        [(InstanceState::Healthy, Order::StartFirst), (InstanceState::Unready, Order::StopFirst)]
+    {
+        let mut cared = Cared::new("start_first");
+        let (slot, r1, r2) = (cared.slot(0), cared.r1.clone(), cared.r2.clone());
+        let previous = Previous { release: reference(&r1).digest, phase: Phase::Running };
+        cared.slots.get_mut(&slot).unwrap().want.previous = Some(previous.clone());
+        cared.sees(0, &r2, state, false);
+        let member = cared.fleet.members.get_mut(&cared.slots[&slot].host).unwrap();
+        let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
+        seen.instances.push(instance(&slot, previous.release, &r1, InstanceState::Healthy));
+        let id = "00000001".parse().unwrap();
+        let (service, mut rollout) = restart(&cared.service, None, 0, "ada".into(), id, at(100)).unwrap();
+        rollout.state = State::Advancing;
+        let (slots, releases, fleet) = (&cared.slots, &cared.releases, &cared.fleet);
+        let (rollout, service, now) = (Some(&rollout), &service, at(110));
+        let next = advance(&Snapshot { service, slots, rollout, releases, fleet, now });
+        let want = &next.slots[&slot].want;
+        let rests = Some(Previous { phase: Phase::Standby, ..previous });
+        assert_eq!((want.generation, want.order, &want.previous), (1, order, &rests), "{state:?}");
     }
 }
 

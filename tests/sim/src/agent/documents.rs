@@ -16,6 +16,7 @@ use windlass_core::reconcile::{Container, Desired, VerifiedRelease};
 use windlass_core::verify::{PlanOrder, trusted_now};
 use windlass_core::{Digest, Timestamp};
 
+use crate::check::has_it_run;
 use crate::context::Context;
 use crate::event::Up;
 use crate::host::{Host, Written};
@@ -176,13 +177,8 @@ impl Host {
 
     /// What an honest plan has run is no longer nobody's.
     fn owns_up(&mut self, plan: &HostPlan) {
-        let runs = |seen: &Container| {
-            plan.slots.iter().filter(|want| want.slot == seen.slot).any(|want| {
-                let previous = want.previous.as_ref();
-                (want.release == seen.release && want.phase.runs())
-                    || previous.is_some_and(|old| old.release == seen.release && old.phase.runs())
-            })
-        };
+        let runs =
+            |seen: &Container| plan.slots.iter().any(|want| want.slot == seen.slot && has_it_run(want, seen));
         let processes = self.engine.processes.values_mut();
         processes.filter(|process| runs(&process.container)).for_each(|process| process.is_unplanned = false);
     }
