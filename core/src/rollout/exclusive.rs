@@ -158,9 +158,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::fleet::FleetView;
     use crate::observation::{EngineState, Observation, Refusal, SlotStatus};
     use crate::plan::Previous;
     use crate::rollout::tests::fixture::{at, fleet, member, reference, release, steady, want};
+    use crate::rollout::{Advance, Snapshot, advance};
+    use crate::service::{Releases, Service, Slots};
+
+    /// One step of a service that no rollout moves.
+    fn at_rest(service: &Service, slots: &Slots, releases: &Releases, fleet: &FleetView) -> Advance {
+        let (rollout, now) = (None, at(700));
+        advance(&Snapshot { service, slots, rollout, releases, fleet, now })
+    }
 
     /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
     /// there ran beside its replacement.
@@ -227,14 +236,7 @@ mod tests {
             (member.liveness, member.isolated_for) = (Liveness::Lost, Some(Duration::from_secs(600)));
             let seen = Arc::make_mut(member.observation.as_mut().unwrap());
             seen.plan_refusal = refusal.map(|code| Refusal { code, detail: String::new() });
-            let next = crate::rollout::advance(&crate::rollout::Snapshot {
-                service: &service,
-                slots: &slots,
-                rollout: None,
-                releases: &releases,
-                fleet: &fleet,
-                now: at(700),
-            });
+            let next = at_rest(&service, &slots, &releases, &fleet);
             assert_eq!(!next.touched.is_empty(), replaced, "{refusal:?}: {:?}", next.waiting);
         }
     }
@@ -251,14 +253,7 @@ mod tests {
         (want.release, want.phase) = (reference(&new).digest, Phase::Pulled);
         want.previous = Some(Previous { release: reference(&old).digest, phase: Phase::Running });
         service.mode = crate::service::Mode::Removed;
-        let next = crate::rollout::advance(&crate::rollout::Snapshot {
-            service: &service,
-            slots: &slots,
-            rollout: None,
-            releases: &releases,
-            fleet: &fleet,
-            now: at(700),
-        });
+        let next = at_rest(&service, &slots, &releases, &fleet);
         let want = &next.slots.values().next().expect("it is not known to be empty").want;
         assert_eq!((want.phase, &want.previous), (Phase::Absent, &None));
     }
@@ -278,14 +273,7 @@ mod tests {
             let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
             (seen.status, seen.instances) = (status.clone(), Vec::new());
             let before = assignment.host.clone();
-            let next = crate::rollout::advance(&crate::rollout::Snapshot {
-                service: &service,
-                slots: &slots,
-                rollout: None,
-                releases: &releases,
-                fleet: &fleet,
-                now: at(110),
-            });
+            let next = at_rest(&service, &slots, &releases, &fleet);
             let moved = next.slots.values().any(|assignment| assignment.host != before);
             assert_eq!(moved, moves, "{status:?}: {:?}", next.waiting);
         }
