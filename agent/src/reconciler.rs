@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windlass_core::condition::Condition;
 use windlass_core::host::Gpu;
 use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
 use windlass_core::reconcile::{self, Decision, Desired, Lease, Memory, Outcome, PlanNumber};
@@ -127,6 +128,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             wires: self.wires,
             outcomes: Vec::new(),
             slots: Vec::new(),
+            conditions: Vec::new(),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             begun_at: now(),
             from_journal,
@@ -151,6 +153,7 @@ struct Task<R: Runtime, S> {
     outcomes: Vec<Outcome>,
     /// What was reported last: it stays true to the best of our knowledge while the engine is away.
     slots: Vec<SlotObservation>,
+    conditions: Vec<Condition>,
     backoff: Backoff,
     begun_at: Timestamp,
     /// The plan of the journal as it was found.
@@ -247,9 +250,10 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             .and_then(|contact| contact.seq)
             .zip(seen_at)
             .map(|(newest, renewed_at)| Lease { renewed_at, current: seq >= newest });
-        let Decision { steps, memory, wake_at, slots, behind } =
+        let Decision { steps, memory, wake_at, slots, conditions, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;
+        self.conditions = conditions;
         if !memory.is_journaled_by(&self.memory)
             && let Err(error) = self.store.save(&memory).await
         {
@@ -288,7 +292,8 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             let revision = last.revision;
             let (plan_refusal, unwritable) = (plan_refusal.clone(), unwritable.clone());
             let (engine, slots) = (engine.clone(), self.slots.clone());
-            let next = Observation { revision, seq, engine, plan_refusal, unwritable, slots };
+            let conditions = self.conditions.clone();
+            let next = Observation { revision, seq, engine, plan_refusal, unwritable, conditions, slots };
             let changed = revision == 0 || **last != next;
             if changed {
                 *last = Arc::new(Observation { revision: revision + 1, ..next });

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod capacity;
+pub mod condition;
 pub mod diff;
 pub mod digest;
 pub mod fleet;

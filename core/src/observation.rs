@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::id::{Counter, SlotId};
 use crate::time::Timestamp;
@@ -29,6 +30,9 @@ pub struct Observation {
     /// Why the agent can write nothing down, if it cannot: until then it takes no plan and takes no step. What runs, runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<String>,
+    /// What a person has to know about the host and its slots; at most [`crate::condition::CONDITIONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// Every slot that the plan lists or that has an instance.
     pub slots: Vec<SlotObservation>,
 }

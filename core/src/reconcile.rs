@@ -37,6 +37,7 @@ pub use input::{
 pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 
+use crate::condition::{self, Condition};
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::SlotStatus;
@@ -93,6 +94,7 @@ struct Turn<'a> {
     claims: BTreeMap<SlotId, room::Claim>,
     pulls: BTreeMap<Digest, Image>,
     steps: Vec<Step>,
+    conditions: Vec<Condition>,
     behind: Option<PlanNumber>,
     wake_at: Option<Timestamp>,
 }
@@ -123,6 +125,7 @@ impl<'a> Turn<'a> {
             claims,
             pulls: BTreeMap::new(),
             steps: Vec::new(),
+            conditions: Vec::new(),
             behind: None,
             wake_at: None,
         }
@@ -147,6 +150,8 @@ impl<'a> Turn<'a> {
     fn finish(self, slots: Vec<crate::observation::SlotObservation>) -> Decision {
         let pulls = self.pulls.into_values().map(|image| Step::Pull { image });
         let steps = pulls.chain(self.steps).collect();
-        Decision { steps, memory: self.memory, wake_at: self.wake_at, slots, behind: self.behind }
+        let conditions = condition::bounded(self.conditions);
+        let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
+        Decision { steps, memory, wake_at, slots, conditions, behind }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::SlotObservation;
@@ -23,6 +24,8 @@ pub struct Decision {
     pub wake_at: Option<Timestamp>,
     /// What to report, ordered by slot.
     pub slots: Vec<SlotObservation>,
+    /// What a person has to know.
+    pub conditions: Vec<Condition>,
     /// The plan that was carried out here, if it is newer than the one in force: then nothing is started or stopped.
     pub behind: Option<PlanNumber>,
 }

@@ -189,8 +189,7 @@ mod tests {
         for (case, said, want) in table {
             let observation = said.map(|(seq, plan_refusal)| {
                 let engine = EngineState::Available;
-                let (unwritable, slots) = (None, Vec::new());
-                Arc::new(Observation { revision: 1, seq, engine, plan_refusal, unwritable, slots })
+                Arc::new(Observation { revision: 1, seq, engine, plan_refusal, ..Observation::default() })
             });
             let member = Member { isolated_for: silent, observation, ..member() };
             assert_eq!(alone_for(&member), want, "{case}");

@@ -192,6 +192,7 @@ impl Host {
             },
             plan_refusal: self.refuses.then(refusal),
             unwritable: None,
+            conditions: Vec::new(),
             slots: self.slots.clone(),
         }
     }

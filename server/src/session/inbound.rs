@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tonic::Status;
 use windlass_certs::identity::PeerIdentity;
+use windlass_core::condition;
 use windlass_core::host::{HostFacts, HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, Timestamp};
@@ -158,6 +159,13 @@ fn check_size(seen: &Observation) -> Result<(), Status> {
     if seen.slots.len() > MAX_SLOTS || instances > MAX_INSTANCES {
         return Err(Status::resource_exhausted(format!(
             "an observation has at most {MAX_SLOTS} slots and {MAX_INSTANCES} instances"
+        )));
+    }
+    if !condition::is_bounded(&seen.conditions) {
+        return Err(Status::resource_exhausted(format!(
+            "an observation has at most {} conditions of {} bytes each",
+            condition::CONDITIONS,
+            condition::MESSAGE
         )));
     }
     Ok(())

@@ -167,6 +167,7 @@ impl Agent {
             engine: EngineState::Available,
             plan_refusal: None,
             unwritable: None,
+            conditions: Vec::new(),
             slots: slots.map(|slot| self.observe_slot(slot)).collect(),
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_agent::lease::Contact;
+use windlass_core::condition::Condition;
 use windlass_core::observation::{
     EngineState, Observation, PullProgress, Refusal, RefusalCode, SlotObservation, SlotStatus,
 };
@@ -67,6 +68,8 @@ pub struct Agent {
     clock_set_at: Timestamp,
     /// What was carried out here is newer than the plan in force.
     behind: Option<PlanNumber>,
+    /// What a person has to know.
+    conditions: Vec<Condition>,
     decided: (Timestamp, u32),
     /// The same since the beginning of a second.
     decided_lately: (Timestamp, u32),
@@ -115,6 +118,7 @@ impl Host {
             desired: Arc::new(desired),
             clock_set_at: Timestamp::ZERO,
             behind: None,
+            conditions: Vec::new(),
             outcomes: Vec::new(),
             slots: Vec::new(),
             watched: BTreeMap::new(),
@@ -171,6 +175,7 @@ impl Host {
         let Some(agent) = &mut self.agent else { return };
         agent.memory = decision.memory;
         agent.behind = decision.behind;
+        agent.conditions = decision.conditions;
         agent.outcomes.clear();
         agent.slots = decision.slots;
         self.note_failures(context);
@@ -332,6 +337,7 @@ impl Host {
             engine,
             plan_refusal: agent.desired.plan_refusal.clone().or_else(|| agent.behind.map(older_copy)),
             unwritable: self.is_full.then(|| "no space left".to_owned()),
+            conditions: agent.conditions.clone(),
             slots: agent.slots.clone(),
         };
         if agent.report.as_ref() != Some(&next) {

@@ -68,6 +68,7 @@ pub(super) fn observe(plan: Option<&HostPlan>, revision: u64) -> Observation {
         engine: EngineState::Available,
         plan_refusal: None,
         unwritable: None,
+        conditions: Vec::new(),
         slots: slots.map(observe_slot).collect(),
     }
 }

@@ -8,6 +8,7 @@ use tonic::Code;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
 use windlass_core::Digest;
+use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::HostFacts;
 use windlass_core::observation::{InstanceState, Observation, SlotObservation, SlotStatus};
 use windlass_core::receipt::{RECEIPT_VERSION, Receipt};
@@ -183,11 +184,18 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
         }
     };
     let seen = |slots: Vec<SlotObservation>| Observation { revision: 1, slots, ..Observation::default() };
+    let conditions = |count: usize, length: usize| {
+        let code = ConditionCode::Other;
+        let one = |n: usize| Condition { code, slot: None, message: format!("{n:>length$}") };
+        Observation { conditions: (0..count).map(one).collect(), ..seen(Vec::new()) }
+    };
     let facts = HostFacts { hostname: "x".repeat(100 << 10), ..rogue.facts() };
     let deep = format!("{{\"revision\":1,\"x\":{}", "[".repeat(200_000));
     #[rustfmt::skip]
     let table = [
         ("a million instances", observe(&seen(vec![slot(0, 1_000_000 / 64)])), "at most"),
+        ("sixty-five conditions", observe(&conditions(65, 1)), "conditions"),
+        ("a condition of a page", observe(&conditions(1, 4096)), "conditions"),
         ("three thousand slots", observe(&seen((0..3000).map(|n| slot(n, 0)).collect())), "at most"),
         ("5 MiB", Say::Observation(pb::ObservationReport { observation: vec![b' '; 5 << 20].into() }), "more than"),
         ("facts of 100 KiB", Say::Facts(pb::FactsReport { facts: encode(&facts) }), "more than"),
