@@ -19,7 +19,7 @@ const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes th
 
 const EXAMPLES: &str = "\
 Examples:
-  windlass-agent join --server deploy.example.com:7443 --token windlass1… --address 10.0.0.5 --registry registry.example.com
+  windlass-agent join --server deploy.example.com:7443 --token windlass2… --address 10.0.0.5 --registry registry.example.com
   windlass-agent run
   windlass-agent doctor
   windlass-agent inventory -o json
@@ -198,7 +198,7 @@ async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
     let mut token = args.token.clone();
     if token == "-" {
         token.clear();
-        std::io::stdin().take(4096).read_to_string(&mut token)?;
+        std::io::stdin().take(windlass_certs::join::MAX_LEN as u64).read_to_string(&mut token)?;
     }
     let address = match &args.address {
         Some(address) => address.clone(),

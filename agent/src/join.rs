@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tonic::Request;
-use windlass_certs::csr::{CertifiedIdentity, CsrError, IdentityError, TlsKey};
+use windlass_certs::csr::{Asked, CertifiedIdentity, CsrError, IdentityError, TlsKey};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::identity::Identity;
 use windlass_certs::join::{InvalidToken, JoinToken};
 use windlass_certs::keys::{KeyError, SigningKey};
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
 use windlass_certs::trust::{TrustError, TrustStore};
-use windlass_core::HostId;
+use windlass_core::{HostId, Timestamp};
 use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE};
 use windlass_proto::pb;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
@@ -26,6 +27,9 @@ use crate::data::{DataDir, DataError};
 use crate::member::{Member, MemberError};
 use crate::policy::{self, PolicyError, StarterError};
 use crate::state::{Journal, JournalError, State, TrustMark};
+
+/// By how much the clock of this machine may be ahead of the operator's.
+const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// What a join is told.
 #[derive(Debug, Clone)]
@@ -100,12 +104,20 @@ pub enum JoinError {
     /// The CA of the token is not in the trust document.
     #[error("the trust document does not name the CA of the token")]
     WrongCa,
-    /// The certificate is for somebody else.
-    #[error("the coordinator answered with a certificate of `{0}`")]
-    NotMine(String),
     /// The certificate.
-    #[error("the coordinator answered without a certificate for our key")]
+    #[error("the coordinator answered without the certificate that was asked for")]
     Certificate(#[from] IdentityError),
+    /// The token's time is over.
+    #[error("the token was good until {0}")]
+    Over(Timestamp),
+    /// The coordinator wants this host to be another one than the operator did.
+    #[error("the coordinator answered with other labels than the token has: {got:?}, not {want:?}")]
+    Labels {
+        /// The token's.
+        want: BTreeMap<String, String>,
+        /// The coordinator's.
+        got: BTreeMap<String, String>,
+    },
     /// Something could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -139,7 +151,10 @@ impl JoinError {
             Self::Refused(_) => Some(
                 "tokens work once, for ten minutes, for one host: make a new one with `windlass host token HOST`".to_owned(),
             ),
-            Self::Trust(_) | Self::WrongCa => Some(
+            Self::Over(_) => Some(
+                "make a new one with `windlass host token HOST`; if it is new, set this machine's clock".to_owned(),
+            ),
+            Self::Trust(_) | Self::WrongCa | Self::Labels { .. } => Some(
                 "the token and the coordinator do not belong together: compare with the operator who made the token"
                     .to_owned(),
             ),
@@ -147,7 +162,7 @@ impl JoinError {
             Self::File(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::Member(error) => error.hint(),
-            Self::TlsKey(_) | Self::Tls(_) | Self::NotMine(_) => None,
+            Self::TlsKey(_) | Self::Tls(_) => None,
         }
     }
 }
@@ -155,6 +170,7 @@ impl JoinError {
 /// Joins. May be repeated until it has worked.
 pub async fn join(join: &Join) -> Result<Joined, JoinError> {
     let token = JoinToken::parse(&join.token)?;
+    check_time(&token, clock::now())?;
     check_address(&join.address)?;
     let data = DataDir::create(&join.data)?;
     let _lock = data.lock()?;
@@ -171,16 +187,15 @@ pub async fn join(join: &Join) -> Result<Joined, JoinError> {
     let receipt_key = receipt_key(&data)?;
     let answer = ask(join, &token, &tls_key, &receipt_key).await?;
     let trust = believe(&token, &answer.trust)?;
-    let identity = CertifiedIdentity::new(tls_key, &answer.certificate_chain)?;
     let mine = Identity::agent(token.fleet().clone(), token.host().clone());
-    if identity.peer().identity != mine {
-        return Err(JoinError::NotMine(identity.peer().identity.to_string()));
-    }
+    let asked = Asked { identity: &mine, grant: None, ca_pins: &trust.document().ca };
+    let identity = CertifiedIdentity::issued(tls_key, &answer.certificate_chain, asked)?;
+    let labels = labels(&token, answer.labels.into_iter().collect())?;
     let member = Member {
         fleet: token.fleet().clone(),
         host: token.host().clone(),
         address: join.address.clone(),
-        labels: answer.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        labels,
         server: join.server.clone(),
         trust_pin: token.trust_pin(),
     };
@@ -220,6 +235,22 @@ fn believe(token: &JoinToken, envelopes: &[Bytes]) -> Result<TrustStore, JoinErr
     let mut trust = TrustStore::pinned(token.fleet(), token.trust_pin(), first)?;
     trust.walk(rest.iter().map(|envelope| envelope.as_ref()))?;
     if trust.document().ca.contains(&token.ca_pin()) { Ok(trust) } else { Err(JoinError::WrongCa) }
+}
+
+/// The labels of the token; those of the answer count only for a token of an older version, which has none of its own.
+fn labels(token: &JoinToken, got: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, JoinError> {
+    match &token.terms().labels {
+        Some(want) if *want != got => Err(JoinError::Labels { want: want.clone(), got }),
+        _ => Ok(got),
+    }
+}
+
+/// The coordinator refuses a token that is over; one in the wrong hands might not.
+fn check_time(token: &JoinToken, now: Timestamp) -> Result<(), JoinError> {
+    match token.terms().expires_at {
+        Some(until) if now > until + SKEW => Err(JoinError::Over(until)),
+        _ => Ok(()),
+    }
 }
 
 /// The key of a join that was cut off, else a new one; on disk before it is used.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::transport::Channel;
 use windlass_certs::ca::BACKDATE;
-use windlass_certs::csr::{CertifiedIdentity, Csr, CsrError, IdentityError, RenewalClaim};
+use windlass_certs::csr::{Asked, CertifiedIdentity, Csr, CsrError, IdentityError, RenewalClaim};
 use windlass_certs::identity::PeerIdentity;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
 use windlass_core::Timestamp;
@@ -60,8 +60,6 @@ enum RenewError {
     Request(#[from] CsrError),
     #[error("the coordinator's answer is not our new certificate")]
     Answer(#[from] IdentityError),
-    #[error("the coordinator's answer is a certificate of `{0}`")]
-    NotMine(String),
     #[error("the coordinator's challenge is malformed")]
     Challenge,
     #[error("no coordinator is known")]
@@ -121,10 +119,10 @@ impl Renewal {
         for address in link::addresses(&self.keeper, self.server.as_deref()) {
             match self.ask(&address, &old, &csr).await {
                 Ok(chain) => {
-                    let new = CertifiedIdentity::new(old.key().clone(), &chain)?;
-                    if new.peer().identity != old.peer().identity {
-                        return Err(RenewError::NotMine(new.peer().identity.to_string()));
-                    }
+                    let trust = self.keeper.trust();
+                    let asked =
+                        Asked { identity: &old.peer().identity, grant: None, ca_pins: &trust.document().ca };
+                    let new = CertifiedIdentity::issued(old.key().clone(), &chain, asked)?;
                     let (path, copy) = (self.data.identity(), new.clone());
                     // Never shown before it is stored: an agent that comes back with the old one, after the new one was
                     // seen, looks like a clone of itself.

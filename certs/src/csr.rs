@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::files::{self, FileError, Stage};
 
-pub use certified::{CertifiedIdentity, IdentityError};
+pub use certified::{Asked, CertifiedIdentity, IdentityError};
 pub use proof::{Proof, RenewalClaim, verify_proof};
 
 /// A request of ours has some 300 bytes.

@@ -1,13 +1,16 @@
 //! Join tokens: what a host needs to become a member, or a person to become an operator, on one line.
 //!
 //! ```text
-//! windlass1.<fleet>.<host>.<secret>.<CA pin>.<digest of trust version 1>
-//! windlass-operator1.<fleet>.<name>.<secret>.<CA pin>.<digest of trust version 1>
+//! windlass2.<fleet>.<host>.<secret>.<CA pin>.<digest of trust version 1>.<terms>
+//! windlass-operator2.<fleet>.<name>.<secret>.<CA pin>.<digest of trust version 1>.<terms>
 //! ```
 //!
-//! The last three are 32 bytes each in URL-safe base64. The secret works once, within ten minutes, for this name;
-//! the coordinator keeps only its hash. The two pins make the first contact safe: who joins accepts no other
-//! CA and no other trust root than those of the operator who made the token.
+//! Secret and pins are 32 bytes each in URL-safe base64, the [`Terms`] are JSON in the same. The secret works once,
+//! within ten minutes, for this name; the coordinator keeps only its hash. Everything else comes from the home folder
+//! of the operator who made the token: who joins accepts no other CA, no other trust root and no other terms. Tokens
+//! `windlass1…` have no terms; coordinators answer with such a one, of which an operator takes the secret alone.
+
+mod terms;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,21 +23,36 @@ use zeroize::Zeroizing;
 
 use crate::random::{self, RandomError};
 
+pub use terms::{Terms, is_address};
+
 const HASH_PREFIX: &[u8] = b"windlass-join-v1\0";
-const MAX_LEN: usize = 512;
+/// Longer than any token.
+pub const MAX_LEN: usize = 16 * 1024;
 
 /// Who joins a fleet, by name. A token of one kind is never good for the other.
 pub trait Joins: fmt::Display + FromStr {
-    /// The first part of such a token.
+    /// The first part of such a token without terms.
+    const BARE: &'static str;
+    /// The first part of one with terms.
     const VERSION: &'static str;
+    /// Are these terms that somebody of this kind can be promised?
+    fn suits(terms: &Terms) -> bool;
 }
 
 impl Joins for HostId {
-    const VERSION: &'static str = "windlass1";
+    const BARE: &'static str = "windlass1";
+    const VERSION: &'static str = "windlass2";
+    fn suits(terms: &Terms) -> bool {
+        terms.grant.is_none()
+    }
 }
 
 impl Joins for OperatorName {
-    const VERSION: &'static str = "windlass-operator1";
+    const BARE: &'static str = "windlass-operator1";
+    const VERSION: &'static str = "windlass-operator2";
+    fn suits(terms: &Terms) -> bool {
+        terms.labels.is_none()
+    }
 }
 
 /// A join token. `Debug` hides the secret; `Display` is the whole token, for handing over.
@@ -45,6 +63,7 @@ pub struct Token<N> {
     secret: JoinSecret,
     ca_pin: Digest,
     trust_pin: Digest,
+    terms: Terms,
 }
 
 /// A token for a host.
@@ -73,7 +92,15 @@ impl<N: Joins> Token<N> {
     /// # Errors
     /// The system gives no random bytes.
     pub fn new(fleet: FleetId, name: N, ca_pin: Digest, trust_pin: Digest) -> Result<Self, RandomError> {
-        Ok(Self { fleet, name, secret: JoinSecret::generate()?, ca_pin, trust_pin })
+        let secret = JoinSecret::generate()?;
+        Ok(Self { fleet, name, secret, ca_pin, trust_pin, terms: Terms::default() })
+    }
+
+    /// The same secret under pins and terms of the caller: of what a coordinator answered, nothing else stays.
+    #[must_use]
+    pub fn under(self, fleet: FleetId, name: N, ca_pin: Digest, trust_pin: Digest, terms: Terms) -> Self {
+        debug_assert!(N::suits(&terms), "terms of the other kind");
+        Self { fleet, name, secret: self.secret, ca_pin, trust_pin, terms }
     }
 
     /// Reads a token; white space around it is dropped.
@@ -83,13 +110,13 @@ impl<N: Joins> Token<N> {
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let text = text.trim();
         let (version, rest) = text.split_once('.').unwrap_or((text, ""));
-        if text.len() > MAX_LEN || version != N::VERSION {
+        if text.len() > MAX_LEN || ![N::BARE, N::VERSION].contains(&version) {
             return Err(InvalidToken::NotAToken);
         }
-        Self::read(rest).ok_or(InvalidToken::Damaged)
+        Self::read(rest, version == N::VERSION).ok_or(InvalidToken::Damaged)
     }
 
-    fn read(rest: &str) -> Option<Self> {
+    fn read(rest: &str, has_terms: bool) -> Option<Self> {
         let mut parts = rest.split('.');
         let mut part = || parts.next();
         let token = Self {
@@ -98,8 +125,19 @@ impl<N: Joins> Token<N> {
             secret: JoinSecret(Zeroizing::new(decode(part()?)?)),
             ca_pin: Digest::from_bytes(decode(part()?)?),
             trust_pin: Digest::from_bytes(decode(part()?)?),
+            terms: if has_terms { Terms::decode(part()?).filter(N::suits)? } else { Terms::default() },
         };
         parts.next().is_none().then_some(token)
+    }
+
+    /// Who joins.
+    pub const fn member(&self) -> &N {
+        &self.name
+    }
+
+    /// What was promised with it.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Which fleet to join.
@@ -182,7 +220,9 @@ impl<N: Joins> fmt::Display for Token<N> {
         let [secret, ca_pin, trust_pin] =
             [self.secret.expose(), self.ca_pin.as_bytes(), self.trust_pin.as_bytes()]
                 .map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        write!(f, "{}.{}.{}.{secret}.{ca_pin}.{trust_pin}", N::VERSION, self.fleet, self.name)
+        let version = if self.terms.is_empty() { N::BARE } else { N::VERSION };
+        write!(f, "{version}.{}.{}.{secret}.{ca_pin}.{trust_pin}", self.fleet, self.name)?;
+        if self.terms.is_empty() { Ok(()) } else { write!(f, ".{}", self.terms.encode()) }
     }
 }
 

@@ -30,7 +30,7 @@ pub use client::ClientTls;
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
 pub use server::ServerTls;
-pub use verifier::verify_expired;
+pub use verifier::{verify_expired, verify_issued};
 
 /// HTTP/2, and nothing to negotiate.
 const ALPN: &[u8] = b"h2";

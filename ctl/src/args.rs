@@ -137,7 +137,7 @@ pub(crate) enum Command {
     #[command(
         subcommand,
         arg_required_else_help = true,
-        after_help = "Examples:\n  windlass operator add bob --role deployer -e staging\n  windlass operator ls\n  windlass operator revoke bob"
+        after_help = "Examples:\n  windlass operator invite bob --role deployer -e staging\n  windlass operator ls\n  windlass operator revoke bob"
     )]
     Operator(OperatorCommand),
     /// The audit log: what was done

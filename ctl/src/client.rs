@@ -74,6 +74,7 @@ impl Client {
         Self { control }
     }
 
+    /// A new token, as the coordinator answers: see [`crate::invitation`] before anybody gets it.
     pub(crate) async fn host_token(
         &mut self,
         host: &HostId,
@@ -252,6 +253,7 @@ impl Client {
         view("get the status", &answer.view)
     }
 
+    /// A new token, as the coordinator answers: see [`crate::invitation`] before anybody gets it.
     pub(crate) async fn add_operator(
         &mut self,
         name: &OperatorName,

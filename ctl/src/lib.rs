@@ -19,6 +19,7 @@ mod deploy;
 mod error;
 mod exit;
 mod home;
+mod invitation;
 mod manifests;
 mod printer;
 mod registry;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::join::Token;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
 use windlass_certs::trust::{TrustError, TrustStore};
@@ -15,6 +16,7 @@ use windlass_process::backoff;
 use crate::client::{CallError, Client};
 use crate::clock;
 use crate::home::{ContextConfig, FleetHome, HomeError};
+use crate::invitation::{self, Invited, Mismatch, Pins, Wanted};
 
 /// The connection.
 pub(crate) struct Session {
@@ -44,6 +46,8 @@ pub(crate) enum SessionError {
     NotOurs(#[source] windlass_certs::csr::IdentityError),
     #[error("the coordinator's trust documents do not follow from ours")]
     Trust(#[source] TrustError),
+    #[error("the coordinator answered with a token that is not ours; it is not shown")]
+    Token(#[source] Mismatch),
 }
 
 impl SessionError {
@@ -55,7 +59,9 @@ impl SessionError {
                 Some("ask an admin; past 30 days a certificate cannot be renewed any more".to_owned())
             }),
             Self::NotOurs(error) => error.hint(),
-            Self::Trust(_) => Some("do not use this coordinator before an admin has looked at it".to_owned()),
+            Self::Trust(_) | Self::Token(_) => {
+                Some("do not use this coordinator before an admin has looked at it".to_owned())
+            }
             Self::Tls(_) | Self::Request(_) => None,
         }
     }
@@ -94,12 +100,28 @@ impl Session {
         self.identity.peer().identity.name().to_owned()
     }
 
+    /// Makes the token that is handed out of what the coordinator answered.
+    pub(crate) async fn invite<N: Invited>(
+        &mut self,
+        answer: &str,
+        expires_at: windlass_core::Timestamp,
+        wanted: Wanted<N>,
+        server: &str,
+    ) -> Result<Token<N>, crate::error::CtlError> {
+        // A CA that was replaced is in the newest trust document.
+        self.fetch_trust().await?;
+        let pins = Pins { trust: self.trust.document(), first: self.fleet.trust_pin()?, server };
+        let token = invitation::token(answer, expires_at, wanted, &pins, clock::now());
+        Ok(token.map_err(SessionError::Token)?)
+    }
+
     /// Renews the certificate if it is past half life. Cheap otherwise: call it wherever a command waits.
     pub(crate) async fn keep_fresh(&mut self) -> Result<(), SessionError> {
         if clock::now() < self.identity.peer().renew_at(self.jitter) {
             return Ok(());
         }
-        match renew::valid(&self.identity, self.channel.clone()).await {
+        let pins = &self.trust.document().ca;
+        match renew::valid(&self.identity, pins, self.channel.clone()).await {
             Ok(identity) => {
                 self.fleet.save_operator(&identity)?;
                 self.tls.reload(&identity)?;

@@ -12,6 +12,8 @@ mod errors;
 mod help;
 #[path = "cli/init.rs"]
 mod init;
+#[path = "cli/lies.rs"]
+mod lies;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/recovery.rs"]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::dsse::{Envelope, KeySet, PayloadType};
+use windlass_certs::join::{JoinToken, Terms};
 use windlass_certs::revocation::{RevocationList, RevokedSet};
 use windlass_core::Digest;
 use windlass_core::observation::{Observation, RefusalCode, SlotStatus};
@@ -78,6 +79,28 @@ async fn joined() -> (Coordinator, Listening, Machine) {
     let done = join(&machine.join_at(listening.address, coordinator.token())).await.unwrap();
     assert!(done.wrote_policy && done.member.labels["role"] == "app");
     (coordinator, listening, machine)
+}
+
+#[tokio::test]
+async fn a_host_is_what_its_token_says_not_what_an_answer_says() {
+    let (coordinator, machine) = (Coordinator::new(), Machine::new());
+    let listening = coordinator.listen(ANY);
+    let bare = JoinToken::parse(&coordinator.token()).unwrap();
+    let with = |role: &str, expires_at| {
+        let (fleet, host) = (bare.fleet().clone(), bare.host().clone());
+        let labels = Some([("role".to_owned(), role.to_owned())].into());
+        let terms = Terms { labels, expires_at: Some(expires_at), ..Terms::default() };
+        bare.clone().under(fleet, host, bare.ca_pin(), bare.trust_pin(), terms).to_string()
+    };
+    let soon = clock::now() + Duration::from_secs(60);
+    let over = machine.join_at(listening.address, with("app", clock::now() - Duration::from_secs(3600)));
+    assert!(matches!(join(&over).await, Err(JoinError::Over(_))));
+    // The coordinator would have it run what is placed on `role=app`.
+    let refused = join(&machine.join_at(listening.address, with("test", soon))).await.unwrap_err();
+    assert!(matches!(refused, JoinError::Labels { .. }), "{refused}");
+    assert!(!machine.folder.path().join("agent/member.json").exists());
+    let done = join(&machine.join_at(listening.address, with("app", soon))).await.unwrap();
+    assert_eq!(done.member.labels["role"], "app");
 }
 
 fn settled(known: &Known, seq: u64) -> bool {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use windlass_core::Digest;
 use zeroize::Zeroizing;
 
 use super::{CsrError, TlsKey};
 use crate::files::{self, FileError, Stage};
-use crate::identity::{InvalidPeer, PeerIdentity};
+use crate::identity::{Grant, Identity, InvalidPeer, PeerIdentity};
+use crate::tls::{TlsError, verify_issued};
 
 /// The leaf, and the CA that issued it.
 const MAX_CHAIN: usize = 4;
@@ -49,6 +51,36 @@ pub enum IdentityError {
     /// Somebody else's certificate.
     #[error("the certificate is for another key")]
     OtherKey,
+    /// Of a CA that the trust document does not name.
+    #[error("the certificate is not one of this fleet's CA")]
+    OtherCa(#[source] Box<TlsError>),
+    /// Somebody else's name.
+    #[error("the certificate is that of `{got}`, not of `{want}`")]
+    OtherName {
+        /// Who asked.
+        want: Box<Identity>,
+        /// Whom it names.
+        got: Box<Identity>,
+    },
+    /// Another role or scope than was promised.
+    #[error("the certificate lets its holder be {got}, {want} was promised")]
+    OtherGrant {
+        /// What was promised.
+        want: String,
+        /// What it says.
+        got: String,
+    },
+}
+
+/// What a certificate must be that somebody asks a coordinator for. The coordinator is believed in nothing of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// For whom.
+    pub identity: &'a Identity,
+    /// With which grant; any if nobody promised one.
+    pub grant: Option<&'a Grant>,
+    /// Fingerprints of the CAs that count.
+    pub ca_pins: &'a [Digest],
 }
 
 impl IdentityError {
@@ -58,6 +90,9 @@ impl IdentityError {
             Self::File(error) => error.hint(),
             Self::Key(_) | Self::NotAnIdentity { .. } | Self::Chain | Self::Leaf(_) | Self::OtherKey => {
                 Some("join the host again, or ask an admin for a new operator certificate".to_owned())
+            }
+            Self::OtherCa(_) | Self::OtherName { .. } | Self::OtherGrant { .. } => {
+                Some("do not use this coordinator before an admin has looked at it".to_owned())
             }
         }
     }
@@ -73,7 +108,27 @@ impl CertifiedIdentity {
         Self::from_der(key, chain)
     }
 
-    /// The same from DER, leaf first.
+    /// The same, and the chain is what was asked for: of a pinned CA, for this name and with this grant. Everything
+    /// that a coordinator hands out goes through here before it is kept.
+    pub fn issued(key: TlsKey, chain_pem: &str, asked: Asked<'_>) -> Result<Self, IdentityError> {
+        let issued = Self::new(key, chain_pem)?;
+        let fleet = asked.identity.fleet();
+        let peer = verify_issued(fleet, asked.ca_pins, &issued.chain)
+            .map_err(|error| IdentityError::OtherCa(Box::new(error)))?;
+        if peer.identity != *asked.identity {
+            let (want, got) = (Box::new(asked.identity.clone()), Box::new(peer.identity));
+            return Err(IdentityError::OtherName { want, got });
+        }
+        match asked.grant {
+            Some(want) if peer.grant.as_ref() != Some(want) => {
+                let got = peer.grant.map_or_else(|| "nothing".to_owned(), |grant| grant.to_string());
+                Err(IdentityError::OtherGrant { want: want.to_string(), got })
+            }
+            _ => Ok(issued),
+        }
+    }
+
+    /// The same as [`CertifiedIdentity::new`] from DER, leaf first.
     pub fn from_der(key: TlsKey, chain: Vec<CertificateDer<'static>>) -> Result<Self, IdentityError> {
         let leaf = chain.first().ok_or(IdentityError::Chain)?;
         if chain.len() > MAX_CHAIN {

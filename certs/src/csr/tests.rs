@@ -94,6 +94,47 @@ fn an_identity_is_one_file_that_is_replaced_whole() {
 }
 
 #[test]
+fn what_a_coordinator_hands_out_is_what_was_asked_for() {
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let fleet = |name: &str| name.parse::<windlass_core::FleetId>().unwrap();
+    let ca = CertificateAuthority::generate(fleet("demo"), now).unwrap();
+    let other = CertificateAuthority::generate(fleet("demo"), now).unwrap();
+    let (key, bob, eve) = (TlsKey::generate().unwrap(), "bob".parse().unwrap(), "eve".parse().unwrap());
+    let named = |name| Identity::operator(fleet("demo"), name);
+    let issue =
+        |ca: &CertificateAuthority, leaf: &Leaf| ca.issue(&key.csr().unwrap(), leaf, now).unwrap().chain_pem;
+    let leaf = |name, grant: &str| Leaf::operator(named(name), grant.parse().unwrap(), 1);
+    let (mine, viewer) = (named(&bob), "viewer/*".parse().unwrap());
+    let pins = [Digest::of(b"an older one"), ca.fingerprint()];
+    let asked = Asked { identity: &mine, grant: Some(&viewer), ca_pins: &pins };
+    let take = |chain: &str, asked| CertifiedIdentity::issued(key.clone(), chain, asked);
+
+    let honest = issue(&ca, &leaf(&bob, "viewer/*"));
+    assert_eq!(take(&honest, asked).unwrap().peer().identity, mine);
+    let refused = |chain: &str| take(chain, asked).unwrap_err();
+    assert!(matches!(refused(&issue(&other, &leaf(&bob, "viewer/*"))), IdentityError::OtherCa(_)));
+    // Signed by another CA, with ours behind it.
+    let signed = issue(&other, &leaf(&bob, "viewer/*"));
+    let forged = signed.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap().to_owned()
+        + &ca.certificate_pem();
+    assert!(matches!(refused(&forged), IdentityError::OtherCa(_)));
+    let alone = honest.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+    assert!(matches!(refused(alone), IdentityError::OtherCa(_)));
+    assert!(matches!(refused(&issue(&ca, &leaf(&eve, "viewer/*"))), IdentityError::OtherName { .. }));
+    let host = Leaf::agent(Identity::agent(fleet("demo"), "bob".parse().unwrap()), 1);
+    assert!(matches!(refused(&issue(&ca, &host)), IdentityError::OtherName { .. }));
+    let raised = refused(&issue(&ca, &leaf(&bob, "admin/*")));
+    assert_eq!(raised.to_string(), "the certificate lets its holder be admin/*, viewer/* was promised");
+    assert!(raised.hint().unwrap().contains("do not use this coordinator"));
+    let unsaid = Asked { grant: None, ..asked };
+    assert!(take(&issue(&ca, &leaf(&bob, "admin/*")), unsaid).is_ok());
+    let none = Asked { ca_pins: &[], ..asked };
+    assert!(matches!(take(&honest, none).unwrap_err(), IdentityError::OtherCa(_)));
+    let theirs = CertifiedIdentity::issued(TlsKey::generate().unwrap(), &honest, asked).unwrap_err();
+    assert!(matches!(theirs, IdentityError::OtherKey));
+}
+
+#[test]
 fn a_key_survives_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tls.key");

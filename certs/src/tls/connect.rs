@@ -128,7 +128,7 @@ impl ConnectError {
             }
             Self::TheirCertificateRevoked(_) => Some("ask an admin where the fleet's coordinator is now"),
             Self::OurCertificateExpired => Some(
-                "agents renew by themselves up to 30 days; operators ask an admin for `windlass operator add`",
+                "agents renew by themselves up to 30 days; operators ask an admin for `windlass operator invite`",
             ),
             Self::OurCertificateRevoked => Some("ask an admin; a host that may come back joins again"),
             Self::OurCertificateRefused(_) => Some("join again, or use the context of this fleet"),

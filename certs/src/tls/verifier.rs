@@ -110,6 +110,32 @@ pub fn verify_expired(
     Ok(peer)
 }
 
+/// What a certificate that a coordinator has just handed out says, if a CA that is pinned signed it for a member of
+/// `fleet`. It counts from its own beginning: the clock of who asked may be behind.
+///
+/// # Errors
+/// No certificate behind the leaf is pinned, or the leaf is not signed by one that is, or not one of a member.
+pub fn verify_issued(
+    fleet: &FleetId,
+    pins: &[Digest],
+    chain: &[CertificateDer<'static>],
+) -> Result<PeerIdentity, TlsError> {
+    let unknown = || TlsError::Rustls(CertificateError::UnknownIssuer.into());
+    let (leaf, issuers) = chain.split_first().ok_or_else(unknown)?;
+    let is_pinned = |issuer: &&CertificateDer<'_>| pins.contains(&Digest::of(issuer));
+    let roots: Vec<_> = issuers.iter().take(MAX_INTERMEDIATES).filter(is_pinned).cloned().collect();
+    if roots.is_empty() {
+        return Err(unknown());
+    }
+    let peer =
+        PeerIdentity::from_der(leaf).map_err(|error| TlsError::Rustls(Refused::Invalid(error).into()))?;
+    let first_day = u64::try_from(peer.not_before.as_millis() / 1000).unwrap_or(0);
+    let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(first_day));
+    let clients = FleetClients::new(fleet.clone(), &roots, Revocations::new())?;
+    clients.verify_client_cert(leaf, &[], then).map_err(TlsError::Rustls)?;
+    Ok(peer)
+}
+
 impl ClientCertVerifier for FleetClients {
     fn client_auth_mandatory(&self) -> bool {
         false // enrolment and late renewals come without; every other RPC asks for the identity

@@ -8,13 +8,14 @@ use windlass_core::{EnvironmentId, OperatorName};
 pub(crate) enum OperatorCommand {
     /// Print a single-use token with which a person becomes an operator
     #[command(after_help = "Examples:\n  \
-        windlass operator add bob --role deployer -e staging\n  \
-        windlass operator add carol --role viewer --scope staging,production\n  \
-        windlass operator add dave --role admin --everywhere\n\n\
+        windlass operator invite bob --role deployer -e staging\n  \
+        windlass operator invite carol --role viewer --scope staging,production\n  \
+        windlass operator invite dave --role admin --everywhere\n\n\
         Bob runs `windlass operator join` on his machine, which makes his key there. For somebody who is an operator\n\
         already, the token changes the role once it is used; what they have counts until then. Signing releases is\n\
         another thing: see `windlass trust --help`.")]
-    Add {
+    #[command(visible_alias = "add")]
+    Invite {
         /// Who
         name: OperatorName,
         /// viewer, deployer, approver or admin
@@ -45,7 +46,7 @@ pub(crate) enum OperatorCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct OperatorJoinArgs {
-    /// What `operator add` printed; `-` reads stdin
+    /// What `operator invite` printed; `-` reads stdin
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: String,
     /// Replace the operator certificate that this home folder has of that fleet

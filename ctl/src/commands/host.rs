@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use windlass_certs::join::Terms;
 use windlass_core::{HostId, Timestamp};
 
 use crate::args::{Global, HostCommand, Label};
@@ -10,6 +11,7 @@ use crate::client::{Client, HostAction};
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
+use crate::invitation::Wanted;
 use crate::printer::Printer;
 use crate::{clock, table};
 
@@ -40,14 +42,17 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
         let question = format!("Revoke the certificate of `{host}`? {GOES_ON}. It {back}.");
         printer.confirm(&question, global.yes)?;
     }
-    let session = context.session().await?;
+    let mut session = context.session().await?;
     let mut client = session.client();
     match command {
         HostCommand::Token { host, labels } => {
             let labels: BTreeMap<String, String> =
                 labels.into_iter().map(|Label { key, value }| (key, value)).collect();
-            let (token, expires_at) = client.host_token(&host, labels).await?;
-            let made = HostToken { host, token, expires_at };
+            let (answer, expires_at) = client.host_token(&host, labels.clone()).await?;
+            let terms = Terms { labels: Some(labels), ..Terms::default() };
+            let wanted = Wanted { name: host.clone(), terms };
+            let token = session.invite(&answer, expires_at, wanted, &context.config.server).await?;
+            let made = HostToken { host, token: token.to_string(), expires_at };
             printer.document(&made, |_| made.token.clone());
         }
         HostCommand::Ls => {

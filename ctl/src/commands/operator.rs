@@ -2,11 +2,12 @@
 //! a token that works once.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use serde::Serialize;
-use windlass_certs::csr::{CertifiedIdentity, IdentityError, TlsKey};
+use windlass_certs::csr::{Asked, CertifiedIdentity, IdentityError, TlsKey};
 use windlass_certs::identity::{Grant, Identity, OperatorRole};
-use windlass_certs::join::{InvalidToken, OperatorToken};
+use windlass_certs::join::{InvalidToken, MAX_LEN, OperatorToken, Terms};
 use windlass_certs::keys::SigningKey;
 use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::{EnvironmentId, FleetId, OperatorName, Timestamp};
@@ -17,11 +18,12 @@ use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::{ContextConfig, FleetHome, Home};
+use crate::invitation::Wanted;
 use crate::printer::Printer;
 use crate::{clock, table};
 
-/// Longer than any token.
-const MAX_TOKEN: u64 = 4096;
+/// By how much the clock of this machine may be ahead of the admin's.
+const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Why somebody did not become an operator here.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +36,9 @@ pub(crate) enum OperatorError {
     Trust(#[source] TrustError),
     #[error("the trust document does not name the CA of the token")]
     WrongCa,
-    #[error("the coordinator answered with a certificate of somebody else")]
-    NotMine,
-    #[error("the coordinator answered without a certificate for our key")]
+    #[error("the token was good until {0}")]
+    Over(Timestamp),
+    #[error("the coordinator answered without the certificate that was asked for")]
     Certificate(#[source] IdentityError),
     #[error("there is an operator certificate of fleet `{fleet}` here already, of `{name}`")]
     Exists { fleet: FleetId, name: String },
@@ -47,8 +49,10 @@ pub(crate) enum OperatorError {
 impl OperatorError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::Over(_) => Some("ask an admin for a new one; if it is new, set this machine's clock".to_owned()),
+            Self::Certificate(error) => error.hint(),
             Self::Token(_) => Some(
-                "ask an admin for one with `windlass operator add NAME --role ROLE`, and pass it on whole, on one line"
+                "ask an admin for one with `windlass operator invite NAME --role ROLE`, and pass it on whole, on one line"
                     .to_owned(),
             ),
             Self::Trust(_) | Self::WrongCa => Some(
@@ -56,12 +60,12 @@ impl OperatorError {
             ),
             Self::Exists { .. } => Some("replace it with --replace, or use another WINDLASS_HOME".to_owned()),
             Self::ContextExists { .. } => Some("choose another name with --context".to_owned()),
-            Self::Stdin(_) | Self::NotMine | Self::Certificate(_) => None,
+            Self::Stdin(_) => None,
         }
     }
 }
 
-/// What `operator add -o json` prints.
+/// What `operator invite -o json` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct OperatorTokenView {
     /// Who it is for.
@@ -99,7 +103,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CtlError> {
     match command {
         OperatorCommand::Join(args) => join(&args, global, printer).await,
-        OperatorCommand::Add { name, role, scope, everywhere } => {
+        OperatorCommand::Invite { name, role, scope, everywhere } => {
             let grant = grant(role, scope, everywhere, global)?;
             add(name, grant, global, printer).await
         }
@@ -156,9 +160,13 @@ fn grant(
 
 async fn add(name: OperatorName, grant: Grant, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
-    let session = context.session().await?;
-    let (token, expires_at) = session.client().add_operator(&name, &grant.to_string()).await?;
-    let made = OperatorTokenView { operator: name, grant: grant.to_string(), token, expires_at };
+    let mut session = context.session().await?;
+    let (answer, expires_at) = session.client().add_operator(&name, &grant.to_string()).await?;
+    let terms = Terms { grant: Some(grant.clone()), ..Terms::default() };
+    let wanted = Wanted { name: name.clone(), terms };
+    let token = session.invite(&answer, expires_at, wanted, &context.config.server).await?;
+    let made =
+        OperatorTokenView { operator: name, grant: grant.to_string(), token: token.to_string(), expires_at };
     printer.document(&made, |_| made.token.clone());
     printer.note(&format!(
         "`{}` becomes {} with it, once, until {}. On their machine:\n  \
@@ -175,6 +183,9 @@ async fn join(args: &OperatorJoinArgs, global: &Global, printer: &Printer) -> Re
         hint: "the admin who made the token knows it".to_owned(),
     })?;
     let token = OperatorToken::parse(&read_token(&args.token)?).map_err(OperatorError::from)?;
+    if let Some(until) = token.terms().expires_at.filter(|until| clock::now() > *until + SKEW) {
+        return Err(OperatorError::Over(until).into());
+    }
     let home = Home::find()?;
     let fleet = home.fleet(token.fleet());
     if let Ok(identity) = fleet.operator()
@@ -229,10 +240,10 @@ async fn enrol(
 ) -> Result<CertifiedIdentity, CtlError> {
     let answer = client::join_operator(token, &key, server).await?;
     let trust = believe(token, &answer.trust)?;
-    let identity = CertifiedIdentity::new(key, &answer.chain).map_err(OperatorError::Certificate)?;
-    if identity.peer().identity != Identity::operator(token.fleet().clone(), token.name()) {
-        return Err(OperatorError::NotMine.into());
-    }
+    let mine = Identity::operator(token.fleet().clone(), token.name());
+    let asked = Asked { identity: &mine, grant: token.terms().grant.as_ref(), ca_pins: &trust.document().ca };
+    let identity =
+        CertifiedIdentity::issued(key, &answer.chain, asked).map_err(OperatorError::Certificate)?;
     for (version, envelope) in (1..=trust.version()).zip(&answer.trust) {
         fleet.save_trust(version, envelope)?;
     }
@@ -266,7 +277,7 @@ fn read_token(given: &str) -> Result<String, CtlError> {
         return Ok(given.to_owned());
     }
     let mut text = String::new();
-    std::io::stdin().take(MAX_TOKEN).read_to_string(&mut text).map_err(OperatorError::Stdin)?;
+    std::io::stdin().take(MAX_LEN as u64).read_to_string(&mut text).map_err(OperatorError::Stdin)?;
     Ok(text)
 }
 

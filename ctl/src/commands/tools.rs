@@ -60,7 +60,7 @@ fn outputs() -> Value {
         ("release diff", of::<Vec<diff::Change>>()),
         ("logs: each line", of::<LogLineView>()),
         ("events: each line", of::<view::EventView>()),
-        ("operator add", of::<OperatorTokenView>()),
+        ("operator invite", of::<OperatorTokenView>()),
         ("operator join", of::<OperatorJoined>()),
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),

@@ -77,19 +77,28 @@ impl FleetHome {
     /// and only its owner can write here. Every later version must follow from it.
     pub(crate) fn trust(&self) -> Result<TrustStore, HomeError> {
         let failed = |source| HomeError::Trust { fleet: self.fleet.clone(), source };
-        let first = match std::fs::read(self.trust_path(1)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(HomeError::NoTrust(self.fleet.clone()));
-            }
-            Err(source) => return Err(HomeError::Read { path: self.trust_path(1), source }),
-        };
+        let first = self.first_trust()?;
         let pin = pin(&first).map_err(failed)?;
         let mut store = TrustStore::pinned(&self.fleet, pin, &first).map_err(failed)?;
         while let Ok(next) = std::fs::read(self.trust_path(store.version() + 1)) {
             store.advance(&next).map_err(failed)?;
         }
         Ok(store)
+    }
+
+    /// Digest of version 1: what hosts and operators who join pin.
+    pub(crate) fn trust_pin(&self) -> Result<windlass_core::Digest, HomeError> {
+        pin(&self.first_trust()?).map_err(|source| HomeError::Trust { fleet: self.fleet.clone(), source })
+    }
+
+    fn first_trust(&self) -> Result<Vec<u8>, HomeError> {
+        match std::fs::read(self.trust_path(1)) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(HomeError::NoTrust(self.fleet.clone()))
+            }
+            Err(source) => Err(HomeError::Read { path: self.trust_path(1), source }),
+        }
     }
 
     /// Keeps a version of the trust document.

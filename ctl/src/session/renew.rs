@@ -1,7 +1,7 @@
 //! Getting the next certificate for the same name and key.
 
 use tonic::transport::Channel;
-use windlass_certs::csr::{CertifiedIdentity, RenewalClaim};
+use windlass_certs::csr::{Asked, CertifiedIdentity, RenewalClaim};
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
 use windlass_core::{Digest, FleetId};
@@ -14,10 +14,12 @@ use crate::client::CallError;
 /// With a certificate that still counts, the connection itself is the proof.
 pub(super) async fn valid(
     identity: &CertifiedIdentity,
+    ca_pins: &[Digest],
     channel: Channel,
 ) -> Result<CertifiedIdentity, SessionError> {
     let csr = identity.key().csr().map_err(SessionError::Request)?;
-    renew(identity, channel, RenewRequest { csr: csr.der().to_vec().into(), expired: None }).await
+    let request = RenewRequest { csr: csr.der().to_vec().into(), expired: None };
+    renew(identity, ca_pins, channel, request).await
 }
 
 /// With one that has expired, TLS cannot say who we are: a signature over a fresh challenge does.
@@ -47,11 +49,12 @@ pub(super) async fn expired(
     let leaf = identity.chain().first().map(|der| der.to_vec()).unwrap_or_default();
     let expired = ExpiredProof { certificate: leaf.into(), challenge, proof: proof.0.into() };
     let request = RenewRequest { csr: csr.der().to_vec().into(), expired: Some(expired) };
-    renew(&identity, channel, request).await
+    renew(&identity, ca_pins, channel, request).await
 }
 
 async fn renew(
     identity: &CertifiedIdentity,
+    ca_pins: &[Digest],
     channel: Channel,
     request: RenewRequest,
 ) -> Result<CertifiedIdentity, SessionError> {
@@ -61,6 +64,8 @@ async fn renew(
         .await
         .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in time")))
         .map_err(failed)?;
-    CertifiedIdentity::new(identity.key().clone(), &answer.into_inner().certificate_chain)
+    let peer = identity.peer();
+    let asked = Asked { identity: &peer.identity, grant: peer.grant.as_ref(), ca_pins };
+    CertifiedIdentity::issued(identity.key().clone(), &answer.into_inner().certificate_chain, asked)
         .map_err(SessionError::NotOurs)
 }

@@ -19,6 +19,7 @@ use windlass_core::release::Release;
 use windlass_core::{Digest, Timestamp};
 use windlass_proto::pb;
 use windlass_proto::pb::control_server::{Control, ControlServer};
+use windlass_proto::pb::enrolment_server::{Enrolment, EnrolmentServer};
 
 use crate::Desk;
 
@@ -63,7 +64,16 @@ pub(crate) struct Script {
     pub(crate) recovery: Value,
     /// What it was told about that.
     pub(crate) recovered: Vec<pb::RecoverRequest>,
+    /// The token that it answers with, whatever was asked, and until when it says that it is good.
+    pub(crate) token: (String, i64),
+    /// Every version of the trust document that it has.
+    pub(crate) trust: Vec<Vec<u8>>,
+    /// The certificate that it answers a renewal or a join with, made of the request.
+    pub(crate) certify: Option<Certify>,
 }
+
+/// A certificate chain for a request (DER).
+pub(crate) type Certify = Box<dyn Fn(&[u8]) -> String + Send>;
 
 pub(crate) struct Coordinator {
     pub(crate) address: String,
@@ -87,7 +97,8 @@ impl Coordinator {
                 listen("127.0.0.1:0".parse().unwrap(), tls, AcceptOptions::default()).unwrap();
             let address = acceptor.local_addr().unwrap().to_string();
             let serve = tonic::transport::Server::builder()
-                .add_service(ControlServer::new(stub))
+                .add_service(ControlServer::new(stub.clone()))
+                .add_service(EnrolmentServer::new(stub))
                 .serve_with_incoming(incoming);
             runtime.spawn(acceptor.run(CancellationToken::new()));
             runtime.spawn(serve);
@@ -262,7 +273,24 @@ impl Control for Stub {
         &self,
         _: Request<pb::GetTrustRequest>,
     ) -> Result<Response<pb::GetTrustResponse>, Status> {
-        Ok(Response::new(pb::GetTrustResponse { envelopes: Vec::new() }))
+        let envelopes = self.0.lock().unwrap().trust.clone().into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::GetTrustResponse { envelopes }))
+    }
+
+    async fn create_host_token(
+        &self,
+        _: Request<pb::CreateHostTokenRequest>,
+    ) -> Result<Response<pb::CreateHostTokenResponse>, Status> {
+        let (token, expires_at) = self.0.lock().unwrap().token.clone();
+        Ok(Response::new(pb::CreateHostTokenResponse { token, expires_at }))
+    }
+
+    async fn add_operator(
+        &self,
+        _: Request<pb::AddOperatorRequest>,
+    ) -> Result<Response<pb::AddOperatorResponse>, Status> {
+        let (token, expires_at) = self.0.lock().unwrap().token.clone();
+        Ok(Response::new(pb::AddOperatorResponse { token, expires_at }))
     }
 
     async fn stream_logs(
@@ -315,7 +343,6 @@ impl Control for Stub {
     }
 
     not_needed! {
-        create_host_token, CreateHostTokenRequest, CreateHostTokenResponse;
         list_hosts, ListHostsRequest, ListHostsResponse;
         get_host, GetHostRequest, GetHostResponse;
         steer_host, SteerHostRequest, SteerHostResponse;
@@ -325,10 +352,40 @@ impl Control for Stub {
         list_rollouts, ListRolloutsRequest, ListRolloutsResponse;
         steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
-        add_operator, AddOperatorRequest, AddOperatorResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;
         revoke_operator, RevokeOperatorRequest, RevokeOperatorResponse;
         publish_trust, PublishTrustRequest, PublishTrustResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl Enrolment for Stub {
+    async fn join(&self, _: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
+        Err(Status::unimplemented("hosts join elsewhere"))
+    }
+
+    async fn join_operator(
+        &self,
+        request: Request<pb::JoinOperatorRequest>,
+    ) -> Result<Response<pb::JoinOperatorResponse>, Status> {
+        let script = self.0.lock().unwrap();
+        let certify = script.certify.as_ref().ok_or_else(|| Status::permission_denied("no"))?;
+        let certificate_chain = certify(&request.into_inner().csr);
+        let trust = script.trust.iter().map(|envelope| envelope.clone().into()).collect();
+        Ok(Response::new(pb::JoinOperatorResponse { certificate_chain, trust }))
+    }
+
+    async fn challenge(
+        &self,
+        _: Request<pb::ChallengeRequest>,
+    ) -> Result<Response<pb::ChallengeResponse>, Status> {
+        Ok(Response::new(pb::ChallengeResponse { challenge: vec![7; 32].into() }))
+    }
+
+    async fn renew(&self, request: Request<pb::RenewRequest>) -> Result<Response<pb::RenewResponse>, Status> {
+        let script = self.0.lock().unwrap();
+        let certify = script.certify.as_ref().ok_or_else(|| Status::permission_denied("no"))?;
+        Ok(Response::new(pb::RenewResponse { certificate_chain: certify(&request.into_inner().csr) }))
     }
 }
 

@@ -68,7 +68,7 @@ impl EnrolError {
                 Some("make a new token with `windlass host token HOST` and join again".to_owned())
             }
             Self::InvalidOperatorToken | Self::OperatorTokenReused | Self::Revoked(_) => {
-                Some("ask an admin for a new token: `windlass operator add NAME --role ROLE`".to_owned())
+                Some("ask an admin for a new token: `windlass operator invite NAME --role ROLE`".to_owned())
             }
             Self::Yourself => Some("another admin can".to_owned()),
             Self::NotAMember(host) => {

@@ -80,7 +80,7 @@ async fn a_token_makes_an_operator_with_its_role_and_nothing_else() {
     let thief = join(&fleet, request(&token, &TlsKey::generate().unwrap())).await.unwrap_err();
     assert_eq!(thief.code(), Code::Unauthenticated);
     let hint = thief.metadata().get("windlass-hint").unwrap().to_str().unwrap();
-    assert!(hint.contains("operator add"), "{hint}");
+    assert!(hint.contains("operator invite"), "{hint}");
     assert!(fleet.events().await.contains(&"operator.token_reused operator/bob".to_owned()));
 
     let bob = CertifiedIdentity::new(key, &chain).unwrap();
