@@ -22,6 +22,7 @@ windlass-core
 windlass-process
 windlass-proto windlass-core
 windlass-certs windlass-core
+windlass-ingress windlass-core windlass-process
 windlass-server windlass-core windlass-proto windlass-certs windlass-process
 windlass-agent windlass-core windlass-proto windlass-certs windlass-process
 windlass-ctl windlass-core windlass-proto windlass-certs windlass-process

@@ -25,6 +25,7 @@ pub mod release;
 pub mod rollout;
 pub mod service;
 pub mod time;
+pub mod traffic;
 pub mod units;
 pub mod verify;
 pub mod view;

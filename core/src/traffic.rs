@@ -1,0 +1,17 @@
+//! Traffic: the table that the coordinator signs per environment, and the choices that an ingress makes by it.
+//!
+//! A table is complete, like a host plan: an ingress that gets only the last of ten ends in the same state. Who
+//! serves which name stands in [`Routes::names`]; how the requests of a service are shared among its releases, and
+//! where its instances answer, in [`Routes::services`].
+
+mod choose;
+mod document;
+
+#[cfg(test)]
+mod tests;
+
+pub use choose::{Choice, Position, choose};
+pub use document::{
+    Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
+    RoutedPort, RoutedService, Routes, Weight,
+};

@@ -1,0 +1,9 @@
+//! One request and its response: what is counted, and the bodies that pass in both directions.
+
+mod download;
+mod guard;
+mod upload;
+
+pub(crate) use download::{Answer, Download};
+pub(crate) use guard::Exchange;
+pub(crate) use upload::Upload;

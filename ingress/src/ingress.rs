@@ -1,0 +1,145 @@
+//! The ingress as its process sees it: take a table, serve a listener, show the counters, drain.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_core::EnvironmentId;
+use windlass_core::traffic::Routes;
+
+use crate::budget::RetryBudget;
+use crate::counters::ReleaseSnapshot;
+use crate::drain::{Drain, DrainTimes};
+use crate::limits::Limits;
+use crate::registry::{CounterKey, NotTaken, Registry};
+use crate::table::Table;
+
+/// An ingress: one table, any number of listeners.
+#[derive(Debug, Clone)]
+pub struct Ingress(pub(crate) Arc<Shared>);
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) table: ArcSwap<Table>,
+    /// Tells requests that wait for an endpoint that the table has changed.
+    pub(crate) changed: watch::Sender<u64>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) drain: Drain,
+    pub(crate) budget: RetryBudget,
+    pub(crate) places: Arc<Semaphore>,
+    registry: Mutex<Registry>,
+    random: AtomicU64,
+}
+
+/// Runs the tasks of HTTP/2 connections, so that a drain waits for them.
+#[derive(Debug, Clone)]
+pub(crate) struct Executor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+impl Shared {
+    pub(crate) fn executor(&self) -> Executor {
+        Executor(self.tracker.clone())
+    }
+
+    /// The next number of a sequence that looks random (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>). It
+    /// spreads load and names requests, and keeps no secret.
+    pub(crate) fn random(&self) -> u64 {
+        let state = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ingress {
+    /// An ingress without a table: every request is answered with 404. `seed` begins its sequence of random numbers.
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        let places = Arc::new(Semaphore::new(limits.connections));
+        Self(Arc::new(Shared {
+            limits,
+            table: ArcSwap::default(),
+            changed: watch::Sender::new(0),
+            tracker: TaskTracker::new(),
+            drain: Drain::default(),
+            budget: RetryBudget::default(),
+            places,
+            registry: Mutex::default(),
+            random: AtomicU64::new(seed),
+        }))
+    }
+
+    /// Takes the table of an environment. From the next request on it is in force; requests under way go on.
+    ///
+    /// # Errors
+    /// The table breaks a bound, or is older than the one in force; then nothing changes.
+    pub fn take(&self, routes: Routes) -> Result<(), NotTaken> {
+        let mut registry = self.0.registry();
+        let table = registry.take(routes, &self.0.limits, Instant::now())?;
+        self.0.table.store(Arc::new(table));
+        self.0.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Epoch and number of each table in force.
+    pub fn in_force(&self) -> BTreeMap<EnvironmentId, (u64, u64)> {
+        self.0.registry().in_force()
+    }
+
+    /// The counters of this process since it began.
+    pub fn counters(&self) -> BTreeMap<CounterKey, ReleaseSnapshot> {
+        let registry = self.0.registry();
+        registry.all_counters().iter().map(|(key, counters)| (key.clone(), counters.snapshot())).collect()
+    }
+
+    /// Requests and tunnels that are still on endpoints that drain or have left the tables, by address.
+    pub fn draining(&self) -> BTreeMap<SocketAddr, (i64, i64)> {
+        self.0.registry().draining()
+    }
+
+    /// Closes idle connections and ends drains that are over, until `cancel`.
+    pub async fn keep_house(&self, cancel: CancellationToken) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            self.0.budget.second();
+            self.0.registry().tidy(Instant::now());
+        }
+    }
+
+    /// Tells clients to go elsewhere, and waits until every connection has ended or was cut. Listeners are to be
+    /// stopped before, or be with a successor.
+    pub async fn drain(&self, times: DrainTimes) {
+        self.0.tracker.close();
+        tokio::select! {
+            () = self.0.tracker.wait() => {}
+            () = async {
+                tokio::join!(self.0.drain.run(times), self.0.tracker.wait());
+            } => {}
+        }
+    }
+}

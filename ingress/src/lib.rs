@@ -1,0 +1,25 @@
+//! The ingress: the reverse proxy beside an agent, which shares the requests of a service among its releases.
+//!
+//! It follows signed tables (`windlass_core::traffic`) and decides nothing by itself but which endpoint of a release
+//! takes a request, whether a request may be tried on another one, and which endpoints are left out for a while.
+//! Tables are data: a change of one touches no connection.
+#![warn(missing_docs)]
+
+mod budget;
+pub mod counters;
+mod drain;
+mod exchange;
+mod ingress;
+mod limits;
+mod listen;
+mod proxy;
+mod registry;
+mod request;
+mod table;
+mod tunnel;
+mod upstream;
+
+pub use drain::DrainTimes;
+pub use ingress::Ingress;
+pub use limits::Limits;
+pub use registry::{CounterKey, NotTaken, Population};

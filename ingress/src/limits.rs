@@ -1,0 +1,81 @@
+//! Every time and size of the data path, in one place.
+
+use std::time::Duration;
+
+/// Bytes of one HTTP/2 stream that may wait here.
+pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// Bytes of one HTTP/2 connection that may wait here. Memory is bounded by streams × [`STREAM_WINDOW`]; this bound is for
+/// small frames: h2 closes a connection when frames below 256 bytes that wait cost more than half this window
+/// (`data_frame_budget` in h2 0.4.20, which hyper does not pass on), and a stream may fill its window with one-byte
+/// frames: 65,536 × 255 bytes. Twice that fits here.
+pub(crate) const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Times and sizes that an ingress keeps to.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections of clients at once; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// From the first byte of a request until its head is there; also how long a kept-alive connection may idle.
+    pub head: Duration,
+    /// Size of a request's or response's head.
+    pub head_bytes: u32,
+    /// Headers of a request or response.
+    pub headers: usize,
+    /// Until a plain connection has shown which protocol it speaks.
+    pub detect: Duration,
+    /// Until a connection to an endpoint stands.
+    pub connect: Duration,
+    /// From the request until the response's head.
+    pub response: Duration,
+    /// Without a byte of a body in either direction.
+    pub body_idle: Duration,
+    /// Without a byte in a tunnel.
+    pub tunnel_idle: Duration,
+    /// How long an idle connection to an endpoint is kept. Node closes its own after 5 s: ours have to go first.
+    pub upstream_idle: Duration,
+    /// Connections to one endpoint.
+    pub upstream_connections: usize,
+    /// How long a request waits for one of them.
+    pub upstream_queue: Duration,
+    /// Idle connections kept to one endpoint.
+    pub upstream_kept: usize,
+    /// HTTP/2 connections of clients without a request.
+    pub h2_idle: Duration,
+    /// HTTP/2 connections of clients, plus or minus a tenth.
+    pub h2_lifetime: Duration,
+    /// Requests of a service that wait for an endpoint at once.
+    pub held: usize,
+    /// Consecutive failures to connect after which an endpoint is left out.
+    pub eject_after: u32,
+    /// For how long, doubled each time.
+    pub eject: Duration,
+    /// At most.
+    pub eject_most: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head: Duration::from_secs(60),
+            head_bytes: 64 * 1024,
+            headers: 100,
+            detect: Duration::from_secs(5),
+            connect: Duration::from_secs(1),
+            response: Duration::from_secs(60),
+            body_idle: Duration::from_secs(300),
+            tunnel_idle: Duration::from_secs(3600),
+            upstream_idle: Duration::from_secs(4),
+            upstream_connections: 1024,
+            upstream_queue: Duration::from_millis(100),
+            upstream_kept: 64,
+            h2_idle: Duration::from_secs(120),
+            h2_lifetime: Duration::from_secs(3600),
+            held: 1000,
+            eject_after: 5,
+            eject: Duration::from_secs(10),
+            eject_most: Duration::from_secs(300),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! From a host name and a path to a service, one of its releases, and the counters that it goes by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use windlass_core::traffic::{Choice, MatchOn, Position, Weight, choose};
+
+use crate::counters::ReleaseCounters;
+use crate::ingress::Shared;
+use crate::request::{Refusal, bucket_of, cookie_value};
+use crate::table::Target;
+use crate::upstream::{Endpoint, pickable};
+
+/// Where a request goes.
+pub(super) struct Routed {
+    pub(super) target: Arc<Target>,
+    pub(super) release: Chosen,
+    /// The bucket that the client is to keep.
+    pub(super) cookie: Option<u16>,
+    pub(super) counters: Arc<ReleaseCounters>,
+}
+
+/// The endpoints that a request may go to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Chosen {
+    /// Those of every release.
+    Any,
+    /// Those of one release; whether it was chosen by a match.
+    One { index: usize, matched: bool },
+}
+
+impl Target {
+    /// The endpoints of a choice.
+    pub(super) fn endpoints(&self, chosen: Chosen) -> &[Arc<Endpoint>] {
+        match chosen {
+            Chosen::Any => &self.all,
+            Chosen::One { index, .. } => self.releases.get(index).map_or(&[], |release| &release.endpoints),
+        }
+    }
+
+    /// The counters that a request at `endpoint` goes by.
+    pub(super) fn counters(&self, chosen: Chosen, endpoint: &Endpoint) -> &Arc<ReleaseCounters> {
+        let matched = matches!(chosen, Chosen::One { matched: true, .. });
+        let release = self.release_of(endpoint);
+        release.map_or(&self.nobody, |release| if matched { &release.matched } else { &release.counters })
+    }
+}
+
+/// Finds the target of a request and chooses a release. Where a step under way leaves no endpoint, and the service says
+/// so, the request waits for one.
+pub(super) async fn route(
+    shared: &Shared,
+    host: &str,
+    head: &Parts,
+    began: Instant,
+) -> Result<Routed, Refusal> {
+    let mut changed = shared.changed.subscribe();
+    let bucket = bucket_of(&head.headers);
+    let fresh = shared.random();
+    let mut waiting: Option<Waiting> = None;
+    loop {
+        changed.borrow_and_update();
+        let routed = look_up(shared, host, head, bucket, fresh)?;
+        let Some(hold) =
+            routed.target.hold.filter(|_| pickable(routed.target.endpoints(routed.release)) == 0)
+        else {
+            return Ok(routed);
+        };
+        if waiting.is_none() {
+            waiting = Waiting::begin(&routed.target.waiting, shared.limits.held);
+            if waiting.is_none() {
+                return Ok(routed);
+            }
+            routed.counters.held();
+        }
+        let left = hold.saturating_sub(began.elapsed());
+        if left.is_zero() || !matches!(tokio::time::timeout(left, changed.changed()).await, Ok(Ok(()))) {
+            return Ok(routed);
+        }
+    }
+}
+
+fn look_up(
+    shared: &Shared,
+    host: &str,
+    head: &Parts,
+    bucket: Option<u16>,
+    fresh: u64,
+) -> Result<Routed, Refusal> {
+    let table = shared.table.load();
+    let Some(target) = table.find(host, head.uri.path()).cloned() else {
+        let known = table.knows(host);
+        let why = if known { "no service has this path" } else { "no service has this host name" };
+        return Err(Refusal(StatusCode::NOT_FOUND, why));
+    };
+    let service = &target.service;
+    let split =
+        service.releases.iter().any(|r| r.weight.is_some_and(|w| w != Weight::NONE && w != Weight::ALL));
+    let new_bucket = u16::try_from(fresh & 0xffff).unwrap_or_default();
+    let position = match bucket {
+        Some(bucket) => Position::of_bucket(bucket, &service.salt),
+        None if split => Position::of_bucket(new_bucket, &service.salt),
+        None => Position::of_random(fresh),
+    };
+    let value = |on, name: &str| match on {
+        MatchOn::Header => head.headers.get(name).and_then(|value| value.to_str().ok()),
+        MatchOn::Cookie => cookie_value(&head.headers, name),
+    };
+    let release = match choose(service, position, value) {
+        Choice::Any => Chosen::Any,
+        Choice::Weighted(index) => Chosen::One { index, matched: false },
+        Choice::Matched(index) => Chosen::One { index, matched: true },
+        Choice::Nobody => return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "no release takes requests")),
+    };
+    let counters = match release {
+        Chosen::Any => &target.nobody,
+        Chosen::One { index, matched } => target
+            .releases
+            .get(index)
+            .map_or(&target.nobody, |release| if matched { &release.matched } else { &release.counters }),
+    };
+    let counters = Arc::clone(counters);
+    let cookie = (split && bucket.is_none()).then_some(new_bucket);
+    Ok(Routed { target, release, cookie, counters })
+}
+
+/// A place among the requests of a service that wait.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn begin(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let taken = count.fetch_add(1, Relaxed) < most;
+        let place = Self(Arc::clone(count));
+        taken.then_some(place)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

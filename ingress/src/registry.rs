@@ -1,0 +1,198 @@
+//! The tables as signed, and what outlives each of them: endpoints with their connections, and counters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use windlass_core::traffic::{InvalidRoutes, RoutedService, Routes};
+use windlass_core::{Digest, EnvironmentId, ServiceId};
+
+use crate::counters::ReleaseCounters;
+use crate::limits::Limits;
+use crate::table::{Release, Table, Target, full_name};
+use crate::upstream::{Endpoint, EndpointKey};
+
+/// Why a table was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It says something that cannot be followed.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRoutes),
+    /// A newer table of the environment is in force.
+    #[error(
+        "the table of {environment} has number {offered} in epoch {epoch}; number {seq} in epoch {in_force} is in force"
+    )]
+    Older {
+        /// Whose table it is.
+        environment: EnvironmentId,
+        /// The number that was offered.
+        offered: u64,
+        /// Its epoch.
+        epoch: u64,
+        /// The number in force.
+        seq: u64,
+        /// Its epoch.
+        in_force: u64,
+    },
+}
+
+/// Whether requests by weight or by a match are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Population {
+    /// By weight, or from one pool.
+    Weighted,
+    /// By a match: no evidence for a gate.
+    Matched,
+}
+
+/// Whose counters they are; without a release, those of requests for which none was chosen.
+pub type CounterKey = (ServiceId, Option<Digest>, Population);
+
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    documents: BTreeMap<EnvironmentId, Routes>,
+    endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
+    counters: BTreeMap<CounterKey, Arc<ReleaseCounters>>,
+    waiting: HashMap<ServiceId, Arc<AtomicUsize>>,
+    /// Endpoints that left the tables, and until when requests on them may go on.
+    retired: Vec<(Arc<Endpoint>, Instant)>,
+}
+
+impl Registry {
+    /// Takes a table that is newer than the one in force, and answers with all tables compiled.
+    pub(crate) fn take(&mut self, routes: Routes, limits: &Limits, now: Instant) -> Result<Table, NotTaken> {
+        routes.check()?;
+        if let Some(old) = self.documents.get(&routes.environment)
+            && (routes.epoch, routes.seq) <= (old.epoch, old.seq)
+            && routes != *old
+        {
+            return Err(NotTaken::Older {
+                environment: routes.environment,
+                offered: routes.seq,
+                epoch: routes.epoch,
+                seq: old.seq,
+                in_force: old.epoch,
+            });
+        }
+        self.documents.insert(routes.environment.clone(), routes);
+        Ok(self.compile(limits, now))
+    }
+
+    fn compile(&mut self, limits: &Limits, now: Instant) -> Table {
+        let mut table = Table::default();
+        let mut endpoints = HashMap::new();
+        let documents = std::mem::take(&mut self.documents);
+        for routes in documents.values() {
+            let mut targets = HashMap::new();
+            for service in &routes.services {
+                let id = full_name(&routes.environment, service);
+                let service = Arc::new(service.clone());
+                for port in service.ports.keys() {
+                    let target = self.target(&id, &service, port, &mut endpoints, limits, now);
+                    targets.insert((service.service.clone(), port.clone()), Arc::new(target));
+                }
+            }
+            for name in &routes.names {
+                if let Some(target) = targets.get(&(name.service.clone(), name.port.clone())) {
+                    table.add(&name.host, &name.path, Arc::clone(target));
+                }
+            }
+        }
+        self.documents = documents;
+        self.retire(endpoints, now);
+        table
+    }
+
+    fn target(
+        &mut self,
+        id: &ServiceId,
+        service: &Arc<RoutedService>,
+        port: &str,
+        endpoints: &mut HashMap<EndpointKey, Arc<Endpoint>>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Target {
+        let protocol = service.ports.get(port).map(|port| port.protocol).unwrap_or_default();
+        let mut all = Vec::new();
+        for place in service.endpoints.iter().filter(|place| place.port == port) {
+            let key = EndpointKey {
+                address: SocketAddr::new(place.address, place.number),
+                release: place.release,
+                protocol: protocol.into(),
+            };
+            let known = self.endpoints.get(&key).cloned();
+            let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
+            endpoint.set_draining(place.draining);
+            endpoint.set_drain(service.drain.duration());
+            endpoints.insert(key, Arc::clone(&endpoint));
+            all.push(endpoint);
+        }
+        let releases = service.releases.iter().map(|share| Release {
+            endpoints: all.iter().filter(|e| e.key.release == share.release).cloned().collect(),
+            counters: self.counters(id, Some(share.release), Population::Weighted),
+            matched: self.counters(id, Some(share.release), Population::Matched),
+        });
+        let releases = releases.collect();
+        Target {
+            protocol,
+            releases,
+            all,
+            nobody: self.counters(id, None, Population::Weighted),
+            hold: service.hold.map(|hold| hold.duration()),
+            slow_start: service.slow_start.map(|whole| whole.duration()),
+            waiting: Arc::clone(self.waiting.entry(id.clone()).or_default()),
+            service: Arc::clone(service),
+        }
+    }
+
+    fn counters(&mut self, id: &ServiceId, release: Option<Digest>, of: Population) -> Arc<ReleaseCounters> {
+        Arc::clone(self.counters.entry((id.clone(), release, of)).or_default())
+    }
+
+    /// From now on these are the endpoints. Those that are missing get no request, and finish what they have.
+    fn retire(&mut self, endpoints: HashMap<EndpointKey, Arc<Endpoint>>, now: Instant) {
+        for (key, endpoint) in std::mem::replace(&mut self.endpoints, endpoints) {
+            if !self.endpoints.contains_key(&key) {
+                endpoint.set_draining(true);
+                endpoint.pool.clear();
+                let until = now + endpoint.drain();
+                self.retired.push((endpoint, until));
+            }
+        }
+    }
+
+    /// Closes idle connections, and cuts what an endpoint that has left still has after its drain.
+    pub(crate) fn tidy(&mut self, now: Instant) {
+        self.endpoints.values().for_each(|endpoint| endpoint.pool.sweep(now));
+        self.retired.retain(|(endpoint, until)| {
+            let busy = endpoint.in_flight() > 0 || endpoint.tunnels() > 0;
+            if *until <= now {
+                endpoint.cut.cancel();
+            }
+            busy && *until > now
+        });
+    }
+
+    /// The number of each table in force.
+    pub(crate) fn in_force(&self) -> BTreeMap<EnvironmentId, (u64, u64)> {
+        self.documents.iter().map(|(name, routes)| (name.clone(), (routes.epoch, routes.seq))).collect()
+    }
+
+    pub(crate) fn all_counters(&self) -> &BTreeMap<CounterKey, Arc<ReleaseCounters>> {
+        &self.counters
+    }
+
+    /// Requests and tunnels on endpoints that drain or have left, by address.
+    pub(crate) fn draining(&self) -> BTreeMap<SocketAddr, (i64, i64)> {
+        let left = self.retired.iter().map(|(endpoint, _)| endpoint);
+        let draining = self.endpoints.values().filter(|endpoint| endpoint.is_draining());
+        let mut sums = BTreeMap::new();
+        for endpoint in left.chain(draining) {
+            let sum: &mut (i64, i64) = sums.entry(endpoint.key.address).or_default();
+            *sum = (sum.0 + endpoint.in_flight(), sum.1 + endpoint.tunnels());
+        }
+        sums
+    }
+}

@@ -1,0 +1,54 @@
+//! Requests that are refused before they are routed: their meaning could differ between us and an endpoint.
+
+use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, StatusCode, Version};
+
+/// A request that is refused, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) &'static str);
+
+const fn bad(why: &'static str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, why)
+}
+
+/// The host that a request is for, without its port and in lower case.
+///
+/// # Errors
+/// There is no host or more than one, the target names another one than `Host`, or the framing is ambiguous.
+pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
+    if request.method() == Method::CONNECT {
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here"));
+    }
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err(bad("both Content-Length and Transfer-Encoding"));
+    }
+    let mut hosts = headers.get_all(HOST).iter();
+    let header = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(bad("more than one Host")),
+        (Some(host), None) => {
+            let text = host.to_str().map_err(|_| bad("Host is no host name"))?;
+            Some(text.parse::<Authority>().map_err(|_| bad("Host is no host name"))?)
+        }
+        (None, None) => None,
+    };
+    let target = request.uri().authority();
+    let authority = match (&header, target) {
+        (Some(header), Some(target)) if !same(header, target) => {
+            return Err(bad("the target names another host than Host does"));
+        }
+        (_, Some(target)) => target,
+        (Some(header), None) => header,
+        (None, None) if request.version() >= Version::HTTP_2 => return Err(bad("no :authority")),
+        (None, None) => return Err(bad("no Host")),
+    };
+    if authority.as_str().contains('@') {
+        return Err(bad("Host has a user name"));
+    }
+    Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn same(one: &Authority, other: &Authority) -> bool {
+    one.as_str().eq_ignore_ascii_case(other.as_str())
+}

@@ -1,0 +1,114 @@
+//! Headers that belong to one connection end at the ingress; those that say who asked are made anew.
+
+use std::net::IpAddr;
+
+use hyper::HeaderMap;
+use hyper::header::{
+    CONNECTION, COOKIE, FORWARDED, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The cookie with a client's bucket.
+const BUCKET: &str = "wl-b";
+
+/// Who asked, as the endpoint is told.
+pub(crate) struct Forwarded<'a> {
+    pub(crate) client: IpAddr,
+    pub(crate) tls: bool,
+    pub(crate) host: &'a str,
+    /// Used if the request has no id.
+    pub(crate) id: u64,
+}
+
+/// Changes the headers of a request for its endpoint.
+pub(crate) fn request_headers(headers: &mut HeaderMap, from: &Forwarded<'_>, http2: bool) {
+    let trailers = headers.get_all(TE).iter().any(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    strip(headers);
+    if http2 && trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for name in [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT] {
+        headers.remove(name);
+    }
+    if let Ok(client) = HeaderValue::from_str(&from.client.to_string()) {
+        headers.insert(FORWARDED_FOR, client);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if from.tls { "https" } else { "http" }));
+    if let Ok(host) = HeaderValue::from_str(from.host) {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&format!("{:016x}", from.id))
+    {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Changes the headers of a response for its client.
+pub(crate) fn response_headers(headers: &mut HeaderMap) {
+    strip(headers);
+}
+
+/// Removes what belongs to one connection: the names of RFC 9110, section 7.6.1, and those that `Connection` lists.
+fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+    }
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Joins the cookie lines that HTTP/2 may have cut (RFC 9113, section 8.2.3) for HTTP/1.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// The value of a cookie of a request.
+pub(crate) fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (found, value) = pair.trim().split_once('=')?;
+        (found == name).then_some(value)
+    })
+}
+
+/// The bucket of the client, if it has a cookie of ours.
+pub(crate) fn bucket_of(headers: &HeaderMap) -> Option<u16> {
+    let text = cookie_value(headers, BUCKET).filter(|text| text.len() == 4)?;
+    u16::from_str_radix(text, 16).ok()
+}

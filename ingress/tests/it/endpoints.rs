@@ -1,0 +1,151 @@
+//! Endpoints that fail, and what may be tried again.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use windlass_core::Span;
+use windlass_ingress::Limits;
+
+use super::world::*;
+
+/// An address at which nobody listens.
+async fn nobody() -> std::net::SocketAddr {
+    listener().await.1
+}
+
+/// Reads a request's head and closes without an answer.
+async fn closes(mut stream: TcpStream) {
+    let _ = stream.read(&mut [0; 4096]).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_connections_costs_no_request() {
+    let mut tasks = JoinSet::new();
+    let (dead, web) = (nobody().await, server(&mut tasks, "one").await);
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[dead, web])).unwrap();
+    for n in 0..50 {
+        let request = format!("POST /echo HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\n{n:02}");
+        let (head, body) = world.ask(&request).await;
+        assert!(head.starts_with("http/1.1 200") && body.ends_with(format!("{n:02}").as_bytes()), "{head}");
+    }
+    let seen = world.counters(1);
+    assert!(seen.connect_errors >= 5 && seen.retries == seen.connect_errors, "{seen:?}");
+    assert!(seen.connect_errors <= 8, "it is left out after five: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_get_is_tried_again_after_a_close_and_a_post_is_not() {
+    let mut tasks = JoinSet::new();
+    let (bad, web) = (raw_server(&mut tasks, closes).await, server(&mut tasks, "one").await);
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[bad])).unwrap();
+    let (head, _) = world.ask("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\nhi").await;
+    assert!(head.starts_with("http/1.1 502"), "{head}");
+    world.ingress.take(pool(2, &[bad, web])).unwrap();
+    for _ in 0..20 {
+        assert_eq!(world.get("/").await.1, b"one");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_endpoint_closes_costs_no_request() {
+    let mut tasks = JoinSet::new();
+    // Closes after one answer and says nothing of it, like a server whose idle limit is shorter than ours.
+    let once = |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let web = raw_server(&mut tasks, once).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    for n in 0..30_u64 {
+        let (head, body) =
+            world.ask("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\nhi").await;
+        assert!(head.starts_with("http/1.1 200") && body == b"ok", "request {n}: {head}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_given_up_in_time() {
+    let mut tasks = JoinSet::new();
+    let hangs = raw_server(&mut tasks, |stream| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    });
+    let hangs = hangs.await;
+    let world = World::start(Limits { response: Duration::from_millis(200), ..Limits::default() }).await;
+    world.ingress.take(pool(1, &[hangs])).unwrap();
+    let (head, _) = world.get("/").await;
+    assert!(head.starts_with("http/1.1 504"), "{head}");
+    let seen = world.counters(1);
+    assert_eq!((seen.own_answers, seen.server_error), (1, 1));
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_cut_and_counted() {
+    let mut tasks = JoinSet::new();
+    let trickles = raw_server(&mut tasks, |mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
+        std::future::pending::<()>().await;
+    });
+    let trickles = trickles.await;
+    let world = World::start(Limits { body_idle: Duration::from_millis(200), ..Limits::default() }).await;
+    world.ingress.take(pool(1, &[trickles])).unwrap();
+    assert_eq!(world.get("/").await.1, b"abc");
+    until("the cut is counted", || world.counters(1).cut == 1).await;
+}
+
+#[tokio::test]
+async fn no_endpoint_is_said_and_counted_for_the_release() {
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(routes(1, &[(1, Some(1000))], Vec::new())).unwrap();
+    let (head, body) = world.get("/").await;
+    assert!(head.starts_with("http/1.1 503") && head.contains("retry-after: 1"), "{head}");
+    assert!(body.ends_with(b"no instance takes requests\n"));
+    let seen = world.counters(1);
+    assert_eq!((seen.requests, seen.own_answers, seen.server_error), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_held_request_waits_for_the_next_endpoint() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    let held = |seq, endpoints: &[_], hold| {
+        let mut table = pool(seq, endpoints);
+        table.services[0].hold = Some(Span::from_millis(hold));
+        table
+    };
+    world.ingress.take(held(1, &[], 200)).unwrap();
+    assert!(world.get("/").await.0.starts_with("http/1.1 503"));
+    world.ingress.take(held(2, &[], 20_000)).unwrap();
+    let take = async {
+        let ingress = world.ingress.clone();
+        let nobody = ("production/web".parse().unwrap(), None, windlass_ingress::Population::Weighted);
+        until("the request is held", || ingress.counters()[&nobody].held == 2).await;
+        ingress.take(held(3, &[web], 20_000)).unwrap();
+    };
+    let ((_, body), ()) = tokio::join!(world.get("/"), take);
+    assert_eq!(body, b"one");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_no_error_of_the_release() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client.write("GET /slow HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+    until("the request is under way", || world.counters(1).in_flight == 1).await;
+    drop(client);
+    until("the client is gone", || world.counters(1).client_gone == 1).await;
+    let seen = world.counters(1);
+    assert_eq!((seen.server_error, seen.in_flight), (0, 0));
+}

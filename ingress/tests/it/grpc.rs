@@ -1,0 +1,126 @@
+//! gRPC through the ingress: HTTP/2 on both sides, status in trailers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper::{HeaderMap, Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use windlass_core::traffic::Protocol;
+use windlass_ingress::Limits;
+
+use super::world::*;
+
+type Sender<B> = http2::SendRequest<B>;
+
+async fn connect<B>(world: &World, tasks: &mut JoinSet<()>) -> Sender<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(STREAM)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    sender
+}
+
+fn call<B>(body: B) -> Request<B> {
+    let request =
+        Request::builder().method("POST").uri("http://web.example/pkg.Service/Call").version(Version::HTTP_2);
+    request.header("te", "trailers").header("content-type", "application/grpc").body(body).unwrap()
+}
+
+fn trailers(status: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())])
+}
+
+#[tokio::test]
+async fn a_status_in_head_or_trailers_is_counted() {
+    let mut tasks = JoinSet::new();
+    let respond = |request: Request<hyper::body::Incoming>| {
+        let response = Response::builder().header("content-type", "application/grpc");
+        match request.headers().get("x-answer").map(|value| value.to_str().unwrap().to_owned()).as_deref() {
+            Some("trailers-only") => response.header("grpc-status", "14").body(text("")).unwrap(),
+            Some(status) => {
+                let status = if status == "internal" { "13" } else { "0" };
+                let frames = [Ok(Frame::data(Bytes::from("message"))), Ok(Frame::trailers(trailers(status)))];
+                response.body(StreamBody::new(tokio_stream::iter(frames)).boxed()).unwrap()
+            }
+            None => response.header("grpc-status", "5").body(text("")).unwrap(), // NOT_FOUND: the caller's
+        }
+    };
+    let web = server_h2(&mut tasks, respond).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    for (answer, status) in
+        [(Some("trailers-only"), "14"), (Some("internal"), "13"), (Some("ok"), "0"), (None, "5")]
+    {
+        let mut request = call(Empty::<Bytes>::new());
+        if let Some(answer) = answer {
+            request.headers_mut().insert("x-answer", answer.parse().unwrap());
+        }
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let in_head = response.headers().get("grpc-status").cloned();
+        let body = response.into_body().collect().await.unwrap();
+        let seen =
+            in_head.or_else(|| body.trailers().and_then(|trailers| trailers.get("grpc-status").cloned()));
+        assert_eq!(seen.unwrap(), status, "{answer:?}");
+    }
+    until("four are counted", || world.counters(1).requests == 4).await;
+    let seen = world.counters(1);
+    assert_eq!((seen.success, seen.grpc_failed), (4, 2));
+}
+
+/// h2 limits small DATA frames; its budget follows the window (see h2 0.4.16 to 0.4.20).
+#[tokio::test]
+async fn a_stream_of_100_000_one_byte_messages_passes_both_ways() {
+    const MESSAGES: usize = 100_000;
+    let mut tasks = JoinSet::new();
+    let respond = |request: Request<hyper::body::Incoming>| {
+        let body = request.into_body();
+        // What comes is sent back as it comes: one frame for each.
+        let echo =
+            http_body_util::BodyExt::map_err(body, |error| -> std::convert::Infallible { panic!("{error}") });
+        Response::new(echo.boxed())
+    };
+    let web = server_h2(&mut tasks, respond).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let frames =
+        (0..MESSAGES).map(|_| Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"x"))));
+    let mut sender = connect(&world, &mut tasks).await;
+    let passes = async {
+        let response = sender.send_request(call(StreamBody::new(tokio_stream::iter(frames)))).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    let bytes = tokio::time::timeout(Duration::from_secs(100), passes).await.expect("it ends");
+    assert_eq!(bytes, MESSAGES);
+}
+
+#[tokio::test]
+async fn http1_clients_reach_http2_endpoints() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, |request| {
+        let seen = format!("{:?} {}", request.version(), request.uri());
+        Response::builder().header("content-length", seen.len()).body(text(seen)).unwrap()
+    });
+    let web = web.await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
+    let (head, body) = world.get("/x").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert_eq!(String::from_utf8(body).unwrap(), "HTTP/2.0 http://web.example/x");
+}

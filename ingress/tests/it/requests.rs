@@ -1,0 +1,108 @@
+//! What an endpoint gets and what a client gets.
+
+use tokio::task::JoinSet;
+use windlass_ingress::Limits;
+
+use super::world::*;
+
+#[tokio::test]
+async fn a_request_reaches_its_service_and_is_counted() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    let (head, _) = world.get("/").await;
+    assert!(head.starts_with("http/1.1 404"), "without a table: {head}");
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let (head, body) = world.get("/").await;
+    assert!(head.starts_with("http/1.1 200") && body == b"one", "{head}");
+    assert!(head.contains("x-served-by: one") && !head.contains("keep-alive"), "{head}");
+    until("the request is counted", || world.counters(1).requests == 1).await;
+    let seen = world.counters(1);
+    assert_eq!((seen.success, seen.in_flight, seen.cut), (1, 0, 0));
+    assert_eq!(seen.to_end.iter().sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn a_body_and_its_headers_pass_in_both_directions() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let request = "POST /echo?q=1 HTTP/1.1\r\nHost: web.example\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: x-hop\r\n\
+                   X-Hop: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let (head, body) = world.ask(request).await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(head.starts_with("http/1.1 200") && body.ends_with("hello"), "{head}{body}");
+    assert!(body.contains("/echo?q=1") && body.contains("\"x-forwarded-for\": \"127.0.0.1\""), "{body}");
+    assert!(!body.contains("x-hop") && !body.contains("6.6.6.6"), "{body}");
+    let (_, body) = world.get("/bytes").await;
+    assert_eq!(body.len(), 8 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn many_requests_share_one_connection_on_each_side() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    for _ in 0..200 {
+        client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+        assert_eq!(client.response().await.1, b"one");
+    }
+    assert_eq!(world.counters(1).connect_errors, 0);
+}
+
+#[tokio::test]
+async fn an_unknown_name_or_path_is_not_found() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    let mut table = pool(1, &[web]);
+    table.names[0].path = "/app".to_owned();
+    world.ingress.take(table).unwrap();
+    let (head, body) = world.get("/").await;
+    assert!(head.starts_with("http/1.1 404") && body.ends_with(b"no service has this path\n"), "{head}");
+    let (head, body) = world.ask("GET /app HTTP/1.1\r\nHost: other.example\r\n\r\n").await;
+    assert!(head.starts_with("http/1.1 404") && body.ends_with(b"no service has this host name\n"), "{head}");
+}
+
+#[tokio::test]
+async fn an_older_table_is_refused_and_changes_nothing() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(5, &[web])).unwrap();
+    world.ingress.take(pool(5, &[web])).unwrap();
+    let why = world.ingress.take(pool(4, &[])).unwrap_err().to_string();
+    assert!(why.contains("number 4") && why.contains("number 5"), "{why}");
+    assert_eq!(world.get("/").await.1, b"one");
+    assert_eq!(world.ingress.in_force()[&"production".parse().unwrap()], (1, 5));
+}
+
+#[tokio::test]
+async fn an_upgrade_becomes_a_tunnel_at_the_101() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client
+        .write("GET /ws HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        .await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: echo"), "{head}");
+    client.write("ping").await;
+    while client.pending() != b"ping" {
+        assert!(client.more().await, "the tunnel ended");
+    }
+    until("the tunnel is counted", || world.counters(1).tunnels == 1).await;
+    // A change of the table that keeps the endpoint keeps the tunnel.
+    world.ingress.take(pool(2, &[web])).unwrap();
+    client.write("pong").await;
+    while client.pending() != b"pingpong" {
+        assert!(client.more().await, "the tunnel ended");
+    }
+    drop(client);
+    until("the tunnel has ended", || world.counters(1).tunnels == 0).await;
+}

@@ -1,0 +1,110 @@
+//! Requests whose meaning could differ between two readers: refused, or framed anew.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use windlass_ingress::Limits;
+
+use super::world::*;
+
+/// An endpoint that tells every byte that it got, and answers each piece with 200.
+async fn told(tasks: &mut JoinSet<()>) -> (std::net::SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let each = move |mut stream: TcpStream| {
+        let tell = tell.clone();
+        async move {
+            let mut buffer = [0; 16 * 1024];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                let _ = tell.send(String::from_utf8_lossy(&buffer[..count]).into_owned());
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            }
+        }
+    };
+    (raw_server(tasks, each).await, told)
+}
+
+#[tokio::test]
+async fn ambiguous_requests_never_reach_an_endpoint_as_they_are() {
+    let mut tasks = JoinSet::new();
+    let (web, mut seen) = told(&mut tasks).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let refused = [
+        ("duplicate Host", "GET / HTTP/1.1\r\nHost: web.example\r\nHost: web.example\r\n\r\n"),
+        ("other Host", "GET http://other.example/ HTTP/1.1\r\nHost: web.example\r\n\r\n"),
+        ("no Host", "GET / HTTP/1.1\r\n\r\n"),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        ),
+        ("signed length", "POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: +2\r\n\r\nab"),
+        (
+            "TE.TE",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "unknown TE",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        ),
+        ("TE in 1.0", "POST / HTTP/1.0\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("obs-fold", "GET / HTTP/1.1\r\nHost: web.example\r\nX-A: 1\r\n folded\r\n\r\n"),
+        ("NUL", "GET / HTTP/1.1\r\nHost: web.example\r\nX-A: a\0b\r\n\r\n"),
+        ("space before colon", "GET / HTTP/1.1\r\nHost: web.example\r\nContent-Length : 2\r\n\r\nab"),
+        (
+            "upgrade with body",
+            "GET / HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\nab",
+        ),
+        (
+            "upgrade to h2c",
+            "GET / HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+        ),
+        ("CONNECT", "CONNECT web.example:80 HTTP/1.1\r\nHost: web.example\r\n\r\n"),
+    ];
+    for (what, request) in refused {
+        let (head, _) = world.ask(request).await;
+        assert!(head.starts_with("http/1.1 40"), "{what}: {head}");
+        assert!(seen.try_recv().is_err(), "{what} reached the endpoint");
+    }
+}
+
+#[tokio::test]
+async fn both_framings_at_once_are_framed_anew() {
+    let mut tasks = JoinSet::new();
+    let (web, mut seen) = told(&mut tasks).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    for lengths in
+        ["Content-Length: 6\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 6"]
+    {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: web.example\r\n{lengths}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: web.example\r\n\r\n"
+        );
+        let (head, _) = world.ask(&request).await;
+        if head.starts_with("http/1.1 200") {
+            let got = seen.recv().await.unwrap().to_ascii_lowercase();
+            assert!(!(got.contains("content-length: 6") && got.contains("chunked")), "{got}");
+            assert!(!got.contains("smuggled"), "{got}");
+        } else {
+            assert!(head.starts_with("http/1.1 400"), "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_after_an_upgrade_that_is_refused_are_no_request() {
+    let mut tasks = JoinSet::new();
+    let (web, mut seen) = told(&mut tasks).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: web.example\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    client.write(&format!("{request}{smuggled}")).await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("connection: close"), "{head}");
+    assert!(!client.more().await, "the connection goes on");
+    while let Ok(got) = seen.try_recv() {
+        assert!(!got.contains("smuggled"), "{got}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Shares of requests by release.
+
+use std::collections::BTreeMap;
+
+use tokio::task::JoinSet;
+use windlass_core::traffic::{Match, MatchOn};
+use windlass_ingress::{Limits, Population};
+
+use super::world::*;
+
+#[tokio::test]
+async fn the_share_of_a_candidate_equals_its_weight() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let world = World::start(Limits::default()).await;
+    let table = |seq, weight| {
+        routes(seq, &[(2, Some(weight)), (1, Some(1000 - weight))], vec![endpoint(new, 2), endpoint(old, 1)])
+    };
+    world.ingress.take(table(1, 200)).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    for _ in 0..2000 {
+        client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+        client.response().await;
+    }
+    until("all are counted", || world.counters(1).requests + world.counters(2).requests == 2000).await;
+    // 2,000 draws at 20 %: the standard deviation is 18; five of them.
+    assert!((310..=490).contains(&world.counters(2).requests), "{}", world.counters(2).requests);
+    world.ingress.take(table(2, 0)).unwrap();
+    let before = world.counters(2).requests;
+    for _ in 0..100 {
+        assert_eq!(world.get("/").await.1, b"old");
+    }
+    assert_eq!(world.counters(2).requests, before);
+}
+
+#[tokio::test]
+async fn a_client_with_a_cookie_keeps_its_release() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let world = World::start(Limits::default()).await;
+    let both = vec![endpoint(new, 2), endpoint(old, 1)];
+    let table = |seq, weight: u16| routes(seq, &[(2, Some(weight)), (1, Some(1000 - weight))], both.clone());
+    world.ingress.take(table(1, 500)).unwrap();
+    let mut kept = BTreeMap::new();
+    for _ in 0..20 {
+        let (head, body) = world.get("/").await;
+        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        assert!(cookie.contains("httponly") && !cookie.contains("secure"), "{cookie}");
+        kept.insert(cookie.split(';').next().unwrap().to_owned(), body);
+    }
+    for (cookie, body) in &kept {
+        let request = format!("GET / HTTP/1.1\r\nHost: web.example\r\nCookie: {cookie}\r\n\r\n");
+        let (head, again) = world.ask(&request).await;
+        assert_eq!(&again, body);
+        assert!(!head.contains("set-cookie"), "{head}");
+    }
+    // More weight takes nobody back, and the whole is no split: nobody gets a cookie.
+    world.ingress.take(table(2, 1000)).unwrap();
+    let (head, body) = world.get("/").await;
+    assert!(body == b"new" && !head.contains("set-cookie"), "{head}");
+}
+
+#[tokio::test]
+async fn a_match_goes_to_its_release_and_is_counted_apart() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let world = World::start(Limits::default()).await;
+    let mut table = routes(1, &[(2, Some(0)), (1, Some(1000))], vec![endpoint(new, 2), endpoint(old, 1)]);
+    table.services[0].matches =
+        vec![Match { release: release(2), on: MatchOn::Header, name: "x-canary".into(), value: "1".into() }];
+    world.ingress.take(table).unwrap();
+    let (_, body) = world.ask("GET / HTTP/1.1\r\nHost: web.example\r\nX-Canary: 1\r\n\r\n").await;
+    assert_eq!(body, b"new");
+    assert_eq!(world.get("/").await.1, b"old");
+    until("it is counted", || world.population(2, Population::Matched).requests == 1).await;
+    assert_eq!(world.counters(2).requests, 0);
+}
+
+#[tokio::test]
+async fn a_release_without_an_endpoint_does_not_look_free_of_errors() {
+    let mut tasks = JoinSet::new();
+    let old = server(&mut tasks, "old").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(routes(1, &[(2, Some(500)), (1, Some(500))], vec![endpoint(old, 1)])).unwrap();
+    for _ in 0..40 {
+        world.get("/").await;
+    }
+    until("all are counted", || world.counters(1).requests + world.counters(2).requests == 40).await;
+    let (one, two) = (world.counters(1), world.counters(2));
+    assert!(two.requests > 0 && two.own_answers == two.requests && two.server_error == two.requests);
+    assert_eq!(one.success, one.requests);
+}
