@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 mod budget;
+mod certificates;
 pub mod counters;
 mod drain;
 mod exchange;
+pub mod handover;
 mod ingress;
 mod limits;
 mod listen;
@@ -19,6 +21,7 @@ mod table;
 mod tunnel;
 mod upstream;
 
+pub use certificates::{BadCertificates, Certificates};
 pub use drain::DrainTimes;
 pub use ingress::Ingress;
 pub use limits::Limits;

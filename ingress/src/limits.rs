@@ -24,6 +24,8 @@ pub struct Limits {
     pub headers: usize,
     /// Until a plain connection has shown which protocol it speaks.
     pub detect: Duration,
+    /// Until a TLS connection stands.
+    pub handshake: Duration,
     /// Until a connection to an endpoint stands.
     pub connect: Duration,
     /// From the request until the response's head.
@@ -62,6 +64,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             headers: 100,
             detect: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             connect: Duration::from_secs(1),
             response: Duration::from_secs(60),
             body_idle: Duration::from_secs(300),

@@ -3,14 +3,18 @@
 mod http;
 mod prefix;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::ingress::Ingress;
-use crate::proxy::Client;
+use crate::certificates::Certificates;
+use crate::ingress::{Ingress, Shared};
+use crate::proxy::{Client, Transport};
 
 /// Pause after an `accept` that failed, for example because no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -18,6 +22,62 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 impl Ingress {
     /// Serves plain HTTP on a listener until `stop`; connections that stand go on. HTTP/2 is recognised by its preface.
     pub async fn serve_plain(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, |shared, address, stream| async move {
+            let client = Client { address, transport: Transport::Plain };
+            http::detect_and_serve(shared, client, stream).await;
+        })
+        .await;
+    }
+
+    /// Answers every request on a listener with a redirect to HTTPS at `port`, until `stop`.
+    pub async fn serve_redirect(&self, listener: TcpListener, port: u16, stop: CancellationToken) {
+        self.accept(listener, stop, move |shared, address, stream| async move {
+            let client = Client { address, transport: Transport::Redirect { port } };
+            http::detect_and_serve(shared, client, stream).await;
+        })
+        .await;
+    }
+
+    /// Serves HTTPS on a listener until `stop`; connections that stand go on.
+    ///
+    /// # Errors
+    /// Only if the cryptography of this build knows no TLS 1.2 or 1.3.
+    pub async fn serve_tls(
+        &self,
+        listener: TcpListener,
+        certificates: Arc<Certificates>,
+        stop: CancellationToken,
+    ) -> Result<(), rustls::Error> {
+        let acceptor = TlsAcceptor::from(Arc::new(certificates.server_config()?));
+        self.accept(listener, stop, move |shared, address, stream| {
+            let (acceptor, certificates) = (acceptor.clone(), Arc::clone(&certificates));
+            async move {
+                let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
+                    return;
+                };
+                let session = stream.get_ref().1;
+                let Some(names) = certificates.names_for(session.server_name()) else { return };
+                let client = Client { address, transport: Transport::Tls(names) };
+                if session.alpn_protocol() == Some(b"h2") {
+                    http::serve_http2(shared, client, stream).await;
+                } else {
+                    http::serve_http1(shared, client, stream).await;
+                }
+            }
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Accepts connections until `stop`, and has `each` serve them.
+    async fn accept<F>(
+        &self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        each: impl Fn(Arc<Shared>, SocketAddr, TcpStream) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         loop {
             let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
             let accepted = tokio::select! {
@@ -33,10 +93,9 @@ impl Ingress {
                 }
             };
             let _ = stream.set_nodelay(true);
-            let shared = Arc::clone(&self.0);
+            let serving = each(Arc::clone(&self.0), address, stream);
             self.0.tracker.spawn(async move {
-                let client = Client { address, tls: false };
-                http::detect_and_serve(shared, client, stream).await;
+                serving.await;
                 drop(place);
             });
         }

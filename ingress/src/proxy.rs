@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SET_COOKIE, UPGRADE};
-use hyper::{HeaderMap, Request, Response, StatusCode, Version};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 
+use crate::certificates::Names;
 use crate::exchange::{Answer, Download, Exchange, Upload};
 use crate::ingress::Shared;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
@@ -22,10 +23,28 @@ use attempts::{Failure, attempt};
 use route::{Routed, route};
 
 /// The client of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
-    pub(crate) tls: bool,
+    pub(crate) transport: Transport,
+}
+
+/// What a connection came over.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    Plain,
+    /// Plain, and every request is told to come back over HTTPS at this port.
+    Redirect {
+        port: u16,
+    },
+    /// TLS, with a certificate of these names.
+    Tls(Arc<Names>),
+}
+
+impl Client {
+    const fn is_tls(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
+    }
 }
 
 /// Answers a request. An error here would close the connection without a word, so there is none.
@@ -49,6 +68,16 @@ async fn answer(
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
     let host = authority(&request)?;
+    match &client.transport {
+        Transport::Redirect { port } => return Ok(redirect(&host, *port, request.uri())),
+        Transport::Tls(names) if !names.cover(&host) => {
+            return Err(Refusal(
+                StatusCode::MISDIRECTED_REQUEST,
+                "the certificate of this connection is for other names",
+            ));
+        }
+        Transport::Plain | Transport::Tls(_) => {}
+    }
     let upgrade = tunnel::wanted(&request)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
@@ -56,7 +85,8 @@ async fn answer(
     let Routed { target, release, cookie, counters } = route(shared, &host, &head, began).await?;
     let mut exchange = Exchange::begin(counters, target.is_grpc(), began);
     let http2 = target.is_http2();
-    let from = Forwarded { client: client.address.ip(), tls: client.tls, host: &host, id: shared.random() };
+    let from =
+        Forwarded { client: client.address.ip(), tls: client.is_tls(), host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
     if let Some(protocol) = &upgrade {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -81,7 +111,7 @@ async fn answer(
         sent.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(cookie) = cookie {
-        sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, client.tls));
+        sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, client.is_tls()));
     }
     Ok(pass_on(shared, sent, exchange))
 }
@@ -111,6 +141,18 @@ fn refuse(refusal: Refusal) -> Response<Answer> {
     }
     if status == StatusCode::BAD_REQUEST {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The same request over HTTPS. 308 keeps method and body (RFC 9110, section 15.4.9).
+fn redirect(host: &str, port: u16, uri: &Uri) -> Response<Answer> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let mut response = Response::new(Answer::text("308: over HTTPS\n"));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(to) = HeaderValue::from_str(&format!("https://{host}{port}{path}")) {
+        response.headers_mut().insert(LOCATION, to);
     }
     response
 }

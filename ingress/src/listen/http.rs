@@ -39,7 +39,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let of_requests = Arc::clone(&shared);
-    let service = service_fn(move |request| serve(Arc::clone(&of_requests), client, request));
+    let service = service_fn(move |request| serve(Arc::clone(&of_requests), client.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.head)
@@ -69,7 +69,7 @@ where
     let (of_requests, streams) = (Arc::clone(&shared), Arc::new(Streams::default()));
     let counted = Arc::clone(&streams);
     let service = service_fn(move |request| {
-        let (shared, open) = (Arc::clone(&of_requests), Open::new(&counted));
+        let (shared, client, open) = (Arc::clone(&of_requests), client.clone(), Open::new(&counted));
         async move {
             let answer = serve(shared, client, request).await;
             drop(open);

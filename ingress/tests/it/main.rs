@@ -5,5 +5,6 @@ mod ends;
 mod grpc;
 mod requests;
 mod smuggling;
+mod tls;
 mod weights;
 mod world;

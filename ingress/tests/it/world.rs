@@ -38,7 +38,8 @@ pub(crate) struct World {
     pub(crate) ingress: Ingress,
     pub(crate) address: SocketAddr,
     pub(crate) stop: CancellationToken,
-    pub(crate) tasks: JoinSet<()>,
+    /// Ends with the world.
+    _tasks: JoinSet<()>,
 }
 
 pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
@@ -54,7 +55,7 @@ impl World {
         let (serving, keeping, ends) = (ingress.clone(), ingress.clone(), stop.clone());
         tasks.spawn(async move { serving.serve_plain(listener, ends).await });
         tasks.spawn(async move { keeping.keep_house(CancellationToken::new()).await });
-        Self { ingress, address, stop, tasks }
+        Self { ingress, address, stop, _tasks: tasks }
     }
 
     /// The counters of release `n` by weight.
