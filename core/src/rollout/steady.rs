@@ -15,7 +15,8 @@ use crate::service::{Mode, ReleaseRef};
 use super::down::Down;
 use super::draft::Draft;
 use super::placing::why_nowhere;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{KEEP_OLD, Kind, moving, removing, stopping, turning};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
@@ -264,7 +265,7 @@ fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, movi
         if draft.is_lost(&old) {
             continue;
         }
-        let has_failed = matches!(draft.seen(&old, &good.digest), Seen::Failed(_));
+        let has_failed = matches!(draft.seen(&old, &good.digest), Seen::Failed(_) | Seen::Refused(_));
         let keeps_new =
             moving.contains(&old) || has_failed || release.spec.on_lost.on_return == OnReturn::KeepNew;
         if keeps_new && available(draft, &new) {
