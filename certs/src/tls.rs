@@ -14,21 +14,27 @@
 //! ```
 
 mod accept;
+mod admission;
 mod client;
 mod connect;
 mod connection;
+mod outcome;
+mod pace;
+mod seats;
 mod server;
-mod strangers;
 mod verifier;
+mod wire;
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use accept::{AcceptOptions, Acceptor, BindError, HandshakeStats, Incoming, listen};
+pub use accept::{AcceptOptions, Acceptor, BindError, Incoming, listen};
 pub use client::ClientTls;
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
+pub use outcome::HandshakeStats;
+pub use seats::{Seat, Seats};
 pub use server::ServerTls;
 pub use verifier::{verify_expired, verify_issued};
 

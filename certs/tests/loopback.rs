@@ -15,7 +15,7 @@ use rustls::{AlertDescription, ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -239,21 +239,64 @@ async fn renewals_reach_the_next_connection_and_leave_this_one_alone() {
 async fn strangers_are_bounded_in_number_and_time() {
     let options = AcceptOptions {
         handshakes: 2,
-        handshake_timeout: Duration::from_millis(300),
+        handshakes_per_address: 2,
+        hello_timeout: Duration::from_millis(500),
         ..AcceptOptions::default()
     };
     let mut fleet = Fleet::start_with(authority(), options);
-    // Two that say nothing hold both slots; the third waits for them to run out of time.
+    // Two that say nothing have both places: the oldest gives one, the other runs out of time.
     let silent = [connect_tcp(&fleet).await, connect_tcp(&fleet).await];
     let tls = fleet.client(&fleet.member(&agent(1)));
     fleet.greet(&tls).await.unwrap();
-    assert_eq!(fleet.stats.snapshot()["timeout"], 2);
+    until("the oldest gave its place", || fleet.stats.snapshot()["crowded"] == 1).await;
+    until("the other one is not waited for", || fleet.stats.snapshot()["timeout"] == 1).await;
     drop(silent);
     let mut noise = connect_tcp(&fleet).await;
     noise.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     until("noise is counted", || fleet.stats.snapshot()["protocol"] == 1).await;
     drop(connect_tcp(&fleet).await);
     until("a hang-up is counted", || fleet.stats.snapshot()["closed"] == 1).await;
+}
+
+/// Connections that say six bytes and then nothing, from so many addresses of this machine; as many as there are places
+/// twice over, and on and on.
+async fn half_hellos(to: std::net::SocketAddr, addresses: u16) {
+    let mut held = std::collections::VecDeque::new();
+    for n in (0..addresses).cycle() {
+        let socket = TcpSocket::new_v4().unwrap();
+        let [high, low] = n.to_be_bytes();
+        socket.bind(([127, 77, high, low.max(1)], 0).into()).unwrap();
+        if let Ok(Ok(mut tcp)) = timeout(SOON, socket.connect(to)).await {
+            drop(tcp.write_all(&[0x16, 3, 1, 2, 0, 1]).await);
+            held.push_back(tcp);
+        }
+        if held.len() > 600 {
+            held.pop_front();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_half_hellos_keeps_no_member_out() {
+    for addresses in [1, 200] {
+        let mut fleet = Fleet::start();
+        let mut flood = JoinSet::new();
+        flood.spawn(half_hellos(fleet.address, addresses));
+        until("all places are taken", || {
+            let counts = fleet.stats.snapshot();
+            counts["crowded"] + counts["throttled"] > 100
+        })
+        .await;
+        let mut took = Vec::new();
+        for generation in 1..=5 {
+            let tls = fleet.client(&fleet.member(&agent(generation)));
+            let begun = std::time::Instant::now();
+            fleet.greet(&tls).await.expect("a member gets in");
+            took.push(begun.elapsed());
+        }
+        println!("from {addresses} addresses: {took:?}");
+        assert!(flood.try_join_next().is_none(), "it goes on all the while");
+    }
 }
 
 #[tokio::test]

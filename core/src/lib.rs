@@ -18,6 +18,7 @@ pub mod observation;
 pub mod placement;
 pub mod plan;
 pub mod policy;
+pub mod quota;
 pub mod receipt;
 pub mod reconcile;
 pub mod recovery;

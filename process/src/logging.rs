@@ -47,10 +47,14 @@ impl FromStr for Format {
     }
 }
 
+/// What libraries say of the bytes that a peer sends, a line each: nobody's flood becomes a log. A filter that names
+/// them has its way.
+const QUIET: &str = "h2=error,hyper=error,hyper_util=error,rustls=error,tonic=error,tower=error";
+
 /// Sends this process's events that pass `filter` to stderr. Once per process; colour only on a terminal
 /// and without `NO_COLOR`.
 pub fn init(format: Format, filter: &str) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|source| LoggingError::InvalidFilter { filter: filter.to_owned(), source })?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -165,6 +165,11 @@ impl Authority {
         Envelope::sign(PayloadType::Plan, payload, &[&self.inner.dispatch])
     }
 
+    /// How long certificates live.
+    pub(crate) fn lifetimes(&self) -> Lifetimes {
+        self.inner.lifetimes
+    }
+
     /// Signs a checkpoint of the audit log.
     pub(crate) fn sign_checkpoint(&self, payload: Vec<u8>) -> Envelope {
         Envelope::sign(PayloadType::Audit, payload, &[&self.inner.audit])

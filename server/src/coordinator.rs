@@ -13,6 +13,7 @@ use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
 use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::plans::Plans;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
@@ -35,6 +36,8 @@ pub(crate) struct Coordinator {
     pub plans: Plans,
     /// What Prometheus reads.
     pub metrics: Metrics,
+    /// What peers may cause.
+    pub peers: Peers,
     /// The revocation list in force.
     pub revoked: Published,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
@@ -66,13 +69,24 @@ impl Coordinator {
         ledger.read(|state| {
             state.observations.iter().for_each(|(host, seen)| registry.remember(host, seen.clone()));
         });
-        let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations);
+        let metrics = Metrics::default();
+        let peers = Peers::new(metrics.clone());
+        let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations, peers.clone());
         enrolment.enforce_all();
         let plans = Plans::new(ledger.clone(), authority.clone());
-        let metrics = Metrics::default();
         let (revoked, recoveries) = (Published::default(), Recoveries::default());
-        let coordinator =
-            Self { ledger, registry, recoveries, authority, enrolment, plans, metrics, revoked, stopping };
+        let coordinator = Self {
+            ledger,
+            registry,
+            recoveries,
+            authority,
+            enrolment,
+            plans,
+            metrics,
+            peers,
+            revoked,
+            stopping,
+        };
         Ok((Arc::new(coordinator), writer))
     }
 

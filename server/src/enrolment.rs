@@ -22,11 +22,13 @@ use windlass_certs::identity::{Identity, PeerIdentity};
 use windlass_certs::join::{JoinSecret, JoinToken};
 use windlass_certs::keys::PublicKey;
 use windlass_certs::revocation::Revocations;
+use windlass_core::quota::{Source, printable};
 use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
 
 use crate::authority::Authority;
 use crate::crash::Point;
-use crate::ledger::{Ledger, WriteError};
+use crate::ledger::{Draft, Ledger, WriteError};
+use crate::peers::Peers;
 use crate::store::record::{HostRecord, Standing};
 
 pub(crate) use error::EnrolError;
@@ -42,6 +44,7 @@ pub(crate) struct Enrolment {
     revocations: Revocations,
     challenges: Arc<Challenges>,
     limiter: Arc<Limiter>,
+    peers: Peers,
 }
 
 /// A request to join, parsed.
@@ -107,8 +110,10 @@ pub(crate) struct Expired {
 
 impl Enrolment {
     /// Enrolment with these parts.
-    pub(crate) fn new(ledger: Ledger, authority: Authority, revocations: Revocations) -> Self {
-        Self { ledger, authority, revocations, challenges: Arc::default(), limiter: Arc::default() }
+    pub(crate) fn new(ledger: Ledger, authority: Authority, revocations: Revocations, peers: Peers) -> Self {
+        let lifetimes = authority.lifetimes();
+        let limiter = Arc::new(Limiter::new(lifetimes.agent, lifetimes.operator));
+        Self { ledger, authority, revocations, challenges: Arc::default(), limiter, peers }
     }
 
     /// Makes a token for `host`, to be shown once.
@@ -128,9 +133,26 @@ impl Enrolment {
         Ok((token, expires_at))
     }
 
+    /// Refuses a stranger whose token is none of this host's, before anything that costs more than a look.
+    pub(crate) fn knows(&self, host: &HostId, secret: &JoinSecret, from: IpAddr) -> Result<(), EnrolError> {
+        let known = self.ledger.read(|state| join::knows(state, host, &secret.hash()));
+        known.map_err(|error| self.refused(host.as_str(), from, error))
+    }
+
+    /// The same for an operator.
+    pub(crate) fn knows_operator(
+        &self,
+        name: &OperatorName,
+        secret: &JoinSecret,
+        from: IpAddr,
+    ) -> Result<(), EnrolError> {
+        let known = self.ledger.read(|state| operator::knows(state, name, &secret.hash()));
+        let refused = |error| self.refused(&format!("operator {name}"), from, error);
+        if known { Ok(()) } else { Err(refused(EnrolError::InvalidOperatorToken)) }
+    }
+
     /// Trades a token for a certificate.
     pub(crate) async fn join(&self, join: Join, from: IpAddr) -> Result<Joined, EnrolError> {
-        self.limiter.check(from, self.ledger.now())?;
         let authority = self.authority.clone();
         let host = join.host.clone();
         let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
@@ -145,9 +167,10 @@ impl Enrolment {
 
     /// A new certificate for whoever the connection's certificate names.
     pub(crate) async fn renew(&self, peer: Arc<PeerIdentity>, csr: Arc<Csr>) -> Result<String, EnrolError> {
-        let authority = self.authority.clone();
+        let (authority, limiter) = (self.authority.clone(), self.limiter.clone());
         let host = peer.identity.host();
-        let renewed = self.ledger.write(move |draft| renew::renew(draft, &authority, &peer, &csr)).await?;
+        let decide = move |draft: &mut Draft<'_>| renew::renew(draft, &authority, &limiter, &peer, &csr);
+        let renewed = self.ledger.write(decide).await?;
         Point::RenewStored.pass();
         if let Some(host) = host {
             self.enforce(&host);
@@ -185,27 +208,26 @@ impl Enrolment {
         csr: Arc<Csr>,
         from: IpAddr,
     ) -> Result<String, EnrolError> {
-        let now = self.ledger.now();
-        self.limiter.check(from, now)?;
-        if !self.challenges.take(&expired.challenge, now) {
-            self.limiter.failed(from, now);
-            return Err(EnrolError::Unproven);
+        let name = expired.peer.identity.name().to_owned();
+        if !self.challenges.take(&expired.challenge, self.ledger.now()) {
+            return Err(self.refused(&name, from, EnrolError::Unproven));
         }
         let (authority, revocations) = (self.authority.clone(), self.revocations.clone());
+        let limiter = self.limiter.clone();
         let Some(host) = expired.peer.identity.host() else {
             let renewed = self
                 .ledger
-                .write(move |draft| operator::renew_expired(draft, &authority, &revocations, &expired, &csr))
+                .write(move |draft| {
+                    operator::renew_expired(draft, &authority, &limiter, &revocations, &expired, &csr)
+                })
                 .await?;
-            if let Err(error) = &renewed {
-                tracing::warn!(%from, %error, "refused an operator's certificate");
-                self.limiter.failed(from, now);
-            }
-            return renewed;
+            return renewed.map_err(|error| self.refused(&name, from, error));
         };
         let renewed = self
             .ledger
-            .write(move |draft| renew::renew_expired(draft, &authority, &revocations, &expired, &csr))
+            .write(move |draft| {
+                renew::renew_expired(draft, &authority, &limiter, &revocations, &expired, &csr)
+            })
             .await?;
         self.enforce(&host); // a clone is cut off whichever way it was found out
         self.note(&host, from, renewed)
@@ -233,14 +255,22 @@ impl Enrolment {
     }
 
     fn note<T>(&self, host: &HostId, from: IpAddr, outcome: Result<T, EnrolError>) -> Result<T, EnrolError> {
-        match &outcome {
-            Ok(_) => self.enforce(host),
-            Err(error) => {
-                tracing::warn!(%host, %from, %error, "refused a certificate");
-                self.limiter.failed(from, self.ledger.now());
-            }
+        if outcome.is_ok() {
+            self.enforce(host);
         }
-        outcome
+        outcome.map_err(|error| self.refused(host.as_str(), from, error))
+    }
+
+    /// What somebody who got no certificate is told. Failures beyond a few of one address all look alike.
+    fn refused(&self, name: &str, from: IpAddr, error: EnrolError) -> EnrolError {
+        let from_text = Source::of(from).to_string();
+        self.peers.tell(&from_text, || {
+            let (name, why) = (printable(name, 64), printable(&error.to_string(), 96));
+            tracing::warn!(%name, from = %from_text, "refused a certificate: {why}");
+        });
+        // Our own failure is not the caller's.
+        let ours = matches!(error, EnrolError::Write(_) | EnrolError::Issue);
+        if !ours && self.limiter.failed(from, self.ledger.now()) { EnrolError::TooMany } else { error }
     }
 }
 

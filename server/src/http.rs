@@ -1,24 +1,59 @@
 //! What is read without a certificate, on a listener of its own: metrics and health. It tells nothing that
 //! names a service, and changes nothing.
+//!
+//! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
+//! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
+//! a connection last, requests of one address. HTTP/1.1 only: there are no frames to flood with.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use windlass_certs::tls::HandshakeStats;
+use tower::ServiceExt;
+use windlass_certs::tls::{HandshakeStats, Seat, Seats};
+use windlass_core::Timestamp;
+use windlass_core::quota::{Quotas, Rate, Source};
 
 use crate::coordinator::Coordinator;
+use crate::metrics::{Dropped, Metrics};
+
+/// Connections at a time, and of one address.
+const CONNECTIONS: usize = 64;
+const OF_ONE_ADDRESS: usize = 16;
+/// Connections of one address that are looked at at all.
+const OPENED: Rate = Rate::new(256, Duration::from_millis(10));
+/// Requests of one address.
+const ASKED: Rate = Rate::new(100, Duration::from_millis(50));
+/// How long the head of a request may take, also the next one of a connection.
+const HEAD: Duration = Duration::from_secs(5);
+/// How long a connection is served, and then has to end.
+const LIFETIME: Duration = Duration::from_secs(60);
+const LAST: Duration = Duration::from_secs(5);
+/// Bytes of a head.
+const BUFFER: usize = 16 << 10;
+const HEADERS: usize = 64;
+/// Addresses that are remembered.
+const ADDRESSES: usize = 4096;
+/// After `accept` itself failed, so that the loop does not spin.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The HTTP side.
 pub(crate) struct Http {
     listener: TcpListener,
     router: Router,
+    metrics: Metrics,
 }
 
 #[derive(Clone)]
@@ -35,12 +70,13 @@ impl Http {
         handshakes: Arc<HandshakeStats>,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
+        let metrics = coordinator.metrics.clone();
         let router = Router::new()
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(render))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .with_state(Parts { coordinator, handshakes });
-        Ok(Self { listener, router })
+        Ok(Self { listener, router, metrics })
     }
 
     /// Where it listens.
@@ -50,15 +86,93 @@ impl Http {
 
     /// Serves until `cancel`.
     pub(crate) async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let serving = axum::serve(self.listener, self.router);
-        tokio::select! {
-            () = cancel.cancelled() => Ok(()),
-            served = serving => Ok(served?),
+        let door = Arc::new(Door::new(self.router, self.metrics));
+        let mut serving = JoinSet::new();
+        loop {
+            while serving.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(()),
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, remote)) => {
+                    let source = Source::of(remote.ip());
+                    if !door.may(&door.opened, source) {
+                        continue;
+                    }
+                    let cut = CancellationToken::new();
+                    let seat = door.seats.enter(source, cut.clone());
+                    serving.spawn(door.clone().serve(tcp, source, seat, cut));
+                    yield_now().await;
+                }
+                Err(_) => sleep(PAUSE).await, // no descriptors: the acceptor says so as well
+            }
         }
     }
 }
 
-async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
+/// What connections share.
+struct Door {
+    router: Router,
+    metrics: Metrics,
+    seats: Seats,
+    opened: Mutex<Quotas<Source>>,
+    asked: Mutex<Quotas<Source>>,
+    started: Instant,
+}
+
+impl Door {
+    fn new(router: Router, metrics: Metrics) -> Self {
+        Self {
+            router,
+            metrics,
+            seats: Seats::new(CONNECTIONS, OF_ONE_ADDRESS),
+            opened: Mutex::new(Quotas::new(OPENED, ADDRESSES)),
+            asked: Mutex::new(Quotas::new(ASKED, ADDRESSES)),
+            started: Instant::now(),
+        }
+    }
+
+    fn may(&self, quotas: &Mutex<Quotas<Source>>, source: Source) -> bool {
+        let now = Timestamp::ZERO + self.started.elapsed();
+        let may = quotas.lock().unwrap_or_else(PoisonError::into_inner).take(&source, now).is_ok();
+        if !may {
+            self.metrics.dropped(Dropped::Http);
+        }
+        may
+    }
+
+    async fn serve(self: Arc<Self>, tcp: TcpStream, source: Source, seat: Seat, cut: CancellationToken) {
+        let service = service_fn(|request| {
+            seat.greeted();
+            let router = self.may(&self.asked, source).then(|| self.router.clone());
+            async move {
+                match router {
+                    Some(router) => router.oneshot(request).await,
+                    None => {
+                        Ok((StatusCode::TOO_MANY_REQUESTS, [(header::CONNECTION, "close")]).into_response())
+                    }
+                }
+            }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEADERS).max_buf_size(BUFFER);
+        let connection = http.serve_connection(TokioIo::new(tcp), service);
+        tokio::pin!(connection);
+        // However it ends, it is over: what went wrong is the other end's, and nobody is waiting for it.
+        tokio::select! {
+            () = cut.cancelled() => self.metrics.dropped(Dropped::Http),
+            _ended = connection.as_mut() => {}
+            () = sleep(LIFETIME) => {
+                connection.as_mut().graceful_shutdown();
+                drop(timeout(LAST, connection).await);
+            }
+        }
+    }
+}
+
+async fn render(State(parts): State<Parts>) -> impl IntoResponse {
     let metrics = &parts.coordinator.metrics;
     metrics.handshakes(parts.handshakes.snapshot());
     metrics.audit_entries.set(parts.coordinator.ledger.read(|state| state.head.size));

@@ -17,6 +17,7 @@
 
 mod change;
 mod load;
+mod refusals;
 mod signals;
 mod state;
 
@@ -35,6 +36,7 @@ use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
 pub(crate) use change::{Change, keys};
 pub use load::LoadError;
+use refusals::Refusals;
 pub(crate) use signals::{Signals, Topic};
 pub(crate) use state::{ReleaseEntry, State};
 
@@ -63,6 +65,7 @@ pub(crate) struct Writer {
     store: Arc<dyn Store>,
     clock: Clock,
     head_revision: Revision,
+    refusals: Refusals,
 }
 
 enum Job {
@@ -139,7 +142,18 @@ impl Ledger {
             clock: clock.clone(),
             store: store.clone(),
         };
-        Ok((ledger, Writer { state, signals, jobs: receiver, store, clock, head_revision }))
+        Ok((
+            ledger,
+            Writer {
+                state,
+                signals,
+                jobs: receiver,
+                store,
+                clock,
+                head_revision,
+                refusals: Refusals::default(),
+            },
+        ))
     }
 
     /// Has the writer ended?
@@ -268,13 +282,16 @@ impl Writer {
         Ok(())
     }
 
-    fn decide(&self, job: &mut dyn Work) -> (Vec<Change>, Head) {
+    fn decide(&mut self, job: &mut dyn Work) -> (Vec<Change>, Head) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
         let mut draft =
             Draft { state: &state, now, changes: Vec::new(), facts: Vec::new(), events: Vec::new() };
         job.decide(&mut draft);
-        let Draft { mut changes, facts, events, .. } = draft;
+        let Draft { mut changes, mut facts, mut events, .. } = draft;
+        if changes.is_empty() {
+            self.refusals.thin_out(&mut facts, &mut events, now);
+        }
         let mut head = state.head;
         for fact in facts {
             let n = head.size;

@@ -32,6 +32,7 @@ mod ledger;
 mod metrics;
 mod missing;
 mod operators;
+mod peers;
 mod plans;
 mod receipts;
 mod recorder;

@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     hosts: Family<StateLabel, Gauge>,
     rpcs: Family<RpcLabels, Counter>,
     denied: Family<RpcLabel, Counter>,
+    dropped: Family<WhatLabel, Counter>,
     steps: Family<ChangedLabel, Counter>,
     step_seconds: Histogram,
     receipts: Family<OkLabel, Counter>,
@@ -54,6 +55,35 @@ struct OkLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhatLabel {
+    what: &'static str,
+}
+
+/// What was not done for a peer that wants too much.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dropped {
+    /// A line of the log.
+    Line,
+    /// A connection of somebody who was refused again and again.
+    Connection,
+    /// A call that writes, beyond the quota of its identity.
+    Write,
+    /// A request for metrics or health.
+    Http,
+}
+
+impl Dropped {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Connection => "connection",
+            Self::Write => "write",
+            Self::Http => "http",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
@@ -71,6 +101,8 @@ impl Default for Metrics {
         registry.register("rpcs", "Calls by method and gRPC code", rpcs.clone());
         let denied = Family::default();
         registry.register("rpcs_denied", "Calls refused by the access table", denied.clone());
+        let dropped = Family::default();
+        registry.register("dropped", "What was not done for peers that want too much", dropped.clone());
         let steps = Family::default();
         registry.register(
             "engine_steps",
@@ -97,6 +129,7 @@ impl Default for Metrics {
             hosts,
             rpcs,
             denied,
+            dropped,
             steps,
             step_seconds,
             receipts,
@@ -136,6 +169,11 @@ impl Metrics {
     /// A call was refused by the access table.
     pub(crate) fn denied(&self, method: &str) {
         self.denied.get_or_create(&RpcLabel { method: method.to_owned() }).inc();
+    }
+
+    /// Something was not done.
+    pub(crate) fn dropped(&self, what: Dropped) {
+        self.dropped.get_or_create(&WhatLabel { what: what.name() }).inc();
     }
 
     /// The engine looked at a service.

@@ -93,7 +93,9 @@ impl Session {
         let facts = inbound::facts_of("hello.facts", &hello.facts)?;
         let held = admit(&coordinator, &host, peer, facts).await?;
         if coordinator.registry.comes_back(&host, hello.run) {
-            tracing::warn!(%host, "two machines connect as one host");
+            coordinator.peers.tell(&format!("agent/{host}"), || {
+                tracing::warn!(%host, "two machines connect as one host");
+            });
             return Err(refused(coordinator.enrolment.cut_off(&host).await.map_err(refused)?));
         }
         let (commands_in, commands) = mpsc::channel(LOGS);
@@ -126,8 +128,13 @@ impl Session {
         session.offer_plan();
         session.notify();
         session.coordinator.host_changed(&session.host);
-        tracing::info!(host = %session.host, generation = peer.generation, "host connected");
+        session.tell(|host| tracing::info!(%host, generation = peer.generation, "host connected"));
         Ok(session)
+    }
+
+    /// Writes a line about its host; one that comes and goes all the time writes few.
+    fn tell(&self, write: impl FnOnce(&HostId)) {
+        self.coordinator.peers.tell(&format!("agent/{}", self.host), || write(&self.host));
     }
 
     /// The messages to send, until the session ends.
@@ -185,6 +192,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        tracing::info!(host = %self.host, "host disconnected");
+        self.tell(|host| tracing::info!(%host, "host disconnected"));
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{AcceptOptions, BindError, ServerTls, TlsError, listen};
@@ -118,6 +119,18 @@ impl Running {
     }
 }
 
+/// How many descriptors this process may open, raised as far as it may raise it.
+fn descriptors() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
 /// Opens the store below the data folder, or makes one. Blocks.
 pub fn open_store(data: &Path) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(SledStore::open(&data.join("store"))?))
@@ -163,7 +176,13 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
 
     let own = authority.own(config.name.clone(), clock.now())?;
     let tls = ServerTls::new(&own, &[authority.ca().certificate().clone()], revocations)?;
-    let (acceptor, incoming) = listen(config.listen, tls.clone(), AcceptOptions::default())?;
+    let options = AcceptOptions::default().within(descriptors());
+    let (acceptor, incoming) = listen(config.listen, tls.clone(), options)?;
+    // Members of before need not compete with strangers for a handshake.
+    ledger.read(|state| {
+        let members = state.hosts.values().filter(|host| host.is_member());
+        members.filter_map(|host| host.address.parse().ok()).for_each(|address| acceptor.expect(address));
+    });
     let source = |source| BindError { address: config.listen, source };
     let addr = acceptor.local_addr().map_err(source)?;
     let http = match config.http {
@@ -180,6 +199,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     // Stopping: no new connections and calls, the engine ends its step, the last checkpoint is signed, and
     // only then the writer stops.
     tasks.spawn("writer", writer.run(last_write.clone()));
+    tasks.spawn("peers", coordinator.peers.clone().run(cancel.clone()));
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);

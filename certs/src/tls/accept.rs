@@ -1,30 +1,33 @@
 //! The accept loop: TCP in, finished handshakes out, strangers bounded in number and time.
 //!
 //! One task ([`Acceptor::run`]), which owns the listener and the handshakes under way. Input: connections; output:
-//! a bounded channel of [`Connection`]s that tonic serves. When the server falls behind, handshakes wait, then the
-//! kernel's backlog fills, then clients back off.
+//! a bounded channel of [`Connection`]s that tonic serves. Nobody waits behind strangers to be accepted: a newcomer gets
+//! a place, and whoever holds too many loses one ([`super::admission`]).
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use rustls::{CertificateError, Error as TlsFailure};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use windlass_core::Timestamp;
+use windlass_core::quota::{Source, printable};
 
+use super::admission::{Admission, Admitted};
 use super::connection::Place;
-use super::strangers::Strangers;
+use super::outcome::{HandshakeStats, Outcome};
+use super::pace::Paces;
+use super::seats::Seats;
+use super::wire::Wire;
 use super::{ConnectInfo, Connection, ServerTls};
 use crate::identity::PeerIdentity;
 
@@ -38,9 +41,15 @@ const READY: usize = 64;
 /// How much a listener lets strangers do.
 #[derive(Debug, Clone)]
 pub struct AcceptOptions {
-    /// Handshakes at a time.
+    /// Handshakes at a time of addresses that have proven no certificate.
     pub handshakes: usize,
-    /// How long one may take.
+    /// The same from one address; one more, and its oldest is cut.
+    pub handshakes_per_address: usize,
+    /// Handshakes at a time of addresses that have proven a certificate lately.
+    pub proven_handshakes: usize,
+    /// How long the client's hello may take.
+    pub hello_timeout: Duration,
+    /// How long the rest of a handshake may take.
     pub handshake_timeout: Duration,
     /// Connections the kernel keeps waiting.
     pub backlog: u32,
@@ -55,12 +64,31 @@ pub struct AcceptOptions {
 impl Default for AcceptOptions {
     fn default() -> Self {
         Self {
-            handshakes: 256,
+            handshakes: 512,
+            handshakes_per_address: 64,
+            proven_handshakes: 1024,
+            hello_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(10),
             backlog: 4096,
             anonymous_lifetime: Duration::from_secs(60),
-            anonymous: 2048,
+            anonymous: 1024,
             anonymous_per_address: 256,
+        }
+    }
+}
+
+impl AcceptOptions {
+    /// Fewer places where a process may open only so many descriptors: at least half of them are for members.
+    #[must_use]
+    pub fn within(self, descriptors: u64) -> Self {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let part = |places: usize, of: usize| places.min(descriptors / of).max(1);
+        Self {
+            handshakes: part(self.handshakes, 8),
+            proven_handshakes: part(self.proven_handshakes, 8),
+            anonymous: part(self.anonymous, 4),
+            anonymous_per_address: part(self.anonymous_per_address, 16),
+            ..self
         }
     }
 }
@@ -101,79 +129,15 @@ struct Shared {
     tls: ServerTls,
     options: AcceptOptions,
     stats: Arc<HandshakeStats>,
-    strangers: Strangers,
+    admission: Admission,
+    strangers: Seats,
+    paces: Paces,
 }
 
 /// Connections whose handshake is done: for tonic's `serve_with_incoming`.
 #[derive(Debug)]
 pub struct Incoming {
     ready: mpsc::Receiver<Connection>,
-}
-
-/// How handshakes ended, for metrics.
-#[derive(Debug, Default)]
-pub struct HandshakeStats {
-    counts: [AtomicU64; Outcome::NAMES.len()],
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Outcome {
-    Done,
-    Accept,
-    Timeout,
-    Closed,
-    Expired,
-    Revoked,
-    WrongCa,
-    WrongPeer,
-    Protocol,
-    Crowded,
-}
-
-impl Outcome {
-    const NAMES: [&'static str; 10] = [
-        "done",
-        "accept_failed",
-        "timeout",
-        "closed",
-        "expired",
-        "revoked",
-        "wrong_ca",
-        "wrong_peer",
-        "protocol",
-        "crowded",
-    ];
-
-    fn of(error: &io::Error) -> Self {
-        use CertificateError as C;
-        let failure = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsFailure>());
-        match failure {
-            None => Self::Closed,
-            Some(TlsFailure::InvalidCertificate(reason)) => match reason {
-                C::Expired | C::ExpiredContext { .. } => Self::Expired,
-                C::Revoked => Self::Revoked,
-                C::UnknownIssuer | C::BadSignature => Self::WrongCa,
-                _ => Self::WrongPeer,
-            },
-            Some(_) => Self::Protocol,
-        }
-    }
-}
-
-impl HandshakeStats {
-    /// Count per outcome: `done`, `timeout`, `closed`, `expired`, `revoked`, `wrong_ca`, `wrong_peer`, `protocol`,
-    /// `accept_failed`, `crowded` (too many without a certificate).
-    pub fn snapshot(&self) -> BTreeMap<&'static str, u64> {
-        Outcome::NAMES
-            .iter()
-            .zip(&self.counts)
-            .map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
-            .collect()
-    }
-
-    fn count(&self, outcome: Outcome) {
-        self.counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Starts listening. Nothing is accepted until [`Acceptor::run`] runs; drop [`Incoming`] to end it.
@@ -184,8 +148,9 @@ pub fn listen(
 ) -> Result<(Acceptor, Incoming), BindError> {
     let listener = bind(address, options.backlog).map_err(|source| BindError { address, source })?;
     let (sender, receiver) = mpsc::channel(READY);
-    let strangers = Strangers::new(options.anonymous.max(1), options.anonymous_per_address.max(1));
-    let shared = Arc::new(Shared { tls, options, stats: Arc::default(), strangers });
+    let strangers = Seats::new(options.anonymous, options.anonymous_per_address);
+    let (admission, stats, paces) = (Admission::new(&options), Arc::default(), Paces::default());
+    let shared = Arc::new(Shared { tls, options, stats, admission, strangers, paces });
     Ok((Acceptor { listener, shared, ready: sender }, Incoming { ready: receiver }))
 }
 
@@ -207,36 +172,40 @@ impl Acceptor {
         self.shared.stats.clone()
     }
 
+    /// Counts an address as one that has proven a certificate: of a member that is known from before.
+    pub fn expect(&self, address: IpAddr) {
+        self.shared.admission.prove(Source::of(address));
+    }
+
     /// Accepts until `cancel` is tripped or [`Incoming`] is dropped. Handshakes under way are dropped then.
     pub async fn run(self, cancel: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.shared.options.handshakes.max(1)));
         let mut handshakes = JoinSet::new();
         loop {
             while handshakes.try_join_next().is_some() {}
-            // The slot first: who has to wait waits in the kernel's backlog, not in our memory.
-            let accepted = async {
-                let slot = slots.clone().acquire_owned().await.expect("never closed");
-                (slot, self.listener.accept().await)
-            };
-            let (slot, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 () = self.ready.closed() => return,
-                accepted = accepted => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((tcp, remote)) => {
+                    let source = Source::of(remote.ip());
+                    let Some(admitted) = self.shared.admission.admit(source) else {
+                        self.shared.failed(source, Outcome::Throttled, &"too many connections");
+                        continue;
+                    };
                     let (shared, ready) = (self.shared.clone(), self.ready.clone());
-                    handshakes.spawn(async move {
-                        if let Some(connection) = shared.handshake(tcp, remote).await {
-                            drop(ready.send(connection).await);
-                        }
-                        drop(slot);
-                    });
+                    handshakes.spawn(shared.come_in(tcp, remote, admitted, ready));
+                    // What has come already is looked at before the next one is let in.
+                    yield_now().await;
                 }
                 Err(error) => {
                     self.shared.stats.count(Outcome::Accept);
-                    tracing::warn!(%error, "failed to accept a connection");
+                    // Of no address: all of these share the lines of one.
+                    if self.shared.admission.tell(Source::of(IpAddr::from([0, 0, 0, 0]))).is_some() {
+                        tracing::warn!(%error, "failed to accept a connection");
+                    }
                     sleep(PAUSE).await;
                 }
             }
@@ -245,20 +214,68 @@ impl Acceptor {
 }
 
 impl Shared {
-    async fn handshake(&self, tcp: TcpStream, remote: SocketAddr) -> Option<Connection> {
-        let acceptor = TlsAcceptor::from(self.tls.config());
+    /// Shakes hands and hands the connection on, unless its place is needed for another one meanwhile.
+    async fn come_in(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        remote: SocketAddr,
+        admitted: Admitted,
+        ready: mpsc::Sender<Connection>,
+    ) {
+        let through = async {
+            if let Some(connection) = self.handshake(tcp, remote, &admitted).await {
+                drop(ready.send(connection).await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = admitted.cut.cancelled() => {
+                self.failed(admitted.source, Outcome::Crowded, &"its place was needed for another one");
+            }
+            () = through => {}
+        }
+    }
+
+    fn failed(&self, source: Source, outcome: Outcome, why: &dyn Display) {
+        self.stats.count(outcome);
+        // The text may be the other end's: a flood writes a few lines, however much it does.
+        if let Some(more) = self.admission.tell(source) {
+            let why = printable(&why.to_string(), 100);
+            tracing::debug!(from = %source, ?outcome, untold = more, "handshake failed: {why}");
+        }
+    }
+
+    async fn handshake(&self, tcp: TcpStream, remote: SocketAddr, admitted: &Admitted) -> Option<Connection> {
+        let source = admitted.source;
         drop(tcp.set_nodelay(true)); // a connection without it is slower, not wrong
-        let stream = match timeout(self.options.handshake_timeout, acceptor.accept(tcp)).await {
-            Ok(Ok(stream)) => stream,
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Wire::new(tcp));
+        let hello = match timeout(self.options.hello_timeout, hello).await {
+            Ok(Ok(hello)) => hello,
             Ok(Err(error)) => {
-                let outcome = Outcome::of(&error);
-                self.stats.count(outcome);
-                tracing::debug!(%remote, %error, ?outcome, "handshake failed");
+                self.failed(source, Outcome::of(&error), &error);
                 return None;
             }
             Err(_) => {
-                self.stats.count(Outcome::Timeout);
-                tracing::debug!(%remote, "handshake took too long");
+                self.failed(source, Outcome::Timeout, &"no hello in time");
+                return None;
+            }
+        };
+        let Some(wait) = self.admission.greeted(admitted) else {
+            self.failed(source, Outcome::Throttled, &"too many handshakes");
+            return None;
+        };
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        let stream = match timeout(self.options.handshake_timeout, hello.into_stream(self.tls.config())).await
+        {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.failed(source, Outcome::of(&error), &error);
+                return None;
+            }
+            Err(_) => {
+                self.failed(source, Outcome::Timeout, &"the handshake took too long");
                 return None;
             }
         };
@@ -276,18 +293,15 @@ impl Shared {
         let cancel = CancellationToken::new();
         let place = match &peer {
             Some(peer) => Place::Member(self.tls.revocations().register(peer, cancel.clone())),
-            None => match self.strangers.enter(remote.ip(), cancel.clone()) {
-                Some(place) => Place::Stranger(place),
-                None => {
-                    self.stats.count(Outcome::Crowded);
-                    tracing::debug!(%remote, "too many connections without a certificate");
-                    return None;
-                }
-            },
+            None => Place::Stranger(self.strangers.enter(source, cancel.clone())),
         };
+        if peer.is_some() {
+            self.admission.prove(source);
+        }
+        let pace = self.paces.of(peer.as_ref().map(|peer| &peer.identity), source);
         self.stats.count(Outcome::Done);
         let info = ConnectInfo { peer, remote, cancel };
-        Some(Connection::new(stream, info, lifetime.min(MAX_LIFETIME), place))
+        Some(Connection::new(stream, info, lifetime.min(MAX_LIFETIME), place, pace))
     }
 }
 

@@ -1,20 +1,21 @@
-//! A connection that ends when its certificate does.
+//! A connection that ends when its certificate does, and that is read no faster than its pace.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::strangers;
+use super::pace::{Frames, Pace};
+use super::seats::Seat;
+use super::wire::Wire;
 use crate::identity::PeerIdentity;
 use crate::revocation::Registered;
 
@@ -33,9 +34,13 @@ pub struct ConnectInfo {
 /// A TLS connection that a coordinator accepted. Reads and writes fail as soon as its token is tripped.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Wire>,
     info: ConnectInfo,
     cut: Pin<Box<Cut>>,
+    pace: Arc<Pace>,
+    frames: Frames,
+    /// Not read before this.
+    rest: Option<Pin<Box<Sleep>>>,
     // Dropped with the connection: takes it out of the register.
     _place: Place,
 }
@@ -46,7 +51,7 @@ pub(super) enum Place {
     /// Among those of its identity.
     Member(#[expect(dead_code, reason = "held for its drop")] Registered),
     /// Among those without a certificate.
-    Stranger(#[expect(dead_code, reason = "held for its drop")] strangers::Place),
+    Stranger(#[expect(dead_code, reason = "held for its drop")] Seat),
 }
 
 #[derive(Debug)]
@@ -59,17 +64,19 @@ struct Cut {
 impl Connection {
     /// `lifetime` is what its certificate has left, or what a connection without one gets.
     pub(super) fn new(
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Wire>,
         info: ConnectInfo,
         lifetime: Duration,
         place: Place,
+        pace: Arc<Pace>,
     ) -> Self {
         let cut = Cut {
             cancelled: Box::pin(info.cancel.clone().cancelled_owned()),
             expires: Box::pin(tokio::time::sleep(lifetime)),
             token: info.cancel.clone(),
         };
-        Self { stream, info, cut: Box::pin(cut), _place: place }
+        let (frames, rest) = (Frames::new(), None);
+        Self { stream, info, cut: Box::pin(cut), pace, frames, rest, _place: place }
     }
 
     /// Who and where from.
@@ -111,7 +118,21 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if let Some(rest) = &mut self.rest {
+            std::task::ready!(rest.as_mut().poll(cx));
+            self.rest = None;
+        }
+        let (wire, filled) = (self.stream.get_ref().0.read(), buf.filled().len());
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let frames = self.frames.count(&buf.filled()[filled..]);
+        let bytes = self.stream.get_ref().0.read() - wire;
+        if frames > 0 || bytes > 0 {
+            let wait = self.pace.spend(frames, bytes, Instant::now());
+            if !wait.is_zero() {
+                self.rest = Some(Box::pin(tokio::time::sleep(wait)));
+            }
+        }
+        polled
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) enum EnrolError {
     /// Too many failures from one address.
     #[error("too many failed attempts from this address")]
     TooMany,
+    /// One identity renews again and again.
+    #[error("this identity was given many certificates in a short time")]
+    TooOften,
     /// The address is none.
     #[error("`{0}` is neither an IP address nor a DNS name")]
     Address(String),
@@ -79,6 +82,7 @@ impl EnrolError {
             }
             Self::Banned(_) => Some("a ban is for ever: give the machine another name".to_owned()),
             Self::TooMany => Some("wait a minute".to_owned()),
+            Self::TooOften => Some("use the newest certificate; it can be renewed later".to_owned()),
             Self::OtherKey | Self::Unproven | Self::WrongRole | Self::Address(_) | Self::Issue => None,
             Self::Write(_) => None,
         }

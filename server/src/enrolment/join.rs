@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windlass_core::host::HostFacts;
-use windlass_core::{Digest, Timestamp};
+use windlass_core::{Digest, HostId, Timestamp};
 
 use super::{EnrolError, Join, Joined};
 use crate::audit;
@@ -33,6 +33,18 @@ pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) ->
         // Strangers can say anything; nothing is written for them.
         None => Err(EnrolError::InvalidToken),
     }
+}
+
+/// Is a token of `host` one of ours, used or not? It is asked again, with the key, in the write that takes it.
+pub(super) fn knows(state: &State, host: &HostId, hash: &Digest) -> Result<(), EnrolError> {
+    let known = state.hosts.get(host);
+    let is_open = state.tokens.get(hash).is_some_and(|token| &token.host == host);
+    if is_open || known.is_some_and(|record| &record.token == hash) {
+        return Ok(());
+    }
+    // Strangers can say anything; nothing is written for them.
+    let banned = known.is_some_and(|record| record.standing == Standing::Banned);
+    Err(if banned { EnrolError::Banned(host.clone()) } else { EnrolError::InvalidToken })
 }
 
 /// The same token again: the answer was lost, or somebody else has the token.

@@ -1,46 +1,61 @@
-//! Failed attempts per address. Successes cost nothing, so that a thousand hosts can join at once.
+//! Failed attempts, and renewals.
+//!
+//! Only failures are throttled, and only where an attempt fails: who has a token that is good, or proves a certificate,
+//! comes in, whatever others behind the same address did. Successes cost nothing, so that a thousand hosts can join at
+//! once.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use windlass_core::Timestamp;
+use windlass_core::quota::{Quotas, Rate, Source};
 
 use super::EnrolError;
 
-/// Failures within the window before an address has to wait.
-const FAILURES: u32 = 20;
-const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; the memory of a flood of addresses is dropped whole.
-const ADDRESSES: usize = 4096;
+/// Failures of one address; beyond that they are answered with [`EnrolError::TooMany`].
+const FAILURES: Rate = Rate::new(20, Duration::from_secs(3));
+/// Certificates of one identity at once; one more after each [`PARTS`]th of its lifetime.
+const RENEWALS: u32 = 24;
+const PARTS: u32 = 48;
+/// Addresses and identities that are remembered.
+const REMEMBERED: usize = 4096;
 
-#[derive(Debug, Default)]
-pub(super) struct Limiter(Mutex<HashMap<IpAddr, (Timestamp, u32)>>);
+#[derive(Debug)]
+pub(super) struct Limiter {
+    failures: Mutex<Quotas<Source>>,
+    renewals: Mutex<[Quotas<String>; 2]>,
+}
 
 impl Limiter {
-    /// May this address try?
-    pub(super) fn check(&self, from: IpAddr, now: Timestamp) -> Result<(), EnrolError> {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match failures.get(&from) {
-            Some((since, count)) if *count >= FAILURES && now.since(*since) < WINDOW => {
-                Err(EnrolError::TooMany)
-            }
-            _ => Ok(()),
-        }
+    /// For certificates of agents and operators that live so long.
+    pub(super) fn new(agent: Duration, operator: Duration) -> Self {
+        let renewals = [agent, operator].map(|lifetime| {
+            let every = (lifetime / PARTS).max(Duration::from_millis(1));
+            Quotas::new(Rate::new(RENEWALS, every), REMEMBERED)
+        });
+        Self { failures: Mutex::new(Quotas::new(FAILURES, REMEMBERED)), renewals: Mutex::new(renewals) }
     }
 
-    /// It tried, and failed.
-    pub(super) fn failed(&self, from: IpAddr, now: Timestamp) {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= ADDRESSES {
-            failures.clear();
-        }
-        let (since, count) = failures.entry(from).or_insert((now, 0));
-        if now.since(*since) >= WINDOW {
-            (*since, *count) = (now, 0);
-        }
-        *count += 1;
+    /// An attempt from this address has failed: is it one of too many?
+    pub(super) fn failed(&self, from: IpAddr, now: Timestamp) -> bool {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.take(&Source::of(from), now).is_err()
+    }
+
+    /// May an agent get another certificate? Each is an entry of the audit log, for ever.
+    pub(super) fn agent(&self, name: &str, now: Timestamp) -> Result<(), EnrolError> {
+        self.renewal(0, name, now)
+    }
+
+    /// The same for an operator.
+    pub(super) fn operator(&self, name: &str, now: Timestamp) -> Result<(), EnrolError> {
+        self.renewal(1, name, now)
+    }
+
+    fn renewal(&self, kind: usize, name: &str, now: Timestamp) -> Result<(), EnrolError> {
+        let mut renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        renewals[kind].take(&name.to_owned(), now).map_err(|_| EnrolError::TooOften)
     }
 }
 
@@ -48,16 +63,28 @@ impl Limiter {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
     #[test]
-    fn an_address_that_fails_too_often_waits_a_minute_and_others_do_not() {
-        let (limiter, now) = (Limiter::default(), Timestamp::from_millis(1_000_000));
+    fn an_address_that_fails_too_often_is_told_so_and_others_are_not() {
+        let (limiter, now) = (Limiter::new(HOUR, HOUR), Timestamp::from_millis(1_000_000));
         let [bad, good] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
-        for _ in 0..FAILURES {
-            limiter.check(bad, now).unwrap();
-            limiter.failed(bad, now);
+        for _ in 0..20 {
+            assert!(!limiter.failed(bad, now));
         }
-        assert_eq!(limiter.check(bad, now), Err(EnrolError::TooMany));
-        limiter.check(good, now).unwrap();
-        limiter.check(bad, now + WINDOW).unwrap();
+        assert!(limiter.failed(bad, now));
+        assert!(!limiter.failed(good, now));
+        assert!(!limiter.failed(bad, now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn an_identity_renews_as_often_as_its_lifetime_asks_for() {
+        let (limiter, now) = (Limiter::new(HOUR * 48, HOUR * 48), Timestamp::from_millis(1_000_000));
+        let renewed = (0..300).filter(|_| limiter.operator("bob", now).is_ok()).count();
+        assert_eq!(renewed, 24);
+        assert_eq!(limiter.operator("bob", now), Err(EnrolError::TooOften));
+        limiter.operator("alice", now).unwrap();
+        limiter.agent("bob", now).unwrap();
+        limiter.operator("bob", now + HOUR).unwrap();
     }
 }

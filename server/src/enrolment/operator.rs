@@ -12,11 +12,12 @@ use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
 use windlass_core::{Digest, OperatorName, Timestamp};
 
+use super::limiter::Limiter;
 use super::renew::{RENEWABLE, issue_failed};
 use super::{EnrolError, Expired, JoinOperator, JoinedOperator};
 use crate::audit;
 use crate::authority::Authority;
-use crate::ledger::{Change, Draft};
+use crate::ledger::{Change, Draft, State};
 use crate::store::record::{OperatorRecord, OperatorTokenRecord, RevokedBy};
 
 /// How long a token is good: a person has to pass it on to another.
@@ -43,6 +44,12 @@ pub(super) fn token(
     let token = OperatorTokenRecord { hash, name, grant, made_by: actor, expires_at };
     draft.change(Change::OperatorToken(Box::new(token)));
     expires_at
+}
+
+/// Is a token of `name` one of ours, used or not?
+pub(super) fn knows(state: &State, name: &OperatorName, hash: &Digest) -> bool {
+    state.operator_tokens.get(hash).is_some_and(|token| &token.name == name)
+        || state.operators.get(name).is_some_and(|record| record.token == Some(*hash))
 }
 
 /// A token and a key become an operator.
@@ -170,6 +177,7 @@ pub(super) fn revoke(draft: &mut Draft<'_>, name: &OperatorName, actor: &str) ->
 pub(super) fn certify(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    limiter: &Limiter,
     peer: &PeerIdentity,
     grant: &Grant,
     csr: &Csr,
@@ -179,6 +187,7 @@ pub(super) fn certify(
     if known.is_some_and(|record| record.revoked.is_some() || peer.generation <= record.revoked_up_to) {
         return Err(EnrolError::Revoked(name));
     }
+    limiter.operator(name.as_str(), draft.now)?;
     let mut record = known.cloned().unwrap_or_else(|| unseen(name, draft.now));
     let identity = peer.identity.clone();
     let actor = format!("operator/{}", identity.name());
@@ -198,6 +207,7 @@ pub(super) fn certify(
 pub(super) fn renew_expired(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    limiter: &Limiter,
     revocations: &Revocations,
     expired: &Expired,
     csr: &Csr,
@@ -222,5 +232,5 @@ pub(super) fn renew_expired(
     if draft.now.since(peer.not_after) > RENEWABLE {
         return Err(EnrolError::TooOld);
     }
-    certify(draft, authority, &peer, &grant, csr)
+    certify(draft, authority, limiter, &peer, &grant, csr)
 }

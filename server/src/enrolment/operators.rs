@@ -38,17 +38,12 @@ impl Enrolment {
         join: JoinOperator,
         from: IpAddr,
     ) -> Result<JoinedOperator, EnrolError> {
-        self.limiter.check(from, self.ledger.now())?;
         let (authority, name) = (self.authority.clone(), join.name.clone());
         let joined = self.ledger.write(move |draft| operator::join(draft, &authority, &join)).await?;
-        match &joined {
-            Ok(_) => self.enforce_operator(&name),
-            Err(error) => {
-                tracing::warn!(operator = %name, %from, %error, "refused a certificate");
-                self.limiter.failed(from, self.ledger.now());
-            }
+        if joined.is_ok() {
+            self.enforce_operator(&name);
         }
-        joined
+        joined.map_err(|error| self.refused(&format!("operator {name}"), from, error))
     }
 
     /// Notes an operator who is known by certificate only: the one that `init` made, when they look around first.

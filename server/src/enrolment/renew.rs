@@ -16,6 +16,7 @@ use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
 use windlass_core::{Digest, HostId};
 
+use super::limiter::Limiter;
 use super::{EnrolError, Expired, operator};
 use crate::audit;
 use crate::authority::Authority;
@@ -28,6 +29,7 @@ pub(super) const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(super) fn renew(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    limiter: &Limiter,
     peer: &PeerIdentity,
     csr: &Csr,
 ) -> Result<String, EnrolError> {
@@ -35,8 +37,8 @@ pub(super) fn renew(
         return Err(EnrolError::OtherKey);
     }
     match (peer.identity.host(), &peer.grant) {
-        (Some(host), _) => renew_host(draft, authority, &host, peer.generation, csr),
-        (None, Some(grant)) => operator::certify(draft, authority, peer, grant, csr),
+        (Some(host), _) => renew_host(draft, authority, limiter, &host, peer.generation, csr),
+        (None, Some(grant)) => operator::certify(draft, authority, limiter, peer, grant, csr),
         (None, None) => Err(EnrolError::WrongRole),
     }
 }
@@ -44,6 +46,7 @@ pub(super) fn renew(
 pub(super) fn renew_expired(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    limiter: &Limiter,
     revocations: &Revocations,
     expired: &Expired,
     csr: &Csr,
@@ -76,12 +79,13 @@ pub(super) fn renew_expired(
     if peer.spki != csr.spki() {
         return Err(EnrolError::OtherKey);
     }
-    renew_host(draft, authority, &host, peer.generation, csr)
+    renew_host(draft, authority, limiter, &host, peer.generation, csr)
 }
 
 fn renew_host(
     draft: &mut Draft<'_>,
     authority: &Authority,
+    limiter: &Limiter,
     host: &HostId,
     shown: u64,
     csr: &Csr,
@@ -99,6 +103,7 @@ fn renew_host(
         report_clone(draft, record, shown);
         return Err(EnrolError::Cloned(host.clone()));
     }
+    limiter.agent(host.as_str(), draft.now)?;
     let generation = shown.max(newest.generation).checked_add(1).ok_or(EnrolError::Issue)?;
     let issued = authority
         .certify_agent(host.clone(), csr, generation, draft.now)

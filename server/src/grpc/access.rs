@@ -12,10 +12,12 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use windlass_certs::identity::{Grant, OperatorRole, PeerIdentity, Role};
 use windlass_certs::tls::ConnectInfo;
+use windlass_core::quota::{Source, printable};
 use windlass_core::{EnvironmentId, FleetId};
 
 use super::in_flight::InFlight;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 
 /// What a method needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,20 @@ fn denied(needs: &Needs) -> Status {
     })
 }
 
+/// As the audit log writes it: `operator/alice`.
+fn member(peer: &PeerIdentity) -> String {
+    format!("{}/{}", peer.identity.role(), peer.identity.name())
+}
+
+/// Names of methods that write nothing down. Of all others each identity has a quota.
+const READING: &[&str] =
+    &["Get", "List", "Stream", "Watch", "Explain", "Preview", "Fetch", "Challenge", "Check"];
+
+fn writes(path: &str) -> bool {
+    let (service, method) = path.rsplit_once('/').unwrap_or(("", path));
+    service.starts_with("/windlass.") && !READING.iter().any(|reading| method.starts_with(reading))
+}
+
 /// Who calls, once the table has let them in.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -136,10 +152,7 @@ impl Caller {
 
     /// As the audit log writes it: `operator/alice`.
     pub(crate) fn actor(&self) -> String {
-        self.connection.peer.as_ref().map_or_else(
-            || "stranger".to_owned(),
-            |peer| format!("{}/{}", peer.identity.role(), peer.identity.name()),
-        )
+        self.connection.peer.as_ref().map_or_else(|| "stranger".to_owned(), |peer| member(peer))
     }
 
     /// Refuses unless the operator has `role` in `environment`.
@@ -175,6 +188,33 @@ pub(crate) struct AccessLayer {
     pub metrics: Metrics,
     /// Calls that were begun and not answered.
     pub(super) calls: InFlight,
+    /// What peers may cause.
+    pub peers: Peers,
+}
+
+impl AccessLayer {
+    fn may_write(&self, peer: &PeerIdentity, path: &str) -> bool {
+        let is_admin = peer.grant.as_ref().is_some_and(|grant| grant.allows_fleet(Admin));
+        self.peers.may_write(&member(peer), is_admin, path)
+    }
+
+    /// Writes down that a call was refused, within bounds; who is refused again and again loses its connection.
+    fn deny(&self, path: &str, status: &Status, connection: Option<&ConnectInfo>) {
+        // A stranger chooses the path: only known ones become a label.
+        let known = status.code() != Code::Unimplemented;
+        self.metrics.denied(if known { path } else { "unknown" });
+        let Some(connection) = connection else { return };
+        let from = Source::of(connection.remote.ip()).to_string();
+        let peer = connection.peer.as_deref();
+        self.peers.tell(&from, || {
+            let who = printable(&peer.map_or_else(|| "stranger".to_owned(), member), 40);
+            let path = printable(path, 48);
+            tracing::info!(%path, code = ?status.code(), %who, %from, "denied a call");
+        });
+        if self.peers.denied(&peer.map_or(from, member)) {
+            connection.cancel.cancel();
+        }
+    }
 }
 
 /// A service behind the table.
@@ -211,13 +251,19 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let connection = request.extensions().get::<ConnectInfo>();
         let peer = connection.and_then(|connection| connection.peer.as_deref());
-        let path = request.uri().path().to_owned();
         let metrics = self.layer.metrics.clone();
-        if let Err(status) = decide(&path, &self.layer.fleet, peer) {
-            // A stranger chooses the path: only known ones become a label.
-            let known = status.code() != Code::Unimplemented;
-            metrics.denied(if known { &path } else { "unknown" });
-            tracing::info!(path = %path.escape_debug(), code = ?status.code(), who = ?peer.map(|p| &p.identity), "denied a call");
+        if let Err(status) = decide(request.uri().path(), &self.layer.fleet, peer) {
+            self.layer.deny(request.uri().path(), &status, connection);
+            return Either::Left(ready(Ok(status.into_http())));
+        }
+        // One of the table: a stranger's own could be long.
+        let path = request.uri().path().to_owned();
+        if let Some(peer) = peer
+            && writes(&path)
+            && !self.layer.may_write(peer, &path)
+        {
+            metrics.denied(&path);
+            let status = Status::resource_exhausted("too many changes by one identity; wait a minute");
             return Either::Left(ready(Ok(status.into_http())));
         }
         let Some(call) = self.layer.calls.begin(connection) else {

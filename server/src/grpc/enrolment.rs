@@ -23,10 +23,12 @@ impl Enrolment for EnrolmentService {
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
         let from = Caller::of(&request)?.connection.remote.ip();
         let request = request.into_inner();
+        let host = request.host.parse().map_err(|error| invalid("host", &error))?;
+        let secret = secret(&request.secret)?;
+        self.0.enrolment.knows(&host, &secret, from).map_err(refused)?;
         let join = Join {
-            host: request.host.parse().map_err(|error| invalid("host", &error))?,
-            secret: JoinSecret::from_bytes(&request.secret)
-                .ok_or_else(|| Status::invalid_argument("`secret` must have 32 bytes"))?,
+            host,
+            secret,
             csr: csr(&request.csr)?,
             address: request.address,
             receipt_key: PublicKey::from_bytes(&request.receipt_key)
@@ -47,12 +49,10 @@ impl Enrolment for EnrolmentService {
     ) -> Result<Response<pb::JoinOperatorResponse>, Status> {
         let from = Caller::of(&request)?.connection.remote.ip();
         let request = request.into_inner();
-        let join = JoinOperator {
-            name: request.name.parse().map_err(|error| invalid("name", &error))?,
-            secret: JoinSecret::from_bytes(&request.secret)
-                .ok_or_else(|| Status::invalid_argument("`secret` must have 32 bytes"))?,
-            csr: csr(&request.csr)?,
-        };
+        let name = request.name.parse().map_err(|error| invalid("name", &error))?;
+        let secret = secret(&request.secret)?;
+        self.0.enrolment.knows_operator(&name, &secret, from).map_err(refused)?;
+        let join = JoinOperator { name, secret, csr: csr(&request.csr)? };
         let joined = self.0.enrolment.join_operator(join, from).await.map_err(refused)?;
         Ok(Response::new(pb::JoinOperatorResponse {
             certificate_chain: joined.chain,
@@ -83,6 +83,10 @@ impl Enrolment for EnrolmentService {
         };
         Ok(Response::new(pb::RenewResponse { certificate_chain: renewed.map_err(refused)? }))
     }
+}
+
+fn secret(bytes: &[u8]) -> Result<JoinSecret, Status> {
+    JoinSecret::from_bytes(bytes).ok_or_else(|| Status::invalid_argument("`secret` must have 32 bytes"))
 }
 
 fn csr(der: &[u8]) -> Result<Arc<Csr>, Status> {

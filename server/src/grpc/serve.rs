@@ -24,6 +24,9 @@ const MAX_ENROLMENT: usize = 64 << 10;
 /// How long a call may take that is not a stream; longer than clients wait.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Streams of one connection that were reset before they were looked at; one more, and it ends.
+const MAX_RESETS: usize = 20;
+
 /// Everything that is served, ready to run.
 pub(crate) struct Serving {
     routes: Routes,
@@ -36,6 +39,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> anyhow::Result<Se
         fleet: coordinator.authority.ca().fleet().clone(),
         metrics: coordinator.metrics.clone(),
         calls: InFlight::default(),
+        peers: coordinator.peers.clone(),
     };
     let enrolment =
         EnrolmentServer::new(EnrolmentService(coordinator.clone())).max_decoding_message_size(MAX_ENROLMENT);
@@ -75,6 +79,8 @@ impl Serving {
             .initial_connection_window_size(limits::CONNECTION_WINDOW)
             .max_concurrent_streams(limits::MAX_STREAMS)
             .http2_max_header_list_size(limits::MAX_HEADERS)
+            .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+            .http2_max_local_error_reset_streams(Some(MAX_RESETS))
             .http2_keepalive_interval(Some(limits::KEEPALIVE))
             .http2_keepalive_timeout(Some(limits::KEEPALIVE_TIMEOUT))
             .timeout(DEADLINE)

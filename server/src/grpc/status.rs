@@ -78,7 +78,7 @@ impl Refusal for EnrolError {
             Self::Banned(_) | Self::NotAMember(_) | Self::Cloned(_) | Self::OtherKey | Self::WrongRole => {
                 Code::PermissionDenied
             }
-            Self::TooMany => Code::ResourceExhausted,
+            Self::TooMany | Self::TooOften => Code::ResourceExhausted,
             Self::Address(_) => Code::InvalidArgument,
             Self::Issue => Code::Internal,
             Self::Write(error) => error.code(),

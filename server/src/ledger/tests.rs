@@ -126,3 +126,25 @@ async fn the_store_of_another_fleet_is_refused() {
     assert!(matches!(error, LoadError::OtherFleet { .. }), "{error:?}");
     assert!(error.hint().is_some());
 }
+
+#[tokio::test]
+async fn refusals_without_end_do_not_grow_the_log_without_end() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let running = run(&store, state()).await;
+    for n in 0..500 {
+        let refuse = move |draft: &mut Draft<'_>| {
+            draft.audit(audit::fact(
+                "operator/bob",
+                "release.submit",
+                &format!("web {n}"),
+                None,
+                "refused: no",
+            ));
+        };
+        running.ledger.write(refuse).await.unwrap();
+    }
+    let size = running.ledger.read(|state| state.head.size);
+    assert!((32..40).contains(&size), "{size}");
+    running.ledger.write(|draft| note(draft, "done")).await.unwrap();
+    assert_eq!(running.ledger.read(|state| state.head.size), size + 1);
+}

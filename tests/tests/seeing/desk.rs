@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Desk {
     folder: TempDir,
     pub(crate) server: String,
+    pub(crate) http: String,
     process: Option<Process>,
 }
 
@@ -23,8 +24,9 @@ impl Desk {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Free now; nobody else here listens on what the system gave out a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut desk = Self { folder, server: format!("127.0.0.1:{port}"), process: None };
+        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [server, http] = ports.map(|port| port.local_addr().unwrap().to_string());
+        let mut desk = Self { folder, server, http, process: None };
         let data = desk.data().display().to_string();
         let made = [
             "init",
@@ -74,7 +76,7 @@ impl Desk {
             "--listen".into(),
             self.server.clone(),
             "--http".into(),
-            "127.0.0.1:0".into(),
+            self.http.clone(),
         ];
         let log = self.folder.path().join("server.log");
         self.process =
@@ -84,6 +86,11 @@ impl Desk {
             let asked = alice.run(&["host", "ls"]);
             if asked.code == 0 { Ok(()) } else { Err(asked.stderr) }
         });
+    }
+
+    /// The coordinator's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
     }
 
     /// Stops it in order: the last thing it does is a checkpoint.

@@ -5,4 +5,5 @@
 mod audit;
 mod backups;
 mod desk;
+mod flood;
 mod operators;

@@ -130,3 +130,17 @@ fn methods() -> Vec<String> {
 fn prost_types_set() -> prost_types::FileDescriptorSet {
     prost::Message::decode(windlass_proto::DESCRIPTORS).unwrap()
 }
+
+#[test]
+fn every_method_that_is_not_known_to_read_has_a_quota() {
+    let writing: Vec<&str> = TABLE.iter().map(|(path, _)| *path).filter(|path| writes(path)).collect();
+    for path in ["Enrolment/Renew", "AgentLink/Connect", "Control/SubmitRelease", "Control/SteerHost"] {
+        assert!(writing.contains(&format!("/windlass.v1.{path}").as_str()), "{path}: {writing:?}");
+    }
+    for path in
+        ["Control/GetStatus", "Control/StreamLogs", "AgentLink/FetchRelease", "Control/PreviewRecovery"]
+    {
+        assert!(!writes(&format!("/windlass.v1.{path}")), "{path}");
+    }
+    assert!(writes("/windlass.v1.Control/NewOne"));
+}

@@ -111,6 +111,8 @@ async fn a_flood_of_guesses_is_stopped_writes_nothing_and_disturbs_nobody() {
     let want = [Code::Unauthenticated, Code::ResourceExhausted].map(|code| code.description());
     assert_eq!(codes, want.into_iter().collect::<BTreeSet<_>>());
     let events = fleet.events().await;
+    // Behind the same address as all those guesses, somebody has the token itself.
+    join(&fleet, join_request(&token, &key, &receipts)).await.expect("an honest host joins");
     assert!(!events.iter().any(|event| event.contains("web-3")), "nothing was written: {events:?}");
     super::serves(&fleet, 1, "one").await;
 }
@@ -182,4 +184,22 @@ async fn a_thief_of_a_certificate_without_its_key_renews_nothing() {
     let (key, csr) = (agent.identity.key(), agent.identity.key().csr().unwrap());
     let refused = renew(&fleet, &operator.chain()[0], 1, key, &csr).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_renews_again_and_again_is_told_to_wait() {
+    let fleet = Fleet::start().await;
+    let viewer = fleet.operator("viewer/test");
+    let mut enrolment = EnrolmentClient::new(fleet.channel(&viewer).await.unwrap());
+    let csr = viewer.key().csr().unwrap();
+    let request = || pb::RenewRequest { csr: csr.der().to_vec().into(), expired: None };
+    let mut codes = Vec::new();
+    for _ in 0..300 {
+        codes.push(enrolment.renew(request()).await.map_or_else(|refused| refused.code(), |_| Code::Ok));
+    }
+    let renewed = codes.iter().filter(|code| **code == Code::Ok).count();
+    assert!((1..=30).contains(&renewed), "each is an entry of the audit log for ever: {renewed}");
+    assert!(codes.ends_with(&[Code::ResourceExhausted; 200]));
+    let (limit, others) = (std::time::Duration::from_secs(5), fleet.control("admin/*"));
+    tokio::time::timeout(limit, others).await.expect("others are served");
 }

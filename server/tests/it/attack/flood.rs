@@ -314,3 +314,81 @@ async fn a_host_that_never_reads_stalls_itself_and_nobody_else() {
     assert!(grown < 48, "{grown} MiB");
     serves(&fleet, 1, "one").await;
 }
+
+/// What `/metrics` says of a counter.
+async fn metric(fleet: &Fleet, name: &str) -> u64 {
+    let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    timeout(LIMIT, tcp.read_to_string(&mut text)).await.expect("an answer in time").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+    line.trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_again_and_again_loses_the_connection() {
+    let fleet = Fleet::start().await;
+    let agent = Agent::joined(&fleet, "web-3").await;
+    for identity in [None, Some(&agent.identity)] {
+        let mut raw = dial(fleet.addr, tls(identity)).await.unwrap();
+        let mut answered = 0;
+        for n in 0..1000_u32 {
+            let mut call = open(2 * n + 1, "/windlass.v1.Control/ListHosts");
+            call[4] |= 0x1; // it has no body
+            let answer = async {
+                raw.write_all(&call).await?;
+                while read_frame(&mut raw).await?.0 != 0x1 {}
+                io::Result::Ok(())
+            };
+            if timeout(LIMIT, answer).await.expect("an answer or an end").is_err() {
+                break;
+            }
+            answered += 1;
+        }
+        assert!((200..400).contains(&answered), "{answered} calls were answered");
+    }
+    assert!(metric(&fleet, "windlass_dropped_total{what=\"connection\"}").await >= 2);
+    assert!(metric(&fleet, "windlass_dropped_total{what=\"line\"}").await >= 50);
+    fleet.hosts().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pings_and_settings_are_read_at_a_pace() {
+    let fleet = Fleet::start().await;
+    let kinds = [("ping", frame(0x6, 0, 0, &[7; 8])), ("settings", frame(0x4, 0, 0, &[0, 3, 0, 0, 0, 100]))];
+    for (kind, one) in kinds {
+        let raw = dial(fleet.addr, tls(None)).await.unwrap();
+        let (mut reads, mut writes) = tokio::io::split(raw);
+        let flood = one.repeat(1000);
+        let mut answers = 0_u64;
+        let reading = async {
+            let mut sink = vec![0; 64 << 10];
+            // Each answer has nine bytes at least.
+            while let Ok(n @ 1..) = reads.read(&mut sink).await {
+                answers += n as u64 / 9;
+            }
+        };
+        let writing = async { while writes.write_all(&flood).await.is_ok() {} };
+        // The time is the measure here: what is answered in it.
+        drop(timeout(Duration::from_secs(4), async { tokio::join!(reading, writing) }).await);
+        assert!(answers < 20_000, "{kind}: {answers} answered in four seconds");
+    }
+    fleet.hosts().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_requests_for_metrics_keep_nobody_from_them() {
+    let fleet = Fleet::start().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
+        tcp.write_all(b"GET /metrics HTT").await.unwrap();
+        held.push(tcp);
+    }
+    assert!(metric(&fleet, "windlass_dropped_total{what=\"http\"}").await > 50, "the oldest are cut");
+    // And the newest are not waited for.
+    for tcp in &mut held {
+        let ended = timeout(LIMIT, tcp.read_to_end(&mut Vec::new())).await;
+        ended.expect("its head has a deadline").unwrap_or_default();
+    }
+}
