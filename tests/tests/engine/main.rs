@@ -13,3 +13,4 @@ mod registries;
 mod restore;
 mod rolling;
 mod steering;
+mod strangers;
