@@ -201,10 +201,11 @@ impl<R: Runtime> View<R> {
             return Ok(());
         }
         match answer(self.runtime.hold(&needed)).await {
-            Ok(()) => self.held = needed,
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) => tracing::warn!(%error, "images cannot be held"),
+            Ok(()) => {}
         }
+        self.held = needed; // what was refused is asked for again when the images are looked at
         Ok(())
     }
 
