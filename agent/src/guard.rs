@@ -93,6 +93,14 @@ impl<R: Runtime> Runtime for Guarded<R> {
         self.inner.inspect(id).await
     }
 
+    async fn is_made_as(&self, id: &str, release: &VerifiedRelease) -> Result<bool, RuntimeError> {
+        self.inner.is_made_as(id, release).await
+    }
+
+    async fn hold(&self, images: &BTreeSet<Digest>) -> Result<(), RuntimeError> {
+        self.inner.hold(images).await
+    }
+
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
         self.inner.images().await
     }

@@ -43,7 +43,7 @@ const YOUNG: Duration = Duration::from_secs(180);
 /// What a host that was evicted or banned tells people.
 const EVICTED: &str = "this host was evicted or banned; what it runs goes on until somebody stops it. To come back, make a \
     token with `windlass host token`, stop this agent, and join with a new `--data` folder (after a ban under another \
-    name): containers are adopted by their labels";
+    name): containers are adopted that are as their releases say";
 
 /// What connects the link with the other tasks of the agent.
 #[derive(Debug, Clone)]

@@ -193,7 +193,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             }
             self.look_at_clock();
             let desired = self.wires.desired.borrow_and_update().clone();
-            let next = match self.view.refresh(&desired).await {
+            let next = match self.view.refresh(&desired, &self.memory).await {
                 Ok(()) => {
                     self.backoff.reset();
                     self.decide(&desired).await
@@ -253,6 +253,14 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         let Decision { steps, memory, wake_at, slots, conditions, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;
+        for new in conditions.iter().filter(|new| !self.conditions.contains(new)) {
+            tracing::warn!(
+                code = new.code.as_str(),
+                slot = new.slot.as_ref().map(SlotId::to_string),
+                "{}",
+                new.message
+            );
+        }
         self.conditions = conditions;
         if !memory.is_journaled_by(&self.memory)
             && let Err(error) = self.store.save(&memory).await
@@ -264,6 +272,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             return SAVE_AGAIN;
         }
         self.memory = memory;
+        self.view.follow(desired, &self.memory);
         self.outcomes.clear();
         for step in steps {
             tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");

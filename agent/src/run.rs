@@ -163,7 +163,8 @@ pub async fn run<R: Runtime>(
     });
     tasks.spawn("reconciler", {
         let store = Memories(keeper.journal().cloned());
-        let memory = keeper.journal().map(|journal| journal.state().memory.clone()).unwrap_or_default();
+        let journaled = keeper.journal().map(|journal| journal.state().memory.clone());
+        let memory = journaled.unwrap_or_else(Memory::of_new_host);
         let (desired, contact) = (keeper.desired(), contact.subscribe());
         let unwritable = keeper.unwritable();
         let wires = reconciler::Wires { desired, contact, observation, unwritable, cancel: cancel.clone() };

@@ -1,7 +1,8 @@
 //! The container engine, as the agent needs it: a trait of the least it asks for.
 //!
 //! [`docker`] speaks to a Docker Engine and is the only module that knows how; [`fake`] is an engine in
-//! memory for tests. Containers are [`windlass_core::reconcile::Container`]s, found again by their labels.
+//! memory for tests. Containers are [`windlass_core::reconcile::Container`]s. Labels say which may be ours; which are,
+//! the journal says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use windlass_core::observation::PullProgress;
-use windlass_core::reconcile::{Container, Launch, LocalImage};
+use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
@@ -38,6 +39,9 @@ pub enum RuntimeError {
         /// Which; 0 if the engine does not say.
         port: u16,
     },
+    /// A container that is none of ours has the name.
+    #[error("another container has the name `{0}`")]
+    NameTaken(String),
     /// It answered and would not.
     #[error("the engine refused to {doing}: {message}")]
     Refused {
@@ -82,6 +86,7 @@ pub async fn blame<R: Runtime>(runtime: &R, error: RuntimeError) -> RuntimeError
         RuntimeError::Unavailable(_)
         | RuntimeError::NotFound { .. }
         | RuntimeError::PortTaken { .. }
+        | RuntimeError::NameTaken(_)
         | RuntimeError::Refused { .. } => error,
     }
 }
@@ -186,6 +191,14 @@ pub trait Runtime: Send + Sync + 'static {
     fn list(&self) -> impl Future<Output = Result<Vec<Listed>, RuntimeError>> + Send;
     /// One of them in full; `None` if it has gone or is not ours. Its `health` is not filled in.
     fn inspect(&self, id: &str) -> impl Future<Output = Result<Option<Container>, RuntimeError>> + Send;
+    /// Is the container made as its release says: of its image, with its command, environment, mounts and rights?
+    fn is_made_as(
+        &self,
+        id: &str,
+        release: &VerifiedRelease,
+    ) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
+    /// Holds these images, lest somebody who tidies up takes them for unused, and lets go of all others that it held.
+    fn hold(&self, images: &BTreeSet<Digest>) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// The images on the host, by the digest of their manifest or index.
     fn images(&self) -> impl Future<Output = Result<BTreeMap<Digest, LocalImage>, RuntimeError>> + Send;
     /// Fetches an image by digest and checks that what came is what was named. Reports bytes as they come.

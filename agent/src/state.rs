@@ -17,7 +17,7 @@ pub use releases::{ReleaseStore, ReleaseStoreError};
 /// What to do when the state is lost.
 pub const REJOIN: &str = "nothing that runs is touched meanwhile; restore the agent's folder from a backup, or stop the \
                           agent, move the folder away and join again with a new token (`windlass host token HOST`): \
-                          containers are adopted by their labels";
+                          containers are adopted that are as their releases say";
 
 /// The journaled state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct PlanMark {
 impl State {
     /// The state of a host that has just joined.
     pub fn joined(trust: TrustMark, at: Timestamp) -> Self {
-        Self { version: 1, trust, trusted_time: at, ..Self::default() }
+        Self { version: 1, trust, trusted_time: at, memory: Memory::of_new_host(), ..Self::default() }
     }
 
     /// The newest plan of this epoch, for comparing numbers.

@@ -17,7 +17,9 @@
 //! ```
 
 mod collect;
+mod ended;
 mod fate;
+mod identity;
 mod input;
 mod judge;
 mod memory;
@@ -30,9 +32,10 @@ mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use ended::{Outcome, PullFailure, StartFailure};
 pub use input::{
-    Container, ContainerState, Desired, GpuClaim, Health, Lease, LocalHost, LocalImage, Observed, Outcome,
-    PlanNumber, PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
+    Container, ContainerState, Desired, GpuClaim, Health, Lease, Likeness, LocalHost, LocalImage, Observed,
+    PlanNumber, RestartPolicy, VerifiedRelease,
 };
 pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
@@ -48,9 +51,12 @@ use crate::time::Timestamp;
 /// Decides what happens next. See the module.
 pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timestamp) -> Decision {
     let mut memory = memory.clone();
+    let (ours, conditions) = identity::ours(desired, observed, &mut memory);
+    let observed = &ours;
     outcome::absorb(desired, observed, &mut memory, now);
     memory.adopt(observed);
     let mut turn = Turn::new(desired, observed, memory, now);
+    turn.conditions = conditions;
     // A journal that was restored from an older copy knows less than the containers do. Going back to its plan would
     // stop what came after; the next plan that is accepted puts it right.
     let newest = observed.containers.iter().filter_map(|seen| seen.plan).max();

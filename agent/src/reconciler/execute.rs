@@ -61,11 +61,12 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
         && let Some(slot) = step.slot().cloned()
     {
         // Nothing is known of how it ended; a pause, lest it is tried for ever.
-        let outcomes = vec![Outcome::StepFailed { slot, message: UNAVAILABLE.to_owned() }];
+        let mut outcomes = finished.outcomes;
+        outcomes.retain(|outcome| matches!(outcome, Outcome::Launched { .. }));
+        outcomes.push(Outcome::StepFailed { slot, message: UNAVAILABLE.to_owned() });
         return Finished { outcomes, failed: Some(verb), ..finished };
     }
-    let failed =
-        finished.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Log { .. })).then_some(verb);
+    let failed = finished.outcomes.iter().any(Outcome::is_failure).then_some(verb);
     Finished { failed, ..finished }
 }
 
@@ -115,6 +116,7 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
     let failure = match error {
         RuntimeError::Unavailable(_) => return None,
         RuntimeError::NotFound { what: "image", .. } => StartFailure::ImageMissing,
+        RuntimeError::NameTaken(name) => StartFailure::NameTaken(name.clone()),
         RuntimeError::PortTaken { port } => match (*port, only_port) {
             (0, None) => StartFailure::Failed(error.to_string()),
             (0, Some(only)) => StartFailure::PortTaken(only),
@@ -149,7 +151,12 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
         made => made,
     };
     match result {
-        Ok(()) => change(runtime, &target, Ok(())).await,
+        Ok(()) => {
+            let mut finished = change(runtime, &target, Ok(())).await;
+            let Target { slot, instance, container, .. } = target;
+            finished.outcomes.insert(0, Outcome::Launched { slot, instance, container });
+            finished
+        }
         Err(error) => {
             // Nothing of it is of use, and its name would be in the way.
             if !target.container.is_empty()

@@ -70,7 +70,7 @@ impl<R: Runtime> Probes<R> {
     }
 
     /// Asks those that run and have probes, and nobody else.
-    pub(super) fn follow(&mut self, containers: &BTreeMap<String, Container>, desired: &Desired) {
+    pub(super) fn follow(&mut self, containers: &BTreeMap<&String, &Container>, desired: &Desired) {
         self.watched.retain(|id, watched| {
             let known = containers.get(id);
             let runs =
@@ -85,14 +85,14 @@ impl<R: Runtime> Probes<R> {
             let Some(release) = desired.releases.get(&seen.release) else { continue };
             let probes = &release.release.spec.health;
             let current =
-                self.watched.get(id).filter(|watched| watched.run == started_at && watched.task.is_some());
+                self.watched.get(*id).filter(|watched| watched.run == started_at && watched.task.is_some());
             if current.is_some() || !probe::has_probes(probes) {
                 continue;
             }
             let history =
-                self.watched.get(id).map_or_else(History::default, |watched| watched.history.clone());
+                self.watched.get(*id).map_or_else(History::default, |watched| watched.history.clone());
             let subject = Subject {
-                container: id.clone(),
+                container: (*id).clone(),
                 run: started_at,
                 address: desired.local.address.clone(),
                 ports: seen.ports.clone(),
@@ -102,7 +102,7 @@ impl<R: Runtime> Probes<R> {
             let task =
                 self.tasks.spawn(probe::watch(self.runtime.clone(), subject, self.sender.clone(), self.now));
             self.watched
-                .insert(id.clone(), Watched { run: started_at, task: Some(task), health: None, history });
+                .insert((*id).clone(), Watched { run: started_at, task: Some(task), health: None, history });
         }
     }
 

@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windlass_core::condition::ConditionCode;
 use windlass_core::host::HostPolicy;
 use windlass_core::observation::{Clock, EngineState, FailureReason, InstanceState, Observation, SlotStatus};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, Desired, LocalHost, Memory, VerifiedRelease};
+use windlass_core::reconcile::{ContainerState, Desired, Likeness, LocalHost, Memory, VerifiedRelease};
 use windlass_core::release::{Release, Spec};
 use windlass_core::{Counter, Digest, SlotId, Timestamp};
 
@@ -516,4 +517,39 @@ async fn slots_are_worked_on_beside_each_other() {
     host.plan((0..10).map(|index| PlanSlot { phase: Phase::Standby, ..good(index) }).collect());
     let took = host.settled().await;
     assert!(took < Duration::from_secs(12), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_with_our_labels_is_told_of_and_never_touched() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    let known = host.disk.0.lock().unwrap().0.clone();
+    assert_eq!(known.containers(), ["c1"].into(), "its id is written down");
+    let image = host.desired.borrow().releases[&one].release.spec.image.digest;
+    assert_eq!(host.engine.world().held, [image].into(), "nobody who tidies up takes its image");
+
+    let done = host.journal();
+    let mut copy = host.engine.world().containers["c1"].clone();
+    (copy.id, copy.likeness) = ("copy".to_owned(), Likeness::Other);
+    host.engine.world().containers.insert(copy.id.clone(), copy);
+    for lost in [Memory::clone(&known), Memory::of_new_host()] {
+        host.until(|seen| {
+            let code = ConditionCode::StrangeContainer;
+            seen.conditions.iter().any(|condition| condition.code == code)
+                && seen.slots.iter().map(|slot| slot.instances.len()).sum::<usize>() == 1
+        })
+        .await;
+        host.settled().await;
+        host.cancel.cancel();
+        host.agent.join_next().await.unwrap().unwrap().unwrap();
+        host.disk.0.lock().unwrap().0 = lost;
+        host.start_agent();
+    }
+    host.settled().await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(host.journal(), done);
+    assert_eq!(host.observation.borrow().slots[0].instances[0].container.as_deref(), Some("c1"));
+    assert_eq!(host.disk.0.lock().unwrap().0.containers(), ["c1"].into());
 }

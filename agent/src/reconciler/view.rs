@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use windlass_core::reconcile::room::Capacity;
-use windlass_core::reconcile::{Container, ContainerState, Desired, LocalImage, Observed};
+use windlass_core::reconcile::{Container, ContainerState, Desired, Likeness, LocalImage, Memory, Observed};
 use windlass_core::{Digest, Timestamp};
 
 use super::Options;
@@ -33,6 +33,10 @@ pub(super) struct View<R> {
     /// The last exit of each, as its event told it.
     exits: BTreeMap<String, (i64, bool)>,
     dirty: BTreeSet<String>,
+    /// Which are made as the release says that they name, of those that the journal does not know.
+    alike: BTreeMap<String, Likeness>,
+    /// Images that are held.
+    held: BTreeSet<Digest>,
     images: BTreeMap<Digest, LocalImage>,
     capacity: Capacity,
     resync_at: Instant,
@@ -57,6 +61,8 @@ impl<R: Runtime> View<R> {
             words: BTreeMap::new(),
             exits: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            alike: BTreeMap::new(),
+            held: BTreeSet::new(),
             images: BTreeMap::new(),
             capacity: Capacity { memory: options.memory, gpus, ..Capacity::default() },
             resync_at: Instant::now(),
@@ -131,15 +137,19 @@ impl<R: Runtime> View<R> {
             None => {
                 self.containers.remove(&id);
                 self.words.remove(&id);
+                self.alike.remove(&id);
                 self.exits.remove(&id);
             }
         }
     }
 
     /// Looks at what changed, and at everything when it is time. An error means that the engine is away.
-    pub(super) async fn refresh(&mut self, desired: &Desired) -> Result<(), RuntimeError> {
+    pub(super) async fn refresh(&mut self, desired: &Desired, memory: &Memory) -> Result<(), RuntimeError> {
         self.probes.drain();
-        let result = self.look().await;
+        let result = match self.look().await {
+            Ok(()) => self.compare(desired, memory).await,
+            away => away,
+        };
         self.was_away |= result.is_err();
         if result.is_err() {
             self.events = None;
@@ -152,8 +162,51 @@ impl<R: Runtime> View<R> {
         if result.is_ok() {
             self.tidy().await;
         }
-        self.probes.follow(&self.containers, desired);
         result
+    }
+
+    /// Asks those that are ours, and nobody else.
+    pub(super) fn follow(&mut self, desired: &Desired, memory: &Memory) {
+        let known = memory.containers();
+        let ours = self.containers.iter().filter(|(id, _)| known.contains(id.as_str()));
+        self.probes.follow(&ours.collect(), desired);
+    }
+
+    /// Looks closer at what the journal does not know.
+    async fn compare(&mut self, desired: &Desired, memory: &Memory) -> Result<(), RuntimeError> {
+        let known = memory.containers();
+        let new = self.containers.iter().filter(|(id, _)| !known.contains(id.as_str()));
+        for (id, seen) in new {
+            let Some(release) = desired.releases.get(&seen.release) else { continue };
+            if self.alike.contains_key(id) {
+                continue;
+            }
+            match answer(self.runtime.is_made_as(id, release)).await {
+                Ok(same) => {
+                    let likeness = if same { Likeness::Same } else { Likeness::Other };
+                    self.alike.insert(id.clone(), likeness);
+                }
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => tracing::warn!(container = id, %error, "a container cannot be compared"),
+            }
+        }
+        self.hold(desired).await
+    }
+
+    /// Holds what may be started again, which includes what a slot would go back to.
+    async fn hold(&mut self, desired: &Desired) -> Result<(), RuntimeError> {
+        let needed = desired.releases.values().map(|release| release.release.spec.image.digest);
+        let needed: BTreeSet<Digest> = needed.filter(|digest| self.images.contains_key(digest)).collect();
+        if desired.plan.is_none() || needed == self.held {
+            return Ok(());
+        }
+        match answer(self.runtime.hold(&needed)).await {
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => tracing::warn!(%error, "images cannot be held"),
+            Ok(()) => {}
+        }
+        self.held = needed; // what was refused is asked for again when the images are looked at
+        Ok(())
     }
 
     /// Before the first step, and only if every container could be looked at: nothing of one that is there may go.
@@ -208,6 +261,7 @@ impl<R: Runtime> View<R> {
         }
         if reopened || Instant::now() >= self.images_at {
             self.images = self.runtime.images().await?;
+            self.held.clear(); // somebody may have taken our hold away
             self.images_at = Instant::now() + IMAGES;
         }
         self.measure();
@@ -236,7 +290,8 @@ impl<R: Runtime> View<R> {
                     seen.last_exit
                 }
             };
-            Container { health: self.probes.health(&seen.id), last_exit, ..seen.clone() }
+            let likeness = self.alike.get(&seen.id).copied().unwrap_or(seen.likeness);
+            Container { health: self.probes.health(&seen.id), last_exit, likeness, ..seen.clone() }
         });
         Observed {
             containers: containers.collect(),

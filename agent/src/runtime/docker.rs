@@ -19,7 +19,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use windlass_core::Digest;
 use windlass_core::observation::PullProgress;
-use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage};
+use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 
 use crate::crash::Call;
@@ -34,7 +34,9 @@ mod create;
 mod credentials;
 mod error;
 mod files;
+mod hold;
 mod inspect;
+mod likeness;
 mod pull;
 
 use error::{refused, unavailable};
@@ -164,6 +166,14 @@ impl Runtime for DockerEngine {
         }
     }
 
+    async fn is_made_as(&self, id: &str, release: &VerifiedRelease) -> Result<bool, RuntimeError> {
+        Ok(self.alike(id, release).await?.is_some())
+    }
+
+    async fn hold(&self, images: &BTreeSet<Digest>) -> Result<(), RuntimeError> {
+        hold::only(self.docker()?, &self.local, images).await
+    }
+
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
         let options = ListImagesOptions { digests: true, ..Default::default() };
         let images = self.docker()?.list_images(Some(options)).await.map_err(refused("list images"))?;
@@ -185,11 +195,18 @@ impl Runtime for DockerEngine {
     }
 
     async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
-        Call::Pull.around(pull::pull(self.docker().map_err(PullError::Engine)?, image, progress)).await
+        let docker = self.docker().map_err(PullError::Engine)?;
+        let pulled = Call::Pull.around(pull::pull(docker, image, progress)).await?;
+        // At once: whoever tidies up meanwhile takes what has no tag.
+        if let Err(error) = hold::one(docker, &self.local, &image.digest, &pulled.id).await {
+            tracing::warn!(image = image.pinned(), %error, "an image cannot be held");
+        }
+        Ok(pulled)
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
         // By id it needs force if two names stand for it; containers that use it still protect it.
+        hold::none(self.docker()?, &self.local, id).await?;
         let options = RemoveImageOptions { force: false, ..Default::default() };
         match Call::RemoveImage.around(self.docker()?.remove_image(id, Some(options), None)).await {
             Ok(_) => Ok(()),
@@ -310,20 +327,6 @@ impl Runtime for DockerEngine {
                 Err(error) => Some(Err(unavailable(error))),
             }
         }))
-    }
-}
-
-impl DockerEngine {
-    /// The name is taken. If an agent that died had made exactly this container, it is what was asked for.
-    async fn adopt(
-        &self,
-        name: &str,
-        launch: &Launch,
-        error: bollard::errors::Error,
-    ) -> Result<String, RuntimeError> {
-        let ours = |seen: &Container| seen.slot == launch.slot && seen.release == launch.release.digest;
-        let found = self.inspect(name).await?.filter(ours);
-        found.map(|seen| seen.id).ok_or_else(|| error::starting("create the container", error))
     }
 }
 

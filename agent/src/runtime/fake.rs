@@ -8,7 +8,9 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use windlass_core::observation::PullProgress;
-use windlass_core::reconcile::{Container, ContainerState, Launch, LocalImage, RestartPolicy};
+use windlass_core::reconcile::{
+    Container, ContainerState, Launch, Likeness, LocalImage, RestartPolicy, VerifiedRelease,
+};
 use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
@@ -36,6 +38,8 @@ pub struct World {
     pub containers: BTreeMap<String, Container>,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
+    /// Images that are held.
+    pub held: BTreeSet<Digest>,
     /// What it was asked to do, the oldest first: `launch production.web.0.r1.1`.
     pub journal: Vec<String>,
     /// What the next pulls come to, the first first; success when empty.
@@ -137,6 +141,17 @@ impl Runtime for FakeEngine {
         Ok(self.answering()?.containers.get(id).cloned())
     }
 
+    async fn is_made_as(&self, id: &str, _release: &VerifiedRelease) -> Result<bool, RuntimeError> {
+        self.awake().await;
+        Ok(self.answering()?.containers.get(id).is_some_and(|seen| seen.likeness == Likeness::Same))
+    }
+
+    async fn hold(&self, images: &BTreeSet<Digest>) -> Result<(), RuntimeError> {
+        self.awake().await;
+        self.answering()?.held.clone_from(images);
+        Ok(())
+    }
+
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
         self.awake().await;
         Ok(self.answering()?.images.clone())
@@ -194,6 +209,8 @@ impl Runtime for FakeEngine {
             last_exit: None,
             health: None,
             plan: Some(launch.plan),
+            name: launch.instance.clone(),
+            likeness: Likeness::Same,
         };
         world.containers.insert(id.clone(), container);
         world.journal.push(format!("create {}", launch.instance));

@@ -15,7 +15,9 @@ const FULL: u64 = 80;
 /// what the agent pulled itself. Whatever a container or the plan names (current, previous, fallback) stays.
 pub(super) fn images(turn: &mut Turn<'_>) {
     let (memory, images) = (&mut turn.memory, &turn.observed.images);
-    memory.pulled.retain(|digest, _| images.contains_key(digest));
+    let releases = turn.desired.releases.values().map(|release| release.release.spec.image.digest);
+    let needed: BTreeSet<_> = releases.collect();
+    memory.pulled.retain(|digest, _| images.contains_key(digest) || needed.contains(digest));
     let capacity = &turn.observed.capacity;
     let used = capacity.disk_total.saturating_sub(capacity.disk_free);
     let full = capacity.disk_total > 0 && used / (capacity.disk_total / 100).max(1) >= FULL;
@@ -31,8 +33,6 @@ pub(super) fn images(turn: &mut Turn<'_>) {
     if !turn.desired.plan.iter().flat_map(|plan| &plan.slots).all(named) {
         return;
     }
-    let releases = turn.desired.releases.values().map(|release| release.release.spec.image.digest);
-    let needed: BTreeSet<_> = releases.collect();
     // An image of a container whose release is not known is protected by the engine.
     let spare = memory.pulled.iter().filter(|(digest, _)| !needed.contains(digest));
     let spare = spare.filter(|(digest, _)| !memory.volatile.collected.contains(digest));

@@ -12,8 +12,8 @@ use crate::observation::{ProbeResult, PullProgress, Refusal};
 use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
-use crate::units::Span;
 
+use super::ended::Outcome;
 use super::room::Capacity;
 
 /// What is wanted of a host: an accepted plan and everything it names.
@@ -66,7 +66,7 @@ impl VerifiedRelease {
 /// What was seen of a host.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// Every container that carries the labels of this fleet and host.
+    /// Every container that carries the labels of this fleet and host, whoever made it.
     pub containers: Vec<Container>,
     /// Images on the host, by the digest of their manifest or index.
     pub images: BTreeMap<Digest, LocalImage>,
@@ -116,7 +116,7 @@ pub struct LocalImage {
     pub size: u64,
 }
 
-/// A container of ours.
+/// A container. What is said of slot and release comes from its labels, which prove nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
     /// The engine's id.
@@ -155,6 +155,22 @@ pub struct Container {
     pub health: Option<Health>,
     /// The plan under which it was made; `None` if that is not known.
     pub plan: Option<PlanNumber>,
+    /// The engine's name of it, for people.
+    pub name: String,
+    /// Is it made as its release says? Only asked where the journal does not know it.
+    pub likeness: Likeness,
+}
+
+/// Is a container made as its release says: image, command, environment, mounts, rights?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Likeness {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// It is.
+    Same,
+    /// It is not.
+    Other,
 }
 
 /// The number of a plan. An epoch outweighs every number of the one before.
@@ -255,74 +271,4 @@ pub struct Health {
     pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,
-}
-
-/// What came of a step that ended. Steps that only change a container are not listed: the container is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// An image is here.
-    Pulled {
-        /// Which.
-        image: Digest,
-        /// The engine's id of it.
-        id: String,
-    },
-    /// An image could not be pulled.
-    PullFailed {
-        /// Which.
-        image: Digest,
-        /// Why.
-        failure: PullFailure,
-    },
-    /// A container was not created, or not started; there is none now if it was to be created.
-    StartFailed {
-        /// Its slot.
-        slot: SlotId,
-        /// Its name.
-        instance: String,
-        /// Its release.
-        release: Digest,
-        /// Why.
-        failure: StartFailure,
-    },
-    /// The last lines that an instance wrote.
-    Log {
-        /// Its slot.
-        slot: SlotId,
-        /// Its name.
-        instance: String,
-        /// The lines, the oldest first.
-        lines: Vec<String>,
-    },
-    /// Another step failed: stop, remove, restart policy. It is tried again later.
-    StepFailed {
-        /// The slot.
-        slot: SlotId,
-        /// What the engine said.
-        message: String,
-    },
-}
-
-/// Why an image could not be pulled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PullFailure {
-    /// What the engine or the registry said.
-    Failed(String),
-    /// No byte came for so long.
-    Stalled(Span),
-    /// What came is not what the release names.
-    WrongImage(String),
-}
-
-/// Why a container could not be created or started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartFailure {
-    /// What the engine said.
-    Failed(String),
-    /// A port of the host is taken.
-    PortTaken(u16),
-    /// A disk of the host is full, as the engine said.
-    NoRoom(String),
-    /// The image has gone from the host.
-    ImageMissing,
 }

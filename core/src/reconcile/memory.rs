@@ -32,6 +32,9 @@ pub struct Memory {
     /// anew, or its coordinator was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overruled: Option<PlanNumber>,
+    /// The journal is new, and nothing has been looked at yet: what is here may be ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopting: bool,
     /// What may be forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
@@ -67,6 +70,9 @@ pub struct SlotMemory {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceMemory {
+    /// The engine's id of its container. Without one it is about to be made, or was made by an agent that noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// When it was healthy for min ready for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_at: Option<Timestamp>,
@@ -135,6 +141,8 @@ pub struct PulledImage {
 /// Retries and their delays. Lost with the process, which only makes the next try come sooner.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Volatile {
+    /// Were the containers looked at since the agent began?
+    pub looked: bool,
     /// Pulls that failed.
     pub pulls: BTreeMap<Digest, Retry<PullTrouble>>,
     /// Instances that were started again.
@@ -213,6 +221,18 @@ impl Memory {
             && self.quarantine == other.quarantine
             && self.pulled == other.pulled
             && self.overruled == other.overruled
+            && self.adopting == other.adopting
+    }
+
+    /// What a host remembers that joins: nothing. What runs on it may be its own, from before.
+    pub fn of_new_host() -> Self {
+        Self { adopting: true, ..Self::default() }
+    }
+
+    /// The containers that are known to be ours, by the engine's id.
+    pub fn containers(&self) -> BTreeSet<&str> {
+        let instances = self.slots.values().flat_map(|known| known.instances.values());
+        instances.filter_map(|known| known.container.as_deref()).collect()
     }
 
     /// Did this content of the service fail here?

@@ -8,7 +8,8 @@ use crate::observation::{Clock, FailureReason};
 use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
-use super::input::{Container, Desired, Observed, Outcome, PullFailure, StartFailure};
+use super::ended::{Outcome, PullFailure, StartFailure};
+use super::input::{Container, Desired, Observed};
 use super::judge;
 use super::memory::{Memory, PullTrouble, PulledImage, Retry};
 
@@ -52,6 +53,7 @@ pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory
                     failed.complete = true;
                 }
             }
+            Outcome::Launched { .. } => {} // noted when the containers were told apart
             Outcome::StepFailed { slot, message } => delay(memory, slot, message, now),
         }
     }
@@ -75,6 +77,10 @@ fn start_failed(
     let reason = match failed.failure {
         // It is pulled again as soon as it is seen to be missing.
         StartFailure::ImageMissing => return delay(memory, slot, "the image has gone", now),
+        // The next instance has another name.
+        StartFailure::NameTaken(name) => {
+            return delay(memory, slot, &format!("another container has the name `{name}`"), now);
+        }
         // The release cannot help it. It is tried again, and refused for want of room where that can be measured.
         StartFailure::NoRoom(message) => return delay(memory, slot, message, now),
         StartFailure::Failed(message) => FailureReason::StartFailed { message: message.clone() },

@@ -15,6 +15,7 @@ mod marks;
 mod scene;
 mod starting;
 mod status;
+mod way_back;
 
 use launch::Hold;
 use starting::start_one;
@@ -33,6 +34,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     };
     // First of all: a failure that the plan has overtaken is not reported as one of this plan.
     marks::update(turn, want);
+    way_back::look(turn, want, &seen);
     if busy && matches!(want.phase, Phase::Standby | Phase::Absent) {
         return SlotStatus::Converging; // whatever failed before: what is under way may start something
     }

@@ -2,7 +2,7 @@
 
 use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, Lease, RestartPolicy, Step};
+use windlass_core::reconcile::{ContainerState, Lease, Memory, RestartPolicy, Step};
 
 use crate::world::*;
 
@@ -13,7 +13,7 @@ fn nothing_is_touched_before_the_first_plan() {
     world.plan(vec![good(0, one)]);
     world.run(secs(60));
     world.desired.plan = None;
-    world.memory = Default::default();
+    world.memory = Memory::of_new_host();
     world.restart_agent();
     let done = world.journal.len();
     world.container("c1").state =
@@ -395,7 +395,7 @@ fn an_agent_without_memory_waits_for_answers_before_it_judges() {
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![running(0, one)]);
     world.run(secs(3600));
-    world.memory = Default::default();
+    world.memory = Memory::of_new_host();
     world.observed.watching_since = world.now;
     world.silent = true;
     world.run(secs(60));
@@ -415,7 +415,7 @@ fn what_an_agent_could_not_ask_since_it_knew_no_release_has_its_time_once_it_doe
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![running(0, one)]);
     world.run(secs(3600));
-    world.memory = Default::default();
+    world.memory = Memory::of_new_host();
     world.observed.watching_since = world.now;
     world.silent = true;
     let known = world.desired.releases.remove(&one).unwrap();

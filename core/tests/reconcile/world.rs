@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_core::condition::Condition;
 use windlass_core::host::HostPolicy;
 use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
-    self, Container, ContainerState, Desired, Health, Launch, LocalHost, LocalImage, Memory, Observed,
-    Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease,
+    self, Container, ContainerState, Desired, Health, Launch, Likeness, LocalHost, LocalImage, Memory,
+    Observed, Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease,
 };
 use windlass_core::release::{
     self, Check, Image, OnFailure, OnLost, OrderRule, Placement, Port, Probe, Release, Resources, RollbackOn,
@@ -45,6 +46,7 @@ pub struct World {
     pub observed: Observed,
     pub memory: Memory,
     pub slots: Vec<SlotObservation>,
+    pub conditions: Vec<Condition>,
     pub behaviours: BTreeMap<Digest, Behaviour>,
     /// Everything done, with the second in which it was.
     pub journal: Vec<String>,
@@ -101,6 +103,7 @@ impl World {
             observed: Observed { capacity, ..Observed::default() },
             memory: Memory::default(),
             slots: Vec::new(),
+            conditions: Vec::new(),
             behaviours: BTreeMap::new(),
             journal: Vec::new(),
             registry_down: false,
@@ -187,6 +190,7 @@ impl World {
         self.observed.outcomes.clear();
         self.memory = decision.memory;
         self.slots = decision.slots;
+        self.conditions = decision.conditions;
         self.wake_at = decision.wake_at;
         let owners: Vec<_> = decision.steps.iter().filter_map(Step::slot).collect();
         assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "one step per slot");
@@ -454,7 +458,12 @@ impl World {
             last_exit: None,
             plan: Some(launch.plan),
             health: None,
+            name: launch.instance.clone(),
+            likeness: Likeness::Same,
         });
+        let (slot, instance) = (launch.slot.clone(), launch.instance.clone());
+        let container = format!("c{}", self.serial);
+        self.observed.outcomes.push(Outcome::Launched { slot, instance, container });
     }
 
     pub fn container(&mut self, id: &str) -> &mut Container {

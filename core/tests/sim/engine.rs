@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::reconcile::{
-    Container, ContainerState, Health, Launch, LocalImage, Outcome, PullFailure, RestartPolicy, StartFailure,
-    Step,
+    Container, ContainerState, Health, Launch, Likeness, LocalImage, Outcome, PullFailure, RestartPolicy,
+    StartFailure, Step,
 };
 use windlass_core::{Digest, SlotId, Timestamp};
 
@@ -133,8 +133,11 @@ impl Engine {
         if self.will_not_start.contains(&release.digest) {
             self.doomed.insert(launch.instance.clone());
         }
+        let (slot, instance) = (launch.slot.clone(), launch.instance.clone());
+        self.outcomes.push(Outcome::Launched { slot, instance, container: launch.instance.clone() });
         self.containers.push(Container {
             id: launch.instance.clone(),
+            name: launch.instance.clone(),
             instance: launch.instance,
             slot: launch.slot,
             release: release.digest,
@@ -152,6 +155,7 @@ impl Engine {
             last_exit: None,
             plan: Some(launch.plan),
             health: health(at(now), false, false),
+            likeness: Likeness::Same,
         });
     }
 }

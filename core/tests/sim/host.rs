@@ -79,7 +79,7 @@ impl Host {
 
     /// The agent's disk is lost; its containers are not.
     pub(crate) fn lose_disk(&mut self) {
-        self.memory = Memory::default();
+        self.memory = Memory::of_new_host();
         self.plan = None;
         self.failed.clear();
         self.wake_at = Some(Timestamp::ZERO);

@@ -105,7 +105,7 @@ impl Host {
         }
         self.lives += 1;
         let now = self.clock(context.now);
-        let memory = self.disk.state.as_ref().map(|state| state.memory.clone()).unwrap_or_default();
+        let memory = self.disk.state.as_ref().map(|state| state.memory.clone());
         let desired = self.taken_up(context);
         self.agent = Some(Agent {
             life: self.lives,
@@ -113,7 +113,7 @@ impl Host {
             link: None,
             misses: 0,
             begun_at: now,
-            memory,
+            memory: memory.unwrap_or_else(Memory::of_new_host),
             from_journal: desired.plan.as_deref().map(PlanNumber::of),
             desired: Arc::new(desired),
             clock_set_at: Timestamp::ZERO,

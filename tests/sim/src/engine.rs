@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use windlass_core::reconcile::{Container, ContainerState, Launch, LocalImage, RestartPolicy, Step};
+use windlass_core::reconcile::{
+    Container, ContainerState, Launch, Likeness, LocalImage, RestartPolicy, Step,
+};
 use windlass_core::{Digest, SlotId, Timestamp};
 
 /// Does it answer?
@@ -123,6 +125,8 @@ impl Engine {
             health: None,
             generation: launch.generation,
             plan: Some(launch.plan),
+            name: launch.instance.clone(),
+            likeness: Likeness::Same,
         };
         let process = Process {
             container,

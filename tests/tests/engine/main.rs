@@ -14,3 +14,4 @@ mod registries;
 mod restore;
 mod rolling;
 mod steering;
+mod strangers;

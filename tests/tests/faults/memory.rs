@@ -101,7 +101,7 @@ fn a_memory_that_is_damaged_older_or_gone_stops_nothing_takes_nothing_back_and_i
     fleet.join_again(&fleet.hosts[0]);
     fleet.agents[0].start_again();
     fleet.wait_for_view("h1", "that it is back", Duration::from_secs(20), is_well);
-    assert_eq!(fleet.hosts[0].running_ids("web"), before, "adopted by their labels");
+    assert_eq!(fleet.hosts[0].running_ids("web"), before, "adopted: they are as their releases say");
     watch.end().expect_served(2, &[("r2", "v2")]);
     fleet.deploy_ok(&web(&fleet, "v4"), "r3");
     fleet.wait_until_serving("v4", 2, Duration::from_secs(10));

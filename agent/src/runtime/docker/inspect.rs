@@ -8,7 +8,7 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 use windlass_core::Timestamp;
-use windlass_core::reconcile::{Container, ContainerState, LocalHost, RestartPolicy};
+use windlass_core::reconcile::{Container, ContainerState, Likeness, LocalHost, RestartPolicy};
 
 use super::super::{EngineEvent, EventKind, LogLine, labels};
 use super::{LINE, Message};
@@ -44,6 +44,8 @@ pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> O
         last_exit: state.filter(|state| state.status == Some(Status::RESTARTING)).map(exit),
         health: None,
         plan: identity.plan,
+        name: seen.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
+        likeness: Likeness::Unknown,
     })
 }
 

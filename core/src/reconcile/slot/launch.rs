@@ -88,7 +88,7 @@ fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, image: &Image) -> Option<Hold> 
 }
 
 /// Queues a pull, unless it failed a moment ago.
-fn pull(turn: &mut Turn<'_>, image: &Image, seq: u64) {
+pub(super) fn pull(turn: &mut Turn<'_>, image: &Image, seq: u64) {
     let failed = turn.memory.volatile.pulls.get(&image.digest);
     let due =
         failed.map(|retry| if retry.what.seq == seq { retry.not_before } else { retry.what.at + PULL_PAUSE });

@@ -119,8 +119,10 @@ impl Host {
                 let outcomes = self.start_process(context, &target, fails);
                 if !outcomes.is_empty() {
                     self.engine.processes.remove(&id); // nothing of it is of use
+                    return Next::Done(outcomes);
                 }
-                return Next::Done(outcomes);
+                let (slot, instance) = (target.slot, target.instance);
+                return Next::Done(vec![Outcome::Launched { slot, instance, container: id }]);
             }
             Step::Start(target) => return Next::Done(self.start_process(context, target, fails)),
             Step::Restart(target) if request.stage == 0 => {

@@ -1,0 +1,93 @@
+//! What came of steps that ended, as the next decision is told.
+
+use crate::digest::Digest;
+use crate::id::SlotId;
+use crate::units::Span;
+
+/// What came of a step that ended. Steps that only change a container are not listed: the container is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// An image is here.
+    Pulled {
+        /// Which.
+        image: Digest,
+        /// The engine's id of it.
+        id: String,
+    },
+    /// An image could not be pulled.
+    PullFailed {
+        /// Which.
+        image: Digest,
+        /// Why.
+        failure: PullFailure,
+    },
+    /// A container was created.
+    Launched {
+        /// Its slot.
+        slot: SlotId,
+        /// Its name.
+        instance: String,
+        /// The engine's id of it.
+        container: String,
+    },
+    /// A container was not created, or not started; there is none now if it was to be created.
+    StartFailed {
+        /// Its slot.
+        slot: SlotId,
+        /// Its name.
+        instance: String,
+        /// Its release.
+        release: Digest,
+        /// Why.
+        failure: StartFailure,
+    },
+    /// The last lines that an instance wrote.
+    Log {
+        /// Its slot.
+        slot: SlotId,
+        /// Its name.
+        instance: String,
+        /// The lines, the oldest first.
+        lines: Vec<String>,
+    },
+    /// Another step failed: stop, remove, restart policy. It is tried again later.
+    StepFailed {
+        /// The slot.
+        slot: SlotId,
+        /// What the engine said.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// Did something not come about?
+    pub const fn is_failure(&self) -> bool {
+        !matches!(self, Self::Pulled { .. } | Self::Launched { .. } | Self::Log { .. })
+    }
+}
+
+/// Why an image could not be pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PullFailure {
+    /// What the engine or the registry said.
+    Failed(String),
+    /// No byte came for so long.
+    Stalled(Span),
+    /// What came is not what the release names.
+    WrongImage(String),
+}
+
+/// Why a container could not be created or started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// What the engine said.
+    Failed(String),
+    /// A port of the host is taken.
+    PortTaken(u16),
+    /// A disk of the host is full, as the engine said.
+    NoRoom(String),
+    /// The image has gone from the host.
+    ImageMissing,
+    /// A container that is none of ours has its name.
+    NameTaken(String),
+}

@@ -1,0 +1,134 @@
+//! Which containers are ours. Labels only say where to look: anybody can write them, and a copy of a container has them
+//! all. The journal knows each container by the engine's id; what it does not know is taken for ours only where it
+//! cannot know (it is new, older than what runs here, or was cut off between a request and its answer), and then only if
+//! the container is in everything as its release says. All others are strangers, which nobody touches or counts.
+
+use std::collections::BTreeSet;
+
+use crate::condition::{Condition, ConditionCode};
+use crate::id::SlotId;
+
+use super::ended::Outcome;
+use super::input::{Container, Desired, Likeness, Observed};
+use super::memory::{self, InstanceMemory, Memory};
+
+/// What a container is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The journal has its id.
+    Ours,
+    /// It is what would be made, where the journal cannot know it.
+    Alike,
+    /// Nothing can be said of it yet: its release is not here.
+    Unproven,
+    /// Nothing can be said of it now: its slot rests until it has been looked at.
+    Unseen,
+    /// None of ours.
+    Stranger,
+}
+
+/// Those of the observed containers that are ours, and the conditions that the others are. Remembers whom it takes in.
+pub(super) fn ours(
+    desired: &Desired,
+    observed: &Observed,
+    memory: &mut Memory,
+) -> (Observed, Vec<Condition>) {
+    for outcome in &observed.outcomes {
+        if let Outcome::Launched { slot, instance, container } = outcome {
+            memory.instance(slot, instance).container = Some(container.clone());
+        }
+    }
+    let standings = observed.containers.iter().map(|seen| standing(desired, observed, memory, seen));
+    let mut all: Vec<(&Container, Standing)> = observed.containers.iter().zip(standings).collect();
+    // The oldest that is alike is the one that was made; a copy is younger.
+    all.sort_by(|(one, _), (other, _)| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+    let (mut kept, mut unseen) = (BTreeSet::new(), BTreeSet::new());
+    let mut conditions = Vec::new();
+    for (seen, standing) in all {
+        let stays = match standing {
+            Standing::Ours | Standing::Unproven => true,
+            Standing::Unseen => {
+                unseen.insert(seen.slot.clone());
+                true
+            }
+            Standing::Alike => take_in(memory, seen),
+            Standing::Stranger => false,
+        };
+        if stays {
+            kept.insert(seen.id.as_str());
+        } else {
+            conditions.push(stranger(seen));
+        }
+    }
+    memory.adopting = false;
+    memory.volatile.looked = true;
+    let containers = observed.containers.iter().filter(|seen| kept.contains(seen.id.as_str()));
+    let mut ours = Observed { containers: containers.cloned().collect(), ..without_containers(observed) };
+    ours.busy.extend(unseen);
+    (ours, conditions)
+}
+
+fn without_containers(observed: &Observed) -> Observed {
+    Observed {
+        containers: Vec::new(),
+        images: observed.images.clone(),
+        pulls: observed.pulls.clone(),
+        collecting: observed.collecting,
+        busy: observed.busy.clone(),
+        outcomes: observed.outcomes.clone(),
+        capacity: observed.capacity.clone(),
+        ..*observed
+    }
+}
+
+fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Container) -> Standing {
+    let known = memory.slots.get(&seen.slot);
+    let entry = known.and_then(|known| known.instances.get(&seen.instance));
+    if let Some(id) = entry.and_then(|entry| entry.container.as_ref()) {
+        return if *id == seen.id { Standing::Ours } else { Standing::Stranger };
+    }
+    // Made after the copy of the journal that is in use: the first look finds it, or nobody made it.
+    let is_later = !memory.volatile.looked
+        && observed.from_journal.is_some_and(|plan| seen.plan >= Some(plan))
+        && memory::serial(&seen.instance) > known.map_or(0, |known| known.serial);
+    if entry.is_none() && !memory.adopting && !is_later {
+        return Standing::Stranger;
+    }
+    if entry.is_some() && observed.busy.contains(&seen.slot) {
+        return Standing::Unproven; // it is being made: its id comes with the answer
+    }
+    match (desired.releases.contains_key(&seen.release), seen.likeness) {
+        (false, _) => Standing::Unproven,
+        (true, Likeness::Unknown) => Standing::Unseen,
+        (true, Likeness::Other) => Standing::Stranger,
+        (true, Likeness::Same) if entry.is_none() && is_doubled(observed, memory, seen) => Standing::Stranger,
+        (true, Likeness::Same) => Standing::Alike,
+    }
+}
+
+/// Does another one run for it that the journal knows?
+fn is_doubled(observed: &Observed, memory: &Memory, seen: &Container) -> bool {
+    observed.containers.iter().any(|other| {
+        let same = other.slot == seen.slot && other.release == seen.release;
+        let known = memory.of(other).and_then(|known| known.container.as_ref());
+        same && other.generation == seen.generation && other.state.is_up() && known == Some(&other.id)
+    })
+}
+
+/// Remembers its id; false if another one has its name since.
+fn take_in(memory: &mut Memory, seen: &Container) -> bool {
+    let new = || InstanceMemory { stopped: !seen.state.is_up(), ..InstanceMemory::default() };
+    let entry = memory.slot(&seen.slot).instances.entry(seen.instance.clone()).or_insert_with(new);
+    entry.container.get_or_insert_with(|| seen.id.clone()) == &seen.id
+}
+
+fn stranger(seen: &Container) -> Condition {
+    let short = seen.id.get(..12).unwrap_or(&seen.id);
+    let message = format!(
+        "container {short} (`{}`) has the labels of `{}` and was not made by this host's agent: it is left alone; remove \
+         it, or make it without labels that begin with `windlass.`",
+        seen.name, seen.instance
+    );
+    let slot: SlotId = seen.slot.clone();
+    Condition::new(ConditionCode::StrangeContainer, Some(slot), message)
+}
