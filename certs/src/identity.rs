@@ -189,7 +189,7 @@ impl FromStr for OperatorRole {
         [Self::Viewer, Self::Deployer, Self::Approver, Self::Admin]
             .into_iter()
             .find(|known| known.as_str() == text)
-            .ok_or_else(|| InvalidGrant(text.chars().take(80).collect()))
+            .ok_or_else(|| InvalidGrant::Role(text.chars().take(80).collect()))
     }
 }
 
@@ -205,8 +205,14 @@ pub struct Grant {
 
 /// Text that is no grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a grant (like `admin/*` or `deployer/staging,test`)")]
-pub struct InvalidGrant(String);
+pub enum InvalidGrant {
+    /// Not of that form, or with names that are none.
+    #[error("`{0}` is not a grant (like `admin/*` or `deployer/staging,test`)")]
+    Malformed(String),
+    /// No role of ours.
+    #[error("unknown role {0:?}; one of viewer, deployer, approver, admin")]
+    Role(String),
+}
 
 /// More environments do not fit a certificate; grant `*` instead.
 pub const MAX_GRANT_ENVIRONMENTS: usize = 32;
@@ -231,7 +237,7 @@ impl Grant {
 impl FromStr for Grant {
     type Err = InvalidGrant;
     fn from_str(text: &str) -> Result<Self, InvalidGrant> {
-        let invalid = || InvalidGrant(text.chars().take(80).collect());
+        let invalid = || InvalidGrant::Malformed(text.chars().take(80).collect());
         let (role, environments) = text.split_once('/').ok_or_else(invalid)?;
         let environments = match environments {
             "*" => None,
@@ -240,7 +246,7 @@ impl FromStr for Grant {
             }
             _ => return Err(invalid()),
         };
-        Ok(Self { role: role.parse().map_err(|_| invalid())?, environments })
+        Ok(Self { role: role.parse()?, environments })
     }
 }
 

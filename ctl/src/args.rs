@@ -21,7 +21,7 @@ pub(crate) use look::{
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
-pub(crate) use trust::{AuditCommand, ReleaseCommand, SignArgs, TrustCommand};
+pub(crate) use trust::{AuditCommand, ChangeArgs, ReleaseCommand, SignArgs, TrustCommand};
 
 /// Deploys signed releases to hosts, and lets them down again safely.
 #[derive(Debug, Parser)]
@@ -130,14 +130,14 @@ pub(crate) enum Command {
     #[command(
         subcommand,
         arg_required_else_help = true,
-        after_help = "Examples:\n  windlass trust show\n  windlass trust sign next.json --out next.trust.json"
+        after_help = "Examples:\n  windlass trust show\n  windlass trust add-key ed25519:Xq3\u{2026} --scope staging\n  windlass trust remove-key 5f2a81c09d3e"
     )]
     Trust(TrustCommand),
     /// Operators: let in, look, take out
     #[command(
         subcommand,
         arg_required_else_help = true,
-        after_help = "Examples:\n  windlass operator invite bob --role deployer -e staging\n  windlass operator ls\n  windlass operator revoke bob"
+        after_help = "Examples:\n  windlass operator invite bob --role deployer -e staging\n  windlass operator join \"$TOKEN\"\n  windlass operator ls\n  windlass operator revoke bob"
     )]
     Operator(OperatorCommand),
     /// The audit log: what was done

@@ -270,8 +270,12 @@ impl Client {
         view("list the operators", &answer.view)
     }
 
-    pub(crate) async fn revoke_operator(&mut self, name: &OperatorName) -> Result<OperatorView, CallError> {
-        let request = pb::RevokeOperatorRequest { name: name.to_string() };
+    pub(crate) async fn revoke_operator(
+        &mut self,
+        name: &OperatorName,
+        unknown: bool,
+    ) -> Result<OperatorView, CallError> {
+        let request = pb::RevokeOperatorRequest { name: name.to_string(), unknown };
         let answer = call("revoke the operator", self.control.revoke_operator(request)).await?;
         view("revoke the operator", &answer.view)
     }

@@ -32,6 +32,7 @@ pub(crate) use dev::DevError;
 pub(crate) use init::InitError;
 pub(crate) use operator::OperatorError;
 pub(crate) use release::DocumentError;
+pub(crate) use trust::ChangeError;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {

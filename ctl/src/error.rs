@@ -10,8 +10,9 @@ use windlass_core::ServiceId;
 use windlass_core::id::InvalidName;
 use windlass_process::report;
 
+use crate::amendment::AmendError;
 use crate::client::CallError;
-use crate::commands::{AuditError, DevError, DocumentError, InitError, OperatorError};
+use crate::commands::{AuditError, ChangeError, DevError, DocumentError, InitError, OperatorError};
 use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::ManifestError;
@@ -44,6 +45,10 @@ pub(crate) enum CtlError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    #[error(transparent)]
+    Amend(#[from] AmendError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     #[error("failed to use the CA")]
     Ca(#[from] CaError),
     #[error(transparent)]
@@ -100,6 +105,8 @@ impl CtlError {
             Self::Document(error) => error.hint(),
             Self::Audit(error) => error.hint(),
             Self::Operator(error) => error.hint(),
+            Self::Amend(error) => error.hint(),
+            Self::Change(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Identity(error) => error.hint(),

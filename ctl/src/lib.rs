@@ -9,6 +9,7 @@
 //! Keys that author content never leave this side. What the coordinator sends is shown, not believed: releases
 //! and trust documents are verified here against the trust chain in the home folder.
 
+mod amendment;
 mod args;
 mod attend;
 mod client;
@@ -24,6 +25,7 @@ mod manifests;
 mod printer;
 mod registry;
 mod session;
+mod shell;
 mod signing;
 mod table;
 

@@ -207,3 +207,13 @@ proptest! {
         let _ = (text.parse::<Identity>(), text.parse::<Grant>(), text.parse::<Serial>());
     }
 }
+
+#[test]
+fn an_unknown_role_is_told_from_a_text_that_is_no_grant() {
+    let told = |text: &str| text.parse::<Grant>().unwrap_err().to_string();
+    assert_eq!(told("boss/*"), "unknown role \"boss\"; one of viewer, deployer, approver, admin");
+    assert_eq!("boss".parse::<OperatorRole>().unwrap_err().to_string(), told("boss/*"));
+    assert_eq!(told("admin"), "`admin` is not a grant (like `admin/*` or `deployer/staging,test`)");
+    assert!(told("admin/Not a name").contains("is not a grant"));
+    assert_eq!(told("\u{1b}[2J/*"), "unknown role \"\\u{1b}[2J\"; one of viewer, deployer, approver, admin");
+}

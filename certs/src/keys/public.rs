@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePublicKey, EncodePublicKey};
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use windlass_core::Digest;
+
+const LINE: &str = "ed25519:";
 
 /// A public key that is safe to check signatures with: canonical and not of small order.
 ///
@@ -63,6 +65,17 @@ impl PublicKey {
     /// The key as SPKI PEM.
     pub fn to_pem(&self) -> String {
         self.key.to_public_key_pem(LineEnding::LF).expect("32 bytes always encode")
+    }
+
+    /// The key on one line, for people: `ed25519:` and 43 characters of URL-safe base64.
+    pub fn to_line(&self) -> String {
+        format!("{LINE}{}", URL_SAFE_NO_PAD.encode(self.as_bytes()))
+    }
+
+    /// Reads such a line.
+    pub fn from_line(line: &str) -> Result<Self, InvalidKey> {
+        let encoded = line.trim().strip_prefix(LINE).ok_or(InvalidKey::Malformed)?;
+        Self::from_bytes(&URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InvalidKey::Malformed)?)
     }
 
     /// The 32 raw bytes.

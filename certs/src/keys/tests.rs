@@ -88,3 +88,21 @@ fn a_key_in_a_document_must_match_its_id() {
     let unknown = text.replace("\"keyid\"", "\"x\":1,\"keyid\"");
     assert!(serde_json::from_str::<PublicKey>(&unknown).is_err());
 }
+
+#[test]
+fn a_public_key_on_one_line_comes_back() {
+    let key = SigningKey::generate().unwrap().public();
+    let line = key.to_line();
+    assert!(line.starts_with("ed25519:") && line.len() == 51, "{line}");
+    assert_eq!(PublicKey::from_line(&format!(" {line}\n")).unwrap(), key);
+    for bad in [
+        "",
+        "ed25519:",
+        &line[..50],
+        &line[8..],
+        &format!("{line}A"),
+        "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ] {
+        assert!(PublicKey::from_line(bad).is_err(), "{bad}");
+    }
+}

@@ -11,9 +11,9 @@ pub(crate) enum OperatorCommand {
         windlass operator invite bob --role deployer -e staging\n  \
         windlass operator invite carol --role viewer --scope staging,production\n  \
         windlass operator invite dave --role admin --everywhere\n\n\
-        Bob runs `windlass operator join` on his machine, which makes his key there. For somebody who is an operator\n\
-        already, the token changes the role once it is used; what they have counts until then. Signing releases is\n\
-        another thing: see `windlass trust --help`.")]
+        Bob runs `windlass operator join TOKEN` on his machine, which makes his keys there and prints the one command that\n\
+        lets his release key sign (`windlass trust add-key`). For somebody who is an operator already, the token changes the\n\
+        role once it is used; what they have counts until then.")]
     #[command(visible_alias = "add")]
     Invite {
         /// Who
@@ -30,25 +30,35 @@ pub(crate) enum OperatorCommand {
     },
     /// Become an operator with such a token: makes key, certificate and context here
     #[command(after_help = "Examples:\n  \
-        windlass operator join --server windlass.example.com:7443 --token -\n  \
-        windlass operator join --server 127.0.0.1:7443 --token \"$TOKEN\" --context prod")]
+        windlass operator join \"$TOKEN\"\n  \
+        windlass operator join -                              # reads the token from stdin\n  \
+        windlass operator join \"$TOKEN\" --server 127.0.0.1:7443 --context prod\n\n\
+        Prints the command with which your release key becomes trusted, for whoever holds the root keys.")]
     Join(OperatorJoinArgs),
     /// Operators, and who was invited
     #[command(after_help = "Example:\n  windlass operator ls -o json")]
     Ls,
     /// Every certificate and token of theirs counts no more; their connections are cut
-    #[command(after_help = "Example:\n  windlass operator revoke bob --yes")]
+    #[command(
+        after_help = "Examples:\n  windlass operator revoke bob --yes\n  windlass operator revoke bob --unknown --yes   # after a restore"
+    )]
     Revoke {
         /// Who
         name: OperatorName,
+        /// Also if this coordinator has never heard of them
+        #[arg(long)]
+        unknown: bool,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct OperatorJoinArgs {
     /// What `operator invite` printed; `-` reads stdin
-    #[arg(long, value_name = "TOKEN")]
-    pub(crate) token: String,
+    #[arg(value_name = "TOKEN", required_unless_present = "token")]
+    pub(crate) given: Option<String>,
+    /// The same
+    #[arg(long, value_name = "TOKEN", conflicts_with = "given", hide = true)]
+    pub(crate) token: Option<String>,
     /// Replace the operator certificate that this home folder has of that fleet
     #[arg(long)]
     pub(crate) replace: bool,

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use windlass_core::{EnvironmentId, Span};
 
 use super::ManifestArgs;
+use crate::amendment::KeyRole;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReleaseCommand {
@@ -68,6 +70,20 @@ pub(crate) struct SignArgs {
     pub(crate) keys: Vec<PathBuf>,
 }
 
+/// How a change of the trust document is signed and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    /// Sign with this root key instead of the home folder's
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+    /// Write the signed document here instead of publishing it; works without a coordinator
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// New releases are taken for so long from now [default: as before]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) expires: Option<Span>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// The trust document in force
@@ -76,6 +92,61 @@ pub(crate) enum TrustCommand {
         /// From the home folder only, without asking the coordinator
         #[arg(long)]
         offline: bool,
+    },
+    /// Trust one more key, in one step: edit, sign, publish
+    #[command(after_help = "Examples:\n  \
+        windlass trust add-key ed25519:Xq3\u{2026} --scope staging       # as `operator join` printed it\n  \
+        windlass trust add-key bob.pem --everywhere              # a PEM file, public or private\n  \
+        windlass trust add-key root2.pem --role root --key /media/usb/root.key\n  \
+        windlass trust add-key bob.pem -e staging --out next.trust.json   # without the coordinator\n\n\
+        Signs with the root key of the home folder, or with --key. Where more root keys must sign, it writes the document and\n\
+        says who is next. A key that is trusted already changes nothing. A first key for an environment makes a rule for it\n\
+        that keeps everybody who could sign there before.")]
+    AddKey {
+        /// `ed25519:…`, or a PEM file
+        key: String,
+        /// What it signs
+        #[arg(long, value_name = "ROLE", value_enum, default_value_t = KeyRole::Release)]
+        role: KeyRole,
+        /// Releases of these environments; or of one, with `-e`
+        #[arg(long, value_name = "ENV,ENV", value_delimiter = ',')]
+        scope: Vec<EnvironmentId>,
+        /// Releases of all environments that have no rule of their own
+        #[arg(long, conflicts_with = "scope")]
+        everywhere: bool,
+        #[command(flatten)]
+        how: ChangeArgs,
+    },
+    /// Trust a key no more, in one step
+    #[command(after_help = "Examples:\n  \
+        windlass trust remove-key 5f2a81c09d3e\n  \
+        windlass trust remove-key bob.pem --revoke       # it fell into other hands\n\n\
+        What a removed release key has signed, and hosts have taken, goes on counting there; with --revoke it starts no more\n\
+        (what runs is never stopped). The last key that a role needs cannot be removed.")]
+    RemoveKey {
+        /// Its id or the first digits, `ed25519:…`, or a PEM file
+        key: String,
+        /// Only in this role
+        #[arg(long, value_name = "ROLE", value_enum)]
+        role: Option<KeyRole>,
+        /// Nothing that only it signed starts any more
+        #[arg(long)]
+        revoke: bool,
+        #[command(flatten)]
+        how: ChangeArgs,
+    },
+    /// Put a new key in the place of an old one, in one step
+    #[command(after_help = "Examples:\n  \
+        windlass trust rotate 5f2a81c09d3e new-release.key\n  \
+        windlass trust rotate root.key new-root.key --key root.key --key new-root.key\n\n\
+        In every role that the old one has. A new root key signs too: the thresholds of both versions count.")]
+    Rotate {
+        /// The key that goes: its id or the first digits, `ed25519:…`, or a PEM file
+        old: String,
+        /// The key that comes: `ed25519:…`, or a PEM file
+        new: String,
+        #[command(flatten)]
+        how: ChangeArgs,
     },
     /// Sign a trust document, or add a signature to one
     #[command(after_help = "Examples:\n  \

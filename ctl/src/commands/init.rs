@@ -22,6 +22,7 @@ use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::{ContextConfig, Home};
 use crate::printer::Printer;
+use crate::shell::quote;
 
 /// How long the first trust document lets new releases in.
 const TRUST_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -66,6 +67,8 @@ pub(crate) struct Made {
     pub(crate) fleet: FleetId,
     /// The context that was made, and is the current one now.
     pub(crate) context: String,
+    /// The context that was the current one before, if that is another.
+    pub(crate) previous_context: Option<String>,
     /// Where the coordinator will answer.
     pub(crate) server: String,
     /// The operator's folder.
@@ -99,6 +102,13 @@ pub(super) fn run(args: &InitArgs, global: &Global, printer: &Printer) -> Result
     let wanted = Wanted { args, server, context, environment: global.environment.clone() };
     let made = make(&Home::find()?, &wanted)?;
     printer.document(&made, |_| summary(&made));
+    if let Some(previous) = &made.previous_context {
+        printer.note(&format!(
+            "\nThe current context is `{}` now; it was `{previous}`. Back with: windlass context use {}",
+            made.context,
+            quote(previous)
+        ));
+    }
     Ok(Exit::Done)
 }
 
@@ -140,9 +150,10 @@ pub(crate) fn make(home: &Home, wanted: &Wanted<'_>) -> Result<Made, CtlError> {
         release_keys: Vec::new(),
     };
     config.contexts.insert(wanted.context.clone(), context);
-    config.current = Some(wanted.context.clone());
+    let previous_context = config.current.replace(wanted.context.clone());
     home.save(&config)?;
     Ok(Made {
+        previous_context,
         fleet: args.fleet.clone(),
         context: wanted.context.clone(),
         server: wanted.server.clone(),
@@ -224,13 +235,15 @@ fn login_name() -> OperatorName {
 }
 
 fn summary(made: &Made) -> String {
-    let (home, server_dir) = (made.home.display(), made.server_dir.display());
+    let home = made.home.display();
+    let server_dir = made.server_dir.display().to_string();
+    let (folder, server_dir) = (server_dir.clone(), quote(&server_dir));
     let listen = layout::listen(&made.server);
     format!(
         "Made fleet `{fleet}`.\n\n  \
          keys and contexts   {home}\n                      \
          root.key and release.key stay here; take root.key offline for production\n  \
-         coordinator         {server_dir}\n                      \
+         coordinator         {folder}\n                      \
          CA, dispatch, audit and revoke keys, the trust document; never a root or release key\n  \
          operator            {operator}, until {until} (renews by itself)\n  \
          trust document      version 1, until {trust}\n\n\

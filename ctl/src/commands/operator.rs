@@ -8,10 +8,11 @@ use serde::Serialize;
 use windlass_certs::csr::{Asked, CertifiedIdentity, IdentityError, TlsKey};
 use windlass_certs::identity::{Grant, Identity, OperatorRole};
 use windlass_certs::join::{InvalidToken, MAX_LEN, OperatorToken, Terms};
-use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_certs::keys::{PublicKey, SigningKey};
+use windlass_certs::trust::{EnvironmentScope, TrustDocument, TrustError, TrustStore};
 use windlass_core::{EnvironmentId, FleetId, OperatorName, Timestamp};
 
+use crate::amendment::{Amendment, KeyRole};
 use crate::args::{Global, OperatorCommand, OperatorJoinArgs};
 use crate::client;
 use crate::context::Context;
@@ -20,6 +21,7 @@ use crate::exit::Exit;
 use crate::home::{ContextConfig, FleetHome, Home};
 use crate::invitation::Wanted;
 use crate::printer::Printer;
+use crate::shell::quote;
 use crate::{clock, table};
 
 /// By how much the clock of this machine may be ahead of the admin's.
@@ -76,6 +78,8 @@ pub(crate) struct OperatorTokenView {
     pub(crate) token: String,
     /// Until when it is good.
     pub(crate) expires_at: Timestamp,
+    /// The command that comes next, on their machine.
+    pub(crate) next: String,
 }
 
 /// What `operator join -o json` prints.
@@ -94,6 +98,8 @@ pub(crate) struct OperatorJoined {
     /// The public half of the release key in this home folder, PEM. It signs nothing that hosts take before the
     /// trust document names it.
     pub(crate) release_key: Option<String>,
+    /// The commands that come next: the first for whoever holds the root keys, if there are two.
+    pub(crate) next: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -113,7 +119,7 @@ pub(super) async fn run(
             printer.document(&operators, |colour| table::operators(&operators, clock::now(), colour));
             Ok(Exit::Done)
         }
-        OperatorCommand::Revoke { name } => {
+        OperatorCommand::Revoke { name, unknown } => {
             let context = Context::load(global)?;
             let question = format!(
                 "Revoke operator `{name}`? Every certificate and token of theirs counts no more, and their \
@@ -121,16 +127,12 @@ pub(super) async fn run(
             );
             printer.confirm(&question, global.yes)?;
             let session = context.session().await?;
-            let view = session.client().revoke_operator(&name).await?;
+            let view = session.client().revoke_operator(&name, unknown).await?;
             let views = [view];
             printer.document(&views[0], |colour| table::operators(&views, clock::now(), colour));
-            if views[0].grant.is_none() {
-                printer.warn(&format!(
-                    "this coordinator has never seen `{name}`; a certificate of that name would be refused now"
-                ));
-            }
             printer.note(
-                "A release key of theirs is another thing: take it out of the trust document with `windlass trust sign`.",
+                "A release key of theirs is another thing: `windlass trust show` lists the keys, `windlass trust remove-key \
+                 KEY` takes one out.",
             );
             Ok(Exit::Done)
         }
@@ -165,24 +167,33 @@ async fn add(name: OperatorName, grant: Grant, global: &Global, printer: &Printe
     let terms = Terms { grant: Some(grant.clone()), ..Terms::default() };
     let wanted = Wanted { name: name.clone(), terms };
     let token = session.invite(&answer, expires_at, wanted, &context.config.server).await?;
-    let made =
-        OperatorTokenView { operator: name, grant: grant.to_string(), token: token.to_string(), expires_at };
+    let made = OperatorTokenView {
+        operator: name,
+        grant: grant.to_string(),
+        next: format!("windlass operator join {token}"),
+        token: token.to_string(),
+        expires_at,
+    };
     printer.document(&made, |_| made.token.clone());
     printer.note(&format!(
-        "`{}` becomes {} with it, once, until {}. On their machine:\n  \
-         windlass operator join --server {} --token -      # reads the token from stdin\n\
-         It lets them in; it signs no release. For that, their release key goes into the trust document.",
-        made.operator, made.grant, made.expires_at, context.config.server
+        "`{}` becomes {} with it, once, until {}, at {}.\nNext, on their machine:\n  {}",
+        made.operator,
+        made.grant,
+        made.expires_at,
+        token.terms().server.as_deref().unwrap_or(&context.config.server),
+        made.next
     ));
     Ok(Exit::Done)
 }
 
 async fn join(args: &OperatorJoinArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
-    let server = global.server.clone().ok_or_else(|| CtlError::Usage {
-        message: "`operator join` needs --server HOST:PORT".to_owned(),
-        hint: "the admin who made the token knows it".to_owned(),
+    let given = args.given.as_ref().or(args.token.as_ref()).map_or("-", String::as_str);
+    let token = OperatorToken::parse(&read_token(given)?).map_err(OperatorError::from)?;
+    let server = global.server.clone().or_else(|| token.terms().server.clone());
+    let server = server.ok_or_else(|| CtlError::Usage {
+        message: "the token does not say where the coordinator is".to_owned(),
+        hint: "name it with --server HOST:PORT; the admin who made the token knows it".to_owned(),
     })?;
-    let token = OperatorToken::parse(&read_token(&args.token)?).map_err(OperatorError::from)?;
     if let Some(until) = token.terms().expires_at.filter(|until| clock::now() > *until + SKEW) {
         return Err(OperatorError::Over(until).into());
     }
@@ -202,7 +213,7 @@ async fn join(args: &OperatorJoinArgs, global: &Global, printer: &Printer) -> Re
     }
     // On disk before it is used: a join whose answer was lost is tried again with the same key.
     let key = fleet.joining_key()?;
-    let identity = enrol(&token, key, &server, &fleet).await?;
+    let (identity, trust) = enrol(&token, key, &server, &fleet).await?;
     fleet.save_operator(&identity)?;
     fleet.joined();
     let known = config.contexts.remove(&context);
@@ -217,18 +228,26 @@ async fn join(args: &OperatorJoinArgs, global: &Global, printer: &Printer) -> Re
         release_keys: known.map(|k| k.release_keys).unwrap_or_default(),
     };
     config.contexts.insert(context.clone(), settings);
-    config.current = Some(context.clone());
+    let previous = config.current.replace(context.clone()).filter(|previous| *previous != context);
     home.save(&config)?;
     let peer = identity.peer();
+    let key = release_key(&fleet, peer.grant.as_ref())?;
     let made = OperatorJoined {
         fleet: token.fleet().clone(),
         context,
         operator: peer.identity.name().to_owned(),
         grant: peer.grant.as_ref().map(Grant::to_string).unwrap_or_default(),
         expires_at: peer.not_after,
-        release_key: release_key(&fleet, peer.grant.as_ref())?,
+        release_key: key.as_ref().map(PublicKey::to_pem),
+        next: next(key.as_ref(), peer.grant.as_ref(), trust.document()),
     };
     printer.document(&made, |_| summary(&made, &fleet));
+    if let Some(previous) = previous {
+        printer.note(&format!(
+            "The context was `{previous}`; back with `windlass context use {}`.",
+            quote(&previous)
+        ));
+    }
     Ok(Exit::Done)
 }
 
@@ -237,7 +256,7 @@ async fn enrol(
     key: TlsKey,
     server: &str,
     fleet: &FleetHome,
-) -> Result<CertifiedIdentity, CtlError> {
+) -> Result<(CertifiedIdentity, TrustStore), CtlError> {
     let answer = client::join_operator(token, &key, server).await?;
     let trust = believe(token, &answer.trust)?;
     let mine = Identity::operator(token.fleet().clone(), token.name());
@@ -247,7 +266,7 @@ async fn enrol(
     for (version, envelope) in (1..=trust.version()).zip(&answer.trust) {
         fleet.save_trust(version, envelope)?;
     }
-    Ok(identity)
+    Ok((identity, trust))
 }
 
 /// Walks from the version that the token pins to the newest; the token's CA must be among those it names.
@@ -261,7 +280,7 @@ fn believe(token: &OperatorToken, envelopes: &[Vec<u8>]) -> Result<TrustStore, O
 }
 
 /// Who may deploy needs a key to sign with. It is made here, and only its public half leaves.
-fn release_key(fleet: &FleetHome, grant: Option<&Grant>) -> Result<Option<String>, CtlError> {
+fn release_key(fleet: &FleetHome, grant: Option<&Grant>) -> Result<Option<PublicKey>, CtlError> {
     let path = fleet.release_key();
     if !path.exists() {
         if grant.is_none_or(|grant| grant.role < OperatorRole::Deployer) {
@@ -269,7 +288,30 @@ fn release_key(fleet: &FleetHome, grant: Option<&Grant>) -> Result<Option<String
         }
         SigningKey::generate()?.save(&path)?;
     }
-    Ok(Some(SigningKey::load(&path)?.public().to_pem()))
+    Ok(Some(SigningKey::load(&path)?.public()))
+}
+
+/// The commands that come next: one that makes the key trusted, unless it is, and one that uses it.
+fn next(key: Option<&PublicKey>, grant: Option<&Grant>, trust: &TrustDocument) -> Vec<String> {
+    let (Some(key), Some(grant)) = (key, grant) else { return vec!["windlass status".to_owned()] };
+    let names =
+        grant.environments.as_ref().map(|list| list.iter().map(EnvironmentId::as_str).collect::<Vec<_>>());
+    let (scope, environment) = match &names {
+        None => ("--everywhere".to_owned(), String::new()),
+        Some(names) => (
+            format!("--scope {}", names.join(",")),
+            format!(" -e {}", names.first().copied().unwrap_or("default")),
+        ),
+    };
+    let scopes = match &grant.environments {
+        None => vec![EnvironmentScope::Any],
+        Some(list) => list.iter().cloned().map(EnvironmentScope::Only).collect(),
+    };
+    let add = Amendment::Add { key: key.clone(), role: KeyRole::Release, scopes };
+    let is_trusted = add.apply(&mut trust.clone()).is_ok_and(|changes| changes.is_empty());
+    let add = format!("windlass trust add-key {} {scope}", key.to_line());
+    let deploy = format!("windlass deploy -f FILE{environment}");
+    if is_trusted { vec![deploy] } else { vec![add, deploy] }
 }
 
 fn read_token(given: &str) -> Result<String, CtlError> {
@@ -286,13 +328,13 @@ fn summary(made: &OperatorJoined, fleet: &FleetHome) -> String {
         "You are `{}` in fleet `{}`: {}, until {} (renews by itself). Context `{}` is the current one.\n",
         made.operator, made.fleet, made.grant, made.expires_at, made.context
     );
-    if let Some(key) = &made.release_key {
-        text.push_str(&format!(
-            "\nReleases are signed with {}. Hosts take them once the trust document names its public half; give this\n\
-             to whoever holds the root keys, who adds it to `roles.release` (`windlass trust show -o json`, `trust sign`,\n\
-             `trust publish`):\n\n{key}",
+    match made.next.as_slice() {
+        [add, deploy] => text.push_str(&format!(
+            "\nYour releases are signed with {}; hosts take them once its public half is trusted.\n\
+             Next, whoever holds the root keys runs\n  {add}\nand then you\n  {deploy}\n",
             fleet.release_key().display()
-        ));
+        )),
+        next => next.iter().for_each(|command| text.push_str(&format!("\nNext:\n  {command}\n"))),
     }
     text
 }

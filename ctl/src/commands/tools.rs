@@ -15,6 +15,7 @@ use super::init::Made;
 use super::logs::LogLineView;
 use super::operator::{OperatorJoined, OperatorTokenView};
 use super::release::ReleaseDocument;
+use super::trust::ChangeView;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
 use crate::attend::ServiceOutcome;
 use crate::context::Context;
@@ -64,6 +65,7 @@ fn outputs() -> Value {
         ("operator join", of::<OperatorJoined>()),
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),
+        ("trust add-key, remove-key, rotate", of::<ChangeView>()),
         ("audit verify", of::<AuditView>()),
         ("every command: an error, on stderr", of::<Report>()),
     ];

@@ -1,19 +1,27 @@
 //! `trust`: who may do what.
 
+mod change;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json;
-use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{self, TrustDocument};
+use windlass_certs::keys::{InvalidKey, KeyId, PublicKey, SigningKey};
+use windlass_certs::trust::{self, EnvironmentScope, TrustDocument};
+use windlass_core::EnvironmentId;
 
 use super::release::{read_file, write_file};
+use crate::amendment::{self, Amendment, KeyRole};
 use crate::args::{Global, TrustCommand};
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::shell::quote;
 use crate::{signing, table};
+
+pub(crate) use change::{ChangeError, ChangeView};
 
 pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
@@ -29,9 +37,26 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
             let document = store.document();
             printer.document(document, |_| table::trust(document, &store.digest().to_string()));
         }
+        TrustCommand::AddKey { key, role, scope, everywhere, how } => {
+            let scopes = scopes(role, scope, everywhere, global)?;
+            let after = match role {
+                KeyRole::Release => vec![deploy(&scopes)],
+                _ => Vec::new(),
+            };
+            let amendment = Amendment::Add { key: public(&key)?, role, scopes };
+            return Box::pin(change::change(&amendment, &how, after, &context, printer)).await;
+        }
+        TrustCommand::RemoveKey { key, role, revoke, how } => {
+            let amendment = Amendment::Remove { key: known(&key, &context)?, role, revoke };
+            return Box::pin(change::change(&amendment, &how, Vec::new(), &context, printer)).await;
+        }
+        TrustCommand::Rotate { old, new, how } => {
+            let amendment = Amendment::Rotate { old: known(&old, &context)?, new: public(&new)? };
+            return Box::pin(change::change(&amendment, &how, Vec::new(), &context, printer)).await;
+        }
         TrustCommand::Sign { file, out, keys } => sign(&file, out, &keys, &context, printer)?,
         TrustCommand::Publish { file } => {
-            let bytes = read_file(&file)?;
+            let bytes = envelope(&file)?;
             let mut session = context.session().await?;
             session.fetch_trust().await?;
             // Checked here first: what does not follow from the version in force must not leave this machine.
@@ -46,7 +71,7 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
         TrustCommand::Verify { file } => {
             let mut store = context.fleet.trust()?;
             if let Some(file) = file {
-                store.advance(&read_file(&file)?)?;
+                store.advance(&envelope(&file)?)?;
             }
             let message = format!("OK: version {} of fleet `{}`", store.version(), store.document().fleet);
             let document =
@@ -95,8 +120,27 @@ fn sign(
     let mut in_force = context.fleet.trust()?;
     let ready = in_force.advance(&envelope.to_bytes());
     let status = match &ready {
-        Ok(_) => "complete: publish it with `windlass trust publish`".to_owned(),
-        Err(error) => format!("not complete yet: {}", windlass_process::report::chain(error)),
+        Ok(_) => {
+            format!(
+                "complete: publish it with `windlass trust publish {}`",
+                quote(&out.display().to_string())
+            )
+        }
+        Err(error) => {
+            let signed: BTreeSet<KeyId> =
+                envelope.signatures().iter().filter_map(|s| s.keyid.as_deref()?.parse().ok()).collect();
+            let lacks = amendment::missing(in_force.document(), &document, &signed);
+            let mut text = format!("not complete yet: {}", windlass_process::report::chain(error));
+            if lacks.count > 0 {
+                let ids: Vec<&str> = lacks.signers.iter().map(KeyId::as_str).collect();
+                text.push_str(&format!(
+                    "\nNext, whoever holds one of {} runs\n  windlass trust sign {} --key ROOT_KEY_FILE",
+                    ids.join(", "),
+                    quote(&out.display().to_string())
+                ));
+            }
+            text
+        }
     };
     let view = serde_json::json!({
         "version": document.version, "digest": envelope.digest(), "signatures": envelope.signatures().len(),
@@ -104,6 +148,93 @@ fn sign(
     });
     printer.document(&view, |_| format!("wrote version {} to {}; {status}", document.version, out.display()));
     Ok(())
+}
+
+/// Reads a signed trust document; one that nobody has signed is told apart from one that is damaged.
+fn envelope(file: &Path) -> Result<Vec<u8>, CtlError> {
+    let bytes = read_file(file)?;
+    let is_signed = Envelope::parse(&bytes, trust::MAX_LEN).is_ok();
+    if !is_signed && json::decode_bounded::<TrustDocument>(&bytes, trust::MAX_LEN).is_ok() {
+        return Err(ChangeError::NotSigned(file.display().to_string()).into());
+    }
+    Ok(bytes)
+}
+
+/// Of which environments a release key is. That it counts everywhere must be said.
+fn scopes(
+    role: KeyRole,
+    scope: Vec<EnvironmentId>,
+    everywhere: bool,
+    global: &Global,
+) -> Result<Vec<EnvironmentScope>, CtlError> {
+    let mut environments: BTreeSet<EnvironmentId> = scope.into_iter().collect();
+    let usage =
+        |message: &str, hint: &str| CtlError::Usage { message: message.to_owned(), hint: hint.to_owned() };
+    if role != KeyRole::Release {
+        let none = environments.is_empty() && !everywhere;
+        let refused = usage("only release keys are of environments", "leave --scope and --everywhere out");
+        return if none { Ok(Vec::new()) } else { Err(refused) };
+    }
+    environments.extend(global.environment.clone().filter(|_| !everywhere));
+    match (environments.is_empty(), everywhere) {
+        (true, true) => Ok(vec![EnvironmentScope::Any]),
+        (false, _) => Ok(environments.into_iter().map(EnvironmentScope::Only).collect()),
+        (true, false) => Err(usage(
+            "say of which environments it may sign releases",
+            "`--env NAME`, `--scope NAME,NAME`, or `--everywhere`",
+        )),
+    }
+}
+
+/// What the owner of a new release key does next.
+fn deploy(scopes: &[EnvironmentScope]) -> String {
+    match scopes.first() {
+        Some(EnvironmentScope::Only(environment)) => format!("windlass deploy -f FILE -e {environment}"),
+        Some(EnvironmentScope::Any) | None => "windlass deploy -f FILE".to_owned(),
+    }
+}
+
+/// A public key as people give it: on one line, or in a file, of which a private key gives its public half.
+fn public(text: &str) -> Result<PublicKey, CtlError> {
+    if text.starts_with("ed25519:") {
+        return PublicKey::from_line(text).map_err(|source| no_key(text, source));
+    }
+    let bytes = read_file(Path::new(text))?;
+    let pem = std::str::from_utf8(&bytes).map_err(|_| no_key(text, InvalidKey::Malformed))?;
+    if pem.contains("PRIVATE KEY") {
+        return Ok(SigningKey::load(Path::new(text))?.public());
+    }
+    PublicKey::from_line(pem).or_else(|_| PublicKey::from_pem(pem)).map_err(|source| no_key(text, source))
+}
+
+fn no_key(text: &str, source: InvalidKey) -> CtlError {
+    let text: String = text.chars().take(80).collect();
+    CtlError::Usage {
+        message: format!("`{text}` is not a public key: {source}"),
+        hint: "`ed25519:…` as `windlass operator join` prints it, or a PEM file".to_owned(),
+    }
+}
+
+/// A key of the trust document: by its id, the first digits of that, or the key itself.
+fn known(text: &str, context: &Context) -> Result<KeyId, CtlError> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let is_start = (8..64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_start || Path::new(text).exists() {
+        return Ok(public(text)?.id().clone());
+    }
+    let trust = context.fleet.trust()?;
+    let document = trust.document();
+    let ids = amendment::all(document).map(PublicKey::id).chain(&document.revoked.keys);
+    let found: BTreeSet<&KeyId> = ids.filter(|id| id.as_str().starts_with(text)).collect();
+    match found.into_iter().collect::<Vec<_>>().as_slice() {
+        [id] => Ok((*id).clone()),
+        found => Err(CtlError::Usage {
+            message: format!("{} keys of the trust document begin with `{text}`", found.len()),
+            hint: "see them with `windlass trust show`".to_owned(),
+        }),
+    }
 }
 
 fn read_document(file: &Path, bytes: &[u8]) -> Result<TrustDocument, CtlError> {

@@ -26,7 +26,12 @@ pub(crate) fn operators(operators: &[OperatorView], now: Timestamp, colour: Colo
             Cell::new(&operator.name),
             state(&operator.state),
             Cell::new(or_dash(operator.grant.as_ref())),
-            Cell::new(operator.added_by.as_deref().unwrap_or("init")),
+            // `init` made whoever has a grant and came with nobody's token.
+            Cell::new(operator.added_by.as_deref().unwrap_or(if operator.grant.is_some() {
+                "init"
+            } else {
+                "-"
+            })),
             Cell::new(until),
             Cell::new(note),
         ]

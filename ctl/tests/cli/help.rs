@@ -11,7 +11,8 @@ fn every_command_explains_itself() {
         "host cordon", "host uncordon", "host recover", "host evict", "host ban", "plan", "deploy", "rollout", "rollout ls", "rollout show",
         "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "scale", "restart", "stop", "rm", "status", "release", "release ls",
         "release show", "release diff", "release sign", "release verify", "logs", "events", "trust", "trust show", "trust sign",
-        "trust publish", "trust verify", "audit", "audit verify", "schema", "render", "completions",
+        "trust publish", "trust verify", "trust add-key", "trust remove-key", "trust rotate", "operator", "operator invite",
+        "operator join", "operator ls", "operator revoke", "audit", "audit verify", "schema", "render", "completions",
     ];
     for command in commands {
         let mut args: Vec<&str> = command.split_whitespace().collect();

@@ -226,3 +226,107 @@ fn schemas_and_completions() {
         assert!(stdout(&desk.run(&["completions", shell])).contains("rollback"), "{shell}");
     }
 }
+
+#[test]
+fn the_trust_document_is_changed_without_a_coordinator() {
+    let desk = Desk::with_fleet();
+    let other = desk.path("home/fleets/demo/release.key");
+    let add = |args: &[&str]| desk.run(&[&["trust", "add-key"], args].concat());
+    let unsaid = add(&["ed25519:AAAA"]);
+    assert_eq!(unsaid.status.code(), Some(2), "where it signs must be said");
+    let bad = add(&["ed25519:AAAA", "--everywhere"]);
+    assert!(
+        stderr(&bad).contains("is not a public key") && stderr(&bad).contains("hint:"),
+        "{}",
+        stderr(&bad)
+    );
+    // Who may sign already changes nothing, from a private key file too.
+    let same = desk.json(&[
+        "trust",
+        "add-key",
+        other.to_str().unwrap(),
+        "--everywhere",
+        "--out",
+        "n.json",
+        "-o",
+        "json",
+    ]);
+    assert_eq!((&same["state"], &same["version"]), (&"unchanged".into(), &1.into()));
+    assert!(!desk.path("n.json").exists());
+    let key = windlass_certs::keys::SigningKey::generate().unwrap();
+    let line = key.public().to_line();
+    let pem = desk.write("bob.pem", &key.public().to_pem());
+    let made = desk.json(&["trust", "add-key", &line, "--scope", "staging", "--out", "n.json", "-o", "json"]);
+    assert_eq!(
+        (&made["state"], &made["version"], &made["missing"]),
+        (&"signed".into(), &2.into(), &0.into())
+    );
+    assert_eq!(made["next"][0], "windlass trust publish n.json");
+    desk.json(&["trust", "verify", "n.json", "-o", "json"]);
+    desk.json(&["trust", "add-key", &pem, "--scope", "staging", "--out", "same.json", "-o", "json"]);
+
+    // A document that nobody has signed is not a damaged one.
+    let next = stdout(&desk.run(&["trust", "show", "--offline", "-o", "json"]));
+    desk.write("my next.json", &next);
+    insta::assert_snapshot!(desk.screen(&["trust", "verify", "my next.json"]), @"
+    $ windlass trust verify my next.json
+    error: `my next.json` is not signed
+
+    hint: run: windlass trust sign 'my next.json' --out 'my next.trust.json'
+    exit 1
+    ");
+
+    // Two of two root keys: the first writes it down and says who is next.
+    let second = windlass_certs::keys::SigningKey::generate().unwrap();
+    second.save(&desk.path("second.key")).unwrap();
+    let two =
+        desk.json(&["trust", "add-key", "second.key", "--role", "root", "--out", "two.json", "-o", "json"]);
+    assert_eq!(two["state"], "signed", "{two}");
+    let text = desk.screen(&["trust", "remove-key", &second.id().to_string(), "--out", "x.json"]);
+    assert!(text.contains("stands nowhere in the trust document") && text.ends_with("exit 1"), "{text}");
+    let root = desk.path("home/fleets/demo/root.key");
+    let root = windlass_certs::keys::SigningKey::load(&root).unwrap();
+    let rotated =
+        ["trust", "rotate", &root.id().to_string(), "second.key", "--out", "r.json"].map(str::to_owned);
+    let rotate = |more: &[&str]| {
+        let args: Vec<&str> = rotated.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        desk.json(&[&args[..], &["-o", "json"]].concat())
+    };
+    let half = rotate(&[]);
+    assert_eq!((&half["state"], &half["missing"]), (&"needs_signatures".into(), &1.into()), "{half}");
+    assert_eq!(half["signers"][0], second.id().to_string());
+    assert_eq!(half["next"][0], "windlass trust sign r.json --key ROOT_KEY_FILE");
+    let signed = desk.json(&["trust", "sign", "r.json", "--key", "second.key", "-o", "json"]);
+    assert_eq!(signed["complete"], true, "{signed}");
+    std::fs::rename(desk.path("home/fleets/demo/root.key"), desk.path("away.key")).unwrap();
+    let text = desk.screen(&["trust", "add-key", &line, "--everywhere", "--out", "x.json"]);
+    assert!(text.contains("there is no root key here") && text.contains("--key FILE"), "{text}");
+    let text =
+        desk.screen(&["trust", "add-key", &line, "--everywhere", "--out", "x.json", "--key", "second.key"]);
+    assert!(text.contains("is no root key"), "{text}");
+    let last = desk.screen(&[
+        "trust",
+        "remove-key",
+        other.to_str().unwrap(),
+        "--out",
+        "x.json",
+        "--key",
+        "away.key",
+    ]);
+    assert!(last.contains("would be left with 0 of the 1 keys"), "{last}");
+}
+
+#[test]
+fn a_second_fleet_says_that_the_context_is_another_now() {
+    let desk = Desk::with_fleet();
+    let second = ["init", "--fleet", "two", "--server", "127.0.0.1:2", "--server-dir", "second server"];
+    let output = desk.run(&second);
+    assert!(stdout(&output).contains("windlass-server --data 'second server'"), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains(
+            "The current context is `two` now; it was `demo`. Back with: windlass context use demo"
+        ),
+        "{}",
+        stderr(&output)
+    );
+}

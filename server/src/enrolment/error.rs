@@ -22,6 +22,9 @@ pub(crate) enum EnrolError {
     /// Taken out by an admin.
     #[error("operator `{0}` is revoked")]
     Revoked(OperatorName),
+    /// Nobody of that name has come, or was invited.
+    #[error("there is no operator `{0}`, and nobody of that name was invited")]
+    NoOperator(OperatorName),
     /// Nobody takes themselves out: the last admin would be gone.
     #[error("you cannot revoke yourself")]
     Yourself,
@@ -73,6 +76,11 @@ impl EnrolError {
             Self::InvalidOperatorToken | Self::OperatorTokenReused | Self::Revoked(_) => {
                 Some("ask an admin for a new token: `windlass operator invite NAME --role ROLE`".to_owned())
             }
+            Self::NoOperator(_) => Some(
+                "see who there is with `windlass operator ls`; a certificate that this coordinator has never heard of, \
+                 after a restore, is revoked with --unknown"
+                    .to_owned(),
+            ),
             Self::Yourself => Some("another admin can".to_owned()),
             Self::NotAMember(host) => {
                 Some(format!("join again with a token from `windlass host token {host}`"))

@@ -153,15 +153,28 @@ const fn unseen(name: OperatorName, now: Timestamp) -> OperatorRecord {
 }
 
 /// Takes away whatever `name` has: certificates, also those this store never heard of, and open tokens.
-pub(super) fn revoke(draft: &mut Draft<'_>, name: &OperatorName, actor: &str) -> Result<(), EnrolError> {
+/// A name that nobody has heard of is a typo, unless the caller says that it is not.
+pub(super) fn revoke(
+    draft: &mut Draft<'_>,
+    name: &OperatorName,
+    unknown: bool,
+    actor: &str,
+) -> Result<(), EnrolError> {
     if actor == format!("operator/{name}") {
         return Err(EnrolError::Yourself);
     }
     let known = draft.state.operators.get(name);
+    let tokens: Vec<&OperatorTokenRecord> =
+        draft.state.operator_tokens.values().filter(|token| &token.name == name).collect();
+    if known.is_none() && tokens.is_empty() && !unknown {
+        return Err(EnrolError::NoOperator(name.clone()));
+    }
     let mut record = known.cloned().unwrap_or_else(|| unseen(name.clone(), draft.now));
+    if known.is_none() {
+        record.added_by = tokens.first().map(|token| token.made_by.clone());
+    }
+    let open: Vec<Digest> = tokens.iter().map(|token| token.hash).collect();
     draft.audit(audit::ok(actor, "operator.revoke", name));
-    let open = draft.state.operator_tokens.values().filter(|token| &token.name == name);
-    let open: Vec<Digest> = open.map(|token| token.hash).collect();
     open.into_iter().for_each(|hash| draft.change(Change::OperatorTokenGone(hash)));
     if record.revoked.is_none() {
         record.revoked = Some(RevokedBy { by: actor.to_owned(), at: draft.now });

@@ -60,12 +60,13 @@ impl Enrolment {
     pub(crate) async fn revoke_operator(
         &self,
         name: OperatorName,
+        unknown: bool,
         by: &Arc<PeerIdentity>,
     ) -> Result<(), EnrolError> {
         let (by, who) = (by.clone(), name.clone());
         let decide = move |draft: &mut Draft<'_>| {
             operator::note(draft, &by);
-            operator::revoke(draft, &who, &format!("operator/{}", by.identity.name()))
+            operator::revoke(draft, &who, unknown, &format!("operator/{}", by.identity.name()))
         };
         self.ledger.write(decide).await??;
         self.enforce_operator(&name);

@@ -74,6 +74,7 @@ impl Refusal for EnrolError {
             | Self::Unproven
             | Self::TooOld => Code::Unauthenticated,
             Self::Revoked(_) => Code::PermissionDenied,
+            Self::NoOperator(_) => Code::NotFound,
             Self::Yourself => Code::FailedPrecondition,
             Self::Banned(_) | Self::NotAMember(_) | Self::Cloned(_) | Self::OtherKey | Self::WrongRole => {
                 Code::PermissionDenied

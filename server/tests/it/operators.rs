@@ -52,8 +52,13 @@ async fn gets_in(fleet: &Fleet, identity: &CertifiedIdentity) -> bool {
 }
 
 async fn revoke(fleet: &Fleet, name: &str) -> Result<serde_json::Value, Status> {
+    told_to_revoke(fleet, name, false).await
+}
+
+async fn told_to_revoke(fleet: &Fleet, name: &str, unknown: bool) -> Result<serde_json::Value, Status> {
     let mut control = fleet.control("admin/*").await;
-    let answer = control.revoke_operator(pb::RevokeOperatorRequest { name: name.to_owned() }).await?;
+    let request = pb::RevokeOperatorRequest { name: name.to_owned(), unknown };
+    let answer = control.revoke_operator(request).await?;
     Ok(serde_json::from_slice(&answer.into_inner().view).unwrap())
 }
 
@@ -190,7 +195,11 @@ async fn an_operator_who_was_never_seen_here_is_revoked_all_the_same() {
     let zoe = fleet.ca.issue_new(&leaf, crate::fleet::now()).unwrap();
     let mut control = ControlClient::new(fleet.channel(&zoe).await.unwrap());
     control.list_hosts(pb::ListHostsRequest {}).await.unwrap();
-    assert_eq!(revoke(&fleet, "zoe").await.unwrap()["grant"], serde_json::Value::Null);
+    let typo = revoke(&fleet, "zoe").await.unwrap_err();
+    assert_eq!(typo.code(), Code::NotFound, "{typo:?}");
+    assert!(typo.metadata().get("windlass-hint").unwrap().to_str().unwrap().contains("--unknown"));
+    assert_eq!(listed(&fleet).await.as_array().unwrap().len(), 1, "a refusal leaves no row");
+    assert_eq!(told_to_revoke(&fleet, "zoe", true).await.unwrap()["grant"], serde_json::Value::Null);
     until("her connection is cut", || {
         let mut control = control.clone();
         async move { control.list_hosts(pb::ListHostsRequest {}).await.is_err() }

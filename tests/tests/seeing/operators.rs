@@ -6,11 +6,18 @@ use crate::desk::Desk;
 fn an_operator_joins_from_another_machine_works_within_the_role_and_is_revoked() {
     let desk = Desk::new();
     let (alice, bob) = (desk.person("alice"), desk.person("bob"));
+    let boss = alice.run(&["operator", "invite", "bob", "--role", "boss", "--everywhere"]).expect_code(2);
+    assert!(
+        boss.stderr.contains("unknown role \"boss\"; one of viewer, deployer, approver, admin"),
+        "{boss}"
+    );
     let unsaid = alice.run(&["operator", "add", "bob", "--role", "deployer"]);
     assert_eq!(unsaid.code, 2, "where a role counts must be said: {}", unsaid.stderr);
     let made =
         alice.ok(&["operator", "add", "bob", "--role", "deployer", "-e", "staging", "-o", "json"]).json();
     assert_eq!(made["grant"], "deployer/staging");
+    let invited = alice.ok(&["operator", "ls", "-o", "json"]).json();
+    assert_eq!((&invited[1]["name"], &invited[1]["state"]), (&"bob".into(), &"invited".into()), "{invited}");
     let token = made["token"].as_str().unwrap();
 
     let join = ["operator", "join", "--server", &desk.server, "--token", token];
@@ -49,6 +56,13 @@ fn an_operator_joins_from_another_machine_works_within_the_role_and_is_revoked()
     assert_eq!(state("alice"), Some(("active".into(), "admin/*".into())));
     assert_eq!(state("bob"), Some(("active".into(), "deployer/staging".into())));
 
+    let typo = alice.run(&["operator", "revoke", "bbo", "--yes"]).expect_code(1);
+    assert!(typo.stderr.contains("there is no operator `bbo`"), "{typo}");
+    assert_eq!(
+        alice.ok(&["operator", "ls", "-o", "json"]).json().as_array().unwrap().len(),
+        2,
+        "no row is left"
+    );
     assert_eq!(alice.run(&["operator", "revoke", "bob"]).code, 1, "not without a yes");
     alice.ok(&["operator", "revoke", "bob", "--yes"]);
     let output = bob.run(&["status"]);
@@ -61,4 +75,62 @@ fn an_operator_joins_from_another_machine_works_within_the_role_and_is_revoked()
         ["operator.added", "operator.joined", "operator.token_reused", "operator.revoked"],
         "{told:#?}"
     );
+}
+
+/// The line after `Next…`, as the program printed it for the next person.
+fn next(text: &str) -> Vec<String> {
+    let after = text.split_once("\nNext").unwrap_or_else(|| panic!("no next step: {text}")).1;
+    let line = after.lines().find(|line| line.starts_with("  windlass ")).unwrap_or_else(|| panic!("{text}"));
+    line.split_whitespace().skip(1).map(str::to_owned).collect()
+}
+
+/// Each step is the command that the step before printed, word for word; no other program is needed.
+#[test]
+fn a_second_operator_deploys_after_three_commands() {
+    let desk = Desk::new();
+    let (alice, bob) = (desk.person("alice"), desk.person("bob"));
+    let manifest = desk.path("web.yaml");
+    let digest = "a".repeat(64);
+    let text =
+        format!("service: web\nimage: registry.example.com/web@sha256:{digest}\nports: {{ http: 8080 }}\n");
+    std::fs::write(&manifest, text).unwrap();
+    let run = |who: &windlass_tests::Cli, words: &[String]| {
+        who.ok(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+
+    let invited = alice.ok(&["operator", "invite", "bob", "--role", "deployer", "-e", "staging"]);
+    let join = next(&format!("\n{}", invited.stderr));
+    assert_eq!(join[..2], ["operator", "join"]);
+    assert_eq!(join[2], invited.stdout.trim(), "the token alone on stdout");
+    let joined = run(&bob, &join);
+    let add = next(&joined.stdout);
+    assert_eq!(add[..2], ["trust", "add-key"]);
+    // Not before the root keys say so.
+    let mut deploy: Vec<String> = ["deploy", "-f", "FILE", "-e", "staging"].map(str::to_owned).to_vec();
+    let file = manifest.display().to_string();
+    deploy[2].clone_from(&file);
+    let words: Vec<&str> = deploy.iter().map(String::as_str).chain(["--detach"]).collect();
+    let early = bob.run(&words).expect_code(1);
+    assert!(early.stderr.contains("does not let these keys sign"), "{early}");
+    let added = run(&alice, &add);
+    assert!(added.stdout.starts_with("version 2 of the trust document is in force"), "{added}");
+    let told = next(&added.stdout);
+    assert_eq!(told.join(" "), "deploy -f FILE -e staging");
+    bob.ok(&words);
+    let shown = alice.ok(&["release", "show", "staging/web", "-o", "json"]).json();
+    assert_eq!(shown["release"]["author"], "bob", "{shown:#}");
+
+    // Twice is once; production is none of bob's; and the way back is one command too.
+    let again = run(&alice, &add);
+    assert!(again.stdout.starts_with("nothing to change: version 2"), "{again}");
+    let elsewhere = bob.run(&["deploy", "-f", &file, "-e", "production", "--detach"]).expect_code(1);
+    assert!(
+        elsewhere.stderr.contains("does not let these keys sign") || elsewhere.stderr.contains("operator"),
+        "{elsewhere}"
+    );
+    alice.ok(&["trust", "remove-key", &add[2]]);
+    let late =
+        bob.run(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach"]).expect_code(1);
+    assert!(late.stderr.contains("does not let these keys sign"), "{late}");
+    alice.ok(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach", "--supersede"]);
 }

@@ -39,7 +39,8 @@ pub(super) async fn revoke(
     request: pb::RevokeOperatorRequest,
 ) -> Result<Bytes, Status> {
     let name: OperatorName = request.name.parse().map_err(|error| invalid("name", &error))?;
-    coordinator.enrolment.revoke_operator(name.clone(), caller.peer()?).await.map_err(refused)?;
+    let unknown = request.unknown;
+    coordinator.enrolment.revoke_operator(name.clone(), unknown, caller.peer()?).await.map_err(refused)?;
     let now = coordinator.ledger.now();
     let view = coordinator.ledger.read(|state| operators::show(state, &name, now));
     view.map(|view| encode(&view)).ok_or_else(|| Status::internal("the operator is gone"))
