@@ -171,14 +171,14 @@ fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
 /// has come below its floor (seed 1882779749978326).
 #[test]
 fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
-    let evidence = |release| Box::new(evidence(release));
-    let failed = |release| SlotStatus::Failed {
+    let evidence = |release: &Release| Box::new(evidence(release));
+    let failed = |release: &Release| SlotStatus::Failed {
         restored: Some(reference(release).digest),
         evidence: evidence(release),
     };
     let refused =
-        |_: &_| SlotStatus::Refused(Refusal { code: RefusalCode::BelowFloor, detail: String::new() });
-    let settled = |_: &_| SlotStatus::Settled;
+        |_: &Release| SlotStatus::Refused(Refusal { code: RefusalCode::BelowFloor, detail: String::new() });
+    let settled = |_: &Release| SlotStatus::Settled;
     let table: [(&str, &dyn Fn(&Release) -> SlotStatus, usize); 3] =
         [("it serves", &settled, 3), ("it has failed", &failed, 2), ("it is refused", &refused, 2)];
     for (case, status, goes) in table {
