@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_tests::engine::Engine;
-use windlass_tests::{Fleet, FleetOptions, Lab, Service};
+use windlass_tests::{Fleet, FleetOptions, Lab, Service, wait};
 
 /// When the container began to run, and whether it still does.
 fn run_of(engine: &Engine, id: &str) -> (Value, Value) {
@@ -37,10 +37,17 @@ fn copies_with_our_labels_are_told_of_and_take_nothing() {
             has(view, "strange_container", count) && view["state"] == "connected"
         });
         assert_eq!(run_of(&engine, &signed), before, "{when}: the signed container was touched: {view}");
-        let status = fleet.status();
-        let instances = status["instances"].as_array().unwrap();
-        let healthy: Vec<_> = instances.iter().filter(|seen| seen["state"] == "healthy").collect();
-        assert_eq!((healthy.len(), instances.len()), (1, 1), "{when}: {status}");
+        wait::until(&format!("one instance counts, {when}"), Duration::from_secs(30), || {
+            let status = fleet.status();
+            let instances = status["instances"].as_array().unwrap();
+            let is_alone = instances.len() == 1 && instances[0]["state"] == "healthy";
+            if is_alone && instances[0]["container"] == signed.as_str() {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        });
+        assert_eq!(run_of(&engine, &signed), before, "{when}: the signed container was touched");
         view
     };
 
@@ -102,7 +109,7 @@ fn what_a_rollback_needs_survives_a_prune_during_the_soak() {
     fleet.deploy_ok(&Service::web(&image("v1"), 1), "r1");
     fleet.deploy_detached(&Service::web(&image("crash20"), 1).with("soak", "60s"));
     fleet.wait_for_release(&fleet.hosts[0], "r2");
-    windlass_tests::wait::until("the old instance rests", Duration::from_secs(30), || {
+    wait::until("the old instance rests", Duration::from_secs(30), || {
         let running = fleet.hosts[0].running_ids("web");
         if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
     });
