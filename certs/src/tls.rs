@@ -17,6 +17,7 @@ mod accept;
 mod client;
 mod connect;
 mod connection;
+mod lookup;
 mod server;
 mod strangers;
 mod verifier;
@@ -29,6 +30,7 @@ pub use accept::{AcceptOptions, Acceptor, BindError, HandshakeStats, Incoming, l
 pub use client::ClientTls;
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
+pub use lookup::lookup;
 pub use server::ServerTls;
 pub use verifier::{verify_expired, verify_issued};
 
