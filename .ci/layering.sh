@@ -63,7 +63,7 @@ found=$(grep -rlE 'crash_points!|crash::|crash-points' --include='*.rs' "${verif
 [ -z "$found" ] || bad "crash points have no place in: $found"
 # Only the tests' own feature asks for them, by nobody's default.
 asked=$(jq -r '.packages[] | .name as $crate | .features | to_entries[] | .key as $feature
-    | select(any(.value[]; test("crash-points|dep:rustix"))) | "\($crate)/\($feature)"' <<<"$metadata" | sort | tr '\n' ' ')
+    | select(any(.value[]; test("crash-points|rustix/process"))) | "\($crate)/\($feature)"' <<<"$metadata" | sort | tr '\n' ' ')
 wanted="windlass-agent/crash-points windlass-process/crash-points windlass-server/crash-points windlass-tests/crash-points "
 [ "$asked" = "$wanted" ] || bad "features that ask for crash points: $asked"
 asked=$(jq -r '.packages[] | .name as $crate | .dependencies[] | select(any(.features[]; test("crash-points"))) | $crate' <<<"$metadata")

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::install::Places;
 use crate::join::{Join, join};
 use crate::runtime::docker::DockerEngine;
-use crate::{doctor, import, inventory, output, run};
+use crate::{doctor, gpu, import, inventory, output, run};
 
 const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes them, and rolls back by itself";
 
@@ -88,6 +88,9 @@ SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
     /// The fleet's trust document
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Asks NVIDIA's library, for an agent that must not wait for it
+    #[command(name = gpu::SUBCOMMAND, hide = true)]
+    GpuProbe,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +152,9 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(cli: &Cli) -> Result<(), Failure> {
+    if matches!(cli.command, Command::GpuProbe) {
+        return Ok(gpu::serve()?); // no log, no settings, no runtime: it only answers
+    }
     logging::init(cli.log.parse()?, &cli.log_filter)?;
     let config = Config::resolve(&cli.given)?;
     // One thread: the agent waits for others nearly all the time. A few more only for files and fsync.
@@ -159,6 +165,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         .build()?;
     runtime.block_on(async {
         match &cli.command {
+            Command::GpuProbe => Ok(()), // done above
             Command::Join(args) => joined(&config, args).await,
             Command::Run => {
                 let engine = config.engine.clone();
@@ -166,7 +173,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
                 Ok(Box::pin(run::run(&config, signals::shutdown(), make)).await?)
             }
             Command::Inventory(args) => {
-                let inventory = inventory::collect(&config)?;
+                let inventory = inventory::collect(&config).await?;
                 Ok(output::lines(&match args.output {
                     Format::Table => inventory.table(),
                     Format::Json => json(&inventory),

@@ -215,6 +215,17 @@ impl DataDir {
     }
 }
 
+/// Does something in the agent's folder on a thread for files: its disk may be slow, or hang.
+pub async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await, // the runtime ends, and whoever waits with it
+        },
+    }
+}
+
 /// Reads a file of at most `limit` bytes.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;

@@ -52,8 +52,8 @@ impl Finding {
 /// Looks at everything, in the order in which an agent needs it.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![checks::policy(config), engine::check(config).await];
-    found.extend(checks::disks(config));
-    found.push(checks::gpus());
+    found.extend(checks::disks(config).await);
+    found.push(checks::gpus().await);
     match checks::Joined::load(config) {
         Ok(joined) => {
             found.push(Finding::ok("membership", joined.describe()));

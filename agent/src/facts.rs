@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::host::HostFacts;
 use windlass_core::plan::PLAN_VERSIONS;
 
-use crate::gpu::Gpus;
+use crate::gpu;
+use crate::keeper::Keeper;
 use crate::member::Member;
 use crate::policy::Policy;
 use crate::runtime::Runtime;
@@ -20,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// What can be said without an engine.
-pub fn of_host(member: &Member, policy: &Policy) -> HostFacts {
+pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -34,8 +35,9 @@ pub fn of_host(member: &Member, policy: &Policy) -> HostFacts {
         cpu_millis: u64::try_from(processors).unwrap_or(u64::MAX).saturating_mul(1000),
         memory: memory(),
         engine_version: String::new(),
-        gpus: Gpus::load().map(|gpus| gpus.list()).unwrap_or_default(),
+        gpus: gpus.gpus.clone(),
         policy: policy.host.clone(),
+        silent: gpus.silent.iter().cloned().collect(),
     }
 }
 
@@ -68,6 +70,36 @@ pub async fn run<R: Runtime>(
             biased;
             () = cancel.cancelled() => return Ok(()),
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Keeps the GPUs up to date: what is placed here is judged by them.
+pub async fn follow_gpus(
+    keeper: Arc<Keeper>,
+    facts: watch::Sender<Arc<HostFacts>>,
+    mut seen: watch::Receiver<gpu::Shared>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let new = seen.borrow_and_update().clone();
+        let others = facts.borrow().gpus != new.gpus;
+        facts.send_if_modified(|facts| {
+            let silent: Vec<_> = new.silent.iter().cloned().collect();
+            let changed = others || facts.silent != silent;
+            if changed {
+                let facts = Arc::make_mut(facts);
+                (facts.gpus, facts.silent) = (new.gpus.clone(), silent);
+            }
+            changed
+        });
+        if others {
+            keeper.judge_again().await;
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            changed = seen.changed() => changed?, // error: the probe has gone
         }
     }
 }

@@ -1,69 +1,65 @@
-//! GPUs, by NVIDIA's management library. It is looked for at run time: a host without it is an ordinary host.
+//! GPUs, by NVIDIA's management library. A host without it is an ordinary host.
+//!
+//! A call of that library may hang, for minutes or for good, and so that not even SIGKILL ends it. So it is called in
+//! a process of its own, this program as `gpu-probe`, and nobody waits for that one but the task in here:
+//!
+//! ```text
+//! probe ── a question, one line ──▶ child (loads the library)
+//!   ▲ └─── its answer, one line, in time ◀──┘    or: killed, another one after a pause
+//!   └ watch<Seen> ──▶ facts, statistics, room on the host: the last answer, and since when there is none
+//! ```
+//!
+//! Without a library the child says so and ends, and none is kept.
 
-use std::ffi::OsString;
+mod child;
+mod library;
+mod probe;
+mod talk;
 
-use nvml_wrapper::Nvml;
-use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
-use nvml_wrapper::error::NvmlError;
-use windlass_core::host::{Gpu, GpuStats};
+use std::sync::Arc;
 
-/// Path of another library to load, for tests and unusual installations.
-const LIBRARY: &str = "WINDLASS_NVML";
-/// The name under which drivers install it; the one without a number belongs to development packages.
-const INSTALLED: &str = "libnvidia-ml.so.1";
+use serde::{Deserialize, Serialize};
+use windlass_core::host::{Gpu, GpuStats, Silent};
 
-/// The GPUs of this host.
-#[derive(Debug)]
-pub struct Gpus {
-    nvml: Nvml,
+pub use child::serve;
+pub use probe::{Limits, Probe};
+pub use talk::{NoAnswer, ask_once};
+
+/// The hidden subcommand that is the child.
+pub const SUBCOMMAND: &str = "gpu-probe";
+/// What [`Silent`] calls them.
+pub const WHAT: &str = "GPUs";
+
+/// What is known of the GPUs of this host.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    /// Those that there are, as far as the last answer goes.
+    pub gpus: Vec<Gpu>,
+    /// How they do; nothing while there is no answer.
+    pub stats: Vec<GpuStats>,
+    /// Since when there is none.
+    pub silent: Option<Silent>,
 }
 
-impl Gpus {
-    /// Loads the library; `None` if there is none, or no driver behind it.
-    pub fn load() -> Option<Self> {
-        let path = std::env::var_os(LIBRARY).unwrap_or_else(|| OsString::from(INSTALLED));
-        match Nvml::builder().lib_path(&path).init() {
-            Ok(nvml) => Some(Self { nvml }),
-            Err(NvmlError::LibloadingError(_)) => None,
-            Err(error) => {
-                tracing::warn!(%error, "there is a GPU library, but it does not work");
-                None
-            }
-        }
-    }
+/// Shared, as several look at it.
+pub type Shared = Arc<Seen>;
 
-    /// What there is.
-    pub fn list(&self) -> Vec<Gpu> {
-        self.devices(|device| {
-            Ok(Gpu { uuid: device.uuid()?, name: device.name()?, memory: device.memory_info()?.total })
-        })
-    }
+/// What the child is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Question {
+    List,
+    Stats,
+}
 
-    /// How they do. What a device cannot tell is zero.
-    pub fn stats(&self) -> Vec<GpuStats> {
-        self.devices(|device| {
-            let memory = device.memory_info()?;
-            Ok(GpuStats {
-                uuid: device.uuid()?,
-                utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
-                memory_used: memory.used,
-                memory_total: memory.total,
-                temperature: device.temperature(TemperatureSensor::Gpu).map_or(0.0, f64::from),
-                power: device.power_usage().map_or(0.0, |milliwatts| f64::from(milliwatts) / 1000.0),
-            })
-        })
-    }
-
-    fn devices<T>(&self, read: impl Fn(&nvml_wrapper::Device<'_>) -> Result<T, NvmlError>) -> Vec<T> {
-        let count = self.nvml.device_count().unwrap_or(0);
-        let device = |index| self.nvml.device_by_index(index).and_then(|device| read(&device));
-        let found = (0..count).filter_map(|index| match device(index) {
-            Ok(found) => Some(found),
-            Err(error) => {
-                tracing::debug!(index, %error, "a GPU does not answer");
-                None
-            }
-        });
-        found.collect()
-    }
+/// What it answers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    /// There is no library, or no driver.
+    Nothing,
+    /// There is one, and it does not work.
+    Failed(String),
+    List(Vec<Gpu>),
+    Stats(Vec<GpuStats>),
 }

@@ -6,7 +6,9 @@ mod registries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use windlass_core::Digest;
 use windlass_core::host::HostPolicy;
 use windlass_core::policy::allows_repository;
@@ -17,8 +19,11 @@ use crate::engine;
 use crate::policy::{Mounts, resolve};
 use crate::runtime::{
     EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream,
+    RuntimeStream, answer,
 };
+
+/// How long the engine may take for a step that changes something.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An engine that asks policy before it pulls and before it creates; all else goes through.
 #[derive(Debug)]
@@ -67,6 +72,17 @@ impl<R: Runtime> Guarded<R> {
     }
 }
 
+/// Has a step done in time, or gives it up: an engine may hang in the middle of an answer.
+async fn in_time<T>(
+    doing: &'static str,
+    step: impl Future<Output = Result<T, RuntimeError>> + Send,
+) -> Result<T, RuntimeError> {
+    let late = || RuntimeError::TimedOut { doing, after: DEADLINE };
+    timeout(DEADLINE, step).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Every call has a deadline, but for what its caller limits: creating and starting, stopping (which takes as long as
+/// the release says), pulling, commands, and what is followed.
 impl<R: Runtime> Runtime for Guarded<R> {
     async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
         self.check_registry(image).await?;
@@ -82,15 +98,15 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
-        self.inner.info().await
+        answer(self.inner.info()).await
     }
 
     async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
-        self.inner.list().await
+        answer(self.inner.list()).await
     }
 
     async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
-        self.inner.inspect(id).await
+        answer(self.inner.inspect(id)).await
     }
 
     async fn is_made_as(&self, id: &str, release: &VerifiedRelease) -> Result<bool, RuntimeError> {
@@ -102,11 +118,11 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
-        self.inner.images().await
+        in_time("list images", self.inner.images()).await
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
-        self.inner.remove_image(id).await
+        in_time("remove an image", self.inner.remove_image(id)).await
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
@@ -118,15 +134,17 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn remove(&self, id: &str, instance: &str) -> Result<(), RuntimeError> {
-        self.inner.remove(id, instance).await
+        in_time("remove the container", self.inner.remove(id, instance)).await
     }
 
     async fn tidy(&self, here: &BTreeSet<String>) {
-        self.inner.tidy(here).await;
+        if timeout(DEADLINE, self.inner.tidy(here)).await.is_err() {
+            tracing::warn!("the files of instances that are no more could not be removed in time");
+        }
     }
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
-        self.inner.keep_running(id).await
+        in_time("update the restart policy", self.inner.keep_running(id)).await
     }
 
     fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine> {

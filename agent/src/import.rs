@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::data::{DataDir, DataError};
 use crate::keeper::{Keeper, OpenError, Opened, TakeError};
 use crate::member::{Member, MemberError};
-use crate::{facts, policy};
+use crate::{facts, gpu, policy};
 
 /// 1024 versions of 64 KiB, as base64.
 const MAX_LEN: u64 = 100 << 20;
@@ -69,7 +69,8 @@ pub async fn import(config: &Config, file: &Path) -> Result<u64, ImportError> {
     let member = Member::load(&data)?;
     // What runs is judged by the new document, so the judge must know the host.
     let policy = policy::load(&config.policy).unwrap_or_default();
-    let (_facts, facts) = watch::channel(Arc::new(facts::of_host(&member, &policy)));
+    // Which GPUs there are decides nothing about a trust document.
+    let (_facts, facts) = watch::channel(Arc::new(facts::of_host(&member, &policy, &gpu::Seen::default())));
     let keeper = Keeper::open(Opened { data, member, facts, own: Vec::new() }).await?;
     keeper.take_trust(&envelopes(&bytes)).await?;
     Ok(keeper.trust().version())

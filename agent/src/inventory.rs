@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 use windlass_core::host::HostFacts;
@@ -15,7 +16,10 @@ use crate::failure::Failure;
 use crate::member::Member;
 use crate::state::Journal;
 use crate::status::Status;
-use crate::{facts, policy};
+use crate::{facts, gpu, policy};
+
+/// How long GPUs may take to be counted where no agent runs.
+const GPUS: Duration = Duration::from_secs(10);
 
 /// Everything known about this host.
 #[derive(Debug, Serialize)]
@@ -54,14 +58,20 @@ pub struct Agent {
 }
 
 /// Reads everything.
-pub fn collect(config: &Config) -> Result<Inventory, Failure> {
+pub async fn collect(config: &Config) -> Result<Inventory, Failure> {
     let data = DataDir::open(&config.data)?;
     let member = Member::load(&data)?;
     let policy = policy::load(&config.policy)?;
     let running = data.is_running();
     let state = Journal::open(&data.journal()).ok().map(|journal| journal.state());
     let status = Status::load(&data.status());
-    let facts = status.as_ref().map(|status| status.facts.clone());
+    let facts = match status.as_ref().filter(|_| running) {
+        Some(status) => status.facts.clone(),
+        None => {
+            let gpus = gpu::ask_once(GPUS).await.unwrap_or_default();
+            facts::of_host(&member, &policy, &gpu::Seen { gpus, ..gpu::Seen::default() })
+        }
+    };
     Ok(Inventory {
         fleet: member.fleet.to_string(),
         host: member.host.to_string(),
@@ -76,7 +86,7 @@ pub fn collect(config: &Config) -> Result<Inventory, Failure> {
         },
         trust_version: state.as_ref().map_or(0, |state| state.trust.version),
         plan_seq: state.as_ref().and_then(|state| state.plan.as_ref()).map_or(0, |plan| plan.seq),
-        facts: facts.filter(|_| running).unwrap_or_else(|| facts::of_host(&member, &policy)),
+        facts,
         engine: status.as_ref().map(|status| status.observation.engine.clone()).unwrap_or_default(),
         slots: status.as_ref().map(|status| status.observation.slots.clone()).unwrap_or_default(),
         refusals: status.map(|status| status.refusals).unwrap_or_default(),

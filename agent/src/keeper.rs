@@ -30,7 +30,7 @@ use windlass_core::{Digest, Timestamp};
 
 use crate::clock;
 use crate::counters::Counters;
-use crate::data::DataDir;
+use crate::data::{DataDir, on_disk};
 use crate::member::Member;
 use crate::policy::Mounts;
 use crate::state::{Journal, JournalError, PlanMark, ReleaseStore, ReleaseStoreError, State};
@@ -247,7 +247,7 @@ impl Keeper {
             tracing::info!(seq = verified.plan.seq, digest = ?verified.digest, slots = verified.plan.slots.len(), "plan accepted");
         }
         self.publish(Arc::new(verified.plan), document, &found);
-        self.collect();
+        self.collect().await;
         Ok(Ok(()))
     }
 
@@ -263,13 +263,15 @@ impl Keeper {
         for digest in verify::named(plan) {
             // Asked anew for each, as facts may change while a fetch waits.
             let facts = self.facts.borrow().clone();
-            let judged = match self.releases.get(&digest)? {
+            let kept = self.releases.clone();
+            let judged = match on_disk(move || kept.get(&digest)).await? {
                 Some(kept) => self.context(trust, &facts, state).verify_kept(&digest, &kept),
                 None => match self.fetch(&digest, source).await? {
                     Some(new) => {
                         let judged = self.context(trust, &facts, state).verify_new(&digest, &new);
                         if judged.is_ok() {
-                            self.releases.put(&digest, &new)?;
+                            let releases = self.releases.clone();
+                            on_disk(move || releases.put(&digest, &new)).await?;
                         }
                         judged
                     }
@@ -321,10 +323,11 @@ impl Keeper {
     }
 
     /// Forgets releases that nothing names any more.
-    fn collect(&self) {
+    async fn collect(&self) {
         let needed: BTreeSet<Digest> =
             self.desired.borrow().plan.as_ref().map(|plan| verify::named(plan)).unwrap_or_default();
-        match self.releases.collect(&needed, HISTORY) {
+        let releases = self.releases.clone();
+        match on_disk(move || releases.collect(&needed, HISTORY)).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "forgot old releases"),
             Err(error) => {

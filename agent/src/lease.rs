@@ -7,9 +7,14 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_core::reconcile::Desired;
 
 /// Heartbeats on their way that are remembered; the oldest goes first.
 const IN_FLIGHT: usize = 32;
@@ -24,15 +29,44 @@ pub struct Contact {
     pub seq: Option<u64>,
 }
 
-/// Time since the boot of this host; `None` if the kernel does not say.
+/// Time since the boot of this host, suspension included; `None` if the kernel does not say.
 pub fn uptime() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let now = clock_gettime(ClockId::Boottime);
+    Some(Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?))
 }
 
 fn boot() -> Option<String> {
-    Some(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT.get_or_init(|| Some(read()?.trim().to_owned())).clone()
+}
+
+/// Keeps the newest contact for an agent after this one while anything exclusive may run. Beside the link, which does
+/// not wait for a disk: a lease that is written late, or never, ends sooner for whoever reads it.
+pub async fn keep(
+    file: LeaseFile,
+    mut contact: watch::Receiver<Option<Contact>>,
+    desired: watch::Receiver<Arc<Desired>>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            changed = contact.changed() => changed?, // error: the link has gone
+        }
+        // What was not acknowledged renews no lease.
+        let Some(Contact { at, seq: Some(_) }) = *contact.borrow_and_update() else { continue };
+        if !desired.borrow().releases.values().any(|release| release.release.spec.exclusive) {
+            continue;
+        }
+        let file = file.clone();
+        let kept = tokio::task::spawn_blocking(move || file.keep(at)).await;
+        if let Ok(Err(error)) = kept {
+            // After a restart of this agent what it runs exclusively stops, and starts again once it is heard.
+            tracing::warn!(%error, "the lease of exclusive instances could not be written");
+        }
+    }
 }
 
 /// Heartbeats of one stream, until they are acknowledged.

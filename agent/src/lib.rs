@@ -6,7 +6,8 @@
 //! | [`link`] | the stream to a coordinator |
 //! | [`keeper`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
 //! | [`state`], [`data`] | what survives a crash |
-//! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`] | what runs, how it does |
+//! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`], [`gpu`] | what runs, how it does |
+//! | [`watchdog`] | ends an agent that stands still |
 //! | [`receipt`], [`status`] | what is said about it |
 //! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`] | for people |
 //!
@@ -47,3 +48,4 @@ pub mod state;
 pub mod stats;
 pub mod status;
 pub mod verify;
+pub mod watchdog;

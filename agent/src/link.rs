@@ -27,7 +27,7 @@ use windlass_process::{Backoff, backoff, report};
 use windlass_proto::limits;
 
 use crate::keeper::Keeper;
-use crate::lease::{Contact, LeaseFile};
+use crate::lease::Contact;
 use crate::runtime::Runtime;
 
 use session::{Ended, Session};
@@ -60,8 +60,6 @@ pub struct Wires {
     pub identity: watch::Receiver<Arc<CertifiedIdentity>>,
     /// The coordinator's last sign of life.
     pub contact: watch::Sender<Option<Contact>>,
-    /// Where a lease outlives this process.
-    pub lease: LeaseFile,
     /// Which coordinator is connected; empty if none.
     pub connected: watch::Sender<String>,
     /// Asks the task to end.

@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::condition::Condition;
-use windlass_core::host::Gpu;
 use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
 use windlass_core::reconcile::{self, Decision, Desired, Lease, Memory, Outcome, PlanNumber};
 use windlass_core::{SlotId, Timestamp};
@@ -29,6 +28,7 @@ use windlass_process::backoff::random;
 use windlass_process::report::chain;
 use windlass_process::{Backoff, Steps};
 
+use crate::gpu;
 use crate::lease::{Contact, uptime};
 use crate::runtime::{Runtime, RuntimeError};
 
@@ -69,8 +69,8 @@ pub struct Wires {
 pub struct Options {
     /// Memory of the host in bytes; 0 while unknown.
     pub memory: u64,
-    /// Its GPUs.
-    pub gpus: Vec<Gpu>,
+    /// Its GPUs, as far as they are known.
+    pub gpus: watch::Receiver<gpu::Shared>,
     /// How often everything is looked at although no event came.
     pub resync: Duration,
     /// The wall clock.
@@ -81,7 +81,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 0, gpus: Vec::new(), resync: Duration::from_secs(15), now, uptime }
+        let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
+        Self { memory: 0, gpus, resync: Duration::from_secs(15), now, uptime }
     }
 }
 

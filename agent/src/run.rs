@@ -31,10 +31,13 @@ use crate::receipt::{self, Signer};
 use crate::reconciler::{self, MemoryStore, Reconciler};
 use crate::renew::Renewal;
 use crate::runtime::Runtime;
-use crate::{facts, state, stats, status};
+use crate::status::Status;
+use crate::{facts, gpu, lease, state, stats, status, watchdog};
 
 /// How long tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long a start waits for the GPUs' first answer.
+const GPUS: Duration = Duration::from_secs(2);
 
 /// Why the agent does not run, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,9 @@ pub enum RunError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Nobody would notice if it stood still.
+    #[error("failed to start the watchdog")]
+    Watchdog(#[source] std::io::Error),
     /// A task ended.
     #[error("the agent stopped")]
     Task(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -75,7 +81,7 @@ impl RunError {
             Self::Open(error) => error.hint(),
             Self::Identity(error) => error.hint(),
             Self::Key(error) => error.hint(),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Watchdog(_) => None,
             Self::Task(_) => Some("start it again: what runs is adopted, nothing is touched".to_owned()),
         }
     }
@@ -103,7 +109,16 @@ pub async fn run<R: Runtime>(
     let _lock = data.lock()?;
     let member = Member::load(&data)?;
     let policy = policy::load(&config.policy)?;
-    let facts = watch::Sender::new(Arc::new(facts::of_host(&member, &policy)));
+    let mut tasks = Tasks::new();
+    let cancel = tasks.cancel();
+    tasks.spawn("pulse", watchdog::watch().map_err(RunError::Watchdog)?.run(cancel.clone()));
+    let known = Status::load(&data.status()).map(|status| status.facts.gpus).unwrap_or_default();
+    let probe = gpu::Probe::new(known, gpu::Limits::default(), cancel.clone());
+    let mut gpus = probe.seen();
+    tasks.spawn("gpus", probe.run());
+    // So that a host begins with its GPUs, if they answer at all.
+    drop(tokio::time::timeout(GPUS, gpus.changed()).await);
+    let facts = watch::Sender::new(Arc::new(facts::of_host(&member, &policy, &gpus.borrow())));
     let own = vec![config.policy.clone(), config.engine_socket().to_owned()];
     let opened = Opened { data: data.clone(), member, facts: facts.subscribe(), own };
     let keeper = Arc::new(Keeper::open(opened).await?);
@@ -130,8 +145,6 @@ pub async fn run<R: Runtime>(
     let lease = LeaseFile::new(data.lease());
     let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(lease.load()));
     let (connected, identity) = (watch::Sender::new(String::new()), watch::Sender::new(Arc::new(identity)));
-    let mut tasks = Tasks::new();
-    let cancel = tasks.cancel();
 
     let wires = link::Wires {
         report: observation.subscribe(),
@@ -140,7 +153,6 @@ pub async fn run<R: Runtime>(
         stats: measured.subscribe(),
         identity: identity.subscribe(),
         contact: contact.clone(),
-        lease,
         connected: connected.clone(),
         cancel: cancel.clone(),
     };
@@ -159,7 +171,8 @@ pub async fn run<R: Runtime>(
     });
     tasks.spawn("statistics", {
         let observation = observation.subscribe();
-        stats::run(stats::Wires { observation, stats: measured, cancel: cancel.clone() })
+        let (gpus, cancel) = (gpus.clone(), cancel.clone());
+        stats::run(stats::Wires { observation, gpus, stats: measured, cancel })
     });
     tasks.spawn("reconciler", {
         let store = Memories(keeper.journal().cloned());
@@ -168,10 +181,9 @@ pub async fn run<R: Runtime>(
         let (desired, contact) = (keeper.desired(), contact.subscribe());
         let unwritable = keeper.unwritable();
         let wires = reconciler::Wires { desired, contact, observation, unwritable, cancel: cancel.clone() };
-        let known = facts.borrow().clone();
         let options = reconciler::Options {
-            memory: known.memory,
-            gpus: known.gpus.clone(),
+            memory: facts.borrow().memory,
+            gpus: gpus.clone(),
             ..reconciler::Options::default()
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()
@@ -179,6 +191,9 @@ pub async fn run<R: Runtime>(
     if let Some(journal) = keeper.journal() {
         tasks.spawn("journal", state::again::run(journal.clone(), cancel.clone()));
     }
+    let follow = facts::follow_gpus(keeper.clone(), facts.clone(), gpus, cancel.clone());
+    tasks.spawn("facts of GPUs", follow);
+    tasks.spawn("lease", lease::keep(lease, contact.subscribe(), keeper.desired(), cancel.clone()));
     tasks.spawn("facts", facts::run(runtime.clone(), facts, cancel.clone()));
     tasks.spawn("status", writer.run());
     let renewal = Renewal {

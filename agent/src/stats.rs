@@ -12,8 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::{HostStats, InstanceStats};
 use windlass_core::observation::Observation;
+use windlass_process::aside::Aside;
 
-use crate::gpu::Gpus;
+use crate::gpu;
 use crate::reconciler;
 
 mod cgroup;
@@ -28,15 +29,19 @@ pub const EVERY: Duration = Duration::from_secs(5);
 pub struct Wires {
     /// What the reconciler saw: whose containers are measured.
     pub observation: watch::Receiver<Arc<Observation>>,
+    /// What is known of the GPUs.
+    pub gpus: watch::Receiver<gpu::Shared>,
     /// Where measurements are published.
     pub stats: watch::Sender<Arc<HostStats>>,
     /// Asks the task to end.
     pub cancel: CancellationToken,
 }
 
-/// Measures until it is cancelled.
+/// Measures until it is cancelled. What the kernel does not answer is not waited for: the last measurement stands, and
+/// says when it was made.
 pub async fn run(wires: Wires) -> anyhow::Result<()> {
-    let mut collector = Collector::new(Gpus::load());
+    let kernel = Aside::new("statistics", 1);
+    let mut collector = None;
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,9 +51,30 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
             _ = tick.tick() => {}
         }
         let containers = running(&wires.observation.borrow());
-        let stats = collector.measure(&containers);
-        wires.stats.send_replace(Arc::new(stats));
+        let mut measuring: Collector = collector.take().unwrap_or_default();
+        let measured = kernel.call("kernel", EVERY, move || {
+            let stats = measuring.measure(&containers);
+            (measuring, stats)
+        });
+        let measured = measured.await;
+        disk::look();
+        match measured {
+            Ok((measuring, stats)) => {
+                collector = Some(measuring);
+                let stats = beside(stats, disk::engine(), &wires.gpus.borrow());
+                wires.stats.send_replace(Arc::new(stats));
+            }
+            Err(error) => tracing::warn!(%error, "the kernel does not say how this host does"),
+        }
     }
+}
+
+/// The measurement with what others know.
+fn beside(stats: HostStats, disk: Option<disk::Space>, gpus: &gpu::Seen) -> HostStats {
+    let disk = disk.unwrap_or_default();
+    let silent = disk::silent().into_iter().chain(gpus.silent.clone()).collect();
+    let (disk_used, disk_total) = (disk.used, disk.total());
+    HostStats { disk_used, disk_total, gpus: gpus.stats.clone(), silent, ..stats }
 }
 
 /// The containers whose process runs: instance by the engine's id.
@@ -61,29 +87,26 @@ fn running(observation: &Observation) -> BTreeMap<String, String> {
 /// Remembers the counters of the last time, as shares and rates come from differences.
 #[derive(Debug)]
 struct Collector {
-    gpus: Option<Gpus>,
     groups: cgroup::Groups,
     last: Option<(Instant, proc::Counters)>,
 }
 
-impl Collector {
-    fn new(gpus: Option<Gpus>) -> Self {
-        Self { gpus, groups: cgroup::Groups::new("/sys/fs/cgroup".into()), last: None }
+impl Default for Collector {
+    fn default() -> Self {
+        Self { groups: cgroup::Groups::new("/sys/fs/cgroup".into()), last: None }
     }
+}
 
+impl Collector {
     fn measure(&mut self, containers: &BTreeMap<String, String>) -> HostStats {
         let now = Instant::now();
         let counters = proc::counters();
         let memory = proc::memory();
-        let disk = disk::engine().unwrap_or_default();
         let mut stats = HostStats {
             at: Some(reconciler::now()),
             load: proc::load(),
             memory_used: memory.total.saturating_sub(memory.available),
             memory_total: memory.total,
-            disk_used: disk.used,
-            disk_total: disk.total(),
-            gpus: self.gpus.as_ref().map(Gpus::stats).unwrap_or_default(),
             ..HostStats::default()
         };
         if let Some((then, before)) = &self.last {

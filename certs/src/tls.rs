@@ -21,6 +21,7 @@ mod connection;
 mod outcome;
 mod pace;
 mod seats;
+mod lookup;
 mod server;
 mod verifier;
 mod wire;
@@ -35,6 +36,7 @@ pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
 pub use outcome::HandshakeStats;
 pub use seats::{Seat, Seats};
+pub use lookup::lookup;
 pub use server::ServerTls;
 pub use verifier::{verify_expired, verify_issued};
 

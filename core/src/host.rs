@@ -37,6 +37,20 @@ pub struct HostFacts {
     pub gpus: Vec<Gpu>,
     /// What the host's policy allows, so that placement and previews can ask it.
     pub policy: HostPolicy,
+    /// What does not answer: of that, what stands here is what was known last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
+}
+
+/// Something of a host that does not answer whoever asks it. What is said of it is what was known last, if anything was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Silent {
+    /// What, for people: `GPUs`.
+    pub what: String,
+    /// Since when, by the host's clock.
+    pub since: Timestamp,
+    /// How that shows.
+    pub why: String,
 }
 
 /// A GPU.
@@ -158,6 +172,9 @@ pub struct HostStats {
     pub gpus: Vec<GpuStats>,
     /// Containers of ours.
     pub instances: Vec<InstanceStats>,
+    /// What could not be measured: of that, nothing stands here, or what was known last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
 }
 
 /// How a GPU does.

@@ -8,6 +8,7 @@
 //! | variable | says |
 //! |---|---|
 //! | `WINDLASS_CRASH_AT` | `NAME` or `NAME:N`: die at the first, or the N-th pass of that point |
+//! | `WINDLASS_STALL_AT` | the same, but whoever passes it stands still there, for ever |
 //! | `WINDLASS_CRASH_LOG` | a file: each point is appended when it is passed first, and `dies at NAME` before the end |
 
 /// Passes the point `name`: nothing, or the end of the process.
@@ -58,20 +59,24 @@ mod armed {
 
     struct Points {
         at: Option<(String, u64)>,
+        stall: Option<(String, u64)>,
         log: Option<File>,
         passed: BTreeMap<&'static str, u64>,
     }
 
     static POINTS: LazyLock<Mutex<Points>> = LazyLock::new(|| {
         let set = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
-        let at = set("WINDLASS_CRASH_AT").map(|text| match text.rsplit_once(':') {
-            Some((name, n)) => (name.to_owned(), n.parse().expect("WINDLASS_CRASH_AT is NAME or NAME:N")),
-            None => (text, 1),
-        });
+        let point = |name| {
+            set(name).map(|text| match text.rsplit_once(':') {
+                Some((name, n)) => (name.to_owned(), n.parse().expect("a point is NAME or NAME:N")),
+                None => (text, 1),
+            })
+        };
+        let (at, stall) = (point("WINDLASS_CRASH_AT"), point("WINDLASS_STALL_AT"));
         let open = |path| File::options().create(true).append(true).open(path);
         let log =
             set("WINDLASS_CRASH_LOG").map(|path| open(path).expect("WINDLASS_CRASH_LOG can be written"));
-        Mutex::new(Points { at, log, passed: BTreeMap::new() })
+        Mutex::new(Points { at, stall, log, passed: BTreeMap::new() })
     });
 
     /// Passes the point `name`: it is written down, and the process ends here if it was told to.
@@ -86,6 +91,13 @@ mod armed {
         if points.at.as_ref().is_some_and(|(at, n)| at == name && *n == times) {
             points.note(format!("dies at {name}\n"));
             die();
+        }
+        if points.stall.as_ref().is_some_and(|(at, n)| at == name && *n == times) {
+            points.note(format!("stalls at {name}\n"));
+            drop(points);
+            loop {
+                std::thread::park();
+            }
         }
     }
 

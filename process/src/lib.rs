@@ -5,6 +5,7 @@
 //! [`Tasks::spawn`], and end with `tasks.run(signals::shutdown(), grace)`.
 #![warn(missing_docs)]
 
+pub mod aside;
 pub mod backoff;
 pub mod crash;
 pub mod logging;

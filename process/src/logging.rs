@@ -1,7 +1,11 @@
 //! Logging to stderr: lines for people or JSON for collectors. Stdout belongs to results.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -57,7 +61,7 @@ pub fn init(format: Format, filter: &str) -> Result<(), LoggingError> {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|source| LoggingError::InvalidFilter { filter: filter.to_owned(), source })?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Patient(std::io::stderr()));
     match format {
         Format::Human => lines.with_ansi(colour).finish().try_init(),
         Format::Json => lines.json().flatten_event(true).finish().try_init(),
@@ -65,9 +69,60 @@ pub fn init(format: Format, filter: &str) -> Result<(), LoggingError> {
     .map_err(LoggingError::AlreadySet)
 }
 
+/// Where nobody reads what is written, be it that the system's log hangs, lines are lost instead of whoever writes them.
+#[derive(Debug)]
+struct Patient<W>(W);
+
+/// Was the last line lost? Then the next one waits for nobody.
+static LOSING: AtomicBool = AtomicBool::new(false);
+/// Where there is room at all, there is room for so many bytes (`PIPE_BUF`).
+const PIECE: usize = 4096;
+/// How long a line waits for room.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+impl<W: Write + AsFd> Write for Patient<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        for piece in line.chunks(PIECE) {
+            let patience = if LOSING.load(Ordering::Relaxed) { AT_ONCE } else { PATIENCE };
+            let room = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], Some(&patience));
+            let is_lost = matches!(room, Ok(0));
+            LOSING.store(is_lost, Ordering::Relaxed);
+            if is_lost {
+                break;
+            }
+            self.0.write_all(piece)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    #[test]
+    fn a_reader_that_hangs_holds_up_nobody_and_lines_go_on_after() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut lines = Patient(writer);
+        let line = [b'x'; 3 * PIECE];
+        for _ in 0..200 {
+            assert_eq!(lines.write(&line).unwrap(), line.len(), "lost or not, it is dealt with");
+        }
+        let mut read = vec![0; 64 * 1024];
+        reader.read_exact(&mut read).unwrap();
+        assert_eq!(lines.write(b"again\n").unwrap(), 6);
+        drop(lines);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(rest.ends_with(b"again\n"));
+    }
 
     #[test]
     fn formats_and_filters_are_checked() {

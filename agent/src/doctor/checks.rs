@@ -18,11 +18,16 @@ use super::Finding;
 use crate::clock;
 use crate::config::Config;
 use crate::data::DataDir;
-use crate::gpu::Gpus;
+use crate::gpu::{self, NoAnswer};
 use crate::member::Member;
 use crate::policy;
 use crate::state::Journal;
+use crate::stats::disk;
 
+/// How long GPUs may take to be counted.
+const GPUS: Duration = Duration::from_secs(20);
+/// How long a disk may take to say how full it is.
+const DISK: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn policy(config: &Config) -> Finding {
@@ -38,20 +43,27 @@ pub(super) fn policy(config: &Config) -> Finding {
 }
 
 /// The disks below the agent's folder and below Docker's usual one.
-pub(super) fn disks(config: &Config) -> Vec<Finding> {
-    let Ok(disks) = sysinfo::Disks::new_with_refreshed_list() else { return Vec::new() };
+pub(super) async fn disks(config: &Config) -> Vec<Finding> {
     let mut seen = Vec::new();
     let mut found = Vec::new();
     for path in [config.data.as_path(), Path::new("/var/lib/docker")] {
         let Ok(path) = std::path::absolute(path) else { continue };
-        let below = disks.iter().filter(|disk| path.starts_with(disk.mount_point()));
-        let Some(disk) = below.max_by_key(|disk| disk.mount_point().as_os_str().len()) else { continue };
-        if seen.contains(&disk.mount_point()) || disk.total_space() == 0 {
-            continue;
-        }
-        seen.push(disk.mount_point());
-        let used = 100 - disk.available_space().saturating_mul(100) / disk.total_space();
-        let detail = format!("{} is {used} % full", disk.mount_point().display());
+        let space = match disk::of(path.clone(), DISK).await {
+            Ok(Some(space)) if space.total() > 0 && !seen.contains(&space.disk) => space,
+            Ok(_) => continue,
+            Err(error) => {
+                let detail = format!("the disk of {} does not say how full it is: {error}", path.display());
+                found.push(Finding::fail(
+                    "disk",
+                    detail,
+                    Some("is it a mount whose server is gone?".to_owned()),
+                ));
+                continue;
+            }
+        };
+        seen.push(space.disk);
+        let used = 100 - space.free.saturating_mul(100) / space.total();
+        let detail = format!("the disk of {} is {used} % full", path.display());
         let hint = "free some space: `docker image prune`, logs, old volumes";
         found.push(match used {
             0..80 => Finding::ok("disk", detail),
@@ -62,15 +74,15 @@ pub(super) fn disks(config: &Config) -> Vec<Finding> {
     found
 }
 
-pub(super) fn gpus() -> Finding {
-    match Gpus::load() {
-        Some(gpus) => Finding::ok("gpu", format!("{} GPUs", gpus.list().len())),
-        None if Path::new("/proc/driver/nvidia").exists() => Finding::warn(
-            "gpu",
-            "there is an NVIDIA driver, and its library does not answer",
-            "does `nvidia-smi` work? A driver that was updated needs a restart",
-        ),
-        None => Finding::ok("gpu", "none"),
+pub(super) async fn gpus() -> Finding {
+    let restart = "does `nvidia-smi` work? A driver that was updated needs a restart";
+    match gpu::ask_once(GPUS).await {
+        Ok(gpus) => Finding::ok("gpu", format!("{} GPUs", gpus.len())),
+        Err(NoAnswer::NoLibrary) if Path::new("/proc/driver/nvidia").exists() => {
+            Finding::warn("gpu", "there is an NVIDIA driver, and its library does not answer", restart)
+        }
+        Err(NoAnswer::NoLibrary) => Finding::ok("gpu", "none"),
+        Err(error) => Finding::warn("gpu", format!("{error}; nothing else waits for it"), restart),
     }
 }
 

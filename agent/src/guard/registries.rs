@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::timeout;
+use windlass_certs::tls::lookup;
 
 const LOOKUP: Duration = Duration::from_secs(5);
 
@@ -15,8 +16,8 @@ pub(super) async fn is_plain(info: &Value, registry: &str) -> bool {
     let (host, port) = split(registry);
     let addresses: Vec<IpAddr> = match host.parse() {
         Ok(address) => vec![address],
-        Err(_) => match timeout(LOOKUP, tokio::net::lookup_host((host, port))).await {
-            Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        Err(_) => match timeout(LOOKUP, lookup(&format!("{host}:{port}"))).await {
+            Ok(Ok(found)) => found.iter().map(|address| address.ip()).collect(),
             Ok(Err(_)) | Err(_) => Vec::new(), // then the engine does not find it either
         },
     };

@@ -137,6 +137,17 @@ impl Keeper {
         }
     }
 
+    /// Judges the plan in force again, since something about this host has changed.
+    pub async fn judge_again(&self) {
+        let _one_at_a_time = self.accepting.lock().await;
+        let refusal = self.desired.borrow().plan_refusal.clone();
+        self.refresh().await;
+        // A newer plan that was refused is refused as before.
+        if refusal.is_some() {
+            self.desired.send_modify(|desired| Arc::make_mut(desired).plan_refusal = refusal);
+        }
+    }
+
     /// Judges the journaled plan again: at a start, and when the trust document changed.
     pub(super) async fn refresh(&self) {
         let (state, trust) = (self.state(), self.trust());

@@ -13,6 +13,7 @@ use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_process::report;
 
 use super::Keeper;
+use crate::data::on_disk;
 use crate::verify;
 
 /// More than the envelope of the longest list; what is longer is none.
@@ -33,7 +34,8 @@ impl Keeper {
                 return Ok(());
             }
         };
-        files::replace_secret(&self.data.revocations(), envelope)?;
+        let (path, bytes) = (self.data.revocations(), envelope.to_vec());
+        on_disk(move || files::replace_secret(&path, &bytes)).await?;
         self.revocations.apply(&list);
         *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = list.version;
         tracing::info!(version = list.version, "revocation list taken");

@@ -11,6 +11,7 @@ use windlass_core::receipt::Witnessed;
 
 use super::Keeper;
 use crate::crash::Written;
+use crate::data::on_disk;
 use crate::state::{JournalError, TrustMark};
 use crate::verify;
 
@@ -41,8 +42,9 @@ impl Keeper {
         let walked = store.walk(envelopes.iter().map(Vec::as_slice));
         let taken = store.version().saturating_sub(self.trust().version());
         if taken > 0 {
+            let (path, bytes) = (self.data.trust(), store.envelope().to_vec());
             let tell = |stage| Written::Trust.at(stage);
-            files::replace_secret_telling(&self.data.trust(), store.envelope(), &tell)?;
+            on_disk(move || files::replace_secret_telling(&path, &bytes, &tell)).await?;
             let mark = TrustMark { version: store.version(), digest: store.digest() };
             // A clock that ran ahead when the document was written must not make every plan look late.
             let written_at = store.document().created_at.min(self.now(&journal.state()));

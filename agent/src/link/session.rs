@@ -166,7 +166,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                             heard(&wires);
                         }
                         if let Some(down::Message::HeartbeatAck(ack)) = &received.message {
-                            self.renew(ack, &mut beats, &wires);
+                            Self::renew(ack, &mut beats, &wires);
                         }
                         self.receive(received, &mut outbox, &offers, &mut logs);
                     }
@@ -202,16 +202,9 @@ impl<'a, R: Runtime> Session<'a, R> {
     }
 
     /// A heartbeat was acknowledged: the coordinator heard of us not before that was sent.
-    fn renew(&self, ack: &pb::HeartbeatAck, beats: &mut Beats, wires: &Wires) {
+    fn renew(ack: &pb::HeartbeatAck, beats: &mut Beats, wires: &Wires) {
         let Some(at) = beats.acknowledged(ack.number) else { return };
         wires.contact.send_replace(Some(Contact { at, seq: Some(ack.seq) }));
-        let desired = self.keeper.desired().borrow().clone();
-        if desired.releases.values().any(|release| release.release.spec.exclusive)
-            && let Err(error) = wires.lease.keep(at)
-        {
-            // After a restart of this agent what it runs exclusively stops, and starts again once it is heard.
-            tracing::warn!(%error, "the lease of exclusive instances could not be written");
-        }
     }
 
     fn receive(

@@ -3,8 +3,17 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use windlass_core::policy::{FORBIDDEN_MOUNTS, check_mount, normalise_path};
+use windlass_process::aside::Aside;
+
+/// How long a path may take to say where it leads.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Paths that are followed at a time. One on a mount whose server is gone is followed for as long as that is.
+static PATHS: LazyLock<Aside> = LazyLock::new(|| Aside::new("path", 8));
 
 /// What may be bound on this host, and what never may.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +55,14 @@ pub(super) fn resolve_beside(mounts: &Mounts, path: &str, forbidden: &[&str]) ->
 
 /// Resolves links of the part that exists; the rest stays as written.
 fn follow(path: &Path) -> Result<PathBuf, String> {
+    let (name, sought) = (path.to_string_lossy().into_owned(), path.to_owned());
+    let followed = PATHS.call_here(&name, PATIENCE, move || walk(&sought));
+    followed.unwrap_or_else(|error| {
+        Err(format!("`{name}` cannot be resolved: {error}; is it on a mount whose server is gone?"))
+    })
+}
+
+fn walk(path: &Path) -> Result<PathBuf, String> {
     let mut missing = Vec::new();
     let mut at = path;
     loop {

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use windlass_certs::tls::lookup;
 use windlass_core::release::{Check, Probe};
 
 use super::Subject;
@@ -77,7 +78,11 @@ async fn connect(subject: &Subject, port: &str) -> Result<TcpStream, Answer> {
     let Some(number) = subject.ports.get(port) else {
         return Err(Answer::new(false, format!("no port `{port}`")));
     };
-    TcpStream::connect((subject.address.as_str(), *number)).await.map_err(|error| broken(&error))
+    let found = match subject.address.parse::<std::net::IpAddr>() {
+        Ok(address) => vec![(address, *number).into()],
+        Err(_) => lookup(&format!("{}:{number}", subject.address)).await.map_err(|error| broken(&error))?,
+    };
+    TcpStream::connect(found.as_slice()).await.map_err(|error| broken(&error))
 }
 
 fn broken(error: &std::io::Error) -> Answer {

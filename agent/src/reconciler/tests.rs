@@ -14,7 +14,9 @@ use windlass_core::condition::ConditionCode;
 use windlass_core::host::HostPolicy;
 use windlass_core::observation::{Clock, EngineState, FailureReason, InstanceState, Observation, SlotStatus};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::{ContainerState, Desired, Likeness, LocalHost, Memory, VerifiedRelease};
+use windlass_core::reconcile::{
+    Container, ContainerState, Desired, Likeness, LocalHost, Memory, RestartPolicy, VerifiedRelease,
+};
 use windlass_core::release::{Release, Spec};
 use windlass_core::{Counter, Digest, SlotId, Timestamp};
 
@@ -322,6 +324,30 @@ async fn an_engine_that_hangs_is_noticed_and_nothing_is_held_against_the_release
     host.settled().await;
     assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "{:?}", host.observation.borrow());
     assert_eq!(host.journal().len(), before, "nothing was started again: {:?}", host.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_over_one_container_serves_others() {
+    let mut host = Host::new();
+    let one = host.release(1, |_| {});
+    let good = |index| PlanSlot { good: true, ..running(index, one) };
+    host.plan(vec![good(0), good(1)]);
+    host.settled().await;
+    host.engine.world().stuck.insert("test.web.0.r1.1".to_owned());
+    host.engine.exit("test.web.0.r1.1", 1); // the engine starts it again, and cannot be asked about it
+    // This one is ours to start again.
+    let other = |seen: &&mut Container| seen.instance == "test.web.1.r1.1";
+    host.engine.world().containers.values_mut().find(other).unwrap().policy = RestartPolicy::No;
+    host.engine.exit("test.web.1.r1.1", 3);
+    let starts = || host.journal().iter().filter(|line| *line == "start test.web.1.r1.1").count();
+    let begun = Instant::now();
+    while starts() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:#?}", host.journal());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(host.observation.borrow().engine, EngineState::Available, "one container is no engine");
+    host.engine.world().stuck.clear();
+    host.settled().await;
 }
 
 #[tokio::test(start_paused = true)]

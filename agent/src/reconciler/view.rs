@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{Container, ContainerState, Desired, Likeness, LocalImage, Memory, Observed};
@@ -13,11 +14,16 @@ use windlass_core::{Digest, Timestamp};
 use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
+use crate::gpu;
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
 
 /// After the event stream was opened, everything is looked at once more: it may have missed the beginning.
 const SETTLE: Duration = Duration::from_millis(250);
+/// Containers that are inspected at a time.
+const INSPECTED: usize = 8;
+/// How soon the engine is asked again for a container over which it hung.
+const STUCK: Duration = Duration::from_secs(60);
 /// Images change rarely behind our back.
 const IMAGES: Duration = Duration::from_secs(60);
 
@@ -37,8 +43,11 @@ pub(super) struct View<R> {
     alike: BTreeMap<String, Likeness>,
     /// Images that are held.
     held: BTreeSet<Digest>,
+    /// Over which the engine hangs, and when it is asked again.
+    stuck: BTreeMap<String, Instant>,
     images: BTreeMap<Digest, LocalImage>,
     capacity: Capacity,
+    gpus: watch::Receiver<gpu::Shared>,
     resync_at: Instant,
     images_at: Instant,
     resync: Duration,
@@ -51,7 +60,6 @@ pub(super) struct View<R> {
 
 impl<R: Runtime> View<R> {
     pub(super) fn new(runtime: Arc<R>, options: &Options) -> Self {
-        let gpus = options.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect();
         Self {
             probes: Probes::new(runtime.clone(), options.now),
             runtime,
@@ -63,8 +71,10 @@ impl<R: Runtime> View<R> {
             dirty: BTreeSet::new(),
             alike: BTreeMap::new(),
             held: BTreeSet::new(),
+            stuck: BTreeMap::new(),
             images: BTreeMap::new(),
-            capacity: Capacity { memory: options.memory, gpus, ..Capacity::default() },
+            capacity: Capacity { memory: options.memory, ..Capacity::default() },
+            gpus: options.gpus.clone(),
             resync_at: Instant::now(),
             images_at: Instant::now(),
             resync: options.resync,
@@ -146,6 +156,7 @@ impl<R: Runtime> View<R> {
     /// Looks at what changed, and at everything when it is time. An error means that the engine is away.
     pub(super) async fn refresh(&mut self, desired: &Desired, memory: &Memory) -> Result<(), RuntimeError> {
         self.probes.drain();
+        disk::look(); // it fills up faster than everything is looked at
         let result = match self.look().await {
             Ok(()) => self.compare(desired, memory).await,
             away => away,
@@ -226,15 +237,47 @@ impl<R: Runtime> View<R> {
         if Instant::now() >= self.resync_at {
             self.look_at_everything().await?;
         }
-        for id in std::mem::take(&mut self.dirty) {
-            match answer(self.runtime.inspect(&id)).await {
-                Ok(seen) => self.put(id, seen),
-                Err(error) if error.is_unavailable() => {
-                    self.dirty.insert(id);
-                    return Err(error);
+        self.look_closer().await
+    }
+
+    /// Inspects what changed, all at once.
+    async fn look_closer(&mut self) -> Result<(), RuntimeError> {
+        let now = Instant::now();
+        self.stuck.retain(|id, again_at| self.dirty.contains(id) && *again_at > now);
+        let due: Vec<String> =
+            self.dirty.iter().filter(|id| !self.stuck.contains_key(*id)).cloned().collect();
+        let runtime = &self.runtime;
+        let looks = due.into_iter().map(|id| async move {
+            let seen = answer(runtime.inspect(&id)).await;
+            (id, seen)
+        });
+        let looks: Vec<_> = stream::iter(looks).buffer_unordered(INSPECTED).collect().await;
+        let mut away = Vec::new();
+        for (id, seen) in looks {
+            match seen {
+                Ok(seen) => {
+                    self.dirty.remove(&id);
+                    self.put(id, seen);
                 }
-                Err(error) => tracing::warn!(container = id, %error, "a container cannot be inspected"),
+                Err(error) if error.is_unavailable() => away.push((id, error)),
+                Err(error) => {
+                    self.dirty.remove(&id);
+                    tracing::warn!(container = id, %error, "a container cannot be inspected");
+                }
             }
+        }
+        if away.is_empty() {
+            return Ok(());
+        }
+        // An engine may hang over one container (a volume on a dead mount) and answer for all others. What is known of
+        // that one stands; if nothing is, nothing can be decided.
+        answer(self.runtime.list()).await?;
+        for (id, error) in away {
+            if !self.containers.contains_key(&id) {
+                return Err(error);
+            }
+            tracing::warn!(container = id, %error, "a container cannot be inspected; the others can");
+            self.stuck.insert(id, Instant::now() + STUCK);
         }
         Ok(())
     }
@@ -260,8 +303,16 @@ impl<R: Runtime> View<R> {
             self.words.insert(seen.id, seen.state);
         }
         if reopened || Instant::now() >= self.images_at {
-            self.images = self.runtime.images().await?;
-            self.held.clear(); // somebody may have taken our hold away
+            match self.runtime.images().await {
+                Ok(images) => {
+                    self.images = images;
+                    self.held.clear(); // somebody may have taken our hold away
+                }
+                Err(error) if self.images.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the images cannot be listed; what is known of them stands")
+                }
+            }
             self.images_at = Instant::now() + IMAGES;
         }
         self.measure();
@@ -278,11 +329,13 @@ impl<R: Runtime> View<R> {
             self.capacity.disk_total = space.total();
             self.capacity.disk_free = space.free;
         }
+        let gpus = &self.gpus.borrow().gpus;
+        self.capacity.gpus = gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect();
     }
 
     /// What a decision is made from.
     pub(super) fn observed(&mut self) -> Observed {
-        self.measure(); // a disk fills up faster than everything is looked at
+        self.measure();
         let containers = self.containers.values().map(|seen| {
             let last_exit = match seen.state {
                 ContainerState::Running { .. } => self.exits.get(&seen.id).copied().or(seen.last_exit),

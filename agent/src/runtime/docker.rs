@@ -27,7 +27,7 @@ use crate::facts;
 
 use super::{
     EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream, labels,
+    RuntimeStream, answer, labels,
 };
 
 mod create;
@@ -43,7 +43,7 @@ use error::{refused, unavailable};
 
 /// The engine answers within this, whatever it is asked.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// But stopping takes as long as a release's stop timeout.
+/// But stopping takes as long as a release's stop timeout, which is at most this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3600);
 /// What happens to containers that is worth looking at; probes' exec events are not.
 const EVENTS: [&str; 8] = ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart"];
@@ -242,7 +242,17 @@ impl Runtime for DockerEngine {
     }
 
     async fn stop(&self, id: &str) -> Result<(), RuntimeError> {
-        let patient = self.docker()?.clone().with_timeout(STOP_TIMEOUT);
+        // The engine kills it after the stop timeout of its release; one that then still does not answer hangs.
+        let asked = answer(async {
+            match self.docker()?.inspect_container(id, None).await {
+                Err(error) if error::status(&error) == Some(404) => Ok(None),
+                asked => asked.map(Some).map_err(refused("inspect a container")),
+            }
+        });
+        let Some(seen) = asked.await? else { return Ok(()) };
+        let seconds = seen.config.and_then(|config| config.stop_timeout).unwrap_or(10);
+        let patience = Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(STOP_TIMEOUT) + TIMEOUT;
+        let patient = self.docker()?.clone().with_timeout(patience);
         match Call::Stop.around(patient.stop_container(id, None)).await {
             Err(error) if error::status(&error) == Some(404) => Ok(()),
             other => other.map_err(refused("stop the container")),

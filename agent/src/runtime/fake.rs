@@ -34,6 +34,8 @@ pub struct World {
     pub down: bool,
     /// Does it hang, so that it answers nothing until it goes on?
     pub hung: bool,
+    /// Containers over which it hangs, by instance, whoever inspects them.
+    pub stuck: BTreeSet<String>,
     /// Its containers by id.
     pub containers: BTreeMap<String, Container>,
     /// Its images.
@@ -138,6 +140,11 @@ impl Runtime for FakeEngine {
 
     async fn inspect(&self, id: &str) -> Result<Option<Container>, RuntimeError> {
         self.awake().await;
+        let is_stuck =
+            |world: &World| world.containers.get(id).is_some_and(|seen| world.stuck.contains(&seen.instance));
+        while is_stuck(&self.world()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         Ok(self.answering()?.containers.get(id).cloned())
     }
 

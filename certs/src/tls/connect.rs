@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::ClientTls;
+use super::{ClientTls, lookup};
 
 /// How a channel behaves. The defaults fit agents and the CLI.
 #[derive(Debug, Clone)]
@@ -196,7 +196,8 @@ pub async fn connect(
 async fn dial(address: String, tls: ClientTls, after: Duration) -> Result<Stream, ConnectError> {
     let work = async {
         let unreachable = |source| ConnectError::Unreachable { address: address.clone(), source };
-        let tcp = TcpStream::connect(&address).await.map_err(unreachable)?;
+        let found = lookup(&address).await.map_err(unreachable)?;
+        let tcp = TcpStream::connect(found.as_slice()).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let name = ServerName::try_from("coordinator.windlass.internal").expect("a valid name");
         let connector = TlsConnector::from(tls.config());

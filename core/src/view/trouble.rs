@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Member, Scheduling};
-use crate::host::{HostStats, Liveness};
+use crate::host::{HostStats, Liveness, Silent};
 use crate::id::SlotId;
 use crate::observation::{EngineState, Refusal, SlotStatus};
 use crate::time::Timestamp;
@@ -14,6 +14,8 @@ const DISK_FULL: u64 = 95;
 const SKEW_MILLIS: i64 = 30_000;
 /// Refused slots of one host that are named.
 const SLOTS: usize = 16;
+/// So many things that do not answer are named, in so many characters.
+const SILENT: (usize, usize) = (8, 200);
 
 /// Something that is wrong with a host, or that a person set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -60,6 +62,15 @@ pub enum Trouble {
         used: u64,
         /// Size, in bytes.
         total: u64,
+    },
+    /// Something of it does not answer its agent, which goes on without.
+    Silent {
+        /// What: `GPUs`.
+        what: String,
+        /// Since when, by its clock.
+        since: Timestamp,
+        /// How that shows.
+        reason: String,
     },
     /// Its clock and the coordinator's differ.
     ClockSkew {
@@ -110,6 +121,9 @@ impl std::fmt::Display for Trouble {
             Self::DiskFull { used, total } => {
                 write!(f, "disk {} % full: nothing new is started", percent(*used, *total))
             }
+            Self::Silent { what, since, reason } => {
+                write!(f, "{what}: no answer since {since} ({reason}); what is shown of that is from before")
+            }
             Self::ClockSkew { ahead_ms } => {
                 let way = if *ahead_ms > 0 { "ahead of" } else { "behind" };
                 write!(f, "its clock is {} s {way} the coordinator's", ahead_ms.unsigned_abs() / 1000)
@@ -157,6 +171,8 @@ pub(super) fn of(member: &Member, stats: Option<&HostStats>) -> Vec<Problem> {
             found.extend(refused.take(SLOTS));
         }
     }
+    let measured = stats.filter(|_| connected).map(|stats| stats.silent.as_slice()).unwrap_or_default();
+    found.extend(silent(&member.facts.silent, measured));
     // Statistics of a host that is not there are old news.
     if let (Some(stats), true) = (stats, connected) {
         if stats.disk_total > 0 && percent(stats.disk_used, stats.disk_total) >= DISK_FULL {
@@ -175,6 +191,19 @@ pub(super) fn of(member: &Member, stats: Option<&HostStats>) -> Vec<Problem> {
         Scheduling::Draining => found.push(Trouble::Draining),
     }
     found.into_iter().map(Problem::from).collect()
+}
+
+/// What does not answer, each once, and no more of it than anybody reads.
+fn silent(facts: &[Silent], stats: &[Silent]) -> Vec<Trouble> {
+    let short = |text: &str| text.chars().take(SILENT.1).collect::<String>();
+    let new = stats.iter().filter(|seen| facts.iter().all(|known| known.what != seen.what));
+    let all = facts.iter().chain(new).take(SILENT.0);
+    let trouble = |silent: &Silent| Trouble::Silent {
+        what: short(&silent.what),
+        since: silent.since,
+        reason: short(&silent.why),
+    };
+    all.map(trouble).collect()
 }
 
 /// Why what is known of a host's instances may not be so now, and since when.
@@ -196,6 +225,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::host::HostFacts;
     use crate::observation::{Observation, RefusalCode, SlotObservation};
     use crate::rollout::tests::fixture::{at, member};
 
@@ -221,6 +251,10 @@ mod tests {
         };
         let adopting = || {
             refusal(RefusalCode::Stale, "the journal is lost; this host adopts what runs and takes no plan")
+        };
+        let hung = |what: &str| {
+            let silent = Silent { what: what.to_owned(), since: at(5), why: "it hangs".to_owned() };
+            Arc::new(HostFacts { silent: vec![silent], ..HostFacts::default() })
         };
         let slot = || SlotObservation {
             slot: "production/web/0".parse().unwrap(),
@@ -251,6 +285,9 @@ mod tests {
             ("a slot was refused", Member { observation: seen(|s| s.slots.push(slot())), ..well() }, None,
                 vec!["refuses production/web/0: no_room: disk: 2 GiB needed"]),
             ("the disk is full", well(), Some(stats(100, 96)), vec!["disk 96 % full: nothing new is started"]),
+            ("something hangs", Member { facts: hung("GPUs"), ..well() }, Some(HostStats { silent: hung("GPUs").silent.iter().chain(&hung("disk").silent).cloned().collect(), ..stats(100, 5) }),
+                vec!["GPUs: no answer since 1970-01-01T00:00:05.000Z (it hangs); what is shown of that is from before",
+                     "disk: no answer since 1970-01-01T00:00:05.000Z (it hangs); what is shown of that is from before"]),
             ("its clock is ahead", well(), Some(stats(190, 5)), vec!["its clock is 90 s ahead of the coordinator's"]),
             ("its clock is behind", well(), Some(stats(10, 5)), vec!["its clock is 90 s behind the coordinator's"]),
             ("a person said so", Member { scheduling: Scheduling::Draining, ..well() }, None,

@@ -46,6 +46,7 @@ pub(super) fn stats(plan: Option<&HostPlan>) -> HostStats {
         network_tx: 9_112.25,
         gpus: Vec::new(),
         instances: running.map(instance_stats).collect(),
+        silent: Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@
 mod agent;
 mod coordinator;
 mod joining;
+mod stalls;
 
 use std::collections::BTreeSet;
 

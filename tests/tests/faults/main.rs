@@ -14,4 +14,5 @@ mod memory;
 mod partitions;
 mod pulls;
 mod reboot;
+mod stalls;
 mod twins;

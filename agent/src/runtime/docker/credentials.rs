@@ -3,12 +3,24 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use windlass_process::aside::Aside;
+
+use crate::data::read_bounded;
+
+/// How long the file of logins, and a helper, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A longer file is none.
+const MAX_LOGINS: u64 = 1 << 20;
+static LOGINS: LazyLock<Aside> = LazyLock::new(|| Aside::new("logins", 2));
 
 const AUTH_HEADER: &str = "x-registry-auth";
 /// The name under which logins to Docker Hub are kept.
@@ -43,7 +55,16 @@ pub(super) async fn of(registry: &str) -> Option<DockerCredentials> {
     let path = folder
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")))?
         .join("config.json");
-    let text = tokio::fs::read(&path).await.ok()?;
+    // A home may lie on a mount whose server is gone.
+    let (name, file) = (path.to_string_lossy().into_owned(), path.clone());
+    let read = LOGINS.call(&name, PATIENCE, move || read_bounded(&file, MAX_LOGINS)).await;
+    let text = match read {
+        Ok(text) => text.ok()?,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the registry logins cannot be read");
+            return None;
+        }
+    };
     let config: Config = match serde_json::from_slice(&text) {
         Ok(config) => config,
         Err(error) => {
@@ -53,7 +74,10 @@ pub(super) async fn of(registry: &str) -> Option<DockerCredentials> {
     };
     let key = if registry == "docker.io" { HUB } else { registry };
     match config.cred_helpers.get(key).or(config.creds_store.as_ref()) {
-        Some(helper) => ask(helper, key).await.or_else(|| stored(&config, key)),
+        Some(helper) => {
+            let helped = timeout(PATIENCE, ask(helper, key)).await.unwrap_or_default();
+            helped.or_else(|| stored(&config, key))
+        }
         None => stored(&config, key),
     }
 }

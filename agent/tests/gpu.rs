@@ -1,0 +1,157 @@
+//! The process that asks for GPUs, as it is shipped, with a library in which any call may hang: nobody waits for it, it
+//! is replaced, and what was known last stands.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_agent::gpu::{Limits, Probe, Shared};
+
+/// Every function that is called.
+const FUNCTIONS: [&str; 9] = [
+    "nvmlInit_v2",
+    "nvmlDeviceGetCount_v2",
+    "nvmlDeviceGetHandleByIndex_v2",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetPowerUsage",
+];
+const LONG: Duration = Duration::from_secs(60);
+
+struct Scene {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Scene {
+    /// With the stand-in, built from its source, and the program started so that it finds it.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gpu/fake_nvml.c");
+        let library = folder.path().join("libnvidia-ml.so.1");
+        let built = Command::new("gcc")
+            .args(["-std=c11", "-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .status()
+            .unwrap();
+        assert!(built.success(), "gcc builds the stand-in");
+        let program = folder.path().join("agent");
+        let state = folder.path().join("gpus.state");
+        let agent = env!("CARGO_BIN_EXE_windlass-agent");
+        let script = format!(
+            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} exec {agent} \"$@\"\n",
+            library.display(),
+            state.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        assert!(Command::new("chmod").arg("+x").arg(&program).status().unwrap().success());
+        let scene = Self { folder, program };
+        scene.say("");
+        scene
+    }
+
+    /// Two GPUs, and what else stands in the file.
+    fn say(&self, more: &str) {
+        let two = "driver 550\ngpu uuid=GPU-1 name=L4 total=24576 used=1000 util=37 temp=55 power=61000\ngpu uuid=GPU-2 name=L4 total=24576\n";
+        let beside = self.folder.path().join("new.state");
+        std::fs::write(&beside, format!("{two}{more}\n")).unwrap();
+        std::fs::rename(beside, self.folder.path().join("gpus.state")).unwrap();
+    }
+
+    fn probe(&self, cancel: &CancellationToken) -> Probe {
+        let ms = Duration::from_millis;
+        let limits = Limits {
+            first: ms(2000),
+            later: ms(2000),
+            silent: ms(1000),
+            every: ms(50),
+            list: ms(200),
+            pause: (ms(50), ms(200)),
+            dying: 2,
+        };
+        Probe::new(Vec::new(), limits, cancel.clone()).with_program(&self.program)
+    }
+}
+
+/// Children of this process: how many there are, and how many of them are dead and were not fetched.
+fn children() -> (usize, usize) {
+    let me = std::process::id().to_string();
+    let stats = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let mine = stats.filter_map(|stat| {
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+        let state = fields.next()?;
+        (fields.next()? == me).then_some(state)
+    });
+    let states: Vec<String> = mine.collect();
+    (states.len(), states.iter().filter(|state| *state == "Z").count())
+}
+
+async fn until(seen: &mut watch::Receiver<Shared>, what: &str, look: impl Fn(&Shared) -> bool) -> Shared {
+    let found = tokio::time::timeout(LONG, seen.wait_for(look)).await;
+    found.unwrap_or_else(|_| panic!("never: {what}")).unwrap().clone()
+}
+
+#[tokio::test]
+async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
+    let scene = Scene::new();
+    let cancel = CancellationToken::new();
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    for function in FUNCTIONS {
+        let well =
+            until(&mut seen, "there are two", |seen| seen.stats.len() == 2 && seen.silent.is_none()).await;
+        assert_eq!(well.gpus.len(), 2, "{function}");
+        assert_eq!((well.stats[0].utilization, well.stats[0].power), (37.0, 61.0), "{function}");
+        // One that was loaded is not initialised again, so that this one hangs in the next child.
+        let also = if function == "nvmlInit_v2" { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
+        scene.say(&format!("hang {function} 3600{also}"));
+        let silent = until(&mut seen, function, |seen| seen.silent.is_some()).await;
+        assert_eq!((silent.gpus.len(), silent.stats.len()), (2, 0), "{function}: what was known last");
+        assert!(silent.silent.as_ref().unwrap().why.contains("has not answered"), "{silent:?}");
+        let since = silent.silent.as_ref().unwrap().since;
+        tokio::time::sleep(Duration::from_millis(2500)).await; // another child hangs by now, or is about to
+        let (all, _) = children();
+        assert!(all <= 3, "{function}: {all} children");
+        assert_eq!(seen.borrow().silent.as_ref().unwrap().since, since, "{function}: since then, all along");
+        scene.say("");
+    }
+    until(&mut seen, "it is well in the end", |seen| seen.silent.is_none()).await;
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+    let gone = tokio::time::timeout(LONG, async {
+        while children().0 > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(gone.await.is_ok(), "no child and no zombie is left: {:?}", children());
+}
+
+#[tokio::test]
+async fn what_fails_is_said_and_what_is_not_there_is_no_fault() {
+    let scene = Scene::new();
+    let cancel = CancellationToken::new();
+    scene.say("init 18");
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    let failed = until(&mut seen, "it fails", |seen| seen.silent.is_some()).await;
+    assert!(failed.silent.as_ref().unwrap().why.contains("does not work"), "{failed:?}");
+    scene.say("");
+    until(&mut seen, "it works", |seen| seen.gpus.len() == 2 && seen.silent.is_none()).await;
+    std::fs::remove_file(scene.folder.path().join("libnvidia-ml.so.1")).unwrap();
+    scene.say("fail nvmlDeviceGetCount_v2 999"); // ends the child, and the next one finds no library
+    let none = until(&mut seen, "there is none", |seen| seen.gpus.is_empty()).await;
+    assert_eq!(none.silent, None, "an ordinary host");
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
