@@ -34,7 +34,9 @@ pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, Lease, LocalHost, LocalImage, Observed, Outcome,
     PlanNumber, PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
 };
-pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};
+pub use memory::{
+    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile,
+};
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 
 use crate::condition::{self, Condition};

@@ -32,6 +32,15 @@ pub struct Context<'a> {
     pub now: Timestamp,
 }
 
+/// When the folders that a release binds are looked at; their paths are compared in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folders {
+    /// Now.
+    Now,
+    /// Only before it starts.
+    Later,
+}
+
 /// Every release that a plan names, each once: targets, previous ones and fallbacks.
 pub fn named(plan: &HostPlan) -> BTreeSet<Digest> {
     let mut digests = BTreeSet::new();
@@ -74,8 +83,10 @@ impl Context<'_> {
         super::release(envelope, digest, self.trust, &self.local.fleet, Acceptance::New, self.now)
     }
 
-    /// Steps 10 and 11 for one release in one slot.
-    fn may_start(&self, slot: &SlotId, release: &VerifiedRelease) -> Result<(), Refusal> {
+    /// Steps 10 and 11 for one release in one slot. The folders of the host are looked at only for a candidate, so that it
+    /// is refused before anything is touched: before every start they are looked at anyway, see [`crate::guard`], and a
+    /// folder that is put right then counts at once.
+    fn may_start(&self, slot: &SlotId, release: &VerifiedRelease, folders: Folders) -> Result<(), Refusal> {
         let service = release.release.service_id();
         let learned = self.floors.get(&service).copied().unwrap_or(Counter(0));
         let standing = Standing {
@@ -89,7 +100,11 @@ impl Context<'_> {
         }
         for (name, volume) in &release.release.spec.volumes {
             let Some(path) = &volume.host_path else { continue };
-            resolve(self.mounts, path).map_err(|why| Refusal {
+            let judged = match folders {
+                Folders::Now => resolve(self.mounts, path).map(drop),
+                Folders::Later => policy::check_mount(&self.mounts.allowed, path, &self.mounts.own),
+            };
+            judged.map_err(|why| Refusal {
                 code: RefusalCode::Policy,
                 detail: format!("mounts: volume `{name}`: {why}"),
             })?;
@@ -116,8 +131,12 @@ pub fn desired(
         }
         let previous = slot.previous.as_ref().map(|previous| previous.release);
         for digest in [Some(slot.release), slot.fallback, previous].into_iter().flatten() {
+            let is_candidate = digest == slot.release && !slot.good;
+            let folders = if is_candidate { Folders::Now } else { Folders::Later };
             let judged = match found.get(&digest) {
-                Some(Ok(release)) => context.may_start(&slot.slot, release).map(|()| release.clone()),
+                Some(Ok(release)) => {
+                    context.may_start(&slot.slot, release, folders).map(|()| release.clone())
+                }
                 Some(Err(refusal)) => Err(unsigned(refusal)),
                 None => Err(Refusal {
                     code: RefusalCode::UnsignedRelease,

@@ -276,6 +276,39 @@ fn steps_10_and_11_refuse_one_slot() {
     }
 }
 
+/// What is good is looked at before every start: a folder that is put right then counts at once.
+#[test]
+fn folders_are_looked_at_for_candidates_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(root.join("srv/here")).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("srv/link")).unwrap();
+    let table = [
+        ("srv/here", false, None),
+        ("srv/link", false, Some("leads elsewhere")),
+        ("srv/gone", false, Some("does not exist")),
+        ("srv/here", true, None),
+        ("srv/link", true, None),
+        ("srv/gone", true, None),
+        ("srv/own/x", true, Some("may never be bound")),
+        ("srv/own/x", false, Some("may never be bound")),
+    ];
+    for (path, good, want) in table {
+        let mut world = World::new();
+        let host_path = Some(at(path));
+        let volume = windlass_core::release::Volume { mount: "/a".to_owned(), host_path, read_only: true };
+        world.release.spec.volumes.insert("a".to_owned(), volume);
+        world.facts.policy.mounts = vec![at("srv")];
+        world.mounts = Mounts { allowed: vec![at("srv")], own: vec![at("srv/own")] };
+        world.plan.slots[0].good = good;
+        let desired = world.desired();
+        let refused = desired.refusals.values().next().map(|refusal| refusal.detail.clone());
+        assert_eq!(refused.is_some(), want.is_some(), "{path} {good}: {refused:?}");
+        assert!(refused.unwrap_or_default().contains(want.unwrap_or_default()), "{path} {good}");
+    }
+}
+
 #[test]
 fn a_fallback_that_may_not_run_is_none_and_refuses_nothing() {
     let mut world = World::new();

@@ -325,4 +325,6 @@ pub enum StartFailure {
     NoRoom(String),
     /// The image has gone from the host.
     ImageMissing,
+    /// The host's policy does not let it start as things are, in words. It is tried again.
+    Forbidden(String),
 }
