@@ -11,7 +11,7 @@ use windlass_core::id::InvalidName;
 use windlass_process::report;
 
 use crate::client::CallError;
-use crate::commands::{AuditError, DevError, DocumentError, InitError, OperatorError};
+use crate::commands::{AuditError, DevError, DocumentError, InitError, OperatorError, WaitError};
 use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::ManifestError;
@@ -28,6 +28,8 @@ pub(crate) enum CtlError {
     Init(#[from] InitError),
     #[error(transparent)]
     Dev(#[from] DevError),
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
@@ -92,6 +94,7 @@ impl CtlError {
             Self::Home(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::Dev(error) => error.hint(),
+            Self::Wait(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Call(error) => error.hint(),
             Self::Manifest(error) => error.hint(),
@@ -124,6 +127,7 @@ impl CtlError {
             | Self::Ambiguous { .. }
             | Self::Name(_)
             | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
+            Self::Wait(_) => Exit::Timeout,
             _ => Exit::Refused,
         }
     }
