@@ -8,11 +8,12 @@
 //! | [`state`], [`data`] | what survives a crash |
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`] | what runs, how it does |
 //! | [`receipt`], [`status`] | what is said about it |
-//! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`] | for people |
+//! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`], [`clear`] | for people |
 //!
 //! Stopping, upgrading or killing the agent never stops a workload.
 #![warn(missing_docs)]
 
+pub mod clear;
 pub mod cli;
 pub mod clock;
 pub mod config;
