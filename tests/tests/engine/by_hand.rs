@@ -51,7 +51,7 @@ fn the_readme_can_be_pasted_into_a_shell() {
     fs::write(folder.join("examples/sample.yaml"), adapted(&sample, false)).unwrap();
     let [up, down] = blocks(&fs::read_to_string(root.join("README.md")).unwrap());
 
-    let mut shell = Shell::start(&folder);
+    let mut shell = Shell::start(&lab, &folder);
     shell.paste(&adapted(&up, true));
     shell.wait_until_done();
     let said = shell.said();
@@ -95,7 +95,12 @@ struct Shell {
 }
 
 impl Shell {
-    fn start(folder: &Path) -> Self {
+    fn start(lab: &Lab, folder: &Path) -> Self {
+        // The sample service is built by the caller's own tools, and kept in the lab's folder.
+        let own = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"].map(|name| (name, std::env::var_os(name)));
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let net = lab.gateway();
+        let (net, _) = net.rsplit_once('.').expect("an address");
         let log = folder.join("shell.log");
         let file = fs::File::create(&log).unwrap();
         let mut child = Command::new("bash")
@@ -103,6 +108,9 @@ impl Shell {
             .current_dir(folder)
             .env_clear()
             .envs(environment(folder))
+            .envs(own)
+            .env("WINDLASS_LAB", lab.folder())
+            .env("WINDLASS_LAB_NET", net)
             .stdin(Stdio::piped())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
