@@ -9,7 +9,7 @@ use windlass_core::host::HostFacts;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::policy;
-use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
+use windlass_core::reconcile::{Desired, LocalHost, SlotMemory, VerifiedRelease};
 use windlass_core::verify::{self as rules, Standing};
 use windlass_core::{Counter, Digest, ServiceId, SlotId, Timestamp};
 
@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub trust: &'a TrustDocument,
     /// Floors that good releases raised here.
     pub floors: &'a BTreeMap<ServiceId, Counter>,
+    /// What was made here, by slot.
+    pub made: &'a BTreeMap<SlotId, SlotMemory>,
     /// The time that counts.
     pub now: Timestamp,
 }
@@ -83,10 +85,20 @@ impl Context<'_> {
         super::release(envelope, digest, self.trust, &self.local.fleet, Acceptance::New, self.now)
     }
 
-    /// Steps 10 and 11 for one release in one slot. The folders of the host are looked at only for a candidate, so that it
-    /// is refused before anything is touched: before every start they are looked at anyway, see [`crate::guard`], and a
-    /// folder that is put right then counts at once.
-    fn may_start(&self, slot: &SlotId, release: &VerifiedRelease, folders: Folders) -> Result<(), Refusal> {
+    /// Whether the folders of a release are looked at now: unless an instance of it was made in the slot before.
+    fn folders(&self, slot: &SlotId, release: &VerifiedRelease) -> Folders {
+        let counter = release.release.counter.to_string();
+        let made = self.made.get(slot).is_some_and(|known| {
+            // `production.web.0.r7.3`
+            known.instances.keys().any(|name| name.rsplit('.').nth(1) == Some(counter.as_str()))
+        });
+        if made { Folders::Later } else { Folders::Now }
+    }
+
+    /// Steps 10 and 11 for one release in one slot. The folders of the host are looked at so that a release is refused
+    /// before anything is touched. Once an instance of it was made here, that is left to its starts, see [`crate::guard`]:
+    /// a folder that is put right then counts at once.
+    fn may_start(&self, slot: &SlotId, release: &VerifiedRelease) -> Result<(), Refusal> {
         let service = release.release.service_id();
         let learned = self.floors.get(&service).copied().unwrap_or(Counter(0));
         let standing = Standing {
@@ -100,7 +112,7 @@ impl Context<'_> {
         }
         for (name, volume) in &release.release.spec.volumes {
             let Some(path) = &volume.host_path else { continue };
-            let judged = match folders {
+            let judged = match self.folders(slot, release) {
                 Folders::Now => resolve(self.mounts, path).map(drop),
                 Folders::Later => policy::check_mount(&self.mounts.allowed, path, &self.mounts.own),
             };
@@ -131,12 +143,8 @@ pub fn desired(
         }
         let previous = slot.previous.as_ref().map(|previous| previous.release);
         for digest in [Some(slot.release), slot.fallback, previous].into_iter().flatten() {
-            let is_candidate = digest == slot.release && !slot.good;
-            let folders = if is_candidate { Folders::Now } else { Folders::Later };
             let judged = match found.get(&digest) {
-                Some(Ok(release)) => {
-                    context.may_start(&slot.slot, release, folders).map(|()| release.clone())
-                }
+                Some(Ok(release)) => context.may_start(&slot.slot, release).map(|()| release.clone()),
                 Some(Err(refusal)) => Err(unsigned(refusal)),
                 None => Err(Refusal {
                     code: RefusalCode::UnsignedRelease,
