@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::install::Places;
 use crate::join::{Join, join};
 use crate::runtime::docker::DockerEngine;
-use crate::{doctor, gpu, import, inventory, output, run};
+use crate::{clear, doctor, gpu, import, inventory, output, run};
 
 const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes them, and rolls back by itself";
 
@@ -85,6 +85,11 @@ SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
     /// Remove the service; what runs, the agent's folder and the policy stay
     #[command(after_help = "Examples:\n  windlass-agent uninstall")]
     Uninstall(PlaceArgs),
+    /// Stop and remove every container of this host; named volumes stay
+    #[command(
+        after_help = "Examples:\n  windlass-agent remove-workloads\n  windlass-agent remove-workloads --data ./agent-1\n\nThe agent must not be running: it would start them again."
+    )]
+    RemoveWorkloads,
     /// The fleet's trust document
     #[command(subcommand)]
     Trust(TrustCommand),
@@ -192,6 +197,10 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
                 Ok(output::lines(&done)?)
             }
             Command::Uninstall(args) => Ok(output::lines(&Places::below(&args.root).uninstall(&config)?)?),
+            Command::RemoveWorkloads => {
+                let count = clear::remove_workloads(&config).await?;
+                Ok(output::lines(&format!("removed {count} container{}", if count == 1 { "" } else { "s" }))?)
+            }
             Command::Trust(TrustCommand::Import { file }) => {
                 let version = import::import(&config, file).await?;
                 Ok(output::lines(&format!("trust version {version} is in force"))?)
@@ -262,6 +271,7 @@ mod tests {
             "run --data d --log json",
             "inventory -o json",
             "doctor",
+            "remove-workloads --data ./agent-1",
             "trust import trust.json",
         ] {
             let words = std::iter::once("windlass-agent").chain(line.split(' '));

@@ -1,5 +1,6 @@
 //! What ends a command: the error of whichever part failed, and what to do next.
 
+use crate::clear::ClearError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::import::ImportError;
@@ -49,6 +50,9 @@ pub enum Failure {
     /// Installing the service, or removing it.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Removing containers.
+    #[error(transparent)]
+    Clear(#[from] ClearError),
     /// Running.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -79,6 +83,7 @@ impl Failure {
             Self::Open(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Install(error) => error.hint(),
+            Self::Clear(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Logging(_) | Self::System(_) | Self::Unwell => None,
         }

@@ -1,6 +1,8 @@
 //! Host policy's last word, spoken right before an engine acts: a path that was allowed when a plan was judged may be
-//! a link by the time a container is made, and only the engine knows which registries it would ask in plain HTTP.
+//! a link by the time a container is made or starts again, and only the engine knows which folders other containers
+//! bind, and which registries it would ask in plain HTTP.
 
+mod binds;
 mod registries;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,18 +10,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use windlass_core::Digest;
 use windlass_core::host::HostPolicy;
 use windlass_core::policy::allows_repository;
-use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
+use windlass_core::reconcile::{Container, Launch, LocalImage};
 use windlass_core::release::Image;
 
 use crate::engine;
-use crate::policy::{Mounts, resolve};
+use crate::policy::Mounts;
 use crate::runtime::{
-    EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream, answer,
+    EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    RuntimeError, RuntimeStream, answer,
 };
 
 /// How long the engine may take for a step that changes something.
@@ -32,12 +35,16 @@ pub struct Guarded<R> {
     mounts: Mounts,
     policy: HostPolicy,
     socket: PathBuf,
+    files: PathBuf,
+    /// Held while a container with binds starts, so that of two that may not run together the second is refused.
+    starting: Mutex<()>,
 }
 
 impl<R: Runtime> Guarded<R> {
-    /// `socket` is where the engine's own settings are asked for.
-    pub fn new(inner: R, mounts: Mounts, policy: HostPolicy, socket: PathBuf) -> Self {
-        Self { inner, mounts, policy, socket }
+    /// `socket` is where the engine's own settings are asked for, `files` the folder below which files of releases are
+    /// laid down.
+    pub fn new(inner: R, mounts: Mounts, policy: HostPolicy, socket: PathBuf, files: PathBuf) -> Self {
+        Self { inner, mounts, policy, socket, files, starting: Mutex::default() }
     }
 
     /// Plain HTTP off loopback needs the policy's word, whatever the engine was told.
@@ -54,21 +61,6 @@ impl<R: Runtime> Guarded<R> {
             )));
         }
         Ok(())
-    }
-
-    /// The launch with every host path replaced by where it leads now, if that is allowed.
-    fn check_mounts(&self, launch: &Launch) -> Result<Launch, RuntimeError> {
-        let mut release = VerifiedRelease::clone(&launch.release);
-        for (name, volume) in &mut release.release.spec.volumes {
-            let Some(path) = &mut volume.host_path else { continue };
-            let refused = |why| RuntimeError::Refused {
-                doing: "create the container",
-                message: format!("host policy: mounts: volume `{name}`: {why}"),
-            };
-            let real = resolve(&self.mounts, path).map_err(refused)?;
-            *path = real.to_string_lossy().into_owned();
-        }
-        Ok(Launch { release: Arc::new(release), ..launch.clone() })
     }
 }
 
@@ -90,10 +82,7 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
-        if launch.release.release.spec.volumes.values().all(|volume| volume.host_path.is_none()) {
-            return self.inner.create(launch).await;
-        }
-        let launch = self.check_mounts(launch)?;
+        let launch = self.checked_launch(launch).await?;
         self.inner.create(&launch).await
     }
 
@@ -126,6 +115,11 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        if self.inner.host_binds().await?.binds.iter().all(|bind| bind.container != id) {
+            return self.inner.start(id).await;
+        }
+        let _starting = self.starting.lock().await;
+        self.check_start(id).await?;
         self.inner.start(id).await
     }
 
@@ -141,6 +135,15 @@ impl<R: Runtime> Runtime for Guarded<R> {
         if timeout(DEADLINE, self.inner.tidy(here)).await.is_err() {
             tracing::warn!("the files of instances that are no more could not be removed in time");
         }
+        self.take_over_restarts().await;
+    }
+
+    async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {
+        in_time("list what binds the host", self.inner.host_binds()).await
+    }
+
+    async fn never_restart(&self, id: &str) -> Result<(), RuntimeError> {
+        in_time("set the restart policy", self.inner.never_restart(id)).await
     }
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {

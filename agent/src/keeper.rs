@@ -305,6 +305,7 @@ impl Keeper {
             mounts: &self.mounts,
             trust,
             floors: &state.floors,
+            made: &state.memory.slots,
             now: self.now(state),
         }
     }

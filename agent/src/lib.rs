@@ -9,11 +9,12 @@
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`], [`gpu`] | what runs, how it does |
 //! | [`watchdog`] | ends an agent that stands still |
 //! | [`receipt`], [`status`] | what is said about it |
-//! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`] | for people |
+//! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`], [`clear`] | for people |
 //!
 //! Stopping, upgrading or killing the agent never stops a workload.
 #![warn(missing_docs)]
 
+pub mod clear;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -4,7 +4,9 @@
 //! Reading it is here; deciding by it is [`windlass_core::policy`].
 
 mod file;
+mod held;
 mod mounts;
+mod nested;
 mod starter;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use windlass_core::host::HostPolicy;
 
-pub use mounts::{Mounts, resolve};
+pub use mounts::{Mounts, check_again, check_files, real_path, resolve};
+pub use nested::{Bind, check_nested};
 pub use starter::{StarterError, write_starter};
 
 /// The file, read.

@@ -130,7 +130,8 @@ pub async fn run<R: Runtime>(
     let runtime =
         engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
     let socket = config.engine_socket().to_owned();
-    let runtime = Guarded::new(runtime, keeper.mounts().clone(), policy.host, socket);
+    let folder = data.root().to_owned();
+    let runtime = Guarded::new(runtime, keeper.mounts().clone(), policy.host, socket, folder);
     let runtime = Arc::new(runtime);
     tracing::info!(
         host = %keeper.member().host,

@@ -50,6 +50,9 @@ pub enum RuntimeError {
         /// What it said.
         message: String,
     },
+    /// The host's policy does not let it; the engine was not asked.
+    #[error("host policy: {0}")]
+    Forbidden(String),
     /// It took too long.
     #[error("the engine did not {doing} within {} s", after.as_secs())]
     TimedOut {
@@ -87,6 +90,7 @@ pub async fn blame<R: Runtime>(runtime: &R, error: RuntimeError) -> RuntimeError
         | RuntimeError::NotFound { .. }
         | RuntimeError::PortTaken { .. }
         | RuntimeError::NameTaken(_)
+        | RuntimeError::Forbidden(_)
         | RuntimeError::Refused { .. } => error,
     }
 }
@@ -131,6 +135,32 @@ pub struct Listed {
     pub id: String,
     /// The engine's word for its state.
     pub state: String,
+}
+
+/// What of the host containers of an engine bind, whoever made them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostBinds {
+    /// Binds of containers.
+    pub binds: Vec<HeldBind>,
+    /// Volumes whose driver options make them a bind, by name, with those options in words.
+    pub volumes: BTreeMap<String, String>,
+}
+
+/// A bind of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBind {
+    /// The engine's id of the container.
+    pub container: String,
+    /// Name of the container, for people.
+    pub name: String,
+    /// Whether its process runs, or the engine will make it run.
+    pub is_up: bool,
+    /// The volume that is the bind, by name; `None` if the container binds the path itself.
+    pub volume: Option<String>,
+    /// The path on the host.
+    pub path: String,
+    /// Whether the container may write there.
+    pub is_writable: bool,
 }
 
 /// Something happened to a container of ours.
@@ -217,6 +247,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn stop(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// Removes a container that stands still, with its anonymous volumes and the files of its instance.
     fn remove(&self, id: &str, instance: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// What of the host containers bind. Files that the agent laid down for them are left out.
+    fn host_binds(&self) -> impl Future<Output = Result<HostBinds, RuntimeError>> + Send;
+    /// Has the engine never start a container by itself again.
+    fn never_restart(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// Removes what a crash left of instances that are not `here`, which is every one that has a container.
     fn tidy(&self, here: &BTreeSet<String>) -> impl Future<Output = ()> + Send;
 

@@ -37,7 +37,9 @@ pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, Lease, Likeness, LocalHost, LocalImage, Observed,
     PlanNumber, RestartPolicy, VerifiedRelease,
 };
-pub use memory::{FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile};
+pub use memory::{
+    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile,
+};
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 
 use crate::condition::{self, Condition};

@@ -158,6 +158,11 @@ impl Spec {
     pub fn pins_slots(&self) -> bool {
         self.volumes.values().any(|volume| volume.host_path.is_none())
     }
+
+    /// Returns whether a container of it binds a folder of the host.
+    pub fn binds_host_paths(&self) -> bool {
+        self.volumes.values().any(|volume| volume.host_path.is_some())
+    }
 }
 
 /// An image, pinned by digest.

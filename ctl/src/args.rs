@@ -17,7 +17,7 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{
-    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs,
+    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
@@ -113,6 +113,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// What runs where, at which release, how healthy
     Status(StatusArgs),
+    /// Wait until the coordinator answers, and hosts are ready
+    Wait(WaitArgs),
     /// What was decided in a rollout, and from what
     Explain(ExplainArgs),
     /// Releases as documents

@@ -20,6 +20,7 @@ mod service;
 mod status;
 mod tools;
 mod trust;
+mod wait;
 
 use crate::args::{Cli, Command};
 use crate::error::CtlError;
@@ -33,6 +34,7 @@ pub(crate) use init::InitError;
 pub(crate) use operator::OperatorError;
 pub(crate) use release::DocumentError;
 pub(crate) use trust::ChangeError;
+pub(crate) use wait::WaitError;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
@@ -52,6 +54,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
         Command::Explain(args) => explain::run(&args, &global, printer).await,
         Command::Status(args) => status::run(&args, &global, printer).await,
+        Command::Wait(args) => Box::pin(wait::run(&args, &global, printer)).await,
         Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
         Command::Logs(args) => logs::run(&args, &global, printer).await,
         Command::Events(args) => events::run(&args, &global, printer).await,

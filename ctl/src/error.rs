@@ -12,7 +12,9 @@ use windlass_process::report;
 
 use crate::amendment::AmendError;
 use crate::client::CallError;
-use crate::commands::{AuditError, ChangeError, DevError, DocumentError, InitError, OperatorError};
+use crate::commands::{
+    AuditError, ChangeError, DevError, DocumentError, InitError, OperatorError, WaitError,
+};
 use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::ManifestError;
@@ -29,6 +31,8 @@ pub(crate) enum CtlError {
     Init(#[from] InitError),
     #[error(transparent)]
     Dev(#[from] DevError),
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
@@ -97,6 +101,7 @@ impl CtlError {
             Self::Home(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::Dev(error) => error.hint(),
+            Self::Wait(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Call(error) => error.hint(),
             Self::Manifest(error) => error.hint(),
@@ -131,6 +136,7 @@ impl CtlError {
             | Self::Ambiguous { .. }
             | Self::Name(_)
             | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
+            Self::Wait(_) => Exit::Timeout,
             _ => Exit::Refused,
         }
     }

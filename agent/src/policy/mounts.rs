@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Paths that are followed at a time. One on a mount whose server is gone is followed for as long as that is.
 static PATHS: LazyLock<Aside> = LazyLock::new(|| Aside::new("path", 8));
 
+use super::held;
+
 /// What may be bound on this host, and what never may.
 #[derive(Debug, Clone, Default)]
 pub struct Mounts {
@@ -25,7 +27,8 @@ pub struct Mounts {
 }
 
 /// Where `path` really leads, if it may be bound: to be given to the engine instead of `path`, so that a link
-/// that is changed afterwards changes nothing. Parts that do not exist yet are kept as written.
+/// that is changed afterwards changes nothing. It must exist, and be held: nobody but root may be able to put something
+/// else in its place.
 ///
 /// Both the written path and the real one must be allowed; prefixes of the policy count as written and resolved.
 ///
@@ -48,9 +51,32 @@ pub(super) fn resolve_beside(mounts: &Mounts, path: &str, forbidden: &[&str]) ->
     };
     let never: Vec<String> =
         forbidden.iter().map(|one| (*one).to_owned()).chain(mounts.own.clone()).collect();
-    check_mount(&real_of(&mounts.allowed), text, &real_of(&never))
+    let never = real_of(&never);
+    check_mount(&real_of(&mounts.allowed), text, &never)
+        .and_then(|()| held::check(&real, &never))
         .map_err(|why| if text == written { why } else { format!("`{path}` leads elsewhere: {why}") })?;
     Ok(real)
+}
+
+/// Checks a path that a container was made with, before it starts again: it must be what it was, without a link.
+pub fn check_again(mounts: &Mounts, path: &str) -> Result<(), String> {
+    let real = resolve(mounts, path)?;
+    if real == Path::new(path) {
+        Ok(())
+    } else {
+        Err(format!("`{path}` became a link and leads to `{}` now", real.display()))
+    }
+}
+
+/// The path without links, as far as it exists; as written if it cannot be resolved.
+pub fn real_path(path: &str) -> String {
+    let real = follow(Path::new(path)).ok().and_then(|real| real.to_str().map(str::to_owned));
+    real.unwrap_or_else(|| path.to_owned())
+}
+
+/// Checks the folder that files of releases are laid down in.
+pub fn check_files(folder: &Path) -> Result<(), String> {
+    held::check_inside(folder)
 }
 
 /// Resolves links of the part that exists; the rest stays as written.

@@ -161,7 +161,7 @@ fn links_are_followed_before_a_path_is_allowed() {
     let mounts = Mounts { allowed: vec![at("srv"), at("alias")], own: vec![at("agent")] };
     #[rustfmt::skip]
     let table = [
-        ("srv/app", Some("srv/app")), ("srv/in", Some("srv/app")), ("srv/new/deep", Some("srv/new/deep")),
+        ("srv/app", Some("srv/app")), ("srv/in", Some("srv/app")), ("srv/new/deep", None),
         ("alias/app", Some("srv/app")), ("srv/out", None), ("srv/out/x", None), ("srv/etc", None),
         ("srv/etc/passwd", None), ("srv/agent", None), ("srv/dangling", None), ("srv/dangling/x", None),
         ("srv/../other", None), ("other", None), ("agent", None),
@@ -176,6 +176,23 @@ fn links_are_followed_before_a_path_is_allowed() {
     }
     let why = |path: &str| resolve(&mounts, &at(path)).unwrap_err();
     assert!(why("srv/out").contains("leads elsewhere") && why("srv/agent").contains("leads elsewhere"));
+    assert!(why("srv/new/deep").contains("does not exist on this host"));
+    let again = |path: &str| mounts::check_again(&mounts, &at(path));
+    assert_eq!(again("srv/app"), Ok(()));
+    assert!(again("srv/in").unwrap_err().contains(&format!("leads to `{}` now", at("srv/app"))));
+    assert!(again("srv/out").unwrap_err().contains("leads elsewhere"));
+    assert_eq!(mounts::real_path(&at("srv/in/x")), at("srv/app/x"));
+    assert_eq!(mounts::real_path(&at("srv/dangling")), at("srv/dangling"), "as written");
+    // Another name of what is forbidden, and a way that others may change.
+    fs::create_dir_all(root.join("agent")).unwrap();
+    fs::write(root.join("agent/key"), "").unwrap();
+    fs::hard_link(root.join("agent/key"), root.join("srv/key")).unwrap();
+    let keyed = Mounts { allowed: vec![at("srv")], own: vec![at("agent/key")] };
+    assert!(resolve(&keyed, &at("srv/key")).unwrap_err().contains("under another name"));
+    fs::set_permissions(root.join("srv"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(why("srv/app").contains("chmod go-w") && !why("srv/app").contains("leads elsewhere"));
+    assert!(why("srv/in").contains("leads elsewhere"));
+    fs::set_permissions(root.join("srv"), fs::Permissions::from_mode(0o755)).unwrap();
     let direct = Mounts { allowed: vec![at("srv")], own: vec![at("alias/app")] };
     let through = resolve(&direct, &at("srv/app/x")).unwrap_err();
     assert!(!through.contains("leads elsewhere"), "there is no link in it: {through}");

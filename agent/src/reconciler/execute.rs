@@ -126,6 +126,7 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
             StartFailure::NoRoom(message.clone())
         }
         RuntimeError::Refused { message, .. } => StartFailure::Failed(message.clone()),
+        RuntimeError::Forbidden(why) => StartFailure::Forbidden(why.clone()),
         RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => {
             StartFailure::Failed(error.to_string())
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerUpdateBody, EventMessage, RestartPolicy as Policy, RestartPolicyNameEnum};
+use bollard::models::{EventMessage, RestartPolicyNameEnum as Restarts};
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, ListContainersOptions, ListImagesOptions, LogsOptions,
     RemoveContainerOptions, RemoveImageOptions,
@@ -26,10 +26,11 @@ use crate::crash::Call;
 use crate::facts;
 
 use super::{
-    EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream, answer, labels,
+    EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    RuntimeError, RuntimeStream, answer, labels,
 };
 
+mod binds;
 mod create;
 mod credentials;
 mod error;
@@ -271,15 +272,20 @@ impl Runtime for DockerEngine {
         Ok(())
     }
 
+    async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {
+        binds::read(self.docker()?, self.files.folder()).await
+    }
+
     async fn tidy(&self, here: &BTreeSet<String>) {
         self.files.keep_only(here).await;
     }
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
-        let policy = Policy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None };
-        let body = ContainerUpdateBody { restart_policy: Some(policy), ..Default::default() };
-        let updated = Call::KeepRunning.around(self.docker()?.update_container(id, body)).await;
-        updated.map_err(refused("update the restart policy"))
+        Call::KeepRunning.around(create::set_policy(self.docker()?, id, Restarts::UNLESS_STOPPED)).await
+    }
+
+    async fn never_restart(&self, id: &str) -> Result<(), RuntimeError> {
+        create::set_policy(self.docker()?, id, Restarts::NO).await
     }
 
     fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine> {

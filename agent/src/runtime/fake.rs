@@ -15,8 +15,8 @@ use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
 use super::{
-    EngineEvent, EngineInfo, EventKind, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream,
+    EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions, OnProgress,
+    PullError, Runtime, RuntimeError, RuntimeStream,
 };
 
 /// An engine in memory. Clones are the same engine.
@@ -38,6 +38,8 @@ pub struct World {
     pub stuck: BTreeSet<String>,
     /// Its containers by id.
     pub containers: BTreeMap<String, Container>,
+    /// What its containers bind, and volumes that are binds; `is_up` is told from the container.
+    pub binds: HostBinds,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
     /// Images that are held.
@@ -219,6 +221,12 @@ impl Runtime for FakeEngine {
             name: launch.instance.clone(),
             likeness: Likeness::Same,
         };
+        for volume in spec.volumes.values() {
+            let Some(path) = volume.host_path.clone() else { continue };
+            let (container, name, is_writable) = (id.clone(), launch.instance.clone(), !volume.read_only);
+            let bind = HeldBind { container, name, is_up: false, volume: None, path, is_writable };
+            world.binds.binds.push(bind);
+        }
         world.containers.insert(id.clone(), container);
         world.journal.push(format!("create {}", launch.instance));
         Ok(id)
@@ -262,11 +270,28 @@ impl Runtime for FakeEngine {
         Ok(())
     }
 
+    async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {
+        self.awake().await;
+        let world = self.answering()?;
+        let mut found = world.binds.clone();
+        found.binds.retain_mut(|bind| {
+            let seen = world.containers.get(&bind.container);
+            bind.is_up = seen.map_or(bind.is_up, |seen| seen.state.is_up());
+            seen.is_some() || bind.is_up // a container of somebody else
+        });
+        Ok(found)
+    }
+
     async fn tidy(&self, _here: &BTreeSet<String>) {}
 
     async fn keep_running(&self, id: &str) -> Result<(), RuntimeError> {
         self.awake().await;
         self.change("keep", id, |seen, _| seen.policy = RestartPolicy::UnlessStopped)
+    }
+
+    async fn never_restart(&self, id: &str) -> Result<(), RuntimeError> {
+        self.awake().await;
+        self.change("never restart", id, |seen, _| seen.policy = RestartPolicy::No)
     }
 
     fn logs(&self, _id: &str, options: LogOptions) -> RuntimeStream<LogLine> {

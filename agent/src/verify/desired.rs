@@ -9,7 +9,7 @@ use windlass_core::host::HostFacts;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::policy;
-use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
+use windlass_core::reconcile::{Desired, LocalHost, SlotMemory, VerifiedRelease};
 use windlass_core::verify::{self as rules, Standing};
 use windlass_core::{Counter, Digest, ServiceId, SlotId, Timestamp};
 
@@ -28,8 +28,19 @@ pub struct Context<'a> {
     pub trust: &'a TrustDocument,
     /// Floors that good releases raised here.
     pub floors: &'a BTreeMap<ServiceId, Counter>,
+    /// What was made here, by slot.
+    pub made: &'a BTreeMap<SlotId, SlotMemory>,
     /// The time that counts.
     pub now: Timestamp,
+}
+
+/// When the folders that a release binds are looked at; their paths are compared in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folders {
+    /// Now.
+    Now,
+    /// Only before it starts.
+    Later,
 }
 
 /// Every release that a plan names, each once: targets, previous ones and fallbacks.
@@ -74,7 +85,19 @@ impl Context<'_> {
         super::release(envelope, digest, self.trust, &self.local.fleet, Acceptance::New, self.now)
     }
 
-    /// Steps 10 and 11 for one release in one slot.
+    /// Whether the folders of a release are looked at now: unless an instance of it was made in the slot before.
+    fn folders(&self, slot: &SlotId, release: &VerifiedRelease) -> Folders {
+        let counter = release.release.counter.to_string();
+        let made = self.made.get(slot).is_some_and(|known| {
+            // `production.web.0.r7.3`
+            known.instances.keys().any(|name| name.rsplit('.').nth(1) == Some(counter.as_str()))
+        });
+        if made { Folders::Later } else { Folders::Now }
+    }
+
+    /// Steps 10 and 11 for one release in one slot. The folders of the host are looked at so that a release is refused
+    /// before anything is touched. Once an instance of it was made here, that is left to its starts, see [`crate::guard`]:
+    /// a folder that is put right then counts at once.
     fn may_start(&self, slot: &SlotId, release: &VerifiedRelease) -> Result<(), Refusal> {
         let service = release.release.service_id();
         let learned = self.floors.get(&service).copied().unwrap_or(Counter(0));
@@ -89,7 +112,11 @@ impl Context<'_> {
         }
         for (name, volume) in &release.release.spec.volumes {
             let Some(path) = &volume.host_path else { continue };
-            resolve(self.mounts, path).map_err(|why| Refusal {
+            let judged = match self.folders(slot, release) {
+                Folders::Now => resolve(self.mounts, path).map(drop),
+                Folders::Later => policy::check_mount(&self.mounts.allowed, path, &self.mounts.own),
+            };
+            judged.map_err(|why| Refusal {
                 code: RefusalCode::Policy,
                 detail: format!("mounts: volume `{name}`: {why}"),
             })?;

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use windlass_certs::trust::TrustStore;
 use windlass_core::host::{HostFacts, HostPolicy, Users};
 use windlass_core::plan::{Phase, Previous};
-use windlass_core::reconcile::{Desired, LocalHost};
+use windlass_core::reconcile::{Desired, InstanceMemory, LocalHost, SlotMemory};
 use windlass_core::{Counter, SlotId};
 
 use super::*;
@@ -184,6 +184,7 @@ struct World {
     document: TrustDocument,
     facts: HostFacts,
     floors: BTreeMap<ServiceId, Counter>,
+    made: BTreeMap<SlotId, SlotMemory>,
     mounts: Mounts,
     release: Release,
     plan: HostPlan,
@@ -206,7 +207,17 @@ impl World {
         let plan = fleet.plan(1, &[Digest::of(b"filled in later")]);
         let sign = |fleet: &Fleet, release: &Release| fleet.sign_release(release).1;
         let mounts = Mounts { allowed: vec![], own: vec!["/srv/agent".to_owned()] };
-        Self { fleet, document, facts, floors: BTreeMap::new(), mounts, release, plan, sign }
+        Self {
+            fleet,
+            document,
+            facts,
+            floors: BTreeMap::new(),
+            made: BTreeMap::new(),
+            mounts,
+            release,
+            plan,
+            sign,
+        }
     }
 
     fn desired(mut self) -> Desired {
@@ -226,6 +237,7 @@ impl World {
             mounts: &self.mounts,
             trust: trust.document(),
             floors: &self.floors,
+            made: &self.made,
             now: self.fleet.now,
         };
         let judged = context.verify_new(&digest, &envelope).map(Arc::new);
@@ -276,6 +288,44 @@ fn steps_10_and_11_refuse_one_slot() {
     }
 }
 
+/// What was made here is looked at before every start: a folder that is put right then counts at once.
+#[test]
+fn folders_are_looked_at_before_an_instance_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(root.join("srv/here")).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("srv/link")).unwrap();
+    let table = [
+        ("srv/here", None, None),
+        ("srv/link", None, Some("leads elsewhere")),
+        ("srv/gone", None, Some("does not exist")),
+        ("srv/link", Some("production.web.0.r4.5"), Some("leads elsewhere")),
+        ("srv/link", Some("production.web.0.r55.5"), Some("leads elsewhere")),
+        ("srv/here", Some("production.web.0.r5.2"), None),
+        ("srv/link", Some("production.web.0.r5.2"), None),
+        ("srv/gone", Some("production.web.0.r5.2"), None),
+        ("srv/own/x", None, Some("may never be bound")),
+        ("srv/own/x", Some("production.web.0.r5.2"), Some("may never be bound")),
+    ];
+    for (path, made, want) in table {
+        let mut world = World::new();
+        let host_path = Some(at(path));
+        let volume = windlass_core::release::Volume { mount: "/a".to_owned(), host_path, read_only: true };
+        world.release.spec.volumes.insert("a".to_owned(), volume);
+        world.facts.policy.mounts = vec![at("srv")];
+        world.mounts = Mounts { allowed: vec![at("srv")], own: vec![at("srv/own")] };
+        for instance in made {
+            let known = world.made.entry("production/web/0".parse().unwrap()).or_default();
+            known.instances.insert(instance.to_owned(), InstanceMemory::default());
+        }
+        let desired = world.desired();
+        let refused = desired.refusals.values().next().map(|refusal| refusal.detail.clone());
+        assert_eq!(refused.is_some(), want.is_some(), "{path} {made:?}: {refused:?}");
+        assert!(refused.unwrap_or_default().contains(want.unwrap_or_default()), "{path} {made:?}");
+    }
+}
+
 #[test]
 fn a_fallback_that_may_not_run_is_none_and_refuses_nothing() {
     let mut world = World::new();
@@ -310,6 +360,7 @@ fn a_release_of_another_service_never_comes_into_a_slot_as_fallback_or_previous(
         mounts: &web.mounts,
         trust: trust.document(),
         floors: &web.floors,
+        made: &web.made,
         now: fleet.now,
     };
     let found: BTreeMap<_, _> = [&own, &foreign]

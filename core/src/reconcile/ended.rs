@@ -90,4 +90,6 @@ pub enum StartFailure {
     ImageMissing,
     /// A container that is none of ours has its name.
     NameTaken(String),
+    /// The host's policy does not let it start as things are, in words. It is tried again.
+    Forbidden(String),
 }

@@ -151,10 +151,21 @@ pub struct Volatile {
     pub asked: BTreeMap<String, Timestamp>,
     /// Steps that the engine refused, by slot.
     pub steps: BTreeMap<SlotId, Retry<String>>,
+    /// Releases that the host's policy did not let start, by slot.
+    pub forbidden: BTreeMap<SlotId, Forbidden>,
     /// Images whose removal was tried: one that somebody else uses is not tried again.
     pub collected: BTreeSet<Digest>,
     /// Ports that turned out to be taken by somebody else.
     pub taken_ports: BTreeSet<u16>,
+}
+
+/// A release that the host's policy did not let start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forbidden {
+    /// The release.
+    pub release: Digest,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// How an instance was started again.
@@ -312,6 +323,7 @@ impl Memory {
         });
         let slots = &self.slots;
         self.volatile.steps.retain(|slot, _| slots.contains_key(slot));
+        self.volatile.forbidden.retain(|slot, _| slots.contains_key(slot));
         let is_known = |name: &String| slots.values().any(|known| known.instances.contains_key(name));
         self.volatile.starts.retain(|name, _| is_known(name));
         self.volatile.asked.retain(|name, _| is_known(name));

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use super::ended::{Outcome, PullFailure, StartFailure};
 use super::input::{Container, Desired, Observed};
 use super::judge;
-use super::memory::{Memory, PullTrouble, PulledImage, Retry};
+use super::memory::{Forbidden, Memory, PullTrouble, PulledImage, Retry};
 
 /// Delay before a pull is tried again, doubled up to the ceiling.
 const PULL_DELAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
@@ -83,6 +83,12 @@ fn start_failed(
         }
         // The release cannot help it. It is tried again, and refused for want of room where that can be measured.
         StartFailure::NoRoom(message) => return delay(memory, slot, message, now),
+        // Nor can the release help what its host forbids: that is told until it may start.
+        StartFailure::Forbidden(why) => {
+            let forbidden = Forbidden { release: *failed.release, why: why.clone() };
+            memory.volatile.forbidden.insert((*slot).clone(), forbidden);
+            return delay(memory, slot, why, now);
+        }
         StartFailure::Failed(message) => FailureReason::StartFailed { message: message.clone() },
         StartFailure::PortTaken(port) if draw_again(memory, slot, *port) => {
             memory.instance(slot, instance).discard = true;

@@ -1,7 +1,8 @@
 //! The decision of one slot: at most one step, and how far it is.
 
+use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::SlotStatus;
+use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
@@ -35,11 +36,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     // First of all: a failure that the plan has overtaken is not reported as one of this plan.
     marks::update(turn, want);
     way_back::look(turn, want, &seen);
+    let forbidden = forbidden(turn, want, &seen);
     if busy && matches!(want.phase, Phase::Standby | Phase::Absent) {
         return SlotStatus::Converging; // whatever failed before: what is under way may start something
     }
     if busy {
-        return standing_failure(turn, want, &seen).unwrap_or(SlotStatus::Converging);
+        return standing_failure(turn, want, &seen).or(forbidden).unwrap_or(SlotStatus::Converging);
     }
     marks::note_availability(turn, &seen);
     marks::judge_target(turn, want, &seen);
@@ -58,8 +60,19 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
         Some(Hold::Pull | Hold::Lease) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
         None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
-        None => SlotStatus::Converging,
+        None => forbidden.unwrap_or(SlotStatus::Converging),
     }
+}
+
+/// The refusal of a start that the host's policy did not allow, until an instance of the release runs.
+fn forbidden(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
+    let known = &mut turn.memory.volatile.forbidden;
+    let is_up = |release: &Digest| seen.iter().any(|seen| &seen.release == release && seen.state.is_up());
+    if known.get(&want.slot).is_some_and(|known| is_up(&known.release)) {
+        known.remove(&want.slot);
+    }
+    let known = known.get(&want.slot).filter(|known| known.release == want.release && want.phase.runs())?;
+    Some(SlotStatus::Refused(Refusal { code: RefusalCode::Policy, detail: known.why.clone() }))
 }
 
 /// Did the engine refuse a step of this slot a moment ago?
@@ -206,7 +219,9 @@ fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
     fates.iter().find_map(|(seen, fate)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
         let at = judge::standing(seen, turn.memory.of(seen), Some(spec), times(turn));
-        let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No;
+        // An engine follows the paths of a container at every start, and checks nothing.
+        let binds = spec.binds_host_paths();
+        let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No && !binds;
         keep.then(|| Step::KeepRunning(target(seen)))
     })
 }

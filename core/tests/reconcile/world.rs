@@ -52,6 +52,8 @@ pub struct World {
     pub journal: Vec<String>,
     pub registry_down: bool,
     pub starts: Vec<StartFailure>,
+    /// The host's policy lets nothing start, in these words.
+    pub forbids: Option<String>,
     /// Probes do not answer.
     pub silent: bool,
     /// Steps that were begun and have not ended.
@@ -108,6 +110,7 @@ impl World {
             journal: Vec::new(),
             registry_down: false,
             starts: Vec::new(),
+            forbids: None,
             pending: Vec::new(),
             silent: false,
             lazy: false,
@@ -381,6 +384,13 @@ impl World {
             Step::Launch(launch) => self.launch(step, launch),
             Step::Start(target) => {
                 self.note(step, &target.instance);
+                if let Some(why) = self.forbids.clone() {
+                    let (slot, instance, release) =
+                        (target.slot.clone(), target.instance.clone(), target.release);
+                    let failure = StartFailure::Forbidden(why);
+                    self.observed.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });
+                    return;
+                }
                 let busy = self.ports_in_use(&target.container);
                 let seen = self.container(&target.container);
                 if lazy && seen.state.is_up() {
@@ -426,7 +436,8 @@ impl World {
     fn launch(&mut self, step: &Step, launch: &Launch) {
         self.note(step, &launch.instance);
         assert!(self.observed.images.values().any(|image| image.id == launch.image), "the image is here");
-        if let Some(failure) = self.starts.pop() {
+        let forbidden = self.forbids.clone().map(StartFailure::Forbidden);
+        if let Some(failure) = forbidden.or_else(|| self.starts.pop()) {
             let (slot, instance) = (launch.slot.clone(), launch.instance.clone());
             let release = launch.release.digest;
             self.observed.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });

@@ -59,8 +59,8 @@ impl FromStr for Lifetime {
 #[command(after_help = "Examples:\n  \
     windlass dev\n  \
     windlass dev --dir ./try --engine unix:///run/user/1000/docker.sock\n\n\
-    Needs `windlass-server` and `windlass-agent` beside this program. Ctrl-C stops both; containers that were\n\
-    deployed go on.")]
+    Needs `windlass-server` and `windlass-agent` beside this program, and an engine that answers. Ctrl-C removes the\n\
+    containers that were deployed and stops both; named volumes stay. With --keep the containers go on.")]
 pub(crate) struct DevArgs {
     /// Where everything lives; kept, and used again if it is there [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
@@ -74,9 +74,12 @@ pub(crate) struct DevArgs {
     /// Port of the coordinator
     #[arg(long, default_value_t = 7443)]
     pub(crate) port: u16,
-    /// Port of its dashboard and metrics
+    /// Port of its metrics
     #[arg(long, default_value_t = 7480)]
     pub(crate) http_port: u16,
+    /// Leaves containers and folder behind at the end, and says how to go on
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,20 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass wait                                 until the coordinator answers\n  \
+    windlass wait web-1 web-2 --timeout 1m        until these hosts can take slots, too\n\n\
+    Exit code 5 if that takes longer than the timeout.")]
+pub(crate) struct WaitArgs {
+    /// Hosts that are to be connected, with an engine that answers
+    #[arg(value_name = "HOST")]
+    pub(crate) hosts: Vec<HostId>,
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) timeout: Span,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  windlass logs web --tail 50\n  windlass logs production/web -f")]
 pub(crate) struct LogsArgs {
     /// The service, `web` or `production/web`

@@ -1,18 +1,22 @@
 //! `dev`: coordinator and agent on this machine, with a fleet under one folder, until Ctrl-C.
 //!
 //! The two other programs stand beside this one. They run in process groups of their own, so that a Ctrl-C reaches
-//! only us, and we stop them in order: the agent, then the coordinator. Containers go on, as always.
+//! only us, and we stop them in order: the agent, then the coordinator. Then the containers of the fleet go, unless they
+//! are to be kept: nobody would manage them.
 
 mod child;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use windlass_core::HostId;
+use windlass_core::{HostId, Span};
 use windlass_process::signals;
 
 use super::init::{self, Wanted};
+use super::wait::{answering, readiness};
 use crate::args::{DevArgs, InitArgs};
 use crate::error::CtlError;
 use crate::exit::Exit;
@@ -22,30 +26,36 @@ use crate::session::Session;
 
 use child::Child;
 
-const FLEET: &str = "dev";
+/// Name of the context, and how the fleet's name begins. The rest of it is drawn, so that two of them on one engine have
+/// nothing to do with each other.
+const DEV: &str = "dev";
 const HOST: &str = "dev-1";
-/// How long the coordinator may take to answer.
-const START: Duration = Duration::from_secs(20);
+/// How long the coordinator may take to answer, and the host to be ready.
+const START: Span = Span::from_secs(20);
 
 /// Why there is nothing to try.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevError {
     #[error("`{0}` does not stand beside this program")]
     NoProgram(PathBuf),
+    #[error("port {port} of 127.0.0.1, for {purpose}, cannot be used")]
+    Port {
+        port: u16,
+        purpose: &'static str,
+        hint: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("failed to start `{program}`")]
     Start {
         program: String,
         #[source]
         source: std::io::Error,
     },
-    #[error("`{program}` ended: {status}")]
-    Ended { program: String, status: String, log: PathBuf },
-    #[error("the coordinator did not answer within {} s", START.as_secs())]
-    NoAnswer {
-        log: PathBuf,
-        #[source]
-        source: Box<CtlError>,
-    },
+    #[error("`{program}` ended: {status}{}{words}", if words.is_empty() { "" } else { "; it said: " })]
+    Ended { program: String, status: String, words: String, log: PathBuf },
+    #[error("the host is not ready after {START}: {why}")]
+    NotReady { why: String, engine: String, log: PathBuf },
     #[error("failed to make `{path}`")]
     Folder {
         path: PathBuf,
@@ -60,9 +70,12 @@ impl DevError {
             Self::NoProgram(_) => {
                 Some("install `windlass-server` and `windlass-agent` in the same folder".to_owned())
             }
-            Self::Ended { log, .. } | Self::NoAnswer { log, .. } => {
-                Some(format!("its last words are in {}", log.display()))
-            }
+            Self::Port { hint, .. } => Some(hint.clone()),
+            Self::Ended { log, .. } => Some(format!("its log is {}", log.display())),
+            Self::NotReady { engine, log, .. } => Some(format!(
+                "does the engine at {engine} run? Name another with `--engine unix:///…`; the agent's log is {}",
+                log.display()
+            )),
             Self::Start { .. } | Self::Folder { .. } => None,
         }
     }
@@ -76,43 +89,77 @@ pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlEr
         .unwrap_or_else(|| std::env::temp_dir().join(format!("windlass-dev-{}", std::process::id())));
     let dir = std::path::absolute(&dir).map_err(|source| DevError::Folder { path: dir, source })?;
     let home = Home::at(dir.join("home"));
-    if !home.config()?.contexts.contains_key(FLEET) {
-        make(&home, &dir, args)?;
+    let is_new = !home.config()?.contexts.contains_key(DEV);
+    let server = if is_new {
+        format!("127.0.0.1:{}", args.port)
+    } else {
+        home.config()?.context(Some(DEV), home.path())?.1.server
+    };
+    free(&server, args, is_new)?;
+    if is_new {
+        make(&home, &dir, server)?;
     }
     let outcome = Box::pin(supervise(&home, &dir, args, printer)).await;
-    if is_temporary && outcome.is_ok() {
+    if is_temporary && outcome.is_ok() && !args.keep {
         drop(std::fs::remove_dir_all(&dir));
     }
     outcome
 }
 
-fn make(home: &Home, dir: &Path, args: &DevArgs) -> Result<(), CtlError> {
+/// Finds out before anything is made whether the ports can be had.
+fn free(server: &str, args: &DevArgs, is_new: bool) -> Result<(), DevError> {
+    let port = server.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(args.port);
+    let other = if is_new {
+        "end what has it, or choose another with `--port`".to_owned()
+    } else {
+        "end what has it, or take another folder with `--dir`: the fleet of this one lives at that port"
+            .to_owned()
+    };
+    let metrics = "end what has it, or choose another with `--http-port`".to_owned();
+    for (port, purpose, hint) in [(port, "the coordinator", other), (args.http_port, "its metrics", metrics)]
+    {
+        TcpListener::bind(("127.0.0.1", port)).map_err(|source| DevError::Port {
+            port,
+            purpose,
+            hint,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn make(home: &Home, dir: &Path, server: String) -> Result<(), CtlError> {
+    let drawn = RandomState::new().build_hasher().finish();
     let init = InitArgs {
-        fleet: FLEET.parse()?,
+        fleet: format!("{DEV}-{:06x}", drawn & 0xff_ffff).parse()?,
         server_dir: dir.join("server"),
         operator: None,
         insecure_registries: Vec::new(),
         lifetimes: Vec::new(),
     };
-    let server = format!("127.0.0.1:{}", args.port);
-    let wanted = Wanted { args: &init, server, context: FLEET.to_owned(), environment: None };
+    let wanted = Wanted { args: &init, server, context: DEV.to_owned(), environment: None };
     init::make(home, &wanted).map(drop)
 }
 
 async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -> Result<Exit, CtlError> {
-    let (_, config) = home.config()?.context(Some(FLEET), home.path())?;
+    let (_, config) = home.config()?.context(Some(DEV), home.path())?;
     let http = format!("127.0.0.1:{}", args.http_port);
     let server_dir = dir.join("server");
     let mut server = Child::start("windlass-server", dir, |command| {
         command.arg("--data").arg(&server_dir).args(["--listen", &config.server, "--http", &http]);
     })?;
-    let session = answering(home, &config, &mut server).await?;
+    let deadline = Instant::now() + START.duration();
+    let fleet = home.fleet(&config.fleet);
+    let session = tokio::select! {
+        session = answering(&fleet, &config, (deadline, START)) => session?,
+        error = server.ended() => return Err(error.into()),
+    };
     let agent_dir = dir.join("agent");
     let policy = dir.join("policy.toml");
     // Written once joining has worked: a run that was cut off in between joins again.
     let joined = dir.join("joined");
+    let host: HostId = HOST.parse()?;
     if !joined.exists() {
-        let host: HostId = HOST.parse()?;
         let (token, _) = session.client().host_token(&host, Default::default()).await?;
         Child::start("windlass-agent", dir, |command| {
             command.args(["join", "--server", &config.server, "--token", &token, "--address", "127.0.0.1"]);
@@ -130,55 +177,90 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         command.arg("run").arg("--data").arg(&agent_dir).args(["--engine", &args.engine]);
         command.arg("--policy").arg(&policy);
     })?;
-    printer.text(&welcome(home, &http, dir));
+    let log = agent.log().to_owned();
+    let working = async {
+        ready(&session, &host, args, &log).await?;
+        printer.text(&welcome(home, &http, dir, args));
+        std::future::pending::<Result<Exit, CtlError>>().await
+    };
     let ended = tokio::select! {
         () = signals::shutdown() => Ok(Exit::Done),
+        failed = working => failed,
         error = server.ended() => Err(error.into()),
         error = agent.ended() => Err(error.into()),
     };
-    printer.note("stopping; containers go on");
+    printer.note("stopping coordinator and agent");
     agent.stop().await;
     server.stop().await;
-    printer.note(&format!(
-        "remove them with: docker rm -f $(docker ps -aq --filter label=windlass.fleet={FLEET})"
-    ));
+    // Without an engine there is nothing to remove, and nobody to ask.
+    if !matches!(ended, Err(CtlError::Dev(DevError::NotReady { .. }))) {
+        leave(dir, args, printer).await;
+    }
     ended
 }
 
-/// Waits until the coordinator answers.
-async fn answering(
-    home: &Home,
-    config: &crate::home::ContextConfig,
-    server: &mut Child,
-) -> Result<Session, CtlError> {
-    let deadline = Instant::now() + START;
-    let fleet = home.fleet(&config.fleet);
-    loop {
-        match Box::pin(Session::open(&fleet, config)).await {
-            Ok(session) => return Ok(session),
-            Err(error) if Instant::now() > deadline => {
-                let source = Box::new(CtlError::from(error));
-                return Err(DevError::NoAnswer { log: server.log().to_owned(), source }.into());
-            }
-            Err(error) => tracing::debug!(error = windlass_process::report::chain(&error), "not yet"),
+/// Waits until the host is connected and its engine answers: before, nothing can be deployed.
+async fn ready(session: &Session, host: &HostId, args: &DevArgs, log: &Path) -> Result<(), CtlError> {
+    let deadline = Instant::now() + START.duration();
+    while let Err(why) = readiness(&mut session.client(), host).await? {
+        if Instant::now() >= deadline {
+            let (engine, log) = (args.engine.clone(), log.to_owned());
+            return Err(DevError::NotReady { why, engine, log }.into());
         }
-        tokio::select! {
-            error = server.ended() => return Err(error.into()),
-            () = sleep(Duration::from_millis(100)) => {}
-        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// Removes the containers that were deployed, or says how to go on with them.
+async fn leave(dir: &Path, args: &DevArgs, printer: &Printer) {
+    let (again, remove) = (again(dir, args), remove(dir, args));
+    if args.keep {
+        return printer.note(&format!(
+            "containers go on, and nobody manages them until you say:\n  {again}\nor remove them with:\n  {remove}"
+        ));
+    }
+    let agent = dir.join("agent");
+    let removed = Child::start("windlass-agent", dir, |command| {
+        command.arg("remove-workloads").arg("--data").arg(agent).args(["--engine", &args.engine]);
+    });
+    let removed = match removed {
+        Ok(child) => child.finish().await,
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => printer.note("removed the containers that were deployed; named volumes stay"),
+        Err(error) => printer.warn(&format!(
+            "containers may be left: {}; remove them with:\n  {remove}",
+            windlass_process::report::chain(&error)
+        )),
     }
 }
 
-fn welcome(home: &Home, http: &str, dir: &Path) -> String {
+fn again(dir: &Path, args: &DevArgs) -> String {
+    let (dir, engine, port) = (dir.display(), &args.engine, args.http_port);
+    format!("windlass dev --dir {dir} --engine {engine} --http-port {port}")
+}
+
+fn remove(dir: &Path, args: &DevArgs) -> String {
+    format!("windlass-agent remove-workloads --data {} --engine {}", dir.join("agent").display(), args.engine)
+}
+
+fn welcome(home: &Home, http: &str, dir: &Path, args: &DevArgs) -> String {
+    let end = if args.keep {
+        "Ctrl-C stops coordinator and agent; containers go on."
+    } else {
+        "Ctrl-C removes the containers and stops coordinator and agent."
+    };
     format!(
-        "A fleet of one host runs, under {}.\n\n  \
+        "A fleet of one host runs, under {}. In another terminal:\n\n  \
          export WINDLASS_HOME={}\n  \
          windlass host ls\n  \
-         windlass deploy -f web.yaml\n  \
+         windlass deploy -f web.yaml    # a manifest of yours\n  \
          windlass status\n\n\
-         Dashboard: http://{http}/\n\
+         Metrics: http://{http}/metrics\n\
          Logs: {}/*.log\n\
-         Ctrl-C stops coordinator and agent.",
+         {end}",
         dir.display(),
         home.path().display(),
         dir.display()

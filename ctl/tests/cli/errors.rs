@@ -32,6 +32,20 @@ fn a_coordinator_that_is_not_there() {
 }
 
 #[test]
+fn wait_ends_at_its_timeout_and_says_for_what() {
+    let desk = Desk::with_fleet();
+    insta::assert_snapshot!(desk.screen(&["wait", "web-1", "--timeout", "1s"]), @"
+    $ windlass wait web-1 --timeout 1s
+    error: the coordinator at `127.0.0.1:1` did not answer within 1s
+      caused by: failed to reach the coordinator at `127.0.0.1:1`
+      caused by: Connection refused (os error 111)
+
+    hint: does it run? Its log says why not; wait longer with `--timeout 2m`
+    exit 5
+    ");
+}
+
+#[test]
 fn every_problem_of_a_manifest_is_told_at_once() {
     let desk = Desk::with_fleet();
     let file = desk.write("web.yaml", "service: web\nimagee: x\nreplicas: many\n");

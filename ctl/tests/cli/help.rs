@@ -9,7 +9,7 @@ fn every_command_explains_itself() {
     let commands = [
         "", "init", "dev", "context", "context ls", "context use", "host", "host token", "host ls", "host show", "host drain",
         "host cordon", "host uncordon", "host recover", "host evict", "host ban", "plan", "deploy", "rollout", "rollout ls", "rollout show",
-        "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "scale", "restart", "stop", "rm", "status", "release", "release ls",
+        "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "scale", "restart", "stop", "rm", "status", "wait", "release", "release ls",
         "release show", "release diff", "release sign", "release verify", "logs", "events", "trust", "trust show", "trust sign",
         "trust publish", "trust verify", "trust add-key", "trust remove-key", "trust rotate", "operator", "operator invite",
         "operator join", "operator ls", "operator revoke", "audit", "audit verify", "schema", "render", "completions",

@@ -120,14 +120,25 @@ impl Target {
         let kept = || {
             let scene = Scene::of(&self.host.engine).map_err(|error| format!("{error:#}"))?;
             let ids = scene.containers.values().map(|(id, _)| id);
-            let policies: Vec<Value> = ids
+            let policies: Vec<(bool, Value)> = ids
                 .filter_map(|id| self.host.engine.inspect(id).ok())
-                .map(|seen| seen["HostConfig"]["RestartPolicy"]["Name"].clone())
+                .map(|seen| (self.has_bind(&seen), seen["HostConfig"]["RestartPolicy"]["Name"].clone()))
                 .collect();
-            let all = policies.iter().all(|policy| policy == "unless-stopped");
+            // An agent starts a container with a bind again by itself.
+            let kept = |bound: bool| if bound { "no" } else { "unless-stopped" };
+            let all = policies.iter().all(|(bound, policy)| policy == kept(*bound));
             if all { Ok(()) } else { Err(format!("{policies:?}")) }
         };
         within(SOON, kept).expect("what proved itself survives its agent");
+    }
+
+    /// Whether a container binds a folder of the host that is not the agent's.
+    fn has_bind(&self, seen: &Value) -> bool {
+        let agent = self.at("agent");
+        let mut mounts = seen["Mounts"].as_array().into_iter().flatten();
+        mounts.any(|mount| {
+            mount["Type"] == "bind" && mount["Source"].as_str().is_some_and(|path| !path.starts_with(&agent))
+        })
     }
 
     /// Signs a release with an honest key and has it ready for whoever asks.

@@ -7,6 +7,7 @@
 mod bad_releases;
 mod by_hand;
 mod deaths;
+mod dev;
 mod harness;
 mod neighbours;
 mod network;

@@ -5,6 +5,7 @@
 //! `make release`. They need Linux and root; see `tests/lab/README.md`.
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
+mod binds;
 mod clocks;
 mod disks;
 mod engines;

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use bollard::Docker;
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount,
+    MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use windlass_core::reconcile::{Launch, LocalHost};
 use windlass_core::release::{Spec, volume_name};
 
-use super::super::labels;
+use super::super::{RuntimeError, labels};
+use super::error::refused;
 
 /// What the engine is asked for. `files` are binds of files that lie on the host already.
 pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> ContainerCreateBody {
@@ -69,6 +71,17 @@ fn host_config(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> HostCon
         }),
         ..Default::default()
     }
+}
+
+/// Changes whether the engine starts a container again by itself.
+pub(super) async fn set_policy(
+    docker: &Docker,
+    id: &str,
+    name: RestartPolicyNameEnum,
+) -> Result<(), RuntimeError> {
+    let policy = RestartPolicy { name: Some(name), maximum_retry_count: None };
+    let body = ContainerUpdateBody { restart_policy: Some(policy), ..Default::default() };
+    docker.update_container(id, body).await.map_err(refused("update the restart policy"))
 }
 
 /// On loopback only if that is where the host is reached; else on every address.

@@ -26,6 +26,11 @@ impl Store {
         Self { folder: folder.to_owned() }
     }
 
+    /// The folder of all.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Writes the files of an instance and answers with their binds.
     pub(super) async fn lay_down(&self, launch: &Launch) -> Result<Vec<Mount>, RuntimeError> {
         if launch.release.release.spec.files.is_empty() {

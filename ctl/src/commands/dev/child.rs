@@ -1,5 +1,6 @@
 //! One of the programs that `dev` starts, with its log in a file.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -9,6 +10,10 @@ use tokio::process::Command;
 
 use super::DevError;
 
+/// So much of a log is read for the last words of its program.
+const READ: u64 = 16 * 1024;
+/// So many lines of it are shown.
+const LINES: usize = 6;
 /// How long a program may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -16,6 +21,8 @@ pub(super) struct Child {
     program: &'static str,
     inner: tokio::process::Child,
     log: PathBuf,
+    /// How long the log was when it began.
+    begun_at: u64,
 }
 
 impl Child {
@@ -32,6 +39,7 @@ impl Child {
         }
         let log = dir.join(format!("{program}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
+        let begun_at = file.metadata().map_err(failed)?.len();
         let mut command = Command::new(path);
         arguments(&mut command);
         let inner = command
@@ -42,7 +50,7 @@ impl Child {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { program, inner, log })
+        Ok(Self { program, inner, log, begun_at })
     }
 
     /// Where it writes to.
@@ -83,7 +91,43 @@ impl Child {
         DevError::Ended {
             program: self.program.to_owned(),
             status: status.to_string(),
+            words: last_words(&self.log, self.begun_at),
             log: self.log.clone(),
         }
+    }
+}
+
+/// The last lines that a program wrote to its log, which was `begun_at` bytes long before; each on a line of its own.
+fn last_words(log: &Path, begun_at: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(log)?;
+        let from = begun_at.max(file.metadata()?.len().saturating_sub(READ));
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(READ).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].iter();
+    last.map(|line| format!("\n    {}", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_those_of_this_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("x.log");
+        assert_eq!(last_words(&log, 0), "");
+        std::fs::write(&log, "of before\n1\n2\n\n3\n4\n5\n6\n7\n").unwrap();
+        assert_eq!(
+            last_words(&log, 10),
+            ["2", "3", "4", "5", "6", "7"].map(|n| format!("\n    {n}")).concat()
+        );
+        std::fs::write(&log, "of before\nerror: taken\n").unwrap();
+        assert_eq!(last_words(&log, 10), "\n    error: taken");
     }
 }

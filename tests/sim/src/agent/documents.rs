@@ -34,6 +34,7 @@ impl Host {
             mounts: &NO_MOUNTS,
             trust: self.disk.trust.document(),
             floors: &state.floors,
+            made: &state.memory.slots,
             now: trusted_now(self.clock(now), state.trusted_time),
         }
     }

@@ -1,0 +1,104 @@
+//! `wait`: until the coordinator answers, and hosts can take slots. For scripts, and for `dev`.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use windlass_core::observation::EngineState;
+use windlass_core::view::HostView;
+use windlass_core::{HostId, Span};
+use windlass_process::report::chain;
+
+use crate::args::{Global, WaitArgs};
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::home::{ContextConfig, FleetHome};
+use crate::printer::Printer;
+use crate::session::{Session, SessionError};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What did not happen in time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WaitError {
+    #[error("the coordinator at `{server}` did not answer within {after}")]
+    Coordinator {
+        server: String,
+        after: Span,
+        #[source]
+        source: Box<SessionError>,
+    },
+    #[error("host `{host}` is not ready after {after}: {why}")]
+    Host { host: HostId, after: Span, why: String },
+}
+
+impl WaitError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Coordinator { .. } => {
+                Some("does it run? Its log says why not; wait longer with `--timeout 2m`".to_owned())
+            }
+            Self::Host { host, .. } => {
+                Some(format!("see `windlass host show {host}`, and the log of its agent"))
+            }
+        }
+    }
+}
+
+pub(super) async fn run(args: &WaitArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let deadline = Instant::now() + args.timeout.duration();
+    let session = answering(&context.fleet, &context.config, (deadline, args.timeout)).await?;
+    let mut client = session.client();
+    for host in &args.hosts {
+        while let Err(why) = readiness(&mut client, host).await? {
+            if Instant::now() >= deadline {
+                return Err(WaitError::Host { host: host.clone(), after: args.timeout, why }.into());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    let hosts: Vec<String> = args.hosts.iter().map(|host| format!("`{host}`")).collect();
+    printer.note(&match hosts.as_slice() {
+        [] => format!("the coordinator at {} answers", context.config.server),
+        hosts => format!("ready: {}", hosts.join(", ")),
+    });
+    Ok(Exit::Done)
+}
+
+/// Connects as soon as the coordinator answers. Only that nobody can be reached there is waited out.
+pub(super) async fn answering(
+    fleet: &FleetHome,
+    config: &ContextConfig,
+    (deadline, after): (Instant, Span),
+) -> Result<Session, CtlError> {
+    loop {
+        match Box::pin(Session::open(fleet, config)).await {
+            Ok(session) => return Ok(session),
+            Err(source @ SessionError::Connect(_)) if Instant::now() >= deadline => {
+                let (server, source) = (config.server.clone(), Box::new(source));
+                return Err(WaitError::Coordinator { server, after, source }.into());
+            }
+            Err(error @ SessionError::Connect(_)) => tracing::debug!(error = chain(&error), "not yet"),
+            Err(error) => return Err(error.into()),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether a host can take slots now; else why not.
+pub(super) async fn readiness(client: &mut Client, host: &HostId) -> Result<Result<(), String>, CtlError> {
+    let hosts = client.hosts().await?;
+    Ok(hosts.iter().find(|seen| seen.name == *host).map_or_else(|| Err("it has not joined".to_owned()), of))
+}
+
+fn of(host: &HostView) -> Result<(), String> {
+    match &host.engine {
+        _ if host.state != "connected" => Err(format!("it is {}", host.state)),
+        EngineState::Available => Ok(()),
+        EngineState::Unknown => Err("its engine was not asked yet".to_owned()),
+        EngineState::Unavailable(why) => Err(format!("its engine does not answer: {why}")),
+    }
+}
