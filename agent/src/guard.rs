@@ -6,6 +6,7 @@ mod registries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use windlass_core::Digest;
 use windlass_core::host::HostPolicy;
@@ -16,7 +17,7 @@ use windlass_core::release::Image;
 use crate::engine;
 use crate::policy::{Mounts, resolve};
 use crate::runtime::{
-    EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
+    Command, EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
     RuntimeStream,
 };
 
@@ -125,8 +126,12 @@ impl<R: Runtime> Runtime for Guarded<R> {
         self.inner.logs(id, options)
     }
 
-    async fn exec(&self, id: &str, argv: &[String]) -> Result<i64, RuntimeError> {
-        self.inner.exec(id, argv).await
+    async fn exec(&self, id: &str, argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
+        self.inner.exec(id, argv, limit).await
+    }
+
+    async fn goes_on(&self, command: &str) -> Result<bool, RuntimeError> {
+        self.inner.goes_on(command).await
     }
 
     fn events(&self) -> RuntimeStream<EngineEvent> {

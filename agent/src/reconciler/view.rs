@@ -13,6 +13,7 @@ use windlass_core::{Digest, Timestamp};
 use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
+use super::word::{self, Words};
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
 
@@ -30,6 +31,8 @@ pub(super) struct View<R> {
     containers: BTreeMap<String, Container>,
     /// The engine's word for the state of each, to notice changes without an event.
     words: BTreeMap<String, String>,
+    /// Since when each is what the engine says of its health.
+    said: Words,
     /// The last exit of each, as its event told it.
     exits: BTreeMap<String, (i64, bool)>,
     dirty: BTreeSet<String>,
@@ -55,6 +58,7 @@ impl<R: Runtime> View<R> {
             info: None,
             containers: BTreeMap::new(),
             words: BTreeMap::new(),
+            said: Words::default(),
             exits: BTreeMap::new(),
             dirty: BTreeSet::new(),
             images: BTreeMap::new(),
@@ -84,6 +88,7 @@ impl<R: Runtime> View<R> {
     pub(super) fn clock_was_set(&mut self) {
         self.interrupted_before = self.interrupted_before.min((self.now)());
         self.probes.clock_was_set();
+        self.said.clock_was_set((self.now)());
     }
 
     fn note(&mut self, event: Option<EngineEvent>) {
@@ -127,10 +132,14 @@ impl<R: Runtime> View<R> {
 
     fn put(&mut self, id: String, seen: Option<Container>) {
         match seen {
-            Some(seen) => drop(self.containers.insert(id, seen)),
+            Some(mut seen) => {
+                self.said.note(&mut seen, (self.now)());
+                self.containers.insert(id, seen);
+            }
             None => {
                 self.containers.remove(&id);
                 self.words.remove(&id);
+                self.said.forget(&id);
                 self.exits.remove(&id);
             }
         }
@@ -227,7 +236,7 @@ impl<R: Runtime> View<R> {
     }
 
     /// What a decision is made from.
-    pub(super) fn observed(&mut self) -> Observed {
+    pub(super) fn observed(&mut self, desired: &Desired) -> Observed {
         self.measure(); // a disk fills up faster than everything is looked at
         let containers = self.containers.values().map(|seen| {
             let last_exit = match seen.state {
@@ -236,7 +245,9 @@ impl<R: Runtime> View<R> {
                     seen.last_exit
                 }
             };
-            Container { health: self.probes.health(&seen.id), last_exit, ..seen.clone() }
+            let asks = desired.releases.get(&seen.release).map(|release| &release.release.spec.health);
+            let health = word::both(seen.health.as_ref(), self.probes.health(&seen.id), asks);
+            Container { health, last_exit, ..seen.clone() }
         });
         Observed {
             containers: containers.collect(),

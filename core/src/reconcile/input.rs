@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::host::HostPolicy;
 use crate::id::{Counter, FleetId, HostId, SlotId};
-use crate::observation::{ProbeResult, PullProgress, Refusal};
+use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal};
 use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
@@ -255,6 +255,8 @@ pub struct Health {
     pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,
+    /// Why it is not ready or not alive, if it is not and that is known.
+    pub why: Option<NotReady>,
 }
 
 /// What came of a step that ended. Steps that only change a container are not listed: the container is.
@@ -308,6 +310,13 @@ pub enum Outcome {
 pub enum PullFailure {
     /// What the engine or the registry said.
     Failed(String),
+    /// The registry could not answer just now. It is asked again before the pull counts as failed.
+    Transient {
+        /// What the engine or the registry said.
+        message: String,
+        /// When the registry wants to be asked again, if it says so.
+        retry_after: Option<Span>,
+    },
     /// No byte came for so long.
     Stalled(Span),
     /// What came is not what the release names.

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::limits::Limits;
 use super::seen::{Seen, Waiting};
-use super::{Progress, ROOM_GRACE, Reason, State, Stood, evicted, recreating};
+use super::{Progress, ROOM_GRACE, State, Stood, evicted, recreating};
 
 /// How the slots of the new release stand.
 #[derive(Default)]
@@ -93,7 +93,9 @@ fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
         return;
     }
     if only_lost.is_empty() {
-        ending::on_failure(draft, spec, Reason::NoProgress(spec.progress_deadline));
+        let Some((to, _)) = draft.target() else { return };
+        let reason = ending::no_progress(draft, to, spec);
+        ending::on_failure(draft, spec, reason);
         return;
     }
     let hosts: Vec<_> = only_lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();

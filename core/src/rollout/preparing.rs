@@ -6,7 +6,7 @@ use crate::plan::Phase;
 use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::seen::{Seen, Waiting};
-use super::{GoingBack, Progress, Reason, State};
+use super::{GoingBack, Progress, State};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
@@ -62,7 +62,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         if everywhere_else {
             draft.leave_behind(lost);
         } else {
-            let reason = Reason::NoProgress(release.spec.progress_deadline);
+            let reason = ending::no_progress(draft, to, &release.spec);
             ending::go_back(draft, GoingBack::Untouched, reason);
         }
     }

@@ -11,6 +11,7 @@ use crate::id::HostId;
 use crate::observation::{EngineState, Refusal};
 use crate::time::Timestamp;
 
+use super::condition::{self, ConditionView};
 use super::trouble::{self, Problem};
 
 /// A host.
@@ -79,6 +80,9 @@ pub struct HostView {
     /// What is wrong with it, or was set by a person; the most important first.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// What is wrong with the instances and slots on it; only in `host show`.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
     /// When its certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<Timestamp>,
@@ -117,6 +121,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         policy: None,
         recovery: Vec::new(),
         problems: trouble::of(member, stats.as_ref()),
+        conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
         certificate_expires_at: None,
     }
 }

@@ -138,6 +138,7 @@ pub(crate) fn report(slots: &Slots, releases: &Releases, fleet: &mut FleetView, 
             pulled: true,
             pull: None,
             instances: instances.into_iter().collect(),
+            trouble: None,
         });
     }
     for (host, slots) in seen {
@@ -161,5 +162,6 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         restarts: 0,
         generation: 0,
         undecided: false,
+        vitals: Default::default(),
     }
 }
