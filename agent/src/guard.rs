@@ -17,8 +17,8 @@ use windlass_core::release::Image;
 use crate::engine;
 use crate::policy::{Mounts, resolve};
 use crate::runtime::{
-    Command, EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream,
+    Command, EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    RuntimeError, RuntimeStream,
 };
 
 /// An engine that asks policy before it pulls and before it creates; all else goes through.

@@ -262,7 +262,14 @@ impl State {
         self.health.clone()
     }
 
-    fn judge(&mut self, kind: Kind, yes: bool, no: bool, why: Option<NotReady>, now: Timestamp) -> Option<Health> {
+    fn judge(
+        &mut self,
+        kind: Kind,
+        yes: bool,
+        no: bool,
+        why: Option<NotReady>,
+        now: Timestamp,
+    ) -> Option<Health> {
         let before = (self.health.ready, self.health.live, self.health.decided);
         self.health.decided |= no || (yes && self.says_ready(kind));
         match kind {

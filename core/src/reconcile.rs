@@ -34,10 +34,10 @@ pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, Lease, LocalHost, LocalImage, Observed, Outcome,
     PlanNumber, PullFailure, RestartPolicy, StartFailure, VerifiedRelease,
 };
+pub(crate) use judge::health_deadline;
 pub use memory::{
     FailedSlot, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble, Volatile,
 };
-pub(crate) use judge::health_deadline;
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 
 use crate::condition::{self, Condition};

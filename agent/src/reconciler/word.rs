@@ -71,10 +71,10 @@ pub(super) fn both(
     probes: Option<Health>,
     asks: Option<&release::Health>,
 ) -> Option<Health> {
-    let by_image = asks.is_none_or(|asks| asks.readiness.is_none() && asks.image != Some(release::ImageHealth::Off));
-    let counts = |health: &&Health| {
-        by_image || health.why.as_ref().is_some_and(|why| why.cause == Cause::Paused)
-    };
+    let by_image =
+        asks.is_none_or(|asks| asks.readiness.is_none() && asks.image != Some(release::ImageHealth::Off));
+    let counts =
+        |health: &&Health| by_image || health.why.as_ref().is_some_and(|why| why.cause == Cause::Paused);
     let Some(engine) = engine.filter(counts) else { return probes };
     let has_probes = asks.is_some_and(crate::probe::has_probes);
     let Some(probes) = probes else {
@@ -83,7 +83,11 @@ pub(super) fn both(
         return Some(Health { ready, decided: engine.decided && (!ready || !has_probes), ..engine.clone() });
     };
     if !engine.ready {
-        return Some(Health { live: probes.live, history: [probes.history, engine.history.clone()].concat(), ..engine.clone() });
+        return Some(Health {
+            live: probes.live,
+            history: [probes.history, engine.history.clone()].concat(),
+            ..engine.clone()
+        });
     }
     Some(Health {
         since: probes.since.max(engine.since),

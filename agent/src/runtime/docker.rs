@@ -25,8 +25,8 @@ use crate::crash::Call;
 use crate::facts;
 
 use super::{
-    Command, EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime, RuntimeError,
-    RuntimeStream, labels,
+    Command, EngineEvent, EngineInfo, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    RuntimeError, RuntimeStream, labels,
 };
 
 mod create;

@@ -66,7 +66,9 @@ impl Evidence {
             cut(&mut probe.detail, TEXT);
         }
         self.not_ready.iter_mut().for_each(NotReady::bound);
-        if let FailureReason::PullFailed { message } | FailureReason::StartFailed { message } = &mut self.reason {
+        if let FailureReason::PullFailed { message } | FailureReason::StartFailed { message } =
+            &mut self.reason
+        {
             cut(message, 4 * TEXT);
         }
     }

@@ -198,7 +198,12 @@ mod tests {
     fn words_of_a_newer_agent_are_read() {
         assert_eq!(serde_json::from_str::<TroubleCode>(r#""of_tomorrow""#).unwrap(), TroubleCode::Other);
         assert_eq!(serde_json::from_str::<Cause>(r#""of_tomorrow""#).unwrap(), Cause::Other);
-        let all = [TroubleCode::PullFailed, TroubleCode::PortTaken, TroubleCode::StartFailed, TroubleCode::StepFailed];
+        let all = [
+            TroubleCode::PullFailed,
+            TroubleCode::PortTaken,
+            TroubleCode::StartFailed,
+            TroubleCode::StepFailed,
+        ];
         for code in all {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }

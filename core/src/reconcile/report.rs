@@ -1,7 +1,7 @@
 //! What is reported of a slot.
 
-use crate::id::SlotId;
 use crate::digest::Digest;
+use crate::id::SlotId;
 use crate::observation::{
     Instance, InstanceState, SlotObservation, SlotStatus, SlotTrouble, TroubleCode, Vitals,
 };

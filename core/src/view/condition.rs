@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::fleet::Fleet;
 use crate::id::{HostId, SlotId};
 use crate::observation::{
@@ -17,8 +18,8 @@ pub const CONDITIONS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ConditionView {
     /// Its kind, stable: of an instance `paused`, `not_ready` (it has never been), `unready` (it was, and is not),
-    /// `crash_loop`; of a slot `pull_failed`, `port_taken`, `start_failed`, `step_failed`, `refused`, `failed`. A newer
-    /// coordinator may know more.
+    /// `crash_loop`; of a slot `pull_failed`, `port_taken`, `start_failed`, `step_failed`, `refused`, `failed`; and what
+    /// agents find themselves. A newer coordinator may know more.
     pub code: String,
     /// In words.
     pub message: String,
@@ -53,9 +54,25 @@ impl ConditionView {
 
 /// Everything that is wrong on one host.
 pub fn conditions(host: &HostId, seen: &Observation) -> Vec<ConditionView> {
-    let mut found: Vec<ConditionView> = seen.slots.iter().flat_map(|slot| of_slot(host, slot)).collect();
+    let said = seen.conditions.iter().map(|said| of_agent(host, said));
+    let mut found: Vec<ConditionView> =
+        said.chain(seen.slots.iter().flat_map(|slot| of_slot(host, slot))).collect();
     found.truncate(CONDITIONS);
     found
+}
+
+/// What the agent itself found.
+fn of_agent(host: &HostId, said: &Condition) -> ConditionView {
+    ConditionView {
+        code: said.code.as_str().to_owned(),
+        message: said.message.clone(),
+        host: host.clone(),
+        slot: said.slot.clone(),
+        instance: None,
+        since: None,
+        not_ready: None,
+        last_exit: None,
+    }
 }
 
 /// Everything that is wrong in the slots of one service, as far as their hosts were heard of.
@@ -63,8 +80,11 @@ pub(super) fn of_service(slots: &Slots, fleet: &dyn Fleet) -> Vec<ConditionView>
     let mut found = Vec::new();
     for (slot, assignment) in slots {
         let seen = fleet.member(&assignment.host).and_then(|member| member.observation.as_deref());
+        let host = &assignment.host;
+        let said = seen.into_iter().flat_map(|seen| &seen.conditions);
+        found.extend(said.filter(|said| said.slot.as_ref() == Some(slot)).map(|said| of_agent(host, said)));
         let seen = seen.and_then(|seen| seen.slot(slot));
-        found.extend(seen.into_iter().flat_map(|seen| of_slot(&assignment.host, seen)));
+        found.extend(seen.into_iter().flat_map(|seen| of_slot(host, seen)));
     }
     found.truncate(CONDITIONS);
     found

@@ -22,7 +22,20 @@ impl Waits<'_> {
         let known = match waiting {
             Waiting::Healthy { host, slot } => self.not_ready(host, slot),
             Waiting::Pull { host, .. } => self.pull(host),
-            _ => None,
+            Waiting::Host { .. }
+            | Waiting::Plan(_)
+            | Waiting::Recovering(_)
+            | Waiting::Engine(_)
+            | Waiting::Journal(_)
+            | Waiting::Stop { .. }
+            | Waiting::Soak(_)
+            | Waiting::Room(_)
+            | Waiting::Others { .. }
+            | Waiting::Place(_)
+            | Waiting::Pinned { .. }
+            | Waiting::Fence { .. }
+            | Waiting::Gone { .. }
+            | Waiting::Person => None,
         };
         known.unwrap_or_else(|| waiting.to_string())
     }

@@ -324,7 +324,8 @@ fn a_drawn_port_that_is_taken_is_drawn_again() {
 #[test]
 fn a_fixed_port_that_is_taken_is_tried_with_pauses() {
     let mut world = World::new();
-    let fixed = |spec: &mut windlass_core::release::Spec| spec.ports.get_mut("http").unwrap().host = Some(8080);
+    let fixed =
+        |spec: &mut windlass_core::release::Spec| spec.ports.get_mut("http").unwrap().host = Some(8080);
     let one = world.release(1, HEALTHY, fixed);
     world.plan(vec![good(0, one)]);
     world.starts = vec![StartFailure::PortTaken(8080); 9];

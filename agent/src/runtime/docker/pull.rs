@@ -128,7 +128,10 @@ fn explain(image: &Image, error: Error) -> PullError {
     if let Some(busy) = BUSY.iter().find(|phrase| text.to_lowercase().contains(**phrase)) {
         let retry_after = retry_after(&text);
         tracing::debug!(busy, "a registry cannot answer just now");
-        return PullError::Transient { message: format!("registry `{registry}` cannot answer: {text}"), retry_after };
+        return PullError::Transient {
+            message: format!("registry `{registry}` cannot answer: {text}"),
+            retry_after,
+        };
     }
     PullError::Failed(if has(&["http response to https client"]) {
         format!(
@@ -161,8 +164,17 @@ const BUSY: [&str; 11] = [
     ": 503",
 ];
 /// And of one that it does not reach.
-const UNREACHABLE: [&str; 9] =
-    ["refused", "no such host", "timeout", "timed out", "unreachable", "no route", "reset by peer", "eof", "temporary failure"];
+const UNREACHABLE: [&str; 9] = [
+    "refused",
+    "no such host",
+    "timeout",
+    "timed out",
+    "unreachable",
+    "no route",
+    "reset by peer",
+    "eof",
+    "temporary failure",
+];
 
 /// How long a registry wants to be left alone, where the engine passes that on: `Retry-After: 30`, `retry after 30s`.
 fn retry_after(text: &str) -> Option<Duration> {
