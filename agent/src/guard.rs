@@ -21,7 +21,7 @@ use windlass_core::release::Image;
 use crate::engine;
 use crate::policy::Mounts;
 use crate::runtime::{
-    EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
     RuntimeError, RuntimeStream, answer,
 };
 
@@ -154,8 +154,12 @@ impl<R: Runtime> Runtime for Guarded<R> {
         self.inner.logs(id, options)
     }
 
-    async fn exec(&self, id: &str, argv: &[String]) -> Result<i64, RuntimeError> {
-        self.inner.exec(id, argv).await
+    async fn exec(&self, id: &str, argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
+        self.inner.exec(id, argv, limit).await
+    }
+
+    async fn goes_on(&self, command: &str) -> Result<bool, RuntimeError> {
+        self.inner.goes_on(command).await
     }
 
     fn events(&self) -> RuntimeStream<EngineEvent> {

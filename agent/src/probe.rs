@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use windlass_core::Timestamp;
-use windlass_core::observation::ProbeResult;
+use windlass_core::observation::{Cause, NotReady, ProbeResult};
 use windlass_core::reconcile::Health;
 use windlass_core::release::{self, Probe};
 
@@ -24,6 +24,10 @@ const HISTORY: usize = 10;
 /// The first pause before a refused connection is tried again. It grows by a quarter each time, up to the
 /// probe's own interval: whatever a start takes, it is noticed within a quarter of that.
 const EAGER: Duration = Duration::from_millis(20);
+
+/// How often an answer that is as bad as before is reported, and one that is bad in another way.
+const SAME: Duration = Duration::from_secs(5);
+const OTHER: Duration = Duration::from_secs(2);
 
 /// The last answers of an instance, the oldest first.
 pub type History = Arc<Mutex<Vec<ProbeResult>>>;
@@ -72,8 +76,8 @@ pub async fn watch<R: Runtime>(
     loop {
         let Some((due, index)) = state.next() else { return };
         tokio::time::sleep_until(due).await;
-        let schedule = &state.schedules[index];
-        let answer = check::ask(&*runtime, &subject, &schedule.probe).await;
+        let schedule = &mut state.schedules[index];
+        let answer = check::ask(&*runtime, &subject, &schedule.probe, &mut schedule.hanging).await;
         let at = now();
         remember(
             &subject.history,
@@ -129,6 +133,25 @@ struct Schedule {
     /// Good or bad answers in a row.
     successes: u32,
     failures: u32,
+    /// What it asks, in words.
+    asks: String,
+    /// Answers since the last one that meant yes, and the bad ones of them.
+    asked: u32,
+    bad: u32,
+    /// Since when answers are bad.
+    bad_since: Timestamp,
+    /// A command that took too long and could not be killed; the engine's id of it.
+    hanging: Option<String>,
+}
+
+impl Schedule {
+    fn why(&self, answer: &str) -> NotReady {
+        let (asked, answer) = (self.asks.clone(), answer.to_owned());
+        let (failed, of, since) = (self.bad, self.asked, self.bad_since);
+        let mut why = NotReady { cause: Cause::Probe, asked, answer, failed, of, since };
+        why.bound();
+        why
+    }
 }
 
 /// How an instance is, as far as its probes know.
@@ -138,6 +161,8 @@ struct State {
     started: bool,
     health: Health,
     reported: bool,
+    /// Which bad answer was reported last, and when.
+    said: (String, Instant),
 }
 
 impl State {
@@ -150,15 +175,28 @@ impl State {
         ];
         let schedule = |(kind, probe): (Kind, &Option<Probe>)| {
             let probe = probe.clone()?;
-            Some(Schedule { kind, probe, due: Instant::now(), eager: EAGER, successes: 0, failures: 0 })
+            Some(Schedule {
+                kind,
+                asks: format!("{} {}", kind.name(), check::words(&probe)),
+                probe,
+                due: Instant::now(),
+                eager: EAGER,
+                successes: 0,
+                failures: 0,
+                asked: 0,
+                bad: 0,
+                bad_since: now,
+                hanging: None,
+            })
         };
         let (ready, unbroken, was_ready, live, decided) = (false, true, false, true, false);
         let history = Vec::new();
         Self {
             schedules: all.into_iter().filter_map(schedule).collect(),
             started: probes.startup.is_none(),
-            health: Health { ready, since: now, unbroken, was_ready, live, decided, history },
+            health: Health { ready, since: now, unbroken, was_ready, live, decided, history, why: None },
             reported: false,
+            said: (String::new(), Instant::now()),
         }
     }
 
@@ -188,20 +226,50 @@ impl State {
             schedule.due = Instant::now() + schedule.eager.min(every);
             schedule.eager = (schedule.eager * 5 / 4).min(every);
         }
+        schedule.asked = schedule.asked.saturating_add(1);
         if answer.ok {
             schedule.successes = schedule.successes.saturating_add(1);
             schedule.failures = 0;
         } else {
+            if schedule.bad == 0 {
+                schedule.bad_since = now;
+            }
+            schedule.bad = schedule.bad.saturating_add(1);
             schedule.successes = 0;
             schedule.failures =
                 schedule.failures.saturating_add(u32::from(!waiting || schedule.eager >= every));
         }
         let yes = schedule.successes >= schedule.probe.successes.max(1);
         let no = schedule.failures >= schedule.probe.failures.max(1);
-        self.judge(self.schedules[index].kind, yes, no, now)
+        let why = (!answer.ok).then(|| schedule.why(&answer.detail));
+        if yes {
+            (schedule.asked, schedule.bad) = (0, 0);
+        }
+        let news = self.judge(self.schedules[index].kind, yes, no, why, now);
+        news.or_else(|| self.still_bad())
     }
 
-    fn judge(&mut self, kind: Kind, yes: bool, no: bool, now: Timestamp) -> Option<Health> {
+    /// That it is not ready was said; what it answers is said again now and then.
+    fn still_bad(&mut self) -> Option<Health> {
+        let why = self.health.why.as_ref()?;
+        let pause = if why.answer == self.said.0 { SAME } else { OTHER };
+        (self.said.1.elapsed() >= pause).then(|| self.say())
+    }
+
+    fn say(&mut self) -> Health {
+        let answer = self.health.why.as_ref().map(|why| why.answer.clone()).unwrap_or_default();
+        self.said = (answer, Instant::now());
+        self.health.clone()
+    }
+
+    fn judge(
+        &mut self,
+        kind: Kind,
+        yes: bool,
+        no: bool,
+        why: Option<NotReady>,
+        now: Timestamp,
+    ) -> Option<Health> {
         let before = (self.health.ready, self.health.live, self.health.decided);
         self.health.decided |= no || (yes && self.says_ready(kind));
         match kind {
@@ -234,9 +302,14 @@ impl State {
         if !self.health.ready {
             self.health.unbroken = false;
         }
+        if self.health.ready && self.health.live {
+            self.health.why = None;
+        } else if why.is_some() {
+            self.health.why = why;
+        }
         let changed = before != (self.health.ready, self.health.live, self.health.decided);
         let first = !std::mem::replace(&mut self.reported, true);
-        (changed || first).then(|| self.health.clone())
+        (changed || first).then(|| self.say())
     }
 
     /// Is this the probe whose yes makes it ready?

@@ -36,6 +36,7 @@ mod execute;
 mod health;
 mod operations;
 mod view;
+pub(crate) mod word;
 
 use execute::Finished;
 use operations::Operations;
@@ -231,7 +232,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
     /// Decides and acts; answers when to do so again if nothing happens.
     async fn decide(&mut self, desired: &Desired) -> Duration {
         let now = (self.now)();
-        let mut observed = self.view.observed();
+        let mut observed = self.view.observed(desired);
         observed.busy = self.operations.busy();
         observed.pulls = self.operations.pulls();
         observed.collecting = self.operations.is_collecting();

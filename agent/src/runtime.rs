@@ -104,6 +104,14 @@ pub enum PullError {
     /// The registry, or the engine, refused; in words for people.
     #[error("{0}")]
     Failed(String),
+    /// The registry could not answer just now, in words for people.
+    #[error("{message}")]
+    Transient {
+        /// What it, or the engine, said.
+        message: String,
+        /// When it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
+    },
     /// What came is not what was asked for.
     #[error("{0}")]
     WrongImage(String),
@@ -207,6 +215,17 @@ pub struct LogOptions {
     pub follow: bool,
 }
 
+/// How a command in a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// By itself, with this exit code.
+    Exited(i64),
+    /// It took too long, and was killed.
+    Killed,
+    /// It took too long, and cannot be killed from here; the engine's id of it.
+    GoesOn(String),
+}
+
 /// Something that arrives piece by piece.
 pub type RuntimeStream<T> = Pin<Box<dyn Stream<Item = Result<T, RuntimeError>> + Send>>;
 
@@ -219,7 +238,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn info(&self) -> impl Future<Output = Result<EngineInfo, RuntimeError>> + Send;
     /// Every container with the labels of this fleet and host.
     fn list(&self) -> impl Future<Output = Result<Vec<Listed>, RuntimeError>> + Send;
-    /// One of them in full; `None` if it has gone or is not ours. Its `health` is not filled in.
+    /// One of them in full; `None` if it has gone or is not ours. Its `health` is the engine's word, if it
+    /// has one: paused, or what the HEALTHCHECK of its image says; since when is filled in later.
     fn inspect(&self, id: &str) -> impl Future<Output = Result<Option<Container>, RuntimeError>> + Send;
     /// Is the container made as its release says: of its image, with its command, environment, mounts and rights?
     fn is_made_as(
@@ -258,8 +278,15 @@ pub trait Runtime: Send + Sync + 'static {
     fn keep_running(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// The lines it wrote.
     fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine>;
-    /// Runs a command in it and answers with the exit code.
-    fn exec(&self, id: &str, argv: &[String]) -> impl Future<Output = Result<i64, RuntimeError>> + Send;
+    /// Runs a command in it. One that takes longer than `limit` is killed.
+    fn exec(
+        &self,
+        id: &str,
+        argv: &[String],
+        limit: Duration,
+    ) -> impl Future<Output = Result<Command, RuntimeError>> + Send;
+    /// Does a command that could not be killed still run?
+    fn goes_on(&self, command: &str) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
     /// What happens to containers of ours, from now on. Ends when the engine goes.
     fn events(&self) -> RuntimeStream<EngineEvent>;
 }

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod refusal;
+mod vitals;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::time::Timestamp;
 
 pub use evidence::{Clock, Evidence, FailureReason, ProbeResult};
 pub use refusal::{Refusal, RefusalCode};
+pub use vitals::{Cause, LastExit, NotReady, SlotTrouble, TEXT, TroubleCode, Vitals};
 
 /// Everything an agent says about its slots, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,18 @@ impl Observation {
     /// What was seen of one slot.
     pub fn slot(&self, slot: &SlotId) -> Option<&SlotObservation> {
         self.slots.iter().find(|seen| &seen.slot == slot)
+    }
+
+    /// Cuts every text that is longer than an agent of ours makes it.
+    pub fn bound(&mut self) {
+        for slot in &mut self.slots {
+            slot.trouble.iter_mut().for_each(SlotTrouble::bound);
+            if let SlotStatus::Failed { evidence, .. } = &mut slot.status {
+                evidence.bound();
+            }
+            let vitals = slot.instances.iter_mut().map(|instance| &mut instance.vitals);
+            vitals.filter_map(|vitals| vitals.not_ready.as_mut()).for_each(NotReady::bound);
+        }
     }
 }
 
@@ -72,6 +86,9 @@ pub struct SlotObservation {
     pub pull: Option<PullProgress>,
     /// The containers of this slot, the newest first.
     pub instances: Vec<Instance>,
+    /// What hinders it, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<SlotTrouble>,
 }
 
 impl SlotObservation {
@@ -143,6 +160,9 @@ pub struct Instance {
     /// whether it serves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undecided: bool,
+    /// How it does, beside its state.
+    #[serde(default)]
+    pub vitals: Vitals,
 }
 
 /// What an instance is.

@@ -37,8 +37,9 @@ pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, Lease, Likeness, LocalHost, LocalImage, Observed,
     PlanNumber, RestartPolicy, VerifiedRelease,
 };
+pub(crate) use judge::health_deadline;
 pub use memory::{
-    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, Volatile,
+    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble, Volatile,
 };
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 

@@ -15,7 +15,7 @@ use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceId, ServiceName}
 use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
-pub use health::{Check, Health, Probe};
+pub use health::{Check, Health, ImageHealth, Probe};
 pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, RollbackOn, Strategy};
 
 /// Version of the release payload that this code writes.

@@ -2,6 +2,7 @@
 //!
 //! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
 
+mod condition;
 mod explain;
 mod host;
 mod operator;
@@ -10,6 +11,7 @@ mod recovery;
 mod rollout;
 mod status;
 mod trouble;
+mod waiting;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,7 @@ use crate::digest::Digest;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
 use crate::time::Timestamp;
 
+pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
 pub use explain::{DecisionView, ExplainView, explain};
 pub use host::{HostView, host};
 pub use operator::OperatorView;

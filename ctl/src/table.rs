@@ -1,5 +1,6 @@
 //! Tables and sentences for people: views in, text out. Pure: no terminal, no clock.
 
+mod conditions;
 mod contexts;
 mod explain;
 mod failure;
@@ -22,6 +23,7 @@ use windlass_core::time::display_duration;
 
 use crate::printer::Colour;
 
+pub(crate) use conditions::conditions;
 pub(crate) use contexts::contexts;
 pub(crate) use explain::explain;
 pub(crate) use failure::{failures, printable};

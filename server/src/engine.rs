@@ -12,6 +12,7 @@
 //! Level-triggered: an event only says which services to look at, and a service that was looked at in vain costs
 //! nothing. After a crash at any point the same look at the same state goes on.
 
+mod conditions;
 mod liveness;
 mod step;
 
@@ -30,6 +31,7 @@ use crate::ledger::{State, Topic, WriteError};
 use crate::plans;
 use crate::recovery;
 
+use conditions::Told;
 use liveness::Watch;
 
 pub(crate) use step::{advance, is_idle, tell};
@@ -51,6 +53,7 @@ pub(crate) struct Engine {
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
+    told: Told,
     /// Since when deadlines count.
     counting_since: Timestamp,
     ticks: u64,
@@ -76,6 +79,7 @@ impl Engine {
             moving: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
+            told: Told::default(),
             counting_since,
             ticks: 0,
             topics,
@@ -176,7 +180,10 @@ impl Engine {
             Topic::Service(service) | Topic::Rollout(_, service) => {
                 self.dirty.insert(service.clone());
             }
-            Topic::Observed(host) => self.touch_host(host),
+            Topic::Observed(host) => {
+                self.told.heard(host);
+                self.touch_host(host);
+            }
             // Labels, policy or scheduling changed: any service may want to come or go.
             Topic::Host(_) | Topic::Trust | Topic::Recovery => self.everything(),
             Topic::Plan(_) | Topic::Audit | Topic::Checkpoint | Topic::Event => {}
@@ -203,6 +210,10 @@ impl Engine {
             self.everything();
         }
         let coordinator = &self.coordinator;
+        if self.ticks.is_multiple_of(RESYNC) || self.ticks == 1 {
+            self.told.everything(coordinator);
+        }
+        self.told.tell(coordinator).await?;
         if coordinator.ledger.read(State::is_recovering) {
             match recovery::end_if_settled(coordinator).await {
                 Ok(()) | Err(WriteError::Stopping) => {}

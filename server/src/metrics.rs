@@ -1,7 +1,8 @@
 //! What Prometheus reads.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -24,8 +25,12 @@ pub(crate) struct Metrics {
     step_seconds: Histogram,
     receipts: Family<OkLabel, Counter>,
     handshakes: Family<OutcomeLabel, Gauge<i64>>,
+    conditions: Family<CodeLabel, Gauge>,
+    restarts: Family<ReasonLabel, Counter>,
     pub(crate) audit_entries: Gauge<u64, AtomicU64>,
     pub(crate) streams: Gauge,
+    /// Codes of conditions that were counted once.
+    counted: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +93,19 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Codes of conditions that are counted by name; others are counted as `other`.
+const CODES: usize = 64;
+
 const fn yes(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }
@@ -119,6 +137,12 @@ impl Default for Metrics {
         registry.register("receipts", "Receipts of agents by whether they hold", receipts.clone());
         let handshakes = Family::default();
         registry.register("tls_handshakes", "TLS handshakes by outcome", handshakes.clone());
+        let conditions = Family::default();
+        let help = "What is wrong with instances and slots now, by code";
+        registry.register("conditions", help, conditions.clone());
+        let restarts = Family::default();
+        let help = "Instances started again after they ended, by why they ended";
+        registry.register("instance_restarts", help, restarts.clone());
         let audit_entries = Gauge::default();
         registry.register("audit_entries", "Entries of the audit log", audit_entries.clone());
         let streams = Gauge::default();
@@ -134,8 +158,11 @@ impl Default for Metrics {
             step_seconds,
             receipts,
             handshakes,
+            conditions,
+            restarts,
             audit_entries,
             streams,
+            counted: Arc::default(),
         }
     }
 }
@@ -185,6 +212,28 @@ impl Metrics {
     /// A receipt was checked.
     pub(crate) fn receipt(&self, ok: bool) {
         self.receipts.get_or_create(&OkLabel { ok: yes(ok) }).inc();
+    }
+
+    /// What is wrong now: the code of each condition.
+    pub(crate) fn conditions<'a>(&self, codes: impl Iterator<Item = &'a str>) {
+        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+        for code in codes {
+            let code = if counts.len() >= CODES { "other" } else { code };
+            *counts.entry(code).or_default() += 1;
+        }
+        // What there was and is no more stands at zero.
+        let mut known = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(counts.keys().take(CODES).map(|code| (*code).to_owned()));
+        for code in known.iter() {
+            let count = counts.get(code.as_str()).copied().unwrap_or(0);
+            self.conditions.get_or_create(&CodeLabel { code: code.clone() }).set(count);
+        }
+    }
+
+    /// Instances were started again; did the last one end for memory?
+    pub(crate) fn restarted(&self, oom: bool, count: u32) {
+        let reason = if oom { "memory" } else { "exit" };
+        self.restarts.get_or_create(&ReasonLabel { reason }).inc_by(u64::from(count));
     }
 
     /// How handshakes ended so far.

@@ -228,6 +228,11 @@ impl Registry {
         self.look(host, |live| live.session.as_ref().map(|session| session.logs.clone())).flatten()
     }
 
+    /// What a host was last seen to run.
+    pub(crate) fn observation_of(&self, host: &HostId) -> Option<Arc<Observation>> {
+        self.look(host, |live| live.observation.clone()).flatten()
+    }
+
     /// How a host does.
     pub(crate) fn stats_of(&self, host: &HostId) -> Option<HostStats> {
         self.look(host, |live| live.stats.clone()).flatten()

@@ -92,7 +92,7 @@ pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Ve
     });
     let shown = ids.iter().filter_map(|id| {
         let view = coordinator.ledger.read(|state| show(state, &coordinator.registry, id, now))?;
-        Some(RolloutView { slots: Vec::new(), ..view })
+        Some(RolloutView { slots: Vec::new(), conditions: Vec::new(), ..view })
     });
     shown.collect()
 }

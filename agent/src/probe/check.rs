@@ -15,7 +15,7 @@ use windlass_certs::tls::lookup;
 use windlass_core::release::{Check, Probe};
 
 use super::Subject;
-use crate::runtime::{Runtime, RuntimeError, answer};
+use crate::runtime::{Command, Runtime, RuntimeError, answer};
 
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
 const PROXY_CLOSES: Duration = Duration::from_millis(50);
@@ -42,8 +42,25 @@ impl Answer {
     }
 }
 
-/// Asks once, within the probe's timeout.
-pub(super) async fn ask<R: Runtime>(runtime: &R, subject: &Subject, probe: &Probe) -> Answer {
+/// What a probe asks, in words.
+pub(super) fn words(probe: &Probe) -> String {
+    match &probe.check {
+        Check::Http { path, .. } => format!("GET {path}"),
+        Check::Tcp { port } => format!("TCP port {port}"),
+        Check::Exec { argv } => format!("exec {}", argv.join(" ")),
+    }
+}
+
+/// Asks once, within the probe's timeout. `before` is a command of this probe that was begun and could not be killed.
+pub(super) async fn ask<R: Runtime>(
+    runtime: &R,
+    subject: &Subject,
+    probe: &Probe,
+    before: &mut Option<String>,
+) -> Answer {
+    if let Check::Exec { argv } = &probe.check {
+        return command(runtime, subject, probe, argv, before).await;
+    }
     let question = async {
         match &probe.check {
             Check::Http { path, port } => match connect(subject, port).await {
@@ -54,23 +71,53 @@ pub(super) async fn ask<R: Runtime>(runtime: &R, subject: &Subject, probe: &Prob
                 Ok(stream) => accepted(stream).await,
                 Err(answer) => answer,
             },
-            Check::Exec { argv } => match runtime.exec(&subject.container, argv).await {
-                Ok(code) => Answer::new(code == 0, format!("exit {code}")),
-                Err(error) if error.is_unavailable() => Answer::unasked(&error),
-                Err(error) => Answer::new(false, windlass_process::report::chain(&error)),
-            },
+            Check::Exec { .. } => Answer::new(false, String::new()), // asked above
         }
     };
-    let late = match timeout(probe.timeout.duration(), question).await {
-        Ok(answer) => return answer,
-        Err(_) => Answer::new(false, format!("timed out after {}", probe.timeout)),
+    let late = || Answer::new(false, format!("timed out after {}", probe.timeout));
+    timeout(probe.timeout.duration(), question).await.unwrap_or_else(|_| late())
+}
+
+/// One command at a time: the next is begun when the one before has ended.
+async fn command<R: Runtime>(
+    runtime: &R,
+    subject: &Subject,
+    probe: &Probe,
+    argv: &[String],
+    before: &mut Option<String>,
+) -> Answer {
+    let result = match before.as_deref() {
+        Some(id) => match answer(runtime.goes_on(id)).await {
+            Ok(true) => return Answer::new(false, "the command before this one still runs".to_owned()),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        },
+        None => Ok(()),
     };
-    match &probe.check {
-        // Commands go through the engine, and one that hangs runs none.
-        Check::Exec { .. } => {
-            answer(runtime.list()).await.map_or_else(|error| Answer::unasked(&error), |_| late)
+    let result = match result {
+        Ok(()) => {
+            *before = None;
+            runtime.exec(&subject.container, argv, probe.timeout.duration()).await
         }
-        Check::Http { .. } | Check::Tcp { .. } => late,
+        Err(error) => Err(error),
+    };
+    let late = format!("timed out after {}", probe.timeout);
+    match result {
+        Ok(Command::Exited(code)) => Answer::new(code == 0, format!("exit {code}")),
+        Ok(Command::Killed) => Answer::new(false, late),
+        Ok(Command::GoesOn(id)) => {
+            *before = Some(id);
+            Answer::new(false, late)
+        }
+        Err(error) => {
+            // Commands go through the engine. One that answers nothing says nothing of the instance.
+            let words = match &error {
+                RuntimeError::TimedOut { .. } => late,
+                error => windlass_process::report::chain(error),
+            };
+            let engine = answer(runtime.list()).await;
+            engine.map_or_else(|error| Answer::unasked(&error), |_| Answer::new(false, words))
+        }
     }
 }
 

@@ -127,8 +127,8 @@ async fn liveness_waits_for_startup_and_a_silent_service_times_out() {
     let silent = Check::Http { path: "/health".to_owned(), port: "http".to_owned() };
     let probes = release::Health {
         startup: Some(probe(Check::Tcp { port: "http".to_owned() }, 20)),
-        readiness: None,
         liveness: Some(probe(silent, 20)),
+        ..release::Health::default()
     };
     let mut asked = ask(subject(port, probes));
     asked.until(|health| health.ready && health.live).await;
@@ -197,9 +197,36 @@ fn whether_it_serves_is_decided_by_the_probe_that_says_ready_or_by_any_that_says
         let mut state = State::new(&subject(1, probes), Timestamp::ZERO);
         let mut reported = false;
         for (kind, yes, no) in answers {
-            let report = state.judge(*kind, *yes, *no, Timestamp::ZERO);
+            let report = state.judge(*kind, *yes, *no, None, Timestamp::ZERO);
             reported |= report.is_some_and(|health| health.decided);
         }
         assert_eq!((state.health.decided, reported), (decided, decided), "{case}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_hangs_is_the_only_one_of_its_probe() {
+    let engine = Arc::new(FakeEngine::new(now));
+    engine.world().exec_hangs = true;
+    let exec = Check::Exec { argv: vec!["hang".to_owned()] };
+    let probes = release::Health { readiness: Some(probe(exec, 1000)), ..release::Health::default() };
+    let (sender, mut reports) = mpsc::channel(1024);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watch(engine.clone(), subject(1, probes), sender, now));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.world().execs, 1, "none is begun beside it");
+    let mut all = Vec::new();
+    while let Ok(report) = reports.try_recv() {
+        all.push(report.health);
+    }
+    assert!(all.iter().all(|health| !health.ready));
+    assert!(all.len() <= 16, "an answer as bad as before is said now and then: {}", all.len());
+    let why = all.last().and_then(|health| health.why.clone()).expect("why it is not ready");
+    assert_eq!(why.asked, "readiness exec hang");
+    assert_eq!(why.answer, "the command before this one still runs");
+    assert!(why.failed > 40 && why.failed == why.of, "{why}");
+    // It has ended, and the next one is begun.
+    (engine.world().exec_hangs, engine.world().exec_runs) = (false, false);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(reports.try_recv().is_ok_and(|report| report.health.ready && report.health.why.is_none()));
 }

@@ -190,6 +190,11 @@ async fn pull<R: Runtime>(
             return Finished { unavailable: true, ..Finished::default() };
         }
         Err(Some(PullError::Failed(message))) => PullFailure::Failed(message),
+        Err(Some(PullError::Transient { message, retry_after })) => {
+            let millis = |after: Duration| u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            let retry_after = retry_after.map(|after| Span::from_millis(millis(after)));
+            PullFailure::Transient { message, retry_after }
+        }
         Err(Some(PullError::WrongImage(message))) => PullFailure::WrongImage(message),
         Err(None) => PullFailure::Stalled(STALLED),
     };

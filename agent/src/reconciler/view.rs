@@ -14,6 +14,7 @@ use windlass_core::{Digest, Timestamp};
 use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
+use super::word::{self, Words};
 use crate::gpu;
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
@@ -36,6 +37,8 @@ pub(super) struct View<R> {
     containers: BTreeMap<String, Container>,
     /// The engine's word for the state of each, to notice changes without an event.
     words: BTreeMap<String, String>,
+    /// Since when each is what the engine says of its health.
+    said: Words,
     /// The last exit of each, as its event told it.
     exits: BTreeMap<String, (i64, bool)>,
     dirty: BTreeSet<String>,
@@ -67,6 +70,7 @@ impl<R: Runtime> View<R> {
             info: None,
             containers: BTreeMap::new(),
             words: BTreeMap::new(),
+            said: Words::default(),
             exits: BTreeMap::new(),
             dirty: BTreeSet::new(),
             alike: BTreeMap::new(),
@@ -100,6 +104,7 @@ impl<R: Runtime> View<R> {
     pub(super) fn clock_was_set(&mut self) {
         self.interrupted_before = self.interrupted_before.min((self.now)());
         self.probes.clock_was_set();
+        self.said.clock_was_set((self.now)());
     }
 
     fn note(&mut self, event: Option<EngineEvent>) {
@@ -143,11 +148,15 @@ impl<R: Runtime> View<R> {
 
     fn put(&mut self, id: String, seen: Option<Container>) {
         match seen {
-            Some(seen) => drop(self.containers.insert(id, seen)),
+            Some(mut seen) => {
+                self.said.note(&mut seen, (self.now)());
+                self.containers.insert(id, seen);
+            }
             None => {
                 self.containers.remove(&id);
                 self.words.remove(&id);
                 self.alike.remove(&id);
+                self.said.forget(&id);
                 self.exits.remove(&id);
             }
         }
@@ -334,8 +343,8 @@ impl<R: Runtime> View<R> {
     }
 
     /// What a decision is made from.
-    pub(super) fn observed(&mut self) -> Observed {
-        self.measure();
+    pub(super) fn observed(&mut self, desired: &Desired) -> Observed {
+        self.measure(); // a disk fills up faster than everything is looked at
         let containers = self.containers.values().map(|seen| {
             let last_exit = match seen.state {
                 ContainerState::Running { .. } => self.exits.get(&seen.id).copied().or(seen.last_exit),
@@ -344,7 +353,9 @@ impl<R: Runtime> View<R> {
                 }
             };
             let likeness = self.alike.get(&seen.id).copied().unwrap_or(seen.likeness);
-            Container { health: self.probes.health(&seen.id), last_exit, likeness, ..seen.clone() }
+            let asks = desired.releases.get(&seen.release).map(|release| &release.release.spec.health);
+            let health = word::both(seen.health.as_ref(), self.probes.health(&seen.id), asks);
+            Container { health, last_exit, likeness, ..seen.clone() }
         });
         Observed {
             containers: containers.collect(),

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{EventMessage, RestartPolicyNameEnum as Restarts};
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, ListContainersOptions, ListImagesOptions, LogsOptions,
@@ -26,7 +25,7 @@ use crate::crash::Call;
 use crate::facts;
 
 use super::{
-    EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
+    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
     RuntimeError, RuntimeStream, answer, labels,
 };
 
@@ -34,6 +33,7 @@ mod binds;
 mod create;
 mod credentials;
 mod error;
+mod exec;
 mod files;
 mod hold;
 mod inspect;
@@ -47,7 +47,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// But stopping takes as long as a release's stop timeout, which is at most this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3600);
 /// What happens to containers that is worth looking at; probes' exec events are not.
-const EVENTS: [&str; 8] = ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart"];
+const EVENTS: [&str; 9] =
+    ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart", "health_status"];
 /// Longer lines are cut.
 const LINE: usize = 16 * 1024;
 
@@ -307,22 +308,12 @@ impl Runtime for DockerEngine {
         Box::pin(lines.map(|line| line.map(inspect::log_line).map_err(refused("read the log"))))
     }
 
-    async fn exec(&self, id: &str, argv: &[String]) -> Result<i64, RuntimeError> {
-        let options = CreateExecOptions {
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            cmd: Some(argv.to_vec()),
-            ..Default::default()
-        };
-        let exec = self.docker()?.create_exec(id, options).await.map_err(refused("prepare a command"))?;
-        if let StartExecResults::Attached { mut output, .. } =
-            self.docker()?.start_exec(&exec.id, None).await.map_err(refused("run a command"))?
-        {
-            // Its end is the end of the command; what it writes is nobody's business.
-            while let Some(Ok(_)) = output.next().await {}
-        }
-        let done = self.docker()?.inspect_exec(&exec.id).await.map_err(refused("ask how a command ended"))?;
-        Ok(done.exit_code.unwrap_or(-1))
+    async fn exec(&self, id: &str, argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
+        exec::run(self.docker()?, id, argv, limit).await
+    }
+
+    async fn goes_on(&self, command: &str) -> Result<bool, RuntimeError> {
+        Ok(exec::ended(self.docker()?, command).await?.is_none())
     }
 
     fn events(&self) -> RuntimeStream<EngineEvent> {

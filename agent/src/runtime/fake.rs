@@ -15,7 +15,7 @@ use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
 use super::{
-    EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions, OnProgress,
+    Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions, OnProgress,
     PullError, Runtime, RuntimeError, RuntimeStream,
 };
 
@@ -56,6 +56,12 @@ pub struct World {
     pub stop_takes: Duration,
     /// What commands in containers exit with.
     pub exec_code: i64,
+    /// Do commands in containers hang, and cannot be killed?
+    pub exec_hangs: bool,
+    /// Does the one that hung still run?
+    pub exec_runs: bool,
+    /// Commands that were begun.
+    pub execs: u32,
     /// What every container writes.
     pub log: Vec<String>,
     serial: u64,
@@ -301,9 +307,24 @@ impl Runtime for FakeEngine {
         Box::pin(tokio_stream::iter(lines.into_iter().skip(skip).map(line)))
     }
 
-    async fn exec(&self, _id: &str, _argv: &[String]) -> Result<i64, RuntimeError> {
-        self.awake().await;
-        Ok(self.answering()?.exec_code)
+    async fn exec(&self, _id: &str, _argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
+        let late = |_| RuntimeError::TimedOut { doing: "run a command", after: limit };
+        tokio::time::timeout(limit, self.awake()).await.map_err(late)?;
+        let hangs = {
+            let mut world = self.answering()?;
+            world.execs += 1;
+            world.exec_runs |= world.exec_hangs;
+            if !world.exec_hangs {
+                return Ok(Command::Exited(world.exec_code));
+            }
+            limit
+        };
+        tokio::time::sleep(hangs).await;
+        Ok(Command::GoesOn("e1".to_owned()))
+    }
+
+    async fn goes_on(&self, _command: &str) -> Result<bool, RuntimeError> {
+        Ok(self.answering()?.exec_runs)
     }
 
     fn events(&self) -> RuntimeStream<EngineEvent> {

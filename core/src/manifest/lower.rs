@@ -42,6 +42,7 @@ pub(super) fn lower(
                 .as_ref()
                 .map(|probe| lower_probe(probe, &defaults::READINESS)),
             liveness: manifest.health.liveness.as_ref().map(|probe| lower_probe(probe, &defaults::LIVENESS)),
+            image: manifest.health.image,
         },
         strategy: strategy(manifest),
         soak: manifest.soak,

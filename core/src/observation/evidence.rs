@@ -7,6 +7,8 @@ use crate::id::Counter;
 use crate::time::Timestamp;
 use crate::units::Span;
 
+use super::vitals::{NotReady, TEXT, cut};
+
 /// Why an instance failed, with what a person needs to see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Evidence {
@@ -32,6 +34,44 @@ pub struct Evidence {
     pub probes: Vec<ProbeResult>,
     /// When it was judged, by the host's clock.
     pub at: Timestamp,
+    /// Why it was not ready, if it ran and was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<NotReady>,
+}
+
+/// Lines of a log, and answers of probes.
+const LINES: usize = 20;
+
+impl Evidence {
+    /// What happened, with the last answer where that says more.
+    pub fn words(&self) -> String {
+        match (&self.reason, &self.not_ready) {
+            (FailureReason::NotHealthyInTime { deadline }, Some(why)) => {
+                format!("not ready for {deadline}; {why}")
+            }
+            (FailureReason::LivenessFailed | FailureReason::UnreadyTooLong { .. }, Some(why)) => {
+                format!("{}; {why}", self.reason)
+            }
+            (reason, _) => reason.to_string(),
+        }
+    }
+
+    /// Cuts what is longer than an agent of ours makes it.
+    pub fn bound(&mut self) {
+        self.log.truncate(LINES);
+        self.log.iter_mut().for_each(|line| cut(line, TEXT));
+        self.probes.truncate(LINES);
+        for probe in &mut self.probes {
+            cut(&mut probe.probe, TEXT);
+            cut(&mut probe.detail, TEXT);
+        }
+        self.not_ready.iter_mut().for_each(NotReady::bound);
+        if let FailureReason::PullFailed { message } | FailureReason::StartFailed { message } =
+            &mut self.reason
+        {
+            cut(message, 4 * TEXT);
+        }
+    }
 }
 
 /// The four clocks of an instance.

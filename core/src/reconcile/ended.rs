@@ -71,6 +71,13 @@ impl Outcome {
 pub enum PullFailure {
     /// What the engine or the registry said.
     Failed(String),
+    /// The registry could not answer just now. It is asked again before the pull counts as failed.
+    Transient {
+        /// What the engine or the registry said.
+        message: String,
+        /// When the registry wants to be asked again, if it says so.
+        retry_after: Option<Span>,
+    },
     /// No byte came for so long.
     Stalled(Span),
     /// What came is not what the release names.

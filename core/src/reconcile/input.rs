@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::host::HostPolicy;
 use crate::id::{Counter, FleetId, HostId, SlotId};
-use crate::observation::{ProbeResult, PullProgress, Refusal};
+use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal};
 use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
@@ -271,4 +271,6 @@ pub struct Health {
     pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,
+    /// Why it is not ready or not alive, if it is not and that is known.
+    pub why: Option<NotReady>,
 }

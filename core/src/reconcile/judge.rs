@@ -14,12 +14,22 @@ use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
 /// The health deadline of a release without a startup probe.
 const HEALTH_DEADLINE: Span = Span::from_secs(150);
 
-/// How long a process that runs may take until it is ready.
-pub(super) fn health_deadline(spec: &Spec) -> Span {
-    spec.health.startup.as_ref().map_or(HEALTH_DEADLINE, |probe| {
-        let every = u64::try_from(probe.every.duration().as_millis()).unwrap_or(u64::MAX);
-        Span::from_millis(every.saturating_mul(u64::from(probe.failures.max(1))))
-    })
+/// How long a process that runs may take until it is ready. Without a startup probe it is judged here before its rollout
+/// gives up: who gives up there has no log.
+pub(crate) fn health_deadline(spec: &Spec) -> Span {
+    spec.health.startup.as_ref().map_or_else(
+        || HEALTH_DEADLINE.min(before_deadline(spec)),
+        |probe| {
+            let every = u64::try_from(probe.every.duration().as_millis()).unwrap_or(u64::MAX);
+            Span::from_millis(every.saturating_mul(u64::from(probe.failures.max(1))))
+        },
+    )
+}
+
+/// Nine tenths of how long a rollout may go without progress.
+pub(super) fn before_deadline(spec: &Spec) -> Span {
+    let millis = u64::try_from(spec.progress_deadline.duration().as_millis()).unwrap_or(u64::MAX);
+    Span::from_millis(millis / 10 * 9)
 }
 
 /// How an instance does at one moment.
@@ -76,8 +86,11 @@ pub(super) fn standing(
     };
     let min_ready = spec.map_or(Duration::ZERO, |spec| spec.strategy.min_ready().duration());
     let available_at = times.measurable(since) + min_ready;
-    let available = ready && (available_at <= times.now || (remembered && unbroken));
+    let goes_on = ready && remembered && unbroken;
+    let available = ready && (available_at <= times.now || goes_on);
     let available_at = (ready && !available).then_some(available_at);
+    // An agent that begins finds it ready, and it has been since before.
+    let since = if goes_on && started_at < times.watching_since { started_at } else { since };
     Standing { running: true, ready, available, proven, since, restarts, available_at }
 }
 
@@ -274,6 +287,7 @@ pub(super) fn condemn(
             log: Vec::new(),
             probes: seen.and_then(|seen| seen.health.as_ref()).map_or_else(Vec::new, |h| h.history.clone()),
             at: now,
+            not_ready: seen.and_then(|seen| seen.health.as_ref()).and_then(|health| health.why.clone()),
         },
     });
 }

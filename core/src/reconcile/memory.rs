@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{ServiceId, SlotId};
-use crate::observation::{Evidence, FailureReason};
+use crate::observation::{Evidence, FailureReason, LastExit, TroubleCode};
 use crate::time::Timestamp;
 
 use super::input::{Container, Observed, PlanNumber};
@@ -91,6 +91,18 @@ pub struct InstanceMemory {
     /// It cannot be started any more (a port of it is taken): to be replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discard: bool,
+    /// How it ended last, unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
+    /// All its restarts, as they were counted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u32>,
+    /// When it was started again last, the oldest first; a few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarted: Vec<Timestamp>,
+    /// Since when it ends again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_loop: Option<Timestamp>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -150,7 +162,7 @@ pub struct Volatile {
     /// Since when the probes of instances that run since before the agent began are asked, which takes their release.
     pub asked: BTreeMap<String, Timestamp>,
     /// Steps that the engine refused, by slot.
-    pub steps: BTreeMap<SlotId, Retry<String>>,
+    pub steps: BTreeMap<SlotId, Retry<StepTrouble>>,
     /// Releases that the host's policy did not let start, by slot.
     pub forbidden: BTreeMap<SlotId, Forbidden>,
     /// Images whose removal was tried: one that somebody else uses is not tried again.
@@ -197,8 +209,23 @@ pub struct PullTrouble {
     pub reason: FailureReason,
     /// Is the image another one than the release names? Then it is refused, not failed.
     pub wrong: bool,
+    /// Could the registry not answer just now? Then it is asked again before the pull counts as failed.
+    pub transient: bool,
     /// When.
     pub at: Timestamp,
+    /// When it failed first, of those in a row.
+    pub first_at: Timestamp,
+}
+
+/// A step that the engine refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepTrouble {
+    /// Its kind.
+    pub code: TroubleCode,
+    /// Why.
+    pub message: String,
+    /// When it failed first, of those in a row.
+    pub first_at: Timestamp,
 }
 
 impl<T> Retry<T> {

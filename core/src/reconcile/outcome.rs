@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::{Clock, FailureReason};
+use crate::observation::{Clock, FailureReason, TroubleCode};
 use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
 use super::ended::{Outcome, PullFailure, StartFailure};
 use super::input::{Container, Desired, Observed};
 use super::judge;
-use super::memory::{Forbidden, Memory, PullTrouble, PulledImage, Retry};
+use super::memory::{Forbidden, Memory, PullTrouble, PulledImage, Retry, StepTrouble};
+use super::ports;
 
 /// Delay before a pull is tried again, doubled up to the ceiling.
 const PULL_DELAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// The same where the registry could not answer just now.
+const TRANSIENT_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// A registry may ask for no more patience than this.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Delay before a port is drawn anew for the second time, doubled up to the ceiling of all starts.
+const DRAW_DELAY: Duration = Duration::from_millis(100);
 /// Delay before an instance is started again, doubled up to the ceiling.
 pub(super) const START_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// So often a port is drawn anew before it counts as a failure.
-const PORT_DRAWS: u32 = 8;
 
 /// Takes the outcomes into the memory.
 pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory, now: Timestamp) {
@@ -31,15 +36,8 @@ pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory
             }
             Outcome::PullFailed { image, failure } => {
                 let seq = desired.plan.as_ref().map_or(0, |plan| plan.seq);
-                let (reason, wrong) = match failure.clone() {
-                    PullFailure::Failed(message) => (FailureReason::PullFailed { message }, false),
-                    PullFailure::Stalled(after) => (FailureReason::PullStalled { after }, false),
-                    PullFailure::WrongImage(message) => (FailureReason::PullFailed { message }, true),
-                };
-                let trouble = PullTrouble { seq, reason, wrong, at: now };
                 let before = memory.volatile.pulls.get(image);
-                let retry = Retry::after(before, trouble, now, PULL_DELAY.0, PULL_DELAY.1);
-                memory.volatile.pulls.insert(*image, retry);
+                memory.volatile.pulls.insert(*image, pull_failed(before, failure, seq, now));
             }
             Outcome::StartFailed { slot, instance, release, failure } => {
                 let failed = Failed { slot, instance, release, failure };
@@ -54,9 +52,37 @@ pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory
                 }
             }
             Outcome::Launched { .. } => {} // noted when the containers were told apart
-            Outcome::StepFailed { slot, message } => delay(memory, slot, message, now),
+            Outcome::StepFailed { slot, message } => {
+                delay(memory, slot, TroubleCode::StepFailed, message, now);
+            }
         }
     }
+}
+
+/// A pull that failed once more than `before`. Under another plan its patience begins anew.
+fn pull_failed(
+    before: Option<&Retry<PullTrouble>>,
+    failure: &PullFailure,
+    seq: u64,
+    now: Timestamp,
+) -> Retry<PullTrouble> {
+    let (reason, wrong) = match failure.clone() {
+        PullFailure::Failed(message) | PullFailure::Transient { message, .. } => {
+            (FailureReason::PullFailed { message }, false)
+        }
+        PullFailure::Stalled(after) => (FailureReason::PullStalled { after }, false),
+        PullFailure::WrongImage(message) => (FailureReason::PullFailed { message }, true),
+    };
+    let transient = matches!(failure, PullFailure::Transient { .. });
+    let same = before.filter(|before| before.what.seq == seq);
+    let first_at = same.map_or(now, |before| before.what.first_at);
+    let trouble = PullTrouble { seq, reason, wrong, transient, at: now, first_at };
+    let (base, most) = if transient { TRANSIENT_DELAY } else { PULL_DELAY };
+    let mut retry = Retry::after(before, trouble, now, base, most);
+    if let PullFailure::Transient { retry_after: Some(after), .. } = failure {
+        retry.not_before = retry.not_before.max(now + after.duration().min(RETRY_AFTER));
+    }
+    retry
 }
 
 struct Failed<'a> {
@@ -76,26 +102,33 @@ fn start_failed(
     let Failed { slot, instance, .. } = failed;
     let reason = match failed.failure {
         // It is pulled again as soon as it is seen to be missing.
-        StartFailure::ImageMissing => return delay(memory, slot, "the image has gone", now),
+        StartFailure::ImageMissing => {
+            return delay(memory, slot, TroubleCode::StartFailed, "the image has gone", now);
+        }
         // The next instance has another name.
         StartFailure::NameTaken(name) => {
-            return delay(memory, slot, &format!("another container has the name `{name}`"), now);
+            let message = format!("another container has the name `{name}`");
+            return delay(memory, slot, TroubleCode::StartFailed, &message, now);
         }
         // The release cannot help it. It is tried again, and refused for want of room where that can be measured.
-        StartFailure::NoRoom(message) => return delay(memory, slot, message, now),
+        StartFailure::NoRoom(message) => {
+            return delay(memory, slot, TroubleCode::StartFailed, message, now);
+        }
         // Nor can the release help what its host forbids: that is told until it may start.
         StartFailure::Forbidden(why) => {
             let forbidden = Forbidden { release: *failed.release, why: why.clone() };
             memory.volatile.forbidden.insert((*slot).clone(), forbidden);
-            return delay(memory, slot, why, now);
+            return delay(memory, slot, TroubleCode::StartFailed, why, now);
         }
         StartFailure::Failed(message) => FailureReason::StartFailed { message: message.clone() },
-        StartFailure::PortTaken(port) if draw_again(memory, slot, *port) => {
+        StartFailure::PortTaken(port) if draw_again(desired, memory, failed, *port) => {
             memory.instance(slot, instance).discard = true;
-            let draws = memory.volatile.steps.get(slot).map_or(0, |retry| retry.failures);
-            delay(memory, slot, &format!("port {port} is taken"), now);
-            if let Some(retry) = memory.volatile.steps.get_mut(slot).filter(|_| draws < PORT_DRAWS) {
-                retry.not_before = now;
+            let message = FailureReason::PortTaken { port: *port }.to_string();
+            delay(memory, slot, TroubleCode::PortTaken, &message, now);
+            if let Some(retry) = memory.volatile.steps.get_mut(slot) {
+                // Another port is tried at once, and if that is taken too, not much later.
+                let pause = super::memory::doubled(DRAW_DELAY, retry.failures - 1, START_DELAY.1);
+                retry.not_before = if retry.failures == 1 { now } else { now + pause };
             }
             return;
         }
@@ -105,27 +138,47 @@ fn start_failed(
     let seen = observed.containers.iter().find(|seen| &seen.instance == *instance);
     let on_trial = |want: &&PlanSlot| !want.good || judge::is_restart_on_trial(memory, want, seen);
     let Some(want) = want.filter(|want| &want.release == failed.release).filter(on_trial) else {
-        return delay(memory, slot, &reason.to_string(), now);
+        return delay(memory, slot, code(&reason), &reason.to_string(), now);
     };
     let is_older = |seen: &&Container| {
         &seen.slot == *slot && seen.release == want.release && seen.generation < want.generation
     };
     let older = observed.containers.iter().find(is_older).map(|older| older.instance.as_str());
     if want.good && older.is_none() {
-        delay(memory, slot, &reason.to_string(), now); // with nothing to go back to it is tried again
+        delay(memory, slot, code(&reason), &reason.to_string(), now); // with nothing to go back to it is tried again
     }
     judge::condemn(desired, memory, want, (seen, older), (Clock::Start, reason), now);
 }
 
-/// Gives back a port that the agent drew and somebody else has; false if it was not drawn.
-fn draw_again(memory: &mut Memory, slot: &SlotId, port: u16) -> bool {
+const fn code(reason: &FailureReason) -> TroubleCode {
+    match reason {
+        FailureReason::PortTaken { .. } => TroubleCode::PortTaken,
+        FailureReason::PullFailed { .. } | FailureReason::PullStalled { .. } => TroubleCode::PullFailed,
+        FailureReason::StartFailed { .. }
+        | FailureReason::Exited { .. }
+        | FailureReason::OutOfMemory
+        | FailureReason::NotHealthyInTime { .. }
+        | FailureReason::LivenessFailed
+        | FailureReason::UnreadyTooLong { .. } => TroubleCode::StartFailed,
+    }
+}
+
+/// Gives back a port that the agent drew and somebody else has; false if it was not drawn. One that the manifest names
+/// is remembered beside those, and there is no other to try.
+fn draw_again(desired: &Desired, memory: &mut Memory, failed: &Failed<'_>, port: u16) -> bool {
+    let release = desired.releases.get(failed.release);
+    if release.is_some_and(|release| ports::fixed(release).any(|fixed| fixed == port)) {
+        return false;
+    }
     memory.volatile.taken_ports.insert(port);
-    let drawn = memory.slot(slot).ports.values_mut().flatten().find(|known| **known == port);
+    let drawn = memory.slot(failed.slot).ports.values_mut().flatten().find(|known| **known == port);
     drawn.map(|drawn| *drawn = 0).is_some()
 }
 
-fn delay(memory: &mut Memory, slot: &SlotId, what: &str, now: Timestamp) {
+fn delay(memory: &mut Memory, slot: &SlotId, code: TroubleCode, what: &str, now: Timestamp) {
     let before = memory.volatile.steps.get(slot);
-    let retry = Retry::after(before, what.to_owned(), now, START_DELAY.0, START_DELAY.1);
+    let first_at = before.map_or(now, |before| before.what.first_at);
+    let trouble = StepTrouble { code, message: what.to_owned(), first_at };
+    let retry = Retry::after(before, trouble, now, START_DELAY.0, START_DELAY.1);
     memory.volatile.steps.insert(slot.clone(), retry);
 }

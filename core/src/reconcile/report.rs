@@ -1,7 +1,10 @@
 //! What is reported of a slot.
 
+use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
+use crate::observation::{
+    Instance, InstanceState, SlotObservation, SlotStatus, SlotTrouble, TroubleCode, Vitals,
+};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
@@ -26,7 +29,41 @@ pub(super) fn slot(
         pulled: image.is_some_and(|image| turn.observed.images.contains_key(&image)),
         pull,
         instances: containers.iter().map(|seen| instance(turn, want, seen)).collect(),
+        trouble: trouble(turn, slot, want),
     }
+}
+
+/// What hinders a slot: a step that the engine refused, else a pull of an image that it needs.
+fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<SlotTrouble> {
+    let volatile = &turn.memory.volatile;
+    let mut trouble = match volatile.steps.get(slot) {
+        Some(retry) => SlotTrouble {
+            code: retry.what.code,
+            message: retry.what.message.clone(),
+            tries: retry.failures,
+            since: retry.what.first_at,
+            retry_at: retry.not_before,
+        },
+        None => {
+            let previous = want.and_then(|want| want.previous.as_ref()).map(|previous| previous.release);
+            let fallback = want.and_then(|want| want.fallback);
+            let named = [want.map(|want| want.release), previous, fallback].into_iter().flatten();
+            let missing = |release: Digest| {
+                let image = turn.desired.releases.get(&release)?.release.spec.image.digest;
+                volatile.pulls.get(&image).filter(|_| !turn.observed.images.contains_key(&image))
+            };
+            let retry = named.filter_map(missing).next()?;
+            SlotTrouble {
+                code: TroubleCode::PullFailed,
+                message: retry.what.reason.to_string(),
+                tries: retry.failures,
+                since: retry.what.first_at,
+                retry_at: retry.not_before,
+            }
+        }
+    };
+    trouble.bound();
+    Some(trouble)
 }
 
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
@@ -47,6 +84,23 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         restarts: at.restarts,
         generation: seen.generation,
         undecided: spec.is_some() && !at.ready && is_undecided(turn, seen, state),
+        vitals: vitals(turn, seen, state),
+    }
+}
+
+fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
+    let known = turn.memory.of(seen);
+    let started_at = match seen.state {
+        ContainerState::Running { started_at } => Some(started_at),
+        ContainerState::Created | ContainerState::Restarting | ContainerState::Exited { .. } => None,
+    };
+    let waits = matches!(state, InstanceState::Starting | InstanceState::Unready);
+    let why = seen.health.as_ref().and_then(|health| health.why.clone());
+    Vitals {
+        started_at,
+        last_exit: known.and_then(|known| known.last_exit),
+        crash_loop: known.and_then(|known| known.crash_loop),
+        not_ready: why.filter(|_| waits && seen.state.is_up()),
     }
 }
 

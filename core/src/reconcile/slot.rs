@@ -11,6 +11,7 @@ use super::input::{Container, ContainerState, RestartPolicy};
 use super::judge;
 use super::step::{Step, Target};
 
+mod ends;
 mod launch;
 mod marks;
 mod scene;
@@ -43,6 +44,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     if busy {
         return standing_failure(turn, want, &seen).or(forbidden).unwrap_or(SlotStatus::Converging);
     }
+    ends::note(turn, &seen);
     marks::note_availability(turn, &seen);
     marks::judge_target(turn, want, &seen);
     let delayed = is_delayed(turn, slot);

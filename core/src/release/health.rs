@@ -17,6 +17,17 @@ pub struct Health {
     /// Is it alive? A failure restarts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Probe>,
+    /// What becomes of the image's HEALTHCHECK; without a word it counts as a readiness probe, if there is no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageHealth>,
+}
+
+/// What becomes of the HEALTHCHECK that an image brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageHealth {
+    /// It is not run.
+    Off,
 }
 
 /// A question that an agent asks an instance again and again.

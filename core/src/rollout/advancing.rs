@@ -11,7 +11,7 @@ use super::ending::{self, Faults};
 use super::limits::Limits;
 use super::seen::Seen;
 use super::waiting::Waiting;
-use super::{Progress, ROOM_GRACE, Reason, State, Stood, evicted, recreating};
+use super::{Progress, ROOM_GRACE, State, Stood, evicted, recreating};
 
 /// How the slots of the new release stand.
 #[derive(Default)]
@@ -94,7 +94,9 @@ fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
         return;
     }
     if only_lost.is_empty() {
-        ending::on_failure(draft, spec, Reason::NoProgress(spec.progress_deadline));
+        let Some((to, _)) = draft.target() else { return };
+        let reason = ending::no_progress(draft, to, spec);
+        ending::on_failure(draft, spec, reason);
         return;
     }
     let hosts: Vec<_> = only_lost.iter().map(|slot| draft.slots[slot].host.clone()).collect();

@@ -1,5 +1,7 @@
 //! How a rollout ends, or turns back.
 
+mod late;
+
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
@@ -15,6 +17,8 @@ use super::seen::Seen;
 use super::steady::is_draining;
 use super::waiting::Waiting;
 use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
+
+pub(super) use late::no_progress;
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.
 pub(super) fn counted(draft: &Draft<'_>, to: &Digest) -> Vec<SlotId> {
@@ -50,11 +54,11 @@ impl Faults {
     pub(super) fn record(self, draft: &mut Draft<'_>) -> Option<Reason> {
         let first = self.0.first()?;
         let why = match (&first.evidence, &first.refusal) {
-            (Some(evidence), _) => evidence.reason.to_string(),
+            (Some(evidence), _) => evidence.words(),
             (None, Some(refusal)) => format!("refused: {refusal}"),
             (None, None) => "no evidence".to_owned(),
         };
-        let reason = Reason::SlotFailed(format!("{} on host {}: {why}", first.slot, first.host));
+        let reason = Reason::SlotFailed(format!("slot {} on {}: {why}", first.slot.index, first.host));
         for failure in self.0 {
             let rollout = draft.rollout();
             // The newest of each slot, and the newest of all.

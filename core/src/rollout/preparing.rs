@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::seen::Seen;
 use super::waiting::Waiting;
-use super::{GoingBack, Progress, Reason, State};
+use super::{GoingBack, Progress, State};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
@@ -63,7 +63,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         if everywhere_else {
             draft.leave_behind(lost);
         } else {
-            let reason = Reason::NoProgress(release.spec.progress_deadline);
+            let reason = ending::no_progress(draft, to, &release.spec);
             ending::go_back(draft, GoingBack::Untouched, reason);
         }
     }

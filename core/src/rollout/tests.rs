@@ -10,3 +10,4 @@ mod speed;
 mod stopped_first;
 mod transitions;
 mod verbs;
+mod why;

@@ -9,7 +9,7 @@ use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName};
 use crate::rollout::{Decision, Kind, Log, State};
 use crate::time::Timestamp;
 
-use super::RolloutView;
+use super::{ConditionView, RolloutView};
 
 mod evidence;
 mod sentence;
@@ -35,6 +35,9 @@ pub struct ExplainView {
     pub reason: Option<String>,
     /// What it waits for now, in words.
     pub waiting: Vec<String>,
+    /// What is wrong with the service's instances and slots now.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
     /// Who asked for it.
     pub actor: String,
     /// When it was made.
@@ -85,6 +88,7 @@ pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> Explai
         state: view.state,
         reason: view.reason,
         waiting: view.waiting,
+        conditions: view.conditions,
         actor: view.actor,
         created_at,
         duration_ms: view.duration_ms,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Condition;
 use crate::fleet::{Member, Scheduling};
 use crate::host::{Gpu, HostPolicy, HostStats, Liveness};
 use crate::id::HostId;
 use crate::observation::{EngineState, Refusal};
 use crate::time::Timestamp;
 
+use super::condition::{self, ConditionView};
 use super::trouble::{self, Problem};
 
 /// A host.
@@ -65,9 +65,6 @@ pub struct HostView {
     /// Why its agent can write nothing down, and so does nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<String>,
-    /// What its agent found that a person has to know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
     /// How it does, if it is there; each of its instances only in `host show`.
     pub stats: Option<HostStats>,
     /// What its policy allows; only in `host show`.
@@ -79,6 +76,9 @@ pub struct HostView {
     /// What is wrong with it, or was set by a person; the most important first.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// What is wrong with the instances and slots on it; only in `host show`.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
     /// When its certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<Timestamp>,
@@ -112,11 +112,11 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         seq: observation.map_or(0, |o| o.seq),
         plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
         unwritable: observation.and_then(|o| o.unwritable.clone()),
-        conditions: observation.map(|o| o.conditions.clone()).unwrap_or_default(),
         stats: stats.clone().filter(|_| member.liveness == Liveness::Connected),
         policy: None,
         recovery: Vec::new(),
         problems: trouble::of(member, stats.as_ref()),
+        conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
         certificate_expires_at: None,
     }
 }

@@ -8,11 +8,16 @@ use crate::digest::Digest;
 use crate::fleet::Fleet;
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
-use crate::observation::{Evidence, Instance, InstanceState, PullProgress, Refusal, SlotStatus};
+use crate::observation::{
+    Evidence, Instance, InstanceState, LastExit, NotReady, PullProgress, Refusal, SlotStatus,
+};
 use crate::plan::{Order, Phase};
 use crate::rollout::{Kind, Rollout, State, Waiting};
 use crate::service::{Releases, Service, Slots};
 use crate::time::Timestamp;
+
+use super::condition::{self, ConditionView};
+use super::waiting::Waits;
 
 /// A rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -59,6 +64,9 @@ pub struct RolloutView {
     pub stragglers: Vec<HostId>,
     /// How many healthy instances each release has.
     pub serving: BTreeMap<Counter, u32>,
+    /// What is wrong with the service's instances and slots now; none once another rollout came after.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
 }
 
 /// A slot in a rollout.
@@ -84,6 +92,15 @@ pub struct SlotView {
     pub pull: Option<PullProgress>,
     /// Why it was refused.
     pub refused: Option<Refusal>,
+    /// Why the instance is not ready, while it runs and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<NotReady>,
+    /// How often the instance was started again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How it ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
 }
 
 /// A failure, with what a person needs to see.
@@ -121,6 +138,11 @@ pub fn rollout(
         .filter(|(_, a)| restarts && a.want.generation < rollout.generation)
         .map(|(slot, _)| slot.clone())
         .collect();
+    // Of one that others came after nothing runs any more.
+    let is_newest = active || service.current == Some(rollout.to) || service.current == rollout.from;
+    let conditions = if is_newest { condition::of_service(slots, fleet) } else { Vec::new() };
+    let waits = Waits { rollout, releases, slots, fleet };
+    let waiting: Vec<String> = waiting.iter().map(|waiting| waits.text(waiting)).collect();
     let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();
     let goal = goal(rollout);
     let (mut total, mut available) = (0, 0);
@@ -141,7 +163,7 @@ pub fn rollout(
         outcome,
         reason: rollout.reason.as_ref().map(ToString::to_string),
         changed: rollout.changed,
-        waiting: if active { waiting.iter().map(ToString::to_string).collect() } else { Vec::new() },
+        waiting: if active { waiting } else { Vec::new() },
         actor: rollout.actor.clone(),
         created_at: rollout.created_at,
         state_since: rollout.state_since,
@@ -152,6 +174,7 @@ pub fn rollout(
         slots,
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
+        conditions,
     }
 }
 
@@ -163,7 +186,7 @@ fn goal(rollout: &Rollout) -> Counter {
 
 fn failure(failure: &crate::rollout::Failure) -> FailureView {
     let message = match (&failure.evidence, &failure.refusal) {
-        (Some(evidence), _) => evidence.reason.to_string(),
+        (Some(evidence), _) => evidence.words(),
         (None, Some(refusal)) => format!("refused by the host: {refusal}"),
         (None, None) => "no evidence".to_owned(),
     };
@@ -205,6 +228,9 @@ fn slot(
         available: instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy),
         pull: seen.and_then(|seen| seen.pull),
         refused,
+        not_ready: instance.and_then(|i| i.vitals.not_ready.clone()),
+        restarts: instance.map_or(0, |i| i.restarts),
+        last_exit: instance.and_then(|i| i.vitals.last_exit),
     }
 }
 

@@ -8,12 +8,13 @@ use crate::digest::Digest;
 use crate::fleet::Fleet;
 use crate::host::{HostStats, Liveness};
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
-use crate::observation::{Instance, InstanceState, Refusal, SlotStatus};
+use crate::observation::{Instance, InstanceState, LastExit, NotReady, Refusal, SlotStatus};
 use crate::plan::Phase;
 use crate::rollout::{Rollout, Waiting};
 use crate::service::{Assignment, Mode, Releases, Service, Slots};
 use crate::time::Timestamp;
 
+use super::condition::{self, ConditionView};
 use super::trouble::{self, Problem, Trouble};
 
 /// A service, as it stands now.
@@ -31,7 +32,8 @@ pub struct StatusView {
     pub good: Option<Counter>,
     /// The rollout that moves it now.
     pub rollout: Option<RolloutId>,
-    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted, or
+    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted or one is in a
+    /// crash loop, or
     /// `stopping`, `stopped`, `removing` as a person said.
     pub state: String,
     /// The count a person or its release gave it, if it has one and is at rest.
@@ -57,6 +59,12 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// What is wrong with its instances and slots now.
+    #[serde(default)]
+    pub conditions: Vec<ConditionView>,
+    /// How often its instances were started again, in all.
+    #[serde(default)]
+    pub restarts: u32,
     /// What is wrong with the hosts it is on.
     #[serde(default)]
     pub problems: Vec<HostProblems>,
@@ -92,8 +100,17 @@ pub struct InstanceView {
     pub release: Counter,
     /// Where its ports answer, by name.
     pub endpoints: BTreeMap<String, String>,
+    /// When the engine started its present run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// How often it was started again.
     pub restarts: u32,
+    /// How it ended last, unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
+    /// Why it is not ready, while it runs and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<NotReady>,
     /// The engine's id of its container.
     pub container: Option<String>,
     /// Is its host there?
@@ -146,7 +163,10 @@ pub fn status(
             since: Some(instance.since),
             release: instance.counter,
             endpoints: instance.endpoints.clone(),
+            started_at: instance.vitals.started_at,
             restarts: instance.restarts,
+            last_exit: instance.vitals.last_exit,
+            not_ready: instance.vitals.not_ready.clone(),
             container: instance.container.clone(),
             host_state: liveness,
             doubt: doubt.clone(),
@@ -174,7 +194,10 @@ pub fn status(
             since: None,
             release: counter(releases, &assignment.want.release),
             endpoints: BTreeMap::new(),
+            started_at: None,
             restarts: 0,
+            last_exit: None,
+            not_ready: None,
             container: None,
             host_state: liveness,
             doubt: doubt.clone(),
@@ -200,6 +223,8 @@ pub fn status(
     {
         *serving.entry(instance.release).or_insert(0) += 1;
     }
+    let conditions = condition::of_service(slots, fleet);
+    let loops = conditions.iter().any(|condition| condition.code == "crash_loop");
     let current = service.current;
     let replicas = replicas(service, releases);
     let wanted = wanted(service, slots, replicas);
@@ -209,7 +234,7 @@ pub fn status(
         Mode::Removed => "removing",
         Mode::Stopped if runs => "stopping",
         Mode::Stopped => "stopped",
-        Mode::Running if healthy < wanted => "degraded",
+        Mode::Running if healthy < wanted || loops => "degraded",
         Mode::Running => "steady",
     };
     StatusView {
@@ -231,6 +256,8 @@ pub fn status(
         healthy,
         in_doubt: in_doubt(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        conditions,
+        restarts: instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.restarts)),
         problems: problems(slots, fleet, stats),
         serving,
         instances,

@@ -71,6 +71,7 @@ fn a_service_in_the_middle_of_a_rollout() {
     insta::assert_snapshot!(shown(&view), @r#"
     {
       "available": 2,
+      "conditions": [],
       "environment": "production",
       "good": "r1",
       "healthy": 2,
@@ -138,6 +139,7 @@ fn a_service_in_the_middle_of_a_rollout() {
       "reason": null,
       "release": "r2",
       "replicas": null,
+      "restarts": 0,
       "rollout": "00000007",
       "service": "web",
       "serving": {
@@ -166,6 +168,7 @@ fn a_rollout_that_failed_on_one_host() {
       "actor": "ada",
       "available": 2,
       "changed": true,
+      "conditions": [],
       "created_at": "1970-01-01T00:01:00.000Z",
       "duration_ms": 30000,
       "environment": "production",
@@ -201,6 +204,7 @@ fn a_rollout_that_failed_on_one_host() {
           "pull": null,
           "refused": null,
           "release": "r2",
+          "restarts": 0,
           "slot": "production/web/0",
           "state": "healthy"
         },
@@ -213,6 +217,7 @@ fn a_rollout_that_failed_on_one_host() {
           "pull": null,
           "refused": null,
           "release": "r2",
+          "restarts": 0,
           "slot": "production/web/1",
           "state": "healthy"
         },
@@ -225,6 +230,7 @@ fn a_rollout_that_failed_on_one_host() {
           "pull": null,
           "refused": null,
           "release": "r2",
+          "restarts": 0,
           "slot": "production/web/2",
           "state": null
         }

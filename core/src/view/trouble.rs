@@ -263,6 +263,7 @@ mod tests {
             pulled: false,
             pull: None,
             instances: Vec::new(),
+            trouble: None,
         };
         #[rustfmt::skip]
         let table: Vec<(&str, Member, Option<HostStats>, Vec<&str>)> = vec![

@@ -322,6 +322,25 @@ fn a_drawn_port_that_is_taken_is_drawn_again() {
 }
 
 #[test]
+fn a_fixed_port_that_is_taken_is_tried_with_pauses() {
+    let mut world = World::new();
+    let fixed =
+        |spec: &mut windlass_core::release::Spec| spec.ports.get_mut("http").unwrap().host = Some(8080);
+    let one = world.release(1, HEALTHY, fixed);
+    world.plan(vec![good(0, one)]);
+    world.starts = vec![StartFailure::PortTaken(8080); 9];
+    world.run(secs(4));
+    let trouble = world.seen(&slot(0)).trouble.clone().expect("the reason is reported");
+    assert_eq!(trouble.code, windlass_core::observation::TroubleCode::PortTaken);
+    assert!(trouble.message.contains("port 8080"), "{trouble}");
+    assert!((2..=3).contains(&trouble.tries), "a pause from the first try on: {trouble}");
+    world.starts.clear();
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    assert_eq!(world.seen(&slot(0)).trouble, None);
+}
+
+#[test]
 fn a_candidate_that_was_stopped_by_hand_after_it_proved_itself_is_started() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});

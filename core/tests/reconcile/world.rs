@@ -350,6 +350,7 @@ impl World {
                 live,
                 decided: true,
                 history: Vec::new(),
+                why: None,
             });
         }
     }
@@ -542,7 +543,12 @@ fn spec(number: u64) -> Spec {
         volumes: BTreeMap::new(),
         resources: Resources { cpu_millis: 100, memory: Size::from_bytes(512 << 20), pids: 64, gpus: None },
         security: Security::default(),
-        health: release::Health { startup: Some(probe.clone()), readiness: None, liveness: Some(probe) },
+        health: release::Health {
+            startup: Some(probe.clone()),
+            readiness: None,
+            liveness: Some(probe),
+            image: None,
+        },
         strategy: Strategy::Rolling {
             batch: Amount::Count(1),
             max_surge: Amount::Count(1),

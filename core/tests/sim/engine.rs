@@ -42,7 +42,7 @@ pub(crate) fn at(second: u64) -> Timestamp {
 
 fn health(since: Timestamp, ready: bool, was_ready: bool) -> Option<Health> {
     let history = Vec::new();
-    Some(Health { ready, since, unbroken: true, was_ready, live: true, decided: true, history })
+    Some(Health { ready, since, unbroken: true, was_ready, live: true, decided: true, history, why: None })
 }
 
 impl Engine {

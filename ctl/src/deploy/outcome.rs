@@ -89,6 +89,15 @@ impl Outcome {
         }
     }
 
+    /// The hosts that it went on without.
+    fn left_out(&self) -> String {
+        if self.stragglers.is_empty() {
+            return String::new();
+        }
+        let hosts: Vec<&str> = self.stragglers.iter().map(HostId::as_str).collect();
+        format!("; without {}, which get it when they return", hosts.join(", "))
+    }
+
     /// The sentence.
     pub(crate) fn sentence(&self, colour: Colour) -> String {
         let what = format!("{}/{} {}", self.environment, self.service, self.release);
@@ -97,7 +106,9 @@ impl Outcome {
         let from = self.from.map_or_else(|| "what was before".to_owned(), |from| from.to_string());
         match self.outcome.as_deref() {
             Some("unchanged") => format!("{what}: nothing to change"),
-            Some("succeeded") => colour.paint(32, &format!("{what}: succeeded after {took}")),
+            Some("succeeded") => {
+                colour.paint(32, &format!("{what}: succeeded after {took}{}", self.left_out()))
+            }
             Some("rolled_back") => {
                 colour.paint(31, &format!("{what}: failed and rolled back to {from} after {took}{why}"))
             }

@@ -25,6 +25,7 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
         ("stragglers", list(view.stragglers.iter().map(ToString::to_string).collect())),
         ("now serving", Some(serving(&view.serving))),
     ]);
+    text.push_str(&super::conditions(&view.conditions, now));
     text.push('\n');
     if view.decisions.is_empty() {
         text.push_str("no decision of it was written: it is of an older version of the coordinator\n");

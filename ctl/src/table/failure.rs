@@ -57,6 +57,9 @@ fn seen(evidence: &Evidence) -> String {
     if !never_ran {
         field("out of memory", if evidence.oom_killed { "yes" } else { "no" }.to_owned());
     }
+    if let Some(why) = &evidence.not_ready {
+        field("not ready", printable(&why.to_string()));
+    }
     if evidence.restarts > 0 {
         field("restarts", evidence.restarts.to_string());
     }

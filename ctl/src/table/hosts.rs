@@ -49,7 +49,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let problems: Vec<String> =
         host.problems.iter().map(|problem| format!("\n  {}", super::printable(&problem.text))).collect();
-    fields(&[
+    let table = fields(&[
         ("host", Some(host.name.to_string())),
         ("state", Some(host.state.clone())),
         ("recovering", Some(host.recovery.join("\n            ")).filter(|text| !text.is_empty())),
@@ -76,7 +76,8 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("certificate", host.certificate_expires_at.map(|at| format!("until {at}"))),
         ("policy", host.policy.as_ref().map(policy)),
         ("problems", Some(problems.concat()).filter(|text| !text.is_empty())),
-    ])
+    ]);
+    table + &super::conditions(&host.conditions, now)
 }
 
 fn policy(policy: &HostPolicy) -> String {

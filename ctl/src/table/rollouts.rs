@@ -9,7 +9,7 @@ use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView};
 
 use super::services::serving;
-use super::{Wait, ago, bytes, failures, fields, grid, or_dash, state};
+use super::{Wait, ago, bytes, failures, fields, grid, or_dash, printable, state};
 use crate::printer::Colour;
 
 /// Rollouts, one per line.
@@ -62,6 +62,9 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         let row = |slot: &SlotView| {
             let progress = match (&slot.refused, slot.pull) {
                 (Some(refusal), _) => format!("refused: {refusal}"),
+                (None, _) if slot.not_ready.is_some() => {
+                    slot.not_ready.as_ref().map(|why| printable(&why.to_string())).unwrap_or_default()
+                }
                 (None, Some(pull)) if pull.total == 0 => "pulling".to_owned(),
                 (None, Some(pull)) => format!("{} of {}", bytes(pull.done), bytes(pull.total)),
                 (None, None) => "-".to_owned(),
@@ -80,6 +83,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         text.push('\n');
         text.push_str(&grid(&headers, rollout.slots.iter().map(row).collect(), colour));
     }
+    text.push_str(&super::conditions(&rollout.conditions, now));
     if !rollout.failures.is_empty() {
         text.push('\n');
         text.push_str(&failures(rollout, colour));

@@ -20,12 +20,25 @@ pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
             Cell::new(or_dash(status.release)),
             state(standing(status)),
             Cell::new(format!("{}/{}{}", status.healthy, status.wanted, in_doubt(status))),
+            Cell::new(status.restarts),
             Cell::new(serving(&status.serving)),
             Cell::new(or_dash(status.image.as_ref())),
+            Cell::new(why(status)),
         ]
     };
     let rows = services.iter().map(row).collect();
-    grid(&["SERVICE", "RELEASE", "STATE", "HEALTHY", "SERVING", "IMAGE"], rows, colour)
+    let headers = ["SERVICE", "RELEASE", "STATE", "HEALTHY", "RESTARTS", "SERVING", "IMAGE", "WHY"];
+    grid(&headers, rows, colour)
+}
+
+/// What is wrong first of all, and how much else.
+fn why(status: &StatusView) -> String {
+    let Some(first) = status.conditions.first() else { return "-".to_owned() };
+    let more = match status.conditions.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    format!("{}{more}", printable(&first.line()))
 }
 
 /// One service with its instances.
@@ -63,13 +76,16 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
             standing_of(instance, now),
             Cell::new(or_dash(instance.since.map(|at| ago(at, now)))),
             Cell::new(instance.restarts),
+            Cell::new(or_dash(instance.last_exit.map(|exit| format!("{exit}, {}", ago(exit.at, now))))),
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
             Cell::new(if instance.id.is_empty() { "-" } else { &instance.id }),
         ]
     };
-    let headers = ["SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "ENDPOINTS", "INSTANCE"];
+    let headers =
+        ["SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "LAST EXIT", "ENDPOINTS", "INSTANCE"];
     text.push('\n');
     text.push_str(&grid(&headers, status.instances.iter().map(row).collect(), colour));
+    text.push_str(&super::conditions(&status.conditions, now));
     text.push_str(&problems(status));
     for instance in &status.instances {
         if let Some(refusal) = &instance.refused {

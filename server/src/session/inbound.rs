@@ -145,8 +145,9 @@ pub(crate) fn newest_seq(coordinator: &Coordinator, host: &HostId) -> u64 {
 
 /// Takes in what a host sees. Answers with the revision to acknowledge.
 pub(crate) fn observed(coordinator: &Coordinator, host: &HostId, observation: &[u8]) -> Result<u64, Status> {
-    let seen: Observation = bounded("observation", observation, MAX_OBSERVATION)?;
+    let mut seen: Observation = bounded("observation", observation, MAX_OBSERVATION)?;
     check_size(&seen)?;
+    seen.bound();
     let revision = seen.revision;
     coordinator.registry.observed(host, Arc::new(seen), coordinator.ledger.now());
     coordinator.host_changed(host);

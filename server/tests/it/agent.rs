@@ -206,6 +206,7 @@ impl Agent {
             pulled: true,
             pull: None,
             instances,
+            trouble: None,
         }
     }
 }
@@ -233,6 +234,7 @@ pub(crate) fn evidence(release: Digest) -> Evidence {
         log: vec!["boom".to_owned()],
         probes: Vec::new(),
         at: now(),
+        not_ready: None,
     }
 }
 
@@ -250,6 +252,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         restarts: 0,
         generation: 0,
         undecided: false,
+        vitals: Default::default(),
     }
 }
 

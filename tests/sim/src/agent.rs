@@ -307,7 +307,7 @@ impl Host {
         let since = before.filter(|health| health.ready == ready).map_or(now, |health| health.since);
         let was_ready = ready || before.is_some_and(|health| health.was_ready);
         let (unbroken, decided, history) = (!watched.broken, true, Vec::new());
-        let next = Health { ready, since, unbroken, was_ready, live, decided, history };
+        let next = Health { ready, since, unbroken, was_ready, live, decided, history, why: None };
         if watched.health.as_ref() != Some(&next) {
             watched.health = Some(next);
             self.wake(context, Duration::from_millis(1));

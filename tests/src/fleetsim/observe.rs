@@ -95,6 +95,7 @@ fn observe_slot(slot: &PlanSlot) -> SlotObservation {
         pulled: true,
         pull: None,
         instances,
+        trouble: None,
     }
 }
 
@@ -111,6 +112,7 @@ fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance 
         restarts: 0,
         generation: slot.generation,
         undecided: false,
+        vitals: Default::default(),
     }
 }
 

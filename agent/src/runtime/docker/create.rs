@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use bollard::Docker;
 use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HostConfig, HostConfigLogConfig, Mount,
-    MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use windlass_core::reconcile::{Launch, LocalHost};
-use windlass_core::release::{Spec, volume_name};
+use windlass_core::release::{ImageHealth, Spec, volume_name};
 
 use super::super::{RuntimeError, labels};
 use super::error::refused;
@@ -28,11 +28,18 @@ pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> Con
         user: spec.security.user.clone(),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels::of_launch(launch, local)),
+        healthcheck: healthcheck(spec),
         exposed_ports: Some(exposed),
         stop_timeout: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
         host_config: Some(host_config(launch, local, files)),
         ..Default::default()
     }
+}
+
+/// The image's own HEALTHCHECK is not run where nobody looks at it.
+fn healthcheck(spec: &Spec) -> Option<HealthConfig> {
+    let unasked = spec.health.readiness.is_some() || spec.health.image == Some(ImageHealth::Off);
+    unasked.then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() })
 }
 
 fn hostname(launch: &Launch) -> String {

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status,
-    RestartPolicyNameEnum,
+    HealthStatusEnum as HealthStatus, HealthcheckResult, RestartPolicyNameEnum,
 };
 use windlass_core::Timestamp;
-use windlass_core::reconcile::{Container, ContainerState, Likeness, LocalHost, RestartPolicy};
+use windlass_core::observation::{Cause, NotReady, ProbeResult};
+use windlass_core::reconcile::{Container, ContainerState, Health, Likeness, LocalHost, RestartPolicy};
+
+use crate::reconciler::word;
 
 use super::super::{EngineEvent, EventKind, LogLine, labels};
 use super::{LINE, Message};
@@ -42,7 +45,7 @@ pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> O
         },
         restarts: seen.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
         last_exit: state.filter(|state| state.status == Some(Status::RESTARTING)).map(exit),
-        health: None,
+        health: state.and_then(health),
         plan: identity.plan,
         name: seen.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
         likeness: Likeness::Unknown,
@@ -61,6 +64,44 @@ fn container_state(state: &State) -> ContainerState {
             ContainerState::Exited { code, oom_killed, finished_at: time(state.finished_at.as_deref()) }
         }
     }
+}
+
+/// The engine's word: paused, or what the HEALTHCHECK of the image says.
+fn health(state: &State) -> Option<Health> {
+    if state.paused == Some(true) || state.status == Some(Status::PAUSED) {
+        return Some(word::paused());
+    }
+    let seen = state.health.as_ref()?;
+    let mut health = match seen.status? {
+        HealthStatus::HEALTHY => word::said(true),
+        HealthStatus::STARTING => word::said(false),
+        HealthStatus::UNHEALTHY => Health { decided: true, ..word::said(false) },
+        HealthStatus::NONE | HealthStatus::EMPTY => return None,
+    };
+    health.history = seen.log.iter().flatten().map(answer).collect();
+    if !health.ready {
+        let last = health.history.iter().rev().find(|result| !result.ok);
+        let mut why = NotReady {
+            cause: Cause::Image,
+            asked: "image HEALTHCHECK".to_owned(),
+            answer: last.map_or_else(|| "no answer yet".to_owned(), |result| result.detail.clone()),
+            failed: seen.failing_streak.and_then(|streak| u32::try_from(streak).ok()).unwrap_or(0),
+            of: seen.failing_streak.and_then(|streak| u32::try_from(streak).ok()).unwrap_or(0),
+            since: Timestamp::ZERO,
+        };
+        why.bound();
+        health.why = Some(why);
+    }
+    Some(health)
+}
+
+/// What a run of the HEALTHCHECK came to: the exit code and the first line that it wrote.
+fn answer(seen: &HealthcheckResult) -> ProbeResult {
+    let code = seen.exit_code.unwrap_or(-1);
+    let line = seen.output.as_deref().unwrap_or_default().trim().lines().next().unwrap_or_default();
+    let line: String = line.chars().take(200).collect();
+    let detail = if line.is_empty() { format!("exit {code}") } else { format!("exit {code}: {line}") };
+    ProbeResult { at: time(seen.end.as_deref()), probe: "image".to_owned(), ok: code == 0, detail }
 }
 
 fn exit(state: &State) -> (i64, bool) {

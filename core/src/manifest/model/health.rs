@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::release::ImageHealth;
 use crate::units::Span;
 
 use super::super::defaults::{self, ProbeDefaults};
@@ -21,12 +22,15 @@ pub(crate) struct Health {
     /// Is it alive? A failure restarts it. By default every 10 s, no after 3 failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) liveness: Option<Probe>,
+    /// `off`: the HEALTHCHECK of the image is not run. By default it counts as a readiness probe, unless there is one here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<ImageHealth>,
 }
 
 impl Health {
     /// Is there no probe at all?
     pub(crate) fn is_empty(&self) -> bool {
-        self.probes().next().is_none()
+        self.probes().next().is_none() && self.image.is_none()
     }
 
     /// Fills in what the author left out, `main_port` being the first of the service's ports.

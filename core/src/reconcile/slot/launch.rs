@@ -7,16 +7,20 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::{Evidence, Refusal, RefusalCode};
 use crate::plan::Phase;
-use crate::release::Image;
+use crate::release::{Image, Spec};
 
 use super::super::Turn;
 use super::super::fate::{Fate, Scene};
 use super::super::input::{Container, VerifiedRelease};
+use super::super::judge;
+use super::super::memory::{PullTrouble, Retry};
 use super::super::ports;
 use super::super::room::{self, Claim};
 use super::super::step::{Launch, Step};
 use super::status::pull_evidence;
 
+/// A registry that cannot answer just now is asked again for so long before the pull counts as failed.
+const PULL_PATIENCE: Duration = Duration::from_secs(120);
 /// A pull that failed is not tried again sooner, whatever plans come.
 const PULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -62,11 +66,12 @@ pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
     if scene.unleased && scene.wants_running() {
         return Some(Hold::Lease);
     }
-    image(turn, scene, &release.release.spec.image)
+    image(turn, scene, &release.release.spec)
         .or_else(|| if scene.wants_running() { room(turn, scene, release) } else { None })
 }
 
-fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, image: &Image) -> Option<Hold> {
+fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, spec: &Spec) -> Option<Hold> {
+    let image = &spec.image;
     if turn.observed.images.contains_key(&image.digest) {
         return None;
     }
@@ -82,6 +87,13 @@ fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, image: &Image) -> Option<Hold> 
             return Some(Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())));
         }
         pull(turn, image, seq);
+    }
+    let patience = PULL_PATIENCE.min(judge::before_deadline(spec).duration());
+    let is_waited_for =
+        |retry: &Retry<PullTrouble>| retry.what.transient && turn.now.since(retry.what.first_at) < patience;
+    if let Some(retry) = known.as_ref().filter(|retry| is_waited_for(retry)) {
+        turn.wake(retry.what.first_at + patience);
+        return Some(Hold::Pull);
     }
     let evidence = known.and_then(|retry| pull_evidence(turn, scene.want, &retry.what));
     Some(evidence.map_or(Hold::Pull, Hold::PullFailed))

@@ -59,5 +59,6 @@ pub(super) fn pull_evidence(
         log: Vec::new(),
         probes: Vec::new(),
         at: trouble.at,
+        not_ready: None,
     }))
 }

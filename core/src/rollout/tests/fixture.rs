@@ -140,6 +140,7 @@ pub(crate) fn report(slots: &Slots, releases: &Releases, fleet: &mut FleetView, 
             pulled: true,
             pull: None,
             instances: instances.into_iter().collect(),
+            trouble: None,
         });
     }
     for (host, slots) in seen {
@@ -164,5 +165,6 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         restarts: 0,
         generation: 0,
         undecided: false,
+        vitals: Default::default(),
     }
 }

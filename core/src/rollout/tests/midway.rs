@@ -50,6 +50,7 @@ pub(crate) fn evidence(release: &Release) -> Evidence {
         log: Vec::new(),
         probes: Vec::new(),
         at: at(108),
+        not_ready: None,
     }
 }
 

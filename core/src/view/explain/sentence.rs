@@ -101,7 +101,7 @@ fn began(slots: &[Begin], more: u32) -> String {
 fn failed(failure: &Failure) -> String {
     let at = place(&failure.slot, &failure.host);
     match (&failure.evidence, &failure.refusal) {
-        (Some(evidence), _) => format!("{at} failed: {}", evidence.reason),
+        (Some(evidence), _) => format!("{at} failed: {}", evidence.words()),
         (None, Some(refusal)) => format!("{at} was refused by the host: {refusal}"),
         (None, None) => format!("{at} failed"),
     }

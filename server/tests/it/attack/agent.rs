@@ -69,6 +69,7 @@ fn claims(revision: u64, status: &SlotStatus, state: InstanceState) -> Observati
             status: status.clone(),
             pulled: true,
             pull: None,
+            trouble: None,
         }
     });
     Observation { revision, seq: u64::MAX, slots: slots.collect(), ..Observation::default() }
@@ -181,6 +182,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
             pulled: false,
             pull: None,
             instances: vec![one; instances],
+            trouble: None,
         }
     };
     let seen = |slots: Vec<SlotObservation>| Observation { revision: 1, slots, ..Observation::default() };

@@ -1,0 +1,79 @@
+//! A deadline has passed: what the slots that it waited for were about.
+
+use crate::observation::{
+    Clock, Evidence, FailureReason, Instance, SlotObservation, SlotTrouble, TroubleCode,
+};
+use crate::plan::Phase;
+use crate::release::Spec;
+use crate::service::ReleaseRef;
+use crate::time::Timestamp;
+
+use super::super::Reason;
+use super::super::draft::Draft;
+use super::super::seen::Seen;
+use super::{Faults, counted};
+
+/// Why a rollout got no further: what was seen of the slots that are not there yet is written down as what failed.
+pub(in crate::rollout) fn no_progress(draft: &mut Draft<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
+    let mut faults = Faults::default();
+    for slot in counted(draft, &to.digest) {
+        if !matches!(draft.seen(&slot, &to.digest), Seen::Converging(_)) {
+            continue;
+        }
+        let assignment = &draft.slots[&slot];
+        let runs = assignment.want.phase == Phase::Running;
+        let Some(seen) = draft.newest_of(&slot) else { continue };
+        let instance = seen.current_of(&to.digest, assignment.want.generation).filter(|_| runs);
+        let evidence = hindered(seen, to, draft.now()).or_else(|| waited(instance?, to, spec, draft.now()));
+        if let Some(evidence) = evidence {
+            faults.failed(&assignment.host, &slot, &evidence);
+        }
+    }
+    let plain = Reason::NoProgress(spec.progress_deadline);
+    faults.record(draft).unwrap_or(plain)
+}
+
+fn evidence(to: ReleaseRef, clock: Clock, reason: FailureReason, at: Timestamp) -> Evidence {
+    Evidence {
+        instance: None,
+        release: to.digest,
+        counter: to.counter,
+        clock,
+        reason,
+        exit_code: None,
+        oom_killed: false,
+        restarts: 0,
+        log: Vec::new(),
+        probes: Vec::new(),
+        at,
+        not_ready: None,
+    }
+}
+
+/// Something fails again and again, and was tried until the end.
+fn hindered(seen: &SlotObservation, to: ReleaseRef, now: Timestamp) -> Option<Evidence> {
+    let trouble: &SlotTrouble = seen.trouble.as_ref()?;
+    let message = trouble.to_string();
+    let (clock, reason) = match trouble.code {
+        TroubleCode::PullFailed => (Clock::Pull, FailureReason::PullFailed { message }),
+        TroubleCode::PortTaken | TroubleCode::StartFailed | TroubleCode::StepFailed | TroubleCode::Other => {
+            (Clock::Start, FailureReason::StartFailed { message })
+        }
+    };
+    Some(evidence(to, clock, reason, now))
+}
+
+/// It runs, and was not ready until the end.
+fn waited(instance: &Instance, to: ReleaseRef, spec: &Spec, now: Timestamp) -> Option<Evidence> {
+    let why = instance.vitals.not_ready.as_ref()?;
+    let reason = FailureReason::NotHealthyInTime { deadline: spec.progress_deadline };
+    let exit = instance.vitals.last_exit;
+    Some(Evidence {
+        instance: Some(instance.id.clone()),
+        exit_code: exit.map(|exit| exit.code),
+        oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+        restarts: instance.restarts,
+        not_ready: Some(why.clone()),
+        ..evidence(to, Clock::Health, reason, now)
+    })
+}

@@ -1,0 +1,84 @@
+//! What a rollout waits for, with what is known of it.
+
+use crate::fleet::Fleet;
+use crate::id::{HostId, SlotId};
+use crate::observation::{Instance, SlotObservation};
+use crate::reconcile::health_deadline;
+use crate::rollout::{Kind, Rollout, State, Waiting};
+use crate::service::{Releases, Slots};
+use crate::time::Timestamp;
+
+/// What the words are made from.
+pub(super) struct Waits<'a> {
+    pub(super) rollout: &'a Rollout,
+    pub(super) releases: &'a Releases,
+    pub(super) slots: &'a Slots,
+    pub(super) fleet: &'a dyn Fleet,
+}
+
+impl Waits<'_> {
+    /// In words. Times stand in them as points of time, so that they stay the same while it waits.
+    pub(super) fn text(&self, waiting: &Waiting) -> String {
+        let known = match waiting {
+            Waiting::Healthy { host, slot } => self.not_ready(host, slot),
+            Waiting::Pull { host, .. } => self.pull(host),
+            Waiting::Host { .. }
+            | Waiting::Plan(_)
+            | Waiting::Report(_)
+            | Waiting::Recovering(_)
+            | Waiting::Engine(_)
+            | Waiting::Journal(_)
+            | Waiting::Stop { .. }
+            | Waiting::Soak(_)
+            | Waiting::Room(_)
+            | Waiting::Others { .. }
+            | Waiting::Place(_)
+            | Waiting::Pinned { .. }
+            | Waiting::Fence { .. }
+            | Waiting::Gone { .. }
+            | Waiting::Person => None,
+        };
+        known.unwrap_or_else(|| waiting.to_string())
+    }
+
+    fn seen(&self, host: &HostId, slot: &SlotId) -> Option<&SlotObservation> {
+        self.fleet.member(host)?.observation.as_deref()?.slot(slot)
+    }
+
+    /// `slot 0 on web-1, not ready (HTTP 404 since …; rolls back at …)`.
+    fn not_ready(&self, host: &HostId, slot: &SlotId) -> Option<String> {
+        let seen = self.seen(host, slot)?;
+        let place = format!("slot {} on {host}, not ready", slot.index);
+        if let Some(trouble) = &seen.trouble {
+            return Some(format!("{place} ({}; again at {})", trouble.message, trouble.retry_at));
+        }
+        let want = &self.slots.get(slot)?.want;
+        let instance = seen.current_of(&want.release, want.generation)?;
+        let why = instance.vitals.not_ready.as_ref()?;
+        let goes_back = self.rollout.kind == Kind::Deploy && self.rollout.from.is_some();
+        let then = if goes_back { "rolls back" } else { "gives up" };
+        let until = self.gives_up(instance).map(|at| format!("; {then} at {at}")).unwrap_or_default();
+        let answer = if why.answer.is_empty() { "no answer yet" } else { &why.answer };
+        Some(format!("{place} ({answer} since {}{until})", why.since))
+    }
+
+    /// When it is over: for the instance, or for the rollout.
+    fn gives_up(&self, instance: &Instance) -> Option<Timestamp> {
+        let spec = &self.releases.get(&instance.release)?.spec;
+        let watched = self.fleet.since().max(self.rollout.progress_at);
+        let rollout = watched + spec.progress_deadline.duration();
+        // While it goes back, nothing comes after.
+        let on_trial = self.rollout.state != State::RollingBack;
+        let own = instance.vitals.started_at.map(|at| at + health_deadline(spec).duration());
+        Some(own.filter(|_| on_trial).map_or(rollout, |own| own.min(rollout)))
+    }
+
+    /// The pull that fails, and is tried again.
+    fn pull(&self, host: &HostId) -> Option<String> {
+        let seen = self.fleet.member(host)?.observation.as_deref()?;
+        let mine = seen.slots.iter().filter(|seen| self.slots.contains_key(&seen.slot));
+        let trouble = mine.filter_map(|seen| seen.trouble.as_ref()).next()?;
+        let again = trouble.retry_at;
+        Some(format!("host {host} to pull the image ({}; again at {again})", trouble.message))
+    }
+}
