@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod crash;
 pub mod logging;
+pub mod merge;
 pub mod report;
 pub mod signals;
 pub mod steps;

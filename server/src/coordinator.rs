@@ -17,6 +17,7 @@ use crate::plans::Plans;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;
+use crate::session::Readers;
 use crate::store::Store;
 
 /// Handles of every part.
@@ -37,6 +38,8 @@ pub(crate) struct Coordinator {
     pub metrics: Metrics,
     /// The revocation list in force.
     pub revoked: Published,
+    /// Who waits for the logs of which host.
+    pub readers: Readers,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
     pub stopping: CancellationToken,
 }
@@ -71,8 +74,19 @@ impl Coordinator {
         let plans = Plans::new(ledger.clone(), authority.clone());
         let metrics = Metrics::default();
         let (revoked, recoveries) = (Published::default(), Recoveries::default());
-        let coordinator =
-            Self { ledger, registry, recoveries, authority, enrolment, plans, metrics, revoked, stopping };
+        let readers = Readers::default();
+        let coordinator = Self {
+            ledger,
+            registry,
+            recoveries,
+            authority,
+            enrolment,
+            plans,
+            metrics,
+            revoked,
+            readers,
+            stopping,
+        };
         Ok((Arc::new(coordinator), writer))
     }
 

@@ -117,8 +117,10 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
         }
     };
     assert_eq!((asked.service.as_str(), asked.tail, asked.follow), ("default/web", 5, false));
-    let line = pb::LogLine { at: 1, instance: "one".to_owned(), stderr: false, text: "hello".to_owned() };
-    let lines = pb::LogLines { request: asked.request, lines: vec![line], end: true, error: String::new() };
+    let (instance, text) = ("one".to_owned(), "hello".to_owned());
+    let line = pb::LogLine { at: 1, instance, text, ..pb::LogLine::default() };
+    let lines =
+        pb::LogLines { request: asked.request, lines: vec![line], end: true, ..pb::LogLines::default() };
     link.say(Say::LogLines(lines)).await;
     let (mut texts, mut missing) = (Vec::new(), Vec::new());
     while let Some(chunk) = logs.message().await.unwrap() {
