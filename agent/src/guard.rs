@@ -7,7 +7,6 @@ mod registries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 use windlass_core::Digest;
 use windlass_core::host::HostPolicy;
 use windlass_core::policy::allows_repository;
-use windlass_core::reconcile::{Container, Launch, LocalImage};
+use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 
 use crate::engine;

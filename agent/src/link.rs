@@ -130,14 +130,7 @@ impl<R: Runtime> Link<R> {
 
     /// One connection, from the first packet to the last.
     async fn once(&self, address: &str) -> Ended {
-        let options = ConnectOptions {
-            connect_timeout: limits::CONNECT_TIMEOUT,
-            keepalive_interval: limits::KEEPALIVE,
-            keepalive_timeout: limits::KEEPALIVE_TIMEOUT,
-            stream_window: limits::STREAM_WINDOW,
-            connection_window: limits::CONNECTION_WINDOW,
-        };
-        match connect(address, &self.tls, &options).await {
+        match connect(address, &self.tls, &options()).await {
             Ok(channel) => {
                 Box::pin(
                     Session::new(&self.keeper, &self.runtime, &self.wires, &self.tls, address, self.run)
@@ -174,6 +167,17 @@ impl<R: Runtime> Link<R> {
             | ConnectError::OurCertificateRefused(_)
             | ConnectError::Channel { .. } => {}
         }
+    }
+}
+
+/// How our connections behave.
+fn options() -> ConnectOptions {
+    ConnectOptions {
+        connect_timeout: limits::CONNECT_TIMEOUT,
+        keepalive_interval: limits::KEEPALIVE,
+        keepalive_timeout: limits::KEEPALIVE_TIMEOUT,
+        stream_window: limits::STREAM_WINDOW,
+        connection_window: limits::CONNECTION_WINDOW,
     }
 }
 

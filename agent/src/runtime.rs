@@ -194,14 +194,20 @@ pub enum EventKind {
 }
 
 /// A line that a container wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogLine {
     /// When, by the engine's clock.
     pub at: Option<Timestamp>,
+    /// The same in Unix nanoseconds; 0 if the engine does not say.
+    pub nanos: i64,
     /// Was it written to stderr?
     pub stderr: bool,
-    /// The line without its end, cut at 16 KiB.
+    /// The line without its end, cut at 1 MiB.
     pub text: String,
+    /// It was longer.
+    pub cut: bool,
+    /// How many entries of the engine's log it takes: the engine splits long lines.
+    pub parts: u32,
 }
 
 /// Which lines of a container are wanted.

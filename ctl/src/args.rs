@@ -17,7 +17,7 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{
-    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs, WaitArgs,
+    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs, Tail, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};

@@ -21,7 +21,9 @@ use windlass_proto::{json, limits, pb};
 
 pub(crate) use error::CallError;
 pub(crate) use join::join_operator;
-pub(crate) use stream::{AuditItem, EventItem, EventQuery, EventStream, RolloutStream};
+pub(crate) use stream::{
+    AuditItem, EventItem, EventQuery, EventStream, LogChunk, LogLine, LogNote, LogQuery, LogStream, RolloutStream,
+};
 
 /// What operators call.
 #[derive(Clone)]

@@ -95,6 +95,20 @@ impl Printer {
         out(text);
     }
 
+    /// Prints several lines or objects of a stream at once. `false`: nobody reads them any more (`| head`).
+    pub(crate) fn stream<T: Serialize>(&self, items: &[T], render: impl Fn(&T) -> String) -> bool {
+        let text: Vec<String> = match self.format {
+            Format::Table => items.iter().map(|item| safe::safe(&render(item)).into_owned()).collect(),
+            Format::Json => items.iter().map(|item| serde_json::to_string(item).unwrap_or_default()).collect(),
+            Format::Yaml => items.iter().map(|item| format!("---\n{}", yaml(item))).collect(),
+        };
+        if text.is_empty() {
+            return true;
+        }
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{}", text.join("\n")).and_then(|()| stdout.flush()).is_ok()
+    }
+
     /// Says a result in words, to stdout. Nothing where the output is for programs.
     pub(crate) fn result(&self, text: &str) {
         if !self.is_structured() {

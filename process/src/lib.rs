@@ -9,6 +9,7 @@ pub mod aside;
 pub mod backoff;
 pub mod crash;
 pub mod logging;
+pub mod merge;
 pub mod report;
 pub mod signals;
 pub mod steps;

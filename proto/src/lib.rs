@@ -7,6 +7,9 @@
 
 pub mod json;
 pub mod limits;
+mod padding;
+
+pub use padding::Padded;
 
 /// Generated types of `windlass.v1`.
 #[expect(

@@ -27,3 +27,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const MAX_RELEASE_ENVELOPE: usize = 400 << 10;
 /// Largest plan envelope, in bytes (payload ≤ 4 MiB, base64 and signatures on top).
 pub const MAX_PLAN_ENVELOPE: usize = 6 << 20;
+/// Least size of a message on a stream whose reader may pause, in bytes. `h2` closes a connection on which too many
+/// DATA frames below this size wait to be read.
+pub const MIN_MESSAGE: usize = 256;
+/// Most bytes of log lines in one message, unless one line is longer.
+pub const LOG_BATCH: usize = 64 << 10;
+/// Longest log line, in bytes; the rest is cut.
+pub const MAX_LOG_LINE: usize = 1 << 20;
+/// Last lines of an instance that may be asked for by number.
+pub const MAX_LOG_TAIL: u32 = 1_000_000;

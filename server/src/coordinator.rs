@@ -18,6 +18,7 @@ use crate::plans::Plans;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;
+use crate::session::Readers;
 use crate::store::Store;
 
 /// Handles of every part.
@@ -40,6 +41,8 @@ pub(crate) struct Coordinator {
     pub peers: Peers,
     /// The revocation list in force.
     pub revoked: Published,
+    /// Who waits for the logs of which host.
+    pub readers: Readers,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
     pub stopping: CancellationToken,
 }
@@ -75,6 +78,7 @@ impl Coordinator {
         enrolment.enforce_all();
         let plans = Plans::new(ledger.clone(), authority.clone());
         let (revoked, recoveries) = (Published::default(), Recoveries::default());
+        let readers = Readers::default();
         let coordinator = Self {
             ledger,
             registry,
@@ -85,6 +89,7 @@ impl Coordinator {
             metrics,
             peers,
             revoked,
+            readers,
             stopping,
         };
         Ok((Arc::new(coordinator), writer))

@@ -233,6 +233,20 @@ impl Registry {
         self.look(host, |live| live.observation.clone()).flatten()
     }
 
+    /// Every host that has shown something of a service, with that.
+    pub(crate) fn instances_of(&self, service: &ServiceId) -> Vec<(HostId, windlass_core::SlotId, windlass_core::observation::Instance)> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for (host, live) in hosts.iter() {
+            let slots = live.observation.iter().flat_map(|seen| &seen.slots);
+            for slot in slots.filter(|slot| &slot.slot.service == service) {
+                let instances = slot.instances.iter();
+                found.extend(instances.map(|instance| (host.clone(), slot.slot.clone(), instance.clone())));
+            }
+        }
+        found
+    }
+
     /// How a host does.
     pub(crate) fn stats_of(&self, host: &HostId) -> Option<HostStats> {
         self.look(host, |live| live.stats.clone()).flatten()

@@ -3,9 +3,11 @@
 //! and the session ends when the connection does.
 //!
 //! ```text
-//!   agent ── Hello, Heartbeat, Observation, Facts, LogLines ──▶ registry, ledger ──▶ engine
+//!   agent ── Hello, Heartbeat, Observation, Facts ──▶ registry, ledger ──▶ engine
 //!   agent ◀── Welcome, newest plan, acks, notices, log requests ── here
 //! ```
+//!
+//! Logs come over connections of their own ([`logs`]).
 //!
 //! What waits to be sent is never a queue of plans: a wake-up says that there is a newer one, and what is sent is
 //! the newest at that moment.
@@ -14,7 +16,7 @@ mod inbound;
 mod logs;
 mod outbound;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ use crate::recovery;
 use crate::registry::Place;
 
 pub(crate) use inbound::{admit, heard, observed, settle};
-pub(crate) use logs::{LogChunk, LogCommand};
+pub(crate) use logs::{LogCommand, LogPiece, Readers, receive};
 pub(crate) use outbound::newest_plan;
 
 /// How long a new stream may take to say who it is.
@@ -53,7 +55,10 @@ pub(crate) struct Session {
     cut: CancellationToken,
     plan: Arc<Notify>,
     everyone: watch::Receiver<u64>,
-    logs: logs::Requests,
+    /// Numbers of the log requests of this stream.
+    asked: BTreeSet<u64>,
+    /// The agent sends logs over connections of their own.
+    sends_logs: bool,
     commands: mpsc::Receiver<LogCommand>,
     pending: VecDeque<pb::ConnectResponse>,
     sent_seq: u64,
@@ -110,7 +115,8 @@ impl Session {
             cut,
             plan,
             everyone,
-            logs: logs::Requests::default(),
+            asked: BTreeSet::new(),
+            sends_logs: hello.sends_logs,
             commands,
             pending: VecDeque::new(),
             sent_seq: 0,
@@ -192,6 +198,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.coordinator.readers.forget(&self.host, &self.asked);
         self.tell(|host| tracing::info!(%host, "host disconnected"));
     }
 }

@@ -17,7 +17,7 @@ use windlass_proto::pb::{self, connect_request as up, connect_response as down};
 
 use super::Wires;
 use super::intake::{self, Coordinator, Offers};
-use super::logs::Logs;
+use super::logs::{Logs, Way};
 use super::outbox::{Item, Outbox};
 use crate::clock;
 use crate::keeper::Keeper;
@@ -133,6 +133,7 @@ impl<'a, R: Runtime> Session<'a, R> {
             plan: plan.map(|plan| Bytes::from(plan.envelope)).unwrap_or_default(),
             revocations: self.keeper.revocations_version(),
             run: self.run,
+            sends_logs: true,
         }))
     }
 
@@ -147,7 +148,8 @@ impl<'a, R: Runtime> Session<'a, R> {
     ) -> Ended {
         let mut wires = self.wires.clone();
         wires.facts.mark_unchanged(); // they are in the hello
-        let (mut outbox, mut logs) = (Outbox::default(), Logs::new(self.runtime.clone(), out.clone()));
+        let way = Way { address: self.address.to_owned(), tls: self.tls.clone(), out: out.clone() };
+        let (mut outbox, mut logs) = (Outbox::default(), Logs::new(self.runtime.clone(), way));
         outbox.observed(wires.report.borrow_and_update().revision);
         if wires.receipt.borrow_and_update().is_some() {
             outbox.receipt();
@@ -235,8 +237,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                 }
             }
             Some(down::Message::LogRequest(request)) => {
-                let seen = self.wires.report.borrow().clone();
-                logs.open(request, &seen);
+                logs.open(&request, self.wires.report.clone());
             }
             Some(down::Message::LogCancel(cancel)) => logs.cancel(cancel.request),
             Some(down::Message::Welcome(_) | down::Message::HeartbeatAck(_)) | None => {} // of a newer version, or said twice

@@ -259,7 +259,7 @@ async fn logs_are_read_on_request() {
             instances: vec![],
             service: service.to_owned(),
             tail: 10,
-            follow: false,
+            ..pb::LogRequest::default()
         };
         coordinator.say(down::Message::LogRequest(request));
     };
@@ -274,6 +274,32 @@ async fn logs_are_read_on_request() {
         known.lines.iter().flat_map(|lines| &lines.lines).map(|line| line.text.len()).collect();
     assert_eq!(text, [3, 16 * 1024]);
     assert!(known.lines.iter().any(|lines| lines.request == 8 && lines.error.contains("no such instance")));
+}
+
+#[tokio::test]
+async fn a_log_never_travels_on_the_control_stream() {
+    let (coordinator, _listening, machine) = joined().await;
+    machine.engine.world().log = (0..10_000).map(|n| n.to_string()).collect();
+    let _agent = machine.run();
+    let r1 = coordinator.shelve(1);
+    coordinator.offer(1, &[r1]);
+    coordinator.until("settled", |known| settled(known, 1)).await;
+    let ask = |request, tail| {
+        let service = "production/web".to_owned();
+        let request = pb::LogRequest { request, service, tail, apart: true, ..pb::LogRequest::default() };
+        coordinator.say(down::Message::LogRequest(request));
+    };
+    ask(7, 20_000);
+    ask(8, 100);
+    let ended = |known: &Known, request| known.sent.iter().any(|part| part.request == request && part.end);
+    coordinator.until("both ends", |known| ended(known, 7) && ended(known, 8)).await;
+    let known = coordinator.known();
+    let of = |request| known.sent.iter().filter(move |part| part.request == request);
+    let texts = |request| of(request).flat_map(|part| &part.lines).map(|line| line.text.clone());
+    assert!(texts(7).eq((0..10_000).map(|n| n.to_string())), "every line, in order");
+    assert!(texts(8).eq((9_900..10_000).map(|n| n.to_string())), "exactly the last ones");
+    assert!(of(7).count() < 200, "{} messages", of(7).count());
+    assert!(known.lines.is_empty(), "nothing on the stream of heartbeats");
 }
 
 #[tokio::test]

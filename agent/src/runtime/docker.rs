@@ -38,6 +38,7 @@ mod files;
 mod hold;
 mod inspect;
 mod likeness;
+mod lines;
 mod pull;
 
 use error::{refused, unavailable};
@@ -49,8 +50,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3600);
 /// What happens to containers that is worth looking at; probes' exec events are not.
 const EVENTS: [&str; 9] =
     ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart", "health_status"];
-/// Longer lines are cut.
-const LINE: usize = 16 * 1024;
 
 /// The address of an engine is not one that this program can use.
 #[derive(Debug, thiserror::Error)]
@@ -304,8 +303,10 @@ impl Runtime for DockerEngine {
             Ok(docker) => docker,
             Err(error) => return broken(error),
         };
-        let lines = docker.logs(id, Some(wanted));
-        Box::pin(lines.map(|line| line.map(inspect::log_line).map_err(refused("read the log"))))
+        // A log that is silent for longer than an answer may take is no failure.
+        let entries = docker.clone().with_timeout(STOP_TIMEOUT).logs(id, Some(wanted));
+        let entries = entries.map(|entry| entry.map(inspect::log_entry).map_err(refused("read the log")));
+        Box::pin(lines::lines(entries))
     }
 
     async fn exec(&self, id: &str, argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {

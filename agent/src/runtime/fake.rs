@@ -303,7 +303,7 @@ impl Runtime for FakeEngine {
     fn logs(&self, _id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
         let lines = self.world().log.clone();
         let skip = lines.len().saturating_sub(options.tail.map_or(usize::MAX, |tail| tail as usize));
-        let line = |text: String| Ok(LogLine { at: None, stderr: false, text });
+        let line = |text: String| Ok(LogLine { text, parts: 1, ..LogLine::default() });
         Box::pin(tokio_stream::iter(lines.into_iter().skip(skip).map(line)))
     }
 

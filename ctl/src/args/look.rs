@@ -2,7 +2,8 @@
 
 use clap::Args;
 use clap_complete::Shell;
-use windlass_core::{HostId, Span, Timestamp};
+use windlass_core::{Counter, HostId, Span, Timestamp};
+use windlass_proto::limits::MAX_LOG_TAIL;
 
 use super::ManifestArgs;
 
@@ -28,19 +29,63 @@ pub(crate) struct WaitArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  windlass logs web --tail 50\n  windlass logs production/web -f")]
+#[command(after_help = "Examples:\n  \
+    windlass logs web --tail 50\n  \
+    windlass logs production/web -f                follow the service, over restarts and rollouts\n  \
+    windlass logs web --since 10m --grep timeout\n  \
+    windlass logs web --previous --tail all        runs before the present ones\n\n\
+    Lines of all instances are merged by time. Where lines are missing, that is said in their place, and the command\n\
+    exits with 1.")]
 pub(crate) struct LogsArgs {
     /// The service, `web` or `production/web`
     pub(crate) service: String,
-    /// Only this instance
+    /// Only this instance: its name, its slot or its container
     #[arg(long, value_name = "ID", default_value = "")]
     pub(crate) instance: String,
-    /// Last lines per instance
-    #[arg(long, value_name = "LINES", default_value_t = 100)]
-    pub(crate) tail: u32,
-    /// Go on until Ctrl-C
-    #[arg(short, long)]
+    /// Last lines per instance, at most 1000000, or `all` [default: 100; all with --since, --until, --grep, --previous]
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<Tail>,
+    /// Follow the service until Ctrl-C, `--until` or its removal
+    #[arg(short, long, conflicts_with = "previous")]
     pub(crate) follow: bool,
+    /// From a moment on: so long ago, or `2026-11-22T13:00:00Z`
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<Since>,
+    /// Before a moment
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) until: Option<Since>,
+    /// Begin each line with its time
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Only runs before the present ones
+    #[arg(long)]
+    pub(crate) previous: bool,
+    /// Only instances of this release
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) release: Option<Counter>,
+    /// Only lines with this text in them
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+}
+
+/// How many of the last lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// So many.
+    Last(u32),
+    /// All that are kept.
+    All,
+}
+
+impl std::str::FromStr for Tail {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let lines = text.parse().ok().filter(|lines| *lines <= MAX_LOG_TAIL).map(Self::Last);
+        lines.ok_or_else(|| format!("expected a number up to {MAX_LOG_TAIL}, or `all`"))
+    }
 }
 
 #[derive(Debug, Args)]

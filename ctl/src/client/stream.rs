@@ -1,9 +1,11 @@
 //! The coordinator's streams.
 
+use std::collections::BTreeMap;
+
 use tonic::{Status, Streaming};
+use windlass_core::Timestamp;
 use windlass_core::view::{EventView, RolloutView};
-use windlass_core::{ServiceId, Timestamp};
-use windlass_proto::{json, pb};
+use windlass_proto::{json, limits, pb};
 
 use super::{CallError, Client};
 
@@ -57,26 +59,71 @@ pub(crate) struct EventItem {
     pub(crate) missed: u64,
 }
 
-/// Some lines of one host.
-pub(crate) struct LogChunk {
-    /// Which.
-    pub(crate) host: String,
-    /// The lines.
-    pub(crate) lines: Vec<LogLine>,
-    /// Why lines of this host are missing.
-    pub(crate) missing: Option<String>,
+/// Which lines of a service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogQuery {
+    /// `environment/service`.
+    pub(crate) service: String,
+    /// Only this instance, if not empty.
+    pub(crate) instance: String,
+    /// Last lines of each; all if absent.
+    pub(crate) tail: Option<u32>,
+    /// Go on?
+    pub(crate) follow: bool,
+    /// From this moment on.
+    pub(crate) since: Option<Timestamp>,
+    /// Before this one.
+    pub(crate) until: Option<Timestamp>,
+    /// Only runs before the present ones.
+    pub(crate) previous: bool,
+    /// Only of this release, if not empty.
+    pub(crate) release: String,
+    /// Where to go on: Unix nanoseconds of the last line of each instance.
+    pub(crate) after: BTreeMap<String, i64>,
 }
 
-/// One line that a container wrote.
+/// Lines of a service.
+pub(crate) type LogStream = Stream<pb::StreamLogsResponse, LogChunk>;
+
+/// Some lines.
+pub(crate) struct LogChunk {
+    /// The lines.
+    pub(crate) lines: Vec<LogLine>,
+    /// A host whose lines are missing, and why.
+    pub(crate) missing: Option<(String, String)>,
+}
+
+/// One line that a container wrote, or a note in its place.
 pub(crate) struct LogLine {
     /// When, by the host's clock.
     pub(crate) at: Timestamp,
+    /// The same in Unix nanoseconds; 0 if the coordinator does not say.
+    pub(crate) nanos: i64,
+    /// Which host.
+    pub(crate) host: String,
     /// Which instance.
     pub(crate) instance: String,
     /// To stderr?
     pub(crate) is_stderr: bool,
     /// Without the line's end.
     pub(crate) text: String,
+    /// It was longer than 1 MiB.
+    pub(crate) is_cut: bool,
+    /// It is no line of a container.
+    pub(crate) note: Option<LogNote>,
+    /// Lines that are missing here.
+    pub(crate) dropped: u64,
+}
+
+/// What is said between lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogNote {
+    /// An instance joins.
+    Started,
+    /// Its process ended.
+    Ended,
+    /// Lines are missing.
+    Dropped,
 }
 
 /// Part of the audit log.
@@ -104,16 +151,25 @@ impl Client {
         open("watch the rollout", answer, |item| Ok(json::decode("view", &item.view)?))
     }
 
-    /// What the instances of a service write.
-    pub(crate) async fn logs(
-        &mut self,
-        service: &ServiceId,
-        instance: &str,
-        tail: u32,
-        follow: bool,
-    ) -> Result<Stream<pb::StreamLogsResponse, LogChunk>, CallError> {
-        let (service, instance) = (service.to_string(), instance.to_owned());
-        let request = pb::StreamLogsRequest { service, instance, tail, follow };
+    /// The lines of a service.
+    pub(crate) async fn logs(&mut self, query: &LogQuery) -> Result<LogStream, CallError> {
+        let after = query.after.iter().map(|(instance, nanos)| pb::LogPosition {
+            instance: instance.clone(),
+            nanos: *nanos,
+        });
+        let request = pb::StreamLogsRequest {
+            service: query.service.clone(),
+            instance: query.instance.clone(),
+            tail: query.tail.unwrap_or(limits::MAX_LOG_TAIL),
+            follow: query.follow,
+            since: query.since.map(Timestamp::as_millis),
+            until: query.until.map(Timestamp::as_millis),
+            previous: query.previous,
+            release: query.release.clone(),
+            all: query.tail.is_none(),
+            after: after.collect(),
+            merged: true,
+        };
         open("read the logs", self.control.stream_logs(request).await, |item| Ok(chunk(item)))
     }
 
@@ -166,15 +222,23 @@ fn open<M, T>(
 }
 
 fn chunk(item: pb::StreamLogsResponse) -> LogChunk {
+    let of = item.host;
     let lines = item.lines.into_iter().map(|line| LogLine {
         at: Timestamp::from_millis(line.at),
-        instance: line.instance,
+        nanos: line.nanos,
+        host: if line.host.is_empty() { of.clone() } else { line.host.clone() },
         is_stderr: line.stderr,
+        is_cut: line.cut,
+        note: match line.note() {
+            pb::LogNote::Unspecified => None,
+            pb::LogNote::Started => Some(LogNote::Started),
+            pb::LogNote::Ended => Some(LogNote::Ended),
+            pb::LogNote::Dropped => Some(LogNote::Dropped),
+        },
+        dropped: line.dropped,
+        instance: line.instance,
         text: line.text,
     });
-    LogChunk {
-        host: item.host,
-        lines: lines.collect(),
-        missing: Some(item.missing).filter(|missing| !missing.is_empty()),
-    }
+    let lines = lines.collect();
+    LogChunk { lines, missing: (!item.missing.is_empty()).then_some((of, item.missing)) }
 }

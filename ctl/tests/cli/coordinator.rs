@@ -315,6 +315,7 @@ impl Control for Stub {
                 view: view.to_string().into_bytes().into(),
                 next: n + 1,
                 missed: 0,
+                ..Default::default()
             })
         };
         let next = numbers.first().copied().or(request.from).unwrap_or(0);

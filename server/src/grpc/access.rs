@@ -47,6 +47,7 @@ const TABLE: &[(&str, Needs)] = &[
     ("/windlass.v1.AgentLink/Connect", Agent),
     ("/windlass.v1.AgentLink/FetchRelease", Agent),
     ("/windlass.v1.AgentLink/FetchTrust", Agent),
+    ("/windlass.v1.AgentLink/SendLogs", Agent),
 
     ("/windlass.v1.Control/CreateHostToken", Fleet(Admin)),
     ("/windlass.v1.Control/SteerHost", Fleet(Admin)),

@@ -185,7 +185,7 @@ impl Control for ControlService {
 
     async fn stream_logs(&self, request: Request<pb::StreamLogsRequest>) -> Reply<Self::StreamLogsStream> {
         let caller = Caller::of(&request)?;
-        logs::stream(&self.0, &caller, request.into_inner()).map(|stream| self.until_stop(stream))
+        logs::stream(self.0.clone(), &caller, request.into_inner()).map(|stream| self.until_stop(stream))
     }
 
     async fn stream_events(

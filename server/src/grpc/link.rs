@@ -12,7 +12,7 @@ use super::access::Caller;
 use super::status::invalid;
 use crate::coordinator::Coordinator;
 use crate::plans;
-use crate::session::Session;
+use crate::session::{Session, receive};
 
 /// Trust documents of one answer.
 const TRUST_PAGE: usize = 64;
@@ -23,6 +23,16 @@ pub(super) struct LinkService(pub(super) Arc<Coordinator>);
 #[tonic::async_trait]
 impl AgentLink for LinkService {
     type ConnectStream = BoxStream<'static, Result<pb::ConnectResponse, Status>>;
+    type SendLogsStream = BoxStream<'static, Result<pb::SendLogsResponse, Status>>;
+
+    async fn send_logs(
+        &self,
+        request: Request<Streaming<pb::SendLogsRequest>>,
+    ) -> Result<Response<Self::SendLogsStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let (host, cut) = (host(&caller)?, caller.connection.cancel.clone());
+        Ok(Response::new(receive(self.0.clone(), host, cut, request.into_inner())))
+    }
 
     async fn connect(
         &self,

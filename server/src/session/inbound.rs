@@ -61,7 +61,7 @@ impl Session {
                 if beat.number > 0 {
                     self.push(To::HeartbeatAck(pb::HeartbeatAck { number: beat.number, seq }));
                 }
-                for request in self.logs.abandoned() {
+                for request in self.coordinator.readers.abandoned(&self.host, &mut self.asked) {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
             }
@@ -77,7 +77,10 @@ impl Session {
                 self.held = Some(facts);
             }
             Some(From::LogLines(lines)) => {
-                if let Some(request) = self.logs.lines(lines) {
+                // Said once: an agent that is told to stop with each message would be told thousands of times.
+                let request = lines.request;
+                if self.asked.contains(&request) && self.coordinator.readers.lines(&self.host, lines) {
+                    self.asked.remove(&request);
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
             }

@@ -1,138 +1,310 @@
-//! Log requests of operators, multiplexed on a host's stream. Lossy: a reader that is slower than the log
-//! misses lines, and nothing waits for it.
+//! Logs of a host, on their way to those who read them. An agent sends each answer over a connection of its own: what
+//! arrives there waits until its reader has room, and the wait reaches the host. An agent of the version before sends
+//! lines on its one stream, where nothing may wait: a reader that is too slow for that loses lines, which are counted.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use windlass_core::ServiceId;
-use windlass_proto::pb;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_process::merge::{Entry, Item};
+use windlass_proto::pb::{self, LogNote};
 
-/// What the lines of one request that nobody has read yet may take of our memory, whatever a host sends at once.
+use crate::coordinator::Coordinator;
+use crate::grpc::status::stopping;
+
+/// What the lines of one request of an old agent that nobody has read yet may take of our memory.
 const UNREAD: usize = 4 << 20;
+/// Most bytes of one message.
+const MAX_PART: usize = 2 << 20;
+/// How long an agent may take to say what its stream is about.
+const FIRST: Duration = Duration::from_secs(10);
+/// Last lines that an agent of a version before is asked for. More come as a burst of messages that are so small that
+/// HTTP/2 ends its only connection.
+const OLD_TAIL: u32 = 200;
 
 /// What an operator's stream asks of a host.
-#[derive(Debug)]
-pub(crate) enum LogCommand {
-    /// Read.
-    Start {
-        /// Of this service.
-        service: ServiceId,
-        /// Of these instances; all if empty.
-        instances: Vec<String>,
-        /// The last lines of each.
-        tail: u32,
-        /// And those that come.
-        follow: bool,
-        /// Where they go. When the other end is dropped, the host is told to stop.
-        lines: mpsc::Sender<LogChunk>,
-    },
+#[derive(Debug, Clone)]
+pub(crate) struct LogCommand {
+    /// Of this service.
+    pub service: ServiceId,
+    /// Of these instances; all if empty.
+    pub instances: Vec<String>,
+    /// The last lines of each; all if absent.
+    pub tail: Option<u32>,
+    /// And those that come.
+    pub follow: bool,
+    /// From this moment on.
+    pub since: Option<Timestamp>,
+    /// Before this one.
+    pub until: Option<Timestamp>,
+    /// Only of runs before the present one.
+    pub previous: bool,
+    /// Only of this release; of all if empty.
+    pub release: String,
+    /// What was read already.
+    pub after: Vec<pb::LogPosition>,
+    /// Where they go. When the other end is dropped, the host is told to stop.
+    pub pieces: mpsc::Sender<Item<LogPiece>>,
 }
 
-/// Lines of a host, or the end of them.
-#[derive(Debug)]
-pub(crate) enum LogChunk {
-    /// Some lines, and their share of [`UNREAD`] until they are read.
-    Lines(Vec<pb::LogLine>, OwnedSemaphorePermit),
-    /// No more; the reason if that is not the end of the log.
-    End(Option<String>),
-}
-
-/// Requests under way on one stream.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    next: u64,
-    open: BTreeMap<u64, Reader>,
-}
-
-#[derive(Debug)]
-struct Reader {
-    chunks: mpsc::Sender<LogChunk>,
-    unread: Arc<Semaphore>,
-}
-
-impl Requests {
-    /// A number for a new request.
-    pub(super) fn start(&mut self, lines: mpsc::Sender<LogChunk>) -> u64 {
-        self.next += 1;
-        self.open.insert(self.next, Reader { chunks: lines, unread: Arc::new(Semaphore::new(UNREAD)) });
-        self.next
+impl LogCommand {
+    /// Whether an agent of the version before cannot do this.
+    pub(super) fn needs_apart(&self) -> bool {
+        self.since.is_some() || self.until.is_some() || self.previous || !self.release.is_empty()
     }
 
-    /// Passes lines on. `Some` is a request that nobody reads any more.
-    pub(super) fn lines(&mut self, lines: pb::LogLines) -> Option<u64> {
-        let request = lines.request;
-        let Some(reader) = self.open.get(&request) else {
-            return (!lines.end).then_some(request);
+    /// Answers in the place of the host.
+    pub(super) fn refuse(&self, why: &str) {
+        drop(self.pieces.try_send(Item::Entries(vec![LogPiece::missing(why.to_owned(), 0)])));
+    }
+
+    pub(super) fn request(&self, request: u64, apart: bool) -> pb::LogRequest {
+        let common = pb::LogRequest {
+            request,
+            instances: self.instances.clone(),
+            service: self.service.to_string(),
+            tail: self.tail.unwrap_or(0),
+            follow: self.follow,
+            ..pb::LogRequest::default()
         };
-        let gone = reader.chunks.is_closed();
-        if !gone && !lines.lines.is_empty() {
-            // Full: the reader is slow, and these lines are lost to it.
-            let size = u32::try_from(size(&lines.lines)).unwrap_or(u32::MAX);
-            if let Ok(share) = reader.unread.clone().try_acquire_many_owned(size) {
-                drop(reader.chunks.try_send(LogChunk::Lines(lines.lines, share)));
+        if !apart {
+            let is_again = !self.after.is_empty();
+            let most = self.tail.unwrap_or(u32::MAX);
+            if is_again || most > OLD_TAIL {
+                self.refuse("its agent is of a version before: at most the last 200 lines of each instance, and \
+                    none from while it was not connected; upgrade it");
+            }
+            let tail = if is_again { 0 } else { most.min(OLD_TAIL) };
+            return pb::LogRequest { tail, ..common };
+        }
+        pb::LogRequest {
+            apart: true,
+            since: self.since.map(Timestamp::as_millis),
+            until: self.until.map(Timestamp::as_millis),
+            previous: self.previous,
+            release: self.release.clone(),
+            all: self.tail.is_none(),
+            after: self.after.clone(),
+            ..common
+        }
+    }
+}
+
+/// A line of a host, or what is said about its lines.
+#[derive(Debug)]
+pub(crate) struct LogPiece {
+    /// The line; none if lines are missing.
+    pub(crate) line: Option<pb::LogLine>,
+    /// Why lines are missing.
+    pub(crate) missing: String,
+    nanos: i64,
+    /// Its share of [`UNREAD`].
+    _share: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl LogPiece {
+    fn line(line: pb::LogLine, share: Option<Arc<OwnedSemaphorePermit>>) -> Self {
+        // An agent of the version before says milliseconds only.
+        let nanos = if line.nanos > 0 { line.nanos } else { line.at.saturating_mul(1_000_000) };
+        Self { line: Some(line), missing: String::new(), nanos, _share: share }
+    }
+
+    /// Lines are missing, after what was written at `nanos`.
+    pub(crate) fn missing(why: String, nanos: i64) -> Self {
+        Self { line: None, missing: why, nanos, _share: None }
+    }
+}
+
+impl Entry for LogPiece {
+    fn at(&self) -> i64 {
+        self.nanos
+    }
+
+    fn size(&self) -> usize {
+        self.line.as_ref().map_or(0, size) + self.missing.len() + size_of::<Self>()
+    }
+}
+
+fn size(line: &pb::LogLine) -> usize {
+    size_of::<pb::LogLine>() + line.instance.len() + line.text.len() + line.host.len()
+}
+
+/// Who waits for which answer. Only the host that was asked can answer.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    next: AtomicU64,
+    open: Mutex<HashMap<(HostId, u64), Reader>>,
+}
+
+#[derive(Debug, Clone)]
+struct Reader {
+    pieces: mpsc::Sender<Item<LogPiece>>,
+    unread: Arc<Semaphore>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Readers {
+    fn open(&self) -> MutexGuard<'_, HashMap<(HostId, u64), Reader>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for a new request to `host`.
+    pub(crate) fn start(&self, host: &HostId, pieces: mpsc::Sender<Item<LogPiece>>) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let (unread, lost) = (Arc::new(Semaphore::new(UNREAD)), Arc::default());
+        self.open().insert((host.clone(), number), Reader { pieces, unread, lost });
+        number
+    }
+
+    /// Takes the reader of a request out: one stream answers it.
+    fn take(&self, host: &HostId, request: u64) -> Option<mpsc::Sender<Item<LogPiece>>> {
+        self.open().remove(&(host.clone(), request)).map(|reader| reader.pieces)
+    }
+
+    /// Passes on what came on the stream of an agent. `true`: nobody reads it any more.
+    pub(crate) fn lines(&self, host: &HostId, lines: pb::LogLines) -> bool {
+        let key = (host.clone(), lines.request);
+        let Some(reader) = self.open().get(&key).cloned() else { return !lines.end };
+        let mut last = 0;
+        let mut pieces = Vec::new();
+        if !lines.lines.is_empty() {
+            let bytes: usize = lines.lines.iter().map(size).sum();
+            let count = u64::try_from(lines.lines.len()).unwrap_or(u64::MAX);
+            last = lines.lines.last().map_or(0, |line| line.at.saturating_mul(1_000_000));
+            let share = u32::try_from(bytes).ok().and_then(|bytes| reader.unread.clone().try_acquire_many_owned(bytes).ok());
+            match share {
+                Some(share) => {
+                    let share = Some(Arc::new(share));
+                    let lost = reader.lost.swap(0, Ordering::Relaxed);
+                    pieces.extend((lost > 0).then(|| LogPiece::line(dropped(lost, lines.lines.first()), None)));
+                    pieces.extend(lines.lines.into_iter().map(|line| LogPiece::line(line, share.clone())));
+                }
+                None => drop(reader.lost.fetch_add(count, Ordering::Relaxed)),
             }
         }
-        if lines.end && !gone {
-            let error = (!lines.error.is_empty()).then_some(lines.error);
-            drop(reader.chunks.try_send(LogChunk::End(error)));
+        if lines.end {
+            let lost = reader.lost.swap(0, Ordering::Relaxed);
+            pieces.extend((lost > 0).then(|| LogPiece::line(dropped(lost, None), None)));
+            pieces.extend((!lines.error.is_empty()).then(|| LogPiece::missing(lines.error, last)));
         }
-        if lines.end || gone {
-            self.open.remove(&request);
+        let lost = u64::try_from(pieces.len()).unwrap_or(u64::MAX);
+        let is_gone = match reader.pieces.try_send(Item::Entries(pieces)) {
+            Ok(()) => {
+                drop(reader.pieces.try_send(Item::Current)); // what came is all there is to go by
+                false
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                reader.lost.fetch_add(lost, Ordering::Relaxed);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => true,
+        };
+        if lines.end || is_gone {
+            self.open().remove(&key);
         }
-        (gone && !lines.end).then_some(request)
+        is_gone && !lines.end
     }
 
-    /// Requests whose reader is gone.
-    pub(super) fn abandoned(&mut self) -> Vec<u64> {
-        let open = self.open.iter();
-        let gone: Vec<u64> =
-            open.filter(|(_, reader)| reader.chunks.is_closed()).map(|(request, _)| *request).collect();
-        gone.iter().for_each(|request| drop(self.open.remove(request)));
+    /// Requests of a stream whose reader is gone. Those that were answered are no concern of it any more.
+    pub(crate) fn abandoned(&self, host: &HostId, asked: &mut BTreeSet<u64>) -> Vec<u64> {
+        let mut open = self.open();
+        let mut gone = Vec::new();
+        asked.retain(|request| {
+            let key = (host.clone(), *request);
+            match open.get(&key).map(|reader| reader.pieces.is_closed()) {
+                Some(false) => true,
+                Some(true) => {
+                    open.remove(&key);
+                    gone.push(*request);
+                    false
+                }
+                None => false,
+            }
+        });
         gone
+    }
+
+    /// A host's stream ended: nothing will answer what was asked on it.
+    pub(crate) fn forget(&self, host: &HostId, asked: &BTreeSet<u64>) {
+        let mut open = self.open();
+        asked.iter().for_each(|request| drop(open.remove(&(host.clone(), *request))));
     }
 }
 
-fn size(lines: &[pb::LogLine]) -> usize {
-    lines.iter().map(|line| size_of::<pb::LogLine>() + line.instance.len() + line.text.len()).sum()
+fn dropped(count: u64, before: Option<&pb::LogLine>) -> pb::LogLine {
+    let at = before.map_or(0, |line| line.at);
+    let instance = before.map(|line| line.instance.clone()).unwrap_or_default();
+    let text = format!("{count} lines were dropped here: the reader was slower than the log");
+    let note = LogNote::Dropped.into();
+    pb::LogLine { at, instance, text, note, dropped: count, ..pb::LogLine::default() }
+}
+
+type Parts = BoxStream<'static, Result<pb::SendLogsResponse, Status>>;
+
+/// Takes in the answer to a request, as fast as it is read. Ends with the answer, or when nobody reads.
+pub(crate) fn receive(
+    coordinator: Arc<Coordinator>,
+    host: HostId,
+    cut: CancellationToken,
+    mut inbound: Streaming<pb::SendLogsRequest>,
+) -> Parts {
+    let receiving = async move {
+        let first = timeout(FIRST, inbound.message()).await;
+        let mut next = first.map_err(|_| Status::deadline_exceeded("nothing was sent within 10s"))??;
+        let request = next.as_ref().map_or(0, |part| part.request);
+        let Some(reader) = coordinator.readers.take(&host, request) else { return Ok(()) };
+        let (mut last, mut is_current) = (0, false);
+        while let Some(part) = next {
+            let bytes: usize = part.lines.iter().map(size).sum();
+            if bytes > MAX_PART {
+                return Err(Status::resource_exhausted("more than 2 MiB of lines in one message"));
+            }
+            let mut pieces: Vec<LogPiece> =
+                part.lines.into_iter().map(|line| LogPiece::line(line, None)).collect();
+            last = pieces.iter().map(|piece| piece.nanos).fold(last, i64::max);
+            pieces.extend((!part.error.is_empty()).then(|| LogPiece::missing(part.error, last)));
+            let becomes_current = part.current && !is_current;
+            is_current |= becomes_current;
+            let passing = async {
+                reader.send(Item::Entries(pieces)).await.ok()?;
+                if becomes_current {
+                    reader.send(Item::Current).await.ok()?;
+                }
+                Some(())
+            };
+            let passed = tokio::select! {
+                biased;
+                () = coordinator.stopping.cancelled() => return Err(stopping()),
+                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
+                passed = passing => passed,
+            };
+            if passed.is_none() || part.end {
+                return Ok(());
+            }
+            next = tokio::select! {
+                biased;
+                () = coordinator.stopping.cancelled() => return Err(stopping()),
+                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
+                () = reader.closed() => return Ok(()),
+                next = inbound.message() => next?,
+            };
+        }
+        // It was cut off.
+        let why = "the host's connection for its log was cut".to_owned();
+        drop(reader.send(Item::Entries(vec![LogPiece::missing(why, last)])).await);
+        Ok(())
+    };
+    stream::once(receiving)
+        .filter_map(|done: Result<(), Status>| std::future::ready(done.err().map(Err)))
+        .boxed()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A host may send messages of 8 MiB; times the length of the queue that would be gigabytes.
-    #[test]
-    fn what_nobody_reads_is_bounded_in_bytes() {
-        let (sender, mut chunks) = mpsc::channel(256);
-        let mut requests = Requests::default();
-        let request = requests.start(sender);
-        let message = |text: usize| {
-            let line = pb::LogLine { text: "x".repeat(text), ..pb::LogLine::default() };
-            pb::LogLines { request, lines: vec![line], end: false, error: String::new() }
-        };
-        assert_eq!(requests.lines(message(UNREAD + 1)), None);
-        assert!(chunks.try_recv().is_err(), "one message may not take it all");
-        for _ in 0..100 {
-            requests.lines(message(1 << 20));
-        }
-        requests.lines(pb::LogLines { end: true, ..message(1) });
-        let mut unread = 0;
-        while let Ok(LogChunk::Lines(lines, _)) = chunks.try_recv() {
-            unread += size(&lines);
-        }
-        assert!((3 << 20..=UNREAD).contains(&unread), "{unread}");
-    }
-
-    #[test]
-    fn what_was_read_makes_room_again() {
-        let (sender, mut chunks) = mpsc::channel(256);
-        let mut requests = Requests::default();
-        let request = requests.start(sender);
-        for _ in 0..100 {
-            let line = pb::LogLine { text: "x".repeat(1 << 20), ..pb::LogLine::default() };
-            requests.lines(pb::LogLines { request, lines: vec![line], end: false, error: String::new() });
-            assert!(matches!(chunks.try_recv(), Ok(LogChunk::Lines(..))));
-        }
-    }
-}
+mod tests;

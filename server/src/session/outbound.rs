@@ -55,15 +55,16 @@ impl Session {
         }
     }
 
+    /// Asks the host for a log.
     pub(super) fn command(&mut self, command: LogCommand) {
-        let message = match command {
-            LogCommand::Start { service, instances, tail, follow, lines } => {
-                let request = self.logs.start(lines);
-                let service = service.to_string();
-                Message::LogRequest(pb::LogRequest { request, instances, service, tail, follow })
-            }
-        };
-        self.push(message);
+        if !self.sends_logs && command.needs_apart() {
+            command.refuse("its agent is of a version before this can be asked; upgrade it");
+            return;
+        }
+        let request = self.coordinator.readers.start(&self.host, command.pieces.clone());
+        self.asked.insert(request);
+        let apart = self.sends_logs;
+        self.push(Message::LogRequest(command.request(request, apart)));
     }
 
     pub(super) fn push(&mut self, message: Message) {

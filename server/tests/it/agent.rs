@@ -144,6 +144,7 @@ impl Agent {
             plan: plan.into(),
             revocations: 0,
             run: 0,
+            sends_logs: false,
         }
     }
 

@@ -117,8 +117,10 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
         }
     };
     assert_eq!((asked.service.as_str(), asked.tail, asked.follow), ("default/web", 5, false));
-    let line = pb::LogLine { at: 1, instance: "one".to_owned(), stderr: false, text: "hello".to_owned() };
-    let lines = pb::LogLines { request: asked.request, lines: vec![line], end: true, error: String::new() };
+    let (instance, text) = ("one".to_owned(), "hello".to_owned());
+    let line = pb::LogLine { at: 1, instance, text, ..pb::LogLine::default() };
+    let lines =
+        pb::LogLines { request: asked.request, lines: vec![line], end: true, ..pb::LogLines::default() };
     link.say(Say::LogLines(lines)).await;
     let (mut texts, mut missing) = (Vec::new(), Vec::new());
     while let Some(chunk) = logs.message().await.unwrap() {
@@ -129,6 +131,68 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
     }
     assert_eq!(texts, ["hello"]);
     assert_eq!(missing, [agents[0].host.to_string()]);
+}
+
+#[tokio::test]
+async fn logs_come_over_a_connection_of_their_own_and_wait_for_the_reader() {
+    let (mut fleet, mut players) = fleet_of(&["web-1"], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
+    fleet.stop().await;
+    let agent = players.ended().await.0;
+    fleet.run().await;
+    let hello = pb::Hello { sends_logs: true, ..agent.hello() };
+    let mut link = agent.connect_with(&fleet, hello).await.unwrap();
+    let mut control = fleet.control("viewer/*").await;
+    let wanted = pb::StreamLogsRequest {
+        service: "default/web".to_owned(),
+        all: true,
+        merged: true,
+        since: Some(5),
+        release: "r1".to_owned(),
+        ..Default::default()
+    };
+    let mut logs = control.stream_logs(wanted).await.unwrap().into_inner();
+    let asked = loop {
+        if let Hear::LogRequest(asked) = link.hear().await.unwrap() {
+            break asked;
+        }
+    };
+    assert!(asked.apart && asked.all && !asked.follow);
+    assert_eq!((asked.since, asked.release.as_str()), (Some(5), "r1"));
+    let mut sender =
+        pb::agent_link_client::AgentLinkClient::new(fleet.channel(&agent.identity).await.unwrap());
+    let (parts, outgoing) = tokio::sync::mpsc::channel(1);
+    let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
+    let mut answer = sender.send_logs(outgoing).await.unwrap().into_inner();
+    let part = |n: i64| {
+        let (instance, text) = ("one".to_owned(), "x".repeat(60_000));
+        let line = pb::LogLine { at: n, nanos: n * 1_000_000, instance, text, ..Default::default() };
+        pb::SendLogsRequest { request: asked.request, lines: vec![line], ..Default::default() }
+    };
+    // A reader that does not read makes the agent wait, and takes no more of our memory.
+    let mut sent = 0;
+    while sent < 1000 {
+        let sending = parts.send(part(sent));
+        if tokio::time::timeout(std::time::Duration::from_secs(1), sending).await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent < 300, "{sent} messages of 60 kB went somewhere");
+    link.say(Say::Heartbeat(pb::Heartbeat { number: 1, ..Default::default() })).await;
+    while !matches!(link.hear().await.unwrap(), Hear::HeartbeatAck(ack) if ack.number == 1) {}
+    let mut seen = 0;
+    while seen < sent {
+        let chunk = logs.message().await.unwrap().unwrap();
+        for line in chunk.lines {
+            assert_eq!((line.at, line.host.as_str()), (seen, "web-1"));
+            seen += 1;
+        }
+    }
+    let end = pb::SendLogsRequest { request: asked.request, end: true, ..Default::default() };
+    parts.send(end).await.unwrap();
+    assert!(logs.message().await.unwrap().is_none());
+    assert!(answer.message().await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use bollard::container::LogOutput;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use libfuzzer_sys::fuzz_target;
-use windlass_agent::runtime::{EngineEvent, EventKind, LogLine, labels};
+use windlass_agent::runtime::{EngineEvent, EventKind, labels};
 use windlass_core::reconcile::LocalHost;
 
 /// As in `agent/src/runtime/docker.rs`.
@@ -18,7 +18,6 @@ mod docker {
     #[path = "../../../agent/src/runtime/docker/inspect.rs"]
     mod inspect;
 
-    const LINE: usize = 16 * 1024;
     type Message = bollard::models::EventMessage;
 
     pub(crate) fn container(
@@ -32,8 +31,10 @@ mod docker {
         inspect::event(event)
     }
 
-    pub(crate) fn log_line(line: super::LogOutput) -> super::LogLine {
-        inspect::log_line(line)
+    /// Whether an entry came from stderr, and the length of its text.
+    pub(crate) fn log_entry(entry: super::LogOutput) -> (bool, usize) {
+        let entry = inspect::log_entry(entry);
+        (entry.stderr, entry.text.len())
     }
 }
 
@@ -61,9 +62,8 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(told.kind == EventKind::Destroyed, destroyed);
         }
     }
-    // One byte that is no text becomes three that say so.
-    let line = docker::log_line(LogOutput::StdErr { message: data.to_vec().into() });
-    assert!(line.stderr && line.text.len() <= 3 * 16 * 1024);
+    let (stderr, length) = docker::log_entry(LogOutput::StdErr { message: data.to_vec().into() });
+    assert!(stderr && length <= data.len());
     let Ok(text) = std::str::from_utf8(data) else { return };
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     let labels: HashMap<String, String> =

@@ -116,6 +116,15 @@ impl AgentLink for Service {
         Ok(Response::new(pb::FetchReleaseResponse { envelope: envelope.into() }))
     }
 
+    type SendLogsStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::SendLogsResponse, Status>> + Send>>;
+
+    async fn send_logs(
+        &self,
+        _: Request<Streaming<pb::SendLogsRequest>>,
+    ) -> Result<Response<Self::SendLogsStream>, Status> {
+        Err(Status::unimplemented("nobody asks for logs here"))
+    }
+
     async fn fetch_trust(
         &self,
         request: Request<pb::FetchTrustRequest>,

@@ -13,8 +13,8 @@ use windlass_core::reconcile::{Container, ContainerState, Health, Likeness, Loca
 
 use crate::reconciler::word;
 
-use super::super::{EngineEvent, EventKind, LogLine, labels};
-use super::{LINE, Message};
+use super::super::{EngineEvent, EventKind, labels};
+use super::Message;
 
 /// `None` if it is not ours.
 pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> Option<Container> {
@@ -127,20 +127,42 @@ pub(super) fn event(event: Message) -> Option<EngineEvent> {
     Some(EngineEvent { container: actor.id?, kind })
 }
 
-/// `2026-11-22T13:07:44.123456789Z text`, as the engine writes it when asked for times.
-pub(super) fn log_line(line: LogOutput) -> LogLine {
-    let (stderr, bytes) = match line {
+/// An entry of a container's log: a line, or a part of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LogEntry {
+    /// Unix nanoseconds; 0 if the engine does not say.
+    pub(super) nanos: i64,
+    pub(super) stderr: bool,
+    pub(super) text: Vec<u8>,
+    /// The line ends here.
+    pub(super) is_end: bool,
+}
+
+/// `2026-11-22T13:07:44.123456789Z text`, as the engine writes it when asked for times. A part of a line has no line
+/// end.
+pub(super) fn log_entry(entry: LogOutput) -> LogEntry {
+    let (stderr, bytes) = match entry {
         LogOutput::StdErr { message } => (true, message),
         LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
             (false, message)
         }
     };
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LINE)]);
-    let text = text.trim_end_matches(['\n', '\r']);
-    let timed = text.split_once(' ').and_then(|(at, rest)| Some((at.parse().ok()?, rest)));
-    match timed {
-        Some((at, rest)) => LogLine { at: Some(at), stderr, text: rest.to_owned() },
-        None => LogLine { at: text.parse().ok(), stderr, text: String::new() },
+    let is_end = bytes.last() == Some(&b'\n');
+    let mut text = &bytes[..];
+    if is_end {
+        while let Some((b'\n' | b'\r', rest)) = text.split_last() {
+            text = rest;
+        }
+    }
+    let end = text.iter().take(40).position(|byte| *byte == b' ');
+    let (time, rest) = end.map_or((text, &[][..]), |at| (&text[..at], &text[at + 1..]));
+    let parse = |time: &[u8]| std::str::from_utf8(time).ok()?.parse::<jiff::Timestamp>().ok();
+    match parse(time) {
+        Some(at) => {
+            let nanos = i64::try_from(at.as_nanosecond()).unwrap_or(0).max(0);
+            LogEntry { nanos, stderr, text: rest.to_vec(), is_end }
+        }
+        None => LogEntry { nanos: 0, stderr, text: text.to_vec(), is_end },
     }
 }
 
@@ -150,11 +172,14 @@ mod tests {
 
     #[test]
     fn lines_and_times_are_read() {
-        let line = |text: &str| log_line(LogOutput::StdOut { message: text.to_owned().into() });
-        let read = line("2026-11-22T13:07:44.123456789Z hello world\n");
-        assert_eq!(read.text, "hello world");
-        assert_eq!(read.at.unwrap().to_string(), "2026-11-22T13:07:44.123Z");
-        assert_eq!(line("2026-11-22T13:07:44.123456789Z \n").text, "");
+        let entry = |text: &str| log_entry(LogOutput::StdOut { message: text.to_owned().into() });
+        let read = entry("2026-11-22T13:07:44.123456789Z hello world\n");
+        assert_eq!((&read.text[..], read.is_end), (&b"hello world"[..], true));
+        assert_eq!(read.nanos, 1_795_352_864_123_456_789);
+        assert_eq!(entry("2026-11-22T13:07:44.123456789Z \n").text, b"");
+        let part = entry("2026-11-22T13:07:44.123456789Z part");
+        assert_eq!((&part.text[..], part.is_end), (&b"part"[..], false));
+        assert_eq!(entry("no time\n"), LogEntry { nanos: 0, stderr: false, text: b"no time".into(), is_end: true });
         assert_eq!(time(Some("0001-01-01T00:00:00Z")), Timestamp::ZERO);
     }
 }

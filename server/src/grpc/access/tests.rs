@@ -50,6 +50,7 @@ fn role_by_method() {
         ("/windlass.v1.AgentLink/Connect",              [false, true , false, false, false, false, false, false, false]),
         ("/windlass.v1.AgentLink/FetchRelease",         [false, true , false, false, false, false, false, false, false]),
         ("/windlass.v1.AgentLink/FetchTrust",           [false, true , false, false, false, false, false, false, false]),
+        ("/windlass.v1.AgentLink/SendLogs",             [false, true , false, false, false, false, false, false, false]),
         ("/windlass.v1.Control/CreateHostToken",        [false, false, false, false, false, false, false, false, true ]),
         ("/windlass.v1.Control/SteerHost",              [false, false, false, false, false, false, false, false, true ]),
         ("/windlass.v1.Control/PreviewRecovery",        [false, false, false, false, true , false, false, false, true ]),

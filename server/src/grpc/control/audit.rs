@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use tonic::Status;
+use windlass_proto::Padded;
 use windlass_proto::pb;
 use windlass_proto::pb::stream_audit_response::Item;
 
@@ -59,5 +60,5 @@ async fn page(coordinator: &Coordinator, number: u64, from: u64, head: u64) -> R
 }
 
 fn item(item: Item) -> Result<pb::StreamAuditResponse, Status> {
-    Ok(pb::StreamAuditResponse { item: Some(item) })
+    Ok(pb::StreamAuditResponse { item: Some(item), ..Default::default() }.padded())
 }

@@ -10,6 +10,7 @@ use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::view::EventView;
 use windlass_core::{HostId, ServiceId, Timestamp};
+use windlass_proto::Padded;
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 
@@ -92,7 +93,7 @@ pub(super) fn stream(
     let events = Events { coordinator, caller, topics, wanted, next, follow, opening, missed, ready };
     let messages = stream::unfold(events, |mut events| async move {
         let message = events.next().await?;
-        Some((Ok(message), events))
+        Some((Ok(message.padded()), events))
     });
     Ok(messages.boxed())
 }
@@ -114,7 +115,7 @@ impl Events {
     async fn next(&mut self) -> Option<pb::StreamEventsResponse> {
         if std::mem::take(&mut self.opening) {
             let missed = std::mem::take(&mut self.missed);
-            return Some(pb::StreamEventsResponse { view: bytes::Bytes::new(), next: self.next, missed });
+            return Some(pb::StreamEventsResponse { next: self.next, missed, ..Default::default() });
         }
         loop {
             while let Some(event) = self.ready.pop_front() {
@@ -143,7 +144,7 @@ impl Events {
         let EventRecord { n, at, kind, subject, message } = event;
         let view = EventView { n, at, kind, subject, message };
         let missed = std::mem::take(&mut self.missed);
-        pb::StreamEventsResponse { view: encode(&view), next: n + 1, missed }
+        pb::StreamEventsResponse { view: encode(&view), next: n + 1, missed, ..Default::default() }
     }
 
     fn fill(&mut self) {

@@ -1,90 +1,287 @@
-//! Logs of a service, from all its hosts at once.
+//! Logs of a service, from all its hosts at once, merged by time. A followed stream follows the *service*: hosts that
+//! get an instance join, hosts that were away are asked again from where they were read; it ends when the service is
+//! removed, or at `until`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::FutureExt;
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tokio::time::{Instant, sleep, sleep_until};
+use tonic::{Code, Status};
 use windlass_certs::identity::OperatorRole;
-use windlass_core::{HostId, ServiceId};
-use windlass_proto::pb;
+use windlass_core::{Counter, HostId, ServiceId, Timestamp};
+use windlass_process::merge::Merged;
+use windlass_proto::Padded;
+use windlass_proto::limits::{LOG_BATCH, MAX_LOG_TAIL};
+use windlass_proto::pb::{self, LogNote};
 
 use super::{Caller, Stream, service};
 use crate::coordinator::Coordinator;
-use crate::grpc::status::refused;
+use crate::grpc::status::{invalid, refused, with_hint};
+use crate::ledger::Topic;
 use crate::releases::ReleaseError;
-use crate::session::{LogChunk, LogCommand};
+use crate::session::{LogCommand, LogPiece};
 
-/// Chunks of one host that wait for the reader; beyond that they are lost.
-const CHUNKS: usize = 256;
-/// Last lines that may be asked for, per instance.
-const TAIL: u32 = 10_000;
+/// Messages of a host that wait: of an agent of the version before, more would be lost.
+const PIECES: usize = 64;
+/// Least time between two requests to one host.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Instances whose place is remembered.
+const POSITIONS: usize = 1024;
 
 pub(super) fn stream(
-    coordinator: &Coordinator,
+    coordinator: Arc<Coordinator>,
     caller: &Caller,
     request: pb::StreamLogsRequest,
 ) -> Result<Stream<pb::StreamLogsResponse>, Status> {
     let id = service(caller, &request.service, OperatorRole::Viewer)?;
-    let hosts = hosts_of(coordinator, &id)?;
-    let instances: Vec<String> = Some(request.instance).filter(|name| !name.is_empty()).into_iter().collect();
-    let streams = hosts.into_iter().map(|host| {
-        let (sender, lines) = mpsc::channel(CHUNKS);
-        let command = LogCommand::Start {
-            service: id.clone(),
-            instances: instances.clone(),
-            tail: request.tail.min(TAIL),
-            follow: request.follow,
-            lines: sender,
-        };
-        let asked = coordinator.registry.logs_of(&host).is_some_and(|host| host.try_send(command).is_ok());
-        if asked {
-            of_host(host, lines)
-        } else {
-            let state = coordinator.registry.liveness(&host, coordinator.ledger.now()).as_str();
-            stream::iter([Ok(missing(&host, format!("the host is {state}, its stream is down")))]).boxed()
-        }
+    if !request.all && request.tail > MAX_LOG_TAIL {
+        return Err(Status::invalid_argument(format!("`tail` is above {MAX_LOG_TAIL}; ask for all lines instead")));
+    }
+    if !request.release.is_empty() {
+        request.release.parse::<Counter>().map_err(|error| invalid("release", &error))?;
+    }
+    let topics = coordinator.ledger.signals().topics();
+    hosts_of(&coordinator, &id)?;
+    let only = only(&coordinator, &id, &request.instance)?;
+    let positions = request.after.iter().take(POSITIONS);
+    let positions = positions.map(|after| (after.instance.clone(), after.nanos)).collect();
+    let reading = Reading {
+        coordinator,
+        id,
+        topics,
+        only,
+        positions,
+        request,
+        merged: Merged::new(),
+        asked: BTreeMap::new(),
+        complaints: BTreeSet::new(),
+        is_first: true,
+        ready: VecDeque::new(),
+    };
+    let messages = stream::unfold(reading, |mut reading| async move {
+        let message = reading.next().await?;
+        Some((Ok(message.padded()), reading))
     });
-    Ok(stream::select_all(streams).boxed())
+    Ok(messages.boxed())
 }
 
+/// Hosts with a slot of the service; an error if there is no such service.
 fn hosts_of(coordinator: &Coordinator, id: &ServiceId) -> Result<BTreeSet<HostId>, Status> {
-    coordinator.ledger.read(|state| {
-        if !state.services.contains_key(id) {
+    let mut hosts: BTreeSet<HostId> = coordinator.ledger.read(|state| {
+        let service = state.services.get(id);
+        if service.is_none_or(|service| service.is_gone(state.slots.get(id))) {
             return Err(refused(ReleaseError::UnknownService(id.clone())));
         }
         let slots = state.slots.get(id).into_iter().flat_map(|slots| slots.values());
         Ok(slots.map(|assignment| assignment.host.clone()).collect())
-    })
+    })?;
+    // A slot may have moved away and left an instance that ends there.
+    hosts.extend(coordinator.registry.instances_of(id).into_iter().map(|(host, _, _)| host));
+    Ok(hosts)
 }
 
-type Lines = BoxStream<'static, Result<pb::StreamLogsResponse, Status>>;
+/// The instances that a person means, by host: by the name, the slot, or the engine's id of the container.
+fn only(
+    coordinator: &Coordinator,
+    id: &ServiceId,
+    text: &str,
+) -> Result<Option<BTreeMap<HostId, Vec<String>>>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut meant: BTreeMap<HostId, Vec<String>> = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for (host, slot, instance) in coordinator.registry.instances_of(id) {
+        let is_container =
+            text.len() >= 12 && instance.container.as_ref().is_some_and(|container| container.starts_with(text));
+        if instance.id == text || slot.to_string() == text || is_container {
+            meant.entry(host).or_default().push(instance.id.clone());
+        }
+        names.insert(instance.id);
+    }
+    if meant.is_empty() {
+        let known: Vec<String> = names.into_iter().take(10).collect();
+        let hint = if known.is_empty() { "it has no instances".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let text: String = text.chars().take(100).collect();
+        return Err(with_hint(Code::NotFound, format!("`{id}` has no instance `{text}`"), Some(hint)));
+    }
+    Ok(Some(meant))
+}
 
-fn of_host(host: HostId, lines: mpsc::Receiver<LogChunk>) -> Lines {
-    // A stream that ends without saying so was cut with the host's session.
-    let cut = LogChunk::End(Some("the host's stream was cut".to_owned()));
-    let chunks = ReceiverStream::new(lines).chain(stream::iter([cut]));
-    let until_end = chunks.scan(false, |over, chunk| {
-        let next = (!*over).then_some(chunk);
-        *over |= matches!(next, Some(LogChunk::End(_)));
-        std::future::ready(next)
-    });
-    until_end
-        .filter_map(move |chunk| {
-            let message = match chunk {
-                LogChunk::Lines(lines, share) => {
-                    drop(share); // they are the reader's now
-                    Some(pb::StreamLogsResponse { host: host.to_string(), lines, missing: String::new() })
+/// One operator's stream.
+struct Reading {
+    coordinator: Arc<Coordinator>,
+    id: ServiceId,
+    topics: Receiver<Topic>,
+    only: Option<BTreeMap<HostId, Vec<String>>>,
+    request: pb::StreamLogsRequest,
+    merged: Merged<HostId, LogPiece>,
+    /// When a host was asked last.
+    asked: BTreeMap<HostId, Instant>,
+    /// What was said about hosts already.
+    complaints: BTreeSet<(HostId, String)>,
+    /// Unix nanoseconds of the last line of each instance.
+    positions: BTreeMap<String, i64>,
+    is_first: bool,
+    ready: VecDeque<pb::StreamLogsResponse>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<pb::StreamLogsResponse> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(message);
+            }
+            let follow = self.request.follow;
+            if std::mem::take(&mut self.is_first) {
+                self.ask();
+                continue;
+            }
+            if self.merged.is_empty() && (!follow || self.is_over()) {
+                return None;
+            }
+            let left = self.left();
+            let again = Instant::now() + AGAIN;
+            tokio::select! {
+                biased;
+                piece = self.merged.next(), if !self.merged.is_empty() => {
+                    if let Some((host, piece)) = piece {
+                        self.gather(host, piece);
+                    }
+                    if follow { self.ask(); }
                 }
-                LogChunk::End(Some(error)) => Some(missing(&host, error)),
-                LogChunk::End(None) => None,
-            };
-            std::future::ready(message.map(Ok))
-        })
-        .boxed()
-}
+                topic = self.topics.recv(), if follow => match topic {
+                    Ok(Topic::Service(id)) if id == self.id => self.ask(),
+                    Ok(Topic::Observed(_)) | Err(RecvError::Lagged(_)) => self.ask(),
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+                () = sleep_until(again), if follow => self.ask(),
+                () = sleep(left.unwrap_or_default()), if left.is_some_and(|left| !left.is_zero()) => {}
+            }
+        }
+    }
 
-fn missing(host: &HostId, why: String) -> pb::StreamLogsResponse {
-    pb::StreamLogsResponse { host: host.to_string(), lines: Vec::new(), missing: why }
+    /// Time until `until`.
+    fn left(&self) -> Option<Duration> {
+        let until = self.request.until.filter(|_| self.request.follow).map(Timestamp::from_millis)?;
+        Some(until.since(self.coordinator.ledger.now()))
+    }
+
+    /// Returns whether following ends, once everything was passed on.
+    fn is_over(&self) -> bool {
+        let is_late = self.left().is_some_and(|left| left.is_zero());
+        is_late || self.is_gone() || hosts_of(&self.coordinator, &self.id).is_err()
+    }
+
+    /// Returns whether the instances that were named are all gone.
+    fn is_gone(&self) -> bool {
+        let Some(only) = &self.only else { return false };
+        let there = self.coordinator.registry.instances_of(&self.id);
+        !there.iter().any(|(host, _, instance)| only.get(host).is_some_and(|names| names.contains(&instance.id)))
+    }
+
+    /// Asks every host that is meant and is not being read. Following asks again those that were away.
+    fn ask(&mut self) {
+        let now = Instant::now();
+        let Ok(mut hosts) = hosts_of(&self.coordinator, &self.id) else { return };
+        if let Some(only) = &self.only {
+            hosts = only.keys().cloned().collect();
+        }
+        if self.request.follow && self.left().is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        for host in hosts {
+            let is_soon = self.asked.get(&host).is_some_and(|asked| now < *asked + AGAIN);
+            if self.merged.has(&host) || is_soon {
+                continue;
+            }
+            let is_again = self.asked.insert(host.clone(), now).is_some();
+            let (pieces, incoming) = mpsc::channel(PIECES);
+            let command = self.command(&host, is_again, pieces);
+            let registry = &self.coordinator.registry;
+            if registry.logs_of(&host).is_some_and(|host| host.try_send(command).is_ok()) {
+                self.merged.add(host, incoming);
+            } else {
+                let state = registry.liveness(&host, self.coordinator.ledger.now()).as_str();
+                self.complain(&host, format!("the host is {state}, its stream is down"));
+            }
+        }
+    }
+
+    fn command(
+        &self,
+        host: &HostId,
+        is_again: bool,
+        pieces: mpsc::Sender<windlass_process::merge::Item<LogPiece>>,
+    ) -> LogCommand {
+        let request = &self.request;
+        let of_host = self.only.as_ref().and_then(|only| only.get(host)).cloned();
+        let after = self.positions.iter().map(|(instance, nanos)| pb::LogPosition {
+            instance: instance.clone(),
+            nanos: *nanos,
+        });
+        let tail = if request.all || is_again { None } else { Some(request.tail) };
+        LogCommand {
+            service: self.id.clone(),
+            instances: of_host.unwrap_or_default(),
+            tail,
+            follow: request.follow,
+            since: request.since.map(Timestamp::from_millis),
+            until: request.until.map(Timestamp::from_millis),
+            previous: request.previous,
+            release: request.release.clone(),
+            after: after.collect(),
+            pieces,
+        }
+    }
+
+    /// Says once that lines of a host are missing.
+    fn complain(&mut self, host: &HostId, why: String) {
+        if self.complaints.len() < POSITIONS && self.complaints.insert((host.clone(), why.clone())) {
+            let host = host.to_string();
+            self.ready.push_back(pb::StreamLogsResponse { host, missing: why, ..Default::default() });
+        }
+    }
+
+    /// Makes messages of a piece and of all that can follow it at once.
+    fn gather(&mut self, host: HostId, piece: LogPiece) {
+        let (mut bytes, mut next) = (0, Some((host, piece)));
+        while let Some((host, piece)) = next {
+            match piece.line {
+                Some(line) => {
+                    bytes += line.text.len() + line.instance.len() + 64;
+                    self.line(&host, line);
+                }
+                None => self.complain(&host, piece.missing),
+            }
+            next = if bytes < LOG_BATCH { self.merged.next().now_or_never().flatten() } else { None };
+        }
+    }
+
+    fn line(&mut self, host: &HostId, mut line: pb::LogLine) {
+        if line.nanos > 0 && line.note == i32::from(LogNote::Unspecified) {
+            let has_room = self.positions.len() < POSITIONS || self.positions.contains_key(&line.instance);
+            if has_room {
+                self.positions.insert(line.instance.clone(), line.nanos);
+            }
+        }
+        self.complaints.retain(|(other, _)| other != host);
+        let of = if self.request.merged { String::new() } else { host.to_string() };
+        line.host = host.to_string();
+        match self.ready.back_mut().filter(|last| last.missing.is_empty() && last.host == of) {
+            Some(last) => last.lines.push(line),
+            None => self.ready.push_back(pb::StreamLogsResponse {
+                host: of,
+                lines: vec![line],
+                ..Default::default()
+            }),
+        }
+    }
 }

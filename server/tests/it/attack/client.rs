@@ -47,6 +47,7 @@ const WANT: &[(&str, [u8; 9])] = &[
     ("AgentLink/Connect",          [0, 1, 0, 0, 0, 0, 0, 0, 0]),
     ("AgentLink/FetchRelease",     [0, 1, 0, 0, 0, 0, 0, 0, 0]),
     ("AgentLink/FetchTrust",       [0, 1, 0, 0, 0, 0, 0, 0, 0]),
+    ("AgentLink/SendLogs",         [0, 1, 0, 0, 0, 0, 0, 0, 0]),
     ("Control/CreateHostToken",    [0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ("Control/SteerHost",          [0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ("Control/ListHosts",          [0, 0, 1, 1, 1, 1, 1, 1, 1]),

@@ -1,0 +1,312 @@
+//! Entries of several sources, merged by their time. Reads a source only while there is room for what it sends, so that
+//! a slow reader slows the sources down; [`Merge::wants`] is where that is decided.
+//!
+//! A source first sends its past, in order, and then says that it is current. Nothing is passed on before every source
+//! has shown its next entry or is current; from then on an entry waits [`HOLD`] for older ones of the others.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// How long an entry waits for older ones of sources that are current.
+pub const HOLD: Duration = Duration::from_millis(250);
+/// How long everybody waits for a source that is silent before it is current.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of one source that wait for others.
+const ROOM: usize = 1 << 20;
+
+/// Something with a place in time.
+pub trait Entry {
+    /// When.
+    fn at(&self) -> i64;
+    /// The memory it takes.
+    fn size(&self) -> usize;
+}
+
+/// A message of a source. Its end is the end of its channel.
+#[derive(Debug)]
+pub enum Item<T> {
+    /// Entries, the oldest first.
+    Entries(Vec<T>),
+    /// The past is complete.
+    Current,
+}
+
+#[derive(Debug)]
+struct Source<T> {
+    queue: VecDeque<(Instant, T)>,
+    bytes: usize,
+    is_current: bool,
+    is_open: bool,
+    heard: Instant,
+}
+
+/// Which entry comes next. Pure.
+#[derive(Debug)]
+pub struct Merge<K, T> {
+    sources: BTreeMap<K, Source<T>>,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<K, T> {
+    /// This entry of this source comes next.
+    Entry(K, T),
+    /// Nothing before this moment, unless a source sends something.
+    Wait(Option<Instant>),
+    /// There are no sources, and nothing is left of them.
+    End,
+}
+
+impl<K: Ord + Clone, T: Entry> Merge<K, T> {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { sources: BTreeMap::new() }
+    }
+
+    /// Adds a source, or opens it again.
+    pub fn open(&mut self, key: K, now: Instant) {
+        let fresh = Source { queue: VecDeque::new(), bytes: 0, is_current: false, is_open: true, heard: now };
+        let source = self.sources.entry(key).or_insert(fresh);
+        (source.is_open, source.is_current, source.heard) = (true, false, now);
+    }
+
+    /// Takes in what a source sent.
+    pub fn take(&mut self, key: &K, item: Item<T>, now: Instant) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.heard = now;
+        match item {
+            Item::Current => source.is_current = true,
+            Item::Entries(entries) => {
+                source.bytes += entries.iter().map(Entry::size).sum::<usize>();
+                source.queue.extend(entries.into_iter().map(|entry| (now, entry)));
+            }
+        }
+    }
+
+    /// A source ended; what it sent is still passed on.
+    pub fn close(&mut self, key: &K) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.is_open = false;
+        }
+    }
+
+    /// Returns whether there is room for what the source sends next.
+    pub fn wants(&self, key: &K) -> bool {
+        self.sources
+            .get(key)
+            .is_some_and(|source| source.is_open && (source.queue.is_empty() || source.bytes < ROOM))
+    }
+
+    /// Returns whether every source has ended, and nothing of them waits.
+    pub fn is_empty(&self) -> bool {
+        self.sources.values().all(|source| !source.is_open && source.queue.is_empty())
+    }
+
+    /// Returns whether every source has sent its past.
+    pub fn is_current(&self) -> bool {
+        self.sources.values().all(|source| !source.is_open || source.is_current)
+    }
+
+    /// The entry that comes next, if that is certain.
+    pub fn next(&mut self, now: Instant) -> Next<K, T> {
+        self.sources.retain(|_, source| source.is_open || !source.queue.is_empty());
+        let heads = self
+            .sources
+            .iter()
+            .filter_map(|(key, source)| source.queue.front().map(|(came, entry)| (entry.at(), key, *came)));
+        let Some((_, key, came)) = heads.min_by_key(|(at, key, _)| (*at, (*key).clone())) else {
+            return if self.sources.is_empty() { Next::End } else { Next::Wait(None) };
+        };
+        let silent = self.sources.values().filter(|source| source.is_open && source.queue.is_empty());
+        let until = |source: &Source<T>| if source.is_current { came + HOLD } else { source.heard + PATIENCE };
+        let ready_at = silent.map(until).max().filter(|at| *at > now);
+        if ready_at.is_some() {
+            return Next::Wait(ready_at);
+        }
+        let key = key.clone();
+        let entry = self.sources.get_mut(&key).and_then(|source| {
+            let (_, entry) = source.queue.pop_front()?;
+            source.bytes = source.bytes.saturating_sub(entry.size());
+            Some(entry)
+        });
+        entry.map_or(Next::Wait(None), |entry| Next::Entry(key, entry))
+    }
+}
+
+impl<K: Ord + Clone, T: Entry> Default for Merge<K, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Channels, merged.
+#[derive(Debug)]
+pub struct Merged<K, T> {
+    merge: Merge<K, T>,
+    channels: BTreeMap<K, mpsc::Receiver<Item<T>>>,
+}
+
+impl<K: Ord + Clone, T: Entry> Merged<K, T> {
+    /// No channel yet.
+    pub const fn new() -> Self {
+        Self { merge: Merge::new(), channels: BTreeMap::new() }
+    }
+
+    /// Adds a channel. One that had this key before must have ended.
+    pub fn add(&mut self, key: K, channel: mpsc::Receiver<Item<T>>) {
+        self.merge.open(key.clone(), Instant::now());
+        self.channels.insert(key, channel);
+    }
+
+    /// Is there an open channel with this key?
+    pub fn has(&self, key: &K) -> bool {
+        self.channels.contains_key(key)
+    }
+
+    /// Returns whether there is nothing to be read, and never will be.
+    pub fn is_empty(&self) -> bool {
+        self.merge.is_empty()
+    }
+
+    /// Returns whether every channel has sent its past.
+    pub fn is_current(&self) -> bool {
+        self.merge.is_current()
+    }
+
+    /// The next entry; `None` when there is no channel any more. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<(K, T)> {
+        loop {
+            let wait = match self.merge.next(Instant::now()) {
+                Next::Entry(key, entry) => return Some((key, entry)),
+                Next::End => return None,
+                Next::Wait(until) => until,
+            };
+            tokio::select! {
+                () = self.receive() => {}
+                () = async { sleep_until(wait.unwrap_or_else(Instant::now)).await }, if wait.is_some() => {}
+            }
+        }
+    }
+
+    /// Takes in what one channel sends.
+    async fn receive(&mut self) {
+        let (merge, channels) = (&mut self.merge, &mut self.channels);
+        poll_fn(|context| {
+            let mut ended = None;
+            for (key, channel) in channels.iter_mut().filter(|(key, _)| merge.wants(key)) {
+                match channel.poll_recv(context) {
+                    Poll::Ready(Some(item)) => {
+                        merge.take(key, item, Instant::now());
+                        return Poll::Ready(());
+                    }
+                    Poll::Ready(None) => {
+                        ended = Some(key.clone());
+                        break;
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            let Some(key) = ended else { return Poll::Pending };
+            channels.remove(&key);
+            merge.close(&key);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+impl<K: Ord + Clone, T: Entry> Default for Merged<K, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct At(i64, usize);
+
+    impl Entry for At {
+        fn at(&self) -> i64 {
+            self.0
+        }
+        fn size(&self) -> usize {
+            self.1
+        }
+    }
+
+    fn entries(times: &[i64]) -> Item<At> {
+        Item::Entries(times.iter().map(|at| At(*at, 10)).collect())
+    }
+
+    #[test]
+    fn the_past_comes_in_order_and_waits_for_everybody() {
+        let now = Instant::now();
+        let mut merge = Merge::new();
+        merge.open("a", now);
+        merge.open("b", now);
+        merge.take(&"a", entries(&[1, 4]), now);
+        assert_eq!(merge.next(now), Next::Wait(Some(now + PATIENCE)), "b may have older ones");
+        merge.take(&"b", entries(&[2, 3]), now);
+        for (key, want) in [("a", 1), ("b", 2), ("b", 3)] {
+            assert_eq!(merge.next(now), Next::Entry(key, At(want, 10)));
+        }
+        assert_eq!(merge.next(now), Next::Wait(Some(now + PATIENCE)));
+        merge.close(&"b");
+        assert_eq!(merge.next(now), Next::Entry("a", At(4, 10)));
+        merge.close(&"a");
+        assert_eq!(merge.next(now), Next::End);
+    }
+
+    #[test]
+    fn a_current_source_that_is_silent_holds_nobody_up() {
+        let now = Instant::now();
+        let mut merge = Merge::new();
+        merge.open("a", now);
+        merge.open("b", now);
+        merge.take(&"b", Item::Current, now);
+        merge.take(&"a", entries(&[1]), now);
+        assert_eq!(merge.next(now), Next::Wait(Some(now + HOLD)));
+        assert_eq!(merge.next(now + HOLD), Next::Entry("a", At(1, 10)));
+        assert!(!merge.is_current());
+        merge.take(&"a", Item::Current, now);
+        assert!(merge.is_current());
+    }
+
+    #[test]
+    fn a_source_is_read_only_while_there_is_room() {
+        let now = Instant::now();
+        let mut merge = Merge::new();
+        merge.open("a", now);
+        merge.open("b", now);
+        assert!(merge.wants(&"a") && !merge.wants(&"c"));
+        merge.take(&"a", Item::Entries(vec![At(1, ROOM), At(2, 1)]), now);
+        assert!(!merge.wants(&"a"));
+        merge.close(&"b");
+        assert_eq!(merge.next(now), Next::Entry("a", At(1, ROOM)));
+        assert!(merge.wants(&"a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn channels_are_merged_and_end() {
+        let mut merged = Merged::new();
+        for (key, times) in [("a", [1, 5]), ("b", [3, 4])] {
+            let (sender, receiver) = mpsc::channel(4);
+            merged.add(key, receiver);
+            sender.try_send(entries(&times)).unwrap();
+        }
+        let mut seen = Vec::new();
+        while let Some((_, At(at, _))) = merged.next().await {
+            seen.push(at);
+        }
+        assert_eq!(seen, [1, 3, 4, 5]);
+        assert!(!merged.has(&"a"));
+    }
+}
