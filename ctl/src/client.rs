@@ -22,7 +22,8 @@ use windlass_proto::{json, limits, pb};
 pub(crate) use error::CallError;
 pub(crate) use join::join_operator;
 pub(crate) use stream::{
-    AuditItem, EventItem, EventQuery, EventStream, LogChunk, LogLine, LogNote, LogQuery, LogStream, RolloutStream,
+    AuditItem, EventItem, EventQuery, EventStream, LogChunk, LogLine, LogNote, LogQuery, LogStream,
+    RolloutStream,
 };
 
 /// What operators call.

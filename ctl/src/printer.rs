@@ -99,7 +99,9 @@ impl Printer {
     pub(crate) fn stream<T: Serialize>(&self, items: &[T], render: impl Fn(&T) -> String) -> bool {
         let text: Vec<String> = match self.format {
             Format::Table => items.iter().map(|item| safe::safe(&render(item)).into_owned()).collect(),
-            Format::Json => items.iter().map(|item| serde_json::to_string(item).unwrap_or_default()).collect(),
+            Format::Json => {
+                items.iter().map(|item| serde_json::to_string(item).unwrap_or_default()).collect()
+            }
             Format::Yaml => items.iter().map(|item| format!("---\n{}", yaml(item))).collect(),
         };
         if text.is_empty() {

@@ -112,7 +112,11 @@ mod tests {
     async fn what_hangs_is_not_called_again_and_holds_up_no_other() {
         let aside = Aside::new("test", 3);
         let (end, hang) = mpsc::channel::<()>();
-        let hung = aside.call("dead", SOON, move || { let _ = hang.recv(); }).await;
+        let hung = aside
+            .call("dead", SOON, move || {
+                let _ = hang.recv();
+            })
+            .await;
         assert_eq!(hung, Err(Unanswered::InTime(SOON)));
         for _ in 0..10 {
             let again = aside.call("dead", SOON, || panic!("it is not called while it hangs")).await;
@@ -130,7 +134,9 @@ mod tests {
     fn code_that_cannot_await_waits_once_and_not_again() {
         let aside = Aside::new("test", 2);
         let (end, hang) = mpsc::channel::<()>();
-        let hung = aside.call_here("dead", SOON, move || { let _ = hang.recv(); });
+        let hung = aside.call_here("dead", SOON, move || {
+            let _ = hang.recv();
+        });
         assert_eq!(hung, Err(Unanswered::InTime(SOON)));
         let begun = std::time::Instant::now();
         assert_eq!(aside.call_here("dead", LONG, || ()), Err(Unanswered::InTime(LONG)));
@@ -146,7 +152,14 @@ mod tests {
         for name in ["one", "two"] {
             let (end, hang) = mpsc::channel::<()>();
             ends.push(end);
-            assert!(aside.call(name, SOON, move || { let _ = hang.recv(); }).await.is_err());
+            assert!(
+                aside
+                    .call(name, SOON, move || {
+                        let _ = hang.recv();
+                    })
+                    .await
+                    .is_err()
+            );
         }
         assert_eq!(aside.call("three", SOON, || 3).await, Err(Unanswered::InTime(SOON)));
         ends.pop();

@@ -123,7 +123,8 @@ impl<K: Ord + Clone, T: Entry> Merge<K, T> {
             return if self.sources.is_empty() { Next::End } else { Next::Wait(None) };
         };
         let silent = self.sources.values().filter(|source| source.is_open && source.queue.is_empty());
-        let until = |source: &Source<T>| if source.is_current { came + HOLD } else { source.heard + PATIENCE };
+        let until =
+            |source: &Source<T>| if source.is_current { came + HOLD } else { source.heard + PATIENCE };
         let ready_at = silent.map(until).max().filter(|at| *at > now);
         if ready_at.is_some() {
             return Next::Wait(ready_at);

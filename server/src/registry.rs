@@ -234,7 +234,10 @@ impl Registry {
     }
 
     /// Every host that has shown something of a service, with that.
-    pub(crate) fn instances_of(&self, service: &ServiceId) -> Vec<(HostId, windlass_core::SlotId, windlass_core::observation::Instance)> {
+    pub(crate) fn instances_of(
+        &self,
+        service: &ServiceId,
+    ) -> Vec<(HostId, windlass_core::SlotId, windlass_core::observation::Instance)> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for (host, live) in hosts.iter() {

@@ -139,7 +139,8 @@ async fn apart(way: &Way, number: u64, batches: mpsc::Receiver<Batch>) {
             let requests = ReceiverStream::new(batches).map(move |batch| {
                 let Batch { lines, current, end } = batch;
                 let (end, error) = (end.is_some(), end.unwrap_or_default());
-                pb::SendLogsRequest { request: number, lines, current, end, error, ..Default::default() }.padded()
+                pb::SendLogsRequest { request: number, lines, current, end, error, ..Default::default() }
+                    .padded()
             });
             let mut client = AgentLinkClient::new(channel);
             match timeout(CALL_TIMEOUT, client.send_logs(requests)).await {

@@ -15,8 +15,8 @@ use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
 use super::{
-    Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions, OnProgress,
-    PullError, Runtime, RuntimeError, RuntimeStream,
+    Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions,
+    OnProgress, PullError, Runtime, RuntimeError, RuntimeStream,
 };
 
 /// An engine in memory. Clones are the same engine.

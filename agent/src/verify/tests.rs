@@ -315,7 +315,7 @@ fn folders_are_looked_at_before_an_instance_was_made() {
         world.release.spec.volumes.insert("a".to_owned(), volume);
         world.facts.policy.mounts = vec![at("srv")];
         world.mounts = Mounts { allowed: vec![at("srv")], own: vec![at("srv/own")] };
-        for instance in made {
+        if let Some(instance) = made {
             let known = world.made.entry("production/web/0".parse().unwrap()).or_default();
             known.instances.insert(instance.to_owned(), InstanceMemory::default());
         }

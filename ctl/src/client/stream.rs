@@ -153,10 +153,10 @@ impl Client {
 
     /// The lines of a service.
     pub(crate) async fn logs(&mut self, query: &LogQuery) -> Result<LogStream, CallError> {
-        let after = query.after.iter().map(|(instance, nanos)| pb::LogPosition {
-            instance: instance.clone(),
-            nanos: *nanos,
-        });
+        let after = query
+            .after
+            .iter()
+            .map(|(instance, nanos)| pb::LogPosition { instance: instance.clone(), nanos: *nanos });
         let request = pb::StreamLogsRequest {
             service: query.service.clone(),
             instance: query.instance.clone(),

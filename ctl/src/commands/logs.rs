@@ -210,7 +210,10 @@ mod tests {
             dropped: None,
         };
         assert_eq!(render(&line("hello", None, false), false), "h1 i1  hello");
-        assert_eq!(render(&line("hello", None, true), true), "1970-01-01T00:00:01.000Z h1 i1  hello [cut at 1 MiB]");
+        assert_eq!(
+            render(&line("hello", None, true), true),
+            "1970-01-01T00:00:01.000Z h1 i1  hello [cut at 1 MiB]"
+        );
         assert_eq!(render(&line("3 lines", Some("dropped"), false), false), "h1 i1  -- 3 lines --");
     }
 }

@@ -78,8 +78,10 @@ impl LogCommand {
             let is_again = !self.after.is_empty();
             let most = self.tail.unwrap_or(u32::MAX);
             if is_again || most > OLD_TAIL {
-                self.refuse("its agent is of a version before: at most the last 200 lines of each instance, and \
-                    none from while it was not connected; upgrade it");
+                self.refuse(
+                    "its agent is of a version before: at most the last 200 lines of each instance, and \
+                    none from while it was not connected; upgrade it",
+                );
             }
             let tail = if is_again { 0 } else { most.min(OLD_TAIL) };
             return pb::LogRequest { tail, ..common };
@@ -178,12 +180,15 @@ impl Readers {
             let bytes: usize = lines.lines.iter().map(size).sum();
             let count = u64::try_from(lines.lines.len()).unwrap_or(u64::MAX);
             last = lines.lines.last().map_or(0, |line| line.at.saturating_mul(1_000_000));
-            let share = u32::try_from(bytes).ok().and_then(|bytes| reader.unread.clone().try_acquire_many_owned(bytes).ok());
+            let share = u32::try_from(bytes)
+                .ok()
+                .and_then(|bytes| reader.unread.clone().try_acquire_many_owned(bytes).ok());
             match share {
                 Some(share) => {
                     let share = Some(Arc::new(share));
                     let lost = reader.lost.swap(0, Ordering::Relaxed);
-                    pieces.extend((lost > 0).then(|| LogPiece::line(dropped(lost, lines.lines.first()), None)));
+                    pieces
+                        .extend((lost > 0).then(|| LogPiece::line(dropped(lost, lines.lines.first()), None)));
                     pieces.extend(lines.lines.into_iter().map(|line| LogPiece::line(line, share.clone())));
                 }
                 None => drop(reader.lost.fetch_add(count, Ordering::Relaxed)),

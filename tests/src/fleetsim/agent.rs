@@ -144,7 +144,15 @@ impl Agent {
         let facts = encode(&observe::facts(&self.member));
         // The number says which process this is: one agent, one process.
         let run = self.number as u64 + 1;
-        Say::Hello(pb::Hello { facts, trust_version: 1, seq, plan: plan.into(), revocations: 0, run, sends_logs: false })
+        Say::Hello(pb::Hello {
+            facts,
+            trust_version: 1,
+            seq,
+            plan: plan.into(),
+            revocations: 0,
+            run,
+            sends_logs: false,
+        })
     }
 
     async fn heartbeat(&self, say: &mpsc::Sender<pb::ConnectRequest>) -> Result<()> {

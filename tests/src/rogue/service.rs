@@ -116,7 +116,8 @@ impl AgentLink for Service {
         Ok(Response::new(pb::FetchReleaseResponse { envelope: envelope.into() }))
     }
 
-    type SendLogsStream = Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::SendLogsResponse, Status>> + Send>>;
+    type SendLogsStream =
+        Pin<Box<dyn tokio_stream::Stream<Item = Result<pb::SendLogsResponse, Status>> + Send>>;
 
     async fn send_logs(
         &self,

@@ -189,7 +189,8 @@ impl<R: Runtime> Source<R> {
         most: u32,
         until: Option<Timestamp>,
     ) -> Result<Counted, RuntimeError> {
-        let mut lines = self.runtime.logs(&self.target.container, LogOptions { tail, ..LogOptions::default() });
+        let mut lines =
+            self.runtime.logs(&self.target.container, LogOptions { tail, ..LogOptions::default() });
         let mut counted = Counted::default();
         let mut parts = std::collections::VecDeque::new();
         while let Some(line) = lines.next().await {
@@ -344,9 +345,9 @@ fn ending(
         Ok(Some(ContainerState::Exited { code, oom_killed: true, .. })) => {
             Some(format!("ended with exit code {code}, out of memory"))
         }
-        Ok(Some(
-            ContainerState::Created | ContainerState::Restarting | ContainerState::Running { .. },
-        )) => Some("ended, and is started again".to_owned()),
+        Ok(Some(ContainerState::Created | ContainerState::Restarting | ContainerState::Running { .. })) => {
+            Some("ended, and is started again".to_owned())
+        }
     }
 }
 

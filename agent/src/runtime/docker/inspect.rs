@@ -179,7 +179,10 @@ mod tests {
         assert_eq!(entry("2026-11-22T13:07:44.123456789Z \n").text, b"");
         let part = entry("2026-11-22T13:07:44.123456789Z part");
         assert_eq!((&part.text[..], part.is_end), (&b"part"[..], false));
-        assert_eq!(entry("no time\n"), LogEntry { nanos: 0, stderr: false, text: b"no time".into(), is_end: true });
+        assert_eq!(
+            entry("no time\n"),
+            LogEntry { nanos: 0, stderr: false, text: b"no time".into(), is_end: true }
+        );
         assert_eq!(time(Some("0001-01-01T00:00:00Z")), Timestamp::ZERO);
     }
 }

@@ -39,8 +39,12 @@ impl Joiner {
 
     /// What is left when the log ends in the middle of a line.
     fn rest(&mut self) -> VecDeque<LogLine> {
-        let mut rest: Vec<LogLine> =
-            self.open.iter_mut().filter_map(Option::take).map(|(line, parts, cut)| finish(line, parts, cut)).collect();
+        let mut rest: Vec<LogLine> = self
+            .open
+            .iter_mut()
+            .filter_map(Option::take)
+            .map(|(line, parts, cut)| finish(line, parts, cut))
+            .collect();
         rest.sort_by_key(|line| line.nanos);
         rest.into()
     }

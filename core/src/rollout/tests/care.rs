@@ -171,6 +171,7 @@ fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
 /// has come below its floor (seed 1882779749978326).
 #[test]
 fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
+<<<<<<< HEAD
     let evidence = |release: &Release| Box::new(evidence(release));
     let failed = |release: &Release| SlotStatus::Failed {
         restored: Some(reference(release).digest),
@@ -181,15 +182,22 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
     let settled = |_: &Release| SlotStatus::Settled;
     let table: [(&str, &dyn Fn(&Release) -> SlotStatus, usize); 3] =
         [("it serves", &settled, 3), ("it has failed", &failed, 2), ("it is refused", &refused, 2)];
+=======
+    let release = release(1, |json| json["spec"]["on_lost"]["on_return"] = "keep_old".into());
+    let restored = Some(reference(&release).digest);
+    let failed = SlotStatus::Failed { restored, evidence: Box::new(evidence(&release)) };
+    let refused = SlotStatus::Refused(Refusal { code: RefusalCode::BelowFloor, detail: String::new() });
+    let table =
+        [("it serves", SlotStatus::Settled, 3), ("it has failed", failed, 2), ("it is refused", refused, 2)];
+>>>>>>> confirm
     for (case, status, goes) in table {
-        let release = release(1, |json| json["spec"]["on_lost"]["on_return"] = "keep_old".into());
         let mut fleet = fleet(4);
         let (mut service, mut slots, releases) = steady(&release, 4, &mut fleet);
         service.replicas = 3;
         let ids: Vec<SlotId> = slots.keys().cloned().collect();
         slots.get_mut(&ids[3]).unwrap().replaces = Some(ids[2].clone());
         let member = fleet.members.get_mut(&slots[&ids[2]].host).unwrap();
-        Arc::make_mut(member.observation.as_mut().unwrap()).slots[0].status = status(&release);
+        Arc::make_mut(member.observation.as_mut().unwrap()).slots[0].status = status;
         let (rollout, now) = (None, at(100));
         let (service, slots, releases, fleet) = (&service, &slots, &releases, &fleet);
         let next = advance(&Snapshot { service, slots, rollout, releases, fleet, now });

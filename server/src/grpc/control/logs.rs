@@ -41,7 +41,9 @@ pub(super) fn stream(
 ) -> Result<Stream<pb::StreamLogsResponse>, Status> {
     let id = service(caller, &request.service, OperatorRole::Viewer)?;
     if !request.all && request.tail > MAX_LOG_TAIL {
-        return Err(Status::invalid_argument(format!("`tail` is above {MAX_LOG_TAIL}; ask for all lines instead")));
+        return Err(Status::invalid_argument(format!(
+            "`tail` is above {MAX_LOG_TAIL}; ask for all lines instead"
+        )));
     }
     if !request.release.is_empty() {
         request.release.parse::<Counter>().map_err(|error| invalid("release", &error))?;
@@ -98,8 +100,8 @@ fn only(
     let mut meant: BTreeMap<HostId, Vec<String>> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for (host, slot, instance) in coordinator.registry.instances_of(id) {
-        let is_container =
-            text.len() >= 12 && instance.container.as_ref().is_some_and(|container| container.starts_with(text));
+        let is_container = text.len() >= 12
+            && instance.container.as_ref().is_some_and(|container| container.starts_with(text));
         if instance.id == text || slot.to_string() == text || is_container {
             meant.entry(host).or_default().push(instance.id.clone());
         }
@@ -107,7 +109,11 @@ fn only(
     }
     if meant.is_empty() {
         let known: Vec<String> = names.into_iter().take(10).collect();
-        let hint = if known.is_empty() { "it has no instances".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let hint = if known.is_empty() {
+            "it has no instances".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
         let text: String = text.chars().take(100).collect();
         return Err(with_hint(Code::NotFound, format!("`{id}` has no instance `{text}`"), Some(hint)));
     }
@@ -184,7 +190,9 @@ impl Reading {
     fn is_gone(&self) -> bool {
         let Some(only) = &self.only else { return false };
         let there = self.coordinator.registry.instances_of(&self.id);
-        !there.iter().any(|(host, _, instance)| only.get(host).is_some_and(|names| names.contains(&instance.id)))
+        !there
+            .iter()
+            .any(|(host, _, instance)| only.get(host).is_some_and(|names| names.contains(&instance.id)))
     }
 
     /// Asks every host that is meant and is not being read. Following asks again those that were away.
@@ -223,10 +231,10 @@ impl Reading {
     ) -> LogCommand {
         let request = &self.request;
         let of_host = self.only.as_ref().and_then(|only| only.get(host)).cloned();
-        let after = self.positions.iter().map(|(instance, nanos)| pb::LogPosition {
-            instance: instance.clone(),
-            nanos: *nanos,
-        });
+        let after = self
+            .positions
+            .iter()
+            .map(|(instance, nanos)| pb::LogPosition { instance: instance.clone(), nanos: *nanos });
         let tail = if request.all || is_again { None } else { Some(request.tail) };
         LogCommand {
             service: self.id.clone(),
