@@ -39,7 +39,8 @@ pub use input::{
 };
 pub(crate) use judge::health_deadline;
 pub use memory::{
-    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble, Volatile,
+    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble,
+    Volatile,
 };
 pub use step::{Decision, Launch, LaunchPort, Step, Target};
 

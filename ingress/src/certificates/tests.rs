@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
