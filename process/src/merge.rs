@@ -21,8 +21,8 @@ const ROOM: usize = 1 << 20;
 
 /// Something with a place in time.
 pub trait Entry {
-    /// When.
-    fn at(&self) -> i64;
+    /// The time, in nanoseconds since 1970.
+    fn nanos(&self) -> i64;
     /// The memory it takes.
     fn size(&self) -> usize;
 }
@@ -115,10 +115,9 @@ impl<K: Ord + Clone, T: Entry> Merge<K, T> {
     /// The entry that comes next, if that is certain.
     pub fn next(&mut self, now: Instant) -> Next<K, T> {
         self.sources.retain(|_, source| source.is_open || !source.queue.is_empty());
-        let heads = self
-            .sources
-            .iter()
-            .filter_map(|(key, source)| source.queue.front().map(|(came, entry)| (entry.at(), key, *came)));
+        let heads = self.sources.iter().filter_map(|(key, source)| {
+            source.queue.front().map(|(came, entry)| (entry.nanos(), key, *came))
+        });
         let Some((_, key, came)) = heads.min_by_key(|(at, key, _)| (*at, (*key).clone())) else {
             return if self.sources.is_empty() { Next::End } else { Next::Wait(None) };
         };
@@ -235,7 +234,7 @@ mod tests {
     struct At(i64, usize);
 
     impl Entry for At {
-        fn at(&self) -> i64 {
+        fn nanos(&self) -> i64 {
             self.0
         }
         fn size(&self) -> usize {

@@ -23,7 +23,8 @@ fn the_host_of_a_request_is_read_from_one_place() {
 
 #[test]
 fn an_ambiguous_request_is_refused() {
-    let cases: [(&str, &str, &[(&str, &str)]); 7] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 7] = [
         ("GET", "/", &[]),
         ("GET", "/", &[("host", "a"), ("host", "a")]),
         ("GET", "/", &[("host", "a b")]),

@@ -125,7 +125,7 @@ impl LogPiece {
 }
 
 impl Entry for LogPiece {
-    fn at(&self) -> i64 {
+    fn nanos(&self) -> i64 {
         self.nanos
     }
 

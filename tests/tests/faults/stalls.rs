@@ -130,7 +130,7 @@ fn a_gpu_library_or_a_mount_that_hangs_stalls_nothing() {
     let census = Census::begin("lonely", &fleet.hosts);
 
     // With GPUs, and then with every call hung: what was known stands, and it is said since when.
-    fleet.agents[index].set("WINDLASS_NVML", library.clone());
+    fleet.agents[index].set("WINDLASS_NVML", library);
     fleet.agents[index].set("FAKE_NVML_STATE", state.clone());
     fleet.agents[index].start_again();
     fleet.wait_for_view(&host.name, "two GPUs", SOON, |view| knows_gpus(view, false));

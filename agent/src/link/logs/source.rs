@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Line(pub(super) pb::LogLine);
 
 impl Entry for Line {
-    fn at(&self) -> i64 {
+    fn nanos(&self) -> i64 {
         self.0.nanos
     }
 
