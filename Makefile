@@ -110,7 +110,7 @@ test-engine: release ## scenarios over real engines; needs root
 
 .PHONY: bench
 # Four of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.
-bench: release ## figures on a quiet machine; ONLY=first, rest or ten (beside a peer; needs root), place, crash, grow or fleet
+bench: release ## figures on a quiet machine; ONLY=first, rest, ten or many (real engines; needs root), place, crash, grow or fleet
 	$(if $(filter place crash grow fleet,$(ONLY)),,tests/lab/install.sh)
 	$(CARGO) run --locked --quiet --release -p windlass-tests --bin bench -- $(ONLY)
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capacity::Taken;
 use crate::host::{HostFacts, Liveness};
-use crate::id::HostId;
+use crate::id::{HostId, SlotId};
 use crate::observation::Observation;
 use crate::time::Timestamp;
 
@@ -55,10 +55,32 @@ pub struct Member {
     pub recovering: bool,
     /// Seq of the newest plan that was made for it.
     pub issued_seq: u64,
-    /// What it last reported.
+    /// Slots of that plan whose part is older than it: the seq of the first plan that had the part as it is now.
+    pub parts: Arc<BTreeMap<SlotId, u64>>,
+    /// What it last reported, on the stream that stands if one does.
     pub observation: Option<Arc<Observation>>,
+    /// What it last reported, on whichever stream.
+    pub last_report: Option<Arc<Observation>>,
     /// What slots of *other* services take of it.
     pub taken: Taken,
+}
+
+impl Member {
+    /// Seq of the first plan that had the part of `slot` as the newest one has it. What the host says about that plan, or
+    /// about a later one, is about this part; what it says about an earlier one tells nothing of the slot.
+    pub fn part_since(&self, slot: &SlotId) -> u64 {
+        self.parts.get(slot).copied().unwrap_or(self.issued_seq)
+    }
+
+    /// Is it not heard of just now, and not lost either? What it last reported is then old, and not false: it fell silent a
+    /// moment ago, or has connected again and not reported yet.
+    pub fn is_silent(&self) -> bool {
+        match self.liveness {
+            Liveness::Suspect => true,
+            Liveness::Connected => self.observation.is_none() && self.last_report.is_some(),
+            Liveness::Unknown | Liveness::Lost => false,
+        }
+    }
 }
 
 impl Fleet for FleetView {

@@ -50,6 +50,7 @@ mod story;
 pub(crate) mod tests;
 mod turning;
 mod verbs;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -70,13 +71,16 @@ pub use decision::{
 use draft::Draft;
 pub use exclusive::must_have_stopped;
 pub use restart::{RestartError, restart};
-pub use seen::Waiting;
 pub use start::{StartError, Target, start};
 pub use steer::{SteerError, Steering, steer};
 pub use verbs::{Told, Verb, VerbError, tell};
+pub use waiting::Waiting;
 
 /// How long a host may say that there is no room before it is believed: an old instance takes its time.
 const ROOM_GRACE: Duration = Duration::from_secs(60);
+/// How much later a deadline passes where all that is missing is word of hosts that fell silent a moment ago. Each of
+/// them is heard of again or lost within that.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Slots that one step may change, so that a store transaction stays small.
 pub const SLOTS_PER_STEP: usize = 64;
 /// How long a standby is kept after its rollout succeeded.

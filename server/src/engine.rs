@@ -213,7 +213,7 @@ impl Engine {
         let stale = coordinator.ledger.read(|state| plans::stale(state, now));
         if !stale.is_empty() {
             let issued = coordinator.ledger.write(move |draft| {
-                stale.iter().for_each(|host| plans::raise(draft, host, 0));
+                stale.iter().for_each(|host| plans::renew(draft, host));
             });
             match issued.await {
                 Ok(()) | Err(WriteError::Stopping) => {}

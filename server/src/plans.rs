@@ -5,6 +5,7 @@
 //! plan again, after a restart too, gives the same bytes: two plans with one number never exist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,13 +99,29 @@ pub(crate) fn release_for(state: &State, host: &HostId, digest: &Digest) -> Opti
 pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
     for host in hosts.iter().filter(|host| !draft.state.awaits(host)).cloned().collect::<Vec<_>>() {
         let host = &host;
-        let slots = digest(&slots_of(draft.state, host, overlay));
+        let slots = slots_of(draft.state, host, overlay);
+        let digest = digest(&slots);
         let old = draft.state.plans.get(host);
-        if old.is_none_or(|old| old.slots != slots) {
+        if old.is_none_or(|old| old.slots != digest) {
             let seq = old.map_or(0, |old| old.seq) + 1;
-            record(draft, host, seq, slots);
+            let since = unchanged(draft.state, host, &slots);
+            record(draft, host, seq, digest, since);
         }
     }
+}
+
+/// The slots of `host` whose part in a new plan of `slots` is the one of the plan before, with the number of the first plan
+/// that had it. None where it is not known what the plan before says: its slots were changed without a new plan, while
+/// nobody knew what the host holds; or its epoch has passed, and whoever had the keys of that may have told the host
+/// anything.
+fn unchanged(state: &State, host: &HostId, slots: &[PlanSlot]) -> BTreeMap<SlotId, u64> {
+    let before = slots_of(state, host, &Overlay::default());
+    let epoch = state.trust.document().epoch;
+    let old = state.plans.get(host).filter(|old| old.epoch == epoch && old.slots == digest(&before));
+    let Some(old) = old else { return BTreeMap::new() };
+    let before: BTreeMap<&SlotId, &PlanSlot> = before.iter().map(|part| (&part.slot, part)).collect();
+    let same = slots.iter().filter(|part| before.get(&part.slot) == Some(part));
+    same.map(|part| (part.slot.clone(), old.since.get(&part.slot).copied().unwrap_or(old.seq))).collect()
 }
 
 /// Numbers a plan of a host in a store that was set back, if its slots are not what its newest plan says: they changed
@@ -115,15 +132,23 @@ pub(crate) fn number(draft: &mut Draft<'_>, host: &HostId) {
     let old = draft.state.plans.get(host);
     if draft.state.segment() > 0 && old.is_none_or(|old| old.slots != slots) {
         let seq = old.map_or(0, |old| old.seq) + 1;
-        record(draft, host, seq, slots);
+        record(draft, host, seq, slots, BTreeMap::new());
     }
 }
 
-/// Numbers a plan above `seq` for a host that has come further than the store knew.
-pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId, seq: u64) {
+/// Numbers the newest plan of a host anew, since it ends soon or its epoch has passed.
+pub(crate) fn renew(draft: &mut Draft<'_>, host: &HostId) {
+    let slots = slots_of(draft.state, host, &Overlay::default());
+    let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
+    let since = unchanged(draft.state, host, &slots);
+    record(draft, host, known + 1, digest(&slots), since);
+}
+
+/// Numbers a plan for a host of which it was not known what it holds: what it has said so far is about none of its slots.
+pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId) {
     let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
     let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
-    record(draft, host, seq.max(known) + 1, slots);
+    record(draft, host, known + 1, slots, BTreeMap::new());
 }
 
 /// The record of a plan that an earlier life of this coordinator made, if deriving it from `slots` gives that very plan
@@ -142,9 +167,10 @@ pub(crate) fn resumed(
     let payload = serde_json::to_vec(&again).expect("a plan has only string keys, so it is JSON");
     if Digest::of(&payload) == digest {
         let HostPlan { seq, epoch, issued_at, expires_at, .. } = again;
-        return PlanRecord { seq, epoch, issued_at, expires_at, slots };
+        return PlanRecord { seq, epoch, issued_at, expires_at, slots, since: Arc::default() };
     }
-    PlanRecord { seq: plan.seq + 1, epoch, issued_at: now, expires_at: now + LIFETIME, slots }
+    let (seq, expires_at, since) = (plan.seq + 1, now + LIFETIME, Arc::default());
+    PlanRecord { seq, epoch, issued_at: now, expires_at, slots, since }
 }
 
 /// A record above `seq`, for a host whose plan does not count.
@@ -157,7 +183,8 @@ pub(crate) fn overruled(
 ) -> PlanRecord {
     let known = state.plans.get(host).map_or(0, |plan| plan.seq);
     let (seq, epoch) = (seq.max(known) + 1, state.trust.document().epoch);
-    PlanRecord { seq, epoch, issued_at: now, expires_at: now + LIFETIME, slots: digest(slots) }
+    let (slots, expires_at, since) = (digest(slots), now + LIFETIME, Arc::default());
+    PlanRecord { seq, epoch, issued_at: now, expires_at, slots, since }
 }
 
 /// Is `plan` the newest that is known for its host?
@@ -178,13 +205,14 @@ pub(crate) fn stale(state: &State, now: Timestamp) -> Vec<HostId> {
     stale.map(|(host, _)| host.clone()).take(BATCH).collect()
 }
 
-fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest) {
+fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest, since: BTreeMap<SlotId, u64>) {
     let plan = PlanRecord {
         seq,
         epoch: draft.state.trust.document().epoch,
         issued_at: draft.now,
         expires_at: draft.now + LIFETIME,
         slots,
+        since: Arc::new(since),
     };
     draft.change(Change::Plan(host.clone(), plan));
 }
@@ -192,3 +220,6 @@ fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest) {
 fn digest(slots: &[PlanSlot]) -> Digest {
     Digest::of(&serde_json::to_vec(slots).expect("slots have only string keys, so they are JSON"))
 }
+
+#[cfg(test)]
+mod tests;

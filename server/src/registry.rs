@@ -269,6 +269,7 @@ impl Registry {
         // On a stream that has not reported yet, what is known is from before: it may show as healthy what
         // has failed since.
         let stale = liveness == Liveness::Connected && !live.current;
+        let plan = state.plans.get(&record.name);
         Member {
             facts: record.facts.clone(),
             liveness,
@@ -276,8 +277,10 @@ impl Registry {
             isolated_for: live.silent_for(&self.clock).filter(|_| !live.departed),
             scheduling: record.scheduling,
             recovering: state.awaits(&record.name),
-            issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
+            issued_seq: plan.map_or(0, |plan| plan.seq),
+            parts: plan.map(|plan| plan.since.clone()).unwrap_or_default(),
             observation: live.observation.clone().filter(|_| !stale),
+            last_report: live.observation.clone(),
             taken: state.taken_beside(&record.name, service),
         }
     }

@@ -9,7 +9,8 @@ use crate::release::{Spec, Strategy};
 use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::limits::Limits;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{Progress, ROOM_GRACE, Reason, State, Stood, evicted, recreating};
 
 /// How the slots of the new release stand.

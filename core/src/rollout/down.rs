@@ -3,7 +3,7 @@
 use crate::id::SlotId;
 
 use super::draft::Draft;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 
 /// Slots that serve nothing, or may not, and how many of them there may be at most.
 pub(super) struct Down {

@@ -12,7 +12,7 @@ use crate::service::{Assignment, ReleaseRef, Service, Slots};
 use crate::time::Timestamp;
 
 use super::story::Story;
-use super::{Advance, Progress, Rollout, SLOTS_PER_STEP, Snapshot, State, Waiting};
+use super::{Advance, Progress, Rollout, SILENCE, SLOTS_PER_STEP, Snapshot, State, Waiting};
 
 pub(super) struct Draft<'a> {
     pub(super) snapshot: Snapshot<'a>,
@@ -323,7 +323,10 @@ impl<'a> Draft<'a> {
     /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
     pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
         let progress_at = self.rollout().progress_at;
-        let deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();
+        let mut deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();
+        if self.waits_for_silent_hosts() {
+            deadline = deadline + SILENCE;
+        }
         if self.now() >= deadline {
             return true;
         }

@@ -11,7 +11,8 @@ use crate::service::Assignment;
 
 use super::draft::Draft;
 use super::placing::stays;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::steady::is_draining;
 use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
 

@@ -8,7 +8,7 @@ use crate::release::{Release, Scale};
 
 use super::draft::Draft;
 use super::placing::why_nowhere;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 use super::{Chosen, State};
 
 pub(super) fn step(draft: &mut Draft<'_>) {

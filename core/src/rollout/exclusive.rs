@@ -15,7 +15,7 @@ use crate::plan::{Phase, PlanSlot};
 use crate::release::Spec;
 
 use super::draft::Draft;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 
 /// How long an agent may take to notice that its lease is over, and the engine to answer.
 const NOTICE: Duration = Duration::from_secs(30);

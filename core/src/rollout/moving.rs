@@ -10,7 +10,7 @@ use super::down::Down;
 use super::draft::Draft;
 use super::limits::Limits;
 use super::placing::why_nowhere;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 use super::steady::{is_draining, leaves, replaced};
 
 fn limits(draft: &Draft<'_>, release: &Release) -> Limits {

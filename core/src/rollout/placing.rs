@@ -13,7 +13,8 @@ use crate::service::ReleaseRef;
 
 use super::draft::Draft;
 use super::ending;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{Chosen, GoingBack, Reason, State};
 
 /// Pending: gives every slot its part in the rollout. Nothing is started yet.

@@ -5,7 +5,8 @@ use crate::plan::Phase;
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{GoingBack, Progress, Reason, State};
 
 pub(super) fn step(draft: &mut Draft<'_>) {

@@ -5,7 +5,7 @@ use crate::id::SlotId;
 use crate::plan::{Order, Phase};
 
 use super::draft::Draft;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 
 /// How far the old release is from having stopped.
 pub(super) enum Stopping {

@@ -6,7 +6,7 @@ use crate::id::{HostId, ServiceId};
 use crate::observation::Observation;
 
 use super::draft::Draft;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 
 /// The slots go at once: a host that is lost gets a plan without them when it returns.
 pub(super) fn step(draft: &mut Draft<'_>) {

@@ -11,7 +11,8 @@ use crate::service::ReleaseRef;
 use super::down::Down;
 use super::draft::Draft;
 use super::ending;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{GoingBack, Progress, Reason, State, placing, recreating, turning};
 
 mod nothing;

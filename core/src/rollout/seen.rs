@@ -1,6 +1,4 @@
-//! What is known of a slot, and what is missing to know more.
-
-use serde::{Deserialize, Serialize};
+//! What is known of a slot.
 
 use crate::digest::Digest;
 use crate::host::Liveness;
@@ -9,125 +7,9 @@ use crate::observation::{
     EngineState, Evidence, Instance, InstanceState, Refusal, SlotObservation, SlotStatus,
 };
 use crate::plan::Phase;
-use crate::time::Timestamp;
 
 use super::draft::Draft;
-
-/// What a rollout waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Waiting {
-    /// A host that has not connected since the coordinator started, is silent or is lost.
-    Host {
-        /// Which.
-        host: HostId,
-        /// What it is.
-        liveness: Liveness,
-    },
-    /// A host that has not taken its newest plan.
-    Plan(HostId),
-    /// A host that is ahead of a store that was set back.
-    Recovering(HostId),
-    /// A host whose engine does not answer.
-    Engine(HostId),
-    /// A host whose agent can write nothing down, and so does nothing.
-    Journal(HostId),
-    /// A pull.
-    Pull {
-        /// Where.
-        host: HostId,
-        /// Bytes here.
-        done: u64,
-        /// Bytes in all, as far as known.
-        total: u64,
-    },
-    /// An instance that is not available yet.
-    Healthy {
-        /// Where.
-        host: HostId,
-        /// Which.
-        slot: SlotId,
-    },
-    /// An old instance that has not stopped yet.
-    Stop {
-        /// Where.
-        host: HostId,
-        /// Which.
-        slot: SlotId,
-    },
-    /// The end of the soak.
-    Soak(Timestamp),
-    /// Room for both instances on a host.
-    Room(HostId),
-    /// Others to serve, before one that may serve stops.
-    Others {
-        /// Where it is.
-        host: HostId,
-        /// Which.
-        slot: SlotId,
-    },
-    /// A host that takes one more slot; why none does, host by host.
-    Place(String),
-    /// A slot that cannot leave the host that drains: its named volume is there.
-    Pinned {
-        /// Where.
-        host: HostId,
-        /// Which.
-        slot: SlotId,
-    },
-    /// A lost host whose instance must never run beside another one: until it must have stopped it by itself, or,
-    /// where that is not known, until a person says that it is off.
-    Fence {
-        /// Which host.
-        host: HostId,
-    },
-    /// A host that has gone from the fleet's sight to say that nothing is left there.
-    Gone {
-        /// Which host.
-        host: HostId,
-        /// What it is.
-        liveness: Liveness,
-    },
-    /// A person.
-    Person,
-}
-
-impl std::fmt::Display for Waiting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Host { host, liveness } => write!(f, "host {host}, which is {}", liveness.as_str()),
-            Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
-            Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
-            Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
-            Self::Journal(host) => write!(f, "the agent of host {host} to be able to write its journal"),
-            Self::Pull { host, done, total } => {
-                write!(f, "host {host} to pull the image ({done} of {total} bytes)")
-            }
-            Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
-            Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
-            Self::Soak(until) => write!(f, "the end of the soak at {until}"),
-            Self::Room(host) => write!(f, "room on host {host}"),
-            Self::Others { host, slot } => {
-                write!(f, "enough others to serve, so that {slot} on host {host} may stop")
-            }
-            Self::Place(why) => write!(f, "a host that takes one more ({why})"),
-            Self::Pinned { host, slot } => {
-                write!(f, "{slot}, which cannot leave host {host}: its named volume is there")
-            }
-            Self::Fence { host } => write!(
-                f,
-                "lost host {host} to have stopped its instance; if it is off, say so with `windlass host evict {host}`"
-            ),
-            Self::Gone { host, liveness: Liveness::Connected } => {
-                write!(f, "host {host} to say that nothing is left there")
-            }
-            Self::Gone { host, liveness } => {
-                write!(f, "host {host}, which is {} and gets it when it returns", liveness.as_str())
-            }
-            Self::Person => f.write_str("a person"),
-        }
-    }
-}
+use super::waiting::Waiting;
 
 /// What is known of a release in a slot.
 pub(super) enum Seen<'a> {
@@ -144,7 +26,8 @@ pub(super) enum Seen<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// The newest observation of a slot, if it is about the newest plan.
+    /// The newest observation of a slot, if it is about the part that the newest plan has of it. That another part of that
+    /// plan changed, and the host has not taken it yet, says nothing about this slot.
     pub(super) fn observation(&self, slot: &SlotId) -> Result<Option<&'a SlotObservation>, Waiting> {
         let Some(assignment) = self.slots.get(slot) else { return Ok(None) };
         let host = &assignment.host;
@@ -160,7 +43,7 @@ impl<'a> Draft<'a> {
         let Some(observation) = member.observation.as_deref() else {
             return Err(Waiting::Plan(host.clone()));
         };
-        if self.is_dirty(slot) || observation.seq < member.issued_seq {
+        if self.is_dirty(slot) || observation.seq < member.part_since(slot) {
             let writes = observation.unwritable.is_none();
             return Err(if writes { Waiting::Plan(host.clone()) } else { Waiting::Journal(host.clone()) });
         }
@@ -180,6 +63,11 @@ impl<'a> Draft<'a> {
             Ok(None) => return Seen::Converging(None),
             Ok(Some(observed)) => observed,
         };
+        self.read(slot, observed, release)
+    }
+
+    /// What `observed`, which is about the slot's part in the newest plan, says of `release`.
+    fn read(&self, slot: &SlotId, observed: &'a SlotObservation, release: &Digest) -> Seen<'a> {
         let about_target = observed.release.as_ref() == Some(release);
         match &observed.status {
             SlotStatus::Failed { evidence, .. } if &evidence.release == release => Seen::Failed(evidence),
@@ -195,6 +83,18 @@ impl<'a> Draft<'a> {
                 },
             },
         }
+    }
+
+    /// Was `release` available in `slot` when its host was last heard of, a moment ago? A link that blinks makes what is
+    /// known older, and not false.
+    pub(super) fn was_available(&self, slot: &SlotId, release: &Digest) -> bool {
+        let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.member(&a.host));
+        let Some(member) = member.filter(|member| member.is_silent() && !member.recovering) else { return false };
+        let Some(report) = member.last_report.as_deref() else { return false };
+        let is_current = report.seq >= member.part_since(slot) && !self.is_dirty(slot);
+        let reaches = !matches!(report.engine, EngineState::Unavailable(_));
+        let seen = report.slot(slot).filter(|_| is_current && reaches);
+        seen.is_some_and(|seen| matches!(self.read(slot, seen, release), Seen::Available))
     }
 
     /// The instance of `release` that counts: where it is the planned one, none from before the last restart.
@@ -246,12 +146,12 @@ impl<'a> Draft<'a> {
         host.zip(rollout).is_some_and(|(host, rollout)| rollout.stragglers.contains(host))
     }
 
-    /// The refusal of the newest plan as a whole, if the slot's host refused it.
+    /// The refusal of the newest plan as a whole, if the slot's host refused it and so has an older part of the slot.
     fn plan_refusal(&self, slot: &SlotId) -> Option<&'a Refusal> {
         let assignment = self.slots.get(slot)?;
         let member = self.snapshot.fleet.member(&assignment.host)?;
         let observation = member.observation.as_deref()?;
-        let older = observation.seq < member.issued_seq && !self.is_dirty(slot);
+        let older = observation.seq < member.part_since(slot) && !self.is_dirty(slot);
         let heard = member.liveness == Liveness::Connected && !member.recovering;
         observation.plan_refusal.as_ref().filter(|_| older && heard)
     }

@@ -2,8 +2,9 @@
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
-use super::seen::{Seen, Waiting};
-use super::{Kind, Reason};
+use super::seen::Seen;
+use super::waiting::Waiting;
+use super::{Kind, Reason, SILENCE};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
@@ -18,7 +19,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return ending::succeed(draft);
     }
     let mut faults = Faults::default();
-    let (mut all, mut lost) = (true, Vec::new());
+    // Is every slot available, as far as was ever heard? And are all of them heard of now?
+    let (mut all, mut heard, mut lost) = (true, true, Vec::new());
     for slot in &slots {
         let host = draft.slots[slot].host.clone();
         match draft.seen(slot, &to.digest) {
@@ -30,7 +32,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
                 draft.wait(Waiting::Healthy { host, slot: slot.clone() });
             }
             Seen::Nothing(waiting) => {
-                all = false;
+                heard = false;
+                all &= draft.was_available(slot, &to.digest);
                 if draft.is_out_of_reach(slot) {
                     lost.push(host);
                 }
@@ -42,26 +45,26 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return ending::on_failure(draft, spec, reason);
     }
     let now = draft.now();
-    if all {
-        // What was not watched does not count: a soak begins again with the coordinator.
-        let watched_since = draft.snapshot.fleet.since();
-        let soak_since = &mut draft.rollout().soak_since;
-        if soak_since.is_some_and(|since| since < watched_since || since > now) {
-            *soak_since = None;
-        }
-        let since = *soak_since.get_or_insert(now);
+    // What was not watched does not count: a soak begins again with the coordinator.
+    let watched = draft.snapshot.fleet.since()..=now;
+    let begun = draft.rollout().soak_since.filter(|since| all && watched.contains(since));
+    // It goes on while a host is silent for a moment, but neither begins nor ends with what is only remembered.
+    let begun = begun.or_else(|| (all && heard).then_some(now));
+    draft.rollout().soak_since = begun;
+    if let Some(since) = begun {
         let until = since + if back { std::time::Duration::ZERO } else { spec.soak.duration() };
-        if now >= until {
+        if now >= until && heard {
             return ending::succeed(draft);
         }
-        draft.wake(until);
-        draft.wait(Waiting::Soak(until));
-    } else {
-        draft.rollout().soak_since = None;
+        if now < until {
+            draft.wake(until);
+            draft.wait(Waiting::Soak(until));
+        }
     }
     let given = spec.soak.duration() + spec.progress_deadline.duration();
     let state_since = draft.rollout().state_since;
-    let deadline = draft.counted_from(state_since) + given;
+    let silence = if all && !heard { SILENCE } else { std::time::Duration::ZERO };
+    let deadline = draft.counted_from(state_since) + given + silence;
     if now < deadline {
         return draft.wake(deadline);
     }

@@ -15,7 +15,8 @@ use crate::service::{Mode, ReleaseRef};
 use super::down::Down;
 use super::draft::Draft;
 use super::placing::why_nowhere;
-use super::seen::{Seen, Waiting};
+use super::seen::Seen;
+use super::waiting::Waiting;
 use super::{KEEP_OLD, Kind, moving, removing, stopping, turning};
 
 pub(super) fn step(draft: &mut Draft<'_>) {

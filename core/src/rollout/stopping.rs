@@ -6,7 +6,7 @@ use crate::plan::{Order, Phase};
 use crate::release::Scale;
 
 use super::draft::Draft;
-use super::seen::Waiting;
+use super::waiting::Waiting;
 use super::steady::drop_surplus;
 
 /// Every slot stands still, at the release that it will start with. On a host that drains there is nothing to

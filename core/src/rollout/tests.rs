@@ -1,6 +1,7 @@
 //! Tables over the rollout machine.
 
 mod care;
+mod confirmed;
 pub(crate) mod fixture;
 mod going_back;
 pub(crate) mod midway;

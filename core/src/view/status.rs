@@ -248,8 +248,12 @@ fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, HostStats
     let of = |host: &HostId| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host));
-        // What is said of slots of other services is theirs.
-        let is_other = |trouble: &Trouble| matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot));
+        // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
+        let here: Vec<&SlotId> =
+            slots.iter().filter(|(_, assignment)| &assignment.host == host).map(|(slot, _)| slot).collect();
+        let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
+        let is_other = |trouble: &Trouble| matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
+            || matches!(trouble, Trouble::PlanNotTaken { has, .. } if !is_behind(*has));
         found.retain(|problem| !is_other(&problem.trouble));
         found
     };

@@ -11,7 +11,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::release::Spec;
 use windlass_core::rollout::{self, Advance, Kind, Rollout, Snapshot, State, Steering, Target, Verb};
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
-use windlass_core::{Digest, HostId, Timestamp};
+use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
 use super::check::Checks;
 use super::engine::at;
@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) story: Vec<rollout::Decision>,
     pub(crate) checks: Checks,
     issued: BTreeMap<HostId, u64>,
+    /// Since which number each slot's part of its host's plan is as it is.
+    parts: BTreeMap<SlotId, u64>,
     /// Plans under way: when they arrive, where, and what.
     wire: Vec<(u64, HostId, Arc<HostPlan>)>,
     reports: BTreeMap<HostId, (u64, Arc<Observation>)>,
@@ -60,6 +62,7 @@ impl World {
             story: Vec::new(),
             checks: Checks::default(),
             issued: BTreeMap::new(),
+            parts: BTreeMap::new(),
             wire: Vec::new(),
             reports: BTreeMap::new(),
             down_until: 0,
@@ -200,7 +203,9 @@ impl World {
                 scheduling: host.scheduling,
                 recovering: false,
                 issued_seq: self.issued.get(&host.name).copied().unwrap_or(0),
+                parts: Arc::new(self.parts.clone()),
                 observation: self.reports.get(&host.name).map(|(_, report)| Arc::clone(report)),
+                last_report: self.reports.get(&host.name).map(|(_, report)| Arc::clone(report)),
                 taken: Taken::default(),
             };
             members.insert(host.name.clone(), member);
@@ -229,6 +234,12 @@ impl World {
             dirty.extend(next.slots.get(slot).map(|a| a.host.clone()));
         }
         let changed = !next.touched.is_empty();
+        for (slot, after) in &next.slots {
+            if self.slots.get(slot).map(|before| &before.want) != Some(&after.want) {
+                let seq = self.issued.get(&after.host).copied().unwrap_or(0) + 1;
+                self.parts.insert(slot.clone(), seq);
+            }
+        }
         (self.service, self.slots) = (next.service, next.slots);
         self.rollout = next.rollout.or(self.rollout.take());
         self.write_story();

@@ -151,6 +151,6 @@ fn compared(draft: &mut Draft<'_>, host: &HostId) {
     let segment = draft.state.segment();
     if let Some(record) = draft.state.hosts.get(host).filter(|record| record.compared < segment) {
         draft.change(Change::Host(Box::new(HostRecord { compared: segment, ..record.clone() })));
-        plans::raise(draft, host, 0);
+        plans::raise(draft, host);
     }
 }

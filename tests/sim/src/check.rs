@@ -4,12 +4,15 @@
 //! |---|---|
 //! | no step of ours takes a service below its minimum | [`Checks::look`] |
 //! | nothing unsigned, quarantined (unasked) or below the floor ever starts | `starts` |
+//! | a report is taken to be about a slot only if the plan in force then had the slot's part as it is now | `confirmed` |
+//! | a soak begins again only for what a host said, or for a host that is lost | `confirmed` |
 //! | at most one operation per slot | the agent, where a request begins |
 //! | seq never falls on a host | the agent, where its journal is written |
 //! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | `decisions` |
 //! | `exclusive` services never run twice | [`Checks::look`] |
 //! | every rollout ends; after the last event one more plan is empty; nothing is lost | `rest` |
 
+mod confirmed;
 mod decisions;
 mod rest;
 mod starts;
@@ -49,6 +52,10 @@ pub struct Checks {
     made: BTreeMap<(HostId, u64), Timestamp>,
     /// Digests of the plans that were offered.
     plans: BTreeMap<(HostId, u64), Digest>,
+    /// What each of them says of its slots.
+    parts: BTreeMap<(HostId, u64), BTreeMap<SlotId, PlanSlot>>,
+    /// Since when each rollout soaks.
+    soaks: BTreeMap<RolloutId, Timestamp>,
     /// Hosts that were offered nothing since the coordinator was set back: what they have forgotten nobody knows.
     unshown: BTreeSet<HostId>,
     ended: BTreeMap<RolloutId, Rollout>,
@@ -187,6 +194,8 @@ impl Checks {
             self.fail(format!("{host}: two plans with seq {}", plan.seq));
         }
         self.allowed.entry((host.clone(), plan.seq)).or_insert(allowed);
+        let parts = plan.slots.iter().map(|part| (part.slot.clone(), part.clone())).collect();
+        self.parts.insert((host.clone(), plan.seq), parts);
     }
 
     /// A host's journal is gone, or an older one that knows this number: where the coordinator was set back as well, nobody
@@ -214,6 +223,8 @@ impl Checks {
         self.plans.retain(|plan, _| is_held(plan));
         self.allowed.retain(|plan, _| is_held(plan));
         self.made.retain(|plan, _| is_held(plan));
+        self.parts.retain(|plan, _| is_held(plan));
+        self.soaks.clear();
         self.services.clear();
         self.ended.clear();
     }

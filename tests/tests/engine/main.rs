@@ -8,6 +8,7 @@ mod bad_releases;
 mod by_hand;
 mod deaths;
 mod harness;
+mod neighbours;
 mod network;
 mod registries;
 mod restore;

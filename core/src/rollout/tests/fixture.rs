@@ -73,7 +73,9 @@ pub(crate) fn member() -> Member {
         scheduling: Scheduling::Ready,
         recovering: false,
         issued_seq: 0,
+        parts: Arc::default(),
         observation: None,
+        last_report: None,
         taken: Taken::default(),
     }
 }
@@ -145,6 +147,7 @@ pub(crate) fn report(slots: &Slots, releases: &Releases, fleet: &mut FleetView, 
         let (seq, engine) = (member.issued_seq, EngineState::Available);
         member.observation =
             Some(Arc::new(Observation { revision: 1, seq, engine, slots, ..Observation::default() }));
+        member.last_report = member.observation.clone();
     }
 }
 

@@ -123,7 +123,9 @@ fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &Ho
         scheduling: record.scheduling,
         recovering: false,
         issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
+        parts: std::sync::Arc::default(),
         observation: None,
+        last_report: None,
         taken: windlass_core::capacity::Taken::default(),
     };
     let mut view = view::host(&record.name, &gone, None);

@@ -29,9 +29,9 @@ impl Checks {
             let slots = view.slots().get(id).cloned().unwrap_or_default();
             let active = view.active(id);
             let mut excused: BTreeSet<HostId> = active.map(|r| r.stragglers.clone()).unwrap_or_default();
-            let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
+            let on: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
             excused
-                .extend(hosts.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
+                .extend(on.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
             let per_host = service.replicas == 0;
             let wanted = match service.mode {
                 Mode::Stopped | Mode::Removed => 0,
@@ -85,6 +85,8 @@ impl Checks {
             moved.into_iter().for_each(|line| self.fail(line));
         }
         self.check_rollouts(view);
+        self.check_confirmed(view, hosts, now);
+        self.check_soaks(view, now);
     }
 
     /// A rollout that has ended stays as it is.

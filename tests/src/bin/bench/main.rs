@@ -1,7 +1,7 @@
 //! The benchmarks: Windlass beside a peer, in turn, in one run, on the same machine. Prints the table that
 //! `docs/benchmarks.md` keeps.
 //!
-//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|place|crash|grow|fleet` one. The last four need
+//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet` one. The last four need
 //! neither engines nor root: thousands of agents are simulated, see `windlass_tests::fleetsim`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -11,6 +11,7 @@ mod figures;
 mod first;
 mod fleet;
 mod grow;
+mod many;
 mod place;
 mod rest;
 mod swarm;
@@ -18,7 +19,7 @@ mod ten;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let known = ["", "first", "rest", "ten", "place", "crash", "grow", "fleet"];
+    let known = ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet"];
     anyhow::ensure!(
         known.contains(&only.as_str()),
         "there is no benchmark `{only}`; there are {}",
@@ -34,6 +35,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("ten") {
         ten::run()?;
+    }
+    if wanted("many") {
+        many::run()?;
     }
     if wanted("place") {
         place::run()?;

@@ -117,7 +117,9 @@ fn fleet(now: Timestamp) -> Result<FleetView> {
             scheduling: Scheduling::Ready,
             recovering: false,
             issued_seq: 0,
+            parts: Arc::default(),
             observation: None,
+            last_report: None,
             taken: Taken::default(),
         };
         members.insert(format!("host-{n:05}").parse()?, member);

@@ -1,0 +1,152 @@
+//! What a rollout, or the care of a service, waits for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::Member;
+use crate::host::Liveness;
+use crate::id::{HostId, SlotId};
+use crate::time::Timestamp;
+
+use super::draft::Draft;
+
+/// What a rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// A host that has not connected since the coordinator started, is silent or is lost.
+    Host {
+        /// Which.
+        host: HostId,
+        /// What it is.
+        liveness: Liveness,
+    },
+    /// A host that has not taken its newest plan.
+    Plan(HostId),
+    /// A host that is ahead of a store that was set back.
+    Recovering(HostId),
+    /// A host whose engine does not answer.
+    Engine(HostId),
+    /// A host whose agent can write nothing down, and so does nothing.
+    Journal(HostId),
+    /// A pull.
+    Pull {
+        /// Where.
+        host: HostId,
+        /// Bytes here.
+        done: u64,
+        /// Bytes in all, as far as known.
+        total: u64,
+    },
+    /// An instance that is not available yet.
+    Healthy {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// An old instance that has not stopped yet.
+    Stop {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// The end of the soak.
+    Soak(Timestamp),
+    /// Room for both instances on a host.
+    Room(HostId),
+    /// Others to serve, before one that may serve stops.
+    Others {
+        /// Where it is.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// A host that takes one more slot; why none does, host by host.
+    Place(String),
+    /// A slot that cannot leave the host that drains: its named volume is there.
+    Pinned {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
+    /// A lost host whose instance must never run beside another one: until it must have stopped it by itself, or,
+    /// where that is not known, until a person says that it is off.
+    Fence {
+        /// Which host.
+        host: HostId,
+    },
+    /// A host that has gone from the fleet's sight to say that nothing is left there.
+    Gone {
+        /// Which host.
+        host: HostId,
+        /// What it is.
+        liveness: Liveness,
+    },
+    /// A person.
+    Person,
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Host { host, liveness } => write!(f, "host {host}, which is {}", liveness.as_str()),
+            Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
+            Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
+            Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
+            Self::Journal(host) => write!(f, "the agent of host {host} to be able to write its journal"),
+            Self::Pull { host, done, total } => {
+                write!(f, "host {host} to pull the image ({done} of {total} bytes)")
+            }
+            Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
+            Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
+            Self::Soak(until) => write!(f, "the end of the soak at {until}"),
+            Self::Room(host) => write!(f, "room on host {host}"),
+            Self::Others { host, slot } => {
+                write!(f, "enough others to serve, so that {slot} on host {host} may stop")
+            }
+            Self::Place(why) => write!(f, "a host that takes one more ({why})"),
+            Self::Pinned { host, slot } => {
+                write!(f, "{slot}, which cannot leave host {host}: its named volume is there")
+            }
+            Self::Fence { host } => write!(
+                f,
+                "lost host {host} to have stopped its instance; if it is off, say so with `windlass host evict {host}`"
+            ),
+            Self::Gone { host, liveness: Liveness::Connected } => {
+                write!(f, "host {host} to say that nothing is left there")
+            }
+            Self::Gone { host, liveness } => {
+                write!(f, "host {host}, which is {} and gets it when it returns", liveness.as_str())
+            }
+            Self::Person => f.write_str("a person"),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Is word of hosts that fell silent a moment ago all that is waited for?
+    pub(super) fn waits_for_silent_hosts(&self) -> bool {
+        let is_silent = |waiting: &Waiting| match waiting {
+            Waiting::Host { host, .. } | Waiting::Plan(host) => {
+                self.snapshot.fleet.member(host).is_some_and(Member::is_silent)
+            }
+            Waiting::Recovering(_)
+            | Waiting::Engine(_)
+            | Waiting::Journal(_)
+            | Waiting::Pull { .. }
+            | Waiting::Healthy { .. }
+            | Waiting::Stop { .. }
+            | Waiting::Soak(_)
+            | Waiting::Room(_)
+            | Waiting::Others { .. }
+            | Waiting::Place(_)
+            | Waiting::Pinned { .. }
+            | Waiting::Fence { .. }
+            | Waiting::Gone { .. }
+            | Waiting::Person => false,
+        };
+        !self.waiting.is_empty() && self.waiting.iter().all(is_silent)
+    }
+}
