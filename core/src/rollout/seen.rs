@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
             return Err(Waiting::Recovering(host.clone()));
         }
         let Some(observation) = member.observation.as_deref() else {
-            return Err(Waiting::Plan(host.clone()));
+            return Err(Waiting::Report(host.clone()));
         };
         if self.is_dirty(slot) || observation.seq < member.part_since(slot) {
             let writes = observation.unwritable.is_none();

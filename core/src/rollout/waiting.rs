@@ -22,6 +22,8 @@ pub enum Waiting {
     },
     /// A host that has not taken its newest plan.
     Plan(HostId),
+    /// A host that has connected and not reported yet.
+    Report(HostId),
     /// A host that is ahead of a store that was set back.
     Recovering(HostId),
     /// A host whose engine does not answer.
@@ -93,6 +95,7 @@ impl std::fmt::Display for Waiting {
         match self {
             Self::Host { host, liveness } => write!(f, "host {host}, which is {}", liveness.as_str()),
             Self::Plan(host) => write!(f, "host {host} to take its newest plan"),
+            Self::Report(host) => write!(f, "host {host}, which has connected, to say what it runs"),
             Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
             Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
             Self::Journal(host) => write!(f, "the agent of host {host} to be able to write its journal"),
@@ -129,10 +132,11 @@ impl Draft<'_> {
     /// Is word of hosts that fell silent a moment ago all that is waited for?
     pub(super) fn waits_for_silent_hosts(&self) -> bool {
         let is_silent = |waiting: &Waiting| match waiting {
-            Waiting::Host { host, .. } | Waiting::Plan(host) => {
+            Waiting::Host { host, .. } | Waiting::Report(host) => {
                 self.snapshot.fleet.member(host).is_some_and(Member::is_silent)
             }
-            Waiting::Recovering(_)
+            Waiting::Plan(_)
+            | Waiting::Recovering(_)
             | Waiting::Engine(_)
             | Waiting::Journal(_)
             | Waiting::Pull { .. }
