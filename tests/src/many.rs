@@ -32,7 +32,8 @@ impl Many {
                 service.write(&fleet.folder, &format!("{}.yaml", name(n)))
             })
             .collect();
-        let deploy = |file: &PathBuf| fleet.cli.start(&["deploy", "-f", path(file), "--timeout", "2m", "-o", "json"]);
+        let deploy =
+            |file: &PathBuf| fleet.cli.start(&["deploy", "-f", path(file), "--timeout", "2m", "-o", "json"]);
         let running: Vec<Running> = files.iter().map(deploy).collect();
         for command in running {
             let end = command.wait().expect_code(0).last();
@@ -68,6 +69,10 @@ impl Moments {
             let found = found.unwrap_or_else(|| panic!("{service} has no event {kind}: {lines:?}"));
             serde_json::from_value(found["at"].clone()).expect("an event says when it was")
         };
-        Self { started: at("rollout.preparing"), soaking: at("rollout.soaking"), ended: at("rollout.succeeded") }
+        Self {
+            started: at("rollout.preparing"),
+            soaking: at("rollout.soaking"),
+            ended: at("rollout.succeeded"),
+        }
     }
 }

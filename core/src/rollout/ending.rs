@@ -12,8 +12,8 @@ use crate::service::Assignment;
 use super::draft::Draft;
 use super::placing::stays;
 use super::seen::Seen;
-use super::waiting::Waiting;
 use super::steady::is_draining;
+use super::waiting::Waiting;
 use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.

@@ -10,8 +10,8 @@ use super::down::Down;
 use super::draft::Draft;
 use super::limits::Limits;
 use super::placing::why_nowhere;
-use super::waiting::Waiting;
 use super::steady::{is_draining, leaves, replaced};
+use super::waiting::Waiting;
 
 fn limits(draft: &Draft<'_>, release: &Release) -> Limits {
     let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);

@@ -89,7 +89,9 @@ impl<'a> Draft<'a> {
     /// known older, and not false.
     pub(super) fn was_available(&self, slot: &SlotId, release: &Digest) -> bool {
         let member = self.slots.get(slot).and_then(|a| self.snapshot.fleet.member(&a.host));
-        let Some(member) = member.filter(|member| member.is_silent() && !member.recovering) else { return false };
+        let Some(member) = member.filter(|member| member.is_silent() && !member.recovering) else {
+            return false;
+        };
         let Some(report) = member.last_report.as_deref() else { return false };
         let is_current = report.seq >= member.part_since(slot) && !self.is_dirty(slot);
         let reaches = !matches!(report.engine, EngineState::Unavailable(_));

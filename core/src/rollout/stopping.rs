@@ -6,8 +6,8 @@ use crate::plan::{Order, Phase};
 use crate::release::Scale;
 
 use super::draft::Draft;
-use super::waiting::Waiting;
 use super::steady::drop_surplus;
+use super::waiting::Waiting;
 
 /// Every slot stands still, at the release that it will start with. On a host that drains there is nothing to
 /// move: the slot goes, and the start makes another one elsewhere.

@@ -252,8 +252,10 @@ fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, HostStats
         let here: Vec<&SlotId> =
             slots.iter().filter(|(_, assignment)| &assignment.host == host).map(|(slot, _)| slot).collect();
         let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
-        let is_other = |trouble: &Trouble| matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
-            || matches!(trouble, Trouble::PlanNotTaken { has, .. } if !is_behind(*has));
+        let is_other = |trouble: &Trouble| {
+            matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
+                || matches!(trouble, Trouble::PlanNotTaken { has, .. } if !is_behind(*has))
+        };
         found.retain(|problem| !is_other(&problem.trouble));
         found
     };

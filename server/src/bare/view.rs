@@ -77,7 +77,8 @@ impl<'a> View<'a> {
             let report = report.filter(|(_, report)| report.engine == EngineState::Available);
             let seen = report.and_then(|(_, report)| report.slot(slot));
             let instance = seen.and_then(|seen| seen.current_of(release, assignment.want.generation));
-            let failed = seen.is_some_and(|seen| !matches!(seen.status, SlotStatus::Settled | SlotStatus::Converging));
+            let failed =
+                seen.is_some_and(|seen| !matches!(seen.status, SlotStatus::Settled | SlotStatus::Converging));
             !failed && instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)
         })
     }

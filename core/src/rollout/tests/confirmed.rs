@@ -217,7 +217,8 @@ fn no_deadline_passes_for_a_host_that_is_silent_for_a_moment() {
         // What is waited for is its word alone.
         run.second(silence);
         let given = if begins_in == State::Soaking { 130 } else { 120 };
-        let deadline = run.rollout.progress_at.max(run.rollout.state_since) + std::time::Duration::from_secs(given);
+        let deadline =
+            run.rollout.progress_at.max(run.rollout.state_since) + std::time::Duration::from_secs(given);
         run.now = deadline.as_millis() / 1000 - 2;
         for _ in 0..20 {
             run.second(silence);

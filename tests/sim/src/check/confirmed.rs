@@ -16,7 +16,10 @@ impl Checks {
             let Some(held) = self.parts.get(&(host.clone(), seq)).filter(|_| !is_deceived) else { continue };
             let other = parts.into_iter().find(|part| held.get(&part.slot) != Some(part));
             let line = other.map(|part| {
-                format!("{host}: a report under plan {seq} counts for {}, which has another part since", part.slot)
+                format!(
+                    "{host}: a report under plan {seq} counts for {}, which has another part since",
+                    part.slot
+                )
             });
             line.into_iter().for_each(|line| self.fail(line));
         }
@@ -25,7 +28,9 @@ impl Checks {
     /// Neither a plan of a neighbour nor a link that blinks makes a soak begin again.
     pub(super) fn check_soaks(&mut self, view: &View<'_>, now: Timestamp) {
         for id in view.services().keys() {
-            let Some(rollout) = view.active(id).filter(|rollout| rollout.state == State::Soaking) else { continue };
+            let Some(rollout) = view.active(id).filter(|rollout| rollout.state == State::Soaking) else {
+                continue;
+            };
             let before = match rollout.soak_since {
                 Some(since) => self.soaks.insert(rollout.id.clone(), since),
                 None => self.soaks.remove(&rollout.id),
@@ -33,7 +38,8 @@ impl Checks {
             let begun_anew = before.filter(|before| rollout.soak_since != Some(*before));
             let watched = begun_anew.filter(|before| (view.counts_since(now)..=now).contains(before));
             if watched.is_some() && view.was_available(id, &rollout.to.digest, now) {
-                let line = format!("{id}: the soak of {} begins again, and nothing was wrong", rollout.to.counter);
+                let line =
+                    format!("{id}: the soak of {} begins again, and nothing was wrong", rollout.to.counter);
                 self.fail(line);
             }
         }

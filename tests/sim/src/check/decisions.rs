@@ -30,8 +30,7 @@ impl Checks {
             let active = view.active(id);
             let mut excused: BTreeSet<HostId> = active.map(|r| r.stragglers.clone()).unwrap_or_default();
             let on: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
-            excused
-                .extend(on.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
+            excused.extend(on.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
             let per_host = service.replicas == 0;
             let wanted = match service.mode {
                 Mode::Stopped | Mode::Removed => 0,
