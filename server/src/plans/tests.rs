@@ -51,6 +51,9 @@ enum Act {
     Raise,
 }
 
+/// An act, the number of the plan after it, and the numbers of its parts.
+type Step = (Act, u64, &'static [(&'static str, u64)]);
+
 async fn act(ledger: &Ledger, act: Act) {
     let done = ledger.write(move |draft| {
         let (name, to, numbered) = match act {
@@ -82,7 +85,7 @@ async fn a_part_has_the_number_of_the_first_plan_that_had_it() {
     let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());
     tasks.spawn(writer.run(stop.clone()));
     #[rustfmt::skip]
-    let story: [(Act, u64, &[(&str, u64)]); 11] = [
+    let story: [Step; 11] = [
         (Put("a", Phase::Pulled),         1, &[("a", 1)]),
         (Put("b", Phase::Pulled),         2, &[("a", 1), ("b", 2)]),
         (Put("a", Phase::Running),        3, &[("a", 3), ("b", 2)]),
