@@ -62,7 +62,17 @@ struct Moments {
 impl Moments {
     #[track_caller]
     fn of(fleet: &Fleet, service: &str) -> Self {
-        let events = fleet.cli.ok(&["events", "--service", service, "--kind", "rollout", "-o", "json"]);
+        let events = fleet.cli.ok(&[
+            "events",
+            "--service",
+            service,
+            "--kind",
+            "rollout",
+            "--tail",
+            "1000",
+            "-o",
+            "json",
+        ]);
         let lines = events.lines();
         let at = |kind: &str| -> Timestamp {
             let found = lines.iter().rev().find(|event| event["kind"] == kind);

@@ -43,7 +43,10 @@ fn neighbours_plans_and_a_blinking_link_restart_no_soak() {
     let soaked = |what: &str| {
         let rollout = fleet.rollout();
         assert_eq!(rollout["outcome"], "succeeded", "{what}: {rollout}");
-        let events = fleet.cli.ok(&["events", "--service", "web", "--kind", "rollout", "-o", "json"]).lines();
+        let events = fleet
+            .cli
+            .ok(&["events", "--service", "web", "--kind", "rollout", "--tail", "1000", "-o", "json"])
+            .lines();
         let at = |kind: &str| {
             let event = events.iter().rev().find(|event| event["kind"] == kind).expect("it came so far");
             serde_json::from_value::<windlass_core::Timestamp>(event["at"].clone()).unwrap()
