@@ -16,6 +16,7 @@
 //! Only plans that were verified come in here, and only after a person said so does the result go anywhere.
 
 mod difference;
+mod exclusive;
 mod rollouts;
 mod service;
 

@@ -69,6 +69,7 @@ pub use decision::{
     What,
 };
 use draft::Draft;
+pub(crate) use exclusive::lets_anything_run;
 pub use exclusive::must_have_stopped;
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};

@@ -8,7 +8,7 @@ use crate::rollout::KEEP_OLD;
 use crate::service::{Assignment, Mode, ReleaseRef, Service, Slots};
 use crate::time::Timestamp;
 
-use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, rollouts};
+use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rollouts};
 
 /// What a host's plan says of one slot.
 pub(super) struct Word<'a> {
@@ -70,6 +70,8 @@ pub(super) fn merge<'a>(
             None => {}
         }
         count(&mut service, shown, known.is_none(), &slots);
+        let most = known.map_or(service.replicas, |known| known.replicas);
+        exclusive::hold_back(&mut slots, shown, most);
     }
     if shown.others == Others::Unheard {
         service.last_counter += COUNTER_GAP;

@@ -334,6 +334,41 @@ fn a_host_that_was_left_behind_catches_up() {
     );
 }
 
+/// Found by the simulation (seed 1882779749980403): it had moved since the backup, and the host that it had left joined anew
+/// and showed nothing.
+#[test]
+fn of_what_must_never_run_twice_the_newest_word_runs_on() {
+    let stored_only = BTreeMap::new();
+    let stored_is_newer = BTreeMap::from([(host(0), at(900))]);
+    let table = [
+        ("what is stored is older", Others::Unheard, stored_only.clone(), [Phase::Standby, Phase::Running]),
+        ("nobody else is left", Others::None, stored_only, [Phase::Standby, Phase::Running]),
+        ("who shows it comes late", Others::GoneOn, stored_is_newer, [Phase::Running, Phase::Standby]),
+    ];
+    for (case, others, since, want) in table {
+        let mut world = World::an_hour_ago();
+        world.releases.values_mut().for_each(|release| release.spec.exclusive = true);
+        world.services.get_mut(&web()).unwrap().replicas = 1;
+        world.slots.get_mut(&web()).unwrap().retain(|of, _| *of == slot(0));
+        world.since = since;
+        let world = world.shows(1, 500, vec![running(7, 1)]).after(others);
+        assert_eq!([world.want(0).phase, world.want(7).phase], want, "{case}");
+    }
+}
+
+/// One that is not begun, and stands beside what runs, stands still as well.
+#[test]
+fn what_is_held_back_lets_nothing_before_it_run() {
+    let mut world = World::an_hour_ago();
+    world.releases.values_mut().for_each(|release| release.spec.exclusive = true);
+    world.services.get_mut(&web()).unwrap().replicas = 1;
+    world.slots.insert(web(), [(slot(0), assigned(host(0), pulled(0, 1, 2)))].into());
+    let world = world.shows(1, 500, vec![running(7, 2)]).after(Others::None);
+    let want = world.want(0);
+    let before = want.previous.as_ref().map(|previous| previous.phase);
+    assert!(!want.phase.runs() && before.is_none_or(|phase| !phase.runs()), "{want:?}");
+}
+
 #[test]
 fn a_rollout_in_the_middle_is_paused_for_a_person() {
     let world = World::an_hour_ago()

@@ -148,7 +148,7 @@ pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
 }
 
 /// Does a plan let an instance run in its slot? What is not begun, or stands still, leaves the one before it as it is.
-pub(super) fn lets_anything_run(want: &PlanSlot) -> bool {
+pub(crate) fn lets_anything_run(want: &PlanSlot) -> bool {
     let before = want.previous.as_ref().filter(|_| want.phase != Phase::Absent);
     want.phase.runs() || before.is_some_and(|previous| previous.phase.runs())
 }
