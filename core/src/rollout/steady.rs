@@ -265,7 +265,7 @@ fn settle_pairs(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, movi
         if draft.is_lost(&old) {
             continue;
         }
-        let has_failed = matches!(draft.seen(&old, &good.digest), Seen::Failed(_) | Seen::Refused(_));
+        let has_failed = matches!(draft.seen(&old, &good.digest), Seen::Failed(_));
         let keeps_new =
             moving.contains(&old) || has_failed || release.spec.on_lost.on_return == OnReturn::KeepNew;
         if keeps_new && available(draft, &new) {

@@ -1,6 +1,7 @@
 use super::*;
 
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
+    ("sample.yaml", include_str!("../../../../examples/sample.yaml")),
     ("web.yaml", include_str!("../../../../examples/web.yaml")),
     ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
     ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
@@ -19,7 +20,8 @@ fn every_example_is_right() {
         for environment in [default(), Environment::Given("staging".parse().unwrap())] {
             let all = load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}"));
             for rendered in all {
-                assert_eq!(format!("{}.yaml", rendered.service), name);
+                let service = if name == "sample.yaml" { "web.yaml" } else { name };
+                assert_eq!(format!("{}.yaml", rendered.service), service);
                 rendered.into_spec(image(), |path| Err(format!("no file `{path}`"))).unwrap();
             }
         }
