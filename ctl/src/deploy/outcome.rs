@@ -95,7 +95,8 @@ impl Outcome {
             return String::new();
         }
         let hosts: Vec<&str> = self.stragglers.iter().map(HostId::as_str).collect();
-        format!("; without {}, which get it when they return", hosts.join(", "))
+        let verb = if hosts.len() == 1 { "gets" } else { "get" };
+        format!("; not on {}, which {verb} it on return", hosts.join(", "))
     }
 
     /// The sentence.

@@ -135,7 +135,7 @@ fn every_end_has_a_sentence() {
         sentence(State::Advancing, true),
     ];
     insta::assert_snapshot!(all.join("\n"), @"
-    default/web r3: succeeded after 5m
+    default/web r3: succeeded after 5m; not on web-9, which gets it on return
     default/web r3: failed and rolled back to r2 after 5m
     default/web r3: aborted, back at r2
     default/web r3: failed before anything was changed
