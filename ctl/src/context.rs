@@ -12,6 +12,8 @@ use crate::session::Session;
 /// The context that a command runs in: home, configuration and flags together.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
+    /// Its name.
+    pub(crate) name: String,
     /// The context's settings, with flags applied.
     pub(crate) config: ContextConfig,
     /// The fleet's folder.
@@ -23,12 +25,12 @@ impl Context {
     /// Reads the home folder and lets the flags win.
     pub(crate) fn load(global: &Global) -> Result<Self, HomeError> {
         let home = Home::find()?;
-        let (_, mut config) = home.config()?.context(global.context.as_deref(), home.path())?;
+        let (name, mut config) = home.config()?.context(global.context.as_deref(), home.path())?;
         if let Some(server) = &global.server {
             config.server.clone_from(server);
         }
         let fleet = home.fleet(&config.fleet);
-        Ok(Self { config, fleet, environment: global.environment.clone() })
+        Ok(Self { name, config, fleet, environment: global.environment.clone() })
     }
 
     /// Connects to the fleet's coordinator.

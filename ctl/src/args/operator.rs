@@ -1,5 +1,7 @@
 //! `operator`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use windlass_certs::identity::OperatorRole;
 use windlass_core::{EnvironmentId, OperatorName};
@@ -35,6 +37,24 @@ pub(crate) enum OperatorCommand {
         windlass operator join \"$TOKEN\" --server 127.0.0.1:7443 --context prod\n\n\
         Prints the command with which your release key becomes trusted, for whoever holds the root keys.")]
     Join(OperatorJoinArgs),
+    /// Without anybody's help: a new certificate after the old one is over for good, made with root key and CA
+    #[command(after_help = "Examples:\n  \
+        windlass operator recover --ca /var/lib/windlass/server/ca\n  \
+        windlass operator recover --ca ./ca --key /media/usb/root.key --name alice\n\n\
+        For the only operator, whose certificate expired more than 30 days ago: nobody is left to invite them. Works offline,\n\
+        with the `ca` folder of the coordinator (or of its backup) and a root key, and makes an admin of all environments.\n\
+        Where another admin is left, `windlass operator invite` is the way.")]
+    Recover {
+        /// The `ca` folder of the coordinator
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// A root key instead of the home folder's
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// As whom [default: as before]
+        #[arg(long, value_name = "NAME")]
+        name: Option<OperatorName>,
+    },
     /// Operators, and who was invited
     #[command(after_help = "Example:\n  windlass operator ls -o json")]
     Ls,

@@ -1,6 +1,8 @@
 //! `operator`: who may do what in the fleet. Keys are made where they are used: what passes between two people is
 //! a token that works once.
 
+mod recover;
+
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -113,6 +115,7 @@ pub(super) async fn run(
             let grant = grant(role, scope, everywhere, global)?;
             add(name, grant, global, printer).await
         }
+        OperatorCommand::Recover { ca, key, name } => recover::run(&ca, key, name, global, printer),
         OperatorCommand::Ls => {
             let session = Context::load(global)?.session().await?;
             let operators = session.client().operators().await?;

@@ -70,7 +70,12 @@ impl EnrolError {
     /// What the user can do next.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::InvalidToken | Self::TokenReused | Self::TooOld => {
+            Self::TooOld => Some(
+                "a host joins again with a token of `windlass host token HOST`; an operator is invited again by another admin, \
+                 and where there is none, whoever holds the root key runs `windlass operator recover`"
+                    .to_owned(),
+            ),
+            Self::InvalidToken | Self::TokenReused => {
                 Some("make a new token with `windlass host token HOST` and join again".to_owned())
             }
             Self::InvalidOperatorToken | Self::OperatorTokenReused | Self::Revoked(_) => {

@@ -1,5 +1,10 @@
 //! A second operator, on a machine of their own: no private key travels.
 
+use std::time::Duration;
+
+use windlass_certs::ca::{CertificateAuthority, Leaf};
+use windlass_certs::identity::{Grant, Identity};
+
 use crate::desk::Desk;
 
 #[test]
@@ -133,4 +138,41 @@ fn a_second_operator_deploys_after_three_commands() {
         bob.run(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach"]).expect_code(1);
     assert!(late.stderr.contains("does not let these keys sign"), "{late}");
     alice.ok(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach", "--supersede"]);
+}
+
+#[test]
+fn the_only_operator_comes_back_after_a_long_holiday() {
+    let desk = Desk::new();
+    let alice = desk.person("alice");
+    let file = desk.path("alice/home/fleets/demo/operator.pem");
+    let ca = CertificateAuthority::load(&desk.data().join("ca")).unwrap();
+    // Made so that it ended 31 days ago.
+    let now = windlass_tests::rogue::keys::now();
+    let identity = Identity::operator("demo".parse().unwrap(), &"alice".parse().unwrap());
+    let leaf = Leaf::operator(identity, Grant::admin(), 9);
+    let over = ca.issue_new(&leaf, now - leaf.validity - Duration::from_secs(31 * 24 * 3600)).unwrap();
+    over.save(&file).unwrap();
+    let refused = alice.run(&["host", "ls"]).expect_code(1);
+    assert!(refused.stderr.contains("expired too long ago"), "{refused}");
+    assert!(refused.stderr.contains("windlass operator recover"), "{refused}");
+
+    let folder = desk.data().join("ca").display().to_string();
+    let root = desk.path("alice/home/fleets/demo/root.key");
+    let away = desk.path("root.key");
+    std::fs::rename(&root, &away).unwrap();
+    let without = alice.run(&["operator", "recover", "--ca", &folder]).expect_code(1);
+    assert!(without.stderr.contains("there is no root key here"), "{without}");
+    let release = desk.path("alice/home/fleets/demo/release.key").display().to_string();
+    let wrong = alice.run(&["operator", "recover", "--ca", &folder, "--key", &release]).expect_code(1);
+    assert!(wrong.stderr.contains("is no root key"), "{wrong}");
+    CertificateAuthority::generate("demo".parse().unwrap(), now).unwrap().save(&desk.path("theirs")).unwrap();
+    let (theirs, away) = (desk.path("theirs").display().to_string(), away.display().to_string());
+    let other = alice.run(&["operator", "recover", "--ca", &theirs, "--key", &away]).expect_code(1);
+    assert!(other.stderr.contains("does not name the CA"), "{other}");
+    let back = alice.ok(&["operator", "recover", "--ca", &folder, "--key", &away]);
+    let next: Vec<String> = next(&back.stdout);
+    alice.ok(&next.iter().map(String::as_str).collect::<Vec<_>>());
+    alice.ok(&["host", "token", "web-1"]);
+    alice.ok(&["operator", "recover", "--ca", &folder, "--key", &away]);
+    alice.ok(&["host", "ls"]);
 }
