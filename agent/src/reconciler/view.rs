@@ -1,5 +1,7 @@
 //! What is seen of the host: containers, images, disk. Kept up to date by events, checked now and then.
 
+mod closer;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,43 +192,6 @@ impl<R: Runtime> View<R> {
         let known = memory.containers();
         let ours = self.containers.iter().filter(|(id, _)| known.contains(id.as_str()));
         self.probes.follow(&ours.collect(), desired);
-    }
-
-    /// Looks closer at what the journal does not know.
-    async fn compare(&mut self, desired: &Desired, memory: &Memory) -> Result<(), RuntimeError> {
-        let known = memory.containers();
-        let new = self.containers.iter().filter(|(id, _)| !known.contains(id.as_str()));
-        for (id, seen) in new {
-            let Some(release) = desired.releases.get(&seen.release) else { continue };
-            if self.alike.contains_key(id) {
-                continue;
-            }
-            match answer(self.runtime.is_made_as(id, release)).await {
-                Ok(same) => {
-                    let likeness = if same { Likeness::Same } else { Likeness::Other };
-                    self.alike.insert(id.clone(), likeness);
-                }
-                Err(error) if error.is_unavailable() => return Err(error),
-                Err(error) => tracing::warn!(container = id, %error, "a container cannot be compared"),
-            }
-        }
-        self.hold(desired).await
-    }
-
-    /// Holds what may be started again, which includes what a slot would go back to.
-    async fn hold(&mut self, desired: &Desired) -> Result<(), RuntimeError> {
-        let needed = desired.releases.values().map(|release| release.release.spec.image.digest);
-        let needed: BTreeSet<Digest> = needed.filter(|digest| self.images.contains_key(digest)).collect();
-        if desired.plan.is_none() || needed == self.held {
-            return Ok(());
-        }
-        match answer(self.runtime.hold(&needed)).await {
-            Err(error) if error.is_unavailable() => return Err(error),
-            Err(error) => tracing::warn!(%error, "images cannot be held"),
-            Ok(()) => {}
-        }
-        self.held = needed; // what was refused is asked for again when the images are looked at
-        Ok(())
     }
 
     /// Before the first step, and only if every container could be looked at: nothing of one that is there may go.
