@@ -195,7 +195,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
     let deep = format!("{{\"revision\":1,\"x\":{}", "[".repeat(200_000));
     #[rustfmt::skip]
     let table = [
-        ("eight thousand instances", observe(&seen(vec![slot(0, 8000)])), "at most"),
+        ("one instance too many", observe(&seen(vec![slot(0, 8193)])), "at most"),
         ("sixty-five conditions", observe(&conditions(65, 1)), "conditions"),
         ("a condition of a page", observe(&conditions(1, 4096)), "conditions"),
         ("three thousand slots", observe(&seen((0..3000).map(|n| slot(n, 0)).collect())), "at most"),
