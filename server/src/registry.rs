@@ -292,17 +292,21 @@ impl Registry {
         // has failed since.
         let stale = liveness == Liveness::Connected && !live.current;
         let plan = state.plans.get(&record.name);
+        let (issued_seq, recovering) = (plan.map_or(0, |plan| plan.seq), state.awaits(&record.name));
+        // A report under a plan that this store does not know, of a host that joined anew after a restore, tells nothing
+        // about the plans that it does know.
+        let report = live.observation.clone().filter(|seen| recovering || seen.seq <= issued_seq);
         Member {
             facts: record.facts.clone(),
             liveness,
             last_seen: live.last_seen,
             isolated_for: live.silent_for(&self.clock).filter(|_| !live.departed),
             scheduling: record.scheduling,
-            recovering: state.awaits(&record.name),
-            issued_seq: plan.map_or(0, |plan| plan.seq),
+            recovering,
+            issued_seq,
             parts: plan.map(|plan| plan.since.clone()).unwrap_or_default(),
-            observation: live.observation.clone().filter(|_| !stale),
-            last_report: live.observation.clone(),
+            observation: report.clone().filter(|_| !stale),
+            last_report: report,
             taken: state.taken_beside(&record.name, service),
         }
     }

@@ -58,7 +58,8 @@ impl<'a> View<'a> {
             let seq = member.observation.as_ref()?.seq;
             let parts = self.state.slots_on(&host).filter(|(slot, _)| member.part_since(slot) <= seq);
             let parts = parts.map(|(_, assignment)| &assignment.want).collect();
-            Some((host, seq, parts)).filter(|_| !member.recovering)
+            let counts = member.liveness == Liveness::Connected && !member.recovering;
+            Some((host, seq, parts)).filter(|_| counts)
         };
         self.registry.fleet(self.state, None, now).members.into_iter().filter_map(of).collect()
     }

@@ -16,8 +16,9 @@ impl Checks {
             let Some(held) = self.parts.get(&(host.clone(), seq)).filter(|_| !is_deceived) else { continue };
             let other = parts.into_iter().find(|part| held.get(&part.slot) != Some(part));
             let line = other.map(|part| {
+                let then = held.get(&part.slot);
                 format!(
-                    "{host}: a report under plan {seq} counts for {}, which has another part since",
+                    "{host}: a report under plan {seq} counts for {}, which has another part since: {part:?}, then {then:?}",
                     part.slot
                 )
             });
@@ -28,9 +29,12 @@ impl Checks {
     /// Neither a plan of a neighbour nor a link that blinks makes a soak begin again.
     pub(super) fn check_soaks(&mut self, view: &View<'_>, now: Timestamp) {
         for id in view.services().keys() {
-            let Some(rollout) = view.active(id).filter(|rollout| rollout.state == State::Soaking) else {
+            let Some(rollout) = view.active(id) else { continue };
+            if rollout.state != State::Soaking {
+                // A soak that was paused begins again.
+                self.soaks.remove(&rollout.id);
                 continue;
-            };
+            }
             let before = match rollout.soak_since {
                 Some(since) => self.soaks.insert(rollout.id.clone(), since),
                 None => self.soaks.remove(&rollout.id),
