@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::identity::{Grant, Identity};
+use windlass_tests::Lab;
 
 use crate::desk::Desk;
 
@@ -92,12 +93,13 @@ fn next(text: &str) -> Vec<String> {
 /// Each step is the command that the step before printed, word for word; no other program is needed.
 #[test]
 fn a_second_operator_deploys_after_three_commands() {
+    let lab = Lab::enter(); // a deploy asks a registry for the image
     let desk = Desk::new();
     let (alice, bob) = (desk.person("alice"), desk.person("bob"));
+    let registry = ["--insecure-registry", &lab.registry()].map(str::to_owned);
+    let registry = registry.each_ref().map(String::as_str);
     let manifest = desk.path("web.yaml");
-    let digest = "a".repeat(64);
-    let text =
-        format!("service: web\nimage: registry.example.com/web@sha256:{digest}\nports: {{ http: 8080 }}\n");
+    let text = format!("service: web\nimage: {}\nports: {{ http: 8080 }}\n", lab.image("v1"));
     std::fs::write(&manifest, text).unwrap();
     let run = |who: &windlass_tests::Cli, words: &[String]| {
         who.ok(&words.iter().map(String::as_str).collect::<Vec<_>>())
@@ -114,7 +116,7 @@ fn a_second_operator_deploys_after_three_commands() {
     let mut deploy: Vec<String> = ["deploy", "-f", "FILE", "-e", "staging"].map(str::to_owned).to_vec();
     let file = manifest.display().to_string();
     deploy[2].clone_from(&file);
-    let words: Vec<&str> = deploy.iter().map(String::as_str).chain(["--detach"]).collect();
+    let words: Vec<&str> = deploy.iter().map(String::as_str).chain(["--detach"]).chain(registry).collect();
     let early = bob.run(&words).expect_code(1);
     assert!(early.stderr.contains("does not let these keys sign"), "{early}");
     let added = run(&alice, &add);
@@ -128,16 +130,18 @@ fn a_second_operator_deploys_after_three_commands() {
     // Twice is once; production is none of bob's; and the way back is one command too.
     let again = run(&alice, &add);
     assert!(again.stdout.starts_with("nothing to change: version 2"), "{again}");
-    let elsewhere = bob.run(&["deploy", "-f", &file, "-e", "production", "--detach"]).expect_code(1);
+    let ask = |who: &windlass_tests::Cli, words: &[&str]| {
+        who.run(&[&["deploy", "-f", &file, "--detach"], words, &registry].concat())
+    };
+    let elsewhere = ask(&bob, &["-e", "production"]).expect_code(1);
     assert!(
         elsewhere.stderr.contains("does not let these keys sign") || elsewhere.stderr.contains("operator"),
         "{elsewhere}"
     );
     alice.ok(&["trust", "remove-key", &add[2]]);
-    let late =
-        bob.run(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach"]).expect_code(1);
+    let late = ask(&bob, &["-e", "staging", "--set", "replicas=2"]).expect_code(1);
     assert!(late.stderr.contains("does not let these keys sign"), "{late}");
-    alice.ok(&["deploy", "-f", &file, "-e", "staging", "--set", "replicas=2", "--detach", "--supersede"]);
+    ask(&alice, &["-e", "staging", "--set", "replicas=2", "--supersede"]).expect_code(0);
 }
 
 #[test]
