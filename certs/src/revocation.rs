@@ -17,8 +17,9 @@ use crate::identity::{Identity, PeerIdentity, Role, Serial};
 
 pub use list::{ListError, RevocationList};
 
-/// Live connections of one identity. An agent has one, and another while it renews or comes back.
-const MOST_OF_AN_AGENT: usize = 8;
+/// Live connections of one identity. An agent has one, another while it renews or comes back, and one for each of the 16
+/// logs that it sends at a time at most: whatever is read, its oldest one, which carries heartbeats and plans, stays.
+const MOST_OF_AN_AGENT: usize = 32;
 /// A person, or a build server that deploys many services at once.
 const MOST_OF_AN_OPERATOR: usize = 256;
 

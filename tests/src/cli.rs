@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::process::{Process, words};
 use crate::wait;
 
 /// No command of a scenario takes longer.
@@ -64,6 +65,13 @@ impl Cli {
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
         self.ok(&[arguments, &["-o", "json"]].concat()).json()
+    }
+
+    /// Starts a command whose output goes into a file: it can be looked at, and the command paused, while it runs.
+    #[track_caller]
+    pub fn start_into(&self, arguments: &[&str], file: &Path) -> Process {
+        let command = [vec![self.program.clone()], words(arguments)].concat();
+        Process::start(&arguments.join(" "), command, self.environment.clone(), file)
     }
 
     /// Starts a command and leaves it running.

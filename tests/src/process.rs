@@ -43,15 +43,21 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM, and the wait for its end, which must come within `limit`.
-    pub fn stop(&mut self, limit: Duration) -> ExitStatus {
+    /// Sends it a signal, by name.
+    #[track_caller]
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(
             sent.is_ok_and(|status| status.success()),
-            "{} (pid {pid}) is not there to be stopped",
+            "{} (pid {pid}) is not there to be sent {signal}",
             self.name
         );
+    }
+
+    /// SIGTERM, and the wait for its end, which must come within `limit`.
+    pub fn stop(&mut self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
         wait::until(&format!("{} has stopped", self.name), limit, || self.ended().ok_or("it runs".to_owned()))
     }
 

@@ -124,7 +124,7 @@ fn member(peer: &PeerIdentity) -> String {
 
 /// Names of methods that write nothing down. Of all others each identity has a quota.
 const READING: &[&str] =
-    &["Get", "List", "Stream", "Watch", "Explain", "Preview", "Fetch", "Challenge", "Check"];
+    &["Get", "List", "Stream", "Watch", "Explain", "Preview", "Fetch", "Challenge", "Check", "SendLogs"];
 
 fn writes(path: &str) -> bool {
     let (service, method) = path.rsplit_once('/').unwrap_or(("", path));

@@ -3,11 +3,12 @@
 //! lines on its one stream, where nothing may wait: a reader that is too slow for that loses lines, which are counted.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,38 @@ pub(crate) struct LogCommand {
     /// What was read already.
     pub after: Vec<pb::LogPosition>,
     /// Where they go. When the other end is dropped, the host is told to stop.
-    pub pieces: mpsc::Sender<Item<LogPiece>>,
+    pub pieces: Arc<Pieces>,
+}
+
+/// The way of an answer to its reader. If it is dropped before the answer is complete, whatever the reason, the reader is
+/// told that lines are missing: there is always room for that.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    sender: mpsc::Sender<Item<LogPiece>>,
+    last_word: Option<OwnedPermit<Item<LogPiece>>>,
+    is_complete: AtomicBool,
+}
+
+impl Pieces {
+    /// Over this channel, which must have room.
+    pub(crate) fn new(sender: mpsc::Sender<Item<LogPiece>>) -> Arc<Self> {
+        let last_word = sender.clone().try_reserve_owned().ok();
+        Arc::new(Self { sender, last_word, is_complete: AtomicBool::new(false) })
+    }
+
+    /// Everything was sent, or it was said why not.
+    fn complete(&self) {
+        self.is_complete.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(last_word) = self.last_word.take().filter(|_| !*self.is_complete.get_mut()) {
+            let why = "the host's connection was cut before its log was complete".to_owned();
+            drop(last_word.send(Item::Entries(vec![LogPiece::missing(why, 0)])));
+        }
+    }
 }
 
 impl LogCommand {
@@ -62,7 +94,12 @@ impl LogCommand {
 
     /// Answers in the place of the host.
     pub(super) fn refuse(&self, why: &str) {
-        drop(self.pieces.try_send(Item::Entries(vec![LogPiece::missing(why.to_owned(), 0)])));
+        self.pieces.complete();
+        self.say(why);
+    }
+
+    fn say(&self, why: &str) {
+        drop(self.pieces.sender.try_send(Item::Entries(vec![LogPiece::missing(why.to_owned(), 0)])));
     }
 
     pub(super) fn request(&self, request: u64, apart: bool) -> pb::LogRequest {
@@ -78,7 +115,7 @@ impl LogCommand {
             let is_again = !self.after.is_empty();
             let most = self.tail.unwrap_or(u32::MAX);
             if is_again || most > OLD_TAIL {
-                self.refuse(
+                self.say(
                     "its agent is of a version before: at most the last 200 lines of each instance, and \
                     none from while it was not connected; upgrade it",
                 );
@@ -147,7 +184,7 @@ pub(crate) struct Readers {
 
 #[derive(Debug, Clone)]
 struct Reader {
-    pieces: mpsc::Sender<Item<LogPiece>>,
+    pieces: Arc<Pieces>,
     unread: Arc<Semaphore>,
     lost: Arc<AtomicU64>,
 }
@@ -158,7 +195,7 @@ impl Readers {
     }
 
     /// A number for a new request to `host`.
-    pub(crate) fn start(&self, host: &HostId, pieces: mpsc::Sender<Item<LogPiece>>) -> u64 {
+    pub(crate) fn start(&self, host: &HostId, pieces: Arc<Pieces>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (unread, lost) = (Arc::new(Semaphore::new(UNREAD)), Arc::default());
         self.open().insert((host.clone(), number), Reader { pieces, unread, lost });
@@ -166,7 +203,7 @@ impl Readers {
     }
 
     /// Takes the reader of a request out: one stream answers it.
-    fn take(&self, host: &HostId, request: u64) -> Option<mpsc::Sender<Item<LogPiece>>> {
+    fn take(&self, host: &HostId, request: u64) -> Option<Arc<Pieces>> {
         self.open().remove(&(host.clone(), request)).map(|reader| reader.pieces)
     }
 
@@ -200,9 +237,12 @@ impl Readers {
             pieces.extend((!lines.error.is_empty()).then(|| LogPiece::missing(lines.error, last)));
         }
         let lost = u64::try_from(pieces.len()).unwrap_or(u64::MAX);
-        let is_gone = match reader.pieces.try_send(Item::Entries(pieces)) {
+        if lines.end {
+            reader.pieces.complete();
+        }
+        let is_gone = match reader.pieces.sender.try_send(Item::Entries(pieces)) {
             Ok(()) => {
-                drop(reader.pieces.try_send(Item::Current)); // what came is all there is to go by
+                drop(reader.pieces.sender.try_send(Item::Current)); // what came is all there is to go by
                 false
             }
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -223,7 +263,7 @@ impl Readers {
         let mut gone = Vec::new();
         asked.retain(|request| {
             let key = (host.clone(), *request);
-            match open.get(&key).map(|reader| reader.pieces.is_closed()) {
+            match open.get(&key).map(|reader| reader.pieces.sender.is_closed()) {
                 Some(false) => true,
                 Some(true) => {
                     open.remove(&key);
@@ -278,9 +318,9 @@ pub(crate) fn receive(
             let becomes_current = part.current && !is_current;
             is_current |= becomes_current;
             let passing = async {
-                reader.send(Item::Entries(pieces)).await.ok()?;
+                reader.sender.send(Item::Entries(pieces)).await.ok()?;
                 if becomes_current {
-                    reader.send(Item::Current).await.ok()?;
+                    reader.sender.send(Item::Current).await.ok()?;
                 }
                 Some(())
             };
@@ -291,19 +331,17 @@ pub(crate) fn receive(
                 passed = passing => passed,
             };
             if passed.is_none() || part.end {
+                reader.complete();
                 return Ok(());
             }
             next = tokio::select! {
                 biased;
                 () = coordinator.stopping.cancelled() => return Err(stopping()),
                 () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
-                () = reader.closed() => return Ok(()),
+                () = reader.sender.closed() => return Ok(()),
                 next = inbound.message() => next?,
             };
         }
-        // It was cut off.
-        let why = "the host's connection for its log was cut".to_owned();
-        drop(reader.send(Item::Entries(vec![LogPiece::missing(why, last)])).await);
         Ok(())
     };
     stream::once(receiving)

@@ -143,6 +143,12 @@ impl Server {
                 Ok(answer) => answer,
                 Err(error) => (502, error.to_string()),
             },
+            (_, "/lines") => write_lines(request),
+            (_, "/exit") => {
+                let code = request.parameter("code").and_then(|code| code.parse().ok()).unwrap_or(1);
+                eprintln!("web: fatal: asked to exit with code {code}");
+                exit(code)
+            }
             ("POST", "/echo") => (200, String::from_utf8_lossy(&request.body).into_owned()),
             ("POST", "/predictions") if behaviour.api_key.as_deref() != request.header("x-api-key") => {
                 (401, "wrong or missing x-api-key".into())
@@ -173,6 +179,21 @@ impl Server {
             all - errors.min(all)
         )
     }
+}
+
+/// Writes so many numbered lines at once, each padded to so many bytes.
+fn write_lines(request: &Request) -> (u16, String) {
+    let number = |name| request.parameter(name).and_then(|text| text.parse::<usize>().ok());
+    let (count, bytes) = (number("count").unwrap_or(1), number("bytes").unwrap_or(0));
+    let mark = request.parameter("mark").unwrap_or("line");
+    let mut out = std::io::stdout().lock();
+    for n in 1..=count {
+        let line = format!("{mark} {n} ");
+        if let Err(error) = writeln!(out, "{line:x<bytes$}") {
+            return (500, error.to_string());
+        }
+    }
+    (200, format!("{count} lines"))
 }
 
 /// Accepts any upgrade and returns every byte, for tests of tunnels.

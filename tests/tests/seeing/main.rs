@@ -1,9 +1,10 @@
-//! Seeing it, with the shipped programs and no engine: an audit log whose coordinator was tampered with, and operators
-//! on two machines.
+//! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines,
+//! and logs, which need an engine.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit;
 mod backups;
 mod desk;
 mod flood;
+mod logs;
 mod operators;

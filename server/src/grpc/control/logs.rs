@@ -25,7 +25,7 @@ use crate::coordinator::Coordinator;
 use crate::grpc::status::{invalid, refused, with_hint};
 use crate::ledger::Topic;
 use crate::releases::ReleaseError;
-use crate::session::{LogCommand, LogPiece};
+use crate::session::{LogCommand, LogPiece, Pieces};
 
 /// Messages of a host that wait: of an agent of the version before, more would be lost.
 const PIECES: usize = 64;
@@ -212,7 +212,7 @@ impl Reading {
             }
             let is_again = self.asked.insert(host.clone(), now).is_some();
             let (pieces, incoming) = mpsc::channel(PIECES);
-            let command = self.command(&host, is_again, pieces);
+            let command = self.command(&host, is_again, Pieces::new(pieces));
             let registry = &self.coordinator.registry;
             if registry.logs_of(&host).is_some_and(|host| host.try_send(command).is_ok()) {
                 self.merged.add(host, incoming);
@@ -223,12 +223,7 @@ impl Reading {
         }
     }
 
-    fn command(
-        &self,
-        host: &HostId,
-        is_again: bool,
-        pieces: mpsc::Sender<windlass_process::merge::Item<LogPiece>>,
-    ) -> LogCommand {
+    fn command(&self, host: &HostId, is_again: bool, pieces: Arc<Pieces>) -> LogCommand {
         let request = &self.request;
         let of_host = self.only.as_ref().and_then(|only| only.get(host)).cloned();
         let after = self

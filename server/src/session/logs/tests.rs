@@ -14,7 +14,7 @@ fn message(request: u64, text: usize) -> pb::LogLines {
 fn lines_nobody_reads_are_bounded_and_counted() {
     let (sender, mut pieces) = mpsc::channel(256);
     let readers = Readers::default();
-    let request = readers.start(&host(), sender);
+    let request = readers.start(&host(), Pieces::new(sender));
     for _ in 0..100 {
         assert!(!readers.lines(&host(), message(request, 1 << 20)));
     }
@@ -38,7 +38,7 @@ fn lines_nobody_reads_are_bounded_and_counted() {
 fn lines_that_were_read_make_room_again() {
     let (sender, mut pieces) = mpsc::channel(256);
     let readers = Readers::default();
-    let request = readers.start(&host(), sender);
+    let request = readers.start(&host(), Pieces::new(sender));
     for _ in 0..100 {
         assert!(!readers.lines(&host(), message(request, 1 << 20)));
         let Ok(Item::Entries(entries)) = pieces.try_recv() else { panic!("nothing came") };
@@ -51,7 +51,7 @@ fn lines_that_were_read_make_room_again() {
 fn a_host_answers_only_its_own_requests() {
     let (sender, pieces) = mpsc::channel(4);
     let readers = Readers::default();
-    let request = readers.start(&host(), sender);
+    let request = readers.start(&host(), Pieces::new(sender));
     let other: HostId = "web-2".parse().unwrap();
     assert!(readers.take(&other, request).is_none());
     assert!(readers.lines(&other, message(request, 1)), "it is told to stop");
@@ -60,4 +60,28 @@ fn a_host_answers_only_its_own_requests() {
     let mut asked = BTreeSet::from([request]);
     assert_eq!(readers.abandoned(&host(), &mut asked), [request]);
     assert!(asked.is_empty() && readers.open().is_empty());
+}
+
+/// Nothing came, and that is not the same as an empty log.
+#[test]
+fn an_answer_that_is_cut_off_says_so_to_a_full_reader_too() {
+    let (sender, mut pieces) = mpsc::channel(3);
+    let readers = Readers::default();
+    let request = readers.start(&host(), Pieces::new(sender));
+    readers.lines(&host(), message(request, 1));
+    readers.lines(&host(), message(request, 1));
+    readers.forget(&host(), &BTreeSet::from([request]));
+    let mut missing = Vec::new();
+    while let Ok(item) = pieces.try_recv() {
+        let Item::Entries(entries) = item else { continue };
+        missing.extend(entries.into_iter().filter(|piece| piece.line.is_none()).map(|piece| piece.missing));
+    }
+    assert_eq!(missing, ["the host's connection was cut before its log was complete"]);
+
+    let (sender, mut pieces) = mpsc::channel(4);
+    let request = readers.start(&host(), Pieces::new(sender));
+    readers.lines(&host(), pb::LogLines { end: true, ..message(request, 1) });
+    while let Ok(item) = pieces.try_recv() {
+        assert!(!matches!(&item, Item::Entries(all) if all.iter().any(|piece| piece.line.is_none())));
+    }
 }
