@@ -143,6 +143,7 @@ impl Server {
                 Ok(answer) => answer,
                 Err(error) => (502, error.to_string()),
             },
+            (_, "/exit") => exit(request.parameter("code").and_then(|code| code.parse().ok()).unwrap_or(1)),
             ("POST", "/echo") => (200, String::from_utf8_lossy(&request.body).into_owned()),
             ("POST", "/predictions") if behaviour.api_key.as_deref() != request.header("x-api-key") => {
                 (401, "wrong or missing x-api-key".into())

@@ -1,5 +1,5 @@
-//! Seeing it, with the shipped programs and no engine: an audit log whose coordinator was tampered with, and operators
-//! on two machines.
+//! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines, and,
+//! on real engines, why a service does not run.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit;
@@ -7,3 +7,4 @@ mod backups;
 mod desk;
 mod flood;
 mod operators;
+mod why;
