@@ -118,10 +118,11 @@ impl Lab {
         command
     }
 
-    /// Pushes the sample images unless the registry has those of the newest sources.
+    /// Pushes the sample images unless the registry has those of the newest sources and of the newest table of images.
     fn push_images(&self) {
         let stamp = self.folder.join("registry/5000/images");
-        let wanted = newest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/src")).to_string();
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let wanted = format!("{} {}", newest(&here.join("sample/src")), newest(&here.join("lab")));
         if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
             return;
         }

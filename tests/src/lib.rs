@@ -15,6 +15,7 @@
 //!
 //! Nothing here sleeps but [`wait::until`], between two looks.
 
+pub mod busy;
 pub mod census;
 pub mod choke;
 pub mod cli;
@@ -35,6 +36,7 @@ pub mod service;
 pub mod wait;
 pub mod watch;
 
+pub use busy::Busy;
 pub use census::Census;
 pub use choke::Choke;
 pub use cli::{Cli, Output};

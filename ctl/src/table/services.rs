@@ -56,10 +56,17 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("serving", Some(serving(&status.serving))),
     ]);
     if status.instances.is_empty() {
-        text.push_str(
-            "\nno instances: no host runs it. Was its host evicted or banned? See `windlass host ls`; \
-             `windlass plan -f FILE` says where a deploy would put it.\n",
-        );
+        // While a rollout prepares hosts there is none yet, and what hinders it is said all the same.
+        if status.rollout.is_some() {
+            text.push_str("\nno instances yet: its rollout goes on.\n");
+        } else {
+            text.push_str(
+                "\nno instances: no host runs it. Was its host evicted or banned? See `windlass host ls`; \
+                 `windlass plan -f FILE` says where a deploy would put it.\n",
+            );
+        }
+        text.push_str(&super::conditions(&status.conditions, now));
+        text.push_str(&problems(status));
         return text;
     }
     let row = |instance: &InstanceView| {

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines,
 //! and logs, which need an engine.
+=======
+//! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines, and,
+//! on real engines, why a service does not run.
+>>>>>>> why2
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit;
@@ -8,3 +13,4 @@ mod desk;
 mod flood;
 mod logs;
 mod operators;
+mod why;
