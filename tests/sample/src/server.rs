@@ -143,16 +143,12 @@ impl Server {
                 Ok(answer) => answer,
                 Err(error) => (502, error.to_string()),
             },
-<<<<<<< HEAD
             (_, "/lines") => write_lines(request),
             (_, "/exit") => {
                 let code = request.parameter("code").and_then(|code| code.parse().ok()).unwrap_or(1);
                 eprintln!("web: fatal: asked to exit with code {code}");
                 exit(code)
             }
-=======
-            (_, "/exit") => exit(request.parameter("code").and_then(|code| code.parse().ok()).unwrap_or(1)),
->>>>>>> why2
             ("POST", "/echo") => (200, String::from_utf8_lossy(&request.body).into_owned()),
             ("POST", "/predictions") if behaviour.api_key.as_deref() != request.header("x-api-key") => {
                 (401, "wrong or missing x-api-key".into())

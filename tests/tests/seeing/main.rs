@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-//! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines,
-//! and logs, which need an engine.
-=======
 //! Seeing it, with the shipped programs: an audit log whose coordinator was tampered with, operators on two machines, and,
-//! on real engines, why a service does not run.
->>>>>>> why2
+//! on real engines, logs, and why a service does not run.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod audit;
