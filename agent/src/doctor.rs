@@ -52,6 +52,7 @@ impl Finding {
 /// Looks at everything, in the order in which an agent needs it.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![checks::policy(config), engine::check(config).await];
+    found.extend(checks::memory());
     found.extend(checks::disks(config).await);
     found.push(checks::gpus().await);
     match checks::Joined::load(config) {

@@ -10,8 +10,8 @@ use windlass_certs::json;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
 use windlass_certs::trust::TrustDocument;
-use windlass_core::Timestamp;
 use windlass_core::verify::SKEW;
+use windlass_core::{Size, Timestamp};
 use windlass_process::report;
 
 use super::Finding;
@@ -40,6 +40,17 @@ pub(super) fn policy(config: &Config) -> Finding {
         Ok(policy) => Finding::ok("policy", format!("images from {}", policy.host.registries.join(", "))),
         Err(error) => Finding::fail("policy", report::chain(&error), error.hint()),
     }
+}
+
+/// The memory that is left for workloads. Read from `/proc` alone, which no mount can hang.
+pub(super) fn memory() -> Option<Finding> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    let (total, available) = (system.total_memory(), system.available_memory());
+    let free = available.checked_mul(100)?.checked_div(total)?;
+    let detail = format!("{} of {} are available", Size::from_bytes(available), Size::from_bytes(total));
+    let hint = "see what takes it: `docker stats`, `ps aux --sort=-rss`";
+    Some(if free < 10 { Finding::warn("memory", detail, hint) } else { Finding::ok("memory", detail) })
 }
 
 /// The disks below the agent's folder and below Docker's usual one.
