@@ -205,8 +205,9 @@ pub(super) fn judge(
         }
         ContainerState::Running { started_at } => match spec {
             Some(spec) if !at.ready => {
-                // As long as its probes have not answered, its time counts from when they were first asked.
-                let is_older = seen.health.is_none() && started_at < times.watching_since;
+                // As long as its probes have not said yes or no, its time counts from when they were first asked.
+                let is_decided = seen.health.as_ref().is_some_and(|health| health.decided);
+                let is_older = !is_decided && started_at < times.watching_since;
                 let unasked = if is_older { times.asked_since } else { Timestamp::ZERO };
                 unready(&at, spec, (started_at, unasked), times)
             }
