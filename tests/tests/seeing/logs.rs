@@ -105,12 +105,12 @@ fn logs_are_whole_however_they_are_read_and_cut_no_host() {
         let output = bash.ok(&["-c", script, path(Path::new(&windlass))]);
         assert_eq!(output.stdout.lines().count(), 1, "{output}");
     }
-    // More readers at once than a host serves: those that are refused some lines say so.
+    // More readers at once than a host serves, which is 16 with the follower: those that are refused lines say so.
     let crowd: Vec<_> = (0..CROWD).map(|_| fleet.cli.start(&["logs", "web", "--tail", &tail])).collect();
     let ended: Vec<Output> = crowd.into_iter().map(|reader| reader.wait()).collect();
     let (whole, partial): (Vec<_>, Vec<_>) = ended.iter().partition(|output| output.code == 0);
     println!("{CROWD} readers at once: {} whole, {} refused", whole.len(), partial.len());
-    assert!(whole.len() >= 16, "{}", partial[0].stderr);
+    assert!(whole.len() >= 15, "{}", partial[0].stderr);
     whole.iter().for_each(|output| expect_burst(output, "burst"));
     for output in partial {
         assert!(output.code == 1 && output.stderr.contains("lines of h1 are missing"), "{}", output.stderr);
