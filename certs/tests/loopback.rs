@@ -377,11 +377,11 @@ async fn one_certificate_has_a_few_connections_and_the_newest_win() {
     let fleet = Fleet::start();
     let tls = fleet.client(&fleet.member(&agent(1)));
     let mut streams = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..36 {
         let channel = fleet.connect(&tls).await.unwrap();
         streams.push(watch(&channel).await);
     }
-    until("the oldest are cut", || fleet.revocations.live() == 8).await;
+    until("the oldest are cut", || fleet.revocations.live() == 32).await;
     for mut old in streams.drain(..4) {
         let ended = timeout(SOON, old.message()).await.expect("a stream that was cut ends");
         assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");

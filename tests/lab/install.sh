@@ -19,6 +19,7 @@ docker docker.io makes the images of the trial
 docker-compose docker-compose brings the trial up
 prometheus prometheus reads the metrics of the trial
 busybox busybox-static the shell in the images of the trial
+shellcheck shellcheck reads the shell scripts, in `make lint`
 jq jq writes image manifests, reads answers
 faketime faketime sets the clock of one program, so that nobody else's is touched
 openssl openssl hashes and certificates in tests
