@@ -17,6 +17,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -31,6 +32,8 @@ const REVISION: &[u8] = b"\0revision";
 const SEAL: &[u8] = b"\0seal";
 /// Says that the folder holds a store.
 const MARKER: &str = "WINDLASS-STORE";
+/// How long the lock of another user is waited for.
+const LOCK: Duration = Duration::from_secs(2);
 
 /// A folder with a sled database in it.
 pub struct SledStore {
@@ -68,12 +71,11 @@ impl SledStore {
             source,
         };
         let known = path.join(MARKER).exists();
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .mode(sled::Mode::HighThroughput)
-            .cache_capacity(64 << 20)
-            .open()
-            .map_err(|error| open_error(path, error))?;
+            .cache_capacity(64 << 20);
+        let db = unlocked(&config).map_err(|error| open_error(path, error))?;
         Point::StoreOpened.pass();
         let revision = db.get(REVISION).map_err(|error| unreadable(error.into()))?;
         let revision = match revision {
@@ -224,15 +226,31 @@ fn is_own(key: &[u8]) -> bool {
     key == REVISION || key == SEAL
 }
 
+/// Opens the database once nobody has it open, waiting [`LOCK`] at most: a coordinator that is about to end, or threads of the
+/// database after its last user has dropped it, hold the lock a moment longer.
+fn unlocked(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    let until = Instant::now() + LOCK;
+    loop {
+        match config.open() {
+            Err(error) if is_locked(&error) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled wraps the failed lock in text of its own.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
 fn open_error(path: &Path, error: sled::Error) -> StoreError {
     let path = path.to_owned();
-    match &error {
-        // sled wraps the failed lock in text of its own.
-        sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => {
-            StoreError::InUse { path }
-        }
-        _ => StoreError::Unreadable { path, source: error.into() },
+    if is_locked(&error) {
+        return StoreError::InUse { path };
     }
+    StoreError::Unreadable { path, source: error.into() }
 }
 
 /// Is it sled's way of saying that the disk is full? It keeps the system's error to itself.
@@ -373,7 +391,7 @@ mod tests {
         let new = store.inner.db.insert("a", old).unwrap().unwrap();
         drop(store);
         assert!(open().err().unwrap().source().unwrap().to_string().contains("have changed"));
-        let db = sled::open(&path).unwrap();
+        let db = unlocked(&sled::Config::new().path(&path)).unwrap();
         db.insert("a", new).unwrap();
         drop(db);
         drop(open().unwrap());
