@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Gpu, HostFacts};
-use crate::plan::{Order, Phase, PlanSlot};
 use crate::policy;
 use crate::release::Spec;
-use crate::service::{Assignment, Releases};
+use crate::service::Releases;
+use crate::slot::{Intent, Occupant, Slot};
 
 /// What is reserved on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,30 +72,30 @@ pub enum NoRoom {
 
 impl Taken {
     /// Adds what one slot takes.
-    pub fn add(&mut self, assignment: &Assignment, releases: &Releases) {
-        self.add_slot(&assignment.want, releases, runs_both(&assignment.want));
+    pub fn add(&mut self, slot: &Slot, releases: &Releases) {
+        self.add_slot(slot, releases, Intent::from(slot).runs_both());
     }
 
     /// Adds what one slot takes; `both` says whether its two instances run at once.
-    pub(crate) fn add_slot(&mut self, want: &PlanSlot, releases: &Releases, both: bool) {
-        let spec_of = |digest| releases.get(digest).map(|release| &release.spec);
-        let target = spec_of(&want.release);
-        let previous = want.previous.as_ref().and_then(|previous| spec_of(&previous.release));
+    pub(crate) fn add_slot(&mut self, slot: &Slot, releases: &Releases, both: bool) {
+        let spec_of = |occupant: &Occupant| releases.get(&occupant.release).map(|release| &release.spec);
+        let target = spec_of(slot.target());
+        let other = slot.other().and_then(spec_of);
         let sum = |a: u64, b: u64| if both { a.saturating_add(b) } else { a.max(b) };
         let memory = |spec: Option<&Spec>| spec.map_or(0, |s| s.resources.memory.bytes());
         let cpu = |spec: Option<&Spec>| spec.map_or(0, |s| u64::from(s.resources.cpu_millis));
         self.slots += 1;
-        self.memory = self.memory.saturating_add(sum(memory(target), memory(previous)));
-        self.cpu_millis = self.cpu_millis.saturating_add(sum(cpu(target), cpu(previous)));
-        for spec in [target, previous].into_iter().flatten() {
+        self.memory = self.memory.saturating_add(sum(memory(target), memory(other)));
+        self.cpu_millis = self.cpu_millis.saturating_add(sum(cpu(target), cpu(other)));
+        for spec in [target, other].into_iter().flatten() {
             self.ports.extend(spec.ports.values().filter_map(|port| port.host));
         }
-        let share = match (target.and_then(gpu_share), previous.and_then(gpu_share)) {
+        let share = match (target.and_then(gpu_share), other.and_then(gpu_share)) {
             (Some(a), Some(b)) => a.zip(b).map(|(a, b)| sum(a, b)),
             (Some(share), None) | (None, Some(share)) => share,
             (None, None) => None,
         };
-        for uuid in &want.gpus {
+        for uuid in &slot.target().gpus {
             self.take_gpu(uuid, share);
         }
     }
@@ -198,12 +198,6 @@ impl Taken {
 fn gpu_share(spec: &Spec) -> Option<Option<u64>> {
     let gpus = spec.resources.gpus.filter(|gpus| gpus.count > 0)?;
     Some(gpus.memory.map(crate::units::Size::bytes))
-}
-
-/// Do both instances of the slot run at once under this plan?
-fn runs_both(want: &PlanSlot) -> bool {
-    let previous_runs = want.previous.as_ref().is_some_and(|previous| previous.phase.runs());
-    want.order == Order::StartFirst && want.phase == Phase::Running && previous_runs
 }
 
 /// Bytes of memory that releases may take on a host in all.

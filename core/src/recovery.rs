@@ -20,6 +20,7 @@ mod exclusive;
 mod rollouts;
 mod service;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
@@ -27,7 +28,8 @@ use crate::id::{HostId, RolloutId, ServiceId, SlotId};
 use crate::plan::{HostPlan, PlanSlot};
 use crate::release::Release;
 use crate::rollout::Rollout;
-use crate::service::{Assignment, Releases, Service, Slots};
+use crate::service::{Releases, Service, Slots};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 use service::Word;
@@ -104,7 +106,7 @@ pub struct Merged {
     /// Services that change or come.
     pub services: BTreeMap<ServiceId, Service>,
     /// Slots that change, come or go.
-    pub slots: BTreeMap<SlotId, Option<Assignment>>,
+    pub slots: BTreeMap<SlotId, Option<Slot>>,
     /// Rollouts that end, pause or come.
     pub rollouts: Vec<Rollout>,
 }
@@ -133,8 +135,7 @@ fn obstacles_once(
     plans: &BTreeMap<HostId, &HostPlan>,
     releases: &Releases,
 ) -> BTreeMap<HostId, Vec<Obstacle>> {
-    let assigned =
-        |slot: &SlotId| stored.slots.get(&slot.service)?.get(slot).map(|assignment| &assignment.host);
+    let assigned = |slot: &SlotId| stored.slots.get(&slot.service)?.get(slot).map(Slot::host);
     let mut holders: BTreeMap<&SlotId, &HostId> = BTreeMap::new();
     for (host, plan) in plans {
         for want in &plan.slots {
@@ -181,7 +182,7 @@ pub fn merge(
     let mut words: BTreeMap<&ServiceId, Vec<Word<'_>>> = BTreeMap::new();
     for (host, plan) in &shown.plans {
         for want in &plan.slots {
-            let word = Word { host, issued_at: plan.issued_at, want };
+            let word = Word { host, issued_at: plan.issued_at, part: Cow::Borrowed(want) };
             words.entry(&want.slot.service).or_default().push(word);
         }
     }

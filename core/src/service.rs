@@ -1,4 +1,4 @@
-//! What the coordinator stores of a service: its releases, its slots, and where each slot is to be.
+//! The record of a service: its releases, its count, and whether it is to run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
-use crate::plan::PlanSlot;
 use crate::release::{Release, Scale};
-use crate::time::Timestamp;
+use crate::slot::Slot;
 
 /// Good releases that are remembered per service.
 pub const HISTORY: usize = 10;
@@ -139,33 +138,8 @@ impl Service {
     }
 }
 
-/// A slot and where it is: one record of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assignment {
-    /// The host it is on.
-    pub host: HostId,
-    /// What that host's plan says of it.
-    pub want: PlanSlot,
-    /// When the standby of a finished rollout may go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standby_until: Option<Timestamp>,
-    /// The slot on a lost or draining host that this one stands in for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<SlotId>,
-}
-
-impl Assignment {
-    /// Does the host need this release for it: planned, beside it, or to fall back to?
-    pub fn names(&self, release: &Digest) -> bool {
-        let want = &self.want;
-        want.release == *release
-            || want.fallback == Some(*release)
-            || want.previous.as_ref().is_some_and(|previous| previous.release == *release)
-    }
-}
-
 /// The slots of one service.
-pub type Slots = BTreeMap<SlotId, Assignment>;
+pub type Slots = BTreeMap<SlotId, Slot>;
 
 /// Releases by digest of their payload: every one that a slot or rollout names.
 pub type Releases = BTreeMap<Digest, Release>;

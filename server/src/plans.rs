@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_core::plan::{HostPlan, PlanSlot};
-use windlass_core::service::Assignment;
+use windlass_core::slot::Slot;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
 use crate::authority::Authority;
@@ -27,12 +27,12 @@ pub(crate) const BATCH: usize = 64;
 /// Slots that a draft changes, over those of the state.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    slots: BTreeMap<SlotId, Option<Assignment>>,
+    slots: BTreeMap<SlotId, Option<Slot>>,
 }
 
 impl Overlay {
     /// A slot as it will be; `None` if it goes.
-    pub(crate) fn set(&mut self, slot: SlotId, assignment: Option<Assignment>) {
+    pub(crate) fn set(&mut self, slot: SlotId, assignment: Option<Slot>) {
         self.slots.insert(slot, assignment);
     }
 }
@@ -78,14 +78,14 @@ fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
 
 /// What the slots on `host` are to be, in order.
 pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<PlanSlot> {
-    let mut slots: BTreeMap<&SlotId, &Assignment> = state.slots_on(host).collect();
+    let mut slots: BTreeMap<&SlotId, &Slot> = state.slots_on(host).collect();
     for (slot, assignment) in &overlay.slots {
         match assignment {
-            Some(assignment) if &assignment.host == host => slots.insert(slot, assignment),
+            Some(assignment) if assignment.host() == host => slots.insert(slot, assignment),
             Some(_) | None => slots.remove(slot),
         };
     }
-    slots.into_values().map(|assignment| assignment.want.clone()).collect()
+    slots.into_values().map(Slot::plan).collect()
 }
 
 /// The envelope of a release, if the host's plan names it: another host's configuration is none of its business.

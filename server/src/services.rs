@@ -104,7 +104,7 @@ fn begin_restart(
     let known = state.services.get(id).filter(|service| service.mode != Mode::Removed);
     let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
     let fleet = registry.fleet(state, Some(id), draft.now);
-    let hosts = state.slots.get(id).into_iter().flat_map(|slots| slots.values()).map(|a| &a.host);
+    let hosts = state.slots.get(id).into_iter().flat_map(|slots| slots.values()).map(|a| a.host());
     let reads = |host: &HostId| {
         fleet.members.get(host).is_none_or(|member| member.facts.plan_versions.contains(&PLAN_VERSION))
     };
@@ -201,12 +201,9 @@ const fn name(verb: Verb) -> &'static str {
 fn volumes(state: &State, service: &Service) -> Vec<VolumeView> {
     let mut volumes = Vec::new();
     for assignment in state.slots.get(&service.id).into_iter().flat_map(|slots| slots.values()) {
-        let want = &assignment.want;
-        let previous = want.previous.as_ref().map(|previous| previous.release);
-        let named = [Some(want.release), want.fallback, previous];
-        let releases = named.into_iter().flatten().filter_map(|digest| state.releases.get(&digest));
+        let releases = assignment.named().filter_map(|digest| state.releases.get(&digest));
         for name in releases.flat_map(|release| release.named_volumes()) {
-            volumes.push(VolumeView { host: assignment.host.clone(), volume: name });
+            volumes.push(VolumeView { host: assignment.host().clone(), volume: name });
         }
     }
     volumes.sort();

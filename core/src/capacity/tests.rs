@@ -6,6 +6,7 @@ use super::*;
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::Previous;
+use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
 use crate::rollout::tests::fixture::{member, reference, release, want};
 
@@ -100,12 +101,12 @@ fn assignment(
     old: Digest,
     old_phase: Phase,
     gpus: &[&str],
-) -> Assignment {
+) -> Slot {
     let slot: SlotId = "production/web/0".parse().unwrap();
     let previous = Some(Previous { release: old, phase: old_phase });
     let gpus = gpus.iter().map(|uuid| (*uuid).to_owned()).collect();
     let want = PlanSlot { order, phase, previous, gpus, ..want(&slot, release) };
-    Assignment { host: "h0000".parse().unwrap(), want, standby_until: None, replaces: None }
+    Slot::adopted("h0000".parse().unwrap(), want)
 }
 
 #[test]

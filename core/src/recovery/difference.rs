@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{Counter, SlotId};
 use crate::plan::{HostPlan, Phase, PlanSlot};
-use crate::service::{Assignment, Releases};
+use crate::service::Releases;
+use crate::slot::Slot;
 
 /// One slot that a host holds and the store does not, or the other way round, or differently.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -63,14 +64,14 @@ impl fmt::Display for Side {
 
 /// How a host's plan differs from the slots that are stored for it.
 pub fn differences<'a>(
-    stored: impl Iterator<Item = (&'a SlotId, &'a Assignment)>,
+    stored: impl Iterator<Item = (&'a SlotId, &'a Slot)>,
     releases: &Releases,
     plan: &'a HostPlan,
 ) -> Vec<Difference> {
-    let mut pairs: BTreeMap<&SlotId, (Option<&PlanSlot>, Option<&PlanSlot>)> =
-        stored.map(|(slot, assignment)| (slot, (None, Some(&assignment.want)))).collect();
-    for want in &plan.slots {
-        pairs.entry(&want.slot).or_default().0 = Some(want);
+    let mut pairs: BTreeMap<&SlotId, (Option<&PlanSlot>, Option<PlanSlot>)> =
+        stored.map(|(id, slot)| (id, (None, Some(slot.plan())))).collect();
+    for part in &plan.slots {
+        pairs.entry(&part.slot).or_default().0 = Some(part);
     }
     let side = |want: &PlanSlot| {
         let counter = |digest: &Digest| releases.get(digest).map(|release| release.counter);
@@ -82,12 +83,12 @@ pub fn differences<'a>(
             kept: want.previous.as_ref().and_then(|previous| counter(&previous.release)),
         }
     };
-    let differing = pairs.into_iter().filter(|(_, (here, there))| here != there);
+    let differing = pairs.into_iter().filter(|(_, (here, there))| *here != there.as_ref());
     differing
         .map(|(slot, (here, there))| Difference {
             slot: slot.clone(),
             host: here.map(side),
-            store: there.map(side),
+            store: there.as_ref().map(side),
         })
         .collect()
 }

@@ -1,11 +1,14 @@
 //! One service, put together from what its hosts hold.
 
+use std::borrow::Cow;
+
 use crate::digest::Digest;
 use crate::id::{HostId, RolloutId, ServiceId};
-use crate::plan::{Phase, PlanSlot, Previous};
+use crate::plan::{Phase, PlanSlot};
 use crate::release::Scale;
 use crate::rollout::KEEP_OLD;
-use crate::service::{Assignment, Mode, ReleaseRef, Service, Slots};
+use crate::service::{Mode, ReleaseRef, Service, Slots};
+use crate::slot::{self, Slot, Transition};
 use crate::time::Timestamp;
 
 use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rollouts};
@@ -14,7 +17,7 @@ use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rol
 pub(super) struct Word<'a> {
     pub(super) host: &'a HostId,
     pub(super) issued_at: Timestamp,
-    pub(super) want: &'a PlanSlot,
+    pub(super) part: Cow<'a, PlanSlot>,
 }
 
 /// How a service stands, by the newest plans.
@@ -89,20 +92,17 @@ pub(super) fn merge<'a>(
 /// The slots as the hosts that were heard have them; those of other hosts as stored.
 fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp) -> Slots {
     let mut slots = old.clone();
-    slots.retain(|_, assignment| !shown.plans.contains_key(&assignment.host));
-    for Word { host, want, .. } in words {
-        let before = old.get(&want.slot).filter(|assignment| &assignment.host == *host);
-        let assignment = match before {
-            Some(same) if &same.want == *want => same.clone(),
-            before => Assignment {
-                host: (*host).clone(),
-                want: (*want).clone(),
-                // When it was to go is lost; it gets the whole time again.
-                standby_until: rests(want).then(|| now + KEEP_OLD),
-                replaces: before.and_then(|before| before.replaces.clone()),
-            },
+    slots.retain(|_, slot| !shown.plans.contains_key(slot.host()));
+    for Word { host, part, .. } in words {
+        let before = old.get(&part.slot).filter(|slot| slot.host() == *host);
+        let same = before.filter(|before| &before.plan() == &**part).cloned();
+        let adopt = || {
+            let (host, part) = ((*host).clone(), Box::new(part.clone().into_owned()));
+            slot::apply(before, &Transition::Adopt { host, part, until: now + KEEP_OLD }).ok()
         };
-        slots.insert(want.slot.clone(), assignment);
+        if let Some(slot) = same.or_else(adopt) {
+            slots.insert(part.slot.clone(), slot);
+        }
     }
     slots
 }
@@ -110,22 +110,17 @@ fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp
 /// Where the fleet has gone on, what the store knows of other hosts is a word as well.
 fn stored_words<'a>(old: &'a Slots, shown: &'a Shown<'_>) -> impl Iterator<Item = Word<'a>> {
     let others = if shown.others == Others::GoneOn { Some(old.values()) } else { None };
-    others.into_iter().flatten().filter_map(|assignment| {
-        let issued_at = *shown.since.get(&assignment.host)?;
-        Some(Word { host: &assignment.host, issued_at, want: &assignment.want })
+    others.into_iter().flatten().filter_map(|slot| {
+        let issued_at = *shown.since.get(slot.host())?;
+        Some(Word { host: slot.host(), issued_at, part: Cow::Owned(slot.plan()) })
     })
-}
-
-/// Does the slot keep an old instance for return, after its rollout?
-fn rests(want: &PlanSlot) -> bool {
-    want.good && want.previous.as_ref().is_some_and(|previous| previous.phase == Phase::Standby)
 }
 
 /// What plans call good was good, and a fallback is nothing else. The newest word comes last.
 fn remember_good(service: &mut Service, shown: &Shown<'_>, words: &[Word<'_>]) {
-    for Word { want, .. } in words {
-        let good = Some(want.release).filter(|_| want.good);
-        let names = [want.fallback, good].into_iter().flatten();
+    for Word { part, .. } in words {
+        let good = Some(part.release).filter(|_| part.good);
+        let names = [part.fallback, good].into_iter().flatten();
         names.filter_map(|digest| reference(shown, &digest)).for_each(|name| service.mark_good(name));
     }
 }
@@ -134,8 +129,8 @@ fn remember_good(service: &mut Service, shown: &Shown<'_>, words: &[Word<'_>]) {
 fn course(shown: &Shown<'_>, words: &[Word<'_>]) -> Option<Course> {
     let newest = words.last()?.issued_at;
     let newest = || words.iter().filter(move |word| word.issued_at == newest);
-    let pick = |word: &Word<'_>| reference(shown, &word.want.release);
-    let trying = newest().filter(|word| !word.want.good).filter_map(pick).max_by_key(|name| name.counter);
+    let pick = |word: &Word<'_>| reference(shown, &word.part.release);
+    let trying = newest().filter(|word| !word.part.good).filter_map(pick).max_by_key(|name| name.counter);
     let at = || newest().filter_map(pick).max_by_key(|name| name.counter);
     trying.map(Course::Trying).or_else(|| at().map(Course::At))
 }
@@ -144,7 +139,7 @@ fn course(shown: &Shown<'_>, words: &[Word<'_>]) -> Option<Course> {
 fn set_mode(service: &mut Service, words: &[Word<'_>]) {
     let Some(newest) = words.last().map(|word| word.issued_at) else { return };
     let mut newest = words.iter().filter(|word| word.issued_at == newest);
-    let stands_still = newest.all(|word| word.want.good && word.want.phase == Phase::Standby);
+    let stands_still = newest.all(|word| word.part.good && word.part.phase == Phase::Standby);
     service.mode = if stands_still { Mode::Stopped } else { Mode::Running };
     service.leaving.clear();
 }
@@ -153,47 +148,22 @@ pub(super) fn reference(shown: &Shown<'_>, digest: &Digest) -> Option<ReleaseRef
     shown.releases.get(digest).map(|release| ReleaseRef::of(release, *digest))
 }
 
-/// Gives a slot that another word left behind its part, as the rollout of `to` would have: what serves goes on serving,
-/// and the care of the service, or the rollout, does the rest.
-fn bring_to(assignment: &mut Assignment, to: Digest, fallback: Option<Digest>, good: bool) {
-    let want = &mut assignment.want;
-    if want.release == to && want.good == good {
-        return;
+/// Gives a slot that another word left behind its part, as the rollout of `to` would have.
+fn bring_to(slot: &mut Slot, release: Digest, fallback: Option<Digest>, good: bool) {
+    if let Ok(brought) = slot::apply(Some(slot), &Transition::BringTo { release, good, fallback }) {
+        *slot = brought;
     }
-    if want.release == to {
-        want.good = good;
-        want.fallback = fallback;
-        want.retry_quarantined = false;
-        return;
-    }
-    // Where both run, the old one is the one that surely serves.
-    let old =
-        want.previous.as_ref().filter(|previous| previous.phase == Phase::Running).map(|old| old.release);
-    let serving = match want.phase {
-        Phase::Running | Phase::Draining => old.or(Some(want.release)),
-        Phase::Pulled | Phase::Standby | Phase::Absent => old,
-    };
-    let stays = serving == Some(to);
-    want.release = to;
-    want.phase = if stays { Phase::Running } else { Phase::Pulled };
-    want.good = good;
-    want.fallback = fallback;
-    // Its order stays: where the old one stopped first, nothing may serve yet, and that counts until something does.
-    want.previous = serving.filter(|_| !stays).map(|release| Previous { release, phase: Phase::Running });
-    want.retry_quarantined = false;
-    want.generation = 0;
-    assignment.standby_until = None;
 }
 
 /// How many instances there are to be, and the next index.
 fn count(service: &mut Service, shown: &Shown<'_>, is_new: bool, slots: &Slots) {
     let last = slots.keys().map(|slot| slot.index + 1).max().unwrap_or(0);
     service.next_index = service.next_index.max(last);
-    let restarts = slots.values().map(|assignment| assignment.want.generation).max().unwrap_or(0);
+    let restarts = slots.values().map(|slot| slot.target().generation).max().unwrap_or(0);
     service.generation = service.generation.max(restarts);
     let release = service.current.and_then(|current| shown.releases.get(&current.digest));
     let Some(Scale::Replicas { min, max }) = release.map(|release| release.spec.scale) else { return };
-    let single = slots.values().filter(|assignment| assignment.replaces.is_none()).count();
+    let single = slots.values().filter(|slot| slot.stands_in_for().is_none()).count();
     let single = u32::try_from(single).unwrap_or(u32::MAX);
     let wanted = match shown.others {
         Others::GoneOn if !is_new => service.replicas,

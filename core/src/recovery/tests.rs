@@ -79,8 +79,8 @@ fn trying(n: u32, from: u64, to: u64) -> PlanSlot {
     PlanSlot { phase: Phase::Running, ..pulled(n, from, to) }
 }
 
-fn assigned(host: HostId, want: PlanSlot) -> Assignment {
-    Assignment { host, want, standby_until: None, replaces: None }
+fn assigned(host: HostId, want: PlanSlot) -> Slot {
+    Slot::adopted(host, want)
 }
 
 impl World {
@@ -173,8 +173,8 @@ impl World {
         &self.services[&web()]
     }
 
-    fn want(&self, n: u32) -> &PlanSlot {
-        &self.slots[&web()][&slot(n)].want
+    fn want(&self, n: u32) -> PlanSlot {
+        self.slots[&web()][&slot(n)].plan()
     }
 }
 
@@ -194,7 +194,7 @@ fn what_succeeded_meanwhile_is_taken_over_and_the_next_plan_says_what_the_last_o
     assert_eq!((service.current, service.last_counter, service.replicas), (Some(r(3)), 3, 3));
     assert_eq!(service.good, [r(3), r(1)]);
     for n in 0..3 {
-        assert_eq!(world.want(n), &running(n, 3));
+        assert_eq!(world.want(n), running(n, 3));
     }
     let again = world.merge(Others::None);
     assert_eq!(again, Merged::default(), "taking over twice changes nothing");
@@ -225,7 +225,7 @@ fn numbers_are_left_out_for_hosts_that_were_not_heard_of() {
     let mut world = world.shows(1, 90, vec![running(1, 3)]);
     world.plans.remove(&host(0));
     let late = world.after(Others::GoneOn);
-    assert_eq!(late.want(1), &running(1, 3));
+    assert_eq!(late.want(1), running(1, 3));
     assert_eq!(late.service().last_counter, 3 + COUNTER_GAP);
 }
 
@@ -280,8 +280,8 @@ fn a_service_that_the_store_never_knew_comes_whole() {
     let world = World { counters: [(web(), 2)].into(), ..world }.after(Others::None);
     let service = world.service();
     assert_eq!((service.current, service.replicas, service.next_index), (Some(r(2)), 2, 7));
-    assert_eq!(world.want(4), &kept, "what is kept for return is not forgotten");
-    let standby_until = world.slots[&web()][&slot(4)].standby_until;
+    assert_eq!(world.want(4), kept, "what is kept for return is not forgotten");
+    let standby_until = world.slots[&web()][&slot(4)].standby_until();
     assert_eq!(standby_until, Some(at(5000) + crate::rollout::KEEP_OLD));
 }
 
@@ -298,7 +298,7 @@ fn restarts_are_counted_on_from_what_the_hosts_have() {
     let again = |n| PlanSlot { generation: 4, ..running(n, 1) };
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![again(n)]));
     let world = world.after(Others::None);
-    assert_eq!((world.service().generation, world.want(1)), (4, &again(1)));
+    assert_eq!((world.service().generation, world.want(1)), (4, again(1)));
 }
 
 #[test]
@@ -307,10 +307,10 @@ fn a_service_that_was_stopped_meanwhile_stays_stopped_and_one_that_was_started_r
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![still(n)]));
     let mut world = world.after(Others::None);
     assert_eq!((world.service().mode, world.service().current), (Mode::Stopped, Some(r(1))));
-    assert_eq!(world.want(2), &still(2));
+    assert_eq!(world.want(2), still(2));
     world.plans.clear();
     let world = (0..3).fold(world, |world, n| world.shows(n, 200, vec![running(n, 1)])).after(Others::None);
-    assert_eq!((world.service().mode, world.want(0)), (Mode::Running, &running(0, 1)));
+    assert_eq!((world.service().mode, world.want(0)), (Mode::Running, running(0, 1)));
 }
 
 #[test]
@@ -380,8 +380,8 @@ fn a_rollout_in_the_middle_is_paused_for_a_person() {
     let rollout = &world.rollouts[service.rollout.as_ref().unwrap()];
     assert_eq!((rollout.state, rollout.resume), (State::Paused, Some(State::Preparing)));
     assert_eq!((rollout.from, rollout.to, service.current), (Some(r(2)), r(3), Some(r(3))));
-    assert_eq!((world.want(0), world.want(1)), (&trying(0, 2, 3), &pulled(1, 2, 3)), "nothing is touched");
-    assert_eq!(world.want(2), &pulled(2, 2, 3), "and a resume brings everything along");
+    assert_eq!((world.want(0), world.want(1)), (trying(0, 2, 3), pulled(1, 2, 3)), "nothing is touched");
+    assert_eq!(world.want(2), pulled(2, 2, 3), "and a resume brings everything along");
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn differences_in_words() {
         ..running(0, 3)
     };
     let world = World::an_hour_ago().shows(0, 100, vec![kept, pulled(9, 1, 2)]);
-    let mut stored: Vec<_> = world.slots[&web()].iter().filter(|(_, a)| a.host == host(0)).collect();
+    let mut stored: Vec<_> = world.slots[&web()].iter().filter(|(_, a)| a.host() == &host(0)).collect();
     let extra = assigned(host(0), running(8, 1));
     let eighth = slot(8);
     stored.push((&eighth, &extra));
@@ -495,7 +495,7 @@ proptest! {
             // Where both run, the old one is the one that surely serves.
             let old = shown.previous.as_ref().map(|previous| previous.release);
             let serves = old.or((shown.phase == Phase::Running).then_some(shown.release));
-            let now = &world.slots[&web()][&slot].want;
+            let now = world.slots[&web()][&slot].plan();
             let runs = now.phase == Phase::Running && Some(now.release) == serves;
             let beside = now.previous.as_ref().is_some_and(|p| Some(p.release) == serves && p.phase == Phase::Running);
             prop_assert!(serves.is_none() || runs || beside, "{shown:?} became {now:?}");

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Counter, HostId, RolloutId};
 use crate::time::Timestamp;
 
-use super::{Failure, GoingBack, Kind, Progress, Reason, State, Steering};
+use super::model::{Failure, GoingBack, Kind, Progress, Reason, State};
+use super::steer::Steering;
 
 mod log;
 mod parts;

@@ -4,33 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::capacity::Taken;
 use crate::digest::Digest;
+use crate::fleet::Member;
 use crate::id::{HostId, SlotId};
 use crate::placement::StopFirst;
-use crate::plan::{Order, Phase, PlanSlot};
+use crate::plan::Order;
 use crate::release::{Release, Spec};
-use crate::service::{Assignment, ReleaseRef, Service, Slots};
+use crate::service::{ReleaseRef, Service, Slots};
+use crate::slot::{self, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
+use super::decision::Chosen;
+use super::model::{Advance, Progress, Rollout, SILENCE, SLOTS_PER_STEP, Snapshot, State};
 use super::story::Story;
-use super::{Advance, Progress, Rollout, SILENCE, SLOTS_PER_STEP, Snapshot, State, Waiting};
 
-pub(super) struct Draft<'a> {
-    pub(super) snapshot: Snapshot<'a>,
-    pub(super) service: Service,
-    pub(super) slots: Slots,
-    pub(super) rollout: Option<Rollout>,
-    pub(super) touched: BTreeSet<SlotId>,
+/// The working copy of one decision.
+pub(crate) struct Draft<'a> {
+    pub(crate) snapshot: Snapshot<'a>,
+    pub(crate) service: Service,
+    pub(crate) slots: Slots,
+    pub(crate) rollout: Option<Rollout>,
+    pub(crate) touched: BTreeSet<SlotId>,
     /// The slots of each host, once somebody asked.
     by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
-    pub(super) wake_at: Option<Timestamp>,
-    pub(super) waiting: Vec<Waiting>,
+    pub(crate) wake_at: Option<Timestamp>,
+    pub(crate) waiting: Vec<Waiting>,
     /// What this decision has done and not written down yet.
-    pub(super) story: Story,
+    pub(crate) story: Story,
     full: bool,
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(snapshot: &Snapshot<'a>) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot<'a>) -> Self {
         Self {
             snapshot: *snapshot,
             service: snapshot.service.clone(),
@@ -48,7 +52,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Advance {
+    pub(crate) fn finish(mut self) -> Advance {
         self.tell();
         if self.full {
             self.wake_at = Some(self.snapshot.now);
@@ -64,56 +68,87 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.snapshot.now
     }
 
-    pub(super) fn state(&self) -> Option<State> {
+    pub(crate) fn state(&self) -> Option<State> {
         self.rollout.as_ref().map(|rollout| rollout.state)
     }
 
     /// The active rollout. Only steps of a rollout call this.
-    pub(super) fn rollout(&mut self) -> &mut Rollout {
+    pub(crate) fn rollout(&mut self) -> &mut Rollout {
         self.rollout.as_mut().expect("a step of a rollout is only taken when there is one")
     }
 
-    pub(super) fn release(&self, digest: &Digest) -> Option<&'a Release> {
+    pub(crate) fn release(&self, digest: &Digest) -> Option<&'a Release> {
         self.snapshot.releases.get(digest)
     }
 
-    pub(super) fn target(&self) -> Option<(ReleaseRef, &'a Release)> {
+    pub(crate) fn target(&self) -> Option<(ReleaseRef, &'a Release)> {
         let to = self.rollout.as_ref()?.to;
         Some((to, self.release(&to.digest)?))
     }
 
-    /// Does a restart want another instance of the slot than its plan says so far?
-    pub(super) fn is_outdated(&self, slot: &SlotId) -> bool {
+    /// Whether a restart wants another instance of the slot than its intent has so far.
+    pub(crate) fn is_outdated(&self, slot: &SlotId) -> bool {
         let restart = self.rollout.as_ref().filter(|rollout| rollout.is_restart());
-        restart.is_some_and(|restart| self.slots[slot].want.generation < restart.generation)
+        restart.is_some_and(|restart| self.slots[slot].target().generation < restart.generation)
+    }
+
+    /// The host of a slot.
+    pub(crate) fn host(&self, slot: &SlotId) -> HostId {
+        self.slots[slot].host().clone()
+    }
+
+    /// The member that a slot is on.
+    pub(crate) fn member_of(&self, slot: &SlotId) -> Option<&'a Member> {
+        self.snapshot.fleet.member(self.slots[slot].host())
+    }
+
+    /// The facts of a slot.
+    pub(crate) fn facts(&self, slot: &SlotId) -> SlotFacts<'a> {
+        SlotFacts::new(&self.slots[slot], self.member_of(slot), self.is_dirty(slot))
+    }
+
+    /// Every slot, leaving ones too.
+    pub(crate) fn keys(&self) -> Vec<SlotId> {
+        self.slots.keys().cloned().collect()
+    }
+
+    /// Every slot that is not on its way out.
+    pub(crate) fn staying(&self) -> Vec<SlotId> {
+        self.slots.values().filter(|slot| !slot.is_leaving()).map(|slot| slot.id().clone()).collect()
+    }
+
+    /// Whether the slot's host has left the count of the rollout.
+    pub(crate) fn is_left_behind(&self, slot: &SlotId) -> bool {
+        let rollout = self.rollout.as_ref();
+        rollout.is_some_and(|rollout| rollout.stragglers.contains(self.slots[slot].host()))
     }
 
     /// Was the budget of this step used up?
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
     /// Did this decision change the slot? What was reported of it is then about an older plan.
-    pub(super) fn is_dirty(&self, slot: &SlotId) -> bool {
+    pub(crate) fn is_dirty(&self, slot: &SlotId) -> bool {
         self.touched.contains(slot)
     }
 
-    pub(super) fn wait(&mut self, waiting: Waiting) {
+    pub(crate) fn wait(&mut self, waiting: Waiting) {
         if self.waiting.len() < 16 && !self.waiting.contains(&waiting) {
             self.waiting.push(waiting);
         }
     }
 
-    pub(super) fn wake(&mut self, at: Timestamp) {
+    pub(crate) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
     }
 
     /// Looks again in a moment, for what is only noticed by looking.
-    pub(super) fn wake_soon(&mut self) {
+    pub(crate) fn wake_soon(&mut self) {
         self.wake(self.now() + std::time::Duration::from_secs(5));
     }
 
@@ -125,168 +160,172 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// Changes one slot; does nothing if it is as wanted already or this step has no room left.
-    pub(super) fn edit(&mut self, slot: &SlotId, change: impl FnOnce(&mut Assignment)) {
-        let Some(before) = self.slots.get(slot) else { return };
-        let mut after = before.clone();
-        change(&mut after);
+    /// Changes one slot. Answers whether it did: not if the slot is so already, or if this step has no room left.
+    pub(crate) fn apply(&mut self, slot: &SlotId, transition: &Transition) -> bool {
+        self.apply_because(slot, transition, None)
+    }
+
+    /// The same, with the reason that the record of the decision gives.
+    pub(crate) fn apply_because(
+        &mut self,
+        slot: &SlotId,
+        transition: &Transition,
+        because: Option<String>,
+    ) -> bool {
+        let Some(before) = self.slots.get(slot) else { return false };
+        let Ok(after) = slot::apply(Some(before), transition) else {
+            debug_assert!(false, "{transition:?} of {before:?}");
+            return false;
+        };
         if &after == before || !self.may_touch(slot) {
-            return;
+            return false;
         }
         self.touched.insert(slot.clone());
-        self.slots.insert(slot.clone(), after);
+        let before = self.slots.insert(slot.clone(), after);
+        if let Some(before) = before {
+            self.tell_transition(&before, transition, because);
+        }
+        true
     }
 
     /// Removes a slot from its host's plan. One of an exclusive service is remembered until it is known to be empty.
-    pub(super) fn drop_slot(&mut self, slot: &SlotId) {
+    pub(crate) fn drop_slot(&mut self, slot: &SlotId) {
         if !self.slots.contains_key(slot) {
             return;
         }
         if self.is_exclusive() && self.may_run(slot).is_some() {
-            return self.edit(slot, |assignment| {
-                assignment.want.phase = Phase::Absent;
-                assignment.want.previous = None;
-                assignment.replaces = None;
-                assignment.standby_until = None;
-            });
+            self.apply(slot, &Transition::Leave);
+            return;
         }
         self.forget_slot(slot);
     }
 
     /// Removes a slot, whatever runs in it.
-    pub(super) fn forget_slot(&mut self, slot: &SlotId) {
+    pub(crate) fn forget_slot(&mut self, slot: &SlotId) {
         if !self.slots.contains_key(slot) || !self.may_touch(slot) {
             return;
         }
         if let Some(gone) = self.slots.remove(slot) {
-            self.removed(slot, gone.host);
+            self.removed(slot, gone.host().clone());
         }
         self.touched.insert(slot.clone());
         self.by_host = None;
     }
 
-    /// Adds a slot on `host`. Its index was never used before.
-    pub(super) fn add_slot(
-        &mut self,
-        host: HostId,
-        release: Digest,
-        phase: Phase,
-        good: bool,
-        gpus: Vec<String>,
-        replaces: Option<SlotId>,
-    ) -> Option<SlotId> {
-        let slot = SlotId::new(self.service.id.clone(), self.service.next_index);
-        if !self.may_touch(&slot) {
+    /// Adds a slot. Its index was never used before.
+    pub(crate) fn add_slot(&mut self, new: NewSlot, because: Option<Chosen>) -> Option<SlotId> {
+        let id = SlotId::new(self.service.id.clone(), self.service.next_index);
+        if !self.may_touch(&id) {
             return None;
         }
+        let NewSlot { host, release, runs, good, gpus, stands_in_for } = new;
+        let retry = self.rollout.as_ref().is_some_and(|rollout| rollout.retry_quarantined);
+        let create =
+            Transition::Create { id: id.clone(), host, release, runs, good, retry, gpus, stands_in_for };
+        let created = slot::apply(None, &create).ok()?;
         self.service.next_index += 1;
-        let retry_quarantined = self.rollout.as_ref().is_some_and(|r| r.retry_quarantined);
-        let want = PlanSlot {
-            slot: slot.clone(),
-            release,
-            phase,
-            good,
-            fallback: None,
-            order: Order::StartFirst,
-            gpus,
-            previous: None,
-            retry_quarantined,
-            generation: 0,
-        };
-        self.touched.insert(slot.clone());
+        self.touched.insert(id.clone());
         self.by_host = None;
-        self.slots.insert(slot.clone(), Assignment { host, want, standby_until: None, replaces });
-        Some(slot)
+        let host = created.host().clone();
+        self.slots.insert(id.clone(), created);
+        if let Some(because) = because {
+            self.placed(&id, &host, because);
+        }
+        Some(id)
     }
 
-    /// What is reserved on each host that has slots of this service, those included.
-    pub(super) fn taken(&self) -> BTreeMap<HostId, Taken> {
+    /// Reservations on each host that has slots of this service, those included.
+    pub(crate) fn taken(&self) -> BTreeMap<HostId, Taken> {
         let mut all: BTreeMap<HostId, Taken> = BTreeMap::new();
-        for assignment in self.slots.values() {
-            let Some(member) = self.snapshot.fleet.member(&assignment.host) else { continue };
-            let taken = all.entry(assignment.host.clone()).or_insert_with(|| member.taken.clone());
-            taken.add(assignment, self.snapshot.releases);
+        for slot in self.slots.values() {
+            let Some(member) = self.snapshot.fleet.member(slot.host()) else { continue };
+            let taken = all.entry(slot.host().clone()).or_insert_with(|| member.taken.clone());
+            taken.add(slot, self.snapshot.releases);
         }
         all
     }
 
-    /// How many slots of this service each host has.
-    pub(super) fn own(&self) -> BTreeMap<HostId, u32> {
+    /// The number of slots that each host has of this service.
+    pub(crate) fn own(&self) -> BTreeMap<HostId, u32> {
         let mut own = BTreeMap::new();
-        for assignment in self.slots.values() {
-            *own.entry(assignment.host.clone()).or_insert(0) += 1;
+        for slot in self.slots.values() {
+            *own.entry(slot.host().clone()).or_insert(0) += 1;
         }
         own
     }
 
-    /// Which instance of `slot` goes first if it changes to `spec` now, while `beside` runs in it?
-    pub(super) fn order(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Order {
-        match self.start_first(slot, spec, beside) {
-            Ok(()) => Order::StartFirst,
-            Err(_) => Order::StopFirst,
-        }
-    }
-
-    /// The same, with the reason for stop-first.
-    pub(super) fn start_first(
+    /// Which instance of `slot` goes first if it changes to `spec` now, while `beside` runs in it, and the reason for
+    /// stop-first.
+    pub(crate) fn order(
         &mut self,
         slot: &SlotId,
         spec: &Spec,
-        beside: Digest,
-    ) -> Result<(), StopFirst> {
-        let Some(assignment) = self.slots.get(slot) else { return Ok(()) };
-        let (host, want) = (assignment.host.clone(), assignment.want.clone());
+        beside: Option<Digest>,
+    ) -> (Order, Option<String>) {
+        let Some(beside) = beside else { return (Order::StartFirst, None) };
+        match self.start_first(slot, spec, beside) {
+            Ok(()) => (Order::StartFirst, None),
+            Err(why) => (Order::StopFirst, Some(why.to_string())),
+        }
+    }
+
+    fn start_first(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Result<(), StopFirst> {
+        let host = self.host(slot);
         let Some(member) = self.snapshot.fleet.member(&host) else { return Ok(()) };
         let mut taken = self.taken_by_others(slot, &host);
-        if self.release(&beside).is_some_and(|release| release.spec.exclusive) {
+        let running = self.release(&beside);
+        if running.is_some_and(|release| release.spec.exclusive) {
             return Err(StopFirst::Exclusive);
         }
-        let running = PlanSlot { release: beside, phase: Phase::Running, previous: None, ..want };
-        taken.add_slot(&running, self.snapshot.releases, false);
-        crate::placement::start_first(spec, Some(member), &taken, &running.gpus)
+        let gpus = self.slots[slot].target().gpus.clone();
+        if let Some(running) = running {
+            taken.add_instance(&running.spec, &gpus);
+        }
+        crate::placement::start_first(spec, Some(member), &taken, &gpus)
     }
 
     /// What everything on `host` but `slot` has reserved.
-    pub(super) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
+    pub(crate) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
         let mut taken = self.snapshot.fleet.member(host).map(|m| m.taken.clone()).unwrap_or_default();
         for other in self.on_host(host) {
-            if let Some(assignment) = self.slots.get(&other).filter(|_| &other != slot) {
-                taken.add_slot(&assignment.want, self.snapshot.releases, self.runs_both(&other));
+            if &other != slot {
+                let both = self.runs_both(&other);
+                taken.add_slot(&self.slots[&other], self.snapshot.releases, both);
             }
         }
         taken
     }
 
     /// The slots on a host.
-    pub(super) fn on_host(&mut self, host: &HostId) -> Vec<SlotId> {
+    fn on_host(&mut self, host: &HostId) -> Vec<SlotId> {
         let slots = &self.slots;
         let by_host = self.by_host.get_or_insert_with(|| {
             let mut by_host: BTreeMap<HostId, Vec<SlotId>> = BTreeMap::new();
-            for (slot, assignment) in slots {
-                by_host.entry(assignment.host.clone()).or_default().push(slot.clone());
+            for slot in slots.values() {
+                by_host.entry(slot.host().clone()).or_default().push(slot.id().clone());
             }
             by_host
         });
         by_host.get(host).cloned().unwrap_or_default()
     }
 
-    /// Do both instances of the slot run at once, or may they? An old one takes its time to stop.
+    /// Whether both instances of the slot run at once, or may. An old one takes its time to stop.
     fn runs_both(&self, slot: &SlotId) -> bool {
-        let want = &self.slots[slot].want;
-        let Some(previous) = want.previous.as_ref() else { return false };
-        let starts_first = want.order == Order::StartFirst && want.phase == Phase::Running;
-        let planned = previous.phase.runs();
-        starts_first && (planned || self.is_seen_running(slot, &previous.release))
+        let slot = &self.slots[slot];
+        let intent = slot::Intent::from(slot);
+        let Some((before, _)) = intent.other else { return false };
+        let starts_first = intent.order == Order::StartFirst && intent.run == crate::plan::Phase::Running;
+        intent.runs_both() || (starts_first && self.facts(slot.id()).last_ran(&before))
     }
 
     /// Notes that the active rollout, if there is one, starts, stops or removes a container.
-    pub(super) fn touches_containers(&mut self) {
+    pub(crate) fn touches_containers(&mut self) {
         if let Some(rollout) = self.rollout.as_mut().filter(|rollout| !rollout.state.is_final()) {
             rollout.changed = true;
         }
     }
 
-    pub(super) fn go(&mut self, state: State) {
+    pub(crate) fn go(&mut self, state: State) {
         let now = self.now();
         self.moved(state);
         let rollout = self.rollout();
@@ -297,7 +336,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Notes how far the rollout is; a number that rose starts the progress deadline again.
-    pub(super) fn progress(&mut self, seen: Progress) {
+    pub(crate) fn progress(&mut self, seen: Progress) {
         let now = self.now();
         let rollout = self.rollout();
         let best = rollout.progress;
@@ -313,15 +352,40 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Whether word of hosts that fell silent a moment ago is all that is waited for.
+    pub(crate) fn waits_for_silent_hosts(&self) -> bool {
+        let is_silent = |waiting: &Waiting| match waiting {
+            Waiting::Host { host, .. } | Waiting::Report(host) => {
+                self.snapshot.fleet.member(host).is_some_and(Member::is_silent)
+            }
+            Waiting::Plan(_)
+            | Waiting::Recovering(_)
+            | Waiting::Engine(_)
+            | Waiting::Journal(_)
+            | Waiting::Pull { .. }
+            | Waiting::Healthy { .. }
+            | Waiting::Stop { .. }
+            | Waiting::Soak(_)
+            | Waiting::Room(_)
+            | Waiting::Others { .. }
+            | Waiting::Place(_)
+            | Waiting::Pinned { .. }
+            | Waiting::Fence { .. }
+            | Waiting::Gone { .. }
+            | Waiting::Person => false,
+        };
+        !self.waiting.is_empty() && self.waiting.iter().all(is_silent)
+    }
+
     /// Since when a span counts that began at `at`: no deadline counts what this coordinator has not watched, and a
     /// beginning that is still to come was noted before its clock was set back.
-    pub(super) fn counted_from(&self, at: Timestamp) -> Timestamp {
+    pub(crate) fn counted_from(&self, at: Timestamp) -> Timestamp {
         let since = self.snapshot.fleet.since();
         if at > self.snapshot.now { since } else { at.max(since) }
     }
 
     /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
-    pub(super) fn deadline_passed(&mut self, spec: &Spec) -> bool {
+    pub(crate) fn deadline_passed(&mut self, spec: &Spec) -> bool {
         let progress_at = self.rollout().progress_at;
         let mut deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();
         if self.waits_for_silent_hosts() {
@@ -333,4 +397,21 @@ impl<'a> Draft<'a> {
         self.wake(deadline);
         false
     }
+}
+
+/// A slot that is about to be.
+#[derive(Debug)]
+pub(crate) struct NewSlot {
+    /// Its host.
+    pub(crate) host: HostId,
+    /// Its release.
+    pub(crate) release: Digest,
+    /// Whether it runs at once.
+    pub(crate) runs: bool,
+    /// Whether that release is good.
+    pub(crate) good: bool,
+    /// Its devices.
+    pub(crate) gpus: Vec<String>,
+    /// The slot that it stands in for.
+    pub(crate) stands_in_for: Option<SlotId>,
 }

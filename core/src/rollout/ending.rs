@@ -9,38 +9,34 @@ use crate::id::{HostId, SlotId};
 use crate::observation::{Evidence, Refusal, SlotStatus};
 use crate::plan::Phase;
 use crate::release::{OnFailure, Scale, Spec};
-use crate::service::Assignment;
+use crate::slot::{Seen, Slot, Transition, Waiting};
 
 use super::draft::Draft;
-use super::placing::stays;
-use super::seen::Seen;
-use super::steady::is_draining;
-use super::waiting::Waiting;
-use super::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
+use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
 
-pub(super) use late::no_progress;
+pub(crate) use late::no_progress;
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.
-pub(super) fn counted(draft: &Draft<'_>, to: &Digest) -> Vec<SlotId> {
+pub(crate) fn counted(draft: &Draft<'_>, to: &Digest) -> Vec<SlotId> {
     let stragglers = draft.rollout.as_ref().map(|rollout| &rollout.stragglers);
-    let counts = |assignment: &Assignment| {
-        assignment.want.phase != Phase::Absent
-            && &assignment.want.release == to
-            && stragglers.is_none_or(|hosts| !hosts.contains(&assignment.host))
+    let counts = |slot: &&Slot| {
+        !slot.is_leaving()
+            && &slot.release() == to
+            && stragglers.is_none_or(|hosts| !hosts.contains(slot.host()))
     };
-    draft.slots.iter().filter(|(_, assignment)| counts(assignment)).map(|(slot, _)| slot.clone()).collect()
+    draft.slots.values().filter(counts).map(|slot| slot.id().clone()).collect()
 }
 
 /// What failed in one look over the slots.
 #[derive(Default)]
-pub(super) struct Faults(Vec<Failure>);
+pub(crate) struct Faults(Vec<Failure>);
 
 impl Faults {
-    pub(super) fn failed(&mut self, host: &HostId, slot: &SlotId, evidence: &Evidence) {
+    pub(crate) fn failed(&mut self, host: &HostId, slot: &SlotId, evidence: &Evidence) {
         self.push(host, slot, Some(evidence.clone()), None);
     }
 
-    pub(super) fn refused(&mut self, host: &HostId, slot: &SlotId, refusal: &Refusal) {
+    pub(crate) fn refused(&mut self, host: &HostId, slot: &SlotId, refusal: &Refusal) {
         self.push(host, slot, None, Some(refusal.clone()));
     }
 
@@ -51,7 +47,7 @@ impl Faults {
     }
 
     /// Notes what failed in the rollout. Answers with the reason, if anything did.
-    pub(super) fn record(self, draft: &mut Draft<'_>) -> Option<Reason> {
+    pub(crate) fn record(self, draft: &mut Draft<'_>) -> Option<Reason> {
         let first = self.0.first()?;
         let why = match (&first.evidence, &first.refusal) {
             (Some(evidence), _) => evidence.words(),
@@ -77,7 +73,7 @@ impl Faults {
 }
 
 /// Does what the manifest says about a failure.
-pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
+pub(crate) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
     if draft.rollout().kind != Kind::Deploy {
         // A rollback, as a restart, is never rolled back: what serves, serves, and a person looks.
         return end(draft, State::Failed, Some(reason));
@@ -99,21 +95,21 @@ pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
 fn disarm(draft: &mut Draft<'_>) {
     let failed: Vec<SlotId> = draft.rollout().failures.iter().map(|f| f.slot.clone()).collect();
     for slot in failed {
-        draft.edit(&slot, |assignment| assignment.want.retry_quarantined = false);
+        draft.apply(&slot, &Transition::Disarm);
     }
 }
 
 /// Paused: takes no step, but what fails meanwhile is written down, for the person and for the resume.
-pub(super) fn watch(draft: &mut Draft<'_>) {
+pub(crate) fn watch(draft: &mut Draft<'_>) {
     draft.wait(Waiting::Person);
     let Some((to, _)) = draft.target() else { return };
     let mut faults = Faults::default();
     for slot in counted(draft, &to.digest) {
-        let assignment = &draft.slots[&slot];
-        match draft.seen(&slot, &to.digest) {
-            _ if assignment.want.phase != Phase::Running => {}
-            Seen::Failed(evidence) => faults.failed(&assignment.host, &slot, evidence),
-            Seen::Refused(refusal) => faults.refused(&assignment.host, &slot, refusal),
+        let facts = draft.facts(&slot);
+        match facts.target() {
+            _ if facts.intent.run != Phase::Running => {}
+            Seen::Failed(evidence) => faults.failed(facts.host(), &slot, evidence),
+            Seen::Refused(refusal) => faults.refused(facts.host(), &slot, refusal),
             Seen::Nothing(_) | Seen::Converging(_) | Seen::Available => {}
         }
     }
@@ -124,22 +120,23 @@ pub(super) fn watch(draft: &mut Draft<'_>) {
 
 /// Rolling back: what other hosts report of the same release, whatever plan they had then, is written down too.
 /// It decides nothing any more.
-pub(super) fn note_late(draft: &mut Draft<'_>) {
+pub(crate) fn note_late(draft: &mut Draft<'_>) {
     let to = draft.rollout().to.digest;
     let mut faults = Faults::default();
-    for (slot, assignment) in &draft.slots {
-        let member = draft.snapshot.fleet.member(&assignment.host);
-        let seen = member.and_then(|member| member.observation.as_deref()).and_then(|seen| seen.slot(slot));
-        let Some(SlotStatus::Failed { evidence, .. }) = seen.map(|seen| &seen.status) else { continue };
+    for slot in draft.slots.keys() {
+        let facts = draft.facts(slot);
+        let Some(SlotStatus::Failed { evidence, .. }) = facts.last().map(|seen| &seen.status) else {
+            continue;
+        };
         if evidence.release == to {
-            faults.failed(&assignment.host, slot, evidence);
+            faults.failed(facts.host(), slot, evidence);
         }
     }
     faults.record(draft);
 }
 
 /// Turns back.
-pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
+pub(crate) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
     draft.rollout().going_back = Some(how);
     draft.rollout().reason = Some(reason);
     draft.go(State::RollingBack);
@@ -149,33 +146,22 @@ pub(super) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
 
 /// Marks the release good, lets the standbys stay a while, and drops slots beyond the count. What is not
 /// there yet (stragglers, mostly) is brought there by the care of the service, see `steady`.
-pub(super) fn succeed(draft: &mut Draft<'_>) {
+pub(crate) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
-    let standby_until = draft.now() + KEEP_OLD;
+    let until = draft.now() + KEEP_OLD;
     let left = left_to_care(draft, &to.digest);
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        if draft.slots[&slot].want.release != to.digest {
+    for slot in draft.keys() {
+        if draft.slots[&slot].release() != to.digest {
             if !left.contains(&slot) {
                 draft.drop_slot(&slot);
             }
             continue;
         }
-        if draft.is_leaving(&slot) {
+        if draft.slots[&slot].is_leaving() {
             continue;
         }
-        let available = matches!(draft.seen(&slot, &to.digest), Seen::Available);
-        draft.edit(&slot, |assignment| {
-            let want = &mut assignment.want;
-            want.good = true;
-            want.fallback = None;
-            want.retry_quarantined = false;
-            if let Some(previous) = want.previous.as_mut().filter(|_| want.phase == Phase::Running)
-                && (available || previous.phase == Phase::Standby)
-            {
-                previous.phase = Phase::Standby;
-                assignment.standby_until.get_or_insert(standby_until);
-            }
-        });
+        let serves = draft.facts(&slot).is_available();
+        draft.apply(&slot, &Transition::Promote { serves, until });
     }
     if draft.is_full() {
         return;
@@ -193,23 +179,21 @@ fn left_to_care(draft: &Draft<'_>, to: &Digest) -> BTreeSet<SlotId> {
     else {
         return BTreeSet::new();
     };
-    let at_it = draft.slots.values().filter(|assignment| &assignment.want.release == to);
-    let mut hosts: BTreeSet<HostId> = at_it.map(|assignment| assignment.host.clone()).collect();
+    let at_it = draft.slots.values().filter(|slot| &slot.release() == to);
+    let mut hosts: BTreeSet<HostId> = at_it.map(|slot| slot.host().clone()).collect();
     let mut left = BTreeSet::new();
-    for (slot, assignment) in &draft.slots {
-        let others = &assignment.want.release != to && !draft.is_leaving(slot);
-        if others
-            && (is_draining(draft, slot) || stays(draft, slot, release))
-            && hosts.insert(assignment.host.clone())
-        {
-            left.insert(slot.clone());
+    for (id, slot) in &draft.slots {
+        let others = &slot.release() != to && !slot.is_leaving();
+        let cared_for = draft.is_draining(id) || draft.fits(id, release);
+        if others && cared_for && hosts.insert(slot.host().clone()) {
+            left.insert(id.clone());
         }
     }
     left
 }
 
 /// Fails the rollout if nobody is left who could say that it succeeded. Answers whether it did.
-pub(super) fn is_vacuous(draft: &mut Draft<'_>, spec: &Spec, counted: usize) -> bool {
+pub(crate) fn is_vacuous(draft: &mut Draft<'_>, spec: &Spec, counted: usize) -> bool {
     let wanted = match spec.scale {
         Scale::Replicas { .. } => draft.service.replicas,
         Scale::PerHost => 1,
@@ -222,7 +206,7 @@ pub(super) fn is_vacuous(draft: &mut Draft<'_>, spec: &Spec, counted: usize) -> 
 }
 
 /// Ends the rollout.
-pub(super) fn end(draft: &mut Draft<'_>, state: State, reason: Option<Reason>) {
+pub(crate) fn end(draft: &mut Draft<'_>, state: State, reason: Option<Reason>) {
     debug_assert!(state.is_final(), "a rollout ends in a final state");
     if let Some(reason) = reason {
         draft.rollout().reason = Some(reason);

@@ -11,11 +11,10 @@ use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::SlotId;
 use crate::observation::RefusalCode;
-use crate::plan::{Phase, PlanSlot};
 use crate::release::Spec;
+use crate::slot::{Intent, Slot, Transition, Waiting};
 
 use super::draft::Draft;
-use super::waiting::Waiting;
 
 /// How long an agent may take to notice that its lease is over, and the engine to answer.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -34,21 +33,16 @@ pub fn must_have_stopped(spec: &Spec) -> Option<Duration> {
 }
 
 impl Draft<'_> {
-    /// Does any release that the service may run say that it must never run twice?
-    pub(super) fn is_exclusive(&self) -> bool {
+    /// Whether any release that the service may run says that it must never run twice.
+    pub(crate) fn is_exclusive(&self) -> bool {
         let says = |digest| self.release(&digest).is_some_and(|release| release.spec.exclusive);
         let current = self.service.current.map(|current| current.digest);
         let target = self.rollout.as_ref().map(|rollout| rollout.to.digest);
-        let named = self.slots.values().flat_map(|assignment| {
-            let want = &assignment.want;
-            let previous = want.previous.as_ref().map(|previous| previous.release);
-            [Some(want.release), want.fallback, previous].into_iter().flatten()
-        });
-        current.into_iter().chain(target).chain(named).any(says)
+        current.into_iter().chain(target).chain(self.slots.values().flat_map(Slot::named)).any(says)
     }
 
     /// May an instance start in `slot` (or in a new one) now? Says what it waits for if not.
-    pub(super) fn may_start(&mut self, slot: Option<&SlotId>) -> bool {
+    pub(crate) fn may_start(&mut self, slot: Option<&SlotId>) -> bool {
         if !self.is_exclusive() {
             return true;
         }
@@ -63,14 +57,14 @@ impl Draft<'_> {
         false
     }
 
-    /// What is missing to know that nothing runs in `slot`; `None` if that is known.
-    pub(super) fn may_run(&self, slot: &SlotId) -> Option<Waiting> {
-        let assignment = &self.slots[slot];
-        let host = assignment.host.clone();
+    /// The thing that is missing to know that nothing runs in `slot`; `None` if that is known.
+    pub(crate) fn may_run(&self, slot: &SlotId) -> Option<Waiting> {
+        let host = self.host(slot);
         // Evicted: a person has said that what it runs is their business.
         let member = self.snapshot.fleet.member(&host)?;
+        let facts = self.facts(slot);
         // Whatever the host says: by its plan, it may start it again.
-        if lets_anything_run(&assignment.want) {
+        if facts.intent.lets_anything_run() {
             return Some(Waiting::Stop { host, slot: slot.clone() });
         }
         if member.liveness == Liveness::Lost {
@@ -78,7 +72,7 @@ impl Draft<'_> {
                 self.fence(slot).is_some_and(|after| alone_for(member).is_some_and(|for_| for_ >= after));
             return (!known).then_some(Waiting::Fence { host });
         }
-        match self.nothing_runs(slot) {
+        match facts.is_empty() {
             Ok(true) => None,
             Ok(false) => Some(Waiting::Stop { host, slot: slot.clone() }),
             Err(waiting) => Some(waiting),
@@ -86,35 +80,27 @@ impl Draft<'_> {
     }
 
     /// When whatever may run in `slot` must have stopped; never if any of it need not.
-    pub(super) fn fence(&self, slot: &SlotId) -> Option<Duration> {
-        let want = &self.slots[slot].want;
-        let previous = want.previous.as_ref().map(|previous| previous.release);
-        let named = [Some(want.release), want.fallback, previous].into_iter().flatten();
+    pub(crate) fn fence(&self, slot: &SlotId) -> Option<Duration> {
         let mut latest = Duration::ZERO;
-        for digest in named {
+        for digest in self.slots[slot].named() {
             latest = latest.max(must_have_stopped(&self.release(&digest)?.spec)?);
         }
         Some(latest)
-    }
-
-    /// Is the slot on its way out, and only not known yet to be empty?
-    pub(super) fn is_leaving(&self, slot: &SlotId) -> bool {
-        self.slots.get(slot).is_some_and(|assignment| assignment.want.phase == Phase::Absent)
     }
 }
 
 /// For how long the host has been alone with an agent that stops by itself what it must. One that was last heard of without
 /// its journal, or with an older copy of it, does not: it knows of no plan, and touches nothing.
-pub(super) fn alone_for(member: &Member) -> Option<Duration> {
+pub(crate) fn alone_for(member: &Member) -> Option<Duration> {
     let seen = member.observation.as_deref()?;
     let is_older = seen.plan_refusal.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Stale);
     member.isolated_for.filter(|_| seen.seq > 0 && !is_older)
 }
 
 /// Forgets slots that have left.
-pub(super) fn sweep(draft: &mut Draft<'_>) {
-    let leaving: Vec<SlotId> = draft.slots.keys().filter(|slot| draft.is_leaving(slot)).cloned().collect();
-    for slot in leaving {
+pub(crate) fn sweep(draft: &mut Draft<'_>) {
+    let leaving = draft.slots.values().filter(|slot| slot.is_leaving());
+    for slot in leaving.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
         match draft.may_run(&slot) {
             None => draft.forget_slot(&slot),
             Some(waiting) => draft.wait(waiting),
@@ -123,34 +109,15 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
 }
 
 /// Slots that the new release does not have stop before any of its own starts.
-pub(super) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
+pub(crate) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
     if !draft.is_exclusive() {
         return;
     }
-    let others: Vec<SlotId> = draft
-        .slots
-        .iter()
-        .filter(|(_, a)| &a.want.release != to && lets_anything_run(&a.want))
-        .map(|(slot, _)| slot.clone())
-        .collect();
-    for slot in others {
+    let runs = |slot: &&Slot| &slot.release() != to && Intent::from(*slot).lets_anything_run();
+    for slot in draft.slots.values().filter(runs).map(|slot| slot.id().clone()).collect::<Vec<_>>() {
         draft.rollout().changed = true;
-        draft.edit(&slot, |assignment| {
-            let want = &mut assignment.want;
-            if want.phase != Phase::Pulled {
-                want.phase = Phase::Standby;
-            }
-            if let Some(previous) = &mut want.previous {
-                previous.phase = Phase::Standby;
-            }
-        });
+        draft.apply(&slot, &Transition::Park { makes_way: false });
     }
-}
-
-/// Does a plan let an instance run in its slot? What is not begun, or stands still, leaves the one before it as it is.
-pub(crate) fn lets_anything_run(want: &PlanSlot) -> bool {
-    let before = want.previous.as_ref().filter(|_| want.phase != Phase::Absent);
-    want.phase.runs() || before.is_some_and(|previous| previous.phase.runs())
 }
 
 #[cfg(test)]
@@ -160,7 +127,7 @@ mod tests {
     use super::*;
     use crate::fleet::FleetView;
     use crate::observation::{EngineState, Observation, Refusal, SlotStatus};
-    use crate::plan::Previous;
+    use crate::plan::{Phase, PlanSlot, Previous};
     use crate::rollout::tests::fixture::{at, fleet, member, reference, release, steady, want};
     use crate::rollout::{Advance, Snapshot, advance};
     use crate::service::{Releases, Service, Slots};
@@ -214,7 +181,7 @@ mod tests {
         for (phase, before, may) in table {
             let previous = before.map(|phase| Previous { release: digest(1), phase });
             let want = PlanSlot { phase, previous, ..want(&slot, digest(2)) };
-            assert_eq!(lets_anything_run(&want), may, "{phase:?}, before it {before:?}");
+            assert_eq!(Intent::from(&want).lets_anything_run(), may, "{phase:?}, before it {before:?}");
         }
     }
 
@@ -230,7 +197,7 @@ mod tests {
             let mut fleet = fleet(2);
             fleet.members.values_mut().for_each(|member| member.issued_seq = 7);
             let (service, slots, releases) = steady(&release, 1, &mut fleet);
-            let host = slots.values().next().unwrap().host.clone();
+            let host = slots.values().next().unwrap().host().clone();
             let member = fleet.members.get_mut(&host).unwrap();
             (member.liveness, member.isolated_for) = (Liveness::Lost, Some(Duration::from_secs(600)));
             let seen = Arc::make_mut(member.observation.as_mut().unwrap());
@@ -248,13 +215,14 @@ mod tests {
         let mut fleet = fleet(2);
         let (mut service, mut slots, mut releases) = steady(&old, 1, &mut fleet);
         releases.insert(reference(&new).digest, new.clone());
-        let want = &mut slots.values_mut().next().unwrap().want;
-        (want.release, want.phase) = (reference(&new).digest, Phase::Pulled);
-        want.previous = Some(Previous { release: reference(&old).digest, phase: Phase::Running });
+        slots.values_mut().next().unwrap().edit(|want| {
+            (want.release, want.phase) = (reference(&new).digest, Phase::Pulled);
+            want.previous = Some(Previous { release: reference(&old).digest, phase: Phase::Running });
+        });
         service.mode = crate::service::Mode::Removed;
         let next = at_rest(&service, &slots, &releases, &fleet);
-        let want = &next.slots.values().next().expect("it is not known to be empty").want;
-        assert_eq!((want.phase, &want.previous), (Phase::Absent, &None));
+        let slot = next.slots.values().next().expect("it is not known to be empty");
+        assert_eq!((slot.run(), slot.other()), (Phase::Absent, None));
     }
 
     /// Found by the simulation (seed 1882775357498022): a launch was under way when the slot was told to stand still, its host
@@ -266,14 +234,14 @@ mod tests {
             let mut fleet = fleet(2);
             let (service, mut slots, releases) = steady(&release, 1, &mut fleet);
             let assignment = slots.values_mut().next().unwrap();
-            assignment.want.phase = Phase::Standby;
-            let member = fleet.members.get_mut(&assignment.host).unwrap();
+            assignment.edit(|want| want.phase = Phase::Standby);
+            let member = fleet.members.get_mut(assignment.host()).unwrap();
             member.scheduling = crate::fleet::Scheduling::Draining;
             let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
             (seen.status, seen.instances) = (status.clone(), Vec::new());
-            let before = assignment.host.clone();
+            let before = assignment.host().clone();
             let next = at_rest(&service, &slots, &releases, &fleet);
-            let moved = next.slots.values().any(|assignment| assignment.host != before);
+            let moved = next.slots.values().any(|assignment| assignment.host() != &before);
             assert_eq!(moved, moves, "{status:?}: {:?}", next.waiting);
         }
     }

@@ -2,14 +2,13 @@
 
 use crate::observation::SlotObservation;
 use crate::plan::Phase;
+use crate::slot::{Seen, Waiting};
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
-use super::seen::Seen;
-use super::waiting::Waiting;
-use super::{GoingBack, Progress, State};
+use super::model::{GoingBack, Progress, State};
 
-pub(super) fn step(draft: &mut Draft<'_>) {
+pub(crate) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let mut faults = Faults::default();
     let mut progress = Progress::default();
@@ -21,14 +20,15 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     // What is here counts in full, so that the bytes of one host never hide those of another.
     let size = release.spec.image.size;
     for slot in slots {
-        let host = draft.slots[&slot].host.clone();
+        let facts = draft.facts(&slot);
+        let host = facts.host().clone();
         total += 1;
-        if draft.slots[&slot].want.phase == Phase::Running {
+        if facts.intent.run == Phase::Running {
             progress.pulled += 1;
             progress.bytes += size;
             continue;
         }
-        match draft.seen(&slot, &to.digest) {
+        match facts.target() {
             Seen::Failed(evidence) => faults.failed(&host, &slot, evidence),
             Seen::Refused(refusal) => faults.refused(&host, &slot, refusal),
             // Available: an older instance of the same release, so its image is there.
@@ -45,7 +45,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             }
             Seen::Nothing(waiting) => {
                 missing += 1;
-                if draft.is_out_of_reach(&slot) {
+                if facts.is_out_of_reach() {
                     lost.push(host);
                 }
                 draft.wait(waiting);

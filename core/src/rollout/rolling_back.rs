@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase};
-use crate::release::{Scale, Strategy};
+use crate::release::Scale;
 use crate::service::ReleaseRef;
+use crate::slot::{Budget, Certainty, Limits, Seen, Transition, Waiting};
 
-use super::down::Down;
 use super::draft::Draft;
 use super::ending;
-use super::seen::Seen;
-use super::waiting::Waiting;
-use super::{GoingBack, Progress, Reason, State, placing, recreating, turning};
+use super::model::{GoingBack, Progress, Reason, State};
+use super::revert::revert;
+use super::strategy::{self, Stopping};
 
 mod nothing;
 
 /// Slots that may be down at once on the way back, through stops of ours.
-const MOST_DOWN: usize = 1;
+const MOST_DOWN: u32 = 1;
 
-pub(super) fn step(draft: &mut Draft<'_>) {
+pub(crate) fn step(draft: &mut Draft<'_>) {
     if draft.rollout().is_restart() {
         // There is nothing to go back to: what was begun is of the same release, and goes on.
         return ending::end(draft, State::Aborted, None);
@@ -45,31 +45,27 @@ enum Fate {
 }
 
 fn fate(draft: &mut Draft<'_>, slot: &SlotId, how: GoingBack, late: bool) -> Fate {
-    let want = &draft.slots[slot].want;
-    if how != GoingBack::OnlyFailed || want.phase != Phase::Running {
+    let facts = draft.facts(slot);
+    if how != GoingBack::OnlyFailed || facts.intent.run != Phase::Running {
         return Fate::Back;
     }
-    let (release, host) = (want.release, draft.slots[slot].host.clone());
-    match draft.seen(slot, &release) {
+    match facts.target() {
         Seen::Available => Fate::Stays,
         Seen::Failed(_) | Seen::Refused(_) => Fate::Back,
-        Seen::Nothing(_) if draft.is_lost(slot) => Fate::Stays,
+        Seen::Nothing(_) if facts.is_lost() => Fate::Stays,
         Seen::Nothing(_) | Seen::Converging(_) if late => Fate::Back,
         Seen::Nothing(waiting) => Fate::Open(waiting),
-        Seen::Converging(_) => Fate::Open(Waiting::Healthy { host, slot: slot.clone() }),
+        Seen::Converging(_) => {
+            Fate::Open(Waiting::Healthy { host: facts.host().clone(), slot: slot.clone() })
+        }
     }
 }
 
 /// The old instance of a slot that stays has done its work, as in any rollout.
 fn keep(draft: &mut Draft<'_>, slot: &SlotId) {
-    if draft.is_lost(slot) {
-        return;
+    if !draft.facts(slot).is_lost() {
+        draft.apply(slot, &Transition::Rest { until: None });
     }
-    draft.edit(slot, |assignment| {
-        if let Some(previous) = &mut assignment.want.previous {
-            previous.phase = Phase::Standby;
-        }
-    });
 }
 
 fn past_deadline(draft: &mut Draft<'_>) -> bool {
@@ -84,7 +80,7 @@ struct Standing {
     /// Not where they are to be.
     missing: u32,
     /// Slots in which something was stopped and nothing serves. Until it does, nothing else that serves is stopped.
-    down: Down,
+    budget: Budget,
     /// Of those, the hosts where nothing can be done now.
     out_of_reach: Vec<HostId>,
     turned: u32,
@@ -98,7 +94,7 @@ impl Standing {
     const fn new() -> Self {
         Self {
             missing: 0,
-            down: Down::none(MOST_DOWN),
+            budget: Budget::new(Limits { unavailable: MOST_DOWN, ..Limits::NONE }),
             out_of_reach: Vec::new(),
             turned: 0,
             available: 0,
@@ -110,10 +106,8 @@ impl Standing {
 
 fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let late = past_deadline(draft);
-    let recreates = draft.is_exclusive()
-        || draft
-            .target()
-            .is_some_and(|(_, release)| matches!(release.spec.strategy, Strategy::Recreate { .. }));
+    let one_at_a_time = draft.target().is_some_and(|(_, release)| strategy::is_one_at_a_time(release));
+    let recreates = draft.is_exclusive() || one_at_a_time;
     let to = draft.rollout().to.digest;
     // A rollback to the last good release that turns back has nothing to stop: what it left is what it goes to.
     let stops_nothing = !recreates || how == GoingBack::OnlyFailed || to == from.digest;
@@ -125,12 +119,12 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
     // it known whether one that serves may stop as well.
     let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.may_serve(slot), slot.index));
+    todo.sort_by_cached_key(|slot| (draft.facts(slot).serving() != Certainty::No, slot.index));
     for slot in todo {
-        if turning::turn(draft, &slot, &from, &mut standing.down, may_start) {
+        if revert(draft, &slot, &from, &mut standing.budget, may_start) {
             standing.turned += 1;
         }
-        standing.missing += u32::from(!draft.is_lost(&slot));
+        standing.missing += u32::from(!draft.facts(&slot).is_lost());
     }
     draft.tell_arrived(from, standing.available, standing.turned);
     draft.tell_turned(from);
@@ -156,14 +150,14 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
 /// Has everything of the release that is left stopped, which the good one must not run beside? At the deadline, what is out
 /// of reach is not waited for any more.
 fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
-    let waits_for = match recreating::stop_new(draft, to) {
-        recreating::Stopping::Done => return true,
-        recreating::Stopping::On { only_lost } => only_lost,
+    let waits_for = match strategy::stop_new(draft, to) {
+        Stopping::Done => return true,
+        Stopping::On { only_lost } => only_lost,
     };
     if waits_for.is_empty() || !late {
         return false;
     }
-    let hosts: Vec<HostId> = waits_for.iter().map(|slot| draft.slots[slot].host.clone()).collect();
+    let hosts: Vec<HostId> = waits_for.iter().map(|slot| draft.host(slot)).collect();
     draft.leave_behind(hosts);
     let now = draft.now();
     draft.rollout().progress_at = now;
@@ -172,21 +166,19 @@ fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
 
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
     let mut standing = Standing::new();
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        if draft.is_leaving(&slot) {
-            continue;
+    for slot in draft.staying() {
+        let facts = draft.facts(&slot);
+        if facts.is_lost() {
+            draft.leave_behind([facts.host().clone()]);
         }
-        if draft.is_lost(&slot) {
-            let host = draft.slots[&slot].host.clone();
-            draft.leave_behind([host]);
-        }
-        if is_down(draft, &slot) && is_restorable(draft, &slot, &from.digest) {
-            standing.down.enter(&slot);
+        // Something stopped there for the release that is left, or for this one, so that nothing goes on serving now.
+        let stopped = facts.intent.order == Order::StopFirst && !facts.is_lost();
+        if stopped && facts.serving() != Certainty::Yes && is_restorable(draft, &slot, &from.digest) {
+            standing.budget.is_down(&facts);
         }
         // One that a rollback to the last good release has not begun is no further than any other: what serves there stops.
-        let want = &draft.slots[&slot].want;
-        if want.release == from.digest && want.phase != Phase::Pulled {
-            look_at_turned(draft, &slot, &from.digest, may_start, &mut standing);
+        if facts.intent.release == from.digest && facts.intent.run != Phase::Pulled {
+            look_at_turned(draft, &slot, may_start, &mut standing);
             continue;
         }
         match fate(draft, &slot, how, late) {
@@ -207,9 +199,9 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
 fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
     let Some(release) = draft.release(&from.digest) else { return };
     let new: BTreeSet<SlotId> = standing.new.iter().cloned().collect();
-    let back = draft.slots.iter().filter(|(slot, _)| !new.contains(*slot) && !draft.is_leaving(slot));
-    let mut hosts: BTreeSet<HostId> = back.map(|(_, assignment)| assignment.host.clone()).collect();
-    let have = draft.slots.keys().filter(|slot| !new.contains(*slot) && !draft.is_leaving(slot)).count();
+    let back = || draft.slots.values().filter(|slot| !new.contains(slot.id()) && !slot.is_leaving());
+    let mut hosts: BTreeSet<HostId> = back().map(|slot| slot.host().clone()).collect();
+    let have = back().count();
     let mut missing = match release.spec.scale {
         Scale::Replicas { min, max } => {
             (draft.rollout().replicas_before.clamp(min, max) as usize).saturating_sub(have)
@@ -218,9 +210,8 @@ fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
     };
     let (todo, per_host) = (&mut standing.todo, release.spec.scale == Scale::PerHost);
     standing.new.retain(|slot| {
-        let assignment = &draft.slots[slot];
-        let fits = assignment.want.phase == Phase::Running && placing::stays(draft, slot, release);
-        if missing == 0 || !fits || (per_host && !hosts.insert(assignment.host.clone())) {
+        let fits = draft.slots[slot].run() == Phase::Running && draft.fits(slot, release);
+        if missing == 0 || !fits || (per_host && !hosts.insert(draft.host(slot))) {
             return true;
         }
         missing -= 1;
@@ -229,47 +220,34 @@ fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
     });
 }
 
-/// Did something stop there for the release that is left, or for this one, so that nothing goes on serving now?
-fn is_down(draft: &Draft<'_>, slot: &SlotId) -> bool {
-    let stopped = draft.slots[slot].want.order == Order::StopFirst;
-    stopped && !draft.is_lost(slot) && !draft.goes_on_serving(slot)
-}
-
 fn is_restorable(draft: &mut Draft<'_>, slot: &SlotId, from: &Digest) -> bool {
-    let want = &draft.slots[slot].want;
-    let known = &want.release == from
-        || want.fallback == Some(*from)
-        || want.previous.as_ref().is_some_and(|previous| &previous.release == from);
-    known || slot.index < draft.rollout().first_new
+    draft.slots[slot].names(from) || slot.index < draft.rollout().first_new
 }
 
 /// Looks after a slot that was turned back, or was never turned away.
-fn look_at_turned(
-    draft: &mut Draft<'_>,
-    slot: &SlotId,
-    from: &Digest,
-    may_start: bool,
-    standing: &mut Standing,
-) {
+fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standing: &mut Standing) {
     standing.turned += 1;
-    if draft.slots[slot].want.phase != Phase::Running && may_start && draft.may_start(Some(slot)) {
-        draft.edit(slot, |assignment| assignment.want.phase = Phase::Running);
+    if draft.slots[slot].run() != Phase::Running && may_start && draft.may_start(Some(slot)) {
+        draft.apply(slot, &Transition::Resume);
     }
-    let host = draft.slots[slot].host.clone();
-    let waiting = match draft.seen(slot, from) {
-        _ if draft.is_lost(slot) => return,
+    let facts = draft.facts(slot);
+    if facts.is_lost() {
+        return;
+    }
+    let waiting = match facts.target() {
         Seen::Available => {
             standing.available += 1;
             draft.arrived(slot);
-            return draft.edit(slot, |assignment| assignment.want.previous = None);
+            draft.apply(slot, &Transition::Forget);
+            return;
         }
         Seen::Nothing(waiting) => waiting,
         Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_) => {
-            Waiting::Healthy { host, slot: slot.clone() }
+            Waiting::Healthy { host: facts.host().clone(), slot: slot.clone() }
         }
     };
-    if draft.is_out_of_reach(slot) {
-        standing.out_of_reach.push(draft.slots[slot].host.clone());
+    if facts.is_out_of_reach() {
+        standing.out_of_reach.push(facts.host().clone());
     }
     draft.wait(waiting);
     standing.missing += 1;

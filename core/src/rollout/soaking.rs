@@ -1,12 +1,12 @@
 //! Soaking: the watch over the whole service after the last step.
 
+use crate::slot::{Seen, Waiting};
+
 use super::draft::Draft;
 use super::ending::{self, Faults};
-use super::seen::Seen;
-use super::waiting::Waiting;
-use super::{Kind, Reason, SILENCE};
+use super::model::{Kind, Reason, SILENCE};
 
-pub(super) fn step(draft: &mut Draft<'_>) {
+pub(crate) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
     let slots = ending::counted(draft, &to.digest);
@@ -15,15 +15,16 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
     let back = draft.rollout().kind != Kind::Deploy;
     // Marking many slots good takes several steps; once begun it is not taken back.
-    if !draft.rollout().is_to_good() && slots.iter().any(|slot| draft.slots[slot].want.good) {
+    if !draft.rollout().is_to_good() && slots.iter().any(|slot| draft.slots[slot].is_good()) {
         return ending::succeed(draft);
     }
     let mut faults = Faults::default();
     // Is every slot available, as far as was ever heard? And are all of them heard of now?
     let (mut all, mut heard, mut lost) = (true, true, Vec::new());
     for slot in &slots {
-        let host = draft.slots[slot].host.clone();
-        match draft.seen(slot, &to.digest) {
+        let facts = draft.facts(slot);
+        let host = facts.host().clone();
+        match facts.target() {
             Seen::Available => {}
             Seen::Failed(evidence) => faults.failed(&host, slot, evidence),
             Seen::Refused(refusal) => faults.refused(&host, slot, refusal),
@@ -33,8 +34,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
             }
             Seen::Nothing(waiting) => {
                 heard = false;
-                all &= draft.was_available(slot, &to.digest);
-                if draft.is_out_of_reach(slot) {
+                all &= facts.was_available();
+                if facts.is_out_of_reach() {
                     lost.push(host);
                 }
                 draft.wait(waiting);

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::id::{HostId, SlotId};
-use crate::plan::Order;
+use crate::plan::{Order, Phase};
 use crate::release::Spec;
 use crate::service::ReleaseRef;
 
-use super::decision::cut;
-use super::draft::Draft;
-use super::{
-    Arrival, Begin, Chosen, Clocks, Failure, Place, Placement, Refused, SLOTS, State, Stood, What,
-    limits::Limits,
+use super::decision::{
+    Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refused, SLOTS, Stood, What, cut,
 };
+use super::draft::Draft;
+use super::model::{Failure, Kind, State};
+use crate::slot::{Limits, Slot, Transition};
 
 /// Gathered, and not written yet.
 #[derive(Default)]
-pub(super) struct Story {
+pub(crate) struct Story {
     placed: Vec<Placement>,
     more_placed: u32,
     refused: Vec<Refused>,
@@ -50,8 +50,40 @@ impl Draft<'_> {
         }
     }
 
+    /// A slot was changed: what the record of the decision says of it. `before` is the slot before that.
+    pub(crate) fn tell_transition(
+        &mut self,
+        before: &Slot,
+        transition: &Transition,
+        because: Option<String>,
+    ) {
+        let slot = before.id();
+        match transition {
+            Transition::Prepare { .. } => self.placed(slot, before.host(), Chosen::Kept),
+            Transition::Start { order, .. } => {
+                let beside = before.other().is_some() || before.run() == Phase::Running;
+                self.began(slot, beside.then_some(*order), because);
+            }
+            Transition::Revert { beside, order, .. } => self.began(slot, beside.map(|_| *order), because),
+            Transition::Retry => self.retried(slot),
+            Transition::Create { .. }
+            | Transition::Adopt { .. }
+            | Transition::Rest { .. }
+            | Transition::Forget
+            | Transition::Promote { .. }
+            | Transition::Park { .. }
+            | Transition::Resume
+            | Transition::Abandon
+            | Transition::Stand { .. }
+            | Transition::Disarm
+            | Transition::Unpair
+            | Transition::Leave
+            | Transition::BringTo { .. } => {}
+        }
+    }
+
     /// A slot got its part in the rollout.
-    pub(super) fn placed(&mut self, slot: &SlotId, host: &HostId, because: Chosen) {
+    pub(crate) fn placed(&mut self, slot: &SlotId, host: &HostId, because: Chosen) {
         if !self.is_told() {
             return;
         }
@@ -63,12 +95,12 @@ impl Draft<'_> {
     }
 
     /// Are the hosts still to be named that cannot take a slot?
-    pub(super) fn wants_refusals(&self) -> bool {
+    pub(crate) fn wants_refusals(&self) -> bool {
         self.is_told() && self.rollout.as_ref().is_some_and(|rollout| !rollout.log.named_refusals())
     }
 
     /// Hosts that cannot take a slot. Asked for once in a rollout.
-    pub(super) fn refusals<'h, W: ToString>(&mut self, refused: impl Iterator<Item = (&'h HostId, W)>) {
+    pub(crate) fn refusals<'h, W: ToString>(&mut self, refused: impl Iterator<Item = (&'h HostId, W)>) {
         if !self.is_told() || !self.rollout().log.names_refusals() {
             return;
         }
@@ -82,7 +114,7 @@ impl Draft<'_> {
     }
 
     /// The image of a slot is on its host.
-    pub(super) fn saw_image(&mut self, slot: &SlotId) {
+    pub(crate) fn saw_image(&mut self, slot: &SlotId) {
         let index = slot.index;
         if self.is_told() && self.rollout().log.saw_image(index) {
             let place = self.place_of(slot);
@@ -92,7 +124,7 @@ impl Draft<'_> {
 
     /// The slot was told to start another release; `stops` says why the old instance goes first, `None` if
     /// there is no old one.
-    pub(super) fn began(&mut self, slot: &SlotId, order: Option<Order>, because: Option<String>) {
+    fn began(&mut self, slot: &SlotId, order: Option<Order>, because: Option<String>) {
         let now = self.now();
         if !self.is_told() {
             return;
@@ -104,7 +136,7 @@ impl Draft<'_> {
     }
 
     /// The slot is available.
-    pub(super) fn arrived(&mut self, slot: &SlotId) {
+    pub(crate) fn arrived(&mut self, slot: &SlotId) {
         let now = self.now();
         if !self.is_told() {
             return;
@@ -117,15 +149,18 @@ impl Draft<'_> {
     }
 
     /// The slot goes.
-    pub(super) fn removed(&mut self, slot: &SlotId, host: HostId) {
+    pub(crate) fn removed(&mut self, slot: &SlotId, host: HostId) {
         if self.is_told() {
             self.story.removed.push(Place { slot: slot.clone(), host });
         }
     }
 
     /// A slot that failed gets another try.
-    pub(super) fn retried(&mut self, slot: &SlotId) {
+    fn retried(&mut self, slot: &SlotId) {
         let now = self.now();
+        if !self.is_told() {
+            return;
+        }
         self.rollout().log.began(slot.index, now);
         if let Some(place) = self.place_of(slot) {
             self.detail(What::Retried { place });
@@ -133,13 +168,13 @@ impl Draft<'_> {
     }
 
     /// Something failed.
-    pub(super) fn failed(&mut self, failure: Failure) {
+    pub(crate) fn failed(&mut self, failure: Failure) {
         let now = self.now();
         self.rollout().log.failed(now, failure);
     }
 
     /// These hosts are not waited for any more.
-    pub(super) fn leave_behind(&mut self, hosts: impl IntoIterator<Item = HostId>) {
+    pub(crate) fn leave_behind(&mut self, hosts: impl IntoIterator<Item = HostId>) {
         let known = &mut self.rollout().stragglers;
         let mut hosts: Vec<HostId> = hosts.into_iter().filter(|host| known.insert(host.clone())).collect();
         hosts.dedup();
@@ -151,7 +186,7 @@ impl Draft<'_> {
     }
 
     /// Writes that images have come.
-    pub(super) fn tell_pulled(&mut self, pulled: u32, of: u32) {
+    pub(crate) fn tell_pulled(&mut self, pulled: u32, of: u32) {
         let mut slots = std::mem::take(&mut self.story.pulled);
         if !slots.is_empty() {
             let more = cut(&mut slots);
@@ -160,7 +195,7 @@ impl Draft<'_> {
     }
 
     /// Writes which slots are available now.
-    pub(super) fn tell_arrived(&mut self, release: ReleaseRef, available: u32, of: u32) {
+    pub(crate) fn tell_arrived(&mut self, release: ReleaseRef, available: u32, of: u32) {
         let mut slots = std::mem::take(&mut self.story.arrived);
         if !slots.is_empty() {
             let more = cut(&mut slots);
@@ -169,16 +204,16 @@ impl Draft<'_> {
     }
 
     /// Writes which slots were begun.
-    pub(super) fn tell_begun(&mut self, stood: Stood, limits: &Limits) {
+    pub(crate) fn tell_begun(&mut self, stood: Stood, limits: &Limits) {
         let mut slots = std::mem::take(&mut self.story.begun);
         if !slots.is_empty() {
             let more = cut(&mut slots);
-            self.detail(What::Begun { slots, more, stood, allowed: limits.shown() });
+            self.detail(What::Begun { slots, more, stood, allowed: shown(limits) });
         }
     }
 
     /// Writes which slots were turned back.
-    pub(super) fn tell_turned(&mut self, release: ReleaseRef) {
+    pub(crate) fn tell_turned(&mut self, release: ReleaseRef) {
         let mut slots = std::mem::take(&mut self.story.begun);
         if !slots.is_empty() {
             let more = cut(&mut slots);
@@ -187,7 +222,7 @@ impl Draft<'_> {
     }
 
     /// Writes what is left: slots that came and went.
-    pub(super) fn tell(&mut self) {
+    pub(crate) fn tell(&mut self) {
         let story = std::mem::take(&mut self.story);
         if !story.placed.is_empty() || !story.refused.is_empty() {
             let wanted = self.target().and_then(|(_, release)| self.service.replicas_for(release));
@@ -203,7 +238,7 @@ impl Draft<'_> {
     }
 
     /// Writes that the rollout comes to `to`; called before it does, after reason and outcome were set.
-    pub(super) fn moved(&mut self, to: State) {
+    pub(crate) fn moved(&mut self, to: State) {
         self.tell();
         let clocks = self.clocks();
         let serves = self.service.current.filter(|_| to.is_final()).map(|current| current.counter);
@@ -225,7 +260,7 @@ impl Draft<'_> {
         let (progress_deadline, soak) = (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.soak));
         let watched_since = self.snapshot.fleet.since();
         let rollout = self.rollout();
-        let soak = soak.filter(|_| rollout.kind == super::Kind::Deploy);
+        let soak = soak.filter(|_| rollout.kind == Kind::Deploy);
         Clocks {
             since: rollout.state_since,
             progress_at: rollout.progress_at,
@@ -237,7 +272,13 @@ impl Draft<'_> {
     }
 
     fn place_of(&self, slot: &SlotId) -> Option<Place> {
-        let host = self.slots.get(slot)?.host.clone();
+        let host = self.slots.get(slot)?.host().clone();
         Some(Place { slot: slot.clone(), host })
     }
+}
+
+/// Limits as decisions show them.
+fn shown(limits: &Limits) -> Allowed {
+    let bound = |count: u32| Some(count).filter(|count| *count != u32::MAX);
+    Allowed { batch: bound(limits.batch), surge: bound(limits.surge), unavailable: bound(limits.unavailable) }
 }

@@ -79,8 +79,8 @@ fn of_agent(host: &HostId, said: &Condition) -> ConditionView {
 pub(super) fn of_service(slots: &Slots, fleet: &dyn Fleet) -> Vec<ConditionView> {
     let mut found = Vec::new();
     for (slot, assignment) in slots {
-        let seen = fleet.member(&assignment.host).and_then(|member| member.observation.as_deref());
-        let host = &assignment.host;
+        let seen = fleet.member(assignment.host()).and_then(|member| member.observation.as_deref());
+        let host = assignment.host();
         let said = seen.into_iter().flat_map(|seen| &seen.conditions);
         found.extend(said.filter(|said| said.slot.as_ref() == Some(slot)).map(|said| of_agent(host, said)));
         let seen = seen.and_then(|seen| seen.slot(slot));

@@ -9,10 +9,11 @@ use crate::digest::Digest;
 use crate::fleet::FleetView;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName, SlotId};
 use crate::placement;
-use crate::plan::{Order, Phase, PlanSlot};
+use crate::plan::Order;
 use crate::release::Release;
 use crate::rollout::{self, Kind, Snapshot, State, Target};
-use crate::service::{Assignment, ReleaseRef, Releases, Service, Slots};
+use crate::service::{ReleaseRef, Releases, Service, Slots};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 /// What a release would do.
@@ -107,7 +108,7 @@ pub fn preview(
         digest: Digest::of(b""),
     };
     if unchanged {
-        view.slots = slots.iter().map(|(slot, a)| planned(slot, &a.host, Action::Keep)).collect();
+        view.slots = slots.iter().map(|(slot, a)| planned(slot, a.host(), Action::Keep)).collect();
     } else {
         place(&mut view, service, slots, releases, fleet, release, to, now);
     }
@@ -187,30 +188,30 @@ fn place(
         view.error = rollout.reason.as_ref().map(ToString::to_string);
         return;
     }
-    let mut by_host: BTreeMap<&HostId, Vec<&Assignment>> = BTreeMap::new();
-    for assignment in slots_now.values() {
-        by_host.entry(&assignment.host).or_default().push(assignment);
+    let mut by_host: BTreeMap<&HostId, Vec<&Slot>> = BTreeMap::new();
+    for slot in slots_now.values() {
+        by_host.entry(slot.host()).or_default().push(slot);
     }
-    for (slot, assignment) in &slots_now {
-        let host = &assignment.host;
-        let moves = assignment.want.release == to.digest;
-        let action = match (slots.contains_key(slot), moves) {
+    for (id, slot) in &slots_now {
+        let host = slot.host();
+        let moves = slot.release() == to.digest;
+        let action = match (slots.contains_key(id), moves) {
             (false, _) => Action::Create,
             (true, false) => Action::Remove,
             (true, true) => Action::Replace,
         };
-        let mut planned = planned(slot, host, action);
-        if let Some(previous) = assignment.want.previous.as_ref().filter(|_| moves) {
+        let mut planned = planned(id, host, action);
+        if let Some(beside) = slot.other().filter(|_| moves) {
             let member = fleet.members.get(host);
             let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();
-            for other in by_host[host].iter().filter(|other| other.want.slot != *slot) {
+            for other in by_host[host].iter().filter(|other| other.id() != id) {
                 taken.add(other, &releases);
             }
-            let want = assignment.want.clone();
-            let running =
-                PlanSlot { release: previous.release, phase: Phase::Running, previous: None, ..want };
-            taken.add_slot(&running, &releases, false);
-            match placement::start_first(&release.spec, member, &taken, &running.gpus) {
+            let gpus = &slot.target().gpus;
+            if let Some(running) = releases.get(&beside.release) {
+                taken.add_instance(&running.spec, gpus);
+            }
+            match placement::start_first(&release.spec, member, &taken, gpus) {
                 Ok(()) => planned.order = Some(Order::StartFirst),
                 Err(why) => {
                     planned.order = Some(Order::StopFirst);

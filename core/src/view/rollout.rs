@@ -135,7 +135,7 @@ pub fn rollout(
     let restarts = active && rollout.kind == Kind::Restart;
     let outdated: BTreeSet<SlotId> = slots
         .iter()
-        .filter(|(_, a)| restarts && a.want.generation < rollout.generation)
+        .filter(|(_, a)| restarts && a.target().generation < rollout.generation)
         .map(|(slot, _)| slot.clone())
         .collect();
     // Of one that others came after nothing runs any more.
@@ -199,16 +199,11 @@ fn failure(failure: &crate::rollout::Failure) -> FailureView {
     }
 }
 
-fn slot(
-    id: &SlotId,
-    assignment: &crate::service::Assignment,
-    releases: &Releases,
-    fleet: &dyn Fleet,
-) -> SlotView {
-    let member = fleet.member(&assignment.host);
+fn slot(id: &SlotId, assignment: &crate::slot::Slot, releases: &Releases, fleet: &dyn Fleet) -> SlotView {
+    let member = fleet.member(assignment.host());
     let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(id));
-    let release: &Digest = &assignment.want.release;
-    let generation = assignment.want.generation;
+    let release: &Digest = &assignment.release();
+    let generation = assignment.target().generation;
     let of = |i: &&Instance| &i.release == release && i.generation >= generation;
     let instance = seen.and_then(|seen| seen.instances.iter().find(of));
     // What is said of an older release says nothing of this one.
@@ -219,11 +214,11 @@ fn slot(
     });
     SlotView {
         slot: id.clone(),
-        host: assignment.host.clone(),
+        host: assignment.host().clone(),
         host_state: member.map_or(Liveness::Lost, |m| m.liveness),
         release: releases.get(release).map_or(crate::id::Counter(0), |r| r.counter),
-        phase: assignment.want.phase,
-        order: assignment.want.order,
+        phase: assignment.run(),
+        order: assignment.order(),
         state: instance.map(|i| i.state),
         available: instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy),
         pull: seen.and_then(|seen| seen.pull),

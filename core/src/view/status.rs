@@ -9,9 +9,9 @@ use crate::fleet::Fleet;
 use crate::host::{HostStats, Liveness};
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{Instance, InstanceState, LastExit, NotReady, Refusal, SlotStatus};
-use crate::plan::Phase;
 use crate::rollout::{Rollout, Waiting};
-use crate::service::{Assignment, Mode, Releases, Service, Slots};
+use crate::service::{Mode, Releases, Service, Slots};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 use super::condition::{self, ConditionView};
@@ -144,13 +144,13 @@ pub fn status(
 ) -> StatusView {
     let mut instances = Vec::new();
     for (slot, assignment) in slots {
-        let member = fleet.member(&assignment.host);
+        let member = fleet.member(assignment.host());
         let liveness = member.map_or(Liveness::Lost, |m| m.liveness);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
         let doubt = trouble::doubt(member);
         let as_of = member.filter(|m| m.liveness != Liveness::Connected).and_then(|m| m.last_seen);
         // What is said of an older release says nothing of this one.
-        let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.want.release));
+        let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.release()));
         let refused = current.and_then(|seen| match &seen.status {
             SlotStatus::Refused(refusal) => Some(refusal.clone()),
             SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
@@ -158,7 +158,7 @@ pub fn status(
         let of = |instance: &Instance| InstanceView {
             id: instance.id.clone(),
             slot: slot.clone(),
-            host: assignment.host.clone(),
+            host: assignment.host().clone(),
             state: instance.state,
             since: Some(instance.since),
             release: instance.counter,
@@ -179,20 +179,20 @@ pub fn status(
             seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
         for instance in &mut here {
             let used = stats
-                .get(&assignment.host)
+                .get(assignment.host())
                 .and_then(|s| s.instances.iter().find(|i| i.instance == instance.id));
             instance.cpu_percent = used.map(|used| used.cpu_percent);
             instance.memory_used = used.map(|used| used.memory_used);
         }
         here.sort_by_key(|instance| instance.state != InstanceState::Healthy);
-        let wanted = assignment.want.phase.runs();
+        let wanted = assignment.run().runs();
         let placeholder = |state| InstanceView {
             id: String::new(),
             slot: slot.clone(),
-            host: assignment.host.clone(),
+            host: assignment.host().clone(),
             state,
             since: None,
-            release: counter(releases, &assignment.want.release),
+            release: counter(releases, &assignment.release()),
             endpoints: BTreeMap::new(),
             started_at: None,
             restarts: 0,
@@ -271,13 +271,13 @@ fn in_doubt(instances: &[InstanceView]) -> u32 {
 
 /// Of every host that has a slot; what is said of slots of other services is left out.
 fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, HostStats>) -> Vec<HostProblems> {
-    let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
+    let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| assignment.host()).collect();
     let of = |host: &HostId| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host));
         // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
         let here: Vec<&SlotId> =
-            slots.iter().filter(|(_, assignment)| &assignment.host == host).map(|(slot, _)| slot).collect();
+            slots.iter().filter(|(_, assignment)| assignment.host() == host).map(|(slot, _)| slot).collect();
         let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
         let is_other = |trouble: &Trouble| {
             matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
@@ -303,8 +303,8 @@ fn replicas(service: &Service, releases: &Releases) -> Option<u32> {
 
 /// The count, or as many slots as there are. A slot that stands in for another one does not count twice.
 fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
-    let pairs = slots.values().filter(|assignment| assignment.replaces.is_some()).count();
-    let leaving = slots.values().filter(|assignment| assignment.want.phase == Phase::Absent).count();
+    let pairs = slots.values().filter(|assignment| assignment.stands_in_for().is_some()).count();
+    let leaving = slots.values().filter(|assignment| assignment.is_leaving()).count();
     let slots = u32::try_from(slots.len() - pairs - leaving).unwrap_or(u32::MAX);
     match replicas {
         Some(count) if service.mode == Mode::Running => count.max(slots),
@@ -314,10 +314,10 @@ fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
 
 /// Slots whose instance of the release they are to have is available, as far as is known.
 fn available(slots: &Slots, fleet: &dyn Fleet) -> u32 {
-    let is_available = |(slot, assignment): &(&SlotId, &Assignment)| {
-        let member = fleet.member(&assignment.host).filter(|m| m.liveness != Liveness::Lost);
+    let is_available = |(slot, assignment): &(&SlotId, &Slot)| {
+        let member = fleet.member(assignment.host()).filter(|m| m.liveness != Liveness::Lost);
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
-        let want = &assignment.want;
+        let want = assignment.target();
         let instance = seen.and_then(|seen| seen.current_of(&want.release, want.generation));
         instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)
     };

@@ -32,11 +32,12 @@ fn midway() -> (Service, Slots, Releases, Rollout, FleetView) {
     rollout.state = State::Advancing;
     rollout.changed = true;
     for (index, assignment) in slots.values_mut().enumerate() {
-        let want = &mut assignment.want;
-        (want.release, want.good, want.fallback) = (new.digest, false, Some(old));
-        want.phase = if index < 2 { Phase::Running } else { Phase::Pulled };
-        let phase = if index == 0 { Phase::Standby } else { Phase::Running };
-        want.previous = Some(Previous { release: old, phase });
+        assignment.edit(|want| {
+            (want.release, want.good, want.fallback) = (new.digest, false, Some(old));
+            want.phase = if index < 2 { Phase::Running } else { Phase::Pulled };
+            let phase = if index == 0 { Phase::Standby } else { Phase::Running };
+            want.previous = Some(Previous { release: old, phase });
+        });
     }
     report(&slots, &releases, &mut fleet, InstanceState::Healthy);
     fleet.members.get_mut(&"h0002".parse().unwrap()).unwrap().liveness = Liveness::Lost;

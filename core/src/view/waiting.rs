@@ -52,7 +52,7 @@ impl Waits<'_> {
         if let Some(trouble) = &seen.trouble {
             return Some(format!("{place} ({}; again at {})", trouble.message, trouble.retry_at));
         }
-        let want = &self.slots.get(slot)?.want;
+        let want = self.slots.get(slot)?.target();
         let instance = seen.current_of(&want.release, want.generation)?;
         let why = instance.vitals.not_ready.as_ref()?;
         let goes_back = self.rollout.kind == Kind::Deploy && self.rollout.from.is_some();

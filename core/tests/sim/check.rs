@@ -90,7 +90,7 @@ impl World {
         assert!(next.touched.len() <= SLOTS_PER_STEP, "a step is small");
         for (slot, after) in &next.slots {
             let before = self.slots.get(slot);
-            assert!(before.is_none_or(|before| before.host == after.host), "a slot never moves");
+            assert!(before.is_none_or(|before| before.host() == after.host()), "a slot never moves");
             assert!(next.touched.contains(slot) || before == Some(after), "touched says what changed");
         }
         let gone =
@@ -109,21 +109,20 @@ impl World {
         }
         let (mut total, mut unproven, mut proven, mut begun) = (0, 0, 0, 0);
         let fleet = self.fleet();
-        for (slot, after) in next.slots.iter().filter(|(_, a)| a.want.release == to) {
+        for (slot, after) in next.slots.iter().filter(|(_, a)| a.release() == to) {
             total += 1;
-            let lost = fleet.members.get(&after.host).is_none_or(|m| m.liveness == Liveness::Lost);
-            let left_out = lost || rollout.stragglers.contains(&after.host);
-            if after.want.phase != Phase::Running || left_out {
+            let lost = fleet.members.get(after.host()).is_none_or(|m| m.liveness == Liveness::Lost);
+            let left_out = lost || rollout.stragglers.contains(after.host());
+            if after.run() != Phase::Running || left_out {
                 continue;
             }
             // What is known of it: a crash that nobody has reported yet is nobody's fault.
-            let report = fleet.members[&after.host].observation.as_deref().and_then(|seen| seen.slot(slot));
+            let report = fleet.members[after.host()].observation.as_deref().and_then(|seen| seen.slot(slot));
             let available =
                 report.is_some_and(|seen| seen.instances.iter().any(|i| i.release == to && i.available));
             proven += u32::from(available);
             unproven += u32::from(!available);
-            let was =
-                self.slots.get(slot).is_some_and(|b| b.want.release == to && b.want.phase == Phase::Running);
+            let was = self.slots.get(slot).is_some_and(|b| b.release() == to && b.run() == Phase::Running);
             begun += u32::from(!was);
         }
         let most =

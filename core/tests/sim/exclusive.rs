@@ -28,7 +28,7 @@ fn settled(seed: u64, spec: Spec) -> World {
 /// Which host runs it.
 fn home(world: &World) -> usize {
     let slot = world.slots.values().next().expect("it has a slot");
-    world.hosts.iter().position(|host| host.name == slot.host).unwrap()
+    world.hosts.iter().position(|host| &host.name == slot.host()).unwrap()
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn the_same_release_again_touches_nothing_and_stays_good() {
         let mut world = World::settled(seed, 3, spec(6));
         world.redeploy();
         world.run_for(2);
-        assert!(world.slots.values().all(|a| a.want.good), "seed {seed}: what is good stays good");
+        assert!(world.slots.values().all(|a| a.is_good()), "seed {seed}: what is good stays good");
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         assert!(!world.rollout.as_ref().unwrap().changed, "seed {seed}");
         world.assert_all_serve(1, 6);
@@ -91,7 +91,7 @@ fn a_rollback_begins_all_ten_at_once() {
             let begun = world
                 .slots
                 .values()
-                .filter(|a| a.want.release == good && a.want.phase == windlass_core::plan::Phase::Running);
+                .filter(|a| a.release() == good && a.run() == windlass_core::plan::Phase::Running);
             assert_eq!(begun.count(), 10, "seed {seed}");
             assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
             world.assert_all_serve(1, 10);

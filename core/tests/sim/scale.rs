@@ -190,14 +190,14 @@ fn a_slot_with_a_named_volume_stays_on_its_host_whether_that_drains_or_is_lost()
         // Two writers of one volume never run together, so one slot is down while it is replaced.
         spec.strategy = rolling(Amount::Count(1), Amount::Count(1), Amount::Count(1));
         let mut world = World::settled(seed, 3, spec);
-        let before: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host.clone())).collect();
+        let before: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host().clone())).collect();
         world.checks.slack = 1;
         world.hosts[0].scheduling = Scheduling::Draining;
         world.run_for(120);
         world.deploy(Behaviour::Good);
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         world.hosts[0].scheduling = Scheduling::Ready;
-        let after: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host.clone())).collect();
+        let after: Vec<_> = world.slots.iter().map(|(slot, a)| (slot.clone(), a.host().clone())).collect();
         assert_eq!(before, after, "seed {seed}");
     }
 }

@@ -131,7 +131,7 @@ fn only_the_failed_slots_go_back_where_the_manifest_says_so() {
         world.deploy(Behaviour::Good);
         // Its process does not start on the host that comes later.
         let bad = world.digest(2);
-        let last = world.slots.last_key_value().unwrap().1.host.clone();
+        let last = world.slots.last_key_value().unwrap().1.host().clone();
         let broken = world.hosts.iter().position(|host| host.name == last).unwrap();
         world.hosts[broken].engine.broken.insert(bad);
         assert_eq!(world.run_to_end(), State::Failed, "seed {seed}");

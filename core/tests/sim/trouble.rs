@@ -132,7 +132,7 @@ fn an_evicted_host_holds_up_nothing() {
         assert!(world.now - begun < 110, "seed {seed}: waited {} s", world.now - begun);
         world.hosts[2].engine.containers.clear();
         world.run_for(60);
-        assert!(world.slots.values().all(|a| a.host != host), "seed {seed}");
+        assert!(world.slots.values().all(|a| a.host() != &host), "seed {seed}");
         world.assert_all_serve(2, 8);
         world.assert_quiet();
     }

@@ -43,10 +43,10 @@ fn scaling_down_takes_what_does_not_serve_first_and_then_the_newest() {
         world.assert_all_serve(1, 6);
         world.hosts[1].cut = true;
         world.run_for(40);
-        let on_cut = world.slots.values().filter(|a| a.host == world.hosts[1].name).count();
+        let on_cut = world.slots.values().filter(|a| a.host() == &world.hosts[1].name).count();
         assert!(world.tell(Verb::Scale(6 - u32::try_from(on_cut).unwrap())));
         world.run_for(10);
-        assert!(world.slots.values().all(|a| a.host != world.hosts[1].name), "seed {seed}");
+        assert!(world.slots.values().all(|a| a.host() != &world.hosts[1].name), "seed {seed}");
         let before: Vec<_> = world.slots.keys().cloned().collect();
         world.hosts[1].cut = false;
         assert!(world.tell(Verb::Scale(2)));

@@ -230,13 +230,13 @@ impl World {
         self.check_step(&next);
         let mut dirty: Vec<HostId> = Vec::new();
         for slot in &next.touched {
-            dirty.extend(self.slots.get(slot).map(|a| a.host.clone()));
-            dirty.extend(next.slots.get(slot).map(|a| a.host.clone()));
+            dirty.extend(self.slots.get(slot).map(|a| a.host().clone()));
+            dirty.extend(next.slots.get(slot).map(|a| a.host().clone()));
         }
         let changed = !next.touched.is_empty();
         for (slot, after) in &next.slots {
-            if self.slots.get(slot).map(|before| &before.want) != Some(&after.want) {
-                let seq = self.issued.get(&after.host).copied().unwrap_or(0) + 1;
+            if self.slots.get(slot).map(windlass_core::slot::Slot::plan) != Some(after.plan()) {
+                let seq = self.issued.get(after.host()).copied().unwrap_or(0) + 1;
                 self.parts.insert(slot.clone(), seq);
             }
         }
@@ -262,7 +262,12 @@ impl World {
             if idle || self.hosts[index].cut || self.hosts[index].evicted || self.dice(3) == 0 {
                 continue;
             }
-            let slots = self.slots.values().filter(|a| a.host == host).map(|a| a.want.clone()).collect();
+            let slots = self
+                .slots
+                .values()
+                .filter(|a| a.host() == &host)
+                .map(windlass_core::slot::Slot::plan)
+                .collect();
             let plan = HostPlan {
                 version: 1,
                 fleet: "sim".parse().unwrap(),

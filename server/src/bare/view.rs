@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::fleet::{Member, Scheduling};
 use windlass_core::host::Liveness;
 use windlass_core::observation::{EngineState, InstanceState, SlotStatus};
-use windlass_core::plan::{Phase, PlanSlot};
+use windlass_core::plan::PlanSlot;
 use windlass_core::rollout::{Advance, Rollout};
 use windlass_core::service::{Releases, Service, Slots};
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, Timestamp};
@@ -53,11 +53,11 @@ impl<'a> View<'a> {
 
     /// The slots that the newest report of a host is about, as decisions take it: the number of the plan that it was made
     /// under, and what the newest plan says of them.
-    pub fn confirmed(&self, now: Timestamp) -> Vec<(HostId, u64, Vec<&'a PlanSlot>)> {
+    pub fn confirmed(&self, now: Timestamp) -> Vec<(HostId, u64, Vec<PlanSlot>)> {
         let of = |(host, member): (HostId, Member)| {
             let seq = member.observation.as_ref()?.seq;
             let parts = self.state.slots_on(&host).filter(|(slot, _)| member.part_since(slot) <= seq);
-            let parts = parts.map(|(_, assignment)| &assignment.want).collect();
+            let parts = parts.map(|(_, assignment)| assignment.plan()).collect();
             let counts = member.liveness == Liveness::Connected && !member.recovering;
             Some((host, seq, parts)).filter(|_| counts)
         };
@@ -67,17 +67,21 @@ impl<'a> View<'a> {
     /// Was every slot of `release` available when its host was last heard of, and is none of these hosts lost?
     pub fn was_available(&self, service: &ServiceId, release: &Digest, now: Timestamp) -> bool {
         let fleet = self.registry.fleet(self.state, Some(service), now);
-        let mut slots = self.state.slots.get(service).into_iter().flatten().filter(|(_, assignment)| {
-            &assignment.want.release == release && assignment.want.phase != Phase::Absent
-        });
+        let mut slots = self
+            .state
+            .slots
+            .get(service)
+            .into_iter()
+            .flatten()
+            .filter(|(_, assignment)| &assignment.release() == release && !assignment.is_leaving());
         slots.all(|(slot, assignment)| {
-            let member = fleet.members.get(&assignment.host);
+            let member = fleet.members.get(assignment.host());
             let member = member.filter(|m| matches!(m.liveness, Liveness::Connected | Liveness::Suspect));
             let report = member.and_then(|m| Some((m.part_since(slot), m.last_report.as_ref()?)));
             let report = report.filter(|(since, report)| report.seq >= *since && report.unwritable.is_none());
             let report = report.filter(|(_, report)| report.engine == EngineState::Available);
             let seen = report.and_then(|(_, report)| report.slot(slot));
-            let instance = seen.and_then(|seen| seen.current_of(release, assignment.want.generation));
+            let instance = seen.and_then(|seen| seen.current_of(release, assignment.target().generation));
             let failed =
                 seen.is_some_and(|seen| !matches!(seen.status, SlotStatus::Settled | SlotStatus::Converging));
             !failed && instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)

@@ -89,8 +89,8 @@ fn store(draft: &mut Draft<'_>, id: &ServiceId, advance: Advance) {
     for slot in &advance.touched {
         let old = old_slots.and_then(|slots| slots.get(slot));
         let new = advance.slots.get(slot);
-        hosts.extend(old.map(|old| old.host.clone()));
-        hosts.extend(new.map(|new| new.host.clone()));
+        hosts.extend(old.map(|old| old.host().clone()));
+        hosts.extend(new.map(|new| new.host().clone()));
         overlay.set(slot.clone(), new.cloned());
         draft.change(match new {
             Some(new) => Change::Slot(slot.clone(), Box::new(new.clone())),

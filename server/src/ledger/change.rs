@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use windlass_core::observation::Observation;
 use windlass_core::rollout::{Decision, Rollout};
-use windlass_core::service::{Assignment, Service};
+use windlass_core::service::Service;
+use windlass_core::slot::Slot;
 use windlass_core::{Digest, HostId, OperatorName, RolloutId, SlotId};
 
 use super::Topic;
@@ -87,7 +88,7 @@ pub(crate) enum Change {
     /// A service.
     Service(Box<Service>),
     /// A slot.
-    Slot(SlotId, Box<Assignment>),
+    Slot(SlotId, Box<Slot>),
     /// A slot that is no more.
     SlotGone(SlotId),
     /// A rollout.

@@ -9,7 +9,8 @@ use windlass_core::capacity::Taken;
 use windlass_core::observation::Observation;
 use windlass_core::release::Release;
 use windlass_core::rollout::Rollout;
-use windlass_core::service::{Assignment, ReleaseRef, Releases, Service, Slots};
+use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
+use windlass_core::slot::Slot;
 use windlass_core::{Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, SlotId};
 
 use super::Change;
@@ -127,10 +128,7 @@ impl State {
     }
 
     /// The slots on `host`, in order.
-    pub(crate) fn slots_on<'a>(
-        &'a self,
-        host: &HostId,
-    ) -> impl Iterator<Item = (&'a SlotId, &'a Assignment)> {
+    pub(crate) fn slots_on<'a>(&'a self, host: &HostId) -> impl Iterator<Item = (&'a SlotId, &'a Slot)> {
         let slots = self.by_host.get(host).into_iter().flatten();
         slots.filter_map(|slot| self.slots.get(&slot.service)?.get_key_value(slot))
     }
@@ -174,14 +172,14 @@ impl State {
         self.releases.insert(digest, release);
         // What its slots take was not known before, if there are any already.
         let slots = self.slots.get(&entry.service).into_iter().flat_map(BTreeMap::values);
-        let hosts: BTreeSet<HostId> = slots.filter(|a| a.names(&digest)).map(|a| a.host.clone()).collect();
+        let hosts: BTreeSet<HostId> = slots.filter(|a| a.names(&digest)).map(|a| a.host().clone()).collect();
         hosts.iter().for_each(|host| self.take(host));
         self.entries.insert(digest, entry);
     }
 
-    pub(crate) fn put_slot(&mut self, slot: SlotId, assignment: Assignment) {
+    pub(crate) fn put_slot(&mut self, slot: SlotId, assignment: Slot) {
         self.remove_slot(&slot);
-        let host = assignment.host.clone();
+        let host = assignment.host().clone();
         self.by_host.entry(host.clone()).or_default().insert(slot.clone());
         self.slots.entry(slot.service.clone()).or_default().insert(slot, assignment);
         self.take(&host);
@@ -226,13 +224,13 @@ impl State {
         if slots.is_empty() {
             self.slots.remove(&slot.service);
         }
-        if let Some(on_host) = self.by_host.get_mut(&old.host) {
+        if let Some(on_host) = self.by_host.get_mut(old.host()) {
             on_host.remove(slot);
             if on_host.is_empty() {
-                self.by_host.remove(&old.host);
+                self.by_host.remove(old.host());
             }
         }
-        self.take(&old.host);
+        self.take(old.host());
     }
 
     fn advance_trust(&mut self, envelope: Vec<u8>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windlass_core::plan::{Order, Phase, PlanSlot};
-use windlass_core::service::Assignment;
+use windlass_core::slot::Slot;
 use windlass_core::{Digest, HostId, SlotId};
 
 use super::{Overlay, issue, raise, renew};
@@ -14,7 +14,7 @@ use crate::ledger::{Change, Ledger, state_for_tests};
 use crate::store::memory::MemoryStore;
 use crate::store::record::{PlanRecord, decode, encode};
 
-fn assignment(slot: &SlotId, phase: Phase) -> Assignment {
+fn assignment(slot: &SlotId, phase: Phase) -> Slot {
     let want = PlanSlot {
         slot: slot.clone(),
         release: Digest::of(b"release"),
@@ -27,7 +27,7 @@ fn assignment(slot: &SlotId, phase: Phase) -> Assignment {
         retry_quarantined: false,
         generation: 0,
     };
-    Assignment { host: host(), want, standby_until: None, replaces: None }
+    Slot::adopted(host(), want)
 }
 
 fn host() -> HostId {

@@ -35,7 +35,7 @@ impl<'a> Near<'a> {
         let nothing = Live::default();
         let mut own = BTreeMap::new();
         for assignment in state.slots.get(service).into_iter().flat_map(BTreeMap::values) {
-            own.entry(assignment.host.clone()).or_insert_with_key(|host| {
+            own.entry(assignment.host().clone()).or_insert_with_key(|host| {
                 let record = state.hosts.get(host).filter(|record| record.is_member())?;
                 let live = hosts.get(host).unwrap_or(&nothing);
                 Some(registry.member(state, record, live, Some(service), now))

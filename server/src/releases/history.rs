@@ -28,10 +28,7 @@ pub(crate) fn forget(draft: &mut Draft<'_>, service: &Service) {
     let mut needed: BTreeSet<Digest> =
         service.good.iter().chain(&service.current).map(|name| name.digest).collect();
     for assignment in state.slots.get(&service.id).into_iter().flat_map(|slots| slots.values()) {
-        let want = &assignment.want;
-        needed.insert(want.release);
-        needed.extend(want.fallback);
-        needed.extend(want.previous.as_ref().map(|previous| previous.release));
+        needed.extend(assignment.named());
     }
     for rollout in state.rollouts.values().filter(|rollout| !forgotten.contains(&rollout.id)) {
         needed.insert(rollout.to.digest);

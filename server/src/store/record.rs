@@ -24,7 +24,7 @@ pub use release::ReleaseRecord;
 pub use token::TokenRecord;
 
 /// The version that this code writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why bytes are no record.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +62,12 @@ pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 /// Reads what was stored, of this version or an older one.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
     let Version { v } = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
-    match v {
-        // A migration of version 1 to 2 will stand here, working on `serde_json::Value`.
-        VERSION => {
-            let Read { record } = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
-            Ok(record)
-        }
-        newer => Err(RecordError::Newer(newer)),
+    if !(1..=VERSION).contains(&v) {
+        return Err(RecordError::Newer(v));
     }
+    // Version 1 had another form of slots alone, which their type reads by itself.
+    let Read { record } = serde_json::from_slice(bytes).map_err(RecordError::Malformed)?;
+    Ok(record)
 }
 
 #[cfg(test)]
@@ -79,9 +77,10 @@ mod tests {
     #[test]
     fn a_newer_version_is_refused_and_not_guessed() {
         let bytes = encode(&"text".to_owned());
-        assert_eq!(bytes, br#"{"v":1,"record":"text"}"#);
+        assert_eq!(bytes, br#"{"v":2,"record":"text"}"#);
         assert_eq!(decode::<String>(&bytes).unwrap(), "text");
-        assert!(matches!(decode::<String>(br#"{"v":2,"record":"text"}"#), Err(RecordError::Newer(2))));
+        assert_eq!(decode::<String>(br#"{"v":1,"record":"text"}"#).unwrap(), "text");
+        assert!(matches!(decode::<String>(br#"{"v":3,"record":"text"}"#), Err(RecordError::Newer(3))));
         assert!(matches!(decode::<u32>(&bytes), Err(RecordError::Malformed(_))));
         assert!(matches!(decode::<u32>(b""), Err(RecordError::Malformed(_))));
     }

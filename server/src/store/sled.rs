@@ -71,10 +71,7 @@ impl SledStore {
             source,
         };
         let known = path.join(MARKER).exists();
-        let config = sled::Config::new()
-            .path(path)
-            .mode(sled::Mode::HighThroughput)
-            .cache_capacity(64 << 20);
+        let config = sled::Config::new().path(path).mode(sled::Mode::HighThroughput).cache_capacity(64 << 20);
         let db = unlocked(&config).map_err(|error| open_error(path, error))?;
         Point::StoreOpened.pass();
         let revision = db.get(REVISION).map_err(|error| unreadable(error.into()))?;

@@ -8,7 +8,8 @@ use windlass_core::FleetId;
 use windlass_core::audit::Head;
 use windlass_core::observation::Observation;
 use windlass_core::rollout::Rollout;
-use windlass_core::service::{Assignment, Service};
+use windlass_core::service::Service;
+use windlass_core::slot::Slot;
 use windlass_server::store::memory::MemoryStore;
 use windlass_server::store::record::{
     EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, ReleaseRecord,
@@ -52,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     record::<OperatorRecord>(data);
     record::<OperatorTokenRecord>(data);
     record::<Service>(data);
-    record::<Assignment>(data);
+    record::<Slot>(data);
     record::<Rollout>(data);
     record::<PlanRecord>(data);
     record::<ReleaseRecord>(data);

@@ -107,8 +107,8 @@ group_is_killed() {
 # Ends the engine for good: processes, mounts, control groups, data.
 engine_wipe() { # FOLDER GROUP
     engine_cut_power "$1" "$2"
-    # None may be left, which grep counts as a failure.
-    find /sys/fs/cgroup -depth -type d -path "*/$2*" -print 2>/dev/null |
+    # None may be left, which grep counts as a failure; and groups of others go meanwhile, which find does.
+    { find /sys/fs/cgroup -depth -type d -path "*/$2*" -print 2>/dev/null || true; } |
         { grep -E "^/sys/fs/cgroup(/[^/]+)?/$2(/|\$)" || true; } |
         while read -r group; do rmdir "$group" 2>/dev/null || true; done
     rm -rf --one-file-system "${1:?}"

@@ -347,14 +347,14 @@ fn tell(view: &View<'_>, context: &Context) {
         context.say(|| {
             let rollout = view.active(id).map(|r| format!("{} {}", r.to.counter, r.state.as_str()));
             let slots = view.slots().get(id).into_iter().flatten().map(|(slot, assignment)| {
-                let want = &assignment.want;
+                let want = assignment.plan();
                 let counter = |digest| context.shop.signed.get(digest).map_or(0, |s| s.release.counter.0);
                 let previous =
                     want.previous.as_ref().map(|p| format!("+r{} {:?}", counter(&p.release), p.phase));
                 let (phase, good) = (want.phase, if want.good { "" } else { "?" });
                 let release = counter(&want.release);
                 let previous = previous.unwrap_or_default();
-                format!("{}@{} r{release}{good} {phase:?}{previous}", slot.index, assignment.host)
+                format!("{}@{} r{release}{good} {phase:?}{previous}", slot.index, assignment.host())
             });
             let slots: Vec<String> = slots.collect();
             let rollout = rollout.unwrap_or_default();

@@ -23,6 +23,7 @@ use windlass_core::plan::{HostPlan, PlanSlot};
 use windlass_core::reconcile::Container;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::Slots;
+use windlass_core::slot::Intent;
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId, Timestamp};
 
 use crate::host::Host;
@@ -211,7 +212,7 @@ impl Checks {
     /// Does the coordinator, which was set back and has offered this host nothing since, know nothing of what runs there?
     pub fn has_forgotten(&self, host: &HostId, seen: &Container) -> bool {
         let known = self.services.get(&seen.slot.service).and_then(|known| known.slots.get(&seen.slot));
-        self.unshown.contains(host) && !known.is_some_and(|known| has_it_run(&known.want, seen))
+        self.unshown.contains(host) && !known.is_some_and(|known| Intent::from(known).has_run(&seen.release))
     }
 
     /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
@@ -233,14 +234,8 @@ impl Checks {
 impl Known {
     /// Is the slot on a host that its rollout does not wait for?
     fn is_excused(&self, slot: &SlotId) -> bool {
-        self.slots.get(slot).is_some_and(|assignment| self.excused.contains(&assignment.host))
+        self.slots.get(slot).is_some_and(|assignment| self.excused.contains(assignment.host()))
     }
-}
-
-/// Does a plan have this run?
-pub(crate) fn has_it_run(want: &PlanSlot, seen: &Container) -> bool {
-    let previous = want.previous.as_ref().filter(|previous| previous.release == seen.release);
-    (want.release == seen.release && want.phase.runs()) || previous.is_some_and(|old| old.phase.runs())
 }
 
 /// Ends the outages of slots that serve again, or whose place others have taken; what is on a machine that is off would
@@ -268,7 +263,7 @@ fn settle(
         stays
     });
     for (slot, outage) in outages.iter_mut() {
-        let host = known.slots.get(slot).map(|assignment| &assignment.host);
+        let host = known.slots.get(slot).map(|assignment| assignment.host());
         let machine = host.and_then(|name| hosts.iter().find(|host| &host.name == name));
         if machine.is_some_and(|host| !host.is_on || host.is_astray || host.is_deceived) {
             *outage = Outage::World;

@@ -350,7 +350,7 @@ impl World {
             let is_refused = self.context.refused.remove(&host);
             // Whoever lets a host join again waits until what it had runs elsewhere.
             let has_slots = bare.look(|view| {
-                view.slots().values().flat_map(BTreeMap::values).any(|assignment| assignment.host == name)
+                view.slots().values().flat_map(BTreeMap::values).any(|assignment| assignment.host() == &name)
             });
             let machine = &self.hosts[host];
             if machine.is_deceived && scheduling.is_some() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{Failure, MAX_FAILURES, Rollout};
+use crate::rollout::model::{Failure, MAX_FAILURES, Rollout};
 use crate::time::Timestamp;
 
 use super::{Clocks, DETAILS, Decision, What};

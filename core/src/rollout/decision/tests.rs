@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::id::SlotId;
-use crate::rollout::MAX_FAILURES;
+use crate::rollout::model::MAX_FAILURES;
 use crate::rollout::tests::fixture::at;
 
 fn place(index: u32) -> Place {

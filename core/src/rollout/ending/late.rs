@@ -6,27 +6,24 @@ use crate::observation::{
 use crate::plan::Phase;
 use crate::release::Spec;
 use crate::service::ReleaseRef;
+use crate::slot::Seen;
 use crate::time::Timestamp;
 
-use super::super::Reason;
 use super::super::draft::Draft;
-use super::super::seen::Seen;
+use super::super::model::Reason;
 use super::{Faults, counted};
 
 /// Why a rollout got no further: what was seen of the slots that are not there yet is written down as what failed.
-pub(in crate::rollout) fn no_progress(draft: &mut Draft<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
+pub(crate) fn no_progress(draft: &mut Draft<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
     let mut faults = Faults::default();
     for slot in counted(draft, &to.digest) {
-        if !matches!(draft.seen(&slot, &to.digest), Seen::Converging(_)) {
-            continue;
-        }
-        let assignment = &draft.slots[&slot];
-        let runs = assignment.want.phase == Phase::Running;
-        let Some(seen) = draft.newest_of(&slot) else { continue };
-        let instance = seen.current_of(&to.digest, assignment.want.generation).filter(|_| runs);
+        let facts = draft.facts(&slot);
+        let (Seen::Converging(_), Some(seen)) = (facts.target(), facts.last()) else { continue };
+        let runs = facts.intent.run == Phase::Running;
+        let instance = seen.current_of(&to.digest, facts.intent.generation).filter(|_| runs);
         let evidence = hindered(seen, to, draft.now()).or_else(|| waited(instance?, to, spec, draft.now()));
         if let Some(evidence) = evidence {
-            faults.failed(&assignment.host, &slot, &evidence);
+            faults.failed(facts.host(), &slot, &evidence);
         }
     }
     let plain = Reason::NoProgress(spec.progress_deadline);

@@ -1,21 +1,20 @@
 //! Rolling back where there was nothing good before.
 
 use crate::plan::Phase;
+use crate::slot::Transition;
 
 use super::super::draft::Draft;
-use super::super::{GoingBack, Reason, State, ending};
+use super::super::ending;
+use super::super::model::{GoingBack, Reason, State};
 use super::{Fate, fate, keep, past_deadline};
 
 /// What was started stops, and is kept for inspection unless a person asked for the end or nothing was
 /// touched.
-pub(super) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
+pub(crate) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
     let mut stopped = true;
     let late = past_deadline(draft);
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        if draft.is_leaving(&slot) {
-            continue;
-        }
-        let begun = draft.slots[&slot].want.phase != Phase::Pulled;
+    for slot in draft.staying() {
+        let begun = draft.slots[&slot].run() != Phase::Pulled;
         match fate(draft, &slot, how, late) {
             Fate::Back => {}
             Fate::Stays => {
@@ -32,13 +31,9 @@ pub(super) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
             draft.drop_slot(&slot);
             continue;
         }
-        draft.edit(&slot, |assignment| {
-            assignment.want.phase = Phase::Standby;
-            assignment.want.previous = None;
-            assignment.want.retry_quarantined = false;
-        });
-        let release = draft.slots[&slot].want.release;
-        stopped &= draft.is_lost(&slot) || draft.is_stopped(&slot, &release).unwrap_or(false);
+        draft.apply(&slot, &Transition::Abandon);
+        let facts = draft.facts(&slot);
+        stopped &= facts.is_lost() || facts.is_stopped(&facts.intent.release).unwrap_or(false);
     }
     if draft.is_full() || !(stopped || late) {
         return;

@@ -45,10 +45,10 @@ impl Cared {
     /// The host says that `release` runs there, in this state.
     fn sees(&mut self, n: usize, release: &Release, state: InstanceState, undecided: bool) {
         let slot = self.slot(n);
-        let member = self.fleet.members.get_mut(&self.slots[&slot].host).unwrap();
+        let member = self.fleet.members.get_mut(self.slots[&slot].host()).unwrap();
         let observation = Arc::make_mut(member.observation.as_mut().unwrap());
         let seen = observation.slots.iter_mut().find(|seen| seen.slot == slot).unwrap();
-        seen.release = Some(self.slots[&slot].want.release);
+        seen.release = Some(self.slots[&slot].release());
         seen.instances = vec![instance(&slot, reference(release).digest, release, state)];
         seen.instances[0].undecided = undecided;
     }
@@ -56,19 +56,21 @@ impl Cared {
     /// The rollout to r2 ended without it: it waits there with r1.
     fn waits_with_r1(&mut self, n: usize) {
         let (slot, r1) = (self.slot(n), self.r1.clone());
-        let want = &mut self.slots.get_mut(&slot).unwrap().want;
-        want.phase = Phase::Pulled;
-        want.previous = Some(Previous { release: reference(&r1).digest, phase: Phase::Running });
+        self.slots.get_mut(&slot).unwrap().edit(|want| {
+            want.phase = Phase::Pulled;
+            want.previous = Some(Previous { release: reference(&r1).digest, phase: Phase::Running });
+        });
         self.sees(n, &r1, InstanceState::Healthy, false);
     }
 
     /// A rollback from r1 to r2 failed before it came to this one.
     fn is_left_at_r1(&mut self, n: usize) {
         let (slot, r1, r2) = (self.slot(n), self.r1.clone(), reference(&self.r2).digest);
-        let want = &mut self.slots.get_mut(&slot).unwrap().want;
-        (want.release, want.good, want.fallback) = (reference(&r1).digest, false, Some(r2));
-        want.order = Order::StopFirst;
-        want.previous = Some(Previous { release: r2, phase: Phase::Standby });
+        self.slots.get_mut(&slot).unwrap().edit(|want| {
+            (want.release, want.good, want.fallback) = (reference(&r1).digest, false, Some(r2));
+            want.order = Order::StopFirst;
+            want.previous = Some(Previous { release: r2, phase: Phase::Standby });
+        });
         self.sees(n, &r1, InstanceState::Healthy, false);
     }
 
@@ -96,7 +98,7 @@ fn a_slot_that_a_failed_rollback_left_behind_comes_to_the_good_release_a_few_at_
         let touched = cared.step();
         assert_eq!(touched.len(), at_once, "{order}");
         for slot in touched {
-            let want = &cared.slots[&slot].want;
+            let want = cared.slots[&slot].plan();
             let phase = if order == "stop_first" { Phase::Standby } else { Phase::Running };
             let previous = Some(Previous { release: reference(&cared.r1).digest, phase });
             assert_eq!((want.release, want.phase), (reference(&cared.r2).digest, Phase::Running), "{order}");
@@ -123,7 +125,7 @@ fn a_slot_that_was_left_behind_on_a_lost_host_comes_to_the_good_release_when_tha
     let mut cared = Cared::new("stop_first");
     for n in [0, 2] {
         cared.is_left_at_r1(n);
-        let host = cared.slots[&cared.slot(n)].host.clone();
+        let host = cared.slots[&cared.slot(n)].host().clone();
         cared.fleet.members.get_mut(&host).unwrap().liveness = Liveness::Lost;
     }
     assert_eq!(cared.step(), [], "nobody knows what serves there");
@@ -176,9 +178,9 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
         let (mut service, mut slots, releases) = steady(&release, 4, &mut fleet);
         service.replicas = 3;
         let ids: Vec<SlotId> = slots.keys().cloned().collect();
-        slots.get_mut(&ids[3]).unwrap().replaces = Some(ids[2].clone());
+        slots.get_mut(&ids[3]).unwrap().stand_in_for(ids[2].clone());
         if fails {
-            let member = fleet.members.get_mut(&slots[&ids[2]].host).unwrap();
+            let member = fleet.members.get_mut(&slots[&ids[2]].host()).unwrap();
             let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
             let evidence = Box::new(evidence(&release));
             seen.status = SlotStatus::Failed { restored: Some(reference(&release).digest), evidence };
@@ -186,7 +188,8 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
         let (rollout, now) = (None, at(100));
         let (service, slots, releases, fleet) = (&service, &slots, &releases, &fleet);
         let next = advance(&Snapshot { service, slots, rollout, releases, fleet, now });
-        let left: Vec<_> = next.slots.iter().map(|(slot, a)| (slot.clone(), a.replaces.clone())).collect();
+        let left: Vec<_> =
+            next.slots.iter().map(|(id, slot)| (id.clone(), slot.stands_in_for().cloned())).collect();
         let want: Vec<_> = (0..4).filter(|n| *n != goes).map(|n| (ids[n].clone(), None)).collect();
         assert_eq!(left, want, "fails: {fails}");
     }
@@ -202,9 +205,9 @@ fn a_restart_has_the_older_of_two_instances_make_way_for_the_new_one() {
         let mut cared = Cared::new("start_first");
         let (slot, r1, r2) = (cared.slot(0), cared.r1.clone(), cared.r2.clone());
         let previous = Previous { release: reference(&r1).digest, phase: Phase::Running };
-        cared.slots.get_mut(&slot).unwrap().want.previous = Some(previous.clone());
+        cared.slots.get_mut(&slot).unwrap().edit(|want| want.previous = Some(previous.clone()));
         cared.sees(0, &r2, state, false);
-        let member = cared.fleet.members.get_mut(&cared.slots[&slot].host).unwrap();
+        let member = cared.fleet.members.get_mut(cared.slots[&slot].host()).unwrap();
         let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
         seen.instances.push(instance(&slot, previous.release, &r1, InstanceState::Healthy));
         let id = "00000001".parse().unwrap();
@@ -213,9 +216,9 @@ fn a_restart_has_the_older_of_two_instances_make_way_for_the_new_one() {
         let (slots, releases, fleet) = (&cared.slots, &cared.releases, &cared.fleet);
         let (rollout, service, now) = (Some(&rollout), &service, at(110));
         let next = advance(&Snapshot { service, slots, rollout, releases, fleet, now });
-        let want = &next.slots[&slot].want;
+        let want = next.slots[&slot].plan();
         let rests = Some(Previous { phase: Phase::Standby, ..previous });
-        assert_eq!((want.generation, want.order, &want.previous), (1, order, &rests), "{state:?}");
+        assert_eq!((want.generation, want.order, want.previous), (1, order, rests), "{state:?}");
     }
 }
 
@@ -238,8 +241,8 @@ fn a_drain_waits_for_what_is_on_a_lost_host_until_somebody_says_that_it_is_off()
     assert!(said.contains("enough others to serve, so that production/web/1"), "{said}");
     fleet.members.remove(&hosts[0]);
     let next = step(&fleet);
-    let on = |n: usize| next.slots.values().find(|assignment| assignment.host == hosts[n]);
+    let on = |n: usize| next.slots.values().find(|assignment| assignment.host() == &hosts[n]);
     assert!(on(0).is_none(), "it went with its host");
-    assert_eq!(on(1).map(|assignment| assignment.want.phase), Some(Phase::Standby));
-    assert_eq!(on(2).map(|assignment| assignment.want.phase), Some(Phase::Running));
+    assert_eq!(on(1).map(crate::slot::Slot::run), Some(Phase::Standby));
+    assert_eq!(on(2).map(crate::slot::Slot::run), Some(Phase::Running));
 }

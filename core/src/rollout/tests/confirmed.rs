@@ -145,7 +145,7 @@ fn what_was_said_before_the_part_changed_confirms_nothing() {
         let mut run = Run::soaking();
         let slot = |run: &Run| run.slots.keys().next().unwrap().clone();
         run.second(nothing);
-        let (first, host) = (slot(&run), run.slots[&slot(&run)].host.clone());
+        let (first, host) = (slot(&run), run.slots[&slot(&run)].host().clone());
         let member = run.fleet.members.get_mut(&host).unwrap();
         member.issued_seq = 9;
         member.parts = Arc::new([(first, since)].into());
@@ -168,7 +168,7 @@ fn a_refused_plan_concerns_only_slots_whose_part_changed() {
     for (since, state) in [(5, State::Soaking), (6, State::RollingBack)] {
         let mut run = Run::soaking();
         let slot: SlotId = run.slots.keys().next().unwrap().clone();
-        let member = run.fleet.members.get_mut(&run.slots[&slot].host).unwrap();
+        let member = run.fleet.members.get_mut(run.slots[&slot].host()).unwrap();
         member.issued_seq = 9;
         member.parts = Arc::new([(slot, since)].into());
         let refusal = Refusal { code: RefusalCode::WrongHost, detail: String::new() };

@@ -11,7 +11,8 @@ use crate::id::{Counter, SlotId};
 use crate::observation::{EngineState, Instance, InstanceState, Observation, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
-use crate::service::{Assignment, ReleaseRef, Releases, Service, Slots};
+use crate::service::{ReleaseRef, Releases, Service, Slots};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 /// A release of `production/web`, three replicas, 64 MiB each; `edit` changes its JSON.
@@ -100,10 +101,7 @@ pub(crate) fn steady(release: &Release, count: u32, fleet: &mut FleetView) -> (S
     for index in 0..count {
         let slot = SlotId::new(service.id.clone(), index);
         let host = hosts[index as usize % hosts.len()].clone();
-        slots.insert(
-            slot.clone(),
-            Assignment { host, want: want(&slot, reference.digest), standby_until: None, replaces: None },
-        );
+        slots.insert(slot.clone(), Slot::adopted(host, want(&slot, reference.digest)));
     }
     let releases = BTreeMap::from([(reference.digest, release.clone())]);
     report(&slots, &releases, fleet, InstanceState::Healthy);
@@ -129,11 +127,11 @@ pub(crate) fn want(slot: &SlotId, release: Digest) -> PlanSlot {
 pub(crate) fn report(slots: &Slots, releases: &Releases, fleet: &mut FleetView, state: InstanceState) {
     let mut seen: BTreeMap<_, Vec<SlotObservation>> = BTreeMap::new();
     for (slot, assignment) in slots {
-        let want = &assignment.want;
+        let want = assignment.plan();
         let previous = want.previous.as_ref().map(|previous| previous.release);
         let running = if want.phase == Phase::Running { Some(want.release) } else { previous };
         let instances = running.map(|release| instance(slot, release, &releases[&release], state));
-        seen.entry(assignment.host.clone()).or_default().push(SlotObservation {
+        seen.entry(assignment.host().clone()).or_default().push(SlotObservation {
             slot: slot.clone(),
             release: Some(want.release),
             status: SlotStatus::Settled,

@@ -42,10 +42,11 @@ fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_beg
     let (id, before) = ("00000002".parse().unwrap(), midway.rollout.clone());
     (midway.service, midway.rollout, _) = start(&midway.service, Some(&before), target, id, at(105)).unwrap();
     for assignment in midway.slots.values_mut() {
-        let want = &mut assignment.want;
-        (want.release, want.good, want.fallback) = (good, true, None);
-        (want.phase, want.order) = (Phase::Pulled, Order::StartFirst);
-        want.previous = Some(Previous { release: between, phase: Phase::Running });
+        assignment.edit(|want| {
+            (want.release, want.good, want.fallback) = (good, true, None);
+            (want.phase, want.order) = (Phase::Pulled, Order::StartFirst);
+            want.previous = Some(Previous { release: between, phase: Phase::Running });
+        });
     }
     report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
     midway.go_back();
@@ -87,8 +88,8 @@ fn what_stands_still_on_a_lost_host_is_turned_and_holds_up_nobody() {
         let mut midway = all_at_r2();
         if stands_still {
             let slot = midway.slot(0);
-            let want = &mut midway.slots.get_mut(&slot).unwrap().want;
-            (want.phase, want.previous) = (Phase::Standby, None);
+            let slot = midway.slots.get_mut(&slot).unwrap();
+            slot.edit(|want| (want.phase, want.previous) = (Phase::Standby, None));
             midway.see(0, &[]);
         }
         midway.is_away(0, true);
@@ -115,7 +116,7 @@ fn what_never_runs_beside_another_stops_first_although_the_one_it_goes_back_to_s
         let [mut old, mut new] = [0, 0];
         for n in 0..3 {
             // Its host does at once what its plan says.
-            let want = midway.slots[&midway.slot(n)].want.clone();
+            let want = midway.slots[&midway.slot(n)].plan();
             let previous = want.previous.map(|previous| (previous.release, previous.phase));
             let runs: Vec<_> = [Some((want.release, want.phase)), previous].into_iter().flatten().collect();
             let [r1, r2] = [&midway.r1, &midway.r2].map(|release| {
@@ -132,5 +133,5 @@ fn what_never_runs_beside_another_stops_first_although_the_one_it_goes_back_to_s
     }
     assert_eq!(midway.rollout.state, State::RolledBack, "{:?}", midway.waiting);
     let good = reference(&midway.r1).digest;
-    assert!(midway.slots.values().all(|a| a.want.release == good && a.want.phase == Phase::Running));
+    assert!(midway.slots.values().all(|slot| slot.release() == good && slot.run() == Phase::Running));
 }

@@ -67,10 +67,11 @@ impl Midway {
         let (service, mut rollout, _) = start(&service, None, deploy(&r2, false), id, at(100)).unwrap();
         (rollout.state, rollout.changed) = (State::Advancing, true);
         for assignment in slots.values_mut() {
-            let want = &mut assignment.want;
-            (want.release, want.good, want.phase) = (reference(&r2).digest, false, Phase::Pulled);
-            want.fallback = Some(reference(&r1).digest);
-            want.previous = Some(Previous { release: reference(&r1).digest, phase: Phase::Running });
+            assignment.edit(|want| {
+                (want.release, want.good, want.phase) = (reference(&r2).digest, false, Phase::Pulled);
+                want.fallback = Some(reference(&r1).digest);
+                want.previous = Some(Previous { release: reference(&r1).digest, phase: Phase::Running });
+            });
         }
         report(&slots, &releases, &mut fleet, InstanceState::Healthy);
         Self { fleet, service, slots, releases, rollout, waiting: Vec::new(), r1, r2 }
@@ -82,9 +83,10 @@ impl Midway {
 
     /// Its plan says that r1 stops and r2 starts; its host has that plan.
     pub(crate) fn begin(&mut self, n: usize) {
-        let want = &mut self.slots.get_mut(&self.slot(n)).unwrap().want;
-        (want.phase, want.order) = (Phase::Running, Order::StopFirst);
-        want.previous.as_mut().unwrap().phase = Phase::Standby;
+        self.slots.get_mut(&self.slot(n)).unwrap().edit(|want| {
+            (want.phase, want.order) = (Phase::Running, Order::StopFirst);
+            want.previous.as_mut().unwrap().phase = Phase::Standby;
+        });
     }
 
     /// What runs in a slot, as its host says.
@@ -99,14 +101,14 @@ impl Midway {
 
     pub(crate) fn seen(&mut self, n: usize) -> &mut SlotObservation {
         let slot = self.slot(n);
-        let member = self.fleet.members.get_mut(&self.slots[&slot].host).unwrap();
+        let member = self.fleet.members.get_mut(self.slots[&slot].host()).unwrap();
         let observation = Arc::make_mut(member.observation.as_mut().unwrap());
         observation.slots.iter_mut().find(|seen| seen.slot == slot).unwrap()
     }
 
     /// Its host is away, or back.
     pub(crate) fn is_away(&mut self, n: usize, away: bool) {
-        let host = self.slots[&self.slot(n)].host.clone();
+        let host = self.slots[&self.slot(n)].host().clone();
         let liveness = if away { Liveness::Lost } else { Liveness::Connected };
         self.fleet.members.get_mut(&host).unwrap().liveness = liveness;
     }
@@ -126,7 +128,7 @@ impl Midway {
 
     /// Its host has not taken its newest plan.
     pub(crate) fn is_behind(&mut self, n: usize) {
-        let host = self.slots[&self.slot(n)].host.clone();
+        let host = self.slots[&self.slot(n)].host().clone();
         self.fleet.members.get_mut(&host).unwrap().issued_seq = 9;
     }
 
@@ -157,7 +159,6 @@ impl Midway {
     }
 
     pub(crate) fn previous(&self, n: usize) -> Option<(Digest, Phase)> {
-        let previous = self.slots[&self.slot(n)].want.previous.as_ref();
-        previous.map(|previous| (previous.release, previous.phase))
+        self.slots[&self.slot(n)].other().map(|other| (other.release, other.run))
     }
 }

@@ -116,8 +116,8 @@ fn a_host_without_its_engine_or_without_room_to_write_leaves_the_count_at_the_de
             run.trouble = None;
             let (to, slots) = (run.rollout().to.digest, run.slots.len());
             run.until(&format!("{case}, healed"), |run| {
-                let there = |a: &&crate::service::Assignment| {
-                    a.want.release == to && a.want.phase == crate::plan::Phase::Running
+                let there = |slot: &&crate::slot::Slot| {
+                    slot.release() == to && slot.run() == crate::plan::Phase::Running
                 };
                 run.slots.values().filter(there).count() == slots
             });

@@ -38,7 +38,7 @@ fn what_a_host_said_about_an_older_plan_brings_back_nothing_that_was_replaced() 
         let mut midway = Midway::new();
         let (r1, r2) = (midway.r1.clone(), midway.r2.clone());
         midway.begin(0);
-        midway.slots.get_mut(&midway.slot(0)).unwrap().want.order = order;
+        midway.slots.get_mut(&midway.slot(0)).unwrap().edit(|want| want.order = order);
         midway.see(0, &[(&r2, InstanceState::Starting), (&r1, InstanceState::Healthy)]);
         midway.is_behind(0);
         midway.supersede(&r3);
@@ -60,7 +60,7 @@ fn what_may_be_stopping_counts_as_stopped_until_its_host_says_otherwise_about_it
     midway.see(0, &[(&r1, InstanceState::Healthy)]);
     midway.is_behind(0);
     assert_eq!(midway.step(), [], "the first may be down, and waits for its host");
-    let host = midway.slots[&midway.slot(0)].host.clone();
+    let host = midway.slots[&midway.slot(0)].host().clone();
     midway.fleet.members.get_mut(&host).unwrap().issued_seq = 0;
     midway.see(0, &[(&r1, InstanceState::Draining)]);
     assert_eq!(midway.step(), [midway.slot(0)], "it is being stopped: it goes first, and alone");

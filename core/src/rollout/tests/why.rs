@@ -24,7 +24,7 @@ fn a_deadline_says_which_probe_was_answered_with_what() {
     midway.seen(0).instances[0].vitals.not_ready = Some(why.clone());
     midway.step();
     assert_eq!(midway.rollout.state, State::RollingBack);
-    let host = midway.slots[&midway.slot(0)].host.clone();
+    let host = midway.slots[&midway.slot(0)].host().clone();
     let reason = midway.rollout.reason.as_ref().unwrap().to_string();
     let want =
         format!("slot 0 on {host}: not ready for 5s; readiness GET /health/ready → HTTP 404 (28 of 28)");

@@ -72,8 +72,8 @@ pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Statu
 
 /// How many slots can never leave the host, and what the others wait for.
 fn draining(coordinator: &Coordinator, state: &State, host: &HostId, now: Timestamp) -> (u32, Vec<String>) {
-    let pins = |release| state.releases.get(release).is_some_and(|release| release.spec.pins_slots());
-    let pinned = state.slots_on(host).filter(|(_, assignment)| pins(&assignment.want.release)).count();
+    let pins = |release| state.releases.get(&release).is_some_and(|release| release.spec.pins_slots());
+    let pinned = state.slots_on(host).filter(|(_, assignment)| pins(assignment.release())).count();
     let services: BTreeSet<&ServiceId> = state.slots_on(host).map(|(slot, _)| &slot.service).collect();
     let mut waiting = Vec::new();
     for service in services {

@@ -81,7 +81,7 @@ fn hosts_of(coordinator: &Coordinator, id: &ServiceId) -> Result<BTreeSet<HostId
             return Err(refused(ReleaseError::UnknownService(id.clone())));
         }
         let slots = state.slots.get(id).into_iter().flat_map(|slots| slots.values());
-        Ok(slots.map(|assignment| assignment.host.clone()).collect())
+        Ok(slots.map(|assignment| assignment.host().clone()).collect())
     })?;
     // A slot may have moved away and left an instance that ends there.
     hosts.extend(coordinator.registry.instances_of(id).into_iter().map(|(host, _, _)| host));

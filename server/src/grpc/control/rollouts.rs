@@ -113,7 +113,7 @@ fn status_of(state: &State, registry: &Registry, service: &Service, now: Timesta
         return None;
     }
     let stats: BTreeMap<HostId, _> =
-        slots.values().filter_map(|a| Some((a.host.clone(), registry.stats_of(&a.host)?))).collect();
+        slots.values().filter_map(|a| Some((a.host().clone(), registry.stats_of(a.host())?))).collect();
     let rollout = state.active_rollout(&service.id);
     let waiting = match rollout {
         Some(_) => Vec::new(),

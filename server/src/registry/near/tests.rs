@@ -10,7 +10,8 @@ use windlass_core::host::{HostFacts, HostPolicy};
 use windlass_core::observation::{EngineState, Observation};
 use windlass_core::plan::{Order, Phase, PlanSlot};
 use windlass_core::rollout::{self, Advance, Snapshot};
-use windlass_core::service::{Assignment, ReleaseRef, Service};
+use windlass_core::service::{ReleaseRef, Service};
+use windlass_core::slot::Slot;
 use windlass_core::{Digest, SlotId};
 
 use super::*;
@@ -93,7 +94,7 @@ fn service(state: &mut State, name: &str, replicas: u32, on: &[u32]) -> ServiceI
             generation: 0,
         };
         let host = format!("h{host}").parse().unwrap();
-        state.put_slot(slot, Assignment { host, want, standby_until: None, replaces: None });
+        state.put_slot(slot, Slot::adopted(host, want));
     }
     id
 }
@@ -160,7 +161,7 @@ fn what_is_taken_of_a_host_is_what_its_slots_take_whatever_came_and_went() {
     let ids = ["a", "b", "c"].map(|name| service(&mut state, name, 3, &[0, 1, 2]));
     state.put_slot(SlotId::new(ids[0].clone(), 0), {
         let mut moved = state.slots[&ids[0]][&SlotId::new(ids[0].clone(), 0)].clone();
-        moved.host = "h1".parse().unwrap();
+        moved = Slot::adopted("h1".parse().unwrap(), moved.plan());
         moved
     });
     let slots = |host: &str| state.taken_beside(&host.parse().unwrap(), None).slots;

@@ -13,10 +13,10 @@ use windlass_certs::json::decode_bounded;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Container, Desired, VerifiedRelease};
+use windlass_core::slot::Intent;
 use windlass_core::verify::{PlanOrder, trusted_now};
 use windlass_core::{Digest, Timestamp};
 
-use crate::check::has_it_run;
 use crate::context::Context;
 use crate::event::Up;
 use crate::host::{Host, Written};
@@ -178,8 +178,9 @@ impl Host {
 
     /// What an honest plan has run is no longer nobody's.
     fn owns_up(&mut self, plan: &HostPlan) {
-        let runs =
-            |seen: &Container| plan.slots.iter().any(|want| want.slot == seen.slot && has_it_run(want, seen));
+        let runs = |seen: &Container| {
+            plan.slots.iter().any(|want| want.slot == seen.slot && Intent::from(want).has_run(&seen.release))
+        };
         let processes = self.engine.processes.values_mut();
         processes.filter(|process| runs(&process.container)).for_each(|process| process.is_unplanned = false);
     }

@@ -29,7 +29,7 @@ impl Checks {
             let slots = view.slots().get(id).cloned().unwrap_or_default();
             let active = view.active(id);
             let mut excused: BTreeSet<HostId> = active.map(|r| r.stragglers.clone()).unwrap_or_default();
-            let on: BTreeSet<&HostId> = slots.values().map(|assignment| &assignment.host).collect();
+            let on: BTreeSet<&HostId> = slots.values().map(|assignment| assignment.host()).collect();
             excused.extend(on.into_iter().filter(|host| view.liveness(host, now) == Liveness::Lost).cloned());
             let per_host = service.replicas == 0;
             let wanted = match service.mode {
@@ -40,8 +40,7 @@ impl Checks {
                 Mode::Running => service.replicas as usize,
             };
             for (slot, assignment) in &slots {
-                let want = &assignment.want;
-                let runs = [Some(want.phase), want.previous.as_ref().map(|previous| previous.phase)];
+                let runs = [Some(assignment.run()), assignment.other().map(|other| other.run)];
                 if service.mode != Mode::Running {
                     self.told.insert(slot.clone());
                 } else if runs.contains(&Some(Phase::Running)) {
@@ -51,11 +50,11 @@ impl Checks {
             let known = self.services.entry(id.clone()).or_default();
             let moved = slots
                 .iter()
-                .find(|(slot, new)| known.slots.get(*slot).is_some_and(|old| old.host != new.host));
+                .find(|(slot, new)| known.slots.get(*slot).is_some_and(|old| old.host() != new.host()));
             let gone = known
                 .slots
                 .iter()
-                .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(&old.host).is_none());
+                .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(old.host()).is_none());
             let gone: Vec<SlotId> = gone.map(|(slot, _)| slot.clone()).collect();
             // Whoever evicts a host answers for what is missing then.
             for (_, outage) in
@@ -74,8 +73,7 @@ impl Checks {
             // What is too many goes, and that is the doing of whoever asked for fewer, also where more are asked for soon.
             if active.is_none() && slots.len() >= wanted {
                 let before = &known.slots;
-                let moves =
-                    |slot: &SlotId| before.values().any(|other| other.replaces.as_ref() == Some(slot));
+                let moves = |slot: &SlotId| before.values().any(|other| other.stands_in_for() == Some(slot));
                 let gone = before.keys().filter(|slot| !slots.contains_key(*slot) && !moves(slot));
                 self.told.extend(gone.cloned());
             }

@@ -74,15 +74,15 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
         let none = Default::default();
         let slots = view.slots().get(id).unwrap_or(&none);
         for (slot, assignment) in slots {
-            let want = &assignment.want;
-            let member = view.scheduling(&assignment.host).is_some();
+            let want = assignment.plan();
+            let member = view.scheduling(assignment.host()).is_some();
             // Of a good release that has turned bad no slot arrives, and what it was to replace serves on.
             if member && !context.shop.behaves(&good.digest) {
                 continue;
             }
-            let host = hosts.iter().find(|host| member && host.name == assignment.host);
+            let host = hosts.iter().find(|host| member && &host.name == assignment.host());
             let Some(host) = host else {
-                return Some(format!("{slot} is on {}, which is no member", assignment.host));
+                return Some(format!("{slot} is on {}, which is no member", assignment.host()));
             };
             // A coordinator that was set back may go on with what has come below the floor meanwhile.
             if host.is_below_floor(context, slot) {
@@ -151,7 +151,7 @@ fn strays(view: &View<'_>, hosts: &[Host]) -> Option<String> {
         for process in host.engine.processes.values().filter(|process| process.container.state.is_up()) {
             let slot = &process.container.slot;
             let assignment = view.slots().get(&slot.service).and_then(|slots| slots.get(slot));
-            if assignment.is_none_or(|assignment| assignment.host != host.name) {
+            if assignment.is_none_or(|assignment| assignment.host() != &host.name) {
                 return Some(format!(
                     "{} runs on {} and no slot stands for it",
                     process.container.instance, host.name

@@ -88,7 +88,7 @@ fn place(releases: &[(Release, Digest)]) -> Result<f64> {
         ensure!(slots.len() == REPLICAS as usize, "{} slots: {rollout:?}", slots.len());
         for assignment in slots.values() {
             let member =
-                fleet.members.get_mut(&assignment.host).context("a slot is on a host of the fleet")?;
+                fleet.members.get_mut(assignment.host()).context("a slot is on a host of the fleet")?;
             member.taken.add(assignment, &known);
         }
     }

@@ -3,24 +3,20 @@
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::placement::Candidates;
-use crate::plan::Phase;
 use crate::release::{Release, Scale};
+use crate::rollout::Chosen;
+use crate::rollout::draft::{Draft, NewSlot};
+use crate::rollout::model::State;
+use crate::rollout::places::why_nowhere;
+use crate::slot::Waiting;
 
-use super::draft::Draft;
-use super::placing::why_nowhere;
-use super::waiting::Waiting;
-use super::{Chosen, State};
-
-pub(super) fn step(draft: &mut Draft<'_>) {
-    let gone: Vec<SlotId> = draft
-        .slots
-        .iter()
-        .filter(|(_, a)| draft.snapshot.fleet.member(&a.host).is_none())
-        .map(|(slot, _)| slot.clone())
-        .collect();
+/// Drops slots on hosts that are no members any more, and makes others for a rollout that needs them.
+pub(crate) fn evicted(draft: &mut Draft<'_>) {
+    let gone = draft.slots.values().filter(|slot| draft.snapshot.fleet.member(slot.host()).is_none());
+    let gone: Vec<SlotId> = gone.map(|slot| slot.id().clone()).collect();
     let places = matches!(draft.state(), Some(State::Pending | State::Preparing | State::Advancing));
     for slot in &gone {
-        let release = draft.release(&draft.slots[slot].want.release);
+        let release = draft.release(&draft.slots[slot].release());
         let pins = release.is_some_and(|r| r.spec.pins_slots() && r.spec.scale != Scale::PerHost);
         draft.drop_slot(slot);
         if pins && !places && !draft.slots.contains_key(slot) {
@@ -33,10 +29,9 @@ pub(super) fn step(draft: &mut Draft<'_>) {
 }
 
 /// How many slots the new release lacks: they went with their hosts, and no place was found yet.
-pub(super) fn missing(draft: &Draft<'_>, to: &Digest, release: &Release) -> u32 {
+pub(crate) fn missing(draft: &Draft<'_>, to: &Digest, release: &Release) -> u32 {
     let Some(wanted) = draft.service.replicas_for(release) else { return 0 };
-    let have =
-        draft.slots.iter().filter(|(slot, a)| &a.want.release == to && !draft.is_leaving(slot)).count();
+    let have = draft.slots.values().filter(|slot| &slot.release() == to && !slot.is_leaving()).count();
     let have = u32::try_from(have).unwrap_or(u32::MAX);
     wanted.saturating_sub(draft.service.given_up).saturating_sub(have)
 }
@@ -61,10 +56,9 @@ fn place_again(draft: &mut Draft<'_>) {
         };
         let good = draft.rollout().is_to_good();
         let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved };
-        let host = place.host.clone();
-        if let Some(slot) = draft.add_slot(place.host, to.digest, Phase::Pulled, good, place.gpus, None) {
-            draft.placed(&slot, &host, because);
-        }
+        let (host, gpus) = (place.host, place.gpus);
+        let new = NewSlot { host, release: to.digest, runs: false, good, gpus, stands_in_for: None };
+        draft.add_slot(new, Some(because));
     }
 }
 
@@ -81,12 +75,12 @@ mod tests {
     fn what_has_gone_with_its_host_counts_as_down_until_it_has_a_place() {
         for (scheduling, made) in [(Scheduling::Cordoned, 0), (Scheduling::Ready, 1)] {
             let mut midway = Midway::new();
-            let evicted = midway.slots.values().next().unwrap().host.clone();
+            let evicted = midway.slots.values().next().unwrap().host().clone();
             report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
             midway.fleet.members.remove(&evicted);
             midway.fleet.members.values_mut().for_each(|member| member.scheduling = scheduling);
             midway.step();
-            let stops = midway.slots.values().filter(|a| a.want.order == Order::StopFirst).count();
+            let stops = midway.slots.values().filter(|slot| slot.order() == Order::StopFirst).count();
             let said: Vec<String> = midway.waiting.iter().map(ToString::to_string).collect();
             assert_eq!((stops, midway.slots.len()), (0, 2 + made), "{scheduling:?}: {said:?}");
             let waits = said.iter().any(|text| text.contains("a host that takes one more"));

@@ -4,16 +4,15 @@ use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::{HostId, ServiceId};
 use crate::observation::Observation;
-
-use super::draft::Draft;
-use super::waiting::Waiting;
+use crate::rollout::draft::Draft;
+use crate::slot::{Slot, Waiting};
 
 /// The slots go at once: a host that is lost gets a plan without them when it returns.
 pub(super) fn step(draft: &mut Draft<'_>) {
-    for slot in draft.slots.keys().cloned().collect::<Vec<_>>() {
-        let host = draft.slots[&slot].host.clone();
+    for slot in draft.keys() {
+        let host = draft.host(&slot);
         draft.drop_slot(&slot);
-        if !draft.slots.contains_key(&slot) || draft.is_leaving(&slot) {
+        if draft.slots.get(&slot).is_none_or(Slot::is_leaving) {
             draft.service.leaving.insert(host);
         }
     }
@@ -33,7 +32,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     }
 }
 
-/// Does the host say, about its newest plan, that it has nothing of the service?
+/// Whether the host says, about its newest plan, that it has nothing of the service.
 fn is_clean(member: &Member, service: &ServiceId) -> bool {
     let empty = |seen: &Observation| {
         seen.seq >= member.issued_seq

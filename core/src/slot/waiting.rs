@@ -1,15 +1,12 @@
-//! What a rollout, or the care of a service, waits for.
+//! The things that a rollout, or the care of a service, waits for.
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::time::Timestamp;
 
-use super::draft::Draft;
-
-/// What a rollout waits for.
+/// The thing that a rollout, or the care of a service, waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
@@ -125,32 +122,5 @@ impl std::fmt::Display for Waiting {
             }
             Self::Person => f.write_str("a person"),
         }
-    }
-}
-
-impl Draft<'_> {
-    /// Is word of hosts that fell silent a moment ago all that is waited for?
-    pub(super) fn waits_for_silent_hosts(&self) -> bool {
-        let is_silent = |waiting: &Waiting| match waiting {
-            Waiting::Host { host, .. } | Waiting::Report(host) => {
-                self.snapshot.fleet.member(host).is_some_and(Member::is_silent)
-            }
-            Waiting::Plan(_)
-            | Waiting::Recovering(_)
-            | Waiting::Engine(_)
-            | Waiting::Journal(_)
-            | Waiting::Pull { .. }
-            | Waiting::Healthy { .. }
-            | Waiting::Stop { .. }
-            | Waiting::Soak(_)
-            | Waiting::Room(_)
-            | Waiting::Others { .. }
-            | Waiting::Place(_)
-            | Waiting::Pinned { .. }
-            | Waiting::Fence { .. }
-            | Waiting::Gone { .. }
-            | Waiting::Person => false,
-        };
-        !self.waiting.is_empty() && self.waiting.iter().all(is_silent)
     }
 }

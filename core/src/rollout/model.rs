@@ -1,0 +1,265 @@
+//! The record of a rollout, and what a decision about a service is made from and answers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::Log;
+use crate::fleet::Fleet;
+use crate::id::{HostId, RolloutId, ServiceId, SlotId};
+use crate::observation::{Evidence, Refusal};
+use crate::service::{ReleaseRef, Releases, Service, Slots};
+use crate::slot::Waiting;
+use crate::time::Timestamp;
+use crate::units::Span;
+
+/// How long a host may say that there is no room before it is believed: an old instance takes its time.
+pub(crate) const ROOM_GRACE: Duration = Duration::from_secs(60);
+/// How much later a deadline passes where all that is missing is word of hosts that fell silent a moment ago. Each of
+/// them is heard of again or lost within that.
+pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+/// Slots that one step may change, so that a store transaction stays small.
+pub const SLOTS_PER_STEP: usize = 64;
+/// How long a standby is kept after its rollout succeeded.
+pub const KEEP_OLD: Duration = Duration::from_secs(600);
+/// Failures that a rollout remembers.
+pub(crate) const MAX_FAILURES: usize = 20;
+
+/// A rollout: one record of the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Its identity.
+    pub id: RolloutId,
+    /// The service it moves.
+    pub service: ServiceId,
+    /// Forward or back.
+    pub kind: Kind,
+    /// Who asked for it.
+    pub actor: String,
+    /// The last good release when it began; what it goes back to.
+    pub from: Option<ReleaseRef>,
+    /// Where it goes.
+    pub to: ReleaseRef,
+    /// Where it is.
+    pub state: State,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it came to its state.
+    pub state_since: Timestamp,
+    /// When it last got further.
+    pub progress_at: Timestamp,
+    /// How far it had got then.
+    pub progress: Progress,
+    /// Since when every slot has been available.
+    pub soak_since: Option<Timestamp>,
+    /// Where a paused rollout goes on.
+    pub resume: Option<State>,
+    /// How a rollout that goes back will end.
+    pub going_back: Option<GoingBack>,
+    /// Was any container started, stopped or removed for it?
+    pub changed: bool,
+    /// The service's replica count before it.
+    pub replicas_before: u32,
+    /// Index of the first slot that was made for it: those before had a release to go back to.
+    #[serde(default)]
+    pub first_new: u32,
+    /// What failed, at most 20.
+    pub failures: Vec<Failure>,
+    /// Hosts that were lost at its deadline, and get its outcome when they return.
+    pub stragglers: BTreeSet<HostId>,
+    /// Start it although its content failed before.
+    pub retry_quarantined: bool,
+    /// The generation that a restart brings its slots to.
+    #[serde(default)]
+    pub generation: u64,
+    /// Why it is where it is, when that needs saying.
+    pub reason: Option<Reason>,
+    /// How much of its story is written.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Forward or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// To a new release.
+    Deploy,
+    /// To an older good release, asked for by a person. Has no batches and no soak, and is never
+    /// rolled back.
+    Rollback,
+    /// To new instances of the release that it is at. In batches, without a soak, and never rolled back: a slot
+    /// whose new instance fails keeps its old one, and the rest is not touched.
+    Restart,
+}
+
+/// Where a rollout is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the table of the module says what each means")]
+pub enum State {
+    Pending,
+    Preparing,
+    Advancing,
+    Soaking,
+    Paused,
+    RollingBack,
+    Succeeded,
+    RolledBack,
+    Aborted,
+    Failed,
+    Superseded,
+}
+
+impl State {
+    /// Does nothing come after it?
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::RolledBack | Self::Aborted | Self::Failed | Self::Superseded)
+    }
+
+    /// The state as documents and tables write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Preparing => "preparing",
+            Self::Advancing => "advancing",
+            Self::Soaking => "soaking",
+            Self::Paused => "paused",
+            Self::RollingBack => "rolling_back",
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled_back",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// How a rollout that goes back will end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GoingBack {
+    /// As rolled back: it failed.
+    RolledBack,
+    /// As aborted: a person said so.
+    Aborted,
+    /// As failed, before any container was touched.
+    Untouched,
+    /// As failed, with the slots that became available left as they are.
+    OnlyFailed,
+}
+
+/// How far a rollout has got. Each number only counts when it rises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Progress {
+    /// Bytes pulled over all hosts.
+    pub bytes: u64,
+    /// Slots whose host has the image.
+    pub pulled: u32,
+    /// Slots that were begun.
+    pub begun: u32,
+    /// Slots that are available at the new release.
+    pub available: u32,
+}
+
+/// A slot that failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Failure {
+    /// Its host.
+    pub host: HostId,
+    /// Which slot.
+    pub slot: SlotId,
+    /// What the agent saw, if it tried.
+    pub evidence: Option<Evidence>,
+    /// What the agent refused, if it did not.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a rollout is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No host takes the slots; the hosts and why, in words.
+    NoPlace(String),
+    /// A slot failed; `failures` holds the evidence.
+    SlotFailed(String),
+    /// No progress for this long.
+    NoProgress(Span),
+    /// Not available for `soak` without a break before the deadline.
+    NotSteady(Span),
+    /// A person said so.
+    Asked(String),
+    /// Another rollout took over.
+    SupersededBy(RolloutId),
+    /// The release to go back to did not become available.
+    RollbackFailed(String),
+    /// There is no release to go back to.
+    NothingToGoBackTo(String),
+    /// The store was set back, and this is how the hosts were found.
+    Restored,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoPlace(why) => write!(f, "no host takes it: {why}"),
+            Self::SlotFailed(why) | Self::RollbackFailed(why) | Self::NothingToGoBackTo(why) => {
+                f.write_str(why)
+            }
+            Self::NoProgress(span) => write!(f, "no progress for {span}"),
+            Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),
+            Self::Asked(who) => write!(f, "asked by {who}"),
+            Self::SupersededBy(id) => write!(f, "superseded by rollout {id}"),
+            Self::Restored => f.write_str("the coordinator was restored; this is how its hosts were found"),
+        }
+    }
+}
+
+/// What a decision is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// Its slots.
+    pub slots: &'a Slots,
+    /// Its active rollout, if there is one.
+    pub rollout: Option<&'a Rollout>,
+    /// Every release that service, slots or rollout name.
+    pub releases: &'a Releases,
+    /// All hosts.
+    pub fleet: &'a dyn Fleet,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What is to be stored next. Equal to the snapshot where nothing changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// The service.
+    pub service: Service,
+    /// Its slots.
+    pub slots: Slots,
+    /// Those of them that changed, came or went.
+    pub touched: BTreeSet<SlotId>,
+    /// Its rollout, which may now be in a final state.
+    pub rollout: Option<Rollout>,
+    /// When to look again, should nothing happen before.
+    pub wake_at: Option<Timestamp>,
+    /// What it waits for.
+    pub waiting: Vec<Waiting>,
+}
+
+impl Rollout {
+    /// Whether it makes new instances of the release that the service is at.
+    pub(crate) fn is_restart(&self) -> bool {
+        self.kind == Kind::Restart
+    }
+
+    /// Whether its release is good from the beginning, so that nothing of it is on trial.
+    pub(crate) fn is_to_good(&self) -> bool {
+        self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)
+    }
+}

@@ -1,0 +1,64 @@
+//! One slot goes back to the good release: on the way back of a rollout, or afterwards, where that left one behind.
+
+use crate::id::SlotId;
+use crate::plan::{Order, Phase};
+use crate::service::ReleaseRef;
+use crate::slot::{Budget, Cost, Seen, Transition};
+
+use super::draft::Draft;
+
+/// Takes `slot` back to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or as
+/// many others as may be are down in `budget`, where it is entered if it is stopped.
+pub(crate) fn revert(
+    draft: &mut Draft<'_>,
+    slot: &SlotId,
+    good: &ReleaseRef,
+    budget: &mut Budget,
+    may_start: bool,
+) -> bool {
+    let Some(release) = draft.release(&good.digest) else { return false };
+    let facts = draft.facts(slot);
+    let intent = facts.intent;
+    let failed = match facts.target() {
+        Seen::Failed(_) => true,
+        // A host that refuses its plan as a whole goes on with what it runs.
+        Seen::Refused(_) => !facts.last_ran(&intent.release),
+        Seen::Nothing(_) => facts.had_failed(),
+        Seen::Converging(_) | Seen::Available => false,
+    };
+    let old_runs = intent.other == Some((good.digest, Phase::Running));
+    let not_begun = intent.run == Phase::Pulled;
+    // What still runs beside the good release while that starts. A target that failed before it was begun has stopped nothing.
+    let beside = if not_begun {
+        intent.other.map(|(release, _)| release).filter(|release| release != &good.digest)
+    } else {
+        Some(intent.release).filter(|_| !failed && !old_runs)
+    };
+    let (order, because) = match beside {
+        None => (intent.order, None),
+        Some(_) => draft.order(slot, &release.spec, beside),
+    };
+    let stops = beside.is_some() && order == Order::StopFirst;
+    // What is lost is turned when its host returns: it may serve all along, and several would stop at once then. What it
+    // was told to fall back on, it does by itself.
+    if stops && facts.is_lost() && intent.lets_anything_run() {
+        return false;
+    }
+    let may_start = may_start && draft.may_start(Some(slot));
+    if stops && !facts.is_lost() {
+        let cost = Cost::stop(&facts);
+        match budget.fits(&facts, cost) {
+            Err(waiting) if may_start => {
+                draft.wait(waiting);
+                return false;
+            }
+            Ok(()) | Err(_) => budget.take(&facts, cost),
+        }
+    }
+    if !not_begun || beside.is_some() {
+        draft.touches_containers();
+    }
+    let starts = may_start || ((failed || old_runs) && !draft.is_exclusive());
+    draft.apply_because(slot, &Transition::Revert { to: good.digest, beside, order, starts }, because);
+    true
+}

@@ -1,0 +1,280 @@
+//! How the slots of a rollout stand, as every strategy sees them: the ones that are not begun, the budget that the others
+//! leave, and the end of the rollout's advance.
+
+use crate::id::SlotId;
+use crate::observation::{Refusal, RefusalCode};
+use crate::plan::{Order, Phase};
+use crate::release::Spec;
+use crate::service::ReleaseRef;
+use crate::slot::{Budget, Certainty, Limits, Seen, SlotFacts, Transition, Waiting};
+
+use super::super::decision::Stood;
+use super::super::draft::Draft;
+use super::super::ending::{self, Faults};
+use super::super::model::{Kind, Progress, ROOM_GRACE, State};
+use super::{deadline, is_stopped};
+use crate::maintain;
+
+/// The slots of the new release.
+pub(super) struct Standing<'a> {
+    /// The new release.
+    pub(super) to: ReleaseRef,
+    /// What it says.
+    pub(super) spec: &'a Spec,
+    /// All of them.
+    pub(super) total: u32,
+    /// Their image is there and nothing is started.
+    pub(super) todo: Vec<SlotId>,
+    /// Available at the new release.
+    pub(super) available: u32,
+    /// What is on its way, has two instances or is down, and the limits of that.
+    pub(super) budget: Budget,
+    /// On hosts that are lost or out of reach.
+    pub(super) lost: Vec<SlotId>,
+    /// Slots whose old instance is still there.
+    unfinished: u32,
+    /// Of those on their way, the ones on hosts that are out of reach: they hold up the rest until the deadline.
+    stuck: u32,
+    faults: Faults,
+}
+
+impl<'a> Standing<'a> {
+    /// Looks at every slot. `None` if the rollout has failed, or has nothing to move.
+    pub(super) fn look(draft: &mut Draft<'a>) -> Option<Self> {
+        let (to, release) = draft.target()?;
+        let spec = &release.spec;
+        let mut standing = Self {
+            to,
+            spec,
+            total: 0,
+            todo: Vec::new(),
+            available: 0,
+            budget: Budget::new(Limits::NONE),
+            lost: Vec::new(),
+            unfinished: 0,
+            stuck: 0,
+            faults: Faults::default(),
+        };
+        for slot in ending::counted(draft, &to.digest) {
+            standing.total += 1;
+            standing.look_at(draft, slot);
+        }
+        // What went with its host, and has no place yet, serves nothing either.
+        standing.budget.lacks(maintain::missing(draft, &to.digest, release));
+        if ending::is_vacuous(draft, spec, standing.total as usize) {
+            return None;
+        }
+        let available = standing.available;
+        draft.tell_arrived(to, available, standing.total);
+        draft.progress(Progress {
+            bytes: 0,
+            pulled: 0,
+            begun: standing.budget.begun() + available,
+            available,
+        });
+        if let Some(reason) = std::mem::take(&mut standing.faults).record(draft) {
+            ending::on_failure(draft, spec, reason);
+            return None;
+        }
+        Some(standing)
+    }
+
+    /// Whether every slot is on a host that is lost or out of reach.
+    pub(super) fn is_all_lost(&self) -> bool {
+        self.lost.len() == self.total as usize
+    }
+
+    fn look_at(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
+        if draft.slots[&slot].run() == Phase::Running && !draft.is_outdated(&slot) {
+            return self.look_at_begun(draft, slot);
+        }
+        let facts = draft.facts(&slot);
+        if facts.serving() != Certainty::Yes {
+            self.budget.is_down(&facts);
+        }
+        if facts.is_out_of_reach() {
+            self.lost.push(slot);
+        } else {
+            self.todo.push(slot);
+        }
+    }
+
+    fn look_at_begun(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
+        let facts = draft.facts(&slot);
+        let host = facts.host().clone();
+        let healthy = Waiting::Healthy { host: host.clone(), slot: slot.clone() };
+        let waiting = match facts.target() {
+            Seen::Available => return self.look_at_available(draft, slot),
+            Seen::Failed(_) if try_again(draft, &slot) => healthy,
+            Seen::Failed(evidence) => return self.faults.failed(&host, &slot, evidence),
+            Seen::Refused(refusal) if is_quarantined(refusal) && try_again(draft, &slot) => healthy,
+            Seen::Refused(refusal) if may_make_room(draft, refusal) => Waiting::Room(host),
+            Seen::Refused(refusal) => return self.faults.refused(&host, &slot, refusal),
+            Seen::Converging(_) => healthy,
+            Seen::Nothing(waiting) => waiting,
+        };
+        draft.wait(waiting);
+        let facts = draft.facts(&slot);
+        let start_first = facts.intent.order == Order::StartFirst;
+        let beside_runs = facts.intent.other.is_some_and(|(_, run)| run == Phase::Running);
+        let old_runs = beside_runs || draft.rollout().is_restart();
+        // What this one stands beside may have stopped for another release before, and serve no more.
+        let is_alone = old_runs && facts.serving() != Certainty::Yes;
+        if !start_first || facts.is_out_of_reach() || is_alone {
+            self.budget.is_down(&facts);
+        }
+        if !facts.is_lost() {
+            self.budget.is_begun();
+            self.stuck += u32::from(facts.is_out_of_reach());
+            if start_first && old_runs {
+                self.budget.is_surging();
+            }
+        }
+        if facts.is_out_of_reach() {
+            self.lost.push(slot);
+        }
+    }
+
+    /// The new instance serves and has proven itself: the old one may stop.
+    fn look_at_available(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
+        self.available += 1;
+        draft.arrived(&slot);
+        let facts = draft.facts(&slot);
+        let start_first = facts.intent.order == Order::StartFirst;
+        let stopped = if draft.rollout().is_restart() {
+            // The agent stops it by itself as soon as the new one is available.
+            older_is_stopped(draft, &facts)
+        } else if let Some((before, _)) = facts.intent.other {
+            draft.apply(&slot, &Transition::Rest { until: None });
+            is_stopped(draft, &slot, &before)
+        } else {
+            true
+        };
+        if !stopped {
+            self.unfinished += 1;
+            if start_first {
+                self.budget.is_surging();
+            }
+        }
+    }
+
+    /// Begins as many slots as `limits` allow.
+    pub(super) fn begin(&mut self, draft: &mut Draft<'_>, limits: Limits) {
+        self.budget.limit(limits);
+        let stood = self.stood();
+        let mut todo = std::mem::take(&mut self.todo);
+        todo.sort_by_cached_key(|slot| (draft.facts(slot).serving() != Certainty::No, slot.index));
+        for slot in todo {
+            let free = self.budget.has_batch() && !draft.is_full();
+            if !free || !self.begin_one(draft, &slot) {
+                self.todo.push(slot);
+            }
+        }
+        draft.tell_begun(stood, &limits);
+    }
+
+    /// Begins one slot if it may be begun now.
+    fn begin_one(&mut self, draft: &mut Draft<'_>, slot: &SlotId) -> bool {
+        let facts = draft.facts(slot);
+        // While a host has not taken its newest plan, what it holds is not known.
+        if let Err(waiting) = facts.word() {
+            draft.wait(waiting);
+            return false;
+        }
+        if !draft.may_start(Some(slot)) {
+            return false;
+        }
+        let outdated = draft.is_outdated(slot) && facts.intent.run == Phase::Running;
+        let before = facts.intent.other.map(|(release, _)| release);
+        let beside = if outdated { Some(facts.intent.release) } else { before };
+        // Two run there already, and a slot has room for two: the older one makes way, if the other serves.
+        let crowded = outdated && facts.intent.other.is_some_and(|(_, run)| run.runs());
+        let (order, because) = if crowded && !facts.is_available() {
+            (Order::StopFirst, Some("two instances run there already".to_owned()))
+        } else {
+            draft.order(slot, self.spec, beside)
+        };
+        let mut cost = crate::slot::Cost::stop(&facts);
+        cost.begins = true;
+        cost.stops = order == Order::StopFirst;
+        cost.adds_instance = beside.is_some() && order == Order::StartFirst;
+        if self.budget.fits(&facts, cost).is_err() {
+            return false;
+        }
+        debug_assert_eq!(facts.intent.release, self.to.digest, "only slots of the new release are begun");
+        let generation = draft.rollout().generation;
+        let start = Transition::Start { order, generation, makes_way: crowded };
+        if !draft.apply_because(slot, &start, because) {
+            return false;
+        }
+        draft.rollout().changed = true;
+        self.budget.take(&facts, cost);
+        true
+    }
+
+    /// Comes to the soak if nothing is left to do, and looks at the deadline if something is.
+    pub(super) fn close(self, draft: &mut Draft<'_>) {
+        let moving = self.budget.begun() > self.stuck || self.unfinished > 0;
+        if !moving && self.stuck == 0 && self.todo.is_empty() && self.lost.is_empty() {
+            draft.go(State::Soaking);
+        } else if !draft.is_full() {
+            // Where nothing else moves, it is the lost hosts that everything waits for.
+            let only_lost = if moving || self.is_all_lost() { &[] } else { self.lost.as_slice() };
+            deadline(draft, self.spec, only_lost);
+        }
+    }
+
+    fn stood(&self) -> Stood {
+        Stood {
+            total: self.total,
+            available: self.available,
+            in_flight: self.budget.begun(),
+            surging: self.budget.surging(),
+            unavailable: self.budget.unavailable(),
+        }
+    }
+
+    /// Whether the rollout is one that a person wants over soon.
+    pub(super) fn hurries(draft: &mut Draft<'_>) -> bool {
+        draft.rollout().kind == Kind::Rollback
+    }
+}
+
+fn older_is_stopped(draft: &mut Draft<'_>, facts: &SlotFacts<'_>) -> bool {
+    let waiting = match facts.older_is_stopped() {
+        Ok(true) => return true,
+        Ok(false) => Waiting::Stop { host: facts.host().clone(), slot: facts.id().clone() },
+        Err(waiting) => waiting,
+    };
+    draft.wait(waiting);
+    false
+}
+
+const fn is_quarantined(refusal: &Refusal) -> bool {
+    matches!(refusal.code, RefusalCode::Quarantined)
+}
+
+/// An old instance may still be about to make room; a host that goes on refusing is believed.
+fn may_make_room(draft: &mut Draft<'_>, refusal: &Refusal) -> bool {
+    if refusal.code != RefusalCode::NoRoom {
+        return false;
+    }
+    let progress_at = draft.rollout().progress_at;
+    let until = draft.counted_from(progress_at) + ROOM_GRACE;
+    let waits = draft.now() < until;
+    if waits {
+        draft.wake(until);
+    }
+    waits
+}
+
+/// After a resume, a slot that failed before gets one more try.
+fn try_again(draft: &mut Draft<'_>, slot: &SlotId) -> bool {
+    let rollout = draft.rollout();
+    let asked = rollout.retry_quarantined && rollout.failures.iter().any(|failure| &failure.slot == slot);
+    if !asked || draft.slots[slot].retries() {
+        return false;
+    }
+    draft.apply(slot, &Transition::Retry);
+    true
+}

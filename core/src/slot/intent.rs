@@ -1,0 +1,101 @@
+//! The intent of a slot as plain data, and what it lets run: asked by coordinator, capacity, recovery and simulation alike.
+
+use super::model::Slot;
+use crate::digest::Digest;
+use crate::observation::Instance;
+use crate::plan::{Order, Phase, PlanSlot};
+
+/// The parts of a slot's intent that decide about its instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The release of its target.
+    pub release: Digest,
+    /// The desired state of its target.
+    pub run: Phase,
+    /// The generation of its target.
+    pub generation: u64,
+    /// Which instance goes first.
+    pub order: Order,
+    /// Whether its target is good.
+    pub good: bool,
+    /// The release that is restored if the target fails.
+    pub fallback: Option<Digest>,
+    /// Release and desired state of the second instance.
+    pub other: Option<(Digest, Phase)>,
+}
+
+impl From<&PlanSlot> for Intent {
+    fn from(part: &PlanSlot) -> Self {
+        Self {
+            release: part.release,
+            run: part.phase,
+            generation: part.generation,
+            order: part.order,
+            good: part.good,
+            fallback: part.fallback,
+            other: part.previous.as_ref().map(|previous| (previous.release, previous.phase)),
+        }
+    }
+}
+
+impl From<&Slot> for Intent {
+    fn from(slot: &Slot) -> Self {
+        Self {
+            release: slot.release(),
+            run: slot.run(),
+            generation: slot.target().generation,
+            order: slot.order(),
+            good: slot.is_good(),
+            fallback: slot.fallback(),
+            other: slot.other().map(|other| (other.release, other.run)),
+        }
+    }
+}
+
+impl Intent {
+    /// The desired state of the second instance, if it is of `release`.
+    fn other_of(&self, release: &Digest) -> Option<Phase> {
+        self.other.filter(|(other, _)| other == release).map(|(_, run)| run)
+    }
+
+    /// Whether anything may run in the slot. A target that is not begun, or stands still, leaves the second one as it is.
+    pub fn lets_anything_run(&self) -> bool {
+        let other = self.other.filter(|_| self.run != Phase::Absent);
+        self.run.runs() || other.is_some_and(|(_, run)| run.runs())
+    }
+
+    /// Whether instances of `release` are meant to run.
+    pub fn has_run(&self, release: &Digest) -> bool {
+        (&self.release == release && self.run.runs()) || self.other_of(release).is_some_and(Phase::runs)
+    }
+
+    /// Whether both instances are meant to run at once.
+    pub fn runs_both(&self) -> bool {
+        let other_runs = self.other.is_some_and(|(_, run)| run.runs());
+        self.order == Order::StartFirst && self.run == Phase::Running && other_runs
+    }
+
+    /// Whether an agent that carries it out lets `instance` run on; `target_failed` says that the target failed there.
+    pub fn lets_run(&self, instance: &Instance, target_failed: bool) -> bool {
+        let starts = self.run.runs();
+        let stops_first = self.order == Order::StopFirst;
+        let is_older = instance.generation < self.generation;
+        let other = self.other_of(&instance.release);
+        // A target that failed before it was begun has stopped nothing.
+        if starts && target_failed {
+            // An instance that is restored runs, and so does one that a restart was to replace.
+            return if instance.release == self.release {
+                is_older
+            } else {
+                self.fallback == Some(instance.release) || (self.fallback.is_none() && other.is_some())
+            };
+        }
+        if instance.release == self.release {
+            starts && !(is_older && stops_first)
+        } else if let Some(run) = other {
+            run.runs() && !(starts && stops_first)
+        } else {
+            starts && !stops_first // until its replacement serves
+        }
+    }
+}

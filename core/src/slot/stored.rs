@@ -1,0 +1,64 @@
+//! The stored forms of a slot: the present one, and the one before it, which held the signed part of the plan.
+
+use serde::Deserialize;
+
+use super::model::{Occupant, Role, Slot, Trial};
+use crate::id::{HostId, SlotId};
+use crate::plan::{Order, PlanSlot};
+use crate::time::Timestamp;
+
+/// A record of either form.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum StoredSlot {
+    /// The intent.
+    Intent(Box<IntentRecord>),
+    /// The form of version 1.
+    Plan(Box<PlanForm>),
+}
+
+/// The present form.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IntentRecord {
+    id: SlotId,
+    host: HostId,
+    order: Order,
+    #[serde(default)]
+    role: Role,
+    #[serde(default)]
+    trial: Option<Trial>,
+    #[serde(default)]
+    retry: bool,
+    target: Occupant,
+    #[serde(default)]
+    other: Option<Occupant>,
+}
+
+/// The form of version 1.
+#[derive(Debug, Deserialize)]
+pub(super) struct PlanForm {
+    host: HostId,
+    want: PlanSlot,
+    #[serde(default)]
+    standby_until: Option<Timestamp>,
+    #[serde(default)]
+    replaces: Option<SlotId>,
+}
+
+impl From<StoredSlot> for Slot {
+    fn from(stored: StoredSlot) -> Self {
+        match stored {
+            StoredSlot::Intent(record) => {
+                let IntentRecord { id, host, order, role, trial, retry, target, other } = *record;
+                Self { id, host, order, role, trial, retry, target, other }
+            }
+            StoredSlot::Plan(form) => {
+                let mut slot = Self::adopted(form.host, form.want);
+                slot.role = form.replaces.map_or(Role::Member, Role::StandsInFor);
+                slot.other.iter_mut().for_each(|other| other.until = form.standby_until);
+                slot
+            }
+        }
+    }
+}
