@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 pub const HOLD: Duration = Duration::from_millis(250);
 /// How long everybody waits for a source that is silent before it is current.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of one source that wait for others.
+/// Bytes of all sources together that wait for others. Each has an equal share.
 const ROOM: usize = 1 << 20;
 
 /// Something with a place in time.
@@ -25,6 +25,27 @@ pub trait Entry {
     fn nanos(&self) -> i64;
     /// The memory it takes.
     fn size(&self) -> usize;
+}
+
+/// How far a source was read. Its entries are not always in order: a line of a container's one stream may be noted before an
+/// older one of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The newest time that was read, in nanoseconds since 1970.
+    pub nanos: i64,
+    /// Entries after the one of that time that are not newer.
+    pub older: u32,
+}
+
+impl Position {
+    /// An entry of this time was read.
+    pub const fn read(&mut self, nanos: i64) {
+        if nanos > self.nanos {
+            *self = Self { nanos, older: 0 };
+        } else {
+            self.older = self.older.saturating_add(1);
+        }
+    }
 }
 
 /// A message of a source. Its end is the end of its channel.
@@ -97,9 +118,10 @@ impl<K: Ord + Clone, T: Entry> Merge<K, T> {
 
     /// Returns whether there is room for what the source sends next.
     pub fn wants(&self, key: &K) -> bool {
+        let share = ROOM / self.sources.len().max(1);
         self.sources
             .get(key)
-            .is_some_and(|source| source.is_open && (source.queue.is_empty() || source.bytes < ROOM))
+            .is_some_and(|source| source.is_open && (source.queue.is_empty() || source.bytes < share))
     }
 
     /// Returns whether every source has ended, and nothing of them waits.
@@ -292,6 +314,34 @@ mod tests {
         merge.close(&"b");
         assert_eq!(merge.next(now), Next::Entry("a", At(1, ROOM)));
         assert!(merge.wants(&"a"));
+    }
+
+    #[test]
+    fn many_sources_share_the_room_of_one() {
+        let now = Instant::now();
+        let mut merge = Merge::new();
+        let keys: Vec<usize> = (0..64).collect();
+        keys.iter().for_each(|key| merge.open(*key, now));
+        let mut held = 0;
+        for key in &keys {
+            while merge.wants(key) {
+                merge.take(key, Item::Entries(vec![At(1, 1000)]), now);
+                held += 1000;
+            }
+        }
+        assert!((ROOM..ROOM + 64 * 1000).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn a_position_counts_what_came_out_of_order() {
+        let mut position = Position::default();
+        let read = |position: &mut Position, times: &[i64]| times.iter().for_each(|at| position.read(*at));
+        read(&mut position, &[3, 5]);
+        assert_eq!(position, Position { nanos: 5, older: 0 });
+        read(&mut position, &[4, 5]);
+        assert_eq!(position, Position { nanos: 5, older: 2 });
+        read(&mut position, &[6]);
+        assert_eq!(position, Position { nanos: 6, older: 0 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@
 //! engine ─▶ source (a container each) ─▶ merged by time ─▶ batch ─▶ SendLogs ─▶ coordinator
 //! ```
 
+mod line;
+mod reading;
 mod send;
 mod source;
 mod wanted;

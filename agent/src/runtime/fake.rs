@@ -62,8 +62,12 @@ pub struct World {
     pub exec_runs: bool,
     /// Commands that were begun.
     pub execs: u32,
-    /// What every container writes.
+    /// What every container writes, a line in each nanosecond since 1970.
     pub log: Vec<String>,
+    /// So many of the first lines are not kept any more.
+    pub log_lost: usize,
+    /// Streams of logs that are open.
+    pub log_streams: usize,
     serial: u64,
 }
 
@@ -301,10 +305,14 @@ impl Runtime for FakeEngine {
     }
 
     fn logs(&self, _id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
-        let lines = self.world().log.clone();
-        let skip = lines.len().saturating_sub(options.tail.map_or(usize::MAX, |tail| tail as usize));
-        let line = |text: String| Ok(LogLine { text, parts: 1, ..LogLine::default() });
-        Box::pin(tokio_stream::iter(lines.into_iter().skip(skip).map(line)))
+        let next = {
+            let mut world = self.world();
+            world.log_streams += 1;
+            let tail = options.tail.map_or(usize::MAX, |tail| tail as usize);
+            world.log.len().saturating_sub(tail).max(world.log_lost)
+        };
+        let stream = LogStream { world: self.world.clone(), next, follow: options.follow };
+        Box::pin(futures_util::stream::unfold(stream, LogStream::next))
     }
 
     async fn exec(&self, _id: &str, _argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
@@ -330,5 +338,39 @@ impl Runtime for FakeEngine {
     fn events(&self) -> RuntimeStream<EngineEvent> {
         let events = BroadcastStream::new(self.events.subscribe());
         Box::pin(events.filter_map(|event| async move { event.ok().map(Ok) }))
+    }
+}
+
+/// A log that is being read.
+struct LogStream {
+    world: Arc<Mutex<World>>,
+    next: usize,
+    follow: bool,
+}
+
+impl LogStream {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(mut self) -> Option<(Result<LogLine, RuntimeError>, Self)> {
+        loop {
+            let text = self.world().log.get(self.next).cloned();
+            if let Some(text) = text {
+                self.next += 1;
+                let nanos = i64::try_from(self.next).unwrap_or(i64::MAX);
+                return Some((Ok(LogLine { text, nanos, parts: 1, ..LogLine::default() }), self));
+            }
+            if !self.follow {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for LogStream {
+    fn drop(&mut self) {
+        self.world().log_streams -= 1;
     }
 }

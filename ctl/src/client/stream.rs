@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tonic::{Status, Streaming};
 use windlass_core::Timestamp;
 use windlass_core::view::{EventView, RolloutView};
+use windlass_process::merge::Position;
 use windlass_proto::{json, limits, pb};
 
 use super::{CallError, Client};
@@ -78,8 +79,8 @@ pub(crate) struct LogQuery {
     pub(crate) previous: bool,
     /// Only of this release, if not empty.
     pub(crate) release: String,
-    /// Where to go on: Unix nanoseconds of the last line of each instance.
-    pub(crate) after: BTreeMap<String, i64>,
+    /// Where to go on: how far each instance was read.
+    pub(crate) after: BTreeMap<String, Position>,
 }
 
 /// Lines of a service.
@@ -153,10 +154,11 @@ impl Client {
 
     /// The lines of a service.
     pub(crate) async fn logs(&mut self, query: &LogQuery) -> Result<LogStream, CallError> {
-        let after = query
-            .after
-            .iter()
-            .map(|(instance, nanos)| pb::LogPosition { instance: instance.clone(), nanos: *nanos });
+        let after = query.after.iter().map(|(instance, Position { nanos, older })| pb::LogPosition {
+            instance: instance.clone(),
+            nanos: *nanos,
+            older: *older,
+        });
         let request = pb::StreamLogsRequest {
             service: query.service.clone(),
             instance: query.instance.clone(),
