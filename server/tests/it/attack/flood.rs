@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use windlass_certs::csr::CertifiedIdentity;
+use windlass_proto::pb::agent_link_client::AgentLinkClient;
 
 use super::{memory, serves};
 use crate::agent::{Agent, Players};
@@ -22,7 +23,10 @@ use crate::fleet::{Fleet, LIMIT, until};
 
 const MIB: u64 = 1 << 20;
 const CONNECT: &str = "/windlass.v1.AgentLink/Connect";
+const SEND_LOGS: &str = "/windlass.v1.AgentLink/SendLogs";
 const JOIN: &str = "/windlass.v1.Enrolment/Join";
+/// Connections that one agent may have, and calls with logs that it may have open.
+const OF_AN_AGENT: usize = 32;
 
 type Raw = TlsStream<TcpStream>;
 
@@ -170,20 +174,25 @@ async fn messages_that_are_begun_and_never_ended_take_no_memory_and_keep_nobody_
     serves(&fleet, 1, "one").await;
     let before = memory();
     let mut held = Vec::new();
-    // With one certificate, on more connections than it may have: eight streams each, each half a hello of 8 MiB.
-    for _ in 0..16 {
+    // With one certificate, on more connections than it may have: eight streams each, each half a hello of 8 MiB or half a
+    // message of 1 MiB with lines.
+    for _ in 0..OF_AN_AGENT + 8 {
         let mut raw = dial(fleet.addr, tls(Some(&rogue.identity))).await.unwrap();
         for n in 0..8 {
             let stream = 2 * n + 1;
+            let (path, length) = if n % 2 == 0 { (CONNECT, 8 << 20) } else { (SEND_LOGS, 1 << 20) };
             let sent = async {
-                raw.write_all(&open(stream, CONNECT)).await?;
-                raw.write_all(&begin(stream, 8 << 20, &[b'{'; 16 << 10])).await
+                raw.write_all(&open(stream, path)).await?;
+                raw.write_all(&begin(stream, length, &[b'{'; 16 << 10])).await
             };
             if sent.await.is_err() {
                 break; // it was cut for the next one already
             }
         }
         held.push(raw);
+    }
+    for raw in &mut held[..8] {
+        assert!(closes(raw).await, "the oldest connections make way");
     }
     // Strangers have less to say, and say it as slowly.
     for _ in 0..32 {
@@ -200,6 +209,32 @@ async fn messages_that_are_begun_and_never_ended_take_no_memory_and_keep_nobody_
     drop(held);
     // Nor does the identity stay locked out by what it began.
     until("the rogue may call again", async || rogue.connect(&fleet).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_with_logs_that_say_nothing_are_few_and_end() {
+    let fleet = Fleet::start().await;
+    let (rogue, other) = (Agent::joined(&fleet, "web-3").await, Agent::joined(&fleet, "web-4").await);
+    let silent = async |agent: &Agent| {
+        let mut link = AgentLinkClient::new(fleet.channel(&agent.identity).await.unwrap());
+        let opened = timeout(LIMIT, link.send_logs(tokio_stream::pending())).await.expect("an answer");
+        opened.map(|answer| (link, answer.into_inner()))
+    };
+    let mut held = Vec::new();
+    for _ in 0..OF_AN_AGENT - 1 {
+        held.push(silent(&rogue).await.unwrap());
+    }
+    // A certificate has as many connections as calls, so that the last two share one.
+    let (mut link, answer) = silent(&rogue).await.unwrap();
+    let refused = link.send_logs(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    held.push((link, answer));
+    assert!(silent(&other).await.is_ok(), "another host is not kept out");
+    for (_, answer) in &mut held {
+        let ended = timeout(LIMIT, answer.message()).await.expect("an end").unwrap_err();
+        assert_eq!(ended.code(), tonic::Code::DeadlineExceeded, "{ended}");
+    }
+    until("the host may send logs again", async || silent(&rogue).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
