@@ -66,7 +66,7 @@ impl<R: Runtime> Logs<R> {
         Self { runtime, way, running: JoinSet::new(), cancels: BTreeMap::new() }
     }
 
-    /// Is nobody reading?
+    /// Returns whether nobody reads.
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }

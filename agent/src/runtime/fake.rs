@@ -27,42 +27,42 @@ pub struct FakeEngine {
     now: fn() -> Timestamp,
 }
 
-/// What an engine in memory has, and how it is to behave.
+/// The contents of an engine in memory, and how it is to behave.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Is it away, so that nobody can connect?
+    /// It is away, so that nobody can connect.
     pub down: bool,
-    /// Does it hang, so that it answers nothing until it goes on?
+    /// It hangs, and answers nothing until it goes on.
     pub hung: bool,
     /// Containers over which it hangs, by instance, whoever inspects them.
     pub stuck: BTreeSet<String>,
     /// Its containers by id.
     pub containers: BTreeMap<String, Container>,
-    /// What its containers bind, and volumes that are binds; `is_up` is told from the container.
+    /// Binds of its containers, and volumes that are binds; `is_up` is told from the container.
     pub binds: HostBinds,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
     /// Images that are held.
     pub held: BTreeSet<Digest>,
-    /// What it was asked to do, the oldest first: `launch production.web.0.r1.1`.
+    /// Its orders, the oldest first: `launch production.web.0.r1.1`.
     pub journal: Vec<String>,
-    /// What the next pulls come to, the first first; success when empty.
+    /// Outcomes of the next pulls, the first first; success when empty.
     pub pulls: VecDeque<PullError>,
-    /// What the next starts come to.
+    /// Outcomes of the next starts.
     pub starts: VecDeque<RuntimeError>,
     /// How long a pull takes.
     pub pull_takes: Duration,
     /// How long a stop takes.
     pub stop_takes: Duration,
-    /// What commands in containers exit with.
+    /// The exit code of commands in containers.
     pub exec_code: i64,
-    /// Do commands in containers hang, and cannot be killed?
+    /// Commands in containers hang, and cannot be killed.
     pub exec_hangs: bool,
-    /// Does the one that hung still run?
+    /// The one that hung still runs.
     pub exec_runs: bool,
     /// Commands that were begun.
     pub execs: u32,
-    /// What every container writes, a line in each nanosecond since 1970.
+    /// The log of every container, a line in each nanosecond since 1970.
     pub log: Vec<String>,
     /// So many of the first lines are not kept any more.
     pub log_lost: usize,

@@ -23,7 +23,7 @@ pub(crate) use receive::receive;
 /// HTTP/2 ends its only connection.
 const OLD_TAIL: u32 = 200;
 
-/// What an operator's stream asks of a host.
+/// The lines that an operator's stream asks a host for.
 #[derive(Debug, Clone)]
 pub(crate) struct LogCommand {
     /// Of this service.
@@ -42,7 +42,7 @@ pub(crate) struct LogCommand {
     pub previous: bool,
     /// Only of this release; of all if empty.
     pub release: String,
-    /// What was read already.
+    /// How far instances were read already.
     pub after: Vec<pb::LogPosition>,
     /// Where they go. When the other end is dropped, the host is told to stop.
     pub pieces: Arc<Pieces>,

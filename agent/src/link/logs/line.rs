@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-/// What the engine says of a container; `None` if it has none.
+/// The state of a container, as the engine says it; `None` if it has none.
 pub(super) type State = Result<Option<ContainerState>, RuntimeError>;
 
 /// How a run ended, for people; `None` if it is the same run that goes on, or nobody knows.

@@ -20,7 +20,7 @@ pub(super) struct Reading {
     pub(super) follow: bool,
     /// Lines at the beginning that are skipped: the first may be the end of a longer one.
     pub(super) skip: u32,
-    /// What was read already.
+    /// How far it was read already.
     pub(super) after: Option<Position>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Resume {
     is_found: bool,
 }
 
-/// What becomes of a line.
+/// The fate of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It was read already.
@@ -76,7 +76,7 @@ impl Resume {
     }
 }
 
-/// What the engine keeps, by counting.
+/// Counts of the lines that the engine keeps.
 #[derive(Debug, Default)]
 struct Counted {
     entries: u64,

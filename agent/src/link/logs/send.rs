@@ -105,7 +105,7 @@ impl<R: Runtime> Answer<R> {
                 return failed;
             }
             let is_full = gathered.is_full(most);
-            // Whoever was held up goes on when most is sent: each has to look for its place in the engine's log.
+            // Sources that were held up go on when most is sent: each has to look for its place in the engine's log.
             let holds = is_full || *is_held.borrow() && gathered.is_full(LOG_BATCH);
             is_held.send_if_modified(|is_held| std::mem::replace(is_held, holds) != holds);
             let becomes_current = merged.is_current() && !said_current;

@@ -1,4 +1,4 @@
-//! What a log request asks for, read once and bounded.
+//! The lines that a log request asks for, read once and bounded.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ impl Joiner {
         None
     }
 
-    /// What is left when the log ends in the middle of a line.
+    /// The parts that are left when the log ends in the middle of a line.
     fn rest(&mut self) -> VecDeque<LogLine> {
         let mut rest: Vec<LogLine> = self
             .open

@@ -132,7 +132,7 @@ struct Reading {
     merged: Merged<HostId, LogPiece>,
     /// When a host was asked last.
     asked: BTreeMap<HostId, Instant>,
-    /// What was said about hosts already.
+    /// Complaints about hosts that were made already.
     complaints: BTreeSet<(HostId, String)>,
     /// How far each instance was read.
     positions: BTreeMap<String, Position>,

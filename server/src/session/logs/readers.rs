@@ -11,10 +11,10 @@ use windlass_proto::pb::{self, LogNote};
 
 use super::{LogPiece, Pieces, size};
 
-/// What the lines of one request of an old agent that nobody has read yet may take of our memory.
+/// Most bytes of unread lines of one request, as an agent of the version before sends them.
 pub(super) const UNREAD: usize = 4 << 20;
 
-/// Who waits for which answer. Only the host that was asked can answer.
+/// The readers of open requests. Only the host that was asked can answer.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     next: AtomicU64,

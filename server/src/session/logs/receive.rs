@@ -19,7 +19,7 @@ use crate::grpc::status::stopping;
 
 /// How long an agent may take to say what its stream is about.
 const FIRST: Duration = Duration::from_secs(10);
-/// What the lines of one host that a reader has not read yet may take of our memory, one message more at most.
+/// Bytes of unread lines of one answer, above which no further message is taken in.
 const UNREAD: usize = 256 << 10;
 
 type Parts = BoxStream<'static, Result<pb::SendLogsResponse, Status>>;

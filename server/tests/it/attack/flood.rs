@@ -30,7 +30,7 @@ const OF_AN_AGENT: usize = 32;
 
 type Raw = TlsStream<TcpStream>;
 
-/// Whoever answers will do: it is the other end that is attacked.
+/// Takes any certificate of the other end, which is the one that is attacked.
 #[derive(Debug)]
 struct Anybody;
 
@@ -152,7 +152,7 @@ async fn two_hosts(fleet: &Fleet) -> Players {
     players
 }
 
-/// Does the other end close it within the limit?
+/// Returns whether the other end closes it within the limit.
 async fn closes(stream: &mut Raw) -> bool {
     let mut sink = vec![0; 4096];
     let end = async {
@@ -167,7 +167,7 @@ async fn closes(stream: &mut Raw) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_begun_and_never_ended_take_no_memory_and_keep_nobody_out() {
+async fn half_messages_take_no_memory_and_keep_nobody_out() {
     let fleet = Fleet::start().await;
     let _players = two_hosts(&fleet).await;
     let rogue = Agent::joined(&fleet, "web-3").await;
@@ -259,7 +259,7 @@ async fn half_a_hello_is_waited_for_for_a_while_and_then_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_and_headers_out_of_bounds_end_their_connection_and_no_other() {
+async fn frames_out_of_bounds_end_their_connection_and_no_other() {
     let fleet = Fleet::start().await;
     let _players = two_hosts(&fleet).await;
     let rogue = Agent::joined(&fleet, "web-3").await;
@@ -350,7 +350,7 @@ async fn a_host_that_never_reads_stalls_itself_and_nobody_else() {
     serves(&fleet, 1, "one").await;
 }
 
-/// What `/metrics` says of a counter.
+/// The value of a counter in `/metrics`.
 async fn metric(fleet: &Fleet, name: &str) -> u64 {
     let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
     tcp.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
