@@ -394,7 +394,7 @@ async fn one_certificate_has_a_few_connections_and_the_newest_win() {
 }
 
 #[tokio::test]
-async fn an_address_that_floods_the_listener_without_a_certificate_loses_its_own_connections() {
+async fn an_address_that_floods_loses_its_own_connections() {
     let options = AcceptOptions { anonymous_per_address: 4, anonymous: 4, ..AcceptOptions::default() };
     let fleet = Fleet::start_with(authority(), options);
     let stranger = ClientTls::anonymous(demo(), vec![fleet.ca.fingerprint()], Revocations::new()).unwrap();

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 pub const HOLD: Duration = Duration::from_millis(250);
 /// How long everybody waits for a source that is silent before it is current.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of one source that wait for others.
+/// Bytes of all sources together that wait for others. Each has an equal share.
 const ROOM: usize = 1 << 20;
 
 /// Something with a place in time.
@@ -25,6 +25,27 @@ pub trait Entry {
     fn nanos(&self) -> i64;
     /// The memory it takes.
     fn size(&self) -> usize;
+}
+
+/// How far a source was read. Its entries are not always in order: a line of a container's one stream may be noted before an
+/// older one of the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The newest time that was read, in nanoseconds since 1970.
+    pub nanos: i64,
+    /// Entries after the one of that time that are not newer.
+    pub older: u32,
+}
+
+impl Position {
+    /// An entry of this time was read.
+    pub const fn read(&mut self, nanos: i64) {
+        if nanos > self.nanos {
+            *self = Self { nanos, older: 0 };
+        } else {
+            self.older = self.older.saturating_add(1);
+        }
+    }
 }
 
 /// A message of a source. Its end is the end of its channel.
@@ -51,7 +72,7 @@ pub struct Merge<K, T> {
     sources: BTreeMap<K, Source<T>>,
 }
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<K, T> {
     /// This entry of this source comes next.
@@ -97,9 +118,10 @@ impl<K: Ord + Clone, T: Entry> Merge<K, T> {
 
     /// Returns whether there is room for what the source sends next.
     pub fn wants(&self, key: &K) -> bool {
+        let share = ROOM / self.sources.len().max(1);
         self.sources
             .get(key)
-            .is_some_and(|source| source.is_open && (source.queue.is_empty() || source.bytes < ROOM))
+            .is_some_and(|source| source.is_open && (source.queue.is_empty() || source.bytes < share))
     }
 
     /// Returns whether every source has ended, and nothing of them waits.
@@ -163,7 +185,7 @@ impl<K: Ord + Clone, T: Entry> Merged<K, T> {
         self.channels.insert(key, channel);
     }
 
-    /// Is there an open channel with this key?
+    /// Returns whether there is an open channel with this key.
     pub fn has(&self, key: &K) -> bool {
         self.channels.contains_key(key)
     }
@@ -227,86 +249,4 @@ impl<K: Ord + Clone, T: Entry> Default for Merged<K, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, PartialEq, Eq)]
-    struct At(i64, usize);
-
-    impl Entry for At {
-        fn nanos(&self) -> i64 {
-            self.0
-        }
-        fn size(&self) -> usize {
-            self.1
-        }
-    }
-
-    fn entries(times: &[i64]) -> Item<At> {
-        Item::Entries(times.iter().map(|at| At(*at, 10)).collect())
-    }
-
-    #[test]
-    fn the_past_comes_in_order_and_waits_for_everybody() {
-        let now = Instant::now();
-        let mut merge = Merge::new();
-        merge.open("a", now);
-        merge.open("b", now);
-        merge.take(&"a", entries(&[1, 4]), now);
-        assert_eq!(merge.next(now), Next::Wait(Some(now + PATIENCE)), "b may have older ones");
-        merge.take(&"b", entries(&[2, 3]), now);
-        for (key, want) in [("a", 1), ("b", 2), ("b", 3)] {
-            assert_eq!(merge.next(now), Next::Entry(key, At(want, 10)));
-        }
-        assert_eq!(merge.next(now), Next::Wait(Some(now + PATIENCE)));
-        merge.close(&"b");
-        assert_eq!(merge.next(now), Next::Entry("a", At(4, 10)));
-        merge.close(&"a");
-        assert_eq!(merge.next(now), Next::End);
-    }
-
-    #[test]
-    fn a_current_source_that_is_silent_holds_nobody_up() {
-        let now = Instant::now();
-        let mut merge = Merge::new();
-        merge.open("a", now);
-        merge.open("b", now);
-        merge.take(&"b", Item::Current, now);
-        merge.take(&"a", entries(&[1]), now);
-        assert_eq!(merge.next(now), Next::Wait(Some(now + HOLD)));
-        assert_eq!(merge.next(now + HOLD), Next::Entry("a", At(1, 10)));
-        assert!(!merge.is_current());
-        merge.take(&"a", Item::Current, now);
-        assert!(merge.is_current());
-    }
-
-    #[test]
-    fn a_source_is_read_only_while_there_is_room() {
-        let now = Instant::now();
-        let mut merge = Merge::new();
-        merge.open("a", now);
-        merge.open("b", now);
-        assert!(merge.wants(&"a") && !merge.wants(&"c"));
-        merge.take(&"a", Item::Entries(vec![At(1, ROOM), At(2, 1)]), now);
-        assert!(!merge.wants(&"a"));
-        merge.close(&"b");
-        assert_eq!(merge.next(now), Next::Entry("a", At(1, ROOM)));
-        assert!(merge.wants(&"a"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn channels_are_merged_and_end() {
-        let mut merged = Merged::new();
-        for (key, times) in [("a", [1, 5]), ("b", [3, 4])] {
-            let (sender, receiver) = mpsc::channel(4);
-            merged.add(key, receiver);
-            sender.try_send(entries(&times)).unwrap();
-        }
-        let mut seen = Vec::new();
-        while let Some((_, At(at, _))) = merged.next().await {
-            seen.push(at);
-        }
-        assert_eq!(seen, [1, 3, 4, 5]);
-        assert!(!merged.has(&"a"));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ mod control;
 mod enrolment;
 mod in_flight;
 mod link;
+mod parts;
 mod serve;
 pub(crate) mod status;
 

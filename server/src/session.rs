@@ -37,7 +37,7 @@ use crate::recovery;
 use crate::registry::Place;
 
 pub(crate) use inbound::{admit, heard, observed, settle};
-pub(crate) use logs::{LogCommand, LogPiece, Pieces, Readers, receive};
+pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::newest_plan;
 
 /// How long a new stream may take to say who it is.

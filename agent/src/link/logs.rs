@@ -6,6 +6,8 @@
 //! engine ─▶ source (a container each) ─▶ merged by time ─▶ batch ─▶ SendLogs ─▶ coordinator
 //! ```
 
+mod line;
+mod reading;
 mod send;
 mod source;
 mod wanted;
@@ -13,7 +15,7 @@ mod wanted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -64,7 +66,7 @@ impl<R: Runtime> Logs<R> {
         Self { runtime, way, running: JoinSet::new(), cancels: BTreeMap::new() }
     }
 
-    /// Is nobody reading?
+    /// Returns whether nobody reads.
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
@@ -136,7 +138,9 @@ impl<R: Runtime> Logs<R> {
 async fn apart(way: &Way, number: u64, batches: mpsc::Receiver<Batch>) {
     let failed = match connect(&way.address, &way.tls, &super::options()).await {
         Ok(channel) => {
-            let requests = ReceiverStream::new(batches).map(move |batch| {
+            // Which request it answers is said at once: the first lines may take their time.
+            let first = stream::once(std::future::ready(Batch::default()));
+            let requests = first.chain(ReceiverStream::new(batches)).map(move |batch| {
                 let Batch { lines, current, end } = batch;
                 let (end, error) = (end.is_some(), end.unwrap_or_default());
                 pb::SendLogsRequest { request: number, lines, current, end, error, ..Default::default() }

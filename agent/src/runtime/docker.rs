@@ -12,12 +12,10 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{EventMessage, RestartPolicyNameEnum as Restarts};
 use bollard::query_parameters::{
-    CreateContainerOptions, EventsOptions, ListContainersOptions, ListImagesOptions, LogsOptions,
-    RemoveContainerOptions, RemoveImageOptions,
+    CreateContainerOptions, ListContainersOptions, ListImagesOptions, RemoveContainerOptions,
+    RemoveImageOptions,
 };
-use futures_util::StreamExt;
 use windlass_core::Digest;
-use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 
@@ -40,6 +38,8 @@ mod inspect;
 mod likeness;
 mod lines;
 mod pull;
+mod refusal;
+mod streams;
 
 use error::{refused, unavailable};
 
@@ -47,9 +47,6 @@ use error::{refused, unavailable};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// But stopping takes as long as a release's stop timeout, which is at most this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3600);
-/// What happens to containers that is worth looking at; probes' exec events are not.
-const EVENTS: [&str; 9] =
-    ["start", "die", "oom", "destroy", "pause", "unpause", "rename", "restart", "health_status"];
 
 /// The address of an engine is not one that this program can use.
 #[derive(Debug, thiserror::Error)]
@@ -95,12 +92,12 @@ impl DockerEngine {
         Ok(self.client.get_or_init(|| docker))
     }
 
-    /// Is there a socket at all? For diagnosis.
+    /// Returns whether there is a socket at all, for diagnosis.
     pub fn has_socket(&self) -> bool {
         std::fs::metadata(&self.socket).is_ok_and(|meta| meta.file_type().is_socket())
     }
 
-    /// Is the image for this machine? An engine also lists what was pulled for another one, be it by mistake; such an
+    /// Returns whether the image is for this machine. An engine also lists what was pulled for another one, be it by mistake; such an
     /// image is none that a release could mean. An id is a digest, so that the answer is remembered.
     async fn suits(&self, id: &str) -> Result<bool, RuntimeError> {
         let known = |new: Option<bool>| {
@@ -289,24 +286,10 @@ impl Runtime for DockerEngine {
     }
 
     fn logs(&self, id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
-        let since = options.since.map_or(0, |at| i32::try_from(at.as_millis() / 1000).unwrap_or(i32::MAX));
-        let wanted = LogsOptions {
-            follow: options.follow,
-            stdout: true,
-            stderr: true,
-            since,
-            timestamps: true,
-            tail: options.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string()),
-            ..Default::default()
-        };
-        let docker = match self.docker() {
-            Ok(docker) => docker,
-            Err(error) => return broken(error),
-        };
-        // A log that is silent for longer than an answer may take is no failure.
-        let entries = docker.clone().with_timeout(STOP_TIMEOUT).logs(id, Some(wanted));
-        let entries = entries.map(|entry| entry.map(inspect::log_entry).map_err(refused("read the log")));
-        Box::pin(lines::lines(entries))
+        match self.docker() {
+            Ok(docker) => streams::logs(docker, id, options),
+            Err(error) => streams::broken(error),
+        }
     }
 
     async fn exec(&self, id: &str, argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
@@ -318,38 +301,11 @@ impl Runtime for DockerEngine {
     }
 
     fn events(&self) -> RuntimeStream<EngineEvent> {
-        let filters = HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
-            ("event".to_owned(), EVENTS.map(str::to_owned).to_vec()),
-            ("label".to_owned(), self.own()),
-        ]);
-        let options = EventsOptions { filters: Some(filters), ..Default::default() };
-        let docker = match self.docker() {
-            Ok(docker) => docker,
-            Err(error) => return broken(error),
-        };
-        let events = docker.events(Some(options));
-        Box::pin(events.filter_map(|event| async move {
-            match event {
-                Ok(event) => inspect::event(event).map(Ok),
-                Err(error) => Some(Err(unavailable(error))),
-            }
-        }))
+        match self.docker() {
+            Ok(docker) => streams::events(docker, self.own()),
+            Err(error) => streams::broken(error),
+        }
     }
-}
-
-/// A stream that says only that.
-fn broken<T: Send + 'static>(error: RuntimeError) -> RuntimeStream<T> {
-    Box::pin(futures_util::stream::iter([Err(error)]))
-}
-
-/// Progress of a pull from the progress of its layers.
-fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
-    layers.values().fold(PullProgress::default(), |sum, layer| PullProgress {
-        // A registry says what it likes about lengths.
-        done: sum.done.saturating_add(layer.done),
-        total: sum.total.saturating_add(layer.total),
-    })
 }
 
 /// Keeps the type of an engine's message in one place.
@@ -357,10 +313,12 @@ type Message = EventMessage;
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     #[tokio::test]
-    async fn an_engine_without_a_socket_is_away_and_no_reason_not_to_start() {
+    async fn an_engine_without_a_socket_is_away_and_hinders_no_start() {
         let dir = tempfile::tempdir().unwrap();
         let local = LocalHost {
             fleet: "demo".parse().unwrap(),

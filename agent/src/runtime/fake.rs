@@ -27,43 +27,47 @@ pub struct FakeEngine {
     now: fn() -> Timestamp,
 }
 
-/// What an engine in memory has, and how it is to behave.
+/// The contents of an engine in memory, and how it is to behave.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Is it away, so that nobody can connect?
+    /// It is away, so that nobody can connect.
     pub down: bool,
-    /// Does it hang, so that it answers nothing until it goes on?
+    /// It hangs, and answers nothing until it goes on.
     pub hung: bool,
     /// Containers over which it hangs, by instance, whoever inspects them.
     pub stuck: BTreeSet<String>,
     /// Its containers by id.
     pub containers: BTreeMap<String, Container>,
-    /// What its containers bind, and volumes that are binds; `is_up` is told from the container.
+    /// Binds of its containers, and volumes that are binds; `is_up` is told from the container.
     pub binds: HostBinds,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
     /// Images that are held.
     pub held: BTreeSet<Digest>,
-    /// What it was asked to do, the oldest first: `launch production.web.0.r1.1`.
+    /// Its orders, the oldest first: `launch production.web.0.r1.1`.
     pub journal: Vec<String>,
-    /// What the next pulls come to, the first first; success when empty.
+    /// Outcomes of the next pulls, the first first; success when empty.
     pub pulls: VecDeque<PullError>,
-    /// What the next starts come to.
+    /// Outcomes of the next starts.
     pub starts: VecDeque<RuntimeError>,
     /// How long a pull takes.
     pub pull_takes: Duration,
     /// How long a stop takes.
     pub stop_takes: Duration,
-    /// What commands in containers exit with.
+    /// The exit code of commands in containers.
     pub exec_code: i64,
-    /// Do commands in containers hang, and cannot be killed?
+    /// Commands in containers hang, and cannot be killed.
     pub exec_hangs: bool,
-    /// Does the one that hung still run?
+    /// The one that hung still runs.
     pub exec_runs: bool,
     /// Commands that were begun.
     pub execs: u32,
-    /// What every container writes.
+    /// The log of every container, a line in each nanosecond since 1970.
     pub log: Vec<String>,
+    /// So many of the first lines are not kept any more.
+    pub log_lost: usize,
+    /// Streams of logs that are open.
+    pub log_streams: usize,
     serial: u64,
 }
 
@@ -301,10 +305,14 @@ impl Runtime for FakeEngine {
     }
 
     fn logs(&self, _id: &str, options: LogOptions) -> RuntimeStream<LogLine> {
-        let lines = self.world().log.clone();
-        let skip = lines.len().saturating_sub(options.tail.map_or(usize::MAX, |tail| tail as usize));
-        let line = |text: String| Ok(LogLine { text, parts: 1, ..LogLine::default() });
-        Box::pin(tokio_stream::iter(lines.into_iter().skip(skip).map(line)))
+        let next = {
+            let mut world = self.world();
+            world.log_streams += 1;
+            let tail = options.tail.map_or(usize::MAX, |tail| tail as usize);
+            world.log.len().saturating_sub(tail).max(world.log_lost)
+        };
+        let stream = LogStream { world: self.world.clone(), next, follow: options.follow };
+        Box::pin(futures_util::stream::unfold(stream, LogStream::next))
     }
 
     async fn exec(&self, _id: &str, _argv: &[String], limit: Duration) -> Result<Command, RuntimeError> {
@@ -330,5 +338,39 @@ impl Runtime for FakeEngine {
     fn events(&self) -> RuntimeStream<EngineEvent> {
         let events = BroadcastStream::new(self.events.subscribe());
         Box::pin(events.filter_map(|event| async move { event.ok().map(Ok) }))
+    }
+}
+
+/// A log that is being read.
+struct LogStream {
+    world: Arc<Mutex<World>>,
+    next: usize,
+    follow: bool,
+}
+
+impl LogStream {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(mut self) -> Option<(Result<LogLine, RuntimeError>, Self)> {
+        loop {
+            let text = self.world().log.get(self.next).cloned();
+            if let Some(text) = text {
+                self.next += 1;
+                let nanos = i64::try_from(self.next).unwrap_or(i64::MAX);
+                return Some((Ok(LogLine { text, nanos, parts: 1, ..LogLine::default() }), self));
+            }
+            if !self.follow {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for LogStream {
+    fn drop(&mut self) {
+        self.world().log_streams -= 1;
     }
 }

@@ -1,16 +1,20 @@
-//! What an agent remembers between decisions and over its own death.
+//! The memory of an agent between decisions and over its own death.
+
+mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{ServiceId, SlotId};
-use crate::observation::{Evidence, FailureReason, LastExit, TroubleCode};
+use crate::observation::{Evidence, LastExit};
 use crate::time::Timestamp;
 
 use super::input::{Container, Observed, PlanNumber};
+
+pub use volatile::{Forbidden, StepTrouble, Volatile};
+pub(super) use volatile::{PullTrouble, Restarts, Retry, doubled};
 
 /// Quarantined contents remembered per service; the oldest goes first.
 const QUARANTINE_KEPT: usize = 64;
@@ -35,12 +39,12 @@ pub struct Memory {
     /// The journal is new, and nothing has been looked at yet: what is here may be ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopting: bool,
-    /// What may be forgotten with the process: retries and their delays.
+    /// Forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
 }
 
-/// What is remembered of one slot.
+/// The memory of one slot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlotMemory {
@@ -66,7 +70,7 @@ pub struct SlotMemory {
     pub retried: Option<Digest>,
 }
 
-/// What is remembered of one instance.
+/// The memory of one instance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceMemory {
@@ -118,7 +122,7 @@ pub struct FailedSlot {
     pub release: Digest,
     /// Its content.
     pub content: Digest,
-    /// What is restored in its place.
+    /// The release that is restored in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Digest>,
     /// Why, with evidence.
@@ -150,110 +154,13 @@ pub struct PulledImage {
     pub used_at: Timestamp,
 }
 
-/// Retries and their delays. Lost with the process, which only makes the next try come sooner.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Volatile {
-    /// Were the containers looked at since the agent began?
-    pub looked: bool,
-    /// Pulls that failed.
-    pub pulls: BTreeMap<Digest, Retry<PullTrouble>>,
-    /// Instances that were started again.
-    pub starts: BTreeMap<String, Restarts>,
-    /// Since when the probes of instances that run since before the agent began are asked, which takes their release.
-    pub asked: BTreeMap<String, Timestamp>,
-    /// Steps that the engine refused, by slot.
-    pub steps: BTreeMap<SlotId, Retry<StepTrouble>>,
-    /// Releases that the host's policy did not let start, by slot.
-    pub forbidden: BTreeMap<SlotId, Forbidden>,
-    /// Images whose removal was tried: one that somebody else uses is not tried again.
-    pub collected: BTreeSet<Digest>,
-    /// Ports that turned out to be taken by somebody else.
-    pub taken_ports: BTreeSet<u16>,
-}
-
-/// A release that the host's policy did not let start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forbidden {
-    /// The release.
-    pub release: Digest,
-    /// Why, in words.
-    pub why: String,
-}
-
-/// How an instance was started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Restarts {
-    /// How often in a row.
-    pub count: u32,
-    /// When last.
-    pub last_at: Timestamp,
-}
-
-/// Something that failed and is tried again later.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retry<T> {
-    /// How often in a row.
-    pub failures: u32,
-    /// When it may be tried again.
-    pub not_before: Timestamp,
-    /// What is known about it.
-    pub what: T,
-}
-
-/// A pull that failed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PullTrouble {
-    /// Under which plan.
-    pub seq: u64,
-    /// Why.
-    pub reason: FailureReason,
-    /// Is the image another one than the release names? Then it is refused, not failed.
-    pub wrong: bool,
-    /// Could the registry not answer just now? Then it is asked again before the pull counts as failed.
-    pub transient: bool,
-    /// When.
-    pub at: Timestamp,
-    /// When it failed first, of those in a row.
-    pub first_at: Timestamp,
-}
-
-/// A step that the engine refused.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepTrouble {
-    /// Its kind.
-    pub code: TroubleCode,
-    /// Why.
-    pub message: String,
-    /// When it failed first, of those in a row.
-    pub first_at: Timestamp,
-}
-
-impl<T> Retry<T> {
-    /// The state after one more failure than `before`, with a delay that doubles from `base` to `ceiling`.
-    pub(super) fn after(
-        before: Option<&Self>,
-        what: T,
-        now: Timestamp,
-        base: Duration,
-        most: Duration,
-    ) -> Self {
-        let failures = before.map_or(0, |retry| retry.failures).saturating_add(1);
-        Self { failures, not_before: now + doubled(base, failures - 1, most), what }
-    }
-}
-
-/// `base`, doubled `times`, at most `most`.
-pub(super) fn doubled(base: Duration, times: u32, most: Duration) -> Duration {
-    base.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
-}
-
 /// The number in the name of an instance.
 pub(super) fn serial(instance: &str) -> u64 {
     instance.rsplit('.').next().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 impl Memory {
-    /// Would a journal written for `other` be the same?
+    /// Returns whether a journal written for `other` would be the same.
     pub fn is_journaled_by(&self, other: &Self) -> bool {
         self.slots == other.slots
             && self.quarantine == other.quarantine
@@ -262,7 +169,7 @@ impl Memory {
             && self.adopting == other.adopting
     }
 
-    /// What a host remembers that joins: nothing. What runs on it may be its own, from before.
+    /// The memory of a host that joins: none. What runs on it may be its own, from before.
     pub fn of_new_host() -> Self {
         Self { adopting: true, ..Self::default() }
     }
@@ -273,7 +180,7 @@ impl Memory {
         instances.filter_map(|known| known.container.as_deref()).collect()
     }
 
-    /// Did this content of the service fail here?
+    /// Returns whether this content of the service failed here.
     pub fn is_quarantined(&self, service: &ServiceId, content: &Digest) -> bool {
         self.quarantine.get(service).is_some_and(|contents| contents.contains_key(content))
     }

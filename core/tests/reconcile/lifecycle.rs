@@ -407,6 +407,29 @@ fn an_agent_without_memory_waits_for_answers_before_it_judges() {
     assert!(!world.seen(&slot(0)).instances[0].undecided);
 }
 
+/// One bad answer of a service that is slow for a moment is not yet a verdict: its probes may be wrong a few times.
+#[test]
+fn an_older_instance_has_its_time_until_its_probes_decide() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![running(0, one)]);
+    world.run(secs(3600));
+    world.memory = Memory::of_new_host();
+    world.observed.watching_since = world.now;
+    world.undecided = true;
+    world.run(secs(10));
+    assert_eq!(world.picture(&slot(0)), "r1 unready", "it is not condemned for a first answer");
+    world.undecided = false;
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+
+    world.memory = Memory::of_new_host();
+    world.observed.watching_since = world.now;
+    world.undecided = true;
+    world.run(secs(3600));
+    assert_eq!(world.picture(&slot(0)), "r1 failed", "but not for ever");
+}
+
 /// It joined anew and had no plan for a long time, so that nobody could ask what it adopted. Found by the simulation (seed
 /// 1882751895604490).
 #[test]

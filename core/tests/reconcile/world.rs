@@ -56,6 +56,8 @@ pub struct World {
     pub forbids: Option<String>,
     /// Probes do not answer.
     pub silent: bool,
+    /// Probes answer, and by their counts have said neither yes nor no.
+    pub undecided: bool,
     /// Steps that were begun and have not ended.
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
@@ -113,6 +115,7 @@ impl World {
             forbids: None,
             pending: Vec::new(),
             silent: false,
+            undecided: false,
             lazy: false,
             wake_at: None,
             ready: BTreeMap::new(),
@@ -341,14 +344,14 @@ impl World {
             }
             let (unbroken, was_ready) = (ready, over(behaviour.ready_after));
             let live = !over(behaviour.hangs_after);
-            let silent = self.silent;
+            let (silent, decided) = (self.silent, !self.undecided);
             seen.health = (!silent).then_some(Health {
-                ready,
+                ready: ready && decided,
                 since: since.1,
                 unbroken,
                 was_ready,
                 live,
-                decided: true,
+                decided,
                 history: Vec::new(),
                 why: None,
             });

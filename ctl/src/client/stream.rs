@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tonic::{Status, Streaming};
 use windlass_core::Timestamp;
 use windlass_core::view::{EventView, RolloutView};
+use windlass_process::merge::Position;
 use windlass_proto::{json, limits, pb};
 
 use super::{CallError, Client};
@@ -35,7 +36,7 @@ pub(crate) type EventStream = Stream<pb::StreamEventsResponse, EventItem>;
 pub(crate) struct EventQuery {
     /// Past events to begin with.
     pub(crate) tail: u32,
-    /// Go on?
+    /// The stream goes on with what comes.
     pub(crate) follow: bool,
     /// The number of the first one wanted.
     pub(crate) from: Option<u64>,
@@ -51,7 +52,7 @@ pub(crate) struct EventQuery {
 
 /// An event, or only where the stream stands.
 pub(crate) struct EventItem {
-    /// What happened.
+    /// The event.
     pub(crate) event: Option<EventView>,
     /// The number of the one after it.
     pub(crate) next: u64,
@@ -68,7 +69,7 @@ pub(crate) struct LogQuery {
     pub(crate) instance: String,
     /// Last lines of each; all if absent.
     pub(crate) tail: Option<u32>,
-    /// Go on?
+    /// The stream goes on with what comes.
     pub(crate) follow: bool,
     /// From this moment on.
     pub(crate) since: Option<Timestamp>,
@@ -78,8 +79,8 @@ pub(crate) struct LogQuery {
     pub(crate) previous: bool,
     /// Only of this release, if not empty.
     pub(crate) release: String,
-    /// Where to go on: Unix nanoseconds of the last line of each instance.
-    pub(crate) after: BTreeMap<String, i64>,
+    /// Where to go on: how far each instance was read.
+    pub(crate) after: BTreeMap<String, Position>,
 }
 
 /// Lines of a service.
@@ -103,7 +104,7 @@ pub(crate) struct LogLine {
     pub(crate) host: String,
     /// Which instance.
     pub(crate) instance: String,
-    /// To stderr?
+    /// It was written to stderr.
     pub(crate) is_stderr: bool,
     /// Without the line's end.
     pub(crate) text: String,
@@ -115,7 +116,7 @@ pub(crate) struct LogLine {
     pub(crate) dropped: u64,
 }
 
-/// What is said between lines.
+/// A note between lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogNote {
     /// An instance joins.
@@ -153,10 +154,11 @@ impl Client {
 
     /// The lines of a service.
     pub(crate) async fn logs(&mut self, query: &LogQuery) -> Result<LogStream, CallError> {
-        let after = query
-            .after
-            .iter()
-            .map(|(instance, nanos)| pb::LogPosition { instance: instance.clone(), nanos: *nanos });
+        let after = query.after.iter().map(|(instance, Position { nanos, older })| pb::LogPosition {
+            instance: instance.clone(),
+            nanos: *nanos,
+            older: *older,
+        });
         let request = pb::StreamLogsRequest {
             service: query.service.clone(),
             instance: query.instance.clone(),
@@ -173,7 +175,7 @@ impl Client {
         open("read the logs", self.control.stream_logs(request).await, |item| Ok(chunk(item)))
     }
 
-    /// What happens in the fleet.
+    /// Events of the fleet.
     pub(crate) async fn events(&mut self, query: &EventQuery) -> Result<EventStream, CallError> {
         let request = pb::StreamEventsRequest {
             tail: query.tail,

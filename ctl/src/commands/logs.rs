@@ -154,7 +154,7 @@ impl Reading {
             }
             self.has_gap |= line.note == Some(LogNote::Dropped);
             if line.note.is_none() && line.nanos > 0 {
-                self.query.after.insert(line.instance.clone(), line.nanos);
+                self.query.after.entry(line.instance.clone()).or_default().read(line.nanos);
             }
             let is_meant = args.grep.as_ref().is_none_or(|text| line.text.contains(text.as_str()));
             if is_meant || line.note.is_some() {

@@ -12,13 +12,23 @@ use super::access::Caller;
 use super::status::invalid;
 use crate::coordinator::Coordinator;
 use crate::plans;
-use crate::session::{Session, receive};
+use crate::session::{Calls, Session, receive};
 
 /// Trust documents of one answer.
 const TRUST_PAGE: usize = 64;
 
 /// The service.
-pub(super) struct LinkService(pub(super) Arc<Coordinator>);
+#[derive(Clone)]
+pub(super) struct LinkService {
+    coordinator: Arc<Coordinator>,
+    logs: Calls,
+}
+
+impl LinkService {
+    pub(super) fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self { coordinator, logs: Calls::default() }
+    }
+}
 
 #[tonic::async_trait]
 impl AgentLink for LinkService {
@@ -31,7 +41,10 @@ impl AgentLink for LinkService {
     ) -> Result<Response<Self::SendLogsStream>, Status> {
         let caller = Caller::of(&request)?;
         let (host, cut) = (host(&caller)?, caller.connection.cancel.clone());
-        Ok(Response::new(receive(self.0.clone(), host, cut, request.into_inner())))
+        let call = self.logs.begin(&host).ok_or_else(|| {
+            Status::resource_exhausted("the host sends as many logs at a time as it may; end one of them")
+        })?;
+        Ok(Response::new(receive(self.coordinator.clone(), host, call, cut, request.into_inner())))
     }
 
     async fn connect(
@@ -41,7 +54,7 @@ impl AgentLink for LinkService {
         let caller = Caller::of(&request)?;
         let (peer, host) = (caller.peer()?.clone(), host(&caller)?);
         let cut = caller.connection.cancel.clone();
-        let session = Session::open(self.0.clone(), host, &peer, cut, request.into_inner()).await?;
+        let session = Session::open(self.coordinator.clone(), host, &peer, cut, request.into_inner()).await?;
         Ok(Response::new(session.into_stream()))
     }
 
@@ -52,7 +65,7 @@ impl AgentLink for LinkService {
         let host = host(&Caller::of(&request)?)?;
         let digest: Digest =
             request.into_inner().digest.parse().map_err(|error| invalid("digest", &error))?;
-        let envelope = self.0.ledger.read(|state| plans::release_for(state, &host, &digest));
+        let envelope = self.coordinator.ledger.read(|state| plans::release_for(state, &host, &digest));
         let envelope =
             envelope.ok_or_else(|| Status::not_found("no plan of this host names that release"))?;
         Ok(Response::new(pb::FetchReleaseResponse { envelope: envelope.into() }))
@@ -63,7 +76,7 @@ impl AgentLink for LinkService {
         request: Request<pb::FetchTrustRequest>,
     ) -> Result<Response<pb::FetchTrustResponse>, Status> {
         let after = usize::try_from(request.into_inner().after).unwrap_or(usize::MAX);
-        let envelopes = self.0.ledger.read(|state| {
+        let envelopes = self.coordinator.ledger.read(|state| {
             let newer = state.trust_chain.iter().skip(after).take(TRUST_PAGE);
             newer.map(|envelope| envelope.clone().into()).collect()
         });

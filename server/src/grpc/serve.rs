@@ -17,6 +17,7 @@ use super::control::ControlService;
 use super::enrolment::EnrolmentService;
 use super::in_flight::InFlight;
 use super::link::LinkService;
+use super::parts::Link;
 use crate::coordinator::Coordinator;
 
 /// Largest message of a stranger: a certificate request and a token.
@@ -43,9 +44,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> anyhow::Result<Se
     };
     let enrolment =
         EnrolmentServer::new(EnrolmentService(coordinator.clone())).max_decoding_message_size(MAX_ENROLMENT);
-    let link = AgentLinkServer::new(LinkService(coordinator.clone()))
-        .max_decoding_message_size(limits::MAX_MESSAGE)
-        .max_encoding_message_size(limits::MAX_MESSAGE);
+    let link = Link::new(LinkService::new(coordinator.clone()));
     let control = ControlServer::new(ControlService(coordinator))
         .max_decoding_message_size(limits::MAX_MESSAGE)
         .max_encoding_message_size(limits::MAX_MESSAGE);

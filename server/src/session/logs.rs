@@ -2,35 +2,28 @@
 //! arrives there waits until its reader has room, and the wait reaches the host. An agent of the version before sends
 //! lines on its one stream, where nothing may wait: a reader that is too slow for that loses lines, which are counted.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod calls;
+mod readers;
+mod receive;
 
-use futures_util::stream::{self, BoxStream, StreamExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::mpsc::OwnedPermit;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
-use windlass_core::{HostId, ServiceId, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use windlass_core::{ServiceId, Timestamp};
 use windlass_process::merge::{Entry, Item};
-use windlass_proto::pb::{self, LogNote};
+use windlass_proto::pb;
 
-use crate::coordinator::Coordinator;
-use crate::grpc::status::stopping;
+pub(crate) use calls::Calls;
+pub(crate) use readers::Readers;
+pub(crate) use receive::receive;
 
-/// What the lines of one request of an old agent that nobody has read yet may take of our memory.
-const UNREAD: usize = 4 << 20;
-/// Most bytes of one message.
-const MAX_PART: usize = 2 << 20;
-/// How long an agent may take to say what its stream is about.
-const FIRST: Duration = Duration::from_secs(10);
 /// Last lines that an agent of a version before is asked for. More come as a burst of messages that are so small that
 /// HTTP/2 ends its only connection.
 const OLD_TAIL: u32 = 200;
 
-/// What an operator's stream asks of a host.
+/// The lines that an operator's stream asks a host for.
 #[derive(Debug, Clone)]
 pub(crate) struct LogCommand {
     /// Of this service.
@@ -49,7 +42,7 @@ pub(crate) struct LogCommand {
     pub previous: bool,
     /// Only of this release; of all if empty.
     pub release: String,
-    /// What was read already.
+    /// How far instances were read already.
     pub after: Vec<pb::LogPosition>,
     /// Where they go. When the other end is dropped, the host is told to stop.
     pub pieces: Arc<Pieces>,
@@ -144,7 +137,7 @@ pub(crate) struct LogPiece {
     /// Why lines are missing.
     pub(crate) missing: String,
     nanos: i64,
-    /// Its share of [`UNREAD`].
+    /// Its share of what may wait for the reader.
     _share: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -173,180 +166,6 @@ impl Entry for LogPiece {
 
 fn size(line: &pb::LogLine) -> usize {
     size_of::<pb::LogLine>() + line.instance.len() + line.text.len() + line.host.len()
-}
-
-/// Who waits for which answer. Only the host that was asked can answer.
-#[derive(Debug, Default)]
-pub(crate) struct Readers {
-    next: AtomicU64,
-    open: Mutex<HashMap<(HostId, u64), Reader>>,
-}
-
-#[derive(Debug, Clone)]
-struct Reader {
-    pieces: Arc<Pieces>,
-    unread: Arc<Semaphore>,
-    lost: Arc<AtomicU64>,
-}
-
-impl Readers {
-    fn open(&self) -> MutexGuard<'_, HashMap<(HostId, u64), Reader>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A number for a new request to `host`.
-    pub(crate) fn start(&self, host: &HostId, pieces: Arc<Pieces>) -> u64 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let (unread, lost) = (Arc::new(Semaphore::new(UNREAD)), Arc::default());
-        self.open().insert((host.clone(), number), Reader { pieces, unread, lost });
-        number
-    }
-
-    /// Takes the reader of a request out: one stream answers it.
-    fn take(&self, host: &HostId, request: u64) -> Option<Arc<Pieces>> {
-        self.open().remove(&(host.clone(), request)).map(|reader| reader.pieces)
-    }
-
-    /// Passes on what came on the stream of an agent. `true`: nobody reads it any more.
-    pub(crate) fn lines(&self, host: &HostId, lines: pb::LogLines) -> bool {
-        let key = (host.clone(), lines.request);
-        let Some(reader) = self.open().get(&key).cloned() else { return !lines.end };
-        let mut last = 0;
-        let mut pieces = Vec::new();
-        if !lines.lines.is_empty() {
-            let bytes: usize = lines.lines.iter().map(size).sum();
-            let count = u64::try_from(lines.lines.len()).unwrap_or(u64::MAX);
-            last = lines.lines.last().map_or(0, |line| line.at.saturating_mul(1_000_000));
-            let share = u32::try_from(bytes)
-                .ok()
-                .and_then(|bytes| reader.unread.clone().try_acquire_many_owned(bytes).ok());
-            match share {
-                Some(share) => {
-                    let share = Some(Arc::new(share));
-                    let lost = reader.lost.swap(0, Ordering::Relaxed);
-                    pieces
-                        .extend((lost > 0).then(|| LogPiece::line(dropped(lost, lines.lines.first()), None)));
-                    pieces.extend(lines.lines.into_iter().map(|line| LogPiece::line(line, share.clone())));
-                }
-                None => drop(reader.lost.fetch_add(count, Ordering::Relaxed)),
-            }
-        }
-        if lines.end {
-            let lost = reader.lost.swap(0, Ordering::Relaxed);
-            pieces.extend((lost > 0).then(|| LogPiece::line(dropped(lost, None), None)));
-            pieces.extend((!lines.error.is_empty()).then(|| LogPiece::missing(lines.error, last)));
-        }
-        let lost = u64::try_from(pieces.len()).unwrap_or(u64::MAX);
-        if lines.end {
-            reader.pieces.complete();
-        }
-        let is_gone = match reader.pieces.sender.try_send(Item::Entries(pieces)) {
-            Ok(()) => {
-                drop(reader.pieces.sender.try_send(Item::Current)); // what came is all there is to go by
-                false
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                reader.lost.fetch_add(lost, Ordering::Relaxed);
-                false
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => true,
-        };
-        if lines.end || is_gone {
-            self.open().remove(&key);
-        }
-        is_gone && !lines.end
-    }
-
-    /// Requests of a stream whose reader is gone. Those that were answered are no concern of it any more.
-    pub(crate) fn abandoned(&self, host: &HostId, asked: &mut BTreeSet<u64>) -> Vec<u64> {
-        let mut open = self.open();
-        let mut gone = Vec::new();
-        asked.retain(|request| {
-            let key = (host.clone(), *request);
-            match open.get(&key).map(|reader| reader.pieces.sender.is_closed()) {
-                Some(false) => true,
-                Some(true) => {
-                    open.remove(&key);
-                    gone.push(*request);
-                    false
-                }
-                None => false,
-            }
-        });
-        gone
-    }
-
-    /// A host's stream ended: nothing will answer what was asked on it.
-    pub(crate) fn forget(&self, host: &HostId, asked: &BTreeSet<u64>) {
-        let mut open = self.open();
-        asked.iter().for_each(|request| drop(open.remove(&(host.clone(), *request))));
-    }
-}
-
-fn dropped(count: u64, before: Option<&pb::LogLine>) -> pb::LogLine {
-    let at = before.map_or(0, |line| line.at);
-    let instance = before.map(|line| line.instance.clone()).unwrap_or_default();
-    let text = format!("{count} lines were dropped here: the reader was slower than the log");
-    let note = LogNote::Dropped.into();
-    pb::LogLine { at, instance, text, note, dropped: count, ..pb::LogLine::default() }
-}
-
-type Parts = BoxStream<'static, Result<pb::SendLogsResponse, Status>>;
-
-/// Takes in the answer to a request, as fast as it is read. Ends with the answer, or when nobody reads.
-pub(crate) fn receive(
-    coordinator: Arc<Coordinator>,
-    host: HostId,
-    cut: CancellationToken,
-    mut inbound: Streaming<pb::SendLogsRequest>,
-) -> Parts {
-    let receiving = async move {
-        let first = timeout(FIRST, inbound.message()).await;
-        let mut next = first.map_err(|_| Status::deadline_exceeded("nothing was sent within 10s"))??;
-        let request = next.as_ref().map_or(0, |part| part.request);
-        let Some(reader) = coordinator.readers.take(&host, request) else { return Ok(()) };
-        let (mut last, mut is_current) = (0, false);
-        while let Some(part) = next {
-            let bytes: usize = part.lines.iter().map(size).sum();
-            if bytes > MAX_PART {
-                return Err(Status::resource_exhausted("more than 2 MiB of lines in one message"));
-            }
-            let mut pieces: Vec<LogPiece> =
-                part.lines.into_iter().map(|line| LogPiece::line(line, None)).collect();
-            last = pieces.iter().map(|piece| piece.nanos).fold(last, i64::max);
-            pieces.extend((!part.error.is_empty()).then(|| LogPiece::missing(part.error, last)));
-            let becomes_current = part.current && !is_current;
-            is_current |= becomes_current;
-            let passing = async {
-                reader.sender.send(Item::Entries(pieces)).await.ok()?;
-                if becomes_current {
-                    reader.sender.send(Item::Current).await.ok()?;
-                }
-                Some(())
-            };
-            let passed = tokio::select! {
-                biased;
-                () = coordinator.stopping.cancelled() => return Err(stopping()),
-                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
-                passed = passing => passed,
-            };
-            if passed.is_none() || part.end {
-                reader.complete();
-                return Ok(());
-            }
-            next = tokio::select! {
-                biased;
-                () = coordinator.stopping.cancelled() => return Err(stopping()),
-                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
-                () = reader.sender.closed() => return Ok(()),
-                next = inbound.message() => next?,
-            };
-        }
-        Ok(())
-    };
-    stream::once(receiving)
-        .filter_map(|done: Result<(), Status>| std::future::ready(done.err().map(Err)))
-        .boxed()
 }
 
 #[cfg(test)]

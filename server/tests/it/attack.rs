@@ -1,4 +1,4 @@
-//! Whoever means harm and is not the coordinator: agents with a real certificate, operators with a smaller grant,
+//! Attackers that are not the coordinator: agents with a real certificate, operators with a smaller grant,
 //! strangers with none. Of each attack the same is asked: it is refused, it costs little, and others are served.
 
 mod agent;

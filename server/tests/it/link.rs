@@ -134,7 +134,7 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
 }
 
 #[tokio::test]
-async fn logs_come_over_a_connection_of_their_own_and_wait_for_the_reader() {
+async fn logs_come_over_their_own_connection_and_wait_for_the_reader() {
     let (mut fleet, mut players) = fleet_of(&["web-1"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     fleet.stop().await;
@@ -178,7 +178,7 @@ async fn logs_come_over_a_connection_of_their_own_and_wait_for_the_reader() {
         }
         sent += 1;
     }
-    assert!(sent < 300, "{sent} messages of 60 kB went somewhere");
+    assert!(sent < 60, "{sent} messages of 60 kB went somewhere");
     link.say(Say::Heartbeat(pb::Heartbeat { number: 1, ..Default::default() })).await;
     while !matches!(link.hear().await.unwrap(), Hear::HeartbeatAck(ack) if ack.number == 1) {}
     let mut seen = 0;
@@ -196,7 +196,7 @@ async fn logs_come_over_a_connection_of_their_own_and_wait_for_the_reader() {
 }
 
 #[tokio::test]
-async fn a_signed_revocation_list_cuts_an_operator_off_and_reaches_every_agent() {
+async fn a_revocation_list_cuts_an_operator_off_and_reaches_agents() {
     let fleet = Fleet::start().await;
     let agent = Agent::joined(&fleet, "web-1").await;
     let mut link = agent.connect(&fleet).await.unwrap();

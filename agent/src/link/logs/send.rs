@@ -1,8 +1,8 @@
 //! The way of log lines to the coordinator: batches of at most 64 KiB, over a connection of their own, as fast as the
-//! reader reads. Followed lines are never held back at the engine, which would lose them at a rotation of its log and
-//! not say so: what a reader does not take in time is dropped here, and counted.
+//! reader reads. A line that a reader has no time for is not dropped: it stays in the engine's log, and is read there when
+//! there is room ([`super::source`]).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use windlass_core::observation::Observation;
 use windlass_process::merge::{Entry, Merged};
 use windlass_proto::limits::LOG_BATCH;
-use windlass_proto::pb::{self, LogNote};
+use windlass_proto::pb;
 
-use super::source::{CAPACITY, Line, Source};
+use super::line::Line;
+use super::source::{CAPACITY, Source};
 use super::wanted::{Target, Wanted};
 use crate::clock;
 use crate::runtime::Runtime;
@@ -22,7 +23,7 @@ use crate::runtime::Runtime;
 /// How long a line waits for others to travel with.
 const GATHER: Duration = Duration::from_millis(50);
 /// Bytes of followed lines that wait for a reader.
-const BACKLOG: usize = 4 << 20;
+const BACKLOG: usize = 1 << 20;
 
 /// Some lines.
 #[derive(Debug, Default)]
@@ -34,13 +35,12 @@ pub(super) struct Batch {
     pub(super) end: Option<String>,
 }
 
-/// Lines that wait, and those that could not.
+/// Lines that wait.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     lines: VecDeque<Line>,
     bytes: usize,
     since: Option<Instant>,
-    dropped: BTreeMap<String, (u64, i64)>,
 }
 
 impl Gathered {
@@ -50,21 +50,8 @@ impl Gathered {
         self.lines.push_back(line);
     }
 
-    /// Counts a line for which there is no room.
-    pub(super) fn drop_line(&mut self, line: &Line) {
-        let (count, at) = self.dropped.entry(line.0.instance.clone()).or_insert((0, line.0.nanos));
-        *count += 1;
-        *at = line.0.nanos.max(*at);
-    }
-
-    /// Whether lines were dropped after those that wait.
-    fn is_dropping(&self) -> bool {
-        !self.dropped.is_empty()
-    }
-
-    /// Whether nothing is left to be said.
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.dropped.is_empty()
+        self.lines.is_empty()
     }
 
     fn is_full(&self, most: usize) -> bool {
@@ -77,7 +64,7 @@ impl Gathered {
         Some(if self.is_full(LOG_BATCH) { since } else { since + GATHER })
     }
 
-    /// The next batch. What was dropped is said once all that waited before it has been sent.
+    /// The next batch.
     pub(super) fn take(&mut self, now: Instant) -> Vec<pb::LogLine> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         while let Some(line) = self.lines.front() {
@@ -88,25 +75,8 @@ impl Gathered {
             lines.extend(self.lines.pop_front().map(|line| line.0));
         }
         self.bytes = self.bytes.saturating_sub(bytes);
-        if self.lines.is_empty() {
-            let dropped = std::mem::take(&mut self.dropped);
-            lines.extend(dropped.into_iter().map(|(instance, (count, nanos))| note(instance, count, nanos)));
-        }
         self.since = (!self.lines.is_empty()).then_some(now);
         lines
-    }
-}
-
-fn note(instance: String, dropped: u64, nanos: i64) -> pb::LogLine {
-    let text = format!("{dropped} lines were dropped here: the reader was slower than the log");
-    pb::LogLine {
-        at: nanos / 1_000_000,
-        nanos,
-        instance,
-        text,
-        note: LogNote::Dropped.into(),
-        dropped,
-        ..pb::LogLine::default()
     }
 }
 
@@ -120,21 +90,24 @@ pub(super) struct Answer<R> {
 impl<R: Runtime> Answer<R> {
     /// Sends lines until there are no more, or nobody reads. Answers with why some are missing, if they are.
     pub(super) async fn run(mut self, out: mpsc::Sender<Batch>) -> Option<String> {
-        let (mut merged, mut sources, mut known) = (Merged::new(), JoinSet::new(), BTreeSet::new());
-        self.join(&mut merged, &mut sources, &mut known, false);
-        if known.is_empty() && !self.wanted.follow {
+        let mut reading = Reading::default();
+        self.join(&mut reading, false);
+        if reading.known.is_empty() && !self.wanted.follow {
             return Some("no such instance on this host".to_owned());
         }
         let follow = self.wanted.follow;
         let (mut gathered, mut said_current, mut failed) = (Gathered::default(), false, None);
+        let most = if follow { BACKLOG } else { LOG_BATCH };
         loop {
+            let Reading { merged, sources, is_held, .. } = &mut reading;
             let is_over = merged.is_empty() && self.ends();
             if is_over && gathered.is_empty() && sources.is_empty() {
                 return failed;
             }
-            // Only what is written now may be dropped; the past waits at the engine.
-            let may_drop = follow && said_current;
-            let is_full = gathered.is_full(if may_drop { BACKLOG } else { LOG_BATCH });
+            let is_full = gathered.is_full(most);
+            // Sources that were held up go on when most is sent: each has to look for its place in the engine's log.
+            let holds = is_full || *is_held.borrow() && gathered.is_full(LOG_BATCH);
+            is_held.send_if_modified(|is_held| std::mem::replace(is_held, holds) != holds);
             let becomes_current = merged.is_current() && !said_current;
             let due = gathered.due_at();
             let is_due = due.is_some_and(|at| is_over || at <= Instant::now()) || becomes_current;
@@ -147,18 +120,18 @@ impl<R: Runtime> Answer<R> {
                     said_current |= becomes_current && gathered.is_empty();
                     permit.send(Batch { lines, current: said_current, end: None });
                 }
-                line = merged.next(), if !merged.is_empty() && (may_drop || !is_full) => match line {
-                    Some((_, line)) if is_full || gathered.is_dropping() => gathered.drop_line(&line),
-                    Some((_, line)) => gathered.push(line, Instant::now()),
-                    None => {}
-                },
+                line = merged.next(), if !merged.is_empty() && !is_full => {
+                    if let Some((_, line)) = line {
+                        gathered.push(line, Instant::now());
+                    }
+                }
                 Some(ended) = sources.join_next() => match ended {
                     Ok(why) => failed = why.or(failed),
                     Err(error) => tracing::error!(%error, "reading a log died"),
                 },
                 changed = self.report.changed(), if follow => {
                     if changed.is_err() { return failed; }
-                    self.join(&mut merged, &mut sources, &mut known, true);
+                    self.join(&mut reading, true);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !is_due => {}
                 () = sleep(left.unwrap_or_default()), if left.is_some_and(|left| !left.is_zero()) => {}
@@ -175,70 +148,42 @@ impl<R: Runtime> Answer<R> {
     }
 
     /// Begins to read the containers that are meant and are not read yet.
-    fn join(
-        &self,
-        merged: &mut Merged<Target, Line>,
-        sources: &mut JoinSet<Option<String>>,
-        known: &mut BTreeSet<Target>,
-        joins: bool,
-    ) {
+    fn join(&self, reading: &mut Reading, joins: bool) {
         let seen = self.report.borrow().clone();
         for target in self.wanted.targets(&seen) {
-            if merged.has(&target) || !known.insert(target.clone()) {
+            if reading.merged.has(&target) || !reading.known.insert(target.clone()) {
                 continue;
             }
             let (out, lines) = mpsc::channel(CAPACITY);
-            merged.add(target.clone(), lines);
-            let joins = joins && !self.wanted.after.contains_key(&target.instance);
-            let (runtime, wanted) = (self.runtime.clone(), self.wanted.clone());
-            let source = Source { runtime, target, wanted, report: self.report.clone(), out, joins };
-            sources.spawn(source.run());
+            reading.merged.add(target.clone(), lines);
+            let source = Source {
+                runtime: self.runtime.clone(),
+                joins: joins && !self.wanted.after.contains_key(&target.instance),
+                target,
+                wanted: self.wanted.clone(),
+                report: self.report.clone(),
+                out,
+                is_held: reading.is_held.subscribe(),
+            };
+            reading.sources.spawn(source.run());
         }
+    }
+}
+
+/// The containers that are read.
+struct Reading {
+    merged: Merged<Target, Line>,
+    sources: JoinSet<Option<String>>,
+    known: BTreeSet<Target>,
+    is_held: watch::Sender<bool>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        let (is_held, _) = watch::channel(false);
+        Self { merged: Merged::new(), sources: JoinSet::new(), known: BTreeSet::new(), is_held }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(nanos: i64, length: usize) -> Line {
-        let text = "x".repeat(length);
-        Line(pb::LogLine { nanos, instance: "web".to_owned(), text, ..pb::LogLine::default() })
-    }
-
-    #[test]
-    fn a_batch_has_at_most_64_kib_unless_a_line_is_longer() {
-        let (mut gathered, now) = (Gathered::default(), Instant::now());
-        for n in 0..1000 {
-            gathered.push(line(n, 200), now);
-        }
-        gathered.push(line(1000, 1 << 20), now);
-        let (mut seen, mut batches) = (Vec::new(), 0);
-        while !gathered.is_empty() {
-            let batch = gathered.take(now);
-            let bytes: usize = batch.iter().map(|line| line.text.len()).sum();
-            assert!(bytes <= LOG_BATCH || batch.len() == 1);
-            seen.extend(batch.iter().map(|line| line.nanos));
-            batches += 1;
-        }
-        assert_eq!(seen, (0..=1000).collect::<Vec<_>>());
-        assert!(batches < 12, "{batches}");
-    }
-
-    #[test]
-    fn what_was_dropped_is_counted_in_its_place() {
-        let (mut gathered, now) = (Gathered::default(), Instant::now());
-        for n in 0..400 {
-            gathered.push(line(n, 200), now);
-        }
-        assert!(gathered.is_full(LOG_BATCH) && !gathered.is_full(BACKLOG));
-        gathered.drop_line(&line(400, 1));
-        gathered.drop_line(&line(401, 1));
-        let first = gathered.take(now);
-        assert!(first.iter().all(|line| line.note == 0), "lines that were kept come first");
-        let last = gathered.take(now);
-        let note = last.last().unwrap();
-        assert_eq!((note.note, note.dropped, note.nanos), (LogNote::Dropped.into(), 2, 401));
-        assert!(gathered.is_empty() && !gathered.is_dropping());
-    }
-}
+mod tests;

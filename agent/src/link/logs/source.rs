@@ -1,19 +1,24 @@
 //! Reads the log of one container and sends its lines on: the last lines, or what came after the last one that was
 //! read, and then, when it is followed, every run of the container until it is removed.
+//!
+//! The engine is never held back for long, since it would lose lines at a rotation of its log and not say so. While a
+//! reader pauses, its stream is closed; the log is read on from where it was once there is room again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::mpsc::Permit;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use windlass_core::Timestamp;
 use windlass_core::observation::Observation;
 use windlass_core::reconcile::ContainerState;
-use windlass_process::merge::{Entry, Item};
-use windlass_process::report;
-use windlass_proto::pb::{self, LogNote};
+use windlass_process::merge::{Item, Position};
+use windlass_proto::pb::LogNote;
 
+use super::line::{GAP, GONE, Line, State, ending, why};
+use super::reading::{Fate, Reading, Resume, after, is_before, window};
 use super::wanted::{Target, Wanted};
 use crate::clock;
 use crate::runtime::{LogLine, LogOptions, Runtime, RuntimeError};
@@ -22,26 +27,12 @@ use crate::runtime::{LogLine, LogOptions, Runtime, RuntimeError};
 pub(super) const CAPACITY: usize = 16;
 /// Least time between two looks at a container that stands still.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Words for lines that were lost to the rotation of the engine's log.
-const GAP: &str = "lines are missing here: the engine does not keep them any more";
 /// A log that is silent for so long has shown its past.
 const IDLE: Duration = Duration::from_millis(300);
 /// How often it is looked whether a container runs again, if nothing is heard.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// A line on its way.
-#[derive(Debug)]
-pub(super) struct Line(pub(super) pb::LogLine);
-
-impl Entry for Line {
-    fn nanos(&self) -> i64 {
-        self.0.nanos
-    }
-
-    fn size(&self) -> usize {
-        size_of::<pb::LogLine>() + self.0.instance.len() + self.0.text.len()
-    }
-}
+/// How long a line may wait for its reader before the engine's stream is closed.
+const STALL: Duration = Duration::from_secs(1);
 
 /// How reading ended.
 enum Ended {
@@ -49,6 +40,8 @@ enum Ended {
     Enough,
     /// The engine's stream ended.
     Quiet,
+    /// The reader pauses.
+    Held,
     /// The engine failed.
     Failed(RuntimeError),
 }
@@ -60,6 +53,8 @@ pub(super) struct Source<R> {
     pub(super) wanted: Arc<Wanted>,
     pub(super) report: watch::Receiver<Arc<Observation>>,
     pub(super) out: mpsc::Sender<Item<Line>>,
+    /// The reader has more to take than it should; nothing is begun until it has not.
+    pub(super) is_held: watch::Receiver<bool>,
     /// It appeared while the service was followed.
     pub(super) joins: bool,
 }
@@ -67,10 +62,8 @@ pub(super) struct Source<R> {
 impl<R: Runtime> Source<R> {
     /// Reads until the end; answers with why it failed, if it did.
     pub(super) async fn run(mut self) -> Option<String> {
-        let (mut wanted, mut last) = (Wanted::clone(&self.wanted), None);
-        if let Some(after) = wanted.after.get(&self.target.instance) {
-            last = Some(*after);
-        }
+        let mut wanted = Wanted::clone(&self.wanted);
+        let mut last = wanted.after.get(&self.target.instance).copied();
         if self.joins {
             self.note(LogNote::Started, "started", last).await;
         }
@@ -81,46 +74,76 @@ impl<R: Runtime> Source<R> {
                 Err(error) => return Some(why(&error)),
             }
         }
-        if !wanted.follow {
-            let options = match self.window(&wanted, last).await {
-                Ok(options) => options,
-                Err(error) => return Some(why(&error)),
-            };
-            return match self.read(options, &wanted, &mut last).await {
-                Ended::Enough | Ended::Quiet => None,
-                Ended::Failed(error) => Some(why(&error)),
-            };
+        if wanted.follow {
+            self.follow(wanted, last).await;
+            return None;
         }
-        self.follow(&wanted, last).await;
-        None
+        let reading = match window(&*self.runtime, &self.target.container, &wanted, last).await {
+            Ok(reading) => reading,
+            Err(error) => return Some(why(&error)),
+        };
+        match self.read(reading, &wanted, &mut last).await {
+            Ended::Enough | Ended::Quiet | Ended::Held => None,
+            Ended::Failed(error) => Some(why(&error)),
+        }
     }
 
-    async fn follow(&mut self, wanted: &Wanted, mut last: Option<i64>) {
-        let mut is_first = true;
+    async fn follow(&mut self, mut wanted: Wanted, mut last: Option<Position>) {
+        let (mut is_first, mut before) = (true, None);
         loop {
-            let before = self.state().await;
-            let reading = match is_first {
-                true if self.joins => Ok(after(last)),
-                true => self.window(wanted, last).await,
-                false => Ok(after(last)),
+            let began = match before.take() {
+                Some(began) => began,
+                None => self.state().await,
+            };
+            let reading = match last {
+                _ if is_first && !self.joins => {
+                    window(&*self.runtime, &self.target.container, &wanted, last).await
+                }
+                Some(last) => Ok(after(last)),
+                None => Ok(Reading { since: wanted.since, ..Reading::default() }),
             };
             let ended = match reading {
                 Ok(reading) => {
-                    is_first = false;
-                    self.read(Reading { follow: true, ..reading }, wanted, &mut last).await
+                    if std::mem::take(&mut is_first) && last.is_none() && reading.tail == Some(0) {
+                        wanted.since = wanted.since.max(Some(clock::now())); // no older line comes later either
+                    }
+                    self.read(Reading { follow: true, ..reading }, &wanted, &mut last).await
                 }
                 Err(error) => Ended::Failed(error),
             };
-            if matches!(ended, Ended::Enough) || self.out.send(Item::Current).await.is_err() {
+            match ended {
+                Ended::Enough => return,
+                Ended::Held => {
+                    if !self.has_room().await {
+                        return;
+                    }
+                    if matches!(self.state().await, Ok(None)) {
+                        self.note(LogNote::Dropped, GONE, last).await;
+                        return;
+                    }
+                    before = Some(began); // how that run ended is said when its lines were read
+                    continue;
+                }
+                Ended::Quiet | Ended::Failed(_) => {}
+            }
+            if self.out.send(Item::Current).await.is_err() {
                 return;
             }
             let now = self.state().await;
-            if let Some(text) = ending(&before, &now) {
+            if let Some(text) = ending(&began, &now) {
                 self.note(LogNote::Ended, &text, last).await;
             }
-            if matches!(now, Ok(None)) || !self.runs_again(wanted).await {
+            if matches!(now, Ok(None)) || !self.runs_again(&wanted).await {
                 return;
             }
+        }
+    }
+
+    /// Waits until the reader has taken most of what waits for it. `false`: it is gone.
+    async fn has_room(&mut self) -> bool {
+        tokio::select! {
+            held = self.is_held.wait_for(|is_held| !is_held) => held.is_ok(),
+            () = self.out.closed() => false,
         }
     }
 
@@ -142,7 +165,7 @@ impl<R: Runtime> Source<R> {
         }
     }
 
-    async fn state(&self) -> Result<Option<ContainerState>, RuntimeError> {
+    async fn state(&self) -> State {
         let seen = self.runtime.inspect(&self.target.container).await?;
         Ok(seen.map(|seen| seen.state))
     }
@@ -156,67 +179,13 @@ impl<R: Runtime> Source<R> {
         })
     }
 
-    /// How many of the engine's entries make up the last lines. It counts parts of long lines one by one, and lines
-    /// that are too new.
-    async fn window(&self, wanted: &Wanted, last: Option<i64>) -> Result<Reading, RuntimeError> {
-        let Some(tail) = wanted.tail.filter(|_| last.is_none()) else {
-            let since = wanted.since.filter(|_| last.is_none());
-            return Ok(if since.is_some() { Reading { since, ..Reading::default() } } else { after(last) });
-        };
-        if tail == 0 {
-            return Ok(Reading { tail: Some(0), skip: 0, ..Reading::default() });
-        }
-        if wanted.until.is_none() {
-            let counted = self.count(Some(tail.saturating_add(1)), tail, None).await?;
-            if counted.entries <= u64::from(tail) {
-                return Ok(Reading::default());
-            }
-            if counted.entries == counted.lines {
-                return Ok(Reading { tail: Some(tail.saturating_add(1)), skip: 1, ..Reading::default() });
-            }
-        }
-        let counted = self.count(None, tail, wanted.until).await?;
-        if counted.wanted + counted.newer >= counted.entries {
-            return Ok(Reading::default());
-        }
-        let entries = u32::try_from(counted.wanted + counted.newer + 1).unwrap_or(u32::MAX);
-        Ok(Reading { tail: Some(entries), skip: 1, ..Reading::default() })
-    }
-
-    async fn count(
-        &self,
-        tail: Option<u32>,
-        most: u32,
-        until: Option<Timestamp>,
-    ) -> Result<Counted, RuntimeError> {
-        let mut lines =
-            self.runtime.logs(&self.target.container, LogOptions { tail, ..LogOptions::default() });
-        let mut counted = Counted::default();
-        let mut parts = std::collections::VecDeque::new();
-        while let Some(line) = lines.next().await {
-            let line = line?;
-            let entries = u64::from(line.parts.max(1));
-            counted.entries += entries;
-            counted.lines += 1;
-            if is_before(&line, until) {
-                counted.wanted += entries;
-                parts.push_back(line.parts.max(1));
-                if parts.len() > most as usize {
-                    counted.wanted -= parts.pop_front().map_or(0, u64::from);
-                }
-            } else {
-                counted.newer += entries;
-            }
-        }
-        Ok(counted)
-    }
-
     /// Sends the lines of one stream of the engine.
-    async fn read(&self, reading: Reading, wanted: &Wanted, last: &mut Option<i64>) -> Ended {
+    async fn read(&self, reading: Reading, wanted: &Wanted, last: &mut Option<Position>) -> Ended {
         let opened = clock::now();
         let options = LogOptions { tail: reading.tail, since: reading.since, follow: reading.follow };
         let mut lines = self.runtime.logs(&self.target.container, options);
-        let (mut skip, mut resume, mut is_current) = (reading.skip, reading.after, !reading.follow);
+        let (mut skip, mut is_current) = (reading.skip, !reading.follow);
+        let mut resume = Resume::new(reading.after);
         loop {
             let left = wanted.until.filter(|_| reading.follow).map(|until| until.since(clock::now()));
             let line = tokio::select! {
@@ -242,26 +211,26 @@ impl<R: Runtime> Source<R> {
             if !is_before(&line, wanted.until) {
                 return Ended::Enough;
             }
-            if let Some(after) = resume {
-                if line.nanos > 0 && line.nanos <= after {
-                    // Whatever stands after the line that was read last is new.
-                    resume = resume.filter(|_| line.nanos < after);
-                    continue;
-                }
-                resume = None;
-                if reading.is_exact {
-                    self.note(LogNote::Dropped, GAP, *last).await;
-                }
+            match resume.judge(line.nanos) {
+                Fate::Known => continue,
+                Fate::NewAfterGap => self.note(LogNote::Dropped, GAP, *last).await,
+                Fate::New => {}
             }
             if wanted.since.is_some_and(|since| line.at.is_some_and(|at| at < since)) {
                 continue;
             }
             let becomes_current = !is_current && line.at.is_some_and(|at| at >= opened);
-            *last = Some(line.nanos.max(last.unwrap_or(0)));
-            let line = Line(wire(&self.target.instance, line));
-            if self.out.send(Item::Entries(vec![line])).await.is_err() {
-                return Ended::Enough;
-            }
+            let permit = match self.place(reading.follow).await {
+                Some(Place::AtOnce(permit)) => permit,
+                Some(Place::Late) => {
+                    drop(lines);
+                    let Ok(permit) = self.out.reserve().await else { return Ended::Enough };
+                    self.pass(permit, line, last);
+                    return Ended::Held;
+                }
+                None => return Ended::Enough,
+            };
+            self.pass(permit, line, last);
             if becomes_current {
                 is_current = true;
                 if self.out.send(Item::Current).await.is_err() {
@@ -271,98 +240,29 @@ impl<R: Runtime> Source<R> {
         }
     }
 
+    /// A place for the next line. One that only counts what is kept may wait as long as it takes.
+    async fn place(&self, follow: bool) -> Option<Place<'_>> {
+        match timeout(if follow { STALL } else { Duration::MAX }, self.out.reserve()).await {
+            Ok(permit) => permit.ok().map(Place::AtOnce),
+            Err(_) => Some(Place::Late),
+        }
+    }
+
+    fn pass(&self, permit: Permit<'_, Item<Line>>, line: LogLine, last: &mut Option<Position>) {
+        last.get_or_insert_default().read(line.nanos);
+        permit.send(Item::Entries(vec![Line::of(&self.target.instance, line)]));
+    }
+
     /// Says something about the instance, in its place among the lines.
-    async fn note(&self, note: LogNote, text: &str, last: Option<i64>) {
-        let now = clock::now().as_millis();
-        let nanos = match (note, last) {
-            (LogNote::Dropped, Some(last)) => last,
-            _ => now.saturating_mul(1_000_000).max(last.unwrap_or(0)),
-        };
-        let (instance, text) = (self.target.instance.clone(), text.to_owned());
-        let line = pb::LogLine {
-            at: nanos / 1_000_000,
-            nanos,
-            instance,
-            text,
-            note: note.into(),
-            ..pb::LogLine::default()
-        };
-        drop(self.out.send(Item::Entries(vec![Line(line)])).await);
+    async fn note(&self, note: LogNote, text: &str, last: Option<Position>) {
+        let line = Line::note(&self.target.instance, note, text, last);
+        drop(self.out.send(Item::Entries(vec![line])).await);
     }
 }
 
-/// One stream of the engine, and what of it is skipped.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reading {
-    tail: Option<u32>,
-    since: Option<Timestamp>,
-    follow: bool,
-    /// Lines at the beginning: the first may be the end of a longer one.
-    skip: u32,
-    /// Lines up to this one, in Unix nanoseconds, were read already.
-    after: Option<i64>,
-    /// A line with exactly that time was read: if it is not there, lines are missing.
-    is_exact: bool,
-}
-
-/// What the engine keeps, by counting.
-#[derive(Debug, Default)]
-struct Counted {
-    entries: u64,
-    lines: u64,
-    /// Entries of the last lines that are wanted.
-    wanted: u64,
-    /// Entries that are too new.
-    newer: u64,
-}
-
-/// All lines after one that was read.
-fn after(last: Option<i64>) -> Reading {
-    let since = last.map(|nanos| Timestamp::from_millis(nanos / 1_000_000));
-    Reading { since, after: last, is_exact: last.is_some(), ..Reading::default() }
-}
-
-fn is_before(line: &LogLine, until: Option<Timestamp>) -> bool {
-    until.is_none_or(|until| line.at.is_none_or(|at| at < until))
-}
-
-/// How a run ended, for people; `None` if it is the same run that goes on, or nobody knows.
-fn ending(
-    before: &Result<Option<ContainerState>, RuntimeError>,
-    now: &Result<Option<ContainerState>, RuntimeError>,
-) -> Option<String> {
-    let Ok(Some(before)) = before else { return None };
-    if !before.is_up() {
-        return None;
-    }
-    match now {
-        Err(_) => None,
-        Ok(Some(now)) if now == before => None,
-        Ok(None) => Some("ended, and was removed".to_owned()),
-        Ok(Some(ContainerState::Exited { code, oom_killed: false, .. })) => {
-            Some(format!("ended with exit code {code}"))
-        }
-        Ok(Some(ContainerState::Exited { code, oom_killed: true, .. })) => {
-            Some(format!("ended with exit code {code}, out of memory"))
-        }
-        Ok(Some(ContainerState::Created | ContainerState::Restarting | ContainerState::Running { .. })) => {
-            Some("ended, and is started again".to_owned())
-        }
-    }
-}
-
-pub(super) fn why(error: &RuntimeError) -> String {
-    report::chain(error).chars().take(500).collect()
-}
-
-fn wire(instance: &str, line: LogLine) -> pb::LogLine {
-    pb::LogLine {
-        at: line.at.map_or(0, Timestamp::as_millis),
-        nanos: line.nanos,
-        instance: instance.to_owned(),
-        stderr: line.stderr,
-        text: line.text,
-        cut: line.cut,
-        ..pb::LogLine::default()
-    }
+/// Where the next line goes.
+enum Place<'a> {
+    AtOnce(Permit<'a, Item<Line>>),
+    /// The reader pauses.
+    Late,
 }

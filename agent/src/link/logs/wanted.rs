@@ -1,9 +1,10 @@
-//! What a log request asks for, read once and bounded.
+//! The lines that a log request asks for, read once and bounded.
 
 use std::collections::BTreeMap;
 
 use windlass_core::observation::{Instance, Observation};
 use windlass_core::{Counter, ServiceId, Timestamp};
+use windlass_process::merge::Position;
 use windlass_proto::limits::MAX_LOG_TAIL;
 use windlass_proto::pb;
 
@@ -22,8 +23,8 @@ pub(super) struct Wanted {
     pub(super) since: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
     pub(super) previous: bool,
-    /// Unix nanoseconds of the last line that was read of an instance.
-    pub(super) after: BTreeMap<String, i64>,
+    /// How far instances were read.
+    pub(super) after: BTreeMap<String, Position>,
 }
 
 /// A container to be read.
@@ -50,7 +51,9 @@ impl Wanted {
             since: request.since.map(Timestamp::from_millis),
             until: request.until.map(Timestamp::from_millis),
             previous: request.previous,
-            after: after.map(|position| (position.instance.clone(), position.nanos)).collect(),
+            after: after
+                .map(|after| (after.instance.clone(), Position { nanos: after.nanos, older: after.older }))
+                .collect(),
         })
     }
 

@@ -37,7 +37,7 @@ impl Joiner {
         None
     }
 
-    /// What is left when the log ends in the middle of a line.
+    /// The parts that are left when the log ends in the middle of a line.
     fn rest(&mut self) -> VecDeque<LogLine> {
         let mut rest: Vec<LogLine> = self
             .open
@@ -59,8 +59,12 @@ fn finish(line: LogEntry, parts: u32, cut: bool) -> LogLine {
         bytes.truncate(bytes.len() - if is_split { tail + 1 } else { 0 });
     }
     let at = (line.nanos > 0).then(|| Timestamp::from_millis(line.nanos / 1_000_000));
-    let text = String::from_utf8(bytes)
+    let mut text = String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    // A byte that is no character becomes one of three bytes.
+    let most = text.floor_char_boundary(MAX_LOG_LINE);
+    let cut = cut || text.len() > most;
+    text.truncate(most);
     LogLine { at, nanos: line.nanos, stderr: line.stderr, text, cut, parts }
 }
 
@@ -142,5 +146,13 @@ mod tests {
         assert_eq!((seen[0].text.len(), seen[0].cut, seen[0].parts), (MAX_LOG_LINE - 1, true, 82));
         assert!(!seen[0].text.contains('\u{fffd}'));
         assert_eq!((seen[1].text.as_str(), seen[1].cut), ("next", false));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_text_make_a_line_no_longer() {
+        let entry = LogEntry { nanos: 1, stderr: false, text: vec![0xff; MAX_LOG_LINE], is_end: true };
+        let seen = joined(vec![entry]).await;
+        assert!((MAX_LOG_LINE - 2..=MAX_LOG_LINE).contains(&seen[0].text.len()), "{}", seen[0].text.len());
+        assert!(seen[0].cut);
     }
 }

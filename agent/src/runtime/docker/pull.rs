@@ -1,10 +1,8 @@
 //! Fetching an image by digest, and making sure that it is the one that was named.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bollard::Docker;
-use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
@@ -13,7 +11,8 @@ use windlass_core::reconcile::LocalImage;
 use windlass_core::release::Image;
 
 use super::super::{OnProgress, PullError};
-use super::{credentials, error, sum};
+use super::credentials;
+use super::refusal::explain;
 
 pub(super) async fn pull(
     docker: &Docker,
@@ -47,11 +46,20 @@ pub(super) async fn pull(
     check(image, &found)
 }
 
-/// Has more come than the operator signed? Engines count a little more than manifests do. An image that was pinned by
+/// Returns whether more has come than the operator signed. Engines count a little more than manifests do. An image that was pinned by
 /// hand has no size.
 fn is_too_much(image: &Image, done: u64) -> bool {
     const SLACK: u64 = 1 << 20;
     image.size > 0 && done > image.size.saturating_add(image.size / 10).saturating_add(SLACK)
+}
+
+/// Progress of a pull from the progress of its layers.
+fn sum(layers: &BTreeMap<String, PullProgress>) -> PullProgress {
+    layers.values().fold(PullProgress::default(), |sum, layer| PullProgress {
+        // A registry says what it likes about lengths.
+        done: sum.done.saturating_add(layer.done),
+        total: sum.total.saturating_add(layer.total),
+    })
 }
 
 /// Takes in a message about a layer; true if it says that something moved.
@@ -94,7 +102,7 @@ fn check(image: &Image, found: &ImageInspect) -> Result<LocalImage, PullError> {
     Ok(LocalImage { id, size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0) })
 }
 
-/// Is the image for `platform`? Anything is, where none is known.
+/// Returns whether the image is for `platform`; anything is, where none is known.
 pub(super) fn suits(platform: &str, found: &ImageInspect) -> bool {
     let mut wanted = platform.split('/');
     platform.is_empty()
@@ -102,89 +110,11 @@ pub(super) fn suits(platform: &str, found: &ImageInspect) -> bool {
 }
 
 /// `host[:port]` of a repository.
-fn registry(repository: &str) -> &str {
+pub(super) fn registry(repository: &str) -> &str {
     match repository.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => "docker.io",
     }
-}
-
-/// Says what a person can do about it.
-fn explain(image: &Image, error: Error) -> PullError {
-    if error::is_unavailable(&error) {
-        return PullError::Engine(error::unavailable(error));
-    }
-    let text = error::message(&error);
-    let registry = registry(&image.repository);
-    let has = |phrases: &[&str]| phrases.iter().any(|phrase| text.to_lowercase().contains(phrase));
-    if has(&["verification failed for digest", "unexpected commit digest"]) {
-        return PullError::WrongImage(format!("registry `{registry}` answered with other bytes: {text}"));
-    }
-    if has(&["unauthorized", "authentication required", "no basic auth", "denied", "forbidden"]) {
-        return PullError::Failed(format!(
-            "registry `{registry}` wants a login that the agent does not have (`docker login {registry}` as its user): {text}"
-        ));
-    }
-    if let Some(busy) = BUSY.iter().find(|phrase| text.to_lowercase().contains(**phrase)) {
-        let retry_after = retry_after(&text);
-        tracing::debug!(busy, "a registry cannot answer just now");
-        return PullError::Transient {
-            message: format!("registry `{registry}` cannot answer: {text}"),
-            retry_after,
-        };
-    }
-    PullError::Failed(if has(&["http response to https client"]) {
-        format!(
-            "registry `{registry}` speaks plain HTTP, which the engine does not allow (`insecure-registries`): {text}"
-        )
-    } else if has(&["manifest unknown", "not found", "no matching manifest"]) {
-        format!("registry `{registry}` has no `{}` for {}: {text}", image.pinned(), image.platform)
-    } else if has(&UNREACHABLE) {
-        return PullError::Transient {
-            message: format!("registry `{registry}` cannot be reached: {text}"),
-            retry_after: None,
-        };
-    } else {
-        text
-    })
-}
-
-/// What an engine says of a registry that answers 429 or 5xx.
-const BUSY: [&str; 11] = [
-    "toomanyrequests",
-    "too many requests",
-    "internal server error",
-    "bad gateway",
-    "service unavailable",
-    "gateway timeout",
-    "status: 429",
-    "status: 5",
-    "status code 429",
-    "status code 5",
-    ": 503",
-];
-/// And of one that it does not reach.
-const UNREACHABLE: [&str; 9] = [
-    "refused",
-    "no such host",
-    "timeout",
-    "timed out",
-    "unreachable",
-    "no route",
-    "reset by peer",
-    "eof",
-    "temporary failure",
-];
-
-/// How long a registry wants to be left alone, where the engine passes that on: `Retry-After: 30`, `retry after 30s`.
-fn retry_after(text: &str) -> Option<Duration> {
-    let text = text.to_lowercase();
-    let (_, rest) = text.split_once("retry-after").or_else(|| text.split_once("retry after"))?;
-    let rest = rest.trim_start_matches([':', '=', ' ', '"']);
-    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    let seconds = digits.parse().ok()?;
-    let is_millis = rest.get(digits.len()..).is_some_and(|unit| unit.starts_with("ms"));
-    Some(if is_millis { Duration::from_millis(seconds) } else { Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -225,39 +155,6 @@ mod tests {
             assert!(note(&mut layers, message));
         }
         assert_eq!(sum(&layers).done, u64::MAX);
-    }
-
-    #[test]
-    fn what_a_registry_cannot_answer_just_now_is_told_from_what_it_has_not() {
-        let image = Image {
-            reference: "web:1".to_owned(),
-            repository: "registry.example.com/web".to_owned(),
-            digest: windlass_core::Digest::of(b"image"),
-            platform: "linux/amd64".to_owned(),
-            size: 1,
-        };
-        #[rustfmt::skip]
-        let table = [
-            ("toomanyrequests: rate limit exceeded, retry-after: 30", "transient", Some(30)),
-            ("received unexpected HTTP status: 503 Service Unavailable", "transient", None),
-            ("received unexpected HTTP status: 500 Internal Server Error", "transient", None),
-            ("unexpected status from HEAD request to http://10.0.0.1/v2/web/manifests/sha256:ab: 503 Service Unavailable", "transient", None),
-            ("Get \"http://10.0.0.1:5000/v2/\": dial tcp 10.0.0.1:5000: connect: connection refused", "transient", None),
-            ("unauthorized: authentication required", "final", None),
-            ("unexpected status from HEAD request to http://10.0.0.1/v2/: 403 Forbidden", "final", None),
-            ("manifest unknown: manifest unknown", "final", None),
-            ("http: server gave HTTP response to HTTPS client", "final", None),
-            ("verification failed for digest sha256:ab", "wrong", None),
-        ];
-        for (text, want, after) in table {
-            let (kind, retry) = match explain(&image, Error::DockerStreamError { error: text.to_owned() }) {
-                PullError::Transient { retry_after, .. } => ("transient", retry_after),
-                PullError::Failed(_) => ("final", None),
-                PullError::WrongImage(_) => ("wrong", None),
-                PullError::Engine(_) => ("engine", None),
-            };
-            assert_eq!((kind, retry), (want, after.map(Duration::from_secs)), "{text}");
-        }
     }
 
     #[test]

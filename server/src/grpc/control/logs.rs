@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tonic::{Code, Status};
 use windlass_certs::identity::OperatorRole;
 use windlass_core::{Counter, HostId, ServiceId, Timestamp};
-use windlass_process::merge::Merged;
+use windlass_process::merge::{Merged, Position};
 use windlass_proto::Padded;
 use windlass_proto::limits::{LOG_BATCH, MAX_LOG_TAIL};
 use windlass_proto::pb::{self, LogNote};
@@ -52,7 +52,9 @@ pub(super) fn stream(
     hosts_of(&coordinator, &id)?;
     let only = only(&coordinator, &id, &request.instance)?;
     let positions = request.after.iter().take(POSITIONS);
-    let positions = positions.map(|after| (after.instance.clone(), after.nanos)).collect();
+    let positions =
+        positions.map(|after| (after.instance.clone(), Position { nanos: after.nanos, older: after.older }));
+    let positions = positions.collect();
     let reading = Reading {
         coordinator,
         id,
@@ -130,10 +132,10 @@ struct Reading {
     merged: Merged<HostId, LogPiece>,
     /// When a host was asked last.
     asked: BTreeMap<HostId, Instant>,
-    /// What was said about hosts already.
+    /// Complaints about hosts that were made already.
     complaints: BTreeSet<(HostId, String)>,
-    /// Unix nanoseconds of the last line of each instance.
-    positions: BTreeMap<String, i64>,
+    /// How far each instance was read.
+    positions: BTreeMap<String, Position>,
     is_first: bool,
     ready: VecDeque<pb::StreamLogsResponse>,
 }
@@ -226,10 +228,11 @@ impl Reading {
     fn command(&self, host: &HostId, is_again: bool, pieces: Arc<Pieces>) -> LogCommand {
         let request = &self.request;
         let of_host = self.only.as_ref().and_then(|only| only.get(host)).cloned();
-        let after = self
-            .positions
-            .iter()
-            .map(|(instance, nanos)| pb::LogPosition { instance: instance.clone(), nanos: *nanos });
+        let after = self.positions.iter().map(|(instance, Position { nanos, older })| pb::LogPosition {
+            instance: instance.clone(),
+            nanos: *nanos,
+            older: *older,
+        });
         let tail = if request.all || is_again { None } else { Some(request.tail) };
         LogCommand {
             service: self.id.clone(),
@@ -272,7 +275,7 @@ impl Reading {
         if line.nanos > 0 && line.note == i32::from(LogNote::Unspecified) {
             let has_room = self.positions.len() < POSITIONS || self.positions.contains_key(&line.instance);
             if has_room {
-                self.positions.insert(line.instance.clone(), line.nanos);
+                self.positions.entry(line.instance.clone()).or_default().read(line.nanos);
             }
         }
         self.complaints.retain(|(other, _)| other != host);

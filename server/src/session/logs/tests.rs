@@ -1,3 +1,8 @@
+use std::collections::BTreeSet;
+
+use windlass_core::HostId;
+
+use super::readers::UNREAD;
 use super::*;
 
 fn host() -> HostId {
@@ -84,4 +89,36 @@ fn an_answer_that_is_cut_off_says_so_to_a_full_reader_too() {
     while let Ok(item) = pieces.try_recv() {
         assert!(!matches!(&item, Item::Entries(all) if all.iter().any(|piece| piece.line.is_none())));
     }
+}
+
+/// Notes stand for the lines that they count, also where there is no room for the note itself.
+#[test]
+fn a_full_reader_of_an_old_agent_is_told_the_whole_number() {
+    let (sender, mut pieces) = mpsc::channel(3);
+    let readers = Readers::default();
+    let request = readers.start(&host(), Pieces::new(sender));
+    let three = || pb::LogLines { lines: vec![pb::LogLine::default(); 3], ..message(request, 1) };
+    let (mut lines, mut lost) = (0, 0);
+    let mut read = |pieces: &mut mpsc::Receiver<Item<LogPiece>>| {
+        while let Ok(item) = pieces.try_recv() {
+            let Item::Entries(entries) = item else { continue };
+            for line in entries.into_iter().filter_map(|piece| piece.line) {
+                lost += line.dropped;
+                lines += u64::from(line.note == 0);
+            }
+        }
+        (lines, lost)
+    };
+    for _ in 0..10 {
+        assert!(!readers.lines(&host(), three()));
+    }
+    read(&mut pieces);
+    for _ in 0..10 {
+        assert!(!readers.lines(&host(), three()));
+    }
+    read(&mut pieces);
+    assert!(!readers.lines(&host(), pb::LogLines { end: true, ..three() }));
+    let (lines, lost) = read(&mut pieces);
+    assert_eq!(lines + lost, 63, "{lines} read, {lost} said to be lost");
+    assert!(lost > 40);
 }

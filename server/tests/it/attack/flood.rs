@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use windlass_certs::csr::CertifiedIdentity;
+use windlass_proto::pb::agent_link_client::AgentLinkClient;
 
 use super::{memory, serves};
 use crate::agent::{Agent, Players};
@@ -22,11 +23,14 @@ use crate::fleet::{Fleet, LIMIT, until};
 
 const MIB: u64 = 1 << 20;
 const CONNECT: &str = "/windlass.v1.AgentLink/Connect";
+const SEND_LOGS: &str = "/windlass.v1.AgentLink/SendLogs";
 const JOIN: &str = "/windlass.v1.Enrolment/Join";
+/// Connections that one agent may have, and calls with logs that it may have open.
+const OF_AN_AGENT: usize = 32;
 
 type Raw = TlsStream<TcpStream>;
 
-/// Whoever answers will do: it is the other end that is attacked.
+/// Takes any certificate of the other end, which is the one that is attacked.
 #[derive(Debug)]
 struct Anybody;
 
@@ -148,7 +152,7 @@ async fn two_hosts(fleet: &Fleet) -> Players {
     players
 }
 
-/// Does the other end close it within the limit?
+/// Returns whether the other end closes it within the limit.
 async fn closes(stream: &mut Raw) -> bool {
     let mut sink = vec![0; 4096];
     let end = async {
@@ -163,27 +167,32 @@ async fn closes(stream: &mut Raw) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_begun_and_never_ended_take_no_memory_and_keep_nobody_out() {
+async fn half_messages_take_no_memory_and_keep_nobody_out() {
     let fleet = Fleet::start().await;
     let _players = two_hosts(&fleet).await;
     let rogue = Agent::joined(&fleet, "web-3").await;
     serves(&fleet, 1, "one").await;
     let before = memory();
     let mut held = Vec::new();
-    // With one certificate, on more connections than it may have: eight streams each, each half a hello of 8 MiB.
-    for _ in 0..16 {
+    // With one certificate, on more connections than it may have: eight streams each, each half a hello of 8 MiB or half a
+    // message of 1 MiB with lines.
+    for _ in 0..OF_AN_AGENT + 8 {
         let mut raw = dial(fleet.addr, tls(Some(&rogue.identity))).await.unwrap();
         for n in 0..8 {
             let stream = 2 * n + 1;
+            let (path, length) = if n % 2 == 0 { (CONNECT, 8 << 20) } else { (SEND_LOGS, 1 << 20) };
             let sent = async {
-                raw.write_all(&open(stream, CONNECT)).await?;
-                raw.write_all(&begin(stream, 8 << 20, &[b'{'; 16 << 10])).await
+                raw.write_all(&open(stream, path)).await?;
+                raw.write_all(&begin(stream, length, &[b'{'; 16 << 10])).await
             };
             if sent.await.is_err() {
                 break; // it was cut for the next one already
             }
         }
         held.push(raw);
+    }
+    for raw in &mut held[..8] {
+        assert!(closes(raw).await, "the oldest connections make way");
     }
     // Strangers have less to say, and say it as slowly.
     for _ in 0..32 {
@@ -200,6 +209,32 @@ async fn messages_that_are_begun_and_never_ended_take_no_memory_and_keep_nobody_
     drop(held);
     // Nor does the identity stay locked out by what it began.
     until("the rogue may call again", async || rogue.connect(&fleet).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_with_logs_that_say_nothing_are_few_and_end() {
+    let fleet = Fleet::start().await;
+    let (rogue, other) = (Agent::joined(&fleet, "web-3").await, Agent::joined(&fleet, "web-4").await);
+    let silent = async |agent: &Agent| {
+        let mut link = AgentLinkClient::new(fleet.channel(&agent.identity).await.unwrap());
+        let opened = timeout(LIMIT, link.send_logs(tokio_stream::pending())).await.expect("an answer");
+        opened.map(|answer| (link, answer.into_inner()))
+    };
+    let mut held = Vec::new();
+    for _ in 0..OF_AN_AGENT - 1 {
+        held.push(silent(&rogue).await.unwrap());
+    }
+    // A certificate has as many connections as calls, so that the last two share one.
+    let (mut link, answer) = silent(&rogue).await.unwrap();
+    let refused = link.send_logs(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    held.push((link, answer));
+    assert!(silent(&other).await.is_ok(), "another host is not kept out");
+    for (_, answer) in &mut held {
+        let ended = timeout(LIMIT, answer.message()).await.expect("an end").unwrap_err();
+        assert_eq!(ended.code(), tonic::Code::DeadlineExceeded, "{ended}");
+    }
+    until("the host may send logs again", async || silent(&rogue).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +259,7 @@ async fn half_a_hello_is_waited_for_for_a_while_and_then_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_and_headers_out_of_bounds_end_their_connection_and_no_other() {
+async fn frames_out_of_bounds_end_their_connection_and_no_other() {
     let fleet = Fleet::start().await;
     let _players = two_hosts(&fleet).await;
     let rogue = Agent::joined(&fleet, "web-3").await;
@@ -315,7 +350,7 @@ async fn a_host_that_never_reads_stalls_itself_and_nobody_else() {
     serves(&fleet, 1, "one").await;
 }
 
-/// What `/metrics` says of a counter.
+/// The value of a counter in `/metrics`.
 async fn metric(fleet: &Fleet, name: &str) -> u64 {
     let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
     tcp.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
