@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Semaphore>,
     registry: Mutex<Registry>,
     random: AtomicU64,
+    /// Requests for a name that no table has.
+    pub(crate) unrouted: AtomicU64,
 }
 
 /// Runs the tasks of HTTP/2 connections, so that a drain waits for them.
@@ -67,7 +69,7 @@ impl Shared {
         mixed ^ (mixed >> 31)
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,6 +88,7 @@ impl Ingress {
             places,
             registry: Mutex::default(),
             random: AtomicU64::new(seed),
+            unrouted: AtomicU64::new(0),
         }))
     }
 
@@ -109,7 +112,7 @@ impl Ingress {
     /// The counters of this process since it began.
     pub fn counters(&self) -> BTreeMap<CounterKey, ReleaseSnapshot> {
         let registry = self.0.registry();
-        registry.all_counters().iter().map(|(key, counters)| (key.clone(), counters.snapshot())).collect()
+        registry.all_counters().map(|(key, counters)| (key.clone(), counters.snapshot())).collect()
     }
 
     /// Requests and tunnels that are still on endpoints that drain or have left the tables, by address.

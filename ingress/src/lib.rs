@@ -18,6 +18,7 @@ mod proxy;
 mod registry;
 mod request;
 mod table;
+mod traffic;
 mod tunnel;
 mod upstream;
 

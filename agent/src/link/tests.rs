@@ -57,6 +57,7 @@ impl Machine {
             engine: "unix:///nowhere.sock".to_owned(),
             policy: self.folder.path().join("policy.toml"),
             server: None,
+            ingress_socket: None,
         };
         let (engine, stop, mut tasks) = (self.engine.clone(), CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();

@@ -3,9 +3,15 @@
 use super::{IngressReport, MAX_REPORT, MAX_TEXT, ServiceTraffic};
 
 impl IngressReport {
-    /// The report as JSON of at most [`MAX_REPORT`] bytes. The quietest services lose their histograms first, then
+    /// The report as JSON of at most [`MAX_REPORT`] bytes.
+    pub fn to_bytes(self) -> Vec<u8> {
+        encode(&self.fitted())
+    }
+
+    /// The report with what fits into [`MAX_REPORT`] bytes. The quietest services lose their histograms first, then
     /// their endpoints, then all; [`IngressReport::cut_services`] says how many lost something.
-    pub fn to_bytes(mut self) -> Vec<u8> {
+    #[must_use]
+    pub fn fitted(mut self) -> Self {
         for refusal in self.refused.values_mut() {
             refusal.detail = refusal.detail.chars().take(MAX_TEXT / 4).collect();
         }
@@ -33,7 +39,7 @@ impl IngressReport {
         }
         let lost = self.services.values().filter(|service| service.histograms_cut).count();
         self.cut_services = u64::try_from(lost).unwrap_or_default();
-        encode(&self)
+        self
     }
 }
 
