@@ -107,8 +107,12 @@ impl Follower {
                 }
             }
             Err(NoTable::Refused(refusal)) => self.refused(environment, &refusal, envelope),
-            Err(error) => {
-                tracing::error!(error = %report::chain(&error), "a traffic table was not taken");
+            Err(NoTable::NoTrust) => {
+                tracing::debug!("a traffic table waits for the trust document");
+                self.later(envelope);
+            }
+            Err(NoTable::Store(error)) => {
+                tracing::error!(error = %report::chain(&error), "a traffic table could not be kept, trying again");
                 self.later(envelope);
             }
         }
@@ -138,15 +142,17 @@ impl Follower {
     }
 
     fn refused(&self, environment: Option<EnvironmentId>, refusal: &Refusal, envelope: Arc<[u8]>) {
-        tracing::warn!(
-            target: "windlass_agent::audit",
-            code = refusal.code.as_str(),
-            what = "routes",
-            detail = refusal.detail,
-            "refused"
-        );
-        if let Some(environment) = environment {
-            held(&self.seen).refused.insert(environment, refusal.clone());
+        let before =
+            environment.and_then(|environment| held(&self.seen).refused.insert(environment, refusal.clone()));
+        // One that waits is looked at again and again, and said once.
+        if before.as_ref() != Some(refusal) {
+            tracing::warn!(
+                target: "windlass_agent::audit",
+                code = refusal.code.as_str(),
+                what = "routes",
+                detail = refusal.detail,
+                "refused"
+            );
         }
         // These may pass by themselves, or with the next trust document.
         let passes = matches!(
