@@ -1,5 +1,7 @@
 //! A whole agent against a coordinator on a real TLS listener, with an engine in memory.
 
+mod traffic;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
