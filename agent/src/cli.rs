@@ -72,7 +72,7 @@ SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
     #[command(after_help = "\
 Examples:
   windlass-agent ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs
-  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 --metrics 127.0.0.1:9102
+  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 --metrics 127.0.0.1:9102 --access-log -
 
 It needs the agent's socket and its own folder, no key. It goes on by its last tables while the agent is away. A second one
 with the same --state takes the listeners over, and the first one ends when its requests have ended: no connection is
@@ -142,6 +142,9 @@ struct IngressArgs {
     /// Serve /metrics for Prometheus here
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
+    /// Write a line of JSON for each request to this file, without its query; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
     /// At the end, how long requests under way may go on
     #[arg(long, value_name = "TIME", default_value = ingress::DEFAULT_DRAIN)]
     drain: Span,
@@ -261,6 +264,7 @@ fn serve(config: &Config, args: &IngressArgs) -> Result<(), Failure> {
         redirect: args.redirect,
         certs: args.certs.clone(),
         metrics: args.metrics,
+        access_log: args.access_log.clone(),
         drain: args.drain.duration(),
         drain_tunnels: args.drain_tunnels.duration(),
     };
@@ -332,7 +336,7 @@ mod tests {
             "run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml",
             "run --data d --log json",
             "ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs",
-            "ingress --data d --http 127.0.0.1:80 --metrics [::1]:9102 --drain 5s",
+            "ingress --data d --http 127.0.0.1:80 --metrics [::1]:9102 --access-log - --drain 5s",
             "inventory -o json",
             "doctor",
             "remove-workloads --data ./agent-1",

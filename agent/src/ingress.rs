@@ -7,6 +7,7 @@
 //! successor ──▶ handover.sock ──▶ listeners over SCM_RIGHTS; this process drains and ends
 //! ```
 
+mod access;
 mod doors;
 mod follower;
 mod link;
@@ -27,6 +28,7 @@ use windlass_process::Tasks;
 
 use crate::clock;
 
+use access::AccessLog;
 use doors::{Doors, Order, Plan};
 use follower::Follower;
 use report::Reporter;
@@ -72,6 +74,15 @@ pub enum IngressError {
         #[source]
         source: std::io::Error,
     },
+    /// The access log.
+    #[error("failed to open the access log `{path}`")]
+    AccessLog {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A task ended.
     #[error("the ingress stopped")]
     Task(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,7 +96,7 @@ impl IngressError {
             Self::Bind { address, .. } if address.port() < 1024 => {
                 Some("ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned())
             }
-            Self::Bind { .. } | Self::Certificates(_) => None,
+            Self::Bind { .. } | Self::Certificates(_) | Self::AccessLog { .. } => None,
             Self::NoCertificates => {
                 Some("give a folder with NAME.crt and NAME.key files: `--certs DIR`".to_owned())
             }
@@ -112,7 +123,15 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         (None, None) => None,
     };
     let seed = random::bytes().map_or(0, u64::from_ne_bytes);
-    let ingress = Ingress::new(Limits::default(), seed);
+    let (log, queue) = match &options.access_log {
+        None => (None, None),
+        Some(path) => {
+            let failed = |source| IngressError::AccessLog { path: path.clone(), source };
+            let (log, queue) = AccessLog::open(path).map_err(failed)?;
+            (Some(log), Some(queue))
+        }
+    };
+    let ingress = Ingress::with_access_log(Limits::default(), seed, queue);
     // A process that serves hands over its listeners; else this one is the first.
     let mut begin = Begin::new(&options.state).await?;
     let plan = Plan::of(options, certificates.clone());
@@ -139,6 +158,9 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         house.0.keep_house(house.1).await;
         Ok(())
     });
+    if let Some(log) = log {
+        tasks.spawn("access log", log.run(cancel.clone()));
+    }
     if let Some(certificates) = certificates {
         let cancel = cancel.clone();
         tasks.spawn("certificates", async move {

@@ -149,6 +149,7 @@ impl Registry {
         });
         let releases = releases.collect();
         Target {
+            id: id.clone(),
             protocol,
             releases,
             all,

@@ -52,6 +52,11 @@ impl Ingress {
         services
     }
 
+    /// Records of the access log that were lost because it was too slow.
+    pub fn access_log_dropped(&self) -> u64 {
+        self.0.access.as_ref().map_or(0, crate::access::AccessLog::dropped)
+    }
+
     /// Requests for a name that no table has.
     pub fn unrouted(&self) -> u64 {
         self.0.unrouted.load(Relaxed)

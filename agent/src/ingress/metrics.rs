@@ -66,7 +66,11 @@ async fn connection(stream: TcpStream, reporter: Reporter) {
 
 fn answer(request: &Request<Incoming>, reporter: &Reporter) -> Response<Full<Bytes>> {
     let found = request.uri().path() == "/metrics" && request.method() == Method::GET;
-    let text = if found { text(&reporter.report()) } else { "GET /metrics\n".to_owned() };
+    let text = if found {
+        text(&reporter.report(), reporter.access_log_dropped())
+    } else {
+        "GET /metrics\n".to_owned()
+    };
     let mut response = Response::new(Full::from(text));
     if !found {
         *response.status_mut() = StatusCode::NOT_FOUND;
@@ -77,7 +81,7 @@ fn answer(request: &Request<Incoming>, reporter: &Reporter) -> Response<Full<Byt
 }
 
 /// A report as text. Names of services and environments are labels, so nothing in them needs an escape.
-fn text(report: &IngressReport) -> String {
+fn text(report: &IngressReport, lines_lost: u64) -> String {
     let mut out = String::new();
     family(&mut out, "windlass_ingress_table_seq", "gauge", "Number of the traffic table in force.");
     for (environment, table) in &report.tables {
@@ -92,6 +96,9 @@ fn text(report: &IngressReport) -> String {
     }
     family(&mut out, "windlass_ingress_unrouted_total", "counter", "Requests for a name that no table has.");
     line(&mut out, "windlass_ingress_unrouted_total", "", report.unrouted);
+    let name = "windlass_ingress_access_log_dropped_total";
+    family(&mut out, name, "counter", "Lines of the access log that were lost.");
+    line(&mut out, name, "", lines_lost);
     let counted: [(&str, &str, &str, Number); 11] = [
         ("requests_total", "counter", "Requests that ended.", |c| c.requests),
         ("client_gone_total", "counter", "Clients that left before the response had begun.", |c| {

@@ -30,6 +30,8 @@ pub struct Options {
     pub certs: Option<PathBuf>,
     /// Text for Prometheus.
     pub metrics: Option<SocketAddr>,
+    /// A line of JSON for each request goes here; `-` is stdout.
+    pub access_log: Option<PathBuf>,
     /// Until requests under way are cut at the end.
     pub drain: Duration,
     /// Until tunnels are cut at the end.

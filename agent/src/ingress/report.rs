@@ -78,6 +78,11 @@ impl Reporter {
         }
     }
 
+    /// Lines of the access log that were lost.
+    pub(super) fn access_log_dropped(&self) -> u64 {
+        self.0.follower.ingress.access_log_dropped()
+    }
+
     /// It accepts no connection any more.
     pub(super) fn ending(&self) {
         self.0.ending.store(true, Relaxed);

@@ -5,7 +5,7 @@ use windlass_core::observation::RefusalCode;
 use windlass_core::traffic::IngressReport;
 
 use crate::http::{Endpoint, get};
-use crate::world::{World, release, signed, table};
+use crate::world::{World, release, signed, table, until};
 
 const WEB: &str = "web.example.com";
 const HTTP: [&str; 2] = ["--http", "127.0.0.1:0"];
@@ -131,4 +131,38 @@ async fn a_trust_document_of_other_roots_is_not_believed() {
     agent.report("the key is not known", refused(RefusalCode::UnknownKey)).await;
     let report = agent.report("table 5 stays", at(5)).await;
     assert!(!at(9)(&report) && !ingress.has_ended());
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_of_the_access_log() {
+    let world = World::new();
+    let one = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let log = world.folder.join("access.log");
+    let _ingress = world.start(&[HTTP[0], HTTP[1], "--access-log", log.to_str().unwrap()]);
+    agent.report("table 5", at(5)).await;
+    let http = agent.http().await;
+    let lines = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    assert_eq!(get(http, WEB, "/cart?token=secret").await.unwrap().status, 200);
+    assert_eq!(get(http, "other.example.com", "/").await.unwrap().status, 404);
+    until("two lines", || lines().len() == 2).await;
+    let written = lines();
+    assert_eq!(
+        (&written[0]["path"], &written[0]["status"], &written[0]["ended"]),
+        (&"/cart".into(), &200.into(), &"whole".into())
+    );
+    assert_eq!(written[0]["service"], "production/web");
+    assert_eq!(written[0]["release"], release().to_string());
+    assert_eq!(written[0]["endpoint"], one.address.to_string());
+    assert_eq!((&written[1]["host"], &written[1]["status"]), (&"other.example.com".into(), &404.into()));
+    assert!(written[1].get("endpoint").is_none());
+    // A client that leaves is a line too, and a file that was moved away is made anew.
+    std::fs::rename(&log, world.folder.join("access.log.1")).unwrap();
+    let left = tokio::time::timeout(std::time::Duration::from_millis(300), get(http, WEB, "/wait/60000"));
+    assert!(left.await.is_err());
+    until("a line in the new file", || lines().len() == 1).await;
+    assert_eq!((&lines()[0]["status"], &lines()[0]["ended"]), (&499.into(), &"client_gone".into()));
 }
