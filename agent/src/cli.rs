@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::io::Read;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use windlass_core::units::Span;
 use windlass_process::{logging, report, signals};
 
 use crate::config::{Config, Given};
@@ -13,7 +14,7 @@ use crate::failure::Failure;
 use crate::install::Places;
 use crate::join::{Join, join};
 use crate::runtime::docker::DockerEngine;
-use crate::{clear, doctor, gpu, import, inventory, output, run};
+use crate::{clear, doctor, gpu, import, ingress, inventory, output, run};
 
 const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes them, and rolls back by itself";
 
@@ -67,6 +68,16 @@ Examples:
 
 SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
     Run,
+    /// Run the ingress of this host: the reverse proxy beside the agent
+    #[command(after_help = "\
+Examples:
+  windlass-agent ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs
+  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 --metrics 127.0.0.1:9102 --access-log -
+
+It needs the agent's socket and its own folder, no key. It goes on by its last tables while the agent is away. A second one
+with the same --state takes the listeners over, and the first one ends when its requests have ended: no connection is
+refused. SIGTERM stops accepting, waits for requests under way (--drain), and ends; a second signal ends it at once.")]
+    Ingress(IngressArgs),
     /// Show what this host is, allows, runs and refused
     #[command(
         after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels"
@@ -109,6 +120,37 @@ struct JoinArgs {
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]
     registry: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct IngressArgs {
+    /// Serve plain HTTP here
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Serve HTTPS here, with the certificates of --certs
+    #[arg(long, value_name = "ADDRESS")]
+    https: Option<SocketAddr>,
+    /// Answer plain requests with a redirect to HTTPS at this port
+    #[arg(long, value_name = "PORT", requires = "http")]
+    redirect: Option<u16>,
+    /// Folder with NAME.crt and NAME.key files (PEM), read again when they change; `default` serves all other names
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// Folder of the ingress itself [default: DATA/ingress]
+    #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
+    state: Option<PathBuf>,
+    /// Serve /metrics for Prometheus here
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// Write a line of JSON for each request to this file, without its query; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// At the end, how long requests under way may go on
+    #[arg(long, value_name = "TIME", default_value = ingress::DEFAULT_DRAIN)]
+    drain: Span,
+    /// At the end, how long tunnels (WebSockets) may go on
+    #[arg(long, value_name = "TIME", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
+    drain_tunnels: Span,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +204,9 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     }
     logging::init(cli.log.parse()?, &cli.log_filter)?;
     let config = Config::resolve(&cli.given)?;
+    if let Command::Ingress(args) = &cli.command {
+        return serve(&config, args);
+    }
     // One thread: the agent waits for others nearly all the time. A few more only for files and fsync.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -170,7 +215,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         .build()?;
     runtime.block_on(async {
         match &cli.command {
-            Command::GpuProbe => Ok(()), // done above
+            Command::GpuProbe | Command::Ingress(_) => Ok(()), // done above
             Command::Join(args) => joined(&config, args).await,
             Command::Run => {
                 let engine = config.engine.clone();
@@ -207,6 +252,27 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             }
         }
     })
+}
+
+/// The ingress takes as many threads as there are cores.
+fn serve(config: &Config, args: &IngressArgs) -> Result<(), Failure> {
+    let options = ingress::Options {
+        socket: config.ingress_socket(),
+        state: args.state.clone().unwrap_or_else(|| config.data.join("ingress")),
+        http: args.http,
+        https: args.https,
+        redirect: args.redirect,
+        certs: args.certs.clone(),
+        metrics: args.metrics,
+        access_log: args.access_log.clone(),
+        drain: args.drain.duration(),
+        drain_tunnels: args.drain_tunnels.duration(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(8).build()?;
+    let ended = runtime.block_on(ingress::run(&options, signals::shutdown()));
+    // A successor that says nothing keeps a thread for up to a minute: nobody waits for it.
+    runtime.shutdown_background();
+    Ok(ended?)
 }
 
 async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
@@ -269,6 +335,8 @@ mod tests {
             "join --server 127.0.0.1:7443 --token T --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml",
             "run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml",
             "run --data d --log json",
+            "ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs",
+            "ingress --data d --http 127.0.0.1:80 --metrics [::1]:9102 --access-log - --drain 5s",
             "inventory -o json",
             "doctor",
             "remove-workloads --data ./agent-1",

@@ -15,7 +15,7 @@ const MAX_LEN: u64 = 64 * 1024;
 /// What flags and variables say (clap reads both); `None` where they say nothing.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Given {
-    /// Configuration file (TOML: data, engine, policy, server) [default: /etc/windlass/agent.toml, if it exists]
+    /// Configuration file (TOML: data, engine, policy, server, ingress_socket) [default: /etc/windlass/agent.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG", global = true)]
     pub config: Option<PathBuf>,
     /// Folder with the agent's identity and state [default: /var/lib/windlass/agent]
@@ -30,6 +30,9 @@ pub struct Given {
     /// Coordinator, `host:port` [default: the one given at join, then those of the trust document]
     #[arg(long, value_name = "ADDRESS", env = "WINDLASS_SERVER", global = true)]
     pub server: Option<String>,
+    /// Socket between agent and ingress [default: DATA/ingress.sock]
+    #[arg(long, value_name = "FILE", env = "WINDLASS_INGRESS_SOCKET", global = true)]
+    pub ingress_socket: Option<PathBuf>,
 }
 
 /// What is in force.
@@ -43,6 +46,8 @@ pub struct Config {
     pub policy: PathBuf,
     /// A coordinator to be asked before all others.
     pub server: Option<String>,
+    /// The socket between agent and ingress, if it is not in the agent's folder.
+    pub ingress_socket: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -79,7 +84,9 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
-            Self::Malformed { .. } => Some("known keys: data, engine, policy, server".to_owned()),
+            Self::Malformed { .. } => {
+                Some("known keys: data, engine, policy, server, ingress_socket".to_owned())
+            }
             Self::Engine(_) => Some("give a socket, like `unix:///var/run/docker.sock`".to_owned()),
             Self::Address(_) => Some("give host and port, like `deploy.example.com:7443`".to_owned()),
         }
@@ -94,6 +101,7 @@ struct Raw {
     engine: Option<String>,
     policy: Option<PathBuf>,
     server: Option<String>,
+    ingress_socket: Option<PathBuf>,
 }
 
 impl Config {
@@ -117,7 +125,13 @@ impl Config {
             engine,
             policy: given.policy.clone().or(raw.policy).unwrap_or_else(|| DEFAULT_POLICY.into()),
             server,
+            ingress_socket: given.ingress_socket.clone().or(raw.ingress_socket),
         })
+    }
+
+    /// Path of the socket between agent and ingress.
+    pub fn ingress_socket(&self) -> PathBuf {
+        self.ingress_socket.clone().unwrap_or_else(|| self.data.join("ingress.sock"))
     }
 
     /// Path of the engine's socket.

@@ -8,6 +8,10 @@
 //! trust.json      trust document in force
 //! revocations.json  certificates that no longer count, the newest list
 //! journal         state, checksummed, replaced as a whole
+//! trusts/         trust documents by version, for an ingress that walks from one to the next
+//! routes/         the newest traffic table of each environment
+//! ingress.sock    the ingress beside the agent connects here
+//! ingress/        what the ingress keeps, if it is not told another folder
 //! releases/       envelopes of verified releases, by digest
 //! files/          files of releases, laid down for their containers
 //! status.json     what a running agent says of itself, for `inventory`
@@ -118,7 +122,7 @@ impl DataDir {
     /// Removes what a crash left of files that were being written: keys, releases, a state about to be. Only for
     /// whoever holds the lock. What cannot be removed stays, as it harms nobody but a reader of the disk.
     pub fn tidy(&self) {
-        for folder in [self.root.clone(), self.releases()] {
+        for folder in [self.root.clone(), self.releases(), self.routes(), self.trust_versions()] {
             match files::remove_unfinished(&folder) {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(folder = %folder.display(), count, "removed unfinished files"),
@@ -207,6 +211,21 @@ impl DataDir {
     /// Files of releases, laid down for their containers.
     pub fn files(&self) -> PathBuf {
         self.root.join("files")
+    }
+
+    /// The newest traffic tables.
+    pub fn routes(&self) -> PathBuf {
+        self.root.join("routes")
+    }
+
+    /// Trust documents by version.
+    pub fn trust_versions(&self) -> PathBuf {
+        self.root.join("trusts")
+    }
+
+    /// One of them.
+    pub fn trust_version(&self, version: u64) -> PathBuf {
+        self.trust_versions().join(format!("{version}.json"))
     }
 
     /// Verified releases.

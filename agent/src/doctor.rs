@@ -123,6 +123,7 @@ mod tests {
             engine: format!("unix://{}", dir.path().join("no.sock").display()),
             policy: dir.path().join("policy.toml"),
             server: None,
+            ingress_socket: None,
         };
         let findings = examine(&config).await;
         for check in ["policy", "engine", "membership"] {

@@ -4,6 +4,7 @@ use crate::clear::ClearError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::import::ImportError;
+use crate::ingress::IngressError;
 use crate::install::InstallError;
 use crate::join::JoinError;
 use crate::keeper::OpenError;
@@ -56,6 +57,9 @@ pub enum Failure {
     /// Running.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The ingress.
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
     /// Logging.
     #[error("failed to set up logging")]
     Logging(#[from] windlass_process::logging::LoggingError),
@@ -85,6 +89,7 @@ impl Failure {
             Self::Install(error) => error.hint(),
             Self::Clear(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Ingress(error) => error.hint(),
             Self::Logging(_) | Self::System(_) | Self::Unwell => None,
         }
     }

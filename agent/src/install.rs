@@ -194,6 +194,7 @@ mod tests {
             engine: "unix:///var/run/docker.sock".to_owned(),
             policy: "/etc/windlass/policy.toml".into(),
             server: None,
+            ingress_socket: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! ```text
 //! link ── offer(plan) ──▶ steps 1–9 ──▶ fetch releases ──▶ steps 10–11 ──▶ journal ──▶ watch<Arc<Desired>>
 //! link ── trust versions ──▶ chain ──▶ file, journal ──▶ steps 10–11 again ──▶ watch<Arc<Desired>>
+//! link ── traffic tables ──▶ steps 1–9 ──▶ file ──▶ watch<Arc<Tables>>, for the ingress
 //! ```
 //!
 //! A crash between two arrows loses nothing: the coordinator offers again, and what was journaled is read at the
@@ -12,6 +13,7 @@
 
 mod open;
 mod revoke;
+mod routes;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +39,7 @@ use crate::state::{Journal, JournalError, PlanMark, ReleaseStore, ReleaseStoreEr
 use crate::verify::{self, Context, Me};
 
 pub use open::{OpenError, Opened};
+pub use routes::Taken;
 pub use take::TakeError;
 
 /// Releases kept beyond those that the plan names: what went before, for rollbacks without a coordinator.
@@ -64,6 +67,7 @@ pub struct Keeper {
     revocations: Revocations,
     /// Version of the revocation list in force.
     revoked: Mutex<u64>,
+    routes: routes::Kept,
     /// One document at a time.
     accepting: tokio::sync::Mutex<()>,
 }

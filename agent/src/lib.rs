@@ -9,6 +9,7 @@
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`], [`gpu`] | what runs, how it does |
 //! | [`watchdog`] | ends an agent that stands still |
 //! | [`receipt`], [`status`] | what is said about it |
+//! | [`ingress`], [`traffic`] | the ingress beside the agent, and the socket between them |
 //! | [`cli`], [`doctor`], [`inventory`], [`import`], [`install`], [`clear`] | for people |
 //!
 //! Stopping, upgrading or killing the agent never stops a workload.
@@ -30,6 +31,7 @@ mod fixture;
 pub mod gpu;
 pub mod guard;
 pub mod import;
+pub mod ingress;
 pub mod install;
 pub mod inventory;
 pub mod join;
@@ -48,5 +50,6 @@ pub mod runtime;
 pub mod state;
 pub mod stats;
 pub mod status;
+pub mod traffic;
 pub mod verify;
 pub mod watchdog;

@@ -29,6 +29,7 @@ use windlass_proto::limits;
 use crate::keeper::Keeper;
 use crate::lease::Contact;
 use crate::runtime::Runtime;
+use crate::traffic::socket::Reports;
 
 use session::{Ended, Session};
 
@@ -52,6 +53,8 @@ pub struct Wires {
     pub report: watch::Receiver<Arc<Observation>>,
     /// The newest receipt.
     pub receipt: watch::Receiver<Option<Arc<Vec<u8>>>>,
+    /// The newest report of each ingress beside this agent.
+    pub ingresses: watch::Receiver<Arc<Reports>>,
     /// What the host is.
     pub facts: watch::Receiver<Arc<HostFacts>>,
     /// How it does.

@@ -4,6 +4,7 @@
 //!   link ◀── observation, receipt, statistics ────── reconciler ──▶ engine
 //!    │                                                   ▲
 //!    └─ offers ──▶ keeper ── journal, watch<Desired> ────┘
+//!                     └── tables, trust ──▶ socket ──▶ ingress, a process of its own
 //! ```
 
 use std::path::Path;
@@ -32,6 +33,7 @@ use crate::reconciler::{self, MemoryStore, Reconciler};
 use crate::renew::Renewal;
 use crate::runtime::Runtime;
 use crate::status::Status;
+use crate::traffic::socket::Socket;
 use crate::{facts, gpu, lease, state, stats, status, watchdog};
 
 /// How long tasks get to end.
@@ -147,9 +149,11 @@ pub async fn run<R: Runtime>(
     let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(lease.load()));
     let (connected, identity) = (watch::Sender::new(String::new()), watch::Sender::new(Arc::new(identity)));
 
+    let ingresses = watch::Sender::new(Arc::default());
     let wires = link::Wires {
         report: observation.subscribe(),
         receipt: receipt.subscribe(),
+        ingresses: ingresses.subscribe(),
         facts: facts.subscribe(),
         stats: measured.subscribe(),
         identity: identity.subscribe(),
@@ -165,6 +169,9 @@ pub async fn run<R: Runtime>(
         counters: keeper.counters().clone(),
         cancel: cancel.clone(),
     };
+    let path = config.ingress_socket();
+    let socket = Socket { path, keeper: keeper.clone(), reports: ingresses, cancel: cancel.clone() };
+    tasks.spawn("socket of the ingress", socket.run());
     tasks.spawn("receipts", {
         let observation = observation.subscribe();
         Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() })

@@ -6,6 +6,7 @@
 
 mod choose;
 mod document;
+mod report;
 
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,8 @@ pub use choose::{Choice, Position, choose};
 pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
     RoutedPort, RoutedService, Routes, Weight,
+};
+pub use report::{
+    BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
+    REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };

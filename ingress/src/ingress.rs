@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_core::EnvironmentId;
 use windlass_core::traffic::Routes;
 
+use crate::access::{Access, AccessLog};
 use crate::budget::RetryBudget;
 use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
@@ -37,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Semaphore>,
     registry: Mutex<Registry>,
     random: AtomicU64,
+    /// Requests for a name that no table has.
+    pub(crate) unrouted: AtomicU64,
+    pub(crate) access: Option<AccessLog>,
 }
 
 /// Runs the tasks of HTTP/2 connections, so that a drain waits for them.
@@ -67,7 +71,7 @@ impl Shared {
         mixed ^ (mixed >> 31)
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,6 +79,11 @@ impl Shared {
 impl Ingress {
     /// An ingress without a table: every request is answered with 404. `seed` begins its sequence of random numbers.
     pub fn new(limits: Limits, seed: u64) -> Self {
+        Self::with_access_log(limits, seed, None)
+    }
+
+    /// The same; a record of each request goes to `log` when it has ended, as far as there is room in it.
+    pub fn with_access_log(limits: Limits, seed: u64, log: Option<mpsc::Sender<Access>>) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections));
         Self(Arc::new(Shared {
             limits,
@@ -86,6 +95,8 @@ impl Ingress {
             places,
             registry: Mutex::default(),
             random: AtomicU64::new(seed),
+            unrouted: AtomicU64::new(0),
+            access: log.map(AccessLog::new),
         }))
     }
 
@@ -109,7 +120,7 @@ impl Ingress {
     /// The counters of this process since it began.
     pub fn counters(&self) -> BTreeMap<CounterKey, ReleaseSnapshot> {
         let registry = self.0.registry();
-        registry.all_counters().iter().map(|(key, counters)| (key.clone(), counters.snapshot())).collect()
+        registry.all_counters().map(|(key, counters)| (key.clone(), counters.snapshot())).collect()
     }
 
     /// Requests and tunnels that are still on endpoints that drain or have left the tables, by address.

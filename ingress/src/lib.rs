@@ -5,6 +5,7 @@
 //! Tables are data: a change of one touches no connection.
 #![warn(missing_docs)]
 
+mod access;
 mod budget;
 mod certificates;
 pub mod counters;
@@ -18,9 +19,11 @@ mod proxy;
 mod registry;
 mod request;
 mod table;
+mod traffic;
 mod tunnel;
 mod upstream;
 
+pub use access::Access;
 pub use certificates::{BadCertificates, Certificates};
 pub use drain::DrainTimes;
 pub use ingress::Ingress;

@@ -19,6 +19,9 @@ use crate::proxy::{Client, Transport};
 /// Pause after an `accept` that failed, for example because no descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// Most connections that are still accepted after the order to stop.
+const QUEUED: usize = 1024;
+
 impl Ingress {
     /// Serves plain HTTP on a listener until `stop`; connections that stand go on. HTTP/2 is recognised by its preface.
     pub async fn serve_plain(&self, listener: TcpListener, stop: CancellationToken) {
@@ -78,12 +81,24 @@ impl Ingress {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut left = QUEUED;
         loop {
-            let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
-            let accepted = tokio::select! {
+            let place = tokio::select! {
+                biased;
+                place = Arc::clone(&self.0.places).acquire_owned() => place,
                 () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
             };
+            let Ok(place) = place else { return };
+            // Clients in the kernel's queue are connected already: they are taken before the end, as their connections
+            // would be reset with the socket.
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept(), if left > 0 => accepted,
+                () = stop.cancelled() => return,
+            };
+            if stop.is_cancelled() {
+                left -= 1;
+            }
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {

@@ -12,7 +12,9 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 
+use crate::access::Entry;
 use crate::certificates::Names;
+use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Upload};
 use crate::ingress::Shared;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
@@ -54,7 +56,13 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let http1 = request.version() < Version::HTTP_2;
-    let mut response = answer(&shared, client, request).await.unwrap_or_else(refuse);
+    let log = shared.access.as_ref();
+    let mut record = log.map(|log| log.begin(&request, client.address.ip(), client.is_tls()));
+    let mut response = answer(&shared, client, request, &mut record).await.unwrap_or_else(refuse);
+    if let Some(record) = record {
+        // No exchange took it along: the answer is our own, and all of it.
+        record.end(response.status().as_u16(), Ended::Whole);
+    }
     if http1 && shared.drain.begun.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -65,6 +73,7 @@ async fn answer(
     shared: &Arc<Shared>,
     client: Client,
     mut request: Request<Incoming>,
+    record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
     let host = authority(&request)?;
@@ -83,7 +92,10 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     shared.budget.request();
     let Routed { target, release, cookie, counters } = route(shared, &host, &head, began).await?;
-    let mut exchange = Exchange::begin(counters, target.is_grpc(), began);
+    if let Some(record) = record {
+        record.of(&target.id);
+    }
+    let mut exchange = Exchange::begin(counters, target.is_grpc(), began, record.take());
     let http2 = target.is_http2();
     let from =
         Forwarded { client: client.address.ip(), tls: client.is_tls(), host: &host, id: shared.random() };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use windlass_core::traffic::{InvalidRoutes, RoutedService, Routes};
 use windlass_core::{Digest, EnvironmentId, ServiceId};
@@ -54,11 +54,23 @@ pub type CounterKey = (ServiceId, Option<Digest>, Population);
 pub(crate) struct Registry {
     documents: BTreeMap<EnvironmentId, Routes>,
     endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
-    counters: BTreeMap<CounterKey, Arc<ReleaseCounters>>,
+    counters: BTreeMap<CounterKey, Kept>,
+    /// The service of each endpoint.
+    owners: HashMap<EndpointKey, ServiceId>,
     waiting: HashMap<ServiceId, Arc<AtomicUsize>>,
-    /// Endpoints that left the tables, and until when requests on them may go on.
-    retired: Vec<(Arc<Endpoint>, Instant)>,
+    /// Endpoints that left the tables, the service of each, and until when requests on them may go on.
+    retired: Vec<(Arc<Endpoint>, ServiceId, Instant)>,
 }
+
+/// Counters, and since when no table and no request has them.
+#[derive(Debug, Default)]
+struct Kept {
+    counters: Arc<ReleaseCounters>,
+    idle_since: Option<Instant>,
+}
+
+/// How long the counters of a release are shown that no table names any more.
+const SHOWN: Duration = Duration::from_secs(300);
 
 impl Registry {
     /// Takes a table that is newer than the one in force, and answers with all tables compiled.
@@ -127,6 +139,7 @@ impl Registry {
             endpoint.set_draining(place.draining);
             endpoint.set_drain(service.drain.duration());
             endpoints.insert(key, Arc::clone(&endpoint));
+            self.owners.insert(key, id.clone());
             all.push(endpoint);
         }
         let releases = service.releases.iter().map(|share| Release {
@@ -136,6 +149,7 @@ impl Registry {
         });
         let releases = releases.collect();
         Target {
+            id: id.clone(),
             protocol,
             releases,
             all,
@@ -148,7 +162,7 @@ impl Registry {
     }
 
     fn counters(&mut self, id: &ServiceId, release: Option<Digest>, of: Population) -> Arc<ReleaseCounters> {
-        Arc::clone(self.counters.entry((id.clone(), release, of)).or_default())
+        Arc::clone(&self.counters.entry((id.clone(), release, of)).or_default().counters)
     }
 
     /// From now on these are the endpoints. Those that are missing get no request, and finish what they have.
@@ -158,7 +172,8 @@ impl Registry {
                 endpoint.set_draining(true);
                 endpoint.pool.clear();
                 let until = now + endpoint.drain();
-                self.retired.push((endpoint, until));
+                let Some(owner) = self.owners.remove(&key) else { continue };
+                self.retired.push((endpoint, owner, until));
             }
         }
     }
@@ -166,7 +181,12 @@ impl Registry {
     /// Closes idle connections, and cuts what an endpoint that has left still has after its drain.
     pub(crate) fn tidy(&mut self, now: Instant) {
         self.endpoints.values().for_each(|endpoint| endpoint.pool.sweep(now));
-        self.retired.retain(|(endpoint, until)| {
+        self.counters.retain(|_, kept| {
+            let idle = Arc::strong_count(&kept.counters) == 1;
+            kept.idle_since = idle.then(|| kept.idle_since.unwrap_or(now));
+            kept.idle_since.is_none_or(|since| now.saturating_duration_since(since) < SHOWN)
+        });
+        self.retired.retain(|(endpoint, _, until)| {
             let busy = endpoint.in_flight() > 0 || endpoint.tunnels() > 0;
             if *until <= now {
                 endpoint.cut.cancel();
@@ -180,13 +200,20 @@ impl Registry {
         self.documents.iter().map(|(name, routes)| (name.clone(), (routes.epoch, routes.seq))).collect()
     }
 
-    pub(crate) fn all_counters(&self) -> &BTreeMap<CounterKey, Arc<ReleaseCounters>> {
-        &self.counters
+    pub(crate) fn all_counters(&self) -> impl Iterator<Item = (&CounterKey, &Arc<ReleaseCounters>)> {
+        self.counters.iter().map(|(key, kept)| (key, &kept.counters))
+    }
+
+    /// Every endpoint of the tables, and those that have left and are not done, each with its service.
+    pub(crate) fn all_endpoints(&self) -> impl Iterator<Item = (&ServiceId, &Arc<Endpoint>)> {
+        let named =
+            self.endpoints.iter().filter_map(|(key, endpoint)| Some((self.owners.get(key)?, endpoint)));
+        named.chain(self.retired.iter().map(|(endpoint, owner, _)| (owner, endpoint)))
     }
 
     /// Requests and tunnels on endpoints that drain or have left, by address.
     pub(crate) fn draining(&self) -> BTreeMap<SocketAddr, (i64, i64)> {
-        let left = self.retired.iter().map(|(endpoint, _)| endpoint);
+        let left = self.retired.iter().map(|(endpoint, ..)| endpoint);
         let draining = self.endpoints.values().filter(|endpoint| endpoint.is_draining());
         let mut sums = BTreeMap::new();
         for endpoint in left.chain(draining) {

@@ -28,6 +28,7 @@ pub(crate) struct Route {
 /// A port of a service.
 #[derive(Debug)]
 pub(crate) struct Target {
+    pub(crate) id: ServiceId,
     pub(crate) service: Arc<RoutedService>,
     pub(crate) protocol: Protocol,
     /// The endpoints of all releases, and of each in the order of the service's releases.
@@ -116,6 +117,7 @@ mod tests {
         let json =
             format!(r#"{{"service":"{name}","ports":{{}},"releases":[],"endpoints":[],"drain":"30s"}}"#);
         Arc::new(Target {
+            id: format!("production/{name}").parse().unwrap(),
             service: Arc::new(windlass_json(&json)),
             protocol: Protocol::Http,
             all: Vec::new(),

@@ -14,7 +14,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_process::report;
 
-use super::{Keeper, Source, revoke};
+use super::{Keeper, Source, revoke, routes};
 use crate::counters::Counters;
 use crate::data::DataDir;
 use crate::member::Member;
@@ -94,7 +94,11 @@ impl Keeper {
         });
         let nothing = without_plan(local.clone());
         let (revocations, revoked) = revoke::kept(&data.revocations(), &member.fleet);
+        let routes = routes::Kept::open(&data);
         let trust_version = watch::Sender::new(trust.version());
+        if let Err(error) = routes::keep_version(&data, &trust) {
+            tracing::warn!(error = %report::chain(&error), "the trust document is not kept for an ingress");
+        }
         let lost = watch::Sender::new(journal.as_ref().err().cloned());
         let keeper = Self {
             member,
@@ -111,6 +115,7 @@ impl Keeper {
             counters: Counters::default(),
             revocations,
             revoked: Mutex::new(revoked),
+            routes,
             accepting: tokio::sync::Mutex::new(()),
         };
         keeper.journal_trust().await;

@@ -9,7 +9,7 @@ use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::audit::Checkpoint;
 use windlass_core::receipt::Witnessed;
 
-use super::Keeper;
+use super::{Keeper, routes};
 use crate::crash::Written;
 use crate::data::on_disk;
 use crate::state::{JournalError, TrustMark};
@@ -42,6 +42,9 @@ impl Keeper {
         let walked = store.walk(envelopes.iter().map(Vec::as_slice));
         let taken = store.version().saturating_sub(self.trust().version());
         if taken > 0 {
+            let (data, versions) = (self.data.clone(), routes::believed(&self.trust(), envelopes));
+            on_disk(move || versions.iter().try_for_each(|version| routes::keep_version(&data, version)))
+                .await?;
             let (path, bytes) = (self.data.trust(), store.envelope().to_vec());
             let tell = |stage| Written::Trust.at(stage);
             on_disk(move || files::replace_secret_telling(&path, &bytes, &tell)).await?;

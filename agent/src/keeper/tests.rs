@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use windlass_certs::dsse::PayloadType;
 use windlass_certs::files;
 use windlass_core::host::HostPolicy;
 use windlass_core::release::Release;
@@ -452,4 +453,26 @@ async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
         files::replace_secret(&host.data().revocations(), &wrong).unwrap();
         assert_eq!(in_force(&host.open().await), (0, Arc::default()));
     }
+}
+
+#[tokio::test]
+async fn versions_of_the_trust_document_are_kept_for_an_ingress() {
+    let host = Host::joined();
+    let keeper = host.open().await;
+    let version = |version| TrustDocument { version, ..host.fleet.document() };
+    let chain = [2, 3].map(|number| host.fleet.sign_trust(&version(number)));
+    let forged = host.fleet.sign(PayloadType::Trust, &version(4), &[&host.fleet.second]);
+    keeper.take_trust(&chain).await.unwrap();
+    assert_eq!(keeper.trust_after(1, 64).await, chain);
+    assert_eq!(keeper.trust_after(2, 64).await, chain[1..]);
+    assert_eq!(keeper.trust_after(0, 64).await, chain[1..], "whoever has none begins with the newest");
+    assert_eq!(keeper.trust_after(1, 1).await, chain[..1]);
+    assert!(keeper.trust_after(3, 64).await.is_empty());
+    // A version that is not believed is not kept, whatever comes with it.
+    let fourth = host.fleet.sign_trust(&version(4));
+    keeper.take_trust(&[forged.clone(), fourth.clone()]).await.unwrap_err();
+    keeper.take_trust(&[fourth.clone()]).await.unwrap();
+    drop(keeper);
+    let keeper = host.open().await;
+    assert_eq!(keeper.trust_after(1, 64).await, [&chain[..], &[fourth]].concat());
 }

@@ -8,15 +8,19 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use windlass_certs::tls::ClientTls;
 use windlass_core::Digest;
+use windlass_core::observation::RefusalCode;
 use windlass_process::{Backoff, backoff, report};
-use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE};
+use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE, MAX_ROUTES_POSITIONS};
 use windlass_proto::pb;
 use windlass_proto::pb::agent_link_client::AgentLinkClient;
 
-use crate::keeper::{Keeper, OfferError, Source};
+use crate::keeper::{Keeper, OfferError, Source, Taken};
 
 /// A plan that was refused because of the time is looked at again after so long.
 const FOR_NOW: Duration = Duration::from_secs(15);
+
+/// Most bytes of traffic tables that wait.
+const MOST_WAITING: usize = 32 << 20;
 
 /// The newest of what was offered on a stream.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +33,32 @@ pub(super) struct Offers {
     pub(super) checkpoint: Option<Bytes>,
     /// A revocation list.
     pub(super) revocations: Option<Bytes>,
+    /// Traffic tables.
+    pub(super) routes: RoutesOffered,
+}
+
+/// Traffic tables that wait to be taken. Which environment one is of is only known when it is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RoutesOffered {
+    waiting: Vec<Bytes>,
+    overrun: bool,
+}
+
+impl RoutesOffered {
+    /// One more. More than anybody honest offers before one is taken end the stream: then all are offered anew.
+    pub(super) fn push(&mut self, envelope: Bytes) {
+        let bytes: usize = self.waiting.iter().map(Bytes::len).sum();
+        if self.waiting.len() >= MAX_ROUTES_POSITIONS || bytes + envelope.len() > MOST_WAITING {
+            self.overrun = true;
+        } else {
+            self.waiting.push(envelope);
+        }
+    }
+
+    /// Whether more were offered than may wait.
+    pub(super) const fn overrun(&self) -> bool {
+        self.overrun
+    }
 }
 
 /// A coordinator, for fetching what a plan names.
@@ -82,12 +112,24 @@ pub(super) async fn run(
     keeper: &Keeper,
     coordinator: &Coordinator,
     tls: &ClientTls,
-    mut offers: watch::Receiver<Offers>,
+    offers: &watch::Sender<Offers>,
 ) {
+    let mut changed = offers.subscribe();
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut tables: Vec<Bytes> = Vec::new();
     let (mut plan_done, mut checkpoint_done, mut revocations_done) = (0, None, None);
     loop {
-        let offered = offers.borrow_and_update().clone();
+        changed.mark_unchanged();
+        let mut offered = offers.borrow().clone();
+        offers.send_if_modified(|offers| {
+            tables.append(&mut offers.routes.waiting);
+            false
+        });
+        offered.routes.waiting.clear();
+        if offered.routes.overrun() {
+            tracing::warn!("more traffic tables were offered than may wait: leaving the coordinator");
+            return;
+        }
         let trust = catch_up(keeper, coordinator, offered.trust).await;
         let (mut again, mut refused_for_now) = (trust.is_err(), false);
         if let Some(envelope) = &offered.revocations
@@ -119,6 +161,7 @@ pub(super) async fn run(
                 }
             }
         }
+        refused_for_now |= take_tables(keeper, &mut tables, &mut again).await;
         if let Some(envelope) = &offered.checkpoint
             && checkpoint_done.as_ref() != Some(envelope)
         {
@@ -138,10 +181,38 @@ pub(super) async fn run(
             backoff.reset();
         }
         tokio::select! {
-            changed = offers.changed() => if changed.is_err() { return },
+            changed = changed.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Takes the tables that wait, and leaves those that may be taken later. Answers whether the time is what one waits for.
+async fn take_tables(keeper: &Keeper, tables: &mut Vec<Bytes>, again: &mut bool) -> bool {
+    let (mut left, mut for_now) = (Vec::new(), false);
+    for envelope in tables.drain(..) {
+        match keeper.take_routes(&envelope).await {
+            Ok(Taken::Newest) => {}
+            // The next trust document, or a clock that is put right, may make it a good one.
+            Ok(Taken::Refused(refusal)) if refusal.code == RefusalCode::NotYetValid => {
+                for_now = true;
+                left.push(envelope);
+            }
+            Ok(Taken::Refused(refusal)) if *again && refusal.code == RefusalCode::WrongEpoch => {
+                left.push(envelope)
+            }
+            Ok(Taken::Refused(_)) => {}
+            Err(error) => {
+                tracing::warn!(error = %report::chain(&error), "a traffic table could not be kept, trying again");
+                *again = true;
+                left.push(envelope);
+            }
+        }
+    }
+    // What was offered last is the newest.
+    left.drain(..left.len().saturating_sub(MAX_ROUTES_POSITIONS));
+    *tables = left;
+    for_now
 }
 
 fn say(what: &str, error: &OfferError) {

@@ -1,7 +1,7 @@
 //! What is still to be said on a stream. Holds the newest of each kind, never a queue: a slow coordinator gets fewer
 //! messages, not older ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ pub(super) enum Item {
     Release(Digest),
     /// Proof of life with statistics.
     Heartbeat,
+    /// The report of this ingress process. Large, so that one is only said when nothing waits for the network.
+    Ingress(u64),
 }
 
 /// What is to be said.
@@ -44,6 +46,7 @@ pub(super) struct Outbox {
     kept: bool,
     releases: VecDeque<Digest>,
     heartbeat: bool,
+    ingresses: BTreeSet<u64>,
 }
 
 impl Outbox {
@@ -74,6 +77,11 @@ impl Outbox {
         }
     }
 
+    /// These ingress processes have newer reports.
+    pub(super) fn ingresses(&mut self, processes: impl IntoIterator<Item = u64>) {
+        self.ingresses.extend(processes);
+    }
+
     /// It is time for a heartbeat.
     pub(super) fn heartbeat(&mut self) {
         self.heartbeat = true;
@@ -84,8 +92,13 @@ impl Outbox {
         self.acknowledged = self.acknowledged.max(revision.min(self.sent));
     }
 
-    /// What to say next.
-    pub(super) fn next(&self, now: Instant) -> Option<Item> {
+    /// Whether there is something to say as soon as nothing waits for the network.
+    pub(super) fn waits_for_room(&self) -> bool {
+        !self.ingresses.is_empty()
+    }
+
+    /// What to say next. `free`: nothing waits for the network.
+    pub(super) fn next(&self, now: Instant, free: bool) -> Option<Item> {
         let again = self.acknowledged < self.sent && self.sent_at.is_none_or(|at| now >= at + RESEND);
         if self.newest > self.sent || again {
             Some(Item::Observation)
@@ -97,8 +110,10 @@ impl Outbox {
             Some(Item::Heartbeat)
         } else if self.kept {
             Some(Item::Kept)
+        } else if let Some(digest) = self.releases.front() {
+            Some(Item::Release(*digest))
         } else {
-            self.releases.front().copied().map(Item::Release)
+            self.ingresses.first().copied().filter(|_| free).map(Item::Ingress)
         }
     }
 
@@ -114,6 +129,7 @@ impl Outbox {
             Item::Kept => self.kept = false,
             Item::Release(_) => drop(self.releases.pop_front()),
             Item::Heartbeat => self.heartbeat = false,
+            Item::Ingress(process) => drop(self.ingresses.remove(&process)),
         }
     }
 }
@@ -126,21 +142,21 @@ mod tests {
     fn observations_are_said_until_acknowledged_and_newest_wins() {
         let mut outbox = Outbox::default();
         let start = Instant::now();
-        assert_eq!(outbox.next(start), None);
+        assert_eq!(outbox.next(start, true), None);
         outbox.heartbeat();
         outbox.observed(1);
         outbox.observed(2);
-        assert_eq!(outbox.next(start), Some(Item::Observation));
+        assert_eq!(outbox.next(start, true), Some(Item::Observation));
         outbox.said(Item::Observation, start);
-        assert_eq!(outbox.next(start), Some(Item::Heartbeat));
+        assert_eq!(outbox.next(start, true), Some(Item::Heartbeat));
         outbox.said(Item::Heartbeat, start);
-        assert_eq!(outbox.next(start), None);
+        assert_eq!(outbox.next(start, true), None);
         outbox.acknowledge(1); // an older one: 2 is still open
-        assert_eq!(outbox.next(start + RESEND), Some(Item::Observation));
+        assert_eq!(outbox.next(start + RESEND, true), Some(Item::Observation));
         outbox.acknowledge(99); // more than was ever sent counts as what was sent
-        assert_eq!(outbox.next(start + RESEND), None);
+        assert_eq!(outbox.next(start + RESEND, true), None);
         outbox.observed(3);
-        assert_eq!(outbox.next(start), Some(Item::Observation));
+        assert_eq!(outbox.next(start, true), Some(Item::Observation));
     }
 
     #[test]
@@ -151,16 +167,33 @@ mod tests {
         outbox.kept();
         (0..MAX_ASKED + 10).for_each(|_| outbox.release(digest));
         outbox.heartbeat();
-        assert_eq!(outbox.next(now), Some(Item::Heartbeat));
+        assert_eq!(outbox.next(now, true), Some(Item::Heartbeat));
         outbox.said(Item::Heartbeat, now);
-        assert_eq!(outbox.next(now), Some(Item::Kept));
+        assert_eq!(outbox.next(now, true), Some(Item::Kept));
         outbox.said(Item::Kept, now);
         let mut answers = 0;
-        while let Some(item) = outbox.next(now) {
+        while let Some(item) = outbox.next(now, true) {
             assert_eq!(item, Item::Release(digest));
             outbox.said(item, now);
             answers += 1;
         }
         assert_eq!(answers, MAX_ASKED);
+    }
+
+    #[test]
+    fn a_report_of_an_ingress_waits_until_the_network_is_free() {
+        let mut outbox = Outbox::default();
+        let now = Instant::now();
+        outbox.ingresses([7, 8]);
+        outbox.ingresses([7]);
+        assert_eq!(outbox.next(now, false), None);
+        outbox.heartbeat();
+        assert_eq!(outbox.next(now, true), Some(Item::Heartbeat));
+        outbox.said(Item::Heartbeat, now);
+        for process in [7, 8] {
+            assert_eq!(outbox.next(now, true), Some(Item::Ingress(process)));
+            outbox.said(Item::Ingress(process), now);
+        }
+        assert_eq!(outbox.next(now, true), None);
     }
 }

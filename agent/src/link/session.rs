@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use windlass_certs::tls::ClientTls;
 use windlass_process::report;
 use windlass_proto::json;
-use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
+use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT, MAX_ROUTES_POSITIONS};
 use windlass_proto::pb::{self, connect_request as up, connect_response as down};
 
 use super::Wires;
@@ -23,11 +23,16 @@ use crate::clock;
 use crate::keeper::Keeper;
 use crate::lease::{self, Beats, Contact};
 use crate::runtime::Runtime;
+use crate::traffic::socket::Reports;
+use crate::traffic::tables::Table;
 
 /// Messages that wait for the network; more make their writers wait.
 const CAPACITY: usize = 32;
 /// The least and most that a coordinator may set as interval of heartbeats.
 const BEATS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+
+/// How often it is looked whether there is room for a report.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -117,10 +122,10 @@ impl<'a, R: Runtime> Session<'a, R> {
         let beat = if beat.is_zero() { HEARTBEAT } else { beat.clamp(BEATS.0, BEATS.1) };
         // A coordinator of a version before acknowledges nothing: there an open stream is all there is to go by.
         let acked = welcome.acks_heartbeats;
-        let (offers, offered) = watch::channel(Offers { trust, ..Offers::default() });
+        let offers = watch::Sender::new(Offers { trust, ..Offers::default() });
         tokio::select! {
-            ended = self.pump(stream, out, offers, beat, acked) => ended,
-            () = intake::run(self.keeper, &coordinator, self.tls, offered) => after("the intake ended"),
+            ended = self.pump(stream, out, &offers, beat, acked) => ended,
+            () = intake::run(self.keeper, &coordinator, self.tls, &offers) => after("the intake ended"),
         }
     }
 
@@ -134,6 +139,8 @@ impl<'a, R: Runtime> Session<'a, R> {
             revocations: self.keeper.revocations_version(),
             run: self.run,
             sends_logs: true,
+            routes: positions(self.keeper),
+            knows_routes: true,
         }))
     }
 
@@ -142,7 +149,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         &self,
         mut stream: Streaming<pb::ConnectResponse>,
         out: mpsc::Sender<pb::ConnectRequest>,
-        offers: watch::Sender<Offers>,
+        offers: &watch::Sender<Offers>,
         beat: Duration,
         acked: bool,
     ) -> Ended {
@@ -158,8 +165,11 @@ impl<'a, R: Runtime> Session<'a, R> {
         let mut tick = interval(beat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let handover_at = handover_at(&wires);
+        let mut reported = Arc::default();
+        wires.ingresses.mark_changed();
         loop {
-            let next = outbox.next(Instant::now());
+            let free = out.capacity() == CAPACITY;
+            let next = outbox.next(Instant::now(), free);
             tokio::select! {
                 biased;
                 received = stream.message() => match received {
@@ -170,7 +180,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                         if let Some(down::Message::HeartbeatAck(ack)) = &received.message {
                             Self::renew(ack, &mut beats, &wires);
                         }
-                        self.receive(received, &mut outbox, &offers, &mut logs);
+                        self.receive(received, &mut outbox, offers, &mut logs);
                     }
                     Ok(None) => return after("the coordinator closed the stream"),
                     Err(status) => return after(&words(&status)),
@@ -188,6 +198,13 @@ impl<'a, R: Runtime> Session<'a, R> {
                     if changed.is_err() { return after("the reporter has gone"); }
                     outbox.observed(wires.report.borrow_and_update().revision);
                 }
+                Ok(()) = wires.ingresses.changed() => {
+                    let newest = wires.ingresses.borrow_and_update().clone();
+                    outbox.ingresses(newer(&newest, &reported));
+                    reported = newest;
+                }
+                // A report waits until the channel is empty, which only time tells.
+                () = tokio::time::sleep(LOOK), if outbox.waits_for_room() => {}
                 Ok(()) = wires.receipt.changed() => outbox.receipt(),
                 Ok(()) = wires.facts.changed() => outbox.facts(),
                 () = logs.reap(), if !logs.is_empty() => {}
@@ -229,6 +246,9 @@ impl<'a, R: Runtime> Session<'a, R> {
             Some(down::Message::Revocations(notice)) => {
                 offers.send_modify(|offers| offers.revocations = Some(notice.envelope));
             }
+            Some(down::Message::Routes(offer)) => {
+                offers.send_modify(|offers| offers.routes.push(offer.envelope));
+            }
             Some(down::Message::KeptRequest(_)) => outbox.kept(),
             Some(down::Message::ReleaseRequest(request)) => {
                 // What cannot be parsed is nothing that is kept here.
@@ -265,6 +285,10 @@ impl<'a, R: Runtime> Session<'a, R> {
                 let envelope = self.keeper.kept_release(&digest).unwrap_or_default().into();
                 up::Message::Release(pb::ReleaseReport { digest: digest.to_string(), envelope })
             }
+            Item::Ingress(process) => {
+                let report = wires.ingresses.borrow().get(&process).cloned()?;
+                up::Message::Ingress(pb::IngressReport { report })
+            }
             Item::Heartbeat => {
                 let stats = wires.stats.borrow();
                 // Nothing was measured yet, or the measuring task is stuck: life goes on.
@@ -282,6 +306,23 @@ fn handover_at(wires: &Wires) -> Instant {
     let margin = (left / 10).min(Duration::from_secs(60));
     let wait = left.saturating_sub(margin).max(Duration::from_secs(1));
     Instant::now() + wait.min(Duration::from_secs(30 * 24 * 3600))
+}
+
+/// How far this host is with the tables of each environment.
+fn positions(keeper: &Keeper) -> Vec<pb::RoutesPosition> {
+    let tables = keeper.tables();
+    let position = |(environment, table): (&windlass_core::EnvironmentId, &Table)| pb::RoutesPosition {
+        environment: environment.to_string(),
+        seq: table.accepted.committed.seq,
+        epoch: table.accepted.epoch,
+    };
+    tables.borrow().iter().take(MAX_ROUTES_POSITIONS).map(position).collect()
+}
+
+/// The processes whose reports are others than before.
+fn newer(reports: &Reports, before: &Reports) -> Vec<u64> {
+    let other = |(process, report): &(&u64, &Bytes)| before.get(process) != Some(report);
+    reports.iter().filter(other).map(|(process, _)| *process).collect()
 }
 
 /// A sign of life that renews no lease.

@@ -1,5 +1,7 @@
 //! A whole agent against a coordinator on a real TLS listener, with an engine in memory.
 
+mod traffic;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -57,6 +59,7 @@ impl Machine {
             engine: "unix:///nowhere.sock".to_owned(),
             policy: self.folder.path().join("policy.toml"),
             server: None,
+            ingress_socket: None,
         };
         let (engine, stop, mut tasks) = (self.engine.clone(), CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();

@@ -6,6 +6,7 @@ use std::time::Instant;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
+use crate::access::Entry;
 use crate::counters::{Ended, ReleaseCounters};
 use crate::upstream::{Http1, InFlight};
 
@@ -24,12 +25,19 @@ pub(crate) struct Exchange {
     whole: bool,
     grpc: bool,
     in_flight: Option<InFlight>,
+    status: u16,
+    record: Option<Entry>,
 }
 
 impl Exchange {
-    pub(crate) fn begin(counters: Arc<ReleaseCounters>, grpc: bool, began: Instant) -> Self {
+    pub(crate) fn begin(
+        counters: Arc<ReleaseCounters>,
+        grpc: bool,
+        began: Instant,
+        record: Option<Entry>,
+    ) -> Self {
         counters.under_way(1);
-        Self { counters, began, answered: false, whole: false, grpc, in_flight: None }
+        Self { counters, began, answered: false, whole: false, grpc, in_flight: None, status: 0, record }
     }
 
     pub(crate) fn counters(&self) -> &Arc<ReleaseCounters> {
@@ -38,6 +46,9 @@ impl Exchange {
 
     /// The endpoint that has the request now, and the counters of its release: only the last try counts.
     pub(crate) fn at(&mut self, in_flight: InFlight, counters: &Arc<ReleaseCounters>) {
+        if let Some(record) = &mut self.record {
+            record.at(in_flight.endpoint());
+        }
         self.in_flight = Some(in_flight);
         if !Arc::ptr_eq(&self.counters, counters) {
             self.counters.under_way(-1);
@@ -49,6 +60,7 @@ impl Exchange {
     /// The head of a response goes out.
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.answered = true;
+        self.status = status;
         self.counters.answered(status, self.began.elapsed());
         self.trailers(headers);
     }
@@ -91,5 +103,8 @@ impl Drop for Exchange {
             (true, false) => Ended::Cut,
         };
         self.counters.end(ended, self.began.elapsed());
+        if let Some(record) = self.record.take() {
+            record.end(self.status, ended);
+        }
     }
 }

@@ -92,6 +92,7 @@ fn look_up(
 ) -> Result<Routed, Refusal> {
     let table = shared.table.load();
     let Some(target) = table.find(host, head.uri.path()).cloned() else {
+        shared.unrouted.fetch_add(1, Relaxed);
         let known = table.knows(host);
         let why = if known { "no service has this path" } else { "no service has this host name" };
         return Err(Refusal(StatusCode::NOT_FOUND, why));

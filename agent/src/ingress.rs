@@ -1,0 +1,209 @@
+//! `windlass-agent ingress`: the reverse proxy beside the agent, a process of its own. It reads no key of the agent and
+//! takes no lock of its folder; what it follows it has verified itself, and it runs on while the agent is away.
+//!
+//! ```text
+//! agent ── socket ──▶ link ──▶ follower: verify ──▶ write ──▶ apply ──▶ report
+//! clients ──▶ doors (http, https, metrics) ──▶ windlass_ingress::Ingress
+//! successor ──▶ handover.sock ──▶ listeners over SCM_RIGHTS; this process drains and ends
+//! ```
+
+mod access;
+mod doors;
+mod follower;
+mod link;
+mod metrics;
+mod options;
+mod report;
+mod state;
+mod succession;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use windlass_certs::random;
+use windlass_ingress::{BadCertificates, Certificates, Ingress, Limits};
+use windlass_process::Tasks;
+
+use crate::clock;
+
+use access::AccessLog;
+use doors::{Doors, Order, Plan};
+use follower::Follower;
+use report::Reporter;
+use state::State;
+use succession::Begin;
+
+pub use options::{DEFAULT_DRAIN, DEFAULT_DRAIN_TUNNELS, Options};
+pub use state::StateError;
+
+/// How long tasks get to end after the drain.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Why the ingress does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    /// Its folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// An address is taken, or not one of this machine.
+    #[error("failed to listen on {address}")]
+    Bind {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// HTTPS without certificates, or none that can be used.
+    #[error(transparent)]
+    Certificates(#[from] BadCertificates),
+    /// `--https` without `--certs`.
+    #[error("`--https` needs certificates")]
+    NoCertificates,
+    /// Nothing to listen on.
+    #[error("no address is given on which the ingress would serve")]
+    NoAddress,
+    /// The process before did not hand over.
+    #[error("failed to take over from the ingress that runs with `{folder}`")]
+    TakeOver {
+        /// Its folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The access log.
+    #[error("failed to open the access log `{path}`")]
+    AccessLog {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A task ended.
+    #[error("the ingress stopped")]
+    Task(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl IngressError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State(error) => error.hint(),
+            Self::Bind { address, .. } if address.port() < 1024 => {
+                Some("ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned())
+            }
+            Self::Bind { .. } | Self::Certificates(_) | Self::AccessLog { .. } => None,
+            Self::NoCertificates => {
+                Some("give a folder with NAME.crt and NAME.key files: `--certs DIR`".to_owned())
+            }
+            Self::NoAddress => Some("give `--http 0.0.0.0:80`, `--https 0.0.0.0:443`, or both".to_owned()),
+            Self::TakeOver { .. } => {
+                Some("that process goes on as before; try again, or stop it first".to_owned())
+            }
+            Self::Task(_) => Some("start it again: it goes on by its last tables".to_owned()),
+        }
+    }
+}
+
+/// Runs until `shutdown` or until a successor has taken over, and drains.
+///
+/// # Errors
+/// It could not begin, or a part of it ended early.
+pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Result<(), IngressError> {
+    if options.http.is_none() && options.https.is_none() {
+        return Err(IngressError::NoAddress);
+    }
+    let certificates = match (&options.certs, options.https) {
+        (Some(folder), _) => Some(Certificates::open(folder)?),
+        (None, Some(_)) => return Err(IngressError::NoCertificates),
+        (None, None) => None,
+    };
+    let seed = random::bytes().map_or(0, u64::from_ne_bytes);
+    let (log, queue) = match &options.access_log {
+        None => (None, None),
+        Some(path) => {
+            let failed = |source| IngressError::AccessLog { path: path.clone(), source };
+            let (log, queue) = AccessLog::open(path).map_err(failed)?;
+            (Some(log), Some(queue))
+        }
+    };
+    let ingress = Ingress::with_access_log(Limits::default(), seed, queue);
+    // A process that serves hands over its listeners; else this one is the first.
+    let mut begin = Begin::new(&options.state).await?;
+    let plan = Plan::of(options, certificates.clone());
+    let listeners = plan.listeners(begin.inherited())?;
+    drop(State::open(&options.state)?); // what cannot be followed is found before anybody stops accepting
+    let (lock, state, tables) = begin.ready(&options.state).await?;
+    let follower = Arc::new(Follower::new(ingress.clone(), state, tables));
+    let reporter = Reporter::new(follower.clone(), seed, clock::now(), &listeners);
+
+    let mut tasks = Tasks::new();
+    let cancel = tasks.cancel();
+    let (orders, received) = mpsc::channel(4);
+    let doors = Doors::new(ingress.clone(), plan, listeners, reporter.clone(), received, cancel.clone());
+    let sockets = doors.sockets();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        tables = ingress.in_force().len(),
+        listens = ?reporter.listens(),
+        "ingress starts"
+    );
+    tasks.spawn("doors", doors.run());
+    let house = (ingress.clone(), cancel.clone());
+    tasks.spawn("house", async move {
+        house.0.keep_house(house.1).await;
+        Ok(())
+    });
+    if let Some(log) = log {
+        tasks.spawn("access log", log.run(cancel.clone()));
+    }
+    if let Some(certificates) = certificates {
+        let cancel = cancel.clone();
+        tasks.spawn("certificates", async move {
+            certificates.follow(cancel).await;
+            Ok(())
+        });
+    }
+    let link = link::Link {
+        socket: options.socket.clone(),
+        follower: follower.clone(),
+        reporter: reporter.clone(),
+        cancel: cancel.clone(),
+    };
+    tasks.spawn("link", link.run());
+    let (succeeded, taken_over) = oneshot::channel();
+    let succession = succession::Succession {
+        folder: options.state.clone(),
+        sockets: sockets.clone(),
+        follower: follower.clone(),
+        orders: orders.clone(),
+        lock: Some(lock),
+        succeeded: Some(succeeded),
+        cancel: cancel.clone(),
+    };
+    tasks.spawn("succession", succession.run());
+    let ending = async {
+        tokio::select! {
+            () = shutdown => {
+                let (done, stopped) = oneshot::channel();
+                if orders.send(Order::Close(done)).await.is_ok() {
+                    drop(stopped.await);
+                }
+                sockets.close();
+            }
+            Ok(()) = taken_over => {}
+        }
+        reporter.ending();
+        tracing::info!("no connection is accepted any more; waiting for those that stand");
+        ingress.drain(options.drain_times()).await;
+        // The numbers of the last requests go out before the end.
+        reporter.last().await;
+    };
+    let ended = tasks.run(ending, GRACE).await;
+    tracing::info!("ingress ends");
+    ended.map_err(|error| IngressError::Task(error.into_boxed_dyn_error()))
+}

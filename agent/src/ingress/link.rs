@@ -1,0 +1,118 @@
+//! The ingress's end of the socket. The agent may be away for as long as it likes.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use windlass_core::traffic::{IngressReport, REPORT_EVERY, REPORT_QUIET};
+use windlass_core::{FleetId, HostId, Timestamp};
+use windlass_process::{Backoff, backoff, report};
+
+use super::follower::Follower;
+use super::report::Reporter;
+use crate::traffic::wire::{self, Down, MOST_DOWN, MOST_UP, PROTOCOL, Up};
+
+/// The task.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: PathBuf,
+    pub(super) follower: Arc<Follower>,
+    pub(super) reporter: Reporter,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Link {
+    /// Connects again and again until it is cancelled.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+        let mut said = false;
+        loop {
+            let ended = tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                ended = self.once(&mut said, &mut backoff) => ended,
+            };
+            self.reporter.linked(false);
+            if let Err(error) = ended
+                && !said
+            {
+                said = true;
+                let socket = self.socket.display();
+                tracing::warn!(%socket, error = %report::chain(&error), "the agent is away; the last tables stay in force");
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                () = sleep(backoff.next(backoff::random())) => {}
+            }
+        }
+    }
+
+    async fn once(&self, said: &mut bool, backoff: &mut Backoff) -> io::Result<()> {
+        let (mut from, mut to) = tokio::io::split(UnixStream::connect(&self.socket).await?);
+        let (trust, tables) = self.follower.has();
+        wire::write(&mut to, &Up::Hello { protocol: PROTOCOL, trust, tables }, MOST_UP).await?;
+        let hello = timeout(wire::WRITE, wire::read(&mut from, MOST_DOWN)).await;
+        let (fleet, host) = match hello.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+            Some(Down::Hello { protocol: PROTOCOL, fleet, host }) => (fleet, host),
+            Some(Down::Hello { protocol, .. }) => {
+                let why = format!("the agent speaks version {protocol}, this ingress {PROTOCOL}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            Some(_) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        self.follower.greet(&fleet, &host).map_err(io::Error::other)?;
+        tracing::info!(%host, "connected to the agent");
+        *said = false;
+        backoff.reset();
+        self.reporter.linked(true);
+        tokio::select! {
+            ended = self.hear(&mut from, &fleet, &host) => ended,
+            ended = self.tell(&mut to) => ended,
+        }
+    }
+
+    async fn hear(
+        &self,
+        from: &mut (impl AsyncRead + Unpin),
+        fleet: &FleetId,
+        host: &HostId,
+    ) -> io::Result<()> {
+        loop {
+            match wire::read(from, MOST_DOWN).await? {
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(Down::Trust { envelopes }) => {
+                    self.follower.take_trust(fleet.clone(), host.clone(), envelopes).await;
+                }
+                Some(Down::Table { envelope }) => {
+                    self.follower.take_table(Arc::from(envelope.into_bytes())).await;
+                }
+                Some(Down::Hello { .. } | Down::Unknown) => {}
+            }
+        }
+    }
+
+    /// Reports at once when a table was taken, every two seconds while something changes, and every ten otherwise.
+    async fn tell(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let mut last: Option<(IngressReport, Instant)> = None;
+        loop {
+            let report = self.reporter.report();
+            let timeless = IngressReport { at: Timestamp::ZERO, ..report.clone() };
+            let due = last.as_ref().is_none_or(|(before, at)| {
+                *before != timeless || at.elapsed() + REPORT_EVERY / 2 > REPORT_QUIET
+            });
+            if due {
+                wire::write(to, &Up::Report(Box::new(report.fitted())), MOST_UP).await?;
+                last = Some((timeless, Instant::now()));
+            }
+            self.reporter.sent();
+            tokio::select! {
+                () = self.follower.news.notified() => {}
+                () = sleep(REPORT_EVERY) => self.follower.again().await,
+            }
+        }
+    }
+}

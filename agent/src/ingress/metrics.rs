@@ -1,0 +1,215 @@
+//! `/metrics`: what the ingress has counted, as text for Prometheus.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use windlass_core::traffic::{Counts, EndpointState, IngressReport, ServiceTraffic};
+use windlass_ingress::counters::Histogram;
+
+use super::report::Reporter;
+
+/// Readers at once.
+const MOST: usize = 8;
+/// How long a reader may take for one connection.
+const READ: Duration = Duration::from_secs(30);
+/// After a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers readers until `stop`.
+pub(super) async fn serve(reporter: &Reporter, listener: TcpListener, stop: CancellationToken) {
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept(), if open.len() < MOST => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let reporter = reporter.clone();
+                open.spawn(async move { drop(timeout(READ, connection(stream, reporter)).await) });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a reader of metrics could not connect");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, reporter: Reporter) {
+    let answer = service_fn(move |request| {
+        let reporter = reporter.clone();
+        async move { Ok::<_, Infallible>(answer(&request, &reporter)) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(stream), answer);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a reader of metrics left");
+    }
+}
+
+fn answer(request: &Request<Incoming>, reporter: &Reporter) -> Response<Full<Bytes>> {
+    let found = request.uri().path() == "/metrics" && request.method() == Method::GET;
+    let text = if found {
+        text(&reporter.report(), reporter.access_log_dropped())
+    } else {
+        "GET /metrics\n".to_owned()
+    };
+    let mut response = Response::new(Full::from(text));
+    if !found {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// A report as text. Names of services and environments are labels, so nothing in them needs an escape.
+fn text(report: &IngressReport, lines_lost: u64) -> String {
+    let mut out = String::new();
+    family(&mut out, "windlass_ingress_table_seq", "gauge", "Number of the traffic table in force.");
+    for (environment, table) in &report.tables {
+        line(&mut out, "windlass_ingress_table_seq", &format!("environment=\"{environment}\""), table.seq);
+    }
+    family(&mut out, "windlass_ingress_table_refused", "gauge", "1 if a newer traffic table was refused.");
+    for environment in
+        report.tables.keys().chain(report.refused.keys().filter(|e| !report.tables.contains_key(*e)))
+    {
+        let refused = u64::from(report.refused.contains_key(environment));
+        line(&mut out, "windlass_ingress_table_refused", &format!("environment=\"{environment}\""), refused);
+    }
+    family(&mut out, "windlass_ingress_unrouted_total", "counter", "Requests for a name that no table has.");
+    line(&mut out, "windlass_ingress_unrouted_total", "", report.unrouted);
+    let name = "windlass_ingress_access_log_dropped_total";
+    family(&mut out, name, "counter", "Lines of the access log that were lost.");
+    line(&mut out, name, "", lines_lost);
+    let counted: [(&str, &str, &str, Number); 11] = [
+        ("requests_total", "counter", "Requests that ended.", |c| c.requests),
+        ("client_gone_total", "counter", "Clients that left before the response had begun.", |c| {
+            c.client_gone
+        }),
+        ("cut_total", "counter", "Responses that were cut after they had begun.", |c| c.cut),
+        ("own_answers_total", "counter", "Responses that the ingress gave itself.", |c| c.own_answers),
+        ("grpc_failed_total", "counter", "gRPC calls whose status says that the server failed.", |c| {
+            c.grpc_failed
+        }),
+        ("connect_errors_total", "counter", "Connections to endpoints that could not be made.", |c| {
+            c.connect_errors
+        }),
+        ("retries_total", "counter", "Further tries on another endpoint.", |c| c.retries),
+        ("held_total", "counter", "Requests that waited for an endpoint.", |c| c.held),
+        ("unconfirmed_total", "counter", "Requests to an endpoint whose release was not certain.", |c| {
+            c.unconfirmed
+        }),
+        ("in_flight", "gauge", "Requests under way.", |c| c.in_flight),
+        ("tunnels", "gauge", "Tunnels that are open.", |c| c.tunnels),
+    ];
+    for (name, kind, help, number) in counted {
+        let name = format!("windlass_ingress_{name}");
+        family(&mut out, &name, kind, help);
+        each(report, |labels, counts| line(&mut out, &name, labels, number(counts)));
+    }
+    let name = "windlass_ingress_responses_total";
+    family(&mut out, name, "counter", "Responses by the class of their status.");
+    each(report, |labels, counts| {
+        let classes = [
+            ("1xx", counts.informational),
+            ("2xx", counts.success),
+            ("3xx", counts.redirection),
+            ("4xx", counts.client_error),
+            ("5xx", counts.server_error),
+        ];
+        for (class, count) in classes {
+            line(&mut out, name, &format!("{labels},class=\"{class}\""), count);
+        }
+    });
+    let name = "windlass_ingress_latency_seconds";
+    family(&mut out, name, "histogram", "Time until the head of the response.");
+    each(report, |labels, counts| histogram(&mut out, name, labels, &counts.to_head));
+    endpoints(&mut out, report);
+    out
+}
+
+type Number = fn(&Counts) -> u64;
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: u64) {
+    let _ = if labels.is_empty() {
+        writeln!(out, "{name} {value}")
+    } else {
+        writeln!(out, "{name}{{{labels}}} {value}")
+    };
+}
+
+/// The counters of every release of every service, with their labels.
+fn each(report: &IngressReport, mut show: impl FnMut(&str, &Counts)) {
+    for (service, ServiceTraffic { releases, nobody, .. }) in &report.services {
+        for (release, traffic) in releases {
+            let release = release.short();
+            for (by, counts) in [("weight", &traffic.weighted), ("match", &traffic.matched)] {
+                show(&format!("service=\"{service}\",release=\"{release}\",by=\"{by}\""), counts);
+            }
+        }
+        show(&format!("service=\"{service}\",release=\"\",by=\"\""), nobody);
+    }
+}
+
+/// One bucket in four, so that a service costs 64 lines and no 256; a bucket is then 25 % wide.
+fn histogram(out: &mut String, name: &str, labels: &str, buckets: &[(u16, u64)]) {
+    let mut below = 0;
+    let mut counts = buckets.iter().peekable();
+    for bucket in (3..Histogram::BUCKETS).step_by(4) {
+        while let Some((_, count)) = counts.next_if(|(at, _)| usize::from(*at) <= bucket) {
+            below += count;
+        }
+        let edge = if bucket + 1 == Histogram::BUCKETS {
+            "+Inf".to_owned()
+        } else {
+            Histogram::upper_edge(bucket).as_secs_f64().to_string()
+        };
+        line(out, &format!("{name}_bucket"), &format!("{labels},le=\"{edge}\""), below);
+    }
+    line(out, &format!("{name}_count"), labels, below);
+}
+
+fn endpoints(out: &mut String, report: &IngressReport) {
+    let all = report.services.iter().flat_map(|(service, traffic)| {
+        let label = move |address, release: windlass_core::Digest| {
+            format!("service=\"{service}\",endpoint=\"{address}\",release=\"{}\"", release.short())
+        };
+        traffic.endpoints.iter().map(move |endpoint| (label(endpoint.address, endpoint.release), endpoint))
+    });
+    let all: Vec<_> = all.collect();
+    family(out, "windlass_ingress_endpoint_up", "gauge", "1 if the endpoint gets requests.");
+    for (labels, endpoint) in &all {
+        line(
+            out,
+            "windlass_ingress_endpoint_up",
+            labels,
+            u64::from(endpoint.state == EndpointState::Healthy),
+        );
+    }
+    family(out, "windlass_ingress_endpoint_in_flight", "gauge", "Requests under way on the endpoint.");
+    for (labels, endpoint) in &all {
+        line(out, "windlass_ingress_endpoint_in_flight", labels, endpoint.in_flight);
+    }
+}

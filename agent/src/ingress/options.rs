@@ -1,0 +1,50 @@
+//! What the ingress is told on its command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use windlass_ingress::DrainTimes;
+
+/// Until requests under way are cut at the end.
+pub const DEFAULT_DRAIN: &str = "60s";
+/// Until tunnels are cut at the end.
+pub const DEFAULT_DRAIN_TUNNELS: &str = "10m";
+/// Until idle connections close at the end, at most.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Where it listens, what it keeps, and how it ends.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The agent's socket.
+    pub socket: PathBuf,
+    /// Its own folder.
+    pub state: PathBuf,
+    /// Plain HTTP.
+    pub http: Option<SocketAddr>,
+    /// HTTPS.
+    pub https: Option<SocketAddr>,
+    /// Answers plain requests with a redirect to HTTPS at this port.
+    pub redirect: Option<u16>,
+    /// A folder of certificates.
+    pub certs: Option<PathBuf>,
+    /// Text for Prometheus.
+    pub metrics: Option<SocketAddr>,
+    /// A line of JSON for each request goes here; `-` is stdout.
+    pub access_log: Option<PathBuf>,
+    /// Until requests under way are cut at the end.
+    pub drain: Duration,
+    /// Until tunnels are cut at the end.
+    pub drain_tunnels: Duration,
+}
+
+impl Options {
+    /// The steps of the end.
+    pub(super) fn drain_times(&self) -> DrainTimes {
+        DrainTimes {
+            idle: IDLE.min(self.drain / 2),
+            requests: self.drain,
+            tunnels: self.drain_tunnels.max(self.drain),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What an ingress keeps: the trust document in force, and the newest table of each environment. It begins with these
+//! when nobody else is there.
+//!
+//! ```text
+//! trust.json      fleet, host, trust document; the first one that the agent sent is pinned
+//! routes/         the newest table of each environment
+//! lock            held by the process that serves
+//! handover.sock   a successor connects here
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files::{self, FileError};
+use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_core::observation::Refusal;
+use windlass_core::traffic::Routes;
+use windlass_core::verify::PlanOrder;
+use windlass_core::{Digest, EnvironmentId, FleetId, HostId, Timestamp};
+
+use crate::data::{DataDir, DataError};
+use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
+use crate::traffic::wire::Position;
+use crate::verify;
+
+/// What the folder has to say.
+#[derive(Debug)]
+pub(super) struct State {
+    folder: PathBuf,
+    pinned: Option<Pinned>,
+    store: TableStore,
+    tables: Tables,
+    /// Whether this process writes: one that ends leaves that to its successor.
+    writes: bool,
+}
+
+#[derive(Debug)]
+struct Pinned {
+    fleet: FleetId,
+    host: HostId,
+    trust: TrustStore,
+}
+
+/// `trust.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    fleet: FleetId,
+    host: HostId,
+    digest: Digest,
+    envelope: String,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The tables.
+    #[error(transparent)]
+    Tables(#[from] TableStoreError),
+    /// The trust document.
+    #[error("failed to read what this ingress trusts")]
+    File(#[from] FileError),
+    /// It is not what was written.
+    #[error("`{0}` is damaged")]
+    Damaged(PathBuf),
+    /// It is not believed.
+    #[error("the trust document that this ingress has pinned is not believed")]
+    Trust(#[from] TrustError),
+    /// Another process serves with it.
+    #[error("another ingress serves with `{0}`, and does not hand over")]
+    Busy(PathBuf),
+}
+
+impl StateError {
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(error) => error.hint(),
+            Self::Damaged(path) => {
+                Some(format!("move `{}` away: the ingress then pins what its agent shows it", path.display()))
+            }
+            Self::Busy(_) => Some("stop it, or give this one another folder: `--state DIR`".to_owned()),
+            Self::Tables(_) | Self::File(_) | Self::Trust(_) => None,
+        }
+    }
+}
+
+/// Why trust documents were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoTrust {
+    /// They are of another fleet or host: this folder belongs to another ingress.
+    #[error(
+        "this ingress is of host `{mine}` of fleet `{fleet}`, the agent is of host `{theirs}`; give each agent's ingress a folder of its own"
+    )]
+    Stranger { fleet: FleetId, mine: HostId, theirs: HostId },
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error("failed to keep the trust document")]
+    File(#[from] FileError),
+}
+
+/// Why a table was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoTable {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error(transparent)]
+    Store(#[from] TableStoreError),
+    #[error("there is no trust document yet")]
+    NoTrust,
+}
+
+impl State {
+    /// Reads the folder; makes it if it is missing.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Vec<Routes>), StateError> {
+        DataDir::create(folder)?;
+        let store = TableStore::open(&folder.join("routes"))?;
+        let path = folder.join("trust.json");
+        let pinned = if path.exists() { Some(read(&path)?) } else { None };
+        let (mut tables, mut routes) = (Tables::new(), Vec::new());
+        if pinned.is_some() {
+            for (environment, (table, said)) in store.load()? {
+                tables.insert(environment, table);
+                routes.push(said);
+            }
+        }
+        Ok((Self { folder: folder.to_owned(), pinned, store, tables, writes: true }, routes))
+    }
+
+    /// Version of the trust document in force; 0 if there is none.
+    pub(super) fn trust_version(&self) -> u64 {
+        self.pinned.as_ref().map_or(0, |pinned| pinned.trust.version())
+    }
+
+    /// The newest table of each environment.
+    pub(super) fn positions(&self) -> BTreeMap<EnvironmentId, Position> {
+        self.tables.iter().map(|(name, table)| (name.clone(), table.accepted.into())).collect()
+    }
+
+    /// Whether this process writes, or leaves that to another one.
+    pub(super) const fn write(&mut self, writes: bool) {
+        self.writes = writes;
+    }
+
+    /// The agent says whose it is.
+    pub(super) fn greet(&self, fleet: &FleetId, host: &HostId) -> Result<(), NoTrust> {
+        match &self.pinned {
+            Some(pinned) if pinned.fleet != *fleet || pinned.host != *host => Err(NoTrust::Stranger {
+                fleet: pinned.fleet.clone(),
+                mine: pinned.host.clone(),
+                theirs: host.clone(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Walks from the trust document in force through `envelopes`; the very first one is pinned. Answers whether there
+    /// is a newer one now.
+    pub(super) fn take_trust(
+        &mut self,
+        fleet: &FleetId,
+        host: &HostId,
+        envelopes: &[String],
+    ) -> Result<bool, NoTrust> {
+        let mut chain = envelopes.iter().map(String::as_bytes);
+        let before = self.trust_version();
+        let mut trust = match (&self.pinned, chain.clone().next()) {
+            (Some(pinned), _) => pinned.trust.clone(),
+            (None, None) => return Ok(false),
+            (None, Some(first)) => {
+                chain.next();
+                let max = PayloadType::Trust.max_len();
+                let digest = Envelope::parse(first, max).map_err(TrustError::Verify)?.digest();
+                TrustStore::restore(fleet, digest, first)?
+            }
+        };
+        let walked = trust.walk(chain);
+        if trust.version() > before {
+            if self.writes {
+                let written = Written {
+                    version: 1,
+                    fleet: fleet.clone(),
+                    host: host.clone(),
+                    digest: trust.digest(),
+                    envelope: String::from_utf8_lossy(trust.envelope()).into_owned(),
+                };
+                let bytes = serde_json::to_vec(&written).unwrap_or_default();
+                files::replace_secret(&self.folder.join("trust.json"), &bytes)?;
+            }
+            tracing::info!(version = trust.version(), first = before == 0, "trust document taken");
+            self.pinned = Some(Pinned { fleet: fleet.clone(), host: host.clone(), trust });
+        }
+        walked.map_err(NoTrust::Trust)?;
+        Ok(self.trust_version() > before)
+    }
+
+    /// Verifies a table and writes it down. Answers with it if it is newer than the one in force.
+    pub(super) fn take_table(&mut self, envelope: &[u8], now: Timestamp) -> Result<Option<Routes>, NoTable> {
+        let pinned = self.pinned.as_ref().ok_or(NoTable::NoTrust)?;
+        let last = |environment: &EnvironmentId| self.tables.get(environment).map(|table| table.accepted);
+        let verified = verify::routes(envelope, pinned.trust.document(), &pinned.fleet, last, now)
+            .map_err(NoTable::Refused)?;
+        if verified.order == PlanOrder::Same {
+            return Ok(None);
+        }
+        let environment = verified.routes.environment.clone();
+        if self.tables.len() >= windlass_proto::limits::MAX_ROUTES_POSITIONS
+            && !self.tables.contains_key(&environment)
+        {
+            return Err(TableStoreError::TooMany.into());
+        }
+        if self.writes {
+            self.store.put(&environment, envelope)?;
+        }
+        let table = Table { accepted: verified.accepted(), envelope: Arc::from(envelope) };
+        self.tables.insert(environment, table);
+        Ok(Some(verified.routes))
+    }
+}
+
+fn read(path: &Path) -> Result<Pinned, StateError> {
+    let bytes = files::read_secret(path)?;
+    let written: Written =
+        serde_json::from_slice(&bytes).map_err(|_| StateError::Damaged(path.to_owned()))?;
+    if written.version != 1 {
+        return Err(StateError::Damaged(path.to_owned()));
+    }
+    let trust = TrustStore::restore(&written.fleet, written.digest, written.envelope.as_bytes())?;
+    Ok(Pinned { fleet: written.fleet, host: written.host, trust })
+}

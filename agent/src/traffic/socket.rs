@@ -1,0 +1,202 @@
+//! The agent's end of the socket. Whatever an ingress does, stalls or floods, happens in this task: its newest report
+//! takes the place of one that nobody has read, and it is read from no faster than [`PACE`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use windlass_process::report;
+
+use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position, Up};
+use crate::keeper::Keeper;
+
+/// How often a report is taken from one ingress.
+const PACE: Duration = Duration::from_millis(500);
+/// An ingress reports at least every ten seconds; one that is silent for so long is gone.
+const SILENT: Duration = Duration::from_secs(40);
+/// Ingresses at once: one that serves, and those that end.
+const MOST: usize = 4;
+/// After a socket could not be made.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The newest report of each ingress process that is connected.
+pub type Reports = BTreeMap<u64, Bytes>;
+
+/// The task.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where it listens.
+    pub path: PathBuf,
+    /// What it hands on.
+    pub keeper: Arc<Keeper>,
+    /// What it brings.
+    pub reports: watch::Sender<Arc<Reports>>,
+    /// Asks the task to end.
+    pub cancel: CancellationToken,
+}
+
+impl Socket {
+    /// Listens until it is cancelled. A socket that cannot be made is tried again: the agent goes on without.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut said = false;
+        loop {
+            match listen(&self.path) {
+                Ok(listener) => return self.accept(&listener).await,
+                Err(error) if !said => {
+                    said = true;
+                    tracing::error!(path = %self.path.display(), error = %report::chain(&error), "no ingress can connect");
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                () = sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    async fn accept(&self, listener: &UnixListener) -> anyhow::Result<()> {
+        let mut open = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.cancel.cancelled() => return Ok(()),
+                Some(_) = open.join_next() => continue,
+                accepted = listener.accept(), if open.len() < MOST => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (keeper, reports) = (self.keeper.clone(), self.reports.clone());
+                    open.spawn(async move { serve(stream, &keeper, &reports).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an ingress could not connect");
+                    sleep(PACE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Takes the place of what an agent before left. Only for whoever holds the lock of the agent's folder.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    // Its folder says who gets here; the ingress runs as another user of the folder's group.
+    if let Some(folder) = path.parent() {
+        let group = fs::metadata(folder)?.gid();
+        std::os::unix::fs::chown(path, None, Some(group))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// One connection, until it ends.
+async fn serve(stream: impl AsyncRead + AsyncWrite, keeper: &Keeper, reports: &watch::Sender<Arc<Reports>>) {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let hello = timeout(wire::WRITE, wire::read(&mut from, MOST_UP)).await;
+    let (trust, tables) = match hello {
+        Ok(Ok(Some(Up::Hello { protocol: PROTOCOL, trust, tables }))) => (trust, tables),
+        other => {
+            let why = match other {
+                Ok(Ok(Some(Up::Hello { protocol, .. }))) => {
+                    format!("it speaks version {protocol}, this agent {PROTOCOL}")
+                }
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(_)) | Err(_) => "it did not begin with a hello".to_owned(),
+            };
+            return tracing::warn!(why, "a connection from no ingress was closed");
+        }
+    };
+    tracing::info!(trust, tables = tables.len(), "an ingress is connected");
+    let mut process = None;
+    let ended = tokio::select! {
+        ended = hear(&mut from, reports, &mut process) => ended,
+        ended = tell(&mut to, keeper, trust, tables) => ended,
+    };
+    if let Some(process) = process {
+        reports.send_modify(|reports| {
+            Arc::make_mut(reports).remove(&process);
+        });
+    }
+    match ended {
+        Ok(()) => tracing::info!("an ingress has left; it goes on by its last tables if it runs"),
+        Err(error) => tracing::warn!(%error, "the connection of an ingress ended"),
+    }
+}
+
+/// Takes reports, the newest in the place of the one before.
+async fn hear(
+    from: &mut (impl AsyncRead + Unpin),
+    reports: &watch::Sender<Arc<Reports>>,
+    process: &mut Option<u64>,
+) -> io::Result<()> {
+    loop {
+        let read = timeout(SILENT, wire::read(from, MOST_UP)).await;
+        match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+            None => return Ok(()),
+            Some(Up::Report(report)) => {
+                let number = report.process;
+                report.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if process.is_some_and(|known| known != number) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "its process is another one now"));
+                }
+                *process = Some(number);
+                let bytes = Bytes::from(report.to_bytes());
+                reports.send_modify(|reports| {
+                    Arc::make_mut(reports).insert(number, bytes);
+                });
+            }
+            Some(Up::Hello { .. } | Up::Unknown) => {}
+        }
+        sleep(PACE).await;
+    }
+}
+
+/// Hands on trust documents, then tables, whenever there are newer ones.
+async fn tell(
+    to: &mut (impl AsyncWrite + Unpin),
+    keeper: &Keeper,
+    mut trust: u64,
+    mut told: BTreeMap<windlass_core::EnvironmentId, Position>,
+) -> io::Result<()> {
+    let member = keeper.member();
+    let hello = Down::Hello { protocol: PROTOCOL, fleet: member.fleet.clone(), host: member.host.clone() };
+    wire::write(to, &hello, MOST_DOWN).await?;
+    let (mut versions, mut newest) = (keeper.trust_version(), keeper.tables());
+    loop {
+        let version = *versions.borrow_and_update();
+        while trust < version {
+            let envelopes = keeper.trust_after(trust, MOST_TRUST).await;
+            trust = if envelopes.len() < MOST_TRUST { version } else { trust + MOST_TRUST as u64 };
+            let texts = envelopes.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            wire::write(to, &Down::Trust { envelopes: texts.collect() }, MOST_DOWN).await?;
+        }
+        let tables = newest.borrow_and_update().clone();
+        for (environment, table) in tables.iter() {
+            let position = Position::from(table.accepted);
+            if told.get(environment) != Some(&position) {
+                let envelope = String::from_utf8_lossy(&table.envelope).into_owned();
+                wire::write(to, &Down::Table { envelope }, MOST_DOWN).await?;
+                told.insert(environment.clone(), position);
+            }
+        }
+        tokio::select! {
+            Ok(()) = versions.changed() => {}
+            Ok(()) = newest.changed() => {}
+            else => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which tables an ingress follows, and for how long.
+
+use windlass_certs::keys::SigningKey;
+use windlass_core::observation::RefusalCode;
+use windlass_core::traffic::IngressReport;
+
+use crate::http::{Endpoint, get};
+use crate::world::{World, release, signed, table, until};
+
+const WEB: &str = "web.example.com";
+const HTTP: [&str; 2] = ["--http", "127.0.0.1:0"];
+
+fn at(seq: u64) -> impl Fn(&IngressReport) -> bool {
+    move |report| report.tables.values().any(|table| table.seq == seq)
+}
+
+fn refused(code: RefusalCode) -> impl Fn(&IngressReport) -> bool {
+    move |report| report.refused.values().any(|refusal| refusal.code == code)
+}
+
+#[tokio::test]
+async fn requests_follow_the_newest_table_that_is_signed() {
+    let world = World::new();
+    let (one, two) = (Endpoint::listen("one").await, Endpoint::listen("two").await);
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let _ingress = world.start(&[HTTP[0], HTTP[1], "--metrics", "127.0.0.1:0"]);
+    let report = agent.report("table 5", at(5)).await;
+    let (http, metrics) = (agent.http().await, agent.at("metrics").await);
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+    assert_eq!(get(http, "other.example.com", "/").await.unwrap().status, 404);
+
+    agent.say(world.keys.table(6, &[two.address]));
+    let newer = agent.report("table 6", at(6)).await;
+    assert_ne!(newer.tables.values().next().unwrap().digest, report.tables.values().next().unwrap().digest);
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "two");
+
+    // A table never goes back, and only the dispatch key signs one.
+    agent.say(world.keys.table(5, &[one.address]));
+    agent.report("an older one is refused", refused(RefusalCode::Stale)).await;
+    agent.say(world.keys.table(6, &[one.address]));
+    agent.report("another with its number is refused", refused(RefusalCode::Equivocation)).await;
+    agent.say(signed(&table(7, &[one.address]), &SigningKey::generate().unwrap()));
+    agent.report("one of a foreign key is refused", refused(RefusalCode::UnknownKey)).await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "two");
+
+    let counted = |report: &IngressReport| {
+        let service = report.services.get(&"production/web".parse().unwrap());
+        service.and_then(|s| s.releases.get(&release())).is_some_and(|r| r.weighted.success == 3)
+    };
+    let report = agent.report("three requests are counted", counted).await;
+    assert_eq!(report.unrouted, 1);
+    assert_eq!(report.tables.values().next().unwrap().seq, 6);
+    let text = get(metrics, "metrics", "/metrics").await.unwrap().body;
+    for line in [
+        "windlass_ingress_table_seq{environment=\"production\"} 6",
+        "windlass_ingress_table_refused{environment=\"production\"} 1",
+        "windlass_ingress_unrouted_total 1",
+        &format!(
+            "windlass_ingress_responses_total{{service=\"production/web\",release=\"{}\",by=\"weight\",class=\"2xx\"}} 3",
+            release().short()
+        ),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_a_new_key_waits_for_its_trust_document() {
+    let world = World::new();
+    let one = Endpoint::listen("one").await;
+    let mut agent = world.agent(Vec::new());
+    let _ingress = world.start(&HTTP);
+    let fresh = SigningKey::generate().unwrap();
+    agent.say(signed(&table(1, &[one.address]), &fresh));
+    agent.report("the key is not known", refused(RefusalCode::UnknownKey)).await;
+    agent.say(world.keys.trust(2, &fresh));
+    let report = agent.report("the table is taken after all", at(1)).await;
+    assert!(report.refused.is_empty());
+    let http = agent.http().await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+}
+
+#[tokio::test]
+async fn an_ingress_goes_on_while_the_agent_is_away() {
+    let world = World::new();
+    let (one, two) = (Endpoint::listen("one").await, Endpoint::listen("two").await);
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let mut ingress = world.start(&HTTP);
+    agent.report("table 5", at(5)).await;
+    let http = agent.http().await;
+    drop(agent);
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+
+    // Killed, it begins anew from what it has written, with nobody to ask.
+    ingress.kill();
+    assert!(get(http, WEB, "/").await.is_err());
+    let address = http.to_string();
+    let _ingress = world.start(&["--http", &address]);
+    let mut answered = None;
+    for _ in 0..600 {
+        answered = get(http, WEB, "/").await.ok();
+        if answered.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(answered.unwrap().body, "one");
+
+    // The agent comes back, and what was in force before still counts.
+    let mut agent = world.agent(vec![world.keys.table(4, &[two.address])]);
+    agent.report("an older table is refused", refused(RefusalCode::Stale)).await;
+    agent.say(world.keys.table(6, &[two.address]));
+    agent.report("table 6", at(6)).await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "two");
+}
+
+#[tokio::test]
+async fn a_trust_document_of_other_roots_is_not_believed() {
+    let world = World::new();
+    let one = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let mut ingress = world.start(&HTTP);
+    agent.report("table 5", at(5)).await;
+    drop(agent);
+    ingress.kill();
+    // Another root signs another first version: the one that was pinned stays.
+    let mut stranger = World::new();
+    stranger.folder.clone_from(&world.folder);
+    let mut agent = stranger.agent(vec![stranger.keys.table(9, &[one.address])]);
+    let mut ingress = world.start(&HTTP);
+    agent.report("the key is not known", refused(RefusalCode::UnknownKey)).await;
+    let report = agent.report("table 5 stays", at(5)).await;
+    assert!(!at(9)(&report) && !ingress.has_ended());
+}
+
+#[tokio::test]
+async fn each_request_is_a_line_of_the_access_log() {
+    let world = World::new();
+    let one = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let log = world.folder.join("access.log");
+    let _ingress = world.start(&[HTTP[0], HTTP[1], "--access-log", log.to_str().unwrap()]);
+    agent.report("table 5", at(5)).await;
+    let http = agent.http().await;
+    let lines = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    assert_eq!(get(http, WEB, "/cart?token=secret").await.unwrap().status, 200);
+    assert_eq!(get(http, "other.example.com", "/").await.unwrap().status, 404);
+    until("two lines", || lines().len() == 2).await;
+    let written = lines();
+    assert_eq!(
+        (&written[0]["path"], &written[0]["status"], &written[0]["ended"]),
+        (&"/cart".into(), &200.into(), &"whole".into())
+    );
+    assert_eq!(written[0]["service"], "production/web");
+    assert_eq!(written[0]["release"], release().to_string());
+    assert_eq!(written[0]["endpoint"], one.address.to_string());
+    assert_eq!((&written[1]["host"], &written[1]["status"]), (&"other.example.com".into(), &404.into()));
+    assert!(written[1].get("endpoint").is_none());
+    // A client that leaves is a line too, and a file that was moved away is made anew.
+    std::fs::rename(&log, world.folder.join("access.log.1")).unwrap();
+    let left = tokio::time::timeout(std::time::Duration::from_millis(300), get(http, WEB, "/wait/60000"));
+    assert!(left.await.is_err());
+    until("a line in the new file", || lines().len() == 1).await;
+    assert_eq!((&lines()[0]["status"], &lines()[0]["ended"]), (&499.into(), &"client_gone".into()));
+}

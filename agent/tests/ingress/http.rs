@@ -1,0 +1,104 @@
+//! An endpoint and a client of HTTP/1.1, so small that nothing is tried again behind a test's back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// An endpoint that says its name; dropped, it is gone.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Endpoint {
+    pub(crate) async fn listen(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                open.spawn(async move { drop(answer(stream, name).await) });
+            }
+        });
+        Self { address, _tasks: tasks }
+    }
+}
+
+/// Answers requests without a body; the path `/wait/MILLISECONDS` takes so long.
+async fn answer(stream: TcpStream, name: &str) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        let Some(head) = head(&mut stream).await? else { return Ok(()) };
+        let wait = head[0].split(' ').nth(1).and_then(|path| path.strip_prefix("/wait/")?.parse().ok());
+        sleep(Duration::from_millis(wait.unwrap_or(0))).await;
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len());
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// The lines of a head; `None` at the end of the connection.
+async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<String>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return if lines.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        match line.trim_end() {
+            "" => return Ok(Some(lines)),
+            text => lines.push(text.to_owned()),
+        }
+    }
+}
+
+/// A response.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    /// The server closes the connection.
+    pub(crate) close: bool,
+}
+
+/// A client's connection.
+pub(crate) struct Client(BufReader<TcpStream>);
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    pub(crate) async fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await?;
+        let lines = head(&mut self.0).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let value = |name: &str| {
+            let named = lines.iter().filter_map(|line| line.split_once(": "));
+            named.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        };
+        let length = value("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await?;
+        Ok(Answer {
+            status: lines[0].split(' ').nth(1).unwrap().parse().unwrap(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            close: value("connection") == Some("close"),
+        })
+    }
+}
+
+/// One request over a connection of its own.
+pub(crate) async fn get(address: SocketAddr, host: &str, path: &str) -> io::Result<Answer> {
+    let asked = async { Client::connect(address).await?.get(host, path).await };
+    timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

@@ -1,0 +1,172 @@
+//! The end of an ingress process: with a successor, and without.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use windlass_core::traffic::IngressReport;
+
+use crate::http::{Client, Endpoint, get};
+use crate::world::{World, until};
+
+const WEB: &str = "web.example.com";
+/// Clients that keep their connection, and as many that do not.
+const CLIENTS: u64 = 8;
+/// Each of them begins a request so often: 640 a second in all.
+const EVERY: Duration = Duration::from_millis(25);
+
+/// Requests that flow until they are stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    clients: JoinSet<io::Result<()>>,
+}
+
+impl Load {
+    fn begin(address: SocketAddr) -> Self {
+        let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut clients = JoinSet::new();
+        for keep in [true, false] {
+            for _ in 0..CLIENTS {
+                clients.spawn(client(address, keep, stop.clone(), done.clone()));
+            }
+        }
+        Self { stop, done, clients }
+    }
+
+    fn done(&self) -> usize {
+        self.done.load(Relaxed)
+    }
+
+    /// Ends it; every request must have been answered.
+    async fn end(mut self) -> usize {
+        self.stop.store(true, Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.unwrap().unwrap();
+        }
+        self.done()
+    }
+}
+
+async fn client(
+    address: SocketAddr,
+    keep: bool,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+) -> io::Result<()> {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut kept: Option<Client> = None;
+    while !stop.load(Relaxed) {
+        tick.tick().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => Client::connect(address).await?,
+        };
+        let answer = connection.get(WEB, "/wait/20").await?;
+        if answer.status != 200 {
+            return Err(io::Error::other(format!("{answer:?}")));
+        }
+        done.fetch_add(1, Relaxed);
+        // A client that is told that the connection closes opens another one.
+        kept = (keep && !answer.close).then_some(connection);
+    }
+    Ok(())
+}
+
+fn serving(report: &IngressReport) -> bool {
+    !report.listens.is_empty() && !report.tables.is_empty()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn successors_take_over_and_no_request_fails() {
+    let world = World::new();
+    let endpoint = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[endpoint.address])]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--drain", "10s"]);
+    let first = agent.report("the first serves", serving).await;
+    let http = agent.http().await;
+    let load = Load::begin(http);
+    until("requests flow", || load.done() > 500).await;
+    let mut known = vec![first.process];
+    for _ in 0..2 {
+        let successor = world.start(&["--http", "127.0.0.1:0", "--drain", "10s"]);
+        let newer = |report: &IngressReport| serving(report) && !known.contains(&report.process);
+        let report = agent.report("the successor serves", newer).await;
+        assert_eq!(report.listens[0].address, http, "the same socket");
+        known.push(report.process);
+        let before = load.done();
+        until("requests flow to the successor", || load.done() > before + 500).await;
+        // While requests flow, the one before says that it ends, and does.
+        let old = known[known.len() - 2];
+        agent
+            .report("the one before says so", |r| r.process == old && r.ending && r.listens.is_empty())
+            .await;
+        assert!(ingress.end().await, "it ended well");
+        ingress = successor;
+    }
+    let done = load.end().await;
+    println!("{done} requests, none failed");
+    assert!(done > 1500);
+}
+
+#[tokio::test]
+async fn a_successor_that_cannot_serve_changes_nothing() {
+    let world = World::new();
+    let endpoint = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[endpoint.address])]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0"]);
+    agent.report("it serves", serving).await;
+    let http = agent.http().await;
+    let taken = endpoint.address.to_string();
+    // The address of its metrics is taken, so it ends before it is ready.
+    let mut successor = world.start(&["--http", "127.0.0.1:0", "--metrics", &taken]);
+    assert!(!successor.end().await);
+    for _ in 0..20 {
+        assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+    }
+    assert!(!ingress.has_ended());
+    // The next one is as good as the first would have been.
+    let mut successor = world.start(&["--http", "127.0.0.1:0", "--drain", "1s"]);
+    assert!(ingress.end().await);
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+    assert!(!successor.has_ended());
+}
+
+#[tokio::test]
+async fn sigterm_waits_for_requests_under_way() {
+    let world = World::new();
+    let endpoint = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[endpoint.address])]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--drain", "30s"]);
+    agent.report("it serves", serving).await;
+    let http = agent.http().await;
+    let mut under_way = JoinSet::new();
+    under_way.spawn(async move { get(http, WEB, "/wait/3000").await });
+    let in_flight = |report: &IngressReport| {
+        let endpoints = report.services.values().flat_map(|service| &service.endpoints);
+        endpoints.map(|endpoint| endpoint.in_flight).sum::<u64>() == 1
+    };
+    agent.report("the request is under way", in_flight).await;
+    ingress.terminate();
+    let report = agent.report("it says that it ends", |report| report.ending).await;
+    assert!(report.listens.is_empty());
+    assert!(get(http, WEB, "/").await.is_err(), "nobody accepts any more");
+    let answer = under_way.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "one"));
+    assert!(ingress.end().await);
+    // What the last request did is not lost.
+    agent
+        .report("the last report", |report| {
+            report.ending
+                && report
+                    .services
+                    .values()
+                    .any(|s| s.releases.values().any(|release| release.weighted.success == 1))
+        })
+        .await;
+}
