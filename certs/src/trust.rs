@@ -178,9 +178,10 @@ impl TrustDocument {
         self.revoked.keys.contains(id)
     }
 
-    /// Whether routes of `environment` may name the DNS name `host` (`*.example.com` covers one label more).
+    /// Whether routes of `environment` may name the DNS name `host` (`*.example.com` covers one label more). An environment that
+    /// has no list may use every name.
     pub fn allows_host(&self, environment: &EnvironmentId, host: &str) -> bool {
-        let names = self.hosts.get(environment).map(Vec::as_slice).unwrap_or_default();
+        let Some(names) = self.hosts.get(environment) else { return true };
         names.iter().any(|name| match name.strip_prefix("*.") {
             Some(parent) => host
                 .split_once('.')

@@ -6,12 +6,16 @@
 
 mod choose;
 mod document;
+mod names;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use document::{is_host, is_path};
 
 pub use choose::{Choice, Position, choose};
 pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
     RoutedPort, RoutedService, Routes, Weight,
 };
+pub use names::taken;

@@ -329,7 +329,8 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-fn is_host(host: &str) -> bool {
+/// Returns whether `host` is a name in lower case, perhaps with `*.` before it.
+pub(crate) fn is_host(host: &str) -> bool {
     let plain = host.strip_prefix("*.").unwrap_or(host);
     let label = |label: &str| {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -338,7 +339,8 @@ fn is_host(host: &str) -> bool {
     host.len() <= MAX_HOST && plain.split('.').all(label)
 }
 
-fn is_path(path: &str) -> bool {
+/// Returns whether `path` is a prefix that requests can have.
+pub(crate) fn is_path(path: &str) -> bool {
     let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'%' | b'\\');
     let segments = || path.split('/').skip(1);
     let clean = segments().all(|segment| segment != "." && segment != "..");
