@@ -13,11 +13,11 @@ use crate::units::Span;
 /// The version of the payload that this code reads and writes.
 pub const ROUTES_VERSION: u32 = 1;
 
-const MAX_NAMES: usize = 4096;
-const MAX_SERVICES: usize = 2048;
-const MAX_ENDPOINTS: usize = 16_384;
-const MAX_PORTS: usize = 16;
-const MAX_RELEASES: usize = 8;
+pub(crate) const MAX_NAMES: usize = 4096;
+pub(crate) const MAX_SERVICES: usize = 2048;
+pub(crate) const MAX_ENDPOINTS: usize = 16_384;
+pub(crate) const MAX_PORTS: usize = 16;
+pub(crate) const MAX_RELEASES: usize = 8;
 const MAX_MATCHES: usize = 16;
 const MAX_HOST: usize = 253;
 const MAX_TEXT: usize = 256;
@@ -204,14 +204,23 @@ pub struct Endpoint {
 
 /// A slot has two ports, so that two instances can stand side by side.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum PortSide {
     /// The first.
+    #[default]
     A,
     /// The second.
     B,
+}
+
+impl PortSide {
+    // serde asks for a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub(crate) fn is_first(&self) -> bool {
+        *self == Self::A
+    }
 }
 
 /// A table that cannot be followed, and why.

@@ -257,6 +257,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         restarts: 0,
         generation: 0,
         undecided: false,
+        side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }
 }

@@ -113,6 +113,7 @@ fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance 
         restarts: 0,
         generation: slot.generation,
         undecided: false,
+        side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }
 }
