@@ -13,6 +13,7 @@ use windlass_certs::trust::{
 use windlass_core::audit::Checkpoint;
 use windlass_core::plan::{HostPlan, Order, Phase, PlanSlot};
 use windlass_core::release::Release;
+use windlass_core::traffic::Routes;
 use windlass_core::{Counter, Digest, FleetId, HostId, Timestamp};
 
 use crate::clock;
@@ -141,6 +142,25 @@ impl Fleet {
     /// The envelope of a plan.
     pub(crate) fn sign_plan(&self, plan: &HostPlan) -> Vec<u8> {
         self.sign(PayloadType::Plan, plan, &[&self.dispatch])
+    }
+
+    /// An empty traffic table of `production`.
+    pub(crate) fn routes(&self, seq: u64) -> Routes {
+        Routes {
+            version: 1,
+            fleet: fleet(),
+            environment: "production".parse().unwrap(),
+            epoch: 1,
+            seq,
+            issued_at: self.now,
+            names: Vec::new(),
+            services: Vec::new(),
+        }
+    }
+
+    /// The envelope of a traffic table.
+    pub(crate) fn sign_routes(&self, routes: &Routes) -> Vec<u8> {
+        self.sign(PayloadType::Routes, routes, &[&self.dispatch])
     }
 
     /// The envelope of a checkpoint.

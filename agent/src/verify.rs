@@ -23,7 +23,8 @@ use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::VerifiedRelease;
 use windlass_core::release::Release;
-use windlass_core::verify::{self as rules, Committed, PlanOrder};
+use windlass_core::traffic::Routes;
+use windlass_core::verify::{self as rules, AcceptedRoutes, Committed, PlanOrder};
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, ServiceId, ServiceName, Timestamp};
 
 pub use code::refusal;
@@ -67,6 +68,45 @@ pub fn plan(
     rules::plan_time(&plan, committed, now)?;
     let order = rules::plan_order(&plan, digest, trust.epoch, last)?;
     Ok(VerifiedPlan { plan, digest, order })
+}
+
+/// A traffic table that passed steps 1 to 9.
+#[derive(Debug, Clone)]
+pub struct VerifiedRoutes {
+    /// What it says.
+    pub routes: Routes,
+    /// Digest of its payload.
+    pub digest: Digest,
+    /// What it is to the newest accepted one of its environment.
+    pub order: PlanOrder,
+}
+
+impl VerifiedRoutes {
+    /// As the newest accepted one.
+    pub const fn accepted(&self) -> AcceptedRoutes {
+        let committed = Committed { seq: self.routes.seq, digest: self.digest };
+        AcceptedRoutes { epoch: self.routes.epoch, committed }
+    }
+}
+
+/// Steps 1 to 9 for the traffic table of an environment. `last` answers with the newest accepted one of it. The agent
+/// asks this of what a coordinator offers, and the ingress again of what the agent hands on.
+pub fn routes(
+    bytes: &[u8],
+    trust: &TrustDocument,
+    fleet: &FleetId,
+    last: impl FnOnce(&EnvironmentId) -> Option<AcceptedRoutes>,
+    now: Timestamp,
+) -> Result<VerifiedRoutes, Refusal> {
+    let envelope = Envelope::parse(bytes, PayloadType::Routes.max_len()).map_err(refusal)?;
+    let verified = envelope.verify(PayloadType::Routes, &trust.dispatch_keys()).map_err(refusal)?;
+    let routes: Routes = verified.decode().map_err(refusal)?;
+    let digest = verified.digest();
+    rules::check_routes(&routes)?;
+    rules::routes_audience(&routes, fleet, |host| trust.allows_host(&routes.environment, host))?;
+    rules::routes_time(&routes, now)?;
+    let order = rules::routes_order(&routes, digest, trust.epoch, last(&routes.environment))?;
+    Ok(VerifiedRoutes { routes, digest, order })
 }
 
 /// Steps 1 to 8 for a release that a plan names by its digest.

@@ -178,8 +178,8 @@ impl TrustDocument {
         self.revoked.keys.contains(id)
     }
 
-    /// Whether routes of `environment` may name the DNS name `host` (`*.example.com` covers one label more). An environment that
-    /// has no list may use every name.
+    /// Whether routes of `environment` may name the DNS name `host` (`*.example.com` covers one label more). An
+    /// environment that the document does not list may have every name.
     pub fn allows_host(&self, environment: &EnvironmentId, host: &str) -> bool {
         let Some(names) = self.hosts.get(environment) else { return true };
         names.iter().any(|name| match name.strip_prefix("*.") {

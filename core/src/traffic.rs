@@ -7,6 +7,7 @@
 mod choose;
 mod document;
 mod names;
+mod report;
 
 #[cfg(test)]
 mod tests;
@@ -19,3 +20,7 @@ pub use document::{
     RoutedPort, RoutedService, Routes, Weight,
 };
 pub use names::taken;
+pub use report::{
+    BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
+    REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
+};

@@ -2,10 +2,10 @@
 //!
 //! | step | here |
 //! |---|---|
-//! | 6 ranges | [`check_plan`], [`check_release`] |
-//! | 7 audience | [`plan_audience`], [`release_audience`] |
-//! | 8 time | [`trusted_now`], [`plan_time`], [`release_time`] |
-//! | 9 order | [`plan_order`] |
+//! | 6 ranges | [`check_plan`], [`check_release`], [`check_routes`] |
+//! | 7 audience | [`plan_audience`], [`release_audience`], [`routes_audience`] |
+//! | 8 time | [`trusted_now`], [`plan_time`], [`release_time`], [`routes_time`] |
+//! | 9 order | [`plan_order`], [`routes_order`] |
 //! | 10 release | [`release_in_slot`] |
 //!
 //! Sizes, peers and signatures (1 to 5) are the agent's and `windlass-certs`'; 11 is [`crate::policy`]; what failed
@@ -13,6 +13,7 @@
 //! through the steps in this order and stops at the first refusal.
 
 mod ranges;
+mod routes;
 
 use std::time::Duration;
 
@@ -25,11 +26,12 @@ use crate::release::Release;
 use crate::time::Timestamp;
 
 pub use ranges::{MAX_SLOTS, check_plan, check_release};
+pub use routes::{AcceptedRoutes, check_routes, routes_audience, routes_order, routes_time};
 
 /// How far two honest clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
 
-/// The newest plan that a host accepted.
+/// The newest plan or table that a host accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
     /// Its number.
@@ -38,7 +40,7 @@ pub struct Committed {
     pub digest: Digest,
 }
 
-/// What a plan is to the one that was accepted last.
+/// What a plan or table is to the one that was accepted last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanOrder {
     /// It comes after it.
@@ -115,16 +117,21 @@ pub fn plan_order(
         let detail = format!("epoch {}, the trust document has {trust_epoch}", plan.epoch);
         return Err(refusal(RefusalCode::WrongEpoch, detail));
     }
+    numbered("plans", plan.seq, digest, last)
+}
+
+/// The order of two documents of one epoch by their numbers.
+fn numbered(what: &str, seq: u64, digest: Digest, last: Option<Committed>) -> Result<PlanOrder, Refusal> {
     let Some(last) = last else { return Ok(PlanOrder::Newer) };
-    if plan.seq > last.seq {
+    if seq > last.seq {
         Ok(PlanOrder::Newer)
-    } else if plan.seq < last.seq {
-        let detail = format!("seq {}, this host is at {}", plan.seq, last.seq);
+    } else if seq < last.seq {
+        let detail = format!("seq {seq}, this host is at {}", last.seq);
         Err(refusal(RefusalCode::Stale, detail))
     } else if digest == last.digest {
         Ok(PlanOrder::Same)
     } else {
-        let detail = format!("two plans with seq {}: {:?} and {digest:?}", plan.seq, last.digest);
+        let detail = format!("two {what} with seq {seq}: {:?} and {digest:?}", last.digest);
         Err(refusal(RefusalCode::Equivocation, detail))
     }
 }

@@ -27,6 +27,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const MAX_RELEASE_ENVELOPE: usize = 400 << 10;
 /// Largest plan envelope, in bytes (payload ≤ 4 MiB, base64 and signatures on top).
 pub const MAX_PLAN_ENVELOPE: usize = 6 << 20;
+/// Largest routes envelope, in bytes (payload ≤ 4 MiB, base64 and signatures on top).
+pub const MAX_ROUTES_ENVELOPE: usize = 6 << 20;
+/// Largest report of an ingress, in bytes.
+pub const MAX_INGRESS_REPORT: usize = 1 << 20;
+/// Most environments of which a hello says the newest table.
+pub const MAX_ROUTES_POSITIONS: usize = 256;
 /// Least size of a message on a stream whose reader may pause, in bytes. `h2` closes a connection on which too many
 /// DATA frames below this size wait to be read.
 pub const MIN_MESSAGE: usize = 256;

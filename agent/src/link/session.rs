@@ -134,6 +134,8 @@ impl<'a, R: Runtime> Session<'a, R> {
             revocations: self.keeper.revocations_version(),
             run: self.run,
             sends_logs: true,
+            routes: Vec::new(),
+            knows_routes: false,
         }))
     }
 
@@ -240,7 +242,8 @@ impl<'a, R: Runtime> Session<'a, R> {
                 logs.open(&request, self.wires.report.clone());
             }
             Some(down::Message::LogCancel(cancel)) => logs.cancel(cancel.request),
-            Some(down::Message::Welcome(_) | down::Message::HeartbeatAck(_)) | None => {} // of a newer version, or said twice
+            Some(down::Message::Welcome(_) | down::Message::HeartbeatAck(_) | down::Message::Routes(_))
+            | None => {} // of a newer version, or said twice
         }
     }
 

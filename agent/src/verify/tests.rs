@@ -384,6 +384,60 @@ fn a_release_of_another_service_never_comes_into_a_slot_as_fallback_or_previous(
 }
 
 #[test]
+fn steps_1_to_9_refuse_a_traffic_table() {
+    use RefusalCode as C;
+    let fleet = Fleet::new();
+    let mut document = fleet.document();
+    document.hosts.insert("production".parse().unwrap(), vec!["*.example.com".to_owned()]);
+    let trust = fleet.trust(&document);
+    let named = |host: &str| {
+        let text = format!(
+            r#"{{"service":"web","ports":{{"http":{{"container":80}}}},"releases":[],"endpoints":[],"drain":"30s",
+            "salt":"{host}"}}"#
+        );
+        let mut routes = fleet.routes(7);
+        routes.services = vec![serde_json::from_str(&text).unwrap()];
+        let name = format!(r#"{{"host":"{host}","path":"/","service":"web","port":"http"}}"#);
+        routes.names = vec![serde_json::from_str(&name).unwrap()];
+        routes
+    };
+    let sound = named("shop.example.com");
+    let taken = fleet.sign_routes(&sound);
+    let last = routes(&taken, trust.document(), &fixture::fleet(), |_| None, fleet.now).unwrap().accepted();
+    let payload = Envelope::parse(&taken, PayloadType::Routes.max_len()).unwrap().payload_bytes().to_vec();
+    let but = |change: fn(&mut Routes)| {
+        let mut routes = sound.clone();
+        change(&mut routes);
+        fleet.sign_routes(&routes)
+    };
+    let early = fleet.now - rules::SKEW - Duration::from_millis(1);
+    let big = Envelope::sign(PayloadType::Routes, vec![b' '; (4 << 20) + 1], &[&fleet.dispatch]).to_bytes();
+    #[rustfmt::skip]
+    let table: Vec<(&str, Vec<u8>, Timestamp, Result<PlanOrder, C>)> = vec![
+        ("the same again", taken.clone(), fleet.now, Ok(PlanOrder::Same)),
+        ("the next", but(|r| r.seq = 8), fleet.now, Ok(PlanOrder::Newer)),
+        ("1: too large", big, fleet.now, Err(C::TooLarge)),
+        ("3: nonsense", b"{}".to_vec(), fleet.now, Err(C::Malformed)),
+        ("3: a plan", fleet.sign_plan(&fleet.plan(9, &[])), fleet.now, Err(C::WrongType)),
+        ("4: of the release key", fleet.sign(PayloadType::Routes, &sound, &[&fleet.release]), fleet.now, Err(C::UnknownKey)),
+        ("4: of a stranger's key", fleet.sign(PayloadType::Routes, &sound, &[&fleet.second]), fleet.now, Err(C::UnknownKey)),
+        ("5: changed on the way", edited(&but(|r| r.seq = 8), |v| v["payload"] = STANDARD.encode(&payload).into()), fleet.now, Err(C::BadSignature)),
+        ("6: another format", fleet.sign(PayloadType::Routes, &serde_json::json!({"a": 1}), &[&fleet.dispatch]), fleet.now, Err(C::Malformed)),
+        ("6: a name that leads nowhere", but(|r| r.services.clear()), fleet.now, Err(C::Malformed)),
+        ("7: another fleet", but(|r| r.fleet = "other".parse().unwrap()), fleet.now, Err(C::WrongAudience)),
+        ("7: a name of somebody else", fleet.sign_routes(&named("shop.example.org")), fleet.now, Err(C::Policy)),
+        ("8: from the future", but(|r| r.seq = 8), early, Err(C::NotYetValid)),
+        ("9: another epoch", but(|r| (r.epoch, r.seq) = (2, 8)), fleet.now, Err(C::WrongEpoch)),
+        ("9: an older one", but(|r| r.seq = 6), fleet.now, Err(C::Stale)),
+        ("9: two with one number", but(|r| r.names.clear()), fleet.now, Err(C::Equivocation)),
+    ];
+    for (case, bytes, now, want) in table {
+        let got = routes(&bytes, trust.document(), &fixture::fleet(), |_| Some(last), now);
+        assert_eq!(got.map(|v| v.order).map_err(|refusal| refusal.code), want, "{case}");
+    }
+}
+
+#[test]
 fn checkpoints_only_rise() {
     let fleet = Fleet::new();
     let trust = fleet.trust(&fleet.document());

@@ -286,7 +286,13 @@ fn floors_times_and_host_names() {
     for (name, want) in table {
         assert_eq!(trust.allows_host(&production, name), want, "{name}");
     }
-    assert!(trust.allows_host(&"staging".parse().unwrap(), "shop.example.com"), "no list, no limit");
+    let staging: EnvironmentId = "staging".parse().unwrap();
+    assert!(
+        trust.allows_host(&staging, "shop.example.com"),
+        "an environment that is not listed has every name"
+    );
+    trust.hosts.insert(staging.clone(), Vec::new());
+    assert!(!trust.allows_host(&staging, "shop.example.com"), "one with an empty list has none");
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub struct RoutedService {
 }
 
 /// A container port that requests may go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoutedPort {
     /// The port inside the container.
@@ -96,6 +96,10 @@ pub struct RoutedPort {
     /// The protocol that its process speaks.
     #[serde(default)]
     pub protocol: Protocol,
+    /// A path that an ingress asks for to see whether an endpoint is ready, as the release's readiness probe has it.
+    /// Absent: a connection is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
 }
 
 /// The protocol between an ingress and an endpoint.
@@ -277,6 +281,10 @@ impl RoutedService {
         if !weights.is_empty() && (weights.len() != self.releases.len() || sum != 1000) {
             return Err(format!("its weights sum to {sum} of 1000"));
         }
+        let mut probes = self.ports.values().filter_map(|port| port.probe.as_deref());
+        if let Some(path) = probes.find(|path| !is_target(path)) {
+            return Err(format!("{} is no path to probe", cut(path)));
+        }
         let known: BTreeSet<&Digest> = self.releases.iter().map(|share| &share.release).collect();
         if known.len() != self.releases.len() {
             return Err("a release stands there twice".to_owned());
@@ -346,6 +354,13 @@ pub(crate) fn is_host(host: &str) -> bool {
         !label.is_empty() && label.len() <= 63 && label.bytes().all(fits)
     };
     host.len() <= MAX_HOST && plain.split('.').all(label)
+}
+
+/// The target of a request in origin form (RFC 9112, section 3.2.1): nothing that would end its line.
+fn is_target(path: &str) -> bool {
+    path.starts_with('/')
+        && path.len() <= 2 * MAX_TEXT
+        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
 /// Returns whether `path` is a prefix that requests can have.

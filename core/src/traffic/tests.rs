@@ -15,7 +15,10 @@ fn service(weights: &[Option<u16>]) -> RoutedService {
     };
     RoutedService {
         service: "web".parse().unwrap(),
-        ports: BTreeMap::from([("http".to_owned(), RoutedPort { container: 80, protocol: Protocol::Http })]),
+        ports: BTreeMap::from([(
+            "http".to_owned(),
+            RoutedPort { container: 80, protocol: Protocol::Http, probe: None },
+        )]),
         releases: weights.iter().enumerate().map(share).collect(),
         matches: Vec::new(),
         salt: "rollout-1".to_owned(),
@@ -24,6 +27,12 @@ fn service(weights: &[Option<u16>]) -> RoutedService {
         slow_start: None,
         drain: Span::from_secs(30),
     }
+}
+
+fn probing(path: &str) -> RoutedService {
+    let mut web = service(&[None]);
+    web.ports.get_mut("http").unwrap().probe = Some(path.to_owned());
+    web
 }
 
 fn table(services: Vec<RoutedService>, names: &[(&str, &str)]) -> Routes {
@@ -61,6 +70,7 @@ fn endpoint(number: u16) -> Endpoint {
 fn a_table_within_its_bounds_is_accepted() {
     let mut web = service(&[Some(100), Some(900)]);
     web.endpoints = vec![endpoint(1), endpoint(2)];
+    web.ports = probing("/health?deep=1").ports;
     let table =
         table(vec![web], &[("api.example.com", "/"), ("api.example.com", "/v1"), ("*.example.com", "/")]);
     assert_eq!(table.check(), Ok(()));
@@ -76,6 +86,8 @@ fn every_broken_table_is_refused_with_its_reason() {
         (table(vec![web(), web()], &[]), "web stands there twice"),
         (table(vec![web()], &[("a.b", "/"), ("a.b", "/")]), "a.b/ stands there twice"),
         (table(vec![], &[("a.b", "/")]), "does not have"),
+        (table(vec![probing("/health HTTP/1.1\r\nx: y")], &[]), "no path to probe"),
+        (table(vec![probing("health")], &[]), "no path to probe"),
         (table(vec![web()], &[("A.b", "/")]), "no host name"),
         (table(vec![web()], &[("a..b", "/")]), "no host name"),
         (table(vec![web()], &[("a.b", "v1")]), "no host name"),

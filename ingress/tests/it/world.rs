@@ -124,7 +124,7 @@ pub(crate) fn routes(seq: u64, releases: &[(u8, Option<u16>)], endpoints: Vec<En
             service: "web".parse().unwrap(),
             ports: BTreeMap::from([(
                 "http".to_owned(),
-                RoutedPort { container: 80, protocol: Protocol::Http },
+                RoutedPort { container: 80, protocol: Protocol::Http, probe: None },
             )]),
             releases: releases.iter().map(share).collect(),
             matches: Vec::new(),

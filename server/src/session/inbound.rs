@@ -98,8 +98,8 @@ impl Session {
                 recovery::settle(&self.coordinator, &self.host).await?;
             }
             Some(From::Hello(_)) => return Err(Status::invalid_argument("`hello` comes once, and first")),
-            // A newer agent may say what this version does not know.
-            None => {}
+            // A report of an ingress is not kept yet, and a newer agent may say what this version does not know.
+            Some(From::Ingress(_)) | None => {}
         }
         self.store_held(now).await
     }

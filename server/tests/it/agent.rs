@@ -149,6 +149,8 @@ impl Agent {
             revocations: 0,
             run: 0,
             sends_logs: false,
+            routes: Vec::new(),
+            knows_routes: false,
         }
     }
 

@@ -152,6 +152,8 @@ impl Agent {
             revocations: 0,
             run,
             sends_logs: false,
+            routes: Vec::new(),
+            knows_routes: false,
         })
     }
 

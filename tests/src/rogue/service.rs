@@ -159,7 +159,14 @@ async fn note(shared: &Shared, (stream, out): (usize, &Out), message: pb::Connec
         }
         Some(Heard::Receipt(receipt)) => shared.said().receipts.push(receipt.envelope.to_vec()),
         Some(Heard::Heartbeat(_)) => shared.said().heartbeats += 1,
-        Some(Heard::Hello(_) | Heard::LogLines(_) | Heard::Facts(_) | Heard::Kept(_) | Heard::Release(_))
+        Some(
+            Heard::Hello(_)
+            | Heard::LogLines(_)
+            | Heard::Facts(_)
+            | Heard::Kept(_)
+            | Heard::Release(_)
+            | Heard::Ingress(_),
+        )
         | None => {}
     }
 }
