@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_core::host::HostFacts;
 use windlass_core::plan::PLAN_VERSIONS;
+use windlass_core::release::RELEASE_VERSIONS;
 
 use crate::gpu;
 use crate::keeper::Keeper;
@@ -26,6 +27,7 @@ pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts 
     HostFacts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan_versions: PLAN_VERSIONS.to_vec(),
+        release_versions: RELEASE_VERSIONS.to_vec(),
         address: member.address.clone(),
         labels: policy.labels.clone().unwrap_or_else(|| member.labels.clone()),
         hostname: line("/proc/sys/kernel/hostname"),

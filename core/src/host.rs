@@ -15,6 +15,9 @@ pub struct HostFacts {
     pub agent_version: String,
     /// Versions of the plan document that the agent reads.
     pub plan_versions: Vec<u32>,
+    /// Versions of releases that the agent reads; `1` alone if it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub release_versions: Vec<u32>,
     /// Address at which published ports are reached, certified at join.
     pub address: String,
     /// Labels pinned on the host.
@@ -40,6 +43,13 @@ pub struct HostFacts {
     /// What does not answer: of that, what stands here is what was known last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
+}
+
+impl HostFacts {
+    /// Returns whether the agent reads releases of that version. One that never connected is not known to be too old.
+    pub fn reads_release(&self, version: u32) -> bool {
+        version == 1 || self.release_versions.contains(&version) || self.plan_versions.is_empty()
+    }
 }
 
 /// Something of a host that does not answer whoever asks it. What is said of it is what was known last, if anything was.

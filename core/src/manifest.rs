@@ -99,6 +99,7 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Vec<Rendered
         }
     }
     twice(&loaded, &mut problems);
+    same_names(&loaded, &mut problems);
     // One broken overlay is one problem, however many documents it would have changed.
     let mut seen = BTreeSet::new();
     problems.retain(|problem| seen.insert(problem.to_string()));
@@ -195,6 +196,21 @@ fn unmatched_settings(documents: &[Node], settings: &[Setting], problems: &mut V
         };
         let hint = names.first().map(|name| format!("`--set {name}:key=value`"));
         problems.push(Problem { at: setting.origin(), path: String::new(), reason, hint });
+    }
+}
+
+/// Two services of one environment cannot be reached under one name.
+fn same_names(loaded: &[Rendered], problems: &mut Vec<Problem>) {
+    let mut seen = BTreeMap::new();
+    for rendered in loaded {
+        for name in rendered.route_names() {
+            let key = (rendered.environment.clone(), name.clone());
+            let Some(other) = seen.insert(key, &rendered.service) else { continue };
+            if *other != rendered.service {
+                let reason = format!("`{name}` leads to the service `{other}` already");
+                problems.push(rendered.problem_at(&["route"], reason));
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::id::{Counter, SlotId};
 use crate::time::Timestamp;
+use crate::traffic::PortSide;
 
 pub use evidence::{Clock, Evidence, FailureReason, ProbeResult};
 pub use refusal::{Refusal, RefusalCode};
@@ -160,6 +161,9 @@ pub struct Instance {
     /// whether it serves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undecided: bool,
+    /// Which of its slot's two ports it has.
+    #[serde(default, skip_serializing_if = "PortSide::is_first")]
+    pub side: PortSide,
     /// How it does, beside its state.
     #[serde(default)]
     pub vitals: Vitals,

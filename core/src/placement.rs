@@ -33,7 +33,7 @@ pub enum Unfit {
     #[error("its platform is {0}, the image's is {1}")]
     Platform(String, String),
     /// Its agent does not know what is asked of it.
-    #[error("its agent is too old for an exclusive service")]
+    #[error("its agent is too old for this release: upgrade it")]
     TooOld,
     /// The host's own policy.
     #[error("host policy: {0}")]
@@ -53,6 +53,9 @@ pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(),
         return Err(Unfit::Platform(member.facts.platform.clone(), platform.clone()));
     }
     let known = &member.facts.plan_versions;
+    if !member.facts.reads_release(release.version) {
+        return Err(Unfit::TooOld);
+    }
     if release.spec.exclusive && !known.is_empty() && !known.contains(&PLAN_VERSION) {
         return Err(Unfit::TooOld);
     }

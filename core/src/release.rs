@@ -5,6 +5,7 @@
 
 mod health;
 mod rules;
+mod traffic;
 
 use std::collections::BTreeMap;
 
@@ -17,15 +18,19 @@ use crate::units::{Size, Span};
 
 pub use health::{Check, Health, ImageHealth, Probe};
 pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, RollbackOn, Strategy};
+pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
+pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 
-/// Version of the release payload that this code writes.
-pub const RELEASE_VERSION: u32 = 1;
+/// The newest version of the release payload that this code reads and writes.
+pub const RELEASE_VERSION: u32 = 2;
+/// Every version that it reads. A release is written in the lowest one that can say what it says.
+pub const RELEASE_VERSIONS: [u32; 2] = [1, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Version of this format, `1`.
+    /// Version of this format: `2` if it says anything about traffic, else `1`.
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -151,9 +156,18 @@ pub struct Spec {
     /// Releases below this counter may not run any more, once this one is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Counter>,
+    /// How requests reach it.
+    #[serde(default, skip_serializing_if = "Traffic::is_empty")]
+    pub traffic: Traffic,
 }
 
 impl Spec {
+    /// The lowest version of a release that can say what it says.
+    pub fn version(&self) -> u32 {
+        let speaks = self.ports.values().any(|port| !port.protocol.is_default());
+        if speaks || !self.traffic.is_empty() { RELEASE_VERSION } else { 1 }
+    }
+
     /// Does a slot stay on its host for good? A named volume is there and nowhere else.
     pub fn pins_slots(&self) -> bool {
         self.volumes.values().any(|volume| volume.host_path.is_none())
@@ -245,6 +259,9 @@ pub struct Port {
     /// A fixed port of the host; the agent draws one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<u16>,
+    /// The protocol that the process speaks there.
+    #[serde(default, skip_serializing_if = "PortProtocol::is_default")]
+    pub protocol: PortProtocol,
 }
 
 /// A file that the container finds.

@@ -5,18 +5,26 @@
 //! where its instances answer, in [`Routes::services`].
 
 mod choose;
+mod derive;
 mod document;
+mod names;
 mod report;
+mod standing;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use document::{is_host, is_path};
+
 pub use choose::{Choice, Position, choose};
+pub use derive::{Derived, HostSeen, Scene, ServiceSeen, derive};
 pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
     RoutedPort, RoutedService, Routes, Weight,
 };
+pub use names::taken;
 pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };
+pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Traffic};

@@ -6,7 +6,7 @@ use windlass_certs::dsse::{Envelope, PayloadType, TooManySignatures, VerifyError
 use windlass_certs::json::{self, DecodeError};
 use windlass_certs::keys::{KeyError, KeyId, SigningKey};
 use windlass_certs::trust::{Acceptance, TrustDocument};
-use windlass_core::release::{RELEASE_VERSION, Release, Spec};
+use windlass_core::release::{Release, Spec};
 use windlass_core::{Counter, FleetId, ServiceId};
 
 use crate::clock;
@@ -82,7 +82,7 @@ pub(crate) fn release(
     spec: Spec,
 ) -> Release {
     Release {
-        version: RELEASE_VERSION,
+        version: spec.version(),
         fleet,
         environment: service.environment,
         service: service.name,

@@ -2,13 +2,16 @@
 
 mod history;
 mod ids;
+mod names;
 mod submit;
 
 use windlass_certs::dsse::VerifyError;
 use windlass_core::release::Release;
 use windlass_core::rollout::StartError;
 use windlass_core::view::{PlanView, preview};
-use windlass_core::{Counter, Digest, FleetId, RolloutId, ServiceId, Timestamp};
+use windlass_core::{
+    Counter, Digest, EnvironmentId, FleetId, HostId, RolloutId, ServiceId, ServiceName, Timestamp,
+};
 
 use crate::coordinator::Coordinator;
 use crate::ledger::{State, WriteError};
@@ -16,6 +19,7 @@ use crate::registry::Registry;
 
 pub(crate) use history::forget;
 pub(crate) use ids::next_ids;
+pub(crate) use names::check as check_names;
 pub(crate) use submit::{Rollback, Submission, rollback, submit};
 
 /// What a submission or a rollback came to.
@@ -65,6 +69,25 @@ pub(crate) enum ReleaseError {
     /// Withdrawn by the trust document.
     #[error("the release is revoked")]
     Revoked,
+    /// The trust document does not give that name to the environment.
+    #[error("the environment `{environment}` may not use the host name `{host}`")]
+    NameNotAllowed {
+        /// The name.
+        host: String,
+        /// The environment.
+        environment: EnvironmentId,
+    },
+    /// Two services under one name.
+    #[error("`{name}` leads to the service `{service}` already")]
+    NameTaken {
+        /// Host name and path.
+        name: String,
+        /// Whose it is.
+        service: ServiceName,
+    },
+    /// Its slots are on hosts that could not read it.
+    #[error("the agents of {} are too old for what the release says about traffic", list(.0))]
+    AgentTooOld(Vec<HostId>),
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -139,6 +162,15 @@ impl ReleaseError {
             Self::TrustExpired(_) => {
                 Some("sign a newer trust document with `windlass trust sign`".to_owned())
             }
+            Self::NameNotAllowed { .. } => {
+                Some("the trust document names the hosts of an environment: `windlass trust show`".to_owned())
+            }
+            Self::NameTaken { service, .. } => Some(format!(
+                "choose another `route`, or take it from `{service}` first: deploy that without it"
+            )),
+            Self::AgentTooOld(_) => {
+                Some("upgrade them, or leave `route` and the keys beside it away".to_owned())
+            }
             Self::Verify(_)
             | Self::OtherFleet { .. }
             | Self::Version(_)
@@ -148,6 +180,13 @@ impl ReleaseError {
             | Self::Write(_) => None,
         }
     }
+}
+
+fn list(hosts: &[HostId]) -> String {
+    let shown: Vec<&str> = hosts.iter().take(5).map(HostId::as_str).collect();
+    let more = hosts.len().saturating_sub(shown.len());
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{tail}", shown.join(", "))
 }
 
 /// What would happen if `release` were submitted.

@@ -6,6 +6,7 @@ mod paths;
 mod run;
 mod security;
 mod strategy;
+mod traffic;
 
 pub(super) use security::capability;
 
@@ -49,6 +50,7 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     paths::check(manifest, &mut findings);
     health::check(manifest, &mut findings);
     strategy::check(manifest, &mut findings);
+    traffic::check(manifest, &mut findings);
     findings
 }
 

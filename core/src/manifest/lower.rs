@@ -60,6 +60,7 @@ pub(super) fn lower(
         },
         exclusive: manifest.exclusive,
         floor: None,
+        traffic: traffic(manifest, main_port),
     }
 }
 
@@ -78,9 +79,26 @@ fn texts(map: &BTreeMap<String, Text>) -> BTreeMap<String, String> {
 
 fn lower_port(port: Port) -> release::Port {
     match port {
-        Port::Container(container) => release::Port { container, host: None },
-        Port::Fixed(fixed) => release::Port { container: fixed.container, host: fixed.host },
+        Port::Container(container) => {
+            release::Port { container, host: None, protocol: release::PortProtocol::Http }
+        }
+        Port::Fixed(fixed) => {
+            release::Port { container: fixed.container, host: fixed.host, protocol: fixed.protocol }
+        }
     }
+}
+
+/// Routes are signed in one order, whatever the order they were written in.
+fn traffic(manifest: &Manifest, main_port: Option<&str>) -> release::Traffic {
+    let lower = |route: &super::model::Route| release::Route {
+        host: route.host.clone(),
+        path: route.path.clone().unwrap_or_else(|| "/".to_owned()),
+        port: route.port.as_deref().or(main_port).unwrap_or_default().to_owned(),
+    };
+    let mut routes: Vec<_> = manifest.routes().iter().map(lower).collect();
+    routes.sort_by(|a, b| (&a.host, &a.path).cmp(&(&b.host, &b.path)));
+    let (drain_timeout, hold, slow_start) = (manifest.drain_timeout, manifest.hold, manifest.slow_start);
+    release::Traffic { routes, drain_timeout, hold, slow_start }
 }
 
 fn volumes(manifest: &Manifest) -> BTreeMap<String, release::Volume> {

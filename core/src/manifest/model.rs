@@ -20,9 +20,9 @@ use crate::units::Span;
 
 use super::defaults;
 pub(super) use health::{Health, Probe};
-pub(super) use later::{Gate, Hooks, Route, Secret};
+pub(super) use later::{Gate, Hooks, Secret};
 pub(super) use parts::{
-    File, Gpus, OnLost, Placement, Port, Replicas, Resources, RollbackOn, Security, Volume,
+    File, Gpus, OnLost, Placement, Port, Replicas, Resources, RollbackOn, Route, Routes, Security, Volume,
 };
 pub(super) use scalar::{After, Cpu, Mode, Text};
 pub(super) use strategy::{Rolling, Strategy};
@@ -95,10 +95,21 @@ pub(super) struct Manifest {
     /// Probes.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
     pub(super) health: Health,
-    /// Traffic from outside.
+    /// Names under which clients reach it through the ingress: one, or a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "traffic comes later; a fixed port works now: `ports: { http: { container: 3001, host: 3001 } }`"))]
-    pub(super) route: Option<Route>,
+    pub(super) route: Option<Routes>,
+    /// How long requests that are under way may go on when their instance is to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span", extend("default" = "10m"))]
+    pub(super) drain_timeout: Option<Span>,
+    /// How long a request may wait while a step of a rollout leaves no instance; by default it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(super) hold: Option<Span>,
+    /// Over which time an instance that became healthy takes its full share of the requests; by default at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(super) slow_start: Option<Span>,
     /// How one release replaces another; `rolling` if nothing is said.
     #[serde(default)]
     pub(super) strategy: Strategy,
@@ -152,6 +163,15 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Manifest {
+    /// The routes, however they are written.
+    pub(super) fn routes(&self) -> &[Route] {
+        match &self.route {
+            None => &[],
+            Some(Routes::One(route)) => std::slice::from_ref(route),
+            Some(Routes::Several(routes)) => routes,
+        }
+    }
+
     /// Fills in the defaults that depend on other keys; the others come with the types.
     pub(super) fn complete(&mut self, main_port: Option<&str>) {
         if self.replicas.is_none() && !self.per_host {

@@ -80,6 +80,12 @@ impl Rendered {
         ServiceId::new(self.environment.clone(), self.service.clone())
     }
 
+    /// Host names with their paths under which it is to be reached.
+    pub(super) fn route_names(&self) -> impl Iterator<Item = String> {
+        let routes = self.manifest.routes().iter();
+        routes.map(|route| format!("{}{}", route.host, route.path.as_deref().unwrap_or("/")))
+    }
+
     /// The specification to sign.
     ///
     /// `read_file` gets each path of a `files` entry's `from` as it is written (the caller resolves it beside the

@@ -4,6 +4,7 @@ mod layers;
 mod props;
 mod schema;
 mod spec;
+mod traffic;
 
 use super::*;
 

@@ -6,6 +6,7 @@ use crate::observation::{
     Instance, InstanceState, SlotObservation, SlotStatus, SlotTrouble, TroubleCode, Vitals,
 };
 use crate::plan::{Phase, PlanSlot};
+use crate::traffic::PortSide;
 
 use super::Turn;
 use super::input::{Container, ContainerState};
@@ -83,6 +84,7 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         endpoints: endpoints.collect(),
         restarts: at.restarts,
         generation: seen.generation,
+        side: if seen.side == 0 { PortSide::A } else { PortSide::B },
         undecided: spec.is_some() && !at.ready && is_undecided(turn, seen, state),
         vitals: vitals(turn, seen, state),
     }

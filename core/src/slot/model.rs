@@ -219,4 +219,9 @@ impl Slot {
     pub(crate) fn stand_in_for(&mut self, slot: SlotId) {
         self.role = Role::StandsInFor(slot);
     }
+
+    /// Puts it on another host.
+    pub(crate) fn move_to(&mut self, host: HostId) {
+        self.host = host;
+    }
 }

@@ -13,11 +13,11 @@ use crate::units::Span;
 /// The version of the payload that this code reads and writes.
 pub const ROUTES_VERSION: u32 = 1;
 
-const MAX_NAMES: usize = 4096;
-const MAX_SERVICES: usize = 2048;
-const MAX_ENDPOINTS: usize = 16_384;
-const MAX_PORTS: usize = 16;
-const MAX_RELEASES: usize = 8;
+pub(crate) const MAX_NAMES: usize = 4096;
+pub(crate) const MAX_SERVICES: usize = 2048;
+pub(crate) const MAX_ENDPOINTS: usize = 16_384;
+pub(crate) const MAX_PORTS: usize = 16;
+pub(crate) const MAX_RELEASES: usize = 8;
 const MAX_MATCHES: usize = 16;
 const MAX_HOST: usize = 253;
 const MAX_TEXT: usize = 256;
@@ -208,14 +208,23 @@ pub struct Endpoint {
 
 /// A slot has two ports, so that two instances can stand side by side.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum PortSide {
     /// The first.
+    #[default]
     A,
     /// The second.
     B,
+}
+
+impl PortSide {
+    // serde asks for a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub(crate) fn is_first(&self) -> bool {
+        *self == Self::A
+    }
 }
 
 /// A table that cannot be followed, and why.
@@ -337,7 +346,8 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-fn is_host(host: &str) -> bool {
+/// Returns whether `host` is a name in lower case, perhaps with `*.` before it.
+pub(crate) fn is_host(host: &str) -> bool {
     let plain = host.strip_prefix("*.").unwrap_or(host);
     let label = |label: &str| {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
@@ -353,7 +363,8 @@ fn is_target(path: &str) -> bool {
         && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
-fn is_path(path: &str) -> bool {
+/// Returns whether `path` is a prefix that requests can have.
+pub(crate) fn is_path(path: &str) -> bool {
     let fits = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'%' | b'\\');
     let segments = || path.split('/').skip(1);
     let clean = segments().all(|segment| segment != "." && segment != "..");

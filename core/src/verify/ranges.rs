@@ -4,7 +4,11 @@ use crate::id::Counter;
 use crate::observation::{Refusal, RefusalCode};
 use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
-use crate::release::{Check, File, Probe, RELEASE_VERSION, Release, Scale, Spec};
+use crate::release::{
+    Check, File, MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION, RELEASE_VERSIONS,
+    Release, Scale, Spec,
+};
+use crate::traffic::{is_host, is_path};
 
 /// Most slots that a plan may list.
 pub const MAX_SLOTS: usize = 1024;
@@ -61,16 +65,21 @@ fn check_slot(slot: &PlanSlot) -> Result<(), Refusal> {
 
 /// A release of a version we read, whose values an engine can be given.
 pub fn check_release(release: &Release) -> Result<(), Refusal> {
-    if release.version != RELEASE_VERSION {
-        let detail = format!("`version` is {}, this agent reads {RELEASE_VERSION}", release.version);
+    if !RELEASE_VERSIONS.contains(&release.version) {
+        let detail = format!("`version` is {}, this agent reads up to {RELEASE_VERSION}", release.version);
         return Err(malformed(detail));
     }
+    ensure(
+        release.version >= release.spec.version(),
+        "`traffic` or `protocol` stands in a release of a version that has none",
+    )?;
     ensure(release.counter > Counter(0), "`counter` is 0")?;
     ensure(release.author.len() <= 256 && plain(&release.author), "`author` is too long or not plain text")?;
     let spec = &release.spec;
     image(spec)?;
     process(spec)?;
     ports_and_probes(spec)?;
+    traffic(spec)?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;
@@ -145,6 +154,29 @@ fn ports_and_probes(spec: &Spec) -> Result<(), Refusal> {
     let health = &spec.health;
     for probe in [&health.startup, &health.readiness, &health.liveness].into_iter().flatten() {
         check_probe(spec, probe)?;
+    }
+    Ok(())
+}
+
+fn traffic(spec: &Spec) -> Result<(), Refusal> {
+    let traffic = &spec.traffic;
+    let within = |span: Option<crate::units::Span>, most| span.is_none_or(|span| span <= most);
+    ensure(
+        within(traffic.drain_timeout, MAX_DRAIN)
+            && within(traffic.hold, MAX_HOLD)
+            && within(traffic.slow_start, MAX_SLOW_START),
+        "`traffic` has a time that is too long",
+    )?;
+    ensure(traffic.routes.len() <= MAX_ROUTES, "`traffic.routes` has more than 64 entries")?;
+    let mut names = std::collections::BTreeSet::new();
+    for route in &traffic.routes {
+        ensure(
+            is_host(&route.host) && is_path(&route.path),
+            "`traffic.routes` has no host name with a path",
+        )?;
+        let port = spec.ports.get(&route.port).and_then(|port| port.protocol.routed());
+        ensure(port.is_some(), "`traffic.routes` leads to a port that no request is routed to")?;
+        ensure(names.insert((&route.host, &route.path)), "`traffic.routes` has a name twice")?;
     }
     Ok(())
 }

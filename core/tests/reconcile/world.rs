@@ -539,7 +539,7 @@ fn spec(number: u64) -> Spec {
         workdir: None,
         scale: Scale::Replicas { min: 1, max: 1 },
         placement: Placement::default(),
-        ports: [("http".to_owned(), Port { container: 80, host: None })].into(),
+        ports: [("http".to_owned(), Port { container: 80, host: None, protocol: Default::default() })].into(),
         main_port: Some("http".to_owned()),
         env: BTreeMap::new(),
         files: BTreeMap::new(),
@@ -567,6 +567,7 @@ fn spec(number: u64) -> Spec {
         on_lost: OnLost::default(),
         exclusive: false,
         floor: None,
+        traffic: Default::default(),
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         on_lost: OnLost::default(),
         exclusive: false,
         floor: None,
+        traffic: Default::default(),
     }
 }
 

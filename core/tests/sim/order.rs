@@ -16,7 +16,7 @@ const BAD: [Behaviour; 3] = [Behaviour::NeverReady, Behaviour::ExitsAtOnce, Beha
 
 fn fixed_port(count: u32, max_unavailable: Amount) -> Spec {
     let mut spec = spec(count);
-    spec.ports.insert("http".into(), Port { container: 80, host: Some(8080) });
+    spec.ports.insert("http".into(), Port { container: 80, host: Some(8080), protocol: Default::default() });
     spec.main_port = Some("http".into());
     spec.strategy = rolling(Amount::Percent(25), Amount::Percent(25), max_unavailable);
     spec

@@ -107,16 +107,19 @@ impl Refusal for HostError {
 impl Refusal for ReleaseError {
     fn code(&self) -> Code {
         match self {
-            Self::Verify(_) | Self::OtherFleet { .. } | Self::Revoked | Self::BelowFloor { .. } => {
-                Code::PermissionDenied
-            }
+            Self::Verify(_)
+            | Self::OtherFleet { .. }
+            | Self::Revoked
+            | Self::NameNotAllowed { .. }
+            | Self::BelowFloor { .. } => Code::PermissionDenied,
             Self::Version(_) => Code::InvalidArgument,
             Self::Counter { .. } => Code::Aborted,
-            Self::Reused { .. } => Code::AlreadyExists,
+            Self::Reused { .. } | Self::NameTaken { .. } => Code::AlreadyExists,
             Self::Start(StartError::Active(_))
             | Self::TrustExpired(_)
             | Self::Recovering
             | Self::PreviewChanged
+            | Self::AgentTooOld(_)
             | Self::NothingBefore(_)
             | Self::NeverGood { .. } => Code::FailedPrecondition,
             Self::UnknownService(_) | Self::UnknownRelease { .. } => Code::NotFound,

@@ -9,7 +9,7 @@ use windlass_certs::trust::Acceptance;
 use windlass_core::plan::HostPlan;
 use windlass_core::receipt::Witnessed;
 use windlass_core::recovery::named;
-use windlass_core::release::{RELEASE_VERSION, Release};
+use windlass_core::release::{RELEASE_VERSIONS, Release};
 use windlass_core::service::{ReleaseRef, Releases};
 use windlass_core::{Digest, HostId, Timestamp};
 use windlass_proto::pb;
@@ -220,7 +220,7 @@ fn believe(state: &State, digest: &Digest, bytes: &[u8]) -> Result<Release, Stri
     let verified = envelope.verify(PayloadType::Release, &keys);
     let release: Release =
         verified.and_then(|verified| verified.decode()).map_err(|error| error.code().to_string())?;
-    if release.fleet != state.fleet || release.version != RELEASE_VERSION {
+    if release.fleet != state.fleet || !RELEASE_VERSIONS.contains(&release.version) {
         return Err("it is of another fleet or format".to_owned());
     }
     let stored = state.entries.values().filter(|entry| entry.service == release.service_id());

@@ -3,13 +3,13 @@
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::Acceptance;
-use windlass_core::release::{RELEASE_VERSION, Release};
+use windlass_core::release::{RELEASE_VERSIONS, Release};
 use windlass_core::rollout::{self, Kind, Target};
 use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
 use super::ids::next_ids;
-use super::{ReleaseError, Started, history, plan};
+use super::{ReleaseError, Started, check_names, history, plan};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
@@ -86,6 +86,7 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
         return Ok(Started { rollout: Some(rollout), release: name.counter });
     }
     check_counter(draft, &service, &name)?;
+    check_names(draft.state, &release)?;
     if let Some(wanted) = submission.preview
         && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
     {
@@ -121,7 +122,7 @@ fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Rele
     if release.fleet != draft.state.fleet {
         return Err(ReleaseError::OtherFleet { found: release.fleet, ours: draft.state.fleet.clone() });
     }
-    if release.version != RELEASE_VERSION {
+    if !RELEASE_VERSIONS.contains(&release.version) || release.version < release.spec.version() {
         return Err(ReleaseError::Version(release.version));
     }
     let floor = trust.floor(id);
@@ -186,6 +187,9 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     }
     if draft.state.trust.document().is_release_revoked(&target.digest) {
         return Err(ReleaseError::Revoked);
+    }
+    if let Some(release) = draft.state.releases.get(&target.digest) {
+        check_names(draft.state, release)?;
     }
     if service.current == Some(target) && service.is_at(&target) {
         return Ok(Started { rollout: None, release: target.counter });

@@ -40,6 +40,7 @@ pub(crate) struct Agent {
     pub(crate) broken: BTreeSet<Digest>,
     /// Versions of the plan document that it says it reads.
     pub(crate) plan_versions: Vec<u32>,
+    pub(crate) release_versions: Vec<u32>,
     /// The newest plan, with its envelope.
     pub(crate) plan: Option<(HostPlan, Vec<u8>)>,
     /// Envelopes of the releases that its plans named.
@@ -81,12 +82,14 @@ impl Agent {
         let identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
         let host = token.host().clone();
         let plan_versions = windlass_core::plan::PLAN_VERSIONS.to_vec();
+        let release_versions = windlass_core::release::RELEASE_VERSIONS.to_vec();
         Self {
             host,
             identity,
             receipts,
             broken: BTreeSet::new(),
             plan_versions,
+            release_versions,
             plan: None,
             kept: BTreeMap::new(),
         }
@@ -124,6 +127,7 @@ impl Agent {
         HostFacts {
             agent_version: "test".to_owned(),
             plan_versions: self.plan_versions.clone(),
+            release_versions: self.release_versions.clone(),
             address: "127.0.0.1".to_owned(),
             labels: [("role".to_owned(), "app".to_owned())].into(),
             platform: "linux/amd64".to_owned(),
@@ -255,6 +259,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         restarts: 0,
         generation: 0,
         undecided: false,
+        side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn facts(member: &Member) -> HostFacts {
     HostFacts {
         agent_version: "0.0.0-herd".to_owned(),
         plan_versions: PLAN_VERSIONS.to_vec(),
+        release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
         address: "127.0.0.1".to_owned(),
         labels: [("role".to_owned(), member.role.clone())].into(),
         hostname: member.host.to_string(),
@@ -112,6 +113,7 @@ fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance 
         restarts: 0,
         generation: slot.generation,
         undecided: false,
+        side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }
 }

@@ -40,20 +40,6 @@ pub(crate) enum SecretForm {
     Env,
 }
 
-/// Traffic from outside.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    /// Host name that clients ask for.
-    pub(crate) host: String,
-    /// Path prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<String>,
-    /// Name of the port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) port: Option<String>,
-}
-
 /// A request and the answer that is wanted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::HostId;
-use crate::release::{OnReturn, Spread};
+use crate::release::{OnReturn, PortProtocol, Spread};
 use crate::units::{Size, Span};
 
 use super::super::defaults;
@@ -53,13 +53,13 @@ pub(crate) struct Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Port {
-    /// Where the process listens; the host's port is drawn by the agent.
+    /// Where the process listens with HTTP; the host's port is drawn by the agent.
     Container(#[schemars(range(min = 1))] u16),
-    /// With a fixed port of the host.
+    /// With a fixed port of the host, or another protocol.
     Fixed(FixedPort),
 }
 
-/// A port with a fixed port of the host.
+/// A port with a fixed port of the host, or another protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FixedPort {
@@ -70,6 +70,38 @@ pub(crate) struct FixedPort {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub(crate) host: Option<u16>,
+    /// The protocol that the process speaks: `http` (with WebSocket), `h2c` (HTTP/2 without TLS), `grpc`, or `tcp` for anything
+    /// else, to which no request is routed.
+    #[serde(default, skip_serializing_if = "PortProtocol::is_default")]
+    #[schemars(schema_with = "scalar::protocol")]
+    pub(crate) protocol: PortProtocol,
+}
+
+/// Names under which clients reach a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Routes {
+    /// One.
+    One(Route),
+    /// Several.
+    Several(Vec<Route>),
+}
+
+/// A name under which clients reach a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    /// Host name that clients ask for; `*.example.com` stands for one label more.
+    #[schemars(extend("examples" = ["api.example.com"]))]
+    pub(crate) host: String,
+    /// Path prefix, cut at a slash; the longest one that fits wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "/"))]
+    pub(crate) path: Option<String>,
+    /// Name of the port; by default the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::label")]
+    pub(crate) port: Option<String>,
 }
 
 /// A file that the container finds; one of `from` and `content`.

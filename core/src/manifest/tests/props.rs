@@ -21,6 +21,8 @@ fn nearly_a_manifest() -> impl Strategy<Value = String> {
         "security",
         "placement",
         "uses",
+        "route",
+        "hold",
         "command",
         "x",
         "\"\"",
@@ -34,6 +36,8 @@ fn nearly_a_manifest() -> impl Strategy<Value = String> {
                 "{ http: 80 }",
                 "{ a: { mount: /x } }",
                 "{ rolling: { batch: 0 } }",
+                "{ host: a.b, port: http }",
+                "[{ host: a.b }, { host: A, path: x }]",
                 "[a, b]",
                 "null",
                 "5",
@@ -62,10 +66,15 @@ fn manifest() -> impl Strategy<Value = String> {
         } else {
             serde_json::json!({ "rolling": { "batch": format!("{}%", batch + 1) } })
         };
+        let name = |(at, port): (usize, &String)| match at % 2 {
+            0 => serde_json::json!({ "host": format!("h{at}.example.com"), "port": port }),
+            _ => serde_json::json!({ "host": "*.example.com", "path": format!("/v{at}"), "port": port }),
+        };
+        let routes: Vec<_> = ports.keys().enumerate().map(name).collect();
         // JSON is YAML.
         serde_json::json!({
             "service": "web", "image": "nginx:1", "replicas": replicas, "soak": soak, "env": env, "ports": ports,
-            "strategy": strategy, "files": { "/x": { "content": content } },
+            "route": routes, "strategy": strategy, "files": { "/x": { "content": content } },
         })
         .to_string()
     })

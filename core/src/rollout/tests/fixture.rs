@@ -163,6 +163,7 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         restarts: 0,
         generation: 0,
         undecided: false,
+        side: crate::traffic::PortSide::A,
         vitals: Default::default(),
     }
 }

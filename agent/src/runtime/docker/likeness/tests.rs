@@ -11,7 +11,11 @@ fn release() -> VerifiedRelease {
     let spec = &mut release.spec;
     spec.command = Some(vec!["/app".to_owned()]);
     spec.env = [("MODE".to_owned(), "web".to_owned())].into();
-    spec.ports = [("http".to_owned(), windlass_core::release::Port { container: 8080, host: None })].into();
+    spec.ports = [(
+        "http".to_owned(),
+        windlass_core::release::Port { container: 8080, host: None, protocol: Default::default() },
+    )]
+    .into();
     spec.security.capabilities = vec!["NET_BIND_SERVICE".to_owned()];
     let digest = windlass_core::Digest::of(b"release");
     VerifiedRelease::new(digest, release)

@@ -1,0 +1,100 @@
+//! How requests reach a service.
+
+use serde::{Deserialize, Serialize};
+
+use crate::traffic::Protocol;
+use crate::units::Span;
+
+/// How long requests may go on, and keep their instance alive, where a release says nothing.
+pub const DRAIN_TIMEOUT: Span = Span::from_secs(10 * 60);
+/// Routes of one service.
+pub(crate) const MAX_ROUTES: usize = 64;
+/// A request that waits longer than that is not waited for.
+pub(crate) const MAX_HOLD: Span = Span::from_secs(60);
+/// Longest time that an instance takes to its full share.
+pub(crate) const MAX_SLOW_START: Span = Span::from_secs(10 * 60);
+/// Longest time that requests keep an instance alive.
+pub(crate) const MAX_DRAIN: Span = Span::from_secs(60 * 60);
+
+/// How requests reach a service, and how they leave an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Traffic {
+    /// Names under which clients reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// How long requests that are under way may go on when their instance is to stop; [`DRAIN_TIMEOUT`] if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Span>,
+    /// How long a request may wait while a step of a rollout leaves no instance; it does not if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+    /// Over which time an instance that became healthy takes its full share; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Span>,
+}
+
+impl Traffic {
+    /// Returns whether it says nothing: then a release is written as before there was traffic.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How long requests that are under way may go on.
+    pub fn drain_timeout(&self) -> Span {
+        self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)
+    }
+}
+
+/// A name under which clients reach a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Host name in lower case; `*.example.com` stands for one label more.
+    pub host: String,
+    /// Path prefix, `/` for every path.
+    pub path: String,
+    /// Name of the port.
+    pub port: String,
+}
+
+impl Route {
+    /// As people write it: `api.example.com/v1`.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.host, self.path)
+    }
+}
+
+/// The protocol that a process speaks on a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortProtocol {
+    /// HTTP/1.1, with WebSocket.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS.
+    H2c,
+    /// gRPC over HTTP/2 without TLS.
+    Grpc,
+    /// Something else over TCP: no request is routed to it.
+    Tcp,
+}
+
+impl PortProtocol {
+    /// How an ingress speaks to it; `None` if it does not.
+    pub const fn routed(self) -> Option<Protocol> {
+        match self {
+            Self::Http => Some(Protocol::Http),
+            Self::H2c => Some(Protocol::H2c),
+            Self::Grpc => Some(Protocol::Grpc),
+            Self::Tcp => None,
+        }
+    }
+
+    /// Returns whether it is what a port speaks of which nothing is said.
+    // serde asks for a reference.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,135 @@
+//! Which instances of a service answer requests, and which of them finish what they have.
+
+use std::collections::BTreeSet;
+
+use crate::digest::Digest;
+use crate::id::{HostId, SlotId};
+use crate::observation::{Instance, InstanceState, SlotObservation};
+use crate::plan::Phase;
+use crate::service::Releases;
+use crate::slot::Slot;
+use crate::traffic::{Endpoint, RoutedService};
+
+use super::{HostSeen, Reported, ServiceSeen};
+
+/// All that is known of one service.
+pub(super) struct Places<'a> {
+    pub(super) seen: &'a ServiceSeen<'a>,
+    pub(super) releases: &'a Releases,
+    pub(super) before: Option<&'a RoutedService>,
+    pub(super) reported: Reported<'a>,
+}
+
+/// An instance and what becomes of it.
+pub(super) struct Place<'a> {
+    pub(super) host: &'a HostId,
+    pub(super) seen: &'a HostSeen<'a>,
+    pub(super) instance: &'a Instance,
+    pub(super) draining: bool,
+}
+
+impl<'a> Places<'a> {
+    /// The instances that requests go to, or went to a moment ago.
+    pub(super) fn all(&self) -> Vec<Place<'a>> {
+        let replaced = self.replaced();
+        let mut places = Vec::new();
+        for (host, seen, slot) in &self.reported {
+            let assignment = self.seen.slots.get(&slot.slot).filter(|of| of.host() == *host);
+            for instance in &slot.instances {
+                let Some(draining) = self.fate(host, slot, assignment, seen, instance) else { continue };
+                let draining = draining || replaced.contains(&slot.slot);
+                places.push(Place { host, seen, instance, draining });
+            }
+        }
+        places
+    }
+
+    /// Whether an instance finishes what it has; `None` if no request belongs there.
+    fn fate(
+        &self,
+        host: &HostId,
+        slot: &SlotObservation,
+        assignment: Option<&Slot>,
+        seen: &HostSeen<'_>,
+        instance: &Instance,
+    ) -> Option<bool> {
+        let told = !seen.recovering && is_told_to_stop(slot, assignment, instance);
+        match instance.state {
+            // What never got a request is not drained.
+            InstanceState::Draining => self.was_there(host, instance).then_some(true),
+            InstanceState::Healthy if told => self.was_there(host, instance).then_some(true),
+            InstanceState::Healthy => {
+                let serves = instance.available || self.is_good(&instance.release);
+                (serves || self.was_there(host, instance)).then_some(false)
+            }
+            // Its agent began a moment ago, and has not asked it often enough.
+            InstanceState::Starting | InstanceState::Unready if instance.undecided => {
+                self.was_there(host, instance).then_some(told)
+            }
+            InstanceState::Pulling
+            | InstanceState::Starting
+            | InstanceState::Unready
+            | InstanceState::Standby
+            | InstanceState::Stopped
+            | InstanceState::Failed
+            | InstanceState::Refused
+            | InstanceState::Unknown => None,
+        }
+    }
+
+    /// A release that was good once serves as soon as it is ready; a new one first shows that it stays so.
+    fn is_good(&self, release: &Digest) -> bool {
+        self.seen.service.good.iter().any(|good| &good.digest == release)
+    }
+
+    /// Was the instance in the table before?
+    fn was_there(&self, host: &HostId, instance: &Instance) -> bool {
+        let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| number(text)).collect();
+        let same = |endpoint: &Endpoint| {
+            &endpoint.host == host
+                && endpoint.release == instance.release
+                && numbers.contains(&endpoint.number)
+        };
+        self.before.is_some_and(|before| before.endpoints.iter().any(same))
+    }
+
+    /// Slots for which another one stands in that serves.
+    fn replaced(&self) -> BTreeSet<&'a SlotId> {
+        let serving = |slot: &SlotId| {
+            let of_slot = self.reported.iter().filter(|(_, _, seen)| &seen.slot == slot);
+            let mut instances = of_slot.flat_map(|(_, _, seen)| &seen.instances);
+            instances.any(|instance| instance.available && instance.state == InstanceState::Healthy)
+        };
+        let standing_in = self.seen.slots.iter().filter(|(slot, _)| serving(slot));
+        standing_in.filter_map(|(_, assignment)| assignment.stands_in_for()).collect()
+    }
+}
+
+/// The port of `address:port`. The address is never believed: the certified one counts.
+pub(super) fn number(endpoint: &str) -> Option<u16> {
+    endpoint.rsplit(':').next()?.parse().ok().filter(|number| *number != 0)
+}
+
+/// Is the instance to stop, by what its host's newest plan says or by what it does by itself?
+fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: &Instance) -> bool {
+    let Some(want) = assignment.map(Slot::plan) else { return true };
+    if want.release == instance.release {
+        let newer = |other: &Instance| {
+            other.release == want.release
+                && other.generation > instance.generation
+                && other.available
+                && other.state == InstanceState::Healthy
+        };
+        let is_replaced = instance.generation < want.generation && slot.instances.iter().any(newer);
+        return want.phase != Phase::Running || is_replaced;
+    }
+    if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {
+        return previous.phase != Phase::Running;
+    }
+    // What the host restores by itself when the new release fails.
+    let planned = |other: &Instance| {
+        other.release == want.release && other.available && other.state == InstanceState::Healthy
+    };
+    let restores = want.fallback == Some(instance.release) && !want.good && want.phase.runs();
+    !restores || slot.instances.iter().any(planned)
+}

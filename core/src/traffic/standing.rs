@@ -1,0 +1,192 @@
+//! Whether requests still go to an instance: what a rollout asks before it stops one.
+//!
+//! An instance is free when every ingress that counts has taken a table in which it gets no new requests, and none of them
+//! reports a request under way on it. One that says nothing keeps the instance alive until the drain timeout of the service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{EnvironmentId, HostId, ServiceId};
+use crate::time::Timestamp;
+use crate::units::Span;
+
+use super::{IngressReport, Routes};
+
+/// Endpoints that left a table, and are remembered.
+pub const MAX_LEFT: usize = 16_384;
+
+/// The table of an environment, and what has left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The newest table.
+    pub routes: Routes,
+    /// Digest of its payload.
+    pub digest: Digest,
+    /// Endpoints that get no new requests any more: they drain, or are not in the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
+}
+
+/// An endpoint that gets no new requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The host it is on.
+    pub host: HostId,
+    /// The port of the host.
+    pub number: u16,
+    /// The release of its instance.
+    pub release: Digest,
+    /// The first table without it.
+    pub seq: u64,
+    /// The epoch of that table.
+    pub epoch: u64,
+    /// When that was made.
+    pub at: Timestamp,
+}
+
+type Key<'a> = (&'a HostId, u16, &'a Digest);
+
+impl Table {
+    /// The table after `before`: what got requests there and gets none here has left, as of now.
+    pub fn next(before: Option<&Self>, routes: Routes, digest: Digest) -> Self {
+        let serving = |routes: &Routes| -> BTreeSet<(HostId, u16, Digest)> {
+            let endpoints = routes.services.iter().flat_map(|service| &service.endpoints);
+            let serving = endpoints.filter(|endpoint| !endpoint.draining);
+            serving.map(|e| (e.host.clone(), e.number, e.release)).collect()
+        };
+        let now = serving(&routes);
+        let mut left: Vec<Left> = Vec::new();
+        if let Some(before) = before {
+            let gone = serving(&before.routes).into_iter().filter(|key| !now.contains(key));
+            left.extend(gone.map(|(host, number, release)| {
+                let (seq, epoch, at) = (routes.seq, routes.epoch, routes.issued_at);
+                Left { host, number, release, seq, epoch, at }
+            }));
+            let fresh: BTreeSet<_> =
+                left.iter().map(|left| (left.host.clone(), left.number, left.release)).collect();
+            let still = |left: &&Left| {
+                let key = (left.host.clone(), left.number, left.release);
+                !now.contains(&key) && !fresh.contains(&key)
+            };
+            left.extend(before.left.iter().filter(still).cloned());
+        }
+        // The newest stand first.
+        left.truncate(MAX_LEFT);
+        Self { routes, digest, left }
+    }
+
+    fn left(&self, (host, number, release): Key<'_>) -> Option<&Left> {
+        let same = |left: &&Left| &left.host == host && left.number == number && &left.release == release;
+        self.left.iter().find(same)
+    }
+}
+
+/// An ingress that counts.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    /// What it last reported since the coordinator began; `None` if nothing yet.
+    pub report: Option<Arc<IngressReport>>,
+    /// Does its host serve the environment?
+    pub serves: BTreeSet<EnvironmentId>,
+}
+
+/// Tables and ingresses, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// The newest table of each environment.
+    pub tables: BTreeMap<EnvironmentId, Arc<Table>>,
+    /// Ingresses that count, by host: from their first report until they are forgotten or evicted.
+    pub ingresses: BTreeMap<HostId, Ingress>,
+}
+
+/// An instance of a service, by where it answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its service.
+    pub service: &'a ServiceId,
+    /// Its host.
+    pub host: &'a HostId,
+    /// The host's address.
+    pub address: IpAddr,
+    /// Its release.
+    pub release: &'a Digest,
+    /// The ports of the host that belong to it.
+    pub ports: &'a [u16],
+    /// How long requests may keep it alive.
+    pub drain_timeout: Span,
+}
+
+/// Whether requests go to an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routed {
+    /// Every ingress that counts has taken a table in which it gets no new requests.
+    pub acknowledged_by_all: bool,
+    /// Requests and tunnels under way on it, in all that report.
+    pub in_flight: u64,
+    /// Ingresses that have not acknowledged such a table.
+    pub missing: Vec<HostId>,
+    /// Its drain timeout has passed: whatever is under way or unknown keeps it alive no longer.
+    pub timed_out: bool,
+}
+
+impl Routed {
+    /// Returns whether it may be stopped.
+    pub const fn is_free(&self) -> bool {
+        self.timed_out || (self.acknowledged_by_all && self.in_flight == 0)
+    }
+}
+
+impl Traffic {
+    /// Whether requests go to an instance, now.
+    pub fn routed(&self, asked: &Asked<'_>, now: Timestamp) -> Routed {
+        let environment = &asked.service.environment;
+        let Some(table) = self.tables.get(environment) else {
+            // Nothing was ever routed here.
+            return Routed { acknowledged_by_all: true, ..Routed::default() };
+        };
+        let serving = |port: &u16| {
+            let services = table.routes.services.iter();
+            let mut endpoints =
+                services.filter(|of| of.service == asked.service.name).flat_map(|of| &of.endpoints);
+            endpoints.any(|e| {
+                !e.draining && &e.host == asked.host && e.number == *port && &e.release == asked.release
+            })
+        };
+        let is_in_table = asked.ports.iter().any(serving);
+        let left = asked.ports.iter().filter_map(|port| table.left((asked.host, *port, asked.release)));
+        // What nobody remembers is in no table from the newest on.
+        let newest = (table.routes.epoch, table.routes.seq);
+        let (needed, at) = left
+            .map(|left| ((left.epoch, left.seq), left.at))
+            .max()
+            .unwrap_or((newest, table.routes.issued_at));
+        let mut routed = Routed::default();
+        for (host, ingress) in self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment)) {
+            let in_force = ingress.report.as_ref().and_then(|report| report.tables.get(environment));
+            if is_in_table || in_force.is_none_or(|table| (table.epoch, table.seq) < needed) {
+                routed.missing.push(host.clone());
+            }
+            routed.in_flight += ingress.report.as_ref().map_or(0, |report| under_way(report, asked));
+        }
+        routed.acknowledged_by_all = !is_in_table && routed.missing.is_empty();
+        routed.timed_out = !is_in_table && now.since(at) >= asked.drain_timeout.duration();
+        routed
+    }
+}
+
+/// Requests and tunnels of one report on the ports of an instance.
+fn under_way(report: &IngressReport, asked: &Asked<'_>) -> u64 {
+    let Some(service) = report.services.get(asked.service) else { return 0 };
+    let is_its =
+        |address: &SocketAddr| address.ip() == asked.address && asked.ports.contains(&address.port());
+    let endpoints = service.endpoints.iter().filter(|endpoint| is_its(&endpoint.address));
+    let endpoints = endpoints.filter(|endpoint| &endpoint.release == asked.release);
+    endpoints.fold(0, |sum, endpoint| sum.saturating_add(endpoint.in_flight).saturating_add(endpoint.tunnels))
+}
+
+#[cfg(test)]
+mod tests;
