@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::id::{HostId, SlotId};
 use crate::placement::{self, Candidates};
+use crate::plan::Phase;
 use crate::release::{Release, Scale};
 use crate::rollout::draft::{Draft, NewSlot};
 use crate::rollout::places::why_nowhere;
@@ -38,6 +39,17 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     match release.spec.scale {
         Scale::PerHost => per_host(draft, good, release),
         Scale::Replicas { .. } => replicas(draft, good, release),
+    }
+    go_on(draft);
+}
+
+/// An instance that drained for something that is not to happen any more runs on.
+fn go_on(draft: &mut Draft<'_>) {
+    let draining = draft.slots.values().filter(|slot| slot.run() == Phase::Draining);
+    for slot in draining.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+        if !draft.waits_for_drain(&slot) {
+            draft.apply(&slot, &Transition::Resume);
+        }
     }
 }
 

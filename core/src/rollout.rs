@@ -25,6 +25,7 @@
 
 mod decision;
 pub(crate) mod draft;
+mod draining;
 pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod machine;

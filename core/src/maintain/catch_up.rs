@@ -15,7 +15,8 @@ use super::{drain, leaving};
 /// Brings them there.
 pub(super) fn step(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let is_behind = |slot: &&Slot| {
-        slot.release() != good.digest || slot.other().is_some() || slot.run() != Phase::Running
+        let runs = matches!(slot.run(), Phase::Running | Phase::Draining);
+        slot.release() != good.digest || slot.other().is_some() || !runs
     };
     let behind = draft.slots.values().filter(|slot| slot.standby_until().is_none()).filter(is_behind);
     let behind = behind.filter(|slot| leaving::stays(draft, slot.id(), release));
@@ -32,7 +33,7 @@ pub(super) fn step(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
         let at = &draft.slots[&slot];
         if at.release() != good.digest {
             revert(draft, &slot, &good, &mut budget, true);
-        } else if at.run() == Phase::Running {
+        } else if at.run().runs() {
             rest(draft, &slot);
         } else if draft.facts(&slot).word().is_ok() {
             begin(draft, &slot, release, &mut budget);

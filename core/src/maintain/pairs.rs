@@ -29,7 +29,9 @@ pub(super) fn settle(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release,
             moving.contains(&old) || has_failed || release.spec.on_lost.on_return == OnReturn::KeepNew;
         if keeps_new && available(draft, &new) {
             draft.drop_slot(&old);
-            draft.apply(&new, &Transition::Unpair);
+            if !draft.waits_for_drain(&old) {
+                draft.apply(&new, &Transition::Unpair);
+            }
         } else if !keeps_new && available(draft, &old) {
             draft.drop_slot(&new);
         }

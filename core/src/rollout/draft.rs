@@ -1,6 +1,7 @@
 //! The working copy of one decision: what is stored so far, and what was changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::capacity::Taken;
 use crate::digest::Digest;
@@ -30,6 +31,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) waiting: Vec<Waiting>,
     /// What this decision has done and not written down yet.
     pub(crate) story: Story,
+    /// The slots in which something waits until it has drained, and how long that may take.
+    drains: BTreeMap<SlotId, Duration>,
     full: bool,
 }
 
@@ -48,6 +51,7 @@ impl<'a> Draft<'a> {
             wake_at: None,
             waiting: Vec::new(),
             story: Story::default(),
+            drains: BTreeMap::new(),
             full: false,
         }
     }
@@ -160,9 +164,33 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// Changes one slot. Answers whether it did: not if the slot is so already, or if this step has no room left.
+    /// Changes one slot. Answers whether it did: not if the slot is so already, if this step has no room left, or if an
+    /// instance that would stop has to drain first.
     pub(crate) fn apply(&mut self, slot: &SlotId, transition: &Transition) -> bool {
         self.apply_because(slot, transition, None)
+    }
+
+    /// Whether something in `slot` waits until it has drained.
+    pub(crate) fn waits_for_drain(&self, slot: &SlotId) -> bool {
+        self.drains.contains_key(slot)
+    }
+
+    /// Begins another turn of the decision: what it waits for is found anew.
+    pub(crate) fn begin_turn(&mut self) {
+        self.waiting.clear();
+        self.drains.clear();
+    }
+
+    /// Whether anything waits until it has drained.
+    pub(crate) fn drains(&self) -> bool {
+        !self.drains.is_empty()
+    }
+
+    /// Notes that the slot waits for a drain that takes at most `timeout`.
+    pub(crate) fn drain(&mut self, slot: &SlotId, timeout: Duration, waiting: Waiting) {
+        self.drains.insert(slot.clone(), timeout);
+        self.wait(waiting);
+        self.wake(self.now() + Duration::from_secs(1));
     }
 
     /// The same, with the reason that the record of the decision gives.
@@ -177,6 +205,10 @@ impl<'a> Draft<'a> {
             debug_assert!(false, "{transition:?} of {before:?}");
             return false;
         };
+        if transition.stops() && self.drains_first(slot, &slot::Intent::from(&after)) {
+            return false;
+        }
+        let Some(before) = self.slots.get(slot) else { return false };
         if &after == before || !self.may_touch(slot) {
             return false;
         }
@@ -195,6 +227,10 @@ impl<'a> Draft<'a> {
         }
         if self.is_exclusive() && self.may_run(slot).is_some() {
             self.apply(slot, &Transition::Leave);
+            return;
+        }
+        let empty = slot::apply(self.slots.get(slot), &Transition::Leave);
+        if empty.is_ok_and(|empty| self.drains_first(slot, &slot::Intent::from(&empty))) {
             return;
         }
         self.forget_slot(slot);
@@ -365,6 +401,7 @@ impl<'a> Draft<'a> {
             | Waiting::Pull { .. }
             | Waiting::Healthy { .. }
             | Waiting::Stop { .. }
+            | Waiting::Drain { .. }
             | Waiting::Soak(_)
             | Waiting::Room(_)
             | Waiting::Others { .. }
@@ -391,6 +428,8 @@ impl<'a> Draft<'a> {
         if self.waits_for_silent_hosts() {
             deadline = deadline + SILENCE;
         }
+        // A drain ends by itself, and is no lack of progress.
+        deadline = deadline + self.drains.values().max().copied().unwrap_or_default();
         if self.now() >= deadline {
             return true;
         }

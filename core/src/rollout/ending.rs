@@ -163,7 +163,7 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
         let serves = draft.facts(&slot).is_available();
         draft.apply(&slot, &Transition::Promote { serves, until });
     }
-    if draft.is_full() {
+    if draft.is_full() || draft.drains() {
         return;
     }
     draft.service.mark_good(to);

@@ -13,7 +13,7 @@ pub fn advance(snapshot: &Snapshot<'_>) -> Advance {
     // that a mistake here shows as a late step and never as a loop.
     for _ in 0..8 {
         let before = (draft.state(), draft.touched.len());
-        draft.waiting.clear();
+        draft.begin_turn();
         step(&mut draft);
         if draft.is_full() || before == (draft.state(), draft.touched.len()) {
             break;

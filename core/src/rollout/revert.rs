@@ -26,7 +26,7 @@ pub(crate) fn revert(
         Seen::Nothing(_) => facts.had_failed(),
         Seen::Converging(_) | Seen::Available => false,
     };
-    let old_runs = intent.other == Some((good.digest, Phase::Running));
+    let old_runs = intent.other.is_some_and(|(release, run)| release == good.digest && run.runs());
     let not_begun = intent.run == Phase::Pulled;
     // What still runs beside the good release while that starts. A target that failed before it was begun has stopped nothing.
     let beside = if not_begun {

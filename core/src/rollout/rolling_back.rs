@@ -274,7 +274,7 @@ fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, new: &[SlotId
     for slot in new {
         draft.drop_slot(slot);
     }
-    if draft.is_full() {
+    if draft.is_full() || draft.drains() {
         return;
     }
     let state = match how {

@@ -68,6 +68,7 @@ impl Draft<'_> {
             Transition::Retry => self.retried(slot),
             Transition::Create { .. }
             | Transition::Adopt { .. }
+            | Transition::Drain { .. }
             | Transition::Rest { .. }
             | Transition::Forget
             | Transition::Promote { .. }

@@ -2,6 +2,7 @@
 
 mod care;
 mod confirmed;
+mod drained;
 pub(crate) mod fixture;
 mod going_back;
 pub(crate) mod midway;

@@ -240,10 +240,10 @@ impl<'a> SlotFacts<'a> {
         let failed = has_failed(seen, &self.intent.release);
         let stays = |instance: &&Instance| self.intent.lets_run(instance, failed);
         let mut staying = seen.instances.iter().filter(stays);
-        if staying.clone().any(is_healthy) {
+        if staying.clone().any(|instance| is_healthy(instance) && !self.intent.is_draining(instance)) {
             Certainty::Yes
-        } else if staying.any(|instance| instance.undecided) {
-            // Its agent has begun anew, and has no answer yet of what runs.
+        } else if staying.any(|instance| is_healthy(instance) || instance.undecided) {
+            // It drains; or its agent has begun anew, and has no answer yet of what runs.
             Certainty::Maybe
         } else {
             Certainty::No

@@ -69,6 +69,13 @@ impl Intent {
         (&self.release == release && self.run.runs()) || self.other_of(release).is_some_and(Phase::runs)
     }
 
+    /// Whether `instance` is to finish what it has, since it is about to stop.
+    pub fn is_draining(&self, instance: &Instance) -> bool {
+        let run =
+            if instance.release == self.release { Some(self.run) } else { self.other_of(&instance.release) };
+        run == Some(Phase::Draining)
+    }
+
     /// Whether both instances are meant to run at once.
     pub fn runs_both(&self) -> bool {
         let other_runs = self.other.is_some_and(|(_, run)| run.runs());

@@ -37,6 +37,7 @@ fn transitions() -> Vec<Transition> {
         Transition::Stand { good: Some(old) },
     ];
     for yes in [false, true] {
+        all.push(Transition::Drain { target: yes, other: true });
         all.push(Transition::Promote { serves: yes, until: at(8) });
         all.push(Transition::Park { makes_way: yes });
         for order in [Order::StartFirst, Order::StopFirst] {

@@ -6,6 +6,7 @@
 //! | Adopt | anything | as a host's plan has it; recovery only |
 //! | Prepare | any | another target is pulled, beside the instance that serves |
 //! | Start | any | its target runs, beside the second instance or in its place |
+//! | Drain | one that is about to stop | the instances that stop get no new requests, and finish what they have |
 //! | Rest | two instances | the second one is stopped and kept |
 //! | Forget | two instances | the second one is removed |
 //! | Promote | any | its target is good |
@@ -81,6 +82,13 @@ pub enum Transition {
         /// Whether the second instance makes way, whichever goes first.
         makes_way: bool,
     },
+    /// Instances that are about to stop get no new requests, and finish what they have.
+    Drain {
+        /// Whether the target is one of them.
+        target: bool,
+        /// Whether the second instance is one of them.
+        other: bool,
+    },
     /// The second instance stops and is kept.
     Rest {
         /// When it is removed, if that is settled.
@@ -137,6 +145,33 @@ pub enum Transition {
         /// The release that is restored if it fails.
         fallback: Option<Digest>,
     },
+}
+
+impl Transition {
+    /// Whether it is there to stop an instance that serves, so that this one drains first. What a host does by itself, and
+    /// what only writes down how a host was found, is not.
+    pub const fn stops(&self) -> bool {
+        match self {
+            Self::Rest { .. }
+            | Self::Start { .. }
+            | Self::Park { .. }
+            | Self::Abandon
+            | Self::Revert { .. }
+            | Self::Stand { .. }
+            | Self::Leave => true,
+            Self::Create { .. }
+            | Self::Adopt { .. }
+            | Self::Prepare { .. }
+            | Self::Drain { .. }
+            | Self::Forget
+            | Self::Promote { .. }
+            | Self::Resume
+            | Self::Retry
+            | Self::Disarm
+            | Self::Unpair
+            | Self::BringTo { .. } => false,
+        }
+    }
 }
 
 /// A transition that does not fit the slot.
@@ -217,6 +252,15 @@ fn change(slot: &mut Slot, transition: &Transition) {
             if *order == Order::StopFirst || *makes_way {
                 rest(slot);
             }
+        }
+        Transition::Drain { target, other } => {
+            let drain = |occupant: &mut Occupant, asked: bool| {
+                if asked && occupant.run == Phase::Running {
+                    occupant.run = Phase::Draining;
+                }
+            };
+            drain(&mut slot.target, *target);
+            slot.other.iter_mut().for_each(|occupant| drain(occupant, *other));
         }
         Transition::Rest { until } => {
             rest(slot);

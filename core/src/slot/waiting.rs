@@ -50,6 +50,17 @@ pub enum Waiting {
         /// Which.
         slot: SlotId,
     },
+    /// Requests under way on an instance that is about to stop, or an ingress that may still send it some.
+    Drain {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+        /// Requests under way, in all that is reported.
+        in_flight: u64,
+        /// Ingresses that have not taken the table in which it gets none.
+        missing: Vec<HostId>,
+    },
     /// The end of the soak.
     Soak(Timestamp),
     /// Room for both instances on a host.
@@ -101,6 +112,17 @@ impl std::fmt::Display for Waiting {
             }
             Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
+            Self::Drain { host, slot, in_flight, missing } if missing.is_empty() => {
+                write!(f, "{in_flight} requests under way on {slot} on host {host} to end")
+            }
+            Self::Drain { host, slot, missing, .. } => {
+                let names: Vec<&str> = missing.iter().map(|host| host.as_str()).collect();
+                write!(
+                    f,
+                    "the ingress on {} to send no more requests to {slot} on host {host}",
+                    names.join(", ")
+                )
+            }
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Others { host, slot } => {

@@ -29,6 +29,7 @@ impl Waits<'_> {
             | Waiting::Engine(_)
             | Waiting::Journal(_)
             | Waiting::Stop { .. }
+            | Waiting::Drain { .. }
             | Waiting::Soak(_)
             | Waiting::Room(_)
             | Waiting::Others { .. }

@@ -35,7 +35,7 @@ pub(crate) fn back_to_nothing(draft: &mut Draft<'_>, how: GoingBack) {
         let facts = draft.facts(&slot);
         stopped &= facts.is_lost() || facts.is_stopped(&facts.intent.release).unwrap_or(false);
     }
-    if draft.is_full() || !(stopped || late) {
+    if draft.is_full() || draft.drains() || !(stopped || late) {
         return;
     }
     if how != GoingBack::OnlyFailed {

@@ -204,7 +204,8 @@ impl<'a> Standing<'a> {
         debug_assert_eq!(facts.intent.release, self.to.digest, "only slots of the new release are begun");
         let generation = draft.rollout().generation;
         let start = Transition::Start { order, generation, makes_way: crowded };
-        if !draft.apply_because(slot, &start, because) {
+        // One whose old instance drains first is on its way as well.
+        if !draft.apply_because(slot, &start, because) && !draft.waits_for_drain(slot) {
             return false;
         }
         draft.rollout().changed = true;
