@@ -19,11 +19,16 @@ pub struct Answer {
 
 /// `GET http://address path`.
 pub fn get(address: &str, path: &str, limit: Duration) -> Result<Answer> {
+    get_of(address, address, path, limit)
+}
+
+/// The same, of a host by that name.
+pub fn get_of(address: &str, name: &str, path: &str, limit: Duration) -> Result<Answer> {
     let target: SocketAddr = address.parse().with_context(|| format!("`{address}` is no address"))?;
     let stream = TcpStream::connect_timeout(&target, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
-    exchange(stream, "GET", address, path, "")
+    exchange(stream, "GET", name, path, "")
 }
 
 /// A request to an engine's socket, with a JSON body unless it is empty.

@@ -95,7 +95,7 @@ fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp
     slots.retain(|_, slot| !shown.plans.contains_key(slot.host()));
     for Word { host, part, .. } in words {
         let before = old.get(&part.slot).filter(|slot| slot.host() == *host);
-        let same = before.filter(|before| &before.plan() == &**part).cloned();
+        let same = before.filter(|before| before.plan() == **part).cloned();
         let adopt = || {
             let (host, part) = ((*host).clone(), Box::new(part.clone().into_owned()));
             slot::apply(before, &Transition::Adopt { host, part, until: now + KEEP_OLD }).ok()

@@ -92,8 +92,6 @@ impl PortProtocol {
     }
 
     /// Returns whether it is what a port speaks of which nothing is said.
-    // serde asks for a reference.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -16,3 +16,4 @@ mod restore;
 mod rolling;
 mod steering;
 mod strangers;
+mod traffic;

@@ -67,8 +67,9 @@ fn a_release_without_traffic_is_written_as_before() {
 #[test]
 fn a_host_refuses_routes_that_no_manifest_makes() {
     let good = "service: web\nimage: a:1\nports: { http: 80, db: { container: 5432, protocol: tcp } }\nroute: { host: a.b, port: http }\n";
+    type Spoil = fn(&mut Spec);
     #[rustfmt::skip]
-    let table: [(&str, fn(&mut Spec)); 7] = [
+    let table: [(&str, Spoil); 7] = [
         ("no host name", |spec| spec.traffic.routes[0].host = "A.b".into()),
         ("no host name", |spec| spec.traffic.routes[0].path = "v1".into()),
         ("no request is routed to", |spec| spec.traffic.routes[0].port = "db".into()),

@@ -180,7 +180,7 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
         let ids: Vec<SlotId> = slots.keys().cloned().collect();
         slots.get_mut(&ids[3]).unwrap().stand_in_for(ids[2].clone());
         if fails {
-            let member = fleet.members.get_mut(&slots[&ids[2]].host()).unwrap();
+            let member = fleet.members.get_mut(slots[&ids[2]].host()).unwrap();
             let seen = &mut Arc::make_mut(member.observation.as_mut().unwrap()).slots[0];
             let evidence = Box::new(evidence(&release));
             seen.status = SlotStatus::Failed { restored: Some(reference(&release).digest), evidence };

@@ -137,7 +137,7 @@ impl World {
             restarts: 0,
             generation: 0,
             undecided: false,
-            side: if release.counter.0 % 2 == 0 { PortSide::A } else { PortSide::B },
+            side: if release.counter.0.is_multiple_of(2) { PortSide::A } else { PortSide::B },
             vitals: Vitals::default(),
         };
         let observation = self.observations.entry(Self::host(n)).or_default();
@@ -448,9 +448,7 @@ fn a_thousand_services_of_ten_fit_and_take_moments() {
             instance.endpoints.insert("http".to_owned(), format!("9.9.9.9:{}", 30_000 + n));
         }
     }
-    let begun = std::time::Instant::now();
     let endpoints = world.next();
-    eprintln!("derived in {:?}", begun.elapsed());
     assert_eq!(endpoints.len(), 10_000);
 }
 

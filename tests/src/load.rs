@@ -1,0 +1,168 @@
+//! Requests at a steady rate through an ingress, kept-alive and not, and a record of each that failed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::wait;
+
+/// Connections that stay open, and as many clients that open one per request.
+const CLIENTS: u32 = 4;
+/// Failures that are kept in words.
+const TOLD: usize = 10;
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The load. Ask [`Load::end`] for what became of it.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Answers>>,
+    begun_at: Instant,
+}
+
+/// What was answered.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Answers with status 200, by body.
+    pub whole: BTreeMap<String, u64>,
+    /// Requests that got another answer, or none.
+    pub failed: u64,
+    /// The first of these, in words.
+    pub first: Vec<String>,
+    /// For how long requests were sent.
+    pub took: Duration,
+}
+
+impl Load {
+    /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`.
+    pub fn begin(address: &str, name: &str, path: &str, rate: u32) -> Self {
+        let address: SocketAddr = address.parse().expect("an address and a port");
+        let stop = Arc::new(AtomicBool::new(false));
+        let head = |keeps: bool| {
+            let connection = if keeps { "keep-alive" } else { "close" };
+            format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: {connection}\r\n\r\n")
+        };
+        let every = Duration::from_secs(1) * (2 * CLIENTS) / rate;
+        let client = |n: u32| {
+            let (stop, keeps) = (Arc::clone(&stop), n < CLIENTS);
+            let head = head(keeps);
+            std::thread::spawn(move || Answers::gather(address, &head, keeps, every, &stop))
+        };
+        Self {
+            clients: (0..2 * CLIENTS).map(client).collect(),
+            stop: Arc::clone(&stop),
+            begun_at: Instant::now(),
+        }
+    }
+
+    /// Ends it.
+    pub fn end(self) -> Answers {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Answers { took: self.begun_at.elapsed(), ..Answers::default() };
+        for client in self.clients {
+            let answers = client.join().expect("a client does not panic");
+            answers.whole.into_iter().for_each(|(body, count)| *all.whole.entry(body).or_default() += count);
+            all.failed += answers.failed;
+            all.first.extend(answers.first);
+        }
+        all.first.truncate(TOLD);
+        all
+    }
+}
+
+impl Answers {
+    /// Requests that were answered by a release.
+    pub fn answered(&self) -> u64 {
+        self.whole.values().sum()
+    }
+
+    /// Fails the scenario if any request was lost.
+    ///
+    /// # Panics
+    /// If one was, or none was sent.
+    #[track_caller]
+    pub fn expect_none_lost(&self) {
+        assert!(self.answered() > 0, "nothing was sent");
+        assert_eq!(
+            self.failed,
+            0,
+            "of {} requests; the first: {:#?}",
+            self.answered() + self.failed,
+            self.first
+        );
+    }
+
+    fn gather(address: SocketAddr, head: &str, keeps: bool, every: Duration, stop: &AtomicBool) -> Self {
+        let mut answers = Self::default();
+        let mut kept = None;
+        let mut due = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            match request(address, head, kept.take()) {
+                Ok((status, body, stream)) => {
+                    if status == 200 {
+                        *answers.whole.entry(body).or_default() += 1;
+                    } else {
+                        answers.fail(format!("{status}: {body}"));
+                    }
+                    kept = stream.filter(|_| keeps);
+                }
+                Err(error) => answers.fail(format!("{error:#}")),
+            }
+            due += every;
+            wait::pause(due.saturating_duration_since(Instant::now()));
+        }
+        answers
+    }
+
+    fn fail(&mut self, why: String) {
+        self.failed += 1;
+        if self.first.len() < TOLD {
+            self.first.push(why);
+        }
+    }
+}
+
+type Kept = BufReader<TcpStream>;
+
+/// Sends one request and reads the whole answer. Answers with the connection if the other end keeps it open.
+fn request(address: SocketAddr, head: &str, kept: Option<Kept>) -> Result<(u16, String, Option<Kept>)> {
+    let mut stream = match kept {
+        Some(kept) => kept,
+        None => {
+            let stream = TcpStream::connect_timeout(&address, LIMIT).context("connect")?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.set_write_timeout(Some(LIMIT))?;
+            stream.set_nodelay(true)?;
+            BufReader::new(stream)
+        }
+    };
+    stream.get_mut().write_all(head.as_bytes()).context("send")?;
+    let mut line = String::new();
+    ensure!(stream.read_line(&mut line).context("read")? > 0, "the connection was closed without an answer");
+    let status: u16 = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no status")?;
+    let (mut length, mut chunked, mut closes) = (None, false, false);
+    loop {
+        line.clear();
+        ensure!(stream.read_line(&mut line).context("read")? > 0, "the headers were cut");
+        let header = line.trim().to_ascii_lowercase();
+        match header.split_once(':').map(|(name, value)| (name, value.trim())) {
+            None => break,
+            Some(("content-length", value)) => length = Some(value.parse::<usize>()?),
+            Some(("transfer-encoding", _)) => chunked = true,
+            Some(("connection", value)) => closes = value == "close",
+            Some(_) => {}
+        }
+    }
+    ensure!(!chunked, "the answer is chunked, which this client does not read");
+    let Some(length) = length else { bail!("the answer has no length") };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).context("the body was cut")?;
+    let body = String::from_utf8_lossy(&body).trim().to_owned();
+    Ok((status, body, Some(stream).filter(|_| !closes)))
+}

@@ -1,0 +1,89 @@
+//! Requests through an ingress, all along: deploys, a bad release, a rollback, an upgrade of the ingress, an agent and a
+//! coordinator that are killed. None is lost.
+
+use std::time::Duration;
+
+use serde_json::json;
+use windlass_tests::fleet::{environment, program};
+use windlass_tests::process::{Process, words};
+use windlass_tests::{Fleet, Host, Load, Service, http, wait};
+
+const NAME: &str = "web.lab";
+
+/// Starts an ingress beside the agent of a host.
+fn ingress(fleet: &Fleet, host: &Host, log: &str) -> Process {
+    let command = words([program("windlass-agent"), "ingress".into(), "--data".into()]);
+    let listen = format!("{}:80", host.address);
+    let more = words(["--http", &listen, "--metrics", "127.0.0.1:9580"]);
+    let data = std::iter::once(fleet.data_of(host).into_os_string());
+    let command = host.on(command.into_iter().chain(data).chain(more).collect());
+    Process::start("windlass-agent ingress", command, environment(&fleet.folder), &fleet.folder.join(log))
+}
+
+/// Waits until the name is answered by `version`, whatever else answers.
+fn wait_until_routed(at: &str, version: &str) {
+    wait::until("the name is answered", Duration::from_secs(30), || {
+        let answer = http::get_of(at, NAME, "/version", Duration::from_secs(5))
+            .map_err(|error| format!("{error:#}"))?;
+        if answer.status == 200 && answer.body.contains(version) {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    });
+}
+
+#[test]
+fn no_request_is_lost_while_releases_come_and_go() {
+    let mut fleet = Fleet::start("traffic", 2);
+    let web = |tag: &str, order: &str| {
+        Service::web(&fleet.lab.image(tag), 3)
+            .with("route", json!({ "host": NAME, "port": "http" }))
+            .with("strategy.rolling.order", order)
+    };
+    let (v1, v2, bad) = (web("v1", "auto"), web("v2", "auto"), web("crash", "auto"));
+    let (first, second) =
+        (web("v1", "stop_first").with("env.TRY", "2"), web("v2", "stop_first").with("env.TRY", "2"));
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let old = ingress(&fleet, &edge, "ingress-1.log");
+    fleet.deploy_ok(&v1, "r1");
+    wait_until_routed(&at, "v1");
+
+    // Rolling updates, start-first and stop-first, a bad release, a rollback: at 600 requests a second.
+    let load = Load::begin(&at, NAME, "/version", 600);
+    fleet.deploy_ok(&v2, "r2");
+    let failed = fleet.deploy(&bad).expect_code(3).last();
+    assert_eq!(failed["outcome"], "rolled_back", "{failed}");
+    fleet.cli.run(&["rollback", "web", "--timeout", "1m", "-o", "json"]).expect_code(0);
+    fleet.deploy_ok(&first, "r4");
+    fleet.deploy_ok(&second, "r5");
+    let answers = load.end();
+    answers.expect_none_lost();
+    let rate = answers.answered() as f64 / answers.took.as_secs_f64();
+    println!(
+        "{} requests in {:?}, {rate:.0} a second: {:?}",
+        answers.answered(),
+        answers.took,
+        answers.whole
+    );
+    assert_eq!(answers.whole.len(), 2, "v1 and v2 answered, and nothing else: {:?}", answers.whole);
+
+    // Another ingress takes over; then the agent beside it and the coordinator are killed, and it goes on.
+    let load = Load::begin(&at, NAME, "/version", 600);
+    let mut successor = ingress(&fleet, &edge, "ingress-2.log");
+    let mut old = old;
+    wait::until("the first ingress has ended", Duration::from_secs(40), || {
+        old.ended().map(drop).ok_or_else(|| old.tail(5))
+    });
+    fleet.agents[0].kill_9();
+    fleet.server.kill_9();
+    wait::pause(Duration::from_secs(2));
+    fleet.server.start_again();
+    fleet.wait_for_server();
+    fleet.agents[0].start_again();
+    fleet.wait_for_host(&edge.name, "connected");
+    fleet.deploy_ok(&v1.clone().with("env.TRY", "3"), "r6");
+    load.end().expect_none_lost();
+    successor.stop(Duration::from_secs(40));
+}
