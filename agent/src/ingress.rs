@@ -158,6 +158,11 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         house.0.keep_house(house.1).await;
         Ok(())
     });
+    let probing = (ingress.clone(), cancel.clone());
+    tasks.spawn("probes", async move {
+        probing.0.probe(probing.1).await;
+        Ok(())
+    });
     if let Some(log) = log {
         tasks.spawn("access log", log.run(cancel.clone()));
     }

@@ -54,6 +54,14 @@ pub struct Limits {
     pub eject: Duration,
     /// At most.
     pub eject_most: Duration,
+    /// How often an endpoint is probed.
+    pub probe: Duration,
+    /// The same while its service has two releases.
+    pub probe_busy: Duration,
+    /// How long the answer to a probe may take.
+    pub probe_timeout: Duration,
+    /// Probes in a row without an answer after which an endpoint is left out until it answers.
+    pub unready_after: u32,
 }
 
 impl Default for Limits {
@@ -79,6 +87,10 @@ impl Default for Limits {
             eject_after: 5,
             eject: Duration::from_secs(10),
             eject_most: Duration::from_secs(300),
+            probe: Duration::from_secs(10),
+            probe_busy: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(2),
+            unready_after: 2,
         }
     }
 }

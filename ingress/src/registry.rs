@@ -138,6 +138,8 @@ impl Registry {
             let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
             endpoint.set_draining(place.draining);
             endpoint.set_drain(service.drain.duration());
+            let path = service.ports.get(port).and_then(|port| port.probe.as_ref());
+            endpoint.set_probe(path, service.releases.len() > 1);
             endpoints.insert(key, Arc::clone(&endpoint));
             self.owners.insert(key, id.clone());
             all.push(endpoint);
@@ -193,6 +195,12 @@ impl Registry {
             }
             busy && *until > now
         });
+    }
+
+    /// At most so many endpoints whose probe is due.
+    pub(crate) fn due(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
+        let due = |endpoint: &&Arc<Endpoint>| !endpoint.is_draining() && endpoint.take_probe(limits, now);
+        self.endpoints.values().filter(due).take(most).cloned().collect()
     }
 
     /// The number of each table in force.

@@ -9,6 +9,7 @@ use windlass_core::traffic::{Counts, EndpointState, EndpointTraffic, ServiceTraf
 
 use crate::counters::ReleaseSnapshot;
 use crate::ingress::Ingress;
+use crate::limits::Limits;
 use crate::registry::Population;
 use crate::upstream::Endpoint;
 
@@ -35,7 +36,7 @@ impl Ingress {
         }
         let now = Instant::now();
         for (service, endpoint) in registry.all_endpoints() {
-            services.entry(service.clone()).or_default().endpoints.push(seen(endpoint, now));
+            services.entry(service.clone()).or_default().endpoints.push(seen(endpoint, &self.0.limits, now));
         }
         for service in services.values_mut() {
             service.endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.release));
@@ -63,11 +64,13 @@ impl Ingress {
     }
 }
 
-fn seen(endpoint: &Endpoint, now: Instant) -> EndpointTraffic {
+fn seen(endpoint: &Endpoint, limits: &Limits, now: Instant) -> EndpointTraffic {
     let state = if endpoint.is_draining() {
         EndpointState::Draining
     } else if endpoint.is_ejected(now) {
         EndpointState::Ejected
+    } else if endpoint.is_unready(limits) {
+        EndpointState::Unready
     } else {
         EndpointState::Healthy
     };

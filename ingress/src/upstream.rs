@@ -4,6 +4,7 @@ mod balance;
 mod connection;
 mod endpoint;
 mod pool;
+mod probe;
 
 pub(crate) use balance::{pick, pickable};
 pub(crate) use connection::{SendFailure, Sent, Unsent, send};

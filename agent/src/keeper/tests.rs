@@ -471,7 +471,7 @@ async fn versions_of_the_trust_document_are_kept_for_an_ingress() {
     // A version that is not believed is not kept, whatever comes with it.
     let fourth = host.fleet.sign_trust(&version(4));
     keeper.take_trust(&[forged.clone(), fourth.clone()]).await.unwrap_err();
-    keeper.take_trust(&[fourth.clone()]).await.unwrap();
+    keeper.take_trust(std::slice::from_ref(&fourth)).await.unwrap();
     drop(keeper);
     let keeper = host.open().await;
     assert_eq!(keeper.trust_after(1, 64).await, [&chain[..], &[fourth]].concat());

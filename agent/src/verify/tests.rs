@@ -412,9 +412,10 @@ fn steps_1_to_9_refuse_a_traffic_table() {
     };
     let early = fleet.now - rules::SKEW - Duration::from_millis(1);
     let big = Envelope::sign(PayloadType::Routes, vec![b' '; (4 << 20) + 1], &[&fleet.dispatch]).to_bytes();
+    type Case = (&'static str, Vec<u8>, Timestamp, Result<PlanOrder, RefusalCode>);
     #[rustfmt::skip]
-    let table: Vec<(&str, Vec<u8>, Timestamp, Result<PlanOrder, C>)> = vec![
-        ("the same again", taken.clone(), fleet.now, Ok(PlanOrder::Same)),
+    let table: Vec<Case> = vec![
+        ("the same again", taken, fleet.now, Ok(PlanOrder::Same)),
         ("the next", but(|r| r.seq = 8), fleet.now, Ok(PlanOrder::Newer)),
         ("1: too large", big, fleet.now, Err(C::TooLarge)),
         ("3: nonsense", b"{}".to_vec(), fleet.now, Err(C::Malformed)),

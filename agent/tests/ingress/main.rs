@@ -1,4 +1,5 @@
 //! `windlass-agent ingress`, the program itself, with the agent's end of its socket in the test.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod follows;
 mod http;

@@ -57,7 +57,7 @@ pub(super) async fn attempt(
     let mut last = Failure::NoEndpoint;
     loop {
         let now = Instant::now();
-        let picked = pick(endpoints, &tried, target.slow_start, shared.random(), now);
+        let picked = pick(endpoints, &tried, target.slow_start, shared.random(), &shared.limits, now);
         let Some(endpoint) = picked else { return Err(last) };
         exchange.at(InFlight::request(Arc::clone(&endpoint)), target.counters(chosen, &endpoint));
         let failure = match send(shared, &endpoint, outgoing(head, body.clone(), target.is_http2())).await {
@@ -68,7 +68,7 @@ pub(super) async fn attempt(
             SendFailure::Unsent(why) => {
                 if *why == Unsent::Connect {
                     exchange.counters().connect_failed();
-                    endpoint.failed(&shared.limits, now);
+                    endpoint.unreachable(&shared.limits, now);
                 }
                 true
             }

@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
+use crate::limits::Limits;
 
 /// Answers with an endpoint for a request, or `None` if each was tried or drains.
 ///
-/// Ejected endpoints are left out while others are there, and at most half of them: where more are ejected, the
+/// Ejected and unready endpoints are left out while others are there, and at most half of them: where more are ejected, the
 /// trouble is more likely ours, and all of them count again.
 pub(crate) fn pick(
     endpoints: &[Arc<Endpoint>],
     tried: &[Arc<Endpoint>],
     slow_start: Option<Duration>,
     random: u64,
+    limits: &Limits,
     now: Instant,
 ) -> Option<Arc<Endpoint>> {
-    let ejected = endpoints.iter().filter(|e| !e.is_draining() && e.is_ejected(now)).count();
+    let ejected = endpoints.iter().filter(|e| !e.is_draining() && e.is_left_out(limits, now)).count();
     let alive = pickable(endpoints);
     let believe = ejected * 2 <= alive;
     let fits = |endpoint: &&Arc<Endpoint>| {
-        let left_out = endpoint.is_draining() || (believe && endpoint.is_ejected(now));
+        let left_out = endpoint.is_draining() || (believe && endpoint.is_left_out(limits, now));
         !left_out && !tried.iter().any(|other| Arc::ptr_eq(other, endpoint))
     };
     let count = endpoints.iter().filter(fits).count();
@@ -66,7 +68,6 @@ mod tests {
 
     use super::super::endpoint::{EndpointKey, InFlight, ProtocolKind};
     use super::*;
-    use crate::limits::Limits;
 
     fn endpoints(count: u16, now: Instant) -> Vec<Arc<Endpoint>> {
         let key = |port| EndpointKey {
@@ -88,7 +89,11 @@ mod tests {
         now: Instant,
     ) -> std::collections::BTreeSet<u16> {
         let draw = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (0..200).filter_map(|n| Some(pick(all, tried, None, draw(n), now)?.key.address.port())).collect()
+        (0..200)
+            .filter_map(|n| {
+                Some(pick(all, tried, None, draw(n), &Limits::default(), now)?.key.address.port())
+            })
+            .collect()
     }
 
     #[test]
@@ -106,6 +111,17 @@ mod tests {
         let all = endpoints(3, now);
         eject(&all[1], now);
         assert_eq!(picked(&all, &[], now), [1, 3].into());
+    }
+
+    #[test]
+    fn the_last_endpoint_is_never_left_out() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let all = endpoints(2, now);
+        let unready = |endpoint: &Endpoint| assert!((0..2).any(|_| endpoint.probed(false, &limits)));
+        unready(&all[0]);
+        assert_eq!(picked(&all, &[], now), [2].into());
+        unready(&all[1]);
+        assert_eq!(picked(&all, &[], now), [1, 2].into());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 use windlass_core::Digest;
 use windlass_core::traffic::Protocol;
@@ -56,6 +57,16 @@ pub(crate) struct Endpoint {
     ejections: AtomicU32,
     /// Milliseconds after `born` until which it is left out; 0 if it is not.
     ejected_until: AtomicU64,
+    /// Whether it was left out because connections to it failed: then one that stands brings it back.
+    unreachable: AtomicBool,
+    /// The path of its probe; by a connection if there is none.
+    probe: ArcSwapOption<String>,
+    /// A replacement is under way: it is probed more often.
+    busy: AtomicBool,
+    /// Milliseconds after `born` at which it was probed last.
+    probed_at: AtomicU64,
+    /// Probes in a row that failed.
+    unanswered: AtomicU32,
     born: Instant,
 }
 
@@ -72,6 +83,11 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
+            unreachable: AtomicBool::new(false),
+            probe: ArcSwapOption::empty(),
+            busy: AtomicBool::new(false),
+            probed_at: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
             born: now,
         })
     }
@@ -108,9 +124,58 @@ impl Endpoint {
         now.saturating_duration_since(self.born)
     }
 
-    /// Whether it is left out at `now`.
+    /// Whether it is left out at `now` because requests failed on it.
     pub(crate) fn is_ejected(&self, now: Instant) -> bool {
         self.ejected_until.load(Relaxed) > self.millis(now)
+    }
+
+    /// Whether it answers no probes.
+    pub(crate) fn is_unready(&self, limits: &Limits) -> bool {
+        self.unanswered.load(Relaxed) >= limits.unready_after
+    }
+
+    /// Whether it is left out at `now`, for either reason.
+    pub(crate) fn is_left_out(&self, limits: &Limits, now: Instant) -> bool {
+        self.is_unready(limits) || self.is_ejected(now)
+    }
+
+    /// How it is to be probed.
+    pub(crate) fn set_probe(&self, path: Option<&String>, busy: bool) {
+        if self.probe.load().as_deref() != path {
+            self.probe.store(path.cloned().map(Arc::new));
+        }
+        self.busy.store(busy, Relaxed);
+    }
+
+    /// The path of its probe. An endpoint of HTTP/2 is probed by a connection.
+    pub(crate) fn probe_path(&self) -> Option<Arc<String>> {
+        self.probe.load_full().filter(|_| self.key.protocol == ProtocolKind::Http1)
+    }
+
+    /// Whether its next probe is due, which then counts as begun.
+    pub(crate) fn take_probe(&self, limits: &Limits, now: Instant) -> bool {
+        let every = if self.busy.load(Relaxed) { limits.probe_busy } else { limits.probe };
+        let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        let now = self.millis(now);
+        let due = now.saturating_sub(self.probed_at.load(Relaxed)) >= every;
+        if due {
+            self.probed_at.store(now, Relaxed);
+        }
+        due
+    }
+
+    /// A probe was answered, or not. Answers whether that changes if it gets requests.
+    pub(crate) fn probed(&self, ready: bool, limits: &Limits) -> bool {
+        let before = self.is_unready(limits);
+        if ready {
+            self.unanswered.store(0, Relaxed);
+            if self.unreachable.swap(false, Relaxed) {
+                self.succeeded();
+            }
+        } else {
+            self.unanswered.fetch_add(1, Relaxed);
+        }
+        before != self.is_unready(limits)
     }
 
     /// A connection stood, or a probe was answered.
@@ -118,6 +183,12 @@ impl Endpoint {
         self.failures.store(0, Relaxed);
         self.ejections.store(0, Relaxed);
         self.ejected_until.store(0, Relaxed);
+    }
+
+    /// A connection could not be made.
+    pub(crate) fn unreachable(&self, limits: &Limits, now: Instant) {
+        self.unreachable.store(true, Relaxed);
+        self.failed(limits, now);
     }
 
     /// A connection could not be made or was reset before a response. After `eject_after` of them in a row the
@@ -204,6 +275,40 @@ mod tests {
         (0..5).for_each(|_| endpoint.failed(&limits, now));
         endpoint.succeeded();
         assert!(!endpoint.is_ejected(now));
+    }
+
+    #[test]
+    fn two_unanswered_probes_make_an_endpoint_unready() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let endpoint = endpoint(now);
+        assert!(!endpoint.probed(false, &limits) && !endpoint.is_left_out(&limits, now));
+        assert!(endpoint.probed(false, &limits) && endpoint.is_left_out(&limits, now));
+        assert!(!endpoint.probed(false, &limits), "nothing new");
+        assert!(endpoint.probed(true, &limits) && !endpoint.is_left_out(&limits, now));
+    }
+
+    #[test]
+    fn a_probe_brings_back_what_could_not_be_reached() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let (silent, resets) = (endpoint(now), endpoint(now));
+        (0..5).for_each(|_| silent.unreachable(&limits, now));
+        (0..5).for_each(|_| resets.failed(&limits, now));
+        assert!(silent.is_ejected(now) && resets.is_ejected(now));
+        silent.probed(true, &limits);
+        resets.probed(true, &limits);
+        assert!(!silent.is_ejected(now), "connections stand again");
+        assert!(resets.is_ejected(now), "connections stood all the time");
+    }
+
+    #[test]
+    fn an_endpoint_is_probed_more_often_while_it_is_replaced() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let endpoint = endpoint(now);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        assert!(!endpoint.take_probe(&limits, at(6)) && endpoint.take_probe(&limits, at(10)));
+        assert!(!endpoint.take_probe(&limits, at(16)));
+        endpoint.set_probe(None, true);
+        assert!(endpoint.take_probe(&limits, at(16)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use windlass_core::Span;
+use windlass_core::traffic::EndpointState;
 use windlass_ingress::Limits;
 
 use super::world::*;
@@ -148,4 +149,52 @@ async fn a_client_that_leaves_is_no_error_of_the_release() {
     until("the client is gone", || world.counters(1).client_gone == 1).await;
     let seen = world.counters(1);
     assert_eq!((seen.server_error, seen.in_flight), (0, 0));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_fails_its_probe_gets_no_requests() {
+    let mut tasks = JoinSet::new();
+    // It answers every request, and says on its probe that it is not ready.
+    let bad = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let mut head = [0; 4096];
+        let count = stream.read(&mut head).await.unwrap_or_default();
+        let ready = !head[..count].starts_with(b"GET /status/503 ");
+        let answer: &[u8] = if ready {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbad"
+        } else {
+            b"HTTP/1.1 503 Not Ready\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        };
+        let _ = stream.write_all(answer).await;
+    })
+    .await;
+    let good = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ngood";
+        let _ = stream.write_all(answer).await;
+    })
+    .await;
+    let (probe, probe_busy) = (Duration::from_millis(80), Duration::from_millis(80));
+    let world = World::start(Limits { probe, probe_busy, ..Limits::default() }).await;
+    let mut table = pool(1, &[bad, good]);
+    table.services[0].ports.get_mut("http").unwrap().probe = Some("/status/503".to_owned());
+    world.ingress.take(table.clone()).unwrap();
+    let state = |address| {
+        let services = world.ingress.traffic();
+        let mut endpoints = services.values().flat_map(|service| &service.endpoints);
+        endpoints.find(|endpoint| endpoint.address == address).map(|endpoint| endpoint.state)
+    };
+    until("it is left out", || state(bad) == Some(EndpointState::Unready)).await;
+    for _ in 0..20 {
+        assert_eq!(world.get("/").await.1, b"good");
+    }
+    // Another path brings it back, and the last endpoint is asked whatever its probe says.
+    table.seq = 2;
+    table.services[0].ports.get_mut("http").unwrap().probe = Some("/".to_owned());
+    world.ingress.take(table).unwrap();
+    until("it is back", || state(bad) == Some(EndpointState::Healthy)).await;
+    let mut alone = pool(3, &[bad]);
+    alone.services[0].ports.get_mut("http").unwrap().probe = Some("/status/503".to_owned());
+    world.ingress.take(alone).unwrap();
+    until("it fails its probe", || state(bad) == Some(EndpointState::Unready)).await;
+    assert_eq!(world.get("/").await.1, b"bad");
 }

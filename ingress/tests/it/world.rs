@@ -55,6 +55,8 @@ impl World {
         let (serving, keeping, ends) = (ingress.clone(), ingress.clone(), stop.clone());
         tasks.spawn(async move { serving.serve_plain(listener, ends).await });
         tasks.spawn(async move { keeping.keep_house(CancellationToken::new()).await });
+        let probing = ingress.clone();
+        tasks.spawn(async move { probing.probe(CancellationToken::new()).await });
         Self { ingress, address, stop, _tasks: tasks }
     }
 
