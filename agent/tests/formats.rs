@@ -19,6 +19,7 @@ use windlass_core::observation::RefusalCode;
 use windlass_core::plan::HostPlan;
 use windlass_core::receipt::Receipt;
 use windlass_core::release::Release;
+use windlass_core::traffic::{IngressReport, Routes};
 use windlass_core::verify::{check_plan, check_release};
 
 const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md"));
@@ -86,6 +87,7 @@ fn every_payload_is_signed_and_verified() {
         Some((checkpoint.size, checkpoint.head))
     );
     assert_eq!(entry.n + 1, checkpoint.size);
+    signed_and_verified::<Routes>(PayloadType::Routes, "routes").check().unwrap();
     let list: RevocationList = signed_and_verified(PayloadType::Revocation, "revocation");
     assert_eq!(list.revoked.identities.values().copied().max(), Some(u64::MAX));
 }
@@ -123,7 +125,9 @@ fn every_field_is_there_and_explained() {
         "spiffe://demo/coordinator/old",
     ];
     let mut found = BTreeSet::new();
-    for tag in ["key", "envelope", "trust", "release", "plan", "receipt", "entry", "audit", "revocation"] {
+    for tag in
+        ["key", "envelope", "trust", "release", "plan", "receipt", "entry", "audit", "revocation", "routes"]
+    {
         fields(&serde_json::from_str(block(&format!("json {tag}"))).unwrap(), &mut found);
     }
     let prose: String = TEXT.split("```").step_by(2).collect();
@@ -141,29 +145,32 @@ fn every_field_is_there_and_explained() {
     }
 }
 
+/// Names of the properties of a schema.
+fn names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| names(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| names(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Names of the fields of the payload types, as their schemas know them.
 fn schemars_fields() -> BTreeSet<String> {
-    fn walk(value: &Value, found: &mut BTreeSet<String>) {
-        match value {
-            Value::Object(map) => {
-                if let Some(Value::Object(properties)) = map.get("properties") {
-                    found.extend(properties.keys().cloned());
-                }
-                map.values().for_each(|value| walk(value, found));
-            }
-            Value::Array(list) => list.iter().for_each(|value| walk(value, found)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
-    }
     let schemas = [
         schemars::schema_for!(Release),
         schemars::schema_for!(HostPlan),
         schemars::schema_for!(Receipt),
         schemars::schema_for!(Checkpoint),
         schemars::schema_for!(Entry),
+        schemars::schema_for!(Routes),
     ];
     let mut found = BTreeSet::new();
-    schemas.iter().for_each(|schema| walk(schema.as_value(), &mut found));
+    schemas.iter().for_each(|schema| names(schema.as_value(), &mut found));
     found
 }
 
@@ -195,4 +202,19 @@ fn every_refusal_is_named() {
     ] {
         assert!(TEXT.contains(&format!("`{}`", code.as_str())), "{}", code.as_str());
     }
+}
+
+/// Every field of a report stands in the section about it.
+#[test]
+fn every_field_of_a_report_is_explained() {
+    let (_, section) = TEXT.split_once("A **report** goes").unwrap();
+    let mut found = BTreeSet::new();
+    let schema = schemars::schema_for!(IngressReport);
+    names(schema.as_value(), &mut found);
+    // `informational` to `server_error`.
+    let between = ["success", "redirection", "client_error", "name"];
+    for field in found.iter().filter(|field| !between.contains(&field.as_str())) {
+        assert!(section.contains(&format!("`{field}`")), "`{field}` is not explained");
+    }
+    assert!(found.contains("cut_services") && found.contains("to_head"));
 }

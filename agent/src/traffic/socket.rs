@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use windlass_process::report;
 
@@ -27,8 +27,8 @@ const PACE: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(40);
 /// Ingresses at once: one that serves, and those that end.
 const MOST: usize = 4;
-/// After a socket could not be made.
-const AGAIN: Duration = Duration::from_secs(30);
+/// After a socket could not be made, and between two looks at whether it still has its name.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The newest report of each ingress process that is connected.
 pub type Reports = BTreeMap<u64, Bytes>;
@@ -52,7 +52,13 @@ impl Socket {
         let mut said = false;
         loop {
             match listen(&self.path) {
-                Ok(listener) => return self.accept(&listener).await,
+                Ok(listener) => {
+                    said = false;
+                    if self.accept(&listener).await {
+                        return Ok(());
+                    }
+                    continue; // its name has gone
+                }
                 Err(error) if !said => {
                     said = true;
                     tracing::error!(path = %self.path.display(), error = %report::chain(&error), "no ingress can connect");
@@ -66,11 +72,19 @@ impl Socket {
         }
     }
 
-    async fn accept(&self, listener: &UnixListener) -> anyhow::Result<()> {
+    /// Accepts until it is cancelled, or until the socket's name has gone. Answers with whether it was cancelled.
+    async fn accept(&self, listener: &UnixListener) -> bool {
         let mut open = JoinSet::new();
+        let place = || fs::symlink_metadata(&self.path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let (made, mut look) = (place(), interval(AGAIN));
         loop {
             let accepted = tokio::select! {
-                () = self.cancel.cancelled() => return Ok(()),
+                () = self.cancel.cancelled() => return true,
+                _ = look.tick() => {
+                    // Whoever empties a folder below /run takes the name, and no ingress could come back.
+                    if made != place() { return false }
+                    continue;
+                }
                 Some(_) = open.join_next() => continue,
                 accepted = listener.accept(), if open.len() < MOST => accepted,
             };

@@ -107,6 +107,9 @@ async fn tables_go_to_the_ingress_and_its_reports_come_back() {
     let position = coordinator.known().hellos[1].routes[0].clone();
     assert_eq!((position.environment.as_str(), position.seq, position.epoch), ("production", 4, 1));
     assert_eq!(table(&mut ingress(&machine).await, 4).await, 1);
+    // Somebody tidies the folder of the socket: it is made again.
+    std::fs::remove_file(machine.folder.path().join("agent/ingress.sock")).unwrap();
+    assert_eq!(table(&mut ingress(&machine).await, 4).await, 1);
     offer(&coordinator, 3);
     counted(&machine, RefusalCode::Stale).await;
 }
