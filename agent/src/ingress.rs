@@ -89,7 +89,7 @@ pub enum IngressError {
 }
 
 impl IngressError {
-    /// What the user can do next.
+    /// The user's next step.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::State(error) => error.hint(),

@@ -11,6 +11,7 @@ mod intake;
 mod logs;
 mod outbox;
 mod session;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;

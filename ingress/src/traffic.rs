@@ -1,4 +1,4 @@
-//! What an ingress has counted, as its report says it.
+//! The counters of an ingress, as its report says them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +17,7 @@ use crate::upstream::Endpoint;
 const MOST_RELEASES: usize = 32;
 
 impl Ingress {
-    /// What was counted since the process began, by service.
+    /// The traffic of each service since the process began.
     pub fn traffic(&self) -> BTreeMap<ServiceId, ServiceTraffic> {
         let mut services: BTreeMap<ServiceId, ServiceTraffic> = BTreeMap::new();
         let registry = self.0.registry();

@@ -88,7 +88,7 @@ impl Out {
         match self {
             Self::Stdout => io::stdout().write_all(&bytes),
             Self::File { path, file } => {
-                // Whoever rotates logs has moved the file away.
+                // A rotation of logs has moved the file away.
                 if fs::metadata(&path).map(|meta| (meta.dev(), meta.ino())).ok()
                     != file.metadata().map(|meta| (meta.dev(), meta.ino())).ok()
                 {

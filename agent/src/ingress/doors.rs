@@ -27,7 +27,7 @@ pub(super) enum Order {
     Open,
 }
 
-/// What is served where.
+/// The services and their addresses.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     wanted: Vec<(&'static str, SocketAddr)>,

@@ -30,7 +30,7 @@ pub(super) struct Follower {
     pub(super) news: Notify,
 }
 
-/// What a report says about tables.
+/// The tables in force and refused, as a report says them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     pub(super) tables: BTreeMap<EnvironmentId, TableInForce>,
@@ -56,13 +56,13 @@ impl Follower {
         follower
     }
 
-    /// What it has, for a hello.
+    /// The trust version and the tables that it has, for a hello.
     pub(super) fn has(&self) -> (u64, BTreeMap<EnvironmentId, Position>) {
         let state = held(&self.state);
         (state.trust_version(), state.positions())
     }
 
-    /// What it follows, for a report.
+    /// The tables that it follows, for a report.
     pub(super) fn seen(&self) -> Seen {
         held(&self.seen).clone()
     }

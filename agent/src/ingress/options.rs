@@ -1,4 +1,4 @@
-//! What the ingress is told on its command line.
+//! The options of the command line.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

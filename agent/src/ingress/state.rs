@@ -1,4 +1,4 @@
-//! What an ingress keeps: the trust document in force, and the newest table of each environment. It begins with these
+//! The folder of an ingress: the trust document in force, and the newest table of each environment. It begins with these
 //! when nobody else is there.
 //!
 //! ```text
@@ -26,7 +26,7 @@ use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
 use crate::traffic::wire::Position;
 use crate::verify;
 
-/// What the folder has to say.
+/// The content of the folder.
 #[derive(Debug)]
 pub(super) struct State {
     folder: PathBuf,
@@ -78,7 +78,7 @@ pub enum StateError {
 }
 
 impl StateError {
-    /// What the user can do next.
+    /// The user's next step.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Data(error) => error.hint(),

@@ -36,7 +36,7 @@ type Positions = BTreeMap<EnvironmentId, Position>;
 pub(super) struct Begin {
     successor: Option<Successor>,
     inherited: Vec<Listener>,
-    /// What the process before has in force.
+    /// The tables that the process before has in force.
     positions: Positions,
     lock: Option<Lock>,
 }

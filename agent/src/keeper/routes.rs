@@ -41,7 +41,7 @@ impl Kept {
     }
 }
 
-/// What became of an offered table.
+/// The fate of an offered table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// It is the newest, and written down.

@@ -12,19 +12,18 @@ use tonic::{Status, Streaming};
 use windlass_certs::tls::ClientTls;
 use windlass_process::report;
 use windlass_proto::json;
-use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT, MAX_ROUTES_POSITIONS};
+use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
 use windlass_proto::pb::{self, connect_request as up, connect_response as down};
 
 use super::Wires;
 use super::intake::{self, Coordinator, Offers};
 use super::logs::{Logs, Way};
 use super::outbox::{Item, Outbox};
+use super::traffic::{newer, positions};
 use crate::clock;
 use crate::keeper::Keeper;
 use crate::lease::{self, Beats, Contact};
 use crate::runtime::Runtime;
-use crate::traffic::socket::Reports;
-use crate::traffic::tables::Table;
 
 /// Messages that wait for the network; more make their writers wait.
 const CAPACITY: usize = 32;
@@ -306,23 +305,6 @@ fn handover_at(wires: &Wires) -> Instant {
     let margin = (left / 10).min(Duration::from_secs(60));
     let wait = left.saturating_sub(margin).max(Duration::from_secs(1));
     Instant::now() + wait.min(Duration::from_secs(30 * 24 * 3600))
-}
-
-/// How far this host is with the tables of each environment.
-fn positions(keeper: &Keeper) -> Vec<pb::RoutesPosition> {
-    let tables = keeper.tables();
-    let position = |(environment, table): (&windlass_core::EnvironmentId, &Table)| pb::RoutesPosition {
-        environment: environment.to_string(),
-        seq: table.accepted.committed.seq,
-        epoch: table.accepted.epoch,
-    };
-    tables.borrow().iter().take(MAX_ROUTES_POSITIONS).map(position).collect()
-}
-
-/// The processes whose reports are others than before.
-fn newer(reports: &Reports, before: &Reports) -> Vec<u64> {
-    let other = |(process, report): &(&u64, &Bytes)| before.get(process) != Some(report);
-    reports.iter().filter(other).map(|(process, _)| *process).collect()
 }
 
 /// A sign of life that renews no lease.

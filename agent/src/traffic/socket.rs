@@ -38,9 +38,9 @@ pub type Reports = BTreeMap<u64, Bytes>;
 pub struct Socket {
     /// Where it listens.
     pub path: PathBuf,
-    /// What it hands on.
+    /// The source of tables and trust documents.
     pub keeper: Arc<Keeper>,
-    /// What it brings.
+    /// The reports that come.
     pub reports: watch::Sender<Arc<Reports>>,
     /// Asks the task to end.
     pub cancel: CancellationToken,
@@ -81,7 +81,7 @@ impl Socket {
             let accepted = tokio::select! {
                 () = self.cancel.cancelled() => return true,
                 _ = look.tick() => {
-                    // Whoever empties a folder below /run takes the name, and no ingress could come back.
+                    // A folder below /run that is emptied takes the name away, and no ingress could come back.
                     if made != place() { return false }
                     continue;
                 }

@@ -59,7 +59,7 @@ impl TableStore {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// What was written. Signatures are not asked again: the key may have been replaced since, and a table stays in
+    /// The tables that were written. Signatures are not asked again: the key may have been replaced since, and a table stays in
     /// force until the next one. A file that cannot be read is logged, and is as if it was not there.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub enum Up {
         #[serde(default)]
         tables: BTreeMap<EnvironmentId, Position>,
     },
-    /// What it has in force and has counted. By this it acknowledges.
+    /// The tables in force, by which it acknowledges, and the counters.
     Report(Box<IngressReport>),
     /// Of a newer version.
     #[serde(other)]

@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+    BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -45,7 +48,7 @@ async fn answer(stream: TcpStream, name: &str) -> io::Result<()> {
 }
 
 /// The lines of a head; `None` at the end of the connection.
-async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<String>>> {
+async fn head(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<String>>> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -66,16 +69,23 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// The server closes the connection.
     pub(crate) close: bool,
+    pub(crate) location: Option<String>,
 }
 
 /// A client's connection.
-pub(crate) struct Client(BufReader<TcpStream>);
+pub(crate) struct Client<S = TcpStream>(BufReader<S>);
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self(BufReader::new(stream))
     }
 
     pub(crate) async fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
@@ -93,6 +103,7 @@ impl Client {
             status: lines[0].split(' ').nth(1).unwrap().parse().unwrap(),
             body: String::from_utf8_lossy(&body).into_owned(),
             close: value("connection") == Some("close"),
+            location: value("location").map(str::to_owned),
         })
     }
 }

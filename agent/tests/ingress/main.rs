@@ -3,5 +3,6 @@
 
 mod follows;
 mod http;
+mod secure;
 mod succeeds;
 mod world;

@@ -34,7 +34,7 @@ const MAX_TEXT: usize = 512;
 /// Numbers above this one lose digits in readers whose only number is a double.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// What an ingress process says about itself.
+/// A report of an ingress process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct IngressReport {
     /// A random number of the process, below 2^53: another one means that all counters began at zero.
@@ -57,7 +57,7 @@ pub struct IngressReport {
     /// Tables that were offered after that and refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<EnvironmentId, Refusal>,
-    /// What was counted, by service.
+    /// The traffic of each service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceId, ServiceTraffic>,
     /// Requests for a name that no table has.
