@@ -12,6 +12,7 @@ use crate::host::{HostFacts, Liveness};
 use crate::id::{HostId, SlotId};
 use crate::observation::Observation;
 use crate::time::Timestamp;
+use crate::traffic::Traffic;
 
 /// What a decision asks of the fleet. One that places nothing only looks at the hosts that it has slots on, so that
 /// its cost follows the service and not the fleet.
@@ -24,6 +25,11 @@ pub trait Fleet: Debug {
 
     /// Every host, by name.
     fn all(&self) -> &BTreeMap<HostId, Member>;
+
+    /// Traffic tables, and the ingresses that follow them; `None` where nothing is routed.
+    fn traffic(&self) -> Option<&Traffic> {
+        None
+    }
 }
 
 /// All hosts, at one moment.

@@ -165,6 +165,11 @@ impl Authority {
         Envelope::sign(PayloadType::Plan, payload, &[&self.inner.dispatch])
     }
 
+    /// Signs a traffic table.
+    pub(crate) fn sign_routes(&self, payload: Vec<u8>) -> Envelope {
+        Envelope::sign(PayloadType::Routes, payload, &[&self.inner.dispatch])
+    }
+
     /// How long certificates live.
     pub(crate) fn lifetimes(&self) -> Lifetimes {
         self.inner.lifetimes

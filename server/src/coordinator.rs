@@ -18,6 +18,7 @@ use crate::plans::Plans;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;
+use crate::routes::Tables;
 use crate::session::Readers;
 use crate::store::Store;
 
@@ -35,6 +36,8 @@ pub(crate) struct Coordinator {
     pub enrolment: Enrolment,
     /// Signed host plans.
     pub plans: Plans,
+    /// Signed traffic tables.
+    pub tables: Tables,
     /// What Prometheus reads.
     pub metrics: Metrics,
     /// What peers may cause.
@@ -77,6 +80,7 @@ impl Coordinator {
         let enrolment = Enrolment::new(ledger.clone(), authority.clone(), revocations, peers.clone());
         enrolment.enforce_all();
         let plans = Plans::new(ledger.clone(), authority.clone());
+        let tables = Tables::new(authority.clone());
         let (revoked, recoveries) = (Published::default(), Recoveries::default());
         let readers = Readers::default();
         let coordinator = Self {
@@ -86,6 +90,7 @@ impl Coordinator {
             authority,
             enrolment,
             plans,
+            tables,
             metrics,
             peers,
             revoked,

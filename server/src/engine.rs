@@ -15,6 +15,7 @@
 mod conditions;
 mod liveness;
 mod step;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::recovery;
 
 use conditions::Told;
 use liveness::Watch;
+use tables::Tables;
 
 pub(crate) use step::{advance, is_idle, tell};
 
@@ -54,6 +56,7 @@ pub(crate) struct Engine {
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
     told: Told,
+    tables: Tables,
     /// Since when deadlines count.
     counting_since: Timestamp,
     ticks: u64,
@@ -80,6 +83,7 @@ impl Engine {
             timers: BTreeMap::new(),
             watch: Watch::default(),
             told: Told::default(),
+            tables: Tables::default(),
             counting_since,
             ticks: 0,
             topics,
@@ -93,6 +97,11 @@ impl Engine {
         loop {
             self.look_at_clock();
             match self.work(&cancel).await {
+                Ok(()) => {}
+                Err(WriteError::Stopping) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            match self.tables.settle(&self.coordinator).await {
                 Ok(()) => {}
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -178,15 +187,21 @@ impl Engine {
     fn touch(&mut self, topic: &Topic) {
         match topic {
             Topic::Service(service) | Topic::Rollout(_, service) => {
+                self.tables.touch(service.environment.clone());
                 self.dirty.insert(service.clone());
             }
             Topic::Observed(host) => {
                 self.told.heard(host);
+                self.touch_tables(host);
                 self.touch_host(host);
             }
             // Labels, policy or scheduling changed: any service may want to come or go.
-            Topic::Host(_) | Topic::Trust | Topic::Recovery => self.everything(),
-            Topic::Plan(_) | Topic::Audit | Topic::Checkpoint | Topic::Event => {}
+            Topic::Host(_) | Topic::Trust | Topic::Recovery => {
+                self.tables.everything(&self.coordinator);
+                self.everything();
+            }
+            Topic::Ingress(_) => self.touch_moving(),
+            Topic::Routes(_) | Topic::Plan(_) | Topic::Audit | Topic::Checkpoint | Topic::Event => {}
         }
     }
 
@@ -198,6 +213,29 @@ impl Engine {
             .ledger
             .read(|state| state.slots_on(host).map(|(slot, _)| slot.service.clone()).collect());
         self.dirty.extend(services);
+    }
+
+    /// Tables that an observation of the host may change: of what it has to run, and of what it still shows.
+    fn touch_tables(&mut self, host: &HostId) {
+        let seen = self.coordinator.registry.observation_of(host);
+        let shown =
+            seen.iter().flat_map(|seen| &seen.slots).map(|slot| slot.slot.service.environment.clone());
+        let planned: BTreeSet<_> = self
+            .coordinator
+            .ledger
+            .read(|state| state.slots_on(host).map(|(slot, _)| slot.service.environment.clone()).collect());
+        shown.chain(planned).for_each(|environment| self.tables.touch(environment));
+    }
+
+    /// What an ingress reports may let go of an instance that a rollout stops.
+    fn touch_moving(&mut self) {
+        let moving: Vec<ServiceId> = self.coordinator.ledger.read(|state| {
+            let moving = state.services.values().filter(|service| service.rollout.is_some());
+            moving.map(|service| service.id.clone()).collect()
+        });
+        self.dirty.extend(moving);
+        let coordinator = self.coordinator.clone();
+        self.tables.raised(&coordinator);
     }
 
     pub(crate) const fn everything(&mut self) {
@@ -212,6 +250,11 @@ impl Engine {
         let coordinator = &self.coordinator;
         if self.ticks.is_multiple_of(RESYNC) || self.ticks == 1 {
             self.told.everything(coordinator);
+            self.tables.everything(coordinator);
+        }
+        match self.tables.settle(coordinator).await {
+            Ok(()) | Err(WriteError::Stopping) => {}
+            Err(error) => return Err(error.into()),
         }
         self.told.tell(coordinator).await?;
         if coordinator.ledger.read(State::is_recovering) {
@@ -246,7 +289,7 @@ impl Engine {
 
     fn next_timer(&self) -> Duration {
         let now = self.coordinator.ledger.now();
-        let next = self.due_at().map(|at| at.since(now));
+        let next = self.due_at().into_iter().chain(self.tables.due_at()).min().map(|at| at.since(now));
         // A moment later than asked, so that the clock has really passed it.
         next.map_or(Duration::from_secs(3600), |wait| wait + Duration::from_millis(1))
     }

@@ -115,6 +115,7 @@ fn leave(next: &mut HostRecord, draft: &mut Draft<'_>) {
         return;
     }
     next.revoked_up_to = next.certificate.generation;
+    next.ingress_since = None;
     let open: Vec<_> =
         draft.state.tokens.values().filter(|token| token.host == next.name).map(|token| token.hash).collect();
     open.into_iter().for_each(|hash| draft.change(Change::TokenGone(hash)));

@@ -41,6 +41,7 @@ mod registry;
 mod releases;
 mod revoked;
 mod rollouts;
+mod routes;
 mod services;
 mod session;
 mod start;

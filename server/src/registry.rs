@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
+use windlass_core::traffic::IngressReport;
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
@@ -69,6 +70,8 @@ struct Live {
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
     runs: Runs,
+    /// What its ingress last reported.
+    ingress: Option<Arc<IngressReport>>,
     /// Its newest receipt, an envelope that was checked.
     receipt: Option<Arc<[u8]>>,
 }
@@ -248,6 +251,30 @@ impl Registry {
             }
         }
         found
+    }
+
+    /// What every host was last seen to run.
+    pub(crate) fn observations(&self) -> BTreeMap<HostId, Arc<Observation>> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.observation.clone()?))).collect()
+    }
+
+    /// The ingress of a host reported. The newest counts.
+    pub(crate) fn ingress_reported(&self, host: &HostId, report: Arc<IngressReport>, now: Timestamp) {
+        self.with(host, |live| {
+            live.seen(now, &self.clock);
+            live.ingress = Some(report);
+        });
+    }
+
+    /// What the ingress of a host last reported.
+    pub(crate) fn ingress_report(&self, host: &HostId) -> Option<Arc<IngressReport>> {
+        self.look(host, |live| live.ingress.clone()).flatten()
+    }
+
+    /// The ingress of a host counts no more.
+    pub(crate) fn ingress_forgotten(&self, host: &HostId) {
+        self.with(host, |live| live.ingress = None);
     }
 
     /// How a host does.

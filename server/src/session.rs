@@ -16,7 +16,7 @@ mod inbound;
 mod logs;
 mod outbound;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::HostId;
 use windlass_core::host::HostFacts;
+use windlass_core::{Digest, EnvironmentId, HostId};
 use windlass_proto::pb;
 use windlass_proto::pb::connect_response::Message as To;
 
@@ -35,8 +35,9 @@ use crate::coordinator::Coordinator;
 use crate::grpc::status::{refused, stopping};
 use crate::recovery;
 use crate::registry::Place;
+use crate::routes;
 
-pub(crate) use inbound::{admit, heard, observed, settle};
+pub(crate) use inbound::{admit, bounded, heard, observed, settle};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::newest_plan;
 
@@ -59,6 +60,10 @@ pub(crate) struct Session {
     asked: BTreeSet<u64>,
     /// The agent sends logs over connections of their own.
     sends_logs: bool,
+    /// The agent takes traffic tables.
+    knows_routes: bool,
+    /// Tables that were sent on this stream.
+    sent_routes: BTreeMap<EnvironmentId, Digest>,
     commands: mpsc::Receiver<LogCommand>,
     pending: VecDeque<pb::ConnectResponse>,
     sent_seq: u64,
@@ -117,6 +122,8 @@ impl Session {
             everyone,
             asked: BTreeSet::new(),
             sends_logs: hello.sends_logs,
+            knows_routes: hello.knows_routes,
+            sent_routes: BTreeMap::new(),
             commands,
             pending: VecDeque::new(),
             sent_seq: 0,
@@ -131,6 +138,7 @@ impl Session {
         if recovery::compare(&session.coordinator, &session.host, holds).await? {
             session.push(To::KeptRequest(pb::KeptRequest {}));
         }
+        routes::raise(&session.coordinator, &session.host, hello.routes).await?;
         session.offer_plan();
         session.notify();
         session.coordinator.host_changed(&session.host);

@@ -84,6 +84,7 @@ fn enrol(
         // Whoever held this name before is somebody else now.
         revoked_up_to: last,
         compared: draft.state.segment(),
+        ingress_since: None,
         token: token.hash,
         facts: Arc::new(HostFacts {
             labels: token.labels.clone(),

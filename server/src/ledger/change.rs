@@ -6,12 +6,12 @@ use windlass_core::observation::Observation;
 use windlass_core::rollout::{Decision, Rollout};
 use windlass_core::service::Service;
 use windlass_core::slot::Slot;
-use windlass_core::{Digest, HostId, OperatorName, RolloutId, SlotId};
+use windlass_core::{Digest, EnvironmentId, HostId, OperatorName, RolloutId, SlotId};
 
 use super::Topic;
 use crate::store::record::{
     self, EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord,
-    ReleaseRecord, TokenRecord,
+    ReleaseRecord, RoutesRecord, TokenRecord,
 };
 
 /// Keys of the store. Numbers are written with 20 digits, so that their order is that of the keys.
@@ -44,6 +44,8 @@ pub(crate) mod keys {
     pub(crate) const DECISION: &str = "decision/";
     /// The newest plan of each host.
     pub(crate) const PLAN: &str = "plan/";
+    /// The newest traffic table of each environment.
+    pub(crate) const ROUTES: &str = "routes/";
     /// The last observation of each host.
     pub(crate) const OBSERVATION: &str = "observation/";
     /// Audit entries.
@@ -101,6 +103,8 @@ pub(crate) enum Change {
     DecisionGone(RolloutId, u32),
     /// A host's newest plan.
     Plan(HostId, PlanRecord),
+    /// The newest traffic table of an environment.
+    Routes(EnvironmentId, Box<RoutesRecord>),
     /// That the store was set back, or that this is over.
     Recovery(RecoveryRecord),
     /// What a host last reported.
@@ -139,6 +143,9 @@ impl Change {
             Self::Decision(id, decision) => (decision_key(id, decision.n), Some(record::encode(decision))),
             Self::DecisionGone(id, n) => (decision_key(id, *n), None),
             Self::Plan(host, plan) => (format!("{}{host}", keys::PLAN), Some(record::encode(plan))),
+            Self::Routes(environment, routes) => {
+                (format!("{}{environment}", keys::ROUTES), Some(record::encode(&**routes)))
+            }
             Self::Recovery(recovery) => (keys::RECOVERY.to_owned(), Some(record::encode(recovery))),
             Self::Observation(host, seen) => {
                 (format!("{}{host}", keys::OBSERVATION), Some(record::encode(&**seen)))
@@ -159,6 +166,7 @@ impl Change {
             Self::Rollout(rollout) => Some(Topic::Rollout(rollout.id.clone(), rollout.service.clone())),
             Self::Plan(host, _) => Some(Topic::Plan(host.clone())),
             Self::Trust(..) => Some(Topic::Trust),
+            Self::Routes(environment, _) => Some(Topic::Routes(environment.clone())),
             Self::Recovery(_) => Some(Topic::Recovery),
             Self::Audit(..) => Some(Topic::Audit),
             Self::Checkpoint(..) => Some(Topic::Checkpoint),

@@ -131,6 +131,10 @@ async fn records(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
         let host = name(&entry.key, keys::PLAN)?;
         state.apply(Change::Plan(host, decode(&entry)?));
     }
+    for entry in store.list(keys::ROUTES).await? {
+        let environment = name(&entry.key, keys::ROUTES)?;
+        state.apply(Change::Routes(environment, Box::new(decode(&entry)?)));
+    }
     if let Some(entry) = store.get(keys::RECOVERY).await? {
         state.apply(Change::Recovery(decode(&entry)?));
     }

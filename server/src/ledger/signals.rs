@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, broadcast, watch};
-use windlass_core::{HostId, RolloutId, ServiceId};
+use windlass_core::{EnvironmentId, HostId, RolloutId, ServiceId};
 
 /// Topics not yet read by the slowest listener; who lags looks at everything.
 const BACKLOG: usize = 4096;
@@ -22,6 +22,10 @@ pub(crate) enum Topic {
     Plan(HostId),
     /// A host came, went, or reported something else. Nothing of it is stored.
     Observed(HostId),
+    /// An environment has another traffic table.
+    Routes(EnvironmentId),
+    /// The ingress of a host reported. Nothing of it is stored.
+    Ingress(HostId),
     /// The trust document.
     Trust,
     /// The store was found to be set back, or the fleet goes on.
@@ -88,11 +92,12 @@ impl Signals {
                         session.notify_one();
                     }
                 }
-                Topic::Trust | Topic::Checkpoint | Topic::Recovery => self.tell_everyone(),
+                Topic::Trust | Topic::Checkpoint | Topic::Recovery | Topic::Routes(_) => self.tell_everyone(),
                 Topic::Host(_)
                 | Topic::Service(_)
                 | Topic::Rollout(..)
                 | Topic::Observed(_)
+                | Topic::Ingress(_)
                 | Topic::Audit
                 | Topic::Event => {}
             }

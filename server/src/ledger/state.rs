@@ -11,11 +11,12 @@ use windlass_core::release::Release;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::slot::Slot;
-use windlass_core::{Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, SlotId};
+use windlass_core::{Digest, EnvironmentId, FleetId, HostId, OperatorName, RolloutId, ServiceId, SlotId};
 
 use super::Change;
 use crate::store::record::{
-    EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, TokenRecord,
+    EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, RoutesRecord,
+    TokenRecord,
 };
 
 /// Events that are remembered.
@@ -58,6 +59,8 @@ pub(crate) struct State {
     pub rollouts: BTreeMap<RolloutId, Rollout>,
     /// The newest plan of each host.
     pub plans: BTreeMap<HostId, PlanRecord>,
+    /// The newest traffic table of each environment.
+    pub routes: BTreeMap<EnvironmentId, RoutesRecord>,
     /// That the store was set back once, if it was.
     pub recovery: Option<RecoveryRecord>,
     /// What each host last reported, as it is stored; what it reports now is the registry's.
@@ -100,6 +103,7 @@ impl State {
             taken: BTreeMap::new(),
             rollouts: BTreeMap::new(),
             plans: BTreeMap::new(),
+            routes: BTreeMap::new(),
             recovery: None,
             observations: BTreeMap::new(),
             events: VecDeque::new(),
@@ -158,6 +162,7 @@ impl State {
             Change::Rollout(rollout) => drop(self.rollouts.insert(rollout.id.clone(), *rollout)),
             Change::RolloutGone(id) => drop(self.rollouts.remove(&id)),
             Change::Plan(host, plan) => drop(self.plans.insert(host, plan)),
+            Change::Routes(environment, routes) => drop(self.routes.insert(environment, *routes)),
             Change::Recovery(recovery) => self.recovery = Some(recovery),
             Change::Observation(host, seen) => drop(self.observations.insert(host, seen)),
             // Not kept in memory.

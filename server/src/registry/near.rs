@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use windlass_core::fleet::{Fleet, Member};
+use windlass_core::traffic::Traffic;
 use windlass_core::{HostId, ServiceId, Timestamp};
 
 use super::{Live, Registry};
 use crate::ledger::State;
+use crate::routes;
 
 /// The hosts of a service's slots, and behind them all others, should a decision ask for them.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(crate) struct Near<'a> {
     /// Hosts of its slots; `None` for one that is no member any more.
     own: BTreeMap<HostId, Option<Member>>,
     all: OnceCell<BTreeMap<HostId, Member>>,
+    traffic: OnceCell<Traffic>,
 }
 
 impl<'a> Near<'a> {
@@ -42,7 +45,7 @@ impl<'a> Near<'a> {
             });
         }
         let since = registry.counts_since(state, now);
-        Self { registry, state, service, now, since, own, all: OnceCell::new() }
+        Self { registry, state, service, now, since, own, all: OnceCell::new(), traffic: OnceCell::new() }
     }
 }
 
@@ -56,6 +59,10 @@ impl Fleet for Near<'_> {
             Some(member) => member.as_ref(),
             None => self.all().get(host),
         }
+    }
+
+    fn traffic(&self) -> Option<&Traffic> {
+        Some(self.traffic.get_or_init(|| routes::traffic(self.state, self.registry)))
     }
 
     fn all(&self) -> &BTreeMap<HostId, Member> {

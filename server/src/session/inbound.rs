@@ -20,6 +20,7 @@ use crate::hosts::HostError;
 use crate::ledger::{Change, Draft};
 use crate::receipts;
 use crate::recovery;
+use crate::routes;
 use crate::store::record::HostRecord;
 
 /// What a host may take of our memory and disk with each kind of report. Ours have a few KiB; an observation
@@ -33,7 +34,7 @@ const MAX_SLOTS: usize = 2048;
 const MAX_INSTANCES: usize = 8192;
 
 /// Reads JSON of at most `limit` bytes.
-pub(super) fn bounded<T: DeserializeOwned>(
+pub(crate) fn bounded<T: DeserializeOwned>(
     field: &'static str,
     bytes: &[u8],
     limit: usize,
@@ -97,9 +98,12 @@ impl Session {
                 recovery::shown(&self.coordinator, &self.host, &report);
                 recovery::settle(&self.coordinator, &self.host).await?;
             }
+            Some(From::Ingress(report)) => {
+                routes::reported(&self.coordinator, &self.host, &report.report).await?;
+            }
             Some(From::Hello(_)) => return Err(Status::invalid_argument("`hello` comes once, and first")),
-            // A report of an ingress is not kept yet, and a newer agent may say what this version does not know.
-            Some(From::Ingress(_)) | None => {}
+            // A newer agent may say what this version does not know.
+            None => {}
         }
         self.store_held(now).await
     }

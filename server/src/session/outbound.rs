@@ -7,6 +7,7 @@ use windlass_proto::pb::connect_response::Message;
 
 use super::{LogCommand, Session};
 use crate::coordinator::Coordinator;
+use crate::routes;
 
 /// The newest plan of `host` and its number, if that is above `sent` and the host may have it.
 pub(crate) fn newest_plan(coordinator: &Coordinator, host: &HostId, sent: u64) -> Option<(u64, Bytes)> {
@@ -45,6 +46,7 @@ impl Session {
             self.sent_trust = version;
             self.push(Message::Trust(pb::TrustNotice { version }));
         }
+        self.offer_routes();
         if let Some((version, envelope)) = self.coordinator.revoked.after(self.sent_revocations) {
             self.sent_revocations = version;
             self.push(Message::Revocations(pb::RevocationNotice { envelope }));
@@ -52,6 +54,28 @@ impl Session {
         if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > self.sent_checkpoint) {
             self.sent_checkpoint = size;
             self.push(Message::Checkpoint(pb::CheckpointNotice { envelope: envelope.into() }));
+        }
+    }
+
+    /// Queues every traffic table that is newer than what was sent on this stream, of environments that the host serves.
+    fn offer_routes(&mut self) {
+        if !self.knows_routes {
+            return;
+        }
+        let newer: Vec<_> = self.coordinator.ledger.read(|state| {
+            if state.is_recovering() {
+                return Vec::new();
+            }
+            let tables = state.routes.iter().filter_map(|(name, record)| Some((name, record.table.clone()?)));
+            let newer = tables.filter(|(name, table)| {
+                self.sent_routes.get(*name) != Some(&table.digest) && routes::serves(state, &self.host, name)
+            });
+            newer.map(|(_, table)| table).collect()
+        });
+        for table in newer {
+            self.sent_routes.insert(table.routes.environment.clone(), table.digest);
+            let envelope = self.coordinator.tables.envelope(&table);
+            self.push(Message::Routes(pb::RoutesOffer { envelope }));
         }
     }
 

@@ -10,6 +10,7 @@ mod operator;
 mod plan;
 mod recovery;
 mod release;
+mod routes;
 mod token;
 
 use serde::de::DeserializeOwned;
@@ -21,6 +22,7 @@ pub use operator::{OperatorRecord, OperatorTokenRecord, RevokedBy};
 pub use plan::PlanRecord;
 pub use recovery::RecoveryRecord;
 pub use release::ReleaseRecord;
+pub use routes::RoutesRecord;
 pub use token::TokenRecord;
 
 /// The version that this code writes.

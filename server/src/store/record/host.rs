@@ -39,6 +39,9 @@ pub struct HostRecord {
     /// what the host holds is not known yet.
     #[serde(default)]
     pub compared: u64,
+    /// Since when its ingress counts: from its first report until somebody says `routes forget`, or evicts the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_since: Option<Timestamp>,
     /// Hash of the token it joined with, so that a retry is known as one.
     pub token: Digest,
     /// What it is. Shared: every decision looks at it, and few change it.

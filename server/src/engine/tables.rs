@@ -1,0 +1,55 @@
+//! Which traffic tables to look at, and how often at most: a fleet of a thousand services changes something all the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use windlass_core::{EnvironmentId, Timestamp};
+
+use crate::coordinator::Coordinator;
+use crate::ledger::WriteError;
+use crate::routes;
+
+/// How often the table of one environment is derived at most.
+const CALM: Duration = Duration::from_millis(100);
+
+/// Environments of which something has changed.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    dirty: BTreeSet<EnvironmentId>,
+    looked_at: BTreeMap<EnvironmentId, Timestamp>,
+}
+
+impl Tables {
+    /// Something of `environment` has changed.
+    pub(super) fn touch(&mut self, environment: EnvironmentId) {
+        self.dirty.insert(environment);
+    }
+
+    /// Anything may have changed.
+    pub(super) fn everything(&mut self, coordinator: &Coordinator) {
+        self.dirty.extend(coordinator.ledger.read(routes::environments));
+    }
+
+    /// An ingress may have shown a table that is ahead of the store.
+    pub(super) fn raised(&mut self, coordinator: &Coordinator) {
+        self.dirty.extend(coordinator.ledger.read(routes::raised));
+    }
+
+    /// Makes the tables that are due.
+    pub(super) async fn settle(&mut self, coordinator: &Coordinator) -> Result<(), WriteError> {
+        let now = coordinator.ledger.now();
+        let calm = |at: &Timestamp| now.since(*at) < CALM && *at <= now;
+        let due = self.dirty.iter().filter(|name| !self.looked_at.get(*name).is_some_and(calm));
+        for environment in due.cloned().collect::<Vec<_>>() {
+            self.dirty.remove(&environment);
+            routes::refresh(coordinator, environment.clone()).await?;
+            self.looked_at.insert(environment, now);
+        }
+        Ok(())
+    }
+
+    /// When the next one is due.
+    pub(super) fn due_at(&self) -> Option<Timestamp> {
+        self.dirty.iter().filter_map(|name| Some(*self.looked_at.get(name)? + CALM)).min()
+    }
+}

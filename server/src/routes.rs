@@ -1,0 +1,192 @@
+//! Traffic tables: derived when something changed, numbered and stored in one write, signed when sent.
+//!
+//! A table is stored whole, since what it was derived from (the observations of hosts) is not: so a restart signs the same
+//! bytes again, and two tables with one number never exist.
+
+mod ingresses;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use windlass_core::service::Slots;
+use windlass_core::traffic::{self, Derived, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table};
+use windlass_core::{Digest, EnvironmentId, HostId, Timestamp};
+
+use crate::authority::Authority;
+use crate::coordinator::Coordinator;
+use crate::ledger::{Change, Draft, State, WriteError};
+use crate::registry::Registry;
+use crate::store::record::RoutesRecord;
+
+pub(crate) use ingresses::{forget, raise, reported, traffic};
+
+/// Envelopes of the newest tables. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Tables {
+    authority: Authority,
+    signed: Arc<Mutex<BTreeMap<EnvironmentId, (Digest, Bytes)>>>,
+}
+
+impl Tables {
+    /// With this key.
+    pub(crate) fn new(authority: Authority) -> Self {
+        Self { authority, signed: Arc::default() }
+    }
+
+    /// The envelope of a table that is stored. Thousands of sessions ask for the same one, so it is signed once.
+    pub(crate) fn envelope(&self, table: &Table) -> Bytes {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = signed.get(&table.routes.environment).filter(|(digest, _)| *digest == table.digest);
+        if let Some((_, envelope)) = known {
+            return envelope.clone();
+        }
+        let envelope: Bytes = self.authority.sign_routes(payload(&table.routes)).to_bytes().into();
+        signed.insert(table.routes.environment.clone(), (table.digest, envelope.clone()));
+        envelope
+    }
+}
+
+fn payload(routes: &Routes) -> Vec<u8> {
+    serde_json::to_vec(routes).expect("a table has only string keys, so it is JSON")
+}
+
+/// Makes a new table of `environment`, if what it says has changed. Answers whether it did.
+pub(crate) async fn refresh(
+    coordinator: &Coordinator,
+    environment: EnvironmentId,
+) -> Result<bool, WriteError> {
+    let now = coordinator.ledger.now();
+    let is_due =
+        coordinator.ledger.read(|state| next(state, &coordinator.registry, &environment, now).is_some());
+    if !is_due {
+        return Ok(false);
+    }
+    let registry = coordinator.registry.clone();
+    coordinator
+        .ledger
+        .write(move |draft| {
+            let record = next(draft.state, &registry, &environment, draft.now);
+            let is_new = record.is_some();
+            if let Some(record) = record {
+                draft.change(Change::Routes(environment, Box::new(record)));
+            }
+            is_new
+        })
+        .await
+}
+
+/// The record of the next table; `None` if the newest one says all there is to say.
+fn next(
+    state: &State,
+    registry: &Registry,
+    environment: &EnvironmentId,
+    now: Timestamp,
+) -> Option<RoutesRecord> {
+    // A table from a store that is older than its fleet would undo what the fleet has done since.
+    if state.is_recovering() {
+        return None;
+    }
+    let record = state.routes.get(environment);
+    let before = record.and_then(|record| record.table.as_deref());
+    let floor = record.map_or(0, |record| record.floor);
+    let Derived { names, services } = derive(state, registry, environment, before);
+    let epoch = state.trust.document().epoch;
+    let is_known = match before {
+        None => names.is_empty() && services.is_empty() && floor == 0,
+        Some(Table { routes, .. }) => {
+            (routes.epoch, &routes.names, &routes.services) == (epoch, &names, &services)
+                && routes.seq > floor
+        }
+    };
+    if is_known {
+        return None;
+    }
+    let routes = Routes {
+        version: ROUTES_VERSION,
+        fleet: state.fleet.clone(),
+        environment: environment.clone(),
+        epoch,
+        seq: record.map_or(0, RoutesRecord::newest) + 1,
+        issued_at: now,
+        names,
+        services,
+    };
+    if let Err(error) = routes.check() {
+        // Cannot happen: a property test watches that what is derived holds.
+        tracing::error!(%environment, %error, "the traffic table that was derived does not hold");
+        return None;
+    }
+    let digest = Digest::of(&payload(&routes));
+    Some(RoutesRecord { floor, table: Some(Arc::new(Table::next(before, routes, digest))) })
+}
+
+fn derive(
+    state: &State,
+    registry: &Registry,
+    environment: &EnvironmentId,
+    before: Option<&Table>,
+) -> Derived {
+    let none = Slots::new();
+    let services = state.services.values().filter(|service| &service.id.environment == environment);
+    let services = services.map(|service| {
+        let rollout = state.active_rollout(&service.id);
+        let goes_on = |rollout: &windlass_core::rollout::Rollout| {
+            rollout.state != windlass_core::rollout::State::Paused
+        };
+        ServiceSeen {
+            service,
+            slots: state.slots.get(&service.id).unwrap_or(&none),
+            candidate: rollout.map(|rollout| rollout.to.digest),
+            moving: rollout.is_some_and(goes_on),
+        }
+    });
+    let reports = registry.observations();
+    let members = state.hosts.values().filter(|record| record.is_member());
+    let hosts = members.map(|record| {
+        let seen = traffic::HostSeen {
+            address: record.address.parse().ok(),
+            recovering: state.awaits(&record.name),
+            observation: reports.get(&record.name).map(|observation| &**observation),
+        };
+        (&record.name, seen)
+    });
+    let trust = state.trust.document();
+    traffic::derive(&Scene {
+        services: services.collect(),
+        hosts: hosts.collect(),
+        releases: &state.releases,
+        before: before.map_or(&[], |table| table.routes.services.as_slice()),
+        allows: &|host| trust.allows_host(environment, host),
+    })
+}
+
+/// Every environment that has a table, or may have one.
+pub(crate) fn environments(state: &State) -> BTreeSet<EnvironmentId> {
+    let of_services = state.services.keys().map(|id| id.environment.clone());
+    of_services.chain(state.routes.keys().cloned()).collect()
+}
+
+/// Environments whose newest table is not above what hosts have shown.
+pub(crate) fn raised(state: &State) -> BTreeSet<EnvironmentId> {
+    let behind = |record: &RoutesRecord| {
+        record.table.as_ref().map_or(0, |table| table.routes.seq) <= record.floor && record.floor > 0
+    };
+    state.routes.iter().filter(|(_, record)| behind(record)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Does a host serve an environment?
+pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) -> bool {
+    let record = state.hosts.get(host).filter(|record| record.is_member());
+    record.is_some_and(|record| {
+        record.facts.policy.environments.as_ref().is_none_or(|served| served.contains(environment))
+    })
+}
+
+/// Raises the number of the next table above one that hosts have shown.
+fn above(draft: &mut Draft<'_>, environment: EnvironmentId, seq: u64) {
+    let record = draft.state.routes.get(&environment).cloned().unwrap_or_default();
+    if record.newest() < seq || (record.floor < seq && record.newest() == seq) {
+        draft.change(Change::Routes(environment, Box::new(RoutesRecord { floor: seq, ..record })));
+    }
+}

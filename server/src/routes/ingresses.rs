@@ -1,0 +1,151 @@
+//! Ingresses: what they report, whether they count, and tables of theirs that this store has never made.
+
+use std::sync::Arc;
+
+use tonic::Status;
+use windlass_core::traffic::{self, IngressReport, MAX_REPORT};
+use windlass_core::{EnvironmentId, HostId};
+use windlass_proto::limits::MAX_ROUTES_POSITIONS;
+use windlass_proto::pb;
+
+use super::{above, serves};
+use crate::audit;
+use crate::coordinator::Coordinator;
+use crate::hosts::HostError;
+use crate::ledger::{Change, State, Topic};
+use crate::registry::Registry;
+use crate::store::record::HostRecord;
+
+/// How far above what is known a number may be that a host shows. A captured host could else use all of them up.
+const REACH: u64 = 1 << 32;
+
+/// Takes in a report. The first one of a host makes its ingress count.
+pub(crate) async fn reported(coordinator: &Coordinator, host: &HostId, bytes: &[u8]) -> Result<(), Status> {
+    let report: IngressReport = crate::session::bounded("ingress.report", bytes, MAX_REPORT)?;
+    report.check().map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let counts = coordinator
+        .ledger
+        .read(|state| state.hosts.get(host).is_some_and(|record| record.ingress_since.is_some()));
+    if !counts {
+        let name = host.clone();
+        coordinator
+            .write(move |draft| {
+                let record = draft.state.hosts.get(&name).filter(|record| record.is_member());
+                let Some(record) = record.filter(|record| record.ingress_since.is_none()) else { return };
+                let next = HostRecord { ingress_since: Some(draft.now), ..record.clone() };
+                draft.event("ingress.joined", name.as_str(), "its ingress counts from now on");
+                draft.change(Change::Host(Box::new(next)));
+            })
+            .await?;
+    }
+    let shown: Vec<Shown> = report
+        .tables
+        .iter()
+        .map(|(environment, table)| Shown {
+            environment: environment.clone(),
+            epoch: table.epoch,
+            seq: table.seq,
+            digest: Some(table.digest),
+        })
+        .collect();
+    coordinator.registry.ingress_reported(host, Arc::new(report), coordinator.ledger.now());
+    above_all(coordinator, host, shown).await?;
+    coordinator.ledger.signals().tell(vec![Topic::Ingress(host.clone())]);
+    Ok(())
+}
+
+/// A table that a host holds.
+#[derive(Debug, Clone)]
+struct Shown {
+    environment: EnvironmentId,
+    epoch: u64,
+    seq: u64,
+    digest: Option<windlass_core::Digest>,
+}
+
+/// Takes in the positions that a hello says: after a restore the next tables are numbered above them.
+pub(crate) async fn raise(
+    coordinator: &Coordinator,
+    host: &HostId,
+    positions: Vec<pb::RoutesPosition>,
+) -> Result<(), Status> {
+    let read = |position: pb::RoutesPosition| {
+        let environment = position.environment.parse().ok()?;
+        Some(Shown { environment, epoch: position.epoch, seq: position.seq, digest: None })
+    };
+    let shown = positions.into_iter().take(MAX_ROUTES_POSITIONS).filter_map(read).collect();
+    above_all(coordinator, host, shown).await
+}
+
+/// Is a table that a host holds one that this store has not made?
+fn ahead(state: &State, host: &HostId, shown: &Shown) -> bool {
+    let newest = state.routes.get(&shown.environment);
+    let known = newest.map_or(0, |record| record.newest());
+    let table = newest.and_then(|record| record.table.as_deref());
+    // Two tables with one number: this store made another one than it had made before it was set back.
+    let is_other = shown.seq == known
+        && shown.digest.is_some_and(|digest| table.is_some_and(|table| table.digest != digest));
+    shown.epoch == state.trust.document().epoch
+        && (shown.seq > known || is_other)
+        && shown.seq - known < REACH
+        && serves(state, host, &shown.environment)
+}
+
+async fn above_all(coordinator: &Coordinator, host: &HostId, shown: Vec<Shown>) -> Result<(), Status> {
+    let is_ahead = coordinator.ledger.read(|state| shown.iter().any(|shown| ahead(state, host, shown)));
+    if !is_ahead {
+        return Ok(());
+    }
+    // Each time costs a write.
+    if !coordinator.registry.may_complain(host, coordinator.ledger.now()) {
+        return Ok(());
+    }
+    let name = host.clone();
+    coordinator
+        .write(move |draft| {
+            for shown in shown.into_iter().filter(|shown| ahead(draft.state, &name, shown)) {
+                let text = format!("{}: table {} is ahead of the store", shown.environment, shown.seq);
+                draft.event("routes.raised", name.as_str(), text);
+                above(draft, shown.environment, shown.seq);
+            }
+        })
+        .await?;
+    coordinator.ledger.signals().tell(vec![Topic::Ingress(host.clone())]);
+    Ok(())
+}
+
+/// The ingress of a host counts no more, until it reports again.
+pub(crate) async fn forget(coordinator: &Coordinator, host: HostId, actor: String) -> Result<(), HostError> {
+    let name = host.clone();
+    coordinator
+        .ledger
+        .write(move |draft| {
+            let record = draft.state.hosts.get(&name).ok_or_else(|| HostError::Unknown(name.clone()))?;
+            draft.audit(audit::ok(&actor, "routes.forget", &name));
+            if record.ingress_since.is_some() {
+                draft.event("ingress.forgotten", name.as_str(), format!("by {actor}"));
+                let next = HostRecord { ingress_since: None, ..record.clone() };
+                draft.change(Change::Host(Box::new(next)));
+            }
+            Ok::<(), HostError>(())
+        })
+        .await??;
+    coordinator.registry.ingress_forgotten(&host);
+    coordinator.host_changed(&host);
+    Ok(())
+}
+
+/// Tables and the ingresses that count, for whoever asks whether requests still go to an instance.
+pub(crate) fn traffic(state: &State, registry: &Registry) -> traffic::Traffic {
+    let tables = state
+        .routes
+        .iter()
+        .filter_map(|(environment, record)| Some((environment.clone(), record.table.clone()?)));
+    let counted = state.hosts.values().filter(|record| record.is_member() && record.ingress_since.is_some());
+    let ingresses = counted.map(|record| {
+        let serves = state.routes.keys().filter(|environment| serves(state, &record.name, environment));
+        let report = registry.ingress_report(&record.name);
+        (record.name.clone(), traffic::Ingress { report, serves: serves.cloned().collect() })
+    });
+    traffic::Traffic { tables: tables.collect(), ingresses: ingresses.collect() }
+}
