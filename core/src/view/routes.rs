@@ -202,7 +202,7 @@ pub fn routes_conditions(
         let name = routed.names.first().map(Route::name).unwrap_or_default();
         found.push(condition(
             "no_endpoint",
-            &assignment.host,
+            assignment.host(),
             format!("no instance takes requests for {name}"),
         ));
     }
