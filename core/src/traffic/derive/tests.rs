@@ -340,8 +340,7 @@ fn a_restored_fallback_serves() {
     let second = world.add("web", 2);
     world.service("web").current = Some(second);
     let old = world.want(0).release();
-    world.want(0)
-        .edit(|want| (want.release, want.good, want.fallback) = (second.digest, false, Some(old)));
+    world.want(0).edit(|want| (want.release, want.good, want.fallback) = (second.digest, false, Some(old)));
     assert_eq!(marks(&world.next()), [(20_001, false)]);
 }
 
