@@ -9,6 +9,7 @@ mod operator;
 mod preview;
 mod recovery;
 mod rollout;
+mod routes;
 mod status;
 mod trouble;
 mod waiting;
@@ -26,6 +27,7 @@ pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{FailureView, RolloutView, SlotView, rollout};
+pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
 pub use status::{HostProblems, InstanceView, StatusView, status};
 pub use trouble::{Problem, Trouble};
 

@@ -17,7 +17,8 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{
-    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, SchemaArgs, StatusArgs, Tail, WaitArgs,
+    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, RoutesArgs, RoutesCommand, SchemaArgs,
+    StatusArgs, Tail, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
@@ -113,6 +114,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// What runs where, at which release, how healthy
     Status(StatusArgs),
+    /// Which name leads where, and which ingress knows it
+    Routes(RoutesArgs),
     /// Wait until the coordinator answers, and hosts are ready
     Wait(WaitArgs),
     /// What was decided in a rollout, and from what

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
-    ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView,
-    VolumeView,
+    ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView,
+    StatusView, VolumeView,
 };
 use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
@@ -75,6 +75,20 @@ impl Client {
     pub(crate) fn new(channel: Channel) -> Self {
         let control = ControlClient::new(channel).max_decoding_message_size(limits::MAX_MESSAGE);
         Self { control }
+    }
+
+    /// `environment/service`, or all services if empty.
+    pub(crate) async fn routes(&mut self, service: &str) -> Result<Vec<RoutesView>, CallError> {
+        let request = pb::ListRoutesRequest { service: service.to_owned() };
+        let answer = call("get the routes", self.control.list_routes(request)).await?;
+        view("get the routes", &answer.view)
+    }
+
+    /// The ingress of a host counts no more.
+    pub(crate) async fn forget_ingress(&mut self, host: &HostId) -> Result<(), CallError> {
+        let request = pb::ForgetIngressRequest { host: host.to_string() };
+        call("forget the ingress", self.control.forget_ingress(request)).await?;
+        Ok(())
     }
 
     /// A new token, as the coordinator answers: see [`crate::invitation`] before anybody gets it.

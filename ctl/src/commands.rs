@@ -16,6 +16,7 @@ mod recover;
 mod release;
 mod rollback;
 mod rollout;
+mod routes;
 mod service;
 mod status;
 mod tools;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
         Command::Explain(args) => explain::run(&args, &global, printer).await,
         Command::Status(args) => status::run(&args, &global, printer).await,
+        Command::Routes(args) => routes::run(&args, &global, printer).await,
         Command::Wait(args) => Box::pin(wait::run(&args, &global, printer)).await,
         Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
         Command::Logs(args) => logs::run(&args, &global, printer).await,

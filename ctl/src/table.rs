@@ -11,6 +11,7 @@ mod plans;
 mod recovery;
 mod releases;
 mod rollouts;
+mod routes;
 mod services;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,6 +34,7 @@ pub(crate) use plans::plan;
 pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
+pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
 pub(crate) use trust::trust;
 pub(crate) use wait::Wait;

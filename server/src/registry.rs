@@ -62,6 +62,8 @@ struct Live {
     observation: Option<Arc<Observation>>,
     /// Was the observation made on the stream that stands now? One from before may be old.
     current: bool,
+    /// Has it reported since the coordinator began? What was stored before may be older than what was decided by it.
+    reported: bool,
     /// Is the observation newer than what is stored?
     unstored: bool,
     stats: Option<HostStats>,
@@ -168,6 +170,7 @@ impl Registry {
             }
             live.observation = Some(observation);
             live.current = true;
+            live.reported = true;
             live.unstored = true;
         });
     }
@@ -251,6 +254,11 @@ impl Registry {
             }
         }
         found
+    }
+
+    /// Has a host reported since the coordinator began?
+    pub(crate) fn has_reported(&self, host: &HostId) -> bool {
+        self.look(host, |live| live.reported).unwrap_or_default()
     }
 
     /// What every host was last seen to run.

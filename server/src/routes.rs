@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use windlass_core::host::Liveness;
 use windlass_core::service::Slots;
 use windlass_core::traffic::{self, Derived, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table};
 use windlass_core::{Digest, EnvironmentId, HostId, Timestamp};
@@ -89,6 +90,15 @@ fn next(
     }
     let record = state.routes.get(environment);
     let before = record.and_then(|record| record.table.as_deref());
+    // After a restart the table stands until its hosts have said what they run, or are lost.
+    let is_awaited = |host: &HostId| {
+        let is_member = state.hosts.get(host).is_some_and(|record| record.is_member());
+        is_member && !registry.has_reported(host) && registry.liveness(host, now) != Liveness::Lost
+    };
+    let endpoints = before.iter().flat_map(|table| &table.routes.services).flat_map(|of| &of.endpoints);
+    if endpoints.map(|endpoint| &endpoint.host).collect::<BTreeSet<_>>().into_iter().any(is_awaited) {
+        return None;
+    }
     let floor = record.map_or(0, |record| record.floor);
     let Derived { names, services } = derive(state, registry, environment, before);
     let epoch = state.trust.document().epoch;

@@ -1,6 +1,6 @@
 //! `status`, `logs`, `events`, `schema`, `render`, `completions`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use windlass_core::{Counter, HostId, Span, Timestamp};
 use windlass_proto::limits::MAX_LOG_TAIL;
@@ -12,6 +12,28 @@ use super::ManifestArgs;
 pub(crate) struct StatusArgs {
     /// The service, `web` or `production/web`; all of them if absent
     pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  windlass routes\n  windlass routes web -o json\n  windlass routes forget edge-1"
+)]
+pub(crate) struct RoutesArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RoutesCommand>,
+    /// The service, `web` or `production/web`; all of them if absent
+    pub(crate) service: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoutesCommand {
+    /// Wait for the ingress of a host no more: it is gone for good. One that reports again counts again
+    #[command(after_help = "Example:\n  windlass routes forget edge-1")]
+    Forget {
+        /// Name of the host
+        host: HostId,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -354,6 +354,8 @@ impl Control for Stub {
         steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;
+        list_routes, ListRoutesRequest, ListRoutesResponse;
+        forget_ingress, ForgetIngressRequest, ForgetIngressResponse;
         revoke_operator, RevokeOperatorRequest, RevokeOperatorResponse;
         publish_trust, PublishTrustRequest, PublishTrustResponse;
     }

@@ -9,6 +9,7 @@ mod operators;
 mod recovery;
 mod releases;
 mod rollouts;
+mod routes;
 mod services;
 mod watch;
 
@@ -181,6 +182,18 @@ impl Control for ControlService {
     async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Reply<pb::GetStatusResponse> {
         let view = rollouts::status(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
         Ok(Response::new(pb::GetStatusResponse { view }))
+    }
+
+    async fn list_routes(&self, request: Request<pb::ListRoutesRequest>) -> Reply<pb::ListRoutesResponse> {
+        let view = routes::list(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
+        Ok(Response::new(pb::ListRoutesResponse { view }))
+    }
+
+    async fn forget_ingress(
+        &self,
+        request: Request<pb::ForgetIngressRequest>,
+    ) -> Reply<pb::ForgetIngressResponse> {
+        routes::forget(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
     }
 
     async fn stream_logs(&self, request: Request<pb::StreamLogsRequest>) -> Reply<Self::StreamLogsStream> {

@@ -30,6 +30,7 @@ use windlass_proto::pb::connect_response::Message as Hear;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 
 use crate::fleet::{Fleet, LIMIT, now};
+use crate::routes::Ingress;
 
 /// A host that joined.
 pub(crate) struct Agent {
@@ -41,6 +42,10 @@ pub(crate) struct Agent {
     /// Versions of the plan document that it says it reads.
     pub(crate) plan_versions: Vec<u32>,
     pub(crate) release_versions: Vec<u32>,
+    /// Its instances have ports of the host.
+    pub(crate) publishes: bool,
+    /// The ingress beside it, if it has one.
+    pub(crate) ingress: Option<Ingress>,
     /// The newest plan, with its envelope.
     pub(crate) plan: Option<(HostPlan, Vec<u8>)>,
     /// Envelopes of the releases that its plans named.
@@ -90,6 +95,8 @@ impl Agent {
             broken: BTreeSet::new(),
             plan_versions,
             release_versions,
+            publishes: false,
+            ingress: None,
             plan: None,
             kept: BTreeMap::new(),
         }
@@ -149,8 +156,8 @@ impl Agent {
             revocations: 0,
             run: 0,
             sends_logs: false,
-            routes: Vec::new(),
-            knows_routes: false,
+            routes: self.ingress.as_ref().map(Ingress::positions).unwrap_or_default(),
+            knows_routes: self.ingress.is_some(),
         }
     }
 
@@ -201,6 +208,10 @@ impl Agent {
         }
         for instance in &mut instances {
             instance.counter = self.counter_of(&instance.release);
+            if self.publishes {
+                let number = 20_000 + 2 * u64::from(slot.slot.index) + instance.counter.0 % 2;
+                instance.endpoints.insert("http".to_owned(), format!("127.0.0.1:{number}"));
+            }
         }
         SlotObservation {
             slot: slot.slot.clone(),
@@ -332,6 +343,10 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
                 let kept = agent.kept.get(&asked.digest.parse().unwrap()).cloned().unwrap_or_default();
                 let report = pb::ReleaseReport { digest: asked.digest, envelope: kept.into() };
                 link.say(Say::Release(report)).await;
+            }
+            Ok(Hear::Routes(offer)) => {
+                let report = agent.ingress.as_ref().unwrap().take(&offer.envelope);
+                link.say(Say::Ingress(report)).await;
             }
             Ok(_) => {}
             Err(status) => return (agent, status),

@@ -12,6 +12,7 @@ mod recovery;
 mod release;
 mod restart;
 mod rollouts;
+mod routes;
 mod scopes;
 mod services;
 mod story;

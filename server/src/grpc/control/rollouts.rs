@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
+use windlass_core::fleet::Fleet as _;
 use windlass_core::rollout::Steering;
 use windlass_core::service::{Mode, Service, Slots};
 use windlass_core::view::{self, StatusView};
@@ -120,7 +121,11 @@ fn status_of(state: &State, registry: &Registry, service: &Service, now: Timesta
         None => engine::advance(state, registry, &service.id, now).map(|a| a.waiting).unwrap_or_default(),
     };
     let fleet = registry.around(state, &service.id, now);
-    Some(view::status(service, slots, rollout, &state.releases, &fleet, &stats, &waiting))
+    let mut view = view::status(service, slots, rollout, &state.releases, &fleet, &stats, &waiting);
+    if let Some(traffic) = fleet.traffic() {
+        view.conditions.extend(view::routes_conditions(service, slots, traffic, now));
+    }
+    Some(view)
 }
 
 fn show(coordinator: &Coordinator, id: &RolloutId) -> Result<Bytes, Status> {

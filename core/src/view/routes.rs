@@ -1,0 +1,219 @@
+//! Traffic, as `routes` prints it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Counter, EnvironmentId, HostId, ServiceId, ServiceName};
+use crate::release::Route;
+use crate::service::{Service, Slots};
+use crate::time::Timestamp;
+use crate::traffic::{Endpoint, EndpointState, IngressReport, RoutedService, Table, Traffic, Weight};
+
+use super::ConditionView;
+
+/// An ingress that has not taken a table for so long is behind.
+const BEHIND: Duration = Duration::from_secs(10);
+
+/// The traffic of one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RoutesView {
+    /// The environment.
+    pub environment: EnvironmentId,
+    /// Number of the newest table: what every ingress is to have.
+    pub seq: u64,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// Its services.
+    pub services: Vec<RoutedView>,
+    /// Ingresses that count.
+    pub ingresses: Vec<IngressView>,
+}
+
+/// The traffic of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RoutedView {
+    /// Its name.
+    pub service: ServiceName,
+    /// Under which names clients reach it.
+    pub names: Vec<Route>,
+    /// Releases that have endpoints.
+    pub releases: Vec<ShareView>,
+    /// Where its instances answer.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// A release and its share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ShareView {
+    /// Its number.
+    pub release: Counter,
+    /// Its share in thousandths; absent where all endpoints are one pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EndpointView {
+    /// Its host.
+    pub host: HostId,
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Name of the port.
+    pub port: String,
+    /// The release of its instance, if the table knows it.
+    pub release: Option<Counter>,
+    /// `serving`, `draining`; `ejected` if no ingress that knows it sends requests there.
+    pub state: String,
+    /// Requests and tunnels under way on it, in all ingresses.
+    pub in_flight: u64,
+}
+
+/// An ingress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct IngressView {
+    /// Its host.
+    pub host: HostId,
+    /// Number of the table that it is to have.
+    pub wanted: u64,
+    /// Number of the table that it has; absent if it has not said since the coordinator began.
+    pub acknowledged: Option<u64>,
+    /// Requests and tunnels under way, of this environment.
+    pub in_flight: u64,
+    /// Why it refuses a newer table, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// The traffic of an environment, or of one service of it; `None` if it has no table.
+pub fn routes(
+    traffic: &Traffic,
+    environment: &EnvironmentId,
+    only: Option<&ServiceName>,
+) -> Option<RoutesView> {
+    let table = traffic.tables.get(environment)?;
+    let services = table.routes.services.iter();
+    let services = services.filter(|service| only.is_none_or(|only| only == &service.service));
+    let ingresses = traffic.ingresses.iter().filter(|(_, of)| of.serves.contains(environment));
+    let ingress = |(host, ingress): (&HostId, &crate::traffic::Ingress)| {
+        let report = ingress.report.as_deref();
+        IngressView {
+            host: host.clone(),
+            wanted: table.routes.seq,
+            acknowledged: report.and_then(|report| acknowledged(report, table)),
+            in_flight: report.map_or(0, |report| under_way(report, environment)),
+            refused: report.and_then(|report| Some(report.refused.get(environment)?.to_string())),
+        }
+    };
+    Some(RoutesView {
+        environment: environment.clone(),
+        seq: table.routes.seq,
+        issued_at: table.routes.issued_at,
+        services: services.map(|service| routed(traffic, table, service)).collect(),
+        ingresses: ingresses.map(ingress).collect(),
+    })
+}
+
+/// The number of the table in force; 0 for one of an older epoch.
+fn acknowledged(report: &IngressReport, table: &Table) -> Option<u64> {
+    let in_force = report.tables.get(&table.routes.environment)?;
+    Some(if in_force.epoch < table.routes.epoch { 0 } else { in_force.seq })
+}
+
+fn under_way(report: &IngressReport, environment: &EnvironmentId) -> u64 {
+    let services = report.services.iter().filter(|(service, _)| &service.environment == environment);
+    let endpoints = services.flat_map(|(_, service)| &service.endpoints);
+    endpoints.fold(0, |sum, of| sum.saturating_add(of.in_flight).saturating_add(of.tunnels))
+}
+
+fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedView {
+    let id = ServiceId::new(table.routes.environment.clone(), service.service.clone());
+    let counters: BTreeMap<_, _> =
+        service.releases.iter().map(|share| (share.release, share.counter)).collect();
+    let names = table.routes.names.iter().filter(|name| name.service == service.service);
+    let name = |name: &crate::traffic::Name| Route {
+        host: name.host.clone(),
+        path: name.path.clone(),
+        port: name.port.clone(),
+    };
+    let endpoint = |endpoint: &Endpoint| {
+        let address = SocketAddr::new(endpoint.address, endpoint.number);
+        let reports = traffic.ingresses.values().filter_map(|ingress| ingress.report.as_deref());
+        let said = reports.filter_map(|report| report.services.get(&id)).flat_map(|of| &of.endpoints);
+        let said: Vec<_> =
+            said.filter(|of| of.address == address && of.release == endpoint.release).collect();
+        let out = |state: EndpointState| matches!(state, EndpointState::Ejected | EndpointState::Unready);
+        let state = match endpoint.draining {
+            true => "draining",
+            false if !said.is_empty() && said.iter().all(|of| out(of.state)) => "ejected",
+            false => "serving",
+        };
+        let in_flight =
+            said.iter().fold(0, |sum: u64, of| sum.saturating_add(of.in_flight).saturating_add(of.tunnels));
+        EndpointView {
+            host: endpoint.host.clone(),
+            address,
+            port: endpoint.port.clone(),
+            release: counters.get(&endpoint.release).copied(),
+            state: state.to_owned(),
+            in_flight,
+        }
+    };
+    RoutedView {
+        service: service.service.clone(),
+        names: names.map(name).collect(),
+        releases: service
+            .releases
+            .iter()
+            .map(|share| ShareView { release: share.counter, weight: share.weight })
+            .collect(),
+        endpoints: service.endpoints.iter().map(endpoint).collect(),
+    }
+}
+
+/// What is wrong with the traffic of a service: nobody answers under its names, or an ingress has not taken the newest table.
+pub fn routes_conditions(
+    service: &Service,
+    slots: &Slots,
+    traffic: &Traffic,
+    now: Timestamp,
+) -> Vec<ConditionView> {
+    let environment = &service.id.environment;
+    let Some(view) = routes(traffic, environment, Some(&service.id.name)) else { return Vec::new() };
+    let Some(routed) = view.services.first().filter(|routed| !routed.names.is_empty()) else {
+        return Vec::new();
+    };
+    let condition = |code: &str, host: &HostId, message: String| ConditionView {
+        code: code.to_owned(),
+        message,
+        host: host.clone(),
+        slot: None,
+        instance: None,
+        since: Some(view.issued_at),
+        not_ready: None,
+        last_exit: None,
+    };
+    let mut found = Vec::new();
+    let serves = routed.endpoints.iter().any(|endpoint| endpoint.state != "draining");
+    if let Some(assignment) = slots.values().next().filter(|_| !serves) {
+        let name = routed.names.first().map(Route::name).unwrap_or_default();
+        found.push(condition(
+            "no_endpoint",
+            assignment.host(),
+            format!("no instance takes requests for {name}"),
+        ));
+    }
+    if now.since(view.issued_at) < BEHIND {
+        return found;
+    }
+    for ingress in view.ingresses.iter().filter(|of| of.acknowledged.is_none_or(|seq| seq < of.wanted)) {
+        let has = ingress.acknowledged.map_or_else(|| "none".to_owned(), |seq| seq.to_string());
+        let why = ingress.refused.as_ref().map(|why| format!(", and refuses it: {why}")).unwrap_or_default();
+        let text = format!("its ingress has table {has} of {}{why}", ingress.wanted);
+        found.push(condition("ingress_behind", &ingress.host, text));
+    }
+    found
+}

@@ -1,0 +1,29 @@
+//! `routes`: which name leads where, and which ingress knows it.
+
+use crate::args::{Global, RoutesArgs, RoutesCommand};
+use crate::context::Context;
+use crate::error::CtlError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::table;
+
+pub(super) async fn run(args: &RoutesArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
+    let context = Context::load(global)?;
+    let session = context.session().await?;
+    let mut client = session.client();
+    if let Some(RoutesCommand::Forget { host }) = &args.command {
+        client.forget_ingress(host).await?;
+        printer.note(&format!("the ingress of {host} counts no more, until it reports again"));
+        return Ok(Exit::Done);
+    }
+    let wanted = match &args.service {
+        Some(name) => context.service(name, &mut client).await?.to_string(),
+        None => String::new(),
+    };
+    let mut views = client.routes(&wanted).await?;
+    if let (Some(environment), true) = (&global.environment, wanted.is_empty()) {
+        views.retain(|view| view.environment == *environment);
+    }
+    printer.document(&views, |colour| table::routes(&views, colour));
+    Ok(Exit::Done)
+}

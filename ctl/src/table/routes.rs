@@ -1,0 +1,78 @@
+//! `routes`.
+
+use comfy_table::Cell;
+use windlass_core::view::{IngressView, RoutedView, RoutesView};
+
+use super::{grid, or_dash, printable, state};
+use crate::printer::Colour;
+
+/// Every environment: its services with names and endpoints, and its ingresses.
+pub(crate) fn routes(views: &[RoutesView], colour: Colour) -> String {
+    if views.iter().all(|view| view.services.is_empty()) {
+        return "no service has a port that requests are routed to\n".to_owned();
+    }
+    let mut text = String::new();
+    for view in views {
+        text.push_str(&format!("environment {}, table {}\n\n", view.environment, view.seq));
+        let rows = view.services.iter().flat_map(rows).collect();
+        let headers = ["SERVICE", "NAME", "ENDPOINT", "HOST", "RELEASE", "SHARE", "STATE", "IN FLIGHT"];
+        text.push_str(&grid(&headers, rows, colour));
+        text.push('\n');
+        text.push_str(&ingresses(view, colour));
+    }
+    text
+}
+
+fn rows(service: &RoutedView) -> Vec<Vec<Cell>> {
+    let names: Vec<String> =
+        service.names.iter().map(|name| format!("{} \u{2192} {}", name.name(), name.port)).collect();
+    let name = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+    let share = |release| {
+        let found = service.releases.iter().find(|share| Some(share.release) == release);
+        let weight = found.and_then(|share| share.weight).map(u16::from);
+        weight.map_or_else(|| "pool".to_owned(), |weight| format!("{}.{}%", weight / 10, weight % 10))
+    };
+    let head = |first: bool| {
+        let text = |text: &str| if first { text.to_owned() } else { String::new() };
+        vec![Cell::new(text(service.service.as_str())), Cell::new(text(&name))]
+    };
+    if service.endpoints.is_empty() {
+        let mut row = head(true);
+        row.extend(["-", "-", "-", "-"].map(Cell::new));
+        row.extend([state("no_endpoint"), Cell::new("-")]);
+        return vec![row];
+    }
+    let rows = service.endpoints.iter().enumerate().map(|(index, endpoint)| {
+        let mut row = head(index == 0);
+        row.extend([
+            Cell::new(format!("{} {}", endpoint.port, endpoint.address)),
+            Cell::new(&endpoint.host),
+            Cell::new(or_dash(endpoint.release)),
+            Cell::new(share(endpoint.release)),
+            state(&endpoint.state),
+            Cell::new(endpoint.in_flight),
+        ]);
+        row
+    });
+    rows.collect()
+}
+
+fn ingresses(view: &RoutesView, colour: Colour) -> String {
+    if view.ingresses.is_empty() {
+        return "no ingress has reported yet: start one with `windlass-agent ingress` beside an agent\n"
+            .to_owned();
+    }
+    let row = |ingress: &IngressView| {
+        let is_behind = ingress.acknowledged.is_none_or(|seq| seq < ingress.wanted);
+        vec![
+            Cell::new(&ingress.host),
+            Cell::new(ingress.wanted),
+            Cell::new(or_dash(ingress.acknowledged)),
+            state(if is_behind { "behind" } else { "current" }),
+            Cell::new(ingress.in_flight),
+            Cell::new(ingress.refused.as_deref().map_or_else(|| "-".to_owned(), printable)),
+        ]
+    };
+    let headers = ["INGRESS", "WANTED", "ACKNOWLEDGED", "STATE", "IN FLIGHT", "REFUSES"];
+    grid(&headers, view.ingresses.iter().map(row).collect(), colour)
+}

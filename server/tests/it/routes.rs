@@ -1,0 +1,238 @@
+//! Traffic tables through the coordinator's doors: signed, numbered, kept over restarts, raised after a restore.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tonic::Code;
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_core::release::{Release, Route};
+use windlass_core::traffic::{
+    EndpointState, EndpointTraffic, IngressReport, Routes, ServiceTraffic, TableInForce,
+};
+use windlass_core::{Digest, Timestamp};
+use windlass_proto::json::encode;
+use windlass_proto::pb;
+
+use crate::agent::{Agent, Players};
+use crate::fleet::{Fleet, now, until};
+use crate::release::release;
+use crate::rollouts::{deploy, request, status};
+
+/// The ingress beside an agent: tables that came, with their envelopes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ingress(Arc<Mutex<Vec<(Routes, Vec<u8>)>>>);
+
+impl Ingress {
+    /// Takes a table, and answers with the report that acknowledges it.
+    pub(crate) fn take(&self, envelope: &[u8]) -> pb::IngressReport {
+        let parsed = Envelope::parse(envelope, PayloadType::Routes.max_len()).unwrap();
+        let routes: Routes = serde_json::from_slice(parsed.payload_bytes()).unwrap();
+        let endpoint = |e: &windlass_core::traffic::Endpoint| EndpointTraffic {
+            address: (e.address, e.number).into(),
+            release: e.release,
+            state: EndpointState::Healthy,
+            in_flight: 3,
+            tunnels: 0,
+        };
+        let services = routes.services.iter().map(|service| {
+            let endpoints = service.endpoints.iter().map(endpoint).collect();
+            let id = windlass_core::ServiceId::new(routes.environment.clone(), service.service.clone());
+            (id, ServiceTraffic { endpoints, ..ServiceTraffic::default() })
+        });
+        let in_force = TableInForce {
+            epoch: routes.epoch,
+            seq: routes.seq,
+            digest: Digest::of(parsed.payload_bytes()),
+            applied_at: now(),
+        };
+        let report = IngressReport {
+            process: 7,
+            started_at: Timestamp::ZERO,
+            at: now(),
+            program: "test".to_owned(),
+            listens: Vec::new(),
+            ending: false,
+            tables: [(routes.environment.clone(), in_force)].into(),
+            refused: BTreeMap::new(),
+            services: services.collect(),
+            unrouted: 0,
+            cut_services: 0,
+        };
+        self.0.lock().unwrap().push((routes, envelope.to_vec()));
+        pb::IngressReport { report: encode(&report) }
+    }
+
+    /// What a hello says of them.
+    pub(crate) fn positions(&self) -> Vec<pb::RoutesPosition> {
+        let tables = self.0.lock().unwrap();
+        let newest = tables.iter().max_by_key(|(routes, _)| routes.seq);
+        let position = |(routes, _): &(Routes, Vec<u8>)| pb::RoutesPosition {
+            environment: routes.environment.to_string(),
+            seq: routes.seq,
+            epoch: routes.epoch,
+        };
+        newest.into_iter().map(position).collect()
+    }
+
+    fn newest(&self) -> Option<(Routes, Vec<u8>)> {
+        self.0.lock().unwrap().last().cloned()
+    }
+
+    /// Counters of the releases that the newest table routes to.
+    fn serving(&self) -> Vec<u64> {
+        let newest = self.newest().map(|(routes, _)| routes);
+        let service = newest.as_ref().and_then(|routes| routes.services.first());
+        let serves = |release: &Digest| {
+            service.is_some_and(|of| of.endpoints.iter().any(|e| &e.release == release && !e.draining))
+        };
+        let shares = service.iter().flat_map(|of| &of.releases).filter(|share| serves(&share.release));
+        shares.map(|share| share.counter.0).collect()
+    }
+}
+
+fn routed(counter: u64, content: &str, host: &str) -> Release {
+    let mut release = release(counter, 2, content);
+    release.version = 2;
+    release.spec.traffic.routes =
+        vec![Route { host: host.to_owned(), path: "/".to_owned(), port: "http".to_owned() }];
+    release
+}
+
+async fn fleet_with_ingress() -> (Fleet, Players, Ingress) {
+    let fleet = Fleet::start().await;
+    let (mut players, ingress) = (Players::default(), Ingress::default());
+    for (n, host) in ["web-1", "web-2"].into_iter().enumerate() {
+        let mut agent = Agent::joined(&fleet, host).await;
+        agent.publishes = true;
+        agent.ingress = (n == 0).then(|| ingress.clone());
+        players.add(&fleet, agent).await;
+        fleet.wait_for(host, "connected").await;
+    }
+    (fleet, players, ingress)
+}
+
+async fn routes(fleet: &Fleet) -> serde_json::Value {
+    let request = pb::ListRoutesRequest { service: "default/web".to_owned() };
+    let answer = fleet.control("viewer/default").await.list_routes(request).await.unwrap().into_inner();
+    serde_json::from_slice::<serde_json::Value>(&answer.view).unwrap()[0].take()
+}
+
+#[tokio::test]
+async fn a_deploy_leads_to_a_signed_table_and_its_report_is_shown() {
+    let (fleet, _players, ingress) = fleet_with_ingress().await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("both instances are in a table", async || {
+        ingress.newest().is_some_and(|(routes, _)| routes.services[0].endpoints.len() == 2)
+    })
+    .await;
+    let (first, envelope) = ingress.newest().unwrap();
+    let parsed = Envelope::parse(&envelope, PayloadType::Routes.max_len()).unwrap();
+    let verified = parsed.verify(PayloadType::Routes, &fleet.document.dispatch_keys()).unwrap();
+    assert_eq!(verified.decode::<Routes>().unwrap(), first, "signed by the dispatch key");
+    assert_eq!(first.check(), Ok(()));
+    assert_eq!(first.names[0].host, "web.example.com");
+
+    assert_eq!(deploy(&fleet, &routed(2, "two", "web.example.com")).await, "succeeded");
+    until("the new instances have taken over", async || ingress.serving() == [2]).await;
+    let (second, _) = ingress.newest().unwrap();
+    assert!(second.seq > first.seq, "{} after {}", second.seq, first.seq);
+
+    until("the ingress has acknowledged", async || {
+        let shown = routes(&fleet).await;
+        shown["ingresses"][0]["acknowledged"] == shown["seq"] && shown["ingresses"][0]["in_flight"] == 6
+    })
+    .await;
+    let shown = routes(&fleet).await;
+    assert_eq!(shown["ingresses"][0]["host"], "web-1", "{shown}");
+    let service = &shown["services"][0];
+    assert_eq!(service["endpoints"][0]["release"], "r2", "{shown}");
+    assert_eq!(service["endpoints"][0]["state"], "serving", "{shown}");
+    assert_eq!(service["names"][0]["host"], "web.example.com", "{shown}");
+
+    let forget = || pb::ForgetIngressRequest { host: "web-9".to_owned() };
+    let refused = fleet.control("admin/default").await.forget_ingress(forget()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let unknown = fleet.control("admin/*").await.forget_ingress(forget()).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let forget = pb::ForgetIngressRequest { host: "web-1".to_owned() };
+    fleet.control("admin/*").await.forget_ingress(forget).await.unwrap();
+    assert_eq!(routes(&fleet).await["ingresses"], serde_json::json!([]), "it counts no more");
+}
+
+#[tokio::test]
+async fn two_services_of_an_environment_cannot_have_one_name() {
+    let (fleet, _players, _ingress) = fleet_with_ingress().await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    let mut other = routed(1, "one", "web.example.com");
+    other.service = "api".parse().unwrap();
+    let mut control = fleet.control("deployer/default").await;
+    let refused = control.submit_release(request(&fleet, &other)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(refused.message(), "`web.example.com/` leads to the service `web` already");
+    let payload = serde_json::to_vec(&other).unwrap().into();
+    let preview = pb::PreviewRequest { release: payload, ..Default::default() };
+    assert_eq!(control.preview(preview).await.unwrap_err().code(), Code::AlreadyExists, "and `plan` says so");
+    other.spec.traffic.routes[0].path = "/v1".to_owned();
+    control.submit_release(request(&fleet, &other)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_read_routes_gets_none() {
+    let fleet = Fleet::start().await;
+    let mut players = Players::default();
+    let mut old = Agent::joined(&fleet, "web-1").await;
+    old.release_versions = Vec::new();
+    players.add(&fleet, old).await;
+    fleet.wait_for("web-1", "connected").await;
+    let mut plain = release(1, 1, "one");
+    assert_eq!(deploy(&fleet, &plain).await, "succeeded", "what says nothing of traffic, it reads");
+    plain = routed(2, "two", "web.example.com");
+    let mut control = fleet.control("deployer/default").await;
+    let refused = control.submit_release(request(&fleet, &plain)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("agents of web-1 are too old"), "{}", refused.message());
+    assert_eq!(status(&fleet).await["release"], "r1");
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_number_and_a_restore_raises_it() {
+    let (mut fleet, mut players, ingress) = fleet_with_ingress().await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("both instances are in a table", async || {
+        ingress.newest().is_some_and(|(routes, _)| routes.services[0].endpoints.len() == 2)
+    })
+    .await;
+    until("the table stands", async || {
+        let seq = ingress.newest().unwrap().0.seq;
+        routes(&fleet).await["seq"] == seq
+    })
+    .await;
+    let (before, envelope) = ingress.newest().unwrap();
+    fleet.kill().await;
+    let agents = [players.ended().await.0, players.ended().await.0];
+    let count = ingress.0.lock().unwrap().len();
+    fleet.run().await;
+    for agent in agents {
+        players.add(&fleet, agent).await;
+    }
+    until("the table is said again", async || ingress.0.lock().unwrap().len() > count).await;
+    assert_eq!(ingress.0.lock().unwrap()[count], (before.clone(), envelope), "the very same bytes");
+
+    // A table of a life that this store has forgotten: number 40.
+    fleet.kill().await;
+    let agents = [players.ended().await.0, players.ended().await.0];
+    ingress.0.lock().unwrap().push((Routes { seq: before.seq + 40, ..before.clone() }, Vec::new()));
+    fleet.run().await;
+    for agent in agents {
+        players.add(&fleet, agent).await;
+    }
+    until("a table above it comes", async || {
+        ingress
+            .newest()
+            .is_some_and(|(routes, envelope)| !envelope.is_empty() && routes.seq > before.seq + 40)
+    })
+    .await;
+    let (raised, _) = ingress.newest().unwrap();
+    assert_eq!((raised.names, raised.services), (before.names, before.services), "it says the same");
+    assert!(fleet.events().await.iter().any(|event| event.contains("routes.raised")));
+}
