@@ -30,11 +30,20 @@ pub(super) fn after(last: Position) -> Reading {
     Reading { since, after: Some(last), ..Reading::default() }
 }
 
-/// Tells lines that were read from those that were not.
+/// Lines among which one may stand out of order: a container's two streams are noted side by side.
+const DISORDER: usize = 64;
+
+/// Tells lines that were read from those that were not, over all streams of one container.
 #[derive(Debug)]
 pub(super) struct Resume {
+    newest: Option<Position>,
+    /// Times of the last lines.
+    recent: VecDeque<i64>,
+    /// Lines up to here are known, until they are passed.
     after: Option<Position>,
     is_found: bool,
+    /// The engine was asked for what comes after the newest line, which has to be there.
+    is_asked: bool,
 }
 
 /// The fate of a line.
@@ -49,19 +58,54 @@ pub(super) enum Fate {
 }
 
 impl Resume {
-    pub(super) const fn new(after: Option<Position>) -> Self {
-        Self { after, is_found: false }
+    /// So far it was read.
+    pub(super) const fn new(newest: Option<Position>) -> Self {
+        Self { newest, recent: VecDeque::new(), after: None, is_found: false, is_asked: false }
     }
 
-    /// Judges the next line of the stream. The newest line that was read must be there: if it is not, the engine keeps it
-    /// no more, and nobody knows how many others.
+    /// How far it was read.
+    pub(super) const fn newest(&self) -> Option<Position> {
+        self.newest
+    }
+
+    /// A new stream begins, `after` these lines.
+    pub(super) const fn begin(&mut self, after: Option<Position>) {
+        (self.after, self.is_found, self.is_asked) = (after, false, true);
+    }
+
+    /// Judges the next line of the stream, and takes it for read.
     pub(super) fn judge(&mut self, nanos: i64) -> Fate {
+        if self.after.is_none() && self.is_again(nanos) {
+            // An engine that rotates its log while it is read may begin the newest file once more.
+            (self.after, self.is_found, self.is_asked) = (self.newest, false, false);
+        }
+        let fate = self.compare(nanos);
+        if fate != Fate::Known {
+            self.newest.get_or_insert_default().read(nanos);
+            self.recent.push_back(nanos);
+            if self.recent.len() > DISORDER {
+                self.recent.pop_front();
+            }
+        }
+        fate
+    }
+
+    /// Returns whether a line is older than any that can be new.
+    fn is_again(&self, nanos: i64) -> bool {
+        let is_older = nanos > 0 && self.newest.is_some_and(|newest| nanos < newest.nanos);
+        let is_out = self.recent.len() == DISORDER && self.recent.iter().all(|recent| nanos < *recent);
+        is_older && (is_out || self.recent.contains(&nanos))
+    }
+
+    /// The newest line that was read must be there: if it is not, the engine keeps it no more, and nobody knows how many
+    /// others.
+    fn compare(&mut self, nanos: i64) -> Fate {
         let Some(after) = &mut self.after else { return Fate::New };
         let is_newer = nanos <= 0 || nanos > after.nanos;
         match (is_newer, self.is_found) {
             (true, _) => {
                 self.after = None;
-                if self.is_found { Fate::New } else { Fate::NewAfterGap }
+                if self.is_found || !self.is_asked { Fate::New } else { Fate::NewAfterGap }
             }
             (false, false) => {
                 self.is_found = nanos == after.nanos;
@@ -158,7 +202,9 @@ mod tests {
     use super::*;
 
     fn judged(after: Option<(i64, u32)>, times: &[i64]) -> Vec<Fate> {
-        let mut resume = Resume::new(after.map(|(nanos, older)| Position { nanos, older }));
+        let after = after.map(|(nanos, older)| Position { nanos, older });
+        let mut resume = Resume::new(after);
+        resume.begin(after);
         times.iter().map(|nanos| resume.judge(*nanos)).collect()
     }
 
@@ -181,5 +227,27 @@ mod tests {
         for (after, times, want) in table {
             assert_eq!(judged(after, times), want, "{after:?} {times:?}");
         }
+    }
+
+    #[test]
+    fn a_file_that_the_engine_begins_again_is_not_shown_again() {
+        let mut resume = Resume::new(None);
+        let mut read = |times: &[i64]| {
+            let fates: Vec<Fate> = times.iter().map(|nanos| resume.judge(*nanos)).collect();
+            times
+                .iter()
+                .zip(fates)
+                .filter(|(_, fate)| *fate != Fate::Known)
+                .map(|(nanos, _)| *nanos)
+                .collect()
+        };
+        let all: Vec<i64> = (1..=1000).collect();
+        let shown: Vec<i64> = read(&all);
+        assert_eq!(shown, all);
+        assert_eq!(read(&(400..=1002).collect::<Vec<_>>()), [1001, 1002], "most of it again");
+        assert_eq!(read(&[1001, 1002, 1003]), [1003], "a little of it again");
+        // Noted at the same time, and a little out of order.
+        assert_eq!(read(&[1003, 1010, 1008, 1011]), [1003, 1010, 1008, 1011]);
+        assert_eq!(read(&[1010, 1008, 1011, 1012]), [1012]);
     }
 }

@@ -63,9 +63,9 @@ impl<R: Runtime> Source<R> {
     /// Reads until the end; answers with why it failed, if it did.
     pub(super) async fn run(mut self) -> Option<String> {
         let mut wanted = Wanted::clone(&self.wanted);
-        let mut last = wanted.after.get(&self.target.instance).copied();
+        let mut resume = Resume::new(wanted.after.get(&self.target.instance).copied());
         if self.joins {
-            self.note(LogNote::Started, "started", last).await;
+            self.note(LogNote::Started, "started", resume.newest()).await;
         }
         if wanted.previous {
             match self.before_this_run().await {
@@ -75,26 +75,28 @@ impl<R: Runtime> Source<R> {
             }
         }
         if wanted.follow {
-            self.follow(wanted, last).await;
+            self.follow(wanted, resume).await;
             return None;
         }
+        let last = resume.newest();
         let reading = match window(&*self.runtime, &self.target.container, &wanted, last).await {
             Ok(reading) => reading,
             Err(error) => return Some(why(&error)),
         };
-        match self.read(reading, &wanted, &mut last).await {
+        match self.read(reading, &wanted, &mut resume).await {
             Ended::Enough | Ended::Quiet | Ended::Held => None,
             Ended::Failed(error) => Some(why(&error)),
         }
     }
 
-    async fn follow(&mut self, mut wanted: Wanted, mut last: Option<Position>) {
+    async fn follow(&mut self, mut wanted: Wanted, mut resume: Resume) {
         let (mut is_first, mut before) = (true, None);
         loop {
             let began = match before.take() {
                 Some(began) => began,
                 None => self.state().await,
             };
+            let last = resume.newest();
             let reading = match last {
                 _ if is_first && !self.joins => {
                     window(&*self.runtime, &self.target.container, &wanted, last).await
@@ -107,7 +109,7 @@ impl<R: Runtime> Source<R> {
                     if std::mem::take(&mut is_first) && last.is_none() && reading.tail == Some(0) {
                         wanted.since = wanted.since.max(Some(clock::now())); // no older line comes later either
                     }
-                    self.read(Reading { follow: true, ..reading }, &wanted, &mut last).await
+                    self.read(Reading { follow: true, ..reading }, &wanted, &mut resume).await
                 }
                 Err(error) => Ended::Failed(error),
             };
@@ -118,7 +120,7 @@ impl<R: Runtime> Source<R> {
                         return;
                     }
                     if matches!(self.state().await, Ok(None)) {
-                        self.note(LogNote::Dropped, GONE, last).await;
+                        self.note(LogNote::Dropped, GONE, resume.newest()).await;
                         return;
                     }
                     before = Some(began); // how that run ended is said when its lines were read
@@ -131,7 +133,7 @@ impl<R: Runtime> Source<R> {
             }
             let now = self.state().await;
             if let Some(text) = ending(&began, &now) {
-                self.note(LogNote::Ended, &text, last).await;
+                self.note(LogNote::Ended, &text, resume.newest()).await;
             }
             if matches!(now, Ok(None)) || !self.runs_again(&wanted).await {
                 return;
@@ -180,12 +182,12 @@ impl<R: Runtime> Source<R> {
     }
 
     /// Sends the lines of one stream of the engine.
-    async fn read(&self, reading: Reading, wanted: &Wanted, last: &mut Option<Position>) -> Ended {
+    async fn read(&self, reading: Reading, wanted: &Wanted, resume: &mut Resume) -> Ended {
         let opened = clock::now();
         let options = LogOptions { tail: reading.tail, since: reading.since, follow: reading.follow };
         let mut lines = self.runtime.logs(&self.target.container, options);
         let (mut skip, mut is_current) = (reading.skip, !reading.follow);
-        let mut resume = Resume::new(reading.after);
+        resume.begin(reading.after);
         loop {
             let left = wanted.until.filter(|_| reading.follow).map(|until| until.since(clock::now()));
             let line = tokio::select! {
@@ -211,9 +213,10 @@ impl<R: Runtime> Source<R> {
             if !is_before(&line, wanted.until) {
                 return Ended::Enough;
             }
+            let last = resume.newest();
             match resume.judge(line.nanos) {
                 Fate::Known => continue,
-                Fate::NewAfterGap => self.note(LogNote::Dropped, GAP, *last).await,
+                Fate::NewAfterGap => self.note(LogNote::Dropped, GAP, last).await,
                 Fate::New => {}
             }
             if wanted.since.is_some_and(|since| line.at.is_some_and(|at| at < since)) {
@@ -225,12 +228,12 @@ impl<R: Runtime> Source<R> {
                 Some(Place::Late) => {
                     drop(lines);
                     let Ok(permit) = self.out.reserve().await else { return Ended::Enough };
-                    self.pass(permit, line, last);
+                    self.pass(permit, line);
                     return Ended::Held;
                 }
                 None => return Ended::Enough,
             };
-            self.pass(permit, line, last);
+            self.pass(permit, line);
             if becomes_current {
                 is_current = true;
                 if self.out.send(Item::Current).await.is_err() {
@@ -248,8 +251,7 @@ impl<R: Runtime> Source<R> {
         }
     }
 
-    fn pass(&self, permit: Permit<'_, Item<Line>>, line: LogLine, last: &mut Option<Position>) {
-        last.get_or_insert_default().read(line.nanos);
+    fn pass(&self, permit: Permit<'_, Item<Line>>, line: LogLine) {
         permit.send(Item::Entries(vec![Line::of(&self.target.instance, line)]));
     }
 

@@ -9,48 +9,52 @@ use windlass_proto::limits::MAX_LOG_LINE;
 use super::super::{LogLine, RuntimeError};
 use super::inspect::LogEntry;
 
+/// A line whose end did not come yet.
+#[derive(Debug)]
+struct Open {
+    line: LogEntry,
+    parts: u32,
+    cut: bool,
+    last: i64,
+}
+
 /// Parts of lines whose end did not come yet: one of stdout, one of stderr.
 #[derive(Debug, Default)]
 struct Joiner {
-    open: [Option<(LogEntry, u32, bool)>; 2],
+    open: [Option<Open>; 2],
 }
 
 impl Joiner {
-    /// Takes in an entry; answers with the line that it ends.
+    /// Takes in an entry; answers with the line that it ends. Its place is that of its last part, its time that of the first.
     fn take(&mut self, entry: LogEntry) -> Option<LogLine> {
         let place = &mut self.open[usize::from(entry.stderr)];
-        let is_end = entry.is_end;
-        let (line, parts, cut) = match place.take() {
+        let (is_end, last) = (entry.is_end, entry.nanos);
+        let (mut line, parts, cut) = match place.take() {
             None => (entry, 1, false),
-            Some((mut line, parts, cut)) => {
+            Some(Open { mut line, parts, cut, .. }) => {
                 line.text.extend_from_slice(&entry.text);
                 (line, parts.saturating_add(1), cut)
             }
         };
-        let mut line = line;
         let cut = cut || line.text.len() > MAX_LOG_LINE;
         line.text.truncate(MAX_LOG_LINE);
+        let open = Open { line, parts, cut, last };
         if is_end {
-            return Some(finish(line, parts, cut));
+            return Some(finish(open));
         }
-        *place = Some((line, parts, cut));
+        *place = Some(open);
         None
     }
 
     /// The parts that are left when the log ends in the middle of a line.
     fn rest(&mut self) -> VecDeque<LogLine> {
-        let mut rest: Vec<LogLine> = self
-            .open
-            .iter_mut()
-            .filter_map(Option::take)
-            .map(|(line, parts, cut)| finish(line, parts, cut))
-            .collect();
+        let mut rest: Vec<LogLine> = self.open.iter_mut().filter_map(Option::take).map(finish).collect();
         rest.sort_by_key(|line| line.nanos);
         rest.into()
     }
 }
 
-fn finish(line: LogEntry, parts: u32, cut: bool) -> LogLine {
+fn finish(Open { line, parts, cut, last }: Open) -> LogLine {
     let mut bytes = line.text;
     if cut {
         // Not in the middle of a character.
@@ -65,7 +69,7 @@ fn finish(line: LogEntry, parts: u32, cut: bool) -> LogLine {
     let most = text.floor_char_boundary(MAX_LOG_LINE);
     let cut = cut || text.len() > most;
     text.truncate(most);
-    LogLine { at, nanos: line.nanos, stderr: line.stderr, text, cut, parts }
+    LogLine { at, nanos: last, stderr: line.stderr, text, cut, parts }
 }
 
 /// The lines of a log.
@@ -132,7 +136,7 @@ mod tests {
         ])
         .await;
         let shape: Vec<_> = seen.iter().map(|l| (l.nanos, l.text.len(), l.cut, l.parts)).collect();
-        assert_eq!(shape, [(2, 7, false, 1), (1, 2 * 16 * 1024 + 3, false, 3), (5, 6, false, 1)]);
+        assert_eq!(shape, [(2, 7, false, 1), (4, 2 * 16 * 1024 + 3, false, 3), (5, 6, false, 1)]);
     }
 
     #[tokio::test]
