@@ -55,7 +55,7 @@ impl FleetHome {
         files::create_private_dir(&self.root)?;
         let path = self.joining_path();
         if path.exists() {
-            return Ok(TlsKey::load(&path).map_err(HomeError::Joining)?);
+            return TlsKey::load(&path).map_err(HomeError::Joining);
         }
         let key = TlsKey::generate().map_err(HomeError::Joining)?;
         key.save(&path).map_err(HomeError::Joining)?;
