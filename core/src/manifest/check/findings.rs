@@ -5,7 +5,7 @@ use super::super::problem::Problem;
 
 /// Errors and warnings about one document.
 pub(in crate::manifest) struct Findings<'a> {
-    tree: &'a Node,
+    pub(super) tree: &'a Node,
     pub(in crate::manifest) errors: Vec<Problem>,
     pub(in crate::manifest) warnings: Vec<Problem>,
 }
