@@ -67,6 +67,7 @@ deny: ## licenses, sources and bans of the dependencies
 .PHONY: layering
 layering: ## who may know whom
 	.ci/layering.sh
+	.ci/circles.sh
 
 .PHONY: doc
 doc: ## the API documentation, without a warning

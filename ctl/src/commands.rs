@@ -28,14 +28,7 @@ use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
 
-pub(crate) use audit::AuditError;
 pub(crate) use context::ContextView;
-pub(crate) use dev::DevError;
-pub(crate) use init::InitError;
-pub(crate) use operator::OperatorError;
-pub(crate) use release::DocumentError;
-pub(crate) use trust::ChangeError;
-pub(crate) use wait::WaitError;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {

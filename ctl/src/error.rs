@@ -1,4 +1,9 @@
-//! Every way a command fails, mapped once: to what a person reads and to an exit code.
+//! Every way a command fails, mapped once: to what a person reads and to an exit code. Errors of single commands are not
+//! named here: each is a [`Failure`].
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt::{self, Display};
 
 use serde::Serialize;
 use windlass_certs::ca::CaError;
@@ -12,29 +17,51 @@ use windlass_process::report;
 
 use crate::amendment::AmendError;
 use crate::client::CallError;
-use crate::commands::{
-    AuditError, ChangeError, DevError, DocumentError, InitError, OperatorError, WaitError,
-};
 use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::ManifestError;
 use crate::registry::ResolveError;
-use crate::session::SessionError;
-use crate::signing::SignError;
+
+/// An error of one command, or of a part that several have.
+pub(crate) trait Failure: Any + Error + Send + Sync {
+    /// A step that a person can take next.
+    fn hint(&self) -> Option<String>;
+
+    /// The exit code of the command.
+    fn exit(&self) -> Exit {
+        Exit::Refused
+    }
+}
+
+/// Some [`Failure`].
+#[derive(Debug)]
+pub(crate) struct Told(Box<dyn Failure>);
+
+impl Display for Told {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.0, formatter)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl<E: Failure> From<E> for CtlError {
+    fn from(error: E) -> Self {
+        Self::Told(Told(Box::new(error)))
+    }
+}
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CtlError {
     #[error(transparent)]
+    Told(Told),
+    #[error(transparent)]
     Home(#[from] HomeError),
-    #[error(transparent)]
-    Init(#[from] InitError),
-    #[error(transparent)]
-    Dev(#[from] DevError),
-    #[error(transparent)]
-    Wait(#[from] WaitError),
-    #[error(transparent)]
-    Session(#[from] SessionError),
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
@@ -42,17 +69,7 @@ pub(crate) enum CtlError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
-    Sign(#[from] SignError),
-    #[error(transparent)]
-    Document(#[from] DocumentError),
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error(transparent)]
-    Operator(#[from] OperatorError),
-    #[error(transparent)]
     Amend(#[from] AmendError),
-    #[error(transparent)]
-    Change(#[from] ChangeError),
     #[error("failed to use the CA")]
     Ca(#[from] CaError),
     #[error(transparent)]
@@ -98,20 +115,12 @@ impl CtlError {
     /// What the user can do next.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::Told(error) => error.0.hint(),
             Self::Home(error) => error.hint(),
-            Self::Init(error) => error.hint(),
-            Self::Dev(error) => error.hint(),
-            Self::Wait(error) => error.hint(),
-            Self::Session(error) => error.hint(),
             Self::Call(error) => error.hint(),
             Self::Manifest(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
-            Self::Sign(error) => error.hint(),
-            Self::Document(error) => error.hint(),
-            Self::Audit(error) => error.hint(),
-            Self::Operator(error) => error.hint(),
             Self::Amend(error) => error.hint(),
-            Self::Change(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::File(error) => error.hint(),
             Self::Identity(error) => error.hint(),
@@ -130,14 +139,22 @@ impl CtlError {
     }
 
     /// The exit code.
-    pub(crate) const fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. }
             | Self::Ambiguous { .. }
             | Self::Name(_)
             | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
-            Self::Wait(_) => Exit::Timeout,
+            Self::Told(error) => error.0.exit(),
             _ => Exit::Refused,
+        }
+    }
+
+    /// The error of a command, if it is this one.
+    pub(crate) fn told<E: Failure>(&self) -> Option<&E> {
+        match self {
+            Self::Told(Told(error)) => (error.as_ref() as &dyn Any).downcast_ref(),
+            _ => None,
         }
     }
 

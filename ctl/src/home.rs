@@ -18,7 +18,7 @@ mod kept;
 
 use std::path::{Path, PathBuf};
 
-use windlass_certs::csr::IdentityError;
+use windlass_certs::csr::{CsrError, IdentityError};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::TrustError;
 use windlass_core::FleetId;
@@ -66,6 +66,8 @@ pub(crate) enum HomeError {
     },
     #[error("failed to load the operator certificate")]
     Operator(#[source] IdentityError),
+    #[error("failed to use the key of a join that was begun here")]
+    Joining(#[source] CsrError),
 }
 
 impl HomeError {
@@ -84,7 +86,7 @@ impl HomeError {
                 Some("copy `fleets/<fleet>/trust/` from the folder that `windlass init` wrote".to_owned())
             }
             Self::Operator(error) => error.hint(),
-            Self::Malformed { .. } | Self::Read { .. } | Self::Trust { .. } => None,
+            Self::Malformed { .. } | Self::Read { .. } | Self::Trust { .. } | Self::Joining(_) => None,
         }
     }
 }

@@ -7,9 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
-use windlass_core::view::RolloutView;
 
-use crate::deploy::{Outcome, ending};
 use crate::error::{CtlError, Report};
 use crate::exit::Exit;
 
@@ -130,14 +128,14 @@ impl Printer {
         err(&format!("warning: {text}"));
     }
 
-    /// Prints how a rollout ended: to stdout if it went well, with everything to look at next on stderr if not.
-    pub(crate) fn ending(&self, view: &RolloutView, exit: Exit) {
+    /// Prints how something ended: to stdout if it went well, with everything to look at next on stderr if not.
+    pub(crate) fn ending<T: Serialize>(&self, value: &T, exit: Exit, render: impl FnOnce(Colour) -> String) {
         if self.is_structured() {
-            self.line(&Outcome::of(view));
+            self.line(value);
         } else if exit == Exit::Done {
-            out(&ending(view, exit, self.colour));
+            out(&render(self.colour));
         } else {
-            err(&ending(view, exit, self.error_colour));
+            err(&render(self.error_colour));
         }
     }
 

@@ -15,6 +15,7 @@ use windlass_process::backoff;
 
 use crate::client::{CallError, Client};
 use crate::clock;
+use crate::error::{CtlError, Failure};
 use crate::home::{ContextConfig, FleetHome, HomeError};
 use crate::invitation::{self, Invited, Mismatch, Pins, Wanted};
 
@@ -50,8 +51,8 @@ pub(crate) enum SessionError {
     Token(#[source] Mismatch),
 }
 
-impl SessionError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for SessionError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Home(error) => error.hint(),
             Self::Connect(error) => error.hint().map(str::to_owned),
@@ -107,7 +108,7 @@ impl Session {
         expires_at: windlass_core::Timestamp,
         wanted: Wanted<N>,
         server: &str,
-    ) -> Result<Token<N>, crate::error::CtlError> {
+    ) -> Result<Token<N>, CtlError> {
         // A CA that was replaced is in the newest trust document.
         self.fetch_trust().await?;
         let pins = Pins { trust: self.trust.document(), first: self.fleet.trust_pin()?, server };
@@ -142,7 +143,7 @@ impl Session {
     }
 
     /// Takes the versions of the trust document that the coordinator has and this folder has not.
-    pub(crate) async fn fetch_trust(&mut self) -> Result<(), crate::error::CtlError> {
+    pub(crate) async fn fetch_trust(&mut self) -> Result<(), CtlError> {
         let newer = self.client().trust(self.trust.version()).await?;
         for envelope in newer {
             self.trust.advance(&envelope).map_err(SessionError::Trust)?;

@@ -11,6 +11,7 @@ use windlass_core::{Counter, FleetId, ServiceId};
 
 use crate::clock;
 use crate::context::Context;
+use crate::error::Failure;
 
 /// Why a release was not signed, or is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +44,8 @@ pub(crate) enum SignError {
     TrustExpired,
 }
 
-impl SignError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for SignError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Key(error) => error.hint().or_else(|| Some("name one with --key".to_owned())),
             Self::Refused { source: VerifyError::BelowThreshold { .. }, .. } => Some(

@@ -104,8 +104,8 @@ impl Coordinator {
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         decide: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
-    ) -> Result<T, tonic::Status> {
-        self.ledger.write(decide).await.map_err(crate::grpc::status::refused::<WriteError>)
+    ) -> Result<T, WriteError> {
+        self.ledger.write(decide).await
     }
 
     /// Wakes whoever decides or shows something about `host`.

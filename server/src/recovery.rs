@@ -20,8 +20,8 @@ mod look;
 mod proposal;
 mod shown;
 
-use tonic::Status;
 use windlass_core::HostId;
+use windlass_core::digest::InvalidDigest;
 
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
@@ -44,6 +44,17 @@ pub(crate) enum RecoveryError {
     /// There is nothing to say about it.
     #[error("host `{0}` holds nothing that the store does not know")]
     NotAhead(HostId),
+    /// A host says that it keeps more releases than one can.
+    #[error("field `digests` has {found} entries, more than {most}")]
+    TooMany {
+        /// So many.
+        found: usize,
+        /// And no more are taken.
+        most: usize,
+    },
+    /// A host names a release by something else than a digest.
+    #[error("`digests`: {0}")]
+    Digest(InvalidDigest),
     /// Not stored.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -55,15 +66,15 @@ impl RecoveryError {
         match self {
             Self::Changed => Some("look at `windlass host recover` again".to_owned()),
             Self::NotAhead(_) => Some("`windlass host ls` shows which hosts are recovering".to_owned()),
-            Self::Write(_) => None,
+            Self::TooMany { .. } | Self::Digest(_) | Self::Write(_) => None,
         }
     }
 }
 
 /// Takes over at once what asks nobody: a host that holds the slots that the store knows, under a higher number.
-pub(crate) async fn settle(coordinator: &Coordinator, host: &HostId) -> Result<(), Status> {
+pub(crate) async fn settle(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
     if !coordinator.recoveries.is_complete(host) {
         return Ok(());
     }
-    go_on::take_same(coordinator, host).await.map_err(crate::grpc::status::refused)
+    go_on::take_same(coordinator, host).await
 }

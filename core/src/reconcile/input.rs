@@ -14,7 +14,21 @@ use crate::release::Release;
 use crate::time::Timestamp;
 
 use super::ended::Outcome;
-use super::room::Capacity;
+
+/// The room of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Memory in bytes; 0 while unknown.
+    pub memory: u64,
+    /// Size of the disk that holds the engine's data, in bytes; 0 while unknown.
+    pub disk_total: u64,
+    /// Free on it, in bytes.
+    pub disk_free: u64,
+    /// Memory of each GPU in bytes, by UUID.
+    pub gpus: BTreeMap<String, u64>,
+    /// Its engine can give GPUs to containers.
+    pub gpu_runtime: bool,
+}
 
 /// What is wanted of a host: an accepted plan and everything it names.
 #[derive(Debug, Clone)]

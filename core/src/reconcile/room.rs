@@ -1,29 +1,13 @@
 //! Is there room on a host: memory, disk, GPUs. Also asked by placement and previews.
 
-use std::collections::BTreeMap;
-
 use crate::host::Limit;
 use crate::release::Spec;
 
+pub use super::input::Capacity;
 use super::input::{Container, GpuClaim};
 
 /// Share of the disk that stays free, in percent: below, nothing new is started.
 const DISK_RESERVE: u64 = 5;
-
-/// What a host has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Capacity {
-    /// Memory in bytes; 0 while unknown.
-    pub memory: u64,
-    /// Size of the disk that holds the engine's data, in bytes; 0 while unknown.
-    pub disk_total: u64,
-    /// Free on it, in bytes.
-    pub disk_free: u64,
-    /// Memory of each GPU in bytes, by UUID.
-    pub gpus: BTreeMap<String, u64>,
-    /// Can the engine give GPUs to containers?
-    pub gpu_runtime: bool,
-}
 
 /// What a slot takes of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

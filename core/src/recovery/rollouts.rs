@@ -5,7 +5,14 @@ use crate::rollout::{Kind, Log, Progress, Reason, Rollout, State};
 use crate::service::{ReleaseRef, Service};
 use crate::time::Timestamp;
 
-use super::service::Course;
+/// How a service stands, by the newest plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It is at this release.
+    At(ReleaseRef),
+    /// This release is on trial.
+    Trying(ReleaseRef),
+}
 
 /// Ends the stored rollout as the hosts show that it ended, or pauses the one that they are in the middle of. Answers
 /// with the rollouts to store.

@@ -11,6 +11,7 @@ use crate::service::{Mode, ReleaseRef, Service, Slots};
 use crate::slot::{self, Slot, Transition};
 use crate::time::Timestamp;
 
+use super::rollouts::Course;
 use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rollouts};
 
 /// What a host's plan says of one slot.
@@ -18,15 +19,6 @@ pub(super) struct Word<'a> {
     pub(super) host: &'a HostId,
     pub(super) issued_at: Timestamp,
     pub(super) part: Cow<'a, PlanSlot>,
-}
-
-/// How a service stands, by the newest plans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Course {
-    /// It is at this release.
-    At(ReleaseRef),
-    /// This release is on trial.
-    Trying(ReleaseRef),
 }
 
 pub(super) fn merge<'a>(

@@ -15,7 +15,7 @@ use windlass_core::audit::{Checkpoint, Segment, Verdict};
 use crate::args::{AuditCommand, Global};
 use crate::client::AuditItem;
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::home::{FleetHome, KeptCheckpoint};
 use crate::printer::Printer;
@@ -44,8 +44,8 @@ pub(crate) enum AuditError {
     },
 }
 
-impl AuditError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for AuditError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Line { .. } => Some("make one with `windlass audit verify --save FILE`".to_owned()),
             Self::Checkpoint(..) => Some(

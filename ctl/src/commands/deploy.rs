@@ -8,7 +8,7 @@ use super::plan::{self, SavedPlan};
 use crate::args::{DeployArgs, FollowArgs, Global, PlanArgs};
 use crate::client::Submitted;
 use crate::context::Context;
-use crate::deploy::{self, End, Outcome, Progress, Signed, Skipped};
+use crate::deploy::{self, End, Outcome, Progress, Signed, Skipped, ending};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::manifests::Manifests;
@@ -185,7 +185,7 @@ pub(super) fn ended(end: End, submitted: Outcome, printer: &Printer) -> Exit {
     };
     match end {
         End::Final(exit, view) => {
-            printer.ending(&view, exit);
+            printer.ending(&Outcome::of(&view), exit, |colour| ending(&view, exit, colour));
             exit
         }
         End::Timeout(view) => {

@@ -18,7 +18,7 @@ use windlass_process::signals;
 use super::init::{self, Wanted};
 use super::wait::{answering, readiness};
 use crate::args::{DevArgs, InitArgs};
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::printer::Printer;
@@ -64,8 +64,8 @@ pub(crate) enum DevError {
     },
 }
 
-impl DevError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for DevError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoProgram(_) => {
                 Some("install `windlass-server` and `windlass-agent` in the same folder".to_owned())
@@ -193,7 +193,8 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
     agent.stop().await;
     server.stop().await;
     // Without an engine there is nothing to remove, and nobody to ask.
-    if !matches!(ended, Err(CtlError::Dev(DevError::NotReady { .. }))) {
+    let failed = ended.as_ref().err().and_then(CtlError::told);
+    if !matches!(failed, Some(DevError::NotReady { .. })) {
         leave(dir, args, printer).await;
     }
     ended

@@ -18,7 +18,7 @@ use windlass_core::{Digest, FleetId, OperatorName, Timestamp};
 
 use crate::args::{Global, InitArgs};
 use crate::clock;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::home::{ContextConfig, Home};
 use crate::printer::Printer;
@@ -44,8 +44,8 @@ pub(crate) enum InitError {
     },
 }
 
-impl InitError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for InitError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { path } => Some(format!(
                 "`init` never overwrites keys: use that fleet, choose other names, or move `{}` away",

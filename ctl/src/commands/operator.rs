@@ -18,7 +18,7 @@ use crate::amendment::{Amendment, KeyRole};
 use crate::args::{Global, OperatorCommand, OperatorJoinArgs};
 use crate::client;
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::home::{ContextConfig, FleetHome, Home};
 use crate::invitation::Wanted;
@@ -50,8 +50,8 @@ pub(crate) enum OperatorError {
     ContextExists { name: String, fleet: FleetId },
 }
 
-impl OperatorError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for OperatorError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Over(_) => Some("ask an admin for a new one; if it is new, set this machine's clock".to_owned()),
             Self::Certificate(error) => error.hint(),

@@ -15,7 +15,7 @@ use windlass_core::{Counter, Digest};
 use crate::args::{Global, ReleaseCommand};
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, signing, table};
@@ -48,8 +48,8 @@ pub(crate) enum DocumentError {
     },
 }
 
-impl DocumentError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for DocumentError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NotAPlan { .. } => Some("make one with `windlass plan -f FILE --save PLAN`".to_owned()),
             Self::Read { .. } | Self::TooLong { .. } | Self::Write { .. } => None,

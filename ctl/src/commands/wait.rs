@@ -11,7 +11,7 @@ use windlass_process::report::chain;
 use crate::args::{Global, WaitArgs};
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::home::{ContextConfig, FleetHome};
 use crate::printer::Printer;
@@ -34,8 +34,8 @@ pub(crate) enum WaitError {
     Host { host: HostId, after: Span, why: String },
 }
 
-impl WaitError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for WaitError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Coordinator { .. } => {
                 Some("does it run? Its log says why not; wait longer with `--timeout 2m`".to_owned())
@@ -44,6 +44,10 @@ impl WaitError {
                 Some(format!("see `windlass host show {host}`, and the log of its agent"))
             }
         }
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::Timeout
     }
 }
 

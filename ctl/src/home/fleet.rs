@@ -9,8 +9,6 @@ use windlass_certs::trust::{self, TrustError, TrustStore};
 use windlass_core::FleetId;
 
 use super::HomeError;
-use crate::error::CtlError;
-use crate::session::SessionError;
 
 /// The folder of one fleet.
 #[derive(Debug, Clone)]
@@ -53,14 +51,14 @@ impl FleetHome {
     }
 
     /// The key of a join that was cut off, else a new one; on disk before it is used.
-    pub(crate) fn joining_key(&self) -> Result<TlsKey, CtlError> {
+    pub(crate) fn joining_key(&self) -> Result<TlsKey, HomeError> {
         files::create_private_dir(&self.root)?;
         let path = self.joining_path();
         if path.exists() {
-            return Ok(TlsKey::load(&path).map_err(SessionError::Request)?);
+            return TlsKey::load(&path).map_err(HomeError::Joining);
         }
-        let key = TlsKey::generate().map_err(SessionError::Request)?;
-        key.save(&path).map_err(SessionError::Request)?;
+        let key = TlsKey::generate().map_err(HomeError::Joining)?;
+        key.save(&path).map_err(HomeError::Joining)?;
         Ok(key)
     }
 

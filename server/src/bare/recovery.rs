@@ -17,7 +17,8 @@ impl Bare {
     /// It lists too many, or the store failed.
     pub async fn kept(&self, session: &Session, digests: &[Digest]) -> Result<Vec<Digest>, BareError> {
         let listed: Vec<String> = digests.iter().map(ToString::to_string).collect();
-        let wanted = recovery::listed(&self.coordinator, &session.host, &listed).map_err(of_status)?;
+        let wanted = recovery::listed(&self.coordinator, &session.host, &listed)
+            .map_err(|error| of_status(error.into()))?;
         self.settle(session).await?;
         Ok(wanted)
     }
@@ -38,7 +39,7 @@ impl Bare {
     }
 
     async fn settle(&self, session: &Session) -> Result<(), BareError> {
-        recovery::settle(&self.coordinator, &session.host).await.map_err(of_status)
+        recovery::settle(&self.coordinator, &session.host).await.map_err(|error| of_status(error.into()))
     }
 
     /// What would be taken over, as `windlass host recover` shows it.

@@ -92,9 +92,10 @@ impl Bare {
             sent: 0,
             sent_checkpoint: 0,
         };
-        session::settle(coordinator).await.map_err(of_status)?;
+        session::settle(coordinator).await.map_err(|error| of_status(error.into()))?;
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust };
-        session.asks = recovery::compare(coordinator, host, holds).await.map_err(of_status)?;
+        session.asks =
+            recovery::compare(coordinator, host, holds).await.map_err(|error| of_status(error.into()))?;
         coordinator.host_changed(host);
         Ok(session)
     }

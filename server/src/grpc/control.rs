@@ -2,6 +2,7 @@
 
 mod answer;
 mod audit;
+mod common;
 mod events;
 mod hosts;
 mod logs;
@@ -15,15 +16,15 @@ mod watch;
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use tonic::{Request, Response, Status};
 use windlass_certs::identity::OperatorRole;
-use windlass_core::ServiceId;
 use windlass_proto::pb;
 use windlass_proto::pb::control_server::Control;
 
+use self::common::{Stream, service};
 use super::access::Caller;
-use super::status::{invalid, refused, stopping};
+use super::status::{refused, stopping};
 use crate::coordinator::Coordinator;
 use crate::trust;
 
@@ -31,7 +32,6 @@ use crate::trust;
 pub(super) struct ControlService(pub(super) Arc<Coordinator>);
 
 type Reply<T> = Result<Response<T>, Status>;
-type Stream<T> = BoxStream<'static, Result<T, Status>>;
 
 impl ControlService {
     /// A stream that ends with the coordinator, and says so: an end without a word would be taken for the end
@@ -48,13 +48,6 @@ impl ControlService {
         });
         Response::new(guarded.boxed())
     }
-}
-
-/// Parses `environment/service` and checks that the caller has `role` there.
-fn service(caller: &Caller, text: &str, role: OperatorRole) -> Result<ServiceId, Status> {
-    let service: ServiceId = text.parse().map_err(|error| invalid("service", &error))?;
-    caller.may(role, &service.environment)?;
-    Ok(service)
 }
 
 #[tonic::async_trait]

@@ -44,7 +44,19 @@ pub(crate) fn stopping() -> Status {
     Status::unavailable("the coordinator is stopping")
 }
 
-/// What an error is to a client.
+impl From<WriteError> for Status {
+    fn from(error: WriteError) -> Self {
+        refused(error)
+    }
+}
+
+impl From<RecoveryError> for Status {
+    fn from(error: RecoveryError) -> Self {
+        refused(error)
+    }
+}
+
+/// The form of an error for a client.
 pub(crate) trait Refusal: Error + 'static {
     /// Which code.
     fn code(&self) -> Code;
@@ -149,6 +161,8 @@ impl Refusal for RecoveryError {
     fn code(&self) -> Code {
         match self {
             Self::Changed | Self::NotAhead(_) => Code::FailedPrecondition,
+            Self::TooMany { .. } => Code::ResourceExhausted,
+            Self::Digest(_) => Code::InvalidArgument,
             Self::Write(error) => error.code(),
         }
     }

@@ -1,6 +1,5 @@
 //! A host says hello: does the store know the plan that it holds?
 
-use tonic::Status;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::plan::HostPlan;
 use windlass_core::recovery::differences;
@@ -9,7 +8,7 @@ use windlass_core::{Digest, HostId};
 use super::{HINT, begin};
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State};
+use crate::ledger::{Change, Draft, State, WriteError};
 use crate::plans;
 use crate::store::record::HostRecord;
 
@@ -39,7 +38,7 @@ pub(crate) async fn compare(
     coordinator: &Coordinator,
     host: &HostId,
     hello: Hello<'_>,
-) -> Result<bool, Status> {
+) -> Result<bool, WriteError> {
     coordinator.recoveries.forget([host]);
     let (awaits, known) = coordinator.ledger.read(|state| {
         let known = state.plans.get(host).map_or(0, |plan| plan.seq);

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tonic::Status;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::Acceptance;
 use windlass_core::plan::HostPlan;
@@ -14,8 +13,8 @@ use windlass_core::service::{ReleaseRef, Releases};
 use windlass_core::{Digest, HostId, Timestamp};
 use windlass_proto::pb;
 
+use super::RecoveryError;
 use crate::coordinator::Coordinator;
-use crate::grpc::status::invalid;
 use crate::ledger::State;
 
 /// Digests that a host may list.
@@ -165,13 +164,12 @@ pub(crate) fn listed(
     coordinator: &Coordinator,
     host: &HostId,
     digests: &[String],
-) -> Result<Vec<Digest>, Status> {
+) -> Result<Vec<Digest>, RecoveryError> {
     if digests.len() > MOST_KEPT {
-        let text = format!("field `digests` has {} entries, more than {MOST_KEPT}", digests.len());
-        return Err(Status::resource_exhausted(text));
+        return Err(RecoveryError::TooMany { found: digests.len(), most: MOST_KEPT });
     }
     let parsed = digests.iter().map(|text| text.parse()).collect::<Result<BTreeSet<Digest>, _>>();
-    let kept = parsed.map_err(|error| invalid("digests", &error))?;
+    let kept = parsed.map_err(RecoveryError::Digest)?;
     // Nobody asked: nobody listens. The lock is never held while the ledger is read, see `look`.
     let Some((wanted, known)) = coordinator.recoveries.may_list(host) else { return Ok(Vec::new()) };
     let unknown: Vec<Digest> = coordinator.ledger.read(|state| {

@@ -17,7 +17,7 @@ use super::Session;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::hosts::HostError;
-use crate::ledger::{Change, Draft};
+use crate::ledger::{Change, Draft, WriteError};
 use crate::receipts;
 use crate::recovery;
 use crate::routes;
@@ -137,7 +137,7 @@ pub(crate) async fn heard(
 
 /// Waits for the decision under way. One that was made from this host's silence is stored then, so that what an
 /// acknowledgement says of the newest plan takes it into account: the host would start again what was replaced.
-pub(crate) async fn settle(coordinator: &Coordinator) -> Result<(), Status> {
+pub(crate) async fn settle(coordinator: &Coordinator) -> Result<(), WriteError> {
     coordinator.write(|_| ()).await
 }
 
@@ -211,7 +211,7 @@ pub(crate) async fn admit(
     Ok(later)
 }
 
-async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts) -> Result<(), Status> {
+async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts) -> Result<(), WriteError> {
     let host = host.clone();
     coordinator
         .write(move |draft| {

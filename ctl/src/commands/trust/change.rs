@@ -15,7 +15,7 @@ use crate::amendment::{Amendment, Missing, missing};
 use crate::args::ChangeArgs;
 use crate::clock;
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::shell::quote;
@@ -33,8 +33,8 @@ pub(crate) enum ChangeError {
     NotSigned(String),
 }
 
-impl ChangeError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Failure for ChangeError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::NoRootKey(_) => Some("name it with --key FILE, or run this where it is".to_owned()),
             Self::NotRoot(_) => Some("see who is with `windlass trust show`".to_owned()),
