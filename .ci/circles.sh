@@ -34,10 +34,6 @@ core/src/rollout/rolling_back.rs
 core/src/rollout/rolling_back/nothing.rs
 core/src/rollout/steer.rs
 core/src/rollout/story.rs
-core/src/rollout/strategy.rs
-core/src/rollout/strategy/recreate.rs
-core/src/rollout/strategy/rolling.rs
-core/src/rollout/strategy/standing.rs
 core/src/slot/model.rs
 core/src/slot/stored.rs
 core/src/traffic/derive.rs
@@ -68,6 +64,7 @@ server/src/enrolment/operator.rs
 server/src/enrolment/renew.rs
 server/src/ledger/load.rs
 server/src/ledger/state.rs
+server/src/routes.rs
 server/src/missing.rs
 server/src/recovery.rs
 server/src/recovery/go_on.rs

@@ -24,7 +24,7 @@ windlass-proto windlass-core
 windlass-certs windlass-core
 windlass-ingress windlass-core windlass-process
 windlass-server windlass-core windlass-proto windlass-certs windlass-process
-windlass-agent windlass-core windlass-proto windlass-certs windlass-process
+windlass-agent windlass-core windlass-proto windlass-certs windlass-ingress windlass-process
 windlass-ctl windlass-core windlass-proto windlass-certs windlass-process
 windlass-sim windlass-core windlass-certs windlass-proto windlass-server windlass-agent
 windlass-tests windlass-core windlass-proto windlass-certs windlass-process windlass-server windlass-agent windlass-ctl
@@ -71,6 +71,12 @@ asked=$(jq -r '.packages[] | .name as $crate | .dependencies[] | select(any(.fea
 found=$(grep -rl 'crash-points' --exclude-dir=target --exclude-dir=.git . |
     grep -vE '^\./(\.ci/(layering|engine-tests)\.sh|Makefile|(agent|process|server|tests)/|docs/|ARCHITECTURE\.md)' || true)
 [ -z "$found" ] || bad "crash points are asked for in: $found"
+# One room asks which strategy a release has, and one file writes a slot.
+found=$(grep -rl 'Strategy::' core/src/rollout --include='*.rs' | grep -vE '/(strategy\.rs|tests/)' || true)
+[ -z "$found" ] || bad "a match on the strategy outside of core/src/rollout/strategy.rs: $found"
+found=$(grep -rlE '&mut (crate::slot::)?Slot\b|(target|other)\.(run|release|generation|gpus|until) = ' core/src --include='*.rs' |
+    grep -vE '^core/src/(slot/(transition|model|stored|tests)\.rs|recovery/service\.rs|.*/tests(/|\.rs))' || true)
+[ -z "$found" ] || bad "a second writer of a slot: $found"
 for program in windlass windlass-server windlass-agent; do
     built=${CARGO_TARGET_DIR:-target}/release/$program # those in debug/ are built with the tests, points and all
     if [ -f "$built" ] && grep -q WINDLASS_CRASH_AT "$built"; then bad "$built has crash points"; fi

@@ -5,26 +5,14 @@
 mod recreate;
 mod rolling;
 mod standing;
+mod stopping;
 
-use crate::digest::Digest;
-use crate::id::{HostId, SlotId};
-use crate::release::{Release, Spec, Strategy};
+use crate::release::{Release, Strategy};
 
 use super::draft::Draft;
-use super::ending;
 
 pub(super) use recreate::stop_new;
-
-/// How far something is from having stopped.
-pub(super) enum Stopping {
-    /// Nothing of it runs.
-    Done,
-    /// Something runs, or may.
-    On {
-        /// The slots that may, if all of them are on hosts out of reach.
-        only_lost: Vec<SlotId>,
-    },
-}
+pub(super) use stopping::Stopping;
 
 /// One step of a rollout that advances.
 pub(super) fn step(draft: &mut Draft<'_>) {
@@ -38,33 +26,4 @@ pub(super) fn step(draft: &mut Draft<'_>) {
 /// Whether old and new never run together, in neither direction.
 pub(super) const fn is_one_at_a_time(release: &Release) -> bool {
     matches!(release.spec.strategy, Strategy::Recreate { .. })
-}
-
-/// Past the deadline, slots on hosts out of reach leave the count if nothing else is waited for; else the rollout failed.
-fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
-    if !draft.deadline_passed(spec) {
-        return;
-    }
-    if only_lost.is_empty() {
-        let Some((to, _)) = draft.target() else { return };
-        let reason = ending::no_progress(draft, to, spec);
-        ending::on_failure(draft, spec, reason);
-        return;
-    }
-    let hosts: Vec<HostId> = only_lost.iter().map(|slot| draft.host(slot)).collect();
-    let now = draft.now();
-    draft.leave_behind(hosts);
-    draft.rollout().progress_at = now;
-    draft.wake(now);
-}
-
-/// Waits until `release` does not run in `slot`. Answers whether it does not.
-fn is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> bool {
-    let waiting = match draft.facts(slot).is_stopped(release) {
-        Ok(true) => return true,
-        Ok(false) => crate::slot::Waiting::Stop { host: draft.host(slot), slot: slot.clone() },
-        Err(waiting) => waiting,
-    };
-    draft.wait(waiting);
-    false
 }

@@ -83,7 +83,7 @@ fn no_request_is_lost_while_releases_come_and_go() {
     fleet.wait_for_server();
     fleet.agents[0].start_again();
     fleet.wait_for_host(&edge.name, "connected");
-    fleet.deploy_ok(&v1.clone().with("env.TRY", "3"), "r6");
+    fleet.deploy_ok(&v1.with("env.TRY", "3"), "r6");
     load.end().expect_none_lost();
     successor.stop(Duration::from_secs(40));
 }

@@ -8,7 +8,7 @@ use crate::slot::{Limits, Transition};
 use super::super::draft::Draft;
 use super::super::exclusive;
 use super::standing::Standing;
-use super::{Stopping, deadline, is_stopped};
+use super::stopping::{Stopping, deadline, is_stopped};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some(mut standing) = Standing::look(draft) else { return };

@@ -12,7 +12,7 @@ use super::super::decision::Stood;
 use super::super::draft::Draft;
 use super::super::ending::{self, Faults};
 use super::super::model::{Kind, Progress, ROOM_GRACE, State};
-use super::{deadline, is_stopped};
+use super::stopping::{deadline, is_stopped};
 use crate::maintain;
 
 /// The slots of the new release.
