@@ -1,6 +1,6 @@
 //! What a person may tell a service without a new release: another count, to stop, to go away.
 //!
-//! Each of them only changes the service's record; the care of the service (`steady`) brings its slots there. So
+//! Each of them only changes the service's record; the care of the service (`maintain`) brings its slots there. So
 //! they survive a crash at any point, and saying one twice is saying it once.
 //!
 //! | verb | the service is | while a rollout is active |
