@@ -31,7 +31,7 @@ impl Ingress {
             address: (e.address, e.number).into(),
             release: e.release,
             state: EndpointState::Healthy,
-            in_flight: 3,
+            in_flight: if e.draining { 0 } else { 3 },
             tunnels: 0,
         };
         let services = routes.services.iter().map(|service| {
