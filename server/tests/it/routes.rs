@@ -18,9 +18,12 @@ use crate::fleet::{Fleet, now, until};
 use crate::release::release;
 use crate::rollouts::{deploy, request, status};
 
+/// Tables with their envelopes.
+type Taken = Vec<(Routes, Vec<u8>)>;
+
 /// The ingress beside an agent: tables that came, with their envelopes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ingress(Arc<Mutex<Vec<(Routes, Vec<u8>)>>>);
+pub(crate) struct Ingress(Arc<Mutex<Taken>>);
 
 impl Ingress {
     /// Takes a table, and answers with the report that acknowledges it.

@@ -211,8 +211,9 @@ mod tests {
     #[test]
     fn lines_that_were_read_are_told_from_new_ones() {
         use Fate::{Known, New, NewAfterGap};
+        type Row = (Option<(i64, u32)>, &'static [i64], &'static [Fate]);
         #[rustfmt::skip]
-        let table: [(Option<(i64, u32)>, &[i64], &[Fate]); 8] = [
+        let table: [Row; 8] = [
             (None, &[1, 2], &[New, New]),
             (Some((2, 0)), &[1, 2, 3, 4], &[Known, Known, New, New]),
             (Some((2, 0)), &[3, 4], &[NewAfterGap, New]),

@@ -36,7 +36,7 @@ fn a_batch_has_at_most_64_kib_unless_a_line_is_longer() {
 struct Followed {
     engine: FakeEngine,
     batches: mpsc::Receiver<Batch>,
-    answering: tokio::task::JoinHandle<Option<String>>,
+    answering: tokio::task::JoinSet<Option<String>>,
     _report: watch::Sender<Arc<Observation>>,
 }
 
@@ -59,7 +59,8 @@ impl Followed {
         let wanted = Arc::new(Wanted::read(&request).unwrap());
         let (out, batches) = mpsc::channel(2);
         let answer = Answer { runtime: Arc::new(engine.clone()), wanted, report: seen };
-        let answering = tokio::spawn(answer.run(out));
+        let mut answering = tokio::task::JoinSet::new();
+        answering.spawn(answer.run(out));
         Self { engine, batches, answering, _report: report }
     }
 
@@ -107,7 +108,7 @@ async fn a_paused_follower_gets_every_line_once() {
     followed.write(1);
     assert_eq!(followed.read_to(51_101).await.len(), 1, "it goes on");
     drop(followed.batches);
-    assert_eq!(soon(followed.answering).await.unwrap(), None);
+    assert_eq!(soon(followed.answering.join_next()).await.unwrap().unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
