@@ -5,8 +5,8 @@
 //! | [`Slot`] | the stored intent: a target, and the second instance that may stand beside it |
 //! | [`Intent`] | the same as plain data, and the one definition of what it lets run |
 //! | [`Transition`] | the closed set of changes; [`apply`] is the only writer of a slot |
-//! | [`SlotFacts`] | what is known of a slot from its intent and its host's newest word |
-//! | [`Budget`] | how many slots may be on their way, beside each other, or down |
+//! | `SlotFacts` | what is known of a slot from its intent and its host's newest word |
+//! | `Budget` | how many slots may be on their way, beside each other, or down |
 //!
 //! A signed plan is made from slots by [`Slot::plan`]; the way back, [`Slot::adopted`], is for recovery alone.
 

@@ -1,5 +1,5 @@
 //! The agent's end of the socket. Whatever an ingress does, stalls or floods, happens in this task: its newest report
-//! takes the place of one that nobody has read, and it is read from no faster than [`PACE`].
+//! takes the place of one that nobody has read, and it is read from no faster than `PACE`.
 
 use std::collections::BTreeMap;
 use std::fs;
