@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
     clients: Vec<JoinHandle<Answers>>,
     begun_at: Instant,
 }
@@ -43,22 +44,28 @@ impl Load {
     /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`.
     pub fn begin(address: &str, name: &str, path: &str, rate: u32) -> Self {
         let address: SocketAddr = address.parse().expect("an address and a port");
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let head = |keeps: bool| {
             let connection = if keeps { "keep-alive" } else { "close" };
             format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: {connection}\r\n\r\n")
         };
         let every = Duration::from_secs(1) * (2 * CLIENTS) / rate;
         let client = |n: u32| {
-            let (stop, keeps) = (Arc::clone(&stop), n < CLIENTS);
+            let (stop, answered, keeps) = (Arc::clone(&stop), Arc::clone(&answered), n < CLIENTS);
             let head = head(keeps);
-            std::thread::spawn(move || Answers::gather(address, &head, keeps, every, &stop))
+            std::thread::spawn(move || Answers::gather(address, &head, keeps, every, &stop, &answered))
         };
         Self {
             clients: (0..2 * CLIENTS).map(client).collect(),
             stop: Arc::clone(&stop),
+            answered: Arc::clone(&answered),
             begun_at: Instant::now(),
         }
+    }
+
+    /// Requests that were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Ends it.
@@ -98,7 +105,14 @@ impl Answers {
         );
     }
 
-    fn gather(address: SocketAddr, head: &str, keeps: bool, every: Duration, stop: &AtomicBool) -> Self {
+    fn gather(
+        address: SocketAddr,
+        head: &str,
+        keeps: bool,
+        every: Duration,
+        stop: &AtomicBool,
+        answered: &AtomicU64,
+    ) -> Self {
         let mut answers = Self::default();
         let mut kept = None;
         let mut due = Instant::now();
@@ -106,6 +120,7 @@ impl Answers {
             match request(address, head, kept.take()) {
                 Ok((status, body, stream)) => {
                     if status == 200 {
+                        answered.fetch_add(1, Ordering::Relaxed);
                         *answers.whole.entry(body).or_default() += 1;
                     } else {
                         answers.fail(format!("{status}: {body}"));

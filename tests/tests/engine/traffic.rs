@@ -78,7 +78,11 @@ fn no_request_is_lost_while_releases_come_and_go() {
     });
     fleet.agents[0].kill_9();
     fleet.server.kill_9();
-    std::thread::sleep(Duration::from_secs(2)); // requests go on while nobody else is there
+    let before = load.answered();
+    wait::until("requests go on while nobody else is there", Duration::from_secs(20), || {
+        let more = load.answered() - before;
+        if more >= 600 { Ok(()) } else { Err(format!("{more} more")) }
+    });
     fleet.server.start_again();
     fleet.wait_for_server();
     fleet.agents[0].start_again();
