@@ -75,7 +75,7 @@ found=$(grep -rl 'crash-points' --exclude-dir=target --exclude-dir=.git . |
 found=$(grep -rl 'Strategy::' core/src/rollout --include='*.rs' | grep -vE '/(strategy\.rs|tests/)' || true)
 [ -z "$found" ] || bad "a match on the strategy outside of core/src/rollout/strategy.rs: $found"
 found=$(grep -rlE '&mut (crate::slot::)?Slot\b|(target|other)\.(run|release|generation|gpus|until) = ' core/src --include='*.rs' |
-    grep -vE '^core/src/(slot/(transition|model|stored|tests)\.rs|recovery/service\.rs|.*/tests(/|\.rs))' || true)
+    grep -vE '^core/src/(slot/(change|model|stored|tests)\.rs|recovery/service\.rs|.*/tests(/|\.rs))' || true)
 [ -z "$found" ] || bad "a second writer of a slot: $found"
 for program in windlass windlass-server windlass-agent; do
     built=${CARGO_TARGET_DIR:-target}/release/$program # those in debug/ are built with the tests, points and all

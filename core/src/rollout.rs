@@ -23,6 +23,7 @@
 //! | Paused | nothing | a person says so | none, pages |
 //! | RollingBack | puts every slot back to `from` | all available | progress → Failed |
 
+mod clocks;
 mod decision;
 pub(crate) mod draft;
 mod draining;
@@ -36,6 +37,7 @@ mod preparing;
 mod restart;
 pub(crate) mod revert;
 mod rolling_back;
+mod room;
 mod soaking;
 mod start;
 mod steer;

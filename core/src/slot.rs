@@ -11,6 +11,7 @@
 //! A signed plan is made from slots by [`Slot::plan`]; the way back, [`Slot::adopted`], is for recovery alone.
 
 mod budget;
+mod change;
 mod facts;
 mod intent;
 mod model;
@@ -22,8 +23,9 @@ mod waiting;
 mod tests;
 
 pub(crate) use budget::{Budget, Cost, Limits};
+pub use change::{InvalidTransition, apply};
 pub(crate) use facts::{Certainty, Seen, SlotFacts};
 pub use intent::Intent;
 pub use model::{Occupant, Role, Slot, Trial};
-pub use transition::{InvalidTransition, Transition, apply};
+pub use transition::Transition;
 pub use waiting::Waiting;

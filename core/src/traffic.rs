@@ -14,6 +14,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use derive::port_of;
 pub(crate) use document::{is_host, is_path};
 
 pub use choose::{Choice, Position, choose};

@@ -15,7 +15,7 @@ fn limits(draft: &Draft<'_>, release: &Release) -> Limits {
     Limits::of(&release.spec.strategy, false, total, total)
 }
 
-/// What is down now, and how much may be.
+/// The slots that are down now, and how many may be.
 pub(super) fn budget(draft: &Draft<'_>, most: u32) -> Budget {
     Budget::of_down(most, draft.staying().iter().map(|slot| draft.facts(slot)))
 }

@@ -3,19 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::capacity::Taken;
 use crate::digest::Digest;
 use crate::fleet::Member;
 use crate::id::{HostId, SlotId};
-use crate::placement::StopFirst;
-use crate::plan::Order;
-use crate::release::{Release, Spec};
+use crate::release::Release;
 use crate::service::{ReleaseRef, Service, Slots};
 use crate::slot::{self, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::decision::Chosen;
-use super::model::{Advance, Progress, Rollout, SILENCE, SLOTS_PER_STEP, Snapshot, State};
+use super::model::{Advance, Rollout, SLOTS_PER_STEP, Snapshot, State};
 use super::story::Story;
 
 /// The working copy of one decision.
@@ -26,13 +23,13 @@ pub(crate) struct Draft<'a> {
     pub(crate) rollout: Option<Rollout>,
     pub(crate) touched: BTreeSet<SlotId>,
     /// The slots of each host, once somebody asked.
-    by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
+    pub(super) by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) waiting: Vec<Waiting>,
     /// What this decision has done and not written down yet.
     pub(crate) story: Story,
     /// The slots in which something waits until it has drained, and how long that may take.
-    drains: BTreeMap<SlotId, Duration>,
+    pub(super) drains: BTreeMap<SlotId, Duration>,
     full: bool,
 }
 
@@ -270,90 +267,6 @@ impl<'a> Draft<'a> {
         Some(id)
     }
 
-    /// Reservations on each host that has slots of this service, those included.
-    pub(crate) fn taken(&self) -> BTreeMap<HostId, Taken> {
-        let mut all: BTreeMap<HostId, Taken> = BTreeMap::new();
-        for slot in self.slots.values() {
-            let Some(member) = self.snapshot.fleet.member(slot.host()) else { continue };
-            let taken = all.entry(slot.host().clone()).or_insert_with(|| member.taken.clone());
-            taken.add(slot, self.snapshot.releases);
-        }
-        all
-    }
-
-    /// The number of slots that each host has of this service.
-    pub(crate) fn own(&self) -> BTreeMap<HostId, u32> {
-        let mut own = BTreeMap::new();
-        for slot in self.slots.values() {
-            *own.entry(slot.host().clone()).or_insert(0) += 1;
-        }
-        own
-    }
-
-    /// Which instance of `slot` goes first if it changes to `spec` now, while `beside` runs in it, and the reason for
-    /// stop-first.
-    pub(crate) fn order(
-        &mut self,
-        slot: &SlotId,
-        spec: &Spec,
-        beside: Option<Digest>,
-    ) -> (Order, Option<String>) {
-        let Some(beside) = beside else { return (Order::StartFirst, None) };
-        match self.start_first(slot, spec, beside) {
-            Ok(()) => (Order::StartFirst, None),
-            Err(why) => (Order::StopFirst, Some(why.to_string())),
-        }
-    }
-
-    fn start_first(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Result<(), StopFirst> {
-        let host = self.host(slot);
-        let Some(member) = self.snapshot.fleet.member(&host) else { return Ok(()) };
-        let mut taken = self.taken_by_others(slot, &host);
-        let running = self.release(&beside);
-        if running.is_some_and(|release| release.spec.exclusive) {
-            return Err(StopFirst::Exclusive);
-        }
-        let gpus = self.slots[slot].target().gpus.clone();
-        if let Some(running) = running {
-            taken.add_instance(&running.spec, &gpus);
-        }
-        crate::placement::start_first(spec, Some(member), &taken, &gpus)
-    }
-
-    /// What everything on `host` but `slot` has reserved.
-    pub(crate) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
-        let mut taken = self.snapshot.fleet.member(host).map(|m| m.taken.clone()).unwrap_or_default();
-        for other in self.on_host(host) {
-            if &other != slot {
-                let both = self.runs_both(&other);
-                taken.add_slot(&self.slots[&other], self.snapshot.releases, both);
-            }
-        }
-        taken
-    }
-
-    /// The slots on a host.
-    fn on_host(&mut self, host: &HostId) -> Vec<SlotId> {
-        let slots = &self.slots;
-        let by_host = self.by_host.get_or_insert_with(|| {
-            let mut by_host: BTreeMap<HostId, Vec<SlotId>> = BTreeMap::new();
-            for slot in slots.values() {
-                by_host.entry(slot.host().clone()).or_default().push(slot.id().clone());
-            }
-            by_host
-        });
-        by_host.get(host).cloned().unwrap_or_default()
-    }
-
-    /// Whether both instances of the slot run at once, or may. An old one takes its time to stop.
-    fn runs_both(&self, slot: &SlotId) -> bool {
-        let slot = &self.slots[slot];
-        let intent = slot::Intent::from(slot);
-        let Some((before, _)) = intent.other else { return false };
-        let starts_first = intent.order == Order::StartFirst && intent.run == crate::plan::Phase::Running;
-        intent.runs_both() || (starts_first && self.facts(slot.id()).last_ran(&before))
-    }
-
     /// Notes that the active rollout, if there is one, starts, stops or removes a container.
     pub(crate) fn touches_containers(&mut self) {
         if let Some(rollout) = self.rollout.as_mut().filter(|rollout| !rollout.state.is_final()) {
@@ -369,72 +282,6 @@ impl<'a> Draft<'a> {
         rollout.state_since = now;
         rollout.progress_at = now;
         rollout.soak_since = None;
-    }
-
-    /// Notes how far the rollout is; a number that rose starts the progress deadline again.
-    pub(crate) fn progress(&mut self, seen: Progress) {
-        let now = self.now();
-        let rollout = self.rollout();
-        let best = rollout.progress;
-        let next = Progress {
-            bytes: best.bytes.max(seen.bytes),
-            pulled: best.pulled.max(seen.pulled),
-            begun: best.begun.max(seen.begun),
-            available: best.available.max(seen.available),
-        };
-        if next != best {
-            rollout.progress = next;
-            rollout.progress_at = now;
-        }
-    }
-
-    /// Whether word of hosts that fell silent a moment ago is all that is waited for.
-    pub(crate) fn waits_for_silent_hosts(&self) -> bool {
-        let is_silent = |waiting: &Waiting| match waiting {
-            Waiting::Host { host, .. } | Waiting::Report(host) => {
-                self.snapshot.fleet.member(host).is_some_and(Member::is_silent)
-            }
-            Waiting::Plan(_)
-            | Waiting::Recovering(_)
-            | Waiting::Engine(_)
-            | Waiting::Journal(_)
-            | Waiting::Pull { .. }
-            | Waiting::Healthy { .. }
-            | Waiting::Stop { .. }
-            | Waiting::Drain { .. }
-            | Waiting::Soak(_)
-            | Waiting::Room(_)
-            | Waiting::Others { .. }
-            | Waiting::Place(_)
-            | Waiting::Pinned { .. }
-            | Waiting::Fence { .. }
-            | Waiting::Gone { .. }
-            | Waiting::Person => false,
-        };
-        !self.waiting.is_empty() && self.waiting.iter().all(is_silent)
-    }
-
-    /// Since when a span counts that began at `at`: no deadline counts what this coordinator has not watched, and a
-    /// beginning that is still to come was noted before its clock was set back.
-    pub(crate) fn counted_from(&self, at: Timestamp) -> Timestamp {
-        let since = self.snapshot.fleet.since();
-        if at > self.snapshot.now { since } else { at.max(since) }
-    }
-
-    /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
-    pub(crate) fn deadline_passed(&mut self, spec: &Spec) -> bool {
-        let progress_at = self.rollout().progress_at;
-        let mut deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();
-        if self.waits_for_silent_hosts() {
-            deadline = deadline + SILENCE;
-        }
-        // A drain ends by itself, and is no lack of progress.
-        deadline = deadline + self.drains.values().max().copied().unwrap_or_default();
-        if self.now() >= deadline {
-            return true;
-        }
-        self.wake(deadline);
-        false
     }
 }
 

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::Instance;
 use crate::slot::{Intent, Transition, Waiting};
-use crate::traffic::{Asked, Routed};
+use crate::traffic::{Asked, Routed, port_of};
 use crate::units::Span;
 
 use super::draft::Draft;
@@ -27,27 +27,30 @@ impl Draft<'_> {
             self.still_routed(slot, &release)
         };
         let (target, other) = (waits(target), waits(other));
-        let Some(routed) = target.clone().or_else(|| other.clone()) else { return false };
-        let timeout = self.release(&before.release).map(|release| release.spec.traffic.drain_timeout());
+        let Some(routed) =
+            target.clone().into_iter().chain(other.clone()).max_by_key(|(_, timeout)| *timeout)
+        else {
+            return false;
+        };
+        let timeout = routed.1;
         let (host, id) = (self.host(slot), slot.clone());
-        let Routed { in_flight, missing, .. } = routed;
+        let Routed { in_flight, missing, .. } = routed.0;
         let waiting = Waiting::Drain { host, slot: id, in_flight, missing };
-        let timeout = timeout.map(Span::duration).unwrap_or_default();
-        self.drain(slot, timeout, waiting);
+        self.drain(slot, timeout.duration(), waiting);
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true
     }
 
-    /// Which requests may still go to the instance of `release`; `None` if it may stop: it does not run as far as is known,
+    /// Requests that may still go to the instance of `release`, and how long they keep it alive; `None` if it may stop: it does not run as far as is known,
     /// nothing can be done on its host, or no request is under way and none will come.
-    fn still_routed(&self, slot: &SlotId, release: &Digest) -> Option<Routed> {
+    fn still_routed(&self, slot: &SlotId, release: &Digest) -> Option<(Routed, Span)> {
         let (facts, traffic) = (self.facts(slot), self.snapshot.fleet.traffic()?);
         let spec = &self.release(release)?.spec;
         let member = self.member_of(slot).filter(|_| !facts.is_out_of_reach())?;
         let address: IpAddr = member.facts.address.parse().ok()?;
         let runs = |seen: &&Instance| &seen.release == release && seen.state.is_running();
         let instances = facts.last()?.instances.iter().filter(runs);
-        let ports = instances.flat_map(|seen| seen.endpoints.values()).filter_map(|text| port(text));
+        let ports = instances.flat_map(|seen| seen.endpoints.values()).filter_map(|text| port_of(text));
         let ports: Vec<u16> = ports.collect();
         if ports.is_empty() {
             return None;
@@ -60,11 +63,7 @@ impl Draft<'_> {
             ports: &ports,
             drain_timeout: spec.traffic.drain_timeout(),
         };
-        Some(traffic.routed(&asked, self.now())).filter(|routed| !routed.is_free())
+        let routed = traffic.routed(&asked, self.now());
+        (!routed.is_free()).then_some((routed, asked.drain_timeout))
     }
-}
-
-/// The port of `address:port`.
-fn port(endpoint: &str) -> Option<u16> {
-    endpoint.rsplit(':').next()?.parse().ok()
 }

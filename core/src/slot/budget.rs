@@ -48,7 +48,7 @@ impl Limits {
     }
 }
 
-/// What one transition takes from the budget.
+/// The cost of one transition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cost {
     /// The slot is on its way until its target is available.

@@ -70,9 +70,9 @@ pub(crate) struct SlotFacts<'a> {
     is_lost: bool,
     engine_down: bool,
     read_only: bool,
-    /// What was seen of the slot under its present part.
+    /// The observation of the slot under its present part.
     confirmed: Option<&'a SlotObservation>,
-    /// What was last seen of it on the stream that stands, under whichever plan.
+    /// The last observation of it on the stream that stands, under whichever plan.
     last: Option<&'a SlotObservation>,
     /// What was seen of it under its present part, before its host fell silent a moment ago.
     remembered: Option<&'a SlotObservation>,
@@ -119,7 +119,7 @@ impl<'a> SlotFacts<'a> {
         &self.host
     }
 
-    /// What was seen of the slot under its present part.
+    /// The observation of the slot under its present part.
     ///
     /// # Errors
     /// Its host has not said anything about that part; the thing that is missing.
@@ -256,7 +256,7 @@ impl<'a> SlotFacts<'a> {
         heard && self.last.is_some_and(|seen| seen.instances.iter().any(is_healthy))
     }
 
-    /// What was last seen of it on the stream that stands, under whichever plan.
+    /// The last observation of it on the stream that stands, under whichever plan.
     pub(crate) const fn last(&self) -> Option<&'a SlotObservation> {
         self.last
     }

@@ -159,7 +159,7 @@ fn what_stops_everything_leaves_nothing_that_may_run() {
 }
 
 #[test]
-fn the_way_to_a_plan_and_back_loses_nothing_but_when_and_for_whom() {
+fn a_plan_and_back_loses_no_intent() {
     for slot in reachable() {
         let part = slot.plan();
         let adopted = Slot::adopted(slot.host().clone(), part.clone());

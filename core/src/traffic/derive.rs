@@ -23,6 +23,7 @@ use super::document::{MAX_ENDPOINTS, MAX_NAMES, MAX_SERVICES};
 use super::{Name, RoutedService};
 
 use endpoints::Places;
+pub(crate) use endpoints::port_of;
 
 /// One environment, at one moment.
 pub struct Scene<'a> {

@@ -19,25 +19,12 @@ pub(super) struct Waits<'a> {
 impl Waits<'_> {
     /// In words. Times stand in them as points of time, so that they stay the same while it waits.
     pub(super) fn text(&self, waiting: &Waiting) -> String {
-        let known = match waiting {
-            Waiting::Healthy { host, slot } => self.not_ready(host, slot),
-            Waiting::Pull { host, .. } => self.pull(host),
-            Waiting::Host { .. }
-            | Waiting::Plan(_)
-            | Waiting::Report(_)
-            | Waiting::Recovering(_)
-            | Waiting::Engine(_)
-            | Waiting::Journal(_)
-            | Waiting::Stop { .. }
-            | Waiting::Drain { .. }
-            | Waiting::Soak(_)
-            | Waiting::Room(_)
-            | Waiting::Others { .. }
-            | Waiting::Place(_)
-            | Waiting::Pinned { .. }
-            | Waiting::Fence { .. }
-            | Waiting::Gone { .. }
-            | Waiting::Person => None,
+        let known = if let Waiting::Healthy { host, slot } = waiting {
+            self.not_ready(host, slot)
+        } else if let Waiting::Pull { host, .. } = waiting {
+            self.pull(host)
+        } else {
+            None
         };
         known.unwrap_or_else(|| waiting.to_string())
     }

@@ -19,7 +19,7 @@ use crate::maintain;
 pub(super) struct Standing<'a> {
     /// The new release.
     pub(super) to: ReleaseRef,
-    /// What it says.
+    /// Its specification.
     pub(super) spec: &'a Spec,
     /// All of them.
     pub(super) total: u32,
@@ -27,7 +27,7 @@ pub(super) struct Standing<'a> {
     pub(super) todo: Vec<SlotId>,
     /// Available at the new release.
     pub(super) available: u32,
-    /// What is on its way, has two instances or is down, and the limits of that.
+    /// Slots on their way, with two instances, or down, and the limits of that.
     pub(super) budget: Budget,
     /// On hosts that are lost or out of reach.
     pub(super) lost: Vec<SlotId>,
@@ -59,7 +59,7 @@ impl<'a> Standing<'a> {
             standing.total += 1;
             standing.look_at(draft, slot);
         }
-        // What went with its host, and has no place yet, serves nothing either.
+        // An instance that went with its host, and has no place yet, serves nothing either.
         standing.budget.lacks(maintain::missing(draft, &to.digest, release));
         if ending::is_vacuous(draft, spec, standing.total as usize) {
             return None;

@@ -84,7 +84,7 @@ impl<'a> Places<'a> {
 
     /// Was the instance in the table before?
     fn was_there(&self, host: &HostId, instance: &Instance) -> bool {
-        let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| number(text)).collect();
+        let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| port_of(text)).collect();
         let same = |endpoint: &Endpoint| {
             &endpoint.host == host
                 && endpoint.release == instance.release
@@ -106,7 +106,7 @@ impl<'a> Places<'a> {
 }
 
 /// The port of `address:port`. The address is never believed: the certified one counts.
-pub(super) fn number(endpoint: &str) -> Option<u16> {
+pub(crate) fn port_of(endpoint: &str) -> Option<u16> {
     endpoint.rsplit(':').next()?.parse().ok().filter(|number| *number != 0)
 }
 

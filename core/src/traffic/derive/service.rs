@@ -9,7 +9,7 @@ use crate::service::Mode;
 use crate::traffic::document::{MAX_PORTS, MAX_RELEASES};
 use crate::traffic::{Endpoint, Name, ReleaseShare, RoutedPort, RoutedService};
 
-use super::endpoints::{Place, Places, number};
+use super::endpoints::{Place, Places, port_of};
 
 /// What a service adds to a table.
 pub(super) struct Part {
@@ -124,7 +124,7 @@ fn endpoints(
     for place in serving.into_iter().chain(draining) {
         let Some(address) = place.seen.address else { continue };
         for (port, text) in place.instance.endpoints.iter().filter(|(port, _)| ports.contains_key(*port)) {
-            let Some(number) = number(text).filter(|_| known.contains(&place.instance.release)) else {
+            let Some(number) = port_of(text).filter(|_| known.contains(&place.instance.release)) else {
                 continue;
             };
             if found.len() < room && taken.insert((address, number)) {
