@@ -12,6 +12,7 @@ mod surplus;
 
 use std::collections::BTreeSet;
 
+use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::placement::{self, Candidates};
 use crate::plan::Phase;
@@ -25,6 +26,7 @@ pub(crate) use evicted::{evicted, missing};
 
 /// One step of the care.
 pub(crate) fn step(draft: &mut Draft<'_>) {
+    end_split(draft);
     match draft.service.mode {
         Mode::Running => {}
         Mode::Stopped => return stopped::step(draft),
@@ -53,7 +55,21 @@ fn go_on(draft: &mut Draft<'_>) {
     }
 }
 
-/// Removes the instances that have stood by for long enough.
+/// One release is left of two that shared the traffic: what serves is one pool again.
+fn end_split(draft: &mut Draft<'_>) {
+    let Some(split) = &draft.service.split else { return };
+    let runs = |release: &Digest| {
+        draft.slots.values().any(|slot| {
+            let other = slot.other().is_some_and(|other| &other.release == release && other.run.runs());
+            other || (&slot.release() == release && slot.run().runs())
+        })
+    };
+    if !runs(&split.new) || !runs(&split.old) {
+        draft.service.split = None;
+    }
+}
+
+/// Removes the instances that have stood by, or were kept warm, for long enough.
 fn end_standbys(draft: &mut Draft<'_>) {
     let now = draft.now();
     let standbys = draft.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.standby_until()?)));

@@ -17,20 +17,21 @@ use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
 pub use health::{Check, Health, ImageHealth, Probe};
+pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, RollbackOn, Strategy};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
 pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 2;
+pub const RELEASE_VERSION: u32 = 3;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 2] = [1, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 3] = [1, 2, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Version of this format: `2` if it says anything about traffic, else `1`.
+    /// Version of this format: the lowest one that can say what it says, see [`Spec::version`].
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -162,10 +163,16 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The lowest version of a release that can say what it says.
+    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
-        if speaks || !self.traffic.is_empty() { RELEASE_VERSION } else { 1 }
+        if !self.strategy.is_plain() {
+            3
+        } else if speaks || !self.traffic.is_empty() {
+            2
+        } else {
+            1
+        }
     }
 
     /// Does a slot stay on its host for good? A named volume is there and nowhere else.

@@ -35,6 +35,7 @@ pub(crate) mod places;
 mod placing;
 mod preparing;
 mod restart;
+mod returning;
 pub(crate) mod revert;
 mod rolling_back;
 mod room;
@@ -54,7 +55,8 @@ pub use decision::{
 pub use exclusive::must_have_stopped;
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Failure, GoingBack, KEEP_OLD, Kind, Progress, Reason, Rollout, SLOTS_PER_STEP, Snapshot, State,
+    Advance, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout, SLOTS_PER_STEP, Shift,
+    Snapshot, State,
 };
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
 use crate::release::{Release, Scale};
 use crate::slot::Slot;
+use crate::traffic::Split;
 
 /// Good releases that are remembered per service.
 pub const HISTORY: usize = 10;
@@ -62,6 +63,9 @@ pub struct Service {
     /// empty one, so they are made again only when a person deploys, rolls back or scales.
     #[serde(default)]
     pub given_up: u32,
+    /// The shares of two releases, while a strategy moves its traffic or keeps the old one warm; one pool if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// Is a service to run? Set by a person.
@@ -93,6 +97,7 @@ impl Service {
             generation: 0,
             leaving: BTreeSet::new(),
             given_up: 0,
+            split: None,
         }
     }
 

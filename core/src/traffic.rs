@@ -9,6 +9,7 @@ mod derive;
 mod document;
 mod names;
 mod report;
+mod split;
 mod standing;
 
 #[cfg(test)]
@@ -28,4 +29,5 @@ pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };
-pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Traffic};
+pub use split::Split;
+pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Taken, Traffic, Weighed};

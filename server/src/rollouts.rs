@@ -129,5 +129,7 @@ const fn verb(steering: Steering) -> &'static str {
         Steering::Pause => "rollout.pause",
         Steering::Resume => "rollout.resume",
         Steering::Abort => "rollout.abort",
+        Steering::Promote => "rollout.promote",
+        Steering::PromoteFull => "rollout.promote_full",
     }
 }

@@ -13,6 +13,10 @@ pub const MAX_SURGE: Amount = Amount::Percent(25);
 pub const MAX_UNAVAILABLE: Amount = Amount::Count(0);
 /// How long an instance must be healthy to count.
 pub const MIN_READY: Span = Span::from_secs(10);
+/// How long a new set of instances is watched after each step of its traffic.
+pub const WATCH: Span = Span::from_secs(60);
+/// How long the old set of instances runs on after it.
+pub const KEEP_OLD: Span = Span::from_secs(600);
 /// How long the whole service is watched after the last step.
 pub const SOAK: Span = Span::from_secs(30);
 /// How long a rollout may go without progress.
@@ -70,6 +74,8 @@ functions! {
     max_surge: Amount = MAX_SURGE;
     max_unavailable: Amount = MAX_UNAVAILABLE;
     min_ready: Span = MIN_READY;
+    watch: Span = WATCH;
+    keep_old: Span = KEEP_OLD;
     soak: Span = SOAK;
     progress_deadline: Span = PROGRESS_DEADLINE;
     stop_timeout: Span = STOP_TIMEOUT;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::release::{self, Check, Image, Scale, Spec};
+use crate::traffic::Weight;
 use crate::units::Span;
 
 use super::check::capability;
@@ -161,6 +162,19 @@ fn lower_probe(probe: &Probe, defaults: &defaults::ProbeDefaults) -> release::Pr
 fn strategy(manifest: &Manifest) -> release::Strategy {
     if let Some(recreate) = &manifest.strategy.recreate {
         return release::Strategy::Recreate { min_ready: recreate.min_ready };
+    }
+    if let Some(blue_green) = &manifest.strategy.blue_green {
+        let mut steps: Vec<Weight> = blue_green.steps.iter().map(|share| share.0).collect();
+        if steps.last() != Some(&Weight::ALL) {
+            steps.push(Weight::ALL);
+        }
+        return release::Strategy::BlueGreen {
+            steps,
+            watch: blue_green.watch,
+            keep_old: blue_green.keep_old,
+            approve: blue_green.approve,
+            min_ready: blue_green.min_ready,
+        };
     }
     let rolling = manifest.strategy.rolling.clone().unwrap_or_default();
     release::Strategy::Rolling {

@@ -24,8 +24,8 @@ pub(super) use later::{Gate, Hooks, Secret};
 pub(super) use parts::{
     File, Gpus, OnLost, Placement, Port, Replicas, Resources, RollbackOn, Route, Routes, Security, Volume,
 };
-pub(super) use scalar::{After, Cpu, Mode, Text};
-pub(super) use strategy::{Rolling, Strategy};
+pub(super) use scalar::{After, Cpu, Mode, Share, Text};
+pub(super) use strategy::{BlueGreen, Rolling, Strategy};
 
 /// A service of a Windlass fleet: what runs, where, and how a new version replaces the old one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

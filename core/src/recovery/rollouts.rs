@@ -106,6 +106,7 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         stragglers: std::collections::BTreeSet::new(),
         retry_quarantined: false,
         generation: 0,
+        shift: None,
         reason: None,
         log: Log::default(),
     }

@@ -2,10 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::traffic::Weight;
 use crate::units::{Amount, Span};
 
+/// Steps of the traffic of one rollout.
+pub(crate) const MAX_STEPS: usize = 20;
+/// Longest watch over one step.
+pub(crate) const MAX_WATCH: Span = Span::from_secs(24 * 60 * 60);
+/// Longest time that an old release is kept warm.
+pub(crate) const MAX_KEEP_OLD: Span = Span::from_secs(30 * 24 * 60 * 60);
+
 /// How one release replaces another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Batches.
@@ -26,14 +34,51 @@ pub enum Strategy {
         /// How long an instance must be healthy to count.
         min_ready: Span,
     },
+    /// A second set at full strength, and a switch of the traffic, in one step or in several.
+    BlueGreen {
+        /// Shares of the traffic that the new set gets, one step after the other. They rise; the last one is all of it.
+        steps: Vec<Weight>,
+        /// How long the new set is watched after each step.
+        watch: Span,
+        /// How long the old set runs on, without traffic, after the rollout succeeded.
+        keep_old: Span,
+        /// Whether a person lets the first step begin.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        approve: bool,
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
 }
 
 impl Strategy {
     /// How long an instance must be healthy to count.
     pub const fn min_ready(&self) -> Span {
         match self {
-            Self::Rolling { min_ready, .. } | Self::Recreate { min_ready } => *min_ready,
+            Self::Rolling { min_ready, .. }
+            | Self::Recreate { min_ready }
+            | Self::BlueGreen { min_ready, .. } => *min_ready,
         }
+    }
+
+    /// How long the whole service is watched after the last step, where the release asks for `soak`.
+    pub fn soak(&self, soak: Span) -> Span {
+        match self {
+            Self::Rolling { .. } | Self::Recreate { .. } => soak,
+            Self::BlueGreen { watch, .. } => soak.max(*watch),
+        }
+    }
+
+    /// The steps in which it moves the traffic; none if it does not.
+    pub fn steps(&self) -> &[Weight] {
+        match self {
+            Self::Rolling { .. } | Self::Recreate { .. } => &[],
+            Self::BlueGreen { steps, .. } => steps,
+        }
+    }
+
+    /// Whether a release of the first two versions can say it.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Rolling { .. } | Self::Recreate { .. })
     }
 }
 

@@ -4,6 +4,7 @@ use crate::fleet::Member;
 use crate::release::Spec;
 use crate::slot::Waiting;
 use crate::time::Timestamp;
+use crate::units::Span;
 
 use super::draft::Draft;
 use super::model::{Progress, SILENCE};
@@ -24,6 +25,17 @@ impl Draft<'_> {
             rollout.progress = next;
             rollout.progress_at = now;
         }
+    }
+
+    /// Notes that nothing is missing: a watch may last longer than the progress deadline, and what breaks in it has the whole
+    /// deadline to come back. Written now and then, not at every look.
+    pub(crate) fn is_steady(&mut self, deadline: Span) {
+        let (now, part) = (self.now(), deadline.duration() / 4);
+        let at = self.rollout().progress_at;
+        if now < at || now.since(at) >= part {
+            self.rollout().progress_at = now;
+        }
+        self.wake(now + part);
     }
 
     /// Whether word of hosts that fell silent a moment ago is all that is waited for.

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 
 use super::model::{Failure, GoingBack, Kind, Progress, Reason, State};
 use super::steer::Steering;
+use crate::traffic::Weight;
 
 mod log;
 mod parts;
@@ -126,6 +127,24 @@ pub enum What {
         more: u32,
         /// Where to.
         release: Counter,
+    },
+    /// The shares of the traffic changed.
+    Weighed {
+        /// The release that the traffic moves to.
+        release: Counter,
+        /// Its share from now on.
+        weight: Weight,
+        /// The number of this step, from 1 on; none on the way back.
+        step: Option<u32>,
+        /// Steps in all.
+        of: u32,
+    },
+    /// Every ingress that counts divides the requests by these shares.
+    Switched {
+        /// The share of the release that the traffic moves to.
+        weight: Weight,
+        /// How long that took since it was decided, in milliseconds.
+        after_ms: u64,
     },
     /// Slots go.
     Removed {

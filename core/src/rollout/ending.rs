@@ -13,6 +13,7 @@ use crate::slot::{Seen, Slot, Transition, Waiting};
 
 use super::draft::Draft;
 use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
+use super::strategy;
 
 pub(crate) use late::no_progress;
 
@@ -78,8 +79,11 @@ pub(crate) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
         // A rollback, as a restart, is never rolled back: what serves, serves, and a person looks.
         return end(draft, State::Failed, Some(reason));
     }
+    // The two sets of a strategy that moves the traffic are never mixed.
+    let beside = draft.target().is_some_and(|(_, release)| strategy::is_beside(release));
     match spec.on_failure {
         OnFailure::RollbackAll => go_back(draft, GoingBack::RolledBack, reason),
+        OnFailure::RollbackFailed if beside => go_back(draft, GoingBack::RolledBack, reason),
         OnFailure::RollbackFailed => go_back(draft, GoingBack::OnlyFailed, reason),
         OnFailure::Pause => {
             // Advancing is where a slot is tried again, whatever it failed in.
@@ -149,6 +153,9 @@ pub(crate) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
 pub(crate) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
     let until = draft.now() + KEEP_OLD;
+    let is_deploy = draft.rollout().kind == Kind::Deploy;
+    let warm = draft.target().and_then(|(_, release)| strategy::keeps_old(release)).filter(|_| is_deploy);
+    let warm = warm.map(|span| draft.now() + span.duration());
     let left = left_to_care(draft, &to.digest);
     for slot in draft.keys() {
         if draft.slots[&slot].release() != to.digest {
@@ -161,7 +168,10 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
             continue;
         }
         let serves = draft.facts(&slot).is_available();
-        draft.apply(&slot, &Transition::Promote { serves, until });
+        match warm.filter(|_| serves) {
+            Some(until) => draft.apply(&slot, &Transition::Keep { until }),
+            None => draft.apply(&slot, &Transition::Promote { serves, until }),
+        };
     }
     if draft.is_full() || draft.drains() {
         return;

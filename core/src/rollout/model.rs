@@ -73,11 +73,40 @@ pub struct Rollout {
     /// The generation that a restart brings its slots to.
     #[serde(default)]
     pub generation: u64,
+    /// How far the traffic has moved, once every new instance is available.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
     /// Why it is where it is, when that needs saying.
     pub reason: Option<Reason>,
     /// How much of its story is written.
     #[serde(default)]
     pub log: Log,
+}
+
+/// How far the traffic of a service has moved to the new release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Shift {
+    /// Steps that were taken; the weights of the last one are in force.
+    pub taken: u32,
+    /// When that one was taken.
+    pub at: Timestamp,
+    /// Since when every ingress divides the requests so, and the new release is watched.
+    pub watched_since: Option<Timestamp>,
+    /// What a person let it skip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Promotion>,
+}
+
+/// What a person lets a rollout skip.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Promotion {
+    /// The approval or the watch that it is at: the next step begins.
+    Step,
+    /// Every step but the last one.
+    Full,
 }
 
 /// Forward or back.
@@ -194,6 +223,10 @@ pub enum Reason {
     Asked(String),
     /// Another rollout took over.
     SupersededBy(RolloutId),
+    /// Ingresses that can be reached did not take the weights of a step; which.
+    NotSwitched(String),
+    /// The release that is to serve alone before it begins was not available everywhere within this long.
+    NotGathered(Span),
     /// The release to go back to did not become available.
     RollbackFailed(String),
     /// There is no release to go back to.
@@ -208,6 +241,13 @@ impl std::fmt::Display for Reason {
             Self::NoPlace(why) => write!(f, "no host takes it: {why}"),
             Self::SlotFailed(why) | Self::RollbackFailed(why) | Self::NothingToGoBackTo(why) => {
                 f.write_str(why)
+            }
+            Self::NotSwitched(hosts) => write!(f, "the ingress on {hosts} did not take the weights"),
+            Self::NotGathered(span) => {
+                write!(
+                    f,
+                    "the release that serves was not available everywhere within {span}, so nothing was begun"
+                )
             }
             Self::NoProgress(span) => write!(f, "no progress for {span}"),
             Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),

@@ -10,18 +10,23 @@ use crate::plan::{Order, Phase};
 use crate::release::{Release, Scale};
 use crate::service::ReleaseRef;
 use crate::slot::{Certainty, Transition, Waiting};
+use crate::traffic::{Split, Weight};
 
 use super::decision::Chosen;
 use super::draft::{Draft, NewSlot};
 use super::ending;
 use super::model::{GoingBack, Reason, State};
 use super::places::why_nowhere;
+use super::{returning, strategy};
 
 /// Pending: gives every slot its part in the rollout. Nothing is started yet.
 pub(crate) fn place(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else {
         return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace("its release is gone".into()));
     };
+    if !returning::gather(draft) {
+        return;
+    }
     if draft.rollout().is_restart() && !draft.slots.is_empty() && all_run(draft, &to.digest) {
         // Every slot stays where it is.
         return draft.go(State::Preparing);
@@ -31,11 +36,47 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
     };
     match hosts {
-        _ if draft.is_full() => {}
+        _ if draft.is_full() || draft.drains() => {}
         Err(Nowhere::Yet) => draft.wake_soon(),
         Err(Nowhere::At(why)) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
-        Ok(()) => draft.go(State::Preparing),
+        Ok(()) => {
+            draft.service.split = split(draft, to, release);
+            draft.go(State::Preparing);
+        }
     }
+}
+
+/// The shares at the beginning of a rollout whose release stands beside the old one: that one has every request.
+fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Split> {
+    let from = draft.rollout().from.filter(|from| from.digest != to.digest)?;
+    let salt = draft.rollout().id.to_string();
+    let serves = draft.slots.values().any(|slot| slot.names(&from.digest));
+    (strategy::is_beside(release) && serves).then_some(Split {
+        new: to.digest,
+        weight: Weight::NONE,
+        old: from.digest,
+        salt,
+    })
+}
+
+/// Whether both instances fit in each of `slots`, where the strategy never stops the old one first.
+fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Digest) -> Result<(), Nowhere> {
+    if !strategy::is_beside(release) || slots.iter().any(|slot| &draft.slots[slot].release() == to) {
+        return Ok(());
+    }
+    let mut all = draft.taken();
+    let mut refused = Vec::new();
+    for slot in slots {
+        let at = &draft.slots[slot];
+        let member = draft.member_of(slot);
+        let Some(taken) = all.get_mut(at.host()).filter(|_| at.run().runs()) else { continue };
+        let gpus = &at.target().gpus;
+        match placement::start_first(&release.spec, member, taken, gpus) {
+            Ok(()) => taken.add_instance(&release.spec, gpus),
+            Err(why) => refused.push(format!("{} cannot hold both releases of {slot}: {why}", at.host())),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Nowhere::At(refused.join("; "))) }
 }
 
 fn all_run(draft: &Draft<'_>, release: &Digest) -> bool {
@@ -87,6 +128,7 @@ fn place_replicas(
         (!placed, facts.is_lost(), !facts.serves_now(), slot.index)
     });
     keep.truncate(count as usize);
+    fit_beside(draft, &keep, release, &to.digest)?;
     for slot in &keep {
         if draft.is_full() {
             return Ok(());
@@ -120,6 +162,7 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
         let placed = draft.slots[slot].release() == to.digest;
         (!placed, !draft.facts(slot).serves_now(), slot.index)
     });
+    fit_beside(draft, &existing, release, &to.digest)?;
     let mut has: BTreeSet<HostId> = BTreeSet::new();
     for slot in &existing {
         if draft.is_full() {

@@ -12,6 +12,7 @@ use crate::slot::{Budget, Certainty, Limits, Seen, Transition, Waiting};
 use super::draft::Draft;
 use super::ending;
 use super::model::{GoingBack, Progress, Reason, State};
+use super::returning;
 use super::revert::revert;
 use super::strategy::{self, Stopping};
 
@@ -109,6 +110,9 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let one_at_a_time = draft.target().is_some_and(|(_, release)| strategy::is_one_at_a_time(release));
     let recreates = draft.is_exclusive() || one_at_a_time;
     let to = draft.rollout().to.digest;
+    if !returning::lead_back(draft, &from.digest, late) {
+        return;
+    }
     // A rollback to the last good release that turns back has nothing to stop: what it left is what it goes to.
     let stops_nothing = !recreates || how == GoingBack::OnlyFailed || to == from.digest;
     let may_start = stops_nothing || has_stopped(draft, &to, late);

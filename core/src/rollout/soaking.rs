@@ -9,6 +9,7 @@ use super::model::{Kind, Reason, SILENCE};
 pub(crate) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let spec = &release.spec;
+    let soak = spec.strategy.soak(spec.soak).duration();
     let slots = ending::counted(draft, &to.digest);
     if ending::is_vacuous(draft, spec, slots.len()) {
         return;
@@ -53,7 +54,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     let begun = begun.or_else(|| (all && heard).then_some(now));
     draft.rollout().soak_since = begun;
     if let Some(since) = begun {
-        let until = since + if back { std::time::Duration::ZERO } else { spec.soak.duration() };
+        let until = since + if back { std::time::Duration::ZERO } else { soak };
         if now >= until && heard {
             return ending::succeed(draft);
         }
@@ -62,7 +63,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
             draft.wait(Waiting::Soak(until));
         }
     }
-    let given = spec.soak.duration() + spec.progress_deadline.duration();
+    let given = soak + spec.progress_deadline.duration();
     let state_since = draft.rollout().state_since;
     let silence = if all && !heard { SILENCE } else { std::time::Duration::ZERO };
     let deadline = draft.counted_from(state_since) + given + silence;

@@ -93,6 +93,7 @@ pub fn start(
         stragglers: active.map(|rollout| rollout.stragglers.clone()).unwrap_or_default(),
         retry_quarantined: target.retry_quarantined,
         generation: 0,
+        shift: None,
         reason: None,
         log,
     };

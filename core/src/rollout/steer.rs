@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-use super::{GoingBack, Reason, Rollout, State, What};
+use super::{GoingBack, Promotion, Reason, Rollout, State, What};
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -16,11 +16,15 @@ pub enum Steering {
     Resume,
     /// Go back to the last good release.
     Abort,
+    /// Let the traffic take its next step now.
+    Promote,
+    /// Let the traffic take every step now.
+    PromoteFull,
 }
 
 /// Why it cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a rollout that is {} cannot {}", state.as_str().replace('_', " "), verb(*steering))]
+#[error("a rollout that {} cannot {}", stands(*state, *steering), verb(*steering))]
 pub struct SteerError {
     /// What was asked.
     pub steering: Steering,
@@ -28,11 +32,20 @@ pub struct SteerError {
     pub state: State,
 }
 
+fn stands(state: State, steering: Steering) -> String {
+    let promotes = matches!(steering, Steering::Promote | Steering::PromoteFull);
+    if promotes && state == State::Advancing {
+        return "has no step of its traffic to take now".to_owned();
+    }
+    format!("is {}", state.as_str().replace('_', " "))
+}
+
 const fn verb(steering: Steering) -> &'static str {
     match steering {
         Steering::Pause => "be paused",
         Steering::Resume => "be resumed",
         Steering::Abort => "be aborted",
+        Steering::Promote | Steering::PromoteFull => "be promoted",
     }
 }
 
@@ -60,6 +73,8 @@ pub fn steer(
             next.resume = None;
             next.reason = None;
             next.retry_quarantined |= !rollout.failures.is_empty();
+            // A pause is no watch: that begins again.
+            next.shift.iter_mut().for_each(|shift| shift.watched_since = None);
         }
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;
@@ -69,13 +84,21 @@ pub fn steer(
             next.resume = None;
             next.reason = Some(Reason::Asked(actor.to_owned()));
         }
+        (S::Promote | S::PromoteFull, T::Advancing) if rollout.shift.is_some() => {
+            let asked = if steering == S::Promote { Promotion::Step } else { Promotion::Full };
+            let shift = next.shift.as_mut().filter(|shift| shift.promoted < Some(asked));
+            let Some(shift) = shift else { return Ok(next) };
+            shift.promoted = Some(asked);
+        }
         (S::Pause, T::Paused) => return Ok(next),
         (S::Abort, T::RollingBack) if rollout.going_back == Some(GoingBack::Aborted) => return Ok(next),
         (steering, state) => return Err(SteerError { steering, state }),
     }
-    next.state_since = now;
+    if next.state != rollout.state {
+        next.state_since = now;
+        next.soak_since = None;
+    }
     next.progress_at = now;
-    next.soak_since = None;
     let what = What::Steered { by: actor.to_owned(), steering, from: rollout.state, to: next.state };
     next.log.note(now, what);
     Ok(next)

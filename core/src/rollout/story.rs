@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::id::{HostId, SlotId};
+use crate::id::{Counter, HostId, SlotId};
 use crate::plan::{Order, Phase};
 use crate::release::Spec;
 use crate::service::ReleaseRef;
+use crate::traffic::Weight;
 
 use super::decision::{
     Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refused, SLOTS, Stood, What, cut,
@@ -70,6 +71,7 @@ impl Draft<'_> {
             | Transition::Adopt { .. }
             | Transition::Drain { .. }
             | Transition::Rest { .. }
+            | Transition::Keep { .. }
             | Transition::Forget
             | Transition::Promote { .. }
             | Transition::Park { .. }
@@ -213,6 +215,16 @@ impl Draft<'_> {
         }
     }
 
+    /// Writes that the shares of the traffic changed.
+    pub(crate) fn tell_weighed(&mut self, release: Counter, weight: Weight, step: Option<u32>, of: u32) {
+        self.note(What::Weighed { release, weight, step, of });
+    }
+
+    /// Writes that every ingress divides the requests so.
+    pub(crate) fn tell_switched(&mut self, weight: Weight, after: Duration) {
+        self.note(What::Switched { weight, after_ms: millis(after) });
+    }
+
     /// Writes which slots were turned back.
     pub(crate) fn tell_turned(&mut self, release: ReleaseRef) {
         let mut slots = std::mem::take(&mut self.story.begun);
@@ -258,7 +270,8 @@ impl Draft<'_> {
 
     fn clocks(&mut self) -> Clocks {
         let spec: Option<&Spec> = self.target().map(|(_, release)| &release.spec);
-        let (progress_deadline, soak) = (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.soak));
+        let (progress_deadline, soak) =
+            (spec.map(|spec| spec.progress_deadline), spec.map(|spec| spec.strategy.soak(spec.soak)));
         let watched_since = self.snapshot.fleet.since();
         let rollout = self.rollout();
         let soak = soak.filter(|_| rollout.kind == Kind::Deploy);

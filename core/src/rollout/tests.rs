@@ -1,5 +1,6 @@
 //! Tables over the rollout machine.
 
+mod blue_green;
 mod care;
 mod confirmed;
 mod drained;
@@ -7,6 +8,7 @@ pub(crate) mod fixture;
 mod going_back;
 pub(crate) mod midway;
 mod reach;
+mod shifting;
 mod speed;
 mod stopped_first;
 mod transitions;

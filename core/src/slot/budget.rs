@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::SlotId;
+use crate::manifest::defaults::{BATCH, MAX_SURGE, MAX_UNAVAILABLE};
 use crate::release::Strategy;
 use crate::units::Amount;
 
@@ -33,6 +34,8 @@ impl Limits {
             Strategy::Rolling { batch, max_surge, max_unavailable, .. } => {
                 (batch, max_surge, max_unavailable)
             }
+            // Beside the switch of its traffic, its instances are replaced as in a rolling update of which nothing is said.
+            Strategy::BlueGreen { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
         };
         let unavailable = max_unavailable.of_down(total).max(1);
         if hurries {

@@ -99,6 +99,11 @@ fn change(slot: &mut Slot, transition: &Transition) {
             rest(slot);
             slot.other.iter_mut().for_each(|other| other.until = until.or(other.until));
         }
+        Transition::Keep { until } => {
+            slot.trial = None;
+            slot.retry = false;
+            slot.other.iter_mut().for_each(|other| other.until = Some(*until));
+        }
         Transition::Forget => slot.other = None,
         Transition::Promote { serves, until } => {
             slot.trial = None;

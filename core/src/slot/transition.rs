@@ -10,6 +10,7 @@
 //! | Rest | two instances | the second one is stopped and kept |
 //! | Forget | two instances | the second one is removed |
 //! | Promote | any | its target is good |
+//! | Keep | two instances | its target is good, and the second one runs on |
 //! | Park | any | nothing runs in it; what it was at, it is at |
 //! | Resume | a target that is not begun, or parked | its target runs |
 //! | Abandon | any | its target is stopped and kept, alone |
@@ -93,6 +94,11 @@ pub enum Transition {
         /// When it is removed, if that is settled.
         until: Option<Timestamp>,
     },
+    /// The target is good; the second instance runs on beside it, for a quick way back.
+    Keep {
+        /// When it stops.
+        until: Timestamp,
+    },
     /// The second instance is removed.
     Forget,
     /// The target is good.
@@ -151,7 +157,10 @@ impl Transition {
     /// what only writes down how a host was found, is not.
     pub const fn stops(&self) -> bool {
         match self {
-            Self::Rest { .. }
+            Self::Prepare { .. }
+            | Self::Rest { .. }
+            | Self::Forget
+            | Self::Promote { .. }
             | Self::Start { .. }
             | Self::Park { .. }
             | Self::Abandon
@@ -160,10 +169,8 @@ impl Transition {
             | Self::Leave => true,
             Self::Create { .. }
             | Self::Adopt { .. }
-            | Self::Prepare { .. }
             | Self::Drain { .. }
-            | Self::Forget
-            | Self::Promote { .. }
+            | Self::Keep { .. }
             | Self::Resume
             | Self::Retry
             | Self::Disarm

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::time::Timestamp;
+use crate::traffic::Weight;
 
 /// The thing that a rollout, or the care of a service, waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -61,6 +62,22 @@ pub enum Waiting {
         /// Ingresses that have not taken the table in which it gets none.
         missing: Vec<HostId>,
     },
+    /// Ingresses that do not divide the requests by the weights of the step yet.
+    Switch {
+        /// The share of the new release.
+        weight: Weight,
+        /// Those that have not taken it; none if no table says it yet.
+        missing: Vec<HostId>,
+    },
+    /// The end of the watch over a step of the traffic.
+    Watch {
+        /// The share of the new release.
+        weight: Weight,
+        /// The end.
+        until: Timestamp,
+    },
+    /// A person who lets the traffic move.
+    Approval,
     /// The end of the soak.
     Soak(Timestamp),
     /// Room for both instances on a host.
@@ -123,6 +140,17 @@ impl std::fmt::Display for Waiting {
                     names.join(", ")
                 )
             }
+            Self::Switch { weight, missing } if missing.is_empty() => {
+                write!(f, "a traffic table in which the new release has {weight}")
+            }
+            Self::Switch { weight, missing } => {
+                let names: Vec<&str> = missing.iter().map(|host| host.as_str()).collect();
+                write!(f, "the ingress on {} to give the new release {weight}", names.join(", "))
+            }
+            Self::Watch { weight, until } => {
+                write!(f, "the end of the watch over the new release at {weight} of the traffic, {until}")
+            }
+            Self::Approval => f.write_str("a person who lets the traffic move (`windlass rollout promote`)"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Others { host, slot } => {

@@ -142,6 +142,11 @@ impl Weight {
     /// Every request.
     pub const ALL: Self = Self(1000);
 
+    /// What is left of the whole.
+    pub const fn rest(self) -> Self {
+        Self(1000 - self.0)
+    }
+
     /// The share in thousandths.
     pub const fn permille(self) -> u16 {
         self.0
@@ -152,6 +157,15 @@ impl TryFrom<u16> for Weight {
     type Error = String;
     fn try_from(permille: u16) -> Result<Self, String> {
         if permille <= 1000 { Ok(Self(permille)) } else { Err(format!("weight {permille} is above 1000")) }
+    }
+}
+
+impl std::fmt::Display for Weight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.0 / 10, self.0 % 10) {
+            (whole, 0) => write!(f, "{whole}%"),
+            (whole, tenth) => write!(f, "{whole}.{tenth}%"),
+        }
     }
 }
 

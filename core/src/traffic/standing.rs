@@ -10,11 +10,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{EnvironmentId, HostId, ServiceId};
+use crate::id::{EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::{IngressReport, Routes};
+use super::{IngressReport, RoutedService, Routes, Split, Weight};
 
 /// Endpoints that left a table, and are remembered.
 pub const MAX_LEFT: usize = 16_384;
@@ -29,6 +29,18 @@ pub struct Table {
     /// Endpoints that get no new requests any more: they drain, or are not in the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
+    /// The first table in which a service had the shares that it has in this one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weighed: BTreeMap<ServiceName, Weighed>,
+}
+
+/// The table in which a service got its shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Weighed {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
 }
 
 /// An endpoint that gets no new requests.
@@ -49,6 +61,34 @@ pub struct Left {
 }
 
 type Key<'a> = (&'a HostId, u16, &'a Digest);
+
+/// Since which table each service of `routes` has the shares that it has there.
+fn weighed(before: Option<&Table>, routes: &Routes) -> BTreeMap<ServiceName, Weighed> {
+    let shares = |service: &RoutedService| -> BTreeSet<(Digest, Weight)> {
+        service.releases.iter().filter_map(|share| Some((share.release, share.weight?))).collect()
+    };
+    let mut weighed = BTreeMap::new();
+    for service in routes.services.iter().filter(|service| !shares(service).is_empty()) {
+        let was =
+            before.and_then(|table| table.routes.services.iter().find(|of| of.service == service.service));
+        let same = was.is_some_and(|was| shares(was) == shares(service));
+        let since = before.filter(|_| same).and_then(|table| table.weighed.get(&service.service).copied());
+        let newest = Weighed { epoch: routes.epoch, seq: routes.seq };
+        weighed.insert(service.service.clone(), since.unwrap_or(newest));
+    }
+    weighed
+}
+
+/// Whether every ingress that counts divides the requests of a service as it is meant to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Every one.
+    ByAll,
+    /// No table says it yet.
+    NotSaid,
+    /// These have not taken the table that says it.
+    Missing(Vec<HostId>),
+}
 
 impl Table {
     /// The table after `before`: what got requests there and gets none here has left, as of now.
@@ -76,7 +116,8 @@ impl Table {
         }
         // The newest stand first.
         left.truncate(MAX_LEFT);
-        Self { routes, digest, left }
+        let weighed = weighed(before, &routes);
+        Self { routes, digest, left, weighed }
     }
 
     fn left(&self, (host, number, release): Key<'_>) -> Option<&Left> {
@@ -141,6 +182,38 @@ impl Routed {
 }
 
 impl Traffic {
+    /// Whether the requests of a service are divided by `split`, everywhere.
+    pub fn taken(&self, service: &ServiceId, split: &Split) -> Taken {
+        let environment = &service.environment;
+        let counted = || self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment));
+        if counted().next().is_none() {
+            return Taken::ByAll;
+        }
+        let Some(table) = self.tables.get(environment) else { return Taken::NotSaid };
+        let Some(routed) = table.routes.services.iter().find(|of| of.service == service.name) else {
+            return Taken::NotSaid;
+        };
+        let share =
+            routed.releases.iter().find(|share| share.release == split.new).and_then(|share| share.weight);
+        let serves = |release: &Digest| {
+            routed.endpoints.iter().any(|endpoint| &endpoint.release == release && !endpoint.draining)
+        };
+        // Where one of the two has no instance, the other one has every request.
+        let alone = share.is_none() && serves(&split.new) != serves(&split.old);
+        if share != Some(split.weight) && !alone {
+            return Taken::NotSaid;
+        }
+        let newest = Weighed { epoch: table.routes.epoch, seq: table.routes.seq };
+        let needed = table.weighed.get(&service.name).copied().unwrap_or(newest);
+        let has_it = |of: &Ingress| {
+            let in_force = of.report.as_ref().and_then(|report| report.tables.get(environment));
+            in_force.is_some_and(|table| Weighed { epoch: table.epoch, seq: table.seq } >= needed)
+        };
+        let missing: Vec<HostId> =
+            counted().filter(|(_, of)| !has_it(of)).map(|(host, _)| host.clone()).collect();
+        if missing.is_empty() { Taken::ByAll } else { Taken::Missing(missing) }
+    }
+
     /// Whether requests go to an instance, now.
     pub fn routed(&self, asked: &Asked<'_>, now: Timestamp) -> Routed {
         let environment = &asked.service.environment;

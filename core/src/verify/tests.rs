@@ -94,13 +94,19 @@ fn plans_that_make_no_sense() {
     }
 }
 
+fn blue_green(steps: &[u16], watch: u64) -> crate::release::Strategy {
+    let steps = steps.iter().map(|step| crate::traffic::Weight::try_from(*step).unwrap()).collect();
+    let (watch, keep_old, min_ready) = (Span::from_secs(watch), Span::from_secs(60), Span::from_secs(5));
+    crate::release::Strategy::BlueGreen { steps, watch, keep_old, approve: false, min_ready }
+}
+
 #[test]
 fn releases_that_make_no_sense() {
     type Case = (&'static str, bool, fn(&mut Release));
     #[rustfmt::skip]
-    let table: [Case; 29] = [
+    let table: [Case; 34] = [
         ("sound", true, |_| {}),
-        ("another version", false, |r| r.version = 3),
+        ("another version", false, |r| r.version = 4),
         ("counter 0", false, |r| r.counter = Counter(0)),
         ("an author who writes lines", false, |r| r.author = "a\nb".into()),
         ("an image without a path", false, |r| r.spec.image.repository = "r.example.com".into()),
@@ -127,6 +133,11 @@ fn releases_that_make_no_sense() {
         ("a file with setuid", false, |r| { r.spec.files.insert("/a".into(), crate::release::File { content: String::new(), mode: 0o4755 }); }),
         ("a mount with a colon", false, |r| { r.spec.volumes.insert("a".into(), crate::release::Volume { mount: "/a:ro".into(), host_path: None, read_only: false }); }),
         ("a mount that climbs", false, |r| r.spec.security.tmpfs = vec!["/a/../etc".into()]),
+        ("steps that rise", true, |r| { r.version = 3; r.spec.strategy = blue_green(&[100, 1000], 60); }),
+        ("steps in a version without any", false, |r| { r.version = 2; r.spec.strategy = blue_green(&[1000], 60); }),
+        ("steps that fall", false, |r| { r.version = 3; r.spec.strategy = blue_green(&[500, 100, 1000], 60); }),
+        ("steps that do not end", false, |r| { r.version = 3; r.spec.strategy = blue_green(&[500], 60); }),
+        ("a watch of a year", false, |r| { r.version = 3; r.spec.strategy = blue_green(&[1000], 31_536_000); }),
         ("two in one place", false, |r| r.spec.security.tmpfs = vec!["/a".into(), "/a/".into()]),
     ];
     for (case, sound, change) in table {

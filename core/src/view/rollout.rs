@@ -15,6 +15,7 @@ use crate::plan::{Order, Phase};
 use crate::rollout::{Kind, Rollout, State, Waiting};
 use crate::service::{Releases, Service, Slots};
 use crate::time::Timestamp;
+use crate::traffic::Weight;
 
 use super::condition::{self, ConditionView};
 use super::waiting::Waits;
@@ -58,6 +59,9 @@ pub struct RolloutView {
     pub available: u32,
     /// Every slot of the service; none in `rollout ls`.
     pub slots: Vec<SlotView>,
+    /// How the traffic is shared, while two releases share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
@@ -67,6 +71,23 @@ pub struct RolloutView {
     /// What is wrong with the service's instances and slots now; none once another rollout came after.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
+}
+
+/// How two releases share the traffic of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TrafficView {
+    /// The release that the traffic moves to.
+    pub release: Counter,
+    /// Its share, in thousandths.
+    pub weight: Weight,
+    /// The release that has the rest.
+    pub other: Counter,
+    /// Steps that were taken.
+    pub step: u32,
+    /// Steps in all; none if the rollout moves no traffic.
+    pub steps: u32,
+    /// Since when every ingress divides the requests so.
+    pub since: Option<Timestamp>,
 }
 
 /// A slot in a rollout.
@@ -172,10 +193,26 @@ pub fn rollout(
         available,
         serving: serving(&slots, fleet),
         slots,
+        traffic: traffic(rollout, service, releases).filter(|_| active),
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
         conditions,
     }
+}
+
+fn traffic(rollout: &Rollout, service: &Service, releases: &Releases) -> Option<TrafficView> {
+    let split = service.split.as_ref()?;
+    let (new, old) = (releases.get(&split.new)?, releases.get(&split.old)?);
+    let shift = rollout.shift;
+    let steps = releases.get(&rollout.to.digest).map_or(0, |release| release.spec.strategy.steps().len());
+    Some(TrafficView {
+        release: new.counter,
+        weight: split.weight,
+        other: old.counter,
+        step: shift.map_or(0, |shift| shift.taken),
+        steps: u32::try_from(steps).unwrap_or(u32::MAX),
+        since: shift.and_then(|shift| shift.watched_since),
+    })
 }
 
 /// The release whose instances count: the one it goes to, or goes back to.

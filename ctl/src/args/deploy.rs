@@ -145,6 +145,19 @@ pub(crate) enum RolloutCommand {
         /// Its id or the beginning of it, or a service for its newest
         rollout: String,
     },
+    /// Let its traffic take the next step now
+    #[command(
+        after_help = "A rollout that moves traffic in steps (`strategy.blue_green`) waits for it where the manifest says\n\
+                      `approve`, and skips the rest of a watch. It never skips a health check.\n\n\
+                      Examples:\n  windlass rollout promote web\n  windlass rollout promote web --full"
+    )]
+    Promote {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+        /// Every step that is left, at once
+        #[arg(long)]
+        full: bool,
+    },
     /// Bring the old release back
     #[command(after_help = "Example:\n  windlass rollout abort web --yes")]
     Abort {

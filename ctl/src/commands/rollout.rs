@@ -52,6 +52,10 @@ pub(super) async fn run(
         RolloutCommand::Resume { rollout } => {
             steer(&rollout, RolloutAction::Resume, &context, &mut client, printer).await?;
         }
+        RolloutCommand::Promote { rollout, full } => {
+            let action = if full { RolloutAction::PromoteFull } else { RolloutAction::Promote };
+            steer(&rollout, action, &context, &mut client, printer).await?;
+        }
         RolloutCommand::Abort { rollout } => {
             printer
                 .confirm(&format!("Abort rollout {rollout} and bring the old release back?"), global.yes)?;

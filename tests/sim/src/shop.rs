@@ -306,9 +306,10 @@ impl Shop {
     /// How many instances of `total` may be without one that serves while this release is rolled out, or back.
     pub fn allowed(&self, release: &Digest, total: usize) -> u32 {
         let total = u32::try_from(total).unwrap_or(u32::MAX);
-        match self.signed.get(release).map(|signed| signed.release.spec.strategy) {
+        match self.signed.get(release).map(|signed| signed.release.spec.strategy.clone()) {
             Some(Strategy::Rolling { max_unavailable, .. }) => max_unavailable.of_down(total).max(1),
             Some(Strategy::Recreate { .. }) => u32::MAX,
+            Some(Strategy::BlueGreen { .. }) => 1,
             None => 1,
         }
     }

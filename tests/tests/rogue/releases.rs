@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a field of the future", UNSIGNED, "unknown field", |t, s| changed(t, s, |d| d.with("sidecar", json!({})))),
     ("a duplicate field", UNSIGNED, "duplicate", |t, s| raw(t, s, |p| p.replacen('{', "{\"author\":\"eve\",", 1))),
     ("bytes after it", UNSIGNED, "trailing", |t, s| raw(t, s, |p| p + " {}")),
-    ("version 3", UNSIGNED, "version", |t, s| changed(t, s, |d| d.with("version", 3))),
+    ("version 4", UNSIGNED, "version", |t, s| changed(t, s, |d| d.with("version", 4))),
     ("counter 0", UNSIGNED, "malformed", |t, s| changed(t, s, |d| d.with("counter", "r0"))),
     ("a tag instead of a digest", UNSIGNED, "malformed", |t, s| changed(t, s, |d| d.with("spec.image.digest", "latest"))),
     ("an image with a path that climbs", UNSIGNED, "one spelling", |t, s| changed(t, s, |d| d.with("spec.image.repository", format!("{}/../web", t.fresh.repository)))),

@@ -1,5 +1,7 @@
 //! How one release replaces another.
 
+mod blue_green;
+
 use crate::manifest::model::{After, Manifest, Port, Replicas, Rolling};
 use crate::release::{OnReturn, OrderRule};
 use crate::units::{Amount, Span};
@@ -8,19 +10,24 @@ use super::Findings;
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     let strategy = &manifest.strategy;
-    let min_ready = match (&strategy.rolling, &strategy.recreate) {
-        (Some(_), Some(_)) => {
-            let hint = "keep one (in an overlay, set the other to `null`)";
-            return findings.error(&["strategy"], "names `rolling` and `recreate` at once", hint);
-        }
-        (Some(rolling), None) => {
-            amounts(rolling, findings);
-            order(rolling, manifest, findings);
-            Some(("rolling", rolling.min_ready))
-        }
-        (None, Some(recreate)) => Some(("recreate", recreate.min_ready)),
-        (None, None) => None,
-    };
+    let named = [
+        ("rolling", strategy.rolling.as_ref().map(|of| of.min_ready)),
+        ("recreate", strategy.recreate.as_ref().map(|of| of.min_ready)),
+        ("blue_green", strategy.blue_green.as_ref().map(|of| of.min_ready)),
+    ];
+    let named: Vec<_> = named.into_iter().filter_map(|(key, min_ready)| Some((key, min_ready?))).collect();
+    if let [(first, _), (second, _), ..] = named[..] {
+        let hint = "keep one (in an overlay, set the other to `null`)";
+        return findings.error(&["strategy"], format!("names `{first}` and `{second}` at once"), hint);
+    }
+    if let Some(rolling) = &strategy.rolling {
+        amounts(rolling, findings);
+        order(rolling, manifest, findings);
+    }
+    if let Some(blue_green) = &strategy.blue_green {
+        blue_green::check(blue_green, manifest, findings);
+    }
+    let min_ready = named.first().copied();
     if let Some((key, min_ready)) = min_ready
         && min_ready >= manifest.progress_deadline
     {

@@ -40,52 +40,6 @@ pub(crate) enum SecretForm {
     Env,
 }
 
-/// A request and the answer that is wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Request {
-    /// Path.
-    pub(crate) http: String,
-    /// The answer that is wanted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) expect: Option<Expect>,
-}
-
-/// An answer that is wanted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Expect {
-    /// Status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<u16>,
-    /// Values by JSON pointer.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) json: BTreeMap<String, scalar::Text>,
-}
-
-/// A second set at full strength, and one switch of the traffic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BlueGreen {
-    /// Requests that warm the new set up.
-    #[serde(default)]
-    pub(crate) warm_up: Vec<Request>,
-    /// Requests that must be answered as said before the switch.
-    #[serde(default)]
-    pub(crate) smoke: Vec<Request>,
-    /// How long the new set is watched after the switch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) watch: Option<Span>,
-    /// How long the old set is kept warm.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) keep_old: Option<Span>,
-    /// Does a person approve the switch?
-    #[serde(default)]
-    pub(crate) approve: bool,
-}
-
 /// Traffic in steps, each guarded by gates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

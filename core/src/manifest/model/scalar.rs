@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::traffic::Weight;
 use crate::units::Span;
 
 const SPAN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
@@ -29,6 +30,12 @@ pub(crate) fn amount(_: &mut SchemaGenerator) -> Schema {
 /// A share, for editors.
 pub(crate) fn percent(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "percent-text", "pattern": "^[0-9]+([.][0-9])?%$", "examples": ["5%"] })
+}
+
+/// A list of shares, for editors.
+pub(crate) fn shares(generator: &mut SchemaGenerator) -> Schema {
+    let items = percent(generator);
+    json_schema!({ "type": "array", "items": items, "examples": [["10%", "50%", "100%"]] })
 }
 
 /// A lowercase DNS label, for editors.
@@ -211,5 +218,44 @@ impl schemars::JsonSchema for After {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let pattern = format!("^never$|{SPAN}");
         json_schema!({ "type": "string", "format": "after-text", "pattern": pattern, "minLength": 2, "examples": ["never", "5m"] })
+    }
+}
+
+/// A share of the traffic, written in percent with at most one decimal: `10%`, `0.5%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Share(pub(crate) Weight);
+
+/// Not a share.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a share (like `10%` or `0.5%`, at most 100%)")]
+pub(crate) struct InvalidShare(String);
+
+impl FromStr for Share {
+    type Err = InvalidShare;
+    fn from_str(text: &str) -> Result<Self, InvalidShare> {
+        let invalid = || InvalidShare(text.chars().take(40).collect());
+        let number = text.strip_suffix('%').ok_or_else(invalid)?;
+        let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || whole.len() > 3 || !digits(tenth) || tenth.len() != 1 {
+            return Err(invalid());
+        }
+        let whole: u16 = whole.parse().map_err(|_| invalid())?;
+        let tenth: u16 = tenth.parse().map_err(|_| invalid())?;
+        Weight::try_from(whole * 10 + tenth).map(Self).map_err(|_| invalid())
+    }
+}
+
+impl TryFrom<String> for Share {
+    type Error = InvalidShare;
+    fn try_from(text: String) -> Result<Self, InvalidShare> {
+        text.parse()
+    }
+}
+
+impl From<Share> for String {
+    fn from(share: Share) -> String {
+        share.0.to_string()
     }
 }

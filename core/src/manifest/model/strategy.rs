@@ -7,8 +7,8 @@ use crate::release::OrderRule;
 use crate::units::{Amount, Span};
 
 use super::super::defaults;
-use super::later::{BlueGreen, Canary};
-use super::scalar;
+use super::later::Canary;
+use super::scalar::{self, Share};
 
 /// How one release replaces another: one of its keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,13 +21,12 @@ pub(crate) struct Strategy {
     /// Stop all, start all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recreate: Option<Recreate>,
-    /// A second set at full strength, and one switch of the traffic.
+    /// A second set at full strength, and a switch of the traffic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "`rolling` and `recreate` work now", "x-even-empty" = true))]
     pub(crate) blue_green: Option<BlueGreen>,
     /// Traffic in steps, each guarded by gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "`rolling` and `recreate` work now", "x-even-empty" = true))]
+    #[schemars(extend("x-not-yet" = "`rolling`, `recreate` and `blue_green` work now", "x-even-empty" = true))]
     pub(crate) canary: Option<Canary>,
 }
 
@@ -88,6 +87,31 @@ impl Default for Rolling {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recreate {
+    /// How long an instance must be healthy to count.
+    #[serde(default = "defaults::min_ready")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) min_ready: Span,
+}
+
+/// A second set at full strength, and a switch of the traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlueGreen {
+    /// Shares of the traffic that the new set gets, one step after the other; by default all of it at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "scalar::shares")]
+    pub(crate) steps: Vec<Share>,
+    /// How long the new set is watched after each step.
+    #[serde(default = "defaults::watch")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) watch: Span,
+    /// How long the old set runs on, without traffic, after the rollout succeeded.
+    #[serde(default = "defaults::keep_old")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) keep_old: Span,
+    /// Whether a person lets the first step begin, with `windlass rollout promote`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) approve: bool,
     /// How long an instance must be healthy to count.
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]

@@ -85,7 +85,7 @@ pub(super) fn expected(schema: &Value) -> String {
         let word = match (kind, schema.get("format").and_then(Value::as_str)) {
             ("string", Some("duration-text" | "after-text")) => "a duration (like `10s`)",
             ("string", Some("size-text")) => "a size (like `512MiB`)",
-            ("string", Some("amount-text")) => "a percentage",
+            ("string", Some("amount-text" | "percent-text")) => "a percentage",
             ("string", Some("cpu-text")) => continue,
             ("string", _) => "text",
             ("integer" | "number", _) => "a number",

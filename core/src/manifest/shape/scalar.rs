@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::units::{Amount, Size, Span};
 
 use super::super::closest::closest;
-use super::super::model::{After, Cpu, Mode};
+use super::super::model::{After, Cpu, Mode, Share};
 use super::reading::{accepts_only, words};
 
 /// Why not, and a hint.
@@ -21,6 +21,7 @@ pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusa
         "after-text" => parse::<After>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
         "size-text" => parse::<Size>(raw).map_err(|refusal| with_unit(refusal, raw, "MiB")),
         "amount-text" => parse::<Amount>(raw),
+        "percent-text" => parse::<Share>(raw),
         "cpu-text" => parse::<Cpu>(raw),
         "mode-text" => parse::<Mode>(raw),
         "label" => parse::<crate::id::ServiceName>(raw).map_err(|_| {

@@ -57,11 +57,11 @@ fn a_release_without_traffic_is_written_as_before() {
         assert_eq!(spec.version(), 2, "{more}");
         assert_eq!(check_release(&release(2, spec.clone())), Ok(()), "{more}");
         let refusal = check_release(&release(1, spec)).unwrap_err();
-        assert!(refusal.detail.contains("a version that has none"), "{more}: {}", refusal.detail);
+        assert!(refusal.detail.contains("`version` is too low"), "{more}: {}", refusal.detail);
     }
     let spoken = spec_of("service: web\nimage: a:1\nports: { db: { container: 5432, protocol: tcp } }\n");
     assert_eq!(spoken.version(), 2);
-    assert!(check_release(&release(3, spoken)).unwrap_err().detail.contains("reads up to 2"));
+    assert!(check_release(&release(4, spoken)).unwrap_err().detail.contains("reads up to 3"));
 }
 
 #[test]

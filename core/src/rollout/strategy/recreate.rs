@@ -7,11 +7,11 @@ use crate::slot::{Limits, Transition};
 
 use super::super::draft::Draft;
 use super::super::exclusive;
-use super::standing::Standing;
+use super::standing::{Old, Standing};
 use super::stopping::{Stopping, deadline, is_stopped};
 
 pub(super) fn step(draft: &mut Draft<'_>) {
-    let Some(mut standing) = Standing::look(draft) else { return };
+    let Some(mut standing) = Standing::look(draft, Old::Rests) else { return };
     if let Stopping::On { only_lost } = stop_all(draft, &standing.to.digest) {
         let only_lost = if standing.is_all_lost() { &[] } else { only_lost.as_slice() };
         return deadline(draft, standing.spec, only_lost);

@@ -2,11 +2,11 @@
 
 use super::super::draft::Draft;
 use super::super::exclusive;
-use super::standing::Standing;
+use super::standing::{Old, Standing};
 use crate::slot::Limits;
 
 pub(super) fn step(draft: &mut Draft<'_>) {
-    let Some(mut standing) = Standing::look(draft) else { return };
+    let Some(mut standing) = Standing::look(draft, Old::Rests) else { return };
     exclusive::stop_others(draft, &standing.to.digest);
     let hurries = Standing::hurries(draft);
     let limits = Limits::of(&standing.spec.strategy, hurries, standing.total, standing.available);

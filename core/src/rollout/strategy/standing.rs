@@ -15,6 +15,15 @@ use super::super::model::{Kind, Progress, ROOM_GRACE, State};
 use super::stopping::{deadline, is_stopped};
 use crate::maintain;
 
+/// The lot of an old instance whose replacement is available.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// It stops.
+    Rests,
+    /// It runs on, and is never stopped to make room.
+    RunsOn,
+}
+
 /// The slots of the new release.
 pub(super) struct Standing<'a> {
     /// The new release.
@@ -36,11 +45,12 @@ pub(super) struct Standing<'a> {
     /// Of those on their way, the ones on hosts that are out of reach: they hold up the rest until the deadline.
     stuck: u32,
     faults: Faults,
+    old: Old,
 }
 
 impl<'a> Standing<'a> {
     /// Looks at every slot. `None` if the rollout has failed, or has nothing to move.
-    pub(super) fn look(draft: &mut Draft<'a>) -> Option<Self> {
+    pub(super) fn look(draft: &mut Draft<'a>, old: Old) -> Option<Self> {
         let (to, release) = draft.target()?;
         let spec = &release.spec;
         let mut standing = Self {
@@ -54,6 +64,7 @@ impl<'a> Standing<'a> {
             unfinished: 0,
             stuck: 0,
             faults: Faults::default(),
+            old,
         };
         for slot in ending::counted(draft, &to.digest) {
             standing.total += 1;
@@ -141,7 +152,9 @@ impl<'a> Standing<'a> {
         draft.arrived(&slot);
         let facts = draft.facts(&slot);
         let start_first = facts.intent.order == Order::StartFirst;
-        let stopped = if draft.rollout().is_restart() {
+        let stopped = if self.old == Old::RunsOn {
+            true
+        } else if draft.rollout().is_restart() {
             // The agent stops it by itself as soon as the new one is available.
             older_is_stopped(draft, &facts)
         } else if let Some((before, _)) = facts.intent.other {
@@ -194,6 +207,10 @@ impl<'a> Standing<'a> {
         } else {
             draft.order(slot, self.spec, beside)
         };
+        if order == Order::StopFirst && self.old == Old::RunsOn {
+            draft.wait(Waiting::Room(facts.host().clone()));
+            return false;
+        }
         let mut cost = crate::slot::Cost::stop(&facts);
         cost.begins = true;
         cost.stops = order == Order::StopFirst;
@@ -215,10 +232,26 @@ impl<'a> Standing<'a> {
 
     /// Comes to the soak if nothing is left to do, and looks at the deadline if something is.
     pub(super) fn close(self, draft: &mut Draft<'_>) {
-        let moving = self.budget.begun() > self.stuck || self.unfinished > 0;
-        if !moving && self.stuck == 0 && self.todo.is_empty() && self.lost.is_empty() {
+        if self.is_complete() {
             draft.go(State::Soaking);
-        } else if !draft.is_full() {
+        } else {
+            self.look_at_deadline(draft);
+        }
+    }
+
+    const fn is_moving(&self) -> bool {
+        self.budget.begun() > self.stuck || self.unfinished > 0
+    }
+
+    /// Whether nothing is left to do: every slot that counts is available.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.is_moving() && self.stuck == 0 && self.todo.is_empty() && self.lost.is_empty()
+    }
+
+    /// Looks at the deadline of what is left to do.
+    pub(super) fn look_at_deadline(self, draft: &mut Draft<'_>) {
+        let moving = self.is_moving();
+        if !draft.is_full() {
             // Where nothing else moves, it is the lost hosts that everything waits for.
             let only_lost = if moving || self.is_all_lost() { &[] } else { self.lost.as_slice() };
             deadline(draft, self.spec, only_lost);

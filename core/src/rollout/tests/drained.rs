@@ -19,9 +19,9 @@ use crate::traffic::{
 
 /// A fleet with an ingress on its last host.
 #[derive(Debug)]
-struct Routed {
-    view: FleetView,
-    traffic: Traffic,
+pub(crate) struct Routed {
+    pub(crate) view: FleetView,
+    pub(crate) traffic: Traffic,
 }
 
 impl Fleet for Routed {
@@ -39,7 +39,7 @@ impl Fleet for Routed {
     }
 }
 
-fn environment() -> EnvironmentId {
+pub(crate) fn environment() -> EnvironmentId {
     "production".parse().unwrap()
 }
 
@@ -81,7 +81,7 @@ fn table(seq: u64, endpoints: &[(&HostId, u16, Digest, bool)]) -> Table {
     Table::next(None, routes, Digest::of(&seq.to_be_bytes()))
 }
 
-fn ingress(seq: u64) -> Ingress {
+pub(crate) fn ingress(seq: u64) -> Ingress {
     let mut report = IngressReport {
         process: 1,
         started_at: at(90),

@@ -7,7 +7,7 @@ use crate::id::Counter;
 use crate::release::{Check, Release, Spec};
 use crate::service::Mode;
 use crate::traffic::document::{MAX_PORTS, MAX_RELEASES};
-use crate::traffic::{Endpoint, Name, ReleaseShare, RoutedPort, RoutedService};
+use crate::traffic::{Endpoint, Name, ReleaseShare, RoutedPort, RoutedService, Split, Weight};
 
 use super::endpoints::{Place, Places, port_of};
 
@@ -29,7 +29,12 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
         return None;
     }
     let used: BTreeSet<Digest> = endpoints.iter().map(|endpoint| endpoint.release).collect();
-    let releases = releases.into_iter().filter(|share| used.contains(&share.release)).collect();
+    let mut releases: Vec<ReleaseShare> =
+        releases.into_iter().filter(|share| used.contains(&share.release)).collect();
+    let split = seen.service.split.as_ref().filter(|split| divides(split, &endpoints));
+    for share in &mut releases {
+        share.weight = split.map(|split| split.share(&share.release));
+    }
     let names = names(places, leading, &ports, allows);
     let traffic = &leading.spec.traffic;
     let routed = RoutedService {
@@ -37,7 +42,7 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
         ports,
         releases,
         matches: Vec::new(),
-        salt: String::new(),
+        salt: split.map(|split| split.salt.clone()).unwrap_or_default(),
         endpoints,
         hold: traffic.hold.filter(|_| seen.moving),
         slow_start: traffic.slow_start,
@@ -46,7 +51,15 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
     Some(Part { routed, names })
 }
 
-/// The release whose names and times count: the current one, and the last good one as long as nothing of the current
+/// Whether the requests are divided. Where a release with a share has no instance that answers, all that do are one pool: a
+/// request that some instance can answer is not refused.
+fn divides(split: &Split, endpoints: &[Endpoint]) -> bool {
+    let serves = |release: &Digest| endpoints.iter().any(|of| &of.release == release && !of.draining);
+    let has_share = [split.new, split.old].into_iter().filter(|release| split.share(release) > Weight::NONE);
+    has_share.into_iter().all(|release| serves(&release))
+}
+
+/// The release whose names and times count: the one with the larger share, the current one, and the last good one as long as nothing of the current
 /// one answers.
 fn leading<'a>(places: &Places<'a>, all: &[Place<'_>]) -> Option<&'a Release> {
     let service = places.seen.service;
@@ -56,7 +69,8 @@ fn leading<'a>(places: &Places<'a>, all: &[Place<'_>]) -> Option<&'a Release> {
     let good = service.last_good().map(|good| good.digest);
     let known = |release: Option<Digest>| release.and_then(|digest| places.releases.get(&digest));
     let is_up = |release: &Option<Digest>| release.is_some_and(|digest| answers(&digest));
-    let up = current.filter(|_| is_up(&current)).or_else(|| good.filter(|_| is_up(&good)));
+    let leads = service.split.as_ref().map(Split::leads).filter(|release| answers(release));
+    let up = leads.or_else(|| current.filter(|_| is_up(&current))).or_else(|| good.filter(|_| is_up(&good)));
     known(up).or_else(|| known(current)).or_else(|| known(good))
 }
 

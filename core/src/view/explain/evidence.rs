@@ -57,7 +57,9 @@ pub(super) fn made_from(decision: &Decision) -> Vec<String> {
             }
             lines
         }
-        What::Started { .. }
+        What::Weighed { .. }
+        | What::Switched { .. }
+        | What::Started { .. }
         | What::Pulled { .. }
         | What::Available { .. }
         | What::Retried { .. }

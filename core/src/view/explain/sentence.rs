@@ -56,6 +56,16 @@ pub(super) fn text(what: &What) -> String {
             let n = count(slots.len(), *more, "slot");
             format!("turned {n} back to {release}: {}", began(slots, *more))
         }
+        What::Weighed { release, weight, step: Some(step), of } => {
+            format!("gave {release} {weight} of the traffic: step {step} of {of}")
+        }
+        What::Weighed { release, weight, step: None, .. } => {
+            format!("took the traffic back: {release} has {weight} of it")
+        }
+        What::Switched { weight, after_ms } => {
+            let after = display_duration(Duration::from_millis(*after_ms));
+            format!("every ingress has taken the weights after {after}: the new release has {weight}")
+        }
         What::Removed { slots, more } => {
             let list = slots.iter().map(|at| place(&at.slot, &at.host));
             format!("removed {}", named(list, *more))
@@ -69,6 +79,8 @@ pub(super) fn text(what: &What) -> String {
                 Steering::Pause => "paused it",
                 Steering::Resume => "let it go on",
                 Steering::Abort => "aborted it",
+                Steering::Promote => "let its traffic take the next step",
+                Steering::PromoteFull => "let its traffic take every step",
             };
             format!("{by} {verb}: {} → {}", words(*from), words(*to))
         }

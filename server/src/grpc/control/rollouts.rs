@@ -74,6 +74,8 @@ pub(super) async fn steer(
         pb::RolloutAction::Pause => Steering::Pause,
         pb::RolloutAction::Resume => Steering::Resume,
         pb::RolloutAction::Abort => Steering::Abort,
+        pb::RolloutAction::Promote => Steering::Promote,
+        pb::RolloutAction::PromoteFull => Steering::PromoteFull,
     };
     let id = find(coordinator, caller, &request.rollout, OperatorRole::Deployer)?;
     rollouts::steer(coordinator, id.clone(), steering, caller.actor()).await.map_err(refused)?;

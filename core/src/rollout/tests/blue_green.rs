@@ -1,0 +1,174 @@
+//! Blue/green: the new set gets traffic only as said, the old one is there until it is not needed, and every way back is short.
+
+use super::fixture::reference;
+use super::shifting::{World, blue_green, steps};
+use crate::release::Release;
+use crate::rollout::{Kind, State, Steering, What};
+
+fn releases() -> (Release, Release) {
+    (blue_green(1, &steps(&[1000])), blue_green(2, &steps(&[100, 500, 1000])))
+}
+
+/// A world in which r2 has `share` of the traffic.
+fn at_share(share: u16) -> (World, Release, Release) {
+    let (r1, r2) = releases();
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    world.until("has its share", |world| world.share(&r2) == share && world.running(&r2) == 2);
+    (world, r1, r2)
+}
+
+#[test]
+fn the_traffic_moves_in_steps_and_the_old_set_stays_warm() {
+    let (r1, r2) = releases();
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    let mut shares = vec![(0, world.now)];
+    world.until("succeeds", |world| {
+        assert_eq!(world.running(&r1), 2, "the old set runs all along");
+        assert_eq!(world.share(&r1) + world.share(&r2), 1000);
+        if shares.last().is_some_and(|(share, _)| *share != world.share(&r2)) {
+            assert_eq!(world.running(&r2), 2, "every instance is there before the traffic moves");
+            shares.push((world.share(&r2), world.now));
+        }
+        world.state() == State::Succeeded
+    });
+    let given: Vec<u16> = shares.iter().map(|(share, _)| *share).collect();
+    assert_eq!(given, [0, 100, 500, 1000]);
+    assert!(shares[2].1 - shares[1].1 >= 60 && shares[3].1 - shares[2].1 >= 60, "{shares:?}");
+    assert!(world.now - shares[3].1 >= 60, "the last step is watched as well");
+    let told = world.decisions.iter().filter(|what| matches!(what, What::Weighed { .. })).count();
+    let taken = world.decisions.iter().filter(|what| matches!(what, What::Switched { .. })).count();
+    assert_eq!((told, taken), (3, 3));
+    let ended = world.now;
+    world.until("is rid of the old set", |world| world.running(&r1) == 0);
+    assert!((3595..3610).contains(&(world.now - ended)), "{}", world.now - ended);
+    world.second();
+    assert_eq!((world.share(&r2), world.service.split.clone()), (1000, None));
+}
+
+#[test]
+fn a_rollback_to_a_warm_set_is_one_change_of_weights() {
+    let (mut world, r1, r2) = at_share(1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.begin(&r1, Kind::Rollback);
+    world.second();
+    assert_eq!((world.share(&r1), world.share(&r2)), (1000, 0), "{:?}", world.waiting);
+    assert_eq!((world.running(&r1), world.running(&r2)), (2, 2), "nothing is started for it");
+    world.until("ends", |world| {
+        assert_eq!((world.share(&r1), world.running(&r1)), (1000, 2));
+        world.state().is_final()
+    });
+    assert_eq!((world.state(), world.running(&r2)), (State::Succeeded, 0));
+    assert_eq!(world.service.current.map(|current| current.digest), Some(reference(&r1).digest));
+}
+
+#[test]
+fn whatever_turns_it_back_its_share_never_rises_again() {
+    type Turn = fn(&mut World, &Release);
+    let turns: [(&str, Turn, State); 3] = [
+        ("abort", |world, _| world.steer(Steering::Abort), State::Aborted),
+        (
+            "paused, then aborted",
+            |world, _| {
+                world.steer(Steering::Pause);
+                world.second();
+                world.steer(Steering::Abort);
+            },
+            State::Aborted,
+        ),
+        (
+            "fails on one host",
+            |world, r2| {
+                world.fails.insert((reference(r2).digest, 1));
+            },
+            State::RolledBack,
+        ),
+    ];
+    for share in [0, 100, 500, 1000] {
+        for (case, turn, end) in turns {
+            let (mut world, r1, r2) = at_share(share);
+            turn(&mut world, &r2);
+            let mut last = share;
+            world.until("is back", |world| {
+                assert!(world.share(&r2) <= last || world.running(&r2) < 2, "{case} at {share}");
+                assert_eq!(world.running(&r1), 2, "{case} at {share}");
+                last = world.share(&r2).min(last);
+                world.state().is_final()
+            });
+            assert_eq!((world.state(), world.running(&r2)), (end, 0), "{case} at {share}");
+            assert_eq!(world.share(&r1), 1000, "{case} at {share}");
+            world.second();
+            assert_eq!(world.service.split, None, "{case} at {share}");
+        }
+    }
+}
+
+#[test]
+fn another_deploy_begins_from_the_good_release() {
+    for share in [0, 100, 1000] {
+        let (mut world, r1, r2) = at_share(share);
+        let r3 = blue_green(3, &steps(&[1000]));
+        world.begin(&r3, Kind::Deploy);
+        world.until("has the traffic", |world| {
+            assert!(world.running(&r1) == 2, "at {share}: the good release serves until then");
+            world.share(&r3) == 1000
+        });
+        assert_eq!((world.running(&r2), world.running(&r3)), (0, 2), "at {share}");
+        world.until("succeeds", |world| world.state() == State::Succeeded);
+    }
+}
+
+#[test]
+fn an_ingress_that_takes_no_weights_fails_the_rollout() {
+    let (mut world, r1, r2) = at_share(100);
+    world.until("watches the first step", |world| {
+        world.rollout.as_ref().unwrap().shift.is_some_and(|shift| shift.watched_since.is_some())
+    });
+    world.stuck = true;
+    world.until("waits", |world| {
+        world.waiting.iter().any(|text| text.contains("the ingress on h0000 to give"))
+    });
+    world.until("goes back", |world| world.state() == State::RollingBack);
+    let reason = world.rollout.as_ref().unwrap().reason.as_ref().unwrap().to_string();
+    assert!(reason.contains("the ingress on h0000 did not take the weights"), "{reason}");
+    world.stuck = false;
+    world.until("is back", |world| world.state() == State::RolledBack);
+    assert_eq!((world.running(&r1), world.running(&r2)), (2, 0));
+}
+
+#[test]
+fn a_person_lets_the_traffic_move() {
+    let mut strategy = steps(&[100, 500, 1000]);
+    strategy["approve"] = true.into();
+    let r2 = blue_green(2, &strategy);
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    world.until("waits", |world| world.waiting.iter().any(|text| text.contains("rollout promote")));
+    for _ in 0..1000 {
+        world.second();
+        assert_eq!((world.share(&r2), world.state()), (0, State::Advancing));
+    }
+    world.steer(Steering::Promote);
+    world.until("takes the first step", |world| world.share(&r2) == 100);
+    world.second();
+    world.steer(Steering::PromoteFull);
+    world.steer(Steering::PromoteFull);
+    world.until("takes the last step", |world| world.share(&r2) == 1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+}
+
+#[test]
+fn a_host_without_room_for_both_refuses_before_anything_is_touched() {
+    let r2 = {
+        let mut release = blue_green(2, &steps(&[1000]));
+        release.spec.resources.memory = crate::Size::from_bytes(1 << 30);
+        release
+    };
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    world.until("ends", |world| world.state().is_final());
+    let reason = world.rollout.as_ref().unwrap().reason.as_ref().unwrap().to_string();
+    assert!(reason.contains("h0000 cannot hold both releases") && reason.contains("memory"), "{reason}");
+    assert_eq!((world.state(), world.rollout.as_ref().unwrap().changed), (State::Failed, false));
+}

@@ -1,0 +1,50 @@
+//! The shares of two releases while the traffic of a service moves from one to the other.
+
+use serde::{Deserialize, Serialize};
+
+use super::Weight;
+use crate::digest::Digest;
+
+/// Two releases of a service, and their shares of its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The release that the traffic moves to.
+    pub new: Digest,
+    /// Its share. The other one has the rest.
+    pub weight: Weight,
+    /// The release that the traffic moves from.
+    pub old: Digest,
+    /// Makes the positions of clients those of one rollout.
+    pub salt: String,
+}
+
+impl Split {
+    /// The share of a release; none for a third one.
+    pub fn share(&self, release: &Digest) -> Weight {
+        if release == &self.new {
+            self.weight
+        } else if release == &self.old {
+            self.weight.rest()
+        } else {
+            Weight::NONE
+        }
+    }
+
+    /// Whether a release is one of the two.
+    pub fn names(&self, release: &Digest) -> bool {
+        release == &self.new || release == &self.old
+    }
+
+    /// Gives one of the two every request.
+    pub fn give_all(&mut self, release: &Digest) {
+        if self.names(release) {
+            self.weight = if release == &self.new { Weight::ALL } else { Weight::NONE };
+        }
+    }
+
+    /// The release with the larger share: its names and times count. At equal shares that is the one that had all.
+    pub fn leads(&self) -> Digest {
+        if self.weight > self.weight.rest() { self.new } else { self.old }
+    }
+}
