@@ -11,6 +11,8 @@ mod stopping;
 use crate::release::{Release, Strategy};
 use crate::units::Span;
 
+use blue_green::Params;
+
 use super::draft::Draft;
 
 pub(super) use recreate::stop_new;
@@ -24,7 +26,9 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         Strategy::Recreate { .. } => recreate::step(draft),
         // New instances of the same release have no traffic of their own: they replace the old ones in batches.
         Strategy::BlueGreen { .. } if draft.rollout().is_restart() => rolling::step(draft),
-        Strategy::BlueGreen { .. } => blue_green::step(draft),
+        Strategy::BlueGreen { steps, watch, approve, .. } => {
+            blue_green::step(draft, &Params { steps, watch: *watch, approve: *approve });
+        }
     }
 }
 

@@ -10,9 +10,8 @@
 use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::HostId;
-use crate::release::Strategy;
 use crate::slot::{Limits, Waiting};
-use crate::traffic::{Split, Taken};
+use crate::traffic::{Split, Taken, Weight};
 use crate::units::Span;
 
 use super::super::draft::Draft;
@@ -20,7 +19,17 @@ use super::super::ending;
 use super::super::model::{Kind, Promotion, Reason, Shift, State};
 use super::standing::{Old, Standing};
 
-pub(super) fn step(draft: &mut Draft<'_>) {
+/// The part of the manifest that decides how the traffic moves.
+pub(super) struct Params<'a> {
+    /// Shares of the traffic, one step after the other.
+    pub(super) steps: &'a [Weight],
+    /// How long the new set is watched after each step.
+    pub(super) watch: Span,
+    /// Whether a person lets the first step begin.
+    pub(super) approve: bool,
+}
+
+pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     let Some(mut standing) = Standing::look(draft, Old::RunsOn) else { return };
     standing.begin(draft, Limits::NONE);
     if !standing.is_complete() {
@@ -31,8 +40,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         return draft.go(State::Soaking);
     };
     draft.is_steady(standing.spec.progress_deadline);
-    if is_in_force(draft, &split, standing.spec.progress_deadline) && !is_held(draft, &split) {
-        take_step(draft, split);
+    if is_in_force(draft, &split, standing.spec.progress_deadline) && !is_held(draft, params, &split) {
+        take_step(draft, params, split);
     }
 }
 
@@ -83,24 +92,22 @@ fn is_in_force(draft: &mut Draft<'_>, split: &Split, deadline: Span) -> bool {
 }
 
 /// Whether the traffic stays as it is for now: a person has to let it move, or the watch over the last step goes on.
-fn is_held(draft: &mut Draft<'_>, split: &Split) -> bool {
-    let Some((_, release)) = draft.target() else { return true };
-    let Strategy::BlueGreen { steps, watch, approve, .. } = &release.spec.strategy else { return false };
+fn is_held(draft: &mut Draft<'_>, params: &Params<'_>, split: &Split) -> bool {
     let Some(shift) = draft.rollout().shift else { return true };
     if shift.promoted.is_some() || draft.rollout().kind != Kind::Deploy {
         return false;
     }
     if shift.taken == 0 {
-        if *approve {
+        if params.approve {
             draft.wait(Waiting::Approval);
         }
-        return *approve;
+        return params.approve;
     }
     // The watch over the last step is the soak.
-    if shift.taken as usize >= steps.len() {
+    if shift.taken as usize >= params.steps.len() {
         return false;
     }
-    let until = shift.watched_since.unwrap_or(draft.now()) + watch.duration();
+    let until = shift.watched_since.unwrap_or(draft.now()) + params.watch.duration();
     if draft.now() >= until {
         return false;
     }
@@ -110,17 +117,16 @@ fn is_held(draft: &mut Draft<'_>, split: &Split) -> bool {
 }
 
 /// Gives the new release its next share, or comes to the soak after the last one.
-fn take_step(draft: &mut Draft<'_>, mut split: Split) {
-    let Some((to, release)) = draft.target() else { return };
-    let Strategy::BlueGreen { steps, .. } = &release.spec.strategy else { return };
+fn take_step(draft: &mut Draft<'_>, params: &Params<'_>, mut split: Split) {
+    let to = draft.rollout().to;
     let Some(shift) = draft.rollout().shift else { return };
     let full = shift.promoted == Some(Promotion::Full) || draft.rollout().kind != Kind::Deploy;
-    let last = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    let last = u32::try_from(params.steps.len()).unwrap_or(u32::MAX);
     if shift.taken >= last {
         return draft.go(State::Soaking);
     }
     let next = if full { last } else { shift.taken + 1 };
-    let Some(weight) = steps.get(next as usize - 1).copied() else { return };
+    let Some(weight) = params.steps.get(next as usize - 1).copied() else { return };
     split.weight = weight;
     draft.service.split = Some(split);
     let now = draft.now();
