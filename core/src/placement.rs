@@ -217,7 +217,7 @@ pub fn start_first(
     if rule == OrderRule::StartFirst {
         return Ok(());
     }
-    let beside = matches!(spec.strategy, Strategy::BlueGreen { .. });
+    let beside = spec.strategy.runs_beside();
     if let Some((name, _)) = spec.volumes.iter().find(|(_, volume)| !volume.read_only && !beside) {
         return Err(StopFirst::Volume(name.clone()));
     }

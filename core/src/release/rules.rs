@@ -76,6 +76,19 @@ impl Strategy {
         }
     }
 
+    /// Whether the new release stands beside the old one at full strength before it gets any traffic.
+    pub const fn runs_beside(&self) -> bool {
+        matches!(self, Self::BlueGreen { .. })
+    }
+
+    /// How long the old instances run on after a deploy succeeded, if they do.
+    pub fn keeps_old(&self) -> Option<Span> {
+        match self {
+            Self::BlueGreen { keep_old, .. } => Some(*keep_old).filter(|span| *span > Span::ZERO),
+            Self::Rolling { .. } | Self::Recreate { .. } => None,
+        }
+    }
+
     /// Whether a release of the first two versions can say it.
     pub(crate) const fn is_plain(&self) -> bool {
         matches!(self, Self::Rolling { .. } | Self::Recreate { .. })

@@ -13,7 +13,6 @@ use crate::slot::{Seen, Slot, Transition, Waiting};
 
 use super::draft::Draft;
 use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
-use super::strategy;
 
 pub(crate) use late::no_progress;
 
@@ -80,7 +79,7 @@ pub(crate) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
         return end(draft, State::Failed, Some(reason));
     }
     // The two sets of a strategy that moves the traffic are never mixed.
-    let beside = draft.target().is_some_and(|(_, release)| strategy::is_beside(release));
+    let beside = draft.target().is_some_and(|(_, release)| release.spec.strategy.runs_beside());
     match spec.on_failure {
         OnFailure::RollbackAll => go_back(draft, GoingBack::RolledBack, reason),
         OnFailure::RollbackFailed if beside => go_back(draft, GoingBack::RolledBack, reason),
@@ -154,7 +153,8 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, _)) = draft.target() else { return };
     let until = draft.now() + KEEP_OLD;
     let is_deploy = draft.rollout().kind == Kind::Deploy;
-    let warm = draft.target().and_then(|(_, release)| strategy::keeps_old(release)).filter(|_| is_deploy);
+    let warm =
+        draft.target().and_then(|(_, release)| release.spec.strategy.keeps_old()).filter(|_| is_deploy);
     let warm = warm.map(|span| draft.now() + span.duration());
     let left = left_to_care(draft, &to.digest);
     for slot in draft.keys() {

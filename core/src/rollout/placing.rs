@@ -17,7 +17,7 @@ use super::draft::{Draft, NewSlot};
 use super::ending;
 use super::model::{GoingBack, Reason, State};
 use super::places::why_nowhere;
-use super::{returning, strategy};
+use super::returning;
 
 /// Pending: gives every slot its part in the rollout. Nothing is started yet.
 pub(crate) fn place(draft: &mut Draft<'_>) {
@@ -51,7 +51,7 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
     let from = draft.rollout().from.filter(|from| from.digest != to.digest)?;
     let salt = draft.rollout().id.to_string();
     let serves = draft.slots.values().any(|slot| slot.names(&from.digest));
-    (strategy::is_beside(release) && serves).then_some(Split {
+    (release.spec.strategy.runs_beside() && serves).then_some(Split {
         new: to.digest,
         weight: Weight::NONE,
         old: from.digest,
@@ -61,7 +61,7 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
 
 /// Whether both instances fit in each of `slots`, where the strategy never stops the old one first.
 fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Digest) -> Result<(), Nowhere> {
-    if !strategy::is_beside(release) || slots.iter().any(|slot| &draft.slots[slot].release() == to) {
+    if !release.spec.strategy.runs_beside() || slots.iter().any(|slot| &draft.slots[slot].release() == to) {
         return Ok(());
     }
     let mut all = draft.taken();
