@@ -28,6 +28,7 @@ pub mod fleet;
 pub mod fleetsim;
 pub mod host;
 pub mod http;
+pub mod ingress;
 pub mod lab;
 pub mod load;
 pub mod many;

@@ -32,6 +32,8 @@ pub struct Load {
 pub struct Answers {
     /// Answers with status 200, by the version that the sample service says.
     pub whole: BTreeMap<String, u64>,
+    /// When each of them answered last, since the load began.
+    pub last: BTreeMap<String, Duration>,
     /// Requests that got another answer, or none.
     pub failed: u64,
     /// The first of these, in words.
@@ -63,6 +65,11 @@ impl Load {
         }
     }
 
+    /// How long it has gone on.
+    pub fn now(&self) -> Duration {
+        self.begun_at.elapsed()
+    }
+
     /// Requests that were answered so far.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
@@ -75,6 +82,10 @@ impl Load {
         for client in self.clients {
             let answers = client.join().expect("a client does not panic");
             answers.whole.into_iter().for_each(|(body, count)| *all.whole.entry(body).or_default() += count);
+            for (body, at) in answers.last {
+                let last = all.last.entry(body).or_default();
+                *last = at.max(*last);
+            }
             all.failed += answers.failed;
             all.first.extend(answers.first);
         }
@@ -87,6 +98,11 @@ impl Answers {
     /// Requests that were answered by a release.
     pub fn answered(&self) -> u64 {
         self.whole.values().sum()
+    }
+
+    /// When a release answered last, since the load began.
+    pub fn last_of(&self, version: &str) -> Option<Duration> {
+        self.last.iter().filter(|(body, _)| body.contains(version)).map(|(_, at)| *at).max()
     }
 
     /// Fails the scenario if any request was lost.
@@ -115,12 +131,14 @@ impl Answers {
     ) -> Self {
         let mut answers = Self::default();
         let mut kept = None;
-        let mut due = Instant::now();
+        let begun_at = Instant::now();
+        let mut due = begun_at;
         while !stop.load(Ordering::Relaxed) {
             match request(address, head, kept.take()) {
                 Ok((status, body, stream)) => {
                     if status == 200 {
                         answered.fetch_add(1, Ordering::Relaxed);
+                        answers.last.insert(body.clone(), begun_at.elapsed());
                         *answers.whole.entry(body).or_default() += 1;
                     } else {
                         answers.fail(format!("{status}: {body}"));

@@ -144,7 +144,7 @@ pub enum What {
         /// The share of the release that the traffic moves to.
         weight: Weight,
         /// How long that took since it was decided, in milliseconds.
-        after_ms: u64,
+        took_ms: u64,
     },
     /// Slots go.
     Removed {

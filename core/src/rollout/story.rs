@@ -221,8 +221,8 @@ impl Draft<'_> {
     }
 
     /// Writes that every ingress divides the requests so.
-    pub(crate) fn tell_switched(&mut self, weight: Weight, after: Duration) {
-        self.note(What::Switched { weight, after_ms: millis(after) });
+    pub(crate) fn tell_switched(&mut self, weight: Weight, took: Duration) {
+        self.note(What::Switched { weight, took_ms: millis(took) });
     }
 
     /// Writes which slots were turned back.

@@ -69,6 +69,8 @@ pub enum Shape {
     StopFirst,
     /// Stop all, start all.
     Recreate,
+    /// A second set beside the first one, and the traffic in two steps.
+    BlueGreen,
     /// One on every host.
     PerHost,
     /// A named volume: its slots stay where they are.
@@ -87,7 +89,7 @@ pub enum Shape {
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// Every shape.
-pub const SHAPES: [Shape; 11] = [
+pub const SHAPES: [Shape; 12] = [
     Shape::Rolling,
     Shape::Counted,
     Shape::Unavailable,
@@ -99,6 +101,7 @@ pub const SHAPES: [Shape; 11] = [
     Shape::Replaced,
     Shape::Isolated,
     Shape::Exclusive,
+    Shape::BlueGreen,
 ];
 
 /// A service of the simulation.
@@ -186,6 +189,9 @@ impl Profile {
             Shape::Unavailable => rolling(json!("50%"), json!(0), json!("50%"), "auto"),
             Shape::StopFirst => rolling(json!("25%"), json!("25%"), json!(1), "stop_first"),
             Shape::Recreate => json!({ "recreate": { "min_ready": "3s" } }),
+            Shape::BlueGreen => json!({ "blue_green": {
+                "steps": [100, 1000], "watch": "5s", "keep_old": "40s", "min_ready": "3s"
+            } }),
             Shape::Rolling
             | Shape::PerHost
             | Shape::Volume
@@ -243,6 +249,7 @@ impl Profile {
             | Shape::Unavailable
             | Shape::StopFirst
             | Shape::Recreate
+            | Shape::BlueGreen
             | Shape::PerHost => {}
         }
         spec
@@ -286,8 +293,9 @@ impl Shop {
     }
 
     fn sign(&mut self, profile: &Profile, counter: u64, spec: Value, now: Timestamp) -> Digest {
+        let version = if profile.shape == Shape::BlueGreen { 3 } else { 1 };
         let release = json!({
-            "version": 1, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
+            "version": version, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
             "counter": Counter(counter), "created_at": now, "author": "sim", "spec": spec
         });
         let release: Release = serde_json::from_value(release).expect("a release of ours");

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
 mod bad_releases;
+mod blue_green;
 mod by_hand;
 mod deaths;
 mod dev;

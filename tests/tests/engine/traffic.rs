@@ -4,34 +4,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use windlass_tests::fleet::{environment, program};
-use windlass_tests::process::{Process, words};
-use windlass_tests::{Fleet, Host, Load, Service, http, wait};
-
-const NAME: &str = "web.lab";
-
-/// Starts an ingress beside the agent of a host.
-fn ingress(fleet: &Fleet, host: &Host, log: &str) -> Process {
-    let command = words([program("windlass-agent"), "ingress".into(), "--data".into()]);
-    let listen = format!("{}:80", host.address);
-    let more = words(["--http", &listen, "--metrics", "127.0.0.1:9580"]);
-    let data = std::iter::once(fleet.data_of(host).into_os_string());
-    let command = host.on(command.into_iter().chain(data).chain(more).collect());
-    Process::start("windlass-agent ingress", command, environment(&fleet.folder), &fleet.folder.join(log))
-}
-
-/// Waits until the name is answered by `version`, whatever else answers.
-fn wait_until_routed(at: &str, version: &str) {
-    wait::until("the name is answered", Duration::from_secs(30), || {
-        let answer = http::get_of(at, NAME, "/version", Duration::from_secs(5))
-            .map_err(|error| format!("{error:#}"))?;
-        if answer.status == 200 && answer.body.contains(version) {
-            Ok(())
-        } else {
-            Err(format!("{answer:?}"))
-        }
-    });
-}
+use windlass_tests::ingress::{self, NAME};
+use windlass_tests::{Fleet, Load, Service, wait};
 
 #[test]
 fn no_request_is_lost_while_releases_come_and_go() {
@@ -46,9 +20,9 @@ fn no_request_is_lost_while_releases_come_and_go() {
         (web("v1", "stop_first").with("env.TRY", "2"), web("v2", "stop_first").with("env.TRY", "2"));
     let edge = fleet.hosts[0].clone();
     let at = format!("{}:80", edge.address);
-    let old = ingress(&fleet, &edge, "ingress-1.log");
+    let old = ingress::start(&fleet, &edge, "ingress-1.log");
     fleet.deploy_ok(&v1, "r1");
-    wait_until_routed(&at, "v1");
+    ingress::wait_until_routed(&at, "v1");
 
     // Rolling updates, start-first and stop-first, a bad release, a rollback: at 600 requests a second.
     let load = Load::begin(&at, NAME, "/version", 600);
@@ -71,7 +45,7 @@ fn no_request_is_lost_while_releases_come_and_go() {
 
     // Another ingress takes over; then the agent beside it and the coordinator are killed, and it goes on.
     let load = Load::begin(&at, NAME, "/version", 600);
-    let mut successor = ingress(&fleet, &edge, "ingress-2.log");
+    let mut successor = ingress::start(&fleet, &edge, "ingress-2.log");
     let mut old = old;
     wait::until("the first ingress has ended", Duration::from_secs(40), || {
         old.ended().map(drop).ok_or_else(|| old.tail(5))

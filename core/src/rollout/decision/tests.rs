@@ -64,3 +64,19 @@ fn news_is_told_once() {
     assert_eq!((&json["decision"], &json["n"]), (&"steered".into(), &0.into()));
     assert_eq!(serde_json::from_value::<Decision>(json).unwrap(), decision);
 }
+
+#[test]
+fn what_is_written_is_read_again() {
+    let weight = Weight::try_from(100).unwrap();
+    let all = [
+        moved(),
+        What::Weighed { release: Counter(2), weight, step: Some(1), of: 3 },
+        What::Weighed { release: Counter(2), weight, step: None, of: 0 },
+        What::Switched { weight, took_ms: 12 },
+    ];
+    for (n, what) in (0..).zip(all) {
+        let decision = Decision { n, at: at(1), what };
+        let text = serde_json::to_string(&decision).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&text).unwrap(), decision, "{text}");
+    }
+}
