@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Windlass in three minutes: `make demo`.
+# Windlass in four minutes: `make demo`.
 #
 # Three hosts (network namespaces, each with a Docker Engine of its own), a real registry, a service of six
 # instances in three versions. v1 is deployed and rolled to v2 while every instance is asked for its version all
 # along. v3 is never ready: in the middle of its rollout the coordinator is killed with SIGKILL, the hosts roll back
-# by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence.
+# by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence. Then the service
+# moves behind an ingress, and its traffic from one set of instances to another and back, at 500 requests a second.
 #
 # Where network namespaces are not permitted, or with --one-engine, three agents share one engine. Everything is
 # taken down at the end, also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
@@ -23,6 +24,8 @@ unset "${!WINDLASS_CONTEXT@}" "${!WINDLASS_SERVER@}" "${!WINDLASS_ENV@}" # the c
 . "$here/narrate.sh"
 # shellcheck source=watch.sh
 . "$here/watch.sh"
+# shellcheck source=load.sh
+. "$here/load.sh"
 
 began=$SECONDS
 declare -A pids=()
@@ -180,5 +183,25 @@ end deploy KILL
 run windlass rollout show web
 watch_end 6 v2 v3
 run windlass status web
+
+section "6. Blue/green behind an ingress, at 500 requests a second"
+use_host h1
+edge=$address:27080
+show windlass-agent ingress --http "$edge" '&'
+start ingress "${prefix[@]}" windlass-agent ingress --data "$folder/agent-h1" --http "$edge"
+blue_green() { # TAG
+    run windlass deploy -f "$here/blue-green.yaml" --set "image=$registry/web:$1" --timeout 1m
+}
+blue_green v2
+wait_for 20 "the name is answered" curl --silent --fail --header 'Host: web.demo' "http://$edge/version"
+load_begin "$edge"
+say "the other set: all of it starts without traffic, then gets a tenth, then everything; the old set stays warm"
+blue_green v1
+windlass explain web | grep -E 'of the traffic|every ingress' | sed 's/^/    /'
+say "so far: $(load_count)"
+say "and back, which is a change of weights:"
+run windlass rollback web --timeout 1m
+load_end
+run windlass routes web
 
 section "Done in $((SECONDS - began)) s"

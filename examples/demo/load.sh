@@ -1,0 +1,35 @@
+# shellcheck shell=bash disable=SC2154
+# Requests through an ingress, two clients with 250 a second each, and a count of those that were lost. Needs `folder`,
+# `pids` and `say` of the demo.
+
+load_begin() { # ADDRESS:PORT
+    local client
+    for client in load-1 load-2; do
+        rm -f "$folder/$client.answers"
+        curl --silent --max-time 600 --rate 250/s --header 'Host: web.demo' --write-out ' %{http_code}\n' \
+            "http://$1/version?[1-1000000]" >"$folder/$client.answers" 2>/dev/null &
+        pids[$client]=$!
+    done
+}
+
+# The answers so far: how many of each version, and how many requests were lost.
+load_count() {
+    cat "$folder"/load-*.answers | awk '
+        / 200$/ { if (match($0, /"v[0-9]+"/)) seen[substr($0, RSTART + 1, RLENGTH - 2)]++; all++; next }
+        { lost++ }
+        END { for (version in seen) printf "%s %d, ", version, seen[version]; printf "%d in all, %d lost\n", all, lost }'
+}
+
+# Ends the load, says what it saw, and fails if a request was lost.
+load_end() {
+    local client
+    for client in load-1 load-2; do
+        kill "${pids[$client]}" 2>/dev/null || true
+        wait "${pids[$client]}" 2>/dev/null || true
+        unset "pids[$client]"
+        # The request under way when it ended is nobody's loss.
+        sed -i '$d' "$folder/$client.answers"
+    done
+    say "requests: $(load_count)"
+    load_count | grep -q ' 0 lost$'
+}
