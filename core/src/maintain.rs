@@ -75,6 +75,13 @@ fn end_standbys(draft: &mut Draft<'_>) {
     let standbys = draft.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.standby_until()?)));
     for (slot, until) in standbys.collect::<Vec<_>>() {
         if until <= now {
+            let runs = draft.slots[&slot].other().is_some_and(|other| other.run.runs());
+            // What is warm is what is left, where the release that replaced it does not serve.
+            if runs && !draft.facts(&slot).is_available() {
+                draft.wait(Waiting::Healthy { host: draft.host(&slot), slot: slot.clone() });
+                draft.wake_soon();
+                continue;
+            }
             draft.apply(&slot, &Transition::Forget);
         } else {
             draft.wake(until);

@@ -112,6 +112,11 @@ impl<'a> Draft<'a> {
         SlotFacts::new(&self.slots[slot], self.member_of(slot), self.is_dirty(slot))
     }
 
+    /// Whether the requests of the service are divided between two releases.
+    pub(crate) const fn has_split(&self) -> bool {
+        self.service.split.is_some()
+    }
+
     /// Every slot, leaving ones too.
     pub(crate) fn keys(&self) -> Vec<SlotId> {
         self.slots.keys().cloned().collect()
@@ -146,6 +151,11 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Looks again at once.
+    pub(crate) fn wake_now(&mut self) {
+        self.wake(self.now());
     }
 
     /// Looks again in a moment, for what is only noticed by looking.

@@ -15,7 +15,7 @@ use crate::traffic::{Split, Weight};
 use super::decision::Chosen;
 use super::draft::{Draft, NewSlot};
 use super::ending;
-use super::model::{GoingBack, Reason, State};
+use super::model::{GoingBack, Kind, Reason, State};
 use super::places::why_nowhere;
 use super::returning;
 
@@ -61,7 +61,12 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
 
 /// Whether both instances fit in each of `slots`, where the strategy never stops the old one first.
 fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Digest) -> Result<(), Nowhere> {
-    if !release.spec.strategy.runs_beside() || slots.iter().any(|slot| &draft.slots[slot].release() == to) {
+    // A rollback is never refused for want of room.
+    let is_deploy = draft.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
+    if !is_deploy
+        || !release.spec.strategy.runs_beside()
+        || slots.iter().any(|slot| &draft.slots[slot].release() == to)
+    {
         return Ok(());
     }
     let mut all = draft.taken();

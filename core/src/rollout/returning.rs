@@ -69,7 +69,7 @@ fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
         } else if !run.runs() {
             return true;
         }
-    } else {
+    } else if !starts_beside(draft, slot, keep) {
         return true;
     }
     match draft.facts(slot).of(keep) {
@@ -83,6 +83,25 @@ fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
             false
         }
     }
+}
+
+/// A rollback starts an instance beside one in a slot that was made after the release it goes to, if there is room for both.
+/// Answers whether it does.
+fn starts_beside(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
+    let rollout = draft.rollout();
+    let begins =
+        rollout.kind == Kind::Rollback && rollout.state == State::Pending && &rollout.to.digest == keep;
+    let (Some(release), Some(member)) = (draft.release(keep).filter(|_| begins), draft.member_of(slot))
+    else {
+        return false;
+    };
+    let beside = draft.slots[slot].release();
+    if !release.spec.placement.allows(draft.slots[slot].host(), &member.facts.labels) {
+        return false;
+    }
+    let (order, _) = draft.order(slot, &release.spec, Some(beside));
+    let revert = Transition::Revert { to: *keep, beside: Some(beside), order, starts: true };
+    order == Order::StartFirst && draft.apply(slot, &revert)
 }
 
 /// Before a rollout places anything, one release serves alone: the one it goes to if that still runs, else the last good one.

@@ -13,6 +13,7 @@ use crate::release::{Release, Strategy};
 use blue_green::Params;
 
 use super::draft::Draft;
+use super::model::Kind;
 
 pub(super) use recreate::stop_new;
 pub(super) use stopping::Stopping;
@@ -23,8 +24,11 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     match &release.spec.strategy {
         Strategy::Rolling { .. } => rolling::step(draft),
         Strategy::Recreate { .. } => recreate::step(draft),
-        // New instances of the same release have no traffic of their own: they replace the old ones in batches.
-        Strategy::BlueGreen { .. } if draft.rollout().is_restart() => rolling::step(draft),
+        // New instances of the same release, and those of a rollback that do not fit beside the others, have no traffic of
+        // their own: they replace the others in batches.
+        Strategy::BlueGreen { .. } if draft.rollout().kind != Kind::Deploy && !draft.has_split() => {
+            rolling::step(draft);
+        }
         Strategy::BlueGreen { steps, watch, approve, .. } => {
             blue_green::step(draft, &Params { steps, watch: *watch, approve: *approve });
         }

@@ -6,7 +6,7 @@ use comfy_table::Cell;
 use windlass_core::Timestamp;
 use windlass_core::rollout::Kind;
 use windlass_core::time::display_duration;
-use windlass_core::view::{RolloutView, SlotView};
+use windlass_core::view::{RolloutView, SlotView, TrafficView};
 
 use super::services::serving;
 use super::{Wait, ago, bytes, failures, fields, grid, or_dash, printable, state};
@@ -39,6 +39,22 @@ fn available(rollout: &RolloutView, of: &str) -> Option<String> {
     counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }
 
+/// How two releases share the traffic: `r2 10%, r1 90% (step 1 of 3, for 2m)`.
+fn shares(traffic: &TrafficView, now: Timestamp) -> String {
+    let (release, weight, other) = (traffic.release, traffic.weight, traffic.other);
+    let since = traffic.since.map(|at| format!(", for {}", display_duration(whole_seconds(now, at))));
+    let since = since.unwrap_or_else(|| ", not in force everywhere yet".to_owned());
+    let step = match (traffic.step, traffic.steps) {
+        (0, _) | (_, 0) => String::new(),
+        (step, of) => format!(" (step {step} of {of}{since})"),
+    };
+    format!("{release} {weight}, {other} {}{step}", weight.rest())
+}
+
+fn whole_seconds(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::from_secs(now.since(at).as_secs())
+}
+
 /// One rollout, with the evidence of what failed.
 pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> String {
     let list = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
@@ -54,6 +70,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("waits for", list(waits)),
         ("available", available(rollout, " of ")),
         ("serving", Some(serving(&rollout.serving))),
+        ("traffic", rollout.traffic.as_ref().map(|traffic| shares(traffic, now))),
         ("started", Some(format!("{} by {}", ago(rollout.created_at, now), rollout.actor))),
         ("duration", Some(display_duration(duration))),
         ("stragglers", list(rollout.stragglers.iter().map(ToString::to_string).collect())),

@@ -1,12 +1,11 @@
 use super::*;
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("sample.yaml", include_str!("../../../../examples/sample.yaml")),
     ("web.yaml", include_str!("../../../../examples/web.yaml")),
     ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
     ("backend-api.yaml", include_str!("../../../../examples/backend-api.yaml")),
-    ("backend-weighted.yaml", include_str!("../../../../examples/backend-weighted.yaml")),
-    ("blue-green.yaml", include_str!("../../../../examples/demo/blue-green.yaml")),
+    ("backend.yaml", include_str!("../../../../examples/backend.yaml")),
     ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
     ("node-exporter.yaml", include_str!("../../../../examples/node-exporter.yaml")),
     ("ml-engine.yaml", include_str!("../../../../examples/ml-engine.yaml")),

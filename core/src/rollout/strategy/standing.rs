@@ -208,6 +208,11 @@ impl<'a> Standing<'a> {
             draft.order(slot, self.spec, beside)
         };
         if order == Order::StopFirst && self.old == Old::RunsOn {
+            if draft.rollout().kind == Kind::Rollback {
+                // It goes on in batches, without weights.
+                draft.service.split = None;
+                draft.wake_now();
+            }
             draft.wait(Waiting::Room(facts.host().clone()));
             return false;
         }

@@ -172,3 +172,49 @@ fn a_host_without_room_for_both_refuses_before_anything_is_touched() {
     assert!(reason.contains("h0000 cannot hold both releases") && reason.contains("memory"), "{reason}");
     assert_eq!((world.state(), world.rollout.as_ref().unwrap().changed), (State::Failed, false));
 }
+
+#[test]
+fn a_rollback_without_room_for_both_goes_in_batches() {
+    let (mut world, _, r2) = at_share(1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.until("is rid of the old set", |world| world.service.split.is_none());
+    let mut r0 = blue_green(1, &steps(&[1000]));
+    r0.spec.resources.memory = crate::Size::from_bytes(1 << 30);
+    world.service.good.push(reference(&r0));
+    world.begin(&r0, Kind::Rollback);
+    world.until("ends", |world| world.state().is_final());
+    assert_eq!((world.state(), world.running(&r0), world.running(&r2)), (State::Succeeded, 2, 0));
+}
+
+#[test]
+fn a_slot_from_after_the_switch_goes_back_with_the_others() {
+    let (mut world, r1, r2) = at_share(1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.releases.values_mut().for_each(|release| {
+        release.spec.scale = crate::release::Scale::Replicas { min: 2, max: 3 };
+    });
+    world.service.replicas = 3;
+    world.until("has three", |world| world.running(&r2) == 3);
+    world.begin(&r1, Kind::Rollback);
+    world.until("has the traffic", |world| {
+        assert_eq!(world.running(&r2), 3, "until then nothing of it stops");
+        world.share(&r1) == 1000
+    });
+    assert_eq!(world.running(&r1), 3, "the old release is at strength before that");
+    world.until("ends", |world| world.state().is_final());
+    assert_eq!((world.state(), world.running(&r1), world.running(&r2)), (State::Succeeded, 3, 0));
+}
+
+#[test]
+fn the_warm_set_stays_as_long_as_the_new_one_does_not_serve() {
+    let (mut world, r1, r2) = at_share(1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.fails.extend([(reference(&r2).digest, 0), (reference(&r2).digest, 1)]);
+    for _ in 0..4000 {
+        world.second();
+    }
+    assert_eq!((world.running(&r1), world.share(&r1)), (2, 1000), "{:?}", world.waiting);
+    world.fails.clear();
+    world.until("is rid of the old set", |world| world.running(&r1) == 0);
+    assert_eq!(world.share(&r2), 1000);
+}
