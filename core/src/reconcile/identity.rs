@@ -45,6 +45,13 @@ pub(super) fn ours(
     let (mut kept, mut unseen) = (BTreeSet::new(), BTreeSet::new());
     let mut conditions = Vec::new();
     for (seen, standing) in all {
+        // Whether it is ours is found out when its release is here: this look does not settle it.
+        let waits = matches!(standing, Standing::Unproven | Standing::Unseen);
+        if waits && memory.of(seen).is_none() {
+            memory.volatile.unproven.insert(seen.id.clone());
+        } else {
+            memory.volatile.unproven.remove(&seen.id);
+        }
         let stays = match standing {
             Standing::Ours | Standing::Unproven => true,
             Standing::Unseen => {
@@ -60,6 +67,7 @@ pub(super) fn ours(
             conditions.push(stranger(seen));
         }
     }
+    memory.volatile.unproven.retain(|id| observed.containers.iter().any(|seen| &seen.id == id));
     memory.adopting = false;
     memory.volatile.looked = true;
     let containers = observed.containers.iter().filter(|seen| kept.contains(seen.id.as_str()));
@@ -89,9 +97,10 @@ fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Cont
     }
     // Made after the copy of the journal that is in use: the first look finds it, or nobody made it.
     let is_later = !memory.volatile.looked
-        && observed.from_journal.is_some_and(|plan| seen.plan >= Some(plan))
+        && observed.from_journal.is_none_or(|plan| seen.plan >= Some(plan))
         && memory::serial(&seen.instance) > known.map_or(0, |known| known.serial);
-    if entry.is_none() && !memory.adopting && !is_later {
+    let waits = memory.volatile.unproven.contains(&seen.id);
+    if entry.is_none() && !memory.adopting && !is_later && !waits {
         return Standing::Stranger;
     }
     if entry.is_some() && observed.busy.contains(&seen.slot) {

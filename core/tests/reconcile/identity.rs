@@ -155,6 +155,31 @@ fn what_came_after_an_older_journal_is_found_again() {
 }
 
 #[test]
+fn what_came_after_a_journal_without_a_plan_is_found() {
+    let mut world = World::new();
+    world.run(secs(5));
+    let older = world.memory.clone();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    let newest = world.desired.clone();
+    // Of the release that runs, nothing is here at the first look.
+    world.memory = older;
+    world.restart_agent();
+    world.desired.plan = None;
+    world.desired.releases.clear();
+    world.observed.from_journal = None;
+    world.run(secs(60));
+    world.desired = newest;
+    world.plan(vec![windlass_core::plan::PlanSlot {
+        phase: windlass_core::plan::Phase::Standby,
+        ..good(0, one)
+    }]);
+    world.run(secs(60));
+    assert_eq!((world.picture(&slot(0)).as_str(), strangers(&world)), ("r1 standby", 0));
+}
+
+#[test]
 fn what_a_slot_would_go_back_to_is_missed_and_pulled_again() {
     let mut world = serving();
     let one = world.plan.slots[0].release;

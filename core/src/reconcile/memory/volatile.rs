@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 pub struct Volatile {
     /// The containers were looked at since the agent began.
     pub looked: bool,
+    /// Ids of containers that the journal does not know, and of which nothing could be said yet: their release was not here, or
+    /// nobody had looked at them.
+    pub unproven: BTreeSet<String>,
     /// Pulls that failed.
     pub pulls: BTreeMap<Digest, Retry<PullTrouble>>,
     /// Instances that were started again.
