@@ -8,6 +8,7 @@ mod choose;
 mod derive;
 mod document;
 mod names;
+mod processes;
 mod report;
 mod split;
 mod standing;
@@ -25,9 +26,10 @@ pub use document::{
     RoutedPort, RoutedService, Routes, Weight,
 };
 pub use names::taken;
+pub use processes::{Processes, Reported};
 pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };
 pub use split::Split;
-pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Taken, Traffic, Weighed};
+pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Silent, Table, Taken, Traffic, Weighed};

@@ -34,8 +34,8 @@ impl Draft<'_> {
         };
         let timeout = routed.1;
         let (host, id) = (self.host(slot), slot.clone());
-        let Routed { in_flight, missing, .. } = routed.0;
-        let waiting = Waiting::Drain { host, slot: id, in_flight, missing };
+        let Routed { in_flight, missing, silent, until, .. } = routed.0;
+        let waiting = Waiting::Drain { host, slot: id, in_flight, missing, silent, until };
         self.drain(slot, timeout.duration(), waiting);
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true

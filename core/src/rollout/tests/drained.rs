@@ -13,8 +13,8 @@ use crate::plan::Phase;
 use crate::rollout::{Advance, Snapshot, State, advance};
 use crate::time::Timestamp;
 use crate::traffic::{
-    Endpoint, Ingress, IngressReport, PortSide, Protocol, ROUTES_VERSION, ReleaseShare, RoutedPort,
-    RoutedService, Routes, Table, TableInForce, Traffic,
+    Endpoint, Ingress, IngressReport, PortSide, Processes, Protocol, ROUTES_VERSION, ReleaseShare,
+    RoutedPort, RoutedService, Routes, Table, TableInForce, Traffic,
 };
 
 /// A fleet with an ingress on its last host.
@@ -98,7 +98,9 @@ pub(crate) fn ingress(seq: u64) -> Ingress {
     let in_force =
         TableInForce { epoch: 1, seq, digest: Digest::of(&seq.to_be_bytes()), applied_at: at(101) };
     report.tables.insert(environment(), in_force);
-    Ingress { report: Some(Arc::new(report)), serves: BTreeSet::from([environment()]) }
+    let mut processes = Processes::default();
+    processes.take(Arc::new(report), at(101));
+    Ingress { processes, since: at(90), serves: BTreeSet::from([environment()]) }
 }
 
 fn step(midway: &Midway, traffic: Traffic, now: i64) -> Advance {
@@ -144,7 +146,19 @@ fn an_old_instance_stops_once_no_request_can_reach_it() {
     assert_eq!(other(&next), Some(Phase::Draining));
     let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|text| text.contains("the ingress on edge to send no more")), "{said:?}");
+    assert!(!said.iter().any(|text| text.contains("nothing is heard")), "{said:?}");
     assert_eq!(next.rollout.unwrap().state, State::Advancing);
+
+    // It goes on and says nothing: which one it is, since when, until when, and the way out.
+    let next = step(&midway, Traffic { tables: tables(&drained), ingresses: ingresses(5) }, 125);
+    let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
+    let wanted = format!(
+        "the ingress on edge to send no more requests to {slot} on host {host}, until {} at the latest; \
+         nothing is heard of the ingress on edge since {}: if it is gone, say so with `windlass routes forget edge`",
+        at(700),
+        at(101),
+    );
+    assert!(said.contains(&wanted), "{said:?}\n{wanted}");
 
     // It has: the old one rests.
     let next = step(&midway, Traffic { tables: tables(&drained), ingresses: ingresses(6) }, 112);
