@@ -7,6 +7,7 @@
 mod choose;
 mod derive;
 mod document;
+mod holds;
 mod names;
 mod processes;
 mod report;
@@ -25,6 +26,7 @@ pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
     RoutedPort, RoutedService, Routes, Weight,
 };
+pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;
 pub use processes::{Processes, Reported};
 pub use report::{

@@ -65,3 +65,42 @@ fn no_request_is_lost_while_releases_come_and_go() {
     load.end().expect_none_lost();
     successor.stop(Duration::from_secs(40));
 }
+
+/// A new release fails in its soak while no coordinator is there: its host restores the old one, and the ingress beside the
+/// agent finds it without a new table.
+#[test]
+fn a_restored_release_answers_without_a_coordinator() {
+    let mut fleet = Fleet::start("restored", 1);
+    let web = |tag: &str| {
+        let web = Service::web(&fleet.lab.image(tag), 1);
+        web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "5m")
+    };
+    let (v1, later) = (web("v1").with("soak", "0s"), web("crash20"));
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let mut ingress = ingress(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&v1, "r1");
+    wait_until_routed(&at, "v1");
+    fleet.deploy_detached(&later);
+    wait_until_routed(&at, "crash20");
+    wait::until("the old instance rests", Duration::from_secs(30), || {
+        let running = edge.running_ids("web");
+        if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
+    });
+    fleet.server.kill_9();
+    wait_until_routed(&at, "v1");
+    let load = Load::begin(&at, NAME, "/version", 100);
+    wait::until("requests are answered", Duration::from_secs(20), || {
+        if load.answered() >= 200 { Ok(()) } else { Err(format!("{}", load.answered())) }
+    });
+    let answers = load.end();
+    answers.expect_none_lost();
+    assert_eq!(answers.whole.keys().collect::<Vec<_>>(), ["v1"]);
+    // The coordinator comes back and goes on by what it is told.
+    fleet.server.start_again();
+    fleet.wait_for_server();
+    let load = Load::begin(&at, NAME, "/version", 100);
+    fleet.wait_for_outcome("rolled_back");
+    load.end().expect_none_lost();
+    ingress.stop(Duration::from_secs(40));
+}
