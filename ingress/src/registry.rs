@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use windlass_core::traffic::{Hold, InvalidRoutes, MAX_HOLDS, RoutedService, Routes};
+use windlass_core::traffic::{Hold, InvalidRoutes, RoutedService, Routes};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
 
 use crate::counters::ReleaseCounters;
@@ -92,6 +92,9 @@ impl Registry {
             });
         }
         self.documents.insert(routes.environment.clone(), routes);
+        if let Some(held) = &mut self.held {
+            held.settle(self.documents.values());
+        }
         Ok(self.compile(limits, now))
     }
 
@@ -99,16 +102,16 @@ impl Registry {
     pub(crate) fn hold(
         &mut self,
         host: &HostId,
-        mut holds: Vec<Hold>,
+        holds: Vec<Hold>,
         limits: &Limits,
         now: Instant,
     ) -> Option<Table> {
-        holds.truncate(MAX_HOLDS);
-        let held = Some(Held { host: host.clone(), holds }).filter(|held| !held.holds.is_empty());
-        if held == self.held {
+        let mut held = Held::next(self.held.as_ref(), host, holds);
+        held.settle(self.documents.values());
+        if self.held.as_ref() == Some(&held) {
             return None;
         }
-        self.held = held;
+        self.held = Some(held);
         Some(self.compile(limits, now))
     }
 
