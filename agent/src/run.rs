@@ -170,7 +170,13 @@ pub async fn run<R: Runtime>(
         cancel: cancel.clone(),
     };
     let path = config.ingress_socket();
-    let socket = Socket { path, keeper: keeper.clone(), reports: ingresses, cancel: cancel.clone() };
+    let socket = Socket {
+        path,
+        keeper: keeper.clone(),
+        observation: observation.subscribe(),
+        reports: ingresses,
+        cancel: cancel.clone(),
+    };
     tasks.spawn("socket of the ingress", socket.run());
     tasks.spawn("receipts", {
         let observation = observation.subscribe();

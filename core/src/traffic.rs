@@ -7,7 +7,9 @@
 mod choose;
 mod derive;
 mod document;
+mod holds;
 mod names;
+mod processes;
 mod report;
 mod split;
 mod standing;
@@ -24,10 +26,12 @@ pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
     RoutedPort, RoutedService, Routes, Weight,
 };
+pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;
+pub use processes::{Processes, Reported};
 pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };
 pub use split::Split;
-pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Taken, Traffic, Weighed};
+pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Silent, Table, Taken, Traffic, Weighed};

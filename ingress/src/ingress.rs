@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_core::EnvironmentId;
-use windlass_core::traffic::Routes;
+use windlass_core::traffic::{Hold, Routes};
+use windlass_core::{EnvironmentId, HostId};
 
 use crate::access::{Access, AccessLog};
 use crate::budget::RetryBudget;
@@ -110,6 +110,15 @@ impl Ingress {
         self.0.table.store(Arc::new(table));
         self.0.changed.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Takes the ports at which the instances of `host` answer with a release that it has restored, all of them. Where a table
+    /// leads to what failed there, requests go to these instead, until the table says so itself.
+    pub fn hold(&self, host: &HostId, holds: Vec<Hold>) {
+        let mut registry = self.0.registry();
+        let Some(table) = registry.hold(host, holds, &self.0.limits, Instant::now()) else { return };
+        self.0.table.store(Arc::new(table));
+        self.0.changed.send_modify(|count| *count += 1);
     }
 
     /// Epoch and number of each table in force.

@@ -12,6 +12,7 @@ pub mod counters;
 mod drain;
 mod exchange;
 pub mod handover;
+mod held;
 mod ingress;
 mod limits;
 mod listen;

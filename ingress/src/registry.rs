@@ -1,15 +1,16 @@
 //! The tables as signed, and what outlives each of them: endpoints with their connections, and counters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use windlass_core::traffic::{InvalidRoutes, RoutedService, Routes};
-use windlass_core::{Digest, EnvironmentId, ServiceId};
+use windlass_core::traffic::{Hold, InvalidRoutes, RoutedService, Routes};
+use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
 
 use crate::counters::ReleaseCounters;
+use crate::held::{Held, places};
 use crate::limits::Limits;
 use crate::table::{Release, Table, Target, full_name};
 use crate::upstream::{Endpoint, EndpointKey};
@@ -58,6 +59,8 @@ pub(crate) struct Registry {
     /// The service of each endpoint.
     owners: HashMap<EndpointKey, ServiceId>,
     waiting: HashMap<ServiceId, Arc<AtomicUsize>>,
+    /// The ports of restored releases on this host.
+    held: Option<Held>,
     /// Endpoints that left the tables, the service of each, and until when requests on them may go on.
     retired: Vec<(Arc<Endpoint>, ServiceId, Instant)>,
 }
@@ -89,7 +92,27 @@ impl Registry {
             });
         }
         self.documents.insert(routes.environment.clone(), routes);
+        if let Some(held) = &mut self.held {
+            held.settle(self.documents.values());
+        }
         Ok(self.compile(limits, now))
+    }
+
+    /// Takes the ports of restored releases, and answers with all tables compiled if they are others than before.
+    pub(crate) fn hold(
+        &mut self,
+        host: &HostId,
+        holds: Vec<Hold>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Table> {
+        let mut held = Held::next(self.held.as_ref(), host, holds);
+        held.settle(self.documents.values());
+        if self.held.as_ref() == Some(&held) {
+            return None;
+        }
+        self.held = Some(held);
+        Some(self.compile(limits, now))
     }
 
     fn compile(&mut self, limits: &Limits, now: Instant) -> Table {
@@ -128,7 +151,8 @@ impl Registry {
     ) -> Target {
         let protocol = service.ports.get(port).map(|port| port.protocol).unwrap_or_default();
         let mut all = Vec::new();
-        for place in service.endpoints.iter().filter(|place| place.port == port) {
+        let (places, restored) = places(self.held.as_ref(), id, service, port);
+        for place in places {
             let key = EndpointKey {
                 address: SocketAddr::new(place.address, place.number),
                 release: place.release,
@@ -144,16 +168,30 @@ impl Registry {
             self.owners.insert(key, id.clone());
             all.push(endpoint);
         }
+        // A restored release takes the share of the one that failed.
+        let of_release = |endpoint: &Endpoint, release: &Digest| {
+            let failed = restored.get(&endpoint.key.address);
+            failed.unwrap_or(&endpoint.key.release) == release
+        };
         let releases = service.releases.iter().map(|share| Release {
-            endpoints: all.iter().filter(|e| e.key.release == share.release).cloned().collect(),
+            endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
             counters: self.counters(id, Some(share.release), Population::Weighted),
             matched: self.counters(id, Some(share.release), Population::Matched),
         });
         let releases = releases.collect();
+        let named = |release: &Digest| service.releases.iter().any(|share| share.release == *release);
+        let unnamed: BTreeSet<Digest> =
+            all.iter().map(|endpoint| endpoint.key.release).filter(|release| !named(release)).collect();
+        let unnamed = unnamed.into_iter().map(|release| {
+            let counters = self.counters(id, Some(release), Population::Weighted);
+            (release, counters, self.counters(id, Some(release), Population::Matched))
+        });
+        let unnamed = unnamed.collect();
         Target {
             id: id.clone(),
             protocol,
             releases,
+            unnamed,
             all,
             nobody: self.counters(id, None, Population::Weighted),
             hold: service.hold.map(|hold| hold.duration()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_core::traffic::{Protocol, RoutedService};
-use windlass_core::{EnvironmentId, ServiceId};
+use windlass_core::{Digest, EnvironmentId, ServiceId};
 
 use crate::counters::ReleaseCounters;
 use crate::upstream::Endpoint;
@@ -34,6 +34,8 @@ pub(crate) struct Target {
     /// The endpoints of all releases, and of each in the order of the service's releases.
     pub(crate) all: Vec<Arc<Endpoint>>,
     pub(crate) releases: Vec<Release>,
+    /// The counters, by weight and by a match, of releases that the table does not name and that answer all the same.
+    pub(crate) unnamed: Vec<(Digest, Arc<ReleaseCounters>, Arc<ReleaseCounters>)>,
     /// What no release can be blamed for: no release was chosen.
     pub(crate) nobody: Arc<ReleaseCounters>,
     pub(crate) hold: Option<Duration>,
@@ -122,6 +124,7 @@ mod tests {
             protocol: Protocol::Http,
             all: Vec::new(),
             releases: Vec::new(),
+            unnamed: Vec::new(),
             nobody: Arc::default(),
             hold: None,
             slow_start: None,

@@ -1,5 +1,5 @@
 //! What is read without a certificate, on a listener of its own: metrics and health. It tells nothing that
-//! names a service, and changes nothing.
+//! names a service, and changes nothing; environments and the hosts of ingresses are named.
 //!
 //! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
 //! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
@@ -28,6 +28,7 @@ use windlass_core::quota::{Quotas, Rate, Source};
 
 use crate::coordinator::Coordinator;
 use crate::metrics::{Dropped, Metrics};
+use crate::routes;
 
 /// Connections at a time, and of one address.
 const CONNECTIONS: usize = 64;
@@ -177,6 +178,8 @@ async fn render(State(parts): State<Parts>) -> impl IntoResponse {
     metrics.handshakes(parts.handshakes.snapshot());
     metrics.audit_entries.set(parts.coordinator.ledger.read(|state| state.head.size));
     metrics.streams.set(i64::try_from(parts.coordinator.registry.connected()).unwrap_or(i64::MAX));
+    let traffic = parts.coordinator.ledger.read(|state| routes::traffic(state, &parts.coordinator.registry));
+    metrics.routes.set(&traffic, parts.coordinator.ledger.now());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics.render())
 }

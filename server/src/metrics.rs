@@ -1,5 +1,7 @@
 //! What Prometheus reads.
 
+mod routes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use windlass_core::host::Liveness;
+
+use routes::RoutesGauges;
 
 /// All metrics. Clones share them.
 #[derive(Clone)]
@@ -29,6 +33,7 @@ pub(crate) struct Metrics {
     restarts: Family<ReasonLabel, Counter>,
     pub(crate) audit_entries: Gauge<u64, AtomicU64>,
     pub(crate) streams: Gauge,
+    pub(crate) routes: RoutesGauges,
     /// Codes of conditions that were counted once.
     counted: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -147,6 +152,7 @@ impl Default for Metrics {
         registry.register("audit_entries", "Entries of the audit log", audit_entries.clone());
         let streams = Gauge::default();
         registry.register("agent_streams", "Agents whose stream stands", streams.clone());
+        let routes = RoutesGauges::register(&mut registry);
         let registry = Arc::new(registry);
         Self {
             registry,
@@ -162,6 +168,7 @@ impl Default for Metrics {
             restarts,
             audit_entries,
             streams,
+            routes,
             counted: Arc::default(),
         }
     }

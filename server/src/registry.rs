@@ -3,9 +3,11 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod ingresses;
 mod liveness;
 mod near;
 mod runs;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
-use windlass_core::traffic::IngressReport;
+use windlass_core::traffic::Processes;
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
@@ -72,8 +74,8 @@ struct Live {
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
     runs: Runs,
-    /// What its ingress last reported.
-    ingress: Option<Arc<IngressReport>>,
+    /// What the processes of its ingress last reported.
+    ingress: Processes,
     /// Its newest receipt, an envelope that was checked.
     receipt: Option<Arc<[u8]>>,
 }
@@ -121,11 +123,6 @@ impl Registry {
         self.started
     }
 
-    /// Takes in what was stored of a host before the start.
-    pub(crate) fn remember(&self, host: &HostId, observation: Arc<Observation>) {
-        self.with(host, |live| live.observation = Some(observation));
-    }
-
     /// A host has connected: the newest stream wins, the one before is told to end.
     pub(crate) fn connect(&self, host: &HostId, logs: mpsc::Sender<LogCommand>, now: Timestamp) -> Place {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -160,21 +157,6 @@ impl Registry {
         });
     }
 
-    /// A host reported what it sees. What is older than what it has said on this stream counts as a sign of life only.
-    pub(crate) fn observed(&self, host: &HostId, observation: Arc<Observation>, now: Timestamp) {
-        self.with(host, |live| {
-            live.seen(now, &self.clock);
-            let known = live.observation.as_ref().filter(|_| live.current);
-            if known.is_some_and(|known| known.revision > observation.revision) {
-                return;
-            }
-            live.observation = Some(observation);
-            live.current = true;
-            live.reported = true;
-            live.unstored = true;
-        });
-    }
-
     /// May something be written down that is wrong with a host? The first few say it all: one that reconnects for ever
     /// with a forged plan or a bad receipt fills neither audit log nor disk.
     pub(crate) fn may_complain(&self, host: &HostId, now: Timestamp) -> bool {
@@ -199,18 +181,6 @@ impl Registry {
         })
     }
 
-    /// Observations to be stored, at most `limit`; they count as stored.
-    pub(crate) fn take_unstored(&self, limit: usize) -> Vec<(HostId, Arc<Observation>)> {
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        let unstored = hosts.iter_mut().filter(|(_, live)| live.unstored).take(limit);
-        unstored
-            .filter_map(|(host, live)| {
-                live.unstored = false;
-                Some((host.clone(), live.observation.clone()?))
-            })
-            .collect()
-    }
-
     /// Ends every stream but that of `host`: agents connect again, and show what they hold.
     pub(crate) fn cut_all_but(&self, host: &HostId) {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
@@ -232,57 +202,6 @@ impl Registry {
     /// Where to ask a host for logs; `None` if it is not connected.
     pub(crate) fn logs_of(&self, host: &HostId) -> Option<mpsc::Sender<LogCommand>> {
         self.look(host, |live| live.session.as_ref().map(|session| session.logs.clone())).flatten()
-    }
-
-    /// What a host was last seen to run.
-    pub(crate) fn observation_of(&self, host: &HostId) -> Option<Arc<Observation>> {
-        self.look(host, |live| live.observation.clone()).flatten()
-    }
-
-    /// Every host that has shown something of a service, with that.
-    pub(crate) fn instances_of(
-        &self,
-        service: &ServiceId,
-    ) -> Vec<(HostId, windlass_core::SlotId, windlass_core::observation::Instance)> {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Vec::new();
-        for (host, live) in hosts.iter() {
-            let slots = live.observation.iter().flat_map(|seen| &seen.slots);
-            for slot in slots.filter(|slot| &slot.slot.service == service) {
-                let instances = slot.instances.iter();
-                found.extend(instances.map(|instance| (host.clone(), slot.slot.clone(), instance.clone())));
-            }
-        }
-        found
-    }
-
-    /// Has a host reported since the coordinator began?
-    pub(crate) fn has_reported(&self, host: &HostId) -> bool {
-        self.look(host, |live| live.reported).unwrap_or_default()
-    }
-
-    /// What every host was last seen to run.
-    pub(crate) fn observations(&self) -> BTreeMap<HostId, Arc<Observation>> {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.observation.clone()?))).collect()
-    }
-
-    /// The ingress of a host reported. The newest counts.
-    pub(crate) fn ingress_reported(&self, host: &HostId, report: Arc<IngressReport>, now: Timestamp) {
-        self.with(host, |live| {
-            live.seen(now, &self.clock);
-            live.ingress = Some(report);
-        });
-    }
-
-    /// What the ingress of a host last reported.
-    pub(crate) fn ingress_report(&self, host: &HostId) -> Option<Arc<IngressReport>> {
-        self.look(host, |live| live.ingress.clone()).flatten()
-    }
-
-    /// The ingress of a host counts no more.
-    pub(crate) fn ingress_forgotten(&self, host: &HostId) {
-        self.with(host, |live| live.ingress = None);
     }
 
     /// How a host does.

@@ -90,6 +90,7 @@ impl Link {
                 Some(Down::Table { envelope }) => {
                     self.follower.take_table(Arc::from(envelope.into_bytes())).await;
                 }
+                Some(Down::Holds { holds }) => self.follower.ingress.hold(host, holds),
                 Some(Down::Hello { .. } | Down::Unknown) => {}
             }
         }

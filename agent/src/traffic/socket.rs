@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use windlass_core::observation::Observation;
+use windlass_core::traffic::{self, Hold};
 use windlass_process::report;
 
 use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position, Up};
@@ -40,6 +42,8 @@ pub struct Socket {
     pub path: PathBuf,
     /// The source of tables and trust documents.
     pub keeper: Arc<Keeper>,
+    /// What the agent sees: the releases that it has restored are told.
+    pub observation: watch::Receiver<Arc<Observation>>,
     /// The reports that come.
     pub reports: watch::Sender<Arc<Reports>>,
     /// Asks the task to end.
@@ -91,7 +95,8 @@ impl Socket {
             match accepted {
                 Ok((stream, _)) => {
                     let (keeper, reports) = (self.keeper.clone(), self.reports.clone());
-                    open.spawn(async move { serve(stream, &keeper, &reports).await });
+                    let observation = self.observation.clone();
+                    open.spawn(async move { serve(stream, &keeper, observation, &reports).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an ingress could not connect");
@@ -118,7 +123,12 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// One connection, until it ends.
-async fn serve(stream: impl AsyncRead + AsyncWrite, keeper: &Keeper, reports: &watch::Sender<Arc<Reports>>) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite,
+    keeper: &Keeper,
+    observation: watch::Receiver<Arc<Observation>>,
+    reports: &watch::Sender<Arc<Reports>>,
+) {
     let (mut from, mut to) = tokio::io::split(stream);
     let hello = timeout(wire::WRITE, wire::read(&mut from, MOST_UP)).await;
     let (trust, tables) = match hello {
@@ -138,7 +148,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite, keeper: &Keeper, reports: &w
     let mut process = None;
     let ended = tokio::select! {
         ended = hear(&mut from, reports, &mut process) => ended,
-        ended = tell(&mut to, keeper, trust, tables) => ended,
+        ended = tell(&mut to, keeper, observation, trust, tables) => ended,
     };
     if let Some(process) = process {
         reports.send_modify(|reports| {
@@ -179,10 +189,11 @@ async fn hear(
     }
 }
 
-/// Hands on trust documents, then tables, whenever there are newer ones.
+/// Hands on trust documents, then tables, whenever there are newer ones, and the ports of restored releases.
 async fn tell(
     to: &mut (impl AsyncWrite + Unpin),
     keeper: &Keeper,
+    mut observation: watch::Receiver<Arc<Observation>>,
     mut trust: u64,
     mut told: BTreeMap<windlass_core::EnvironmentId, Position>,
 ) -> io::Result<()> {
@@ -190,6 +201,7 @@ async fn tell(
     let hello = Down::Hello { protocol: PROTOCOL, fleet: member.fleet.clone(), host: member.host.clone() };
     wire::write(to, &hello, MOST_DOWN).await?;
     let (mut versions, mut newest) = (keeper.trust_version(), keeper.tables());
+    let mut held: Option<Vec<Hold>> = None;
     loop {
         let version = *versions.borrow_and_update();
         while trust < version {
@@ -207,9 +219,17 @@ async fn tell(
                 told.insert(environment.clone(), position);
             }
         }
+        let seen = observation.borrow_and_update().clone();
+        // Before its first look an agent knows of nothing, and what an ingress was told by the one before stands.
+        let holds = Some(traffic::holds(&seen)).filter(|_| seen.revision > 0);
+        if let Some(holds) = holds.filter(|holds| held.as_ref() != Some(holds)) {
+            wire::write(to, &Down::Holds { holds: holds.clone() }, MOST_DOWN).await?;
+            held = Some(holds);
+        }
         tokio::select! {
             Ok(()) = versions.changed() => {}
             Ok(()) = newest.changed() => {}
+            Ok(()) = observation.changed() => {}
             else => return Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
-use windlass_core::traffic::{IngressReport, MAX_REPORT};
+use windlass_core::traffic::{Hold, IngressReport, MAX_REPORT};
 use windlass_core::verify::AcceptedRoutes;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId};
 
@@ -46,6 +46,11 @@ pub enum Down {
     Table {
         /// DSSE envelope, payload type `routes`.
         envelope: String,
+    },
+    /// The ports at which this host answers with a release that it has restored, all of them.
+    Holds {
+        /// At most [`windlass_core::traffic::MAX_HOLDS`].
+        holds: Vec<Hold>,
     },
     /// Of a newer version.
     #[serde(other)]

@@ -1,11 +1,13 @@
 //! Which tables an ingress follows, and for how long.
 
+use windlass_agent::traffic::wire::Down;
 use windlass_certs::keys::SigningKey;
+use windlass_core::Digest;
 use windlass_core::observation::RefusalCode;
-use windlass_core::traffic::IngressReport;
+use windlass_core::traffic::{Hold, IngressReport};
 
 use crate::http::{Endpoint, get};
-use crate::world::{World, release, signed, table, until};
+use crate::world::{LONG, World, release, signed, table, until};
 
 const WEB: &str = "web.example.com";
 const HTTP: [&str; 2] = ["--http", "127.0.0.1:0"];
@@ -165,4 +167,28 @@ async fn each_request_is_a_line_of_the_access_log() {
     assert!(left.await.is_err());
     until("a line in the new file", || lines().len() == 1).await;
     assert_eq!((&lines()[0]["status"], &lines()[0]["ended"]), (&499.into(), &"client_gone".into()));
+}
+
+#[tokio::test]
+async fn what_its_agent_has_restored_answers_before_a_new_table_comes() {
+    let world = World::new();
+    let (failed, old) = (Endpoint::listen("failed").await, Endpoint::listen("old").await);
+    let mut agent = world.agent(vec![world.keys.table(5, &[failed.address])]);
+    let _ingress = world.start(&HTTP);
+    agent.report("table 5", at(5)).await;
+    let http = agent.http().await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "failed");
+    let hold = Hold {
+        service: "production/web".parse().unwrap(),
+        port: "http".to_owned(),
+        number: old.address.port(),
+        release: Digest::of(b"r0"),
+        failed: release(),
+        instead_of: Some(failed.address.port()),
+    };
+    agent.say(Down::Holds { holds: vec![hold] });
+    let end = tokio::time::Instant::now() + LONG;
+    while get(http, WEB, "/").await.unwrap().body != "old" {
+        assert!(tokio::time::Instant::now() < end, "requests never went to the restored release");
+    }
 }

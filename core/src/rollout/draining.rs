@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::Instance;
+use crate::plan::Order;
 use crate::slot::{Intent, Transition, Waiting};
 use crate::traffic::{Asked, Routed, port_of};
 use crate::units::Span;
@@ -22,8 +23,14 @@ impl Draft<'_> {
         let before = Intent::from(&self.slots[slot]);
         let target = Some(before.release).filter(|_| before.run.runs());
         let other = before.other.filter(|(_, run)| run.runs()).map(|(release, _)| release);
+        // What a restart replaces is of the same release, and its host stops it by itself.
+        let goes_first = after.release == before.release
+            && after.generation > before.generation
+            && after.order == Order::StopFirst;
         let waits = |release: Option<Digest>| {
-            let release = release.filter(|release| !after.has_run(release))?;
+            let stops =
+                |release: &Digest| !after.has_run(release) || (goes_first && *release == after.release);
+            let release = release.filter(stops)?;
             self.still_routed(slot, &release)
         };
         let (target, other) = (waits(target), waits(other));
@@ -34,8 +41,8 @@ impl Draft<'_> {
         };
         let timeout = routed.1;
         let (host, id) = (self.host(slot), slot.clone());
-        let Routed { in_flight, missing, .. } = routed.0;
-        let waiting = Waiting::Drain { host, slot: id, in_flight, missing };
+        let Routed { in_flight, missing, silent, until, .. } = routed.0;
+        let waiting = Waiting::Drain { host, slot: id, in_flight, missing, silent, until };
         self.drain(slot, timeout.duration(), waiting);
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::time::Timestamp;
-use crate::traffic::Weight;
+use crate::traffic::{Silent, Weight};
 
 /// The thing that a rollout, or the care of a service, waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -61,6 +61,12 @@ pub enum Waiting {
         in_flight: u64,
         /// Ingresses that have not taken the table in which it gets none.
         missing: Vec<HostId>,
+        /// Those that are waited for and of which nothing is heard.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        silent: Vec<Silent>,
+        /// When it is waited for no longer; absent while the table still has the instance.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// Ingresses that do not divide the requests by the weights of the step yet.
     Switch {
@@ -129,16 +135,25 @@ impl std::fmt::Display for Waiting {
             }
             Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
-            Self::Drain { host, slot, in_flight, missing } if missing.is_empty() => {
-                write!(f, "{in_flight} requests under way on {slot} on host {host} to end")
-            }
-            Self::Drain { host, slot, missing, .. } => {
-                let names: Vec<&str> = missing.iter().map(|host| host.as_str()).collect();
-                write!(
-                    f,
-                    "the ingress on {} to send no more requests to {slot} on host {host}",
-                    names.join(", ")
-                )
+            Self::Drain { host, slot, in_flight, missing, silent, until } => {
+                if missing.is_empty() {
+                    write!(f, "{in_flight} requests under way on {slot} on host {host} to end")?;
+                } else {
+                    let names: Vec<&str> = missing.iter().map(|host| host.as_str()).collect();
+                    let names = names.join(", ");
+                    write!(f, "the ingress on {names} to send no more requests to {slot} on host {host}")?;
+                }
+                if let Some(until) = until {
+                    write!(f, ", until {until} at the latest")?;
+                }
+                for Silent { host, since } in silent {
+                    write!(
+                        f,
+                        "; nothing is heard of the ingress on {host} since {since}: \
+                         if it is gone, say so with `windlass routes forget {host}`"
+                    )?;
+                }
+                Ok(())
             }
             Self::Switch { weight, missing } if missing.is_empty() => {
                 write!(f, "a traffic table in which the new release has {weight}")

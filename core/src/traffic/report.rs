@@ -225,6 +225,12 @@ pub enum EndpointState {
 pub struct InvalidReport(String);
 
 impl IngressReport {
+    /// Requests and tunnels under way, of all services.
+    pub fn under_way(&self) -> u64 {
+        let endpoints = self.services.values().flat_map(|service| &service.endpoints);
+        endpoints.fold(0, |sum, of| sum.saturating_add(of.in_flight).saturating_add(of.tunnels))
+    }
+
     /// Checks every bound.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Whether requests still go to an instance: what a rollout asks before it stops one.
 //!
-//! An instance is free when every ingress that counts has taken a table in which it gets no new requests, and none of them
-//! reports a request under way on it. One that says nothing keeps the instance alive until the drain timeout of the service.
+//! An instance is free when every ingress that counts has taken a table in which it gets no new requests, with all of its
+//! processes, and none of them reports a request under way on it. One that says nothing keeps the instance alive until the
+//! drain timeout of the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use crate::id::{EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::{IngressReport, RoutedService, Routes, Split, Weight};
+use super::{IngressReport, Processes, RoutedService, Routes, Split, Weight};
 
 /// Endpoints that left a table, and are remembered.
 pub const MAX_LEFT: usize = 16_384;
@@ -129,10 +130,23 @@ impl Table {
 /// An ingress that counts.
 #[derive(Debug, Clone)]
 pub struct Ingress {
-    /// What it last reported since the coordinator began; `None` if nothing yet.
-    pub report: Option<Arc<IngressReport>>,
-    /// Does its host serve the environment?
+    /// What its processes last reported since the coordinator began.
+    pub processes: Processes,
+    /// Since when it is listened to: a silence counts from then.
+    pub since: Timestamp,
+    /// The environments that its host serves.
     pub serves: BTreeSet<EnvironmentId>,
+}
+
+impl Ingress {
+    /// Whether all of its processes follow the table with this epoch and number, or a later one.
+    fn has_taken(&self, environment: &EnvironmentId, needed: (u64, u64)) -> bool {
+        let has_taken = |report: &IngressReport| {
+            let in_force = report.tables.get(environment);
+            in_force.is_some_and(|table| (table.epoch, table.seq) >= needed)
+        };
+        self.processes.serving().is_some() && self.processes.all().all(has_taken)
+    }
 }
 
 /// Tables and ingresses, at one moment.
@@ -161,6 +175,15 @@ pub struct Asked<'a> {
     pub drain_timeout: Span,
 }
 
+/// An ingress of which nothing is heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Silent {
+    /// Its host.
+    pub host: HostId,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Whether requests go to an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routed {
@@ -170,6 +193,10 @@ pub struct Routed {
     pub in_flight: u64,
     /// Ingresses that have not acknowledged such a table.
     pub missing: Vec<HostId>,
+    /// Ingresses that are waited for and of which nothing is heard.
+    pub silent: Vec<Silent>,
+    /// When its drain timeout passes; `None` while it is in the table.
+    pub until: Option<Timestamp>,
     /// Its drain timeout has passed: whatever is under way or unknown keeps it alive no longer.
     pub timed_out: bool,
 }
@@ -205,10 +232,8 @@ impl Traffic {
         }
         let newest = Weighed { epoch: table.routes.epoch, seq: table.routes.seq };
         let needed = table.weighed.get(&service.name).copied().unwrap_or(newest);
-        let has_it = |of: &Ingress| {
-            let in_force = of.report.as_ref().and_then(|report| report.tables.get(environment));
-            in_force.is_some_and(|table| Weighed { epoch: table.epoch, seq: table.seq } >= needed)
-        };
+        let needed = (needed.epoch, needed.seq);
+        let has_it = |of: &Ingress| of.has_taken(environment, needed);
         let missing: Vec<HostId> =
             counted().filter(|(_, of)| !has_it(of)).map(|(host, _)| host.clone()).collect();
         if missing.is_empty() { Taken::ByAll } else { Taken::Missing(missing) }
@@ -239,14 +264,22 @@ impl Traffic {
             .unwrap_or((newest, table.routes.issued_at));
         let mut routed = Routed::default();
         for (host, ingress) in self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment)) {
-            let in_force = ingress.report.as_ref().and_then(|report| report.tables.get(environment));
-            if is_in_table || in_force.is_none_or(|table| (table.epoch, table.seq) < needed) {
+            let has_taken = ingress.has_taken(environment, needed);
+            let in_flight = ingress.processes.all().map(|report| under_way(report, asked));
+            let in_flight = in_flight.fold(0, u64::saturating_add);
+            if is_in_table || !has_taken {
                 routed.missing.push(host.clone());
             }
-            routed.in_flight += ingress.report.as_ref().map_or(0, |report| under_way(report, asked));
+            if (!has_taken || in_flight > 0)
+                && let Some(since) = ingress.processes.silent_since(ingress.since, now)
+            {
+                routed.silent.push(Silent { host: host.clone(), since });
+            }
+            routed.in_flight = routed.in_flight.saturating_add(in_flight);
         }
         routed.acknowledged_by_all = !is_in_table && routed.missing.is_empty();
-        routed.timed_out = !is_in_table && now.since(at) >= asked.drain_timeout.duration();
+        routed.until = (!is_in_table).then(|| at + asked.drain_timeout.duration());
+        routed.timed_out = routed.until.is_some_and(|until| until <= now);
         routed
     }
 }

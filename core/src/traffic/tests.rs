@@ -35,6 +35,33 @@ fn probing(path: &str) -> RoutedService {
     web
 }
 
+/// The report of an ingress that has taken table `seq` of production, with so many requests of the release `old` on port 20000.
+pub(super) fn report(seq: u64, in_flight: u64) -> IngressReport {
+    let endpoint = EndpointTraffic {
+        address: "10.0.0.1:20000".parse().unwrap(),
+        release: Digest::of(b"old"),
+        state: EndpointState::Draining,
+        in_flight,
+        tunnels: 0,
+    };
+    let in_force =
+        TableInForce { epoch: 1, seq, digest: Digest::of(b""), applied_at: crate::Timestamp::ZERO };
+    let web = ServiceTraffic { endpoints: vec![endpoint], ..ServiceTraffic::default() };
+    IngressReport {
+        process: 1,
+        started_at: crate::Timestamp::ZERO,
+        at: crate::Timestamp::ZERO,
+        program: "test".to_owned(),
+        listens: Vec::new(),
+        ending: false,
+        tables: [("production".parse().unwrap(), in_force)].into(),
+        refused: BTreeMap::new(),
+        services: [("production/web".parse().unwrap(), web)].into(),
+        unrouted: 0,
+        cut_services: 0,
+    }
+}
+
 fn table(services: Vec<RoutedService>, names: &[(&str, &str)]) -> Routes {
     let name = |(host, path): &(&str, &str)| Name {
         host: (*host).to_owned(),

@@ -45,6 +45,13 @@ pub struct RoutedView {
     pub endpoints: Vec<EndpointView>,
 }
 
+impl RoutedView {
+    /// Whether nobody answers under its names.
+    pub fn is_unserved(&self) -> bool {
+        !self.names.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.state == "draining")
+    }
+}
+
 /// A release and its share of the requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShareView {
@@ -99,12 +106,13 @@ pub fn routes(
     let services = services.filter(|service| only.is_none_or(|only| only == &service.service));
     let ingresses = traffic.ingresses.iter().filter(|(_, of)| of.serves.contains(environment));
     let ingress = |(host, ingress): (&HostId, &crate::traffic::Ingress)| {
-        let report = ingress.report.as_deref();
+        let report = ingress.processes.serving();
+        let in_flight = ingress.processes.all().map(|report| under_way(report, environment));
         IngressView {
             host: host.clone(),
             wanted: table.routes.seq,
             acknowledged: report.and_then(|report| acknowledged(report, table)),
-            in_flight: report.map_or(0, |report| under_way(report, environment)),
+            in_flight: in_flight.fold(0, u64::saturating_add),
             refused: report.and_then(|report| Some(report.refused.get(environment)?.to_string())),
         }
     };
@@ -141,7 +149,7 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
     };
     let endpoint = |endpoint: &Endpoint| {
         let address = SocketAddr::new(endpoint.address, endpoint.number);
-        let reports = traffic.ingresses.values().filter_map(|ingress| ingress.report.as_deref());
+        let reports = traffic.ingresses.values().flat_map(|ingress| ingress.processes.all());
         let said = reports.filter_map(|report| report.services.get(&id)).flat_map(|of| &of.endpoints);
         let said: Vec<_> =
             said.filter(|of| of.address == address && of.release == endpoint.release).collect();
@@ -197,8 +205,7 @@ pub fn routes_conditions(
         last_exit: None,
     };
     let mut found = Vec::new();
-    let serves = routed.endpoints.iter().any(|endpoint| endpoint.state != "draining");
-    if let Some(assignment) = slots.values().next().filter(|_| !serves) {
+    if let Some(assignment) = slots.values().next().filter(|_| routed.is_unserved()) {
         let name = routed.names.first().map(Route::name).unwrap_or_default();
         found.push(condition(
             "no_endpoint",
@@ -217,3 +224,6 @@ pub fn routes_conditions(
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

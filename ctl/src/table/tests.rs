@@ -2,7 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_core::view::{HostView, PlanView, RecoveryView, ReleaseView, RolloutView, StatusView};
+use windlass_core::view::{
+    ConditionView, HostView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView, StatusView,
+};
 use windlass_core::{Digest, Timestamp};
 
 use super::*;
@@ -218,4 +220,49 @@ fn releases_in_a_table() {
         "releases",
         releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)
     );
+}
+
+#[test]
+fn routes_with_their_endpoints_and_ingresses() {
+    let endpoint = |host: &str, release: Value, state: &str| {
+        json!({
+            "host": host, "address": "10.0.0.11:20000", "port": "http", "release": release, "state": state,
+            "in_flight": 3,
+        })
+    };
+    let views: Vec<RoutesView> = vec![view(json!({
+        "environment": "production", "seq": 17, "issued_at": "2026-11-22T12:09:00.000Z",
+        "services": [
+            {
+                "service": "web", "names": [{ "host": "shop.example", "path": "/", "port": "http" }],
+                "releases": [{ "release": "r1", "weight": 900 }, { "release": "r2", "weight": 100 }],
+                "endpoints": [
+                    endpoint("web-1", json!("r1"), "draining"), endpoint("web-2", json!("r2"), "serving"),
+                    endpoint("web-3", Value::Null, "ejected"),
+                ],
+            },
+            { "service": "api", "names": [], "releases": [], "endpoints": [] },
+        ],
+        "ingresses": [
+            { "host": "edge-1", "wanted": 17, "acknowledged": 17, "in_flight": 6 },
+            { "host": "edge-2", "wanted": 17, "acknowledged": 15, "in_flight": 0, "refused": "expired: 2h ago" },
+            { "host": "edge-3", "wanted": 17, "acknowledged": null, "in_flight": 0 },
+        ],
+    }))];
+    insta::assert_snapshot!("routes", routes(&views, Colour::Off));
+    let unseen: Vec<RoutesView> = vec![RoutesView { ingresses: Vec::new(), ..views[0].clone() }];
+    assert!(routes(&unseen, Colour::Off).contains("start one with `windlass-agent ingress`"));
+    assert!(routes(&[], Colour::Off).contains("no service has a port"));
+}
+
+#[test]
+fn what_is_wrong_with_traffic_is_said_in_the_status() {
+    let condition = |code: &str, host: &str, message: &str| -> ConditionView {
+        view(json!({ "code": code, "message": message, "host": host, "since": "2026-11-22T12:09:00.000Z" }))
+    };
+    let found = [
+        condition("no_endpoint", "web-1", "no instance takes requests for shop.example"),
+        condition("ingress_behind", "edge-2", "its ingress has table 15 of 17"),
+    ];
+    insta::assert_snapshot!("traffic_conditions", conditions(&found, now()));
 }

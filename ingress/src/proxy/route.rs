@@ -44,8 +44,11 @@ impl Target {
     /// The counters that a request at `endpoint` goes by.
     pub(super) fn counters(&self, chosen: Chosen, endpoint: &Endpoint) -> &Arc<ReleaseCounters> {
         let matched = matches!(chosen, Chosen::One { matched: true, .. });
-        let release = self.release_of(endpoint);
-        release.map_or(&self.nobody, |release| if matched { &release.matched } else { &release.counters })
+        if let Some(release) = self.release_of(endpoint) {
+            return if matched { &release.matched } else { &release.counters };
+        }
+        let unnamed = self.unnamed.iter().find(|(release, ..)| *release == endpoint.key.release);
+        unnamed.map_or(&self.nobody, |(_, weighted, by_match)| if matched { by_match } else { weighted })
     }
 }
 

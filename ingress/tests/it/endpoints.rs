@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use windlass_core::Span;
-use windlass_core::traffic::EndpointState;
+use windlass_core::traffic::{EndpointState, Hold};
 use windlass_ingress::Limits;
 
 use super::world::*;
@@ -197,4 +197,59 @@ async fn an_endpoint_that_fails_its_probe_gets_no_requests() {
     world.ingress.take(alone).unwrap();
     until("it fails its probe", || state(bad) == Some(EndpointState::Unready)).await;
     assert_eq!(world.get("/").await.1, b"bad");
+}
+
+fn hold(number: u16, instead_of: Option<u16>) -> Hold {
+    Hold {
+        service: "production/web".parse().unwrap(),
+        port: "http".to_owned(),
+        number,
+        release: release(1),
+        failed: release(2),
+        instead_of,
+    }
+}
+
+#[tokio::test]
+async fn a_restored_release_takes_the_place_of_the_failed_one() {
+    let mut tasks = JoinSet::new();
+    let (failed, old) = (nobody().await, server(&mut tasks, "old").await);
+    let world = World::start(Limits::default()).await;
+    let here = "h1".parse().unwrap();
+    let table = |seq: u64| routes(seq, &[(2, None)], vec![endpoint(failed, 2)]);
+    world.ingress.take(table(1)).unwrap();
+    assert!(world.get("/").await.0.starts_with("http/1.1 502"));
+    for instead_of in [Some(failed.port()), None] {
+        world.ingress.hold(&here, vec![hold(old.port(), instead_of)]);
+        for _ in 0..10 {
+            assert_eq!(world.get("/").await.1, b"old", "{instead_of:?}");
+        }
+    }
+    assert_eq!(world.counters(1).success, 20, "by the release that answered");
+    // The agent says it no more, since its plan has caught up; the table is on its way.
+    world.ingress.hold(&here, Vec::new());
+    assert_eq!(world.get("/").await.1, b"old");
+    world.ingress.take(routes(2, &[(1, None)], vec![endpoint(old, 1)])).unwrap();
+    assert_eq!(world.get("/").await.1, b"old", "the table has found it");
+    world.ingress.take(table(3)).unwrap();
+    assert!(world.get("/").await.0.starts_with("http/1.1 502"), "that was another failure");
+    // What another host restores, or what stood at another port, says nothing of this endpoint.
+    world.ingress.hold(&"h2".parse().unwrap(), vec![hold(old.port(), Some(failed.port()))]);
+    assert!(world.get("/").await.0.starts_with("http/1.1 502"));
+    world.ingress.hold(&here, vec![hold(old.port(), Some(1))]);
+    assert!(world.get("/").await.0.starts_with("http/1.1 502"));
+}
+
+#[tokio::test]
+async fn a_restored_release_takes_the_share_of_the_failed_one() {
+    let mut tasks = JoinSet::new();
+    let (failed, restored) = (nobody().await, server(&mut tasks, "restored").await);
+    let elsewhere = server(&mut tasks, "elsewhere").await;
+    let world = World::start(Limits::default()).await;
+    let weights = [(2, Some(1000)), (1, Some(0))];
+    world.ingress.take(routes(1, &weights, vec![endpoint(failed, 2), endpoint(elsewhere, 1)])).unwrap();
+    world.ingress.hold(&"h1".parse().unwrap(), vec![hold(restored.port(), Some(failed.port()))]);
+    for _ in 0..10 {
+        assert_eq!(world.get("/").await.1, b"restored");
+    }
 }

@@ -36,19 +36,24 @@ impl Registry {
     /// deadline counts what it did before.
     pub(super) fn clock_was_set(&self, step: i64, now: Timestamp) {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        for at in hosts.values_mut().filter_map(|live| live.last_seen.as_mut()) {
+        let set = |at: &mut Timestamp| {
             let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
             // What was heard between the setting and its being noticed is right already.
             let is_from_before = if step > 0 { moved <= now } else { *at > now };
             if is_from_before {
                 *at = moved;
             }
+        };
+        for live in hosts.values_mut() {
+            live.last_seen.iter_mut().for_each(set);
+            live.ingress.clock_was_set(set);
         }
+        drop(hosts);
         self.clock_set_at.store(now.as_millis(), Ordering::Relaxed);
     }
 
     /// Since when deadlines count: the start of this coordinator, or when its clock was last set.
-    fn watched_since(&self) -> Timestamp {
+    pub(crate) fn watched_since(&self) -> Timestamp {
         match self.clock_set_at.load(Ordering::Relaxed) {
             0 => self.started,
             at => Timestamp::from_millis(at),

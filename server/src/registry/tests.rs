@@ -118,3 +118,32 @@ fn what_is_older_than_what_was_said_on_the_same_stream_tells_nothing_new() {
     let _next = registry.connect(&host, logs, start);
     assert_eq!(say(1, 8), Some(8));
 }
+
+#[test]
+fn an_ingress_that_was_taken_over_goes_on_to_be_seen() {
+    let start = Timestamp::from_millis(1_000_000);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
+    let host: HostId = "edge-1".parse().unwrap();
+    let report = |process: u64, begun: u64, ending: bool, in_flight: u64| {
+        let endpoint = serde_json::json!({
+            "address": "10.0.0.1:20000", "release": windlass_core::Digest::of(b"r1"), "state": "draining",
+            "in_flight": in_flight,
+        });
+        let report = serde_json::json!({
+            "process": process, "started_at": at(begun), "at": at(begun), "program": "1.0.0", "ending": ending,
+            "services": { "production/web": { "endpoints": [endpoint] } },
+        });
+        Arc::new(serde_json::from_value::<windlass_core::traffic::IngressReport>(report).unwrap())
+    };
+    let kept = || -> Vec<(u64, u64)> {
+        registry.ingress_reports(&host).all().map(|of| (of.process, of.under_way())).collect()
+    };
+    registry.ingress_reported(&host, report(1, 0, true, 5), at(1));
+    registry.ingress_reported(&host, report(2, 1, false, 3), at(2));
+    assert_eq!(kept(), [(2, 3), (1, 5)]);
+    registry.ingress_reported(&host, report(1, 0, true, 0), at(3));
+    assert_eq!(kept(), [(2, 3)]);
+    registry.ingress_forgotten(&host);
+    assert_eq!(kept(), []);
+}

@@ -144,8 +144,8 @@ pub(crate) fn traffic(state: &State, registry: &Registry) -> traffic::Traffic {
     let counted = state.hosts.values().filter(|record| record.is_member() && record.ingress_since.is_some());
     let ingresses = counted.map(|record| {
         let serves = state.routes.keys().filter(|environment| serves(state, &record.name, environment));
-        let report = registry.ingress_report(&record.name);
-        (record.name.clone(), traffic::Ingress { report, serves: serves.cloned().collect() })
+        let (processes, since) = (registry.ingress_reports(&record.name), registry.watched_since());
+        (record.name.clone(), traffic::Ingress { processes, since, serves: serves.cloned().collect() })
     });
     traffic::Traffic { tables: tables.collect(), ingresses: ingresses.collect() }
 }

@@ -149,7 +149,7 @@ impl Server {
                 eprintln!("web: fatal: asked to exit with code {code}");
                 exit(code)
             }
-            ("POST", "/echo") => (200, String::from_utf8_lossy(&request.body).into_owned()),
+            ("POST", "/echo") | ("PUT", "/upload") => (200, String::from_utf8_lossy(&request.body).into_owned()),
             ("POST", "/predictions") if behaviour.api_key.as_deref() != request.header("x-api-key") => {
                 (401, "wrong or missing x-api-key".into())
             }

@@ -1,11 +1,11 @@
 //! Requests through an ingress, all along: deploys, a bad release, a rollback, an upgrade of the ingress, an agent and a
 //! coordinator that are killed. None is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use windlass_tests::ingress::{self, NAME};
-use windlass_tests::{Fleet, Load, Service, wait};
+use windlass_tests::{Fleet, Load, Service, Tunnel, Upload, wait};
 
 #[test]
 fn no_request_is_lost_while_releases_come_and_go() {
@@ -64,4 +64,79 @@ fn no_request_is_lost_while_releases_come_and_go() {
     fleet.deploy_ok(&v1.with("env.TRY", "3"), "r6");
     load.end().expect_none_lost();
     successor.stop(Duration::from_secs(40));
+}
+
+/// A body of 100 MiB and an upgraded connection stand while the release under them is replaced.
+#[test]
+fn bodies_and_tunnels_outlast_a_switch() {
+    const BODY: usize = 100 << 20;
+    const DRAIN: Duration = Duration::from_secs(10);
+    let fleet = Fleet::start("bodies", 1);
+    let web = |tag: &str| {
+        let web = Service::web(&fleet.lab.image(tag), 1).with("drain_timeout", "10s");
+        web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "0s")
+    };
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&web("v1"), "r1");
+    ingress::wait_until_routed(&at, "v1");
+    let upload = Upload::begin(&at, NAME, BODY);
+    let mut tunnel = Tunnel::open(&at, NAME).expect("the upgrade is answered");
+    tunnel.echo().expect("the tunnel stands");
+    fleet.deploy_detached(&web("v2"));
+    ingress::wait_until_routed(&at, "v2");
+    let switched_at = Instant::now();
+    let (status, body) = upload.end().expect("the upload is answered");
+    assert_eq!((status, body), (200, BODY.to_string()), "every byte came");
+    // The tunnel is not cut with the switch, and does not outlast the drain timeout by more than a stop takes.
+    tunnel.echo().expect("the tunnel stands after the switch");
+    let ended =
+        wait::until("the tunnel has ended", DRAIN + Duration::from_secs(30), || match tunnel.echo() {
+            Ok(()) => Err("it stands".to_owned()),
+            Err(error) => Ok(format!("{error:#}")),
+        });
+    let stood = switched_at.elapsed();
+    assert!(stood >= DRAIN / 2, "the tunnel was cut {stood:?} after the switch: {ended}");
+    fleet.wait_for_outcome("succeeded");
+    proxy.stop(Duration::from_secs(40));
+}
+
+/// A new release fails in its soak while no coordinator is there: its host restores the old one, and the ingress beside the
+/// agent finds it without a new table.
+#[test]
+fn a_restored_release_answers_without_a_coordinator() {
+    let mut fleet = Fleet::start("restored", 1);
+    let web = |tag: &str| {
+        let web = Service::web(&fleet.lab.image(tag), 1);
+        web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "5m")
+    };
+    let (v1, later) = (web("v1").with("soak", "0s"), web("crash20"));
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&v1, "r1");
+    ingress::wait_until_routed(&at, "v1");
+    fleet.deploy_detached(&later);
+    ingress::wait_until_routed(&at, "crash20");
+    wait::until("the old instance rests", Duration::from_secs(30), || {
+        let running = edge.running_ids("web");
+        if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
+    });
+    fleet.server.kill_9();
+    ingress::wait_until_routed(&at, "v1");
+    let load = Load::begin(&at, NAME, "/version", 100);
+    wait::until("requests are answered", Duration::from_secs(20), || {
+        if load.answered() >= 200 { Ok(()) } else { Err(format!("{}", load.answered())) }
+    });
+    let answers = load.end();
+    answers.expect_none_lost();
+    assert_eq!(answers.whole.keys().collect::<Vec<_>>(), ["v1"]);
+    // The coordinator comes back and goes on by what it is told.
+    fleet.server.start_again();
+    fleet.wait_for_server();
+    let load = Load::begin(&at, NAME, "/version", 100);
+    fleet.wait_for_outcome("rolled_back");
+    load.end().expect_none_lost();
+    proxy.stop(Duration::from_secs(40));
 }

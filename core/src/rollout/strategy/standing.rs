@@ -197,7 +197,7 @@ impl<'a> Standing<'a> {
         if !draft.may_start(Some(slot)) {
             return false;
         }
-        let outdated = draft.is_outdated(slot) && facts.intent.run == Phase::Running;
+        let outdated = draft.is_outdated(slot) && facts.intent.run.runs();
         let before = facts.intent.other.map(|(release, _)| release);
         let beside = if outdated { Some(facts.intent.release) } else { before };
         // Two run there already, and a slot has room for two: the older one makes way, if the other serves.

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fixture::{at, instance, reference};
-use super::midway::Midway;
+use super::fixture::{at, fleet, instance, reference, release, steady};
+use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
 use crate::id::{Counter, EnvironmentId, HostId};
 use crate::observation::InstanceState;
-use crate::plan::Phase;
-use crate::rollout::{Advance, Snapshot, State, advance};
+use crate::plan::{Order, Phase};
+use crate::rollout::{Advance, Snapshot, State, advance, restart};
 use crate::time::Timestamp;
 use crate::traffic::{
-    Endpoint, Ingress, IngressReport, PortSide, Protocol, ROUTES_VERSION, ReleaseShare, RoutedPort,
-    RoutedService, Routes, Table, TableInForce, Traffic,
+    Endpoint, Ingress, IngressReport, PortSide, Processes, Protocol, ROUTES_VERSION, ReleaseShare,
+    RoutedPort, RoutedService, Routes, Table, TableInForce, Traffic,
 };
 
 /// A fleet with an ingress on its last host.
@@ -98,7 +98,9 @@ pub(crate) fn ingress(seq: u64) -> Ingress {
     let in_force =
         TableInForce { epoch: 1, seq, digest: Digest::of(&seq.to_be_bytes()), applied_at: at(101) };
     report.tables.insert(environment(), in_force);
-    Ingress { report: Some(Arc::new(report)), serves: BTreeSet::from([environment()]) }
+    let mut processes = Processes::default();
+    processes.take(Arc::new(report), at(101));
+    Ingress { processes, since: at(90), serves: BTreeSet::from([environment()]) }
 }
 
 fn step(midway: &Midway, traffic: Traffic, now: i64) -> Advance {
@@ -144,7 +146,19 @@ fn an_old_instance_stops_once_no_request_can_reach_it() {
     assert_eq!(other(&next), Some(Phase::Draining));
     let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
     assert!(said.iter().any(|text| text.contains("the ingress on edge to send no more")), "{said:?}");
+    assert!(!said.iter().any(|text| text.contains("nothing is heard")), "{said:?}");
     assert_eq!(next.rollout.unwrap().state, State::Advancing);
+
+    // It goes on and says nothing: which one it is, since when, until when, and the way out.
+    let next = step(&midway, Traffic { tables: tables(&drained), ingresses: ingresses(5) }, 125);
+    let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
+    let wanted = format!(
+        "the ingress on edge to send no more requests to {slot} on host {host}, until {} at the latest; \
+         nothing is heard of the ingress on edge since {}: if it is gone, say so with `windlass routes forget edge`",
+        at(700),
+        at(101),
+    );
+    assert!(said.contains(&wanted), "{said:?}\n{wanted}");
 
     // It has: the old one rests.
     let next = step(&midway, Traffic { tables: tables(&drained), ingresses: ingresses(6) }, 112);
@@ -184,4 +198,113 @@ fn what_stops_first_drains_first_and_counts_as_down_meanwhile() {
         assert_eq!((draining, runs.contains(&Phase::Standby)), (1, false), "{runs:?}: {:?}", next.waiting);
         midway.slots = next.slots;
     }
+}
+
+/// Three slots that answer requests at port 20000 and above, in table 5, which the ingress has.
+fn three(midway: &mut Midway) -> Vec<(HostId, u16, Digest)> {
+    let r1 = midway.r1.clone();
+    let old = reference(&r1).digest;
+    for n in 0..3 {
+        let seen = instance(&midway.slot(n), old, &r1, InstanceState::Healthy);
+        midway.seen(n).instances = vec![seen];
+    }
+    let host = |n: usize| midway.slots[&midway.slot(n)].host().clone();
+    (0..3).map(|n| (host(n), 20_000 + u16::try_from(n).unwrap(), old)).collect()
+}
+
+fn routed(seq: u64, endpoints: &[(HostId, u16, Digest)], draining: Option<usize>) -> Table {
+    let endpoints = endpoints.iter().enumerate();
+    let endpoints: Vec<_> =
+        endpoints.map(|(n, (host, port, release))| (host, *port, *release, draining == Some(n))).collect();
+    table(seq, &endpoints)
+}
+
+fn followed(table: &Table) -> Traffic {
+    Traffic {
+        tables: BTreeMap::from([(environment(), Arc::new(table.clone()))]),
+        ingresses: BTreeMap::from([("edge".parse().unwrap(), ingress(table.routes.seq))]),
+    }
+}
+
+#[test]
+fn a_restart_that_stops_first_drains_first() {
+    let r1 = release(1, stop_first);
+    let mut view = fleet(3);
+    let (service, slots, releases) = steady(&r1, 3, &mut view);
+    let id = "00000001".parse().unwrap();
+    let (service, mut rollout) = restart(&service, None, 0, "ada".into(), id, at(100)).unwrap();
+    rollout.state = State::Advancing;
+    let (r2, waiting) = (r1.clone(), Vec::new());
+    let mut midway = Midway { fleet: view, service, slots, releases, rollout, waiting, r1, r2 };
+    let endpoints = three(&mut midway);
+    let all = routed(5, &endpoints, None);
+    let state = |next: &Advance| -> Vec<(Phase, u64)> {
+        next.slots.values().map(|slot| (slot.run(), slot.target().generation)).collect()
+    };
+    let untouched = (Phase::Running, 0);
+    for now in [110, 111, 112] {
+        let next = step(&midway, followed(&all), now);
+        assert_eq!(state(&next), [(Phase::Draining, 0), untouched, untouched], "{:?}", next.waiting);
+        (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    }
+    // No request goes there any more: it is stopped, and the new one starts.
+    let drained = routed(6, &endpoints, Some(0));
+    let drained = Table::next(Some(&all), drained.routes, drained.digest);
+    let next = step(&midway, followed(&drained), 113);
+    assert_eq!(state(&next), [(Phase::Running, 1), untouched, untouched], "{:?}", next.waiting);
+    assert_eq!(next.slots.values().next().unwrap().order(), Order::StopFirst);
+}
+
+#[test]
+fn a_deadline_leaves_a_drain_its_time() {
+    let mut midway = Midway::new();
+    let endpoints = three(&mut midway);
+    let all = routed(5, &endpoints, None);
+    let next = step(&midway, followed(&all), 110);
+    (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    // Without progress for 2 m, and the drain timeout of 10 m beside it.
+    for (now, want) in [(221, State::Advancing), (819, State::Advancing), (820, State::RollingBack)] {
+        let next = step(&midway, followed(&all), now);
+        assert_eq!(next.rollout.unwrap().state, want, "{now}: {:?}", next.waiting);
+    }
+}
+
+#[test]
+fn a_rollout_ends_after_what_it_stops_has_drained() {
+    let mut midway = Midway::new();
+    let r2 = midway.r2.clone();
+    let new = reference(&r2).digest;
+    let endpoints = three(&mut midway);
+    let third = midway.slot(2);
+    for n in 0..2 {
+        let slot = midway.slot(n);
+        midway.see(n, &[(&r2, InstanceState::Healthy)]);
+        midway
+            .slots
+            .get_mut(&slot)
+            .unwrap()
+            .edit(|want| (want.phase, want.previous) = (Phase::Running, None));
+    }
+    // The third one is of the old release and beyond the count.
+    let old = endpoints[2].2;
+    midway.slots.get_mut(&third).unwrap().edit(|want| {
+        (want.release, want.good, want.phase) = (old, true, Phase::Running);
+        (want.fallback, want.previous) = (None, None);
+    });
+    midway.seen(2).release = Some(old);
+    midway.service.replicas = 2;
+    (midway.rollout.state, midway.rollout.soak_since) = (State::Soaking, Some(at(110)));
+    for n in 0..2 {
+        midway.seen(n).release = Some(new);
+    }
+    let all = routed(5, &endpoints[2..], None);
+    let next = step(&midway, followed(&all), 130);
+    assert_eq!(next.rollout.as_ref().unwrap().state, State::Soaking, "{:?}", next.waiting);
+    assert_eq!(next.slots[&third].run(), Phase::Draining, "it finishes what it has");
+    (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    let drained = routed(6, &endpoints[2..], Some(0));
+    let drained = Table::next(Some(&all), drained.routes, drained.digest);
+    let next = step(&midway, followed(&drained), 131);
+    assert_eq!(next.rollout.unwrap().state, State::Succeeded, "{:?}", next.waiting);
+    assert!(!next.slots.contains_key(&third));
 }

@@ -1,10 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::traffic::{
-    Endpoint, EndpointState, EndpointTraffic, PortSide, ROUTES_VERSION, RoutedService, ServiceTraffic,
-    TableInForce,
-};
+use crate::traffic::tests::report;
+use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, RoutedService};
 
 fn host(name: &str) -> HostId {
     name.parse().unwrap()
@@ -58,32 +56,11 @@ fn table(before: Option<&Table>, routes: Routes) -> Table {
 
 /// An ingress that has taken `seq` and reports so many requests on port 20000.
 fn ingress(seq: Option<u64>, in_flight: u64) -> Ingress {
-    let endpoint = EndpointTraffic {
-        address: "10.0.0.1:20000".parse().unwrap(),
-        release: old(),
-        state: EndpointState::Draining,
-        in_flight,
-        tunnels: 0,
-    };
-    let in_force = |seq| TableInForce { epoch: 1, seq, digest: Digest::of(b""), applied_at: Timestamp::ZERO };
-    let report = seq.map(|seq| IngressReport {
-        process: 1,
-        started_at: Timestamp::ZERO,
-        at: Timestamp::ZERO,
-        program: "test".to_owned(),
-        listens: Vec::new(),
-        ending: false,
-        tables: [("production".parse().unwrap(), in_force(seq))].into(),
-        refused: BTreeMap::new(),
-        services: [(
-            "production/web".parse().unwrap(),
-            ServiceTraffic { endpoints: vec![endpoint], ..ServiceTraffic::default() },
-        )]
-        .into(),
-        unrouted: 0,
-        cut_services: 0,
-    });
-    Ingress { report: report.map(Arc::new), serves: ["production".parse().unwrap()].into() }
+    let mut processes = Processes::default();
+    if let Some(seq) = seq {
+        processes.take(Arc::new(report(seq, in_flight)), Timestamp::ZERO);
+    }
+    Ingress { processes, since: Timestamp::ZERO, serves: ["production".parse().unwrap()].into() }
 }
 
 fn ask(table: &Table, ingresses: Vec<(&str, Ingress)>, now: i64) -> Routed {
@@ -117,8 +94,8 @@ fn an_instance_is_free_when_all_have_let_go_of_it() {
     let busy = both(ingress(Some(2), 2), ingress(Some(2), 1), 101);
     assert_eq!((busy.acknowledged_by_all, busy.in_flight, busy.is_free()), (true, 3, false));
     let done = both(ingress(Some(2), 0), ingress(Some(7), 0), 101);
-    assert_eq!(done, Routed { acknowledged_by_all: true, ..Routed::default() });
-    assert!(done.is_free());
+    assert_eq!((done.acknowledged_by_all, done.in_flight, done.until), (true, 0, Some(at(160))));
+    assert_eq!((done.missing, done.silent), (Vec::new(), Vec::new()));
 }
 
 #[test]
@@ -131,8 +108,31 @@ fn a_lost_ingress_keeps_it_alive_until_the_timeout() {
     let after = silent(160);
     assert_eq!((after.timed_out, after.in_flight), (true, 9));
     assert!(after.is_free(), "whatever is under way has had its time");
+    let silence = |name: &str| Silent { host: host(name), since: Timestamp::ZERO };
+    assert_eq!(after.silent, [silence("a"), silence("b")], "one has said nothing, one has stopped to");
     // What still gets requests never times out.
     assert!(!ask(&first, vec![("a", ingress(None, 0))], 9999).is_free());
+}
+
+#[test]
+fn requests_in_a_process_that_was_taken_over_count() {
+    let first = table(None, routes(1, 0, &[(20_000, false)]));
+    let second = table(Some(&first), routes(2, 100, &[]));
+    let of = |process: u64, started: i64, ending: bool, seq: u64, in_flight: u64| {
+        let started_at = at(started);
+        Arc::new(IngressReport { process, started_at, ending, ..report(seq, in_flight) })
+    };
+    let asks = |old: Arc<IngressReport>| {
+        let mut both = ingress(None, 0);
+        both.processes.take(old, at(100));
+        both.processes.take(of(2, 100, false, 2, 1), at(101));
+        ask(&second, vec![("a", both)], 102)
+    };
+    let busy = asks(of(1, 0, true, 2, 3));
+    assert_eq!((busy.acknowledged_by_all, busy.in_flight, busy.is_free()), (true, 4, false));
+    let behind = asks(of(1, 0, true, 1, 3));
+    assert_eq!((behind.missing, behind.in_flight), (vec![host("a")], 4), "it may still send some");
+    assert_eq!(asks(of(1, 0, true, 1, 0)).in_flight, 1, "one that is done counts no more");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::digest::Digest;
+use crate::slot::{Transition, apply};
+use crate::traffic::{Ingress, Processes};
+
+const HOUR: i64 = 3_600_000;
+
+/// The traffic of `production`: table 17, made an hour after the beginning of time, with web-1 as the only endpoint of `web`,
+/// and ingresses by the number of their table and the requests under way there.
+fn traffic(draining: bool, named: bool, ingresses: &[(&str, Option<(u64, u64)>)]) -> Traffic {
+    let release = Digest::of(b"r1");
+    let names: &[Value] = if named {
+        &[json!({ "host": "shop.example", "path": "/", "service": "web", "port": "http" })]
+    } else {
+        &[]
+    };
+    let routes = json!({
+        "version": 1, "fleet": "demo", "environment": "production", "epoch": 1, "seq": 17,
+        "issued_at": Timestamp::from_millis(HOUR), "names": names,
+        "services": [{
+            "service": "web", "ports": { "http": { "container": 80 } }, "drain": "30s",
+            "releases": [{ "release": release, "counter": "r1" }],
+            "endpoints": [{
+                "host": "web-1", "address": "10.0.0.1", "port": "http", "number": 20_000, "side": "a",
+                "release": release, "draining": draining,
+            }],
+        }],
+    });
+    let routes = serde_json::from_value(routes).unwrap();
+    let table = Table::next(None, routes, Digest::of(b"17"));
+    let ingress = |said: Option<(u64, u64)>| {
+        let mut processes = Processes::default();
+        if let Some((seq, in_flight)) = said {
+            let report = json!({
+                "process": 1, "started_at": Timestamp::ZERO, "at": Timestamp::ZERO, "program": "1.0.0",
+                "tables": { "production": {
+                    "epoch": 1, "seq": seq, "digest": Digest::of(b"17"), "applied_at": Timestamp::ZERO,
+                } },
+                "services": { "production/web": { "endpoints": [{
+                    "address": "10.0.0.1:20000", "release": release, "state": "ejected", "in_flight": in_flight,
+                }] } },
+            });
+            processes.take(Arc::new(serde_json::from_value(report).unwrap()), Timestamp::from_millis(HOUR));
+        }
+        Ingress { processes, since: Timestamp::ZERO, serves: ["production".parse().unwrap()].into() }
+    };
+    let ingresses = ingresses.iter().map(|(host, said)| (host.parse().unwrap(), ingress(*said)));
+    Traffic {
+        tables: [("production".parse().unwrap(), Arc::new(table))].into(),
+        ingresses: ingresses.collect(),
+    }
+}
+
+fn found(traffic: &Traffic, after: Duration) -> Vec<(String, String, String)> {
+    let service = Service::new("production/web".parse().unwrap());
+    let id = crate::id::SlotId::new(service.id.clone(), 0);
+    let create = Transition::Create {
+        id: id.clone(),
+        host: "web-1".parse().unwrap(),
+        release: Digest::of(b"r1"),
+        runs: true,
+        good: true,
+        retry: false,
+        gpus: Vec::new(),
+        stands_in_for: None,
+    };
+    let slots: Slots = BTreeMap::from([(id, apply(None, &create).unwrap())]);
+    let found = routes_conditions(&service, &slots, traffic, Timestamp::from_millis(HOUR) + after);
+    found.into_iter().map(|found| (found.code, found.host.to_string(), found.message)).collect()
+}
+
+#[test]
+fn a_service_that_nobody_answers_for_is_said() {
+    let draining = traffic(true, true, &[]);
+    let wanted = (
+        "no_endpoint".to_owned(),
+        "web-1".to_owned(),
+        "no instance takes requests for shop.example/".to_owned(),
+    );
+    assert_eq!(found(&draining, Duration::ZERO), [wanted]);
+    assert_eq!(found(&traffic(false, true, &[]), Duration::ZERO), []);
+    assert_eq!(found(&traffic(true, false, &[]), Duration::ZERO), [], "nobody asks for it");
+}
+
+#[test]
+fn an_ingress_that_is_behind_is_said_after_a_while() {
+    let late =
+        traffic(false, true, &[("edge-1", Some((17, 0))), ("edge-2", Some((15, 0))), ("edge-3", None)]);
+    assert_eq!(found(&late, BEHIND - Duration::from_millis(1)), []);
+    let behind =
+        |host: &str, message: &str| ("ingress_behind".to_owned(), host.to_owned(), message.to_owned());
+    let wanted = [
+        behind("edge-2", "its ingress has table 15 of 17"),
+        behind("edge-3", "its ingress has table none of 17"),
+    ];
+    assert_eq!(found(&late, BEHIND), wanted);
+}
+
+#[test]
+fn an_endpoint_is_ejected_when_all_that_know_it_say_so() {
+    let seen =
+        traffic(false, true, &[("edge-1", Some((17, 2))), ("edge-2", Some((17, 3))), ("edge-3", None)]);
+    let view = routes(&seen, &"production".parse().unwrap(), None).unwrap();
+    let endpoint = &view.services[0].endpoints[0];
+    assert_eq!((endpoint.state.as_str(), endpoint.in_flight), ("ejected", 5));
+    let ingress: Vec<_> = view.ingresses.iter().map(|of| (of.acknowledged, of.in_flight)).collect();
+    assert_eq!(ingress, [(Some(17), 2), (Some(17), 3), (None, 0)]);
+    assert_eq!(routes(&seen, &"staging".parse().unwrap(), None), None);
+}
