@@ -11,6 +11,7 @@ mod names;
 mod report;
 mod split;
 mod standing;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use report::{
 };
 pub use split::Split;
 pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Table, Taken, Traffic, Weighed};
+pub use window::{Fault, FaultKind, KEPT, Quantile, Ring, ServiceWindows, Tally, Wanted, Window, Windows};
