@@ -58,8 +58,8 @@ pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout, SLOTS_PER_STEP, Shift,
-    Snapshot, State,
+    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
+    SLOTS_PER_STEP, Shift, Snapshot, State,
 };
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};

@@ -3,6 +3,7 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod ingresses;
 mod liveness;
 mod near;
 mod runs;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
-use windlass_core::traffic::IngressReport;
+use windlass_core::traffic::{IngressReport, Windows};
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
@@ -49,6 +50,8 @@ pub(crate) struct Registry {
     clock: Clock,
     steps: Arc<Mutex<Steps>>,
     next: Arc<AtomicU64>,
+    /// What ingresses counted, for the decisions of services that ask.
+    windows: Arc<RwLock<Windows>>,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +111,7 @@ impl Registry {
             clock,
             steps: Arc::new(Mutex::new(steps)),
             next: Arc::default(),
+            windows: Arc::default(),
         }
     }
 
@@ -265,24 +269,6 @@ impl Registry {
     pub(crate) fn observations(&self) -> BTreeMap<HostId, Arc<Observation>> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.observation.clone()?))).collect()
-    }
-
-    /// The ingress of a host reported. The newest counts.
-    pub(crate) fn ingress_reported(&self, host: &HostId, report: Arc<IngressReport>, now: Timestamp) {
-        self.with(host, |live| {
-            live.seen(now, &self.clock);
-            live.ingress = Some(report);
-        });
-    }
-
-    /// What the ingress of a host last reported.
-    pub(crate) fn ingress_report(&self, host: &HostId) -> Option<Arc<IngressReport>> {
-        self.look(host, |live| live.ingress.clone()).flatten()
-    }
-
-    /// The ingress of a host counts no more.
-    pub(crate) fn ingress_forgotten(&self, host: &HostId) {
-        self.with(host, |live| live.ingress = None);
     }
 
     /// How a host does.

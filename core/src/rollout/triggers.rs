@@ -111,7 +111,10 @@ impl Trial<'_> {
             && let Some(window) = self.window(draft, rate.within())
             && fails_too_often(&rate, &window)
         {
-            return reason(Trigger::ErrorRate, Figures::of_window(counter, spaced(rate.max.permille()), window));
+            return reason(
+                Trigger::ErrorRate,
+                Figures::of_window(counter, spaced(rate.max.permille()), window),
+            );
         }
         if let Some(slow) = rules.p95
             && let Some(window) = self.window(draft, slow.within())
