@@ -73,6 +73,11 @@ pub(crate) fn watch_after(draft: &mut Draft<'_>, rules: &RollbackOn) -> Option<W
 pub(crate) fn watch(draft: &mut Draft<'_>) -> bool {
     let Some(watch) = draft.service.watch.clone() else { return false };
     let now = draft.now();
+    if draft.rollout.is_some() {
+        // The rollout that has just succeeded is stored first.
+        draft.wake(now);
+        return false;
+    }
     let is_at_it = draft.service.current == Some(watch.release);
     let release = draft.release(&watch.release.digest).filter(|_| is_at_it && now < watch.until);
     let Some(rules) = release.map(|release| &release.spec.rollback_on) else {

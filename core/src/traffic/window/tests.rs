@@ -113,7 +113,7 @@ fn a_report_after_a_gap_is_in_no_short_window() {
     // A process that began unseen tells all since it began.
     world.take(1, 500, report(70, 410, 500, counts(50, 5)));
     assert_eq!(world.seen(440, 500), (0, 0));
-    assert_eq!(world.seen(390, 500), (50, 5));
+    assert_eq!(world.seen(390, 500), (60, 5));
 }
 
 #[test]
