@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::capacity::Taken;
 use crate::host::{HostFacts, Liveness};
-use crate::id::{HostId, SlotId};
+use crate::id::{HostId, ServiceId, SlotId};
 use crate::observation::Observation;
 use crate::time::Timestamp;
-use crate::traffic::Traffic;
+use crate::traffic::{ServiceWindows, Traffic};
 
 /// What a decision asks of the fleet. One that places nothing only looks at the hosts that it has slots on, so that
 /// its cost follows the service and not the fleet.
@@ -28,6 +28,11 @@ pub trait Fleet: Debug {
 
     /// Traffic tables, and the ingresses that follow them; `None` where nothing is routed.
     fn traffic(&self) -> Option<&Traffic> {
+        None
+    }
+
+    /// The windows of counters of a service; `None` where nothing of it was counted since this coordinator began.
+    fn windows(&self, _service: &ServiceId) -> Option<&ServiceWindows> {
         None
     }
 }

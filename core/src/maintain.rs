@@ -19,6 +19,7 @@ use crate::plan::Phase;
 use crate::release::{Release, Scale};
 use crate::rollout::draft::{Draft, NewSlot};
 use crate::rollout::places::why_nowhere;
+use crate::rollout::triggers;
 use crate::service::{Mode, ReleaseRef};
 use crate::slot::{Transition, Waiting};
 
@@ -31,6 +32,9 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         Mode::Running => {}
         Mode::Stopped => return stopped::step(draft),
         Mode::Removed => return removed::step(draft),
+    }
+    if triggers::watch(draft) {
+        return;
     }
     end_standbys(draft);
     let Some(good) = draft.service.last_good().filter(|good| draft.service.current == Some(*good)) else {

@@ -6,6 +6,7 @@
 mod health;
 mod rules;
 mod traffic;
+mod triggers;
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,10 @@ use crate::units::{Size, Span};
 
 pub use health::{Check, Health, ImageHealth, Probe};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
-pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, RollbackOn, Strategy};
+pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
 pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
+pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 
 /// The newest version of the release payload that this code reads and writes.
 pub const RELEASE_VERSION: u32 = 3;
@@ -147,7 +149,7 @@ pub struct Spec {
     pub stop_timeout: Span,
     /// What happens to the rest of the fleet when an instance failed.
     pub on_failure: OnFailure,
-    /// What makes an agent restore the fallback while a release is not yet good.
+    /// What makes it go back: on a host while it is not yet good, for the whole service in its rollout and after.
     pub rollback_on: RollbackOn,
     /// What happens when a host is lost.
     pub on_lost: OnLost,
@@ -163,10 +165,11 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it.
+    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it and the
+    /// triggers that look at the whole service.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
-        if !self.strategy.is_plain() {
+        if !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3
         } else if speaks || !self.traffic.is_empty() {
             2

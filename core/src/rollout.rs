@@ -29,6 +29,7 @@ pub(crate) mod draft;
 mod draining;
 pub(crate) mod ending;
 pub(crate) mod exclusive;
+mod figures;
 mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -46,6 +47,7 @@ mod story;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod triggers;
 mod verbs;
 
 pub use decision::{
@@ -53,10 +55,11 @@ pub use decision::{
     What,
 };
 pub use exclusive::must_have_stopped;
+pub use figures::{Figures, Trigger};
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout, SLOTS_PER_STEP, Shift,
-    Snapshot, State,
+    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
+    SLOTS_PER_STEP, Shift, Snapshot, State,
 };
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};

@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
 use crate::release::{Release, Scale};
 use crate::slot::Slot;
+use crate::time::Timestamp;
 use crate::traffic::Split;
 
 /// Good releases that are remembered per service.
@@ -66,6 +67,25 @@ pub struct Service {
     /// The shares of two releases, while a strategy moves its traffic or keeps the old one warm; one pool if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
+    /// The watch over the release that it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+}
+
+/// The watch over a release whose rollout has succeeded: until it ends, a trigger brings the release before back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// The release that is watched.
+    pub release: ReleaseRef,
+    /// The release before.
+    pub from: ReleaseRef,
+    /// Since when its requests and exits count: the beginning of its rollout.
+    pub since: Timestamp,
+    /// When the watch ends.
+    pub until: Timestamp,
+    /// Restarts of its instances that do not count, by instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts_before: BTreeMap<String, u32>,
 }
 
 /// Is a service to run? Set by a person.
@@ -98,6 +118,7 @@ impl Service {
             leaving: BTreeSet::new(),
             given_up: 0,
             split: None,
+            watch: None,
         }
     }
 

@@ -13,6 +13,7 @@ mod processes;
 mod report;
 mod split;
 mod standing;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -35,3 +36,4 @@ pub use report::{
 };
 pub use split::Split;
 pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Silent, Table, Taken, Traffic, Weighed};
+pub use window::{Fault, FaultKind, KEPT, Quantile, Ring, ServiceWindows, Tally, Wanted, Window, Windows};

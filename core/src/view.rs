@@ -28,7 +28,7 @@ pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{FailureView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
-pub use status::{HostProblems, InstanceView, StatusView, status};
+pub use status::{HostProblems, InstanceView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};
 
 /// A release in a list.

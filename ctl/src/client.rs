@@ -243,7 +243,7 @@ impl Client {
         service: &ServiceId,
         action: ServiceAction,
         replicas: u32,
-        supersede: bool,
+        (supersede, force): (bool, bool),
     ) -> Result<Heard, CallError> {
         let what = match action {
             ServiceAction::Scale => "scale the service",
@@ -253,7 +253,7 @@ impl Client {
             ServiceAction::Unspecified => "change the service",
         };
         let service = service.to_string();
-        let request = pb::SteerServiceRequest { service, action: action.into(), replicas, supersede };
+        let request = pb::SteerServiceRequest { service, action: action.into(), replicas, supersede, force };
         let answer = call(what, self.control.steer_service(request)).await?;
         Ok(Heard {
             unchanged: answer.unchanged,

@@ -204,7 +204,8 @@ impl Bare {
     /// Its state does not allow it, or the store failed.
     pub async fn tell(&self, service: &ServiceId, verb: Verb, supersede: bool) -> Result<(), BareError> {
         let actor = "operator/sim".to_owned();
-        let told = services::tell(&self.coordinator, service.clone(), verb, supersede, actor).await;
+        let how = services::How { supersede, force: true };
+        let told = services::tell(&self.coordinator, service.clone(), verb, how, actor).await;
         told.map(drop).map_err(of_service)
     }
 

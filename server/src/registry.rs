@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::fleet::{FleetView, Member};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
-use windlass_core::traffic::Processes;
+use windlass_core::traffic::{Processes, Windows};
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
@@ -51,6 +51,8 @@ pub(crate) struct Registry {
     clock: Clock,
     steps: Arc<Mutex<Steps>>,
     next: Arc<AtomicU64>,
+    /// What ingresses counted, for the decisions of services that ask.
+    windows: Arc<RwLock<Windows>>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ impl Registry {
             clock,
             steps: Arc::new(Mutex::new(steps)),
             next: Arc::default(),
+            windows: Arc::default(),
         }
     }
 

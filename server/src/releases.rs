@@ -20,7 +20,7 @@ use crate::registry::Registry;
 pub(crate) use history::forget;
 pub(crate) use ids::next_ids;
 pub(crate) use names::check as check_names;
-pub(crate) use submit::{Rollback, Submission, rollback, submit};
+pub(crate) use submit::{Rollback, Submission, go_back_alone, rollback, submit};
 
 /// What a submission or a rollback came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use windlass_core::host::Liveness;
 use windlass_core::service::Slots;
 use windlass_core::traffic::{self, Derived, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table};
-use windlass_core::{Digest, EnvironmentId, HostId, Timestamp};
+use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use crate::authority::Authority;
 use crate::coordinator::Coordinator;
@@ -191,6 +191,18 @@ pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) 
     record.is_some_and(|record| {
         record.facts.policy.environments.as_ref().is_none_or(|served| served.contains(environment))
     })
+}
+
+/// Names that lead to an instance of a service now; none if requests to it get no answer anyway.
+pub(crate) fn serving(state: &State, service: &ServiceId) -> Vec<String> {
+    let record = state.routes.get(&service.environment);
+    let Some(table) = record.and_then(|record| record.table.as_deref()) else { return Vec::new() };
+    let of_it = table.routes.services.iter().filter(|routed| routed.service == service.name);
+    if !of_it.flat_map(|routed| &routed.endpoints).any(|endpoint| !endpoint.draining) {
+        return Vec::new();
+    }
+    let names = table.routes.names.iter().filter(|name| name.service == service.name);
+    names.map(|name| format!("{}{}", name.host, if name.path == "/" { "" } else { &name.path })).collect()
 }
 
 /// Raises the number of the next table above one that hosts have shown.

@@ -12,6 +12,19 @@ use crate::engine;
 use crate::ledger::{Change, Draft, State, WriteError};
 use crate::registry::Registry;
 use crate::releases::{self, Started};
+use crate::routes;
+
+/// Names that a refusal gives.
+const NAMED: usize = 3;
+
+/// What is done although it does more than the verb says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct How {
+    /// End an active rollout where it is.
+    pub supersede: bool,
+    /// Leave requests without an answer.
+    pub force: bool,
+}
 
 /// What it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +43,14 @@ pub(crate) enum ServiceError {
     /// Never heard of, or removed.
     #[error("there is no service `{0}`")]
     Unknown(ServiceId),
+    /// Requests are routed to it, which nothing would answer.
+    #[error("`{service}` serves {names}, and nothing would answer there any more")]
+    Routed {
+        /// The service.
+        service: ServiceId,
+        /// The names, in words.
+        names: String,
+    },
     /// Its state or its release does not allow it.
     #[error(transparent)]
     Verb(#[from] VerbError),
@@ -52,6 +73,7 @@ impl ServiceError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
+            Self::Routed { .. } => Some("--force does it all the same".to_owned()),
             Self::Verb(error) => Some(match error {
                 VerbError::Active(id) => format!(
                     "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
@@ -136,17 +158,17 @@ pub(crate) async fn tell(
     coordinator: &Coordinator,
     service: ServiceId,
     verb: Verb,
-    supersede: bool,
+    how: How,
     actor: String,
 ) -> Result<Heard, ServiceError> {
-    coordinator.ledger.write(move |draft| decide(draft, &service, verb, supersede, &actor)).await?
+    coordinator.ledger.write(move |draft| decide(draft, &service, verb, how, &actor)).await?
 }
 
 fn decide(
     draft: &mut Draft<'_>,
     id: &ServiceId,
     verb: Verb,
-    supersede: bool,
+    how: How,
     actor: &str,
 ) -> Result<Heard, ServiceError> {
     let state = draft.state;
@@ -163,7 +185,11 @@ fn decide(
         release: known.current.map(|current| current.counter),
         volumes: if verb == Verb::Remove { volumes(state, known) } else { Vec::new() },
     };
-    let told = rollout::tell(known, active, release, verb, supersede, actor, draft.now);
+    let serves_nothing = matches!(verb, Verb::Stop | Verb::Remove | Verb::Scale(0));
+    if serves_nothing && !how.force {
+        answered(draft, known, verb, actor)?;
+    }
+    let told = rollout::tell(known, active, release, verb, how.supersede, actor, draft.now);
     let Told { service, ended } = match told {
         Ok(told) => told,
         Err(error) => {
@@ -187,6 +213,20 @@ fn decide(
     }
     draft.change(Change::Service(Box::new(service)));
     Ok(heard)
+}
+
+/// Refuses what would leave names without an answer that have one now.
+fn answered(draft: &mut Draft<'_>, known: &Service, verb: Verb, actor: &str) -> Result<(), ServiceError> {
+    let names = routes::serving(draft.state, &known.id);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let names = format!("{}{more}", names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
+    let error = ServiceError::Routed { service: known.id.clone(), names };
+    draft.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
+    Err(error)
 }
 
 const fn name(verb: Verb) -> &'static str {

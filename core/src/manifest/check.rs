@@ -8,6 +8,7 @@ mod run;
 mod security;
 mod strategy;
 mod traffic;
+mod triggers;
 
 pub(super) use findings::Findings;
 use findings::is_label;
@@ -25,5 +26,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     health::check(manifest, &mut findings);
     strategy::check(manifest, &mut findings);
     traffic::check(manifest, &mut findings);
+    triggers::check(manifest, &mut findings);
     findings
 }

@@ -8,7 +8,9 @@ use crate::units::Span;
 
 use super::check::capability;
 use super::defaults;
-use super::model::{After, Gpus, Manifest, Port, Probe, Replicas, Text};
+use super::model::{
+    After, Failing, FailingIn, Gpus, Manifest, Port, Probe, Replicas, RollbackOn, Share, Slow, SlowIn, Text,
+};
 
 /// What runs, with the pinned image and the content of the files.
 pub(super) fn lower(
@@ -50,10 +52,7 @@ pub(super) fn lower(
         progress_deadline: manifest.progress_deadline,
         stop_timeout: manifest.stop_timeout,
         on_failure: manifest.on_failure,
-        rollback_on: release::RollbackOn {
-            restarts: manifest.rollback_on.restarts,
-            unhealthy_for: manifest.rollback_on.unhealthy_for,
-        },
+        rollback_on: rollback_on(&manifest.rollback_on),
         on_lost: release::OnLost {
             replace_after: after(manifest.on_lost.replace_after),
             stop_isolated_after: after(manifest.on_lost.stop_isolated_after),
@@ -183,6 +182,28 @@ fn strategy(manifest: &Manifest) -> release::Strategy {
         max_unavailable: rolling.max_unavailable,
         order: rolling.order,
         min_ready: rolling.min_ready,
+    }
+}
+
+pub(super) fn rollback_on(said: &RollbackOn) -> release::RollbackOn {
+    let error_rate = said.error_rate.map(|rate| match rate {
+        Failing::Share(Share(max)) => release::ErrorRate { max, min_requests: None, within: None },
+        Failing::In(FailingIn { max: Share(max), min_requests, within }) => {
+            release::ErrorRate { max, min_requests, within }
+        }
+    });
+    let p95 = said.p95.map(|slow| match slow {
+        Slow::Latency(max) => release::Latency { max, min_requests: None, within: None },
+        Slow::In(SlowIn { max, min_requests, within }) => release::Latency { max, min_requests, within },
+    });
+    release::RollbackOn {
+        restarts: said.restarts,
+        unhealthy_for: said.unhealthy_for,
+        crashes: said.crashes,
+        error_rate,
+        status_5xx: said.status_5xx.map(|most| release::Within { count: most.count, within: most.within }),
+        p95,
+        watch: said.watch,
     }
 }
 

@@ -8,6 +8,7 @@ mod later;
 mod parts;
 mod scalar;
 mod strategy;
+mod triggers;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +23,11 @@ use super::defaults;
 pub(super) use health::{Health, Probe};
 pub(super) use later::{Gate, Hooks, Secret};
 pub(super) use parts::{
-    File, Gpus, OnLost, Placement, Port, Replicas, Resources, RollbackOn, Route, Routes, Security, Volume,
+    File, Gpus, OnLost, Placement, Port, Replicas, Resources, Route, Routes, Security, Volume,
 };
 pub(super) use scalar::{After, Cpu, Mode, Share, Text};
 pub(super) use strategy::{BlueGreen, Rolling, Strategy};
+pub(super) use triggers::{Failing, FailingIn, RollbackOn, Slow, SlowIn};
 
 /// A service of a Windlass fleet: what runs, where, and how a new version replaces the old one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +130,7 @@ pub(super) struct Manifest {
     /// What happens to the rest of the fleet when an instance failed.
     #[serde(default)]
     pub(super) on_failure: OnFailure,
-    /// What makes a host go back to the last good release while a new one is not yet good.
+    /// What brings the last good release back while a new one is on trial, and for some time after.
     #[serde(default)]
     pub(super) rollback_on: RollbackOn,
     /// What happens when a host is lost.

@@ -5,6 +5,7 @@ mod props;
 mod schema;
 mod spec;
 mod traffic;
+mod triggers;
 
 use super::*;
 

@@ -108,6 +108,8 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         generation: 0,
         shift: None,
         reason: None,
+        counts_from: None,
+        restarts_before: std::collections::BTreeMap::new(),
         log: Log::default(),
     }
 }

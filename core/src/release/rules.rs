@@ -121,16 +121,6 @@ pub enum OnFailure {
     Pause,
 }
 
-/// What makes an agent restore the fallback while a release is not yet good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackOn {
-    /// So many restarts (exits) after it was healthy once. An exit before that always does.
-    pub restarts: u32,
-    /// Unready for so long after it was healthy once.
-    pub unhealthy_for: Span,
-}
-
 /// What happens when a host is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -12,7 +12,7 @@ use crate::slot::{self, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::decision::Chosen;
-use super::model::{Advance, Rollout, SLOTS_PER_STEP, Snapshot, State};
+use super::model::{Advance, Begins, Rollout, SLOTS_PER_STEP, Snapshot, State};
 use super::story::Story;
 
 /// The working copy of one decision.
@@ -24,6 +24,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) touched: BTreeSet<SlotId>,
     /// The slots of each host, once somebody asked.
     pub(super) by_host: Option<BTreeMap<HostId, Vec<SlotId>>>,
+    pub(crate) begins: Option<Begins>,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) waiting: Vec<Waiting>,
     /// What this decision has done and not written down yet.
@@ -45,6 +46,7 @@ impl<'a> Draft<'a> {
             }),
             touched: BTreeSet::new(),
             by_host: None,
+            begins: None,
             wake_at: None,
             waiting: Vec::new(),
             story: Story::default(),
@@ -64,6 +66,7 @@ impl<'a> Draft<'a> {
             slots: self.slots,
             touched: self.touched,
             rollout: self.rollout,
+            begins: self.begins,
             wake_at: self.wake_at,
             waiting: self.waiting,
         }

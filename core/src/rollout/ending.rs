@@ -13,6 +13,7 @@ use crate::slot::{Seen, Slot, Transition, Waiting};
 
 use super::draft::Draft;
 use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
+use super::triggers;
 
 pub(crate) use late::no_progress;
 
@@ -150,7 +151,7 @@ pub(crate) fn go_back(draft: &mut Draft<'_>, how: GoingBack, reason: Reason) {
 /// Marks the release good, lets the standbys stay a while, and drops slots beyond the count. What is not
 /// there yet (stragglers, mostly) is brought there by the care of the service, see `steady`.
 pub(crate) fn succeed(draft: &mut Draft<'_>) {
-    let Some((to, _)) = draft.target() else { return };
+    let Some((to, release)) = draft.target() else { return };
     let until = draft.now() + KEEP_OLD;
     let is_deploy = draft.rollout().kind == Kind::Deploy;
     let warm =
@@ -178,6 +179,9 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     }
     draft.service.mark_good(to);
     draft.service.current = Some(to);
+    if let Some(watch) = triggers::watch_after(draft, &release.spec.rollback_on) {
+        draft.service.watch = Some(watch);
+    }
     end(draft, State::Succeeded, None);
 }
 

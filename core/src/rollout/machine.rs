@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::model::{Advance, Snapshot, State};
-use super::{ending, exclusive, placing, preparing, rolling_back, soaking, strategy};
+use super::{ending, exclusive, placing, preparing, rolling_back, soaking, strategy, triggers};
 use crate::maintain;
 
 /// Decides what comes next for one service: its rollout's next step, or, without a rollout, the care
@@ -37,6 +37,7 @@ fn step(draft: &mut Draft<'_>) {
     match draft.state() {
         Some(State::Pending) => placing::place(draft),
         Some(State::Preparing) => preparing::step(draft),
+        Some(State::Advancing | State::Soaking) if triggers::fires(draft) => {}
         Some(State::Advancing) => strategy::step(draft),
         Some(State::Soaking) => soaking::step(draft),
         Some(State::Paused) => ending::watch(draft),

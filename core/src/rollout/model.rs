@@ -1,11 +1,12 @@
 //! The record of a rollout, and what a decision about a service is made from and answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::decision::Log;
+use super::figures::{Figures, Trigger};
 use crate::fleet::Fleet;
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
 use crate::observation::{Evidence, Refusal};
@@ -78,6 +79,12 @@ pub struct Rollout {
     pub shift: Option<Shift>,
     /// Why it is where it is, when that needs saying.
     pub reason: Option<Reason>,
+    /// Since when triggers count its requests, if not since it was made: a person let it go on after one had fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_from: Option<Timestamp>,
+    /// Restarts of its instances that no trigger counts, by instance, for the same reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts_before: BTreeMap<String, u32>,
     /// How much of its story is written.
     #[serde(default)]
     pub log: Log,
@@ -231,6 +238,13 @@ pub enum Reason {
     RollbackFailed(String),
     /// There is no release to go back to.
     NothingToGoBackTo(String),
+    /// The release on trial did what its manifest rolls back on.
+    Trigger {
+        /// Which trigger.
+        what: Trigger,
+        /// What it counted.
+        figures: Box<Figures>,
+    },
     /// The store was set back, and this is how the hosts were found.
     Restored,
 }
@@ -253,6 +267,7 @@ impl std::fmt::Display for Reason {
             Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),
             Self::Asked(who) => write!(f, "asked by {who}"),
             Self::SupersededBy(id) => write!(f, "superseded by rollout {id}"),
+            Self::Trigger { what, figures } => f.write_str(&figures.words(*what)),
             Self::Restored => f.write_str("the coordinator was restored; this is how its hosts were found"),
         }
     }
@@ -286,10 +301,21 @@ pub struct Advance {
     pub touched: BTreeSet<SlotId>,
     /// Its rollout, which may now be in a final state.
     pub rollout: Option<Rollout>,
+    /// The rollout that begins by itself, once this is stored.
+    pub begins: Option<Begins>,
     /// When to look again, should nothing happen before.
     pub wake_at: Option<Timestamp>,
     /// What it waits for.
     pub waiting: Vec<Waiting>,
+}
+
+/// A rollout back to an older release that begins by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begins {
+    /// Where it goes.
+    pub to: ReleaseRef,
+    /// Why.
+    pub reason: Reason,
 }
 
 impl Rollout {

@@ -1,5 +1,7 @@
 //! The beginning of a rollout: may it begin, and what does it go back to?
 
+use std::collections::BTreeMap;
+
 use crate::id::RolloutId;
 use crate::service::{Mode, ReleaseRef, Service};
 use crate::time::Timestamp;
@@ -67,6 +69,7 @@ pub fn start(
     service.leaving.clear();
     if target.kind != Kind::Restart {
         service.given_up = 0;
+        service.watch = None;
     }
     service.rollout = Some(id.clone());
     let mut log = Log::default();
@@ -95,6 +98,8 @@ pub fn start(
         generation: 0,
         shift: None,
         reason: None,
+        counts_from: None,
+        restarts_before: BTreeMap::new(),
         log,
     };
     service.current = Some(target.release);

@@ -71,6 +71,9 @@ pub fn steer(
         (S::Resume, T::Paused) => {
             next.state = rollout.resume.unwrap_or(T::Advancing);
             next.resume = None;
+            if matches!(next.reason, Some(Reason::Trigger { .. })) {
+                next.counts_from = Some(now);
+            }
             next.reason = None;
             next.retry_quarantined |= !rollout.failures.is_empty();
             // A pause is no watch: that begins again.

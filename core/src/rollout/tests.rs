@@ -12,5 +12,6 @@ mod shifting;
 mod speed;
 mod stopped_first;
 mod transitions;
+mod triggers;
 mod verbs;
 mod why;

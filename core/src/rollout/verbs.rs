@@ -132,6 +132,7 @@ pub fn tell(
             next.replicas = 0;
             next.given_up = 0;
             next.leaving = BTreeSet::new();
+            next.watch = None;
         }
         Verb::Remove => {}
     }

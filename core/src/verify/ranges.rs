@@ -78,6 +78,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     ports_and_probes(spec)?;
     traffic(spec)?;
     strategy(spec)?;
+    spec.rollback_on.check().map_err(|(key, bounds)| malformed(format!("`rollback_on.{key}` {bounds}")))?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;

@@ -59,6 +59,9 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// The watch over its release, after the rollout of that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchView>,
     /// What is wrong with its instances and slots now.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
@@ -72,6 +75,17 @@ pub struct StatusView {
     pub serving: BTreeMap<Counter, u32>,
     /// Every instance, by slot; the one that serves comes first.
     pub instances: Vec<InstanceView>,
+}
+
+/// The watch over a release whose rollout has succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WatchView {
+    /// The release that is watched.
+    pub release: Counter,
+    /// When the watch ends.
+    pub until: Timestamp,
+    /// The release that a trigger of `rollback_on` brings back until then.
+    pub back_to: Counter,
 }
 
 /// What is wrong with one host.
@@ -256,6 +270,11 @@ pub fn status(
         healthy,
         in_doubt: in_doubt(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        watch: service.watch.as_ref().map(|watch| WatchView {
+            release: watch.release.counter,
+            until: watch.until,
+            back_to: watch.from.counter,
+        }),
         conditions,
         restarts: instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.restarts)),
         problems: problems(slots, fleet, stats),

@@ -563,7 +563,7 @@ fn spec(number: u64) -> Spec {
         progress_deadline: Span::from_secs(600),
         stop_timeout: Span::from_secs(10),
         on_failure: OnFailure::RollbackAll,
-        rollback_on: RollbackOn { restarts: 3, unhealthy_for: Span::from_secs(120) },
+        rollback_on: RollbackOn::on_host(3, Span::from_secs(120)),
         on_lost: OnLost::default(),
         exclusive: false,
         floor: None,

@@ -90,7 +90,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         progress_deadline: Span::from_secs(120),
         stop_timeout: Span::from_secs(10),
         on_failure: OnFailure::RollbackAll,
-        rollback_on: RollbackOn { restarts: 1, unhealthy_for: Span::from_secs(120) },
+        rollback_on: RollbackOn::on_host(1, Span::from_secs(120)),
         on_lost: OnLost::default(),
         exclusive: false,
         floor: None,

@@ -53,7 +53,8 @@ pub(crate) struct RestartArgs {
     windlass stop web\n  \
     windlass stop web --supersede\n\n\
     Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls\n\
-    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is.\n\n\
+    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is; and\n\
+    while requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else started it meanwhile.")]
 pub(crate) struct StopArgs {
     /// The service, `web` or `production/web`
@@ -61,6 +62,9 @@ pub(crate) struct StopArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
+    /// Although requests are routed to it, and nothing answers them afterwards
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) attend: AttendArgs,
 }
@@ -70,7 +74,8 @@ pub(crate) struct StopArgs {
     windlass rm web\n  \
     windlass rm staging/web --yes --timeout 1m\n\n\
     Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are\n\
-    named at the end. The service's numbers are never used again: a later deploy goes on counting.\n\n\
+    named at the end. The service's numbers are never used again: a later deploy goes on counting. Refused while\n\
+    requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
 pub(crate) struct RmArgs {
     /// The service, `web` or `production/web`
@@ -78,6 +83,9 @@ pub(crate) struct RmArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
+    /// Although requests are routed to it, and nothing answers them afterwards
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) attend: AttendArgs,
 }

@@ -14,7 +14,8 @@ use crate::session::Session;
 
 pub(super) async fn scale(args: &ScaleArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let (mut session, service) = meant(&args.service, global).await?;
-    let heard = session.client().steer_service(&service, ServiceAction::Scale, args.replicas, false).await?;
+    let heard =
+        session.client().steer_service(&service, ServiceAction::Scale, args.replicas, (false, false)).await?;
     finish(&service, Goal::Count(args.replicas), heard, args.attend, &mut session, printer).await
 }
 
@@ -24,7 +25,7 @@ pub(super) async fn restart(
     printer: &Printer,
 ) -> Result<Exit, CtlError> {
     let (mut session, service) = meant(&args.service, global).await?;
-    let heard = session.client().steer_service(&service, ServiceAction::Restart, 0, false).await?;
+    let heard = session.client().steer_service(&service, ServiceAction::Restart, 0, (false, false)).await?;
     let release = heard.release.unwrap_or(Counter(0));
     let submitted = Submitted { rollout: heard.rollout, release };
     deploy::finish(&service, submitted, args.follow, &[], &mut session, printer).await
@@ -32,7 +33,10 @@ pub(super) async fn restart(
 
 pub(super) async fn stop(args: &StopArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let (mut session, service) = meant(&args.service, global).await?;
-    let heard = session.client().steer_service(&service, ServiceAction::Stop, 0, args.supersede).await?;
+    let heard = session
+        .client()
+        .steer_service(&service, ServiceAction::Stop, 0, (args.supersede, args.force))
+        .await?;
     finish(&service, Goal::Stopped, heard, args.attend, &mut session, printer).await
 }
 
@@ -40,7 +44,10 @@ pub(super) async fn rm(args: &RmArgs, global: &Global, printer: &Printer) -> Res
     let (mut session, service) = meant(&args.service, global).await?;
     let question = format!("Remove every instance of `{service}`? Named volumes stay.");
     printer.confirm(&question, global.yes)?;
-    let heard = session.client().steer_service(&service, ServiceAction::Remove, 0, args.supersede).await?;
+    let heard = session
+        .client()
+        .steer_service(&service, ServiceAction::Remove, 0, (args.supersede, args.force))
+        .await?;
     finish(&service, Goal::Gone, heard, args.attend, &mut session, printer).await
 }
 

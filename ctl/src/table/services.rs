@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Color};
-use windlass_core::view::{HostProblems, InstanceView, Problem, StatusView};
+use windlass_core::view::{HostProblems, InstanceView, Problem, StatusView, WatchView};
 use windlass_core::{Counter, Timestamp};
 
 use super::{ago, fields, grid, or_dash, printable, state};
@@ -52,6 +52,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("waits for", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
         ("reason", status.reason.as_deref().map(printable)),
+        ("watched", status.watch.map(watched)),
         ("healthy", Some(format!("{} of {}{}", status.healthy, status.wanted, in_doubt(status)))),
         ("serving", Some(serving(&status.serving))),
     ]);
@@ -103,6 +104,11 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         }
     }
     text
+}
+
+/// Until when `rollback_on` looks at a release whose rollout is over.
+fn watched(watch: WatchView) -> String {
+    format!("until {}; {} goes back to {} if a trigger fires", watch.until, watch.release, watch.back_to)
 }
 
 /// An instance's state, and since when that is not known to be so any more.

@@ -46,6 +46,7 @@ fn scaling_follows_until_the_count_is_available() {
         action: pb::ServiceAction::Scale.into(),
         replicas: 3,
         supersede: false,
+        force: false,
     };
     assert_eq!(asked, want);
     let (code, stdout, _, _) = run(told(false, steps()), &["scale", "default/web", "3", "-o", "json"]);

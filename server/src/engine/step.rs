@@ -11,6 +11,7 @@ use crate::coordinator::Coordinator;
 use crate::ledger::{Change, Draft, State, WriteError};
 use crate::plans::{self, Overlay};
 use crate::registry::Registry;
+use crate::releases;
 
 /// What a look came to.
 #[derive(Debug, Default)]
@@ -98,6 +99,9 @@ fn store(draft: &mut Draft<'_>, id: &ServiceId, advance: Advance) {
         });
     }
     plans::issue(draft, &hosts, &overlay);
+    if let Some(begins) = advance.begins {
+        return releases::go_back_alone(draft, advance.service, begins);
+    }
     if state.services.get(id) != Some(&advance.service) {
         draft.change(Change::Service(Box::new(advance.service)));
     }

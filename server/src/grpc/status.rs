@@ -175,9 +175,11 @@ impl Refusal for ServiceError {
     fn code(&self) -> Code {
         match self {
             Self::Unknown(_) => Code::NotFound,
-            Self::Verb(_) | Self::Restart(_) | Self::AgentTooOld(_) | Self::Recovering => {
-                Code::FailedPrecondition
-            }
+            Self::Routed { .. }
+            | Self::Verb(_)
+            | Self::Restart(_)
+            | Self::AgentTooOld(_)
+            | Self::Recovering => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }

@@ -1,15 +1,49 @@
-//! What the ingresses of hosts report.
+//! What ingresses report: the newest of each host, and the windows of counters that decisions ask for, of services that a
+//! rollout moves or a watch guards.
+//!
+//! Nothing of it is stored: after a start of the coordinator every window begins anew.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 
-use windlass_core::traffic::{IngressReport, Processes};
-use windlass_core::{HostId, Timestamp};
+use windlass_core::traffic::{IngressReport, Processes, ServiceWindows, Wanted};
+use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use super::Registry;
+use crate::ledger::State;
+use crate::routes;
+
+/// Releases that are compared, by service: where a rollout goes and what it goes back to, and likewise of a watch.
+fn wanted(state: &State) -> Wanted {
+    let asked = state.services.values().filter_map(|service| {
+        let rollout = state.active_rollout(&service.id);
+        let moved = rollout.into_iter().flat_map(|rollout| [Some(rollout.to), rollout.from]);
+        let watched = service.watch.iter().flat_map(|watch| [Some(watch.release), Some(watch.from)]);
+        let releases = moved.chain(watched).flatten().map(|release| release.digest);
+        let routed = |digest: &Digest| {
+            state.releases.get(digest).is_some_and(|release| !release.spec.traffic.routes.is_empty())
+        };
+        let releases: BTreeSet<_> = releases.filter(routed).collect();
+        (!releases.is_empty()).then(|| (service.id.clone(), releases))
+    });
+    asked.collect()
+}
 
 impl Registry {
-    /// An ingress process of a host reported. The newest report of each process counts.
-    pub(crate) fn ingress_reported(&self, host: &HostId, report: Arc<IngressReport>, now: Timestamp) {
+    /// An ingress process of a host reported. The newest report of each process counts; what it counted is believed for the environments that it serves.
+    pub(crate) fn ingress_reported(
+        &self,
+        state: &State,
+        host: &HostId,
+        report: Arc<IngressReport>,
+        now: Timestamp,
+    ) {
+        let wanted = wanted(state);
+        let serves = |environment: &EnvironmentId| routes::serves(state, host, environment);
+        self.windows
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(host, &report, now, &wanted, serves);
         self.with(host, |live| {
             live.seen(now, &self.clock);
             live.ingress.take(report, now);
@@ -24,5 +58,11 @@ impl Registry {
     /// The ingress of a host counts no more.
     pub(crate) fn ingress_forgotten(&self, host: &HostId) {
         self.with(host, |live| live.ingress = Processes::default());
+        self.windows.write().unwrap_or_else(PoisonError::into_inner).forget(host);
+    }
+
+    /// The windows of a service, if any are kept.
+    pub(super) fn windows_of(&self, service: &ServiceId) -> Option<Arc<ServiceWindows>> {
+        self.windows.read().unwrap_or_else(PoisonError::into_inner).of(service)
     }
 }

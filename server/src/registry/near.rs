@@ -3,10 +3,10 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use windlass_core::fleet::{Fleet, Member};
-use windlass_core::traffic::Traffic;
+use windlass_core::traffic::{ServiceWindows, Traffic};
 use windlass_core::{HostId, ServiceId, Timestamp};
 
 use super::{Live, Registry};
@@ -25,6 +25,8 @@ pub(crate) struct Near<'a> {
     own: BTreeMap<HostId, Option<Member>>,
     all: OnceCell<BTreeMap<HostId, Member>>,
     traffic: OnceCell<Traffic>,
+    /// What was counted of its own requests, as of now.
+    windows: OnceCell<Option<Arc<ServiceWindows>>>,
 }
 
 impl<'a> Near<'a> {
@@ -45,7 +47,8 @@ impl<'a> Near<'a> {
             });
         }
         let since = registry.counts_since(state, now);
-        Self { registry, state, service, now, since, own, all: OnceCell::new(), traffic: OnceCell::new() }
+        let (all, traffic, windows) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { registry, state, service, now, since, own, all, traffic, windows }
     }
 }
 
@@ -63,6 +66,11 @@ impl Fleet for Near<'_> {
 
     fn traffic(&self) -> Option<&Traffic> {
         Some(self.traffic.get_or_init(|| routes::traffic(self.state, self.registry)))
+    }
+
+    fn windows(&self, service: &ServiceId) -> Option<&ServiceWindows> {
+        let own = Some(service).filter(|service| *service == self.service)?;
+        self.windows.get_or_init(|| self.registry.windows_of(own)).as_deref()
     }
 
     fn all(&self) -> &BTreeMap<HostId, Member> {

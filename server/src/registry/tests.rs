@@ -124,7 +124,7 @@ fn an_ingress_that_was_taken_over_goes_on_to_be_seen() {
     let start = Timestamp::from_millis(1_000_000);
     let at = |seconds| start + Duration::from_secs(seconds);
     let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
-    let host: HostId = "edge-1".parse().unwrap();
+    let (host, state): (HostId, _) = ("edge-1".parse().unwrap(), crate::ledger::tests::state());
     let report = |process: u64, begun: u64, ending: bool, in_flight: u64| {
         let endpoint = serde_json::json!({
             "address": "10.0.0.1:20000", "release": windlass_core::Digest::of(b"r1"), "state": "draining",
@@ -139,10 +139,10 @@ fn an_ingress_that_was_taken_over_goes_on_to_be_seen() {
     let kept = || -> Vec<(u64, u64)> {
         registry.ingress_reports(&host).all().map(|of| (of.process, of.under_way())).collect()
     };
-    registry.ingress_reported(&host, report(1, 0, true, 5), at(1));
-    registry.ingress_reported(&host, report(2, 1, false, 3), at(2));
+    registry.ingress_reported(&state, &host, report(1, 0, true, 5), at(1));
+    registry.ingress_reported(&state, &host, report(2, 1, false, 3), at(2));
     assert_eq!(kept(), [(2, 3), (1, 5)]);
-    registry.ingress_reported(&host, report(1, 0, true, 0), at(3));
+    registry.ingress_reported(&state, &host, report(1, 0, true, 0), at(3));
     assert_eq!(kept(), [(2, 3)]);
     registry.ingress_forgotten(&host);
     assert_eq!(kept(), []);

@@ -4,7 +4,7 @@
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::Acceptance;
 use windlass_core::release::{RELEASE_VERSIONS, Release};
-use windlass_core::rollout::{self, Kind, Target};
+use windlass_core::rollout::{self, Begins, Kind, Target};
 use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
@@ -16,6 +16,9 @@ use crate::engine;
 use crate::ledger::{Change, Draft};
 use crate::registry::Registry;
 use crate::store::record::ReleaseRecord;
+
+/// Who asks for what the coordinator begins by itself.
+const ITSELF: &str = "windlass";
 
 /// A release to take.
 #[derive(Debug, Clone)]
@@ -181,16 +184,7 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
         None => service.rollback_target().ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
         Some(counter) => named(draft, &service, counter)?,
     };
-    let floor = draft.state.trust.document().floor(&id);
-    if target.counter < floor {
-        return Err(ReleaseError::BelowFloor { service: id, found: target.counter, floor });
-    }
-    if draft.state.trust.document().is_release_revoked(&target.digest) {
-        return Err(ReleaseError::Revoked);
-    }
-    if let Some(release) = draft.state.releases.get(&target.digest) {
-        check_names(draft.state, release)?;
-    }
+    may_run_again(draft, &id, &target)?;
     if service.current == Some(target) && service.is_at(&target) {
         return Ok(Started { rollout: None, release: target.counter });
     }
@@ -199,6 +193,47 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     let target =
         Target { release: target, kind: Kind::Rollback, actor, supersede: true, retry_quarantined: true };
     begin(draft, &service, target)
+}
+
+/// A release that was good once may have been withdrawn since.
+fn may_run_again(draft: &Draft<'_>, id: &ServiceId, target: &ReleaseRef) -> Result<(), ReleaseError> {
+    let floor = draft.state.trust.document().floor(id);
+    if target.counter < floor {
+        return Err(ReleaseError::BelowFloor { service: id.clone(), found: target.counter, floor });
+    }
+    if draft.state.trust.document().is_release_revoked(&target.digest) {
+        return Err(ReleaseError::Revoked);
+    }
+    draft.state.releases.get(&target.digest).map_or(Ok(()), |release| check_names(draft.state, release))
+}
+
+/// Starts the rollout back that a watched release calls for. `service` is as that decision leaves it. A release that may not
+/// run any more is not gone back to; the watch is over then, and says so.
+pub(crate) fn go_back_alone(draft: &mut Draft<'_>, service: Service, begins: Begins) {
+    let Begins { to, reason } = begins;
+    let subject = format!("{} {}", service.id, to.counter);
+    let fact = |outcome: &str| audit::fact(ITSELF, "release.rollback", &subject, Some(to.digest), outcome);
+    if let Err(error) = may_run_again(draft, &service.id, &to) {
+        draft.audit(fact(&format!("refused: {error} ({reason})")));
+        draft.event("watch.refused", service.id.to_string(), format!("{reason}; {}: {error}", to.counter));
+        return draft.change(Change::Service(Box::new(service)));
+    }
+    draft.audit(fact(&format!("ok: {reason}")));
+    let target = Target {
+        release: to,
+        kind: Kind::Rollback,
+        actor: ITSELF.to_owned(),
+        supersede: true,
+        retry_quarantined: true,
+    };
+    let id = next_ids(draft.state, draft.now)();
+    // No rollout moves it: a watch is only looked at without one.
+    let Ok((service, mut rollout, _)) = rollout::start(&service, None, target, id, draft.now) else { return };
+    rollout.reason = Some(reason);
+    engine::tell(draft, None, &rollout);
+    history::forget(draft, &service);
+    draft.change(Change::Service(Box::new(service)));
+    draft.change(Change::Rollout(Box::new(rollout)));
 }
 
 fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<ReleaseRef, ReleaseError> {

@@ -48,7 +48,8 @@ pub(crate) async fn reported(coordinator: &Coordinator, host: &HostId, bytes: &[
             digest: Some(table.digest),
         })
         .collect();
-    coordinator.registry.ingress_reported(host, Arc::new(report), coordinator.ledger.now());
+    let (report, now) = (Arc::new(report), coordinator.ledger.now());
+    coordinator.ledger.read(|state| coordinator.registry.ingress_reported(state, host, report, now));
     above_all(coordinator, host, shown).await?;
     coordinator.ledger.signals().tell(vec![Topic::Ingress(host.clone())]);
     Ok(())

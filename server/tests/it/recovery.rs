@@ -288,6 +288,7 @@ async fn what_was_decided_about_a_host_that_nobody_had_heard_comes_under_a_numbe
         action: pb::ServiceAction::Stop.into(),
         replicas: 0,
         supersede: false,
+        force: false,
     };
     fleet.control("deployer/default").await.steer_service(stop).await.unwrap();
     // It holds nothing that the store does not know. An agent takes no second plan with the number that it holds.

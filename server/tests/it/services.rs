@@ -21,6 +21,7 @@ fn asks(action: pb::ServiceAction, replicas: u32) -> pb::SteerServiceRequest {
         action: action.into(),
         replicas,
         supersede: false,
+        force: false,
     }
 }
 

@@ -116,10 +116,4 @@ fn times(manifest: &Manifest, findings: &mut Findings<'_>) {
     if !at_least(manifest.stop_timeout, 1000) || manifest.stop_timeout > Span::from_secs(3600) {
         findings.error(&["stop_timeout"], "must be from 1s to 1h", "");
     }
-    if manifest.rollback_on.restarts == 0 {
-        findings.error(&["rollback_on", "restarts"], "must be at least 1", "1 rolls back at the first exit");
-    }
-    if !at_least(manifest.rollback_on.unhealthy_for, 1000) {
-        findings.error(&["rollback_on", "unhealthy_for"], "must be at least 1s", "");
-    }
 }

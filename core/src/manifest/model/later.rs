@@ -169,14 +169,3 @@ pub(crate) struct Hook {
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Option<Span>,
 }
-
-/// So many within so long.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Within {
-    /// How many.
-    pub(crate) count: u32,
-    /// Within how long.
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) within: Span,
-}

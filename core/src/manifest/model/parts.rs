@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::HostId;
 use crate::release::{OnReturn, PortProtocol, Spread};
-use crate::units::{Size, Span};
+use crate::units::Size;
 
 use super::super::defaults;
-use super::later::Within;
 use super::scalar::{self, After, Cpu, Mode, Text};
 
 /// How many instances.
@@ -196,43 +195,6 @@ pub(crate) struct Security {
     /// Capabilities added, like `NET_BIND_SERVICE`; host policy must allow each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) capabilities: Vec<String>,
-}
-
-/// What makes a host go back to the last good release while a new one is not yet good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RollbackOn {
-    /// So many exits of an instance after it was healthy. An exit before that always does.
-    #[serde(default = "defaults::restarts")]
-    pub(crate) restarts: u32,
-    /// Unready for so long after it was healthy.
-    #[serde(default = "defaults::unhealthy_for")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) unhealthy_for: Span,
-    /// Share of failed requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::percent", extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
-    pub(crate) error_rate: Option<String>,
-    /// Answers with a status from 500 to 599.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
-    pub(crate) status_5xx: Option<Within>,
-    /// 95th percentile of the latency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span", extend("x-not-yet" = "`restarts` and `unhealthy_for` work now"))]
-    pub(crate) p95: Option<Span>,
-}
-
-impl Default for RollbackOn {
-    fn default() -> Self {
-        Self {
-            restarts: defaults::ROLLBACK_RESTARTS,
-            unhealthy_for: defaults::ROLLBACK_UNHEALTHY_FOR,
-            error_rate: None,
-            status_5xx: None,
-            p95: None,
-        }
-    }
 }
 
 /// What happens when a host is lost.

@@ -21,7 +21,7 @@ pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusa
         "after-text" => parse::<After>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
         "size-text" => parse::<Size>(raw).map_err(|refusal| with_unit(refusal, raw, "MiB")),
         "amount-text" => parse::<Amount>(raw),
-        "percent-text" => parse::<Share>(raw),
+        "percent-text" => parse::<Share>(raw).map_err(|refusal| with_unit(refusal, raw, "%")),
         "cpu-text" => parse::<Cpu>(raw),
         "mode-text" => parse::<Mode>(raw),
         "label" => parse::<crate::id::ServiceName>(raw).map_err(|_| {

@@ -84,9 +84,6 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
         "notify: [a]",
         "irreversible: true",
         "strategy: { canary: {} }",
-        "rollback_on: { error_rate: 5% }",
-        "rollback_on: { status_5xx: { count: 10, within: 1m } }",
-        "rollback_on: { p95: 1s }",
         "health: { liveness: { grpc: http } }",
     ];
     for key in keys {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::observation::{Evidence, ProbeResult};
-use crate::rollout::{Allowed, Chosen, Clocks, Decision, Placement, State, Stood, What};
+use crate::rollout::{Allowed, Chosen, Clocks, Decision, Placement, Reason, State, Stood, What};
 use crate::time::{Timestamp, display_duration};
 
 use super::sentence::{NAMED, count, place};
@@ -29,8 +29,14 @@ pub(super) fn made_from(decision: &Decision) -> Vec<String> {
             lines
         }
         What::LeftBehind { clocks, .. } => vec![waited(clocks, decision.at)],
-        What::Moved { from, progress, clocks, .. } => {
+        What::Moved { from, to, reason, progress, clocks, .. } => {
             let mut lines = Vec::new();
+            // Told once: where the rollout turns or pauses for it, or begins for it.
+            if let Some(Reason::Trigger { what, figures }) = reason
+                && matches!((from, to), (_, State::RollingBack | State::Paused) | (State::Pending, _))
+            {
+                lines.extend(figures.lines(*what));
+            }
             match from {
                 State::Preparing => lines.push(format!("{} pulled", progress.pulled)),
                 State::Advancing | State::RollingBack => {

@@ -31,8 +31,8 @@ pub(super) async fn steer(
             });
         }
     };
-    let told =
-        services::tell(coordinator, id, verb, request.supersede, caller.actor()).await.map_err(refused)?;
+    let how = services::How { supersede: request.supersede, force: request.force };
+    let told = services::tell(coordinator, id, verb, how, caller.actor()).await.map_err(refused)?;
     Ok(pb::SteerServiceResponse {
         unchanged: told.unchanged,
         rollout: String::new(),

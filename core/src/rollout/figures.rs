@@ -1,0 +1,199 @@
+//! Why a trigger brought a release back: its figures, and the words for them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Counter;
+use crate::time::{Timestamp, display_duration};
+use crate::traffic::{Fault, Window};
+
+/// What brings a release back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Exits of its instances.
+    Crashes,
+    /// Answers with status 5xx.
+    #[serde(rename = "status_5xx")]
+    Status5xx,
+    /// The share of failed requests.
+    ErrorRate,
+    /// The latency.
+    P95,
+}
+
+impl Trigger {
+    /// Its key in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crashes => "crashes",
+            Self::Status5xx => "status_5xx",
+            Self::ErrorRate => "error_rate",
+            Self::P95 => "p95",
+        }
+    }
+}
+
+/// What a trigger counted, so that it can be counted up again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Figures {
+    /// The release that was watched.
+    pub release: Counter,
+    /// Beginning of the window.
+    pub from: Timestamp,
+    /// End of the window.
+    pub until: Timestamp,
+    /// The limit, in words: `5 %`, `500ms`, `10`.
+    pub limit: String,
+    /// Requests of the release that were counted, without the next two.
+    #[serde(default)]
+    pub requests: u64,
+    /// Clients that left before the response had begun: no errors.
+    #[serde(default)]
+    pub client_gone: u64,
+    /// Requests that may have gone to another release: no evidence.
+    #[serde(default)]
+    pub unconfirmed: u64,
+    /// Answers with status 5xx.
+    #[serde(default)]
+    pub server_errors: u64,
+    /// Failed requests: status 5xx, or a gRPC status that says that the server failed.
+    #[serde(default)]
+    pub errors: u64,
+    /// The 95th percentile of the latency is at least this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<u64>,
+    /// Exits of its instances.
+    #[serde(default)]
+    pub crashes: u32,
+    /// Ingresses that reported.
+    #[serde(default)]
+    pub reporting: u32,
+    /// Ingresses that count.
+    #[serde(default)]
+    pub ingresses: u32,
+    /// Reports that could not be counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+impl Figures {
+    /// The figures of a window of requests.
+    pub(crate) fn of_window(release: Counter, limit: impl ToString, window: Window) -> Self {
+        Self {
+            release,
+            from: window.from,
+            until: window.until,
+            limit: limit.to_string(),
+            requests: window.answered(),
+            client_gone: window.tally.client_gone,
+            unconfirmed: window.tally.unconfirmed,
+            server_errors: window.server_errors(),
+            errors: window.errors(),
+            p95_ms: window.p95().map(|p95| millis(p95.at_least)),
+            crashes: 0,
+            reporting: window.reporting,
+            ingresses: window.ingresses,
+            faults: window.faults,
+        }
+    }
+
+    /// The figures of exits.
+    pub(crate) fn of_crashes(
+        release: Counter,
+        limit: u32,
+        crashes: u32,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Self {
+        Self {
+            release,
+            from,
+            until,
+            limit: limit.to_string(),
+            requests: 0,
+            client_gone: 0,
+            unconfirmed: 0,
+            server_errors: 0,
+            errors: 0,
+            p95_ms: None,
+            crashes,
+            reporting: 0,
+            ingresses: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// In a sentence.
+    pub(crate) fn words(&self, what: Trigger) -> String {
+        let span = self.span();
+        let Self { requests, errors, server_errors, limit, .. } = self;
+        match what {
+            Trigger::Crashes => {
+                let exits = if self.crashes == 1 { "exit" } else { "exits" };
+                format!(
+                    "{} {exits} of instances of {} in {span} ({limit} are enough)",
+                    self.crashes, self.release
+                )
+            }
+            Trigger::Status5xx => {
+                format!(
+                    "{server_errors} answers with status 5xx of {requests} in {span} ({limit} are enough)"
+                )
+            }
+            Trigger::ErrorRate => {
+                let rate = percent(*errors, *requests);
+                format!("error rate {rate} ({errors} of {requests} requests in {span}, at most {limit})")
+            }
+            Trigger::P95 => {
+                let p95 = self.p95_ms.unwrap_or_default();
+                format!(
+                    "p95 of the latency is {p95}ms or more ({requests} requests in {span}, at most {limit})"
+                )
+            }
+        }
+    }
+
+    /// What it was made from, a line each.
+    pub(crate) fn lines(&self, what: Trigger) -> Vec<String> {
+        let mut lines = vec![format!("{} from {} until {}", what.as_str(), self.from, self.until)];
+        if what != Trigger::Crashes {
+            let Self { requests, errors, server_errors, client_gone, unconfirmed, .. } = self;
+            lines.push(format!(
+                "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx; not counted: \
+                 {client_gone} whose client left, {unconfirmed} of unknown release",
+                self.release
+            ));
+            lines.push(format!("{} of {} ingresses reported", self.reporting, self.ingresses));
+        }
+        lines.extend(self.faults.iter().map(|fault| format!("{}: {fault}", fault.at)));
+        lines
+    }
+
+    /// The length of the window, to the second.
+    fn span(&self) -> String {
+        let span = self.until.since(self.from);
+        if span < Duration::from_secs(60) {
+            return format!("{} s", span.as_secs());
+        }
+        display_duration(Duration::from_secs(span.as_secs()))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `12.4 %`.
+fn percent(part: u64, whole: u64) -> String {
+    let permille = (u128::from(part) * 1000 + u128::from(whole) / 2).checked_div(u128::from(whole));
+    spaced(u16::try_from(permille.unwrap_or_default()).unwrap_or(u16::MAX))
+}
+
+/// Thousandths as a percentage.
+pub(super) fn spaced(permille: u16) -> String {
+    match (permille / 10, permille % 10) {
+        (whole, 0) => format!("{whole} %"),
+        (whole, tenth) => format!("{whole}.{tenth} %"),
+    }
+}
