@@ -19,7 +19,7 @@ fn malformed(detail: impl Into<String>) -> Refusal {
     Refusal { code: RefusalCode::Malformed, detail: detail.into() }
 }
 
-fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
+pub(super) fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(malformed(detail)) }
 }
 
@@ -78,6 +78,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     ports_and_probes(spec)?;
     traffic(spec)?;
     strategy(spec)?;
+    super::asks::check(spec)?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;
