@@ -338,6 +338,6 @@ where
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) use tests::state as state_for_tests;

@@ -248,6 +248,7 @@ impl Host {
             interrupted_before: self.interrupted_before,
             watching_since: agent.begun_at.min(self.clock(context.now)),
             from_journal: agent.from_journal,
+            checks: BTreeMap::new(),
             clock_set_at: agent.clock_set_at,
         }
     }
