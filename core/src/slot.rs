@@ -28,4 +28,4 @@ pub(crate) use facts::{Certainty, Seen, SlotFacts};
 pub use intent::Intent;
 pub use model::{Occupant, Role, Slot, Trial};
 pub use transition::Transition;
-pub use waiting::Waiting;
+pub use waiting::{HeldUp, Waiting};

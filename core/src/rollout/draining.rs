@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::Instance;
 use crate::plan::Order;
-use crate::slot::{Intent, Transition, Waiting};
+use crate::slot::{HeldUp, Intent, Transition, Waiting};
 use crate::traffic::{Asked, Routed, port_of};
 use crate::units::Span;
 
@@ -42,7 +42,8 @@ impl Draft<'_> {
         let timeout = routed.1;
         let (host, id) = (self.host(slot), slot.clone());
         let Routed { in_flight, missing, silent, until, .. } = routed.0;
-        let waiting = Waiting::Drain { host, slot: id, in_flight, missing, silent, until };
+        let by = Box::new(HeldUp { missing, silent, until });
+        let waiting = Waiting::Drain { host, slot: id, in_flight, by };
         self.drain(slot, timeout.duration(), waiting);
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true

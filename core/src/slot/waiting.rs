@@ -71,14 +71,9 @@ pub enum Waiting {
         slot: SlotId,
         /// Requests under way, in all that is reported.
         in_flight: u64,
-        /// Ingresses that have not taken the table in which it gets none.
-        missing: Vec<HostId>,
-        /// Those that are waited for and of which nothing is heard.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        silent: Vec<Silent>,
-        /// When it is waited for no longer; absent while the table still has the instance.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
+        /// The ingresses, and the end of the wait.
+        #[serde(flatten)]
+        by: Box<HeldUp>,
     },
     /// Ingresses that do not divide the requests by the weights of the step yet.
     Switch {
@@ -133,6 +128,19 @@ pub enum Waiting {
     Person,
 }
 
+/// The ingresses that hold up a drain, and its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HeldUp {
+    /// Ingresses that have not taken the table in which the instance gets no requests.
+    pub missing: Vec<HostId>,
+    /// Those that are waited for and of which nothing is heard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
+    /// When it is waited for no longer; absent while the table still has the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -149,7 +157,8 @@ impl std::fmt::Display for Waiting {
             Self::Answer { host, slot, asked } => write!(f, "{slot} on host {host} to answer {asked}"),
             Self::Checks(host) => write!(f, "host {host} to make the checks that come before a start"),
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
-            Self::Drain { host, slot, in_flight, missing, silent, until } => {
+            Self::Drain { host, slot, in_flight, by } => {
+                let HeldUp { missing, silent, until } = &**by;
                 if missing.is_empty() {
                     write!(f, "{in_flight} requests under way on {slot} on host {host} to end")?;
                 } else {
