@@ -18,3 +18,4 @@ mod rolling;
 mod steering;
 mod strangers;
 mod traffic;
+mod triggers;
