@@ -19,7 +19,7 @@ use crate::plan::Phase;
 use crate::release::{Release, Scale};
 use crate::rollout::draft::{Draft, NewSlot};
 use crate::rollout::places::why_nowhere;
-use crate::rollout::triggers;
+use crate::rollout::trial;
 use crate::service::{Mode, ReleaseRef};
 use crate::slot::{Transition, Waiting};
 
@@ -33,7 +33,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         Mode::Stopped => return stopped::step(draft),
         Mode::Removed => return removed::step(draft),
     }
-    if triggers::watch(draft) {
+    if trial::watch(draft) {
         return;
     }
     end_standbys(draft);

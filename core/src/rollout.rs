@@ -47,7 +47,8 @@ mod story;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
-pub(crate) mod triggers;
+pub(crate) mod trial;
+mod triggers;
 mod verbs;
 
 pub use decision::{

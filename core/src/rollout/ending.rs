@@ -13,7 +13,7 @@ use crate::slot::{Seen, Slot, Transition, Waiting};
 
 use super::draft::Draft;
 use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
-use super::triggers;
+use super::trial;
 
 pub(crate) use late::no_progress;
 
@@ -179,7 +179,7 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     }
     draft.service.mark_good(to);
     draft.service.current = Some(to);
-    if let Some(watch) = triggers::watch_after(draft, &release.spec.rollback_on) {
+    if let Some(watch) = trial::watch_after(draft, &release.spec.rollback_on) {
         draft.service.watch = Some(watch);
     }
     end(draft, State::Succeeded, None);

@@ -180,6 +180,32 @@ async fn two_services_of_an_environment_cannot_have_one_name() {
 }
 
 #[tokio::test]
+async fn a_service_that_serves_a_name_stops_only_by_force() {
+    let (fleet, _players, ingress) = fleet_with_ingress().await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("it serves the name", async || ingress.serving() == [1]).await;
+    let asks = |action: pb::ServiceAction, force| pb::SteerServiceRequest {
+        service: "default/web".to_owned(),
+        action: action.into(),
+        force,
+        ..Default::default()
+    };
+    let mut control = fleet.control("deployer/default").await;
+    for action in [pb::ServiceAction::Stop, pb::ServiceAction::Remove] {
+        let refused = control.steer_service(asks(action, false)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition);
+        assert_eq!(
+            refused.message(),
+            "`default/web` serves web.example.com, and nothing would answer there any more"
+        );
+    }
+    control.steer_service(asks(pb::ServiceAction::Stop, true)).await.unwrap();
+    until("nothing answers", async || ingress.serving().is_empty()).await;
+    // Nothing is taken from anybody now.
+    control.steer_service(asks(pb::ServiceAction::Remove, false)).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_agent_that_cannot_read_routes_gets_none() {
     let fleet = Fleet::start().await;
     let mut players = Players::default();

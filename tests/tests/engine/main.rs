@@ -19,3 +19,4 @@ mod rolling;
 mod steering;
 mod strangers;
 mod traffic;
+mod triggers;

@@ -1,0 +1,137 @@
+//! A release on trial: what it may not do, counted from its requests and its instances.
+//!
+//! A release is on trial in the rollout of its deploy, and for as long after that as its manifest says. Nothing fires without
+//! data: a window with too few requests, or of an ingress that says nothing, brings nothing back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::release::{ErrorRate, RollbackOn};
+use crate::service::{ReleaseRef, Watch};
+use crate::time::Timestamp;
+use crate::traffic::Window;
+use crate::units::Span;
+
+use super::draft::Draft;
+use super::figures::{Figures, Trigger, spaced};
+use super::model::{Begins, Kind, Reason};
+
+/// How often a release is looked at that no rollout moves any more. Ingresses report as often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// A release on trial.
+pub(crate) struct Trial<'a> {
+    pub(crate) release: ReleaseRef,
+    pub(crate) rules: &'a RollbackOn,
+    /// Since when it counts.
+    pub(crate) since: Timestamp,
+    /// Restarts of its instances that do not count.
+    pub(crate) before: BTreeMap<String, u32>,
+}
+
+/// The watch over a release whose rollout has succeeded, as far as its manifest wants one.
+pub(crate) fn watch_after(draft: &mut Draft<'_>, rules: &RollbackOn) -> Option<Watch> {
+    let until = draft.now() + rules.watch.filter(|_| rules.watches())?.duration();
+    let rollout = draft.rollout();
+    let release = rollout.to;
+    let from = rollout.from.filter(|from| rollout.kind == Kind::Deploy && from.digest != release.digest)?;
+    let since = rollout.counts_from.unwrap_or(rollout.created_at);
+    let restarts_before = rollout.restarts_before.clone();
+    Some(Watch { release, from, since, until, restarts_before })
+}
+
+/// Watches a release whose rollout has succeeded. If a trigger fires, a rollout back begins.
+pub(crate) fn watch(draft: &mut Draft<'_>) -> bool {
+    let Some(watch) = draft.service.watch.clone() else { return false };
+    let now = draft.now();
+    if draft.rollout.is_some() {
+        // The rollout that has just succeeded is stored first.
+        draft.wake(now);
+        return false;
+    }
+    let is_at_it = draft.service.current == Some(watch.release);
+    let release = draft.release(&watch.release.digest).filter(|_| is_at_it && now < watch.until);
+    let Some(rules) = release.map(|release| &release.spec.rollback_on) else {
+        draft.service.watch = None;
+        return false;
+    };
+    let next = if rules.counts_requests() { now + LOOK_EVERY } else { watch.until };
+    draft.wake(next.min(watch.until));
+    let trial = Trial { release: watch.release, rules, since: watch.since, before: watch.restarts_before };
+    let Some(reason) = trial.first(draft) else { return false };
+    draft.service.watch = None;
+    draft.begins = Some(Begins { to: watch.from, reason });
+    true
+}
+
+impl Trial<'_> {
+    /// The first trigger that fires, with what it counted.
+    pub(crate) fn first(&self, draft: &Draft<'_>) -> Option<Reason> {
+        let rules = self.rules;
+        let counter = self.release.counter;
+        let reason = |what, figures| Some(Reason::Trigger { what, figures: Box::new(figures) });
+        if let Some(most) = rules.crashes {
+            let crashes = self.crashes(draft);
+            if crashes >= most {
+                let times = (self.since, draft.now());
+                return reason(Trigger::Crashes, Figures::of_crashes(counter, most, crashes, times));
+            }
+        }
+        if let Some(most) = rules.status_5xx
+            && let Some(window) = self.window(draft, most.within)
+            && window.server_errors() >= u64::from(most.count)
+        {
+            return reason(Trigger::Status5xx, Figures::of_window(counter, most.count, window));
+        }
+        if let Some(rate) = rules.error_rate
+            && let Some(window) = self.window(draft, rate.within())
+            && fails_too_often(&rate, &window)
+        {
+            return reason(
+                Trigger::ErrorRate,
+                Figures::of_window(counter, spaced(rate.max.permille()), window),
+            );
+        }
+        if let Some(slow) = rules.p95
+            && let Some(window) = self.window(draft, slow.within())
+            && let Some(p95) = window.p95()
+            && p95.samples >= u64::from(slow.least())
+            && p95.at_least >= slow.max.duration()
+        {
+            return reason(Trigger::P95, Figures::of_window(counter, slow.max, window));
+        }
+        None
+    }
+
+    /// Its requests in the last `within`, or since it counts. `None` if nobody has counted any.
+    fn window(&self, draft: &Draft<'_>, within: Span) -> Option<Window> {
+        let (fleet, now) = (draft.snapshot.fleet, draft.now());
+        let windows = fleet.windows(&draft.service.id)?;
+        let from = draft.counted_from(self.since).max(now - within.duration());
+        let environment = &draft.service.id.environment;
+        Some(windows.window(&self.release.digest, (from, now), environment, fleet.traffic()))
+    }
+
+    /// Exits of its instances since it counts.
+    fn crashes(&self, draft: &Draft<'_>) -> u32 {
+        let now = restarts(draft, &self.release.digest);
+        let more = now
+            .iter()
+            .map(|(id, count)| count.saturating_sub(self.before.get(id).copied().unwrap_or_default()));
+        more.fold(0, u32::saturating_add)
+    }
+}
+
+fn fails_too_often(rate: &ErrorRate, window: &Window) -> bool {
+    let clearly = window.fails_more_than(ErrorRate::clear());
+    window.answered() >= u64::from(rate.least(clearly)) && window.fails_more_than(rate.max.permille())
+}
+
+/// Instances of a release that were started again, and how often, as far as their hosts are heard of.
+pub(crate) fn restarts(draft: &Draft<'_>, release: &Digest) -> BTreeMap<String, u32> {
+    let facts = draft.slots.keys().filter_map(|slot| draft.facts(slot).last());
+    let instances = facts.flat_map(|seen| &seen.instances);
+    let restarted = instances.filter(|instance| &instance.release == release && instance.restarts > 0);
+    restarted.map(|instance| (instance.id.clone(), instance.restarts)).collect()
+}
