@@ -7,6 +7,7 @@
 //! | [`keeper`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
 //! | [`state`], [`data`] | what survives a crash |
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`], [`gpu`] | what runs, how it does |
+//! | `ask`, `hostcheck`, `exchange` | warm-up, smoke tests, and checks before a start |
 //! | [`watchdog`] | ends an agent that stands still |
 //! | [`receipt`], [`status`] | what is said about it |
 //! | [`ingress`], [`traffic`] | the ingress beside the agent, and the socket between them |
@@ -15,6 +16,7 @@
 //! Stopping, upgrading or killing the agent never stops a workload.
 #![warn(missing_docs)]
 
+mod ask;
 pub mod clear;
 pub mod cli;
 pub mod clock;
@@ -24,12 +26,14 @@ pub mod crash;
 pub mod data;
 pub mod doctor;
 pub mod engine;
+mod exchange;
 pub mod facts;
 pub mod failure;
 #[cfg(test)]
 mod fixture;
 pub mod gpu;
 pub mod guard;
+mod hostcheck;
 pub mod import;
 pub mod ingress;
 pub mod install;

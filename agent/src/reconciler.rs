@@ -32,12 +32,14 @@ use crate::gpu;
 use crate::lease::{Contact, uptime};
 use crate::runtime::{Runtime, RuntimeError};
 
+mod asks;
 mod execute;
 mod health;
 mod operations;
 mod view;
 pub(crate) mod word;
 
+use asks::Asks;
 use execute::Finished;
 use operations::Operations;
 use view::View;
@@ -125,6 +127,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
         let task = Task {
             view: View::new(self.runtime.clone(), &self.options),
             operations: Operations::new(self.runtime),
+            asks: Asks::new(),
             store: self.store,
             memory: self.memory,
             wires: self.wires,
@@ -149,6 +152,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
 struct Task<R: Runtime, S> {
     view: View<R>,
     operations: Operations<R>,
+    asks: Asks,
     store: S,
     memory: Memory,
     wires: Wires,
@@ -185,6 +189,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
                 changed = self.wires.desired.changed() => { changed?; None }
                 finished = self.operations.next() => Some(finished),
                 () = self.view.changed() => None,
+                () = self.asks.changed() => None,
                 changed = self.wires.contact.changed(), if isolated => { changed?; None }
                 changed = self.wires.unwritable.changed() => { changed?; None }
                 () = tokio::time::sleep_until(wake) => None,
@@ -233,6 +238,11 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
     async fn decide(&mut self, desired: &Desired) -> Duration {
         let now = (self.now)();
         let mut observed = self.view.observed(desired);
+        self.asks.drain();
+        for seen in &mut observed.containers {
+            seen.answers = self.asks.answers(&seen.id);
+        }
+        observed.checks = self.asks.checked();
         observed.busy = self.operations.busy();
         observed.pulls = self.operations.pulls();
         observed.collecting = self.operations.is_collecting();
@@ -252,7 +262,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             .and_then(|contact| contact.seq)
             .zip(seen_at)
             .map(|(newest, renewed_at)| Lease { renewed_at, current: seq >= newest });
-        let Decision { steps, memory, wake_at, slots, conditions, behind } =
+        let Decision { steps, memory, wake_at, slots, conditions, asks, checks, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;
         for new in conditions.iter().filter(|new| !self.conditions.contains(new)) {
@@ -275,6 +285,8 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         }
         self.memory = memory;
         self.view.follow(desired, &self.memory);
+        self.asks.follow(&asks, &checks, desired);
+        self.asks.forget(|id| observed.containers.iter().any(|seen| seen.id == id));
         self.outcomes.clear();
         for step in steps {
             tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");

@@ -15,9 +15,9 @@ use crate::id::{Counter, SlotId};
 use crate::time::Timestamp;
 use crate::traffic::PortSide;
 
-pub use evidence::{Clock, Evidence, FailureReason, ProbeResult};
+pub use evidence::{Clock, Evidence, FailureReason, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
-pub use vitals::{Cause, LastExit, NotReady, SlotTrouble, TEXT, TroubleCode, Vitals};
+pub use vitals::{Cause, LastExit, NotReady, Pending, SlotTrouble, TEXT, TroubleCode, Vitals};
 
 /// Everything an agent says about its slots, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,8 +53,13 @@ impl Observation {
             if let SlotStatus::Failed { evidence, .. } = &mut slot.status {
                 evidence.bound();
             }
-            let vitals = slot.instances.iter_mut().map(|instance| &mut instance.vitals);
-            vitals.filter_map(|vitals| vitals.not_ready.as_mut()).for_each(NotReady::bound);
+            for vitals in slot.instances.iter_mut().map(|instance| &mut instance.vitals) {
+                vitals.not_ready.iter_mut().for_each(NotReady::bound);
+                vitals.pending.iter_mut().for_each(Pending::bound);
+            }
+            if let SlotStatus::Refused(refusal) = &mut slot.status {
+                refusal.bound();
+            }
         }
     }
 }
@@ -81,8 +86,11 @@ pub struct SlotObservation {
     pub release: Option<Digest>,
     /// How far the slot is.
     pub status: SlotStatus,
-    /// Is the image of `release` on the host?
+    /// Is the image of `release` on the host, and has the host made the checks that come before a start?
     pub pulled: bool,
+    /// The host makes the checks that `release` asks for before its first start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checking: bool,
     /// Progress of a pull under way.
     pub pull: Option<PullProgress>,
     /// The containers of this slot, the newest first.

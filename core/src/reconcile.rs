@@ -16,6 +16,7 @@
 //!   failed (kept for inspection)  ◀── restarts, unready: until good ── available: KeepRunning
 //! ```
 
+mod asks;
 mod collect;
 mod ended;
 mod fate;
@@ -32,6 +33,7 @@ mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use asks::{Answers, Ask, Checked, Question, Tested, WantedChecks};
 pub use ended::{Outcome, PullFailure, StartFailure};
 pub use input::{
     Container, ContainerState, Desired, GpuClaim, Health, Lease, Likeness, LocalHost, LocalImage, Observed,
@@ -89,6 +91,7 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
         }
     }
     collect::images(&mut turn);
+    turn.asks = asks::now(&mut turn);
     turn.memory.forget(observed, |slot| wanted.contains_key(slot));
     turn.finish(reports)
 }
@@ -100,11 +103,19 @@ struct Turn<'a> {
     memory: Memory,
     now: Timestamp,
     by_slot: BTreeMap<&'a SlotId, Vec<&'a Container>>,
+    /// The slots of the plan in force.
+    wanted: BTreeMap<&'a SlotId, &'a PlanSlot>,
     /// What each slot takes of the host, launches of this turn included.
     claims: BTreeMap<SlotId, room::Claim>,
     pulls: BTreeMap<Digest, Image>,
     steps: Vec<Step>,
     conditions: Vec<Condition>,
+    /// Requests to be sent to instances now.
+    asks: Vec<Ask>,
+    /// Checks that starts wait for, or have waited for, by release.
+    checks: BTreeMap<Digest, WantedChecks>,
+    /// Slots that wait for them.
+    checking: BTreeSet<SlotId>,
     behind: Option<PlanNumber>,
     wake_at: Option<Timestamp>,
 }
@@ -126,16 +137,22 @@ impl<'a> Turn<'a> {
                 ((*slot).clone(), room::Claim::of_slot(containers, kept))
             })
             .collect();
+        let wanted =
+            desired.plan.iter().flat_map(|plan| &plan.slots).map(|want| (&want.slot, want)).collect();
         Self {
             desired,
             observed,
             memory,
             now,
             by_slot,
+            wanted,
             claims,
             pulls: BTreeMap::new(),
             steps: Vec::new(),
             conditions: Vec::new(),
+            asks: Vec::new(),
+            checks: BTreeMap::new(),
+            checking: BTreeSet::new(),
             behind: None,
             wake_at: None,
         }
@@ -162,6 +179,7 @@ impl<'a> Turn<'a> {
         let steps = pulls.chain(self.steps).collect();
         let conditions = condition::bounded(self.conditions);
         let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
-        Decision { steps, memory, wake_at, slots, conditions, behind }
+        let (asks, checks) = (self.asks, self.checks.into_values().collect());
+        Decision { steps, memory, wake_at, slots, conditions, asks, checks, behind }
     }
 }

@@ -3,6 +3,8 @@
 //! Everything a host does for a service is in here, so that an agent needs no other author. A field
 //! that is not here cannot be asked for.
 
+mod answer;
+mod asks;
 mod health;
 mod rules;
 mod traffic;
@@ -17,6 +19,12 @@ use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceId, ServiceName}
 use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
+pub use answer::{Answer, Difference, excerpt};
+pub use asks::{Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, plain_url};
+pub(crate) use asks::{
+    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
+    MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
+};
 pub use health::{Check, Health, ImageHealth, Probe};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, Strategy};
@@ -162,14 +170,24 @@ pub struct Spec {
     /// How requests reach it.
     #[serde(default, skip_serializing_if = "Traffic::is_empty")]
     pub traffic: Traffic,
+    /// Requests that warm an instance up before it counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warm_up: Vec<WarmUp>,
+    /// Smoke tests that every instance of a release has to pass while that is not yet good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smoke: Vec<Smoke>,
+    /// Checks that a host makes before it starts the first instance of a release that is not yet good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<HostCheck>,
 }
 
 impl Spec {
-    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it and the
-    /// triggers that look at the whole service.
+    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
+    /// triggers that look at the whole service, and what is asked of instances and hosts.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
-        if !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
+        let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
+        if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3
         } else if speaks || !self.traffic.is_empty() {
             2

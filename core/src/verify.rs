@@ -12,6 +12,7 @@
 //! here before (10) and room (12) are asked by [`crate::reconcile`], which remembers and observes. The caller goes
 //! through the steps in this order and stops at the first refusal.
 
+mod asks;
 mod ranges;
 mod routes;
 

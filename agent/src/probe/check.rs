@@ -4,17 +4,15 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use windlass_certs::tls::lookup;
 use windlass_core::release::{Check, Probe};
 
 use super::Subject;
+use crate::exchange;
 use crate::runtime::{Command, Runtime, RuntimeError, answer};
 
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
@@ -35,6 +33,10 @@ pub(super) struct Answer {
 impl Answer {
     const fn new(ok: bool, detail: String) -> Self {
         Self { ok, detail, nobody_listens: false, is_unasked: false }
+    }
+
+    fn failed((detail, nobody_listens): (String, bool)) -> Self {
+        Self { nobody_listens, ..Self::new(false, detail) }
     }
 
     fn unasked(error: &RuntimeError) -> Self {
@@ -125,22 +127,11 @@ async fn connect(subject: &Subject, port: &str) -> Result<TcpStream, Answer> {
     let Some(number) = subject.ports.get(port) else {
         return Err(Answer::new(false, format!("no port `{port}`")));
     };
-    let found = match subject.address.parse::<std::net::IpAddr>() {
-        Ok(address) => vec![(address, *number).into()],
-        Err(_) => lookup(&format!("{}:{number}", subject.address)).await.map_err(|error| broken(&error))?,
-    };
-    TcpStream::connect(found.as_slice()).await.map_err(|error| broken(&error))
+    exchange::connect(&subject.address, *number).await.map_err(|error| broken(&error))
 }
 
 fn broken(error: &std::io::Error) -> Answer {
-    let (detail, nobody_listens) = match error.kind() {
-        ErrorKind::ConnectionRefused => ("connection refused".to_owned(), true),
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
-            ("connection closed".to_owned(), true)
-        }
-        _ => (error.to_string(), false),
-    };
-    Answer { nobody_listens, ..Answer::new(false, detail) }
+    Answer::failed(exchange::broken(error))
 }
 
 /// The engine's proxy accepts connections before it knows whether anybody listens behind it, and closes
@@ -160,38 +151,16 @@ async fn http(stream: TcpStream, subject: &Subject, path: &str) -> Answer {
         .header("host", &subject.address)
         .header("user-agent", "windlass-agent")
         .header("connection", "close")
-        .body(Empty::<Bytes>::new());
+        .body(Full::new(Bytes::new()));
     let request = match request {
         Ok(request) => request,
         Err(error) => return Answer::new(false, error.to_string()),
     };
-    let handshake = http1::Builder::new().max_buf_size(8192).handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = match handshake {
-        Ok(both) => both,
-        Err(error) => return Answer::new(false, error.to_string()),
-    };
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(sender.send_request(request));
-    // The connection drives the exchange; when it ends first, the answer is there or never comes.
-    let response = tokio::select! {
-        biased;
-        response = &mut answer => response,
-        _ = &mut connection => answer.await,
-    };
-    match response {
-        Ok(response) => {
-            let status = response.status().as_u16();
+    match exchange::exchange(stream, request, 0).await {
+        Ok(answer) => {
+            let status = answer.status;
             Answer::new((200..400).contains(&status), format!("HTTP {status}"))
         }
-        Err(error) => {
-            let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
-            let io =
-                std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-            match io {
-                Some(io) => broken(io),
-                None if closed => broken(&ErrorKind::UnexpectedEof.into()),
-                None => Answer::new(false, error.to_string()),
-            }
-        }
+        Err(error) => Answer::failed(exchange::failed(&error)),
     }
 }

@@ -230,6 +230,7 @@ impl Runtime for FakeEngine {
             plan: Some(launch.plan),
             name: launch.instance.clone(),
             likeness: Likeness::Same,
+            answers: Default::default(),
         };
         for volume in spec.volumes.values() {
             let Some(path) = volume.host_path.clone() else { continue };

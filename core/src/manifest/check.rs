@@ -1,6 +1,7 @@
 //! What a manifest of the right shape may still get wrong. Everything is reported at once, each with
 //! its position.
 
+mod asks;
 mod findings;
 mod health;
 mod paths;
@@ -27,5 +28,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     strategy::check(manifest, &mut findings);
     traffic::check(manifest, &mut findings);
     triggers::check(manifest, &mut findings);
+    asks::check(manifest, &mut findings);
     findings
 }

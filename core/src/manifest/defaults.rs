@@ -38,6 +38,21 @@ pub const ROLLBACK_UNHEALTHY_FOR: Span = Span::from_secs(2 * 60);
 /// Permission bits of a file.
 pub const FILE_MODE: u32 = 0o644;
 
+/// The method of a request.
+pub const METHOD: &str = "GET";
+/// How often a warm-up request is sent.
+pub const WARM_UP_TIMES: u32 = 1;
+/// How long all sendings of a warm-up request may take together.
+pub const WARM_UP_TIMEOUT: Span = Span::from_secs(30);
+/// How long an answer to a smoke test may take.
+pub const SMOKE_TIMEOUT: Span = Span::from_secs(5);
+/// How often a smoke test is tried.
+pub const SMOKE_TRIES: u32 = 3;
+/// The pause before a smoke test is tried again.
+pub const SMOKE_EVERY: Span = Span::from_secs(2);
+/// How long a check of a host may take.
+pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
+
 /// The numbers of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeDefaults {
@@ -85,4 +100,10 @@ functions! {
     restarts: u32 = ROLLBACK_RESTARTS;
     unhealthy_for: Span = ROLLBACK_UNHEALTHY_FOR;
     mode: Mode = Mode(FILE_MODE);
+    warm_up_times: u32 = WARM_UP_TIMES;
+    warm_up_timeout: Span = WARM_UP_TIMEOUT;
+    smoke_timeout: Span = SMOKE_TIMEOUT;
+    smoke_tries: u32 = SMOKE_TRIES;
+    smoke_every: Span = SMOKE_EVERY;
+    check_timeout: Span = CHECK_TIMEOUT;
 }

@@ -1,5 +1,7 @@
 //! A checked manifest becomes the signed specification. Nothing can be wrong here any more.
 
+mod asks;
+
 use std::collections::BTreeMap;
 
 use crate::release::{self, Check, Image, Scale, Spec};
@@ -11,6 +13,8 @@ use super::defaults;
 use super::model::{
     After, Failing, FailingIn, Gpus, Manifest, Port, Probe, Replicas, RollbackOn, Share, Slow, SlowIn, Text,
 };
+
+pub(super) use asks::{checks, smoke, warm_up};
 
 /// What runs, with the pinned image and the content of the files.
 pub(super) fn lower(
@@ -61,6 +65,9 @@ pub(super) fn lower(
         exclusive: manifest.exclusive,
         floor: None,
         traffic: traffic(manifest, main_port),
+        warm_up: warm_up(manifest),
+        smoke: smoke(manifest),
+        checks: checks(manifest),
     }
 }
 
@@ -158,7 +165,8 @@ fn lower_probe(probe: &Probe, defaults: &defaults::ProbeDefaults) -> release::Pr
     }
 }
 
-fn strategy(manifest: &Manifest) -> release::Strategy {
+/// How one release replaces another.
+pub(super) fn strategy(manifest: &Manifest) -> release::Strategy {
     if let Some(recreate) = &manifest.strategy.recreate {
         return release::Strategy::Recreate { min_ready: recreate.min_ready };
     }

@@ -3,6 +3,7 @@
 //!
 //! A key that carries `x-not-yet` is known and refused; its text says what works instead.
 
+mod asks;
 mod health;
 mod later;
 mod parts;
@@ -20,6 +21,7 @@ use crate::release::OnFailure;
 use crate::units::Span;
 
 use super::defaults;
+pub(super) use asks::{Check, Expect, Smoke, Statuses, WarmUp};
 pub(super) use health::{Health, Probe};
 pub(super) use later::{Gate, Hooks, Secret};
 pub(super) use parts::{
@@ -97,6 +99,16 @@ pub(super) struct Manifest {
     /// Probes.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
     pub(super) health: Health,
+    /// Checks that a host makes before it starts the first instance of a new release: every one is made, and nothing is
+    /// touched if one fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) checks: Vec<Check>,
+    /// Requests that warm an instance up before it counts. Their answers decide nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) warm_up: Vec<WarmUp>,
+    /// Smoke tests: requests that every new instance has to answer as said. One that fails rolls back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) smoke: Vec<Smoke>,
     /// Names under which clients reach it through the ingress: one, or a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) route: Option<Routes>,
@@ -183,5 +195,7 @@ impl Manifest {
             self.strategy = Strategy::default();
         }
         self.health.complete(main_port);
+        self.warm_up.iter_mut().for_each(|warm_up| warm_up.complete(main_port));
+        self.smoke.iter_mut().for_each(|smoke| smoke.complete(main_port));
     }
 }

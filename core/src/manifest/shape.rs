@@ -21,6 +21,9 @@ pub(super) fn check(node: &Node, schema: &Value, problems: &mut Vec<Problem>) ->
     Checker { problems, path: Vec::new() }.value(node, schema)
 }
 
+/// Scalars that keep the kind in which they are written.
+const AS_WRITTEN: &str = "json-scalar";
+
 struct Checker<'a> {
     problems: &'a mut Vec<Problem>,
     path: Vec<String>,
@@ -149,7 +152,10 @@ impl Checker<'_> {
         let raw = node.raw().unwrap_or_default();
         let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
         let result = match &node.kind {
-            Kind::Bool { value, .. } if accepts_only(schema, "boolean") => Ok(Value::Bool(*value)),
+            Kind::Bool { value, .. } if accepts_only(schema, "boolean") || format == AS_WRITTEN => {
+                Ok(Value::Bool(*value))
+            }
+            Kind::Number { value, .. } if format == AS_WRITTEN => Ok(Value::Number(value.clone())),
             Kind::Number { value, .. } if !types(schema).any(|t| t == "string") => {
                 in_range(value, schema).map(|()| Value::Number(value.clone()))
             }

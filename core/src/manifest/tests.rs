@@ -1,3 +1,4 @@
+mod asks;
 mod errors;
 mod examples;
 mod layers;

@@ -71,6 +71,9 @@ impl Evidence {
         {
             cut(message, 4 * TEXT);
         }
+        if let FailureReason::SmokeFailed { test } = &mut self.reason {
+            test.bound();
+        }
     }
 }
 
@@ -143,6 +146,11 @@ pub enum FailureReason {
         /// How long.
         after: Span,
     },
+    /// A smoke test was not answered as it should have been.
+    SmokeFailed {
+        /// Which, and how.
+        test: Box<SmokeFailure>,
+    },
 }
 
 impl std::fmt::Display for FailureReason {
@@ -157,7 +165,52 @@ impl std::fmt::Display for FailureReason {
             Self::NotHealthyInTime { deadline } => write!(f, "it was not healthy within {deadline}"),
             Self::LivenessFailed => f.write_str("its liveness probe failed"),
             Self::UnreadyTooLong { after } => write!(f, "it was unready for {after}"),
+            Self::SmokeFailed { test } => test.fmt(f),
         }
+    }
+}
+
+/// A smoke test that was not answered as it should have been.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SmokeFailure {
+    /// What was asked: `GET /health`.
+    pub asked: String,
+    /// What was wanted: `/database = "connected"`, `status 200`.
+    pub wanted: String,
+    /// What came in its place: `"down"`, `HTTP 503`, `connection refused`.
+    pub got: String,
+    /// Status of the last answer, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The first characters of its body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// How long the last answer took.
+    pub took: Span,
+    /// How often it was asked.
+    pub tries: u32,
+}
+
+impl SmokeFailure {
+    /// Cuts what is longer than an agent of ours makes it.
+    fn bound(&mut self) {
+        for text in [&mut self.asked, &mut self.wanted, &mut self.got, &mut self.body] {
+            cut(text, 2 * TEXT);
+        }
+    }
+
+    /// The last answer in words: `HTTP 200 after 12ms, asked 3 times: {"status":"ok"}`.
+    pub fn answer(&self) -> String {
+        let status = self.status.map_or_else(|| "no answer".to_owned(), |status| format!("HTTP {status}"));
+        let times = if self.tries == 1 { "once".to_owned() } else { format!("{} times", self.tries) };
+        let body = if self.body.is_empty() { String::new() } else { format!(": {}", self.body) };
+        format!("{status} after {}, asked {times}{body}", self.took)
+    }
+}
+
+impl std::fmt::Display for SmokeFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "smoke test {}: wanted {}, got {}", self.asked, self.wanted, self.got)
     }
 }
 

@@ -11,6 +11,16 @@ pub struct Refusal {
     pub detail: String,
 }
 
+/// Bytes of a detail: enough for all checks of a release.
+const DETAIL: usize = 4 * 1024;
+
+impl Refusal {
+    /// Cuts what is longer than an agent of ours makes it.
+    pub fn bound(&mut self) {
+        super::vitals::cut(&mut self.detail, DETAIL);
+    }
+}
+
 /// Classes of refusal: one per rule of the verification table.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
@@ -59,11 +69,13 @@ pub enum RefusalCode {
     NoRoom,
     /// Step 14: the image is not the one named.
     WrongImage,
+    /// A check that the release asks for before its first start failed; which ones stand in the detail.
+    CheckFailed,
 }
 
 impl RefusalCode {
     /// Every code, in the order of the steps.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TooLarge,
         Self::WrongPeer,
         Self::Malformed,
@@ -85,6 +97,7 @@ impl RefusalCode {
         Self::Policy,
         Self::NoRoom,
         Self::WrongImage,
+        Self::CheckFailed,
     ];
 
     /// The code as documents, counters and people write it.
@@ -111,6 +124,7 @@ impl RefusalCode {
             Self::Policy => "policy",
             Self::NoRoom => "no_room",
             Self::WrongImage => "wrong_image",
+            Self::CheckFailed => "check_failed",
         }
     }
 }
@@ -135,6 +149,6 @@ mod tests {
             assert_eq!(*code as usize, at, "in the order of the enum, so none is left out");
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
-        assert_eq!(RefusalCode::ALL.len(), RefusalCode::WrongImage as usize + 1);
+        assert_eq!(RefusalCode::ALL.len(), RefusalCode::CheckFailed as usize + 1);
     }
 }

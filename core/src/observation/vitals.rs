@@ -22,6 +22,35 @@ pub struct Vitals {
     /// Why it is not ready, while it runs and is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
+    /// What is still to be asked of it before its rollout may succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+}
+
+/// A warm-up request or a smoke test that an instance has not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Pending {
+    /// Which: `warm-up GET /`, `smoke test GET /health`.
+    pub asked: String,
+    /// When it is asked, by the host's clock, if that is later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+}
+
+impl Pending {
+    /// Cuts what is longer than an agent of ours makes it.
+    pub fn bound(&mut self) {
+        cut(&mut self.asked, TEXT);
+    }
+}
+
+impl std::fmt::Display for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.due {
+            Some(due) => write!(f, "{}, which is asked at {due}", self.asked),
+            None => f.write_str(&self.asked),
+        }
+    }
 }
 
 /// The end of a run that nobody asked for.

@@ -81,6 +81,7 @@ fn without_containers(observed: &Observed) -> Observed {
         containers: Vec::new(),
         images: observed.images.clone(),
         pulls: observed.pulls.clone(),
+        checks: observed.checks.clone(),
         collecting: observed.collecting,
         busy: observed.busy.clone(),
         outcomes: observed.outcomes.clone(),

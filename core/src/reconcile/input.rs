@@ -13,6 +13,7 @@ use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
 
+use super::asks::{Answers, Checked};
 use super::ended::Outcome;
 
 /// The room of a host.
@@ -92,6 +93,8 @@ pub struct Observed {
     pub busy: BTreeSet<SlotId>,
     /// What came of steps that ended since the last decision; each exactly once.
     pub outcomes: Vec<Outcome>,
+    /// Results of the checks that come before a start, by release.
+    pub checks: BTreeMap<Digest, Checked>,
     /// What the host has.
     pub capacity: Capacity,
     /// When the coordinator was last heard of, or the agent began; `None` if neither is known, which isolates nothing.
@@ -167,6 +170,8 @@ pub struct Container {
     pub last_exit: Option<(i64, bool)>,
     /// What its probes say; `None` before the first answer and without probes.
     pub health: Option<Health>,
+    /// What it has been asked beside its probes.
+    pub answers: Answers,
     /// The plan under which it was made; `None` if that is not known.
     pub plan: Option<PlanNumber>,
     /// The engine's name of it, for people.

@@ -8,6 +8,7 @@ use crate::release::Spec;
 use crate::time::Timestamp;
 use crate::units::Span;
 
+use super::asks::Owes;
 use super::input::{Container, ContainerState, Desired, RestartPolicy};
 use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
 
@@ -47,6 +48,8 @@ pub(super) struct Standing {
     pub(super) since: Timestamp,
     /// How often it was started again in all.
     pub(super) restarts: u32,
+    /// It would be ready, and is being warmed up.
+    pub(super) warming: bool,
     /// When it will be available if nothing changes.
     pub(super) available_at: Option<Timestamp>,
 }
@@ -74,29 +77,59 @@ pub(super) fn standing(
         }
         ContainerState::Exited { finished_at, .. } => return Standing::down(proven, finished_at, restarts),
     };
-    // The run in which it became available goes on: an agent that was restarted does not doubt it before a probe does.
-    let remembered = known.is_some_and(|known| known.available_run == Some(started_at));
-    let probed = spec.is_none_or(|spec| {
-        spec.health.startup.is_some() || spec.health.readiness.is_some() || spec.health.liveness.is_some()
-    });
-    let (ready, since, unbroken) = match &seen.health {
-        Some(health) => (health.ready, health.since, health.unbroken),
-        None if probed => (remembered, started_at, true),
-        None => (true, started_at, true),
-    };
+    let remembered = is_remembered(known, started_at);
+    let (healthy, since, unbroken) = probed(seen, known, spec, started_at);
+    // A good release serves as soon as it is ready, so its warm-up comes before that.
+    let warming = healthy && times.owes == Owes::WarmUp;
+    let ready = healthy && !warming;
     let min_ready = spec.map_or(Duration::ZERO, |spec| spec.strategy.min_ready().duration());
     let available_at = times.measurable(since) + min_ready;
     let goes_on = ready && remembered && unbroken;
-    let available = ready && (available_at <= times.now || goes_on);
-    let available_at = (ready && !available).then_some(available_at);
+    let lasted = available_at <= times.now;
+    let available = ready && (goes_on || (lasted && times.owes == Owes::Nothing));
+    let available_at = (ready && !available && !lasted).then_some(available_at);
     // An agent that begins finds it ready, and it has been since before.
     let since = if goes_on && started_at < times.watching_since { started_at } else { since };
-    Standing { running: true, ready, available, proven, since, restarts, available_at }
+    Standing { running: true, ready, available, proven, since, restarts, warming, available_at }
+}
+
+/// The run in which it became available goes on: an agent that was restarted does not doubt it before a probe does.
+fn is_remembered(known: Option<&InstanceMemory>, started_at: Timestamp) -> bool {
+    known.is_some_and(|known| known.available_run == Some(started_at))
+}
+
+/// Is it ready by its probes, since when, and without a break?
+fn probed(
+    seen: &Container,
+    known: Option<&InstanceMemory>,
+    spec: Option<&Spec>,
+    started_at: Timestamp,
+) -> (bool, Timestamp, bool) {
+    let has_probes = spec.is_none_or(|spec| {
+        spec.health.startup.is_some() || spec.health.readiness.is_some() || spec.health.liveness.is_some()
+    });
+    match &seen.health {
+        Some(health) => (health.ready, health.since, health.unbroken),
+        None if has_probes => (is_remembered(known, started_at), started_at, true),
+        None => (true, started_at, true),
+    }
+}
+
+/// Since when an instance whose run began at `run` is ready by its probes; `None` if it is not.
+pub(super) fn healthy_since(
+    seen: &Container,
+    known: Option<&InstanceMemory>,
+    spec: &Spec,
+    run: Timestamp,
+) -> Option<Timestamp> {
+    let (healthy, since, _) = probed(seen, known, Some(spec), run);
+    healthy.then_some(since)
 }
 
 impl Standing {
     const fn down(proven: bool, since: Timestamp, restarts: u32) -> Self {
-        Self { running: false, ready: false, available: false, proven, since, restarts, available_at: None }
+        let (running, ready, available, warming, available_at) = (false, false, false, false, None);
+        Self { running, ready, available, proven, since, restarts, warming, available_at }
     }
 }
 
@@ -116,7 +149,7 @@ pub(super) enum Verdict {
     Restart,
 }
 
-/// The times that a judgement needs beside those of the instance.
+/// The times that a judgement needs beside those of the instance, and the answers that this owes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) now: Timestamp,
@@ -128,12 +161,14 @@ pub(super) struct Times {
     pub(super) asked_since: Timestamp,
     /// The clock was set then: how long anything has lasted can only be told from there on.
     pub(super) clock_set_at: Timestamp,
+    /// The answers that the instance owes.
+    pub(super) owes: Owes,
 }
 
 impl Times {
     /// Since when something that began at `at` has lasted for sure. A time that is still to come, or that was before the
     /// clock was set, says nothing.
-    fn measurable(self, at: Timestamp) -> Timestamp {
+    pub(super) fn measurable(self, at: Timestamp) -> Timestamp {
         if at > self.now {
             self.clock_set_at.max(self.watching_since).min(self.now)
         } else {
@@ -179,6 +214,9 @@ pub(super) fn judge(
     let most_restarts = spec.map(|spec| spec.rollback_on.restarts.max(1));
     let too_often = |restarts: u32| most_restarts.is_some_and(|most| at.proven && restarts >= most);
     let clock = if at.proven { Clock::Soak } else { Clock::Health };
+    if let Some(test) = seen.failed_smoke().filter(|_| armed) {
+        return Verdict::Failed(clock, FailureReason::SmokeFailed { test: Box::new(test.clone()) });
+    }
     match seen.state {
         ContainerState::Created => Verdict::Start { again: false },
         ContainerState::Exited { code, oom_killed, finished_at } => {
@@ -204,6 +242,8 @@ pub(super) fn judge(
             }
         }
         ContainerState::Running { started_at } => match spec {
+            // Its warm-up ends by itself.
+            Some(_) if times.owes == Owes::WarmUp => Verdict::Fine(None),
             Some(spec) if !at.ready => {
                 // As long as its probes have not said yes or no, its time counts from when they were first asked.
                 let is_decided = seen.health.as_ref().is_some_and(|health| health.decided);

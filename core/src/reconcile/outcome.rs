@@ -159,7 +159,8 @@ const fn code(reason: &FailureReason) -> TroubleCode {
         | FailureReason::OutOfMemory
         | FailureReason::NotHealthyInTime { .. }
         | FailureReason::LivenessFailed
-        | FailureReason::UnreadyTooLong { .. } => TroubleCode::StartFailed,
+        | FailureReason::UnreadyTooLong { .. }
+        | FailureReason::SmokeFailed { .. } => TroubleCode::StartFailed,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::plan::{Phase, PlanSlot};
 use crate::traffic::PortSide;
 
 use super::Turn;
+use super::asks;
 use super::input::{Container, ContainerState};
 use super::judge;
 
@@ -23,11 +24,13 @@ pub(super) fn slot(
     let image = release.map(|release| release.release.spec.image.digest);
     let pull = image.and_then(|image| turn.observed.pulls.get(&image).copied());
     let containers = turn.containers(slot);
+    let checking = turn.checking.contains(slot);
     SlotObservation {
         slot: slot.clone(),
         release: want.map(|want| want.release),
         status,
-        pulled: image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        pulled: !checking && image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        checking,
         pull,
         instances: containers.iter().map(|seen| instance(turn, want, seen)).collect(),
         trouble: trouble(turn, slot, want),
@@ -69,7 +72,7 @@ fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<Sl
 
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
     let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-    let at = judge::standing(seen, turn.memory.of(seen), spec, super::slot::times(turn));
+    let at = judge::standing(seen, turn.memory.of(seen), spec, super::slot::times_of(turn, seen));
     let address = &turn.desired.local.address;
     let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
     let state = state(turn, want, seen, &at);
@@ -103,6 +106,7 @@ fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
         last_exit: known.and_then(|known| known.last_exit),
         crash_loop: known.and_then(|known| known.crash_loop),
         not_ready: why.filter(|_| waits && seen.state.is_up()),
+        pending: asks::pending(turn, seen).filter(|_| state.is_running()),
     }
 }
 
@@ -140,6 +144,7 @@ fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge:
             Some(Phase::Draining) => InstanceState::Draining,
             _ if is_stopping(turn, seen) => InstanceState::Draining,
             _ if at.ready => InstanceState::Healthy,
+            _ if at.warming => InstanceState::Starting,
             _ if was_ready => InstanceState::Unready,
             Some(Phase::Pulled | Phase::Running | Phase::Standby | Phase::Absent) | None => {
                 InstanceState::Starting

@@ -6,6 +6,7 @@ use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
+use super::asks::{self, Owes};
 use super::fate::{Fate, Scene};
 use super::input::{Container, ContainerState, RestartPolicy};
 use super::judge;
@@ -59,7 +60,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     }
     match hold {
         Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
-        Some(Hold::Pull | Hold::Lease) => SlotStatus::Converging,
+        Some(Hold::Pull | Hold::Lease | Hold::Checks) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
         None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
         None => forbidden.unwrap_or(SlotStatus::Converging),
@@ -145,7 +146,13 @@ pub(super) const fn times(turn: &Turn<'_>) -> judge::Times {
         watching_since: observed.watching_since,
         asked_since: observed.watching_since,
         clock_set_at: observed.clock_set_at,
+        owes: Owes::Nothing,
     }
+}
+
+/// The times for a judgement of `seen`, with the answers that it owes.
+pub(super) fn times_of(turn: &Turn<'_>, seen: &Container) -> judge::Times {
+    judge::Times { owes: asks::owes(turn, seen), ..times(turn) }
 }
 
 /// The next step, and what holds up the new instance.
@@ -220,7 +227,7 @@ fn stop_one(fates: &[(&Container, Fate)], needs_a_side: bool) -> Option<Step> {
 fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
     fates.iter().find_map(|(seen, fate)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
-        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), times(turn));
+        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), times_of(turn, seen));
         // An engine follows the paths of a container at every start, and checks nothing.
         let binds = spec.binds_host_paths();
         let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No && !binds;

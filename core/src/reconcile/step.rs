@@ -10,6 +10,7 @@ use crate::observation::SlotObservation;
 use crate::release::Image;
 use crate::time::Timestamp;
 
+use super::asks::{Ask, WantedChecks};
 use super::input::{GpuClaim, PlanNumber, VerifiedRelease};
 use super::memory::Memory;
 
@@ -26,6 +27,10 @@ pub struct Decision {
     pub slots: Vec<SlotObservation>,
     /// What a person has to know.
     pub conditions: Vec<Condition>,
+    /// Requests to be sent to instances now. One that was begun goes on as long as it is listed.
+    pub asks: Vec<Ask>,
+    /// Checks that starts wait for, or were let by. One that has a result under its plan is not made again.
+    pub checks: Vec<WantedChecks>,
     /// The plan that was carried out here, if it is newer than the one in force: then nothing is started or stopped.
     pub behind: Option<PlanNumber>,
 }

@@ -1,4 +1,4 @@
-//! Preparing: every host has the image before any container is touched.
+//! Preparing: every host has the image, and has made the checks of the release, before any container is touched.
 
 use crate::observation::SlotObservation;
 use crate::plan::Phase;
@@ -41,7 +41,10 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
                 missing += 1;
                 let pull = seen.and_then(|seen| seen.pull).unwrap_or_default();
                 progress.bytes += pull.done.min(size);
-                draft.wait(Waiting::Pull { host, done: pull.done, total: pull.total });
+                // The checks are made beside the pull, which is heard of as long as it goes on.
+                let checks = seen.is_some_and(|seen| seen.checking && seen.pull.is_none());
+                let pull = Waiting::Pull { host: host.clone(), done: pull.done, total: pull.total };
+                draft.wait(if checks { Waiting::Checks(host) } else { pull });
             }
             Seen::Nothing(waiting) => {
                 missing += 1;

@@ -22,16 +22,24 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     let mut faults = Faults::default();
     // Is every slot available, as far as was ever heard? And are all of them heard of now?
     let (mut all, mut heard, mut lost) = (true, true, Vec::new());
+    // A smoke test without its answer decides as well.
+    let mut asked = false;
     for slot in &slots {
         let facts = draft.facts(slot);
         let host = facts.host().clone();
         match facts.target() {
-            Seen::Available => {}
+            Seen::Available => {
+                if let Some(waiting) = facts.pending().filter(|_| !back) {
+                    asked = true;
+                    draft.wait(waiting);
+                }
+            }
             Seen::Failed(evidence) => faults.failed(&host, slot, evidence),
             Seen::Refused(refusal) => faults.refused(&host, slot, refusal),
             Seen::Converging(_) => {
                 all = false;
-                draft.wait(Waiting::Healthy { host, slot: slot.clone() });
+                let waiting = facts.until_available();
+                draft.wait(waiting);
             }
             Seen::Nothing(waiting) => {
                 heard = false;
@@ -55,7 +63,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     draft.rollout().soak_since = begun;
     if let Some(since) = begun {
         let until = since + if back { std::time::Duration::ZERO } else { soak };
-        if now >= until && heard {
+        if now >= until && heard && !asked {
             return ending::succeed(draft);
         }
         if now < until {

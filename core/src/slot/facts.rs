@@ -141,6 +141,23 @@ impl<'a> SlotFacts<'a> {
         self.of(&self.intent.release)
     }
 
+    /// What its target has still to answer before the rollout may succeed.
+    pub(crate) fn pending(&self) -> Option<Waiting> {
+        let release = &self.intent.release;
+        let instance = self.confirmed?.current_of(release, self.least_generation(release))?;
+        let asked = instance.vitals.pending.clone()?;
+        Some(Waiting::Answer { host: self.host.clone(), slot: self.id.clone(), asked })
+    }
+
+    /// The thing that a target that is not available waits for.
+    pub(crate) fn until_available(&self) -> Waiting {
+        if self.confirmed.is_some_and(|seen| seen.checking) {
+            return Waiting::Checks(self.host.clone());
+        }
+        let healthy = || Waiting::Healthy { host: self.host.clone(), slot: self.id.clone() };
+        self.pending().unwrap_or_else(healthy)
+    }
+
     /// Whether its target has been healthy for min ready.
     pub(crate) fn is_available(&self) -> bool {
         self.target() == Seen::Available

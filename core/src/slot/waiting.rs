@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
+use crate::observation::Pending;
 use crate::time::Timestamp;
 use crate::traffic::{Silent, Weight};
 
@@ -44,6 +45,17 @@ pub enum Waiting {
         /// Which.
         slot: SlotId,
     },
+    /// A warm-up request or a smoke test that an instance has not answered yet.
+    Answer {
+        /// Where.
+        host: HostId,
+        /// Which instance's.
+        slot: SlotId,
+        /// Which, and when if that is later.
+        asked: Pending,
+    },
+    /// Checks that a host makes before it starts anything of the release.
+    Checks(HostId),
     /// An old instance that has not stopped yet.
     Stop {
         /// Where.
@@ -134,6 +146,8 @@ impl std::fmt::Display for Waiting {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")
             }
             Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
+            Self::Answer { host, slot, asked } => write!(f, "{slot} on host {host} to answer {asked}"),
+            Self::Checks(host) => write!(f, "host {host} to make the checks that come before a start"),
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
             Self::Drain { host, slot, in_flight, missing, silent, until } => {
                 if missing.is_empty() {

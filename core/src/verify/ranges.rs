@@ -19,7 +19,7 @@ fn malformed(detail: impl Into<String>) -> Refusal {
     Refusal { code: RefusalCode::Malformed, detail: detail.into() }
 }
 
-fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
+pub(super) fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(malformed(detail)) }
 }
 
@@ -79,6 +79,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     traffic(spec)?;
     strategy(spec)?;
     spec.rollback_on.check().map_err(|(key, bounds)| malformed(format!("`rollback_on.{key}` {bounds}")))?;
+    super::asks::check(spec)?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;

@@ -177,6 +177,7 @@ mod tests {
             release: Some(digest),
             status: SlotStatus::Converging,
             pulled: true,
+            checking: false,
             pull: None,
             instances: vec![instance],
             trouble: Some(trouble),

@@ -261,6 +261,7 @@ mod tests {
             release: None,
             status: SlotStatus::Refused(refusal(RefusalCode::NoRoom, "disk: 2 GiB needed")),
             pulled: false,
+            checking: false,
             pull: None,
             instances: Vec::new(),
             trouble: None,

@@ -23,6 +23,7 @@ fn copy(world: &World, id: &str, state: ContainerState) -> Container {
         created_at: world.now,
         state,
         likeness,
+        answers: Default::default(),
         ..world.observed.containers[0].clone()
     }
 }

@@ -10,8 +10,8 @@ use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
-    self, Container, ContainerState, Desired, Health, Launch, Likeness, LocalHost, LocalImage, Memory,
-    Observed, Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease,
+    self, Ask, Container, ContainerState, Desired, Health, Launch, Likeness, LocalHost, LocalImage, Memory,
+    Observed, Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease, WantedChecks,
 };
 use windlass_core::release::{
     self, Check, Image, OnFailure, OnLost, OrderRule, Placement, Port, Probe, Release, Resources, RollbackOn,
@@ -62,6 +62,10 @@ pub struct World {
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
     pub lazy: bool,
+    /// What the last decision wants to be asked of instances.
+    pub asks: Vec<Ask>,
+    /// And checked before a start.
+    pub checks: Vec<WantedChecks>,
     /// When the last decision asked to be made again.
     pub wake_at: Option<Timestamp>,
     ready: BTreeMap<String, (bool, Timestamp)>,
@@ -117,6 +121,8 @@ impl World {
             silent: false,
             undecided: false,
             lazy: false,
+            asks: Vec::new(),
+            checks: Vec::new(),
             wake_at: None,
             ready: BTreeMap::new(),
             serial: 0,
@@ -198,6 +204,8 @@ impl World {
         self.slots = decision.slots;
         self.conditions = decision.conditions;
         self.wake_at = decision.wake_at;
+        self.asks = decision.asks;
+        self.checks = decision.checks;
         let owners: Vec<_> = decision.steps.iter().filter_map(Step::slot).collect();
         assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "one step per slot");
         for step in &decision.steps {
@@ -475,6 +483,7 @@ impl World {
             health: None,
             name: launch.instance.clone(),
             likeness: Likeness::Same,
+            answers: Default::default(),
         });
         let (slot, instance) = (launch.slot.clone(), launch.instance.clone());
         let container = format!("c{}", self.serial);
@@ -568,6 +577,9 @@ fn spec(number: u64) -> Spec {
         exclusive: false,
         floor: None,
         traffic: Default::default(),
+        warm_up: Vec::new(),
+        smoke: Vec::new(),
+        checks: Vec::new(),
     }
 }
 

@@ -156,6 +156,7 @@ impl Engine {
             plan: Some(launch.plan),
             health: health(at(now), false, false),
             likeness: Likeness::Same,
+            answers: Default::default(),
         });
     }
 }

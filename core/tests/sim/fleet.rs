@@ -95,6 +95,9 @@ pub(crate) fn spec(count: u32) -> Spec {
         exclusive: false,
         floor: None,
         traffic: Default::default(),
+        warm_up: Vec::new(),
+        smoke: Vec::new(),
+        checks: Vec::new(),
     }
 }
 

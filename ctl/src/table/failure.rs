@@ -1,6 +1,6 @@
 //! What a failed deploy prints unasked: everything a person would look for next.
 
-use windlass_core::observation::Evidence;
+use windlass_core::observation::{Evidence, FailureReason};
 use windlass_core::view::{FailureView, RolloutView};
 
 use super::hint;
@@ -56,6 +56,9 @@ fn seen(evidence: &Evidence) -> String {
     let never_ran = evidence.instance.is_none() && evidence.log.is_empty();
     if !never_ran {
         field("out of memory", if evidence.oom_killed { "yes" } else { "no" }.to_owned());
+    }
+    if let FailureReason::SmokeFailed { test } = &evidence.reason {
+        field("answer", printable(&test.answer()));
     }
     if let Some(why) = &evidence.not_ready {
         field("not ready", printable(&why.to_string()));

@@ -30,6 +30,9 @@ const fn refused(code: RefusalCode) -> &'static str {
         R::NoRoom => {
             "see what HOST has and runs with `windlass host show HOST`; on it, `windlass-agent inventory`"
         }
+        R::CheckFailed => {
+            "HOST could not reach what the release needs: try it from there, then deploy again; nothing was touched there"
+        }
         R::WrongImage => {
             "the registry answers HOST with other bytes than were signed: find out why before anything else"
         }

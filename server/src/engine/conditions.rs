@@ -214,6 +214,7 @@ mod tests {
             release: None,
             status: SlotStatus::Settled,
             pulled: true,
+            checking: false,
             pull: None,
             instances: vec![instance],
             trouble: None,

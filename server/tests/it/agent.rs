@@ -222,6 +222,7 @@ impl Agent {
                 SlotStatus::Settled
             },
             pulled: true,
+            checking: false,
             pull: None,
             instances,
             trouble: None,

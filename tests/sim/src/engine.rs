@@ -127,6 +127,7 @@ impl Engine {
             plan: Some(launch.plan),
             name: launch.instance.clone(),
             likeness: Likeness::Same,
+            answers: Default::default(),
         };
         let process = Process {
             container,

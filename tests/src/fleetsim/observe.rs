@@ -94,6 +94,7 @@ fn observe_slot(slot: &PlanSlot) -> SlotObservation {
         release: Some(slot.release),
         status: SlotStatus::Settled,
         pulled: true,
+        checking: false,
         pull: None,
         instances,
         trouble: None,

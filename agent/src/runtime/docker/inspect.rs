@@ -49,6 +49,7 @@ pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> O
         plan: identity.plan,
         name: seen.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
         likeness: Likeness::Unknown,
+        answers: Default::default(),
     })
 }
 

@@ -60,6 +60,12 @@ pub(crate) fn labels(generator: &mut SchemaGenerator) -> Schema {
 #[schemars(extend("type" = ["string", "number", "boolean"]))]
 pub(crate) struct Text(pub(crate) String);
 
+/// A value that an answer's JSON has: text, a number, `true` or `false`, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("type" = ["string", "number", "boolean"], "format" = "json-scalar"))]
+pub(crate) struct JsonScalar(pub(crate) serde_json::Value);
+
 /// Thousandths of a core, written as cores: `0.5`, `2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -10,6 +10,7 @@ use crate::plan::Phase;
 use crate::release::{Image, Spec};
 
 use super::super::Turn;
+use super::super::asks;
 use super::super::fate::{Fate, Scene};
 use super::super::input::{Container, VerifiedRelease};
 use super::super::judge;
@@ -29,6 +30,8 @@ const PULL_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Hold {
     /// Its image is being pulled.
     Pull,
+    /// Its release asks for checks, which are being made.
+    Checks,
     /// It may never run twice, and the coordinator has not said that nothing has changed.
     Lease,
     /// Its image could not be pulled; that is tried again.
@@ -63,10 +66,16 @@ pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
     if instance.is_some() && scene.wants_running() {
         return scene.unleased.then_some(Hold::Lease);
     }
+    let checks = if want.good { None } else { asks::check(turn, &want.slot, release) };
+    if let Some(asks::Held::Failed(detail)) = checks {
+        return Some(Hold::Refused(refused(RefusalCode::CheckFailed, detail)));
+    }
     if scene.unleased && scene.wants_running() {
         return Some(Hold::Lease);
     }
+    // The checks are made while the image is pulled.
     image(turn, scene, &release.release.spec)
+        .or_else(|| checks.map(|_| Hold::Checks))
         .or_else(|| if scene.wants_running() { room(turn, scene, release) } else { None })
 }
 

@@ -7,7 +7,7 @@ use super::super::Turn;
 use super::super::fate::Scene;
 use super::super::input::{Container, Lease};
 use super::super::judge;
-use super::times;
+use super::times_of;
 
 impl<'a> Scene<'a> {
     pub(super) fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
@@ -55,7 +55,8 @@ impl<'a> Scene<'a> {
             failed.restart.is_none() || scene.outdated().is_some()
         });
         let spec = release.map(|release| &release.release.spec);
-        let standing = |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn));
+        let standing =
+            |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen));
         scene.available = scene.target().is_some_and(|seen| standing(seen).available);
         scene.barred = scene.running_predecessor().is_some_and(|release| {
             let content = turn.desired.releases.get(&release).map(|release| release.content);
@@ -69,8 +70,9 @@ impl<'a> Scene<'a> {
         });
         scene.predecessor_starts = scene.running_predecessor().is_some_and(|release| {
             let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
-            let ready =
-                |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready;
+            let ready = |seen: &Container| {
+                judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen)).ready
+            };
             !scene.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
         });
         scene

@@ -12,7 +12,7 @@ use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::{self, Restarts};
 use super::super::outcome::START_DELAY;
 use super::super::step::Step;
-use super::{target, times};
+use super::{target, times_of};
 
 /// An instance that ran for so long starts its delays anew.
 const LASTING: Duration = Duration::from_secs(600);
@@ -34,7 +34,7 @@ pub(super) fn start_one(
             continue;
         }
         let known = turn.memory.of(seen).cloned().unwrap_or_default();
-        let times = times(turn);
+        let times = times_of(turn, seen);
         match judge::judge(seen, Some(&known), spec, Trial::Over, times) {
             Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
             Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),

@@ -9,7 +9,7 @@ use super::super::fate::{Fate, Scene};
 use super::super::input::Container;
 use super::super::judge;
 use super::super::memory::PullTrouble;
-use super::times;
+use super::times_of;
 
 /// The failure to report, if the planned release failed here.
 pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
@@ -20,7 +20,8 @@ pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Contai
     let serves = |release: &Digest| {
         let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
         let mine = seen.iter().filter(|seen| &seen.release == release);
-        mine.into_iter().any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times(turn)).ready)
+        mine.into_iter()
+            .any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen)).ready)
     };
     let back = failed.fallback.or(failed.restart.map(|_| failed.release));
     let restored = back.filter(serves);

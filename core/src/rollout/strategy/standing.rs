@@ -113,7 +113,7 @@ impl<'a> Standing<'a> {
     fn look_at_begun(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
         let facts = draft.facts(&slot);
         let host = facts.host().clone();
-        let healthy = Waiting::Healthy { host: host.clone(), slot: slot.clone() };
+        let healthy = facts.until_available();
         let waiting = match facts.target() {
             Seen::Available => return self.look_at_available(draft, slot),
             Seen::Failed(_) if try_again(draft, &slot) => healthy,

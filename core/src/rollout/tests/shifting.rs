@@ -202,6 +202,7 @@ impl World {
             release: Some(slot.release()),
             status,
             pulled: true,
+            checking: false,
             pull: None,
             instances,
             trouble: None,

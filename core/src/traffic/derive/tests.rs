@@ -153,6 +153,7 @@ impl World {
                 release: Some(release.digest),
                 status: SlotStatus::Settled,
                 pulled: true,
+                checking: false,
                 pull: None,
                 instances: vec![instance],
                 trouble: None,

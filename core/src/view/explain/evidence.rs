@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::observation::{Evidence, ProbeResult};
+use crate::observation::{Evidence, FailureReason, ProbeResult};
 use crate::rollout::{Allowed, Chosen, Clocks, Decision, Placement, Reason, State, Stood, What};
 use crate::time::{Timestamp, display_duration};
 
@@ -134,6 +134,9 @@ fn seen(evidence: &Evidence) -> Vec<String> {
         evidence.restarts,
         evidence.at
     )];
+    if let FailureReason::SmokeFailed { test } = &evidence.reason {
+        lines.push(format!("answer: {}", test.answer()));
+    }
     let probe = |p: &ProbeResult| {
         format!("probe {} {} {}: {}", p.at, p.probe, if p.ok { "ok" } else { "no" }, p.detail)
     };

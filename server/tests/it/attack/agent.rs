@@ -68,6 +68,7 @@ fn claims(revision: u64, status: &SlotStatus, state: InstanceState) -> Observati
             release: Some(digest),
             status: status.clone(),
             pulled: true,
+            checking: false,
             pull: None,
             trouble: None,
         }
@@ -180,6 +181,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
             release: None,
             status: SlotStatus::Settled,
             pulled: false,
+            checking: false,
             pull: None,
             instances: vec![one; instances],
             trouble: None,

@@ -155,6 +155,7 @@ fn slot() -> SlotObservation {
         release: None,
         status: SlotStatus::Settled,
         pulled: true,
+        checking: false,
         pull: None,
         instances: vec![serde_json::from_value(instance).unwrap()],
         trouble: None,
@@ -183,5 +184,6 @@ fn container() -> Container {
         plan: None,
         name: "web.0".to_owned(),
         likeness: Likeness::Same,
+        answers: Default::default(),
     }
 }

@@ -1,0 +1,109 @@
+//! Checks that a host makes before it starts the first instance of a release: can it reach what the release needs?
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body_util::Full;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use windlass_core::release::{HostAsk, HostCheck, host_and_port, plain_url};
+
+use crate::exchange;
+
+/// Checks of one release at a time.
+const PARALLEL: usize = 4;
+/// Characters of a failure.
+const SHOWN: usize = 240;
+/// `PostgreSQL`'s request to speak TLS: length, then the number that stands for it. Every server answers it with a byte.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// Bytes of a Redis server's first line.
+const LINE: usize = 512;
+
+/// Makes all checks, whatever becomes of each, and answers with those that failed, in their order.
+pub(crate) async fn failures(checks: Vec<HostCheck>) -> Vec<String> {
+    let made = checks.into_iter().map(|check| async move {
+        let limit = check.timeout;
+        let why = match timeout(limit.duration(), ask(&check.ask)).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {limit}"),
+        };
+        let asked = check.ask.to_string();
+        let name = if check.name == asked { asked } else { format!("{} ({asked})", check.name) };
+        let text = format!("{name}: {why}");
+        Some(text.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
+    });
+    let made: Vec<Option<String>> = stream::iter(made).buffered(PARALLEL).collect().await;
+    made.into_iter().flatten().collect()
+}
+
+async fn ask(ask: &HostAsk) -> Result<(), String> {
+    match ask {
+        HostAsk::Tcp { address } => connect(address).await.map(drop),
+        HostAsk::Http { url, status } => http(url, status).await,
+        HostAsk::Postgres { address } => postgres(connect(address).await?).await,
+        HostAsk::Redis { address } => redis(connect(address).await?).await,
+    }
+}
+
+async fn connect(address: &str) -> Result<TcpStream, String> {
+    let (host, port) = host_and_port(address).ok_or("not `host:port`")?;
+    exchange::connect(host, port).await.map_err(|error| words(&error))
+}
+
+fn words(error: &std::io::Error) -> String {
+    exchange::broken(error).0
+}
+
+async fn http(url: &str, wanted: &[u16]) -> Result<(), String> {
+    let (address, path) = plain_url(url).ok_or("not a URL that can be asked")?;
+    let request = hyper::Request::get(path)
+        .header("host", &address)
+        .header("user-agent", "windlass-agent")
+        .header("connection", "close")
+        .body(Full::new(Bytes::new()))
+        .map_err(|error| error.to_string())?;
+    let stream = connect(&address).await?;
+    let answer = exchange::exchange(stream, request, 0).await.map_err(|error| exchange::failed(&error).0)?;
+    let good =
+        if wanted.is_empty() { (200..400).contains(&answer.status) } else { wanted.contains(&answer.status) };
+    if good { Ok(()) } else { Err(format!("HTTP {}", answer.status)) }
+}
+
+/// A server that is there says whether it speaks TLS, or that it does not understand. Nobody logs in.
+async fn postgres(mut stream: TcpStream) -> Result<(), String> {
+    stream.write_all(&SSL_REQUEST).await.map_err(|error| words(&error))?;
+    let mut byte = [0];
+    stream.read_exact(&mut byte).await.map_err(|error| words(&error))?;
+    match byte[0] {
+        b'S' | b'N' | b'E' => Ok(()),
+        _ => Err("something answers that is not PostgreSQL".to_owned()),
+    }
+}
+
+/// A server that asks for a password is there all the same.
+async fn redis(mut stream: TcpStream) -> Result<(), String> {
+    stream.write_all(b"PING\r\n").await.map_err(|error| words(&error))?;
+    let mut line = Vec::new();
+    while line.len() < LINE && !line.ends_with(b"\n") {
+        let mut part = [0; LINE];
+        match stream.read(&mut part).await.map_err(|error| words(&error))? {
+            0 => break,
+            read => line.extend_from_slice(&part[..read]),
+        }
+    }
+    let line = String::from_utf8_lossy(&line);
+    let line = line.lines().next().unwrap_or_default();
+    if line == "+PONG" || line.starts_with("-NOAUTH") {
+        Ok(())
+    } else if line.is_empty() {
+        Err("connection closed".to_owned())
+    } else if let Some(error) = line.strip_prefix('-') {
+        Err(error.to_owned())
+    } else {
+        Err("something answers that is not Redis".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Warm-up requests, smoke tests and checks of a host, as a manifest says them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Span;
+
+use super::super::defaults;
+use super::scalar;
+
+/// A request that warms an instance up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WarmUp {
+    /// Path and query.
+    #[schemars(extend("examples" = ["/"]))]
+    pub(crate) http: String,
+    /// Name of the port; the first port if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<String>,
+    /// The method; `GET` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Headers. They stand in the release, where everybody who may read it sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, scalar::Text>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<scalar::Text>,
+    /// How often it is sent, one after the other.
+    #[serde(default = "defaults::warm_up_times")]
+    pub(crate) times: u32,
+    /// How long all of them may take together; then it is over.
+    #[serde(default = "defaults::warm_up_timeout")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) timeout: Span,
+}
+
+/// A request that has to be answered as said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Smoke {
+    /// Path and query.
+    #[schemars(extend("examples" = ["/health"]))]
+    pub(crate) http: String,
+    /// Name of the port; the first port if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<String>,
+    /// The method; `GET` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Headers. They stand in the release, where everybody who may read it sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, scalar::Text>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<scalar::Text>,
+    /// The answer that is wanted; any with a status from 200 to 299 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<Expect>,
+    /// How long an answer may take.
+    #[serde(default = "defaults::smoke_timeout")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) timeout: Span,
+    /// How often it is tried in all.
+    #[serde(default = "defaults::smoke_tries")]
+    pub(crate) tries: u32,
+    /// The pause before it is tried again.
+    #[serde(default = "defaults::smoke_every")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) every: Span,
+    /// Asked so long after the instance became healthy, while it serves; by default before it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) after: Option<Span>,
+}
+
+/// An answer that is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// Status: one, or a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<Statuses>,
+    /// Headers, each with exactly this value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, scalar::Text>,
+    /// Text that stands in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<scalar::Text>,
+    /// Values of the JSON body by JSON pointer, like `/database: connected`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) json: BTreeMap<String, scalar::JsonScalar>,
+    /// The whole answer came within this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) within: Option<Span>,
+}
+
+/// States of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Statuses {
+    /// One.
+    One(u16),
+    /// Any of several.
+    Several(Vec<u16>),
+}
+
+impl Statuses {
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<u16> {
+        match self {
+            Self::One(status) => vec![*status],
+            Self::Several(statuses) => statuses.clone(),
+        }
+    }
+}
+
+/// A check that a host makes before the first start: one of `tcp`, `http`, `postgres` and `redis`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Check {
+    /// Its name in messages, like `database`; the address if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// The address accepts a connection, `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["broker.internal:5672"]))]
+    pub(crate) tcp: Option<String>,
+    /// `GET` of this URL is answered, `http://host[:port]/path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["http://feed.internal:8080/health"]))]
+    pub(crate) http: Option<String>,
+    /// A `PostgreSQL` server answers there, `host:port`. It needs no password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["db.internal:5432"]))]
+    pub(crate) postgres: Option<String>,
+    /// A Redis server answers there, `host:port`. It needs no password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["cache.internal:6379"]))]
+    pub(crate) redis: Option<String>,
+    /// The answer that `http` wants; any with a status from 200 to 399 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<ExpectStatus>,
+    /// How long it may take.
+    #[serde(default = "defaults::check_timeout")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) timeout: Span,
+}
+
+/// An answer that a check wants.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectStatus {
+    /// Status: one, or a list.
+    pub(crate) status: Statuses,
+}
+
+impl WarmUp {
+    /// Fills in the port.
+    pub(crate) fn complete(&mut self, main_port: Option<&str>) {
+        self.port = self.port.take().or_else(|| main_port.map(str::to_owned));
+    }
+}
+
+impl Smoke {
+    /// Fills in the port.
+    pub(crate) fn complete(&mut self, main_port: Option<&str>) {
+        self.port = self.port.take().or_else(|| main_port.map(str::to_owned));
+    }
+}
+
+impl Check {
+    /// What it asks: its key and the address.
+    pub(crate) fn asks(&self) -> Vec<(&'static str, &str)> {
+        let all =
+            [("tcp", &self.tcp), ("http", &self.http), ("postgres", &self.postgres), ("redis", &self.redis)];
+        all.into_iter().filter_map(|(key, address)| Some((key, address.as_deref()?))).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! The requests that an instance answers before it counts: warm-up first, then smoke tests; and smoke tests that come
+//! later, while it serves.
+//!
+//! Whoever asks is told what is to be asked *now*, again with every decision: what is not in the list any more is not asked
+//! any more. What was answered comes back in [`Container::answers`] and holds for one run. A release that is good is
+//! warmed up and not tested.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::id::SlotId;
+use crate::observation::{Pending, SmokeFailure};
+use crate::plan::{Phase, PlanSlot};
+use crate::release::{Smoke, Spec, WarmUp};
+use crate::time::Timestamp;
+
+use super::Turn;
+use super::input::{Container, ContainerState, PlanNumber, VerifiedRelease};
+use super::judge;
+use super::slot::times;
+
+/// What an instance has been asked in one run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// The beginning of that run.
+    pub run: Timestamp,
+    /// Warm-up requests that were sent as often as they are to be, or long enough, by their place in the release.
+    pub warmed: BTreeSet<usize>,
+    /// Smoke tests that have a verdict, by their place in the release.
+    pub tested: BTreeMap<usize, Tested>,
+}
+
+/// The verdict of a smoke test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tested {
+    /// It was answered as wanted.
+    Passed,
+    /// It was not, in all its tries.
+    Failed(Box<SmokeFailure>),
+}
+
+/// Something to be asked of an instance now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// The engine's id of its container.
+    pub container: String,
+    /// The run that is asked.
+    pub run: Timestamp,
+    /// Its ports on the host, by name.
+    pub ports: BTreeMap<String, u16>,
+    /// Its release, in which the request stands.
+    pub release: Arc<VerifiedRelease>,
+    /// Which request.
+    pub question: Question,
+}
+
+/// A request of a release, by its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// Of `warm_up`.
+    WarmUp(usize),
+    /// Of `smoke`.
+    Smoke(usize),
+}
+
+/// The checks of a release that are to be made before its first start here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WantedChecks {
+    /// The release.
+    pub release: Arc<VerifiedRelease>,
+    /// What failed under another plan is asked again, once.
+    pub plan: PlanNumber,
+}
+
+/// The result of the checks of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The plan under which they were made.
+    pub plan: PlanNumber,
+    /// Those that failed, each with its reason.
+    pub failed: Vec<String>,
+}
+
+/// What an instance still owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// Nothing.
+    Nothing,
+    /// Its warm-up. A good release would get requests as soon as it is ready, so it is not ready yet.
+    WarmUp,
+    /// Its warm-up or smoke tests: it does not count as available.
+    Answers,
+}
+
+/// What `seen` owes at this moment. A run in which it was available once owes nothing more.
+pub(super) fn owes(turn: &Turn<'_>, seen: &Container) -> Owes {
+    let Some(asked) = Asked::of(turn, seen).filter(|asked| !asked.counted) else { return Owes::Nothing };
+    let on_trial = asked.on_trial;
+    match (asked.next_warm_up(), asked.next_smoke()) {
+        (None, None) => Owes::Nothing,
+        _ if asked.healthy_since.is_none() => Owes::Answers,
+        (Some(_), _) if !on_trial => Owes::WarmUp,
+        (Some(_), _) | (None, Some(_)) => Owes::Answers,
+    }
+}
+
+/// What `seen` has still to answer before its rollout may succeed, in words.
+pub(super) fn pending(turn: &Turn<'_>, seen: &Container) -> Option<Pending> {
+    let asked = Asked::of(turn, seen)?;
+    let waits = asked.on_trial || owes(turn, seen) != Owes::Nothing;
+    if !waits || seen.failed_smoke().is_some() {
+        return None;
+    }
+    if let Some((_, warm_up)) = asked.next_warm_up().filter(|_| !asked.counted) {
+        return Some(Pending { asked: format!("warm-up {}", warm_up.request), due: None });
+    }
+    if let Some((_, smoke)) = asked.next_smoke().filter(|_| !asked.counted) {
+        return Some(Pending { asked: format!("smoke test {}", smoke.request), due: None });
+    }
+    let due = |smoke: &Smoke| asked.due(turn, smoke);
+    let (_, smoke) = asked.delayed().min_by_key(|(_, smoke)| due(smoke))?;
+    Some(Pending {
+        asked: format!("smoke test {}", smoke.request),
+        due: due(smoke).filter(|at| *at > turn.now),
+    })
+}
+
+/// Everything that is to be asked now, of all instances that are healthy and meant to run.
+pub(super) fn now(turn: &mut Turn<'_>) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    let all: Vec<&Container> = turn.by_slot.values().flatten().copied().collect();
+    for seen in all {
+        let Some(asked) = Asked::of(turn, seen).filter(|asked| asked.healthy_since.is_some()) else {
+            continue;
+        };
+        if seen.failed_smoke().is_some() || !is_meant_to_run(turn, seen) {
+            continue;
+        }
+        let mut questions = Vec::new();
+        if let Some((place, _)) = asked.next_warm_up().filter(|_| !asked.counted) {
+            questions.push(Question::WarmUp(place));
+        } else if let Some((place, _)) = asked.next_smoke().filter(|_| !asked.counted) {
+            questions.push(Question::Smoke(place));
+        } else {
+            let due: Vec<_> = asked.delayed().map(|(place, smoke)| (place, asked.due(turn, smoke))).collect();
+            for (place, due) in due {
+                match due {
+                    Some(due) if due > turn.now => turn.wake(due),
+                    Some(_) => questions.push(Question::Smoke(place)),
+                    None => {}
+                }
+            }
+        }
+        let (container, run) = (seen.id.clone(), asked.run);
+        let ask = |question| Ask {
+            container: container.clone(),
+            run,
+            ports: seen.ports.clone(),
+            release: asked.release.clone(),
+            question,
+        };
+        asks.extend(questions.into_iter().map(ask));
+    }
+    asks
+}
+
+fn is_meant_to_run(turn: &Turn<'_>, seen: &Container) -> bool {
+    let Some(want) = turn.wanted.get(&seen.slot) else { return false };
+    let kept = turn.memory.slots.get(&seen.slot).and_then(|known| known.kept.as_ref());
+    let stopping = turn.memory.of(seen).is_some_and(|known| known.stopped || known.discard);
+    let stands = if seen.release == want.release {
+        want.phase != Phase::Running
+    } else {
+        matches!(want.phase, Phase::Standby | Phase::Absent)
+    };
+    kept != Some(&seen.instance) && !stopping && !stands
+}
+
+/// An instance that runs, and what its release asks of it.
+struct Asked<'a> {
+    run: Timestamp,
+    release: &'a Arc<VerifiedRelease>,
+    answers: Answers,
+    /// It was available in this run: what comes before that is over.
+    counted: bool,
+    /// Its release is not good yet, and the slot's target.
+    on_trial: bool,
+    /// Since when its probes say that it is ready.
+    healthy_since: Option<Timestamp>,
+}
+
+impl<'a> Asked<'a> {
+    /// `None` if nothing is ever asked of it.
+    fn of(turn: &Turn<'a>, seen: &Container) -> Option<Self> {
+        let release = turn.desired.releases.get(&seen.release)?;
+        let spec = &release.release.spec;
+        if spec.warm_up.is_empty() && spec.smoke.is_empty() {
+            return None;
+        }
+        let ContainerState::Running { started_at: run } = seen.state else { return None };
+        let known = turn.memory.of(seen);
+        let counted = known.is_some_and(|known| known.available_run == Some(run));
+        let on_trial = turn.wanted.get(&seen.slot).is_some_and(|want| is_on_trial(want, &seen.release));
+        let answers = if seen.answers.run == run { seen.answers.clone() } else { Answers::default() };
+        let healthy_since = judge::healthy_since(seen, known, spec, run);
+        Some(Self { run, release, answers, counted, on_trial, healthy_since })
+    }
+
+    fn spec(&self) -> &'a Spec {
+        &self.release.release.spec
+    }
+
+    fn next_warm_up(&self) -> Option<(usize, &'a WarmUp)> {
+        self.spec().warm_up.iter().enumerate().find(|(place, _)| !self.answers.warmed.contains(place))
+    }
+
+    /// The next smoke test that comes before it counts.
+    fn next_smoke(&self) -> Option<(usize, &'a Smoke)> {
+        self.smoke().find(|(_, smoke)| smoke.after.is_none())
+    }
+
+    /// Smoke tests that come later and have no verdict.
+    fn delayed(&self) -> impl Iterator<Item = (usize, &'a Smoke)> {
+        self.smoke().filter(|(_, smoke)| smoke.after.is_some())
+    }
+
+    fn smoke(&self) -> impl Iterator<Item = (usize, &'a Smoke)> {
+        let open = |(place, _): &(usize, &Smoke)| !self.answers.tested.contains_key(place);
+        self.spec().smoke.iter().enumerate().filter(|_| self.on_trial).filter(open)
+    }
+
+    fn due(&self, turn: &Turn<'_>, smoke: &Smoke) -> Option<Timestamp> {
+        let since = times(turn).measurable(self.healthy_since?);
+        Some(since + smoke.after.unwrap_or(crate::units::Span::ZERO).duration())
+    }
+}
+
+fn is_on_trial(want: &PlanSlot, release: &Digest) -> bool {
+    want.release == *release && !want.good
+}
+
+impl Container {
+    /// The smoke test that it failed in its present run.
+    pub(super) fn failed_smoke(&self) -> Option<&SmokeFailure> {
+        let ContainerState::Running { started_at } = self.state else { return None };
+        let tested = self.answers.tested.values().filter(|_| self.answers.run == started_at);
+        let failures = tested.filter_map(|tested| match tested {
+            Tested::Failed(failure) => Some(failure.as_ref()),
+            Tested::Passed => None,
+        });
+        failures.into_iter().next()
+    }
+}
+
+/// The checks that come before the first start of a slot's release: `None` if there is nothing to wait for.
+pub(super) fn check(turn: &mut Turn<'_>, slot: &SlotId, release: &VerifiedRelease) -> Option<Held> {
+    if release.release.spec.checks.is_empty() {
+        return None;
+    }
+    let known = turn.observed.checks.get(&release.digest);
+    let current = turn.plan_number();
+    let valid = known.filter(|known| known.failed.is_empty() || known.plan == current);
+    let plan = valid.map_or(current, |known| known.plan);
+    let release = turn.desired.releases.get(&release.digest)?.clone();
+    turn.checks.insert(release.digest, WantedChecks { release, plan });
+    match valid {
+        Some(known) if known.failed.is_empty() => None,
+        Some(known) => Some(Held::Failed(known.failed.join("; "))),
+        None => {
+            turn.checking.insert(slot.clone());
+            Some(Held::Waits)
+        }
+    }
+}
+
+/// How checks hold a start up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Held {
+    /// They are being made.
+    Waits,
+    /// Some failed, in words.
+    Failed(String),
+}
