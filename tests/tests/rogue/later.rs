@@ -18,6 +18,8 @@ use super::{check, conclude};
 const LIMIT: Duration = Duration::from_secs(20);
 /// How content that failed here is refused, whoever signs it.
 pub(super) const QUARANTINED: &str = "quarantined";
+/// How a release is refused whose checks fail on this host, whoever signs it.
+pub(super) const CHECK_FAILED: &str = "check_failed";
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -31,10 +33,11 @@ fn what_a_host_has_seen_it_does_not_forget() {
     note("time pushed forward", time_cannot_be_pushed(&mut target));
     note("a floor that was raised", floors_stay(&mut target));
     note("content that failed", failures_stay(&mut target));
+    note("a check that fails", checks_hold_a_start(&mut target));
     note("trust documents", trust_is_not_taken_from_anyone(&mut target));
     note("a new epoch", epochs_part(&mut target));
     note("the honest service at last", target.serves());
-    conclude(7, &wrong);
+    conclude(8, &wrong);
 }
 
 /// A plan that was good once is not good again, least of all for an agent that was just started.
@@ -105,6 +108,24 @@ fn failures_stay(target: &mut Target) -> Result<(), String> {
     refused_slot(target, "production/frail/0", QUARANTINED)?;
     target.restart();
     refused_slot(target, "production/frail/0", QUARANTINED)?;
+    target.honest()
+}
+
+/// What a release asks for before its first start is asked here, and a coordinator cannot say that it was.
+fn checks_hold_a_start(target: &mut Target) -> Result<(), String> {
+    let image = Pinned::of(&target.lab.registry(), "web", "v1");
+    let checks = serde_json::json!([{
+        "name": "database", "ask": { "postgres": { "address": "127.0.0.1:1" } }, "timeout": "5s",
+    }]);
+    let release =
+        Draft::release("production/needy", 1, &image).with("version", 3).with("spec.checks", checks);
+    let sealed = target.publish(&release);
+    let mut wanted = slot("production/needy/0", &sealed.digest);
+    wanted["good"] = false.into();
+    let mut slots = target.slots.clone();
+    slots.push(wanted);
+    target.accept(&Draft::plan(&target.host.name, target.seq + 1, slots))?;
+    refused_slot(target, "production/needy/0", CHECK_FAILED)?;
     target.honest()
 }
 
