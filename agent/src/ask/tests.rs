@@ -35,9 +35,9 @@ impl Server {
                     request.extend_from_slice(&part[..read]);
                     let text = String::from_utf8_lossy(&request).to_lowercase();
                     let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let length = head.split_once("content-length: ").map_or(0, |(_, rest)| {
-                        rest.lines().next().unwrap().parse::<usize>().unwrap()
-                    });
+                    let length = head
+                        .split_once("content-length: ")
+                        .map_or(0, |(_, rest)| rest.lines().next().unwrap().parse::<usize>().unwrap());
                     if body.len() >= length {
                         break;
                     }
@@ -105,7 +105,10 @@ async fn a_request_arrives_as_the_release_has_it() {
     ]}));
     assert_eq!(tested(&instance).await, Tested::Passed);
     let seen = server.seen.lock().unwrap()[0].clone();
-    assert!(seen.starts_with("POST /predictions?x=1 HTTP/1.1\r\n") && seen.ends_with("\r\n\r\n{\"a\":1}"), "{seen}");
+    assert!(
+        seen.starts_with("POST /predictions?x=1 HTTP/1.1\r\n") && seen.ends_with("\r\n\r\n{\"a\":1}"),
+        "{seen}"
+    );
     let lower = seen.to_lowercase();
     assert!(lower.contains("x-api-key: k\r\n") && lower.contains("host: ml.example.com\r\n"), "{seen}");
     assert_eq!(lower.matches("host: ").count(), 1, "{seen}");
@@ -126,16 +129,17 @@ async fn it_is_tried_again_until_it_passes_or_is_out_of_tries() {
     };
     let Tested::Failed(failure) = tested(&server.instance(smoke(2))).await else { panic!("it fails") };
     assert_eq!(failure.to_string(), r#"smoke test GET /health: wanted /database = "connected", got "down""#);
-    assert_eq!((failure.status, failure.tries, failure.body.as_str()), (Some(200), 2, r#"{"database":"down"}"#));
+    assert_eq!(
+        (failure.status, failure.tries, failure.body.as_str()),
+        (Some(200), 2, r#"{"database":"down"}"#)
+    );
     assert_eq!(tested(&server.instance(smoke(2))).await, Tested::Passed);
     assert_eq!(server.seen.lock().unwrap().len(), 3, "what passed is not asked again");
 }
 
 #[tokio::test]
 async fn silence_and_floods_are_verdicts_too() {
-    let smoke = |timeout: &str, expect: serde_json::Value| {
-        json!({"smoke": [{"request": get("/"), "expect": expect, "timeout": timeout, "tries": 1, "every": "0s"}]})
-    };
+    let smoke = |timeout: &str, expect: serde_json::Value| json!({"smoke": [{"request": get("/"), "expect": expect, "timeout": timeout, "tries": 1, "every": "0s"}]});
     let silent = Server::start(|_| String::new()).await;
     let Tested::Failed(failure) = tested(&silent.instance(smoke("50ms", json!({})))).await else {
         panic!("nothing came")
@@ -159,9 +163,7 @@ async fn silence_and_floods_are_verdicts_too() {
 
 #[tokio::test]
 async fn a_warm_up_ends_when_all_are_sent_or_its_time_is_over() {
-    let warm_up = |times: u32, timeout: &str| {
-        json!({"warm_up": [{"request": get("/"), "times": times, "timeout": timeout}]})
-    };
+    let warm_up = |times: u32, timeout: &str| json!({"warm_up": [{"request": get("/"), "times": times, "timeout": timeout}]});
     let server = Server::start(|_| answered(500, "cold")).await;
     let done = ask(&server.instance(warm_up(20, "60s")), Question::WarmUp(0)).await;
     assert_eq!(done, Some(Done::Warmed(0)), "whatever it answers");
