@@ -30,7 +30,7 @@ fn a_soak_does_not_end_before_a_late_smoke_test_is_answered() {
     let host = midway.slots[&slot].host().clone();
     let words =
         format!("{slot} on host {host} to answer smoke test GET /sync/status, which is asked at {}", at(120));
-    assert_eq!(midway.waiting, [Waiting::Answer { host, slot, asked }]);
+    assert_eq!(midway.waiting, [Waiting::Answer { host, slot, asked: Box::new(asked) }]);
     assert_eq!(midway.waiting[0].to_string(), words);
     midway.seen(1).instances[0].vitals.pending = None;
     midway.step();
