@@ -182,8 +182,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, triggers that
-    /// look at the whole service, and what is asked of instances and hosts.
+    /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
+    /// triggers that look at the whole service, and what is asked of instances and hosts.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());

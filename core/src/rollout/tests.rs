@@ -1,5 +1,6 @@
 //! Tables over the rollout machine.
 
+mod asked;
 mod blue_green;
 mod care;
 mod confirmed;

@@ -146,7 +146,7 @@ impl<'a> SlotFacts<'a> {
         let release = &self.intent.release;
         let instance = self.confirmed?.current_of(release, self.least_generation(release))?;
         let asked = instance.vitals.pending.clone()?;
-        Some(Waiting::Answer { host: self.host.clone(), slot: self.id.clone(), asked })
+        Some(Waiting::Answer { host: self.host.clone(), slot: self.id.clone(), asked: Box::new(asked) })
     }
 
     /// The thing that a target that is not available waits for.

@@ -52,7 +52,7 @@ pub enum Waiting {
         /// Which instance's.
         slot: SlotId,
         /// Which, and when if that is later.
-        asked: Pending,
+        asked: Box<Pending>,
     },
     /// Checks that a host makes before it starts anything of the release.
     Checks(HostId),

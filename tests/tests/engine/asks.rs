@@ -28,9 +28,23 @@ fn what_is_asked_before_and_after_a_start_decides_the_rollout() {
     let check = |address: &str| json!([{ "name": "registry", "tcp": address }]);
     let good = database(web("v1"), "connected")
         .with("checks", check(&fleet.lab.registry()))
-        .with("warm_up", json!([{ "http": "/", "times": 20 }]))
+        .with("warm_up", json!([{ "http": "/", "times": 20, "timeout": "5s" }]))
         .with("smoke", json!([connected(), { "http": "/predictions", "method": "POST", "body": "{}" }]));
     fleet.deploy_ok(&good, "r1");
+
+    // A host that cannot reach what the release needs touches nothing.
+    let before = containers(&fleet);
+    let closed = format!("{}:1", fleet.lab.gateway());
+    let checks = json!([{ "name": "database", "postgres": closed }, { "name": "cache", "redis": closed }]);
+    let output = fleet.deploy(&web("v2").with("checks", checks));
+    assert!([1, 3].contains(&output.code), "{output}");
+    let refused = fleet.rollout()["failures"][0]["refused"].clone();
+    let detail = refused["detail"].as_str().unwrap_or_default();
+    assert_eq!(refused["code"], "check_failed", "{refused}");
+    for name in ["database (postgres ", "cache (redis "] {
+        assert!(detail.contains(name) && detail.contains("connection refused"), "{refused}");
+    }
+    assert_eq!(containers(&fleet), before, "no container was made, stopped or removed");
 
     // One whose database is away is healthy, and does not pass.
     let down = database(web("v2"), "down").with("smoke", json!([connected()]));
@@ -54,18 +68,5 @@ fn what_is_asked_before_and_after_a_start_decides_the_rollout() {
     assert_eq!(evidence["reason"]["smoke_failed"]["test"]["got"], "nothing there", "{evidence}");
     fleet.wait_until_serving("v1", 2, Duration::from_secs(15));
 
-    // A host that cannot reach what the release needs touches nothing.
-    let before = containers(&fleet);
-    let closed = format!("{}:1", fleet.lab.gateway());
-    let checks = json!([{ "name": "database", "postgres": closed }, { "name": "cache", "redis": closed }]);
-    let output = fleet.deploy(&web("v2").with("checks", checks));
-    assert!([1, 3].contains(&output.code), "{output}");
-    let refused = fleet.rollout()["failures"][0]["refused"].clone();
-    let detail = refused["detail"].as_str().unwrap_or_default();
-    assert_eq!(refused["code"], "check_failed", "{refused}");
-    for name in ["database (postgres ", "cache (redis "] {
-        assert!(detail.contains(name) && detail.contains("connection refused"), "{refused}");
-    }
-    assert_eq!(containers(&fleet), before, "no container was made, stopped or removed");
     assert_eq!(fleet.status()["release"], "r1");
 }

@@ -1,11 +1,12 @@
 use super::*;
 
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("sample.yaml", include_str!("../../../../examples/sample.yaml")),
     ("web.yaml", include_str!("../../../../examples/web.yaml")),
     ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
     ("backend-api.yaml", include_str!("../../../../examples/backend-api.yaml")),
     ("backend.yaml", include_str!("../../../../examples/backend.yaml")),
+    ("trading-backend.yaml", include_str!("../../../../examples/trading-backend.yaml")),
     ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
     ("node-exporter.yaml", include_str!("../../../../examples/node-exporter.yaml")),
     ("ml-engine.yaml", include_str!("../../../../examples/ml-engine.yaml")),

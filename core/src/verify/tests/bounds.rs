@@ -122,3 +122,63 @@ fn plans_are_bounded_where_it_is_said() {
         assert_eq!(code(check_plan(&plan)), (!sound).then_some(RefusalCode::Malformed), "{case}");
     }
 }
+
+#[test]
+fn what_is_asked_is_bounded_where_it_is_said() {
+    use serde_json::{Value, json};
+
+    let request = |path: &str| json!({"path": path, "port": "http", "method": "GET"});
+    let smoke = |change: &dyn Fn(&mut Value)| {
+        let mut smoke =
+            json!({"request": request("/"), "expect": {}, "timeout": "5s", "tries": 1, "every": "0s"});
+        change(&mut smoke);
+        json!({"smoke": [smoke]})
+    };
+    let warm_up = |times: u32, timeout: &str| json!({"warm_up": [{"request": request("/"), "times": times, "timeout": timeout}]});
+    let check = |ask: Value| json!({"checks": [{"name": "it", "ask": ask, "timeout": "1s"}]});
+    let headers = |count: usize| -> Value {
+        (0..count).map(|n| (format!("x-{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let pointers = |count: usize| -> Value {
+        (0..count).map(|n| (format!("/{n}"), json!(1))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let many = |key: &str, count: usize| json!({key: vec![smoke(&|_| {})["smoke"][0].clone(); count]});
+    #[rustfmt::skip]
+    let table = [
+        ("16 tests", true, many("smoke", 16)), ("17 tests", false, many("smoke", 17)),
+        ("a path without /", false, smoke(&|s| s["request"] = request("x"))),
+        ("a path of two lines", false, smoke(&|s| s["request"] = request("/\r\nx: y"))),
+        ("a port that is not there", false, smoke(&|s| s["request"]["port"] = "other".into())),
+        ("a method in lower case", false, smoke(&|s| s["request"]["method"] = "get".into())),
+        ("a tunnel", false, smoke(&|s| s["request"]["method"] = "CONNECT".into())),
+        ("32 headers", true, smoke(&|s| s["request"]["headers"] = headers(32))), ("33 headers", false, smoke(&|s| s["request"]["headers"] = headers(33))),
+        ("a header that frames", false, smoke(&|s| s["expect"]["headers"] = json!({"Transfer-Encoding": "chunked"}))),
+        ("a body of 64 KiB", true, smoke(&|s| s["request"]["body"] = just("x", 65_536).into())), ("one byte more", false, smoke(&|s| s["request"]["body"] = just("x", 65_537).into())),
+        ("32 values", true, smoke(&|s| s["expect"]["json"] = pointers(32))), ("33 values", false, smoke(&|s| s["expect"]["json"] = pointers(33))),
+        ("a value that is a list", false, smoke(&|s| s["expect"]["json"] = json!({"/a": [1]}))),
+        ("no pointer", false, smoke(&|s| s["expect"]["json"] = json!({"a": 1}))),
+        ("a status of 599", true, smoke(&|s| s["expect"]["status"] = json!([599]))), ("a status of 600", false, smoke(&|s| s["expect"]["status"] = json!([600]))),
+        ("100 tries", true, smoke(&|s| s["tries"] = 100.into())), ("101 tries", false, smoke(&|s| s["tries"] = 101.into())), ("no try", false, smoke(&|s| s["tries"] = 0.into())),
+        ("no time", false, smoke(&|s| s["timeout"] = "0s".into())), ("a pause of 61 s", false, smoke(&|s| s["every"] = "61s".into())),
+        ("after a day", true, smoke(&|s| s["after"] = "24h".into())), ("after more", false, smoke(&|s| s["after"] = "24h1s".into())),
+        ("10000 times", true, warm_up(10_000, "5m")), ("once more", false, warm_up(10_001, "5m")), ("for longer", false, warm_up(1, "5m1s")),
+        ("an address", true, check(json!({"tcp": {"address": "[::1]:1"}}))), ("no port", false, check(json!({"redis": {"address": "cache"}}))),
+        ("a URL", true, check(json!({"http": {"url": "http://a/b"}}))), ("a file", false, check(json!({"http": {"url": "file:///etc/passwd"}}))),
+    ];
+    for (case, sound, asks) in table {
+        let mut release = release();
+        let mut spec = serde_json::to_value(&release.spec).unwrap();
+        for (key, value) in asks.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        release.spec = serde_json::from_value(spec).unwrap();
+        release.version = 3;
+        assert_eq!(code(check_release(&release)), (!sound).then_some(RefusalCode::Malformed), "{case}");
+        release.version = 2;
+        assert_eq!(
+            code(check_release(&release)),
+            Some(RefusalCode::Malformed),
+            "{case}: version 2 has none of it"
+        );
+    }
+}
