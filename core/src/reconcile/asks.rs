@@ -5,93 +5,19 @@
 //! any more. What was answered comes back in [`Container::answers`] and holds for one run. A release that is good is
 //! warmed up and not tested.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::{Pending, SmokeFailure};
+use crate::observation::Pending;
 use crate::plan::{Phase, PlanSlot};
 use crate::release::{Smoke, Spec, WarmUp};
 use crate::time::Timestamp;
 
-use super::Turn;
-use super::input::{Container, ContainerState, PlanNumber, VerifiedRelease};
-use super::judge;
-use super::slot::times;
-
-/// What an instance has been asked in one run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Answers {
-    /// The beginning of that run.
-    pub run: Timestamp,
-    /// Warm-up requests that were sent as often as they are to be, or long enough, by their place in the release.
-    pub warmed: BTreeSet<usize>,
-    /// Smoke tests that have a verdict, by their place in the release.
-    pub tested: BTreeMap<usize, Tested>,
-}
-
-/// The verdict of a smoke test.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tested {
-    /// It was answered as wanted.
-    Passed,
-    /// It was not, in all its tries.
-    Failed(Box<SmokeFailure>),
-}
-
-/// Something to be asked of an instance now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
-    /// The engine's id of its container.
-    pub container: String,
-    /// The run that is asked.
-    pub run: Timestamp,
-    /// Its ports on the host, by name.
-    pub ports: BTreeMap<String, u16>,
-    /// Its release, in which the request stands.
-    pub release: Arc<VerifiedRelease>,
-    /// Which request.
-    pub question: Question,
-}
-
-/// A request of a release, by its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// Of `warm_up`.
-    WarmUp(usize),
-    /// Of `smoke`.
-    Smoke(usize),
-}
-
-/// The checks of a release that are to be made before its first start here.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WantedChecks {
-    /// The release.
-    pub release: Arc<VerifiedRelease>,
-    /// What failed under another plan is asked again, once.
-    pub plan: PlanNumber,
-}
-
-/// The result of the checks of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
-    /// The plan under which they were made.
-    pub plan: PlanNumber,
-    /// Those that failed, each with its reason.
-    pub failed: Vec<String>,
-}
-
-/// What an instance still owes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owes {
-    /// Nothing.
-    Nothing,
-    /// Its warm-up. A good release would get requests as soon as it is ready, so it is not ready yet.
-    WarmUp,
-    /// Its warm-up or smoke tests: it does not count as available.
-    Answers,
-}
+use super::input::{Answers, Container, ContainerState, VerifiedRelease};
+use super::judge::{self, Owes};
+use super::questions::{Ask, Question, WantedChecks};
+use super::turn::Turn;
 
 /// What `seen` owes at this moment. A run in which it was available once owes nothing more.
 pub(super) fn owes(turn: &Turn<'_>, seen: &Container) -> Owes {
@@ -231,26 +157,13 @@ impl<'a> Asked<'a> {
     }
 
     fn due(&self, turn: &Turn<'_>, smoke: &Smoke) -> Option<Timestamp> {
-        let since = times(turn).measurable(self.healthy_since?);
+        let since = turn.times().measurable(self.healthy_since?);
         Some(since + smoke.after.unwrap_or(crate::units::Span::ZERO).duration())
     }
 }
 
 fn is_on_trial(want: &PlanSlot, release: &Digest) -> bool {
     want.release == *release && !want.good
-}
-
-impl Container {
-    /// The smoke test that it failed in its present run.
-    pub(super) fn failed_smoke(&self) -> Option<&SmokeFailure> {
-        let ContainerState::Running { started_at } = self.state else { return None };
-        let tested = self.answers.tested.values().filter(|_| self.answers.run == started_at);
-        let failures = tested.filter_map(|tested| match tested {
-            Tested::Failed(failure) => Some(failure.as_ref()),
-            Tested::Passed => None,
-        });
-        failures.into_iter().next()
-    }
 }
 
 /// The checks that come before the first start of a slot's release: `None` if there is nothing to wait for.
@@ -281,4 +194,9 @@ pub(super) enum Held {
     Waits,
     /// Some failed, in words.
     Failed(String),
+}
+
+/// The times for a judgement of `seen`, with the answers that it owes.
+pub(super) fn times_of(turn: &Turn<'_>, seen: &Container) -> judge::Times {
+    judge::Times { owes: owes(turn, seen), ..turn.times() }
 }

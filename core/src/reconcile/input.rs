@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::host::HostPolicy;
 use crate::id::{Counter, FleetId, HostId, SlotId};
-use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal};
+use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
 use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
 
-use super::asks::{Answers, Checked};
 use super::ended::Outcome;
 
 /// The room of a host.
@@ -292,4 +291,46 @@ pub struct Health {
     pub history: Vec<ProbeResult>,
     /// Why it is not ready or not alive, if it is not and that is known.
     pub why: Option<NotReady>,
+}
+
+/// What an instance has been asked in one run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// The beginning of that run.
+    pub run: Timestamp,
+    /// Warm-up requests that were sent as often as they are to be, or long enough, by their place in the release.
+    pub warmed: BTreeSet<usize>,
+    /// Smoke tests that have a verdict, by their place in the release.
+    pub tested: BTreeMap<usize, Tested>,
+}
+
+/// The verdict of a smoke test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tested {
+    /// It was answered as wanted.
+    Passed,
+    /// It was not, in all its tries.
+    Failed(Box<SmokeFailure>),
+}
+
+/// The result of the checks of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The plan under which they were made.
+    pub plan: PlanNumber,
+    /// Those that failed, each with its reason.
+    pub failed: Vec<String>,
+}
+
+impl Container {
+    /// The smoke test that it failed in its present run.
+    pub(super) fn failed_smoke(&self) -> Option<&SmokeFailure> {
+        let ContainerState::Running { started_at } = self.state else { return None };
+        let tested = self.answers.tested.values().filter(|_| self.answers.run == started_at);
+        let failures = tested.filter_map(|tested| match tested {
+            Tested::Failed(failure) => Some(failure.as_ref()),
+            Tested::Passed => None,
+        });
+        failures.into_iter().next()
+    }
 }

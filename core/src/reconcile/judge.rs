@@ -8,7 +8,6 @@ use crate::release::Spec;
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::asks::Owes;
 use super::input::{Container, ContainerState, Desired, RestartPolicy};
 use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
 
@@ -331,4 +330,15 @@ pub(super) fn condemn(
             not_ready: seen.and_then(|seen| seen.health.as_ref()).and_then(|health| health.why.clone()),
         },
     });
+}
+
+/// What an instance still owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    /// Nothing.
+    Nothing,
+    /// Its warm-up. A good release would get requests as soon as it is ready, so it is not ready yet.
+    WarmUp,
+    /// Its warm-up or smoke tests: it does not count as available.
+    Answers,
 }

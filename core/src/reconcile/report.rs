@@ -72,7 +72,7 @@ fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<Sl
 
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
     let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-    let at = judge::standing(seen, turn.memory.of(seen), spec, super::slot::times_of(turn, seen));
+    let at = judge::standing(seen, turn.memory.of(seen), spec, super::asks::times_of(turn, seen));
     let address = &turn.desired.local.address;
     let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
     let state = state(turn, want, seen, &at);

@@ -6,7 +6,6 @@ use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
-use super::asks::{self, Owes};
 use super::fate::{Fate, Scene};
 use super::input::{Container, ContainerState, RestartPolicy};
 use super::judge;
@@ -138,23 +137,6 @@ fn target(seen: &Container) -> Target {
     }
 }
 
-pub(super) const fn times(turn: &Turn<'_>) -> judge::Times {
-    let observed = turn.observed;
-    judge::Times {
-        now: turn.now,
-        interrupted_before: observed.interrupted_before,
-        watching_since: observed.watching_since,
-        asked_since: observed.watching_since,
-        clock_set_at: observed.clock_set_at,
-        owes: Owes::Nothing,
-    }
-}
-
-/// The times for a judgement of `seen`, with the answers that it owes.
-pub(super) fn times_of(turn: &Turn<'_>, seen: &Container) -> judge::Times {
-    judge::Times { owes: asks::owes(turn, seen), ..times(turn) }
-}
-
 /// The next step, and what holds up the new instance.
 fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
     if let Some(step) = collect_log(turn, want, seen) {
@@ -227,7 +209,7 @@ fn stop_one(fates: &[(&Container, Fate)], needs_a_side: bool) -> Option<Step> {
 fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
     fates.iter().find_map(|(seen, fate)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
-        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), times_of(turn, seen));
+        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), super::asks::times_of(turn, seen));
         // An engine follows the paths of a container at every start, and checks nothing.
         let binds = spec.binds_host_paths();
         let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No && !binds;

@@ -10,9 +10,9 @@ use crate::observation::SlotObservation;
 use crate::release::Image;
 use crate::time::Timestamp;
 
-use super::asks::{Ask, WantedChecks};
 use super::input::{GpuClaim, PlanNumber, VerifiedRelease};
 use super::memory::Memory;
+use super::questions::{Ask, WantedChecks};
 
 /// What to do next, what to remember before doing it, and what to report.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use crate::release::{
 };
 use crate::units::Span;
 
-use super::ranges::ensure;
+use super::malformed::ensure;
 
 /// Warm-up requests, smoke tests and checks that make sense.
 pub(super) fn check(spec: &Spec) -> Result<(), Refusal> {

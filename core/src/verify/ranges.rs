@@ -1,7 +1,8 @@
 //! Step 6: values that decode and still make no sense. The detail names the field.
 
+use super::malformed::{ensure, malformed};
 use crate::id::Counter;
-use crate::observation::{Refusal, RefusalCode};
+use crate::observation::Refusal;
 use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{
@@ -14,14 +15,6 @@ use crate::traffic::{Weight, is_host, is_path};
 pub const MAX_SLOTS: usize = 1024;
 /// Docker refuses a container with less.
 const MIN_MEMORY: u64 = 6 << 20;
-
-fn malformed(detail: impl Into<String>) -> Refusal {
-    Refusal { code: RefusalCode::Malformed, detail: detail.into() }
-}
-
-pub(super) fn ensure(holds: bool, detail: &str) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(malformed(detail)) }
-}
 
 /// A plan of a version we read, whose slots are ordered and unique.
 pub fn check_plan(plan: &HostPlan) -> Result<(), Refusal> {

@@ -220,7 +220,7 @@ fn nothing_is_touched_before_the_checks_have_passed() {
     let slots = vec![pulled(&world)];
     world.plan(slots.clone());
     world.run(secs(60));
-    assert_eq!(world.journal[before..], [format!("30 pull registry/web:2")], "the image comes meanwhile");
+    assert_eq!(world.journal[before..], ["30 pull registry/web:2".to_owned()], "the image comes meanwhile");
     let seen = world.seen(&slot(0));
     assert_eq!((seen.pulled, seen.checking, &seen.status), (false, true, &SlotStatus::Converging));
     assert_eq!(world.checks.len(), 1);

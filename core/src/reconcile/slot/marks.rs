@@ -46,8 +46,12 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
 pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
     for container in seen {
         let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
-        let at =
-            judge::standing(container, turn.memory.of(container), spec, super::times_of(turn, container));
+        let at = judge::standing(
+            container,
+            turn.memory.of(container),
+            spec,
+            super::super::asks::times_of(turn, container),
+        );
         let ContainerState::Running { started_at } = container.state else { continue };
         if at.available && spec.is_some() {
             let now = turn.now;
@@ -75,7 +79,7 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
     }
     let older = scene.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
-    let mut times = super::times_of(turn, container);
+    let mut times = super::super::asks::times_of(turn, container);
     if spec.is_some() && matches!(container.state, ContainerState::Running { .. }) {
         let asked = turn.memory.volatile.asked.entry(container.instance.clone()).or_insert(turn.now);
         times.asked_since = (*asked).max(times.watching_since);

@@ -4,10 +4,10 @@ use crate::digest::Digest;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
+use super::super::asks::times_of;
 use super::super::fate::Scene;
 use super::super::input::{Container, Lease};
 use super::super::judge;
-use super::times_of;
 
 impl<'a> Scene<'a> {
     pub(super) fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {

@@ -6,13 +6,14 @@ use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
 use super::super::Turn;
+use super::super::asks::times_of;
 use super::super::fate::Fate;
 use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::{self, Restarts};
 use super::super::outcome::START_DELAY;
 use super::super::step::Step;
-use super::{target, times_of};
+use super::target;
 
 /// An instance that ran for so long starts its delays anew.
 const LASTING: Duration = Duration::from_secs(600);

@@ -5,11 +5,11 @@ use crate::observation::{Clock, Evidence, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
+use super::super::asks::times_of;
 use super::super::fate::{Fate, Scene};
 use super::super::input::Container;
 use super::super::judge;
 use super::super::memory::PullTrouble;
-use super::times_of;
 
 /// The failure to report, if the planned release failed here.
 pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Option<SlotStatus> {
