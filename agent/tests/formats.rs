@@ -71,6 +71,8 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_payload_is_signed_and_verified() {
     signed_and_verified::<TrustDocument>(PayloadType::Trust, "trust").validate().unwrap();
+    let newest: Release = signed_and_verified(PayloadType::Release, "release-3");
+    check_release(&newest).unwrap();
     let release: Release = signed_and_verified(PayloadType::Release, "release");
     check_release(&release).unwrap();
     let plan: HostPlan = signed_and_verified(PayloadType::Plan, "plan");
@@ -118,6 +120,9 @@ fn every_field_is_there_and_explained() {
         "metrics",
         "NODE_ENV",
         "/app/config.json",
+        "/database",
+        "content-type",
+        "x-purpose",
         "data",
         "shared",
         "production",
@@ -125,9 +130,19 @@ fn every_field_is_there_and_explained() {
         "spiffe://demo/coordinator/old",
     ];
     let mut found = BTreeSet::new();
-    for tag in
-        ["key", "envelope", "trust", "release", "plan", "receipt", "entry", "audit", "revocation", "routes"]
-    {
+    for tag in [
+        "key",
+        "envelope",
+        "trust",
+        "release",
+        "release-3",
+        "plan",
+        "receipt",
+        "entry",
+        "audit",
+        "revocation",
+        "routes",
+    ] {
         fields(&serde_json::from_str(block(&format!("json {tag}"))).unwrap(), &mut found);
     }
     let prose: String = TEXT.split("```").step_by(2).collect();
