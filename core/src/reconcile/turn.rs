@@ -15,7 +15,7 @@ use crate::plan::PlanSlot;
 use crate::release::Image;
 use crate::time::Timestamp;
 
-/// One call of [`plan`], while it goes from slot to slot.
+/// One call of [`super::plan`], while it goes from slot to slot.
 pub(super) struct Turn<'a> {
     pub(super) desired: &'a Desired,
     pub(super) observed: &'a Observed,
