@@ -230,8 +230,8 @@ pub enum Reason {
     Asked(String),
     /// Another rollout took over.
     SupersededBy(RolloutId),
-    /// Ingresses that can be reached did not take the weights of a step; which.
-    NotSwitched(String),
+    /// Ingresses that can be reached did not take the weights of a step; `None` if no table ever said them.
+    NotSwitched(Option<String>),
     /// The release that is to serve alone before it begins was not available everywhere within this long.
     NotGathered(Span),
     /// The release to go back to did not become available.
@@ -256,7 +256,15 @@ impl std::fmt::Display for Reason {
             Self::SlotFailed(why) | Self::RollbackFailed(why) | Self::NothingToGoBackTo(why) => {
                 f.write_str(why)
             }
-            Self::NotSwitched(hosts) => write!(f, "the ingress on {hosts} did not take the weights"),
+            Self::NotSwitched(Some(hosts)) => {
+                write!(
+                    f,
+                    "the ingress on {hosts} did not take the weights; `windlass routes` says what it has"
+                )
+            }
+            Self::NotSwitched(None) => f.write_str(
+                "no traffic table had the weights of the step; `windlass routes` shows the newest one",
+            ),
             Self::NotGathered(span) => {
                 write!(
                     f,

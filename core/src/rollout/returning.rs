@@ -32,12 +32,18 @@ pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> boo
         let at = &draft.slots[&slot];
         if at.release() != *keep && at.other().is_some_and(|other| &other.release == keep && other.run.runs())
         {
-            let beside = Some(at.release()).filter(|_| at.run().runs());
-            let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
-            draft.apply(&slot, &revert);
+            retarget(draft, &slot, keep);
         }
     }
     !draft.is_full()
+}
+
+/// Makes `keep` the target of a slot; what ran as its target runs on beside it.
+fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
+    let at = &draft.slots[slot];
+    let beside = Some(at.release()).filter(|_| at.run().runs());
+    let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
+    draft.apply(slot, &revert)
 }
 
 fn tell(draft: &mut Draft<'_>, split: &crate::traffic::Split) {
@@ -63,9 +69,7 @@ fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
         }
     } else if let Some((_, run)) = other {
         if run == Phase::Draining {
-            let beside = Some(intent.release).filter(|_| intent.run.runs());
-            let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
-            draft.apply(slot, &revert);
+            retarget(draft, slot, keep);
         } else if !run.runs() {
             return true;
         }
@@ -100,8 +104,7 @@ fn starts_beside(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
         return false;
     }
     let (order, _) = draft.order(slot, &release.spec, Some(beside));
-    let revert = Transition::Revert { to: *keep, beside: Some(beside), order, starts: true };
-    order == Order::StartFirst && draft.apply(slot, &revert)
+    order == Order::StartFirst && retarget(draft, slot, keep)
 }
 
 /// Before a rollout places anything, one release serves alone: the one it goes to if that still runs, else the last good one.

@@ -11,6 +11,7 @@ use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::HostId;
 use crate::slot::{Limits, Waiting};
+use crate::time::Timestamp;
 use crate::traffic::{Split, Taken, Weight};
 use crate::units::Span;
 
@@ -56,39 +57,44 @@ fn is_in_force(draft: &mut Draft<'_>, split: &Split, deadline: Span) -> bool {
         return true;
     }
     let taken = draft.snapshot.fleet.traffic().map_or(Taken::ByAll, |of| of.taken(&draft.service.id, split));
-    let missing = match taken {
-        Taken::ByAll => Vec::new(),
-        Taken::NotSaid => {
-            draft.wait(Waiting::Switch { weight: split.weight, missing: Vec::new() });
-            draft.wake_soon();
-            return false;
-        }
-        Taken::Missing(hosts) => hosts,
-    };
-    if !missing.is_empty() {
-        draft.wait(Waiting::Switch { weight: split.weight, missing: missing.clone() });
-        let until = draft.counted_from(shift.at) + deadline.duration();
-        if now < until {
-            draft.wake(until);
-            return false;
-        }
-        let there = |host: &&HostId| {
-            let member = draft.snapshot.fleet.member(host);
-            member.is_some_and(|member: &Member| member.liveness == Liveness::Connected)
-        };
-        let silent: Vec<&str> = missing.iter().filter(there).map(|host| host.as_str()).collect();
-        if !silent.is_empty() {
-            let reason = Reason::NotSwitched(silent.join(", "));
-            let Some((_, release)) = draft.target() else { return false };
-            ending::on_failure(draft, &release.spec, reason);
-            return false;
-        }
+    if taken != Taken::ByAll
+        && !is_given_up(draft, split, taken, draft.counted_from(shift.at) + deadline.duration())
+    {
+        return false;
     }
     if shift.watched_since.is_none() {
         draft.tell_switched(split.weight, now.since(shift.at));
     }
     draft.rollout().shift = Some(Shift { watched_since: Some(now), ..shift });
     true
+}
+
+/// Waits for the weights until `until`. Answers whether those that have not taken them by then are not waited for any more.
+fn is_given_up(draft: &mut Draft<'_>, split: &Split, taken: Taken, until: Timestamp) -> bool {
+    let (is_said, missing) = match taken {
+        Taken::ByAll => return true,
+        Taken::NotSaid => (false, Vec::new()),
+        Taken::Missing(hosts) => (true, hosts),
+    };
+    draft.wait(Waiting::Switch { weight: split.weight, missing: missing.clone() });
+    if draft.now() < until {
+        draft.wake(until);
+        draft.wake_soon();
+        return false;
+    }
+    let is_there = |host: &&HostId| {
+        let member = draft.snapshot.fleet.member(host);
+        member.is_some_and(|member: &Member| member.liveness == Liveness::Connected)
+    };
+    let refusing: Vec<&str> = missing.iter().filter(is_there).map(|host| host.as_str()).collect();
+    let reason = match (is_said, refusing.is_empty()) {
+        (true, true) => return true,
+        (true, false) => Reason::NotSwitched(Some(refusing.join(", "))),
+        (false, _) => Reason::NotSwitched(None),
+    };
+    let Some((_, release)) = draft.target() else { return false };
+    ending::on_failure(draft, &release.spec, reason);
+    false
 }
 
 /// Whether the traffic stays as it is for now: a person has to let it move, or the watch over the last step goes on.

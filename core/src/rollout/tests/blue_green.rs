@@ -138,6 +138,21 @@ fn an_ingress_that_takes_no_weights_fails_the_rollout() {
 }
 
 #[test]
+fn weights_that_no_table_says_fail_the_rollout() {
+    let (mut world, _, r2) = at_share(100);
+    world.until("watches the first step", |world| {
+        world.rollout.as_ref().unwrap().shift.is_some_and(|shift| shift.watched_since.is_some())
+    });
+    world.silent = true;
+    world.until("goes back", |world| world.state() == State::RollingBack);
+    let reason = world.rollout.as_ref().unwrap().reason.as_ref().unwrap().to_string();
+    assert!(reason.contains("no traffic table had the weights"), "{reason}");
+    world.silent = false;
+    world.until("is back", |world| world.state() == State::RolledBack);
+    assert_eq!(world.running(&r2), 0);
+}
+
+#[test]
 fn a_person_lets_the_traffic_move() {
     let mut strategy = steps(&[100, 500, 1000]);
     strategy["approve"] = true.into();
@@ -159,7 +174,7 @@ fn a_person_lets_the_traffic_move() {
 }
 
 #[test]
-fn a_host_without_room_for_both_refuses_before_anything_is_touched() {
+fn a_host_without_room_for_both_refuses_untouched() {
     let r2 = {
         let mut release = blue_green(2, &steps(&[1000]));
         release.spec.resources.memory = crate::Size::from_bytes(1 << 30);

@@ -7,14 +7,14 @@ use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
-use crate::id::{Counter, EnvironmentId, HostId};
+use crate::id::{Counter, EnvironmentId, HostId, ServiceId};
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase};
 use crate::rollout::{Advance, Snapshot, State, advance, restart};
 use crate::time::Timestamp;
 use crate::traffic::{
     Endpoint, Ingress, IngressReport, PortSide, Processes, Protocol, ROUTES_VERSION, ReleaseShare,
-    RoutedPort, RoutedService, Routes, Table, TableInForce, Traffic,
+    RoutedPort, RoutedService, Routes, ServiceWindows, Table, TableInForce, Traffic,
 };
 
 /// A fleet with an ingress on its last host.
@@ -22,6 +22,7 @@ use crate::traffic::{
 pub(crate) struct Routed {
     pub(crate) view: FleetView,
     pub(crate) traffic: Traffic,
+    pub(crate) windows: Option<Arc<ServiceWindows>>,
 }
 
 impl Fleet for Routed {
@@ -36,6 +37,9 @@ impl Fleet for Routed {
     }
     fn traffic(&self) -> Option<&Traffic> {
         Some(&self.traffic)
+    }
+    fn windows(&self, _: &ServiceId) -> Option<&ServiceWindows> {
+        self.windows.as_deref()
     }
 }
 
@@ -108,7 +112,7 @@ fn step(midway: &Midway, traffic: Traffic, now: i64) -> Advance {
     for member in view.members.values_mut() {
         Arc::make_mut(&mut member.facts).address = "10.0.0.1".into();
     }
-    let fleet = Routed { view, traffic };
+    let fleet = Routed { view, traffic, windows: None };
     advance(&Snapshot {
         service: &midway.service,
         slots: &midway.slots,

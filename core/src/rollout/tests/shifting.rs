@@ -28,6 +28,8 @@ pub(crate) struct World {
     /// Seq that the ingress has taken; it takes none while it is stuck.
     taken: u64,
     pub(crate) stuck: bool,
+    /// No new table is made.
+    pub(crate) silent: bool,
     /// Releases whose instances fail, and hosts where they do.
     pub(crate) fails: BTreeSet<(Digest, usize)>,
     rollouts: u32,
@@ -68,6 +70,7 @@ impl World {
             table: None,
             taken: 0,
             stuck: false,
+            silent: false,
             fails: BTreeSet::new(),
             rollouts: 0,
             decisions: Vec::new(),
@@ -105,7 +108,7 @@ impl World {
             tables: self.table.iter().map(|table| (environment(), table.clone())).collect(),
             ingresses: BTreeMap::from([("h0000".parse().unwrap(), ingress(self.taken))]),
         };
-        let view = Routed { view: self.fleet.clone(), traffic };
+        let view = Routed { view: self.fleet.clone(), traffic, windows: None };
         let active = self.rollout.clone().filter(|rollout| !rollout.state.is_final());
         let next = advance(&Snapshot {
             service: &self.service,
@@ -231,7 +234,7 @@ impl World {
             before: before.as_ref().map_or(&[], |table| table.routes.services.as_slice()),
             allows: &|_| true,
         });
-        if before.as_ref().is_some_and(|table| table.routes.services == derived.services) {
+        if self.silent || before.as_ref().is_some_and(|table| table.routes.services == derived.services) {
             return;
         }
         let routes = Routes {

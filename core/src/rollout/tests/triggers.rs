@@ -5,46 +5,18 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::drained::environment;
+use super::drained::{Routed, environment};
 use super::fixture::{at, reference, release};
 use super::midway::{Midway, deploy, stop_first};
 use crate::digest::Digest;
-use crate::fleet::{Fleet, FleetView, Member};
-use crate::id::{HostId, ServiceId};
 use crate::observation::InstanceState;
 use crate::plan::Phase;
 use crate::release::Release;
 use crate::rollout::{Advance, GoingBack, Reason, Snapshot, State, Steering, Trigger, advance, start, steer};
 use crate::time::Timestamp;
 use crate::traffic::{
-    Counts, Ingress, IngressReport, ReleaseTraffic, ServiceTraffic, ServiceWindows, Traffic, Wanted, Windows,
+    Counts, Ingress, IngressReport, ReleaseTraffic, ServiceTraffic, Traffic, Wanted, Windows,
 };
-
-/// A fleet with an ingress, and what that counted.
-#[derive(Debug)]
-struct Counted {
-    view: FleetView,
-    traffic: Traffic,
-    windows: Option<Arc<ServiceWindows>>,
-}
-
-impl Fleet for Counted {
-    fn since(&self) -> Timestamp {
-        self.view.since
-    }
-    fn member(&self, host: &HostId) -> Option<&Member> {
-        self.view.member(host)
-    }
-    fn all(&self) -> &BTreeMap<HostId, Member> {
-        self.view.all()
-    }
-    fn traffic(&self) -> Option<&Traffic> {
-        Some(&self.traffic)
-    }
-    fn windows(&self, _: &ServiceId) -> Option<&ServiceWindows> {
-        self.windows.as_deref()
-    }
-}
 
 /// r2 on trial since second 100, with an ingress that reports every two seconds.
 struct Trial {
@@ -133,7 +105,7 @@ impl Trial {
             since: Timestamp::ZERO,
             serves: BTreeSet::from([environment()]),
         };
-        let fleet = Counted {
+        let fleet = Routed {
             view: self.midway.fleet.clone(),
             traffic: Traffic {
                 tables: BTreeMap::new(),
