@@ -26,7 +26,7 @@ pub(crate) struct Instance {
     pub(crate) release: Arc<VerifiedRelease>,
 }
 
-/// What came of a question.
+/// The result of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Done {
     /// The warm-up request at this place was sent.

@@ -1,4 +1,4 @@
-//! Checks that a host makes before it starts the first instance of a release: can it reach what the release needs?
+//! Checks that a host makes before it starts the first instance of a release: whether it reaches what the release needs.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};

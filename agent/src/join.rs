@@ -48,7 +48,7 @@ pub struct Join {
     pub policy: PathBuf,
 }
 
-/// What came of it.
+/// Its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
     /// Who this host is now.

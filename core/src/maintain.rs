@@ -80,7 +80,7 @@ fn end_standbys(draft: &mut Draft<'_>) {
     for (slot, until) in standbys.collect::<Vec<_>>() {
         if until <= now {
             let runs = draft.slots[&slot].other().is_some_and(|other| other.run.runs());
-            // What is warm is what is left, where the release that replaced it does not serve.
+            // The warm instance is all that is left, where the release that replaced it does not serve.
             if runs && !draft.facts(&slot).is_available() {
                 draft.wait(Waiting::Healthy { host: draft.host(&slot), slot: slot.clone() });
                 draft.wake_soon();

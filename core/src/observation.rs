@@ -86,7 +86,7 @@ pub struct SlotObservation {
     pub release: Option<Digest>,
     /// How far the slot is.
     pub status: SlotStatus,
-    /// Is the image of `release` on the host, and has the host made the checks that come before a start?
+    /// Whether the image of `release` is on the host, and the checks that come before a start are made.
     pub pulled: bool,
     /// The host makes the checks that `release` asks for before its first start.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -58,7 +58,7 @@ pub struct SlotReceipt {
     pub slot: SlotId,
     /// The release that the plan wanted.
     pub release: Digest,
-    /// What came of it.
+    /// Its result.
     pub outcome: SlotOutcome,
 }
 

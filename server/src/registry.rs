@@ -76,7 +76,7 @@ struct Live {
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
     runs: Runs,
-    /// What the processes of its ingress last reported.
+    /// The newest reports of its ingress processes.
     ingress: Processes,
     /// Its newest receipt, an envelope that was checked.
     receipt: Option<Arc<[u8]>>,

@@ -1,4 +1,4 @@
-//! What outlasts a switch of releases: a large body on its way, and a connection that was upgraded.
+//! Requests that outlast a switch of releases: a large body on its way, and a connection that was upgraded.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -48,7 +48,7 @@ impl Server {
                 if answer.is_empty() {
                     std::future::pending::<()>().await;
                 }
-                // Whoever has read enough closes first.
+                // The client has read enough, and closes first.
                 drop(stream.write_all(answer.as_bytes()).await);
             }
         });

@@ -26,7 +26,7 @@ enum Key {
     Checks(Digest),
 }
 
-/// What came of it.
+/// Its result.
 #[derive(Debug)]
 enum Result {
     Done(String, Timestamp, Option<Done>),
@@ -158,12 +158,12 @@ impl Asks {
         self.answers.retain(|container, _| is_here(container));
     }
 
-    /// What a container has been asked.
+    /// The answers of a container.
     pub(super) fn answers(&self, container: &str) -> Answers {
         self.answers.get(container).cloned().unwrap_or_default()
     }
 
-    /// What checks came to.
+    /// The results of checks.
     pub(super) fn checked(&self) -> BTreeMap<Digest, Checked> {
         self.checked.clone()
     }

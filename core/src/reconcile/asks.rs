@@ -19,7 +19,7 @@ use super::judge::{self, Owes};
 use super::questions::{Ask, Question, WantedChecks};
 use super::turn::Turn;
 
-/// What `seen` owes at this moment. A run in which it was available once owes nothing more.
+/// The answers that `seen` owes at this moment. A run in which it was available once owes nothing more.
 pub(super) fn owes(turn: &Turn<'_>, seen: &Container) -> Owes {
     let Some(asked) = Asked::of(turn, seen).filter(|asked| !asked.counted) else { return Owes::Nothing };
     let on_trial = asked.on_trial;
@@ -31,7 +31,7 @@ pub(super) fn owes(turn: &Turn<'_>, seen: &Container) -> Owes {
     }
 }
 
-/// What `seen` has still to answer before its rollout may succeed, in words.
+/// The answer that `seen` still owes before its rollout may succeed, in words.
 pub(super) fn pending(turn: &Turn<'_>, seen: &Container) -> Option<Pending> {
     let asked = Asked::of(turn, seen)?;
     let waits = asked.on_trial || owes(turn, seen) != Owes::Nothing;

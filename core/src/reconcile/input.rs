@@ -293,7 +293,7 @@ pub struct Health {
     pub why: Option<NotReady>,
 }
 
-/// What an instance has been asked in one run.
+/// The answers of an instance in one run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answers {
     /// The beginning of that run.

@@ -97,7 +97,7 @@ fn is_remembered(known: Option<&InstanceMemory>, started_at: Timestamp) -> bool 
     known.is_some_and(|known| known.available_run == Some(started_at))
 }
 
-/// Is it ready by its probes, since when, and without a break?
+/// Since when it has been ready by its probes, without a break.
 fn probed(
     seen: &Container,
     known: Option<&InstanceMemory>,
@@ -332,7 +332,7 @@ pub(super) fn condemn(
     });
 }
 
-/// What an instance still owes.
+/// The answers that an instance still owes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owes {
     /// Nothing.

@@ -142,7 +142,7 @@ impl Weight {
     /// Every request.
     pub const ALL: Self = Self(1000);
 
-    /// What is left of the whole.
+    /// The share that is left of the whole.
     pub const fn rest(self) -> Self {
         Self(1000 - self.0)
     }

@@ -130,7 +130,7 @@ impl Table {
 /// An ingress that counts.
 #[derive(Debug, Clone)]
 pub struct Ingress {
-    /// What its processes last reported since the coordinator began.
+    /// The newest reports of its processes since the coordinator began.
     pub processes: Processes,
     /// Since when it is listened to: a silence counts from then.
     pub since: Timestamp,

@@ -50,7 +50,7 @@ impl Registry {
         });
     }
 
-    /// What the ingress processes of a host last reported.
+    /// The newest reports of a host's ingress processes.
     pub(crate) fn ingress_reports(&self, host: &HostId) -> Processes {
         self.look(host, |live| live.ingress.clone()).unwrap_or_default()
     }

@@ -25,7 +25,7 @@ pub(crate) struct Near<'a> {
     own: BTreeMap<HostId, Option<Member>>,
     all: OnceCell<BTreeMap<HostId, Member>>,
     traffic: OnceCell<Traffic>,
-    /// What was counted of its own requests, as of now.
+    /// The counters of its own requests, as of now.
     windows: OnceCell<Option<Arc<ServiceWindows>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What hosts were last seen to run.
+//! The newest observation of each host.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -41,7 +41,7 @@ impl Registry {
             .collect()
     }
 
-    /// What a host was last seen to run.
+    /// The newest observation of a host.
     pub(crate) fn observation_of(&self, host: &HostId) -> Option<Arc<Observation>> {
         self.look(host, |live| live.observation.clone()).flatten()
     }
@@ -60,12 +60,12 @@ impl Registry {
         found
     }
 
-    /// Has a host reported since the coordinator began?
+    /// Whether a host has reported since the coordinator began.
     pub(crate) fn has_reported(&self, host: &HostId) -> bool {
         self.look(host, |live| live.reported).unwrap_or_default()
     }
 
-    /// What every host was last seen to run.
+    /// The newest observation of every host.
     pub(crate) fn observations(&self) -> BTreeMap<HostId, Arc<Observation>> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.observation.clone()?))).collect()
