@@ -203,7 +203,7 @@ pub fn start_first(
         Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),
         Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0 => return Err(StopFirst::NoSurge),
         Strategy::Rolling { order, .. } => *order,
-        Strategy::BlueGreen { .. } => OrderRule::Auto,
+        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => OrderRule::Auto,
     };
     if let Some(port) = spec.ports.values().find_map(|port| port.host) {
         return Err(StopFirst::FixedPort(port));
@@ -217,7 +217,7 @@ pub fn start_first(
     if rule == OrderRule::StartFirst {
         return Ok(());
     }
-    let beside = spec.strategy.runs_beside();
+    let beside = spec.runs_beside();
     if let Some((name, _)) = spec.volumes.iter().find(|(_, volume)| !volume.read_only && !beside) {
         return Err(StopFirst::Volume(name.clone()));
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod asks;
+mod gates;
 mod health;
 mod rules;
 mod traffic;
@@ -25,17 +26,18 @@ pub(crate) use asks::{
     MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
     MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
 };
+pub use gates::{Gate, GateAsk};
 pub use health::{Check, Health, ImageHealth, Probe};
+pub use rules::{CanaryStep, OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
-pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
 pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 3;
+pub const RELEASE_VERSION: u32 = 4;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 3] = [1, 2, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 4] = [1, 2, 3, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -179,20 +181,39 @@ pub struct Spec {
     /// Checks that a host makes before it starts the first instance of a release that is not yet good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<HostCheck>,
+    /// Gates by name: the questions that the steps of a canary ask.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gates: BTreeMap<String, Gate>,
 }
 
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
-    /// triggers that look at the whole service, and what is asked of instances and hosts.
+    /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries and their gates.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
-        if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
+        if !self.gates.is_empty() || matches!(self.strategy, Strategy::Canary { .. }) {
+            4
+        } else if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3
         } else if speaks || !self.traffic.is_empty() {
             2
         } else {
             1
+        }
+    }
+
+    /// Whether requests are routed to a port of it.
+    pub fn is_routed(&self) -> bool {
+        self.ports.values().any(|port| port.protocol.routed().is_some())
+    }
+
+    /// Whether the new release stands beside the old one, which goes on at full strength, while the traffic moves.
+    pub fn runs_beside(&self) -> bool {
+        match self.strategy {
+            Strategy::Rolling { .. } | Strategy::Recreate { .. } => false,
+            Strategy::BlueGreen { .. } => true,
+            Strategy::Canary { .. } => self.is_routed(),
         }
     }
 

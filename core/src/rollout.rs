@@ -30,6 +30,7 @@ mod draining;
 pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod figures;
+mod gating;
 mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -59,7 +60,7 @@ pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
+    Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
     SLOTS_PER_STEP, Shift, Snapshot, State,
 };
 pub use restart::{RestartError, restart};

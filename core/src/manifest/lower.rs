@@ -68,6 +68,7 @@ pub(super) fn lower(
         warm_up: warm_up(manifest),
         smoke: smoke(manifest),
         checks: checks(manifest),
+        gates: BTreeMap::new(),
     }
 }
 

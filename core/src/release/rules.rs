@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::traffic::Weight;
+use crate::traffic::{MatchRule, Weight};
 use crate::units::{Amount, Span};
 
 /// Steps of the traffic of one rollout.
@@ -48,6 +48,43 @@ pub enum Strategy {
         /// How long an instance must be healthy to count.
         min_ready: Span,
     },
+    /// A few instances first, and more traffic for them in steps that gates and people let pass.
+    Canary {
+        /// The steps. Their shares never fall; the last one is all of the traffic.
+        steps: Vec<CanaryStep>,
+        /// The fewest new instances in a step.
+        min_instances: u32,
+        /// How long the old instances run on, without traffic, after the rollout succeeded.
+        keep_old: Span,
+        /// How long the new instances of a canary that failed run on, without traffic, so that people can look at them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep_failed: Option<Span>,
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
+}
+
+/// A step of a canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryStep {
+    /// The share of the traffic; of the instances, where no request is routed to the service.
+    pub weight: Weight,
+    /// So many new instances, if not as many as the weight says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Amount>,
+    /// Requests that go to the new release whatever the weight.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<MatchRule>,
+    /// How long it lasts at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+    /// Names of the gates that have to pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<String>,
+    /// Whether a person lets the next step begin.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approve: bool,
 }
 
 impl Strategy {
@@ -56,35 +93,34 @@ impl Strategy {
         match self {
             Self::Rolling { min_ready, .. }
             | Self::Recreate { min_ready }
-            | Self::BlueGreen { min_ready, .. } => *min_ready,
+            | Self::BlueGreen { min_ready, .. }
+            | Self::Canary { min_ready, .. } => *min_ready,
         }
     }
 
     /// How long the whole service is watched after the last step, where the release asks for `soak`.
     pub fn soak(&self, soak: Span) -> Span {
         match self {
-            Self::Rolling { .. } | Self::Recreate { .. } => soak,
+            Self::Rolling { .. } | Self::Recreate { .. } | Self::Canary { .. } => soak,
             Self::BlueGreen { watch, .. } => soak.max(*watch),
         }
     }
 
-    /// The steps in which it moves the traffic; none if it does not.
-    pub fn steps(&self) -> &[Weight] {
+    /// Steps in which it moves the traffic; 0 if it does not.
+    pub const fn steps(&self) -> usize {
         match self {
-            Self::Rolling { .. } | Self::Recreate { .. } => &[],
-            Self::BlueGreen { steps, .. } => steps,
+            Self::Rolling { .. } | Self::Recreate { .. } => 0,
+            Self::BlueGreen { steps, .. } => steps.len(),
+            Self::Canary { steps, .. } => steps.len(),
         }
-    }
-
-    /// Whether the new release stands beside the old one at full strength before it gets any traffic.
-    pub const fn runs_beside(&self) -> bool {
-        matches!(self, Self::BlueGreen { .. })
     }
 
     /// How long the old instances run on after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
         match self {
-            Self::BlueGreen { keep_old, .. } => Some(*keep_old).filter(|span| *span > Span::ZERO),
+            Self::BlueGreen { keep_old, .. } | Self::Canary { keep_old, .. } => {
+                Some(*keep_old).filter(|span| *span > Span::ZERO)
+            }
             Self::Rolling { .. } | Self::Recreate { .. } => None,
         }
     }

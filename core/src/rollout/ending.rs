@@ -80,19 +80,22 @@ pub(crate) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
         return end(draft, State::Failed, Some(reason));
     }
     // The two sets of a strategy that moves the traffic are never mixed.
-    let beside = draft.target().is_some_and(|(_, release)| release.spec.strategy.runs_beside());
+    let beside = draft.target().is_some_and(|(_, release)| release.spec.runs_beside());
     match spec.on_failure {
         OnFailure::RollbackAll => go_back(draft, GoingBack::RolledBack, reason),
         OnFailure::RollbackFailed if beside => go_back(draft, GoingBack::RolledBack, reason),
         OnFailure::RollbackFailed => go_back(draft, GoingBack::OnlyFailed, reason),
-        OnFailure::Pause => {
-            // Advancing is where a slot is tried again, whatever it failed in.
-            draft.rollout().resume = Some(State::Advancing);
-            draft.rollout().reason = Some(reason);
-            disarm(draft);
-            draft.go(State::Paused);
-        }
+        OnFailure::Pause => pause(draft, reason),
     }
+}
+
+/// Pauses for a person.
+pub(crate) fn pause(draft: &mut Draft<'_>, reason: Reason) {
+    // Advancing is where a slot is tried again, whatever it failed in.
+    draft.rollout().resume = Some(State::Advancing);
+    draft.rollout().reason = Some(reason);
+    disarm(draft);
+    draft.go(State::Paused);
 }
 
 /// A try that was used up is taken back, so that the next resume is a new one.

@@ -91,7 +91,7 @@ pub struct Rollout {
 }
 
 /// How far the traffic of a service has moved to the new release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Shift {
     /// Steps that were taken; the weights of the last one are in force.
     pub taken: u32,
@@ -102,6 +102,28 @@ pub struct Shift {
     /// What a person let it skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Promotion>,
+    /// Whether the step has held, its gates have passed, and who had to has approved: the next one begins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+    /// Who approved the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approval>,
+}
+
+impl Shift {
+    /// Nothing is taken, as of `at`.
+    pub const fn new(at: Timestamp) -> Self {
+        Self { taken: 0, at, watched_since: None, promoted: None, settled: false, approved: None }
+    }
+}
+
+/// A person has let the step after this one begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Approval {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a person lets a rollout skip.

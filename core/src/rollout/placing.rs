@@ -51,11 +51,12 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
     let from = draft.rollout().from.filter(|from| from.digest != to.digest)?;
     let salt = draft.rollout().id.to_string();
     let serves = draft.slots.values().any(|slot| slot.names(&from.digest));
-    (release.spec.strategy.runs_beside() && serves).then_some(Split {
+    (release.spec.runs_beside() && serves).then_some(Split {
         new: to.digest,
         weight: Weight::NONE,
         old: from.digest,
         salt,
+        matches: Vec::new(),
     })
 }
 
@@ -64,7 +65,7 @@ fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Diges
     // A rollback is never refused for want of room.
     let is_deploy = draft.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
     if !is_deploy
-        || !release.spec.strategy.runs_beside()
+        || !release.spec.runs_beside()
         || slots.iter().any(|slot| &draft.slots[slot].release() == to)
     {
         return Ok(());

@@ -21,9 +21,9 @@ pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> boo
     if draft.is_full() || (!strong && !late) {
         return false;
     }
-    let before = split.weight;
+    let before = split.clone();
     split.give_all(keep);
-    if split.weight != before {
+    if split != before {
         tell(draft, &split);
         draft.service.split = Some(split);
         draft.touches_containers();

@@ -3,14 +3,14 @@
 //! A strategy looks at the facts, and answers with transitions that its budget admits. ARCHITECTURE.md says how to add one.
 
 mod blue_green;
+mod canary;
 mod recreate;
 mod rolling;
+mod shifting;
 mod standing;
 mod stopping;
 
 use crate::release::{Release, Strategy};
-
-use blue_green::Params;
 
 use super::draft::Draft;
 use super::model::Kind;
@@ -26,11 +26,16 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         Strategy::Recreate { .. } => recreate::step(draft),
         // New instances of the same release, and those of a rollback that do not fit beside the others, have no traffic of
         // their own: they replace the others in batches.
-        Strategy::BlueGreen { .. } if draft.rollout().kind != Kind::Deploy && !draft.has_split() => {
+        Strategy::BlueGreen { .. } | Strategy::Canary { .. }
+            if draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
+        {
             rolling::step(draft);
         }
         Strategy::BlueGreen { steps, watch, approve, .. } => {
-            blue_green::step(draft, &Params { steps, watch: *watch, approve: *approve });
+            blue_green::step(draft, &blue_green::Params { steps, watch: *watch, approve: *approve });
+        }
+        Strategy::Canary { steps, min_instances, .. } => {
+            canary::step(draft, &canary::Params { steps, min_instances: *min_instances });
         }
     }
 }

@@ -35,7 +35,7 @@ impl Limits {
                 (batch, max_surge, max_unavailable)
             }
             // Beside the switch of its traffic, its instances are replaced as in a rolling update of which nothing is said.
-            Strategy::BlueGreen { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
+            Strategy::BlueGreen { .. } | Strategy::Canary { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
         };
         let unavailable = max_unavailable.of_down(total).max(1);
         if hurries {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Weight;
+use super::{Match, MatchOn, Weight};
 use crate::digest::Digest;
 
 /// Two releases of a service, and their shares of its requests.
@@ -17,6 +17,21 @@ pub struct Split {
     pub old: Digest,
     /// Makes the positions of clients those of one rollout.
     pub salt: String,
+    /// Requests that go to the new release whatever its share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<MatchRule>,
+}
+
+/// A header or cookie with a value: requests that have it go to the new release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MatchRule {
+    /// Header or cookie.
+    pub on: MatchOn,
+    /// Its name; of a header in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 impl Split {
@@ -39,6 +54,7 @@ impl Split {
     /// Gives one of the two every request.
     pub fn give_all(&mut self, release: &Digest) {
         if self.names(release) {
+            self.matches.clear();
             self.weight = if release == &self.new { Weight::ALL } else { Weight::NONE };
         }
     }
@@ -46,5 +62,12 @@ impl Split {
     /// The release with the larger share: its names and times count. At equal shares that is the one that had all.
     pub fn leads(&self) -> Digest {
         if self.weight > self.weight.rest() { self.new } else { self.old }
+    }
+}
+
+impl MatchRule {
+    /// Whether a table has the rule as `rule`.
+    pub(super) fn is(&self, rule: &Match) -> bool {
+        self.on == rule.on && self.name == rule.name && self.value == rule.value
     }
 }

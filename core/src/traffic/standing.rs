@@ -68,11 +68,12 @@ fn weighed(before: Option<&Table>, routes: &Routes) -> BTreeMap<ServiceName, Wei
     let shares = |service: &RoutedService| -> BTreeSet<(Digest, Weight)> {
         service.releases.iter().filter_map(|share| Some((share.release, share.weight?))).collect()
     };
+    let divided = |service: &RoutedService| (shares(service), service.matches.clone());
     let mut weighed = BTreeMap::new();
     for service in routes.services.iter().filter(|service| !shares(service).is_empty()) {
         let was =
             before.and_then(|table| table.routes.services.iter().find(|of| of.service == service.service));
-        let same = was.is_some_and(|was| shares(was) == shares(service));
+        let same = was.is_some_and(|was| divided(was) == divided(service));
         let since = before.filter(|_| same).and_then(|table| table.weighed.get(&service.service).copied());
         let newest = Weighed { epoch: routes.epoch, seq: routes.seq };
         weighed.insert(service.service.clone(), since.unwrap_or(newest));
@@ -227,7 +228,9 @@ impl Traffic {
         };
         // Where one of the two has no instance, the other one has every request.
         let alone = share.is_none() && serves(&split.new) != serves(&split.old);
-        if share != Some(split.weight) && !alone {
+        let ruled = routed.matches.len() == split.matches.len()
+            && routed.matches.iter().zip(&split.matches).all(|(has, rule)| rule.is(has));
+        if (share != Some(split.weight) || !ruled) && !alone {
             return Taken::NotSaid;
         }
         let newest = Weighed { epoch: table.routes.epoch, seq: table.routes.seq };

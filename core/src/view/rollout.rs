@@ -203,8 +203,8 @@ pub fn rollout(
 fn traffic(rollout: &Rollout, service: &Service, releases: &Releases) -> Option<TrafficView> {
     let split = service.split.as_ref()?;
     let (new, old) = (releases.get(&split.new)?, releases.get(&split.old)?);
-    let shift = rollout.shift;
-    let steps = releases.get(&rollout.to.digest).map_or(0, |release| release.spec.strategy.steps().len());
+    let shift = rollout.shift.as_ref();
+    let steps = releases.get(&rollout.to.digest).map_or(0, |release| release.spec.strategy.steps());
     Some(TrafficView {
         release: new.counter,
         weight: split.weight,

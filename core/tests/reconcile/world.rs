@@ -580,6 +580,7 @@ fn spec(number: u64) -> Spec {
         warm_up: Vec::new(),
         smoke: Vec::new(),
         checks: Vec::new(),
+        gates: std::collections::BTreeMap::new(),
     }
 }
 

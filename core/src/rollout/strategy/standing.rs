@@ -186,6 +186,22 @@ impl<'a> Standing<'a> {
         draft.tell_begun(stood, &limits);
     }
 
+    /// Begins slots until `wanted` are begun or available.
+    pub(super) fn begin_up_to(&mut self, draft: &mut Draft<'_>, wanted: u32) {
+        let limits = match self.old {
+            Old::RunsOn => Limits::NONE,
+            Old::Rests => Limits::of(&self.spec.strategy, false, self.total, self.available),
+        };
+        let batch = limits.batch.min(wanted.saturating_sub(self.available));
+        self.begin(draft, Limits { batch, ..limits });
+    }
+
+    /// Whether `wanted` slots are available, or all that are on hosts that are there, and none is on its way.
+    pub(super) fn has(&self, wanted: u32) -> bool {
+        let all = self.todo.is_empty() && self.lost.is_empty();
+        !self.is_moving() && self.stuck == 0 && (self.available >= wanted || all)
+    }
+
     /// Begins one slot if it may be begun now.
     fn begin_one(&mut self, draft: &mut Draft<'_>, slot: &SlotId) -> bool {
         let facts = draft.facts(slot);

@@ -123,7 +123,7 @@ fn another_deploy_begins_from_the_good_release() {
 fn an_ingress_that_takes_no_weights_fails_the_rollout() {
     let (mut world, r1, r2) = at_share(100);
     world.until("watches the first step", |world| {
-        world.rollout.as_ref().unwrap().shift.is_some_and(|shift| shift.watched_since.is_some())
+        world.rollout.as_ref().unwrap().shift.as_ref().is_some_and(|shift| shift.watched_since.is_some())
     });
     world.stuck = true;
     world.until("waits", |world| {
@@ -141,7 +141,7 @@ fn an_ingress_that_takes_no_weights_fails_the_rollout() {
 fn weights_that_no_table_says_fail_the_rollout() {
     let (mut world, _, r2) = at_share(100);
     world.until("watches the first step", |world| {
-        world.rollout.as_ref().unwrap().shift.is_some_and(|shift| shift.watched_since.is_some())
+        world.rollout.as_ref().unwrap().shift.as_ref().is_some_and(|shift| shift.watched_since.is_some())
     });
     world.silent = true;
     world.until("goes back", |world| world.state() == State::RollingBack);

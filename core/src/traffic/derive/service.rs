@@ -7,7 +7,7 @@ use crate::id::Counter;
 use crate::release::{Check, Release, Spec};
 use crate::service::Mode;
 use crate::traffic::document::{MAX_PORTS, MAX_RELEASES};
-use crate::traffic::{Endpoint, Name, ReleaseShare, RoutedPort, RoutedService, Split, Weight};
+use crate::traffic::{Endpoint, Match, Name, ReleaseShare, RoutedPort, RoutedService, Split, Weight};
 
 use super::endpoints::{Place, Places, port_of};
 
@@ -41,7 +41,7 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
         service: seen.service.id.name.clone(),
         ports,
         releases,
-        matches: Vec::new(),
+        matches: split.map(matches).unwrap_or_default(),
         salt: split.map(|split| split.salt.clone()).unwrap_or_default(),
         endpoints,
         hold: traffic.hold.filter(|_| seen.moving),
@@ -49,6 +49,17 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
         drain: traffic.drain_timeout(),
     };
     Some(Part { routed, names })
+}
+
+/// The rules by which requests go to the new release whatever its share.
+fn matches(split: &Split) -> Vec<Match> {
+    let rules = split.matches.iter().map(|rule| Match {
+        release: split.new,
+        on: rule.on,
+        name: rule.name.clone(),
+        value: rule.value.clone(),
+    });
+    rules.collect()
 }
 
 /// Whether the requests are divided. Where a release with a share has no instance that answers, all that do are one pool: a
