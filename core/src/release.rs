@@ -217,6 +217,11 @@ impl Spec {
         }
     }
 
+    /// How long the old instances run on, without traffic, after a deploy succeeded, if they do.
+    pub fn keeps_old(&self) -> Option<Span> {
+        self.strategy.keeps_old().filter(|_| self.runs_beside())
+    }
+
     /// Does a slot stay on its host for good? A named volume is there and nowhere else.
     pub fn pins_slots(&self) -> bool {
         self.volumes.values().any(|volume| volume.host_path.is_none())

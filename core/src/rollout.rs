@@ -65,7 +65,7 @@ pub use model::{
 };
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};
-pub use steer::{SteerError, Steering, steer};
+pub use steer::{ApproveError, Approved, SteerError, Steering, approve, steer};
 pub use verbs::{Told, Verb, VerbError, tell};
 
 pub use crate::slot::Waiting;

@@ -16,6 +16,7 @@ mod asks;
 mod malformed;
 mod ranges;
 mod routes;
+mod strategy;
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ pub use host::{HostView, host};
 pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
-pub use rollout::{FailureView, RolloutView, SlotView, TrafficView, rollout};
+pub use rollout::{AskedView, FailureView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
 pub use status::{HostProblems, InstanceView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
-    ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView,
+    AskedView, ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView,
     StatusView, VolumeView,
 };
 use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
@@ -233,9 +233,29 @@ impl Client {
         rollout: &str,
         action: RolloutAction,
     ) -> Result<RolloutView, CallError> {
-        let request = pb::SteerRolloutRequest { rollout: rollout.to_owned(), action: action.into() };
+        let request = pb::SteerRolloutRequest {
+            rollout: rollout.to_owned(),
+            action: action.into(),
+            ..Default::default()
+        };
         let answer = call("steer the rollout", self.control.steer_rollout(request)).await?;
         view("steer the rollout", &answer.view)
+    }
+
+    /// Approves what a rollout asks.
+    pub(crate) async fn approve_rollout(
+        &mut self,
+        rollout: &str,
+        asked: &AskedView,
+    ) -> Result<RolloutView, CallError> {
+        let request = pb::SteerRolloutRequest {
+            rollout: rollout.to_owned(),
+            action: RolloutAction::Approve.into(),
+            step: asked.step,
+            release: asked.release.to_string(),
+        };
+        let answer = call("approve the rollout", self.control.steer_rollout(request)).await?;
+        view("approve the rollout", &answer.view)
     }
 
     pub(crate) async fn steer_service(

@@ -1,6 +1,6 @@
 //! Looking at rollouts and steering them.
 
-use windlass_core::rollout::{self, Rollout, SteerError, Steering};
+use windlass_core::rollout::{self, ApproveError, Approved, Rollout, SteerError, Steering};
 use windlass_core::service::Slots;
 use windlass_core::view::{self, RolloutView};
 use windlass_core::{RolloutId, ServiceId, Timestamp};
@@ -23,6 +23,9 @@ pub(crate) enum RolloutError {
     /// Its state does not allow it.
     #[error(transparent)]
     Steer(#[from] SteerError),
+    /// The approval does not count.
+    #[error(transparent)]
+    Approve(#[from] ApproveError),
     /// The store is older than its fleet.
     #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
     Recovering,
@@ -38,7 +41,15 @@ impl RolloutError {
             Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts".to_owned()),
             Self::Ambiguous(_) => Some("give more of its id".to_owned()),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
-            Self::Steer(_) | Self::Write(_) => None,
+            Self::Approve(ApproveError::Author(_)) => Some(
+                "another operator runs `windlass rollout approve`; `windlass rollout promote` goes on without an approval, \
+                 and the audit log says so"
+                    .to_owned(),
+            ),
+            Self::Approve(ApproveError::Content { .. } | ApproveError::Step { .. }) => {
+                Some("look at it again: `windlass rollout show` says which step and release it is at".to_owned())
+            }
+            Self::Steer(_) | Self::Approve(_) | Self::Write(_) => None,
         }
     }
 }
@@ -97,12 +108,41 @@ pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Ve
     shown.collect()
 }
 
-/// Pauses, resumes or aborts.
+/// Approves a step.
+pub(crate) async fn approve(
+    coordinator: &Coordinator,
+    id: RolloutId,
+    approved: Approved,
+    actor: String,
+) -> Result<(), RolloutError> {
+    change(coordinator, id, actor, "rollout.approve", move |state, old, actor, now| {
+        let release =
+            state.releases.get(&old.to.digest).ok_or_else(|| RolloutError::Unknown(old.id.to_string()))?;
+        Ok(rollout::approve(old, release, approved, actor, now)?)
+    })
+    .await
+}
+
+/// Pauses, resumes, promotes or aborts.
 pub(crate) async fn steer(
     coordinator: &Coordinator,
     id: RolloutId,
     steering: Steering,
     actor: String,
+) -> Result<(), RolloutError> {
+    change(coordinator, id, actor, verb(steering), move |_, old, actor, now| {
+        Ok(rollout::steer(old, steering, actor, now)?)
+    })
+    .await
+}
+
+/// Stores what a person makes of a rollout.
+async fn change(
+    coordinator: &Coordinator,
+    id: RolloutId,
+    actor: String,
+    verb: &'static str,
+    make: impl FnOnce(&State, &Rollout, &str, Timestamp) -> Result<Rollout, RolloutError> + Send + 'static,
 ) -> Result<(), RolloutError> {
     coordinator
         .ledger
@@ -112,9 +152,9 @@ pub(crate) async fn steer(
             }
             let old = draft.state.rollouts.get(&id);
             let old = old.ok_or_else(|| RolloutError::Unknown(id.to_string()))?;
-            let new = rollout::steer(old, steering, &actor, draft.now)?;
+            let new = make(draft.state, old, &actor, draft.now)?;
             let subject = format!("{} {}", new.service, new.to.counter);
-            draft.audit(audit::fact(&actor, verb(steering), &subject, Some(new.to.digest), "ok"));
+            draft.audit(audit::fact(&actor, verb, &subject, Some(new.to.digest), "ok"));
             if *old != new {
                 engine::tell(draft, Some(old), &new);
                 draft.change(Change::Rollout(Box::new(new)));
@@ -129,6 +169,7 @@ const fn verb(steering: Steering) -> &'static str {
         Steering::Pause => "rollout.pause",
         Steering::Resume => "rollout.resume",
         Steering::Abort => "rollout.abort",
+        Steering::Approve => "rollout.approve",
         Steering::Promote => "rollout.promote",
         Steering::PromoteFull => "rollout.promote_full",
     }

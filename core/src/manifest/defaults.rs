@@ -15,6 +15,10 @@ pub const MAX_UNAVAILABLE: Amount = Amount::Count(0);
 pub const MIN_READY: Span = Span::from_secs(10);
 /// How long a new set of instances is watched after each step of its traffic.
 pub const WATCH: Span = Span::from_secs(60);
+/// The fewest new instances of a canary.
+pub const MIN_INSTANCES: u32 = 1;
+/// Shares of a canary of which no step is named, in thousandths.
+pub const CANARY_STEPS: [u16; 6] = [10, 50, 100, 250, 500, 1000];
 /// How long the old set of instances runs on after it.
 pub const KEEP_OLD: Span = Span::from_secs(600);
 /// How long the whole service is watched after the last step.
@@ -91,6 +95,7 @@ functions! {
     min_ready: Span = MIN_READY;
     watch: Span = WATCH;
     keep_old: Span = KEEP_OLD;
+    min_instances: u32 = MIN_INSTANCES;
     soak: Span = SOAK;
     progress_deadline: Span = PROGRESS_DEADLINE;
     stop_timeout: Span = STOP_TIMEOUT;

@@ -1,6 +1,7 @@
 //! A checked manifest becomes the signed specification. Nothing can be wrong here any more.
 
 mod asks;
+mod canary;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::model::{
 };
 
 pub(super) use asks::{checks, smoke, warm_up};
+pub(super) use canary::rules;
 
 /// What runs, with the pinned image and the content of the files.
 pub(super) fn lower(
@@ -183,6 +185,9 @@ pub(super) fn strategy(manifest: &Manifest) -> release::Strategy {
             approve: blue_green.approve,
             min_ready: blue_green.min_ready,
         };
+    }
+    if let Some(canary) = &manifest.strategy.canary {
+        return canary::lower(canary, manifest);
     }
     let rolling = manifest.strategy.rolling.clone().unwrap_or_default();
     release::Strategy::Rolling {

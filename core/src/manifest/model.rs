@@ -28,7 +28,7 @@ pub(super) use parts::{
     File, Gpus, OnLost, Placement, Port, Replicas, Resources, Route, Routes, Security, Volume,
 };
 pub(super) use scalar::{After, Cpu, Mode, Share, Text};
-pub(super) use strategy::{BlueGreen, Rolling, Strategy};
+pub(super) use strategy::{BlueGreen, Canary, CanaryStep, Match, Rolling, StepKeys, Strategy};
 pub(super) use triggers::{Failing, FailingIn, RollbackOn, Slow, SlowIn};
 
 /// A service of a Windlass fleet: what runs, where, and how a new version replaces the old one.

@@ -115,6 +115,18 @@ impl Strategy {
         }
     }
 
+    /// Whether a person has to let the step after `step` begin; 0 stands for the time before the first one.
+    pub fn wants_approval(&self, step: u32) -> bool {
+        match self {
+            Self::Rolling { .. } | Self::Recreate { .. } => false,
+            Self::BlueGreen { approve, .. } => *approve && step == 0,
+            Self::Canary { steps, .. } => {
+                let of = (step as usize).checked_sub(1).and_then(|index| steps.get(index));
+                of.is_some_and(|of| of.approve)
+            }
+        }
+    }
+
     /// How long the old instances run on after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
         match self {
@@ -122,6 +134,14 @@ impl Strategy {
                 Some(*keep_old).filter(|span| *span > Span::ZERO)
             }
             Self::Rolling { .. } | Self::Recreate { .. } => None,
+        }
+    }
+
+    /// How long the instances of a release that failed run on, without traffic, if they do.
+    pub const fn keeps_failed(&self) -> Option<Span> {
+        match self {
+            Self::Rolling { .. } | Self::Recreate { .. } | Self::BlueGreen { .. } => None,
+            Self::Canary { keep_failed, .. } => *keep_failed,
         }
     }
 

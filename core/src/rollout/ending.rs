@@ -157,8 +157,7 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
     let until = draft.now() + KEEP_OLD;
     let is_deploy = draft.rollout().kind == Kind::Deploy;
-    let warm =
-        draft.target().and_then(|(_, release)| release.spec.strategy.keeps_old()).filter(|_| is_deploy);
+    let warm = draft.target().and_then(|(_, release)| release.spec.keeps_old()).filter(|_| is_deploy);
     let warm = warm.map(|span| draft.now() + span.duration());
     let left = left_to_care(draft, &to.digest);
     for slot in draft.keys() {

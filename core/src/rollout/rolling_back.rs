@@ -8,6 +8,7 @@ use crate::plan::{Order, Phase};
 use crate::release::Scale;
 use crate::service::ReleaseRef;
 use crate::slot::{Budget, Certainty, Limits, Seen, Transition, Waiting};
+use crate::time::Timestamp;
 
 use super::draft::Draft;
 use super::ending;
@@ -242,7 +243,12 @@ fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standin
         Seen::Available => {
             standing.available += 1;
             draft.arrived(slot);
-            draft.apply(slot, &Transition::Forget);
+            let failed = draft.rollout().to.digest;
+            let beside = facts.intent.other.is_some_and(|(release, run)| release == failed && run.runs());
+            match keeps_failed(draft).filter(|_| beside) {
+                Some(until) => draft.apply(slot, &Transition::Keep { until }),
+                None => draft.apply(slot, &Transition::Forget),
+            };
             return;
         }
         Seen::Nothing(waiting) => waiting,
@@ -255,6 +261,14 @@ fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standin
     }
     draft.wait(waiting);
     standing.missing += 1;
+}
+
+/// How long the instances of the release that failed run on without traffic, so that people can look at them.
+fn keeps_failed(draft: &mut Draft<'_>) -> Option<Timestamp> {
+    let divided = draft.has_split();
+    let failed = draft.rollout().going_back == Some(GoingBack::RolledBack) && divided;
+    let (_, release) = draft.target().filter(|_| failed)?;
+    Some(draft.now() + release.spec.strategy.keeps_failed()?.duration())
 }
 
 /// The old release did not come back everywhere in time. A person looks; from here on it is what the

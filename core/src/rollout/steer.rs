@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::release::Release;
 use crate::time::Timestamp;
 
-use super::{GoingBack, Promotion, Reason, Rollout, State, What};
+use super::{Approval, GoingBack, Promotion, Reason, Rollout, Shift, State, What};
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -16,6 +18,8 @@ pub enum Steering {
     Resume,
     /// Go back to the last good release.
     Abort,
+    /// Let the step after this one begin, once nothing else holds it up.
+    Approve,
     /// Let the traffic take its next step now.
     Promote,
     /// Let the traffic take every step now.
@@ -45,6 +49,7 @@ const fn verb(steering: Steering) -> &'static str {
         Steering::Pause => "be paused",
         Steering::Resume => "be resumed",
         Steering::Abort => "be aborted",
+        Steering::Approve => "be approved",
         Steering::Promote | Steering::PromoteFull => "be promoted",
     }
 }
@@ -101,6 +106,86 @@ pub fn steer(
         next.state_since = now;
         next.soak_since = None;
     }
+    next.progress_at = now;
+    let what = What::Steered { by: actor.to_owned(), steering, from: rollout.state, to: next.state };
+    next.log.note(now, what);
+    Ok(next)
+}
+
+/// What a person approves: one step of one rollout, to one release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approved {
+    /// The step that it is at, from 1 on; 0 before the first one.
+    pub step: u32,
+    /// Digest of the release that it goes to.
+    pub release: Digest,
+}
+
+/// Why an approval does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApproveError {
+    /// Nothing is to be approved in that state.
+    #[error(transparent)]
+    State(#[from] SteerError),
+    /// Who asked for the rollout does not approve it.
+    #[error("{0} asked for this rollout, and somebody else has to approve it")]
+    Author(String),
+    /// It was meant for another release.
+    #[error("the approval is for release {asked}, and this rollout goes to {to}")]
+    Content {
+        /// The release that was approved.
+        asked: Digest,
+        /// The one that it goes to.
+        to: Digest,
+    },
+    /// It was meant for another step.
+    #[error("the approval is for step {asked}, and the rollout is at step {at}")]
+    Step {
+        /// The step that was approved.
+        asked: u32,
+        /// The one that it is at.
+        at: u32,
+    },
+    /// Nobody asked for one.
+    #[error("step {0} wants no approval")]
+    NotWanted(u32),
+}
+
+/// Approves a step of a rollout to `release`. Doing so twice is doing so once.
+///
+/// # Errors
+/// The approval is for another step or release, comes from who asked for the rollout, or nothing is to be approved.
+pub fn approve(
+    rollout: &Rollout,
+    release: &Release,
+    approved: Approved,
+    actor: &str,
+    now: Timestamp,
+) -> Result<Rollout, ApproveError> {
+    let steering = Steering::Approve;
+    if rollout.state != State::Advancing {
+        return Err(SteerError { steering, state: rollout.state }.into());
+    }
+    if approved.release != rollout.to.digest {
+        return Err(ApproveError::Content { asked: approved.release, to: rollout.to.digest });
+    }
+    let at = rollout.shift.as_ref().map_or(0, |shift| shift.taken);
+    if approved.step != at {
+        return Err(ApproveError::Step { asked: approved.step, at });
+    }
+    if !release.spec.strategy.wants_approval(at) {
+        return Err(ApproveError::NotWanted(at));
+    }
+    if actor == rollout.actor {
+        return Err(ApproveError::Author(actor.to_owned()));
+    }
+    let mut next = rollout.clone();
+    next.log.take_fresh();
+    let shift = next.shift.get_or_insert_with(|| Shift::new(now));
+    if shift.approved.is_some() {
+        return Ok(next);
+    }
+    shift.approved = Some(Approval { by: actor.to_owned(), at: now });
     next.progress_at = now;
     let what = What::Steered { by: actor.to_owned(), steering, from: rollout.state, to: next.state };
     next.log.note(now, what);

@@ -2,6 +2,7 @@
 
 mod asked;
 mod blue_green;
+mod canary;
 mod care;
 mod confirmed;
 mod drained;

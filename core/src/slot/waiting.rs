@@ -188,7 +188,7 @@ impl std::fmt::Display for Waiting {
             Self::Watch { weight, until } => {
                 write!(f, "the end of the watch over the new release at {weight} of the traffic, {until}")
             }
-            Self::Approval => f.write_str("a person who lets the traffic move (`windlass rollout promote`)"),
+            Self::Approval => f.write_str("a person to approve the next step (`windlass rollout approve`)"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Others { host, slot } => {

@@ -313,17 +313,18 @@ impl RoutedService {
             }
         }
         for rule in &self.matches {
-            let token = !rule.name.is_empty() && rule.name.bytes().all(is_token);
-            if !known.contains(&rule.release)
-                || !token
-                || rule.name.len() > MAX_TEXT
-                || rule.value.len() > MAX_TEXT
-            {
+            if !known.contains(&rule.release) || !is_match(&rule.name, &rule.value) {
                 return Err("a match has no release of the table, or no header or cookie".to_owned());
             }
         }
         Ok(())
     }
+}
+
+/// Returns whether a rule may compare a header or cookie of this name with this value.
+pub(crate) fn is_match(name: &str, value: &str) -> bool {
+    let token = !name.is_empty() && name.bytes().all(is_token);
+    token && name.len() <= MAX_TEXT && value.len() <= MAX_TEXT && !value.chars().any(char::is_control)
 }
 
 fn bad<T>(why: String) -> Result<T, InvalidRoutes> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::document::is_match;
 use super::{Match, MatchOn, Weight};
 use crate::digest::Digest;
 
@@ -21,6 +22,9 @@ pub struct Split {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<MatchRule>,
 }
+
+/// Rules of one step: a table has room for so many.
+pub(crate) const MAX_RULES: usize = 16;
 
 /// A header or cookie with a value: requests that have it go to the new release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -66,6 +70,11 @@ impl Split {
 }
 
 impl MatchRule {
+    /// Whether a table can carry it.
+    pub fn is_valid(&self) -> bool {
+        is_match(&self.name, &self.value)
+    }
+
     /// Whether a table has the rule as `rule`.
     pub(super) fn is(&self, rule: &Match) -> bool {
         self.on == rule.on && self.name == rule.name && self.value == rule.value

@@ -6,10 +6,10 @@ use crate::observation::Refusal;
 use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{
-    Check, File, MAX_DRAIN, MAX_HOLD, MAX_KEEP_OLD, MAX_ROUTES, MAX_SLOW_START, MAX_STEPS, MAX_WATCH, Probe,
-    RELEASE_VERSION, RELEASE_VERSIONS, Release, Scale, Spec, Strategy,
+    Check, File, MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION, RELEASE_VERSIONS,
+    Release, Scale, Spec,
 };
-use crate::traffic::{Weight, is_host, is_path};
+use crate::traffic::{is_host, is_path};
 
 /// Most slots that a plan may list.
 pub const MAX_SLOTS: usize = 1024;
@@ -70,7 +70,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     process(spec)?;
     ports_and_probes(spec)?;
     traffic(spec)?;
-    strategy(spec)?;
+    super::strategy::check(spec)?;
     spec.rollback_on.check().map_err(|(key, bounds)| malformed(format!("`rollback_on.{key}` {bounds}")))?;
     super::asks::check(spec)?;
     mounts(spec)?;
@@ -172,19 +172,6 @@ fn traffic(spec: &Spec) -> Result<(), Refusal> {
         ensure(names.insert((&route.host, &route.path)), "`traffic.routes` has a name twice")?;
     }
     Ok(())
-}
-
-fn strategy(spec: &Spec) -> Result<(), Refusal> {
-    let Strategy::BlueGreen { steps, watch, keep_old, .. } = &spec.strategy else { return Ok(()) };
-    let rise = steps.windows(2).all(|pair| pair[0] < pair[1]) && steps.first() > Some(&Weight::NONE);
-    ensure(
-        rise && steps.len() <= MAX_STEPS + 1 && steps.last() == Some(&Weight::ALL),
-        "`strategy.blue_green.steps` are not shares that rise to 1000",
-    )?;
-    ensure(
-        *watch <= MAX_WATCH && *keep_old <= MAX_KEEP_OLD,
-        "`strategy.blue_green` has a time that is too long",
-    )
 }
 
 fn check_probe(spec: &Spec, probe: &Probe) -> Result<(), Refusal> {

@@ -62,6 +62,9 @@ pub struct RolloutView {
     /// How the traffic is shared, while two releases share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficView>,
+    /// The approval that it needs to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<AskedView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
@@ -71,6 +74,15 @@ pub struct RolloutView {
     /// What is wrong with the service's instances and slots now; none once another rollout came after.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
+}
+
+/// An approval that a rollout needs: of this step, for this release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AskedView {
+    /// The step that it is at; 0 before the first one.
+    pub step: u32,
+    /// Digest of the release that it goes to.
+    pub release: Digest,
 }
 
 /// How two releases share the traffic of a service.
@@ -194,6 +206,7 @@ pub fn rollout(
         serving: serving(&slots, fleet),
         slots,
         traffic: traffic(rollout, service, releases).filter(|_| active),
+        asks: asked(rollout, releases).filter(|_| active),
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
         conditions,
@@ -213,6 +226,14 @@ fn traffic(rollout: &Rollout, service: &Service, releases: &Releases) -> Option<
         steps: u32::try_from(steps).unwrap_or(u32::MAX),
         since: shift.and_then(|shift| shift.watched_since),
     })
+}
+
+fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {
+    let shift =
+        rollout.shift.as_ref().filter(|shift| shift.approved.is_none() && shift.promoted.is_none())?;
+    let release = releases.get(&rollout.to.digest).filter(|_| rollout.kind == Kind::Deploy)?;
+    let wanted = rollout.state == State::Advancing && release.spec.strategy.wants_approval(shift.taken);
+    wanted.then_some(AskedView { step: shift.taken, release: rollout.to.digest })
 }
 
 /// The release whose instances count: the one it goes to, or goes back to.

@@ -145,10 +145,24 @@ pub(crate) enum RolloutCommand {
         /// Its id or the beginning of it, or a service for its newest
         rollout: String,
     },
+    /// Approve the step that it waits at, as somebody else than who deployed
+    #[command(
+        after_help = "Where the manifest says `approve: true`, the rollout waits until another operator has approved. The\n\
+                      approval names rollout, release and step, and stands in the audit log. Gates and times still count.\n\n\
+                      Examples:\n  windlass rollout approve web\n  windlass rollout approve web --step 2 --yes"
+    )]
+    Approve {
+        /// Its id or the beginning of it, or a service for its newest
+        rollout: String,
+        /// Only if it is at this step
+        #[arg(long, value_name = "N")]
+        step: Option<u32>,
+    },
     /// Let its traffic take the next step now
     #[command(
-        after_help = "A rollout that moves traffic in steps (`strategy.blue_green`) waits for it where the manifest says\n\
-                      `approve`, and skips the rest of a watch. It never skips a health check.\n\n\
+        after_help = "A rollout that moves traffic in steps (`strategy.blue_green`, `strategy.canary`) takes the next one\n\
+                      without the rest of its time, its gates and its approval; the audit log says so. It never skips a\n\
+                      health check.\n\n\
                       Examples:\n  windlass rollout promote web\n  windlass rollout promote web --full"
     )]
     Promote {

@@ -1,13 +1,15 @@
 //! `rollout`: look at and steer one rollout.
 
+use windlass_core::id::ServiceName;
 use windlass_core::RolloutId;
+use windlass_core::view::RolloutView;
 
 use super::deploy::ended;
 use crate::args::{Global, RolloutCommand};
 use crate::client::{Client, RolloutAction, Submitted};
 use crate::context::Context;
 use crate::deploy::{self, Outcome, Progress};
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, table};
@@ -52,6 +54,19 @@ pub(super) async fn run(
         RolloutCommand::Resume { rollout } => {
             steer(&rollout, RolloutAction::Resume, &context, &mut client, printer).await?;
         }
+        RolloutCommand::Approve { rollout, step } => {
+            let rollout = meant(&rollout, &context, &mut client).await?;
+            let view = client.rollout(&rollout).await?;
+            let asked = view.asks.as_ref().filter(|asked| step.is_none_or(|step| step == asked.step));
+            let asked = asked.ok_or_else(|| nothing_to_approve(&view, step))?;
+            let question = format!(
+                "Approve step {} of rollout {} of {} to {} ({})?",
+                asked.step, view.rollout, view.service, view.release, asked.release
+            );
+            printer.confirm(&question, global.yes)?;
+            let view = client.approve_rollout(view.rollout.as_str(), asked).await?;
+            printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
+        }
         RolloutCommand::Promote { rollout, full } => {
             let action = if full { RolloutAction::PromoteFull } else { RolloutAction::Promote };
             steer(&rollout, action, &context, &mut client, printer).await?;
@@ -63,6 +78,31 @@ pub(super) async fn run(
         }
     }
     Ok(Exit::Done)
+}
+
+/// There is nothing to approve.
+#[derive(Debug, thiserror::Error)]
+#[error("rollout {rollout} of {service} {at}")]
+struct NothingToApprove {
+    rollout: RolloutId,
+    service: ServiceName,
+    at: String,
+}
+
+impl Failure for NothingToApprove {
+    fn hint(&self) -> Option<String> {
+        Some(format!("`windlass rollout show {}` says what it waits for", self.service))
+    }
+}
+
+fn nothing_to_approve(view: &RolloutView, step: Option<u32>) -> NothingToApprove {
+    let at = match (&view.asks, step) {
+        (Some(asked), Some(step)) => {
+            format!("is at step {}, and the approval would be for step {step}", asked.step)
+        }
+        (Some(_), None) | (None, _) => format!("is {} and waits for no approval", view.state.as_str()),
+    };
+    NothingToApprove { rollout: view.rollout.clone(), service: view.service.clone(), at }
 }
 
 async fn steer(

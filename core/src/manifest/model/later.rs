@@ -1,8 +1,6 @@
 //! The parts of a manifest that are known and not built yet. They stand in the JSON Schema, so that
 //! their names are settled and a manifest that uses them is refused with the right words.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,49 +36,6 @@ pub(crate) enum SecretForm {
     File,
     /// An environment variable.
     Env,
-}
-
-/// Traffic in steps, each guarded by gates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Canary {
-    /// The steps.
-    #[serde(default)]
-    pub(crate) steps: Vec<CanaryStep>,
-    /// Requests that go to the new release whatever the weight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) r#match: Option<Match>,
-}
-
-/// A step of a canary.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CanaryStep {
-    /// Share of the traffic.
-    #[schemars(schema_with = "scalar::percent")]
-    pub(crate) weight: String,
-    /// How long it is held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) hold: Option<Span>,
-    /// Gates by name.
-    #[serde(default)]
-    pub(crate) gates: Vec<String>,
-    /// Does a person approve it?
-    #[serde(default)]
-    pub(crate) approve: bool,
-}
-
-/// Requests that go to the new release whatever the weight.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Match {
-    /// Headers.
-    #[serde(default)]
-    pub(crate) header: BTreeMap<String, scalar::Text>,
-    /// Cookies.
-    #[serde(default)]
-    pub(crate) cookie: BTreeMap<String, scalar::Text>,
 }
 
 /// A question asked before a rollout advances: one of its keys.

@@ -1,5 +1,7 @@
 //! How one release replaces another, as a manifest says it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,6 @@ use crate::release::OrderRule;
 use crate::units::{Amount, Span};
 
 use super::super::defaults;
-use super::later::Canary;
 use super::scalar::{self, Share};
 
 /// How one release replaces another: one of its keys.
@@ -26,7 +27,6 @@ pub(crate) struct Strategy {
     pub(crate) blue_green: Option<BlueGreen>,
     /// Traffic in steps, each guarded by gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "`rolling`, `recreate` and `blue_green` work now", "x-even-empty" = true))]
     pub(crate) canary: Option<Canary>,
 }
 
@@ -116,4 +116,80 @@ pub(crate) struct BlueGreen {
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) min_ready: Span,
+}
+
+/// A few new instances first, and more of the traffic for them in steps that gates and people let pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Canary {
+    /// The steps; by default 1%, 5%, 10%, 25%, 50% and 100%, each with every gate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<CanaryStep>,
+    /// Requests that go to the new release whatever the weight, in every step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) r#match: Option<Match>,
+    /// The fewest new instances in a step.
+    #[serde(default = "defaults::min_instances")]
+    pub(crate) min_instances: u32,
+    /// How long the old instances run on, without traffic, after the rollout succeeded.
+    #[serde(default = "defaults::keep_old")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) keep_old: Span,
+    /// How long the new instances of a canary that failed run on, without traffic, so that people can look at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) keep_failed: Option<Span>,
+    /// How long an instance must be healthy to count.
+    #[serde(default = "defaults::min_ready")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) min_ready: Span,
+}
+
+/// A step of a canary: a share, or a share with more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum CanaryStep {
+    /// A share of the traffic, with every gate.
+    Share(#[schemars(schema_with = "scalar::percent")] Share),
+    /// With more.
+    More(Box<StepKeys>),
+}
+
+/// The keys of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepKeys {
+    /// Share of the traffic; none if absent, which needs a `match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::percent")]
+    pub(crate) weight: Option<Share>,
+    /// So many new instances, if not as many as the weight says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::amount")]
+    pub(crate) instances: Option<Amount>,
+    /// Requests that go to the new release whatever the weight, in this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) r#match: Option<Match>,
+    /// How long it lasts at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::span")]
+    pub(crate) hold: Option<Span>,
+    /// Names of the gates that have to pass; every gate if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gates: Option<Vec<String>>,
+    /// Whether a person lets the next step begin, with `windlass rollout approve`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) approve: bool,
+}
+
+/// Requests that go to the new release whatever the weight: those with one of these headers or cookies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Match {
+    /// Values of headers by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) header: BTreeMap<String, scalar::Text>,
+    /// Values of cookies by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) cookie: BTreeMap<String, scalar::Text>,
 }

@@ -49,10 +49,11 @@ fn is_held(draft: &mut Draft<'_>, params: &Params<'_>, split: &Split) -> bool {
         return false;
     }
     if shift.taken == 0 {
-        if params.approve {
+        let waits = params.approve && shift.approved.is_none();
+        if waits {
             draft.wait(Waiting::Approval);
         }
-        return params.approve;
+        return waits;
     }
     // The watch over the last step is the soak.
     if shift.taken as usize >= params.steps.len() {

@@ -49,7 +49,7 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     let old = if split.is_some() { Old::RunsOn } else { Old::Rests };
     let Some(mut standing) = Standing::look(draft, old) else { return };
     let replaces = draft.rollout().from.is_some_and(|from| from.digest != to.digest);
-    if !replaces || (split.is_none() && release.spec.is_routed()) {
+    if (!replaces && split.is_none()) || (split.is_none() && release.spec.is_routed()) {
         // No other release serves beside it.
         standing.begin(draft, Limits::NONE);
         return standing.close(draft);

@@ -159,7 +159,7 @@ fn a_person_lets_the_traffic_move() {
     let r2 = blue_green(2, &strategy);
     let mut world = World::new();
     world.begin(&r2, Kind::Deploy);
-    world.until("waits", |world| world.waiting.iter().any(|text| text.contains("rollout promote")));
+    world.until("waits", |world| world.waiting.iter().any(|text| text.contains("rollout approve")));
     for _ in 0..1000 {
         world.second();
         assert_eq!((world.share(&r2), world.state()), (0, State::Advancing));

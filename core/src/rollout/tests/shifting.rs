@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) releases: Releases,
     pub(crate) now: i64,
     pub(crate) waiting: Vec<String>,
-    table: Option<Arc<Table>>,
+    pub(crate) table: Option<Arc<Table>>,
     /// Seq that the ingress has taken; it takes none while it is stuck.
     taken: u64,
     pub(crate) stuck: bool,
@@ -53,12 +53,16 @@ pub(crate) fn steps(steps: &[u16]) -> serde_json::Value {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut fleet = fleet(2);
+        Self::at(&blue_green(1, &steps(&[1000])), 2)
+    }
+
+    /// A service of so many slots, each on a host of its own, at `r1`.
+    pub(crate) fn at(r1: &Release, count: u32) -> Self {
+        let mut fleet = fleet(count as usize);
         for member in fleet.members.values_mut() {
             Arc::make_mut(&mut member.facts).address = "10.0.0.1".into();
         }
-        let r1 = blue_green(1, &steps(&[1000]));
-        let (service, slots, releases) = steady(&r1, 2, &mut fleet);
+        let (service, slots, releases) = steady(r1, count, &mut fleet);
         let mut world = Self {
             fleet,
             service,

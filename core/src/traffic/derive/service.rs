@@ -41,7 +41,7 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
         service: seen.service.id.name.clone(),
         ports,
         releases,
-        matches: split.map(matches).unwrap_or_default(),
+        matches: split.filter(|split| used.contains(&split.new)).map(matches).unwrap_or_default(),
         salt: split.map(|split| split.salt.clone()).unwrap_or_default(),
         endpoints,
         hold: traffic.hold.filter(|_| seen.moving),

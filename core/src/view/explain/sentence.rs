@@ -79,6 +79,7 @@ pub(super) fn text(what: &What) -> String {
                 Steering::Pause => "paused it",
                 Steering::Resume => "let it go on",
                 Steering::Abort => "aborted it",
+                Steering::Approve => "approved the step",
                 Steering::Promote => "let its traffic take the next step",
                 Steering::PromoteFull => "let its traffic take every step",
             };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::fleet::Fleet as _;
-use windlass_core::rollout::Steering;
+use windlass_core::rollout::{Approved, Steering};
 use windlass_core::service::{Mode, Service, Slots};
 use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
@@ -69,6 +69,7 @@ pub(super) async fn steer(
     caller: &Caller,
     request: pb::SteerRolloutRequest,
 ) -> Result<Bytes, Status> {
+    let id = || find(coordinator, caller, &request.rollout, OperatorRole::Deployer);
     let steering = match request.action() {
         pb::RolloutAction::Unspecified => return Err(Status::invalid_argument("`action` is missing")),
         pb::RolloutAction::Pause => Steering::Pause,
@@ -76,8 +77,16 @@ pub(super) async fn steer(
         pb::RolloutAction::Abort => Steering::Abort,
         pb::RolloutAction::Promote => Steering::Promote,
         pb::RolloutAction::PromoteFull => Steering::PromoteFull,
+        pb::RolloutAction::Approve => {
+            let id = id()?;
+            let release = request.release.parse();
+            let release = release.map_err(|_| Status::invalid_argument("`release` is no digest"))?;
+            let approved = Approved { step: request.step, release };
+            rollouts::approve(coordinator, id.clone(), approved, caller.actor()).await.map_err(refused)?;
+            return show(coordinator, &id);
+        }
     };
-    let id = find(coordinator, caller, &request.rollout, OperatorRole::Deployer)?;
+    let id = id()?;
     rollouts::steer(coordinator, id.clone(), steering, caller.actor()).await.map_err(refused)?;
     show(coordinator, &id)
 }

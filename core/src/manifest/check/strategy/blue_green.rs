@@ -1,8 +1,8 @@
 //! A second set at full strength: what it needs, and the steps of its traffic.
 
 use crate::manifest::check::Findings;
-use crate::manifest::model::{BlueGreen, Manifest, Port};
-use crate::release::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH, OnFailure, PortProtocol};
+use crate::manifest::model::{BlueGreen, Manifest};
+use crate::release::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 use crate::traffic::Weight;
 
 pub(super) fn check(blue_green: &BlueGreen, manifest: &Manifest, findings: &mut Findings<'_>) {
@@ -23,29 +23,10 @@ pub(super) fn check(blue_green: &BlueGreen, manifest: &Manifest, findings: &mut 
     if blue_green.keep_old > MAX_KEEP_OLD {
         findings.error(&at("keep_old"), format!("must be at most {MAX_KEEP_OLD}"), "");
     }
-    if manifest.on_failure == OnFailure::RollbackFailed {
-        let reason = "`rollback_failed` cannot be with `blue_green`: the two sets are never mixed";
-        findings.error(&["on_failure"], reason, "`rollback_all`");
-    }
-    if manifest.exclusive {
-        findings.error(
-            &AT,
-            "cannot be with `exclusive`: two sets would run at once",
-            "`rolling` or `recreate`",
-        );
-    }
-    let routed = manifest.ports.values().any(|port| match port {
-        Port::Container(_) => true,
-        Port::Fixed(fixed) => fixed.protocol != PortProtocol::Tcp,
-    });
-    if !routed {
+    super::one_release_at_a_time(manifest, &AT, "`blue_green`", findings);
+    if !super::is_routed(manifest) {
         let reason = "switches requests, and the service has no port that requests are routed to";
         findings.error(&AT, reason, "`ports: { http: 8080 }`, or `rolling`");
     }
-    let fixed = manifest.ports.iter().find(|(_, port)| matches!(port, Port::Fixed(of) if of.host.is_some()));
-    if let Some((name, _)) = fixed {
-        let reason =
-            format!("cannot be: port `{name}` has a fixed port of the host, which one container holds");
-        findings.error(&AT, reason, "leave the host port to the agent; `route` gives clients a fixed place");
-    }
+    super::no_fixed_port(manifest, &AT, findings);
 }

@@ -1,0 +1,127 @@
+//! A canary: its steps, and something in each of them that could stop it.
+
+use crate::manifest::check::Findings;
+use crate::manifest::lower;
+use crate::manifest::model::{Canary, CanaryStep, Manifest, StepKeys};
+use crate::release::{self, MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
+use crate::traffic::{MAX_RULES, Weight};
+
+const AT: [&str; 2] = ["strategy", "canary"];
+
+pub(super) fn check(canary: &Canary, manifest: &Manifest, findings: &mut Findings<'_>) {
+    let at = |key| ["strategy", "canary", key];
+    let release::Strategy::Canary { steps, .. } = lower::strategy(manifest) else { return };
+    if canary.steps.len() > MAX_STEPS {
+        return findings.error(&at("steps"), format!("has more than {MAX_STEPS} steps"), "");
+    }
+    if steps.windows(2).any(|pair| pair[0].weight > pair[1].weight) {
+        let hint = "`steps: [5%, 25%, 100%]`; `100%` is added where it does not stand last";
+        findings.error(&at("steps"), "must not fall", hint);
+    }
+    if !(1..=1000).contains(&canary.min_instances) {
+        findings.error(&at("min_instances"), "must be from 1 to 1000", "");
+    }
+    if canary.keep_old > MAX_KEEP_OLD {
+        findings.error(&at("keep_old"), format!("must be at most {MAX_KEEP_OLD}"), "");
+    }
+    if canary.keep_failed.is_some_and(|span| span > MAX_KEEP_OLD) {
+        findings.error(&at("keep_failed"), format!("must be at most {MAX_KEEP_OLD}"), "");
+    }
+    super::one_release_at_a_time(manifest, &AT, "`canary`", findings);
+    if let Some(rule) = &canary.r#match {
+        check_match(&lower::rules(rule), &at("match"), findings);
+    }
+    let routed = super::is_routed(manifest);
+    if routed {
+        super::no_fixed_port(manifest, &AT, findings);
+    }
+    if steps.iter().any(|step| step.matches.len() > MAX_RULES) {
+        findings.error(
+            &AT,
+            format!("has a step with more than {MAX_RULES} headers and cookies in `match`"),
+            "",
+        );
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let index = index.to_string();
+        let written = canary.steps.get(index.parse::<usize>().unwrap_or(usize::MAX));
+        let keys = written.and_then(|step| match step {
+            CanaryStep::More(keys) => Some(&**keys),
+            CanaryStep::Share(_) => None,
+        });
+        let place: Vec<&str> = if written.is_some() {
+            AT.iter().copied().chain(["steps", index.as_str()]).collect()
+        } else {
+            AT.to_vec()
+        };
+        let mut of = OfStep { manifest, findings, place, routed };
+        of.check(step, keys);
+    }
+}
+
+/// The check of one step.
+struct OfStep<'a, 'f, 'n> {
+    manifest: &'a Manifest,
+    findings: &'f mut Findings<'n>,
+    place: Vec<&'a str>,
+    routed: bool,
+}
+
+impl OfStep<'_, '_, '_> {
+    fn check(&mut self, step: &release::CanaryStep, keys: Option<&StepKeys>) {
+        if step.hold.is_some_and(|span| span > MAX_WATCH) {
+            self.error("hold", format!("must be at most {MAX_WATCH}"), "");
+        }
+        for name in &step.gates {
+            if !self.manifest.gates.contains_key(name) {
+                let known: Vec<&str> = self.manifest.gates.keys().map(String::as_str).collect();
+                let hint = if known.is_empty() {
+                    "`gates: { errors: { error_rate: { max: 1% } } }` at the top of the manifest".to_owned()
+                } else {
+                    format!("gates of this manifest: {}", known.join(", "))
+                };
+                self.error("gates", format!("`{name}` is no gate of this manifest"), &hint);
+            }
+        }
+        if let Some(rule) = keys.and_then(|keys| keys.r#match.as_ref()) {
+            let at: Vec<&str> = self.place.iter().copied().chain(["match"]).collect();
+            check_match(&lower::rules(rule), &at, self.findings);
+        }
+        if step.weight == Weight::ALL {
+            return;
+        }
+        if !self.routed && !step.matches.is_empty() {
+            let reason = "chooses requests, and the service has no port that requests are routed to";
+            self.error("match", reason.to_owned(), "leave it away, or `ports: { http: 8080 }`");
+        }
+        if step.weight == Weight::NONE && step.matches.is_empty() && step.instances.is_none() {
+            let hint = "`weight: 5%`; or `match` or `instances` for a step without weight";
+            self.findings.error(&self.place, "gives the new release nothing", hint);
+        }
+        let watched = self.manifest.gates.values().len() > 0 && !step.gates.is_empty();
+        let triggers = lower::rollback_on(&self.manifest.rollback_on).watches();
+        let is_only_matched = step.weight == Weight::NONE;
+        if !(watched || step.approve || triggers || is_only_matched) {
+            self.findings.error(
+                &self.place,
+                "has neither gates nor an approval, so nothing but time would let it pass",
+                "name `gates`, `approve: true`, or what brings the old release back in `rollback_on` (like `error_rate`)",
+            );
+        }
+    }
+
+    fn error(&mut self, key: &str, reason: String, hint: &str) {
+        let at: Vec<&str> = self.place.iter().copied().chain([key]).collect();
+        self.findings.error(&at, reason, hint);
+    }
+}
+
+fn check_match(rules: &[crate::traffic::MatchRule], at: &[&str], findings: &mut Findings<'_>) {
+    if rules.is_empty() {
+        findings.error(at, "names neither a header nor a cookie", "`match: { header: { x-canary: \"1\" } }`");
+    }
+    if let Some(rule) = rules.iter().find(|rule| !rule.is_valid()) {
+        let reason = format!("`{}` is no name of a header or cookie, or its value is too long", rule.name);
+        findings.error(at, reason, "letters, digits and `-`; at most 256 characters");
+    }
+}

@@ -1,0 +1,292 @@
+//! Canary: a few new instances with a share of the traffic, a step at a time, and a short way back from each of them.
+
+use serde_json::{Value, json};
+
+use super::fixture::{at, reference, release};
+use super::shifting::World;
+use crate::release::Release;
+use crate::rollout::{ApproveError, Approved, Kind, State, Steering, What, approve};
+
+fn with_port(counter: u64, strategy: &Value) -> Release {
+    release(counter, |json| {
+        json["version"] = 4.into();
+        json["spec"]["scale"] = json!({ "replicas": { "min": 4, "max": 4 } });
+        json["spec"]["ports"] = json!({ "http": { "container": 8000 } });
+        json["spec"]["main_port"] = "http".into();
+        json["spec"]["strategy"] = strategy.clone();
+    })
+}
+
+/// Steps as given, 4 slots, the old instances kept for 10 minutes.
+fn canary(steps: &Value) -> Value {
+    json!({ "canary": { "steps": steps, "min_instances": 1, "keep_old": "10m", "min_ready": "5s" } })
+}
+
+fn three_steps() -> Value {
+    canary(&json!([
+        { "weight": 100, "hold": "1m" },
+        { "weight": 500, "hold": "2m" },
+        { "weight": 1000 },
+    ]))
+}
+
+fn world(r2: &Release) -> World {
+    let mut world = World::at(&with_port(1, &three_steps()), 4);
+    world.begin(r2, Kind::Deploy);
+    world
+}
+
+/// A world at a step: 0 before the first one.
+fn at_step(step: u32) -> (World, Release, Release) {
+    let r2 = with_port(2, &three_steps());
+    let mut world = world(&r2);
+    world.until("comes to the step", |world| {
+        let rollout = world.rollout.as_ref().unwrap();
+        rollout.state == State::Advancing && rollout.shift.as_ref().map_or(0, |shift| shift.taken) == step
+    });
+    (world, with_port(1, &three_steps()), r2)
+}
+
+#[test]
+fn instances_come_before_their_share_of_the_traffic() {
+    let (r1, r2) = (with_port(1, &three_steps()), with_port(2, &three_steps()));
+    let mut world = world(&r2);
+    let mut seen = vec![(0, 0)];
+    world.until("succeeds", |world| {
+        assert_eq!(world.running(&r1), 4, "the old instances run all along");
+        let now = (world.running(&r2), world.share(&r2));
+        assert_eq!(world.share(&r1) + now.1, 1000);
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+        world.state() == State::Succeeded
+    });
+    assert_eq!(seen, [(0, 0), (1, 0), (1, 100), (2, 100), (2, 500), (4, 500), (4, 1000)]);
+    let ended = world.now;
+    world.until("is rid of the old ones", |world| world.running(&r1) == 0);
+    assert!((590..620).contains(&(world.now - ended)), "{}", world.now - ended);
+}
+
+#[test]
+fn a_step_lasts_as_long_as_it_holds() {
+    let r2 = with_port(2, &three_steps());
+    let mut world = world(&r2);
+    let mut since = Vec::new();
+    world.until("succeeds", |world| {
+        let share = world.share(&r2);
+        if since.last().is_none_or(|(last, _)| *last != share) {
+            since.push((share, world.now));
+        }
+        world.state() == State::Succeeded
+    });
+    let lasted: Vec<i64> = since.windows(2).map(|pair| pair[1].1 - pair[0].1).collect();
+    assert!((60..80).contains(&lasted[1]) && (120..140).contains(&lasted[2]), "{since:?}");
+    let taken = world.decisions.iter().filter(|what| matches!(what, What::Switched { .. })).count();
+    assert_eq!(taken, 3, "each step is one that every ingress has taken");
+}
+
+#[test]
+fn an_instance_count_of_its_own_is_no_weight() {
+    let steps = canary(&json!([
+        { "weight": 10, "instances": 3, "hold": "1m" },
+        { "weight": 1000 },
+    ]));
+    let r2 = with_port(2, &steps);
+    let mut world = world(&r2);
+    world.until("has its share", |world| world.share(&r2) == 10);
+    assert_eq!(world.running(&r2), 3);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+}
+
+#[test]
+fn without_a_port_the_share_is_one_of_instances() {
+    let of = |counter| {
+        let mut release = with_port(counter, &three_steps());
+        release.spec.ports.clear();
+        release.spec.main_port = None;
+        release
+    };
+    let (r1, r2) = (of(1), of(2));
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    let mut seen = Vec::new();
+    world.until("succeeds", |world| {
+        let now = (world.running(&r2), world.running(&r1));
+        assert!(now.0 + now.1 >= 4, "{now:?}");
+        if now.0 + now.1 == 4 && seen.last().is_none_or(|(last, _)| *last != now) {
+            seen.push((now, world.now));
+        }
+        world.state() == State::Succeeded
+    });
+    let stood: Vec<_> = seen.iter().map(|(now, _)| *now).collect();
+    assert_eq!(stood, [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)]);
+    assert!(seen[2].1 - seen[1].1 >= 60 && seen[3].1 - seen[2].1 >= 120, "{seen:?}");
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    world.until("has two", |world| world.running(&r2) == 2 && world.running(&r1) == 2);
+    world.steer(Steering::Abort);
+    world.until("is back", |world| world.state() == State::Aborted);
+    assert_eq!((world.running(&r1), world.running(&r2)), (4, 0));
+}
+
+#[test]
+fn from_every_step_its_share_only_falls() {
+    type Turn = fn(&mut World, &Release);
+    let turns: [(&str, Turn, State); 3] = [
+        ("abort", |world, _| world.steer(Steering::Abort), State::Aborted),
+        (
+            "promoted, paused, then aborted",
+            |world, _| {
+                world.steer(Steering::Promote);
+                world.steer(Steering::Pause);
+                world.second();
+                world.steer(Steering::Abort);
+            },
+            State::Aborted,
+        ),
+        (
+            "an instance fails",
+            |world, r2| {
+                world.fails.insert((reference(r2).digest, 0));
+            },
+            State::RolledBack,
+        ),
+    ];
+    for step in 0..=3 {
+        for (case, turn, end) in turns {
+            let (mut world, r1, r2) = at_step(step);
+            turn(&mut world, &r2);
+            let mut last = 1000;
+            world.until("is back", |world| {
+                let share = world.share(&r2);
+                assert!(share <= last || world.running(&r2) == 0, "{case} at {step}");
+                assert_eq!(world.running(&r1), 4, "{case} at {step}");
+                last = if world.state() == State::RollingBack { share } else { last };
+                world.state().is_final()
+            });
+            assert_eq!((world.state(), world.running(&r2)), (end, 0), "{case} at {step}");
+            assert_eq!(world.share(&r1), 1000, "{case} at {step}");
+            world.second();
+            assert_eq!(world.service.split, None, "{case} at {step}");
+        }
+    }
+}
+
+#[test]
+fn what_is_matched_reaches_it_without_weight() {
+    let rule = json!({ "on": "header", "name": "x-canary", "value": "1" });
+    let r2 = with_port(
+        2,
+        &canary(&json!([
+            { "weight": 0, "matches": [rule], "hold": "1m" },
+            { "weight": 500, "hold": "1m" },
+            { "weight": 1000 },
+        ])),
+    );
+    let matched = |world: &World| {
+        let table = world.table.as_ref().unwrap();
+        let rules = &table.routes.services[0].matches;
+        rules.iter().map(|rule| (rule.release, rule.value.clone())).collect::<Vec<_>>()
+    };
+    let mut world = world(&r2);
+    world.until("matches", |world| !matched(world).is_empty());
+    assert_eq!(matched(&world), [(reference(&r2).digest, "1".to_owned())]);
+    assert_eq!((world.share(&r2), world.running(&r2)), (0, 1));
+    world.until("has weight", |world| world.share(&r2) == 500);
+    assert_eq!(matched(&world), [], "the next step has none");
+    let mut world = self::world(&r2);
+    world.until("matches", |world| !matched(world).is_empty());
+    world.steer(Steering::Abort);
+    world.until("is back", |world| world.state() == State::Aborted);
+    assert_eq!(matched(&world), []);
+}
+
+#[test]
+fn only_somebody_else_approves_this_step_of_this_release() {
+    let r2 = with_port(
+        2,
+        &canary(&json!([
+            { "weight": 100, "approve": true },
+            { "weight": 1000 },
+        ])),
+    );
+    let mut world = world(&r2);
+    world.until("waits", |world| world.waiting.iter().any(|text| text.contains("rollout approve")));
+    for _ in 0..1000 {
+        world.second();
+        assert_eq!((world.share(&r2), world.state()), (100, State::Advancing));
+    }
+    let rollout = world.rollout.clone().unwrap();
+    let meant = Approved { step: 1, release: rollout.to.digest };
+    let says = |approved: Approved, who: &str| approve(&rollout, &r2, approved, who, at(2000));
+    assert!(matches!(says(meant, "ada"), Err(ApproveError::Author(_))));
+    let other = reference(&with_port(3, &three_steps())).digest;
+    assert!(matches!(says(Approved { release: other, ..meant }, "bob"), Err(ApproveError::Content { .. })));
+    for step in [0, 2] {
+        assert!(matches!(says(Approved { step, ..meant }, "bob"), Err(ApproveError::Step { .. })), "{step}");
+    }
+    let approved = says(meant, "bob").unwrap();
+    assert_eq!(approve(&approved, &r2, meant, "eve", at(2001)).unwrap().shift, approved.shift, "once");
+    world.rollout = Some(approved);
+    world.until("goes on", |world| world.share(&r2) == 1000);
+    let late = approve(world.rollout.as_ref().unwrap(), &r2, meant, "bob", at(3000));
+    assert!(matches!(late, Err(ApproveError::Step { .. })), "{late:?}");
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    let late = approve(world.rollout.as_ref().unwrap(), &r2, meant, "bob", at(4000));
+    assert!(matches!(late, Err(ApproveError::State(_))), "{late:?}");
+}
+
+#[test]
+fn a_person_may_skip_a_step_or_all_of_them() {
+    let (mut world, _, r2) = at_step(1);
+    let before = world.now;
+    world.steer(Steering::Promote);
+    world.until("takes the second step", |world| world.share(&r2) == 500);
+    assert!(world.now - before < 30, "{}", world.now - before);
+    world.steer(Steering::PromoteFull);
+    world.until("takes the last step", |world| world.share(&r2) == 1000);
+    assert_eq!(world.running(&r2), 4, "its instances come first, all the same");
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+}
+
+#[test]
+fn a_failed_canary_runs_on_for_people_to_look_at() {
+    let mut strategy = three_steps();
+    strategy["canary"]["keep_failed"] = "20m".into();
+    let r2 = with_port(2, &strategy);
+    let mut world = world(&r2);
+    world.until("has half", |world| world.share(&r2) == 500);
+    world.fails.insert((reference(&r2).digest, 0));
+    world.until("is back", |world| world.state() == State::RolledBack);
+    let r1 = with_port(1, &three_steps());
+    assert_eq!((world.running(&r1), world.running(&r2)), (4, 1), "the one that did not fail is kept");
+    assert_eq!((world.share(&r1), world.share(&r2)), (1000, 0));
+    let ended = world.now;
+    world.until("is rid of it", |world| world.running(&r2) == 0);
+    assert!((1180..1220).contains(&(world.now - ended)), "{}", world.now - ended);
+    world.second();
+    assert_eq!(world.service.split, None);
+}
+
+#[test]
+fn the_first_release_of_a_service_has_no_canary() {
+    let r1 = with_port(1, &three_steps());
+    let mut world = World::at(&r1, 4);
+    world.service.good.clear();
+    world.service.current = None;
+    world.slots.clear();
+    world.begin(&r1, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    assert_eq!((world.running(&r1), world.share(&r1)), (4, 1000));
+}
+
+#[test]
+fn a_rollback_to_what_is_warm_asks_nobody() {
+    let (mut world, r1, r2) = at_step(3);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.begin(&r1, Kind::Rollback);
+    world.second();
+    assert_eq!((world.share(&r1), world.share(&r2)), (1000, 0), "{:?}", world.waiting);
+    world.until("ends", |world| world.state().is_final());
+    assert_eq!((world.state(), world.running(&r1), world.running(&r2)), (State::Succeeded, 4, 0));
+}
