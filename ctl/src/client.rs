@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
-    AskedView, ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView,
-    StatusView, VolumeView,
+    AskedView, ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView,
+    RoutesView, StatusView, VolumeView,
 };
 use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;

@@ -1,4 +1,5 @@
 mod asks;
+mod canary;
 mod errors;
 mod examples;
 mod layers;

@@ -87,6 +87,19 @@ pub struct CanaryStep {
     pub approve: bool,
 }
 
+impl CanaryStep {
+    /// New instances in this step, over `total` slots; at least `least`. The last step has all.
+    pub fn instances(&self, total: u32, least: u32) -> u32 {
+        if self.weight == Weight::ALL {
+            return total;
+        }
+        let share = u64::from(total) * u64::from(self.weight.permille());
+        let by_weight = u32::try_from(share.div_ceil(1000)).unwrap_or(total);
+        let wanted = self.instances.map_or(by_weight, |amount| amount.of_up(total));
+        wanted.max(least).max(1).min(total)
+    }
+}
+
 impl Strategy {
     /// How long an instance must be healthy to count.
     pub const fn min_ready(&self) -> Span {

@@ -1,5 +1,7 @@
 //! What would happen: `plan`. Made by the same placement and engine that a rollout uses.
 
+mod course;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,9 @@ pub struct PlanView {
     pub unchanged: bool,
     /// Slots and what happens to them.
     pub slots: Vec<PlannedSlot>,
+    /// What the rollout does, one thing after the other, in words; none where it only replaces instances in batches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
     /// Hosts that do not get a slot, and why.
     pub refused: Vec<RefusedHost>,
     /// Fields that differ from the current release.
@@ -101,6 +106,7 @@ pub fn preview(
         current: service.current.map(|current| current.counter),
         unchanged,
         slots: Vec::new(),
+        steps: Vec::new(),
         refused: Vec::new(),
         changes: current.map(|current| diff(current, release)).unwrap_or_default(),
         warnings: Vec::new(),
@@ -111,6 +117,11 @@ pub fn preview(
         view.slots = slots.iter().map(|(slot, a)| planned(slot, a.host(), Action::Keep)).collect();
     } else {
         place(&mut view, service, slots, releases, fleet, release, to, now);
+        let stays = view.slots.iter().filter(|slot| slot.action != Action::Remove).count();
+        let replaces = view.slots.iter().any(|slot| slot.action == Action::Replace);
+        if view.error.is_none() {
+            view.steps = course::steps(&release.spec, u32::try_from(stays).unwrap_or(u32::MAX), replaces);
+        }
     }
     for (host, member) in &fleet.members {
         let stays = |planned: &PlannedSlot| &planned.host == host && planned.action != Action::Remove;

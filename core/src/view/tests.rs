@@ -420,3 +420,35 @@ fn a_neighbours_plan_is_no_problem_of_a_service() {
         assert_eq!(behind, problems, "its parts are of plan {since}: {:#?}", view.problems);
     }
 }
+
+#[test]
+fn the_steps_of_a_canary_are_told_in_words() {
+    let view = previewed(
+        |json| {
+            json["version"] = 4.into();
+            json["spec"]["ports"] = serde_json::json!({ "http": { "container": 80 } });
+            json["spec"]["main_port"] = "http".into();
+            json["spec"]["strategy"] = serde_json::json!({ "canary": {
+                "steps": [
+                    { "weight": 0, "matches": [{ "on": "cookie", "name": "beta", "value": "1" }], "hold": "10m" },
+                    { "weight": 250, "instances": 2, "gates": ["errors", "latency"], "approve": true },
+                    { "weight": 1000 },
+                ],
+                "min_instances": 1, "keep_old": "10m", "min_ready": "5s"
+            } });
+        },
+        |_| {},
+    );
+    assert_eq!(view.error, None);
+    assert_eq!(
+        view.steps,
+        [
+            "every new instance has to be healthy for 5s",
+            "none of the traffic to 1 of 3 instances, and requests with cookie beta: 1, for 10m at least",
+            "25% of the traffic to 2 of 3 instances, until gates errors, latency have passed, until another operator approves",
+            "100% of the traffic to 3 of 3 instances",
+            "the whole service is watched for 10s",
+            "the old instances run on without traffic for 10m",
+        ]
+    );
+}

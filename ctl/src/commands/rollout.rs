@@ -1,7 +1,7 @@
 //! `rollout`: look at and steer one rollout.
 
-use windlass_core::id::ServiceName;
 use windlass_core::RolloutId;
+use windlass_core::id::ServiceName;
 use windlass_core::view::RolloutView;
 
 use super::deploy::ended;

@@ -43,6 +43,12 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
             colour,
         ));
     }
+    if !plan.steps.is_empty() {
+        text.push_str("\nwhat happens:\n");
+        for (n, step) in plan.steps.iter().enumerate() {
+            text.push_str(&format!("  {}. {step}\n", n + 1));
+        }
+    }
     if !plan.refused.is_empty() {
         text.push_str("\nhosts that get none:\n");
         for refused in &plan.refused {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
-use windlass_core::rollout::StartError;
+use windlass_core::rollout::{ApproveError, StartError};
 use windlass_process::report::chain;
 
 use crate::enrolment::EnrolError;
@@ -148,7 +148,8 @@ impl Refusal for RolloutError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
-            Self::Steer(_) | Self::Recovering => Code::FailedPrecondition,
+            Self::Approve(ApproveError::Author(_)) => Code::PermissionDenied,
+            Self::Steer(_) | Self::Approve(_) | Self::Recovering => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }

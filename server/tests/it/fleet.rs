@@ -190,7 +190,12 @@ impl Fleet {
 
     /// An operator's certificate.
     pub(crate) fn operator(&self, grant: &str) -> CertifiedIdentity {
-        let identity = Identity::operator(fleet_id(), &"alice".parse().unwrap());
+        self.named_operator("alice", grant)
+    }
+
+    /// The certificate of an operator with this name.
+    pub(crate) fn named_operator(&self, name: &str, grant: &str) -> CertifiedIdentity {
+        let identity = Identity::operator(fleet_id(), &name.parse().unwrap());
         self.ca.issue_new(&Leaf::operator(identity, grant.parse().unwrap(), 1), now()).unwrap()
     }
 

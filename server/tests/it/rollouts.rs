@@ -141,6 +141,7 @@ async fn a_rollout_pauses_and_goes_on_as_told() {
     let steer = |action: pb::RolloutAction| pb::SteerRolloutRequest {
         rollout: "default/web".to_owned(),
         action: action.into(),
+        ..Default::default()
     };
     control.steer_rollout(steer(pb::RolloutAction::Pause)).await.unwrap();
     assert_eq!(follow(&fleet, &started.rollout).await, "paused");
@@ -170,4 +171,59 @@ async fn a_preview_changes_nothing_and_binds_a_deploy_to_it() {
     };
     assert_eq!(control.submit_release(stale).await.unwrap_err().code(), Code::FailedPrecondition);
     assert_eq!(deploy(&fleet, &wanted).await, "succeeded");
+}
+
+/// A release that stops at half of its instances until somebody approves.
+fn halfway(counter: u64, content: &str) -> Release {
+    let mut release = release(counter, 2, content);
+    release.version = 4;
+    release.spec.ports.clear();
+    release.spec.main_port = None;
+    release.spec.health = windlass_core::release::Health::default();
+    release.spec.strategy = serde_json::from_value(serde_json::json!({ "canary": {
+        "steps": [{ "weight": 500, "approve": true }, { "weight": 1000 }],
+        "min_instances": 1, "keep_old": "0s", "min_ready": "100ms"
+    } }))
+    .unwrap();
+    release
+}
+
+#[tokio::test]
+async fn another_operator_approves_what_the_rollout_asks() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &halfway(1, "one")).await, "succeeded");
+    let second = halfway(2, "two");
+    let mut control = fleet.control("deployer/default").await;
+    let started = control.submit_release(request(&fleet, &second)).await.unwrap().into_inner();
+    let show = async |rollout: &str| {
+        let mut control = fleet.control("viewer/*").await;
+        let request = pb::GetRolloutRequest { rollout: rollout.to_owned() };
+        let view = control.get_rollout(request).await.unwrap().into_inner().view;
+        serde_json::from_slice::<serde_json::Value>(&view).unwrap()
+    };
+    until("it asks", async || !show(&started.rollout).await["asks"].is_null()).await;
+    let asked = show(&started.rollout).await["asks"].take();
+    assert_eq!(asked, serde_json::json!({ "step": 1, "release": digest(&second) }));
+    let approve = |step: u32, release: windlass_core::Digest| pb::SteerRolloutRequest {
+        rollout: started.rollout.clone(),
+        action: pb::RolloutAction::Approve.into(),
+        step,
+        release: release.to_string(),
+    };
+    let refused = control.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "alice asked for the rollout: {refused}");
+    let bob = fleet.channel(&fleet.named_operator("bob", "deployer/default")).await.unwrap();
+    let mut bob = pb::control_client::ControlClient::new(bob);
+    for (step, release) in [(0, digest(&second)), (2, digest(&second)), (1, digest(&halfway(1, "one")))] {
+        let refused = bob.steer_rollout(approve(step, release)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{step}: {refused}");
+    }
+    let eve = fleet.channel(&fleet.named_operator("eve", "viewer/default")).await.unwrap();
+    let mut eve = pb::control_client::ControlClient::new(eve);
+    let refused = eve.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "a viewer approves nothing: {refused}");
+    bob.steer_rollout(approve(1, digest(&second))).await.unwrap();
+    assert_eq!(follow(&fleet, &started.rollout).await, "succeeded");
+    let late = bob.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition, "it is over: {late}");
 }

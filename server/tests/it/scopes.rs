@@ -45,7 +45,11 @@ async fn changes(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     note("SubmitRelease", c.submit_release(request(fleet, &release(2, 1, "two"))).await.map(drop));
     let back = pb::RollbackRequest { service: web(), to: String::new() };
     note("Rollback", c.rollback(back).await.map(drop));
-    let steer = pb::SteerRolloutRequest { rollout: web(), action: pb::RolloutAction::Abort.into() };
+    let steer = pb::SteerRolloutRequest {
+        rollout: web(),
+        action: pb::RolloutAction::Abort.into(),
+        ..Default::default()
+    };
     note("SteerRollout", c.steer_rollout(steer).await.map(drop));
     seen
 }

@@ -58,8 +58,8 @@ async fn what_a_person_steered_is_told_and_old_rollouts_take_their_decisions_alo
             let mut control = fleet.control("deployer/default").await;
             let action = pb::RolloutAction::Abort.into();
             // It may have ended already: then there is nothing to steer, and nothing to tell.
-            let steered =
-                control.steer_rollout(pb::SteerRolloutRequest { rollout: started.clone(), action }).await;
+            let abort = pb::SteerRolloutRequest { rollout: started.clone(), action, ..Default::default() };
+            let steered = control.steer_rollout(abort).await;
             let told = kinds(&explain(&fleet, &started).await).contains(&"steered");
             assert_eq!(told, steered.is_ok());
         }

@@ -9,6 +9,7 @@
 //! | at most one operation per slot | the agent, where a request begins |
 //! | seq never falls on a host | the agent, where its journal is written |
 //! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | `decisions` |
+//! | on the way back, the share of the release that is left never rises | `decisions` |
 //! | `exclusive` services never run twice | [`Checks::look`] |
 //! | every rollout ends; after the last event one more plan is empty; nothing is lost | `rest` |
 
@@ -24,6 +25,7 @@ use windlass_core::reconcile::Container;
 use windlass_core::rollout::Rollout;
 use windlass_core::service::Slots;
 use windlass_core::slot::Intent;
+use windlass_core::traffic::Weight;
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId, Timestamp};
 
 use crate::host::Host;
@@ -60,6 +62,8 @@ pub struct Checks {
     /// Hosts that were offered nothing since the coordinator was set back: what they have forgotten nobody knows.
     unshown: BTreeSet<HostId>,
     ended: BTreeMap<RolloutId, Rollout>,
+    /// Shares of the releases that rollouts leave on their way back.
+    shares: BTreeMap<RolloutId, Weight>,
     /// Services of which two instances must never run.
     pub exclusive: BTreeSet<ServiceId>,
     /// Processes that were started.
@@ -228,6 +232,7 @@ impl Checks {
         self.soaks.clear();
         self.services.clear();
         self.ended.clear();
+        self.shares.clear();
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Shape {
     Recreate,
     /// A second set beside the first one, and the traffic in two steps.
     BlueGreen,
+    /// A few new instances first, and the traffic in three steps.
+    Canary,
     /// One on every host.
     PerHost,
     /// A named volume: its slots stay where they are.
@@ -89,7 +91,7 @@ pub enum Shape {
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// Every shape.
-pub const SHAPES: [Shape; 12] = [
+pub const SHAPES: [Shape; 13] = [
     Shape::Rolling,
     Shape::Counted,
     Shape::Unavailable,
@@ -102,6 +104,7 @@ pub const SHAPES: [Shape; 12] = [
     Shape::Isolated,
     Shape::Exclusive,
     Shape::BlueGreen,
+    Shape::Canary,
 ];
 
 /// A service of the simulation.
@@ -192,6 +195,10 @@ impl Profile {
             Shape::BlueGreen => json!({ "blue_green": {
                 "steps": [100, 1000], "watch": "5s", "keep_old": "40s", "min_ready": "3s"
             } }),
+            Shape::Canary => json!({ "canary": {
+                "steps": [{ "weight": 100, "hold": "5s" }, { "weight": 500, "hold": "10s" }, { "weight": 1000 }],
+                "min_instances": 1, "keep_old": "40s", "keep_failed": "20s", "min_ready": "3s"
+            } }),
             Shape::Rolling
             | Shape::PerHost
             | Shape::Volume
@@ -250,6 +257,7 @@ impl Profile {
             | Shape::StopFirst
             | Shape::Recreate
             | Shape::BlueGreen
+            | Shape::Canary
             | Shape::PerHost => {}
         }
         spec
@@ -293,7 +301,11 @@ impl Shop {
     }
 
     fn sign(&mut self, profile: &Profile, counter: u64, spec: Value, now: Timestamp) -> Digest {
-        let version = if profile.shape == Shape::BlueGreen { 3 } else { 1 };
+        let version = match profile.shape {
+            Shape::Canary => 4,
+            Shape::BlueGreen => 3,
+            _ => 1,
+        };
         let release = json!({
             "version": version, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
             "counter": Counter(counter), "created_at": now, "author": "sim", "spec": spec
@@ -317,7 +329,7 @@ impl Shop {
         match self.signed.get(release).map(|signed| signed.release.spec.strategy.clone()) {
             Some(Strategy::Rolling { max_unavailable, .. }) => max_unavailable.of_down(total).max(1),
             Some(Strategy::Recreate { .. }) => u32::MAX,
-            Some(Strategy::BlueGreen { .. }) => 1,
+            Some(Strategy::BlueGreen { .. } | Strategy::Canary { .. }) => 1,
             None => 1,
         }
     }

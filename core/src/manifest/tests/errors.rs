@@ -83,7 +83,6 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
         "hooks: { before: [{ run: [a] }] }",
         "notify: [a]",
         "irreversible: true",
-        "strategy: { canary: {} }",
         "health: { liveness: { grpc: http } }",
     ];
     for key in keys {

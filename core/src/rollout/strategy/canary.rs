@@ -9,7 +9,7 @@
 
 use crate::release::CanaryStep;
 use crate::slot::{Limits, Waiting};
-use crate::traffic::{Split, Weight};
+use crate::traffic::Split;
 
 use super::super::draft::Draft;
 use super::super::ending;
@@ -27,17 +27,6 @@ pub(super) struct Params<'a> {
 }
 
 impl Params<'_> {
-    /// New instances in a step over `total` slots. The last step has all.
-    fn instances(&self, step: &CanaryStep, total: u32) -> u32 {
-        if step.weight == Weight::ALL {
-            return total;
-        }
-        let share = u64::from(total) * u64::from(step.weight.permille());
-        let by_weight = u32::try_from(share.div_ceil(1000)).unwrap_or(total);
-        let wanted = step.instances.map_or(by_weight, |amount| amount.of_up(total));
-        wanted.max(self.min_instances).max(1).min(total)
-    }
-
     fn last(&self) -> u32 {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
@@ -64,7 +53,7 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
         taken => taken,
     };
     let Some(of) = params.steps.get(next as usize - 1) else { return draft.go(State::Soaking) };
-    let wanted = params.instances(of, standing.total);
+    let wanted = of.instances(standing.total, params.min_instances);
     standing.begin_up_to(draft, wanted);
     if !standing.has(wanted) {
         return standing.look_at_deadline(draft);

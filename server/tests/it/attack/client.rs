@@ -205,7 +205,11 @@ async fn an_operator_of_another_environment_sees_and_moves_nothing_here() {
     let denied = |what: &str, outcome: Result<(), Status>| {
         assert_eq!(outcome.unwrap_err().code(), Code::PermissionDenied, "{what}");
     };
-    let steer = pb::SteerRolloutRequest { rollout: service(), action: pb::RolloutAction::Abort.into() };
+    let steer = pb::SteerRolloutRequest {
+        rollout: service(),
+        action: pb::RolloutAction::Abort.into(),
+        ..Default::default()
+    };
     denied("service", admin.get_service(pb::GetServiceRequest { service: service() }).await.map(drop));
     denied("releases", admin.list_releases(pb::ListReleasesRequest { service: service() }).await.map(drop));
     let get = pb::GetReleaseRequest { service: service(), release: String::new() };

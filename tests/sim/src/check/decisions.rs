@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
+use windlass_core::rollout::State;
 use windlass_core::service::{Mode, Service};
+use windlass_core::traffic::Weight;
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
 
@@ -82,8 +84,26 @@ impl Checks {
             moved.into_iter().for_each(|line| self.fail(line));
         }
         self.check_rollouts(view);
+        self.check_shares(view);
         self.check_confirmed(view, hosts, now);
         self.check_soaks(view, now);
+    }
+
+    /// The share of a release that is left only falls.
+    fn check_shares(&mut self, view: &View<'_>) {
+        for (id, service) in view.services() {
+            let Some(back) = view.active(id).filter(|rollout| rollout.state == State::RollingBack) else {
+                continue;
+            };
+            let split = service.split.as_ref().filter(|split| split.new == back.to.digest);
+            let share = split.map_or(Weight::NONE, |split| split.weight);
+            let before = self.shares.insert(back.id.clone(), share);
+            if let Some(before) = before.filter(|before| *before < share) {
+                let line =
+                    format!("rollout {} goes back, and its share rose from {before} to {share}", back.id);
+                self.fail(line);
+            }
+        }
     }
 
     /// A rollout that has ended stays as it is.
