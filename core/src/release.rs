@@ -192,7 +192,8 @@ impl Spec {
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
-        if !self.gates.is_empty() || matches!(self.strategy, Strategy::Canary { .. }) {
+        let previews = self.traffic.routes.iter().any(|route| route.preview);
+        if previews || !self.gates.is_empty() || matches!(self.strategy, Strategy::Canary { .. }) {
             4
         } else if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3

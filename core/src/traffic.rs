@@ -34,7 +34,7 @@ pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,
 };
-pub(crate) use split::MAX_RULES;
+pub(crate) use split::{MAX_RULES, is_host_name};
 pub use split::{MatchRule, Split};
 pub use standing::{Asked, Ingress, Left, MAX_LEFT, Routed, Silent, Table, Taken, Traffic, Weighed};
 pub use window::{Fault, FaultKind, KEPT, Quantile, Ring, ServiceWindows, Tally, Wanted, Window, Windows};

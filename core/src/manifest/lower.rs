@@ -104,6 +104,7 @@ fn traffic(manifest: &Manifest, main_port: Option<&str>) -> release::Traffic {
         host: route.host.clone(),
         path: route.path.clone().unwrap_or_else(|| "/".to_owned()),
         port: route.port.as_deref().or(main_port).unwrap_or_default().to_owned(),
+        preview: route.preview,
     };
     let mut routes: Vec<_> = manifest.routes().iter().map(lower).collect();
     routes.sort_by(|a, b| (&a.host, &a.path).cmp(&(&b.host, &b.path)));

@@ -56,6 +56,9 @@ pub struct Route {
     pub path: String,
     /// Name of the port.
     pub port: String,
+    /// Whether it leads to the new release alone, while that stands beside the old one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
 }
 
 impl Route {

@@ -69,10 +69,15 @@ impl Split {
     }
 }
 
+/// Whether a rule compares the host name of a request: such rules are those of previews.
+pub(crate) fn is_host_name(on: MatchOn, name: &str) -> bool {
+    on == MatchOn::Header && name == "host"
+}
+
 impl MatchRule {
     /// Whether a table can carry it.
     pub fn is_valid(&self) -> bool {
-        is_match(&self.name, &self.value)
+        is_match(&self.name, &self.value) && !is_host_name(self.on, &self.name)
     }
 
     /// Whether a table has the rule as `rule`.

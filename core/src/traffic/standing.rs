@@ -15,7 +15,7 @@ use crate::id::{EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::{IngressReport, Processes, RoutedService, Routes, Split, Weight};
+use super::{IngressReport, Processes, RoutedService, Routes, Split, Weight, is_host_name};
 
 /// Endpoints that left a table, and are remembered.
 pub const MAX_LEFT: usize = 16_384;
@@ -228,8 +228,9 @@ impl Traffic {
         };
         // Where one of the two has no instance, the other one has every request.
         let alone = share.is_none() && serves(&split.new) != serves(&split.old);
-        let ruled = routed.matches.len() == split.matches.len()
-            && routed.matches.iter().zip(&split.matches).all(|(has, rule)| rule.is(has));
+        let rules: Vec<_> = routed.matches.iter().filter(|rule| !is_host_name(rule.on, &rule.name)).collect();
+        let ruled = rules.len() == split.matches.len()
+            && rules.iter().zip(&split.matches).all(|(has, rule)| rule.is(has));
         if (share != Some(split.weight) || !ruled) && !alone {
             return Taken::NotSaid;
         }

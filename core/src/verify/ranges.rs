@@ -168,6 +168,10 @@ fn traffic(spec: &Spec) -> Result<(), Refusal> {
             "`traffic.routes` has no host name with a path",
         )?;
         let port = spec.ports.get(&route.port).and_then(|port| port.protocol.routed());
+        ensure(
+            !route.preview || (spec.runs_beside() && !route.host.starts_with("*.")),
+            "`traffic.routes` has a preview of nothing, or with a wildcard",
+        )?;
         ensure(port.is_some(), "`traffic.routes` leads to a port that no request is routed to")?;
         ensure(names.insert((&route.host, &route.path)), "`traffic.routes` has a name twice")?;
     }

@@ -10,6 +10,7 @@ use crate::id::{Counter, EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::release::Route;
 use crate::service::{Service, Slots};
 use crate::time::Timestamp;
+use crate::traffic::is_host_name;
 use crate::traffic::{Endpoint, EndpointState, IngressReport, RoutedService, Table, Traffic, Weight};
 
 use super::ConditionView;
@@ -146,6 +147,10 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
         host: name.host.clone(),
         path: name.path.clone(),
         port: name.port.clone(),
+        preview: service
+            .matches
+            .iter()
+            .any(|rule| is_host_name(rule.on, &rule.name) && rule.value == name.host),
     };
     let endpoint = |endpoint: &Endpoint| {
         let address = SocketAddr::new(endpoint.address, endpoint.number);

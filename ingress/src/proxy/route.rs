@@ -110,6 +110,8 @@ fn look_up(
         None => Position::of_random(fresh),
     };
     let value = |on, name: &str| match on {
+        // The name by which it was routed, whatever way the client said it.
+        MatchOn::Header if name == "host" => Some(host),
         MatchOn::Header => head.headers.get(name).and_then(|value| value.to_str().ok()),
         MatchOn::Cookie => cookie_value(&head.headers, name),
     };

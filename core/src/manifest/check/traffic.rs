@@ -33,11 +33,31 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         host(route, &at, findings);
         path(route, &at, findings);
         port(route, manifest, &at, findings);
+        preview(route, manifest, &at, findings);
         let name = (route.host.as_str(), route.path.as_deref().unwrap_or("/"));
         if let Some(other) = names.insert(name, index) {
             let text = format!("`{}{}` stands at `route.{other}` too", cut(name.0), cut(name.1));
             findings.error(&at, text, "a host name with a path leads to one port");
         }
+    }
+}
+
+/// A preview is of a release that stands beside another one.
+fn preview(route: &Route, manifest: &Manifest, at: &[&str], findings: &mut Findings<'_>) {
+    if !route.preview {
+        return;
+    }
+    let strategy = &manifest.strategy;
+    if strategy.blue_green.is_none() && strategy.canary.is_none() {
+        let reason = "leads to the new release while it stands beside the old one, which it does not with this strategy";
+        findings.error(&below(at, "preview"), reason, "`blue_green` or `canary`");
+    }
+    if route.host.starts_with("*.") {
+        findings.error(
+            &below(at, "host"),
+            "cannot be a wildcard where it is a preview",
+            "`next.api.example.com`",
+        );
     }
 }
 

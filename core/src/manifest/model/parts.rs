@@ -101,6 +101,9 @@ pub(crate) struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::label")]
     pub(crate) port: Option<String>,
+    /// Whether it leads to the new release alone, while that stands beside the old one; it leads nowhere at other times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) preview: bool,
 }
 
 /// A file that the container finds; one of `from` and `content`.

@@ -102,3 +102,20 @@ fn a_canary_is_no_friend_of_some_keys() {
     let said = plain("strategy: { canary: { steps: [{ match: { header: { x: 1 } }, approve: true }] } }");
     assert!(said.contains("chooses requests, and the service has no port"), "{said}");
 }
+
+#[test]
+fn a_preview_has_a_release_beside_another() {
+    let of = |strategy: &str| {
+        format!(
+            "service: web\nimage: a:1\nports: {{ http: 80 }}\nroute: [{{ host: a.b }}, {{ host: next.a.b, preview: true }}]\n{strategy}\n"
+        )
+    };
+    let spec = spec_of(&of("strategy: { blue_green: {} }"));
+    assert_eq!((spec.version(), check_release(&release(4, spec.clone()))), (4, Ok(())));
+    assert_eq!(spec.traffic.routes.iter().map(|route| route.preview).collect::<Vec<_>>(), [false, true]);
+    let said = try_load(&of("")).unwrap_err().to_string();
+    assert!(said.contains("`route.1.preview`: leads to the new release while it stands beside"), "{said}");
+    let mut rolling = spec;
+    rolling.strategy = spec_of("service: web\nimage: a:1\n").strategy;
+    assert!(check_release(&release(4, rolling)).is_err(), "a host refuses what no manifest makes");
+}

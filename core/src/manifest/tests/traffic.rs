@@ -12,7 +12,7 @@ fn errors(rest: &str) -> String {
 }
 
 fn route(host: &str, path: &str, port: &str) -> Route {
-    Route { host: host.into(), path: path.into(), port: port.into() }
+    Route { host: host.into(), path: path.into(), port: port.into(), preview: false }
 }
 
 pub(super) fn release(version: u32, spec: Spec) -> Release {

@@ -290,3 +290,38 @@ fn a_rollback_to_what_is_warm_asks_nobody() {
     world.until("ends", |world| world.state().is_final());
     assert_eq!((world.state(), world.running(&r1), world.running(&r2)), (State::Succeeded, 4, 0));
 }
+
+#[test]
+fn a_preview_leads_to_the_new_release_alone() {
+    let of = |counter| {
+        let mut release = with_port(counter, &three_steps());
+        let route = |host: &str, preview| crate::release::Route {
+            host: host.into(),
+            path: "/".into(),
+            port: "http".into(),
+            preview,
+        };
+        release.spec.traffic.routes = vec![route("a.b", false), route("next.a.b", true)];
+        release
+    };
+    let names = |world: &World| {
+        let table = world.table.as_ref().unwrap();
+        table.routes.names.iter().map(|name| name.host.clone()).collect::<Vec<_>>()
+    };
+    let r2 = of(2);
+    let mut world = World::at(&of(1), 4);
+    world.begin(&r2, Kind::Deploy);
+    world.second();
+    assert_eq!(names(&world), ["a.b"], "nothing of it runs yet");
+    world.until("has its share", |world| world.share(&r2) == 100);
+    assert_eq!(names(&world), ["a.b", "next.a.b"]);
+    let rule = world.table.as_ref().unwrap().routes.services[0].matches[0].clone();
+    assert_eq!(
+        (rule.release, rule.name, rule.value),
+        (reference(&r2).digest, "host".into(), "next.a.b".into())
+    );
+    world.steer(Steering::Abort);
+    world.until("is back", |world| world.state() == State::Aborted);
+    world.second();
+    assert_eq!(names(&world), ["a.b"]);
+}

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::id::Counter;
-use crate::release::{Check, Release, Spec};
+use crate::release::{Check, Release, Route, Spec};
 use crate::service::Mode;
 use crate::traffic::document::{MAX_PORTS, MAX_RELEASES};
-use crate::traffic::{Endpoint, Match, Name, ReleaseShare, RoutedPort, RoutedService, Split, Weight};
+use crate::traffic::{
+    Endpoint, MAX_RULES, Match, MatchOn, MatchRule, Name, ReleaseShare, RoutedPort, RoutedService, Split,
+    Weight,
+};
 
 use super::endpoints::{Place, Places, port_of};
 
@@ -35,13 +38,17 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
     for share in &mut releases {
         share.weight = split.map(|split| split.share(&share.release));
     }
-    let names = names(places, leading, &ports, allows);
+    let beside = split.filter(|split| used.contains(&split.new));
+    let previews: Vec<&Route> =
+        beside.map(|split| previews(places, split, &ports, allows)).unwrap_or_default();
+    let mut names = names(places, leading, &ports, allows);
+    names.extend(previews.iter().map(|route| name(places, route)));
     let traffic = &leading.spec.traffic;
     let routed = RoutedService {
         service: seen.service.id.name.clone(),
         ports,
         releases,
-        matches: split.filter(|split| used.contains(&split.new)).map(matches).unwrap_or_default(),
+        matches: beside.map(|split| matches(split, &previews)).unwrap_or_default(),
         salt: split.map(|split| split.salt.clone()).unwrap_or_default(),
         endpoints,
         hold: traffic.hold.filter(|_| seen.moving),
@@ -51,15 +58,25 @@ pub(super) fn derive(places: &Places<'_>, room: usize, allows: &dyn Fn(&str) -> 
     Some(Part { routed, names })
 }
 
-/// The rules by which requests go to the new release whatever its share.
-fn matches(split: &Split) -> Vec<Match> {
-    let rules = split.matches.iter().map(|rule| Match {
-        release: split.new,
-        on: rule.on,
-        name: rule.name.clone(),
-        value: rule.value.clone(),
-    });
-    rules.collect()
+/// The rules by which requests go to the new release whatever its share. Those for a preview's name stand first.
+fn matches(split: &Split, previews: &[&Route]) -> Vec<Match> {
+    let host =
+        |route: &&Route| MatchRule { on: MatchOn::Header, name: "host".into(), value: route.host.clone() };
+    let rules = previews.iter().map(host).chain(split.matches.iter().cloned());
+    let rules = rules.map(|MatchRule { on, name, value }| Match { release: split.new, on, name, value });
+    rules.take(MAX_RULES).collect()
+}
+
+/// The names that lead to the new release alone.
+fn previews<'a>(
+    places: &Places<'a>,
+    split: &Split,
+    ports: &BTreeMap<String, RoutedPort>,
+    allows: &dyn Fn(&str) -> bool,
+) -> Vec<&'a Route> {
+    let new = places.releases.get(&split.new);
+    let routes = new.into_iter().flat_map(|release| &release.spec.traffic.routes);
+    routes.filter(|route| route.preview && ports.contains_key(&route.port) && allows(&route.host)).collect()
 }
 
 /// Whether the requests are divided. Where a release with a share has no instance that answers, all that do are one pool: a
@@ -181,12 +198,16 @@ fn names(
     }
     let routes = leading.spec.traffic.routes.iter();
     // A name that the trust document took back would have every host refuse the whole table.
-    let routes = routes.filter(|route| ports.contains_key(&route.port) && allows(&route.host));
-    let name = |route: &crate::release::Route| Name {
+    let routes =
+        routes.filter(|route| !route.preview && ports.contains_key(&route.port) && allows(&route.host));
+    routes.map(|route| name(places, route)).collect()
+}
+
+fn name(places: &Places<'_>, route: &Route) -> Name {
+    Name {
         host: route.host.clone(),
         path: route.path.clone(),
-        service: service.id.name.clone(),
+        service: places.seen.service.id.name.clone(),
         port: route.port.clone(),
-    };
-    routes.map(name).collect()
+    }
 }

@@ -388,7 +388,8 @@ fn names_follow_the_release_that_answers() {
     let mut world = World::new(1);
     world.next();
     let second = world.add("web", 2);
-    let renamed = Route { host: "new.example.com".into(), path: "/".into(), port: "http".into() };
+    let renamed =
+        Route { host: "new.example.com".into(), path: "/".into(), port: "http".into(), preview: false };
     world.releases.get_mut(&second.digest).unwrap().spec.traffic.routes = vec![renamed];
     world.service("web").current = Some(second);
     let name = |world: &World| world.derive().names[0].host.clone();
