@@ -54,10 +54,11 @@ mod verbs;
 
 pub use decision::{
     Allowed, Arrival, Begin, Chosen, Clocks, DETAILS, Decision, Log, Place, Placement, Refused, SLOTS, Stood,
-    What,
+    VERDICTS, What,
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
+pub use gating::GateEnd;
 pub use machine::{advance, place_only};
 pub use model::{
     Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
