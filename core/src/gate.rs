@@ -25,8 +25,8 @@ mod tests;
 mod words;
 
 pub use answer::{Answer, AnswerFault, Said};
-pub use asked::{MAX_ANSWER, Question, QuestionKey, Substitutes, asked_in, planned, questions};
-pub use course::{Course, GateCourse, Newest, Standing};
+pub use asked::{MAX_ANSWER, QuestionKey, Substitutes, asked_in, planned};
+pub use course::{Course, GateCourse, GateEnd, Newest, Standing};
 pub use judge::{judge, recompute};
 pub use model::{Asked, Facts, Judged, Ruling, Test, Verdict};
 pub use number::Number;

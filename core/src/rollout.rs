@@ -36,6 +36,7 @@ pub(crate) mod model;
 pub(crate) mod places;
 mod placing;
 mod preparing;
+mod questions;
 mod restart;
 mod returning;
 pub(crate) mod revert;
@@ -58,12 +59,12 @@ pub use decision::{
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
-pub use gating::GateEnd;
 pub use machine::{advance, place_only};
 pub use model::{
     Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
     SLOTS_PER_STEP, Shift, Snapshot, State,
 };
+pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};
 pub use steer::{ApproveError, Approved, SteerError, Steering, approve, steer};

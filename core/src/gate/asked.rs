@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::course::Course;
 use crate::digest::Digest;
 use crate::id::{Counter, RolloutId, ServiceId};
-use crate::release::{Gate, GateAsk, Release, Spec, Strategy};
-use crate::rollout::{Kind, Rollout, State};
+use crate::release::{CanaryStep, Gate, Spec, Strategy};
 use crate::time::Timestamp;
+use crate::traffic::Weight;
 use crate::units::Span;
 
 /// Longest answer that is read.
@@ -17,8 +16,13 @@ const MAX_LOOKS: u64 = 100_000;
 
 /// The gates that step `step` asks, by name: those that it names, and those that are asked from an earlier step on.
 pub fn asked_in<'a>(spec: &'a Spec, step: u32, named: &[String]) -> BTreeMap<&'a str, &'a Gate> {
+    // A step without weight has no requests that could be counted.
+    let steps: &[CanaryStep] = if let Strategy::Canary { steps, .. } = &spec.strategy { steps } else { &[] };
+    let of = steps.get((step as usize).wrapping_sub(1));
+    let is_closed = of.is_some_and(|of| of.weight == Weight::NONE);
     let is_asked = |name: &str, gate: &Gate| {
-        named.iter().any(|known| known == name) || gate.from_step.is_some_and(|from| from <= step)
+        let from_before = gate.from_step.is_some_and(|from| from <= step);
+        named.iter().any(|known| known == name) || (from_before && !(is_closed && gate.ask.counts_requests()))
     };
     let asked = spec.gates.iter().filter(|(name, gate)| is_asked(name, gate));
     asked.map(|(name, gate)| (name.as_str(), gate)).collect()
@@ -45,19 +49,6 @@ pub struct QuestionKey {
     pub gate: String,
     /// End of the window.
     pub until: Timestamp,
-}
-
-/// A question to a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// Its name.
-    pub key: QuestionKey,
-    /// The question as it was signed.
-    pub ask: GateAsk,
-    /// Length of the window.
-    pub window: Span,
-    /// The words that placeholders stand for.
-    pub words: Substitutes,
 }
 
 /// The words that placeholders stand for.
@@ -96,34 +87,4 @@ impl Substitutes {
         let written = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
         self.fill(url, |word| word.bytes().map(written).collect())
     }
-}
-
-/// The questions to providers whose window has ended by `now` and which nobody has judged yet.
-pub fn questions(rollout: &Rollout, release: &Release, now: Timestamp) -> Vec<Question> {
-    let Strategy::Canary { steps, .. } = &release.spec.strategy else { return Vec::new() };
-    let Some(shift) = &rollout.shift else { return Vec::new() };
-    let Some(since) = shift.watched_since.filter(|_| rollout.state == State::Advancing) else {
-        return Vec::new();
-    };
-    let Some(step) = steps.get((shift.taken as usize).wrapping_sub(1)) else { return Vec::new() };
-    if rollout.kind != Kind::Deploy || shift.promoted.is_some() {
-        return Vec::new();
-    }
-    let asked = asked_in(&release.spec, shift.taken, &step.gates);
-    let asked = asked.into_iter().filter(|(_, gate)| gate.ask.timeout().is_some());
-    let due = asked.filter_map(|(name, gate)| {
-        let until = Course::next(rollout.gates.as_ref(), (shift.taken, since), name, gate, now).1;
-        (until <= now).then(|| Question {
-            key: QuestionKey { rollout: rollout.id.clone(), gate: name.to_owned(), until },
-            ask: gate.ask.clone(),
-            window: gate.window,
-            words: Substitutes {
-                release: release.counter,
-                digest: rollout.to.digest,
-                service: rollout.service.clone(),
-                window: gate.window,
-            },
-        })
-    });
-    due.collect()
 }

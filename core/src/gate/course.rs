@@ -99,6 +99,29 @@ pub enum Standing {
     Failed,
 }
 
+/// How a gate ends a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateEnd {
+    /// It failed.
+    Failed,
+    /// Too many windows in a row told nothing.
+    Inconclusive,
+    /// Its provider could not be asked.
+    ProviderError,
+}
+
+impl GateEnd {
+    /// In a sentence.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Inconclusive => "is inconclusive: too many windows in a row tell nothing",
+            Self::ProviderError => "could not be asked",
+        }
+    }
+}
+
 impl Course {
     /// The course of a step that begins. How often each gate was judged, and its newest verdict, are kept.
     #[must_use]

@@ -56,6 +56,14 @@ pub fn judge(asked: &Asked, facts: &Facts) -> Ruling {
     }
 }
 
+impl Judged {
+    /// Judges a window.
+    pub fn new(asked: Asked, facts: Facts) -> Self {
+        let Ruling { verdict, why, test } = judge(&asked, &facts);
+        Self { asked, facts, test, verdict, why }
+    }
+}
+
 /// Judges a window again, from what is stored of it alone: a provider's answer is read again too, if it was kept as a whole.
 pub fn recompute(judged: &Judged) -> Ruling {
     let Facts::Answer(answer) = &judged.facts else { return judge(&judged.asked, &judged.facts) };

@@ -153,14 +153,6 @@ pub struct Judged {
     pub why: String,
 }
 
-impl Judged {
-    /// Judges a window.
-    pub fn new(asked: Asked, facts: Facts) -> Self {
-        let Ruling { verdict, why, test } = super::judge(&asked, &facts);
-        Self { asked, facts, test, verdict, why }
-    }
-}
-
 impl Facts {
     /// Ingresses that reported all that `needed` says, of those that count.
     pub(super) fn whole_reports(&self, latency: bool) -> (u32, u32) {

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::digest::Digest;
 use crate::gate::{
-    Answer, Asked, Course, Facts, GateCourse, Judged, QuestionKey, Standing, asked_in, planned,
+    Answer, Asked, Course, Facts, GateCourse, GateEnd, Judged, QuestionKey, Standing, asked_in, planned,
 };
 use crate::release::{Gate, GateAsk};
 use crate::slot::Waiting;
@@ -29,29 +27,6 @@ pub(super) enum Gates {
     Failed(Reason),
     /// Nobody knows: a person has to look.
     Unclear(Reason),
-}
-
-/// How a gate ends a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GateEnd {
-    /// It failed.
-    Failed,
-    /// Too many windows in a row told nothing.
-    Inconclusive,
-    /// Its provider could not be asked.
-    ProviderError,
-}
-
-impl GateEnd {
-    /// In a sentence.
-    pub(super) const fn words(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Inconclusive => "is inconclusive: too many windows in a row tell nothing",
-            Self::ProviderError => "could not be asked",
-        }
-    }
 }
 
 /// Looks at the gates that step `step` (from 1 on) of the rollout asks, over windows that begin at `since`: those that it names, and

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::Log;
 use super::figures::{Figures, Trigger};
-use super::gating::GateEnd;
 use crate::fleet::Fleet;
-use crate::gate::Course;
+use crate::gate::{Course, GateEnd};
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
 use crate::observation::{Evidence, Refusal};
 use crate::service::{ReleaseRef, Releases, Service, Slots};

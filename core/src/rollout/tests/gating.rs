@@ -10,12 +10,12 @@ use super::fixture::{at, reference, release};
 use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
-use crate::gate::{Answer, AnswerFault, Number, QuestionKey, Said, Verdict};
+use crate::gate::{Answer, AnswerFault, GateEnd, Number, QuestionKey, Said, Verdict};
 use crate::id::{HostId, ServiceId};
 use crate::observation::InstanceState;
 use crate::rollout::draft::Draft;
 use crate::rollout::gating::{Gates, look};
-use crate::rollout::{Decision, GateEnd, Reason, Snapshot, VERDICTS, Waiting, What};
+use crate::rollout::{Decision, Reason, Snapshot, VERDICTS, Waiting, What};
 use crate::time::Timestamp;
 use crate::traffic::{
     Counts, Ingress, IngressReport, ReleaseTraffic, ServiceTraffic, ServiceWindows, Traffic, Wanted, Windows,
