@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Taken;
+use crate::gate::{Answer, QuestionKey};
 use crate::host::{HostFacts, Liveness};
 use crate::id::{HostId, ServiceId, SlotId};
 use crate::observation::Observation;
@@ -33,6 +34,11 @@ pub trait Fleet: Debug {
 
     /// The windows of counters of a service; `None` where nothing of it was counted since this coordinator began.
     fn windows(&self, _service: &ServiceId) -> Option<&ServiceWindows> {
+        None
+    }
+
+    /// The answer of a provider to the question of a gate; `None` as long as there is none.
+    fn answer(&self, _question: &QuestionKey) -> Option<Answer> {
         None
     }
 }

@@ -11,6 +11,7 @@ pub mod condition;
 pub mod diff;
 pub mod digest;
 pub mod fleet;
+pub mod gate;
 pub mod host;
 pub mod id;
 mod maintain;

@@ -27,6 +27,7 @@ pub(crate) use asks::{
     MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
 };
 pub use gates::{Gate, GateAsk};
+pub(crate) use gates::{MAX_GATES, is_gate_name};
 pub use health::{Check, Health, ImageHealth, Probe};
 pub use rules::{CanaryStep, OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};

@@ -36,6 +36,7 @@ pub(crate) mod model;
 pub(crate) mod places;
 mod placing;
 mod preparing;
+mod questions;
 mod restart;
 mod returning;
 pub(crate) mod revert;
@@ -54,7 +55,7 @@ mod verbs;
 
 pub use decision::{
     Allowed, Arrival, Begin, Chosen, Clocks, DETAILS, Decision, Log, Place, Placement, Refused, SLOTS, Stood,
-    What,
+    VERDICTS, What,
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
@@ -63,6 +64,7 @@ pub use model::{
     Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
     SLOTS_PER_STEP, Shift, Snapshot, State,
 };
+pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};
 pub use steer::{ApproveError, Approved, SteerError, Steering, approve, steer};

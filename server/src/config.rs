@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use windlass_core::{HostId, Span};
 
+use crate::gates::Networks;
+
 const FILE: &str = "server.toml";
 
 /// Everything that can be set.
@@ -29,6 +31,8 @@ pub struct Config {
     pub grace: Duration,
     /// How often the store is copied beside itself.
     pub backup_every: Duration,
+    /// Networks at which gates may ask providers, beside public addresses.
+    pub gates: Networks,
 }
 
 /// How long certificates are valid.
@@ -136,6 +140,13 @@ struct RawConfig {
     liveness: RawLiveness,
     grace: Option<Span>,
     backups: RawBackups,
+    gates: RawGates,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawGates {
+    allow: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,6 +204,8 @@ impl Config {
             },
             grace: or(raw.grace, Duration::from_secs(8)),
             backup_every: or(raw.backups.every, Duration::from_secs(6 * 3600)),
+            gates: Networks::read(&raw.gates.allow)
+                .map_err(|error| ConfigError::Nonsense { field: "gates.allow", problem: error.words() })?,
         };
         config.check()?;
         Ok(config)
@@ -248,6 +261,7 @@ mod tests {
             ("[liveness]\nsuspect = \"9s\"", "`liveness.suspect` must be at least twice the heartbeat"),
             ("[liveness]\nlost = \"15s\"", "`liveness.lost` must be longer than `liveness.suspect`"),
             ("[backups]\nevery = \"10ms\"", "`backups.every` must be 1s at least"),
+            ("[gates]\nallow = [\"10.0.0.1\"]", "`gates.allow` must be networks like `10.0.0.0/8`"),
             ("[certificates]\nagent = \"1s\"", "`certificates` must be valid for 2s at least"),
         ];
         for (text, want) in table {

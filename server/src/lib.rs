@@ -25,6 +25,7 @@ mod coordinator;
 pub mod crash;
 mod engine;
 mod enrolment;
+mod gates;
 mod grpc;
 mod hosts;
 mod http;

@@ -3,6 +3,7 @@
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.
 
+mod answers;
 mod ingresses;
 mod liveness;
 mod near;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windlass_core::fleet::{FleetView, Member};
+use windlass_core::gate::{Answer, QuestionKey};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::traffic::{Processes, Windows};
@@ -53,6 +55,8 @@ pub(crate) struct Registry {
     next: Arc<AtomicU64>,
     /// What ingresses counted, for the decisions of services that ask.
     windows: Arc<RwLock<Windows>>,
+    /// What providers answered to the questions of gates.
+    answers: Arc<RwLock<BTreeMap<QuestionKey, Answer>>>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +117,7 @@ impl Registry {
             steps: Arc::new(Mutex::new(steps)),
             next: Arc::default(),
             windows: Arc::default(),
+            answers: Arc::default(),
         }
     }
 

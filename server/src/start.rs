@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
+use crate::gates::{self, Asker};
 use crate::grpc;
 use crate::http::Http;
 use crate::ledger::LoadError;
@@ -74,6 +75,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The client that asks providers for gates.
+    #[error("failed to set up the client that asks the providers of gates")]
+    Gates(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The gRPC services.
     #[error("failed to set up the services")]
     Services(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,7 +94,7 @@ impl StartError {
             Self::Load(error) => error.hint().map(str::to_owned),
             Self::Bind(error) => error.hint().map(str::to_owned),
             Self::Http { .. } => Some("choose another address with --http".to_owned()),
-            Self::Certificate(_) | Self::Tls(_) | Self::Services(_) => None,
+            Self::Certificate(_) | Self::Tls(_) | Self::Services(_) | Self::Gates(_) => None,
         }
     }
 }
@@ -193,6 +197,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
         }
     };
     let http_addr = http.as_ref().and_then(|http| http.local_addr().ok());
+    let asker = Asker::new(config.gates.clone()).map_err(|error| StartError::Gates(error.into()))?;
     let services = grpc::services(coordinator.clone()).await;
     let services = services.map_err(|error| StartError::Services(error.into()))?;
 
@@ -201,6 +206,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("writer", writer.run(last_write.clone()));
     tasks.spawn("peers", coordinator.peers.clone().run(cancel.clone()));
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
+    tasks.spawn("gates", gates::run(coordinator.clone(), asker, cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));

@@ -3,6 +3,7 @@
 
 mod asks;
 mod findings;
+mod gates;
 mod health;
 mod paths;
 mod run;
@@ -29,5 +30,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     traffic::check(manifest, &mut findings);
     triggers::check(manifest, &mut findings);
     asks::check(manifest, &mut findings);
+    gates::check(manifest, &mut findings);
     findings
 }

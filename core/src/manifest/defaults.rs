@@ -57,6 +57,19 @@ pub const SMOKE_EVERY: Span = Span::from_secs(2);
 /// How long a check of a host may take.
 pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
 
+/// Length of a gate's window.
+pub const GATE_WINDOW: Span = Span::from_secs(60);
+/// Windows of a step that have to pass.
+pub const GATE_PASSES: u32 = 3;
+/// Windows in a row that fail a step. Stopping at the first one would stop half of the healthy releases.
+pub const GATE_FAILS: u32 = 2;
+/// Requests in a window below which an error rate tells nothing: only from 299 on do none at all bound it below 1 %.
+pub const GATE_ERROR_REQUESTS: u32 = 300;
+/// Requests in a window below which a latency tells nothing.
+pub const GATE_LATENCY_REQUESTS: u32 = 100;
+/// How long the answer of a provider may take.
+pub const GATE_TIMEOUT: Span = Span::from_secs(10);
+
 /// The numbers of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeDefaults {
@@ -111,4 +124,10 @@ functions! {
     smoke_tries: u32 = SMOKE_TRIES;
     smoke_every: Span = SMOKE_EVERY;
     check_timeout: Span = CHECK_TIMEOUT;
+    gate_window: Span = GATE_WINDOW;
+    gate_passes: u32 = GATE_PASSES;
+    gate_fails: u32 = GATE_FAILS;
+    gate_error_requests: u32 = GATE_ERROR_REQUESTS;
+    gate_latency_requests: u32 = GATE_LATENCY_REQUESTS;
+    gate_timeout: Span = GATE_TIMEOUT;
 }

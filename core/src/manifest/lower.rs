@@ -2,6 +2,7 @@
 
 mod asks;
 mod canary;
+mod gates;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use super::model::{
 
 pub(super) use asks::{checks, smoke, warm_up};
 pub(super) use canary::rules;
+pub(super) use gates::gates;
 
 /// What runs, with the pinned image and the content of the files.
 pub(super) fn lower(
@@ -70,7 +72,7 @@ pub(super) fn lower(
         warm_up: warm_up(manifest),
         smoke: smoke(manifest),
         checks: checks(manifest),
-        gates: BTreeMap::new(),
+        gates: gates(manifest),
     }
 }
 

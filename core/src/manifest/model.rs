@@ -4,6 +4,7 @@
 //! A key that carries `x-not-yet` is known and refused; its text says what works instead.
 
 mod asks;
+mod gates;
 mod health;
 mod later;
 mod parts;
@@ -22,8 +23,9 @@ use crate::units::Span;
 
 use super::defaults;
 pub(super) use asks::{Check, Expect, Smoke, Statuses, WarmUp};
+pub(super) use gates::Gate;
 pub(super) use health::{Health, Probe};
-pub(super) use later::{Gate, Hooks, Secret};
+pub(super) use later::{Hooks, Secret};
 pub(super) use parts::{
     File, Gpus, OnLost, Placement, Port, Replicas, Resources, Route, Routes, Security, Volume,
 };
@@ -152,9 +154,8 @@ pub(super) struct Manifest {
     /// is replaced only when it must have stopped, which takes `on_lost.stop_isolated_after`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) exclusive: bool,
-    /// Questions asked before a rollout advances, by name.
+    /// Questions that the steps of a canary ask, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("x-not-yet" = "probes, `soak` and `rollback_on` guard a rollout now"))]
     pub(super) gates: BTreeMap<String, Gate>,
     /// Commands run before and after a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]

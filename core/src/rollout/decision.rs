@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Judged;
 use crate::id::{Counter, HostId, RolloutId};
 use crate::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub use parts::{Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refus
 /// Decisions of one rollout about slots (placed, pulled, begun, available, turned, removed) that are written.
 /// Those beyond are counted.
 pub const DETAILS: u32 = 400;
+/// Verdicts of gates of one rollout that are written. Those beyond are counted; one that ends a step is always written.
+pub const VERDICTS: u32 = 400;
 /// Slots and hosts that one decision names; those beyond are counted.
 pub const SLOTS: usize = 64;
 
@@ -145,6 +148,12 @@ pub enum What {
         weight: Weight,
         /// How long that took since it was decided, in milliseconds.
         took_ms: u64,
+    },
+    /// A window of a gate was judged.
+    Judged {
+        /// The verdict, and all that it was made from.
+        #[serde(flatten)]
+        judged: Box<Judged>,
     },
     /// Slots go.
     Removed {

@@ -1,9 +1,21 @@
 //! The gates of a step: asked at the end of each window, until all of them have passed or one has failed.
 
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::gate::{
+    Answer, Asked, Course, Facts, GateCourse, GateEnd, Judged, QuestionKey, Standing, asked_in, planned,
+};
+use crate::release::{Gate, GateAsk};
+use crate::slot::Waiting;
 use crate::time::Timestamp;
 
 use super::draft::Draft;
 use super::model::Reason;
+use super::trial::restarts;
+
+/// How often requests are looked at in the middle of a window. Ingresses report as often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How the gates of a step stand.
 pub(super) enum Gates {
@@ -20,6 +32,192 @@ pub(super) enum Gates {
 /// Looks at the gates that step `step` (from 1 on) of the rollout asks, over windows that begin at `since`: those that it names, and
 /// those that are asked in every step.
 pub(super) fn look(draft: &mut Draft<'_>, step: u32, named: &[String], since: Timestamp) -> Gates {
-    let _ = (draft.now(), step, named, since);
-    Gates::Passed
+    let Some((_, release)) = draft.target() else { return Gates::Going };
+    let of = (step, since);
+    let gates = asked_in(&release.spec, step, named);
+    if let Some(unknown) = named.iter().find(|name| !gates.contains_key(name.as_str())) {
+        let why = "the release has no such gate".to_owned();
+        return Gates::Unclear(Reason::Gate { gate: unknown.clone(), end: GateEnd::Inconclusive, why });
+    }
+    if gates.is_empty() {
+        return Gates::Passed;
+    }
+    if !draft.rollout().gates.as_ref().is_some_and(|course| course.is_of(of)) {
+        let to = draft.rollout().to.digest;
+        let before = restarts(draft, &to);
+        let course = Course::begin(draft.rollout().gates.as_ref(), of, before);
+        draft.rollout().gates = Some(course);
+    }
+    let mut worst: Option<(Standing, String)> = None;
+    for (name, gate) in gates {
+        let standing = ask(draft, of, name, gate);
+        if gate.dry_run {
+            continue;
+        }
+        if worst.as_ref().is_none_or(|(worst, _)| standing > *worst) {
+            worst = Some((standing, name.to_owned()));
+        }
+    }
+    let Some((standing, gate)) = worst else { return Gates::Passed };
+    let end = match standing {
+        Standing::Passed => return Gates::Passed,
+        Standing::Going => return Gates::Going,
+        Standing::Failed => GateEnd::Failed,
+        Standing::Unclear => GateEnd::Inconclusive,
+        Standing::Unasked => GateEnd::ProviderError,
+    };
+    let course = draft.rollout().gates.as_ref().and_then(|course| course.gates.get(&gate));
+    let why = course.and_then(|course| course.newest.as_ref()).map(|newest| newest.why.clone());
+    let reason = Reason::Gate { gate, end, why: why.unwrap_or_default() };
+    if end == GateEnd::Failed { Gates::Failed(reason) } else { Gates::Unclear(reason) }
+}
+
+/// Judges the window of a gate if it is over, and what is clear before that. Answers how the gate stands.
+fn ask(draft: &mut Draft<'_>, of: (u32, Timestamp), name: &str, gate: &Gate) -> Standing {
+    let now = draft.now();
+    let known = course(draft, name);
+    let standing = known.standing(gate);
+    if standing > Standing::Going && !gate.dry_run {
+        return standing;
+    }
+    let (from, until) = Course::next(draft.rollout().gates.as_ref(), of, name, gate, now);
+    let asked = asked(draft, of, name, gate, (from, until));
+    let judged = if now >= until { at_end(draft, asked) } else { at_once(draft, asked) };
+    let Some(judged) = judged else {
+        let late = gate.ask.timeout().filter(|_| now >= until);
+        draft.wake(if late.is_some() { Course::answer_until(gate, until) } else { until });
+        if gate.ask.counts_requests() || matches!(gate.ask, GateAsk::Crashes { .. }) || late.is_some() {
+            draft.wake(now + LOOK_EVERY);
+        }
+        if !gate.dry_run && (standing == Standing::Going || now >= until) {
+            let newest = known.newest.filter(|newest| newest.step == of.0 && newest.until > of.1);
+            let (passed, wanted) = (known.passes, gate.passes);
+            draft.wait(Waiting::Gate {
+                gate: name.to_owned(),
+                passed,
+                wanted,
+                until,
+                newest: newest.map(|newest| newest.verdict),
+            });
+        }
+        return standing;
+    };
+    let mut course = known;
+    course.add(&judged);
+    let standing = course.standing(gate);
+    let ends = standing > Standing::Going && !gate.dry_run;
+    draft.tell_judged(judged, ends);
+    if let Some(all) = &mut draft.rollout().gates {
+        all.gates.insert(name.to_owned(), course);
+    }
+    // The next window has begun.
+    draft.wake_now();
+    standing
+}
+
+fn course(draft: &mut Draft<'_>, name: &str) -> GateCourse {
+    let course = draft.rollout().gates.as_ref().and_then(|course| course.gates.get(name));
+    course.cloned().unwrap_or_default()
+}
+
+fn asked(
+    draft: &mut Draft<'_>,
+    (step, _): (u32, Timestamp),
+    name: &str,
+    gate: &Gate,
+    (from, until): (Timestamp, Timestamp),
+) -> Asked {
+    let look = course(draft, name).looks.saturating_add(1);
+    let looks = draft.target().map_or(1, |(_, release)| planned(&release.spec, name, gate));
+    let compares =
+        matches!(gate.ask, GateAsk::ErrorRate { baseline: true, .. } | GateAsk::P95 { baseline: true, .. });
+    let rollout = draft.rollout();
+    let (release, against) = (rollout.to.counter, rollout.from.filter(|_| compares).map(|from| from.counter));
+    let (gate, question) = (name.to_owned(), gate.clone());
+    Asked { gate, question, step, release, against, from, until, at_once: false, look, looks }
+}
+
+/// Judges a window that has ended; `None` while its answer is waited for.
+fn at_end(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
+    let facts = match &asked.question.ask {
+        GateAsk::ErrorRate { .. } | GateAsk::P95 { .. } => requests(draft, &asked),
+        GateAsk::Crashes { .. } => exits(draft),
+        GateAsk::Memory { .. } | GateAsk::Cpu { .. } => used(draft),
+        GateAsk::Prometheus { .. } | GateAsk::Http { .. } => Facts::Answer(Box::new(answer(draft, &asked)?)),
+    };
+    Some(Judged::new(asked, facts))
+}
+
+/// Judges the step so far, where something is clear before the end of a window.
+fn at_once(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
+    let since = draft.rollout().gates.as_ref().filter(|_| !asked.question.dry_run)?.since;
+    let until = draft.now();
+    let asked = Asked { from: since, until, at_once: true, ..asked };
+    let facts = match &asked.question.ask {
+        GateAsk::ErrorRate { .. } => requests(draft, &asked),
+        GateAsk::Crashes { .. } => exits(draft),
+        GateAsk::P95 { .. }
+        | GateAsk::Memory { .. }
+        | GateAsk::Cpu { .. }
+        | GateAsk::Prometheus { .. }
+        | GateAsk::Http { .. } => return None,
+    };
+    let judged = Judged::new(asked, facts);
+    (judged.verdict == crate::gate::Verdict::Fail).then_some(judged)
+}
+
+/// The requests of both releases in a window.
+fn requests(draft: &mut Draft<'_>, asked: &Asked) -> Facts {
+    let to = draft.rollout().to.digest;
+    let from = draft.rollout().from.filter(|_| asked.against.is_some()).map(|from| from.digest);
+    let (fleet, service) = (draft.snapshot.fleet, &draft.service.id);
+    let nothing = crate::traffic::ServiceWindows::default();
+    let windows = fleet.windows(service).unwrap_or(&nothing);
+    let span = (asked.from, asked.until);
+    let of = |release: &Digest| windows.window(release, span, &service.environment, fleet.traffic());
+    let mut new = of(&to);
+    let mut old = from.as_ref().map(of).map(|window| Box::new(window.tally));
+    if !matches!(asked.question.ask, GateAsk::P95 { .. }) {
+        // Nothing but what the verdict needs is stored.
+        new.tally.to_head.clear();
+        old.iter_mut().for_each(|old| old.to_head.clear());
+    }
+    let (reporting, ingresses, faults) = (new.reporting, new.ingresses, new.faults);
+    Facts::Requests { new: Box::new(new.tally), old, reporting, ingresses, faults }
+}
+
+/// Instances of the new release, as far as their hosts are heard of.
+fn instances(draft: &mut Draft<'_>) -> u32 {
+    let to = draft.rollout().to.digest;
+    let facts = draft.slots.keys().filter_map(|slot| draft.facts(slot).last());
+    let count = facts.flat_map(|seen| &seen.instances).filter(|instance| instance.release == to).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Exits of the new release's instances since the step began.
+fn exits(draft: &mut Draft<'_>) -> Facts {
+    let to = draft.rollout().to.digest;
+    let now = restarts(draft, &to);
+    let before =
+        draft.rollout().gates.as_ref().map(|course| course.restarts_before.clone()).unwrap_or_default();
+    let more =
+        now.iter().map(|(id, count)| count.saturating_sub(before.get(id).copied().unwrap_or_default()));
+    let exits = more.fold(0, u32::saturating_add);
+    Facts::Exits { exits, instances: instances(draft) }
+}
+
+/// What instances use. Nobody measures it yet.
+fn used(draft: &mut Draft<'_>) -> Facts {
+    Facts::Used { most: None, measured: 0, instances: instances(draft) }
+}
+
+/// The answer of a provider, or that there is none in time.
+fn answer(draft: &mut Draft<'_>, asked: &Asked) -> Option<Answer> {
+    let rollout = draft.rollout().id.clone();
+    let key = QuestionKey { rollout, gate: asked.gate.clone(), until: asked.until };
+    if let Some(answer) = draft.snapshot.fleet.answer(&key) {
+        return Some(answer);
+    }
+    let late = draft.now() >= Course::answer_until(&asked.question, asked.until);
+    late.then(|| Answer::missing(asked.until))
 }

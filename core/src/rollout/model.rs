@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Log;
 use super::figures::{Figures, Trigger};
 use crate::fleet::Fleet;
+use crate::gate::{Course, GateEnd};
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
 use crate::observation::{Evidence, Refusal};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
@@ -85,6 +86,9 @@ pub struct Rollout {
     /// Restarts of its instances that no trigger counts, by instance, for the same reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts_before: BTreeMap<String, u32>,
+    /// The gates of the step that it is at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Course>,
     /// How much of its story is written.
     #[serde(default)]
     pub log: Log,
@@ -267,6 +271,15 @@ pub enum Reason {
         /// What it counted.
         figures: Box<Figures>,
     },
+    /// A gate did not let it go on.
+    Gate {
+        /// Its name.
+        gate: String,
+        /// How it ended the step.
+        end: GateEnd,
+        /// The newest verdict's figures.
+        why: String,
+    },
     /// The store was set back, and this is how the hosts were found.
     Restored,
 }
@@ -298,6 +311,7 @@ impl std::fmt::Display for Reason {
             Self::Asked(who) => write!(f, "asked by {who}"),
             Self::SupersededBy(id) => write!(f, "superseded by rollout {id}"),
             Self::Trigger { what, figures } => f.write_str(&figures.words(*what)),
+            Self::Gate { gate, end, why } => write!(f, "gate {gate} {}: {why}", end.words()),
             Self::Restored => f.write_str("the coordinator was restored; this is how its hosts were found"),
         }
     }

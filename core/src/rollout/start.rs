@@ -100,6 +100,7 @@ pub fn start(
         reason: None,
         counts_from: None,
         restarts_before: BTreeMap::new(),
+        gates: None,
         log,
     };
     service.current = Some(target.release);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::gate::Judged;
 use crate::id::{Counter, HostId, SlotId};
 use crate::plan::{Order, Phase};
 use crate::release::Spec;
@@ -223,6 +224,18 @@ impl Draft<'_> {
     /// Writes that every ingress divides the requests so.
     pub(crate) fn tell_switched(&mut self, weight: Weight, took: Duration) {
         self.note(What::Switched { weight, took_ms: millis(took) });
+    }
+
+    /// Writes the verdict of a gate's window. One that ends the step is written however many there were.
+    pub(crate) fn tell_judged(&mut self, judged: Judged, ends: bool) {
+        let what = What::Judged { judged: Box::new(judged) };
+        if ends {
+            return self.note(what);
+        }
+        let now = self.now();
+        if let Some(rollout) = &mut self.rollout {
+            rollout.log.verdict(now, what);
+        }
     }
 
     /// Writes which slots were turned back.

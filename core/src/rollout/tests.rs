@@ -7,6 +7,7 @@ mod care;
 mod confirmed;
 mod drained;
 pub(crate) mod fixture;
+mod gating;
 mod going_back;
 pub(crate) mod midway;
 mod reach;

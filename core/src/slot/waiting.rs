@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Verdict;
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::observation::Pending;
@@ -88,6 +89,20 @@ pub enum Waiting {
         weight: Weight,
         /// The end.
         until: Timestamp,
+    },
+    /// The windows of a gate that still have to pass.
+    Gate {
+        /// Its name.
+        gate: String,
+        /// Windows of the step that have passed.
+        passed: u32,
+        /// Windows that have to.
+        wanted: u32,
+        /// End of the window that is under way.
+        until: Timestamp,
+        /// The verdict of the one before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        newest: Option<Verdict>,
     },
     /// A person who lets the traffic move.
     Approval,
@@ -187,6 +202,16 @@ impl std::fmt::Display for Waiting {
             }
             Self::Watch { weight, until } => {
                 write!(f, "the end of the watch over the new release at {weight} of the traffic, {until}")
+            }
+            Self::Gate { gate, passed, wanted, until, newest } => {
+                write!(
+                    f,
+                    "gate {gate}: {passed} of {wanted} windows have passed, the next one ends at {until}"
+                )?;
+                match newest {
+                    None | Some(Verdict::Pass) => Ok(()),
+                    Some(other) => write!(f, "; the last one: {}", other.as_str().replace('_', " ")),
+                }
             }
             Self::Approval => f.write_str("a person to approve the next step (`windlass rollout approve`)"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),

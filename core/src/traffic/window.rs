@@ -86,29 +86,27 @@ impl std::fmt::Display for Fault {
 impl Window {
     /// Requests that are evidence: answered, and by this release for certain.
     pub const fn answered(&self) -> u64 {
-        let Tally { requests, client_gone, unconfirmed, .. } = self.tally;
-        requests.saturating_sub(client_gone).saturating_sub(unconfirmed)
+        self.tally.answered()
     }
 
     /// Answers with status 5xx that are evidence. One of which it is not known which release gave it is not.
     pub fn server_errors(&self) -> u64 {
-        self.tally.server_error.saturating_sub(self.tally.unconfirmed).min(self.answered())
+        self.tally.server_errors()
     }
 
     /// Failed requests that are evidence: status 5xx, or a gRPC call whose status says that the server failed.
     pub fn errors(&self) -> u64 {
-        let failed = self.tally.server_error.saturating_add(self.tally.grpc_failed);
-        failed.saturating_sub(self.tally.unconfirmed).min(self.answered())
+        self.tally.errors()
     }
 
     /// Returns whether more than `permille` thousandths of the answered requests failed.
     pub fn fails_more_than(&self, permille: u16) -> bool {
-        u128::from(self.errors()) * 1000 > u128::from(permille) * u128::from(self.answered())
+        self.tally.fails_more_than(permille)
     }
 
     /// The latency to the response's head that 95 of 100 requests stayed below, from the merged histograms. `None` if there
     /// is no sample.
     pub fn p95(&self) -> Option<Quantile> {
-        self.tally.quantile(95)
+        self.tally.p95()
     }
 }

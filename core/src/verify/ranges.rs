@@ -6,8 +6,8 @@ use crate::observation::Refusal;
 use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{
-    Check, File, MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION, RELEASE_VERSIONS,
-    Release, Scale, Spec,
+    Check, File, MAX_DRAIN, MAX_GATES, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION,
+    RELEASE_VERSIONS, Release, Scale, Spec, is_gate_name,
 };
 use crate::traffic::{is_host, is_path};
 
@@ -72,6 +72,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     traffic(spec)?;
     super::strategy::check(spec)?;
     spec.rollback_on.check().map_err(|(key, bounds)| malformed(format!("`rollback_on.{key}` {bounds}")))?;
+    gates(spec)?;
     super::asks::check(spec)?;
     mounts(spec)?;
     let resources = &spec.resources;
@@ -174,6 +175,15 @@ fn traffic(spec: &Spec) -> Result<(), Refusal> {
         )?;
         ensure(port.is_some(), "`traffic.routes` leads to a port that no request is routed to")?;
         ensure(names.insert((&route.host, &route.path)), "`traffic.routes` has a name twice")?;
+    }
+    Ok(())
+}
+
+fn gates(spec: &Spec) -> Result<(), Refusal> {
+    ensure(spec.gates.len() <= MAX_GATES, "`gates` has more than 16 entries")?;
+    for (name, gate) in &spec.gates {
+        ensure(is_gate_name(name), "`gates` has a name that is not of a-z, 0-9, `-` and `_`")?;
+        gate.check().map_err(|(key, bounds)| malformed(format!("`gates.{name}.{key}` {bounds}")))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::fleet::Fleet;
+use crate::gate::{GateCourse, Newest};
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{
@@ -65,6 +66,9 @@ pub struct RolloutView {
     /// The approval that it needs to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<AskedView>,
+    /// The gates of the step that it is at, with the newest verdict of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
@@ -83,6 +87,28 @@ pub struct AskedView {
     pub step: u32,
     /// Digest of the release that it goes to.
     pub release: Digest,
+}
+
+/// A gate of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GateView {
+    /// Its name.
+    pub gate: String,
+    /// The step that it is asked in.
+    pub step: u32,
+    /// Windows of the step that have passed.
+    pub passed: u32,
+    /// Windows that have to.
+    pub wanted: u32,
+    /// Whether it decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Whether a person has to know that its provider could not be asked for 10 min.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pages: bool,
+    /// The newest verdict; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Newest>,
 }
 
 /// How two releases share the traffic of a service.
@@ -207,6 +233,7 @@ pub fn rollout(
         slots,
         traffic: traffic(rollout, service, releases).filter(|_| active),
         asks: asked(rollout, releases).filter(|_| active),
+        gates: gates(rollout, releases, now),
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
         conditions,
@@ -234,6 +261,25 @@ fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {
     let release = releases.get(&rollout.to.digest).filter(|_| rollout.kind == Kind::Deploy)?;
     let wanted = rollout.state == State::Advancing && release.spec.strategy.wants_approval(shift.taken);
     wanted.then_some(AskedView { step: shift.taken, release: rollout.to.digest })
+}
+
+fn gates(rollout: &Rollout, releases: &Releases, now: Timestamp) -> Vec<GateView> {
+    let (Some(course), Some(release)) = (&rollout.gates, releases.get(&rollout.to.digest)) else {
+        return Vec::new();
+    };
+    let view = |(name, of): (&String, &GateCourse)| {
+        let gate = release.spec.gates.get(name)?;
+        Some(GateView {
+            gate: name.clone(),
+            step: course.step,
+            passed: of.passes,
+            wanted: gate.passes,
+            dry_run: gate.dry_run,
+            pages: of.pages(now) && !rollout.state.is_final(),
+            newest: of.newest.clone(),
+        })
+    };
+    course.gates.iter().filter_map(view).collect()
 }
 
 /// The release whose instances count: the one it goes to, or goes back to.

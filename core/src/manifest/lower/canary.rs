@@ -36,7 +36,9 @@ pub(super) fn lower(canary: &Canary, manifest: &Manifest) -> release::Strategy {
 
 /// The gates that a step asks which names none.
 fn every_gate(manifest: &Manifest) -> Vec<String> {
-    manifest.gates.keys().cloned().collect()
+    // One that is asked from a step on needs no name.
+    let named = manifest.gates.iter().filter(|(_, gate)| gate.from_step.is_none());
+    named.map(|(name, _)| name.clone()).collect()
 }
 
 /// A step of which nothing but its share is said. At all of the traffic the soak watches, and no gate is asked.

@@ -38,62 +38,6 @@ pub(crate) enum SecretForm {
     Env,
 }
 
-/// A question asked before a rollout advances: one of its keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("maxProperties" = 1))]
-pub(crate) struct Gate {
-    /// Share of failed requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) error_rate: Option<ErrorRate>,
-    /// 95th percentile of the latency.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) p95: Option<Latency>,
-    /// A Prometheus query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) prometheus: Option<Prometheus>,
-}
-
-/// Share of failed requests.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ErrorRate {
-    /// At most.
-    #[schemars(schema_with = "scalar::percent")]
-    pub(crate) max: String,
-    /// Fewer requests in a window are not enough to tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) min_requests: Option<u32>,
-}
-
-/// 95th percentile of the latency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Latency {
-    /// At most.
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) max: Span,
-    /// Fewer requests in a window are not enough to tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) min_requests: Option<u32>,
-}
-
-/// A Prometheus query that answers with one number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Prometheus {
-    /// The server.
-    pub(crate) url: String,
-    /// The query.
-    pub(crate) query: String,
-    /// The answer is at most this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) max: Option<f64>,
-    /// The answer is at least this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) min: Option<f64>,
-}
-
 /// Commands run before and after a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::rollout::model::{Failure, MAX_FAILURES, Rollout};
 use crate::time::Timestamp;
 
-use super::{Clocks, DETAILS, Decision, What};
+use super::{Clocks, DETAILS, Decision, VERDICTS, What};
 
 /// Slots of one rollout of which it is remembered when they began and whether they are available.
 const FOLLOWED: usize = 256;
@@ -22,6 +22,9 @@ pub struct Log {
     details: u32,
     /// Decisions beyond that.
     left_out: u32,
+    /// Verdicts of gates that were written, and that [`VERDICTS`] bounds.
+    #[serde(default)]
+    verdicts: u32,
     /// Failures that were written.
     failures: u32,
     /// Were the hosts named that cannot take a slot?
@@ -40,7 +43,8 @@ pub struct Log {
 /// What is about to be stored is no part of what a log is.
 impl PartialEq for Log {
     fn eq(&self, other: &Self) -> bool {
-        let counted = |log: &Self| (log.written, log.details, log.left_out, log.failures, log.refusals);
+        let counted =
+            |log: &Self| (log.written, log.details, log.left_out, log.verdicts, log.failures, log.refusals);
         counted(self) == counted(other)
             && self.pulled == other.pulled
             && self.begun == other.begun
@@ -54,7 +58,7 @@ impl Log {
         self.written
     }
 
-    /// Decisions about slots that were left out, since there were more than [`DETAILS`].
+    /// Decisions that were left out, since there were more than [`DETAILS`] about slots or [`VERDICTS`] of gates.
     pub const fn left_out(&self) -> u32 {
         self.left_out
     }
@@ -81,6 +85,16 @@ impl Log {
             return;
         }
         self.details += 1;
+        self.note(at, what);
+    }
+
+    /// The same for verdicts of gates, which [`VERDICTS`] bounds.
+    pub(in crate::rollout) fn verdict(&mut self, at: Timestamp, what: What) {
+        if self.verdicts >= VERDICTS {
+            self.left_out += 1;
+            return;
+        }
+        self.verdicts += 1;
         self.note(at, what);
     }
 

@@ -2,23 +2,30 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::Counts;
 use super::Quantile;
 
 /// Requests of one release, by how they ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Tally {
     /// All that ended.
     pub requests: u64,
     /// Of these, answers with status 5xx.
+    #[serde(default)]
     pub server_error: u64,
     /// gRPC calls whose status says that the server failed.
+    #[serde(default)]
     pub grpc_failed: u64,
     /// Clients that left before the response had begun. No fault of a release.
+    #[serde(default)]
     pub client_gone: u64,
     /// Requests of which the ingress could not tell which release got them.
+    #[serde(default)]
     pub unconfirmed: u64,
     /// Latency until the response's head: pairs of bucket and count, buckets rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_head: Vec<(u16, u32)>,
 }
 
@@ -30,6 +37,42 @@ impl Tally {
     /// Returns whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Requests that are evidence: answered, and by this release for certain.
+    pub const fn answered(&self) -> u64 {
+        self.requests.saturating_sub(self.client_gone).saturating_sub(self.unconfirmed)
+    }
+
+    /// Answers with status 5xx that are evidence. One of which it is not known which release gave it is not.
+    pub fn server_errors(&self) -> u64 {
+        self.server_error.saturating_sub(self.unconfirmed).min(self.answered())
+    }
+
+    /// Failed requests that are evidence: status 5xx, or a gRPC call whose status says that the server failed.
+    pub fn errors(&self) -> u64 {
+        let failed = self.server_error.saturating_add(self.grpc_failed);
+        failed.saturating_sub(self.unconfirmed).min(self.answered())
+    }
+
+    /// Returns whether more than `permille` thousandths of the answered requests failed.
+    pub fn fails_more_than(&self, permille: u16) -> bool {
+        u128::from(self.errors()) * 1000 > u128::from(permille) * u128::from(self.answered())
+    }
+
+    /// The latency to the response's head that 95 of 100 requests stayed below. `None` if there is no sample.
+    pub fn p95(&self) -> Option<Quantile> {
+        self.quantile(95)
+    }
+
+    /// Requests that certainly took longer than `limit`, and all of which the latency is known; those that are not confirmed
+    /// are taken for the slowest ones, and left out of both.
+    pub fn slower_than(&self, limit: Duration) -> (u64, u64) {
+        let sum = |slow: bool| {
+            let counts = self.to_head.iter().filter(|(bucket, _)| !slow || lower_edge(*bucket) >= limit);
+            counts.map(|(_, count)| u64::from(*count)).sum::<u64>().saturating_sub(self.unconfirmed)
+        };
+        (sum(true), sum(false))
     }
 
     /// The requests between two snapshots of one process, without their latency if the histograms are not `whole`.

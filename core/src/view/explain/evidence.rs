@@ -20,6 +20,7 @@ pub(super) fn made_from(decision: &Decision) -> Vec<String> {
             rest(&mut lines, refused.len(), *more_refused, "host");
             lines
         }
+        What::Judged { judged } => judged.lines(),
         What::Begun { stood, allowed, .. } => vec![standing(stood), limits(allowed)],
         What::Failed { failure, cut } => {
             let mut lines = failure.evidence.as_ref().map(seen).unwrap_or_default();

@@ -62,6 +62,7 @@ pub(super) fn text(what: &What) -> String {
         What::Weighed { release, weight, step: None, .. } => {
             format!("took the traffic back: {release} has {weight} of it")
         }
+        What::Judged { judged } => judged.words(),
         What::Switched { weight, took_ms } => {
             let after = display_duration(Duration::from_millis(*took_ms));
             format!("every ingress has taken the weights after {after}: the new release has {weight}")

@@ -1,0 +1,63 @@
+//! Gates: one question each, within its bounds.
+
+use crate::manifest::lower;
+use crate::manifest::model::{Gate, Manifest};
+use crate::release::{MAX_GATES, is_gate_name};
+
+use super::Findings;
+
+pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
+    if manifest.gates.len() > MAX_GATES {
+        findings.error(&["gates"], format!("has more than {MAX_GATES} entries"), "");
+    }
+    if !manifest.gates.is_empty() && manifest.strategy.canary.is_none() {
+        findings.error(
+            &["gates"],
+            "are asked by the steps of a canary, and the strategy is another one",
+            "`strategy: { canary: {} }`, or `rollback_on` for other strategies",
+        );
+    }
+    let lowered = lower::gates(manifest);
+    for (name, gate) in &manifest.gates {
+        if !is_gate_name(name) {
+            let shown: String = name.chars().take(63).collect();
+            findings.error(
+                &["gates", name],
+                format!("`{shown}` is not the name of a gate"),
+                "lowercase letters, digits, `-` and `_`, 1 to 63 characters",
+            );
+        }
+        check_asks(name, gate, manifest, findings);
+        if let Some(lowered) = lowered.get(name)
+            && let Err((key, bounds)) = lowered.check()
+        {
+            let path: Vec<&str> = ["gates", name].into_iter().chain(key.split('.')).collect();
+            findings.error(&path, bounds, "");
+        }
+    }
+}
+
+fn check_asks(name: &str, gate: &Gate, manifest: &Manifest, findings: &mut Findings<'_>) {
+    let asks: Vec<&str> =
+        gate.asks().into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect();
+    let known = gate.asks().map(|(key, _)| key).join(", ");
+    match asks.as_slice() {
+        [] => findings.error(&["gates", name], "asks nothing", &format!("one of {known}")),
+        [_] => {}
+        [_, second, ..] => {
+            findings.error(&["gates", name, second], "is a second question", "a gate of its own asks it");
+        }
+    }
+    let counts = asks.iter().find(|ask| matches!(**ask, "error_rate" | "p95"));
+    if let Some(ask) = counts.filter(|_| manifest.routes().is_empty()) {
+        findings.error(
+            &["gates", name, ask],
+            "counts requests that go through an ingress, and the service has no `route`",
+            "`route: { host: web.example.com }`, or a gate that asks `crashes`, `prometheus` or `http`",
+        );
+    }
+    if gate.baseline.is_some() && counts.is_none() {
+        let hint = "only `error_rate` and `p95` are compared with the old release";
+        findings.error(&["gates", name, "baseline"], "has nothing to compare", hint);
+    }
+}
