@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod health;
+mod hooks;
 mod rules;
 mod traffic;
 mod triggers;
@@ -20,12 +21,16 @@ use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
 pub use answer::{Answer, Difference, excerpt};
-pub use asks::{Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, plain_url};
+pub use asks::{Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, is_path_below, plain_url};
 pub(crate) use asks::{
-    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
+    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
     MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
 };
 pub use health::{Check, Health, ImageHealth, Probe};
+pub use hooks::{Hook, HookHosts, Hooks, Stage, is_hook_name};
+pub(crate) use hooks::{
+    MAX_HOOK_COMMAND, MAX_HOOK_GPUS, MAX_HOOK_NAME, MAX_HOOK_TIMEOUT, MAX_HOOK_WORDS, MAX_HOOKS,
+};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use rules::{OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
@@ -33,9 +38,9 @@ pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 3;
+pub const RELEASE_VERSION: u32 = 4;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 3] = [1, 2, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 4] = [1, 2, 3, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -179,15 +184,21 @@ pub struct Spec {
     /// Checks that a host makes before it starts the first instance of a release that is not yet good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<HostCheck>,
+    /// Commands that a rollout runs once, before it touches anything and after its last step.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
-    /// triggers that look at the whole service, and what is asked of instances and hosts.
+    /// triggers that look at the whole service, and what is asked of instances and hosts, 4 hooks and files that have to exist.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
-        if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
+        let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
+        if files || !self.hooks.is_empty() {
+            4
+        } else if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3
         } else if speaks || !self.traffic.is_empty() {
             2

@@ -30,6 +30,7 @@ mod draining;
 pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod figures;
+pub(crate) mod hooks;
 mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -57,6 +58,7 @@ pub use decision::{
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
+pub use hooks::HookRun;
 pub use machine::{advance, place_only};
 pub use model::{
     Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,

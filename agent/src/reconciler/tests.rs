@@ -186,6 +186,7 @@ fn running(index: u32, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 

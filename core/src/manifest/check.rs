@@ -4,6 +4,7 @@
 mod asks;
 mod findings;
 mod health;
+mod hooks;
 mod paths;
 mod run;
 mod security;
@@ -29,5 +30,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     traffic::check(manifest, &mut findings);
     triggers::check(manifest, &mut findings);
     asks::check(manifest, &mut findings);
+    hooks::check(manifest, &mut findings);
     findings
 }

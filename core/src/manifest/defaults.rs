@@ -52,6 +52,8 @@ pub const SMOKE_TRIES: u32 = 3;
 pub const SMOKE_EVERY: Span = Span::from_secs(2);
 /// How long a check of a host may take.
 pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
+/// How long a hook may take.
+pub const HOOK_TIMEOUT: Span = Span::from_secs(5 * 60);
 
 /// The numbers of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,4 +108,5 @@ functions! {
     smoke_tries: u32 = SMOKE_TRIES;
     smoke_every: Span = SMOKE_EVERY;
     check_timeout: Span = CHECK_TIMEOUT;
+    hook_timeout: Span = HOOK_TIMEOUT;
 }

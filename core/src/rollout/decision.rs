@@ -8,11 +8,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Counter, HostId, RolloutId};
+use crate::observation::TaskOutcome;
+use crate::release::Stage;
 use crate::time::Timestamp;
 
 use super::model::{Failure, GoingBack, Kind, Progress, Reason, State};
 use super::steer::Steering;
 use crate::traffic::Weight;
+use crate::units::Span;
 
 mod log;
 mod parts;
@@ -145,6 +148,28 @@ pub enum What {
         weight: Weight,
         /// How long that took since it was decided, in milliseconds.
         took_ms: u64,
+    },
+    /// A hook was asked for on a host.
+    HookBegun {
+        /// Its name.
+        hook: String,
+        /// Before the first step, or after the last.
+        stage: Stage,
+        /// Where.
+        #[serde(flatten)]
+        place: Place,
+    },
+    /// A hook ended.
+    HookEnded {
+        /// Its name.
+        hook: String,
+        /// Where.
+        #[serde(flatten)]
+        place: Place,
+        /// How.
+        outcome: TaskOutcome,
+        /// How long its process ran.
+        took: Span,
     },
     /// Slots go.
     Removed {

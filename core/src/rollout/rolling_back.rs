@@ -11,6 +11,7 @@ use crate::slot::{Budget, Certainty, Limits, Seen, Transition, Waiting};
 
 use super::draft::Draft;
 use super::ending;
+use super::hooks;
 use super::model::{GoingBack, Progress, Reason, State};
 use super::returning;
 use super::revert::revert;
@@ -28,6 +29,9 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     }
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
     ending::note_late(draft);
+    if hooks::are_stopping(draft) {
+        return;
+    }
     let from = draft.rollout().from;
     match from {
         Some(from) if draft.release(&from.digest).is_some() => back_to(draft, from, how),

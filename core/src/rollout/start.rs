@@ -56,6 +56,7 @@ pub fn start(
         ended.state = State::Superseded;
         ended.state_since = now;
         ended.reason = Some(Reason::SupersededBy(id.clone()));
+        ended.stop_hooks(now);
         ended.tell_moved(rollout, now);
         ended
     });
@@ -100,6 +101,7 @@ pub fn start(
         reason: None,
         counts_from: None,
         restarts_before: BTreeMap::new(),
+        hooks: Vec::new(),
         log,
     };
     service.current = Some(target.release);

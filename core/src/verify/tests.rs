@@ -41,6 +41,7 @@ fn slot(index: u32) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 

@@ -437,6 +437,14 @@ impl World {
                 self.note(step, &target.instance);
                 self.container(&target.container).policy = RestartPolicy::UnlessStopped;
             }
+            Step::Task { key, step } => {
+                let before = self.observed.outcomes.len();
+                self.perform(step);
+                for outcome in self.observed.outcomes.split_off(before) {
+                    let outcome = Outcome::Task { key: key.clone(), outcome: Box::new(outcome) };
+                    self.observed.outcomes.push(outcome);
+                }
+            }
             Step::CollectLog(target) => {
                 self.note(step, &target.instance);
                 let (slot, instance) = (target.slot.clone(), target.instance.clone());
@@ -513,6 +521,7 @@ pub fn running(index: u32, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 
@@ -580,6 +589,7 @@ fn spec(number: u64) -> Spec {
         warm_up: Vec::new(),
         smoke: Vec::new(),
         checks: Vec::new(),
+        hooks: Default::default(),
     }
 }
 

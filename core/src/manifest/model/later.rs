@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Size, Span};
+use crate::units::Span;
 
 use super::scalar;
 
@@ -137,35 +137,4 @@ pub(crate) struct Prometheus {
     /// The answer is at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) min: Option<f64>,
-}
-
-/// Commands run before and after a rollout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Hooks {
-    /// Before the first instance is touched; a failure ends the rollout.
-    #[serde(default)]
-    pub(crate) before: Vec<Hook>,
-    /// After the last one.
-    #[serde(default)]
-    pub(crate) after: Vec<Hook>,
-}
-
-/// A command in a container of the new image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Hook {
-    /// Program and arguments.
-    pub(crate) run: Vec<String>,
-    /// GPUs it needs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) gpus: Option<u32>,
-    /// Memory it needs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::size")]
-    pub(crate) memory: Option<Size>,
-    /// How long it may take.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) timeout: Option<Span>,
 }

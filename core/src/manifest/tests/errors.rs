@@ -80,7 +80,6 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
         "secrets: [A]",
         "secrets: [{ name: A, as: env }]",
         "gates: { a: { p95: { max: 1s } } }",
-        "hooks: { before: [{ run: [a] }] }",
         "notify: [a]",
         "irreversible: true",
         "strategy: { canary: {} }",
