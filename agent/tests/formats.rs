@@ -71,8 +71,10 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_payload_is_signed_and_verified() {
     signed_and_verified::<TrustDocument>(PayloadType::Trust, "trust").validate().unwrap();
-    let newest: Release = signed_and_verified(PayloadType::Release, "release-3");
-    check_release(&newest).unwrap();
+    for tag in ["release-3", "release-4"] {
+        check_release(&signed_and_verified(PayloadType::Release, tag)).unwrap();
+    }
+    check_plan(&signed_and_verified(PayloadType::Plan, "plan-3")).unwrap();
     let release: Release = signed_and_verified(PayloadType::Release, "release");
     check_release(&release).unwrap();
     let plan: HostPlan = signed_and_verified(PayloadType::Plan, "plan");
@@ -136,7 +138,9 @@ fn every_field_is_there_and_explained() {
         "trust",
         "release",
         "release-3",
+        "release-4",
         "plan",
+        "plan-3",
         "receipt",
         "entry",
         "audit",

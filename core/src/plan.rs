@@ -14,6 +14,9 @@ pub const PLAN_VERSION: u32 = 3;
 /// Every version that it reads. A plan is written in the lowest one that can say what it says.
 pub const PLAN_VERSIONS: [u32; 3] = [1, 2, PLAN_VERSION];
 
+/// The version that brought `generation`: restarts, and services of which two never run.
+pub const PLAN_OF_GENERATIONS: u32 = 2;
+
 /// The payload of a `plan` envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

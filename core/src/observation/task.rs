@@ -194,7 +194,7 @@ pub fn keep_end(lines: &mut Vec<String>, most: usize) {
         if line.len() >= left {
             if at + 1 == first && first > 0 && left == most {
                 // The only line that there is room for: its end.
-                let mut begin = line.len().saturating_sub(most - 1);
+                let mut begin = line.len().saturating_sub(most.saturating_sub(1));
                 while !line.is_char_boundary(begin) {
                     begin += 1;
                 }

@@ -7,6 +7,7 @@ mod confirmed;
 mod drained;
 pub(crate) mod fixture;
 mod going_back;
+mod hooks;
 pub(crate) mod midway;
 mod reach;
 mod shifting;

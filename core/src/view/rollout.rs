@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 use crate::traffic::Weight;
 
 use super::condition::{self, ConditionView};
+use super::hooks::{self, HookView};
 use super::waiting::Waits;
 
 /// A rollout.
@@ -62,6 +63,9 @@ pub struct RolloutView {
     /// How the traffic is shared, while two releases share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficView>,
+    /// The hooks that it runs or has run, by their beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
@@ -194,6 +198,7 @@ pub fn rollout(
         serving: serving(&slots, fleet),
         slots,
         traffic: traffic(rollout, service, releases).filter(|_| active),
+        hooks: hooks::of(rollout),
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
         conditions,
