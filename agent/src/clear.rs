@@ -100,6 +100,7 @@ mod tests {
                 side: 0,
                 ports: BTreeMap::new(),
                 gpus: Vec::new(),
+                hook: None,
             };
             let id = engine.create(&launch).await.unwrap();
             if serial % 2 == 0 {

@@ -126,6 +126,7 @@ impl Fleet {
             previous: None,
             retry_quarantined: false,
             generation: 0,
+            task: None,
         };
         HostPlan {
             version: 1,

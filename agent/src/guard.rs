@@ -18,10 +18,10 @@ use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 
 use crate::engine;
-use crate::policy::Mounts;
+use crate::policy::{Mounts, resolve};
 use crate::runtime::{
     Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream, answer,
+    RuntimeError, RuntimeStream, Source, answer,
 };
 
 /// How long the engine may take for a step that changes something.
@@ -135,6 +135,14 @@ impl<R: Runtime> Runtime for Guarded<R> {
             tracing::warn!("the files of instances that are no more could not be removed in time");
         }
         self.take_over_restarts().await;
+    }
+
+    async fn folder(&self, source: Source<'_>) -> Result<Option<PathBuf>, RuntimeError> {
+        match source {
+            // What may not be bound is not looked into either.
+            Source::Bind(path) => resolve(&self.mounts, path).map(Some).map_err(RuntimeError::Forbidden),
+            Source::Volume(_) => answer(self.inner.folder(source)).await,
+        }
     }
 
     async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {

@@ -1,4 +1,7 @@
-//! Checks that a host makes before it starts the first instance of a release: whether it reaches what the release needs.
+//! Checks that a host makes before it starts the first instance of a release: whether it reaches what the release needs, and
+//! whether the files are there.
+
+mod files;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -6,39 +9,46 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use windlass_core::release::{HostAsk, HostCheck, host_and_port, plain_url};
+use windlass_core::release::{HostAsk, HostCheck, Release, host_and_port, plain_url};
 
 use crate::exchange;
+use crate::runtime::Runtime;
 
 /// Checks of one release at a time.
 const PARALLEL: usize = 4;
 /// Characters of a failure.
 const SHOWN: usize = 240;
+/// The same where files are named.
+const SHOWN_FILES: usize = 2048;
 /// `PostgreSQL`'s request to speak TLS: length, then the number that stands for it. Every server answers it with a byte.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// Bytes of a Redis server's first line.
 const LINE: usize = 512;
 
 /// Makes all checks, whatever becomes of each, and answers with those that failed, in their order.
-pub(crate) async fn failures(checks: Vec<HostCheck>) -> Vec<String> {
-    let made = checks.into_iter().map(|check| async move {
+pub(crate) async fn failures<R: Runtime>(release: &Release, runtime: &R) -> Vec<String> {
+    let made = release.spec.checks.clone().into_iter().map(|check| async move {
         let limit = check.timeout;
-        let why = match timeout(limit.duration(), ask(&check.ask)).await {
+        let why = match timeout(limit.duration(), ask(&check, release, runtime)).await {
             Ok(Ok(())) => return None,
             Ok(Err(why)) => why,
             Err(_) => format!("no answer within {limit}"),
         };
         let asked = check.ask.to_string();
-        let name = if check.name == asked { asked } else { format!("{} ({asked})", check.name) };
+        let name = if check.name == asked { check.name.clone() } else { format!("{} ({asked})", check.name) };
         let text = format!("{name}: {why}");
-        Some(text.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
+        let most = if matches!(check.ask, HostAsk::FilesExist { .. }) { SHOWN_FILES } else { SHOWN };
+        Some(text.chars().filter(|c| !c.is_control()).take(most).collect())
     });
     let made: Vec<Option<String>> = stream::iter(made).buffered(PARALLEL).collect().await;
     made.into_iter().flatten().collect()
 }
 
-async fn ask(ask: &HostAsk) -> Result<(), String> {
-    match ask {
+async fn ask<R: Runtime>(check: &HostCheck, release: &Release, runtime: &R) -> Result<(), String> {
+    match &check.ask {
+        HostAsk::FilesExist { volume, paths } => {
+            files::exist(volume, paths, check.timeout, release, runtime).await
+        }
         HostAsk::Tcp { address } => connect(address).await.map(drop),
         HostAsk::Http { url, status } => http(url, status).await,
         HostAsk::Postgres { address } => postgres(connect(address).await?).await,

@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::condition::Condition;
-use windlass_core::observation::{EngineState, Observation, Refusal, RefusalCode, SlotObservation};
+use windlass_core::observation::{
+    EngineState, Observation, Refusal, RefusalCode, SlotObservation, TaskObservation,
+};
 use windlass_core::reconcile::{self, Decision, Desired, Lease, Memory, Outcome, PlanNumber};
 use windlass_core::{SlotId, Timestamp};
 use windlass_process::backoff::random;
@@ -126,13 +128,15 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
         let from_journal = self.wires.desired.borrow().plan.as_deref().map(PlanNumber::of);
         let task = Task {
             view: View::new(self.runtime.clone(), &self.options),
-            operations: Operations::new(self.runtime),
+            operations: Operations::new(self.runtime.clone()),
+            runtime: self.runtime,
             asks: Asks::new(),
             store: self.store,
             memory: self.memory,
             wires: self.wires,
             outcomes: Vec::new(),
             slots: Vec::new(),
+            tasks: Vec::new(),
             conditions: Vec::new(),
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(5)),
             begun_at: now(),
@@ -150,6 +154,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
 }
 
 struct Task<R: Runtime, S> {
+    runtime: Arc<R>,
     view: View<R>,
     operations: Operations<R>,
     asks: Asks,
@@ -159,6 +164,7 @@ struct Task<R: Runtime, S> {
     outcomes: Vec<Outcome>,
     /// What was reported last: it stays true to the best of our knowledge while the engine is away.
     slots: Vec<SlotObservation>,
+    tasks: Vec<TaskObservation>,
     conditions: Vec<Condition>,
     backoff: Backoff,
     begun_at: Timestamp,
@@ -244,6 +250,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         }
         observed.checks = self.asks.checked();
         observed.busy = self.operations.busy();
+        observed.busy_tasks = self.operations.busy_tasks();
         observed.pulls = self.operations.pulls();
         observed.collecting = self.operations.is_collecting();
         observed.outcomes.clone_from(&self.outcomes);
@@ -262,7 +269,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             .and_then(|contact| contact.seq)
             .zip(seen_at)
             .map(|(newest, renewed_at)| Lease { renewed_at, current: seq >= newest });
-        let Decision { steps, memory, wake_at, slots, conditions, asks, checks, behind } =
+        let Decision { steps, memory, wake_at, slots, tasks, conditions, asks, checks, behind } =
             reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;
         for new in conditions.iter().filter(|new| !self.conditions.contains(new)) {
@@ -285,14 +292,14 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         }
         self.memory = memory;
         self.view.follow(desired, &self.memory);
-        self.asks.follow(&asks, &checks, desired);
+        self.asks.follow(&self.runtime, &asks, &checks, desired);
         self.asks.forget(|id| observed.containers.iter().any(|seen| seen.id == id));
         self.outcomes.clear();
         for step in steps {
             tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");
             self.operations.begin(step, &desired.local.address);
         }
-        self.slots = slots;
+        (self.slots, self.tasks) = (slots, tasks);
         self.publish(desired, EngineState::Available);
         let until_wake = wake_at.map(|at| at.since((self.now)()));
         let pulling = (!observed.pulls.is_empty() || self.operations.is_pulling()).then_some(PROGRESS);
@@ -314,9 +321,10 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         self.wires.observation.send_if_modified(|last| {
             let revision = last.revision;
             let (plan_refusal, unwritable) = (plan_refusal.clone(), unwritable.clone());
-            let (engine, slots) = (engine.clone(), self.slots.clone());
+            let (engine, slots, tasks) = (engine.clone(), self.slots.clone(), self.tasks.clone());
             let conditions = self.conditions.clone();
-            let next = Observation { revision, seq, engine, plan_refusal, unwritable, conditions, slots };
+            let next =
+                Observation { revision, seq, engine, plan_refusal, unwritable, conditions, slots, tasks };
             let changed = revision == 0 || **last != next;
             if changed {
                 *last = Arc::new(Observation { revision: revision + 1, ..next });

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -232,6 +233,15 @@ pub enum Command {
     GoesOn(String),
 }
 
+/// The source of a volume of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// A named volume, by the engine's name.
+    Volume(&'a str),
+    /// A folder of the host.
+    Bind(&'a str),
+}
+
 /// Something that arrives piece by piece.
 pub type RuntimeStream<T> = Pin<Box<dyn Stream<Item = Result<T, RuntimeError>> + Send>>;
 
@@ -273,6 +283,11 @@ pub trait Runtime: Send + Sync + 'static {
     fn stop(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
     /// Removes a container that stands still, with its anonymous volumes and the files of its instance.
     fn remove(&self, id: &str, instance: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// The folder of the host in which the files of a volume lie; `None` if the volume is not there.
+    fn folder(
+        &self,
+        source: Source<'_>,
+    ) -> impl Future<Output = Result<Option<PathBuf>, RuntimeError>> + Send;
     /// What of the host containers bind. Files that the agent laid down for them are left out.
     fn host_binds(&self) -> impl Future<Output = Result<HostBinds, RuntimeError>> + Send;
     /// Has the engine never start a container by itself again.

@@ -72,9 +72,9 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 fn every_payload_is_signed_and_verified() {
     signed_and_verified::<TrustDocument>(PayloadType::Trust, "trust").validate().unwrap();
     for tag in ["release-3", "release-4"] {
-        let newer: Release = signed_and_verified(PayloadType::Release, tag);
-        check_release(&newer).unwrap();
+        check_release(&signed_and_verified(PayloadType::Release, tag)).unwrap();
     }
+    check_plan(&signed_and_verified(PayloadType::Plan, "plan-3")).unwrap();
     let release: Release = signed_and_verified(PayloadType::Release, "release");
     check_release(&release).unwrap();
     let plan: HostPlan = signed_and_verified(PayloadType::Plan, "plan");
@@ -140,6 +140,7 @@ fn every_field_is_there_and_explained() {
         "release-3",
         "release-4",
         "plan",
+        "plan-3",
         "receipt",
         "entry",
         "audit",

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod refusal;
+mod task;
 mod vitals;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::traffic::PortSide;
 
 pub use evidence::{Clock, Evidence, FailureReason, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
+pub use task::{TASK_LOG, TASK_LOGS, TASKS, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
 pub use vitals::{Cause, LastExit, NotReady, Pending, SlotTrouble, TEXT, TroubleCode, Vitals};
 
 /// Everything an agent says about its slots, at one moment.
@@ -38,6 +40,9 @@ pub struct Observation {
     pub conditions: Vec<Condition>,
     /// Every slot that the plan lists or that has an instance.
     pub slots: Vec<SlotObservation>,
+    /// Every hook that the plan names, and how far it is; at most [`TASKS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskObservation>,
 }
 
 impl Observation {
@@ -48,6 +53,7 @@ impl Observation {
 
     /// Cuts every text that is longer than an agent of ours makes it.
     pub fn bound(&mut self) {
+        task::bound(&mut self.tasks);
         for slot in &mut self.slots {
             slot.trouble.iter_mut().for_each(SlotTrouble::bound);
             if let SlotStatus::Failed { evidence, .. } = &mut slot.status {

@@ -8,7 +8,7 @@ use crate::capacity::{NoRoom, Taken};
 use crate::fleet::{Fleet, Member, Scheduling};
 use crate::host::Liveness;
 use crate::id::HostId;
-use crate::plan::{Order, PLAN_VERSION};
+use crate::plan::{Order, PLAN_OF_GENERATIONS};
 use crate::policy;
 use crate::release::{OrderRule, Release, Spec, Strategy};
 
@@ -56,7 +56,7 @@ pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(),
     if !member.facts.reads_release(release.version) {
         return Err(Unfit::TooOld);
     }
-    if release.spec.exclusive && !known.is_empty() && !known.contains(&PLAN_VERSION) {
+    if release.spec.exclusive && !known.is_empty() && !known.contains(&PLAN_OF_GENERATIONS) {
         return Err(Unfit::TooOld);
     }
     let violations = policy::check(&member.facts.policy, &member.facts, release);

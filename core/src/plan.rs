@@ -6,19 +6,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{FleetId, HostId, SlotId};
+use crate::id::{FleetId, HostId, RolloutId, SlotId};
 use crate::time::Timestamp;
 
 /// The newest version of the plan payload that this code reads and writes.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 /// Every version that it reads. A plan is written in the lowest one that can say what it says.
-pub const PLAN_VERSIONS: [u32; 2] = [1, PLAN_VERSION];
+pub const PLAN_VERSIONS: [u32; 3] = [1, 2, PLAN_VERSION];
+
+/// The version that brought `generation`: restarts, and services of which two never run.
+pub const PLAN_OF_GENERATIONS: u32 = 2;
 
 /// The payload of a `plan` envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostPlan {
-    /// Version of this format: `2` if a slot has a `generation`, else `1`.
+    /// Version of this format: `3` if a slot has a `task`, `2` if one has a `generation`, else `1`.
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -65,6 +68,25 @@ pub struct PlanSlot {
     /// Rises when a person asks for a new instance of the same release: one of a lower generation is replaced.
     #[serde(default, skip_serializing_if = "is_first")]
     pub generation: u64,
+    /// A hook of the slot's release that the host runs once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+}
+
+/// A hook that a host runs once. The release of its slot says how.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// The rollout that it belongs to. A host runs a hook at most once for each.
+    pub rollout: RolloutId,
+    /// The name of the hook in the release.
+    pub hook: String,
+}
+
+impl std::fmt::Display for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.rollout, self.hook)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -75,7 +97,14 @@ const fn is_first(generation: &u64) -> bool {
 impl HostPlan {
     /// The lowest version that can say what `slots` say.
     pub fn version_for(slots: &[PlanSlot]) -> u32 {
-        if slots.iter().any(|slot| slot.generation > 0) { PLAN_VERSION } else { 1 }
+        let any = |says: fn(&PlanSlot) -> bool| slots.iter().any(says);
+        if any(|slot| slot.task.is_some()) {
+            3
+        } else if any(|slot| slot.generation > 0) {
+            2
+        } else {
+            1
+        }
     }
 }
 

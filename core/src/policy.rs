@@ -71,6 +71,10 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
     {
         refuse("gpus", format!("{} asked for, at most {most} are allowed", asked.count));
     }
+    if let Some(most) = policy.gpus.filter(|most| spec.hooks.most_gpus() > *most) {
+        let asked = spec.hooks.most_gpus();
+        refuse("gpus", format!("a hook asks for {asked}, at most {most} are allowed"));
+    }
     if policy.users == Users::NonRoot
         && let Err(detail) = non_root(&spec.security)
     {

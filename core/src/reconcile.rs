@@ -31,6 +31,7 @@ mod report;
 pub mod room;
 mod slot;
 mod step;
+mod tasks;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,10 +44,11 @@ pub use input::{
 pub(crate) use judge::health_deadline;
 pub use memory::{
     FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble,
-    Volatile,
+    TaskMemory, Volatile,
 };
 pub use questions::{Ask, Question, WantedChecks};
-pub use step::{Decision, Launch, LaunchPort, Step, Target};
+pub use step::{Decision, Launch, LaunchHook, LaunchPort, Step, Target};
+pub use tasks::is_task;
 
 use crate::id::SlotId;
 use crate::observation::SlotStatus;
@@ -59,7 +61,7 @@ use turn::Turn;
 pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timestamp) -> Decision {
     let mut memory = memory.clone();
     let (ours, conditions) = identity::ours(desired, observed, &mut memory);
-    let observed = &ours;
+    let (all, observed) = (observed, &ours);
     outcome::absorb(desired, observed, &mut memory, now);
     memory.adopt(observed);
     let mut turn = Turn::new(desired, observed, memory, now);
@@ -77,7 +79,7 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
         let slots = turn.by_slot.keys().map(|slot| (*slot).clone()).collect::<Vec<_>>();
         let reports =
             slots.iter().map(|slot| report::slot(&turn, slot, None, SlotStatus::Converging)).collect();
-        return turn.finish(reports);
+        return turn.finish(reports, Vec::new());
     };
     let wanted: BTreeMap<&SlotId, &PlanSlot> =
         host_plan.slots.iter().map(|slot| (&slot.slot, slot)).collect();
@@ -91,8 +93,9 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
             reports.push(report::slot(&turn, slot, want, status));
         }
     }
+    let tasks = tasks::decide(&mut turn, all);
     collect::images(&mut turn);
     turn.asks = asks::now(&mut turn);
     turn.memory.forget(observed, |slot| wanted.contains_key(slot));
-    turn.finish(reports)
+    turn.finish(reports, tasks)
 }

@@ -7,6 +7,7 @@ mod answer;
 mod asks;
 mod gates;
 mod health;
+mod hooks;
 mod rules;
 mod traffic;
 mod triggers;
@@ -21,14 +22,20 @@ use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
 pub use answer::{Answer, Difference, excerpt};
-pub use asks::{Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, plain_url};
+pub use asks::{
+    Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, is_path_below, plain_url,
+};
 pub(crate) use asks::{
-    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
-    MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
+    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT,
+    MAX_TIMES, MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
 };
 pub use gates::{Gate, GateAsk};
 pub(crate) use gates::{MAX_GATES, is_gate_name};
 pub use health::{Check, Health, ImageHealth, Probe};
+pub use hooks::{Hook, HookHosts, Hooks, Stage, is_hook_name};
+pub(crate) use hooks::{
+    MAX_HOOK_COMMAND, MAX_HOOK_GPUS, MAX_HOOK_NAME, MAX_HOOK_TIMEOUT, MAX_HOOK_WORDS, MAX_HOOKS,
+};
 pub use rules::{CanaryStep, OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
@@ -185,16 +192,22 @@ pub struct Spec {
     /// Gates by name: the questions that the steps of a canary ask.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gates: BTreeMap<String, Gate>,
+    /// Commands that a rollout runs once, before it touches anything and after its last step.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
-    /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries and their gates.
+    /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries, gates, previews, hooks and
+    /// files that have to exist.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
         let previews = self.traffic.routes.iter().any(|route| route.preview);
-        if previews || !self.gates.is_empty() || matches!(self.strategy, Strategy::Canary { .. }) {
+        let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
+        let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
+        if canary || previews || files || !self.hooks.is_empty() {
             4
         } else if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3

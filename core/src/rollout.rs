@@ -31,6 +31,7 @@ pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod figures;
 mod gating;
+pub(crate) mod hooks;
 mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -59,6 +60,7 @@ pub use decision::{
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};
+pub use hooks::HookRun;
 pub use machine::{advance, place_only};
 pub use model::{
     Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,

@@ -13,6 +13,7 @@
 //! through the steps in this order and stops at the first refusal.
 
 mod asks;
+mod hooks;
 mod malformed;
 mod ranges;
 mod routes;

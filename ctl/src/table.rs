@@ -5,6 +5,7 @@ mod contexts;
 mod explain;
 mod failure;
 mod hint;
+mod hooks;
 mod hosts;
 mod operators;
 mod plans;
@@ -28,6 +29,7 @@ pub(crate) use conditions::conditions;
 pub(crate) use contexts::contexts;
 pub(crate) use explain::explain;
 pub(crate) use failure::{failures, printable};
+pub(crate) use hooks::{failed as failed_hooks, hooks, words as hook_words};
 pub(crate) use hosts::{host, hosts};
 pub(crate) use operators::operators;
 pub(crate) use plans::plan;
@@ -60,8 +62,9 @@ fn state(text: &str) -> Cell {
     let cell = Cell::new(text.replace('_', " "));
     match text {
         "healthy" | "connected" | "succeeded" | "steady" | "active" => cell.fg(Color::Green),
-        "failed" | "lost" | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned"
-        | "revoked" | "no instances" => cell.fg(Color::Red),
+        "exited" | "timed_out" | "out_of_memory" | "not_started" | "interrupted" | "failed" | "lost"
+        | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned" | "revoked"
+        | "no instances" => cell.fg(Color::Red),
         "recovering" | "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown"
         | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping"
         | "removing" | "invited" | "expired" => cell.fg(Color::Yellow),

@@ -2,7 +2,7 @@
 
 use windlass_core::rollout::{self, ApproveError, Approved, Rollout, SteerError, Steering};
 use windlass_core::service::Slots;
-use windlass_core::view::{self, RolloutView};
+use windlass_core::view::{self, HookView, RolloutView};
 use windlass_core::{RolloutId, ServiceId, Timestamp};
 
 use crate::audit;
@@ -103,7 +103,8 @@ pub(crate) fn list(coordinator: &Coordinator, service: Option<&ServiceId>) -> Ve
     });
     let shown = ids.iter().filter_map(|id| {
         let view = coordinator.ledger.read(|state| show(state, &coordinator.registry, id, now))?;
-        Some(RolloutView { slots: Vec::new(), conditions: Vec::new(), ..view })
+        let hooks = view.hooks.into_iter().map(|hook| HookView { log: Vec::new(), ..hook }).collect();
+        Some(RolloutView { slots: Vec::new(), conditions: Vec::new(), hooks, ..view })
     });
     shown.collect()
 }

@@ -1,6 +1,6 @@
 //! What a person tells a service without a new release: scale, stop, remove. The engine brings its slots there.
 
-use windlass_core::plan::PLAN_VERSION;
+use windlass_core::plan::PLAN_OF_GENERATIONS;
 use windlass_core::rollout::{self, RestartError, StartError, Told, Verb, VerbError};
 use windlass_core::service::{Mode, Service};
 use windlass_core::view::VolumeView;
@@ -128,7 +128,7 @@ fn begin_restart(
     let fleet = registry.fleet(state, Some(id), draft.now);
     let hosts = state.slots.get(id).into_iter().flat_map(|slots| slots.values()).map(|a| a.host());
     let reads = |host: &HostId| {
-        fleet.members.get(host).is_none_or(|member| member.facts.plan_versions.contains(&PLAN_VERSION))
+        fleet.members.get(host).is_none_or(|member| member.facts.plan_versions.contains(&PLAN_OF_GENERATIONS))
     };
     let mut too_old: Vec<HostId> = hosts.filter(|host| !reads(host)).cloned().collect();
     too_old.sort();

@@ -5,6 +5,15 @@ use tokio::task::JoinSet;
 use windlass_core::Span;
 
 use super::*;
+use crate::clock;
+use crate::fixture::Fleet;
+use crate::runtime::fake::FakeEngine;
+
+async fn failures(checks: Vec<HostCheck>) -> Vec<String> {
+    let mut release = Fleet::new().payload(1);
+    release.spec.checks = checks;
+    super::failures(&release, &FakeEngine::new(clock::now)).await
+}
 
 /// A server that reads a little and answers everybody with the same bytes; without any it only accepts.
 async fn serve(tasks: &mut JoinSet<()>, answer: &'static [u8]) -> String {
@@ -79,4 +88,36 @@ async fn all_are_made_and_each_failure_is_named() {
         format!("tcp {closed}: connection refused"),
     ];
     assert_eq!(failed, want);
+}
+
+#[tokio::test]
+async fn missing_files_of_a_volume_are_named_each() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bert.bin"), "x").unwrap();
+    let mut release = Fleet::new().payload(1);
+    let volume =
+        |host_path| windlass_core::release::Volume { mount: "/m".to_owned(), host_path, read_only: true };
+    release.spec.volumes.insert("models".to_owned(), volume(None));
+    release.spec.volumes.insert("bound".to_owned(), volume(Some(dir.path().display().to_string())));
+    let files = |volume: &str, paths: &[&str]| {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        check("models", HostAsk::FilesExist { volume: volume.to_owned(), paths }, 30_000)
+    };
+    release.spec.checks = vec![
+        files("models", &["bert.bin", "gpt.onnx"]),
+        files("bound", &["a", "bert.bin"]),
+        files("bound", &["bert.bin"]),
+    ];
+    let engine = FakeEngine::new(clock::now);
+    let failed = super::failures(&release, &engine).await;
+    let not_yet = "the volume is not on this host yet, so bert.bin, gpt.onnx are missing";
+    let name = "models (files in volume";
+    assert_eq!(failed, [format!("{name} models): {not_yet}"), format!("{name} bound): a is missing")]);
+    let engine_name = windlass_core::release::volume_name(&release.service_id(), "models");
+    engine.world().folders.insert(engine_name, dir.path().to_owned());
+    let failed = super::failures(&release, &engine).await;
+    assert_eq!(
+        failed,
+        [format!("{name} models): gpt.onnx is missing"), format!("{name} bound): a is missing")]
+    );
 }

@@ -11,6 +11,7 @@ use windlass_core::{Digest, Timestamp};
 
 use crate::ask::{self, Done, Instance};
 use crate::hostcheck;
+use crate::runtime::Runtime;
 
 /// Requests to instances at once; more wait.
 const AT_ONCE: usize = 32;
@@ -105,7 +106,13 @@ impl Asks {
     }
 
     /// Asks what is wanted, and nothing else.
-    pub(super) fn follow(&mut self, asks: &[Ask], checks: &[WantedChecks], desired: &Desired) {
+    pub(super) fn follow<R: Runtime>(
+        &mut self,
+        runtime: &Arc<R>,
+        asks: &[Ask],
+        checks: &[WantedChecks],
+        desired: &Desired,
+    ) {
         let key = |ask: &Ask| Key::Instance(ask.container.clone(), ask.run, ask.question);
         let wanted: BTreeSet<Key> = asks.iter().map(key).collect();
         self.checked.retain(|release, _| desired.releases.contains_key(release));
@@ -144,9 +151,10 @@ impl Asks {
                 continue;
             }
             let (release, plan, places) = (wanted.release.clone(), wanted.plan, self.checking.clone());
+            let runtime = runtime.clone();
             let task = self.tasks.spawn(async move {
                 let _place = places.acquire_owned().await;
-                let failed = hostcheck::failures(release.release.spec.checks.clone()).await;
+                let failed = hostcheck::failures(&release.release, &*runtime).await;
                 Result::Checked(digest, Checked { plan, failed })
             });
             self.under_way.insert(Key::Checks(digest), task);

@@ -6,16 +6,27 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use windlass_core::Digest;
+use windlass_core::observation::{TASK_LOG, keep_end};
 use windlass_core::reconcile::{Container, Launch, LocalImage, Outcome, StartFailure, Step, Target};
 
 use crate::runtime::{LogOptions, Runtime, RuntimeError, blame};
 
 /// Creating and starting takes at most this.
 const START: Duration = Duration::from_secs(60);
-/// The last lines of a failed instance are read within this.
-const LOG: Duration = Duration::from_secs(2);
-/// So many lines, of so many bytes each.
-const LINES: (u32, usize) = (20, 500);
+/// The last lines of something that ended, as they are read.
+struct Lines {
+    /// So many.
+    count: u32,
+    /// Bytes of each.
+    bytes: usize,
+    /// Within this.
+    within: Duration,
+}
+
+/// Those of a failed instance.
+const LINES: Lines = Lines { count: 20, bytes: 500, within: Duration::from_secs(2) };
+/// Those of a hook.
+const TASK_LINES: Lines = Lines { count: 500, bytes: TASK_LOG, within: Duration::from_secs(10) };
 
 const UNAVAILABLE: &str = "the engine went away";
 
@@ -36,6 +47,31 @@ pub(super) struct Finished {
     pub(super) failed: Option<&'static str>,
 }
 
+/// Does a step of a hook.
+pub(super) async fn perform_task<R: Runtime>(
+    runtime: Arc<R>,
+    key: String,
+    step: Step,
+    address: &str,
+) -> Finished {
+    let mut finished = match &step {
+        Step::CollectLog(target) => {
+            let mut finished = collect_log(&*runtime, target, &TASK_LINES).await;
+            for outcome in &mut finished.outcomes {
+                if let Outcome::Log { lines, .. } = outcome {
+                    keep_end(lines, TASK_LOG);
+                }
+            }
+            finished
+        }
+        _ => perform(runtime, step, address).await,
+    };
+    let told = finished.outcomes.into_iter();
+    finished.outcomes =
+        told.map(|outcome| Outcome::Task { key: key.clone(), outcome: Box::new(outcome) }).collect();
+    finished
+}
+
 /// Does a step of a slot.
 pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &str) -> Finished {
     let verb = step.verb();
@@ -54,8 +90,8 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
             Ok(()) => Finished { seen: Some((target.container.clone(), None)), ..Finished::default() },
             Err(error) => failed(target, &error),
         },
-        Step::CollectLog(target) => collect_log(&*runtime, target).await,
-        Step::Pull { .. } | Step::RemoveImage { .. } => Finished::default(), // no slot's
+        Step::CollectLog(target) => collect_log(&*runtime, target, &LINES).await,
+        Step::Pull { .. } | Step::RemoveImage { .. } | Step::Task { .. } => Finished::default(), // no slot's
     };
     if finished.unavailable
         && let Some(slot) = step.slot().cloned()
@@ -194,25 +230,25 @@ fn free(launch: &Launch, address: &str) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-async fn collect_log<R: Runtime>(runtime: &R, target: &Target) -> Finished {
-    let options = LogOptions { tail: Some(LINES.0), ..LogOptions::default() };
+async fn collect_log<R: Runtime>(runtime: &R, target: &Target, wanted: &Lines) -> Finished {
+    let options = LogOptions { tail: Some(wanted.count), ..LogOptions::default() };
     let mut stream = runtime.logs(&target.container, options);
     let mut lines = Vec::new();
     // What can be read in time is enough; evidence must not hold up the way back.
     let reading = async {
         while let Some(Ok(line)) = stream.next().await {
-            lines.push(cut(line.text));
+            lines.push(cut(line.text, wanted.bytes));
         }
     };
-    if timeout(LOG, reading).await.is_err() {
+    if timeout(wanted.within, reading).await.is_err() {
         tracing::warn!(instance = target.instance, "the log of a failed instance could not be read in time");
     }
     let outcome = Outcome::Log { slot: target.slot.clone(), instance: target.instance.clone(), lines };
     Finished { outcomes: vec![outcome], ..Finished::default() }
 }
 
-fn cut(mut text: String) -> String {
-    let mut end = LINES.1.min(text.len());
+fn cut(mut text: String, most: usize) -> String {
+    let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }

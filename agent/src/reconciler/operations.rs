@@ -13,7 +13,7 @@ use windlass_core::release::Image;
 use windlass_core::units::Span;
 use windlass_core::{Digest, SlotId};
 
-use super::execute::{Finished, perform};
+use super::execute::{Finished, perform, perform_task};
 use crate::runtime::{PullError, Runtime, answer};
 
 /// Steps of slots at once.
@@ -30,6 +30,8 @@ const BROKEN_OFF: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 enum Owner {
     Slot(SlotId),
+    /// A hook, by rollout and name.
+    Task(String),
     Pull(Digest),
     Collection,
 }
@@ -90,6 +92,14 @@ impl<R: Runtime> Operations<R> {
                 (Owner::Pull(digest), self.set.spawn(pull(runtime, permits, image, progress)))
             }
             Step::RemoveImage { id, .. } => (Owner::Collection, self.set.spawn(remove_image(runtime, id))),
+            Step::Task { key, step } => {
+                let (permits, address, owner) = (self.steps.clone(), address.to_owned(), key.clone());
+                let task = async move {
+                    let _permit = permits.acquire_owned().await;
+                    perform_task(runtime, key, *step, &address).await
+                };
+                (Owner::Task(owner), self.set.spawn(task))
+            }
             step => {
                 let Some(slot) = step.slot().cloned() else { return };
                 let (permits, address) = (self.steps.clone(), address.to_owned());
@@ -137,9 +147,18 @@ impl<R: Runtime> Operations<R> {
     pub(super) fn busy(&self) -> BTreeSet<SlotId> {
         let slot = |owner: &Owner| match owner {
             Owner::Slot(slot) => Some(slot.clone()),
-            Owner::Pull(_) | Owner::Collection => None,
+            Owner::Task(_) | Owner::Pull(_) | Owner::Collection => None,
         };
         self.owners.values().filter_map(slot).collect()
+    }
+
+    /// Hooks with a step under way.
+    pub(super) fn busy_tasks(&self) -> BTreeSet<String> {
+        let key = |owner: &Owner| match owner {
+            Owner::Task(key) => Some(key.clone()),
+            Owner::Slot(_) | Owner::Pull(_) | Owner::Collection => None,
+        };
+        self.owners.values().filter_map(key).collect()
     }
 
     /// How far the pulls are.

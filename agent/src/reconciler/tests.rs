@@ -26,6 +26,8 @@ use super::{MemoryStore, Options, Reconciler, Wires};
 use crate::runtime::RuntimeError;
 use crate::runtime::fake::FakeEngine;
 
+mod hooks;
+
 thread_local! {
     static BEGUN: Instant = Instant::now();
     /// How far the clock was set forward, in milliseconds.
@@ -186,6 +188,7 @@ fn running(index: u32, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::facts;
 
 use super::{
     Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream, answer, labels,
+    RuntimeError, RuntimeStream, Source, answer, labels,
 };
 
 mod binds;
@@ -220,7 +220,10 @@ impl Runtime for DockerEngine {
         let body = create::body(launch, &self.local, binds);
         match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
-            Err(error) if error::status(&error) == Some(409) => self.adopt(&name, launch, error).await,
+            // A hook runs once: whatever has its name is not it.
+            Err(error) if error::status(&error) == Some(409) && launch.hook.is_none() => {
+                self.adopt(&name, launch, error).await
+            }
             Err(error) => {
                 let error = error::starting("create the container", error);
                 // An engine that went away may have made it nevertheless.
@@ -267,6 +270,13 @@ impl Runtime for DockerEngine {
         }
         Call::TakeAway.around(self.files.remove(instance)).await;
         Ok(())
+    }
+
+    async fn folder(&self, source: Source<'_>) -> Result<Option<PathBuf>, RuntimeError> {
+        match source {
+            Source::Bind(path) => Ok(Some(path.into())),
+            Source::Volume(name) => binds::folder(self.docker()?, name).await,
+        }
     }
 
     async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {

@@ -1,6 +1,7 @@
 //! An engine in memory, for tests: it obeys, records what it was asked, and fails when told to.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use windlass_core::{Digest, Timestamp};
 
 use super::{
     Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions,
-    OnProgress, PullError, Runtime, RuntimeError, RuntimeStream,
+    OnProgress, PullError, Runtime, RuntimeError, RuntimeStream, Source,
 };
 
 /// An engine in memory. Clones are the same engine.
@@ -40,6 +41,8 @@ pub struct World {
     pub containers: BTreeMap<String, Container>,
     /// Binds of its containers, and volumes that are binds; `is_up` is told from the container.
     pub binds: HostBinds,
+    /// Folders of named volumes.
+    pub folders: BTreeMap<String, PathBuf>,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
     /// Images that are held.
@@ -279,6 +282,14 @@ impl Runtime for FakeEngine {
         drop(world);
         self.events.send(EngineEvent { container: id.to_owned(), kind: EventKind::Destroyed }).ok();
         Ok(())
+    }
+
+    async fn folder(&self, source: Source<'_>) -> Result<Option<PathBuf>, RuntimeError> {
+        self.awake().await;
+        match source {
+            Source::Bind(path) => Ok(Some(path.into())),
+            Source::Volume(name) => Ok(self.answering()?.folders.get(name).cloned()),
+        }
     }
 
     async fn host_binds(&self) -> Result<HostBinds, RuntimeError> {

@@ -5,6 +5,7 @@ mod asks;
 mod findings;
 mod gates;
 mod health;
+mod hooks;
 mod paths;
 mod run;
 mod security;
@@ -31,5 +32,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     triggers::check(manifest, &mut findings);
     asks::check(manifest, &mut findings);
     gates::check(manifest, &mut findings);
+    hooks::check(manifest, &mut findings);
     findings
 }

@@ -56,6 +56,8 @@ pub const SMOKE_TRIES: u32 = 3;
 pub const SMOKE_EVERY: Span = Span::from_secs(2);
 /// How long a check of a host may take.
 pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
+/// How long a hook may take.
+pub const HOOK_TIMEOUT: Span = Span::from_secs(5 * 60);
 
 /// Length of a gate's window.
 pub const GATE_WINDOW: Span = Span::from_secs(60);
@@ -130,4 +132,5 @@ functions! {
     gate_error_requests: u32 = GATE_ERROR_REQUESTS;
     gate_latency_requests: u32 = GATE_LATENCY_REQUESTS;
     gate_timeout: Span = GATE_TIMEOUT;
+    hook_timeout: Span = HOOK_TIMEOUT;
 }

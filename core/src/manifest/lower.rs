@@ -13,7 +13,8 @@ use crate::units::Span;
 use super::check::capability;
 use super::defaults;
 use super::model::{
-    After, Failing, FailingIn, Gpus, Manifest, Port, Probe, Replicas, RollbackOn, Share, Slow, SlowIn, Text,
+    After, Failing, FailingIn, Gpus, Hook, Hooks, Manifest, Port, Probe, Replicas, RollbackOn, Share, Slow,
+    SlowIn, Text,
 };
 
 pub(super) use asks::{checks, smoke, warm_up};
@@ -73,7 +74,20 @@ pub(super) fn lower(
         smoke: smoke(manifest),
         checks: checks(manifest),
         gates: gates(manifest),
+        hooks: hooks(manifest),
     }
+}
+
+fn hooks(manifest: &Manifest) -> release::Hooks {
+    let lower = |hook: &Hook| release::Hook {
+        name: hook.name.clone().unwrap_or_default(),
+        run: hook.run.clone(),
+        gpus: hook.gpus,
+        timeout: hook.timeout,
+        on: hook.on,
+    };
+    let Hooks { before, after } = &manifest.hooks;
+    release::Hooks { before: before.iter().map(lower).collect(), after: after.iter().map(lower).collect() }
 }
 
 fn scale(manifest: &Manifest) -> Scale {

@@ -6,6 +6,7 @@
 mod asks;
 mod gates;
 mod health;
+mod hooks;
 mod later;
 mod parts;
 mod scalar;
@@ -25,7 +26,8 @@ use super::defaults;
 pub(super) use asks::{Check, Expect, Smoke, Statuses, WarmUp};
 pub(super) use gates::Gate;
 pub(super) use health::{Health, Probe};
-pub(super) use later::{Hooks, Secret};
+pub(super) use hooks::{Hook, Hooks};
+pub(super) use later::Secret;
 pub(super) use parts::{
     File, Gpus, OnLost, Placement, Port, Replicas, Resources, Route, Routes, Security, Volume,
 };
@@ -157,10 +159,9 @@ pub(super) struct Manifest {
     /// Questions that the steps of a canary ask, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) gates: BTreeMap<String, Gate>,
-    /// Commands run before and after a rollout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-not-yet" = "run it before `windlass deploy`, and deploy only if it succeeded"))]
-    pub(super) hooks: Option<Hooks>,
+    /// Commands that a rollout runs once, before it touches anything and after its last step.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub(super) hooks: Hooks,
     /// Channels told about the outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-not-yet" = "the exit code and the last JSON line of `windlass deploy` say the outcome"))]
@@ -196,6 +197,7 @@ impl Manifest {
             self.strategy = Strategy::default();
         }
         self.health.complete(main_port);
+        self.hooks.complete();
         self.warm_up.iter_mut().for_each(|warm_up| warm_up.complete(main_port));
         self.smoke.iter_mut().for_each(|smoke| smoke.complete(main_port));
     }

@@ -50,6 +50,13 @@ pub enum Outcome {
         /// The lines, the oldest first.
         lines: Vec<String>,
     },
+    /// A step of a hook ended.
+    Task {
+        /// Rollout and name of the hook.
+        key: String,
+        /// What came of the step.
+        outcome: Box<Outcome>,
+    },
     /// Another step failed: stop, remove, restart policy. It is tried again later.
     StepFailed {
         /// The slot.
@@ -61,8 +68,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Did something not come about?
-    pub const fn is_failure(&self) -> bool {
-        !matches!(self, Self::Pulled { .. } | Self::Launched { .. } | Self::Log { .. })
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Pulled { .. } | Self::Launched { .. } | Self::Log { .. } => false,
+            Self::PullFailed { .. } | Self::StartFailed { .. } | Self::StepFailed { .. } => true,
+            Self::Task { outcome, .. } => outcome.is_failure(),
+        }
     }
 }
 

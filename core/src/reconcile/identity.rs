@@ -11,6 +11,7 @@ use crate::id::SlotId;
 use super::ended::Outcome;
 use super::input::{Container, Desired, Likeness, Observed};
 use super::memory::{self, InstanceMemory, Memory};
+use super::tasks;
 
 /// What a container is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,9 @@ pub(super) fn ours(
             memory.instance(slot, instance).container = Some(container.clone());
         }
     }
-    let standings = observed.containers.iter().map(|seen| standing(desired, observed, memory, seen));
-    let mut all: Vec<(&Container, Standing)> = observed.containers.iter().zip(standings).collect();
+    let of_slots = observed.containers.iter().filter(|seen| !tasks::is_task(&seen.instance));
+    let standings = of_slots.map(|seen| (seen, standing(desired, observed, memory, seen)));
+    let mut all: Vec<(&Container, Standing)> = standings.collect();
     // The oldest that is alike is the one that was made; a copy is younger.
     all.sort_by(|(one, _), (other, _)| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     let (mut kept, mut unseen) = (BTreeSet::new(), BTreeSet::new());
@@ -84,6 +86,7 @@ fn without_containers(observed: &Observed) -> Observed {
         checks: observed.checks.clone(),
         collecting: observed.collecting,
         busy: observed.busy.clone(),
+        busy_tasks: observed.busy_tasks.clone(),
         outcomes: observed.outcomes.clone(),
         capacity: observed.capacity.clone(),
         ..*observed

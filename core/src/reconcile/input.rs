@@ -90,6 +90,8 @@ pub struct Observed {
     pub collecting: bool,
     /// Slots with a step under way. They get no other.
     pub busy: BTreeSet<SlotId>,
+    /// Hooks with a step under way, by rollout and name.
+    pub busy_tasks: BTreeSet<String>,
     /// What came of steps that ended since the last decision; each exactly once.
     pub outcomes: Vec<Outcome>,
     /// Results of the checks that come before a start, by release.

@@ -1,5 +1,6 @@
 //! The memory of an agent between decisions and over its own death.
 
+pub(super) mod tasks;
 mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::time::Timestamp;
 
 use super::input::{Container, Observed, PlanNumber};
 
+pub use tasks::TaskMemory;
 pub use volatile::{Forbidden, StepTrouble, Volatile};
 pub(super) use volatile::{PullTrouble, Restarts, Retry, doubled};
 
@@ -36,6 +38,9 @@ pub struct Memory {
     /// anew, or its coordinator was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overruled: Option<PlanNumber>,
+    /// Hooks that were begun here, by rollout and name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskMemory>,
     /// The journal is new, and nothing has been looked at yet: what is here may be ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopting: bool,
@@ -166,6 +171,7 @@ impl Memory {
             && self.quarantine == other.quarantine
             && self.pulled == other.pulled
             && self.overruled == other.overruled
+            && self.tasks == other.tasks
             && self.adopting == other.adopting
     }
 

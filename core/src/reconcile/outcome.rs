@@ -13,6 +13,7 @@ use super::input::{Container, Desired, Observed};
 use super::judge;
 use super::memory::{Forbidden, Memory, PullTrouble, PulledImage, Retry, StepTrouble};
 use super::ports;
+use super::tasks;
 
 /// Delay before a pull is tried again, doubled up to the ceiling.
 const PULL_DELAY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
@@ -52,11 +53,13 @@ pub(super) fn absorb(desired: &Desired, observed: &Observed, memory: &mut Memory
                 }
             }
             Outcome::Launched { .. } => {} // noted when the containers were told apart
+            Outcome::Task { .. } => {}     // absorbed below
             Outcome::StepFailed { slot, message } => {
                 delay(memory, slot, TroubleCode::StepFailed, message, now);
             }
         }
     }
+    tasks::absorb(observed, memory, now);
 }
 
 /// A pull that failed once more than `before`. Under another plan its patience begins anew.

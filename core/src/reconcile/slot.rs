@@ -114,7 +114,8 @@ impl Step {
             | Self::RemoveImage { .. }
             | Self::Remove(_)
             | Self::KeepRunning(_)
-            | Self::CollectLog(_) => {}
+            | Self::CollectLog(_)
+            | Self::Task { .. } => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::condition::Condition;
 use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::SlotObservation;
+use crate::observation::{SlotObservation, TaskObservation};
 use crate::release::Image;
 use crate::time::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct Decision {
     pub wake_at: Option<Timestamp>,
     /// What to report, ordered by slot.
     pub slots: Vec<SlotObservation>,
+    /// What to report of hooks.
+    pub tasks: Vec<TaskObservation>,
     /// What a person has to know.
     pub conditions: Vec<Condition>,
     /// Requests to be sent to instances now. One that was begun goes on as long as it is listed.
@@ -65,6 +67,13 @@ pub enum Step {
     KeepRunning(Target),
     /// Read the last lines it wrote.
     CollectLog(Target),
+    /// A step of a hook.
+    Task {
+        /// Rollout and name of the hook.
+        key: String,
+        /// The step: launch, start, stop, collect log or remove.
+        step: Box<Step>,
+    },
 }
 
 impl Step {
@@ -72,6 +81,7 @@ impl Step {
     pub fn slot(&self) -> Option<&SlotId> {
         match self {
             Self::Pull { .. } | Self::RemoveImage { .. } => None,
+            Self::Task { step, .. } => step.slot(),
             Self::Launch(launch) => Some(&launch.slot),
             Self::Start(target)
             | Self::Restart(target)
@@ -83,7 +93,7 @@ impl Step {
     }
 
     /// The verb, for logs.
-    pub const fn verb(&self) -> &'static str {
+    pub fn verb(&self) -> &'static str {
         match self {
             Self::Pull { .. } => "pull",
             Self::RemoveImage { .. } => "remove image",
@@ -94,6 +104,7 @@ impl Step {
             Self::Remove(_) => "remove",
             Self::KeepRunning(_) => "keep running",
             Self::CollectLog(_) => "collect log",
+            Self::Task { step, .. } => step.verb(),
         }
     }
 }
@@ -132,6 +143,17 @@ pub struct Launch {
     pub ports: BTreeMap<String, LaunchPort>,
     /// Devices it gets.
     pub gpus: Vec<GpuClaim>,
+    /// The hook that it runs, in place of an instance.
+    pub hook: Option<LaunchHook>,
+}
+
+/// The hook that a container runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchHook {
+    /// Its name.
+    pub name: String,
+    /// Program and arguments.
+    pub run: Vec<String>,
 }
 
 /// A port of a container to be made.

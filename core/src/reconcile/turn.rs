@@ -8,9 +8,11 @@ use super::memory::{self, Memory};
 use super::questions::{Ask, WantedChecks};
 use super::room;
 use super::step::{Decision, Step};
+use super::tasks;
 use crate::condition::{self, Condition};
 use crate::digest::Digest;
 use crate::id::SlotId;
+use crate::observation::{SlotObservation, TaskObservation};
 use crate::plan::PlanSlot;
 use crate::release::Image;
 use crate::time::Timestamp;
@@ -26,6 +28,8 @@ pub(super) struct Turn<'a> {
     pub(super) wanted: BTreeMap<&'a SlotId, &'a PlanSlot>,
     /// What each slot takes of the host, launches of this turn included.
     pub(super) claims: BTreeMap<SlotId, room::Claim>,
+    /// What hooks take of the host, those begun in this turn included.
+    pub(super) task_claims: Vec<room::Claim>,
     pub(super) pulls: BTreeMap<Digest, Image>,
     pub(super) steps: Vec<Step>,
     pub(super) conditions: Vec<Condition>,
@@ -58,9 +62,11 @@ impl<'a> Turn<'a> {
             .collect();
         let wanted =
             desired.plan.iter().flat_map(|plan| &plan.slots).map(|want| (&want.slot, want)).collect();
+        let task_claims = tasks::claims(&memory);
         Self {
             desired,
             observed,
+            task_claims,
             memory,
             now,
             by_slot,
@@ -107,12 +113,12 @@ impl<'a> Turn<'a> {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    pub(super) fn finish(self, slots: Vec<crate::observation::SlotObservation>) -> Decision {
+    pub(super) fn finish(self, slots: Vec<SlotObservation>, tasks: Vec<TaskObservation>) -> Decision {
         let pulls = self.pulls.into_values().map(|image| Step::Pull { image });
         let steps = pulls.chain(self.steps).collect();
         let conditions = condition::bounded(self.conditions);
         let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
         let (asks, checks) = (self.asks, self.checks.into_values().collect());
-        Decision { steps, memory, wake_at, slots, conditions, asks, checks, behind }
+        Decision { steps, memory, wake_at, slots, tasks, conditions, asks, checks, behind }
     }
 }

@@ -111,6 +111,7 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         counts_from: None,
         restarts_before: std::collections::BTreeMap::new(),
         gates: None,
+        hooks: Vec::new(),
         log: Log::default(),
     }
 }

@@ -31,6 +31,10 @@ pub(crate) const MAX_TIMEOUT: Span = Span::from_secs(5 * 60);
 pub(crate) const MAX_PAUSE: Span = Span::from_secs(60);
 /// The longest time after which a smoke test is asked.
 pub(crate) const MAX_AFTER: Span = Span::from_secs(24 * 60 * 60);
+/// Files that one check looks for.
+pub(crate) const MAX_FILES: usize = 64;
+/// Bytes of a file's path.
+pub(crate) const MAX_PATH: usize = 512;
 /// Bytes of an address that a check connects to, and of its name.
 pub(crate) const MAX_ADDRESS: usize = 512;
 
@@ -159,6 +163,13 @@ pub enum HostAsk {
         /// `host:port`.
         address: String,
     },
+    /// These files are in a volume of the release.
+    FilesExist {
+        /// The volume's name in the release.
+        volume: String,
+        /// Paths below it.
+        paths: Vec<String>,
+    },
 }
 
 impl std::fmt::Display for HostAsk {
@@ -168,8 +179,15 @@ impl std::fmt::Display for HostAsk {
             Self::Http { url, .. } => write!(f, "GET {url}"),
             Self::Postgres { address } => write!(f, "postgres {address}"),
             Self::Redis { address } => write!(f, "redis {address}"),
+            Self::FilesExist { volume, .. } => write!(f, "files in volume {volume}"),
         }
     }
+}
+
+/// Returns whether `path` names a file below a folder, and in no other way: `bert.bin`, `models/gpt.onnx`.
+pub fn is_path_below(path: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    (1..=MAX_PATH).contains(&path.len()) && !path.chars().any(char::is_control) && path.split('/').all(part)
 }
 
 /// Host and port of `host:port`; an IPv6 address stands in brackets. `None` if it is not written like that.

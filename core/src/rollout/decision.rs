@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::gate::Judged;
 use crate::id::{Counter, HostId, RolloutId};
+use crate::observation::TaskOutcome;
+use crate::release::Stage;
 use crate::time::Timestamp;
 
 use super::model::{Failure, GoingBack, Kind, Progress, Reason, State};
 use super::steer::Steering;
 use crate::traffic::Weight;
+use crate::units::Span;
 
 mod log;
 mod parts;
@@ -154,6 +157,28 @@ pub enum What {
         /// The verdict, and all that it was made from.
         #[serde(flatten)]
         judged: Box<Judged>,
+    },
+    /// A hook was asked for on a host.
+    HookBegun {
+        /// Its name.
+        hook: String,
+        /// Before the first step, or after the last.
+        stage: Stage,
+        /// Where.
+        #[serde(flatten)]
+        place: Place,
+    },
+    /// A hook ended.
+    HookEnded {
+        /// Its name.
+        hook: String,
+        /// Where.
+        #[serde(flatten)]
+        place: Place,
+        /// How.
+        outcome: TaskOutcome,
+        /// How long its process ran.
+        took: Span,
     },
     /// Slots go.
     Removed {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decision::Log;
 use super::figures::{Figures, Trigger};
+use super::hooks::HookRun;
 use crate::fleet::Fleet;
 use crate::gate::{Course, GateEnd};
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
@@ -89,6 +90,9 @@ pub struct Rollout {
     /// The gates of the step that it is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Course>,
+    /// The hooks that it runs or has run, by their beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRun>,
     /// How much of its story is written.
     #[serde(default)]
     pub log: Log,
@@ -280,6 +284,8 @@ pub enum Reason {
         /// The newest verdict's figures.
         why: String,
     },
+    /// A hook did not do what it is for; which, where and how it ended.
+    HookFailed(String),
     /// The store was set back, and this is how the hosts were found.
     Restored,
 }
@@ -288,9 +294,10 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoPlace(why) => write!(f, "no host takes it: {why}"),
-            Self::SlotFailed(why) | Self::RollbackFailed(why) | Self::NothingToGoBackTo(why) => {
-                f.write_str(why)
-            }
+            Self::SlotFailed(why)
+            | Self::RollbackFailed(why)
+            | Self::NothingToGoBackTo(why)
+            | Self::HookFailed(why) => f.write_str(why),
             Self::NotSwitched(Some(hosts)) => {
                 write!(
                     f,

@@ -1,11 +1,14 @@
-//! Preparing: every host has the image, and has made the checks of the release, before any container is touched.
+//! Preparing: every host has the image, and has made the checks of the release, and the hooks that come first have run, before
+//! any container is touched.
 
 use crate::observation::SlotObservation;
 use crate::plan::Phase;
+use crate::release::Stage;
 use crate::slot::{Seen, Waiting};
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
+use super::hooks::{self, Standing};
 use super::model::{GoingBack, Progress, State};
 
 pub(crate) fn step(draft: &mut Draft<'_>) {
@@ -57,10 +60,14 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     }
     draft.tell_pulled(progress.pulled, total);
     draft.progress(progress);
-    if let Some(reason) = faults.record(draft) {
+    if let Some(reason) = faults.record(draft).or_else(|| hooks::failed(draft, Stage::Before)) {
         ending::go_back(draft, GoingBack::Untouched, reason);
     } else if missing == 0 {
-        draft.go(State::Advancing);
+        match hooks::run(draft, Stage::Before) {
+            Standing::Done => draft.go(State::Advancing),
+            Standing::Waits => {}
+            Standing::Failed(reason) => ending::go_back(draft, GoingBack::Untouched, reason),
+        }
     } else if draft.deadline_passed(&release.spec) {
         let everywhere_else = lost.len() == missing as usize && progress.pulled > 0;
         if everywhere_else {

@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 
 use super::draft::Draft;
 use super::ending;
+use super::hooks;
 use super::model::{GoingBack, Progress, Reason, State};
 use super::returning;
 use super::revert::revert;
@@ -29,6 +30,9 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     }
     let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
     ending::note_late(draft);
+    if hooks::are_stopping(draft) {
+        return;
+    }
     let from = draft.rollout().from;
     match from {
         Some(from) if draft.release(&from.digest).is_some() => back_to(draft, from, how),

@@ -1,9 +1,11 @@
 //! Soaking: the watch over the whole service after the last step.
 
+use crate::release::Stage;
 use crate::slot::{Seen, Waiting};
 
 use super::draft::Draft;
 use super::ending::{self, Faults};
+use super::hooks::{self, Standing};
 use super::model::{Kind, Reason, SILENCE};
 
 pub(crate) fn step(draft: &mut Draft<'_>) {
@@ -54,6 +56,11 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     if let Some(reason) = faults.record(draft) {
         return ending::on_failure(draft, spec, reason);
     }
+    match hooks::run(draft, Stage::After) {
+        Standing::Done => {}
+        Standing::Waits => return,
+        Standing::Failed(reason) => return hooks::on_failure(draft, spec, reason),
+    }
     let now = draft.now();
     // What was not watched does not count: a soak begins again with the coordinator.
     let watched = draft.snapshot.fleet.since()..=now;
@@ -72,7 +79,8 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         }
     }
     let given = soak + spec.progress_deadline.duration();
-    let state_since = draft.rollout().state_since;
+    // The hooks after the last step have their own time.
+    let state_since = draft.rollout().state_since.max(hooks::after_ended(draft));
     let silence = if all && !heard { SILENCE } else { std::time::Duration::ZERO };
     let deadline = draft.counted_from(state_since) + given + silence;
     if now < deadline {

@@ -56,6 +56,7 @@ pub fn start(
         ended.state = State::Superseded;
         ended.state_since = now;
         ended.reason = Some(Reason::SupersededBy(id.clone()));
+        ended.stop_hooks(now);
         ended.tell_moved(rollout, now);
         ended
     });
@@ -101,6 +102,7 @@ pub fn start(
         counts_from: None,
         restarts_before: BTreeMap::new(),
         gates: None,
+        hooks: Vec::new(),
         log,
     };
     service.current = Some(target.release);

@@ -81,6 +81,8 @@ pub fn steer(
             }
             next.reason = None;
             next.retry_quarantined |= !rollout.failures.is_empty();
+            // A hook runs once: a person who lets it go on does so without the ones that failed.
+            next.excuse_hooks();
             // A pause is no watch: that begins again.
             next.shift.iter_mut().for_each(|shift| shift.watched_since = None);
         }

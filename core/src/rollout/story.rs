@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::gate::Judged;
 use crate::id::{Counter, HostId, SlotId};
+use crate::observation::TaskEnd;
 use crate::plan::{Order, Phase};
 use crate::release::Spec;
 use crate::service::ReleaseRef;
@@ -13,6 +14,7 @@ use super::decision::{
     Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refused, SLOTS, Stood, What, cut,
 };
 use super::draft::Draft;
+use super::hooks::HookRun;
 use super::model::{Failure, Kind, State};
 use crate::slot::{Limits, Slot, Transition};
 
@@ -81,6 +83,8 @@ impl Draft<'_> {
             | Transition::Stand { .. }
             | Transition::Disarm
             | Transition::Unpair
+            | Transition::Assign { .. }
+            | Transition::Withdraw
             | Transition::Leave
             | Transition::BringTo { .. } => {}
         }
@@ -214,6 +218,19 @@ impl Draft<'_> {
             let more = cut(&mut slots);
             self.detail(What::Begun { slots, more, stood, allowed: shown(limits) });
         }
+    }
+
+    /// Writes that a hook was asked for.
+    pub(crate) fn tell_hook_begun(&mut self, run: &HookRun) {
+        let place = Place { slot: run.slot.clone(), host: run.host.clone() };
+        self.detail(What::HookBegun { hook: run.hook.clone(), stage: run.stage, place });
+    }
+
+    /// Writes that a hook ended.
+    pub(crate) fn tell_hook_ended(&mut self, run: &HookRun) {
+        let Some(TaskEnd { outcome, took, .. }) = run.end.clone() else { return };
+        let place = Place { slot: run.slot.clone(), host: run.host.clone() };
+        self.detail(What::HookEnded { hook: run.hook.clone(), place, outcome, took });
     }
 
     /// Writes that the shares of the traffic changed.

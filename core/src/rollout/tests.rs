@@ -9,6 +9,7 @@ mod drained;
 pub(crate) mod fixture;
 mod gating;
 mod going_back;
+mod hooks;
 pub(crate) mod midway;
 mod reach;
 mod shifting;

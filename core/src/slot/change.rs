@@ -37,6 +37,7 @@ pub fn apply(slot: Option<&Slot>, transition: &Transition) -> Result<Slot, Inval
                     until: None,
                 },
                 other: None,
+                task: None,
             })
         }
         (Some(_), Transition::Create { .. }) => {
@@ -156,7 +157,10 @@ fn change(slot: &mut Slot, transition: &Transition) {
         Transition::Retry => slot.retry = true,
         Transition::Disarm => slot.retry = false,
         Transition::Unpair => slot.role = Role::Member,
+        Transition::Assign { task } => slot.task = Some(task.clone()),
+        Transition::Withdraw => slot.task = None,
         Transition::Leave => {
+            slot.task = None;
             slot.target.run = Phase::Absent;
             slot.other = None;
             slot.role = Role::Member;
@@ -168,6 +172,7 @@ fn change(slot: &mut Slot, transition: &Transition) {
 fn retarget(slot: &mut Slot, release: Digest) {
     if slot.target.release != release {
         slot.target.generation = 0;
+        slot.task = None;
     }
     slot.target.release = release;
 }
@@ -201,6 +206,7 @@ fn bring_to(slot: &mut Slot, release: Digest, good: bool, fallback: Option<Diges
     let gpus = slot.target.gpus.clone();
     slot.target.release = release;
     slot.target.generation = 0;
+    slot.task = None;
     slot.target.run = if stays { Phase::Running } else { Phase::Pulled };
     // Its order stays: where the older one stopped first, nothing may serve yet, and that counts until something does.
     slot.other = incumbent.filter(|_| !stays).map(|release| beside(release, Phase::Running, gpus));

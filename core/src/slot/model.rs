@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::stored::StoredSlot;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::plan::{Order, Phase, PlanSlot, Previous};
+use crate::plan::{Order, Phase, PlanSlot, Previous, Task};
 use crate::time::Timestamp;
 
 /// A slot as it is meant to be: one record of the store. Only [`super::apply`] changes it.
@@ -24,6 +24,8 @@ pub struct Slot {
     pub(super) target: Occupant,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) other: Option<Occupant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) task: Option<Task>,
 }
 
 /// The place of a slot in its service.
@@ -112,6 +114,11 @@ impl Slot {
         self.other.as_ref()
     }
 
+    /// The hook of its release that its host runs.
+    pub const fn task(&self) -> Option<&Task> {
+        self.task.as_ref()
+    }
+
     /// The slot that it stands in for.
     pub const fn stands_in_for(&self) -> Option<&SlotId> {
         match &self.role {
@@ -169,6 +176,7 @@ impl Slot {
             previous: self.other.as_ref().map(|other| Previous { release: other.release, phase: other.run }),
             retry_quarantined: self.retry,
             generation: self.target.generation,
+            task: self.task.clone(),
         }
     }
 
@@ -198,6 +206,7 @@ impl Slot {
                 until: None,
             },
             other,
+            task: part.task,
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::model::{Occupant, Role, Slot, Trial};
 use crate::id::{HostId, SlotId};
-use crate::plan::{Order, PlanSlot};
+use crate::plan::{Order, PlanSlot, Task};
 use crate::time::Timestamp;
 
 /// A record of either form.
@@ -33,6 +33,8 @@ pub(super) struct IntentRecord {
     target: Occupant,
     #[serde(default)]
     other: Option<Occupant>,
+    #[serde(default)]
+    task: Option<Task>,
 }
 
 /// The form of version 1.
@@ -50,8 +52,8 @@ impl From<StoredSlot> for Slot {
     fn from(stored: StoredSlot) -> Self {
         match stored {
             StoredSlot::Intent(record) => {
-                let IntentRecord { id, host, order, role, trial, retry, target, other } = *record;
-                Self { id, host, order, role, trial, retry, target, other }
+                let IntentRecord { id, host, order, role, trial, retry, target, other, task } = *record;
+                Self { id, host, order, role, trial, retry, target, other, task }
             }
             StoredSlot::Plan(form) => {
                 let mut slot = Self::adopted(form.host, form.want);

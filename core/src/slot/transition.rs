@@ -18,11 +18,12 @@
 //! | Stand | any | its target, the good release where there is one, is stopped; it goes on alone |
 //! | Retry, Disarm | any | a target whose content failed there may, or may not, be started once more |
 //! | Unpair | a stand-in | it is a member |
+//! | Assign, Withdraw | any | its host runs a hook of the target's release, or stops it; a slot that gets another target has none |
 //! | Leave | any | nothing of it is to be left; it is remembered until its host says so |
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::plan::{Order, PlanSlot};
+use crate::plan::{Order, PlanSlot, Task};
 use crate::time::Timestamp;
 
 /// One change of a slot.
@@ -139,6 +140,13 @@ pub enum Transition {
     Disarm,
     /// It is a member from now on.
     Unpair,
+    /// The host runs a hook of the target's release, once.
+    Assign {
+        /// Which, for which rollout.
+        task: Task,
+    },
+    /// The host runs none, and stops one that runs.
+    Withdraw,
     /// The slot is to be empty.
     Leave,
     /// Another release, found on other hosts, becomes the target: recovery only.
@@ -175,6 +183,8 @@ impl Transition {
             | Self::Retry
             | Self::Disarm
             | Self::Unpair
+            | Self::Assign { .. }
+            | Self::Withdraw
             | Self::BringTo { .. } => false,
         }
     }

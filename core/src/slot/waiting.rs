@@ -57,6 +57,23 @@ pub enum Waiting {
     },
     /// Checks that a host makes before it starts anything of the release.
     Checks(HostId),
+    /// A hook.
+    Hook {
+        /// Its name.
+        hook: String,
+        /// Its host.
+        host: HostId,
+        /// Since when its process runs, by the clock of its host; absent while it is not known to run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+    /// A hook that has not stopped yet.
+    HookStop {
+        /// Its name.
+        hook: String,
+        /// Its host.
+        host: HostId,
+    },
     /// An old instance that has not stopped yet.
     Stop {
         /// Where.
@@ -171,6 +188,11 @@ impl std::fmt::Display for Waiting {
             Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
             Self::Answer { host, slot, asked } => write!(f, "{slot} on host {host} to answer {asked}"),
             Self::Checks(host) => write!(f, "host {host} to make the checks that come before a start"),
+            Self::Hook { hook, host, since: Some(since) } => {
+                write!(f, "hook {hook} on {host} (runs since {since})")
+            }
+            Self::Hook { hook, host, since: None } => write!(f, "hook {hook} on {host} to start"),
+            Self::HookStop { hook, host } => write!(f, "hook {hook} on {host} to stop"),
             Self::Stop { host, slot } => write!(f, "the old instance of {slot} on host {host} to stop"),
             Self::Drain { host, slot, in_flight, by } => {
                 let HeldUp { missing, silent, until } = &**by;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::observation::Refusal;
 use crate::release::{
-    Expect, HostAsk, HostCheck, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE,
-    MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, Spec, host_and_port, is_header,
-    is_method, is_pointer, is_request_path, plain_url,
+    Expect, HostAsk, HostCheck, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS,
+    MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, Spec, host_and_port,
+    is_header, is_method, is_path_below, is_pointer, is_request_path, plain_url,
 };
 use crate::units::Span;
 
@@ -32,7 +32,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), Refusal> {
             "`smoke` has a time that is 0 or too long",
         )?;
     }
-    spec.checks.iter().try_for_each(host_check)
+    spec.checks.iter().try_for_each(|check| host_check(spec, check))
 }
 
 fn is_timeout(span: Span) -> bool {
@@ -74,7 +74,7 @@ fn statuses(statuses: &[u16]) -> Result<(), Refusal> {
     ensure(good, "`status` is not at most 16 states from 100 to 599")
 }
 
-fn host_check(check: &HostCheck) -> Result<(), Refusal> {
+fn host_check(spec: &Spec, check: &HostCheck) -> Result<(), Refusal> {
     let named = (1..=MAX_ADDRESS).contains(&check.name.len()) && !check.name.chars().any(char::is_control);
     ensure(named && is_timeout(check.timeout), "`checks` has an entry without a name or with a bad time")?;
     match &check.ask {
@@ -84,6 +84,14 @@ fn host_check(check: &HostCheck) -> Result<(), Refusal> {
         HostAsk::Http { url, status } => {
             ensure(plain_url(url).is_some(), "`checks` has a URL that is not `http://host[:port]/path`")?;
             statuses(status)
+        }
+        HostAsk::FilesExist { volume, paths } => {
+            ensure(
+                spec.volumes.contains_key(volume),
+                "`checks` looks for files in a volume that is not there",
+            )?;
+            let good = (1..=MAX_FILES).contains(&paths.len()) && paths.iter().all(|path| is_path_below(path));
+            ensure(good, "`checks` has no 1 to 64 paths of files below their volume")
         }
     }
 }

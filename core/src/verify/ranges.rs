@@ -7,7 +7,7 @@ use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{
     Check, File, MAX_DRAIN, MAX_GATES, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION,
-    RELEASE_VERSIONS, Release, Scale, Spec, is_gate_name,
+    RELEASE_VERSIONS, Release, Scale, Spec, is_gate_name, is_hook_name,
 };
 use crate::traffic::{is_host, is_path};
 
@@ -24,7 +24,7 @@ pub fn check_plan(plan: &HostPlan) -> Result<(), Refusal> {
     }
     ensure(
         plan.version >= HostPlan::version_for(&plan.slots),
-        "`generation` stands in a plan of a version that has none",
+        "`generation` or `task` stands in a plan of a version that has none",
     )?;
     ensure(plan.seq > 0, "`seq` is 0")?;
     ensure(plan.expires_at > plan.issued_at, "`expires_at` is not after `issued_at`")?;
@@ -50,6 +50,9 @@ fn check_slot(slot: &PlanSlot) -> Result<(), Refusal> {
     if gpus.len() != slot.gpus.len() {
         return Err(malformed(format!("`gpus` of {name} name a device twice")));
     }
+    if slot.task.as_ref().is_some_and(|task| !is_hook_name(&task.hook)) {
+        return Err(malformed(format!("`task` of {name} names no hook")));
+    }
     if slot.previous.as_ref().is_some_and(|previous| previous.release == slot.release) {
         return Err(malformed(format!("`previous` of {name} is the release itself")));
     }
@@ -74,6 +77,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     spec.rollback_on.check().map_err(|(key, bounds)| malformed(format!("`rollback_on.{key}` {bounds}")))?;
     gates(spec)?;
     super::asks::check(spec)?;
+    super::hooks::check(&spec.hooks)?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;

@@ -41,6 +41,7 @@ fn slot(index: u32) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 
@@ -66,17 +67,24 @@ fn code<T>(result: Result<T, Refusal>) -> Option<RefusalCode> {
     result.err().map(|refusal| refusal.code)
 }
 
+fn task(hook: &str) -> Option<crate::plan::Task> {
+    Some(crate::plan::Task { rollout: "00000001".parse().unwrap(), hook: hook.into() })
+}
+
 #[test]
 fn plans_that_make_no_sense() {
     type Case = (&'static str, bool, fn(&mut HostPlan));
     #[rustfmt::skip]
-    let table: [Case; 15] = [
+    let table: [Case; 18] = [
         ("sound", true, |_| {}),
         ("no slots", true, |p| p.slots.clear()),
-        ("a version to come", false, |p| p.version = 3),
+        ("a version to come", false, |p| p.version = 4),
         ("version 2", true, |p| p.version = 2),
         ("a restart in version 2", true, |p| (p.version, p.slots[0].generation) = (2, 1)),
         ("a restart in version 1", false, |p| p.slots[0].generation = 1),
+        ("a hook in version 3", true, |p| (p.version, p.slots[0].task) = (3, task("test"))),
+        ("a hook in version 2", false, |p| (p.version, p.slots[0].task) = (2, task("test"))),
+        ("a hook with a bad name", false, |p| (p.version, p.slots[0].task) = (3, task("../test"))),
         ("seq 0", false, |p| p.seq = 0),
         ("over before it began", false, |p| p.expires_at = p.issued_at),
         ("out of order", false, |p| p.slots.reverse()),
@@ -265,4 +273,64 @@ proptest::proptest! {
             }
         }
     }
+}
+
+fn hooked(change: impl FnOnce(&mut crate::release::Hook)) -> Result<(), Refusal> {
+    use crate::release::{Hook, HookHosts, Hooks};
+    let mut release = release();
+    release.version = 4;
+    let mut one = Hook {
+        name: "test-prediction".into(),
+        run: vec!["python".into(), "-m".into(), "app.test".into()],
+        gpus: Some(1),
+        timeout: Span::from_secs(300),
+        on: HookHosts::Lowest,
+    };
+    let other = Hook { name: "other".into(), ..one.clone() };
+    change(&mut one);
+    release.spec.hooks = Hooks { before: vec![one], after: vec![other] };
+    check_release(&release)
+}
+
+#[test]
+fn hooks_are_bounded_where_they_are_read() {
+    hooked(|_| {}).unwrap();
+    type Case = (&'static str, fn(&mut crate::release::Hook));
+    let table: [Case; 10] = [
+        ("no name", |hook| hook.name.clear()),
+        ("a name with a dot", |hook| hook.name = "a.b".into()),
+        ("a long name", |hook| hook.name = "a".repeat(33)),
+        ("a name twice", |hook| hook.name = "other".into()),
+        ("no command", |hook| hook.run.clear()),
+        ("a zero in a word", |hook| hook.run.push("a\0".into())),
+        ("a long command", |hook| hook.run.push("a".repeat(40_000))),
+        ("no GPU at all", |hook| hook.gpus = Some(0)),
+        ("no time", |hook| hook.timeout = Span::ZERO),
+        ("a week", |hook| hook.timeout = Span::from_secs(7 * 86_400)),
+    ];
+    for (case, change) in table {
+        assert_eq!(code(hooked(change)), Some(RefusalCode::Malformed), "{case}");
+    }
+}
+
+#[test]
+fn files_are_looked_for_in_volumes_of_the_release_only() {
+    use crate::release::{HostAsk, HostCheck, Volume};
+    let sound = |volume: &str, paths: &[&str], version: u32| {
+        let mut release = release();
+        release.version = version;
+        let own = Volume { mount: "/models".into(), host_path: None, read_only: true };
+        release.spec.volumes.insert("models".into(), own);
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let ask = HostAsk::FilesExist { volume: volume.into(), paths };
+        release.spec.checks = vec![HostCheck { name: "models".into(), ask, timeout: Span::from_secs(5) }];
+        check_release(&release).is_ok()
+    };
+    assert!(sound("models", &["bert.bin", "gpt/weights.onnx"], 4));
+    assert!(!sound("models", &["bert.bin"], 3), "a version without");
+    assert!(!sound("other", &["bert.bin"], 4), "another volume");
+    for path in ["", "/etc/shadow", "../x", "a/../../x", "a//b", "./a", "a\n"] {
+        assert!(!sound("models", &[path], 4), "{path:?}");
+    }
+    assert!(!sound("models", &[], 4));
 }

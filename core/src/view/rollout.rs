@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 use crate::traffic::Weight;
 
 use super::condition::{self, ConditionView};
+use super::hooks::{self, HookView};
 use super::waiting::Waits;
 
 /// A rollout.
@@ -69,6 +70,9 @@ pub struct RolloutView {
     /// The gates of the step that it is at, with the newest verdict of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateView>,
+    /// The hooks that it runs or has run, by their beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookView>,
     /// What failed, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
@@ -234,6 +238,7 @@ pub fn rollout(
         traffic: traffic(rollout, service, releases).filter(|_| active),
         asks: asked(rollout, releases).filter(|_| active),
         gates: gates(rollout, releases, now),
+        hooks: hooks::of(rollout),
         failures: rollout.failures.iter().map(failure).collect(),
         stragglers: rollout.stragglers.iter().cloned().collect(),
         conditions,

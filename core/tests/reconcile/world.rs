@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use windlass_core::condition::Condition;
 use windlass_core::host::HostPolicy;
-use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus};
+use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus, TaskObservation};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
@@ -46,6 +46,7 @@ pub struct World {
     pub observed: Observed,
     pub memory: Memory,
     pub slots: Vec<SlotObservation>,
+    pub tasks: Vec<TaskObservation>,
     pub conditions: Vec<Condition>,
     pub behaviours: BTreeMap<Digest, Behaviour>,
     /// Everything done, with the second in which it was.
@@ -111,6 +112,7 @@ impl World {
             observed: Observed { capacity, ..Observed::default() },
             memory: Memory::default(),
             slots: Vec::new(),
+            tasks: Vec::new(),
             conditions: Vec::new(),
             behaviours: BTreeMap::new(),
             journal: Vec::new(),
@@ -202,11 +204,13 @@ impl World {
         self.observed.outcomes.clear();
         self.memory = decision.memory;
         self.slots = decision.slots;
+        self.tasks = decision.tasks;
         self.conditions = decision.conditions;
         self.wake_at = decision.wake_at;
         self.asks = decision.asks;
         self.checks = decision.checks;
-        let owners: Vec<_> = decision.steps.iter().filter_map(Step::slot).collect();
+        let of_slots = decision.steps.iter().filter(|step| !matches!(step, Step::Task { .. }));
+        let owners: Vec<_> = of_slots.filter_map(Step::slot).collect();
         assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "one step per slot");
         for step in &decision.steps {
             self.check(step);
@@ -437,6 +441,14 @@ impl World {
                 self.note(step, &target.instance);
                 self.container(&target.container).policy = RestartPolicy::UnlessStopped;
             }
+            Step::Task { key, step } => {
+                let before = self.observed.outcomes.len();
+                self.perform(step);
+                for outcome in self.observed.outcomes.split_off(before) {
+                    let outcome = Outcome::Task { key: key.clone(), outcome: Box::new(outcome) };
+                    self.observed.outcomes.push(outcome);
+                }
+            }
             Step::CollectLog(target) => {
                 self.note(step, &target.instance);
                 let (slot, instance) = (target.slot.clone(), target.instance.clone());
@@ -513,6 +525,7 @@ pub fn running(index: u32, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 
@@ -581,6 +594,7 @@ fn spec(number: u64) -> Spec {
         smoke: Vec::new(),
         checks: Vec::new(),
         gates: std::collections::BTreeMap::new(),
+        hooks: Default::default(),
     }
 }
 

@@ -96,6 +96,7 @@ impl Engine {
                 assert!(!gone.state.is_up(), "removes {} while it runs", gone.instance);
             }
             Step::KeepRunning(target) => self.find(&target.instance).policy = RestartPolicy::UnlessStopped,
+            Step::Task { key, .. } => unreachable!("no release here has hooks: {key}"),
             Step::CollectLog(target) => {
                 let lines = vec!["boom".to_owned()];
                 self.outcomes.push(Outcome::Log { slot: target.slot, instance: target.instance, lines });

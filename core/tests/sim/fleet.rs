@@ -99,6 +99,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         smoke: Vec::new(),
         checks: Vec::new(),
         gates: std::collections::BTreeMap::new(),
+        hooks: Default::default(),
     }
 }
 

@@ -194,6 +194,7 @@ impl Host {
             unwritable: None,
             conditions: Vec::new(),
             slots: self.slots.clone(),
+            tasks: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use windlass_core::time::display_duration;
-use windlass_core::view::{FailureView, RolloutView};
+use windlass_core::view::{FailureView, HookView, RolloutView};
 use windlass_core::{Counter, EnvironmentId, HostId, RolloutId, ServiceId, ServiceName};
 
 use crate::client::Submitted;
@@ -38,6 +38,9 @@ pub(crate) struct Outcome {
     pub(crate) serving: BTreeMap<Counter, u32>,
     /// What failed, with evidence.
     pub(crate) failures: Vec<FailureView>,
+    /// The hooks that ran, each with its end and the last lines that it wrote.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<HookView>,
     /// Hosts that were lost and get the outcome when they return.
     pub(crate) stragglers: Vec<HostId>,
 }
@@ -66,6 +69,7 @@ impl Outcome {
             duration_ms: view.duration_ms,
             serving: view.serving.clone(),
             failures: view.failures.clone(),
+            hooks: view.hooks.clone(),
             stragglers: view.stragglers.clone(),
         }
     }
@@ -85,6 +89,7 @@ impl Outcome {
             duration_ms: 0,
             serving: BTreeMap::new(),
             failures: Vec::new(),
+            hooks: Vec::new(),
             stragglers: Vec::new(),
         }
     }
@@ -128,7 +133,7 @@ impl Outcome {
 
 /// What people read at the end of a rollout: the sentence, and after a failure everything they would ask next.
 pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
-    let mut text = String::new();
+    let mut text = if exit == Exit::Done { String::new() } else { table::failed_hooks(view, colour) };
     if exit != Exit::Done && !view.failures.is_empty() {
         text.push_str(&table::failures(view, colour));
         text.push('\n');

@@ -183,6 +183,7 @@ impl Agent {
             unwritable: None,
             conditions: Vec::new(),
             slots: slots.map(|slot| self.observe_slot(slot)).collect(),
+            tasks: Vec::new(),
         }
     }
 

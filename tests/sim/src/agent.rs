@@ -340,6 +340,7 @@ impl Host {
             unwritable: self.is_full.then(|| "no space left".to_owned()),
             conditions: agent.conditions.clone(),
             slots: agent.slots.clone(),
+            tasks: Vec::new(),
         };
         if agent.report.as_ref() != Some(&next) {
             agent.report = Some(Observation { revision: revision + 1, ..next });

@@ -148,7 +148,7 @@ impl Host {
         };
         let facts = HostFacts {
             agent_version: "sim".to_owned(),
-            plan_versions: vec![windlass_core::plan::PLAN_VERSION],
+            plan_versions: windlass_core::plan::PLAN_VERSIONS.to_vec(),
             release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
             address: "127.0.0.1".to_owned(),
             platform: "linux/amd64".to_owned(),

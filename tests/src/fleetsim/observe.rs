@@ -72,6 +72,7 @@ pub(super) fn observe(plan: Option<&HostPlan>, revision: u64) -> Observation {
         unwritable: None,
         conditions: Vec::new(),
         slots: slots.map(observe_slot).collect(),
+        tasks: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ mod by_hand;
 mod deaths;
 mod dev;
 mod harness;
+mod hooks;
 mod neighbours;
 mod network;
 mod registries;

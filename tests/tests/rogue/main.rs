@@ -9,12 +9,14 @@
 //! | `releases` | 10: refusals of one slot for its release |
 //! | `policy` | 11, 12: refusals of one slot by the host |
 //! | `images` | 14: what a registry may not pass off |
+//! | `hooks` | 10: hooks that nobody signed, and one that was, named twice |
 //! | `later` | 8 to 10 with a past: restarts, epochs, trust documents, quarantine |
 //! | `coverage` | is every code provoked by one of them? |
 
 #![expect(clippy::unwrap_used, reason = "every function here is part of a test")]
 
 mod coverage;
+mod hooks;
 mod images;
 mod later;
 mod peers;

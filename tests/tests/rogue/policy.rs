@@ -98,6 +98,7 @@ pub(super) const ROWS: &[Row] = &[
         let digest = Digest::of(b"an image that nobody has");
         changed(t, s, |d| d.with("spec.image.size", 800_u64 << 40).with("spec.image.digest", digest.to_string()))
     }),
+    ("a hook with two GPUs of one", "policy", "gpus: a hook", |t, s| changed(t, s, |d| d.with("version", 4).with("spec.hooks", json!({ "before": [{ "name": "a", "run": ["/web"], "gpus": 2, "timeout": "1m" }] })))),
     ("a GPU that the plan does not give", "no_room", "gpu", |t, s| here(t, s, |d| d.with("spec.resources.gpus", json!({ "count": 1 })))),
     ("a GPU that is not there", "no_room", "gpu", |t, s| here(t, s, |d| d.with("spec.resources.gpus", json!({ "count": 1 }))).with("gpus", vec!["GPU-0"])),
     ("a GPU that the release does not ask for", "no_room", "gpu", |t, s| here(t, s, |d| d).with("gpus", vec!["GPU-0"])),

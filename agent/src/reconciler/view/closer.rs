@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_core::Digest;
-use windlass_core::reconcile::{Desired, Likeness, Memory};
+use windlass_core::reconcile::{Desired, Likeness, Memory, is_task};
 
 use super::View;
 use crate::runtime::{Runtime, RuntimeError, answer};
@@ -13,6 +13,7 @@ impl<R: Runtime> View<R> {
     pub(super) async fn compare(&mut self, desired: &Desired, memory: &Memory) -> Result<(), RuntimeError> {
         let known = memory.containers();
         let new = self.containers.iter().filter(|(id, _)| !known.contains(id.as_str()));
+        let new = new.filter(|(_, seen)| !is_task(&seen.instance));
         for (id, seen) in new {
             let Some(release) = desired.releases.get(&seen.release) else { continue };
             if self.alike.contains_key(id) {

@@ -1,7 +1,7 @@
 //! What of the host containers bind, as the engine lists it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, MountPoint, Volume};
@@ -9,7 +9,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, Moun
 use bollard::query_parameters::{ListContainersOptions, ListVolumesOptions};
 
 use super::super::{HeldBind, HostBinds, RuntimeError};
-use super::error::refused;
+use super::error::{refused, status};
 
 /// Asks the engine for all of its containers and volumes.
 pub(super) async fn read(docker: &Docker, files: &Path) -> Result<HostBinds, RuntimeError> {
@@ -17,6 +17,22 @@ pub(super) async fn read(docker: &Docker, files: &Path) -> Result<HostBinds, Run
     let containers = docker.list_containers(Some(options)).await.map_err(refused("list containers"))?;
     let volumes = docker.list_volumes(None::<ListVolumesOptions>).await.map_err(refused("list volumes"))?;
     Ok(of(containers, volumes.volumes.unwrap_or_default(), files))
+}
+
+/// The folder of a named volume. One that has options is mounted only while a container uses it, so that its folder tells
+/// nothing.
+pub(super) async fn folder(docker: &Docker, name: &str) -> Result<Option<PathBuf>, RuntimeError> {
+    let volume = match docker.inspect_volume(name).await {
+        Ok(volume) => volume,
+        Err(error) if status(&error) == Some(404) => return Ok(None),
+        Err(error) => return Err(refused("inspect a volume")(error)),
+    };
+    if volume.driver != "local" || !volume.options.is_empty() {
+        let message =
+            "it is of another driver or has options, so its files lie on no folder of the host".to_owned();
+        return Err(RuntimeError::Refused { doing: "look into a volume", message });
+    }
+    Ok(Some(volume.mountpoint.into()))
 }
 
 /// Binds of `containers`, and volumes that are binds. What lies in `files`, the agent's own folder, is left out.

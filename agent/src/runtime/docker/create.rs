@@ -18,17 +18,22 @@ pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> Con
     let release = &launch.release.release;
     let spec = &release.spec;
     let exposed = launch.ports.values().map(|port| format!("{}/tcp", port.container)).collect();
+    // A hook's command takes the place of both.
+    let (entrypoint, args) = match &launch.hook {
+        Some(hook) => (Some(&hook.run), None),
+        None => (spec.command.as_ref(), spec.args.as_ref()),
+    };
     let seconds = spec.stop_timeout.duration().as_millis().div_ceil(1000);
     ContainerCreateBody {
         image: Some(launch.image.clone()),
         hostname: Some(hostname(launch)),
-        entrypoint: spec.command.clone(),
-        cmd: spec.args.clone(),
+        entrypoint: entrypoint.cloned(),
+        cmd: args.cloned(),
         working_dir: spec.workdir.clone(),
         user: spec.security.user.clone(),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels::of_launch(launch, local)),
-        healthcheck: healthcheck(spec),
+        healthcheck: healthcheck(launch),
         exposed_ports: Some(exposed),
         stop_timeout: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
         host_config: Some(host_config(launch, local, files)),
@@ -37,8 +42,11 @@ pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> Con
 }
 
 /// The image's own HEALTHCHECK is not run where nobody looks at it.
-fn healthcheck(spec: &Spec) -> Option<HealthConfig> {
-    let unasked = spec.health.readiness.is_some() || spec.health.image == Some(ImageHealth::Off);
+fn healthcheck(launch: &Launch) -> Option<HealthConfig> {
+    let spec = &launch.release.release.spec;
+    let unasked = launch.hook.is_some()
+        || spec.health.readiness.is_some()
+        || spec.health.image == Some(ImageHealth::Off);
     unasked.then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() })
 }
 

@@ -6,9 +6,9 @@ use crate::manifest::closest::closest;
 use crate::manifest::lower;
 use crate::manifest::model::{Check, Manifest};
 use crate::release::{
-    self, HostAsk, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS,
-    MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, host_and_port, is_header, is_method, is_pointer,
-    is_request_path, plain_url,
+    self, HostAsk, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE,
+    MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, host_and_port, is_header,
+    is_method, is_path_below, is_pointer, is_request_path, plain_url,
 };
 use crate::time::display_duration;
 use crate::units::Span;
@@ -174,7 +174,7 @@ impl Place<'_, '_> {
         match written.asks().as_slice() {
             [_] => {}
             [] => {
-                let hint = "one of `tcp: host:port`, `http: http://host/path`, `postgres: host:port`, `redis: host:port`";
+                let hint = "one of `tcp: host:port`, `http: http://host/path`, `postgres: host:port`, `redis: host:port`, `files_exist: { volume: …, paths: […] }`";
                 return self.error(&[], "checks nothing", hint);
             }
             several => {
@@ -183,6 +183,9 @@ impl Place<'_, '_> {
             }
         }
         let key = written.asks().first().map_or("tcp", |(key, _)| key);
+        if written.expect.is_some() && key != "http" {
+            self.error(&["expect"], "goes with `http` only", "");
+        }
         match &lowered.ask {
             HostAsk::Http { url, status } => {
                 if plain_url(url).is_none() {
@@ -199,16 +202,33 @@ impl Place<'_, '_> {
                 if host_and_port(address).is_none() {
                     self.error(&[key], "is not `host:port`", "like `db.internal:5432`, or `[::1]:5432`");
                 }
-                if written.expect.is_some() {
-                    self.error(&["expect"], "goes with `http` only", "");
-                }
             }
+            HostAsk::FilesExist { volume, paths } => self.files(volume, paths),
         }
         let name = &lowered.name;
         if name.is_empty() || name.len() > MAX_ADDRESS || name.chars().any(char::is_control) {
             self.error(&["name"], format!("is not text of 1 to {MAX_ADDRESS} bytes in one line"), "");
         }
         self.time("timeout", lowered.timeout, MAX_TIMEOUT);
+    }
+}
+
+impl Place<'_, '_> {
+    fn files(&mut self, volume: &str, paths: &[String]) {
+        let volumes = || self.manifest.volumes.keys().map(String::as_str);
+        if !self.manifest.volumes.contains_key(volume) {
+            let near = closest(volume, volumes()).map(|near| format!("did you mean `{near}`?"));
+            let hint = near.unwrap_or_else(|| "the name of one of `volumes`".to_owned());
+            let shown: String = volume.chars().take(63).collect();
+            self.error(&["files_exist", "volume"], format!("there is no volume `{shown}`"), &hint);
+        }
+        if !(1..=MAX_FILES).contains(&paths.len()) {
+            self.error(&["files_exist", "paths"], format!("must be 1 to {MAX_FILES} paths"), "");
+        }
+        for (at, _) in paths.iter().enumerate().filter(|(_, path)| !is_path_below(path)).take(MAX_FILES) {
+            let hint = "below the volume, like `bert.bin` or `gpt/weights.onnx`";
+            self.error(&["files_exist", "paths", &at.to_string()], "is not the path of a file", hint);
+        }
     }
 }
 

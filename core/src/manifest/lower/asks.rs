@@ -47,6 +47,10 @@ pub(in crate::manifest) fn checks(manifest: &Manifest) -> Vec<HostCheck> {
                 let status = check.expect.as_ref().map(|expect| expect.status.list()).unwrap_or_default();
                 HostAsk::Http { url: url.to_owned(), status }
             }
+            Some(("files_exist", volume)) => {
+                let paths = check.files_exist.iter().flat_map(|files| files.paths.clone()).collect();
+                HostAsk::FilesExist { volume: volume.to_owned(), paths }
+            }
             Some(("postgres", to)) => HostAsk::Postgres { address: address(to) },
             Some(("redis", to)) => HostAsk::Redis { address: address(to) },
             Some((_, to)) => HostAsk::Tcp { address: address(to) },

@@ -119,7 +119,7 @@ impl Statuses {
     }
 }
 
-/// A check that a host makes before the first start: one of `tcp`, `http`, `postgres` and `redis`.
+/// A check that a host makes before the first start: one of `tcp`, `http`, `postgres`, `redis` and `files_exist`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Check {
@@ -142,6 +142,9 @@ pub(crate) struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["cache.internal:6379"]))]
     pub(crate) redis: Option<String>,
+    /// Files that have to be in a volume of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) files_exist: Option<FilesExist>,
     /// The answer that `http` wants; any with a status from 200 to 399 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expect: Option<ExpectStatus>,
@@ -149,6 +152,18 @@ pub(crate) struct Check {
     #[serde(default = "defaults::check_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,
+}
+
+/// Files that have to be in a volume of the service. Links that lead out of the volume are not followed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FilesExist {
+    /// Name of the volume: a named one, or one with a `host_path`.
+    #[schemars(extend("examples" = ["models"]))]
+    pub(crate) volume: String,
+    /// Paths below the volume.
+    #[schemars(extend("examples" = [["bert.bin", "gpt/weights.onnx"]]))]
+    pub(crate) paths: Vec<String>,
 }
 
 /// An answer that a check wants.
@@ -178,6 +193,8 @@ impl Check {
     pub(crate) fn asks(&self) -> Vec<(&'static str, &str)> {
         let all =
             [("tcp", &self.tcp), ("http", &self.http), ("postgres", &self.postgres), ("redis", &self.redis)];
-        all.into_iter().filter_map(|(key, address)| Some((key, address.as_deref()?))).collect()
+        let files = self.files_exist.as_ref().map(|files| ("files_exist", files.volume.as_str()));
+        let asked = all.into_iter().filter_map(|(key, address)| Some((key, address.as_deref()?)));
+        asked.chain(files).collect()
     }
 }

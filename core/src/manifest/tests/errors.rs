@@ -79,7 +79,6 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
         "uses: [a]",
         "secrets: [A]",
         "secrets: [{ name: A, as: env }]",
-        "hooks: { before: [{ run: [a] }] }",
         "notify: [a]",
         "irreversible: true",
         "health: { liveness: { grpc: http } }",

@@ -24,6 +24,8 @@ pub struct Volatile {
     pub asked: BTreeMap<String, Timestamp>,
     /// Steps that the engine refused, by slot.
     pub steps: BTreeMap<SlotId, Retry<StepTrouble>>,
+    /// When a step of a hook that failed may be tried again, by rollout and name.
+    pub tasks: BTreeMap<String, Timestamp>,
     /// Releases that the host's policy did not let start, by slot.
     pub forbidden: BTreeMap<SlotId, Forbidden>,
     /// Images whose removal was tried: one that somebody else uses is not tried again.

@@ -128,6 +128,7 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
     let capacity = &turn.observed.capacity;
     let fits = |beside: u64| {
         let others = turn.claims.iter().filter(|(slot, _)| **slot != want.slot).map(|(_, claim)| claim);
+        let others = others.chain(&turn.task_claims);
         let claim = Claim { memory: new.memory.saturating_add(beside), gpus: new.gpus.clone() };
         room::fits(capacity, turn.desired.local.policy.max_memory, others, &claim)
     };
@@ -215,7 +216,7 @@ fn launch(
     taken.memory = taken.memory.saturating_add(claim.memory);
     taken.gpus.extend(claim.gpus.iter().cloned());
     let gpus = claim.gpus;
-    let launch = Launch { plan, slot, instance, release, generation, image, side, ports, gpus };
+    let launch = Launch { plan, slot, instance, release, generation, image, side, ports, gpus, hook: None };
     Ok(Step::Launch(Box::new(launch)))
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn want(slot: &SlotId, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        task: None,
     }
 }
 

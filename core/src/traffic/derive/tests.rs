@@ -110,6 +110,7 @@ impl World {
             previous: None,
             retry_quarantined: false,
             generation: 0,
+            task: None,
         };
         let assignment = Slot::adopted(Self::host(n), want);
         self.slots.entry(slot.service.clone()).or_default().insert(slot, assignment);

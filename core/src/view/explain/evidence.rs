@@ -71,6 +71,8 @@ pub(super) fn made_from(decision: &Decision) -> Vec<String> {
         | What::Available { .. }
         | What::Retried { .. }
         | What::Turned { .. }
+        | What::HookBegun { .. }
+        | What::HookEnded { .. }
         | What::Removed { .. }
         | What::Steered { .. } => Vec::new(),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::id::{HostId, SlotId};
 use crate::plan::Order;
+use crate::release::Stage;
 use crate::rollout::{Begin, Failure, GoingBack, Kind, State, Steering, What};
 use crate::time::display_duration;
 
@@ -66,6 +67,19 @@ pub(super) fn text(what: &What) -> String {
         What::Switched { weight, took_ms } => {
             let after = display_duration(Duration::from_millis(*took_ms));
             format!("every ingress has taken the weights after {after}: the new release has {weight}")
+        }
+        What::HookBegun { hook, stage, place } => {
+            let when = match stage {
+                Stage::Before => "before the first step",
+                Stage::After => "after the last step",
+            };
+            format!("hook {hook} begins on {}, {when}", place.host)
+        }
+        What::HookEnded { hook, place, outcome, took } if took.is_zero() => {
+            format!("hook {hook} on {} {outcome}", place.host)
+        }
+        What::HookEnded { hook, place, outcome, took } => {
+            format!("hook {hook} on {} {outcome} after {took}", place.host)
         }
         What::Removed { slots, more } => {
             let list = slots.iter().map(|at| place(&at.slot, &at.host));

@@ -12,7 +12,7 @@ use windlass_core::SlotId;
 use windlass_core::rollout::State;
 use windlass_core::view::{RolloutView, SlotView};
 
-use crate::table::Wait;
+use crate::table::{Wait, hook_words};
 
 /// What is waited for longer than this is worth a line.
 const LASTING: Duration = Duration::from_secs(3);
@@ -25,6 +25,7 @@ pub(in crate::deploy) struct News {
     headline: Option<String>,
     state: Option<State>,
     slots: BTreeMap<SlotId, String>,
+    hooks: BTreeMap<String, String>,
     waits: BTreeMap<String, Waited>,
     said: BTreeSet<String>,
 }
@@ -55,6 +56,14 @@ impl News {
             if !text.is_empty() && self.slots.get(&slot.slot) != Some(&text) {
                 lines.push(format!("  {} slot {}: {text}", slot.host, slot.slot.index));
                 self.slots.insert(slot.slot.clone(), text);
+            }
+        }
+        for hook in &view.hooks {
+            let place = format!("{} hook {}", hook.host, hook.hook);
+            let text = hook_words(hook);
+            if self.hooks.get(&place) != Some(&text) {
+                lines.push(format!("  {place}: {text}"));
+                self.hooks.insert(place, text);
             }
         }
         self.hear(view, now);

@@ -1,0 +1,131 @@
+//! The beginning of a hook: whether it may run here, on which devices, and what its container is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{Refusal, RefusalCode, TaskEnd, TaskOutcome, TaskState};
+use crate::plan::{PlanSlot, Task};
+
+use super::super::Turn;
+use super::super::input::{GpuClaim, VerifiedRelease};
+use super::super::memory::tasks::TaskMemory;
+use super::super::room::{self, Claim};
+use super::super::step::{Launch, LaunchHook, Step};
+
+/// The fifth part of the name of a hook's container; that of an instance has a number there.
+pub(super) const MARK: &str = "hook";
+
+/// Begins a hook, or says why it does not run here.
+pub(super) fn begin(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> TaskState {
+    match launch(turn, want, task) {
+        Ok(Some(launch)) => {
+            let known = TaskMemory {
+                slot: want.slot.clone(),
+                release: want.release,
+                instance: launch.instance.clone(),
+                begun_at: turn.now,
+                container: None,
+                memory: launch.release.release.spec.resources.memory.bytes(),
+                gpus: launch.gpus.iter().map(|gpu| gpu.uuid.clone()).collect(),
+                started_at: None,
+                stopped: None,
+                log: None,
+                end: None,
+            };
+            turn.task_claims.push(claim(known.memory, &known.gpus));
+            turn.memory.tasks.insert(task.to_string(), known);
+            super::push(turn, &task.to_string(), Step::Launch(Box::new(launch)));
+            TaskState::Starting
+        }
+        Ok(None) => TaskState::Starting,
+        Err(refusal) => TaskState::Ended(Box::new(TaskEnd::without_run(TaskOutcome::Refused(refusal)))),
+    }
+}
+
+/// The container of a hook; none while its image is on its way.
+fn launch(turn: &Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<Launch>, Refusal> {
+    if let Some(refusal) = turn.desired.refusals.get(&want.slot) {
+        return Err(refusal.clone());
+    }
+    let Some(release) = turn.desired.releases.get(&want.release) else {
+        return Err(refused(RefusalCode::UnsignedRelease, "the release is not here"));
+    };
+    let spec = &release.release.spec;
+    let Some(hook) = spec.hooks.named(&task.hook) else {
+        let detail = format!("release {} has no hook `{}`", release.release.counter, task.hook);
+        return Err(refused(RefusalCode::UnsignedRelease, detail));
+    };
+    let Some(image) = turn.observed.images.get(&spec.image.digest) else { return Ok(None) };
+    let gpus = devices(turn, hook.gpus.unwrap_or(0))?;
+    room(turn, release, &gpus)?;
+    let service = &want.slot.service;
+    let counter = release.release.counter;
+    let instance = format!(
+        "{}.{}.{}.{counter}.{MARK}.{}.{}",
+        service.environment, service.name, want.slot.index, task.rollout, task.hook
+    );
+    Ok(Some(Launch {
+        plan: turn.plan_number(),
+        slot: want.slot.clone(),
+        instance,
+        release: release.clone(),
+        generation: 0,
+        image: image.id.clone(),
+        side: 0,
+        ports: BTreeMap::new(),
+        gpus,
+        hook: Some(LaunchHook { name: task.hook.clone(), run: hook.run.clone() }),
+    }))
+}
+
+/// Devices that nothing holds, and that no slot which runs by the plan is about to hold.
+fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let capacity = &turn.observed.capacity;
+    if !capacity.gpu_runtime {
+        return Err(no_room(&room::Shortage::NoGpuRuntime));
+    }
+    let runs = |want: &&&PlanSlot| {
+        want.phase.runs() || want.previous.as_ref().is_some_and(|previous| previous.phase.runs())
+    };
+    let planned = turn.wanted.values().filter(runs).flat_map(|want| &want.gpus).map(String::as_str);
+    let held = turn.claims.values().chain(&turn.task_claims).flat_map(|claim| &claim.gpus);
+    let taken: BTreeSet<&str> = planned.chain(held.map(|gpu| gpu.uuid.as_str())).collect();
+    let free = capacity.gpus.keys().filter(|uuid| !taken.contains(uuid.as_str()));
+    let free: Vec<&String> = free.take(count as usize).collect();
+    if free.len() < count as usize {
+        let (here, free) = (capacity.gpus.len(), free.len());
+        let detail = format!("gpu: no free GPU for the hook: {count} needed, {free} of {here} are free");
+        return Err(refused(RefusalCode::NoRoom, detail));
+    }
+    Ok(free.into_iter().map(|uuid| GpuClaim { uuid: uuid.clone(), memory: None }).collect())
+}
+
+fn room(turn: &Turn<'_>, release: &VerifiedRelease, gpus: &[GpuClaim]) -> Result<(), Refusal> {
+    let capacity = &turn.observed.capacity;
+    let wanted = Claim { memory: release.release.spec.resources.memory.bytes(), gpus: gpus.to_vec() };
+    let others = turn.claims.values().chain(&turn.task_claims);
+    room::disk_fits(capacity, 0)
+        .and_then(|()| room::fits(capacity, turn.desired.local.policy.max_memory, others, &wanted))
+        .map_err(|shortage| no_room(&shortage))
+}
+
+/// What a hook with this memory and these devices takes.
+pub(super) fn claim(memory: u64, gpus: &[String]) -> Claim {
+    let gpus = gpus.iter().map(|uuid| GpuClaim { uuid: uuid.clone(), memory: None });
+    Claim { memory, gpus: gpus.collect() }
+}
+
+/// The host's policy does not let it start as things are.
+pub(super) fn policy(why: &str) -> TaskOutcome {
+    TaskOutcome::Refused(refused(RefusalCode::Policy, why))
+}
+
+fn no_room(shortage: &room::Shortage) -> Refusal {
+    refused(RefusalCode::NoRoom, shortage.to_string())
+}
+
+fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
+    Refusal { code, detail: detail.into() }
+}

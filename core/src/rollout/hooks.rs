@@ -1,0 +1,241 @@
+//! Hooks of a rollout: which run now, how those that ran have ended, and what that means.
+//!
+//! A run stands in the rollout's record before the slot of its host has the task, in the same transaction. A host runs a hook
+//! once, see [`crate::reconcile`]; here it is asked for once.
+
+mod run;
+
+use crate::id::HostId;
+use crate::observation::{TASK_LOG, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
+use crate::plan::Task;
+use crate::release::{Hook, HookHosts, OnFailure, Spec, Stage};
+use crate::slot::{Transition, Waiting};
+use crate::time::Timestamp;
+use crate::units::Span;
+
+use super::draft::Draft;
+use super::ending;
+use super::model::{GoingBack, Kind, Reason, State};
+
+pub use run::HookRun;
+
+/// How long beyond the time of a hook nothing may be heard of its end.
+const LATE: Span = Span::from_secs(120);
+/// Bytes of the output of all hooks in the record of a rollout. The output of one that failed is kept whole.
+const LOGS: usize = 64 * 1024;
+
+/// How the hooks of a stage stand.
+pub(super) enum Standing {
+    /// All of them have done what they are for.
+    Done,
+    /// One is waited for.
+    Waits,
+    /// One failed.
+    Failed(Reason),
+}
+
+/// Takes in what hosts say of the hooks of the rollout, and takes the tasks away that are not to run any more.
+pub(crate) fn follow(draft: &mut Draft<'_>) {
+    if draft.rollout.as_ref().is_some_and(|rollout| !rollout.hooks.is_empty()) {
+        absorb(draft);
+    }
+    let tasks: Vec<_> =
+        draft.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.task()?.clone()))).collect();
+    for (slot, task) in tasks {
+        if !is_to_run(draft, &task) {
+            draft.apply(&slot, &Transition::Withdraw);
+        }
+    }
+}
+
+fn is_to_run(draft: &Draft<'_>, task: &Task) -> bool {
+    let Some(rollout) = draft.rollout.as_ref().filter(|rollout| rollout.id == task.rollout) else {
+        return false;
+    };
+    rollout.hooks.iter().any(|run| run.hook == task.hook && run.end.is_none())
+}
+
+/// Whether the rollout is where its hooks may run.
+const fn may_run(state: State) -> bool {
+    matches!(state, State::Preparing | State::Advancing | State::Soaking | State::Paused)
+}
+
+fn absorb(draft: &mut Draft<'_>) {
+    let (now, state, id) = (draft.now(), draft.rollout().state, draft.rollout().id.clone());
+    let mut runs = std::mem::take(&mut draft.rollout().hooks);
+    for run in runs.iter_mut().filter(|run| run.end.is_none()) {
+        let member = draft.snapshot.fleet.member(&run.host);
+        let seen = member.and_then(|member| member.observation.as_deref());
+        let is_it = |seen: &&TaskObservation| seen.task.rollout == id && seen.task.hook == run.hook;
+        let end = match seen.and_then(|seen| seen.tasks.iter().find(is_it)).map(|seen| &seen.state) {
+            Some(TaskState::Ended(end)) => Some((**end).clone()),
+            Some(TaskState::Running { since }) => {
+                run.started_at = Some(*since);
+                None
+            }
+            Some(TaskState::Starting) | None => None,
+        };
+        let end = end.or_else(|| {
+            let without_run = TaskEnd::without_run;
+            let has_it = draft.slots.get(&run.slot).is_some_and(|slot| slot.task().is_some());
+            if !may_run(state) {
+                return Some(without_run(TaskOutcome::Stopped));
+            }
+            let late = run.late_at(draft.snapshot.fleet.since());
+            if !has_it || now >= late {
+                let after = Span::from_secs(now.since(run.begun_at).as_secs());
+                return Some(without_run(TaskOutcome::Lost { after }));
+            }
+            draft.wake(late);
+            None
+        });
+        if let Some(end) = end {
+            run.finish(end, now);
+            draft.tell_hook_ended(run);
+        }
+    }
+    bound(&mut runs);
+    draft.rollout().hooks = runs;
+}
+
+/// Cuts the output of hooks to what one record holds: first of those that did what they are for.
+fn bound(runs: &mut [HookRun]) {
+    let size = |run: &HookRun| {
+        run.end.as_ref().map_or(0, |end| end.log.iter().map(|line| line.len() + 1).sum::<usize>())
+    };
+    for failed in [false, true] {
+        for at in 0..runs.len() {
+            let all: usize = runs.iter().map(size).sum();
+            let Some(end) = runs[at].end.as_mut().filter(|end| end.outcome.is_success() != failed) else {
+                continue;
+            };
+            if all > LOGS {
+                let mine: usize = end.log.iter().map(|line| line.len() + 1).sum();
+                keep_end(&mut end.log, mine.saturating_sub(all - LOGS));
+            }
+        }
+    }
+}
+
+/// The first hook of the stage that failed, and that nobody has let it go on from.
+pub(super) fn failed(draft: &Draft<'_>, stage: Stage) -> Option<Reason> {
+    let rollout = draft.rollout.as_ref()?;
+    let bad =
+        |run: &&HookRun| run.stage == stage && run.has_failed() && !rollout.stragglers.contains(&run.host);
+    let run = rollout.hooks.iter().find(bad)?;
+    let words = run.end.as_ref().map(TaskEnd::words).unwrap_or_default();
+    Some(Reason::HookFailed(format!("hook {} on {} {words}", run.hook, run.host)))
+}
+
+/// Runs the hooks of a stage, one after the other. Only a rollout to a new release has any.
+pub(super) fn run(draft: &mut Draft<'_>, stage: Stage) -> Standing {
+    let Some((_, release)) = draft.target().filter(|_| draft.rollout().kind == Kind::Deploy) else {
+        return Standing::Done;
+    };
+    if let Some(reason) = failed(draft, stage) {
+        return Standing::Failed(reason);
+    }
+    let spec = &release.spec;
+    for hook in spec.hooks.of(stage) {
+        if !is_done(draft, spec, stage, hook) {
+            draft.is_steady(spec.progress_deadline);
+            return Standing::Waits;
+        }
+    }
+    Standing::Done
+}
+
+/// Begins a hook on the hosts where it has not begun, and says whether it is over on all of them.
+fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> bool {
+    let to = draft.rollout().to.digest;
+    let mut slots = ending::counted(draft, &to);
+    slots.sort_by_key(|slot| slot.index);
+    let runs = |draft: &Draft<'_>| -> Vec<HookRun> {
+        let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
+        runs.filter(|run| run.hook == hook.name).cloned().collect()
+    };
+    for slot in slots {
+        let (known, host) = (runs(draft), draft.host(&slot));
+        let is_asked_for = match hook.on {
+            HookHosts::Lowest => !known.is_empty(),
+            HookHosts::Each => known.iter().any(|run| run.host == host),
+        };
+        if is_asked_for {
+            continue;
+        }
+        let task = Task { rollout: draft.rollout().id.clone(), hook: hook.name.clone() };
+        // One of the rollout before may not have stopped yet.
+        let is_free = draft.slots[&slot].task().is_none()
+            && !observed(draft, &host).any(|seen| seen.slot == slot && seen.task.rollout != task.rollout);
+        if !is_free || !draft.apply(&slot, &Transition::Assign { task }) {
+            draft.wait(Waiting::Plan(host));
+            return false;
+        }
+        let now = draft.now();
+        let patience = hook.timeout.duration() + spec.stop_timeout.duration() + LATE.duration();
+        let patience = Span::from_secs(patience.as_secs());
+        let run = HookRun::new(&hook.name, stage, (slot, host), now, patience);
+        draft.tell_hook_begun(&run);
+        draft.rollout().hooks.push(run);
+    }
+    let mut is_done = true;
+    let stragglers = draft.rollout().stragglers.clone();
+    for run in runs(draft) {
+        if run.end.is_none() && !stragglers.contains(&run.host) {
+            is_done = false;
+            let HookRun { hook, host, started_at: since, .. } = run;
+            draft.wait(Waiting::Hook { hook, host, since });
+        }
+    }
+    is_done
+}
+
+/// Whether a hook that the rollout has stopped still runs, as far as its host is heard of. What goes back waits for it.
+pub(super) fn are_stopping(draft: &mut Draft<'_>) -> bool {
+    let patience = draft.target().map_or(Span::ZERO, |(_, release)| release.spec.stop_timeout).duration();
+    let (now, id) = (draft.now(), draft.rollout().id.clone());
+    let mut runs_on = Vec::new();
+    for run in &draft.rollout().hooks.clone() {
+        let stopped = run.end.as_ref().is_some_and(|end| end.outcome == TaskOutcome::Stopped);
+        let until = run.ended_at.unwrap_or(Timestamp::ZERO) + patience + LATE.duration();
+        if stopped
+            && now < until
+            && observed(draft, &run.host).any(|seen| seen.task.rollout == id && seen.task.hook == run.hook)
+        {
+            runs_on.push((run.hook.clone(), run.host.clone(), until));
+        }
+    }
+    let any = !runs_on.is_empty();
+    for (hook, host, until) in runs_on {
+        draft.wait(Waiting::HookStop { hook, host });
+        draft.wake(until);
+    }
+    any
+}
+
+/// The hooks that a host says are not over.
+fn observed<'a>(draft: &Draft<'a>, host: &HostId) -> impl Iterator<Item = &'a TaskObservation> + use<'a> {
+    let seen = draft.snapshot.fleet.member(host).and_then(|member| member.observation.as_deref());
+    let tasks = seen.into_iter().flat_map(|seen| &seen.tasks);
+    tasks.filter(|seen| !matches!(seen.state, TaskState::Ended(_)))
+}
+
+/// When the last hook that runs after the last step was over.
+pub(super) fn after_ended(draft: &Draft<'_>) -> Timestamp {
+    let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
+    let ended = runs.filter(|run| run.stage == Stage::After).filter_map(|run| run.ended_at);
+    ended.max().unwrap_or(Timestamp::ZERO)
+}
+
+/// Does what the manifest says about a hook that failed after the last step. No single slot failed: it is the release.
+pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
+    match spec.on_failure {
+        OnFailure::Pause => ending::on_failure(draft, spec, reason),
+        OnFailure::RollbackAll | OnFailure::RollbackFailed => {
+            ending::go_back(draft, GoingBack::RolledBack, reason);
+        }
+    }
+}
+
+/// The most bytes of output that one run keeps.
+const _: () = assert!(TASK_LOG <= LOGS, "the output of one hook fits");

@@ -1,0 +1,280 @@
+//! Hooks: what runs when and where, once; and what becomes of a rollout by them.
+
+use std::sync::Arc;
+
+use super::fixture::{at, reference, release};
+use super::midway::Midway;
+use crate::id::HostId;
+use crate::observation::{InstanceState, TaskEnd, TaskObservation, TaskOutcome, TaskState};
+use crate::plan::Task;
+use crate::release::Release;
+use crate::rollout::{GoingBack, Kind, Reason, State, Steering, steer};
+use crate::units::Span;
+
+/// r2 with these hooks; every host has its image.
+fn world(hooks: &serde_json::Value, edit: impl Fn(&mut serde_json::Value)) -> Midway {
+    let r2 = release(2, |json| {
+        (json["version"], json["spec"]["hooks"]) = (4.into(), hooks.clone());
+        json["spec"]["soak"] = "1s".into();
+        edit(json);
+    });
+    let mut midway = Midway::between(release(1, |_| {}), r2);
+    (midway.rollout.state, midway.rollout.changed) = (State::Preparing, false);
+    midway
+}
+
+fn hook(name: &str, on: &str) -> serde_json::Value {
+    serde_json::json!({ "name": name, "run": ["true"], "timeout": "5m", "on": on })
+}
+
+fn before(hooks: &[serde_json::Value]) -> serde_json::Value {
+    serde_json::json!({ "before": hooks })
+}
+
+/// Every slot is available at r2, and the soak may begin.
+fn soaking(hooks: &serde_json::Value, edit: impl Fn(&mut serde_json::Value)) -> Midway {
+    let mut midway = world(hooks, edit);
+    let r2 = midway.r2.clone();
+    for n in 0..3 {
+        midway.begin(n);
+        midway.see(n, &[(&r2, InstanceState::Healthy)]);
+        midway.seen(n).release = Some(reference(&r2).digest);
+    }
+    (midway.rollout.state, midway.rollout.state_since) = (State::Soaking, at(100));
+    midway.rollout.changed = true;
+    midway
+}
+
+impl Midway {
+    /// The hooks that the plans of the hosts name, by slot.
+    fn tasks(&self) -> Vec<(u32, String)> {
+        let tasks = self.slots.values().filter_map(|slot| Some((slot.id().index, slot.plan().task?.hook)));
+        tasks.collect()
+    }
+
+    fn tell(&mut self, n: usize, hook: &str, state: TaskState) {
+        let (slot, rollout) = (self.slot(n), self.rollout.id.clone());
+        let member = self.fleet.members.get_mut(self.slots[&slot].host()).unwrap();
+        let seen = Arc::make_mut(member.observation.as_mut().unwrap());
+        let task = Task { rollout, hook: hook.to_owned() };
+        seen.tasks.retain(|seen| seen.task != task);
+        seen.tasks.push(TaskObservation { task, slot, state });
+    }
+
+    fn ends(&mut self, n: usize, hook: &str, outcome: TaskOutcome) {
+        let end = TaskEnd { outcome, took: Span::from_secs(12), log: vec!["boom".to_owned(), String::new()] };
+        self.tell(n, hook, TaskState::Ended(Box::new(end)));
+    }
+
+    fn outcome(&self, n: usize) -> Option<TaskOutcome> {
+        self.rollout.hooks[n].end.as_ref().map(|end| end.outcome.clone())
+    }
+
+    fn reason(&self) -> String {
+        self.rollout.reason.as_ref().map(Reason::to_string).unwrap_or_default()
+    }
+
+    fn waits(&self) -> Vec<String> {
+        self.waiting.iter().map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn hooks_before_run_one_after_the_other_and_each_once() {
+    let mut midway = world(&before(&[hook("migrate", "lowest"), hook("test", "lowest")]), |_| {});
+    midway.step();
+    assert_eq!(midway.tasks(), [(0, "migrate".to_owned())], "on the host of the lowest slot");
+    assert_eq!(midway.waits(), ["hook migrate on h0000 to start"]);
+    midway.tell(0, "migrate", TaskState::Running { since: at(101) });
+    midway.step();
+    assert_eq!(midway.waits(), [format!("hook migrate on h0000 (runs since {})", at(101))]);
+    assert_eq!(midway.rollout.state, State::Preparing);
+    midway.ends(0, "migrate", TaskOutcome::Succeeded);
+    midway.step();
+    assert_eq!(midway.tasks(), [], "what is over is named no more");
+    midway.step();
+    assert_eq!(midway.tasks(), [(0, "test".to_owned())]);
+    midway.ends(0, "test", TaskOutcome::Succeeded);
+    midway.step();
+    midway.step();
+    assert_eq!(midway.rollout.state, State::Advancing);
+    assert_eq!(midway.rollout.hooks.len(), 2, "each once");
+    midway.step();
+    assert_eq!(midway.tasks(), []);
+}
+
+#[test]
+fn a_failing_hook_before_ends_the_rollout_untouched() {
+    let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
+    midway.step();
+    midway.ends(0, "test", TaskOutcome::Exited { code: 3 });
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.reason(), "hook test on h0000 exited with code 3: boom");
+    for _ in 0..4 {
+        midway.step();
+    }
+    assert_eq!((midway.rollout.state, midway.rollout.changed), (State::Failed, false));
+    assert_eq!(midway.tasks(), []);
+}
+
+#[test]
+fn a_hook_on_each_host_runs_on_every_host_at_once() {
+    let mut midway = world(&before(&[hook("warm", "each")]), |_| {});
+    midway.step();
+    assert_eq!(midway.tasks().len(), 3);
+    for n in 0..2 {
+        midway.ends(n, "warm", TaskOutcome::Succeeded);
+    }
+    midway.step();
+    assert_eq!(midway.tasks(), [(2, "warm".to_owned())]);
+    assert_eq!(midway.rollout.state, State::Preparing);
+    midway.ends(2, "warm", TaskOutcome::TimedOut { after: Span::from_secs(300) });
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.reason(), "hook warm on h0002 was not done after 5m, and was stopped: boom");
+}
+
+#[test]
+fn a_hook_of_which_nothing_is_heard_fails_after_its_time() {
+    let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
+    midway.step();
+    // Its time, the time to stop, and two minutes; what no coordinator has watched does not count.
+    midway.rollout.hooks[0].begun_at = at(110 - 300 - 10 - 119);
+    midway.fleet.since = at(-1000);
+    midway.step();
+    assert_eq!(midway.outcome(0), None);
+    midway.rollout.hooks[0].begun_at = at(110 - 300 - 10 - 120);
+    midway.fleet.since = at(109);
+    midway.step();
+    assert_eq!(midway.outcome(0), None);
+    midway.fleet.since = at(-1000);
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.reason(), "hook test on h0000 is lost: nothing was heard of it for 7m10s");
+}
+
+#[test]
+fn an_abort_stops_the_hook_before_it_goes_back() {
+    let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
+    midway.step();
+    midway.tell(0, "test", TaskState::Running { since: at(101) });
+    midway.step();
+    midway.rollout = steer(&midway.rollout, Steering::Abort, "ada", at(110)).unwrap();
+    midway.step();
+    assert_eq!((midway.tasks(), midway.outcome(0)), (vec![], Some(TaskOutcome::Stopped)));
+    assert_eq!(midway.waits(), ["hook test on h0000 to stop"]);
+    assert_eq!(midway.rollout.state, State::RollingBack);
+    for member in midway.fleet.members.values_mut() {
+        Arc::make_mut(member.observation.as_mut().unwrap()).tasks.clear();
+    }
+    for _ in 0..4 {
+        midway.step();
+    }
+    assert_eq!(midway.rollout.state, State::Aborted);
+}
+
+#[test]
+fn a_rollout_that_takes_over_takes_the_task_away() {
+    let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
+    midway.step();
+    midway.tell(0, "test", TaskState::Running { since: at(101) });
+    let old = midway.rollout.id.clone();
+    let r3 = release(3, |json| {
+        (json["version"], json["spec"]["hooks"]) = (4.into(), before(&[hook("test", "lowest")]));
+    });
+    midway.supersede(&r3);
+    midway.step();
+    let named = |midway: &Midway| {
+        midway.slots.values().any(|slot| slot.task().is_some_and(|task| task.rollout == old))
+    };
+    assert!(!named(&midway), "the hook of the rollout before is stopped");
+    assert!(midway.rollout.hooks.is_empty(), "the next one waits until it has: {:?}", midway.waits());
+}
+
+#[test]
+fn hooks_after_run_before_the_soak_and_have_time_of_their_own() {
+    let after = serde_json::json!({ "after": [hook("announce", "lowest")] });
+    let mut midway = soaking(&after, |_| {});
+    midway.step();
+    assert_eq!(midway.tasks(), [(0, "announce".to_owned())]);
+    midway.step();
+    assert_eq!((midway.rollout.state, midway.rollout.soak_since), (State::Soaking, None));
+    midway.rollout.state_since = at(-100_000);
+    midway.ends(0, "announce", TaskOutcome::Succeeded);
+    midway.step();
+    assert_eq!(midway.tasks(), []);
+    midway.step();
+    assert_eq!((midway.rollout.state, midway.rollout.soak_since), (State::Soaking, Some(at(110))));
+}
+
+#[test]
+fn a_failing_hook_after_does_what_on_failure_says() {
+    for (on_failure, state) in [
+        ("rollback_all", State::RollingBack),
+        ("rollback_failed", State::RollingBack),
+        ("pause", State::Paused),
+    ] {
+        let after = serde_json::json!({ "after": [hook("announce", "lowest")] });
+        let mut midway = soaking(&after, |json| json["spec"]["on_failure"] = on_failure.into());
+        midway.step();
+        midway.ends(0, "announce", TaskOutcome::OutOfMemory);
+        midway.step();
+        assert_eq!(midway.rollout.state, state, "{on_failure}");
+        let back = (state == State::RollingBack).then_some(GoingBack::RolledBack);
+        assert_eq!(midway.rollout.going_back, back, "{on_failure}: it is the release, and no slot");
+        assert!(midway.reason().starts_with("hook announce on h0000 was killed for"), "{}", midway.reason());
+        if state == State::Paused {
+            // It ran once. A person who lets the rollout go on does so without it.
+            midway.rollout = steer(&midway.rollout, Steering::Resume, "ada", at(110)).unwrap();
+            for _ in 0..3 {
+                midway.step();
+            }
+            assert_eq!((midway.rollout.state, midway.tasks()), (State::Soaking, vec![]));
+            assert!(midway.rollout.hooks[0].excused && midway.rollout.hooks.len() == 1);
+        }
+    }
+}
+
+#[test]
+fn only_a_deploy_has_hooks() {
+    let hooks = serde_json::json!({ "before": [hook("a", "lowest")], "after": [hook("b", "each")] });
+    for kind in [Kind::Rollback, Kind::Restart] {
+        let mut midway = world(&hooks, |_| {});
+        midway.rollout.kind = kind;
+        midway.step();
+        midway.step();
+        assert_eq!((midway.tasks(), midway.rollout.hooks.len()), (vec![], 0), "{kind:?}");
+        assert_eq!(midway.rollout.state, State::Advancing);
+    }
+}
+
+#[test]
+fn the_output_of_many_hooks_fits_into_one_record() {
+    let mut midway = world(&before(&[hook("warm", "each")]), |_| {});
+    midway.step();
+    let run = midway.rollout.hooks[0].clone();
+    let host = |n: usize| -> HostId { format!("x{n}").parse().unwrap() };
+    let end = |outcome: TaskOutcome| TaskEnd { outcome, took: Span::ZERO, log: vec!["x".repeat(9_000)] };
+    midway.rollout.hooks.extend((0..40).map(|n| {
+        let mut run = run.clone();
+        run.host = host(n);
+        let bad = n == 20;
+        run.end = Some(end(if bad { TaskOutcome::Interrupted } else { TaskOutcome::Succeeded }));
+        run.excused = bad;
+        run
+    }));
+    midway.step();
+    let log = |run: &crate::rollout::HookRun| run.end.as_ref().map_or(0, |end| end.log.concat().len());
+    let all: usize = midway.rollout.hooks.iter().map(log).sum();
+    assert!(all <= 64 * 1024, "{all}");
+    let failed = midway.rollout.hooks.iter().find(|run| run.excused).unwrap();
+    assert_eq!(log(failed), 9_000, "the output of the one that failed stays whole");
+}
+
+#[test]
+fn a_release_with_hooks_is_of_version_4() {
+    let one: Release = release(1, |json| json["spec"]["hooks"] = before(&[hook("a", "lowest")]));
+    assert_eq!(one.spec.version(), 4);
+    assert_eq!(release(1, |_| {}).spec.version(), 1);
+}

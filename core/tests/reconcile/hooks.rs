@@ -1,0 +1,221 @@
+//! Hooks on a host: once, whatever dies; watched by the journal; stopped when nobody wants them.
+
+use windlass_core::observation::{TaskObservation, TaskOutcome, TaskState};
+use windlass_core::plan::{Phase, PlanSlot, Task};
+use windlass_core::reconcile::{Container, ContainerState, StartFailure};
+use windlass_core::release::{Hook, HookHosts};
+use windlass_core::{Digest, Span};
+
+use crate::world::*;
+
+const NAME: &str = "production.web.0.r2.hook.00000001.test";
+
+fn hook(gpus: Option<u32>) -> Hook {
+    let (name, run) = ("test".to_owned(), vec!["true".to_owned()]);
+    Hook { name, run, gpus, timeout: Span::from_secs(60), on: HookHosts::Lowest }
+}
+
+fn task(hook: &str) -> Option<Task> {
+    Some(Task { rollout: "00000001".parse().unwrap(), hook: hook.to_owned() })
+}
+
+/// r1 runs; r2 is pulled and has a hook.
+fn world(gpus: Option<u32>) -> (World, Digest, Digest) {
+    let mut world = World::new();
+    let r1 = world.release(1, HEALTHY, |_| {});
+    let r2 = world.release(2, HEALTHY, |spec| spec.hooks.before = vec![hook(gpus)]);
+    world.plan(vec![good(0, r1)]);
+    world.run(secs(60));
+    world.plan(vec![PlanSlot { phase: Phase::Pulled, ..replacing(0, r2, r1, Phase::Running) }]);
+    world.run(secs(5));
+    (world, r1, r2)
+}
+
+fn with_task(world: &mut World, hook: Option<Task>) {
+    let mut slots = world.plan.slots.clone();
+    slots[0].task = hook;
+    world.plan(slots);
+}
+
+impl World {
+    fn hook(&mut self) -> Option<&mut Container> {
+        self.observed.containers.iter_mut().find(|seen| seen.instance == NAME)
+    }
+
+    /// The process of the hook ends.
+    fn ends(&mut self, code: i64) {
+        let finished_at = self.now;
+        self.hook().unwrap().state = ContainerState::Exited { code, oom_killed: false, finished_at };
+    }
+
+    fn told(&self) -> &TaskState {
+        let [TaskObservation { state, .. }] = self.tasks.as_slice() else { panic!("{:?}", self.tasks) };
+        state
+    }
+
+    fn outcome(&self) -> TaskOutcome {
+        let TaskState::Ended(end) = self.told() else { panic!("{:?}", self.told()) };
+        end.outcome.clone()
+    }
+
+    fn launches(&self) -> usize {
+        self.journal.iter().filter(|line| line.ends_with(&format!("launch {NAME}"))).count()
+    }
+}
+
+#[test]
+fn a_hook_runs_once_and_its_end_is_told_until_nobody_asks() {
+    let (mut world, r1, _) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(10));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+    assert!(world.up(&r1), "what serves goes on");
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+", "a hook is no instance");
+    world.ends(3);
+    world.run(secs(1));
+    let TaskState::Ended(end) = world.told().clone() else { panic!("{:?}", world.told()) };
+    assert_eq!((&end.outcome, end.took), (&TaskOutcome::Exited { code: 3 }, Span::from_secs(10)));
+    assert_eq!(end.log, ["boom"]);
+    assert!(world.hook().is_none(), "its container goes");
+    world.run(secs(300));
+    assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Exited { code: 3 }, 1));
+    with_task(&mut world, None);
+    world.run(secs(1));
+    assert!(world.tasks.is_empty());
+    // A coordinator that asks again gets the answer from before.
+    with_task(&mut world, task("test"));
+    world.run(secs(60));
+    assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Exited { code: 3 }, 1));
+}
+
+#[test]
+fn an_agent_that_dies_goes_on_watching_and_never_begins_again() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    // Between the journal and the answer of the engine: its id was never heard.
+    world.memory.tasks.values_mut().for_each(|known| known.container = None);
+    world.restart_agent();
+    world.run(secs(5));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+    world.ends(0);
+    world.run(secs(1));
+    assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Succeeded, 1));
+}
+
+#[test]
+fn a_hook_that_may_have_run_is_interrupted() {
+    for known in [true, false] {
+        let (mut world, ..) = world(None);
+        with_task(&mut world, task("test"));
+        world.run(secs(5));
+        world.observed.containers.retain(|seen| seen.instance != NAME);
+        if !known {
+            world.memory.tasks.values_mut().for_each(|task| task.container = None);
+        }
+        world.restart_agent();
+        world.run(secs(60));
+        assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Interrupted, 1));
+    }
+}
+
+#[test]
+fn a_container_that_was_made_and_never_ran_is_started() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(1));
+    world.hook().unwrap().state = ContainerState::Created;
+    world.memory.tasks.values_mut().for_each(|known| known.started_at = None);
+    world.restart_agent();
+    world.run(secs(1));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+    assert_eq!(world.launches(), 1);
+}
+
+#[test]
+fn the_host_ends_a_hook_after_its_time() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(59));
+    assert!(matches!(world.told(), TaskState::Running { .. }));
+    world.run(secs(2));
+    assert_eq!(world.outcome(), TaskOutcome::TimedOut { after: Span::from_secs(60) });
+    assert!(world.hook().is_none());
+}
+
+#[test]
+fn a_hook_that_the_plan_names_no_more_is_stopped() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    with_task(&mut world, None);
+    world.turn();
+    assert!(matches!(world.told(), TaskState::Running { .. }), "told until it has stopped");
+    world.run(secs(5));
+    assert!(world.hook().is_none() && world.tasks.is_empty());
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Stopped, 1));
+}
+
+#[test]
+fn a_hook_that_cannot_start_says_why() {
+    let (mut world, ..) = world(None);
+    world.starts = vec![StartFailure::Failed("no such program".to_owned())];
+    with_task(&mut world, task("test"));
+    world.run(secs(60));
+    assert_eq!(world.outcome(), TaskOutcome::NotStarted { message: "no such program".to_owned() });
+    assert_eq!(world.launches(), 1);
+}
+
+#[test]
+fn only_hooks_of_the_signed_release_run() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("other"));
+    world.run(secs(60));
+    let said = world.outcome().to_string();
+    assert_eq!(said, "was refused by the host: unsigned_release: release r2 has no hook `other`");
+    assert_eq!(world.journal.iter().filter(|line| line.contains(".hook.")).count(), 0);
+    // A release that may not start here runs no hook either.
+    let r2 = world.plan.slots[0].release;
+    world.desired.releases.remove(&r2);
+    with_task(&mut world, task("test"));
+    world.run(secs(10));
+    assert!(world.outcome().to_string().contains("unsigned_release: the release is not here"));
+}
+
+#[test]
+fn a_hook_gets_free_gpus_or_a_reason() {
+    let (mut world, ..) = world(Some(1));
+    world.observed.capacity.gpu_runtime = true;
+    world.observed.capacity.gpus = [("a".to_owned(), 8 << 30), ("b".to_owned(), 8 << 30)].into();
+    let mut slots = world.plan.slots.clone();
+    slots[0].gpus = vec!["a".to_owned()]; // r1 is to run on it
+    world.plan(slots);
+    with_task(&mut world, task("test"));
+    world.run(secs(2));
+    let gpus: Vec<String> = world.hook().unwrap().gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    assert_eq!(gpus, ["b"]);
+
+    let (mut world, ..) = self::world(Some(2));
+    world.observed.capacity.gpu_runtime = true;
+    world.observed.capacity.gpus = [("a".to_owned(), 8 << 30)].into();
+    with_task(&mut world, task("test"));
+    world.run(secs(2));
+    let said = world.outcome().to_string();
+    assert!(said.ends_with("gpu: no free GPU for the hook: 2 needed, 1 of 1 are free"), "{said}");
+}
+
+#[test]
+fn a_container_with_the_labels_of_a_hook_is_no_hook() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    let mut copy = world.hook().unwrap().clone();
+    (copy.id, copy.name) = ("copy".to_owned(), "copy".to_owned());
+    world.observed.containers.push(copy);
+    world.ends(0);
+    world.run(secs(30));
+    assert_eq!(world.outcome(), TaskOutcome::Succeeded);
+    assert!(world.observed.containers.iter().any(|seen| seen.id == "copy"), "it is left alone");
+}
