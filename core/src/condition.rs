@@ -42,6 +42,12 @@ pub enum ConditionCode {
     FallbackImageMissing,
     /// The instance that a slot would go back to has gone. A new one is made of the image when it is needed.
     StandbyMissing,
+    /// A GPU that was there has gone: it fell off the bus, or its driver does not answer for it.
+    GpuLost,
+    /// A GPU reports errors: of its memory, or of its driver.
+    GpuErrors,
+    /// A GPU is slowed down, as it is too hot or gets too little power.
+    GpuThrottled,
     /// One that only a newer agent knows.
     #[serde(other)]
     Other,
@@ -49,8 +55,15 @@ pub enum ConditionCode {
 
 impl ConditionCode {
     /// Every code.
-    pub const ALL: [Self; 4] =
-        [Self::StrangeContainer, Self::FallbackImageMissing, Self::StandbyMissing, Self::Other];
+    pub const ALL: [Self; 7] = [
+        Self::StrangeContainer,
+        Self::FallbackImageMissing,
+        Self::StandbyMissing,
+        Self::GpuLost,
+        Self::GpuErrors,
+        Self::GpuThrottled,
+        Self::Other,
+    ];
 
     /// The code as documents and people write it.
     pub const fn as_str(self) -> &'static str {
@@ -58,6 +71,9 @@ impl ConditionCode {
             Self::StrangeContainer => "strange_container",
             Self::FallbackImageMissing => "fallback_image_missing",
             Self::StandbyMissing => "standby_missing",
+            Self::GpuLost => "gpu_lost",
+            Self::GpuErrors => "gpu_errors",
+            Self::GpuThrottled => "gpu_throttled",
             Self::Other => "other",
         }
     }
