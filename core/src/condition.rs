@@ -17,6 +17,9 @@ pub struct Condition {
     /// The slot that it is about; none if it is about the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotId>,
+    /// The device that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// What exactly, for people.
     pub message: String,
 }
@@ -26,7 +29,14 @@ impl Condition {
     pub fn new(code: ConditionCode, slot: Option<SlotId>, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(MESSAGE));
-        Self { code, slot, message }
+        Self { code, slot, device: None, message }
+    }
+
+    /// The same about a device.
+    pub fn of_device(code: ConditionCode, device: &str, message: impl Into<String>) -> Self {
+        let mut device = device.to_owned();
+        device.truncate(device.floor_char_boundary(MESSAGE));
+        Self { device: Some(device).filter(|device| !device.is_empty()), ..Self::new(code, None, message) }
     }
 }
 
@@ -95,7 +105,11 @@ pub fn bounded(mut conditions: Vec<Condition>) -> Vec<Condition> {
 
 /// May one host say so much?
 pub fn is_bounded(conditions: &[Condition]) -> bool {
-    conditions.len() <= CONDITIONS && conditions.iter().all(|condition| condition.message.len() <= MESSAGE)
+    let short = |condition: &Condition| {
+        condition.message.len() <= MESSAGE
+            && condition.device.as_ref().is_none_or(|device| device.len() <= MESSAGE)
+    };
+    conditions.len() <= CONDITIONS && conditions.iter().all(short)
 }
 
 #[cfg(test)]

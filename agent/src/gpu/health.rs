@@ -94,27 +94,30 @@ impl Health {
     pub(super) fn conditions(&self, lost: &[GpuLost], stats: &[GpuStats], now: Timestamp) -> Vec<Condition> {
         let lost = lost.iter().map(|lost| {
             let message = format!("{}{} is lost: {}", name(&lost.uuid), lost.name, lost.why);
-            Condition::new(ConditionCode::GpuLost, None, message)
+            // One without a UUID is told apart by its place.
+            let device = if lost.uuid.is_empty() { &lost.name } else { &lost.uuid };
+            Condition::of_device(ConditionCode::GpuLost, device, message)
         });
         let mut all: Vec<Condition> = lost.collect();
         for stats in stats {
             let known = self.known.get(&stats.uuid);
-            let driver = known.and_then(|known| known.errors.2);
-            if let Some((code, at)) = driver.filter(|(_, at)| now.since(*at) < ERRORS) {
-                let message = format!("{}reported the error XID {code} at {at}", name(&stats.uuid));
-                all.push(Condition::new(ConditionCode::GpuErrors, None, message));
-            }
-            if stats.ecc_uncorrected > 0 || stats.pages_pending {
-                let what = match (stats.ecc_uncorrected, stats.pages_pending) {
-                    (0, _) => "has bad memory pages, which a restart takes out of use".to_owned(),
-                    (errors, _) => format!("has {errors} memory errors that were not corrected"),
-                };
-                let message = format!("{}{what}", name(&stats.uuid));
-                all.push(Condition::new(ConditionCode::GpuErrors, None, message));
+            let driver = known.and_then(|known| known.errors.2).filter(|(_, at)| now.since(*at) < ERRORS);
+            let errors = [
+                driver.map(|(code, at)| format!("reported the error XID {code} at {at}")),
+                (stats.ecc_uncorrected > 0)
+                    .then(|| format!("has {} memory errors that were not corrected", stats.ecc_uncorrected)),
+                stats
+                    .pages_pending
+                    .then(|| "has bad memory pages, which a restart takes out of use".to_owned()),
+            ];
+            let errors: Vec<String> = errors.into_iter().flatten().collect();
+            if !errors.is_empty() {
+                let message = format!("{}{}", name(&stats.uuid), errors.join(", and "));
+                all.push(Condition::of_device(ConditionCode::GpuErrors, &stats.uuid, message));
             }
             if known.is_some_and(|known| known.slow >= SLOW.0) {
                 let message = format!("{}is slowed down by heat or a lack of power", name(&stats.uuid));
-                all.push(Condition::new(ConditionCode::GpuThrottled, None, message));
+                all.push(Condition::of_device(ConditionCode::GpuThrottled, &stats.uuid, message));
             }
         }
         all

@@ -131,7 +131,7 @@ fn exclusive_gpus_go_start_first_only_if_others_are_free() {
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         let before = devices(&world);
         // Where there is one alone, it is handed over.
-        world.checks.slack = u32::from(count == 1);
+        world.checks.slack = usize::from(count == 1);
         world.deploy(Behaviour::Good);
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         world.assert_all_serve(2, 2);
