@@ -195,6 +195,11 @@ impl Taken {
         if let Some(why) = facts.gpu_access.refusal().filter(|_| !uuids.is_empty()) {
             return Err(NoRoom::NoGpuAccess(why.to_owned()));
         }
+        let new = uuids.iter().filter(|uuid| !self.gpus.contains_key(*uuid)).count();
+        if let Some(most) = facts.policy.gpus.filter(|most| self.gpus.len() + new > *most as usize) {
+            let free = most.saturating_sub(u32::try_from(self.gpus.len()).unwrap_or(u32::MAX));
+            return Err(NoRoom::Gpus { needed: u32::try_from(uuids.len()).unwrap_or(u32::MAX), free });
+        }
         let share = gpu_share(spec);
         let mine = facts.gpus.iter().filter(|gpu| uuids.contains(&gpu.uuid));
         let free = mine.filter(|gpu| self.fits_device(facts, gpu, share)).count();
