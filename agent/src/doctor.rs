@@ -54,7 +54,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![checks::policy(config), engine::check(config).await];
     found.extend(checks::memory());
     found.extend(checks::disks(config).await);
-    found.push(checks::gpus().await);
+    found.push(checks::gpus(config).await);
     match checks::Joined::load(config) {
         Ok(joined) => {
             found.push(Finding::ok("membership", joined.describe()));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::HostFacts;
+use windlass_core::host::{GpuAccess, HostFacts};
 use windlass_core::plan::PLAN_VERSIONS;
 use windlass_core::release::RELEASE_VERSIONS;
 
@@ -20,6 +21,8 @@ use crate::runtime::Runtime;
 const EVERY: Duration = Duration::from_secs(60);
 /// How soon it is asked again while it does not answer.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is told at most how much memory of GPUs strangers hold.
+const RARELY: Duration = Duration::from_secs(30);
 
 /// What can be said without an engine.
 pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts {
@@ -38,12 +41,14 @@ pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts 
         memory: memory(),
         engine_version: String::new(),
         gpus: gpus.gpus.clone(),
+        gpus_lost: gpus.lost.clone(),
+        gpu_access: GpuAccess::Unknown,
         policy: policy.host.clone(),
         silent: gpus.silent.iter().cloned().collect(),
     }
 }
 
-/// Keeps the engine's version up to date.
+/// Keeps up to date what the engine says of itself.
 pub async fn run<R: Runtime>(
     runtime: Arc<R>,
     facts: watch::Sender<Arc<HostFacts>>,
@@ -58,9 +63,10 @@ pub async fn run<R: Runtime>(
         let wait = match asked {
             Ok(info) => {
                 facts.send_if_modified(|facts| {
-                    let changed = facts.engine_version != info.version;
+                    let changed = facts.engine_version != info.version || facts.gpu_access != info.gpu_access;
                     if changed {
-                        Arc::make_mut(facts).engine_version = info.version;
+                        let facts = Arc::make_mut(facts);
+                        (facts.engine_version, facts.gpu_access) = (info.version, info.gpu_access);
                     }
                     changed
                 });
@@ -76,32 +82,43 @@ pub async fn run<R: Runtime>(
     }
 }
 
-/// Keeps the GPUs up to date: what is placed here is judged by them.
+/// Keeps the GPUs up to date: what is placed here is judged by them. What strangers hold of their memory changes often, and is
+/// told rarely.
 pub async fn follow_gpus(
     keeper: Arc<Keeper>,
     facts: watch::Sender<Arc<HostFacts>>,
-    mut seen: watch::Receiver<gpu::Shared>,
+    (mut seen, mut held): (watch::Receiver<gpu::Shared>, watch::Receiver<Arc<gpu::Held>>),
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut told = (seen.borrow().clone(), Instant::now());
     loop {
         let new = seen.borrow_and_update().clone();
-        let others = facts.borrow().gpus != new.gpus;
-        facts.send_if_modified(|facts| {
-            let silent: Vec<_> = new.silent.iter().cloned().collect();
-            let changed = others || facts.silent != silent;
-            if changed {
+        let strangers = held.borrow_and_update().clone();
+        let mut gpus = new.gpus.clone();
+        gpus.iter_mut().for_each(|gpu| gpu.strangers = strangers.get(&gpu.uuid).copied().unwrap_or(0));
+        let silent: Vec<_> = new.silent.iter().cloned().collect();
+        let waits = new.decides_as(&told.0) && told.1.elapsed() < RARELY;
+        let (others, differs) = {
+            let facts = facts.borrow();
+            let others = facts.gpus != gpus;
+            (others, others || facts.gpus_lost != new.lost || facts.silent != silent)
+        };
+        if differs && !waits {
+            facts.send_modify(|facts| {
                 let facts = Arc::make_mut(facts);
-                (facts.gpus, facts.silent) = (new.gpus.clone(), silent);
+                (facts.gpus, facts.gpus_lost, facts.silent) = (gpus, new.lost.clone(), silent);
+            });
+            told = (new, Instant::now());
+            if others {
+                keeper.judge_again().await;
             }
-            changed
-        });
-        if others {
-            keeper.judge_again().await;
         }
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(()),
             changed = seen.changed() => changed?, // error: the probe has gone
+            changed = held.changed() => changed?,
+            () = sleep_until(told.1 + RARELY), if differs && waits => {}
         }
     }
 }

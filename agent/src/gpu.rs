@@ -12,17 +12,22 @@
 //! Without a library the child says so and ends, and none is kept.
 
 mod child;
+mod health;
 mod library;
 mod probe;
+pub(crate) mod strangers;
 mod talk;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windlass_core::host::{Gpu, GpuStats, Silent};
+use tokio::time::Instant;
+use windlass_core::condition::Condition;
+use windlass_core::host::{Gpu, GpuLost, GpuStats, Silent};
 
 pub use child::serve;
 pub use probe::{Limits, Probe};
+pub use strangers::Held;
 pub use talk::{NoAnswer, ask_once};
 
 /// The hidden subcommand that is the child.
@@ -33,12 +38,29 @@ pub const WHAT: &str = "GPUs";
 /// What is known of the GPUs of this host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// Those that there are, as far as the last answer goes.
+    /// Those that can be given away, as far as the last answer goes.
     pub gpus: Vec<Gpu>,
+    /// Those that were there and cannot be given away now.
+    pub lost: Vec<GpuLost>,
     /// How they do; nothing while there is no answer.
     pub stats: Vec<GpuStats>,
+    /// What of that a person has to know.
+    pub conditions: Vec<Condition>,
     /// Since when there is none.
     pub silent: Option<Silent>,
+    /// When the last answer came.
+    pub at: Option<Instant>,
+}
+
+impl Seen {
+    /// Whether a decision would see a difference.
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let silent = |seen: &Self| seen.silent.is_some();
+        self.gpus == other.gpus
+            && self.lost == other.lost
+            && self.conditions == other.conditions
+            && silent(self) == silent(other)
+    }
 }
 
 /// Shared, as several look at it.
@@ -48,8 +70,7 @@ pub type Shared = Arc<Seen>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Question {
-    List,
-    Stats,
+    Look,
 }
 
 /// What it answers.
@@ -60,6 +81,41 @@ enum Answer {
     Nothing,
     /// There is one, and it does not work.
     Failed(String),
-    List(Vec<Gpu>),
-    Stats(Vec<GpuStats>),
+    /// What there is, and how it does.
+    Seen(Look),
+}
+
+/// One look at everything.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Look {
+    /// Devices that can be given away.
+    gpus: Vec<Gpu>,
+    /// How they do.
+    stats: Vec<GpuStats>,
+    /// GPUs that are divided (MIG): not they can be given away, but their instances.
+    divided: Vec<String>,
+    /// Those that do not answer.
+    broken: Vec<Broken>,
+    /// Errors that their driver reported since the last look.
+    xids: Vec<Xid>,
+}
+
+/// A GPU that does not answer.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Broken {
+    /// Its place in the library's list.
+    number: u32,
+    /// UUID, if it told that.
+    uuid: Option<String>,
+    /// What the library said.
+    why: String,
+}
+
+/// An error that the driver reported.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Xid {
+    /// The GPU, if it could still be asked.
+    uuid: Option<String>,
+    /// NVIDIA's number of it.
+    code: u64,
 }

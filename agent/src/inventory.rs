@@ -68,8 +68,8 @@ pub async fn collect(config: &Config) -> Result<Inventory, Failure> {
     let facts = match status.as_ref().filter(|_| running) {
         Some(status) => status.facts.clone(),
         None => {
-            let gpus = gpu::ask_once(GPUS).await.unwrap_or_default();
-            facts::of_host(&member, &policy, &gpu::Seen { gpus, ..gpu::Seen::default() })
+            let seen = gpu::ask_once(GPUS).await.unwrap_or_default();
+            facts::of_host(&member, &policy, &seen)
         }
     };
     Ok(Inventory {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windlass_core::condition::Condition;
+use windlass_core::condition::{self, Condition};
 use windlass_core::observation::{
     EngineState, Observation, Refusal, RefusalCode, SlotObservation, TaskObservation,
 };
@@ -36,6 +36,7 @@ use crate::runtime::{Runtime, RuntimeError};
 
 mod asks;
 mod execute;
+mod fault;
 mod health;
 mod operations;
 mod view;
@@ -76,6 +77,8 @@ pub struct Options {
     pub memory: u64,
     /// Its GPUs, as far as they are known.
     pub gpus: watch::Receiver<gpu::Shared>,
+    /// Where it is published how much memory of them strangers hold.
+    pub strangers: watch::Sender<Arc<gpu::Held>>,
     /// How often everything is looked at although no event came.
     pub resync: Duration,
     /// The wall clock.
@@ -87,7 +90,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
-        Self { memory: 0, gpus, resync: Duration::from_secs(15), now, uptime }
+        let strangers = watch::Sender::new(Arc::default());
+        Self { memory: 0, gpus, strangers, resync: Duration::from_secs(15), now, uptime }
     }
 }
 
@@ -322,7 +326,8 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             let revision = last.revision;
             let (plan_refusal, unwritable) = (plan_refusal.clone(), unwritable.clone());
             let (engine, slots, tasks) = (engine.clone(), self.slots.clone(), self.tasks.clone());
-            let conditions = self.conditions.clone();
+            let of_host = self.view.gpu_conditions();
+            let conditions = condition::bounded(self.conditions.iter().cloned().chain(of_host).collect());
             let next =
                 Observation { revision, seq, engine, plan_refusal, unwritable, conditions, slots, tasks };
             let changed = revision == 0 || **last != next;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use windlass_certs::csr::{CertifiedIdentity, IdentityError};
 use windlass_certs::keys::{KeyError, SigningKey};
 use windlass_certs::tls::{ClientTls, TlsError};
-use windlass_core::host::HostStats;
+use windlass_core::host::{Gpu, GpuLost, HostStats};
 use windlass_core::observation::Observation;
 use windlass_core::reconcile::{LocalHost, Memory};
 use windlass_process::{Tasks, report};
@@ -34,7 +34,7 @@ use crate::renew::Renewal;
 use crate::runtime::Runtime;
 use crate::status::Status;
 use crate::traffic::socket::Socket;
-use crate::{facts, gpu, lease, state, stats, status, watchdog};
+use crate::{clock, facts, gpu, lease, state, stats, status, watchdog};
 
 /// How long tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -101,6 +101,14 @@ impl MemoryStore for Memories {
     }
 }
 
+/// The GPUs that this host had, and had lost, when an agent last looked since its boot: one that was taken out while it was off
+/// is not missed.
+fn known_gpus(last: Option<Status>) -> (Vec<Gpu>, Vec<GpuLost>) {
+    let up = lease::uptime().unwrap_or_default();
+    let last = last.filter(|status| clock::now().since(status.at) < up);
+    last.map(|status| (status.facts.gpus, status.facts.gpus_lost)).unwrap_or_default()
+}
+
 /// Runs until `shutdown`, or the end of a task. `engine` makes the runtime once it is known who we are.
 pub async fn run<R: Runtime>(
     config: &Config,
@@ -114,7 +122,7 @@ pub async fn run<R: Runtime>(
     let mut tasks = Tasks::new();
     let cancel = tasks.cancel();
     tasks.spawn("pulse", watchdog::watch().map_err(RunError::Watchdog)?.run(cancel.clone()));
-    let known = Status::load(&data.status()).map(|status| status.facts.gpus).unwrap_or_default();
+    let known = known_gpus(Status::load(&data.status()));
     let probe = gpu::Probe::new(known, gpu::Limits::default(), cancel.clone());
     let mut gpus = probe.seen();
     tasks.spawn("gpus", probe.run());
@@ -188,6 +196,7 @@ pub async fn run<R: Runtime>(
         let (gpus, cancel) = (gpus.clone(), cancel.clone());
         stats::run(stats::Wires { observation, gpus, stats: measured, cancel })
     });
+    let held = watch::Sender::new(Arc::default());
     tasks.spawn("reconciler", {
         let store = Memories(keeper.journal().cloned());
         let journaled = keeper.journal().map(|journal| journal.state().memory.clone());
@@ -198,6 +207,7 @@ pub async fn run<R: Runtime>(
         let options = reconciler::Options {
             memory: facts.borrow().memory,
             gpus: gpus.clone(),
+            strangers: held.clone(),
             ..reconciler::Options::default()
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()
@@ -205,7 +215,7 @@ pub async fn run<R: Runtime>(
     if let Some(journal) = keeper.journal() {
         tasks.spawn("journal", state::again::run(journal.clone(), cancel.clone()));
     }
-    let follow = facts::follow_gpus(keeper.clone(), facts.clone(), gpus, cancel.clone());
+    let follow = facts::follow_gpus(keeper.clone(), facts.clone(), (gpus, held.subscribe()), cancel.clone());
     tasks.spawn("facts of GPUs", follow);
     tasks.spawn("lease", lease::keep(lease, contact.subscribe(), keeper.desired(), cancel.clone()));
     tasks.spawn("facts", facts::run(runtime.clone(), facts, cancel.clone()));

@@ -11,11 +11,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::Stream;
+use windlass_core::host::GpuAccess;
 use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 use windlass_core::{Digest, Timestamp};
 
+pub mod access;
 pub mod docker;
 pub mod fake;
 pub mod labels;
@@ -133,8 +135,8 @@ pub struct EngineInfo {
     pub platform: String,
     /// Where it keeps its data.
     pub data_root: String,
-    /// Can it give GPUs to containers?
-    pub gpu_runtime: bool,
+    /// How it gives GPUs to containers.
+    pub gpu_access: GpuAccess,
 }
 
 /// A container in a list: enough to notice that it changed.

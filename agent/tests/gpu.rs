@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 15] = [
     "nvmlInit_v2",
     "nvmlDeviceGetCount_v2",
     "nvmlDeviceGetHandleByIndex_v2",
@@ -21,6 +21,12 @@ const FUNCTIONS: [&str; 9] = [
     "nvmlDeviceGetUtilizationRates",
     "nvmlDeviceGetTemperature",
     "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetTotalEccErrors",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlDeviceGetMigMode",
+    "nvmlEventSetWait_v2",
 ];
 const LONG: Duration = Duration::from_secs(60);
 
@@ -58,9 +64,13 @@ impl Scene {
 
     /// Two GPUs, and what else stands in the file.
     fn say(&self, more: &str) {
-        let two = "driver 550\ngpu uuid=GPU-1 name=L4 total=24576 used=1000 util=37 temp=55 power=61000\ngpu uuid=GPU-2 name=L4 total=24576\n";
+        let two = "gpu uuid=GPU-1 name=L4 total=24576 used=1000 util=37 temp=55 power=61000\ngpu uuid=GPU-2 name=L4 total=24576";
+        self.write(&format!("{two}\n{more}"));
+    }
+
+    fn write(&self, lines: &str) {
         let beside = self.folder.path().join("new.state");
-        std::fs::write(&beside, format!("{two}{more}\n")).unwrap();
+        std::fs::write(&beside, format!("driver 550\n{lines}\n")).unwrap();
         std::fs::rename(beside, self.folder.path().join("gpus.state")).unwrap();
     }
 
@@ -68,14 +78,14 @@ impl Scene {
         let ms = Duration::from_millis;
         let limits = Limits {
             first: ms(2000),
-            later: ms(2000),
-            silent: ms(1000),
+            later: ms(1200),
+            silent: ms(700),
             every: ms(50),
-            list: ms(200),
+            again: ms(200),
             pause: (ms(50), ms(200)),
             dying: 2,
         };
-        Probe::new(Vec::new(), limits, cancel.clone()).with_program(&self.program)
+        Probe::new((Vec::new(), Vec::new()), limits, cancel.clone()).with_program(&self.program)
     }
 }
 
@@ -118,7 +128,7 @@ async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
         assert_eq!((silent.gpus.len(), silent.stats.len()), (2, 0), "{function}: what was known last");
         assert!(silent.silent.as_ref().unwrap().why.contains("has not answered"), "{silent:?}");
         let since = silent.silent.as_ref().unwrap().since;
-        tokio::time::sleep(Duration::from_millis(2500)).await; // another child hangs by now, or is about to
+        tokio::time::sleep(Duration::from_millis(1700)).await; // another child hangs by now, or is about to
         let (all, _) = children();
         assert!(all <= 3, "{function}: {all} children");
         assert_eq!(seen.borrow().silent.as_ref().unwrap().since, since, "{function}: since then, all along");
@@ -152,6 +162,69 @@ async fn what_fails_is_said_and_what_is_not_there_is_no_fault() {
     scene.say("fail nvmlDeviceGetCount_v2 999"); // ends the child, and the next one finds no library
     let none = until(&mut seen, "there is none", |seen| seen.gpus.is_empty()).await;
     assert_eq!(none.silent, None, "an ordinary host");
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+fn codes(seen: &Shared) -> Vec<&'static str> {
+    seen.conditions.iter().map(|condition| condition.code.as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
+    let scene = Scene::new();
+    let cancel = CancellationToken::new();
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    let well = until(&mut seen, "there are two", |seen| seen.gpus.len() == 2).await;
+    assert_eq!((well.gpus[0].memory, well.gpus[0].reserved), (24_576 << 20, 0));
+    // One falls off the bus, and is there again.
+    scene.write("gpu uuid=GPU-1 name=L4 total=24576\ngpu uuid=GPU-2 name=L4 total=24576 lost=1");
+    let lost = until(&mut seen, "one is lost", |seen| !seen.lost.is_empty()).await;
+    assert_eq!((lost.gpus.len(), lost.gpus[0].uuid.as_str()), (1, "GPU-1"));
+    assert_eq!(
+        (lost.lost[0].uuid.as_str(), lost.lost[0].why.as_str()),
+        ("GPU-2", "it has fallen off the bus")
+    );
+    assert!(codes(&lost).contains(&"gpu_lost") && lost.silent.is_none(), "{lost:?}");
+    scene.say("");
+    let back = until(&mut seen, "it is back", |seen| seen.gpus.len() == 2 && seen.lost.is_empty()).await;
+    assert_eq!(codes(&back), Vec::<&str>::new());
+    // Errors of memory and driver, heat, processes.
+    scene.write("gpu uuid=GPU-1 name=L4 total=24576 reserved=500 used=900 ecc=2 throttle=64\ngpu uuid=GPU-2 name=L4 total=24576\nproc gpu=0 pid=4711 used=900\nxid gpu=1 code=48");
+    let ill = until(&mut seen, "they are ill", |seen| codes(seen).len() == 3).await;
+    assert_eq!(codes(&ill), ["gpu_errors", "gpu_throttled", "gpu_errors"], "{ill:?}");
+    assert_eq!((ill.stats[0].ecc_uncorrected, ill.stats[1].xid), (2, 48));
+    assert_eq!((ill.stats[0].processes[0].pid, ill.gpus[0].reserved), (4711, 500 << 20));
+    // One that does not tell its memory is there; of one that is divided its instances are.
+    scene.write("gpu uuid=GPU-1 name=L4 total=24576\ngpu uuid=GPU-2 name=A30 total=24576 mig=1\nmig gpu=1 uuid=MIG-1 total=5952\nmig gpu=1 uuid=MIG-2 total=5952\nfail nvmlDeviceGetMemoryInfo_v2 3 0");
+    let divided = until(&mut seen, "it is divided", |seen| seen.gpus.len() == 3).await;
+    let named: Vec<_> = divided.gpus.iter().map(|gpu| (gpu.uuid.as_str(), gpu.parent.as_deref())).collect();
+    assert_eq!(named, [("GPU-1", None), ("MIG-1", Some("GPU-2")), ("MIG-2", Some("GPU-2"))]);
+    assert_eq!((divided.gpus[0].memory, divided.gpus[1].memory), (0, 5952 << 20));
+    assert!(divided.lost.is_empty(), "{divided:?}");
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_driver_that_goes_loses_its_gpus_and_one_that_comes_brings_them() {
+    let scene = Scene::new();
+    scene.say("init 9");
+    let cancel = CancellationToken::new();
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    let none = until(&mut seen, "there is no driver", |seen| seen.at.is_some()).await;
+    assert!(none.gpus.is_empty() && none.lost.is_empty() && none.silent.is_none(), "an ordinary host");
+    scene.say("");
+    until(&mut seen, "the driver was loaded", |seen| seen.gpus.len() == 2).await;
+    scene.say("init 9\nfail nvmlDeviceGetCount_v2 1");
+    let gone = until(&mut seen, "the driver was unloaded", |seen| seen.lost.len() == 2).await;
+    assert!(gone.gpus.is_empty() && gone.lost[0].why.contains("driver is not there"), "{gone:?}");
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
 }

@@ -2,6 +2,8 @@
 //!
 //! Memory and GPUs are reserved; CPU is shared by weight and limit, so it only orders hosts.
 
+mod need;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use crate::policy;
 use crate::release::Spec;
 use crate::service::Releases;
 use crate::slot::{Intent, Occupant, Slot};
+
+pub use need::{DeviceFull, Need, device_fits};
 
 /// What is reserved on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,9 @@ pub enum NoRoom {
         /// Devices with enough room.
         free: u32,
     },
+    /// Its engine gives no GPUs to containers; why.
+    #[error("gpu: {0}")]
+    NoGpuAccess(String),
 }
 
 impl Taken {
@@ -78,46 +85,38 @@ impl Taken {
 
     /// Adds what one slot takes; `both` says whether its two instances run at once.
     pub(crate) fn add_slot(&mut self, slot: &Slot, releases: &Releases, both: bool) {
-        let spec_of = |occupant: &Occupant| releases.get(&occupant.release).map(|release| &release.spec);
-        let target = spec_of(slot.target());
-        let other = slot.other().and_then(spec_of);
-        let sum = |a: u64, b: u64| if both { a.saturating_add(b) } else { a.max(b) };
-        let memory = |spec: Option<&Spec>| spec.map_or(0, |s| s.resources.memory.bytes());
-        let cpu = |spec: Option<&Spec>| spec.map_or(0, |s| u64::from(s.resources.cpu_millis));
+        let of = |occupant: &Occupant| {
+            let spec = &releases.get(&occupant.release)?.spec;
+            Some((spec, Need::of_release(spec, &occupant.gpus)))
+        };
+        let (target, other) = (of(slot.target()), slot.other().and_then(of));
         self.slots += 1;
-        self.memory = self.memory.saturating_add(sum(memory(target), memory(other)));
-        self.cpu_millis = self.cpu_millis.saturating_add(sum(cpu(target), cpu(other)));
-        for spec in [target, other].into_iter().flatten() {
+        let cpu =
+            |of: &Option<(&Spec, Need)>| of.as_ref().map_or(0, |(s, _)| u64::from(s.resources.cpu_millis));
+        let (a, b) = (cpu(&target), cpu(&other));
+        self.cpu_millis = self.cpu_millis.saturating_add(if both { a.saturating_add(b) } else { a.max(b) });
+        for (spec, _) in target.iter().chain(&other) {
             self.ports.extend(spec.ports.values().filter_map(|port| port.host));
         }
-        let share = match (target.and_then(gpu_share), other.and_then(gpu_share)) {
-            (Some(a), Some(b)) => a.zip(b).map(|(a, b)| sum(a, b)),
-            (Some(share), None) | (None, Some(share)) => share,
-            (None, None) => None,
-        };
-        for uuid in &slot.target().gpus {
-            self.take_gpu(uuid, share);
-        }
+        let target = target.map(|(_, need)| (need, true));
+        let other = other.map(|(_, need)| (need, both));
+        self.take(&Need::of_slot(target.into_iter().chain(other)));
     }
 
-    fn take_gpu(&mut self, uuid: &str, share: Option<u64>) {
-        let now = match (self.gpus.get(uuid), share) {
-            (Some(GpuTaken::Exclusively), _) | (_, None) => GpuTaken::Exclusively,
-            (Some(GpuTaken::Memory(before)), Some(more)) => GpuTaken::Memory(before.saturating_add(more)),
-            (None, Some(more)) => GpuTaken::Memory(more),
-        };
-        self.gpus.insert(uuid.to_owned(), now);
+    fn take(&mut self, need: &Need) {
+        self.memory = self.memory.saturating_add(need.memory);
+        for (uuid, more) in &need.gpus {
+            let taken = self.gpus.get(uuid).map_or(*more, |before| before.and(*more));
+            self.gpus.insert(uuid.clone(), taken);
+        }
     }
 
     /// Adds one more instance of `spec`, with the GPUs it would get.
     pub fn add_instance(&mut self, spec: &Spec, gpus: &[String]) {
         self.slots += 1;
-        self.memory = self.memory.saturating_add(spec.resources.memory.bytes());
         self.cpu_millis = self.cpu_millis.saturating_add(u64::from(spec.resources.cpu_millis));
         self.ports.extend(spec.ports.values().filter_map(|port| port.host));
-        for uuid in gpus {
-            self.take_gpu(uuid, gpu_share(spec).flatten());
-        }
+        self.take(&Need::of_release(spec, gpus));
     }
 
     /// Would one more instance of `spec` fit beside what is taken? Answers with the GPUs it would get.
@@ -152,18 +151,38 @@ impl Taken {
         preferred: &[String],
     ) -> Result<Vec<String>, NoRoom> {
         let Some(wanted) = spec.resources.gpus.filter(|g| g.count > 0) else { return Ok(Vec::new()) };
-        let allowed = facts.policy.gpus.map_or(facts.gpus.len(), |n| n as usize);
-        let fits = |gpu: &&Gpu| self.fits_device(gpu, gpu_share(spec).flatten());
-        let mut free: Vec<String> =
-            facts.gpus.iter().take(allowed).filter(fits).map(|gpu| gpu.uuid.clone()).collect();
-        free.sort_by_key(|uuid| !preferred.contains(uuid));
+        if let Some(why) = facts.gpu_access.refusal() {
+            return Err(NoRoom::NoGpuAccess(why.to_owned()));
+        }
+        let share = gpu_share(spec);
+        // Shares come together, the fullest device first, so that others stay whole.
+        let mut free: Vec<&Gpu> =
+            facts.gpus.iter().filter(|gpu| self.fits_device(facts, gpu, share)).collect();
+        free.sort_by_key(|gpu| {
+            let is_shared = share != GpuTaken::Exclusively && self.gpus.contains_key(&gpu.uuid);
+            let used = match self.gpus.get(&gpu.uuid) {
+                Some(GpuTaken::Memory(used)) => *used,
+                Some(GpuTaken::Exclusively) | None => 0,
+            };
+            let left = gpu.for_shares(0).unwrap_or(0).saturating_sub(used);
+            (!preferred.contains(&gpu.uuid), !is_shared, if is_shared { left } else { 0 })
+        });
+        // The host's policy counts devices, however many have a share of each.
+        let most = facts.policy.gpus.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let mut more = most.saturating_sub(self.gpus.len());
+        let allowed = free.into_iter().filter(|gpu| {
+            let is_held = self.gpus.contains_key(&gpu.uuid);
+            let may = is_held || more > 0;
+            more -= usize::from(may && !is_held);
+            may
+        });
         let needed = wanted.count as usize;
-        if free.len() < needed {
-            let free = u32::try_from(free.len()).unwrap_or(u32::MAX);
+        let given: Vec<String> = allowed.map(|gpu| gpu.uuid.clone()).take(needed).collect();
+        if given.len() < needed {
+            let free = u32::try_from(given.len()).unwrap_or(u32::MAX);
             return Err(NoRoom::Gpus { needed: wanted.count, free });
         }
-        free.truncate(needed);
-        Ok(free)
+        Ok(given)
     }
 
     /// Would one more instance of `spec` fit on each of these devices?
@@ -173,9 +192,17 @@ impl Taken {
         spec: &Spec,
         uuids: &[String],
     ) -> Result<(), NoRoom> {
-        let share = gpu_share(spec).flatten();
+        if let Some(why) = facts.gpu_access.refusal().filter(|_| !uuids.is_empty()) {
+            return Err(NoRoom::NoGpuAccess(why.to_owned()));
+        }
+        let new = uuids.iter().filter(|uuid| !self.gpus.contains_key(*uuid)).count();
+        if let Some(most) = facts.policy.gpus.filter(|most| self.gpus.len() + new > *most as usize) {
+            let free = most.saturating_sub(u32::try_from(self.gpus.len()).unwrap_or(u32::MAX));
+            return Err(NoRoom::Gpus { needed: u32::try_from(uuids.len()).unwrap_or(u32::MAX), free });
+        }
+        let share = gpu_share(spec);
         let mine = facts.gpus.iter().filter(|gpu| uuids.contains(&gpu.uuid));
-        let free = mine.filter(|gpu| self.fits_device(gpu, share)).count();
+        let free = mine.filter(|gpu| self.fits_device(facts, gpu, share)).count();
         if free == uuids.len() {
             return Ok(());
         }
@@ -184,20 +211,15 @@ impl Taken {
     }
 
     /// Is there room on the device for that share of its memory, or for all of it?
-    fn fits_device(&self, gpu: &Gpu, share: Option<u64>) -> bool {
-        match (self.gpus.get(&gpu.uuid), share) {
-            (None, None) => true,
-            (None, Some(share)) => share <= gpu.memory,
-            (Some(GpuTaken::Memory(used)), Some(share)) => used.saturating_add(share) <= gpu.memory,
-            (Some(_), _) => false,
-        }
+    fn fits_device(&self, facts: &HostFacts, gpu: &Gpu, wanted: GpuTaken) -> bool {
+        let reserve = facts.policy.gpu_reserve.bytes();
+        device_fits(gpu, self.gpus.get(&gpu.uuid).copied(), wanted, reserve).is_ok()
     }
 }
 
-/// What an instance takes of each of its GPUs: bytes of its memory, or (`None` inside) all of it.
-fn gpu_share(spec: &Spec) -> Option<Option<u64>> {
-    let gpus = spec.resources.gpus.filter(|gpus| gpus.count > 0)?;
-    Some(gpus.memory.map(crate::units::Size::bytes))
+/// What an instance takes of each of its GPUs.
+fn gpu_share(spec: &Spec) -> GpuTaken {
+    GpuTaken::of(spec.resources.gpus.and_then(|gpus| gpus.memory).map(crate::units::Size::bytes))
 }
 
 /// Bytes of memory that releases may take on a host in all.

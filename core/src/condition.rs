@@ -17,6 +17,9 @@ pub struct Condition {
     /// The slot that it is about; none if it is about the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotId>,
+    /// The device that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// What exactly, for people.
     pub message: String,
 }
@@ -26,7 +29,14 @@ impl Condition {
     pub fn new(code: ConditionCode, slot: Option<SlotId>, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(MESSAGE));
-        Self { code, slot, message }
+        Self { code, slot, device: None, message }
+    }
+
+    /// The same about a device.
+    pub fn of_device(code: ConditionCode, device: &str, message: impl Into<String>) -> Self {
+        let mut device = device.to_owned();
+        device.truncate(device.floor_char_boundary(MESSAGE));
+        Self { device: Some(device).filter(|device| !device.is_empty()), ..Self::new(code, None, message) }
     }
 }
 
@@ -42,6 +52,12 @@ pub enum ConditionCode {
     FallbackImageMissing,
     /// The instance that a slot would go back to has gone. A new one is made of the image when it is needed.
     StandbyMissing,
+    /// A GPU that was there has gone: it fell off the bus, or its driver does not answer for it.
+    GpuLost,
+    /// A GPU reports errors: of its memory, or of its driver.
+    GpuErrors,
+    /// A GPU is slowed down, as it is too hot or gets too little power.
+    GpuThrottled,
     /// One that only a newer agent knows.
     #[serde(other)]
     Other,
@@ -49,8 +65,15 @@ pub enum ConditionCode {
 
 impl ConditionCode {
     /// Every code.
-    pub const ALL: [Self; 4] =
-        [Self::StrangeContainer, Self::FallbackImageMissing, Self::StandbyMissing, Self::Other];
+    pub const ALL: [Self; 7] = [
+        Self::StrangeContainer,
+        Self::FallbackImageMissing,
+        Self::StandbyMissing,
+        Self::GpuLost,
+        Self::GpuErrors,
+        Self::GpuThrottled,
+        Self::Other,
+    ];
 
     /// The code as documents and people write it.
     pub const fn as_str(self) -> &'static str {
@@ -58,6 +81,9 @@ impl ConditionCode {
             Self::StrangeContainer => "strange_container",
             Self::FallbackImageMissing => "fallback_image_missing",
             Self::StandbyMissing => "standby_missing",
+            Self::GpuLost => "gpu_lost",
+            Self::GpuErrors => "gpu_errors",
+            Self::GpuThrottled => "gpu_throttled",
             Self::Other => "other",
         }
     }
@@ -79,7 +105,11 @@ pub fn bounded(mut conditions: Vec<Condition>) -> Vec<Condition> {
 
 /// May one host say so much?
 pub fn is_bounded(conditions: &[Condition]) -> bool {
-    conditions.len() <= CONDITIONS && conditions.iter().all(|condition| condition.message.len() <= MESSAGE)
+    let short = |condition: &Condition| {
+        condition.message.len() <= MESSAGE
+            && condition.device.as_ref().is_none_or(|device| device.len() <= MESSAGE)
+    };
+    conditions.len() <= CONDITIONS && conditions.iter().all(short)
 }
 
 #[cfg(test)]

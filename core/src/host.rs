@@ -8,6 +8,10 @@ use crate::id::EnvironmentId;
 use crate::time::Timestamp;
 use crate::units::Size;
 
+mod gpu;
+
+pub use gpu::{Gpu, GpuAccess, GpuLost, GpuProcess, GpuStats};
+
 /// What a host is. Sent by the agent when it connects and when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostFacts {
@@ -36,8 +40,14 @@ pub struct HostFacts {
     pub memory: u64,
     /// Version of the engine, empty while unknown.
     pub engine_version: String,
-    /// GPUs; an ordinary host has none.
+    /// GPUs that can be given away; an ordinary host has none.
     pub gpus: Vec<Gpu>,
+    /// GPUs that were there and cannot be given away now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus_lost: Vec<GpuLost>,
+    /// How containers get GPUs.
+    #[serde(default)]
+    pub gpu_access: GpuAccess,
     /// What the host's policy allows, so that placement and previews can ask it.
     pub policy: HostPolicy,
     /// What does not answer: of that, what stands here is what was known last.
@@ -63,17 +73,6 @@ pub struct Silent {
     pub why: String,
 }
 
-/// A GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Gpu {
-    /// UUID, as NVML names it: `GPU-…`.
-    pub uuid: String,
-    /// Model.
-    pub name: String,
-    /// Memory in bytes.
-    pub memory: u64,
-}
-
 /// `/etc/windlass/policy.toml` after parsing: what may run on a host at all. It only narrows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostPolicy {
@@ -91,8 +90,11 @@ pub struct HostPolicy {
     pub mounts: Vec<String>,
     /// Capabilities that a release may add, without `CAP_`.
     pub capabilities: BTreeSet<String>,
-    /// How many GPUs releases may take; all if absent.
+    /// How many GPUs all releases on the host may take together; all if absent.
     pub gpus: Option<u32>,
+    /// Memory of each GPU that shares leave free.
+    #[serde(default)]
+    pub gpu_reserve: Size,
     /// Users that containers may run as.
     pub users: Users,
     /// May an operator run commands in containers?
@@ -149,6 +151,7 @@ impl Default for HostPolicy {
             mounts: Vec::new(),
             capabilities: BTreeSet::new(),
             gpus: None,
+            gpu_reserve: Size::default(),
             users: Users::Any,
             exec: false,
             max_memory: Limit::Percent(90),
@@ -185,23 +188,6 @@ pub struct HostStats {
     /// What could not be measured: of that, nothing stands here, or what was known last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
-}
-
-/// How a GPU does.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct GpuStats {
-    /// UUID.
-    pub uuid: String,
-    /// Share of time in which it was busy, 0 to 100.
-    pub utilization: f64,
-    /// Memory in use, in bytes.
-    pub memory_used: u64,
-    /// Memory in all, in bytes.
-    pub memory_total: u64,
-    /// Degrees Celsius.
-    pub temperature: f64,
-    /// Watts.
-    pub power: f64,
 }
 
 /// How a container of ours does.

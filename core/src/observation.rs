@@ -16,7 +16,7 @@ use crate::id::{Counter, SlotId};
 use crate::time::Timestamp;
 use crate::traffic::PortSide;
 
-pub use evidence::{Clock, Evidence, FailureReason, ProbeResult, SmokeFailure};
+pub use evidence::{Clock, Evidence, FailureReason, Fault, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
 pub use task::{TASK_LOG, TASK_LOGS, TASKS, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
 pub use vitals::{Cause, LastExit, NotReady, Pending, SlotTrouble, TEXT, TroubleCode, Vitals};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::capacity::{NoRoom, Taken};
 use crate::fleet::{Fleet, Member, Scheduling};
-use crate::host::Liveness;
+use crate::host::{HostFacts, Liveness};
 use crate::id::HostId;
 use crate::plan::{Order, PLAN_OF_GENERATIONS};
 use crate::policy;
@@ -173,8 +173,8 @@ pub enum StopFirst {
     /// Both want the same port of the host.
     #[error("port {0} of the host is fixed")]
     FixedPort(u16),
-    /// It has its GPUs alone, and the new instance gets the same ones.
-    #[error("its GPUs are exclusive")]
+    /// It has its GPUs alone, and no others are free.
+    #[error("its GPUs are exclusive, and no others are free")]
     ExclusiveGpus,
     /// Both would write to the same volume.
     #[error("volume `{0}` can only be written by one")]
@@ -184,17 +184,8 @@ pub enum StopFirst {
     NoRoom(NoRoom),
 }
 
-/// Which of the two instances goes first where `spec` replaces something that has the devices `gpus`, on
-/// a host that has `taken` reserved (the running instance included)?
-///
-/// # Errors
-/// The reason for stop-first; `Ok` is start-first.
-pub fn start_first(
-    spec: &Spec,
-    member: Option<&Member>,
-    taken: &Taken,
-    gpus: &[String],
-) -> Result<(), StopFirst> {
+/// When the two instances run side by side, if what `spec` itself says does not forbid it.
+fn rule(spec: &Spec) -> Result<OrderRule, StopFirst> {
     if spec.exclusive {
         return Err(StopFirst::Exclusive);
     }
@@ -205,14 +196,28 @@ pub fn start_first(
         Strategy::Rolling { order, .. } => *order,
         Strategy::BlueGreen { .. } | Strategy::Canary { .. } => OrderRule::Auto,
     };
-    if let Some(port) = spec.ports.values().find_map(|port| port.host) {
-        return Err(StopFirst::FixedPort(port));
-    }
-    if spec.resources.gpus.is_some_and(|wish| wish.count > 0 && wish.memory.is_none()) {
-        return Err(StopFirst::ExclusiveGpus);
-    }
-    if let Some(member) = member {
-        taken.fit_on_devices(&member.facts, spec, gpus).map_err(StopFirst::NoRoom)?;
+    let fixed = spec.ports.values().find_map(|port| port.host);
+    fixed.map_or(Ok(rule), |port| Err(StopFirst::FixedPort(port)))
+}
+
+/// Which of the two instances goes first where `spec`, with the devices `gpus`, replaces something on a host that has
+/// `taken` reserved (the running instance included)?
+///
+/// # Errors
+/// The reason for stop-first; `Ok` is start-first.
+pub fn start_first(
+    spec: &Spec,
+    member: Option<&Member>,
+    taken: &Taken,
+    gpus: &[String],
+) -> Result<(), StopFirst> {
+    let rule = rule(spec)?;
+    let alone = spec.resources.gpus.is_some_and(|wish| wish.count > 0 && wish.memory.is_none());
+    match member.map(|member| taken.fit_on_devices(&member.facts, spec, gpus)) {
+        Some(Ok(())) => {}
+        Some(Err(NoRoom::Gpus { .. })) | None if alone => return Err(StopFirst::ExclusiveGpus),
+        Some(Err(why)) => return Err(StopFirst::NoRoom(why)),
+        None => {}
     }
     if rule == OrderRule::StartFirst {
         return Ok(());
@@ -223,6 +228,34 @@ pub fn start_first(
     }
     let Some(member) = member else { return Ok(()) };
     taken.fit_processes(&member.facts, spec).map_err(StopFirst::NoRoom)
+}
+
+/// The devices for a new instance of `spec` where the slot has `held`: those if they are free and fit, with `beside` (what
+/// the host has reserved, the running instance included) or else with `others` (without that one); and others of the host if
+/// the two can only run side by side so, or those do not fit any more.
+///
+/// # Errors
+/// None of the host's fit.
+pub fn devices(
+    spec: &Spec,
+    facts: &HostFacts,
+    (beside, others): (&Taken, &Taken),
+    held: &[String],
+) -> Result<Vec<String>, NoRoom> {
+    let wanted = spec.resources.gpus.map_or(0, |gpus| gpus.count as usize);
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let fit = |taken: &Taken| held.len() == wanted && taken.fit_on_devices(facts, spec, held).is_ok();
+    if fit(beside) {
+        return Ok(held.to_vec());
+    }
+    if rule(spec).is_ok()
+        && let Ok(free) = beside.fit_gpus(facts, spec, held)
+    {
+        return Ok(free);
+    }
+    if fit(others) { Ok(held.to_vec()) } else { others.fit_gpus(facts, spec, held) }
 }
 
 /// As [`start_first`], as a plan writes it.

@@ -25,6 +25,7 @@
 
 mod clocks;
 mod decision;
+mod devices;
 pub(crate) mod draft;
 mod draining;
 pub(crate) mod ending;

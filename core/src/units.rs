@@ -124,7 +124,9 @@ impl FromStr for Span {
 as_text!(Span);
 
 /// A number of bytes. Written with a binary or decimal unit: `512MiB`, `6GiB`, `100MB`, `17B`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Size(u64);

@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
 pub use explain::{DecisionView, ExplainView, explain};
 pub use hooks::HookView;
-pub use host::{HostView, host};
+pub use host::{GpuHolder, HostView, gpu_holders, host};
 pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};

@@ -95,6 +95,24 @@ impl Lab {
         self.host(&name)
     }
 
+    /// Starts one more host, whose engine finds doubles of NVIDIA's hook and runtime (its default one) on its `PATH`. They see
+    /// the GPUs that `state` says, and write what they are asked for into `log`.
+    pub fn host_with_gpus(&self, index: usize, state: &Path, log: &Path) -> Host {
+        let name = format!("h{index}");
+        let doubles = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu");
+        let runtime = doubles.join("nvidia-container-runtime");
+        let engine = serde_json::json!({
+            "runtimes": { "nvidia": { "path": runtime } }, "default-runtime": "nvidia",
+        });
+        let mut path = doubles.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = self.command("host.sh", &["up", &name, &index.to_string()]);
+        command.env("WINDLASS_LAB_ENGINE", engine.to_string()).env("PATH", path);
+        run(command.env("FAKE_NVML_STATE", state).env("FAKE_NVIDIA_LOG", log));
+        self.host(&name)
+    }
+
     fn host(&self, name: &str) -> Host {
         Host::read(&self.folder.join("hosts").join(name))
     }

@@ -10,6 +10,7 @@ use windlass_certs::json;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
 use windlass_certs::trust::TrustDocument;
+use windlass_core::host::GpuAccess;
 use windlass_core::verify::SKEW;
 use windlass_core::{Size, Timestamp};
 use windlass_process::report;
@@ -18,14 +19,17 @@ use super::Finding;
 use crate::clock;
 use crate::config::Config;
 use crate::data::DataDir;
+use crate::engine;
 use crate::gpu::{self, NoAnswer};
 use crate::member::Member;
 use crate::policy;
+use crate::runtime::access::{Says, find};
 use crate::state::Journal;
 use crate::stats::disk;
 
 /// How long GPUs may take to be counted.
 const GPUS: Duration = Duration::from_secs(20);
+const TOOLKIT: &str = "the NVIDIA Container Toolkit has both; until then deploys with GPUs are refused here";
 /// How long a disk may take to say how full it is.
 const DISK: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -85,16 +89,45 @@ pub(super) async fn disks(config: &Config) -> Vec<Finding> {
     found
 }
 
-pub(super) async fn gpus() -> Finding {
+pub(super) async fn gpus(config: &Config) -> Finding {
     let restart = "does `nvidia-smi` work? A driver that was updated needs a restart";
     match gpu::ask_once(GPUS).await {
-        Ok(gpus) => Finding::ok("gpu", format!("{} GPUs", gpus.len())),
+        Ok(seen) if seen.gpus.is_empty() => Finding::ok("gpu", "none"),
+        Ok(seen) => {
+            let count = format!("{} GPUs", seen.gpus.len());
+            match access(config).await {
+                GpuAccess::No(why) => {
+                    Finding::warn("gpu", format!("{count}, which no container gets: {why}"), TOOLKIT)
+                }
+                GpuAccess::Unknown => {
+                    Finding::ok("gpu", format!("{count}; whether containers get them shows at a start"))
+                }
+                GpuAccess::Hook => Finding::ok("gpu", format!("{count}, by NVIDIA's hook")),
+                GpuAccess::Runtime => Finding::ok("gpu", format!("{count}, by the runtime `nvidia`")),
+                GpuAccess::Cdi => Finding::ok("gpu", format!("{count}, by CDI")),
+            }
+        }
         Err(NoAnswer::NoLibrary) if Path::new("/proc/driver/nvidia").exists() => {
             Finding::warn("gpu", "there is an NVIDIA driver, and its library does not answer", restart)
         }
         Err(NoAnswer::NoLibrary) => Finding::ok("gpu", "none"),
         Err(error) => Finding::warn("gpu", format!("{error}; nothing else waits for it"), restart),
     }
+}
+
+/// How containers of the engine get GPUs.
+async fn access(config: &Config) -> GpuAccess {
+    let info = engine::get(config.engine_socket(), "/info").await.ok().flatten().unwrap_or_default();
+    let text = |value: Option<&serde_json::Value>| {
+        value.and_then(|text| text.as_str()).unwrap_or_default().to_owned()
+    };
+    let runtimes = info.get("Runtimes").and_then(|all| all.as_object()).into_iter().flatten();
+    let devices = info.get("DiscoveredDevices").and_then(|all| all.as_array()).into_iter().flatten();
+    let says = Says {
+        runtimes: runtimes.map(|(name, runtime)| (name.clone(), text(runtime.get("path")))).collect(),
+        cdi: devices.map(|device| text(device.get("ID"))).collect(),
+    };
+    find(config.engine_socket(), &says).await
 }
 
 /// Ports that the kernel hands out to anyone may be taken when a container wants them.

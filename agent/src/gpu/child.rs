@@ -46,9 +46,7 @@ fn answer(question: Question, kept: &mut Option<Library>) -> Answer {
             Err(error) => return Answer::Failed(error.to_string()),
         },
     };
-    let answer = match question {
-        Question::List => library.list().map(Answer::List),
-        Question::Stats => library.stats().map(Answer::Stats),
-    };
-    answer.unwrap_or_else(|error| Answer::Failed(error.to_string()))
+    match question {
+        Question::Look => library.look().map_or_else(|error| Answer::Failed(error.to_string()), Answer::Seen),
+    }
 }

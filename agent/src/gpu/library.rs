@@ -2,20 +2,30 @@
 
 use std::ffi::OsString;
 
-use nvml_wrapper::Nvml;
-use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::bitmasks::event::EventTypes;
+use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
-use windlass_core::host::{Gpu, GpuStats};
+use nvml_wrapper::{Device, EventSet, Nvml};
+use windlass_core::host::{Gpu, GpuProcess, GpuStats};
+
+use super::{Broken, Look, Xid};
 
 /// Path of another library to load, for tests and unusual installations.
 const LIBRARY: &str = "WINDLASS_NVML";
 /// The name under which drivers install it; the one without a number belongs to development packages.
 const INSTALLED: &str = "libnvidia-ml.so.1";
+/// Processes of one GPU, and errors of one look, that are told.
+const MOST: (usize, usize) = (64, 64);
 
 /// The GPUs of this host.
 #[derive(Debug)]
 pub(super) struct Library {
-    nvml: Nvml,
+    nvml: &'static Nvml,
+    /// Tells the errors that the driver reports; none where it cannot.
+    events: Option<EventSet<'static>>,
 }
 
 impl Library {
@@ -23,40 +33,128 @@ impl Library {
     pub(super) fn load() -> Result<Option<Self>, NvmlError> {
         let path = std::env::var_os(LIBRARY).unwrap_or_else(|| OsString::from(INSTALLED));
         match Nvml::builder().lib_path(&path).init() {
-            Ok(nvml) => Ok(Some(Self { nvml })),
+            // This process ends with it.
+            Ok(nvml) => Ok(Some(Self::of(Box::leak(Box::new(nvml))))),
             Err(NvmlError::LibloadingError(_) | NvmlError::DriverNotLoaded) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The GPUs that there are. One that does not answer is none.
-    pub(super) fn list(&self) -> Result<Vec<Gpu>, NvmlError> {
-        self.devices(|device| {
-            Ok(Gpu { uuid: device.uuid()?, name: device.name()?, memory: device.memory_info()?.total })
-        })
+    fn of(nvml: &'static Nvml) -> Self {
+        let mut events = nvml.create_event_set().ok();
+        for device in (0..nvml.device_count().unwrap_or(0)).filter_map(|n| nvml.device_by_index(n).ok()) {
+            // A set that a device could not enter is lost with it.
+            events = events.and_then(|set| device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok());
+        }
+        Self { nvml, events }
     }
 
-    /// How they do. What a device cannot tell is zero.
-    pub(super) fn stats(&self) -> Result<Vec<GpuStats>, NvmlError> {
-        self.devices(|device| {
-            let memory = device.memory_info()?;
-            Ok(GpuStats {
-                uuid: device.uuid()?,
-                utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
-                memory_used: memory.used,
-                memory_total: memory.total,
-                temperature: device.temperature(TemperatureSensor::Gpu).map_or(0.0, f64::from),
-                power: device.power_usage().map_or(0.0, |milliwatts| f64::from(milliwatts) / 1000.0),
-            })
-        })
+    /// Everything that there is, and how it does. One that does not answer is broken.
+    pub(super) fn look(&self) -> Result<Look, NvmlError> {
+        let mut look = Look::default();
+        for number in 0..self.nvml.device_count()? {
+            if let Err((uuid, error)) = self.device(number, &mut look) {
+                let why = match error {
+                    NvmlError::GpuLost => "it has fallen off the bus".to_owned(),
+                    error => error.to_string(),
+                };
+                look.broken.push(Broken { number, uuid, why });
+            }
+        }
+        look.xids = self.errors();
+        Ok(look)
     }
 
-    fn devices<T>(
-        &self,
-        read: impl Fn(&nvml_wrapper::Device<'_>) -> Result<T, NvmlError>,
-    ) -> Result<Vec<T>, NvmlError> {
-        let count = self.nvml.device_count()?;
-        let device = |index| self.nvml.device_by_index(index).and_then(|device| read(&device));
-        Ok((0..count).filter_map(|index| device(index).ok()).collect())
+    fn device(&self, number: u32, look: &mut Look) -> Result<(), (Option<String>, NvmlError)> {
+        let device = self.nvml.device_by_index(number).map_err(|error| (None, error))?;
+        let uuid = device.uuid().map_err(|error| (None, error))?;
+        // One whose mode cannot be asked is not divided.
+        if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
+            for n in 0..device.mig_device_count().unwrap_or(0) {
+                // Numbers without an instance are gaps.
+                if let Ok(part) = device.mig_device_by_index(n)
+                    && let Ok((gpu, stats)) = both(&part, Some(&uuid))
+                {
+                    look.gpus.push(gpu);
+                    look.stats.push(stats);
+                }
+            }
+            look.divided.push(uuid);
+            return Ok(());
+        }
+        let (gpu, stats) = both(&device, None).map_err(|error| (Some(uuid), error))?;
+        look.gpus.push(gpu);
+        look.stats.push(stats);
+        Ok(())
     }
+
+    /// The errors that the driver reported since the last look.
+    fn errors(&self) -> Vec<Xid> {
+        let events = self.events.iter().flat_map(|set| std::iter::from_fn(|| set.wait(0).ok()));
+        let xids = events.take(MOST.1).filter_map(|event| {
+            let code = match event.event_data? {
+                XidError::Value(code) => code,
+                XidError::Unknown => 0,
+            };
+            Some(Xid { uuid: event.device.uuid().ok(), code })
+        });
+        xids.collect()
+    }
+}
+
+fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats), NvmlError> {
+    let (uuid, name) = (device.uuid()?, device.name()?);
+    // Some have none of their own, and old drivers do not tell: such a device is there all the same.
+    let (total, reserved, used) = match device.memory_info() {
+        Ok(memory) => (memory.total, memory.reserved, memory.used),
+        Err(NvmlError::GpuLost) => return Err(NvmlError::GpuLost),
+        Err(_) => (0, 0, 0),
+    };
+    let parent = parent.cloned();
+    let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, strangers: 0, parent };
+    let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
+    let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
+    let stats = GpuStats {
+        uuid,
+        utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
+        memory_used: used,
+        memory_total: total,
+        temperature: device.temperature(TemperatureSensor::Gpu).map_or(0.0, f64::from),
+        power: device.power_usage().map_or(0.0, watts),
+        power_limit: device.enforced_power_limit().map_or(0.0, watts),
+        clock: device.clock_info(Clock::SM).unwrap_or(0),
+        ecc_corrected: errors(MemoryError::Corrected),
+        ecc_uncorrected: errors(MemoryError::Uncorrected),
+        xid_count: 0,
+        xid: 0,
+        pages_pending: device.are_pages_pending_retired().unwrap_or(false),
+        throttled: device.current_throttle_reasons().map(throttled).unwrap_or_default(),
+        processes: processes(device),
+    };
+    Ok((gpu, stats))
+}
+
+fn processes(device: &Device<'_>) -> Vec<GpuProcess> {
+    let found = device.running_compute_processes().unwrap_or_default();
+    let process = |pid, used: &UsedGpuMemory| GpuProcess {
+        pid,
+        memory: match used {
+            UsedGpuMemory::Used(bytes) => Some(*bytes),
+            UsedGpuMemory::Unavailable => None,
+        },
+    };
+    found.iter().take(MOST.0).map(|found| process(found.pid, &found.used_gpu_memory)).collect()
+}
+
+/// What slows it down; that it idles, or was told to, is not meant.
+fn throttled(reasons: ThrottleReasons) -> Vec<String> {
+    let heat = ThrottleReasons::SW_THERMAL_SLOWDOWN | ThrottleReasons::HW_THERMAL_SLOWDOWN;
+    let named = [
+        ("thermal", heat),
+        ("power_brake", ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN),
+        ("slowdown", ThrottleReasons::HW_SLOWDOWN),
+        ("power_cap", ThrottleReasons::SW_POWER_CAP),
+    ];
+    let holds = named.iter().filter(|(_, bits)| reasons.intersects(*bits));
+    holds.map(|(name, _)| (*name).to_owned()).collect()
 }

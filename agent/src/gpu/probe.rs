@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{Gpu, Silent};
+use windlass_core::host::{Gpu, GpuLost, Silent};
 use windlass_process::{Backoff, backoff};
 
+use super::health::{self, Health};
 use super::talk::{NoAnswer, Talk, start, this_program};
-use super::{Answer, Question, Seen, Shared, WHAT};
+use super::{Answer, Look, Question, Seen, Shared, WHAT};
 use crate::clock;
 
 /// How long the probe waits for what.
@@ -26,8 +27,9 @@ pub struct Limits {
     pub silent: Duration,
     /// Between two looks at how they do.
     pub every: Duration,
-    /// Between two looks at which there are, and for a library where there was none.
-    pub list: Duration,
+    /// Until a library is looked for where there was none, and is loaded anew where a GPU is lost: it knows those that there
+    /// were when it was loaded.
+    pub again: Duration,
     /// The least and the most between two children.
     pub pause: (Duration, Duration),
     /// Killed children that have not ended: with so many, no other is started.
@@ -42,7 +44,7 @@ impl Default for Limits {
             later: seconds(20),
             silent: seconds(5),
             every: seconds(5),
-            list: seconds(300),
+            again: seconds(60),
             pause: (seconds(1), seconds(60)),
             dying: 2,
         }
@@ -55,16 +57,19 @@ pub struct Probe {
     program: OsString,
     limits: Limits,
     seen: watch::Sender<Shared>,
+    health: Health,
     /// Children that were killed or ended, until the kernel gives them back.
     dying: JoinSet<()>,
     cancel: CancellationToken,
 }
 
 impl Probe {
-    /// `known` are the GPUs that there were when an agent last looked.
-    pub fn new(known: Vec<Gpu>, limits: Limits, cancel: CancellationToken) -> Self {
-        let seen = watch::Sender::new(Arc::new(Seen { gpus: known, ..Seen::default() }));
-        Self { program: this_program().to_owned(), limits, seen, dying: JoinSet::new(), cancel }
+    /// `known` are the GPUs that there were when an agent last looked, and those that it had lost.
+    pub fn new(known: (Vec<Gpu>, Vec<GpuLost>), limits: Limits, cancel: CancellationToken) -> Self {
+        let (gpus, lost) = known;
+        let seen = watch::Sender::new(Arc::new(Seen { gpus, lost, ..Seen::default() }));
+        let health = Health::default();
+        Self { program: this_program().to_owned(), limits, seen, health, dying: JoinSet::new(), cancel }
     }
 
     /// The same with another program as its child.
@@ -91,9 +96,10 @@ impl Probe {
             };
             let pause = match ended {
                 NoAnswer::NoLibrary => {
-                    self.publish(|seen| *seen = Seen::default());
-                    self.limits.list
+                    self.looked(&Look::default(), "its library or its driver is not there any more");
+                    self.limits.again
                 }
+                NoAnswer::Outdated => least,
                 ended => {
                     self.silent(&ended);
                     backoff.next(backoff::random())
@@ -125,28 +131,39 @@ impl Probe {
         ended
     }
 
-    async fn ask_on(&self, talk: &mut Talk, backoff: &mut Backoff) -> NoAnswer {
+    async fn ask_on(&mut self, talk: &mut Talk, backoff: &mut Backoff) -> NoAnswer {
         let mut limit = self.limits.first;
+        let outdated_at = Instant::now() + self.limits.again;
         loop {
-            let list_at = Instant::now() + self.limits.list;
-            match self.ask(talk, Question::List, limit).await {
-                Ok(Answer::List(gpus)) => self.publish(|seen| seen.gpus = gpus),
+            match self.ask(talk, Question::Look, limit).await {
+                Ok(Answer::Seen(look)) => {
+                    backoff.reset();
+                    self.looked(&look, "its driver does not list it any more");
+                }
                 Ok(_) => return NoAnswer::Broken("answers something else".to_owned()),
                 Err(error) => return error,
             }
             limit = self.limits.later;
-            while Instant::now() < list_at {
-                match self.ask(talk, Question::Stats, limit).await {
-                    Ok(Answer::Stats(stats)) => {
-                        backoff.reset();
-                        self.publish(|seen| (seen.stats, seen.silent) = (stats, None));
-                    }
-                    Ok(_) => return NoAnswer::Broken("answers something else".to_owned()),
-                    Err(error) => return error,
-                }
-                sleep(self.limits.every).await;
+            if Instant::now() >= outdated_at && !self.seen.borrow().lost.is_empty() {
+                return NoAnswer::Outdated;
             }
+            sleep(self.limits.every).await;
         }
+    }
+
+    fn looked(&mut self, look: &Look, missing: &str) {
+        let before = self.seen.borrow().clone();
+        let now = clock::now();
+        let (lost, stats) = (health::lost(&before, look, missing, now), self.health.stats(look, now));
+        for gone in lost.iter().filter(|gone| !before.lost.contains(gone)) {
+            tracing::warn!(gpu = gone.uuid, why = gone.why, "a GPU is lost");
+        }
+        for back in before.lost.iter().filter(|back| !lost.iter().any(|gone| gone.uuid == back.uuid)) {
+            tracing::info!(gpu = back.uuid, "a GPU that was lost is there again");
+        }
+        let conditions = self.health.conditions(&lost, &stats, now);
+        let (gpus, at) = (look.gpus.clone(), Some(Instant::now()));
+        self.publish(|seen| *seen = Seen { gpus, lost, stats, conditions, silent: None, at });
     }
 
     /// The answer, which must come within `limit`; that it is missed is said long before.

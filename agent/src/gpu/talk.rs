@@ -7,14 +7,15 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
-use windlass_core::host::Gpu;
 
-use super::{Answer, Question, SUBCOMMAND};
+use super::{Answer, Question, SUBCOMMAND, Seen};
 
-/// Longest answer: some three hundred bytes per GPU.
-const MAX_ANSWER: u64 = 256 * 1024;
+/// Longest answer: some kilobytes per GPU.
+const MAX_ANSWER: u64 = 1024 * 1024;
 /// GPUs of one host that are believed, and characters of a text about them.
 const MOST: (usize, usize) = (256, 256);
+/// Processes of one GPU, and reasons why it is slow.
+const LISTED: usize = 64;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum NoAnswer {
     /// It does not work.
     #[error("the NVIDIA library does not work: {0}")]
     Failed(String),
+    /// It knows GPUs as they were when it was loaded, and some of them are lost since.
+    #[error("the NVIDIA library is loaded anew to look for GPUs that were lost")]
+    Outdated,
     /// It hangs.
     #[error("the NVIDIA library has not answered for {} s", .0.as_secs())]
     Hangs(Duration),
@@ -86,15 +90,31 @@ fn bounded(answer: Answer) -> Answer {
     match answer {
         Answer::Nothing => Answer::Nothing,
         Answer::Failed(why) => Answer::Failed(short(why)),
-        Answer::List(mut list) => {
-            list.truncate(most);
-            let cut = |gpu: Gpu| Gpu { uuid: short(gpu.uuid), name: short(gpu.name), ..gpu };
-            Answer::List(list.into_iter().map(cut).collect())
-        }
-        Answer::Stats(mut list) => {
-            list.truncate(most);
-            list.iter_mut().for_each(|stats| stats.uuid = short(std::mem::take(&mut stats.uuid)));
-            Answer::Stats(list)
+        Answer::Seen(mut look) => {
+            look.gpus.truncate(most);
+            look.stats.truncate(most);
+            look.divided.truncate(most);
+            look.broken.truncate(most);
+            look.xids.truncate(most);
+            let cut = |text: &mut String| *text = short(std::mem::take(text));
+            for gpu in &mut look.gpus {
+                cut(&mut gpu.uuid);
+                cut(&mut gpu.name);
+                gpu.parent.iter_mut().for_each(cut);
+            }
+            for stats in &mut look.stats {
+                cut(&mut stats.uuid);
+                stats.throttled.truncate(LISTED);
+                stats.throttled.iter_mut().for_each(cut);
+                stats.processes.truncate(LISTED);
+            }
+            look.divided.iter_mut().for_each(cut);
+            for broken in &mut look.broken {
+                broken.uuid.iter_mut().for_each(cut);
+                cut(&mut broken.why);
+            }
+            look.xids.iter_mut().flat_map(|xid| &mut xid.uuid).for_each(cut);
+            Answer::Seen(look)
         }
     }
 }
@@ -103,10 +123,10 @@ fn bounded(answer: Answer) -> Answer {
 ///
 /// # Errors
 /// There is no library, or no answer in time.
-pub async fn ask_once(deadline: Duration) -> Result<Vec<Gpu>, NoAnswer> {
+pub async fn ask_once(deadline: Duration) -> Result<Seen, NoAnswer> {
     let (_child, mut talk) = start(this_program())?;
-    match timeout(deadline, talk.ask(Question::List)).await {
-        Ok(Ok(Answer::List(gpus))) => Ok(gpus),
+    match timeout(deadline, talk.ask(Question::Look)).await {
+        Ok(Ok(Answer::Seen(look))) => Ok(Seen { gpus: look.gpus, stats: look.stats, ..Seen::default() }),
         Ok(Ok(_)) => Err(NoAnswer::Broken("answers something else".to_owned())),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(NoAnswer::Hangs(deadline)),

@@ -23,6 +23,7 @@ fn every_key_of_the_documentation() {
         mounts = ["/srv"]
         capabilities = ["cap_net_bind_service", "BLOCK_SUSPEND2"]
         gpus = "all"
+        gpu_reserve = "2GiB"
         users = "non-root"
         exec = false
         max_memory = "90%"
@@ -38,6 +39,7 @@ fn every_key_of_the_documentation() {
     assert_eq!(policy.host.mounts, ["/srv"]);
     assert_eq!(policy.host.capabilities, ["BLOCK_SUSPEND2", "NET_BIND_SERVICE"].map(str::to_owned).into());
     assert_eq!(policy.host.max_memory, Limit::Percent(90));
+    assert_eq!(policy.host.gpu_reserve, Size::from_bytes(2 << 30));
     assert_eq!((policy.host.gpus, policy.host.port_range), (None, (20_000, 29_999)));
     let short = parse("registries = []\nmax_memory = \"8GiB\"\ngpus = 2").unwrap();
     assert_eq!(short.host.max_memory, Limit::Bytes(Size::from_bytes(8 << 30)));

@@ -9,6 +9,7 @@ use windlass_core::Digest;
 use windlass_core::observation::{TASK_LOG, keep_end};
 use windlass_core::reconcile::{Container, Launch, LocalImage, Outcome, StartFailure, Step, Target};
 
+use super::fault;
 use crate::runtime::{LogOptions, Runtime, RuntimeError, blame};
 
 /// Creating and starting takes at most this.
@@ -158,14 +159,11 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
             (0, Some(only)) => StartFailure::PortTaken(only),
             (port, _) => StartFailure::PortTaken(port),
         },
-        RuntimeError::Refused { message, .. } if message.contains("no space left on device") => {
-            StartFailure::NoRoom(message.clone())
-        }
-        RuntimeError::Refused { message, .. } => StartFailure::Failed(message.clone()),
+        RuntimeError::Refused { message, .. } => fault::of(message),
         RuntimeError::Forbidden(why) => StartFailure::Forbidden(why.clone()),
-        RuntimeError::NotFound { .. } | RuntimeError::TimedOut { .. } => {
-            StartFailure::Failed(error.to_string())
-        }
+        // An engine starts what can be started at once.
+        RuntimeError::TimedOut { .. } => StartFailure::Host(error.to_string()),
+        RuntimeError::NotFound { .. } => StartFailure::Failed(error.to_string()),
     };
     let (slot, instance, release) = (target.slot.clone(), target.instance.clone(), target.release);
     Some(Outcome::StartFailed { slot, instance, release, failure })

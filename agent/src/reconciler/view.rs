@@ -9,6 +9,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use windlass_core::condition::Condition;
+use windlass_core::host::Gpu;
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{Container, ContainerState, Desired, Likeness, LocalImage, Memory, Observed};
 use windlass_core::{Digest, Timestamp};
@@ -17,7 +19,7 @@ use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
 use super::word::{self, Words};
-use crate::gpu;
+use crate::gpu::{self, strangers::Strangers};
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
 
@@ -53,6 +55,10 @@ pub(super) struct View<R> {
     images: BTreeMap<Digest, LocalImage>,
     capacity: Capacity,
     gpus: watch::Receiver<gpu::Shared>,
+    /// What the last decision knew of them.
+    decided: gpu::Shared,
+    strangers: Strangers,
+    held_by_strangers: watch::Sender<Arc<gpu::Held>>,
     resync_at: Instant,
     images_at: Instant,
     resync: Duration,
@@ -81,6 +87,9 @@ impl<R: Runtime> View<R> {
             images: BTreeMap::new(),
             capacity: Capacity { memory: options.memory, ..Capacity::default() },
             gpus: options.gpus.clone(),
+            decided: gpu::Shared::default(),
+            strangers: Strangers::default(),
+            held_by_strangers: options.strangers.clone(),
             resync_at: Instant::now(),
             images_at: Instant::now(),
             resync: options.resync,
@@ -98,6 +107,7 @@ impl<R: Runtime> View<R> {
         let event = tokio::select! {
             event = next(&mut self.events) => event,
             () = self.probes.changed() => return,
+            () = different(&mut self.gpus, &self.decided) => return,
         };
         self.note(event);
     }
@@ -149,6 +159,10 @@ impl<R: Runtime> View<R> {
     }
 
     fn put(&mut self, id: String, seen: Option<Container>) {
+        let ends = !seen.as_ref().is_some_and(|seen| seen.state.is_up());
+        if ends && self.containers.get(&id).is_some_and(|seen| seen.state.is_up() && !seen.gpus.is_empty()) {
+            self.strangers.freed();
+        }
         match seen {
             Some(mut seen) => {
                 self.said.note(&mut seen, (self.now)());
@@ -260,7 +274,7 @@ impl<R: Runtime> View<R> {
         let reopened = self.events.is_none();
         if self.info.is_none() {
             let info = answer(self.runtime.info()).await?;
-            self.capacity.gpu_runtime = info.gpu_runtime;
+            self.capacity.gpu_access = info.gpu_access.clone();
             disk::found_at(&info.data_root);
             self.info = Some(info);
         }
@@ -303,8 +317,29 @@ impl<R: Runtime> View<R> {
             self.capacity.disk_total = space.total();
             self.capacity.disk_free = space.free;
         }
-        let gpus = &self.gpus.borrow().gpus;
-        self.capacity.gpus = gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect();
+        self.measure_gpus();
+    }
+
+    fn measure_gpus(&mut self) {
+        let seen = self.gpus.borrow_and_update().clone();
+        if self.strangers.look(&seen, self.containers.values()) {
+            self.held_by_strangers.send_replace(Arc::new(self.strangers.held().clone()));
+        }
+        let held = self.strangers.held();
+        let known = seen.gpus.iter().map(|gpu| {
+            let strangers = held.get(&gpu.uuid).copied().unwrap_or(0);
+            (gpu.uuid.clone(), Gpu { strangers, ..gpu.clone() })
+        });
+        self.capacity.gpus = known.collect();
+        // What was known before an agent that began again has asked may not be so any more.
+        let unasked = (seen.at.is_none() && !seen.gpus.is_empty()).then(|| "not asked yet".to_owned());
+        self.capacity.gpus_silent = seen.silent.as_ref().map(|silent| silent.why.clone()).or(unasked);
+        self.decided = seen;
+    }
+
+    /// What a person has to know of the GPUs.
+    pub(super) fn gpu_conditions(&self) -> Vec<Condition> {
+        self.decided.conditions.clone()
     }
 
     /// What a decision is made from.
@@ -333,6 +368,15 @@ impl<R: Runtime> View<R> {
 
     pub(super) fn until_resync(&self) -> Duration {
         self.resync_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Waits until the GPUs are others than those that were decided by. How they do changes all the time, and wakes nobody.
+async fn different(gpus: &mut watch::Receiver<gpu::Shared>, decided: &gpu::Shared) {
+    let differs =
+        |seen: &gpu::Shared| !seen.decides_as(decided) || (decided.at.is_none() && seen.at.is_some());
+    if gpus.wait_for(differs).await.is_err() {
+        std::future::pending::<()>().await; // the probe has gone, and the agent with it
     }
 }
 

@@ -16,6 +16,7 @@ use bollard::query_parameters::{
     RemoveImageOptions,
 };
 use windlass_core::Digest;
+use windlass_core::host::GpuAccess;
 use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
 
@@ -24,7 +25,7 @@ use crate::facts;
 
 use super::{
     Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream, Source, answer, labels,
+    RuntimeError, RuntimeStream, Source, access, answer, labels,
 };
 
 mod binds;
@@ -64,6 +65,8 @@ pub struct DockerEngine {
     local: Arc<LocalHost>,
     files: Arc<files::Store>,
     suiting: Arc<Mutex<BTreeMap<String, bool>>>,
+    /// How it gave GPUs to containers when it was last asked.
+    access: Arc<Mutex<GpuAccess>>,
 }
 
 impl DockerEngine {
@@ -75,7 +78,8 @@ impl DockerEngine {
             return Err(ConnectError::NotASocket(address.to_owned()));
         }
         let (files, suiting) = (Arc::new(files::Store::new(files)), Arc::default());
-        Ok(Self { client: OnceLock::new(), socket: path.into(), local, files, suiting })
+        let access = Arc::default();
+        Ok(Self { client: OnceLock::new(), socket: path.into(), local, files, suiting, access })
     }
 
     /// The client. It cannot be made before there is a socket, and an engine that is stopped may have none: an agent
@@ -127,10 +131,22 @@ impl Runtime for DockerEngine {
     async fn info(&self) -> Result<EngineInfo, RuntimeError> {
         let version = self.docker()?.version().await.map_err(refused("tell its version"))?;
         let info = self.docker()?.info().await.map_err(refused("describe itself"))?;
-        let runtimes = info.runtimes.unwrap_or_default();
-        let devices = info.discovered_devices.unwrap_or_default();
-        let cdi =
-            devices.iter().any(|device| device.id.as_deref().is_some_and(|id| id.starts_with("nvidia.com/")));
+        let says = access::Says {
+            runtimes: info
+                .runtimes
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(name, runtime)| (name, runtime.path.unwrap_or_default()))
+                .collect(),
+            cdi: info
+                .discovered_devices
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|device| device.id)
+                .collect(),
+        };
+        let gpu_access = access::find(&self.socket, &says).await;
+        self.access.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&gpu_access);
         Ok(EngineInfo {
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
@@ -138,7 +154,7 @@ impl Runtime for DockerEngine {
             kernel: info.kernel_version.unwrap_or_default(),
             platform: format!("{}/{}", version.os.unwrap_or_default(), version.arch.unwrap_or_default()),
             data_root: info.docker_root_dir.unwrap_or_default(),
-            gpu_runtime: runtimes.contains_key("nvidia") || cdi,
+            gpu_access,
         })
     }
 
@@ -217,7 +233,8 @@ impl Runtime for DockerEngine {
         let binds = Call::LayDown.around(self.files.lay_down(launch)).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
-        let body = create::body(launch, &self.local, binds);
+        let access = self.access.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let body = create::body(launch, &self.local, &access, binds);
         match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
             // A hook runs once: whatever has its name is not it.

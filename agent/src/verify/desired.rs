@@ -135,8 +135,9 @@ pub fn desired(
     let mut releases = BTreeMap::new();
     let mut refusals = BTreeMap::new();
     let mut plan = Arc::unwrap_or_clone(plan);
+    let mut devices = BTreeSet::new();
     for slot in &mut plan.slots {
-        if let Some(refusal) = narrow(slot, context.local.policy.gpus, found)
+        if let Some(refusal) = narrow(slot, (context.local.policy.gpus, &mut devices), found)
             && slot.phase != Phase::Absent
         {
             refusals.insert(slot.slot.clone(), refusal);
@@ -170,11 +171,11 @@ pub fn desired(
 /// Takes out of a slot what no honest coordinator writes, and says why the slot is refused.
 ///
 /// Releases are found by their digest, whichever slot named them. So a release that may start in its own slot could
-/// come into another service's as its fallback or previous one, and have that service's volumes and ports there. And
-/// what starts gets all devices of its slot, whatever its release asks for, so that policy has to count those too.
+/// come into another service's as its fallback or previous one, and have that service's volumes and ports there. The
+/// policy's number of GPUs is one for all slots together: `devices` are those of the slots before.
 fn narrow(
     slot: &mut PlanSlot,
-    most_gpus: Option<u32>,
+    (most_gpus, devices): (Option<u32>, &mut BTreeSet<String>),
     found: &BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>,
 ) -> Option<Refusal> {
     let mut refused = None;
@@ -196,9 +197,17 @@ fn narrow(
         refused = Some(Refusal { code: RefusalCode::UnsignedRelease, detail });
     }
     let most = most_gpus.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    if slot.gpus.len() > most {
-        let detail = format!("gpus: the plan gives {}, at most {most} are allowed", slot.gpus.len());
-        slot.gpus.truncate(most);
+    let asked = slot.gpus.len();
+    slot.gpus.retain(|uuid| {
+        let is_given = devices.contains(uuid) || devices.len() < most;
+        if is_given {
+            devices.insert(uuid.clone());
+        }
+        is_given
+    });
+    if slot.gpus.len() < asked {
+        let detail =
+            format!("gpus: the plan gives more GPUs than the {most} that releases may have here together");
         refused = Some(Refusal { code: RefusalCode::Policy, detail });
     }
     refused

@@ -37,6 +37,33 @@ pub struct Evidence {
     /// Why it was not ready, if it ran and was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
+    /// Whose fault it was.
+    #[serde(default, skip_serializing_if = "Fault::is_releases")]
+    pub fault: Fault,
+}
+
+/// Whose fault a failure is. A release is condemned for its own only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The release's, as far as is known.
+    #[default]
+    Release,
+    /// That of a device that it was given: a GPU that is lost or does not answer.
+    Device,
+    /// The engine's or the host's.
+    Host,
+    /// One that only a newer agent knows: not the release's.
+    #[serde(other)]
+    Other,
+}
+
+impl Fault {
+    /// Whether it is the release's.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub const fn is_releases(&self) -> bool {
+        matches!(self, Self::Release)
+    }
 }
 
 /// Lines of a log, and answers of probes.
@@ -45,6 +72,15 @@ const LINES: usize = 20;
 impl Evidence {
     /// What happened, with the last answer where that says more.
     pub fn words(&self) -> String {
+        let words = self.reason_words();
+        match self.fault {
+            Fault::Release => words,
+            Fault::Device => format!("{words} (its GPU failed, not the release)"),
+            Fault::Host | Fault::Other => format!("{words} (its host failed, not the release)"),
+        }
+    }
+
+    fn reason_words(&self) -> String {
         match (&self.reason, &self.not_ready) {
             (FailureReason::NotHealthyInTime { deadline }, Some(why)) => {
                 format!("not ready for {deadline}; {why}")

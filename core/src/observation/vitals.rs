@@ -176,6 +176,10 @@ pub enum TroubleCode {
     StartFailed,
     /// Another step failed: stopping, removing.
     StepFailed,
+    /// A device that it is to get does not work, or cannot be given.
+    DeviceFailed,
+    /// The engine or the host failed, whatever was to be started.
+    HostFailed,
     /// One that only a newer agent knows.
     #[serde(other)]
     Other,
@@ -188,6 +192,8 @@ impl TroubleCode {
             Self::PullFailed => "pull_failed",
             Self::PortTaken => "port_taken",
             Self::StartFailed => "start_failed",
+            Self::DeviceFailed => "device_failed",
+            Self::HostFailed => "host_failed",
             Self::StepFailed => "step_failed",
             Self::Other => "other",
         }

@@ -95,7 +95,7 @@ pub enum PullFailure {
     WrongImage(String),
 }
 
-/// Why a container could not be created or started.
+/// Why a container could not be created or started: which of these it is says whose fault it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFailure {
     /// What the engine said.
@@ -104,6 +104,10 @@ pub enum StartFailure {
     PortTaken(u16),
     /// A disk of the host is full, as the engine said.
     NoRoom(String),
+    /// A device that it is to get does not work, or cannot be given, as the engine said.
+    Device(String),
+    /// The engine or the host failed, whatever was to be started.
+    Host(String),
     /// The image has gone from the host.
     ImageMissing,
     /// A container that is none of ours has its name.

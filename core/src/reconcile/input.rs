@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::GpuTaken;
 use crate::digest::Digest;
-use crate::host::HostPolicy;
+use crate::host::{Gpu, GpuAccess, HostPolicy};
 use crate::id::{Counter, FleetId, HostId, SlotId};
 use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
 use crate::plan::HostPlan;
@@ -24,10 +25,12 @@ pub struct Capacity {
     pub disk_total: u64,
     /// Free on it, in bytes.
     pub disk_free: u64,
-    /// Memory of each GPU in bytes, by UUID.
-    pub gpus: BTreeMap<String, u64>,
-    /// Its engine can give GPUs to containers.
-    pub gpu_runtime: bool,
+    /// GPUs that can be given away, by UUID, as they are now.
+    pub gpus: BTreeMap<String, Gpu>,
+    /// How its engine gives them to containers.
+    pub gpu_access: GpuAccess,
+    /// Why nobody knows how its GPUs are, if nobody does.
+    pub gpus_silent: Option<String>,
 }
 
 /// What is wanted of a host: an accepted plan and everything it names.
@@ -232,6 +235,13 @@ pub struct GpuClaim {
     pub uuid: String,
     /// Memory taken on it; the device is exclusive if absent.
     pub memory: Option<u64>,
+}
+
+impl GpuClaim {
+    /// What is taken of the device.
+    pub fn taken(&self) -> GpuTaken {
+        GpuTaken::of(self.memory)
+    }
 }
 
 /// What a container's process does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::observation::{Clock, Evidence, FailureReason};
+use crate::observation::{Clock, Evidence, FailureReason, Fault};
 use crate::plan::PlanSlot;
 use crate::release::Spec;
 use crate::time::Timestamp;
@@ -286,7 +286,7 @@ pub(super) fn condemn(
     memory: &mut Memory,
     want: &PlanSlot,
     (seen, older): (Option<&Container>, Option<&str>),
-    (clock, reason): (Clock, FailureReason),
+    (clock, reason, fault): (Clock, FailureReason, Fault),
     now: Timestamp,
 ) {
     let Some(release) = desired.releases.get(&want.release) else { return };
@@ -299,9 +299,9 @@ pub(super) fn condemn(
     let restarts = seen.map_or(0, |seen| restarts(seen, memory.of(seen)));
     let restart = want.good.then_some(want.generation);
     let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
-    // That somebody else has the port, is not the release's fault. Nor is it bad, if a new instance of it fails
-    // where others serve.
-    if restart.is_none() && !matches!(reason, FailureReason::PortTaken { .. }) {
+    // That somebody else has the port, or that a device is lost, is not the release's fault. Nor is it bad, if a new
+    // instance of it fails where others serve.
+    if restart.is_none() && fault.is_releases() && !matches!(reason, FailureReason::PortTaken { .. }) {
         let service = want.slot.service.clone();
         memory.quarantine(&service, release.content, Quarantined { at: now, reason: reason.to_string() });
     }
@@ -328,6 +328,7 @@ pub(super) fn condemn(
             probes: seen.and_then(|seen| seen.health.as_ref()).map_or_else(Vec::new, |h| h.history.clone()),
             at: now,
             not_ready: seen.and_then(|seen| seen.health.as_ref()).and_then(|health| health.why.clone()),
+            fault,
         },
     });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::id::SlotId;
-use crate::observation::{Clock, FailureReason, TroubleCode};
+use crate::observation::{Clock, FailureReason, Fault, TroubleCode};
 use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
@@ -117,6 +117,9 @@ fn start_failed(
         StartFailure::NoRoom(message) => {
             return delay(memory, slot, TroubleCode::StartFailed, message, now);
         }
+        // Nor can it help a device that does not work, or an engine or a host that fails.
+        StartFailure::Device(message) => return delay(memory, slot, TroubleCode::DeviceFailed, message, now),
+        StartFailure::Host(message) => return delay(memory, slot, TroubleCode::HostFailed, message, now),
         // Nor can the release help what its host forbids: that is told until it may start.
         StartFailure::Forbidden(why) => {
             let forbidden = Forbidden { release: *failed.release, why: why.clone() };
@@ -150,7 +153,7 @@ fn start_failed(
     if want.good && older.is_none() {
         delay(memory, slot, code(&reason), &reason.to_string(), now); // with nothing to go back to it is tried again
     }
-    judge::condemn(desired, memory, want, (seen, older), (Clock::Start, reason), now);
+    judge::condemn(desired, memory, want, (seen, older), (Clock::Start, reason, Fault::Release), now);
 }
 
 const fn code(reason: &FailureReason) -> TroubleCode {

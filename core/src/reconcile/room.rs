@@ -1,49 +1,26 @@
-//! Is there room on a host: memory, disk, GPUs. Also asked by placement and previews.
+//! Is there room on a host: memory, disk, GPUs.
 
-use crate::host::Limit;
-use crate::release::Spec;
+use std::collections::BTreeSet;
+
+use crate::capacity::{DeviceFull, Need, device_fits};
+use crate::host::HostPolicy;
 
 pub use super::input::Capacity;
-use super::input::{Container, GpuClaim};
+use super::input::Container;
 
 /// Share of the disk that stays free, in percent: below, nothing new is started.
 const DISK_RESERVE: u64 = 5;
 
-/// What a slot takes of a host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claim {
-    /// Memory in bytes.
-    pub memory: u64,
-    /// GPUs.
-    pub gpus: Vec<GpuClaim>,
+/// What a container takes.
+pub(super) fn need(container: &Container) -> Need {
+    let gpus = container.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.taken()));
+    Need { memory: container.memory, gpus: gpus.collect() }
 }
 
-impl Claim {
-    /// What an instance of a release takes, with these devices.
-    pub fn of_release(spec: &Spec, gpus: &[String]) -> Self {
-        let memory = spec.resources.gpus.and_then(|wish| wish.memory).map(|size| size.bytes());
-        let gpus = gpus.iter().map(|uuid| GpuClaim { uuid: uuid.clone(), memory }).collect();
-        Self { memory: spec.resources.memory.bytes(), gpus }
-    }
-
-    /// What the containers of a slot take: those that run together, or the largest of those that stand by.
-    /// The one that is kept for inspection takes nothing.
-    pub(super) fn of_slot(containers: &[&Container], kept: Option<&String>) -> Self {
-        let mut running = 0_u64;
-        let mut standby = 0;
-        let mut gpus = Vec::new();
-        for container in containers {
-            if container.state.is_up() {
-                running = running.saturating_add(container.memory);
-            } else if Some(&container.instance) != kept {
-                standby = container.memory.max(standby);
-            } else {
-                continue;
-            }
-            gpus.extend(container.gpus.iter().cloned());
-        }
-        Self { memory: running.max(standby), gpus }
-    }
+/// What the containers of a slot take. The one that is kept for inspection takes nothing.
+pub(super) fn of_slot(containers: &[&Container], kept: Option<&String>) -> Need {
+    let counted = containers.iter().filter(|seen| seen.state.is_up() || Some(&seen.instance) != kept);
+    Need::of_slot(counted.map(|seen| (need(seen), seen.state.is_up())))
 }
 
 /// What is missing.
@@ -93,9 +70,28 @@ pub enum Shortage {
         /// How many.
         given: usize,
     },
-    /// No GPU runtime.
-    #[error("gpu: the engine has no GPU runtime")]
-    NoGpuRuntime,
+    /// Devices whose memory nobody can measure, or that others hold.
+    #[error("gpu: `{uuid}` {why}")]
+    Unusable {
+        /// Which.
+        uuid: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// More devices than the host's policy allows to all releases together.
+    #[error("gpus: releases would hold {would} GPUs of this host, its policy allows {most}")]
+    GpuPolicy {
+        /// So many.
+        would: usize,
+        /// Allowed.
+        most: u32,
+    },
+    /// The engine gives no GPUs to containers.
+    #[error("gpu: {0}")]
+    NoGpuAccess(String),
+    /// Nobody knows whether the devices work.
+    #[error("gpu: nothing is started on them while they do not answer: {0}")]
+    GpusSilent(String),
 }
 
 const fn mib(bytes: u64) -> u64 {
@@ -105,14 +101,14 @@ const fn mib(bytes: u64) -> u64 {
 /// Does `wanted` fit beside what the other slots take?
 pub fn fits<'a>(
     capacity: &Capacity,
-    limit: Limit,
-    others: impl Iterator<Item = &'a Claim>,
-    wanted: &Claim,
+    policy: &HostPolicy,
+    others: impl Iterator<Item = &'a Need>,
+    wanted: &Need,
 ) -> Result<(), Shortage> {
-    let others: Vec<&Claim> = others.collect();
-    let taken = others.iter().fold(0_u64, |sum, claim| sum.saturating_add(claim.memory));
-    let allowed = limit.of(capacity.memory);
-    let free = allowed.saturating_sub(taken);
+    let mut taken = Need::default();
+    others.for_each(|other| taken.add(other));
+    let allowed = policy.max_memory.of(capacity.memory);
+    let free = allowed.saturating_sub(taken.memory);
     if capacity.memory > 0 && wanted.memory > free {
         return Err(Shortage::Memory {
             needed: mib(wanted.memory),
@@ -120,33 +116,39 @@ pub fn fits<'a>(
             allowed: allowed >> 20,
         });
     }
-    gpus_fit(capacity, &others, wanted)
+    if wanted.gpus.is_empty() { Ok(()) } else { gpus_fit(capacity, policy, &taken, wanted) }
 }
 
-fn gpus_fit(capacity: &Capacity, others: &[&Claim], wanted: &Claim) -> Result<(), Shortage> {
-    if !wanted.gpus.is_empty() && !capacity.gpu_runtime {
-        return Err(Shortage::NoGpuRuntime);
+/// The devices are there, answer, and have room: an instance that serves is stopped for another one only then.
+fn gpus_fit(capacity: &Capacity, policy: &HostPolicy, taken: &Need, wanted: &Need) -> Result<(), Shortage> {
+    if let Some(why) = capacity.gpu_access.refusal() {
+        return Err(Shortage::NoGpuAccess(why.to_owned()));
     }
-    for claim in &wanted.gpus {
-        let Some(total) = capacity.gpus.get(&claim.uuid) else {
-            return Err(Shortage::NoSuchGpu(claim.uuid.clone()));
+    if let Some(why) = &capacity.gpus_silent {
+        return Err(Shortage::GpusSilent(why.clone()));
+    }
+    let all: BTreeSet<&String> = taken.gpus.keys().chain(wanted.gpus.keys()).collect();
+    if let Some(most) = policy.gpus.filter(|most| all.len() > *most as usize) {
+        return Err(Shortage::GpuPolicy { would: all.len(), most });
+    }
+    for (uuid, wanted) in &wanted.gpus {
+        let Some(gpu) = capacity.gpus.get(uuid) else {
+            return Err(Shortage::NoSuchGpu(uuid.clone()));
         };
-        let held = others.iter().flat_map(|other| &other.gpus).filter(|held| held.uuid == claim.uuid);
-        let mut used = 0_u64;
-        for held in held {
-            match (held.memory, claim.memory) {
-                (Some(memory), Some(_)) => used = used.saturating_add(memory),
-                (None, _) | (_, None) => return Err(Shortage::GpuTaken(claim.uuid.clone())),
+        let held = taken.gpus.get(uuid).copied();
+        let unusable = |why: String| Shortage::Unusable { uuid: uuid.clone(), why };
+        device_fits(gpu, held, *wanted, policy.gpu_reserve.bytes()).map_err(|full| match full {
+            DeviceFull::Held => Shortage::GpuTaken(uuid.clone()),
+            DeviceFull::Strangers(used) => {
+                unusable(format!("is not free: other processes of this host hold {} MiB of it", used >> 20))
             }
-        }
-        let (needed, free) = (claim.memory.unwrap_or(0), total.saturating_sub(used));
-        if needed > free {
-            return Err(Shortage::GpuMemory {
-                uuid: claim.uuid.clone(),
-                needed: mib(needed),
-                free: free >> 20,
-            });
-        }
+            DeviceFull::MemoryUnknown => {
+                unusable("does not tell how much memory it has, so that it has no shares".to_owned())
+            }
+            DeviceFull::Memory { needed, free } => {
+                Shortage::GpuMemory { uuid: uuid.clone(), needed: mib(needed), free: free >> 20 }
+            }
+        })?;
     }
     Ok(())
 }
@@ -163,54 +165,4 @@ pub fn disk_fits(capacity: &Capacity, more: u64) -> Result<(), Shortage> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::Size;
-
-    const GIB: u64 = 1 << 30;
-
-    fn claim(memory: u64, gpus: &[(&str, Option<u64>)]) -> Claim {
-        let gpus = gpus.iter().map(|(uuid, memory)| GpuClaim { uuid: (*uuid).to_owned(), memory: *memory });
-        Claim { memory, gpus: gpus.collect() }
-    }
-
-    #[test]
-    fn what_fits() {
-        let capacity = Capacity {
-            memory: 10 * GIB,
-            gpus: [("a".to_owned(), 8 * GIB), ("b".to_owned(), 8 * GIB)].into(),
-            gpu_runtime: true,
-            ..Capacity::default()
-        };
-        let others = [claim(4 * GIB, &[("a", Some(6 * GIB))]), claim(GIB, &[("b", None)])];
-        #[rustfmt::skip]
-        let table = [
-            ("memory left", claim(4 * GIB, &[]), None),
-            ("90 % of 10 GiB, 5 taken", claim(4 * GIB + (1 << 20), &[]), Some("memory")),
-            ("shares a device", claim(1, &[("a", Some(2 * GIB))]), None),
-            ("shares too much", claim(1, &[("a", Some(2 * GIB + 1))]), Some("free")),
-            ("wants a shared device alone", claim(1, &[("a", None)]), Some("taken")),
-            ("wants a share of one that is held", claim(1, &[("b", Some(1))]), Some("taken")),
-            ("unknown device", claim(1, &[("c", None)]), Some("no `c`")),
-        ];
-        for (case, wanted, want) in table {
-            let got =
-                fits(&capacity, Limit::Percent(90), others.iter(), &wanted).err().map(|e| e.to_string());
-            assert_eq!(got.is_some(), want.is_some(), "{case}: {got:?}");
-            assert!(got.unwrap_or_default().contains(want.unwrap_or_default()), "{case}");
-        }
-        let limit = Limit::Bytes(Size::from_bytes(6 * GIB));
-        assert!(fits(&capacity, limit, others.iter(), &claim(2 * GIB, &[])).is_err());
-        let no_runtime = Capacity { gpu_runtime: false, ..capacity };
-        let error = fits(&no_runtime, limit, [].iter(), &claim(0, &[("a", None)])).unwrap_err();
-        assert_eq!(error, Shortage::NoGpuRuntime);
-    }
-
-    #[test]
-    fn the_disk_keeps_a_reserve() {
-        let capacity = Capacity { disk_total: 100 * GIB, disk_free: 10 * GIB, ..Capacity::default() };
-        assert!(disk_fits(&capacity, 4 * GIB).is_ok());
-        assert!(disk_fits(&capacity, 6 * GIB).is_err());
-        assert!(disk_fits(&Capacity::default(), u64::MAX).is_ok(), "unknown is not full");
-    }
-}
+mod tests;

@@ -47,6 +47,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     ends::note(turn, &seen);
     marks::note_availability(turn, &seen);
     marks::judge_target(turn, want, &seen);
+    marks::absolve(turn, want, &seen);
     let delayed = is_delayed(turn, slot);
     let (step, hold) = if delayed { (None, None) } else { next(turn, want, &seen) };
     let idle = step.is_none() && !delayed;
@@ -59,7 +60,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     }
     match hold {
         Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
-        Some(Hold::Pull | Hold::Lease | Hold::Checks) => SlotStatus::Converging,
+        Some(Hold::Pull | Hold::Lease | Hold::Checks | Hold::Devices) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
         None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
         None => forbidden.unwrap_or(SlotStatus::Converging),

@@ -16,6 +16,7 @@ mod begin;
 
 use std::collections::BTreeMap;
 
+use crate::capacity::Need;
 use crate::observation::{TaskObservation, TaskOutcome, TaskState};
 use crate::plan::{Phase, PlanSlot, Task};
 use crate::time::Timestamp;
@@ -26,7 +27,6 @@ use super::ended::{Outcome, StartFailure};
 use super::input::{Container, ContainerState, Observed};
 use super::memory::Memory;
 use super::memory::tasks::{TaskMemory, millis};
-use super::room::Claim;
 use super::step::{Step, Target};
 
 /// A step of a hook that failed is tried again after this.
@@ -56,7 +56,10 @@ pub(super) fn absorb(observed: &Observed, memory: &mut Memory, now: Timestamp) {
 
 fn not_started(failure: &StartFailure) -> TaskOutcome {
     let message = match failure {
-        StartFailure::Failed(message) | StartFailure::NoRoom(message) => message.clone(),
+        StartFailure::Failed(message)
+        | StartFailure::NoRoom(message)
+        | StartFailure::Device(message)
+        | StartFailure::Host(message) => message.clone(),
         StartFailure::PortTaken(port) => format!("port {port} of the host is taken"),
         StartFailure::ImageMissing => "the image has gone from the host".to_owned(),
         StartFailure::NameTaken(name) => format!("another container has the name `{name}`"),
@@ -66,7 +69,7 @@ fn not_started(failure: &StartFailure) -> TaskOutcome {
 }
 
 /// What hooks that are not over take of the host.
-pub(super) fn claims(memory: &Memory) -> Vec<Claim> {
+pub(super) fn claims(memory: &Memory) -> Vec<Need> {
     let taken = memory.tasks.values().filter(|known| known.end.is_none());
     taken.map(|known| begin::claim(known.memory, &known.gpus)).collect()
 }

@@ -9,6 +9,7 @@ use super::questions::{Ask, WantedChecks};
 use super::room;
 use super::step::{Decision, Step};
 use super::tasks;
+use crate::capacity::Need;
 use crate::condition::{self, Condition};
 use crate::digest::Digest;
 use crate::id::SlotId;
@@ -27,9 +28,9 @@ pub(super) struct Turn<'a> {
     /// The slots of the plan in force.
     pub(super) wanted: BTreeMap<&'a SlotId, &'a PlanSlot>,
     /// What each slot takes of the host, launches of this turn included.
-    pub(super) claims: BTreeMap<SlotId, room::Claim>,
+    pub(super) claims: BTreeMap<SlotId, Need>,
     /// What hooks take of the host, those begun in this turn included.
-    pub(super) task_claims: Vec<room::Claim>,
+    pub(super) task_claims: Vec<Need>,
     pub(super) pulls: BTreeMap<Digest, Image>,
     pub(super) steps: Vec<Step>,
     pub(super) conditions: Vec<Condition>,
@@ -57,7 +58,7 @@ impl<'a> Turn<'a> {
             .iter()
             .map(|(slot, containers)| {
                 let kept = memory.slots.get(*slot).and_then(|known| known.kept.as_ref());
-                ((*slot).clone(), room::Claim::of_slot(containers, kept))
+                ((*slot).clone(), room::of_slot(containers, kept))
             })
             .collect();
         let wanted =

@@ -2,7 +2,9 @@
 
 use super::draft::Draft;
 use super::model::{Advance, Snapshot, State};
-use super::{ending, exclusive, hooks, placing, preparing, rolling_back, soaking, strategy, triggers};
+use super::{
+    devices, ending, exclusive, hooks, placing, preparing, rolling_back, soaking, strategy, triggers,
+};
 use crate::maintain;
 
 /// Decides what comes next for one service: its rollout's next step, or, without a rollout, the care
@@ -35,6 +37,7 @@ fn step(draft: &mut Draft<'_>) {
     maintain::evicted(draft);
     exclusive::sweep(draft);
     hooks::follow(draft);
+    devices::replace_lost(draft);
     match draft.state() {
         Some(State::Pending) => placing::place(draft),
         Some(State::Preparing) => preparing::step(draft),

@@ -76,9 +76,12 @@ fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Diges
         let at = &draft.slots[slot];
         let member = draft.member_of(slot);
         let Some(taken) = all.get_mut(at.host()).filter(|_| at.run().runs()) else { continue };
-        let gpus = &at.target().gpus;
-        match placement::start_first(&release.spec, member, taken, gpus) {
-            Ok(()) => taken.add_instance(&release.spec, gpus),
+        let held = at.target().gpus.as_slice();
+        let devices =
+            |member: &Member| placement::devices(&release.spec, &member.facts, (taken, taken), held).ok();
+        let gpus = member.and_then(devices).unwrap_or_else(|| held.to_vec());
+        match placement::start_first(&release.spec, member, taken, &gpus) {
+            Ok(()) => taken.add_instance(&release.spec, &gpus),
             Err(why) => refused.push(format!("{} cannot hold both releases of {slot}: {why}", at.host())),
         }
     }
@@ -216,7 +219,7 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
         return;
     }
     let facts = draft.facts(slot);
-    let gpus = gpus_for(draft, slot, release);
+    let gpus = draft.devices_for(slot, &release.spec);
     let rollout = draft.rollout();
     let good = rollout.is_to_good();
     let prepare = Transition::Prepare {
@@ -230,18 +233,4 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
         stopped: facts.intent.order == Order::StopFirst && facts.serving() != Certainty::Yes,
     };
     draft.apply(slot, &prepare);
-}
-
-/// The slot's GPUs for `release`: those it has, and others only if it needs more.
-fn gpus_for(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> Vec<String> {
-    let has = draft.slots[slot].target().gpus.clone();
-    let wanted = release.spec.resources.gpus.map_or(0, |gpus| gpus.count as usize);
-    if has.len() == wanted {
-        return has;
-    }
-    let host = draft.host(slot);
-    let taken = draft.taken_by_others(slot, &host);
-    let fitting = |member: &Member| taken.fit_gpus(&member.facts, &release.spec, &has).ok();
-    // What does not fit is left empty: the host refuses it and says so.
-    draft.snapshot.fleet.member(&host).and_then(fitting).unwrap_or_default()
 }

@@ -36,7 +36,10 @@ pub(crate) fn revert(
     };
     let (order, because) = match beside {
         None => (intent.order, None),
-        Some(_) => draft.order(slot, &release.spec, beside),
+        Some(_) => {
+            let gpus = draft.slots[slot].devices_of(&good.digest).to_vec();
+            draft.order_with(slot, &release.spec, &gpus, beside)
+        }
     };
     let stops = beside.is_some() && order == Order::StopFirst;
     // What is lost is turned when its host returns: it may serve all along, and several would stop at once then. What it

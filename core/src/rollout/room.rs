@@ -41,14 +41,32 @@ impl Draft<'_> {
         spec: &Spec,
         beside: Option<Digest>,
     ) -> (Order, Option<String>) {
+        let gpus = self.slots[slot].target().gpus.clone();
+        self.order_with(slot, spec, &gpus, beside)
+    }
+
+    /// The same for an instance with the devices `gpus`.
+    pub(crate) fn order_with(
+        &mut self,
+        slot: &SlotId,
+        spec: &Spec,
+        gpus: &[String],
+        beside: Option<Digest>,
+    ) -> (Order, Option<String>) {
         let Some(beside) = beside else { return (Order::StartFirst, None) };
-        match self.start_first(slot, spec, beside) {
+        match self.start_first(slot, spec, gpus, beside) {
             Ok(()) => (Order::StartFirst, None),
             Err(why) => (Order::StopFirst, Some(why.to_string())),
         }
     }
 
-    fn start_first(&mut self, slot: &SlotId, spec: &Spec, beside: Digest) -> Result<(), StopFirst> {
+    fn start_first(
+        &mut self,
+        slot: &SlotId,
+        spec: &Spec,
+        gpus: &[String],
+        beside: Digest,
+    ) -> Result<(), StopFirst> {
         let host = self.host(slot);
         let Some(member) = self.snapshot.fleet.member(&host) else { return Ok(()) };
         let mut taken = self.taken_by_others(slot, &host);
@@ -56,11 +74,10 @@ impl Draft<'_> {
         if running.is_some_and(|release| release.spec.exclusive) {
             return Err(StopFirst::Exclusive);
         }
-        let gpus = self.slots[slot].target().gpus.clone();
         if let Some(running) = running {
-            taken.add_instance(&running.spec, &gpus);
+            taken.add_instance(&running.spec, self.slots[slot].devices_of(&beside));
         }
-        crate::placement::start_first(spec, Some(member), &taken, &gpus)
+        crate::placement::start_first(spec, Some(member), &taken, gpus)
     }
 
     /// What everything on `host` but `slot` has reserved.

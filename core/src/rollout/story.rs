@@ -68,6 +68,9 @@ impl Draft<'_> {
                 let beside = before.other().is_some() || before.run() == Phase::Running;
                 self.began(slot, beside.then_some(*order), because);
             }
+            Transition::Move { order, .. } => {
+                self.began(slot, Some(*order).filter(|_| before.run().runs()), because);
+            }
             Transition::Revert { beside, order, .. } => self.began(slot, beside.map(|_| *order), because),
             Transition::Retry => self.retried(slot),
             Transition::Create { .. }

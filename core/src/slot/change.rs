@@ -136,8 +136,11 @@ fn change(slot: &mut Slot, transition: &Transition) {
             // An instance that was told to stop, so that old and new never run together, is not started again.
             let rests = *order == Order::StopFirst || slot.target.run == Phase::Standby;
             let run = if rests { Phase::Standby } else { Phase::Running };
-            slot.other = other.map(|release| beside(release, run, slot.target.gpus.clone()));
+            // Each keeps its own devices.
+            let gpus = slot.devices_of(to).to_vec();
+            slot.other = other.map(|release| beside(release, run, slot.devices_of(&release).to_vec()));
             retarget(slot, *to);
+            slot.target.gpus = gpus;
             slot.target.run = if *starts { Phase::Running } else { Phase::Standby };
             slot.trial = None;
             slot.order = *order;
@@ -153,6 +156,13 @@ fn change(slot: &mut Slot, transition: &Transition) {
             slot.other = None;
             slot.retry = false;
             slot.role = Role::Member;
+        }
+        Transition::Move { gpus, order } => {
+            slot.target.gpus.clone_from(gpus);
+            if slot.target.run.runs() {
+                slot.target.generation = slot.target.generation.saturating_add(1);
+                slot.order = *order;
+            }
         }
         Transition::Retry => slot.retry = true,
         Transition::Disarm => slot.retry = false,

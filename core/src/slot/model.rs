@@ -119,6 +119,12 @@ impl Slot {
         self.task.as_ref()
     }
 
+    /// The devices of its instance of `release`; those of its target if it has none.
+    pub fn devices_of(&self, release: &Digest) -> &[String] {
+        let other = self.other.as_ref().filter(|other| &other.release == release);
+        &other.filter(|_| &self.target.release != release).unwrap_or(&self.target).gpus
+    }
+
     /// The slot that it stands in for.
     pub const fn stands_in_for(&self) -> Option<&SlotId> {
         match &self.role {

@@ -41,6 +41,7 @@ fn transitions() -> Vec<Transition> {
         all.push(Transition::Promote { serves: yes, until: at(8) });
         all.push(Transition::Park { makes_way: yes });
         for order in [Order::StartFirst, Order::StopFirst] {
+            all.push(Transition::Move { gpus: vec!["gpu-1".to_owned()], order });
             all.push(Transition::Start { order, generation: u64::from(yes), makes_way: yes });
             for beside in [None, Some(new)] {
                 all.push(Transition::Revert { to: old, beside, order, starts: yes });

@@ -15,6 +15,7 @@
 //! | Resume | a target that is not begun, or parked | its target runs |
 //! | Abandon | any | its target is stopped and kept, alone |
 //! | Revert | any | an older release is its target again, and good |
+//! | Move | any | its target gets other devices: one that runs there is replaced by a new instance |
 //! | Stand | any | its target, the good release where there is one, is stopped; it goes on alone |
 //! | Retry, Disarm | any | a target whose content failed there may, or may not, be started once more |
 //! | Unpair | a stand-in | it is a member |
@@ -134,6 +135,13 @@ pub enum Transition {
         /// The release that it starts with then.
         good: Option<Digest>,
     },
+    /// The target gets other devices of its host.
+    Move {
+        /// Those.
+        gpus: Vec<String>,
+        /// Which instance goes first, where the target runs.
+        order: Order,
+    },
     /// The target may be started once more although its content failed there.
     Retry,
     /// It may not.
@@ -179,6 +187,7 @@ impl Transition {
             | Self::Adopt { .. }
             | Self::Drain { .. }
             | Self::Keep { .. }
+            | Self::Move { .. }
             | Self::Resume
             | Self::Retry
             | Self::Disarm

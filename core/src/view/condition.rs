@@ -31,6 +31,9 @@ pub struct ConditionView {
     /// The instance that it is about, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The device that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Since when, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
@@ -69,6 +72,7 @@ fn of_agent(host: &HostId, said: &Condition) -> ConditionView {
         host: host.clone(),
         slot: said.slot.clone(),
         instance: None,
+        device: said.device.clone(),
         since: None,
         not_ready: None,
         last_exit: None,
@@ -98,6 +102,7 @@ pub fn of_slot(host: &HostId, seen: &SlotObservation) -> Vec<ConditionView> {
         host: host.clone(),
         slot: Some(seen.slot.clone()),
         instance: None,
+        device: None,
         since,
         not_ready: None,
         last_exit: None,

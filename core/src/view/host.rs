@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::{GpuTaken, Taken};
 use crate::fleet::{Member, Scheduling};
-use crate::host::{Gpu, HostPolicy, HostStats, Liveness};
-use crate::id::HostId;
+use crate::host::{Gpu, GpuAccess, GpuLost, HostPolicy, HostStats, Liveness};
+use crate::id::{HostId, SlotId};
 use crate::observation::{EngineState, Refusal};
+use crate::service::Releases;
+use crate::slot::Slot;
 use crate::time::Timestamp;
 
 use super::condition::{self, ConditionView};
@@ -48,6 +51,15 @@ pub struct HostView {
     pub memory_reserved: u64,
     /// GPUs.
     pub gpus: Vec<Gpu>,
+    /// GPUs that were there and cannot be given away now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus_lost: Vec<GpuLost>,
+    /// How containers get GPUs.
+    #[serde(default)]
+    pub gpu_access: GpuAccess,
+    /// Slots that have a GPU, by its UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_holders: BTreeMap<String, Vec<GpuHolder>>,
     /// Slots it has.
     pub slots: u32,
     /// Slots that cannot leave it, while it drains: their named volumes are here.
@@ -84,6 +96,36 @@ pub struct HostView {
     pub certificate_expires_at: Option<Timestamp>,
 }
 
+/// A slot that has a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuHolder {
+    /// Which.
+    pub slot: SlotId,
+    /// Bytes of its memory; none if it has the GPU alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+}
+
+/// Which slots of a host have which of its GPUs.
+pub fn gpu_holders<'a>(
+    slots: impl Iterator<Item = &'a Slot>,
+    releases: &Releases,
+) -> BTreeMap<String, Vec<GpuHolder>> {
+    let mut holders: BTreeMap<String, Vec<GpuHolder>> = BTreeMap::new();
+    for slot in slots {
+        let mut taken = Taken::default();
+        taken.add(slot, releases);
+        for (uuid, taken) in taken.gpus {
+            let memory = match taken {
+                GpuTaken::Exclusively => None,
+                GpuTaken::Memory(memory) => Some(memory),
+            };
+            holders.entry(uuid).or_default().push(GpuHolder { slot: slot.id().clone(), memory });
+        }
+    }
+    holders
+}
+
 /// Shows a host. `member.taken` counts every slot on it here.
 pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostView {
     let facts = &member.facts;
@@ -105,6 +147,9 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         memory: facts.memory,
         memory_reserved: member.taken.memory,
         gpus: facts.gpus.clone(),
+        gpus_lost: facts.gpus_lost.clone(),
+        gpu_access: facts.gpu_access.clone(),
+        gpu_holders: BTreeMap::new(),
         pinned: 0,
         waiting: Vec::new(),
         slots: member.taken.slots,

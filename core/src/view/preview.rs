@@ -220,7 +220,7 @@ fn place(
             }
             let gpus = &slot.target().gpus;
             if let Some(running) = releases.get(&beside.release) {
-                taken.add_instance(&running.spec, gpus);
+                taken.add_instance(&running.spec, slot.devices_of(&beside.release));
             }
             match placement::start_first(&release.spec, member, &taken, gpus) {
                 Ok(()) => planned.order = Some(Order::StartFirst),

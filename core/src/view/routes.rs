@@ -205,6 +205,7 @@ pub fn routes_conditions(
         host: host.clone(),
         slot: None,
         instance: None,
+        device: None,
         since: Some(view.issued_at),
         not_ready: None,
         last_exit: None,

@@ -144,6 +144,9 @@ pub struct InstanceView {
     /// Memory in use, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_used: Option<u64>,
+    /// Its GPUs, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 /// Shows a service.
@@ -188,6 +191,7 @@ pub fn status(
             refused: None,
             cpu_percent: None,
             memory_used: None,
+            gpus: assignment.devices_of(&instance.release).to_vec(),
         };
         let mut here: Vec<InstanceView> =
             seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
@@ -219,6 +223,7 @@ pub fn status(
             refused: refused.clone(),
             cpu_percent: None,
             memory_used: None,
+            gpus: assignment.target().gpus.clone(),
         };
         if refused.is_some() {
             here.push(placeholder(InstanceState::Refused));

@@ -1,5 +1,6 @@
 //! Room on the host, and what is done when there is none.
 
+use windlass_core::host::{Gpu, GpuAccess};
 use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot};
 use windlass_core::reconcile::room::Capacity;
@@ -122,11 +123,13 @@ fn gpus_are_given_once() {
         gpus: gpus.iter().map(|uuid| (*uuid).to_owned()).collect(),
         ..good(index, release)
     };
+    world.observed.capacity.gpu_access = GpuAccess::No("the engine has no hook".to_owned());
     world.plan(vec![on(0, alone, &["a"])]);
     world.run(secs(30));
-    assert!(is_refused(&world, &slot(0), "runtime"));
-    world.observed.capacity.gpu_runtime = true;
-    world.observed.capacity.gpus = [("a".to_owned(), 8 << 30), ("b".to_owned(), 8 << 30)].into();
+    assert!(is_refused(&world, &slot(0), "no hook"));
+    world.observed.capacity.gpu_access = GpuAccess::Hook;
+    let known = |uuid: &str| Gpu { uuid: uuid.to_owned(), memory: 8 << 30, ..Gpu::default() };
+    world.observed.capacity.gpus = ["a", "b"].map(|uuid| (uuid.to_owned(), known(uuid))).into();
     world.plan(vec![
         on(0, alone, &["a"]),
         on(1, alone, &["a"]),

@@ -172,8 +172,7 @@ impl Host {
             }),
             capacity: Capacity {
                 memory: self.facts.memory,
-                gpus: self.facts.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory)).collect(),
-                gpu_runtime: true,
+                gpus: self.facts.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.clone())).collect(),
                 ..Capacity::default()
             },
             ..Observed::default()

@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use windlass_core::Timestamp;
-use windlass_core::host::HostPolicy;
+use windlass_core::host::{Gpu, GpuLost, HostPolicy};
 use windlass_core::observation::EngineState;
 use windlass_core::view::HostView;
 
@@ -35,7 +35,9 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
 
 /// One host.
 pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
-    let gpus = host.gpus.iter().map(|gpu| format!("{} {} ({})", gpu.uuid, gpu.name, bytes(gpu.memory)));
+    let gpus: Vec<String> =
+        host.gpus.iter().map(|gpu| gpu_line(host, gpu)).chain(host.gpus_lost.iter().map(lost)).collect();
+    let access = host.gpu_access.refusal().filter(|_| !host.gpus.is_empty());
     let stats = host.stats.as_ref();
     let engine = match &host.engine {
         EngineState::Unknown => "not asked yet".to_owned(),
@@ -65,7 +67,8 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("memory", Some(format!("{} of {} reserved", bytes(host.memory_reserved), bytes(host.memory)))),
         ("memory used", stats.map(|s| format!("{} of {}", bytes(s.memory_used), bytes(s.memory_total)))),
         ("disk", stats.map(|s| format!("{} of {}", bytes(s.disk_used), bytes(s.disk_total)))),
-        ("gpus", Some(gpus.collect::<Vec<_>>().join(", ")).filter(|gpus| !gpus.is_empty())),
+        ("gpus", Some(gpus.join("\n             ")).filter(|gpus| !gpus.is_empty())),
+        ("no gpu access", access.map(str::to_owned)),
         ("slots", Some(host.slots.to_string())),
         ("leaving", Some(host.waiting.join("; ")).filter(|text| !text.is_empty())),
         ("plan", Some(plan)),
@@ -78,6 +81,40 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("problems", Some(problems.concat()).filter(|text| !text.is_empty())),
     ]);
     table + &super::conditions(&host.conditions, now)
+}
+
+/// A GPU, how it does, and who has it.
+fn gpu_line(host: &HostView, gpu: &Gpu) -> String {
+    let memory = if gpu.memory == 0 { "memory unknown".to_owned() } else { bytes(gpu.memory) };
+    let part = gpu.parent.as_ref().map(|parent| format!(", part of {parent}")).unwrap_or_default();
+    let stats = host.stats.iter().flat_map(|stats| &stats.gpus).find(|stats| stats.uuid == gpu.uuid);
+    let does = stats.map(|stats| {
+        format!(
+            ", {:.0}% busy, {} used, {:.0} °C",
+            stats.utilization,
+            bytes(stats.memory_used),
+            stats.temperature
+        )
+    });
+    let strangers = (gpu.strangers > 0).then(|| format!("; others hold {}", bytes(gpu.strangers)));
+    let holders = host.gpu_holders.get(&gpu.uuid).map_or(&[][..], Vec::as_slice).iter().map(|holder| {
+        let share = holder.memory.map_or_else(|| "alone".to_owned(), bytes);
+        format!("{} ({share})", holder.slot)
+    });
+    let holders: Vec<String> = holders.collect();
+    let holders = if holders.is_empty() { "free".to_owned() } else { holders.join(", ") };
+    let line = format!(
+        "{} {} ({memory}{part}{}): {holders}{}",
+        gpu.uuid,
+        gpu.name,
+        does.unwrap_or_default(),
+        strangers.unwrap_or_default()
+    );
+    super::printable(&line)
+}
+
+fn lost(gpu: &GpuLost) -> String {
+    super::printable(&format!("{} {}: LOST since {}: {}", gpu.uuid, gpu.name, gpu.since, gpu.why))
 }
 
 fn policy(policy: &HostPolicy) -> String {

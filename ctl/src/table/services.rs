@@ -95,6 +95,14 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
     text.push_str(&grid(&headers, status.instances.iter().map(row).collect(), colour));
     text.push_str(&super::conditions(&status.conditions, now));
     text.push_str(&problems(status));
+    for instance in status.instances.iter().filter(|instance| !instance.gpus.is_empty()) {
+        let (slot, host, gpus) = (instance.slot.index, &instance.host, instance.gpus.join(", "));
+        let line = format!("\nslot {slot} on {host}, {}: GPU {gpus}", instance.release);
+        text.push_str(&super::printable(&line));
+    }
+    if status.instances.iter().any(|instance| !instance.gpus.is_empty()) {
+        text.push('\n');
+    }
     for instance in &status.instances {
         if let Some(refusal) = &instance.refused {
             text.push_str(&format!(

@@ -46,6 +46,17 @@ fn hosts_in_a_table_and_one_in_full() {
     let views: Vec<HostView> = vec![view(host_view("web-1", "connected")), view(lost)];
     insta::assert_snapshot!("hosts", hosts(&views, now(), Colour::Off));
     insta::assert_snapshot!("host", host(&views[0], now()));
+    let mut gpus = host_view("web-3", "connected");
+    gpus["gpus"] = json!([
+        { "uuid": "GPU-1", "name": "L4", "memory": 25_769_803_776_u64, "strangers": 268_435_456 },
+        { "uuid": "MIG-2", "name": "A30 MIG", "memory": 0, "parent": "GPU-2" },
+    ]);
+    gpus["gpus_lost"] = json!([{ "uuid": "GPU-3", "name": "L4", "since": "2026-11-22T12:09:00.000Z", "why": "it has fallen off the bus" }]);
+    gpus["gpu_access"] = json!({ "no": "the engine has no hook" });
+    gpus["gpu_holders"] = json!({ "GPU-1": [
+        { "slot": "production/ml/0", "memory": 6_442_450_944_u64 }, { "slot": "production/web/1", "memory": 1_073_741_824 },
+    ] });
+    insta::assert_snapshot!("host_with_gpus", host(&view(gpus), now()));
     assert!(hosts(&[], now(), Colour::Off).contains("windlass host token"));
 }
 

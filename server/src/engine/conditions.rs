@@ -40,6 +40,7 @@ struct Key {
     code: String,
     slot: Option<SlotId>,
     instance: Option<String>,
+    device: Option<String>,
 }
 
 /// An event to be: kind, subject, message.
@@ -146,7 +147,7 @@ impl OfHost {
 
 fn key(condition: &ConditionView) -> Key {
     let (slot, instance) = (condition.slot.clone(), condition.instance.clone());
-    Key { code: condition.code.clone(), slot, instance }
+    Key { code: condition.code.clone(), slot, instance, device: condition.device.clone() }
 }
 
 /// That an instance is not ready yet is no news; a rollout says how it comes out.
@@ -162,7 +163,10 @@ fn over(condition: &ConditionView) -> Line {
     let what = condition.code.replace('_', " ");
     let text = match &condition.slot {
         Some(slot) => format!("slot {} on {}: {what} is over", slot.index, condition.host),
-        None => format!("{what} is over"),
+        None => match &condition.device {
+            Some(device) => format!("{what} of {device} is over"),
+            None => format!("{what} is over"),
+        },
     };
     (kind_of(condition).1, subject(condition), text)
 }

@@ -255,6 +255,7 @@ pub(crate) fn evidence(release: Digest) -> Evidence {
         probes: Vec::new(),
         at: now(),
         not_ready: None,
+        fault: Default::default(),
     }
 }
 

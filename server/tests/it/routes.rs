@@ -97,7 +97,7 @@ fn routed(counter: u64, content: &str, host: &str) -> Release {
     let mut release = release(counter, 2, content);
     release.version = 2;
     release.spec.traffic.routes =
-        vec![Route { host: host.to_owned(), path: "/".to_owned(), port: "http".to_owned() }];
+        vec![Route { host: host.to_owned(), path: "/".to_owned(), port: "http".to_owned(), preview: false }];
     release
 }
 

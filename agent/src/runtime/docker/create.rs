@@ -1,20 +1,27 @@
 //! The request that creates a container: an allow-list of fields, hardened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig,
     Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
-use windlass_core::reconcile::{Launch, LocalHost};
+use windlass_core::host::GpuAccess;
+use windlass_core::reconcile::{GpuClaim, Launch, LocalHost};
 use windlass_core::release::{ImageHealth, Spec, volume_name};
 
+use super::super::access::CDI;
 use super::super::{RuntimeError, labels};
 use super::error::refused;
 
 /// What the engine is asked for. `files` are binds of files that lie on the host already.
-pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> ContainerCreateBody {
+pub(super) fn body(
+    launch: &Launch,
+    local: &LocalHost,
+    access: &GpuAccess,
+    files: Vec<Mount>,
+) -> ContainerCreateBody {
     let release = &launch.release.release;
     let spec = &release.spec;
     let exposed = launch.ports.values().map(|port| format!("{}/tcp", port.container)).collect();
@@ -31,14 +38,28 @@ pub(super) fn body(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> Con
         cmd: args.cloned(),
         working_dir: spec.workdir.clone(),
         user: spec.security.user.clone(),
-        env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        env: Some(
+            variables(spec, &launch.gpus).iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        ),
         labels: Some(labels::of_launch(launch, local)),
         healthcheck: healthcheck(launch),
         exposed_ports: Some(exposed),
         stop_timeout: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
-        host_config: Some(host_config(launch, local, files)),
+        host_config: Some(host_config(launch, local, access, files)),
         ..Default::default()
     }
+}
+
+/// The variable by which NVIDIA's runtime and hook learn which devices a container gets. Images bring it with `all`.
+pub(super) const DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
+
+/// The variables of a container. Where the engine's default runtime is NVIDIA's, a variable is all that it takes to get every
+/// GPU of the host: what was signed counts, and nothing else.
+pub(super) fn variables(spec: &Spec, gpus: &[GpuClaim]) -> BTreeMap<String, String> {
+    let mut all = spec.env.clone();
+    let uuids: Vec<&str> = gpus.iter().map(|gpu| gpu.uuid.as_str()).collect();
+    all.insert(DEVICES.to_owned(), if uuids.is_empty() { "void".to_owned() } else { uuids.join(",") });
+    all
 }
 
 /// The image's own HEALTHCHECK is not run where nobody looks at it.
@@ -57,7 +78,7 @@ fn hostname(launch: &Launch) -> String {
     name
 }
 
-fn host_config(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> HostConfig {
+fn host_config(launch: &Launch, local: &LocalHost, access: &GpuAccess, files: Vec<Mount>) -> HostConfig {
     let spec = &launch.release.release.spec;
     let memory = i64::try_from(spec.resources.memory.bytes()).unwrap_or(i64::MAX);
     let log = [("max-size", "10m"), ("max-file", "3")].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -77,7 +98,8 @@ fn host_config(launch: &Launch, local: &LocalHost, files: Vec<Mount>) -> HostCon
         port_bindings: Some(ports(launch, local)),
         mounts: Some(volumes(launch, spec).chain(files).collect()),
         tmpfs: Some(tmpfs.collect()),
-        device_requests: devices(launch),
+        device_requests: devices(launch, access),
+        runtime: (!launch.gpus.is_empty() && *access == GpuAccess::Runtime).then(|| "nvidia".to_owned()),
         log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log.into()) }),
         // A candidate: whoever starts it again is us, until it has proven itself.
         restart_policy: Some(RestartPolicy {
@@ -131,13 +153,41 @@ fn volumes(launch: &Launch, spec: &Spec) -> impl Iterator<Item = Mount> {
     })
 }
 
-fn devices(launch: &Launch) -> Option<Vec<DeviceRequest>> {
-    let ids: Vec<String> = launch.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
-    (!ids.is_empty()).then(|| {
-        vec![DeviceRequest {
-            device_ids: Some(ids),
+/// The devices that were signed, asked for in the way that the engine serves. A runtime of NVIDIA's reads the variable instead.
+fn devices(launch: &Launch, access: &GpuAccess) -> Option<Vec<DeviceRequest>> {
+    let ids = launch.gpus.iter().map(|gpu| gpu.uuid.clone());
+    let request = match access {
+        _ if launch.gpus.is_empty() => return None,
+        GpuAccess::Runtime => return None,
+        GpuAccess::Cdi => DeviceRequest {
+            driver: Some("cdi".to_owned()),
+            device_ids: Some(ids.map(|uuid| format!("{CDI}{uuid}")).collect()),
+            ..Default::default()
+        },
+        GpuAccess::Hook | GpuAccess::No(_) | GpuAccess::Unknown => DeviceRequest {
+            device_ids: Some(ids.collect()),
             capabilities: Some(vec![vec!["gpu".to_owned()]]),
             ..Default::default()
-        }]
-    })
+        },
+    };
+    Some(vec![request])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(uuid: &str) -> GpuClaim {
+        GpuClaim { uuid: uuid.to_owned(), memory: None }
+    }
+
+    #[test]
+    fn a_container_gets_the_gpus_that_were_signed_and_no_others() {
+        let keys = crate::fixture::Fleet::new();
+        let mut spec = keys.payload(1).spec;
+        assert_eq!(variables(&spec, &[])[DEVICES], "void", "whatever its image says");
+        spec.env.insert(DEVICES.to_owned(), "all".to_owned());
+        assert_eq!(variables(&spec, &[])[DEVICES], "void", "whatever its release says");
+        assert_eq!(variables(&spec, &[claim("GPU-1"), claim("GPU-2")])[DEVICES], "GPU-1,GPU-2");
+    }
 }

@@ -11,7 +11,7 @@ use windlass_core::release::Spec;
 use super::super::RuntimeError;
 use super::super::labels::{self, Identity};
 use super::error::{self, refused};
-use super::{DockerEngine, inspect, pull};
+use super::{DockerEngine, create, inspect, pull};
 
 impl DockerEngine {
     /// The name is taken. If an agent that died had made exactly this container, it is what was asked for.
@@ -68,8 +68,9 @@ fn is_made_as(
         && identity.slot.service == release.release.service_id();
     named
         && is_of_image(image, spec)
-        && has_process(config, image, spec)
+        && has_process(config, identity, image, spec)
         && has_rights(host, spec)
+        && has_devices(host, spec)
         && has_mounts(host, spec)
         && has_ports(host, identity, spec)
 }
@@ -80,7 +81,7 @@ fn is_of_image(image: &ImageInspect, spec: &Spec) -> bool {
     names.iter().any(|name| name.ends_with(&digest)) && pull::suits(&spec.image.platform, image)
 }
 
-fn has_process(config: &ContainerConfig, image: &ImageInspect, spec: &Spec) -> bool {
+fn has_process(config: &ContainerConfig, identity: &Identity, image: &ImageInspect, spec: &Spec) -> bool {
     let of_image = image.config.clone().unwrap_or_default();
     let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -96,11 +97,22 @@ fn has_process(config: &ContainerConfig, image: &ImageInspect, spec: &Spec) -> b
         && words(&config.cmd) == words(arguments)
         && text(&config.user) == text(user)
         && folders(text(&config.working_dir)) == folders(text(folder))
-        && variables(config.env.as_deref()) == {
-            let mut wanted = variables(of_image.env.as_deref());
-            wanted.extend(spec.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
-            wanted
+        && {
+            let wanted = |own: &BTreeMap<String, String>| {
+                let mut wanted = variables(of_image.env.as_deref());
+                wanted.extend(own.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+                wanted
+            };
+            let has = variables(config.env.as_deref());
+            let gpus = if spec.resources.gpus.is_some() { identity.gpus.as_slice() } else { &[] };
+            // An agent of before named no devices there.
+            has == wanted(&create::variables(spec, gpus)) || has == wanted(&spec.env)
         }
+}
+
+/// It has devices only if its release asks for some.
+fn has_devices(host: &HostConfig, spec: &Spec) -> bool {
+    host.device_requests.as_ref().is_none_or(Vec::is_empty) || spec.resources.gpus.is_some()
 }
 
 fn variables(all: Option<&[String]>) -> BTreeMap<String, Option<String>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::capacity::{GpuTaken, Need};
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::{Evidence, Refusal, RefusalCode};
@@ -12,11 +13,11 @@ use crate::release::{Image, Spec};
 use super::super::Turn;
 use super::super::asks;
 use super::super::fate::{Fate, Scene};
-use super::super::input::{Container, VerifiedRelease};
+use super::super::input::{Container, GpuClaim, VerifiedRelease};
 use super::super::judge;
 use super::super::memory::{PullTrouble, Retry};
 use super::super::ports;
-use super::super::room::{self, Claim};
+use super::super::room;
 use super::super::step::{Launch, Step};
 use super::status::pull_evidence;
 
@@ -32,6 +33,8 @@ pub(super) enum Hold {
     Pull,
     /// Its release asks for checks, which are being made.
     Checks,
+    /// Nobody knows whether its devices work, as they do not answer.
+    Devices,
     /// It may never run twice, and the coordinator has not said that nothing has changed.
     Lease,
     /// Its image could not be pulled; that is tried again.
@@ -124,27 +127,35 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
     let wish = release.release.spec.resources.gpus.map_or(0, |wish| wish.count);
     let given = want.gpus.len();
     let too_few = (wish as usize > given).then_some(room::Shortage::TooFewGpus { asked: wish, given });
-    let new = Claim::of_release(&release.release.spec, &want.gpus);
+    let new = Need::of_release(&release.release.spec, &want.gpus);
     let capacity = &turn.observed.capacity;
-    let fits = |beside: u64| {
-        let others = turn.claims.iter().filter(|(slot, _)| **slot != want.slot).map(|(_, claim)| claim);
-        let others = others.chain(&turn.task_claims);
-        let claim = Claim { memory: new.memory.saturating_add(beside), gpus: new.gpus.clone() };
-        room::fits(capacity, turn.desired.local.policy.max_memory, others, &claim)
-    };
     let predecessor = scene.running_predecessor();
     let outdated = scene.outdated().map(|seen| seen.id.clone());
-    let named = |seen: &&&Container| predecessor == Some(seen.release) || outdated.as_ref() == Some(&seen.id);
-    let memory = |seen: &&Container| if seen.state.is_up() { seen.memory } else { 0 };
-    let stays: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().filter(named).map(memory).sum() };
-    let all: u64 = if scene.stops_first() { 0 } else { scene.seen.iter().map(memory).sum() };
+    let named = |seen: &Container| predecessor == Some(seen.release) || outdated.as_ref() == Some(&seen.id);
+    // What runs in the slot until the new one serves, devices included: unless it stops first.
+    let runs = |counts: &dyn Fn(&Container) -> bool| {
+        let mut beside = Need::default();
+        let stays = scene.seen.iter().filter(|seen| seen.state.is_up() && !scene.stops_first());
+        stays.filter(|seen| counts(seen)).for_each(|seen| beside.add(&room::need(seen)));
+        beside
+    };
+    let (all, stays) = (runs(&|_| true), runs(&named));
+    let fits = |beside: &Need| {
+        let others = turn.claims.iter().filter(|(slot, _)| **slot != want.slot).map(|(_, need)| need);
+        let others = others.chain(&turn.task_claims).chain([beside]);
+        room::fits(capacity, &turn.desired.local.policy, others, &new)
+    };
     let verdict = too_few.map_or(Ok(()), Err).and_then(|()| room::disk_fits(capacity, 0)).and_then(|()| {
-        fits(all).or_else(|_| {
+        fits(&all).or_else(|_| {
             scene.tight = true;
-            fits(stays)
+            fits(&stays)
         })
     });
-    verdict.err().map(|shortage| Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())))
+    verdict.err().map(|shortage| match shortage {
+        // It is waited for, until the deadline of the rollout: what serves goes on meanwhile.
+        room::Shortage::GpusSilent(_) => Hold::Devices,
+        shortage => Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())),
+    })
 }
 
 /// Launches what is to run and has no container: the new instance, the fallback of a failed one, or the
@@ -186,7 +197,22 @@ pub(super) fn missing(
         return Ok(None);
     };
     let Some(side) = free_side(fates).filter(|_| !failed) else { return Ok(None) };
+    // A plan names the devices of its target; what goes back gets them when nothing of the slot has them any more.
+    if release.digest != want.release && is_held(&Need::of_release(&release.release.spec, &want.gpus), fates)
+    {
+        return Ok(None);
+    }
     launch(turn, scene, release, image, side).map(Some)
+}
+
+/// Whether an instance of the slot that runs has one of these devices, and they cannot share it.
+fn is_held(wanted: &Need, fates: &[(&Container, Fate)]) -> bool {
+    let up = fates.iter().filter(|(seen, _)| seen.state.is_up()).flat_map(|(seen, _)| &seen.gpus);
+    let alone = |claim: &GpuClaim| {
+        let wanted = wanted.gpus.get(&claim.uuid);
+        wanted.is_some_and(|wanted| wanted.and(claim.taken()) == GpuTaken::Exclusively)
+    };
+    up.into_iter().any(alone)
 }
 
 fn launch(
@@ -211,11 +237,17 @@ fn launch(
         pulled.used_at = turn.now;
     }
     let plan = turn.plan_number();
-    let claim = Claim::of_release(&release.release.spec, &scene.want.gpus);
-    let taken = turn.claims.entry(slot.clone()).or_default();
-    taken.memory = taken.memory.saturating_add(claim.memory);
-    taken.gpus.extend(claim.gpus.iter().cloned());
-    let gpus = claim.gpus;
+    let need = Need::of_release(&release.release.spec, &scene.want.gpus);
+    turn.claims.entry(slot.clone()).or_default().add(&need);
+    let memory = |taken: &GpuTaken| match taken {
+        GpuTaken::Exclusively => None,
+        GpuTaken::Memory(memory) => Some(*memory),
+    };
+    let gpus = need
+        .gpus
+        .iter()
+        .map(|(uuid, taken)| GpuClaim { uuid: uuid.clone(), memory: memory(taken) })
+        .collect();
     let launch = Launch { plan, slot, instance, release, generation, image, side, ports, gpus, hook: None };
     Ok(Step::Launch(Box::new(launch)))
 }

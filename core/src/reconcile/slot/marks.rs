@@ -1,5 +1,8 @@
 //! What is remembered of a slot when it is decided: which instances proved themselves, which release failed.
 
+use std::time::Duration;
+
+use crate::observation::Fault;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
@@ -7,6 +10,9 @@ use super::super::fate::Scene;
 use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
+
+/// A device that is seen to be lost so long after an instance failed on it was lost before.
+const LATE: Duration = Duration::from_secs(60);
 
 /// Ends marks that the plan has overtaken: another release, a good one, a retry that was asked for.
 pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
@@ -65,6 +71,32 @@ pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
     }
 }
 
+/// Whether a device that the container was given is not there any more.
+fn lacks_a_device(turn: &Turn<'_>, seen: &Container) -> bool {
+    seen.gpus.iter().any(|gpu| !turn.observed.capacity.gpus.contains_key(&gpu.uuid))
+}
+
+/// An instance may end before its agent sees that its device has gone: then its release was blamed too early.
+pub(super) fn absolve(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
+    let Some(failed) = turn.memory.slots.get(&want.slot).and_then(|known| known.failed.as_ref()) else {
+        return;
+    };
+    let instance = failed.evidence.instance.as_ref();
+    let ended = seen.iter().find(|seen| Some(&seen.instance) == instance);
+    let is_late = turn.now.since(failed.evidence.at) > LATE;
+    if is_late
+        || !failed.evidence.fault.is_releases()
+        || !ended.is_some_and(|seen| lacks_a_device(turn, seen))
+    {
+        return;
+    }
+    let content = failed.content;
+    turn.memory.release_from_quarantine(&want.slot.service, &content);
+    if let Some(failed) = turn.memory.slot(&want.slot).failed.as_mut() {
+        failed.evidence.fault = Fault::Device;
+    }
+}
+
 /// Marks the slot failed if the planned release failed in it.
 pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
     let scene = Scene::new(turn, want, seen);
@@ -92,7 +124,9 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
     match judge::judge(container, turn.memory.of(container), spec, trial, times) {
         Verdict::Failed(clock, reason) => {
             let instances = (Some(container), older.as_deref());
-            judge::condemn(turn.desired, &mut turn.memory, want, instances, (clock, reason), turn.now);
+            let fault = if lacks_a_device(turn, container) { Fault::Device } else { Fault::Release };
+            let what = (clock, reason, fault);
+            judge::condemn(turn.desired, &mut turn.memory, want, instances, what, turn.now);
         }
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}

@@ -61,5 +61,6 @@ pub(super) fn pull_evidence(
         probes: Vec::new(),
         at: trouble.at,
         not_ready: None,
+        fault: Default::default(),
     }))
 }

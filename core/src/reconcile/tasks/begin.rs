@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::capacity::{GpuTaken, Need, device_fits};
+use crate::host::Gpu;
 use crate::observation::{Refusal, RefusalCode, TaskEnd, TaskOutcome, TaskState};
 use crate::plan::{PlanSlot, Task};
 
 use super::super::Turn;
 use super::super::input::{GpuClaim, VerifiedRelease};
 use super::super::memory::tasks::TaskMemory;
-use super::super::room::{self, Claim};
+use super::super::room;
 use super::super::step::{Launch, LaunchHook, Step};
 
 /// The fifth part of the name of a hook's container; that of an instance has a number there.
@@ -83,17 +85,23 @@ fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
         return Ok(Vec::new());
     }
     let capacity = &turn.observed.capacity;
-    if !capacity.gpu_runtime {
-        return Err(no_room(&room::Shortage::NoGpuRuntime));
+    if let Some(why) = capacity.gpu_access.refusal() {
+        return Err(no_room(&room::Shortage::NoGpuAccess(why.to_owned())));
+    }
+    if let Some(why) = &capacity.gpus_silent {
+        return Err(no_room(&room::Shortage::GpusSilent(why.clone())));
     }
     let runs = |want: &&&PlanSlot| {
         want.phase.runs() || want.previous.as_ref().is_some_and(|previous| previous.phase.runs())
     };
     let planned = turn.wanted.values().filter(runs).flat_map(|want| &want.gpus).map(String::as_str);
-    let held = turn.claims.values().chain(&turn.task_claims).flat_map(|claim| &claim.gpus);
-    let taken: BTreeSet<&str> = planned.chain(held.map(|gpu| gpu.uuid.as_str())).collect();
-    let free = capacity.gpus.keys().filter(|uuid| !taken.contains(uuid.as_str()));
-    let free: Vec<&String> = free.take(count as usize).collect();
+    let held = turn.claims.values().chain(&turn.task_claims).flat_map(|need| need.gpus.keys());
+    let taken: BTreeSet<&str> = planned.chain(held.map(String::as_str)).collect();
+    let reserve = turn.desired.local.policy.gpu_reserve.bytes();
+    // Processes that are in no container of ours may hold one as well.
+    let usable = |gpu: &Gpu| device_fits(gpu, None, GpuTaken::Exclusively, reserve).is_ok();
+    let free = capacity.gpus.iter().filter(|(uuid, gpu)| !taken.contains(uuid.as_str()) && usable(gpu));
+    let free: Vec<&String> = free.map(|(uuid, _)| uuid).take(count as usize).collect();
     if free.len() < count as usize {
         let (here, free) = (capacity.gpus.len(), free.len());
         let detail = format!("gpu: no free GPU for the hook: {count} needed, {free} of {here} are free");
@@ -104,17 +112,17 @@ fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
 
 fn room(turn: &Turn<'_>, release: &VerifiedRelease, gpus: &[GpuClaim]) -> Result<(), Refusal> {
     let capacity = &turn.observed.capacity;
-    let wanted = Claim { memory: release.release.spec.resources.memory.bytes(), gpus: gpus.to_vec() };
+    let uuids: Vec<String> = gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+    let wanted = claim(release.release.spec.resources.memory.bytes(), &uuids);
     let others = turn.claims.values().chain(&turn.task_claims);
     room::disk_fits(capacity, 0)
-        .and_then(|()| room::fits(capacity, turn.desired.local.policy.max_memory, others, &wanted))
+        .and_then(|()| room::fits(capacity, &turn.desired.local.policy, others, &wanted))
         .map_err(|shortage| no_room(&shortage))
 }
 
 /// What a hook with this memory and these devices takes.
-pub(super) fn claim(memory: u64, gpus: &[String]) -> Claim {
-    let gpus = gpus.iter().map(|uuid| GpuClaim { uuid: uuid.clone(), memory: None });
-    Claim { memory, gpus: gpus.collect() }
+pub(super) fn claim(memory: u64, gpus: &[String]) -> Need {
+    Need { memory, gpus: gpus.iter().map(|uuid| (uuid.clone(), GpuTaken::Exclusively)).collect() }
 }
 
 /// The host's policy does not let it start as things are.

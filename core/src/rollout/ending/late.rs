@@ -1,7 +1,7 @@
 //! A deadline has passed: what the slots that it waited for were about.
 
 use crate::observation::{
-    Clock, Evidence, FailureReason, Instance, SlotObservation, SlotTrouble, TroubleCode,
+    Clock, Evidence, FailureReason, Fault, Instance, SlotObservation, SlotTrouble, TroubleCode,
 };
 use crate::plan::Phase;
 use crate::release::Spec;
@@ -44,6 +44,7 @@ fn evidence(to: ReleaseRef, clock: Clock, reason: FailureReason, at: Timestamp) 
         probes: Vec::new(),
         at,
         not_ready: None,
+        fault: Fault::Release,
     }
 }
 
@@ -53,11 +54,19 @@ fn hindered(seen: &SlotObservation, to: ReleaseRef, now: Timestamp) -> Option<Ev
     let message = trouble.to_string();
     let (clock, reason) = match trouble.code {
         TroubleCode::PullFailed => (Clock::Pull, FailureReason::PullFailed { message }),
-        TroubleCode::PortTaken | TroubleCode::StartFailed | TroubleCode::StepFailed | TroubleCode::Other => {
-            (Clock::Start, FailureReason::StartFailed { message })
-        }
+        TroubleCode::PortTaken
+        | TroubleCode::StartFailed
+        | TroubleCode::StepFailed
+        | TroubleCode::DeviceFailed
+        | TroubleCode::HostFailed
+        | TroubleCode::Other => (Clock::Start, FailureReason::StartFailed { message }),
     };
-    Some(evidence(to, clock, reason, now))
+    let fault = match trouble.code {
+        TroubleCode::DeviceFailed => Fault::Device,
+        TroubleCode::HostFailed => Fault::Host,
+        _ => Fault::Release,
+    };
+    Some(Evidence { fault, ..evidence(to, clock, reason, now) })
 }
 
 /// It runs, and was not ready until the end.

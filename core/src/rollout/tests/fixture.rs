@@ -52,7 +52,7 @@ pub(crate) fn reference(release: &Release) -> ReleaseRef {
 
 /// 1 GiB of memory for releases, two GPUs of 16 GiB.
 pub(crate) fn member() -> Member {
-    let gpu = |n| Gpu { uuid: format!("gpu-{n}"), name: "T4".into(), memory: 16 << 30 };
+    let gpu = |n| Gpu { uuid: format!("gpu-{n}"), name: "T4".into(), memory: 16 << 30, ..Gpu::default() };
     let policy = HostPolicy {
         registries: vec!["registry.lab:5000".into()],
         max_memory: crate::host::Limit::Bytes(crate::Size::from_bytes(1 << 30)),

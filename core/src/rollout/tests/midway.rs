@@ -51,6 +51,7 @@ pub(crate) fn evidence(release: &Release) -> Evidence {
         probes: Vec::new(),
         at: at(108),
         not_ready: None,
+        fault: Default::default(),
     }
 }
 

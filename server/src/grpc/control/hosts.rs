@@ -63,6 +63,8 @@ pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Statu
         if record.scheduling == Scheduling::Draining {
             (view.pinned, view.waiting) = draining(coordinator, state, &host, now);
         }
+        let slots = state.slots_on(&host).map(|(_, slot)| slot);
+        view.gpu_holders = view::gpu_holders(slots, &state.releases);
         view.policy = Some(record.facts.policy.clone());
         view.certificate_expires_at = Some(record.certificate.not_after);
         Some(view)

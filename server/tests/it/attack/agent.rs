@@ -190,7 +190,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
     let seen = |slots: Vec<SlotObservation>| Observation { revision: 1, slots, ..Observation::default() };
     let conditions = |count: usize, length: usize| {
         let code = ConditionCode::Other;
-        let one = |n: usize| Condition { code, slot: None, message: format!("{n:>length$}") };
+        let one = |n: usize| Condition { code, slot: None, device: None, message: format!("{n:>length$}") };
         Observation { conditions: (0..count).map(one).collect(), ..seen(Vec::new()) }
     };
     let facts = HostFacts { hostname: "x".repeat(100 << 10), ..rogue.facts() };

@@ -75,6 +75,8 @@ fn changed(part: &str, field: &str, value: Value) -> ContainerInspectResponse {
 fn what_was_made_for_a_release_is_recognised() {
     let release = release();
     assert!(is_made_as(&made(), &said(&release), &image(&release), &release));
+    let void = changed("Config", "Env", json!(["MODE=web", "PATH=/bin", "NVIDIA_VISIBLE_DEVICES=void"]));
+    assert!(is_made_as(&void, &said(&release), &image(&release), &release), "no devices were signed");
 }
 
 #[test]
@@ -99,6 +101,8 @@ fn any_difference_makes_a_stranger() {
         ("a bind", changed("HostConfig", "Binds", json!(["/:/host"]))),
         ("a mount", changed("HostConfig", "Mounts", json!([{ "Target": "/d", "Source": "/", "Type": "bind" }]))),
         ("a device", changed("HostConfig", "Devices", json!([{ "PathOnHost": "/dev/sda" }]))),
+        ("a GPU", changed("HostConfig", "DeviceRequests", json!([{ "DeviceIDs": ["GPU-1"] }]))),
+        ("every GPU", changed("Config", "Env", json!(["MODE=web", "PATH=/bin", "NVIDIA_VISIBLE_DEVICES=all"]))),
         ("another port", changed("HostConfig", "PortBindings", json!({ "8080/tcp": [{ "HostPort": "20002" }] }))),
         ("no port", changed("HostConfig", "PortBindings", json!({}))),
         ("every port", changed("HostConfig", "PublishAllPorts", json!(true))),

@@ -1,0 +1,214 @@
+//! What a look at the GPUs means: which are lost, which report errors, which are slowed down.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::Timestamp;
+use windlass_core::condition::{Condition, ConditionCode};
+use windlass_core::host::{GpuLost, GpuStats};
+
+use super::{Look, Seen};
+
+/// An error of the driver is told for so long.
+const ERRORS: Duration = Duration::from_secs(3600);
+/// A GPU is slowed down if it is at so many looks one after the other, and not any more after so long without.
+const SLOW: (u32, Duration) = (3, Duration::from_secs(60));
+/// An instance of a GPU that has gone for so long was taken away, and is not missed any more.
+const TAKEN_AWAY: Duration = Duration::from_secs(3600);
+/// Errors (XID) that a program causes, not the device.
+const OF_PROGRAMS: [u64; 6] = [13, 31, 32, 43, 45, 69];
+/// Names what slows a GPU down although it should not: that it keeps to its power limit is as it should be.
+const TROUBLE: [&str; 3] = ["thermal", "power_brake", "slowdown"];
+
+/// Those that were there and are not any more. `missing` says why one is of which the look says nothing.
+pub(super) fn lost(before: &Seen, look: &Look, missing: &str, now: Timestamp) -> Vec<GpuLost> {
+    let is_there =
+        |uuid: &String| look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid);
+    let nameless: Vec<_> = look.broken.iter().filter(|broken| broken.uuid.is_none()).collect();
+    let why = |uuid: &String| {
+        let own = look.broken.iter().find(|broken| broken.uuid.as_ref() == Some(uuid));
+        own.or(nameless.first().copied()).map_or_else(|| missing.to_owned(), |broken| broken.why.clone())
+    };
+    let known = before.lost.iter().filter(|lost| !lost.uuid.is_empty() && !is_there(&lost.uuid));
+    let was_taken_away =
+        |lost: &&GpuLost| lost.uuid.starts_with("MIG-") && now.since(lost.since) > TAKEN_AWAY;
+    let mut all: Vec<GpuLost> = known.filter(|lost| !was_taken_away(lost)).cloned().collect();
+    for gpu in before.gpus.iter().filter(|gpu| !is_there(&gpu.uuid)) {
+        let (uuid, name) = (gpu.uuid.clone(), gpu.name.clone());
+        all.push(GpuLost { why: why(&uuid), uuid, name, since: now });
+    }
+    let named = all.iter().filter(|lost| !lost.uuid.starts_with("MIG-")).count();
+    // One that was lost before anybody looked tells no name.
+    for broken in nameless.iter().skip(named) {
+        let name = format!("GPU number {}", broken.number);
+        let since = before.lost.iter().find(|lost| lost.uuid.is_empty() && lost.name == name);
+        let since = since.map_or(now, |lost| lost.since);
+        all.push(GpuLost { uuid: String::new(), name, since, why: broken.why.clone() });
+    }
+    all
+}
+
+/// What is remembered from look to look.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    known: BTreeMap<String, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Errors of its driver, the last one, and when the last one came that no program causes.
+    errors: (u64, u64, Option<(u64, Timestamp)>),
+    /// Looks at which it was slowed down, and when it was last.
+    slow: u32,
+    slow_at: Option<Timestamp>,
+}
+
+impl Health {
+    /// Takes a look in, and answers how everything does.
+    pub(super) fn stats(&mut self, look: &Look, now: Timestamp) -> Vec<GpuStats> {
+        for xid in &look.xids {
+            let Some(uuid) = &xid.uuid else { continue };
+            let errors = &mut self.known.entry(uuid.clone()).or_default().errors;
+            (errors.0, errors.1) = (errors.0.saturating_add(1), xid.code);
+            if !OF_PROGRAMS.contains(&xid.code) {
+                errors.2 = Some((xid.code, now));
+            }
+        }
+        self.known
+            .retain(|uuid, _| look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid));
+        let mut all = look.stats.clone();
+        for stats in &mut all {
+            let known = self.known.entry(stats.uuid.clone()).or_default();
+            (stats.xid_count, stats.xid) = (known.errors.0, known.errors.1);
+            if stats.throttled.iter().any(|why| TROUBLE.contains(&why.as_str())) {
+                known.slow = known.slow.saturating_add(1);
+                known.slow_at = Some(now);
+            } else if known.slow < SLOW.0 || known.slow_at.is_none_or(|at| now.since(at) > SLOW.1) {
+                known.slow = 0;
+            }
+        }
+        all
+    }
+
+    /// What a person has to know.
+    pub(super) fn conditions(&self, lost: &[GpuLost], stats: &[GpuStats], now: Timestamp) -> Vec<Condition> {
+        let lost = lost.iter().map(|lost| {
+            let message = format!("{}{} is lost: {}", name(&lost.uuid), lost.name, lost.why);
+            // One without a UUID is told apart by its place.
+            let device = if lost.uuid.is_empty() { &lost.name } else { &lost.uuid };
+            Condition::of_device(ConditionCode::GpuLost, device, message)
+        });
+        let mut all: Vec<Condition> = lost.collect();
+        for stats in stats {
+            let known = self.known.get(&stats.uuid);
+            let driver = known.and_then(|known| known.errors.2).filter(|(_, at)| now.since(*at) < ERRORS);
+            let errors = [
+                driver.map(|(code, at)| format!("reported the error XID {code} at {at}")),
+                (stats.ecc_uncorrected > 0)
+                    .then(|| format!("has {} memory errors that were not corrected", stats.ecc_uncorrected)),
+                stats
+                    .pages_pending
+                    .then(|| "has bad memory pages, which a restart takes out of use".to_owned()),
+            ];
+            let errors: Vec<String> = errors.into_iter().flatten().collect();
+            if !errors.is_empty() {
+                let message = format!("{}{}", name(&stats.uuid), errors.join(", and "));
+                all.push(Condition::of_device(ConditionCode::GpuErrors, &stats.uuid, message));
+            }
+            if known.is_some_and(|known| known.slow >= SLOW.0) {
+                let message = format!("{}is slowed down by heat or a lack of power", name(&stats.uuid));
+                all.push(Condition::of_device(ConditionCode::GpuThrottled, &stats.uuid, message));
+            }
+        }
+        all
+    }
+}
+
+fn name(uuid: &str) -> String {
+    if uuid.is_empty() { String::new() } else { format!("{uuid} ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::host::Gpu;
+
+    use super::super::{Broken, Xid};
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    fn gpu(uuid: &str) -> Gpu {
+        Gpu { uuid: uuid.to_owned(), name: "L4".to_owned(), ..Gpu::default() }
+    }
+
+    fn look(gpus: &[&str], nameless: u32) -> Look {
+        let broken = |number| Broken { number, uuid: None, why: "it has fallen off the bus".to_owned() };
+        let gpus: Vec<Gpu> = gpus.iter().map(|uuid| gpu(uuid)).collect();
+        let stats = gpus.iter().map(|gpu| GpuStats { uuid: gpu.uuid.clone(), ..GpuStats::default() });
+        Look { stats: stats.collect(), broken: (0..nameless).map(broken).collect(), gpus, ..Look::default() }
+    }
+
+    /// Looks one after the other: the lost ones after each, with when they were.
+    fn after(looks: Vec<Look>) -> Vec<Vec<(String, i64)>> {
+        let mut seen = Seen::default();
+        let mut all = Vec::new();
+        for (second, look) in looks.into_iter().enumerate() {
+            let second = i64::try_from(second).unwrap();
+            let lost = lost(&seen, &look, "missing", at(second));
+            all.push(lost.iter().map(|lost| (lost.uuid.clone(), lost.since.as_millis() / 1000)).collect());
+            seen = Seen { gpus: look.gpus, lost, ..Seen::default() };
+        }
+        all
+    }
+
+    #[test]
+    fn what_was_there_and_is_not_any_more_is_lost() {
+        let none = Vec::new;
+        let a = |since| vec![("a".to_owned(), since)];
+        let well = || look(&["a", "b"], 0);
+        assert_eq!(
+            after(vec![well(), look(&["b"], 1), look(&["b"], 1), well()]),
+            [none(), a(1), a(1), none()]
+        );
+        assert_eq!(after(vec![well(), look(&["b"], 0)]), [none(), a(1)], "even if nothing is said of it");
+        let nameless = vec![(String::new(), 0)];
+        assert_eq!(
+            after(vec![look(&["b"], 1), look(&["b"], 1)]),
+            [nameless.clone(), nameless],
+            "lost before"
+        );
+        let divided = Look { divided: vec!["a".to_owned()], ..look(&["b", "MIG-1"], 0) };
+        let back = look(&["a", "b"], 0);
+        let mig = vec![("MIG-1".to_owned(), 2)];
+        assert_eq!(after(vec![well(), divided, back]), [none(), none(), mig], "divided is not lost");
+    }
+
+    #[test]
+    fn errors_and_heat_are_told_and_what_programs_cause_is_not() {
+        let mut health = Health::default();
+        let mut codes = |xid: Option<u64>, change: fn(&mut GpuStats), second: i64| {
+            let xids = xid.map(|code| Xid { uuid: Some("a".to_owned()), code });
+            let mut look = Look { xids: xids.into_iter().collect(), ..look(&["a"], 0) };
+            look.stats.iter_mut().for_each(change);
+            let stats = health.stats(&look, at(second));
+            let found = health.conditions(&[], &stats, at(second));
+            (found.iter().map(|found| found.code.as_str()).collect::<Vec<_>>(), stats[0].xid_count)
+        };
+        let well = |_: &mut GpuStats| {};
+        let hot = |stats: &mut GpuStats| stats.throttled = vec!["thermal".to_owned()];
+        assert_eq!(codes(None, well, 0), (vec![], 0));
+        assert_eq!(codes(Some(31), well, 1), (vec![], 1), "a program's page fault");
+        assert_eq!(codes(Some(79), well, 2), (vec!["gpu_errors"], 2));
+        assert_eq!(codes(None, well, 3601), (vec!["gpu_errors"], 2));
+        assert_eq!(codes(None, well, 3602), (vec![], 2), "an hour later");
+        assert_eq!(codes(None, |s| s.ecc_uncorrected = 1, 3603), (vec!["gpu_errors"], 2));
+        assert_eq!(codes(None, |s| s.throttled = vec!["power_cap".to_owned()], 3604), (vec![], 2));
+        assert_eq!([codes(None, hot, 3605).0, codes(None, well, 3606).0], [vec![], vec![]] as [Vec<&str>; 2]);
+        let three = [3610, 3615, 3620].map(|second| codes(None, hot, second).0);
+        assert_eq!(three, [vec![], vec![], vec!["gpu_throttled"]]);
+        assert_eq!(codes(None, well, 3680).0, ["gpu_throttled"], "not at the first look without");
+        assert_eq!(codes(None, well, 3681).0, [""; 0]);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the instances of a slot take of a host: the one count for coordinator and agent, so that what is placed is not refused.
+
+use std::collections::BTreeMap;
+
+use crate::host::Gpu;
+use crate::release::Spec;
+use crate::units::Size;
+
+use super::GpuTaken;
+
+/// What instances take of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Memory in bytes.
+    pub memory: u64,
+    /// GPUs by UUID.
+    pub gpus: BTreeMap<String, GpuTaken>,
+}
+
+impl GpuTaken {
+    /// What one instance takes of a device: bytes of its memory, or all of it.
+    pub fn of(share: Option<u64>) -> Self {
+        share.map_or(Self::Exclusively, Self::Memory)
+    }
+
+    /// Both at once.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Memory(a), Self::Memory(b)) => Self::Memory(a.saturating_add(b)),
+            _ => Self::Exclusively,
+        }
+    }
+
+    /// The larger of both, where only one is at a time.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Memory(a), Self::Memory(b)) => Self::Memory(a.max(b)),
+            _ => Self::Exclusively,
+        }
+    }
+}
+
+impl Need {
+    /// What one instance of a release takes, with these devices: no more of them than it asks for.
+    pub fn of_release(spec: &Spec, gpus: &[String]) -> Self {
+        let wish = spec.resources.gpus;
+        let share = GpuTaken::of(wish.and_then(|wish| wish.memory).map(Size::bytes));
+        let count = wish.map_or(0, |wish| wish.count as usize);
+        let gpus = gpus.iter().take(count).map(|uuid| (uuid.clone(), share));
+        Self { memory: spec.resources.memory.bytes(), gpus: gpus.collect() }
+    }
+
+    /// What the instances of one slot take: those that run together, or the largest of those that stand by, as only one of
+    /// these will run in their stead. `true` is one that runs.
+    pub fn of_slot(instances: impl Iterator<Item = (Self, bool)>) -> Self {
+        let (mut running, mut standby) = (Self::default(), Self::default());
+        for (need, runs) in instances {
+            if runs {
+                running.add(&need);
+            } else {
+                standby = standby.or(need);
+            }
+        }
+        running.or(standby)
+    }
+
+    /// Adds what runs beside it.
+    pub fn add(&mut self, other: &Self) {
+        self.memory = self.memory.saturating_add(other.memory);
+        for (uuid, more) in &other.gpus {
+            let taken = self.gpus.get(uuid).map_or(*more, |before| before.and(*more));
+            self.gpus.insert(uuid.clone(), taken);
+        }
+    }
+
+    fn or(mut self, other: Self) -> Self {
+        self.memory = self.memory.max(other.memory);
+        for (uuid, taken) in other.gpus {
+            let both = self.gpus.get(&uuid).map_or(taken, |before| before.or(taken));
+            self.gpus.insert(uuid, both);
+        }
+        self
+    }
+}
+
+/// Why a device cannot be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceFull {
+    /// Somebody has it alone, or shares it where it is wanted alone.
+    Held,
+    /// Processes that are in no container of ours hold so many bytes of it.
+    Strangers(u64),
+    /// Its driver does not tell how much memory it has, so that it has no shares.
+    MemoryUnknown,
+    /// Not enough memory is left.
+    Memory {
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes that are left.
+        free: u64,
+    },
+}
+
+/// Whether the device has room for `wanted` beside what is `taken` of it, where `reserve` bytes are to stay free: by what was
+/// promised and by what is really free, whichever is less.
+///
+/// # Errors
+/// Says why not.
+pub fn device_fits(
+    gpu: &Gpu,
+    taken: Option<GpuTaken>,
+    wanted: GpuTaken,
+    reserve: u64,
+) -> Result<(), DeviceFull> {
+    let used = match (taken, wanted) {
+        (None, _) => 0,
+        (Some(GpuTaken::Memory(used)), GpuTaken::Memory(_)) => used,
+        (Some(_), _) => return Err(DeviceFull::Held),
+    };
+    match wanted {
+        GpuTaken::Exclusively if gpu.is_crowded(reserve) => Err(DeviceFull::Strangers(gpu.strangers)),
+        GpuTaken::Exclusively => Ok(()),
+        GpuTaken::Memory(needed) => {
+            let all = gpu.for_shares(reserve).ok_or(DeviceFull::MemoryUnknown)?;
+            let free = all.saturating_sub(used);
+            if needed <= free { Ok(()) } else { Err(DeviceFull::Memory { needed, free }) }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The GPUs of a host: what can be given away, what cannot, and how they do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Memory that strangers may hold on a device which a release gets alone: a desktop takes some.
+const STRANGERS: u64 = 1 << 30;
+
+/// A device that can be given to a container: a GPU, or an instance of one that is divided (MIG).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Gpu {
+    /// UUID, as NVML names it: `GPU-…`, `MIG-…`.
+    pub uuid: String,
+    /// Model.
+    pub name: String,
+    /// Memory in bytes; 0 if the driver does not tell.
+    pub memory: u64,
+    /// The part of it that the driver keeps for itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reserved: u64,
+    /// The part of it that processes hold which are in no container of ours, rounded up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strangers: u64,
+    /// The GPU that it is an instance of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+impl Gpu {
+    /// The memory that shares of it can have together where `reserve` is left free; `None` if that is not known.
+    pub fn for_shares(&self, reserve: u64) -> Option<u64> {
+        let lost = self.reserved.saturating_add(reserve.max(self.strangers));
+        (self.memory > 0).then(|| self.memory.saturating_sub(lost))
+    }
+
+    /// Whether strangers hold so much of it that nobody can have it alone.
+    pub fn is_crowded(&self, reserve: u64) -> bool {
+        self.strangers > reserve.max(STRANGERS)
+    }
+}
+
+/// A GPU that was there and cannot be given away now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuLost {
+    /// UUID; empty if it never told it.
+    pub uuid: String,
+    /// Model.
+    pub name: String,
+    /// Since when, by the host's clock.
+    pub since: Timestamp,
+    /// How that shows, in words.
+    pub why: String,
+}
+
+/// How containers get GPUs on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuAccess {
+    /// By NVIDIA's hook, which the engine runs.
+    Hook,
+    /// By the engine's runtime `nvidia`.
+    Runtime,
+    /// By device names of CDI specifications that the engine has read.
+    Cdi,
+    /// Not at all; why, and what to do.
+    No(String),
+    /// Nobody has found out yet.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl GpuAccess {
+    /// Why containers get no GPUs, if that is known.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::No(why) => Some(why),
+            Self::Hook | Self::Runtime | Self::Cdi | Self::Unknown => None,
+        }
+    }
+
+    /// Whether it is known, one way or the other.
+    pub fn is_known(&self) -> bool {
+        *self != Self::Unknown
+    }
+}
+
+/// How a GPU does. What it cannot tell is zero.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuStats {
+    /// UUID.
+    pub uuid: String,
+    /// Share of time in which it was busy, 0 to 100.
+    pub utilization: f64,
+    /// Memory in use, in bytes.
+    pub memory_used: u64,
+    /// Memory in all, in bytes.
+    pub memory_total: u64,
+    /// Degrees Celsius.
+    pub temperature: f64,
+    /// Watts.
+    pub power: f64,
+    /// Watts that it may take.
+    #[serde(default)]
+    pub power_limit: f64,
+    /// Clock of its processors, in MHz.
+    #[serde(default)]
+    pub clock: u32,
+    /// Errors of its memory that were corrected, since the driver was loaded.
+    #[serde(default)]
+    pub ecc_corrected: u64,
+    /// Errors of its memory that were not.
+    #[serde(default)]
+    pub ecc_uncorrected: u64,
+    /// Errors that its driver reported (XID) since the agent watches it.
+    #[serde(default)]
+    pub xid_count: u64,
+    /// The last of them; 0 if there was none.
+    #[serde(default)]
+    pub xid: u64,
+    /// Pages of its memory wait for a restart to be taken out of use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pages_pending: bool,
+    /// What slows it down: `thermal`, `power`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub throttled: Vec<String>,
+    /// Processes that hold memory of it; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<GpuProcess>,
+}
+
+/// A process that holds memory of a GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuProcess {
+    /// Its number on the host.
+    pub pid: u32,
+    /// Bytes that it holds; none if the driver does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_larger_of_reserve_and_strangers_is_not_shared() {
+        let gpu = Gpu { memory: 24 << 30, reserved: 1 << 30, strangers: 4 << 30, ..Gpu::default() };
+        assert_eq!(gpu.for_shares(0), Some(19 << 30));
+        assert_eq!(gpu.for_shares(6 << 30), Some(17 << 30));
+        assert_eq!(gpu.for_shares(40 << 30), Some(0));
+        assert!(gpu.is_crowded(0) && !gpu.is_crowded(5 << 30));
+        assert_eq!(Gpu { memory: 0, ..gpu }.for_shares(0), None, "nobody knows");
+    }
+
+    #[test]
+    fn the_words_of_an_agent_of_before_and_of_a_newer_one_are_read() {
+        let old: Gpu = serde_json::from_str(r#"{"uuid":"GPU-1","name":"L4","memory":1}"#).unwrap();
+        assert_eq!((old.reserved, old.strangers, old.parent), (0, 0, None));
+        let stats = r#"{"uuid":"GPU-1","utilization":0.0,"memory_used":0,"memory_total":0,"temperature":0.0,"power":0.0}"#;
+        assert_eq!(serde_json::from_str::<GpuStats>(stats).unwrap().xid_count, 0);
+        for access in [GpuAccess::Hook, GpuAccess::Cdi, GpuAccess::No("none".to_owned()), GpuAccess::Unknown]
+        {
+            let text = serde_json::to_string(&access).unwrap();
+            assert_eq!(serde_json::from_str::<GpuAccess>(&text).unwrap(), access, "{text}");
+        }
+        assert_eq!(serde_json::from_str::<GpuAccess>(r#""of_tomorrow""#).unwrap(), GpuAccess::Unknown);
+    }
+}

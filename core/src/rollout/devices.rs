@@ -1,0 +1,75 @@
+//! The devices of a slot: which it gets with a release, and which in place of those that its host has lost.
+
+use crate::host::{HostFacts, Liveness};
+use crate::id::SlotId;
+use crate::placement;
+use crate::plan::Phase;
+use crate::release::Spec;
+use crate::slot::Transition;
+
+use super::draft::Draft;
+
+impl Draft<'_> {
+    /// The slot's devices for `spec`: those that it has, as long as they are there and fit, and others of its host if it needs
+    /// them to start first. Where nothing fits they stay as they are: the host refuses them and says why.
+    pub(crate) fn devices_for(&mut self, slot: &SlotId, spec: &Spec) -> Vec<String> {
+        let wanted = spec.resources.gpus.map_or(0, |gpus| gpus.count as usize);
+        let has = self.slots[slot].target().gpus.clone();
+        if wanted == 0 {
+            return Vec::new();
+        }
+        let host = self.host(slot);
+        let others = self.taken_by_others(slot, &host);
+        let mut beside = others.clone();
+        let at = &self.slots[slot];
+        for occupant in [Some(at.target()), at.other()].into_iter().flatten() {
+            let spec = self.snapshot.releases.get(&occupant.release).map(|release| &release.spec);
+            if let Some(spec) = spec.filter(|_| occupant.run.runs()) {
+                beside.add_instance(spec, &occupant.gpus);
+            }
+        }
+        let member = self.snapshot.fleet.member(&host);
+        let fitting =
+            member.and_then(|member| placement::devices(spec, &member.facts, (&beside, &others), &has).ok());
+        fitting.unwrap_or_else(|| if has.len() == wanted { has } else { Vec::new() })
+    }
+}
+
+/// Whether one of these devices is one that the host says it has lost.
+fn has_lost(facts: &HostFacts, gpus: &[String]) -> bool {
+    gpus.iter().any(|uuid| facts.gpus_lost.iter().any(|lost| &lost.uuid == uuid))
+}
+
+/// Slots whose device has gone get another one of their host, if one is free. What runs there is replaced by a new instance
+/// of the same release, which no rollout is needed for.
+pub(crate) fn replace_lost(draft: &mut Draft<'_>) {
+    let held = draft.slots.values().filter(|slot| !slot.target().gpus.is_empty() && !slot.is_leaving());
+    let lost: Vec<SlotId> = held
+        .filter(|slot| {
+            let member = draft.snapshot.fleet.member(slot.host());
+            member.is_some_and(|member| {
+                member.liveness == Liveness::Connected && has_lost(&member.facts, &slot.target().gpus)
+            })
+        })
+        .map(|slot| slot.id().clone())
+        .collect();
+    for slot in lost {
+        let Some(release) = draft.release(&draft.slots[&slot].release()) else { continue };
+        let host = draft.host(&slot);
+        let others = draft.taken_by_others(&slot, &host);
+        let Some(member) = draft.member_of(&slot) else { continue };
+        let has = draft.slots[&slot].target().gpus.clone();
+        let Ok(gpus) = others.fit_gpus(&member.facts, &release.spec, &has) else { continue };
+        if has_lost(&member.facts, &gpus) {
+            continue;
+        }
+        let runs = draft.slots[&slot].run() == Phase::Running;
+        let beside = Some(release).filter(|_| runs).map(|_| draft.slots[&slot].release());
+        let (order, _) = draft.order_with(&slot, &release.spec, &gpus, beside);
+        let because = Some(format!("{} has lost its GPU", host));
+        draft.apply_because(&slot, &Transition::Move { gpus, order }, because);
+    }
+}
+
+#[cfg(test)]
+mod tests;
