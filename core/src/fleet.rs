@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Taken;
-use crate::host::{HostFacts, Liveness};
+use crate::host::{HostFacts, Liveness, Usage};
 use crate::id::{HostId, ServiceId, SlotId};
 use crate::observation::Observation;
 use crate::time::Timestamp;
@@ -33,6 +33,12 @@ pub trait Fleet: Debug {
 
     /// The windows of counters of a service; `None` where nothing of it was counted since this coordinator began.
     fn windows(&self, _service: &ServiceId) -> Option<&ServiceWindows> {
+        None
+    }
+
+    /// What an instance on a host uses, as was measured last; `None` where nobody has told since this coordinator began.
+    /// Whoever decides by it looks at the time: a host that is silent leaves old figures.
+    fn usage(&self, _host: &HostId, _instance: &str) -> Option<Usage> {
         None
     }
 }

@@ -17,6 +17,7 @@ use crate::traffic::PortSide;
 
 pub use evidence::{Clock, Evidence, FailureReason, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
+pub(crate) use vitals::cut;
 pub use vitals::{Cause, LastExit, NotReady, Pending, SlotTrouble, TEXT, TroubleCode, Vitals};
 
 /// Everything an agent says about its slots, at one moment.

@@ -16,6 +16,7 @@ mod services;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;
+mod usage;
 mod wait;
 
 use comfy_table::{Cell, Color, Table, presets};

@@ -85,7 +85,7 @@ pub struct HostView {
 }
 
 /// Shows a host. `member.taken` counts every slot on it here.
-pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostView {
+pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostView {
     let facts = &member.facts;
     let observation = member.observation.as_deref();
     HostView {
@@ -112,10 +112,10 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         seq: observation.map_or(0, |o| o.seq),
         plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
         unwritable: observation.and_then(|o| o.unwritable.clone()),
-        stats: stats.clone().filter(|_| member.liveness == Liveness::Connected),
+        stats: stats.filter(|_| member.liveness == Liveness::Connected).cloned(),
         policy: None,
         recovery: Vec::new(),
-        problems: trouble::of(member, stats.as_ref()),
+        problems: trouble::of(member, stats),
         conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
         certificate_expires_at: None,
     }

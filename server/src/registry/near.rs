@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use windlass_core::fleet::{Fleet, Member};
+use windlass_core::host::Usage;
 use windlass_core::traffic::{ServiceWindows, Traffic};
 use windlass_core::{HostId, ServiceId, Timestamp};
 
@@ -71,6 +72,10 @@ impl Fleet for Near<'_> {
     fn windows(&self, service: &ServiceId) -> Option<&ServiceWindows> {
         let own = Some(service).filter(|service| *service == self.service)?;
         self.windows.get_or_init(|| self.registry.windows_of(own)).as_deref()
+    }
+
+    fn usage(&self, host: &HostId, instance: &str) -> Option<Usage> {
+        self.registry.usage_of(host, instance)
     }
 
     fn all(&self) -> &BTreeMap<HostId, Member> {
