@@ -4,6 +4,7 @@
 
 mod condition;
 mod explain;
+mod history;
 mod host;
 mod operator;
 mod preview;
@@ -22,6 +23,7 @@ use crate::time::Timestamp;
 
 pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
 pub use explain::{DecisionView, ExplainView, explain};
+pub use history::{ColumnsView, HistoryView, history};
 pub use host::{HostView, host};
 pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};

@@ -13,6 +13,7 @@ mod releases;
 mod rollouts;
 mod routes;
 mod services;
+mod sparks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;
@@ -37,6 +38,7 @@ pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
 pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
+pub(crate) use sparks::history;
 pub(crate) use trust::trust;
 pub(crate) use wait::Wait;
 

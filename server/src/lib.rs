@@ -26,6 +26,7 @@ pub mod crash;
 mod engine;
 mod enrolment;
 mod grpc;
+mod history;
 mod hosts;
 mod http;
 mod ledger;

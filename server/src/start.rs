@@ -21,6 +21,7 @@ use crate::config::{Config, ConfigError};
 use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
 use crate::grpc;
+use crate::history::History;
 use crate::http::Http;
 use crate::ledger::LoadError;
 use crate::missing;
@@ -202,6 +203,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("peers", coordinator.peers.clone().run(cancel.clone()));
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
+    tasks.spawn("history", History::run(coordinator.clone(), cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn(
