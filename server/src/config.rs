@@ -29,6 +29,21 @@ pub struct Config {
     pub grace: Duration,
     /// How often the store is copied beside itself.
     pub backup_every: Duration,
+    /// How much `/metrics` tells.
+    pub metrics: Detail,
+}
+
+/// How much `/metrics` tells. Each tells what the one before does, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// The coordinator and sums, and no name of a host or service.
+    Fleet,
+    /// Hosts, services and their rollouts.
+    Services,
+    /// Every instance.
+    #[default]
+    Instances,
 }
 
 /// How long certificates are valid.
@@ -136,6 +151,13 @@ struct RawConfig {
     liveness: RawLiveness,
     grace: Option<Span>,
     backups: RawBackups,
+    metrics: RawMetrics,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawMetrics {
+    detail: Detail,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -193,6 +215,7 @@ impl Config {
             },
             grace: or(raw.grace, Duration::from_secs(8)),
             backup_every: or(raw.backups.every, Duration::from_secs(6 * 3600)),
+            metrics: raw.metrics.detail,
         };
         config.check()?;
         Ok(config)
@@ -237,6 +260,8 @@ mod tests {
         assert_eq!(config.listen.port(), 7443);
         assert_eq!(config.http, None);
         assert_eq!(config.lifetimes.operator, Duration::from_secs(8 * 3600));
+        assert_eq!(config.metrics, Detail::Instances);
+        assert_eq!(read("[metrics]\ndetail = \"fleet\"").unwrap().metrics, Detail::Fleet);
         let config = read("listen = \"127.0.0.1:1\"\n[certificates]\nagent = \"10s\"").unwrap();
         assert_eq!((config.listen.port(), config.lifetimes.agent.as_secs()), (1, 10));
     }

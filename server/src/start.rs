@@ -24,6 +24,7 @@ use crate::grpc;
 use crate::history::History;
 use crate::http::Http;
 use crate::ledger::LoadError;
+use crate::metrics::scrape::Place;
 use crate::missing;
 use crate::recorder;
 use crate::revoked::RevokedFile;
@@ -189,7 +190,12 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     let http = match config.http {
         None => None,
         Some(address) => {
-            let bound = Http::bind(address, coordinator.clone(), acceptor.stats()).await;
+            let place = Place {
+                data: config.data.clone(),
+                backup_every: config.backup_every,
+                detail: config.metrics,
+            };
+            let bound = Http::bind(address, coordinator.clone(), acceptor.stats(), place).await;
             Some(bound.map_err(|source| StartError::Http { address, source })?)
         }
     };

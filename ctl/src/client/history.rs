@@ -25,7 +25,9 @@ impl Client {
         let what = "get the history";
         let asked = async {
             match self.control.get_history(request).await {
-                Err(status) if status.code() == Code::Unimplemented => Ok(Response::new(pb::GetHistoryResponse::default())),
+                Err(status) if status.code() == Code::Unimplemented => {
+                    Ok(Response::new(pb::GetHistoryResponse::default()))
+                }
                 answer => answer,
             }
         };
