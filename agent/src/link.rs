@@ -7,10 +7,12 @@
 //! Delays stay below three seconds in the first minutes of an outage, so that a coordinator that is restarted has its
 //! hosts back at once, and grow to thirty after that.
 
+mod ended;
 mod intake;
 mod logs;
 mod outbox;
 mod session;
+mod telemetry;
 mod traffic;
 
 use std::sync::Arc;
@@ -32,7 +34,8 @@ use crate::lease::Contact;
 use crate::runtime::Runtime;
 use crate::traffic::socket::Reports;
 
-use session::{Ended, Session};
+use ended::Ended;
+use session::Session;
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Most that is waited while the outage is young.

@@ -19,6 +19,7 @@ use crate::reconciler;
 
 mod cgroup;
 pub mod disk;
+mod mounts;
 mod proc;
 
 /// How often the host is measured.
@@ -40,7 +41,7 @@ pub struct Wires {
 /// Measures until it is cancelled. What the kernel does not answer is not waited for: the last measurement stands, and
 /// says when it was made.
 pub async fn run(wires: Wires) -> anyhow::Result<()> {
-    let kernel = Aside::new("statistics", 1);
+    let (kernel, disks) = (Aside::new("statistics", 1), mounts::Mounts::default());
     let mut collector = None;
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,12 +57,14 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
             let stats = measuring.measure(&containers);
             (measuring, stats)
         });
-        let measured = measured.await;
+        let (measured, ()) = tokio::join!(measured, disks.look());
         disk::look();
         match measured {
             Ok((measuring, stats)) => {
                 collector = Some(measuring);
-                let stats = beside(stats, disk::engine(), &wires.gpus.borrow());
+                let mut stats = beside(stats, disk::engine(), &wires.gpus.borrow());
+                disks.fill(&mut stats);
+                stats.bound();
                 wires.stats.send_replace(Arc::new(stats));
             }
             Err(error) => tracing::warn!(%error, "the kernel does not say how this host does"),
@@ -107,10 +110,15 @@ impl Collector {
             load: proc::load(),
             memory_used: memory.total.saturating_sub(memory.available),
             memory_total: memory.total,
+            swap_used: memory.swap_total.saturating_sub(memory.swap_free),
+            swap_total: memory.swap_total,
+            counters: counters.sums(),
+            pressure: proc::pressure(),
             ..HostStats::default()
         };
         if let Some((then, before)) = &self.last {
             stats.cpu_percent = counters.busy_since(before);
+            stats.cpu = Some(counters.modes_since(before));
             let seconds = now.duration_since(*then).as_secs_f64();
             (stats.network_rx, stats.network_tx) = counters.network_since(before, seconds);
         }
@@ -123,9 +131,12 @@ impl Collector {
                 Some(InstanceStats {
                     instance: instance.clone(),
                     cpu_percent: usage.cpu_percent,
+                    throttled_percent: usage.throttled_percent,
                     memory_used: usage.memory,
                     memory_limit: if usage.limit > memory.total { memory.total } else { usage.limit },
                     pids: usage.pids,
+                    pids_limit: usage.pids_limit,
+                    counters: usage.counters,
                 })
             })
             .collect();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capacity::Taken;
 use crate::gate::{Answer, QuestionKey};
-use crate::host::{HostFacts, Liveness};
+use crate::host::{HostFacts, Liveness, Usage};
 use crate::id::{HostId, ServiceId, SlotId};
 use crate::observation::Observation;
 use crate::time::Timestamp;
@@ -39,6 +39,12 @@ pub trait Fleet: Debug {
 
     /// The answer of a provider to the question of a gate; `None` as long as there is none.
     fn answer(&self, _question: &QuestionKey) -> Option<Answer> {
+        None
+    }
+
+    /// What an instance on a host uses, as was measured last; `None` where nobody has told since this coordinator began.
+    /// Whoever decides by it looks at the time: a host that is silent leaves old figures.
+    fn usage(&self, _host: &HostId, _instance: &str) -> Option<Usage> {
         None
     }
 }

@@ -9,8 +9,13 @@ use crate::time::Timestamp;
 use crate::units::Size;
 
 mod gpu;
+mod stats;
 
 pub use gpu::{Gpu, GpuAccess, GpuLost, GpuProcess, GpuStats};
+pub use stats::{
+    CpuModes, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats, Pressure, Stall,
+    Usage,
+};
 
 /// What a host is. Sent by the agent when it connects and when it changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -158,51 +163,6 @@ impl Default for HostPolicy {
             max_image: Size::from_bytes(20 << 30),
         }
     }
-}
-
-/// How a host does, now. Lossy: the newest counts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct HostStats {
-    /// When it was measured, by the host's clock.
-    pub at: Option<Timestamp>,
-    /// Share of all processors in use, 0 to 100.
-    pub cpu_percent: f64,
-    /// Load averages over 1, 5 and 15 minutes.
-    pub load: [f64; 3],
-    /// Memory in use, in bytes.
-    pub memory_used: u64,
-    /// Memory in all, in bytes.
-    pub memory_total: u64,
-    /// In use on the disk that holds the engine's data, in bytes.
-    pub disk_used: u64,
-    /// Size of that disk, in bytes.
-    pub disk_total: u64,
-    /// Bytes received per second over all interfaces but loopback.
-    pub network_rx: f64,
-    /// Bytes sent per second over all interfaces but loopback.
-    pub network_tx: f64,
-    /// GPUs.
-    pub gpus: Vec<GpuStats>,
-    /// Containers of ours.
-    pub instances: Vec<InstanceStats>,
-    /// What could not be measured: of that, nothing stands here, or what was known last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub silent: Vec<Silent>,
-}
-
-/// How a container of ours does.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct InstanceStats {
-    /// The instance.
-    pub instance: String,
-    /// Share of one core in use, 0 to 100 per core.
-    pub cpu_percent: f64,
-    /// Memory in use without page cache, in bytes.
-    pub memory_used: u64,
-    /// Its limit, in bytes.
-    pub memory_limit: u64,
-    /// Processes.
-    pub pids: u64,
 }
 
 /// Is a host there? Never stored: derived from its stream.

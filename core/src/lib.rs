@@ -26,6 +26,7 @@ pub mod reconcile;
 pub mod recovery;
 pub mod release;
 pub mod rollout;
+pub mod series;
 pub mod service;
 pub mod slot;
 pub mod time;

@@ -19,6 +19,7 @@ use crate::traffic::PortSide;
 pub use evidence::{Clock, Evidence, FailureReason, Fault, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
 pub use task::{TASK_LOG, TASK_LOGS, TASKS, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
+pub(crate) use vitals::cut;
 pub use vitals::{Cause, LastExit, NotReady, Pending, SlotTrouble, TEXT, TroubleCode, Vitals};
 
 /// Everything an agent says about its slots, at one moment.

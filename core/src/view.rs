@@ -4,6 +4,7 @@
 
 mod condition;
 mod explain;
+mod history;
 mod hooks;
 mod host;
 mod operator;
@@ -23,6 +24,7 @@ use crate::time::Timestamp;
 
 pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
 pub use explain::{DecisionView, ExplainView, explain};
+pub use history::{ColumnsView, HistoryView, history};
 pub use hooks::HookView;
 pub use host::{GpuHolder, HostView, gpu_holders, host};
 pub use operator::OperatorView;

@@ -1,6 +1,7 @@
 //! The coordinator's calls: protobuf inside, domain and view types outside. Nothing else here names `pb`.
 
 mod error;
+mod history;
 mod join;
 mod stream;
 

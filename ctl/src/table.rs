@@ -14,9 +14,11 @@ mod releases;
 mod rollouts;
 mod routes;
 mod services;
+mod sparks;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;
+mod usage;
 mod wait;
 
 use comfy_table::{Cell, Color, Table, presets};
@@ -38,6 +40,7 @@ pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
 pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
+pub(crate) use sparks::history;
 pub(crate) use trust::trust;
 pub(crate) use wait::Wait;
 

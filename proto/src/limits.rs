@@ -31,6 +31,12 @@ pub const MAX_PLAN_ENVELOPE: usize = 6 << 20;
 pub const MAX_ROUTES_ENVELOPE: usize = 6 << 20;
 /// Largest report of an ingress, in bytes.
 pub const MAX_INGRESS_REPORT: usize = 1 << 20;
+/// Largest report of statistics, in bytes.
+pub const MAX_STATS_REPORT: usize = 1 << 20;
+/// Largest statistics in a heartbeat, for a coordinator that takes no report of them, in bytes.
+pub const MAX_STATS_IN_HEARTBEAT: usize = 256 << 10;
+/// Bytes of statistics that a host sends per second at most.
+pub const STATS_PER_SECOND: usize = 32 << 10;
 /// Most environments of which a hello says the newest table.
 pub const MAX_ROUTES_POSITIONS: usize = 256;
 /// Least size of a message on a stream whose reader may pause, in bytes. `h2` closes a connection on which too many

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use windlass_certs::ca::{CaError, CertificateAuthority, Issued, Leaf};
 use windlass_certs::csr::{CertifiedIdentity, Csr};
@@ -28,6 +29,8 @@ struct Inner {
     dispatch: SigningKey,
     audit: SigningKey,
     lifetimes: Lifetimes,
+    /// When the newest of its own certificates ends, in milliseconds.
+    own_until: AtomicI64,
 }
 
 /// Why the data folder cannot be used.
@@ -117,7 +120,7 @@ impl Authority {
         audit: SigningKey,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { inner: Arc::new(Inner { ca, dispatch, audit, lifetimes }) }
+        Self { inner: Arc::new(Inner { ca, dispatch, audit, lifetimes, own_until: AtomicI64::new(0) }) }
     }
 
     /// The CA.
@@ -157,7 +160,15 @@ impl Authority {
         let identity = Identity::coordinator(self.inner.ca.fleet().clone(), name);
         let mut leaf = Leaf::coordinator(identity, 1);
         leaf.validity = self.inner.lifetimes.coordinator;
-        self.inner.ca.issue_new(&leaf, now)
+        let own = self.inner.ca.issue_new(&leaf, now)?;
+        self.inner.own_until.store(own.peer().not_after.as_millis(), Ordering::Relaxed);
+        Ok(own)
+    }
+
+    /// When the newest of the coordinator's own certificates ends; `None` before there was one.
+    pub(crate) fn own_until(&self) -> Option<Timestamp> {
+        let until = self.inner.own_until.load(Ordering::Relaxed);
+        (until > 0).then(|| Timestamp::from_millis(until))
     }
 
     /// Signs a host plan.

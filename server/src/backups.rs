@@ -80,6 +80,12 @@ pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
     names.into_iter().max().map(|name| folder.join(name))
 }
 
+/// When a backup was written, and its size.
+pub(crate) fn of(path: &Path) -> Option<(Timestamp, u64)> {
+    let millis = path.file_stem()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+    Some((Timestamp::from_millis(millis), fs::metadata(path).ok()?.len()))
+}
+
 /// Removes what a coordinator that died left of a backup: it is none.
 fn forget_unfinished(folder: &Path) -> std::io::Result<()> {
     for name in names(folder)? {

@@ -33,6 +33,21 @@ pub struct Config {
     pub backup_every: Duration,
     /// Networks at which gates may ask providers, beside public addresses.
     pub gates: Networks,
+    /// How much `/metrics` tells.
+    pub metrics: Detail,
+}
+
+/// How much `/metrics` tells. Each tells what the one before does, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// The coordinator and sums, and no name of a host or service.
+    Fleet,
+    /// Hosts, services and their rollouts.
+    Services,
+    /// Every instance.
+    #[default]
+    Instances,
 }
 
 /// How long certificates are valid.
@@ -141,12 +156,19 @@ struct RawConfig {
     grace: Option<Span>,
     backups: RawBackups,
     gates: RawGates,
+    metrics: RawMetrics,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawGates {
     allow: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawMetrics {
+    detail: Detail,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -206,6 +228,7 @@ impl Config {
             backup_every: or(raw.backups.every, Duration::from_secs(6 * 3600)),
             gates: Networks::read(&raw.gates.allow)
                 .map_err(|error| ConfigError::Nonsense { field: "gates.allow", problem: error.words() })?,
+            metrics: raw.metrics.detail,
         };
         config.check()?;
         Ok(config)
@@ -250,6 +273,8 @@ mod tests {
         assert_eq!(config.listen.port(), 7443);
         assert_eq!(config.http, None);
         assert_eq!(config.lifetimes.operator, Duration::from_secs(8 * 3600));
+        assert_eq!(config.metrics, Detail::Instances);
+        assert_eq!(read("[metrics]\ndetail = \"fleet\"").unwrap().metrics, Detail::Fleet);
         let config = read("listen = \"127.0.0.1:1\"\n[certificates]\nagent = \"10s\"").unwrap();
         assert_eq!((config.listen.port(), config.lifetimes.agent.as_secs()), (1, 10));
     }

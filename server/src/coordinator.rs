@@ -11,6 +11,7 @@ use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
+use crate::history::History;
 use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
@@ -38,6 +39,8 @@ pub(crate) struct Coordinator {
     pub plans: Plans,
     /// Signed traffic tables.
     pub tables: Tables,
+    /// How hosts and services did.
+    pub history: History,
     /// What Prometheus reads.
     pub metrics: Metrics,
     /// What peers may cause.
@@ -91,6 +94,7 @@ impl Coordinator {
             enrolment,
             plans,
             tables,
+            history: History::default(),
             metrics,
             peers,
             revoked,

@@ -1,5 +1,5 @@
-//! What is read without a certificate, on a listener of its own: metrics and health. It tells nothing that
-//! names a service, and changes nothing; environments and the hosts of ingresses are named.
+//! What is read without a certificate, on a listener of its own: metrics and health. It changes nothing; hosts, services
+//! and instances are named as far as `metrics.detail` says.
 //!
 //! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
 //! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,8 +27,8 @@ use windlass_core::Timestamp;
 use windlass_core::quota::{Quotas, Rate, Source};
 
 use crate::coordinator::Coordinator;
-use crate::metrics::{Dropped, Metrics};
-use crate::routes;
+use crate::metrics::scrape::{Place, gather};
+use crate::metrics::{Dropped, Metrics, classic};
 
 /// Connections at a time, and of one address.
 const CONNECTIONS: usize = 64;
@@ -47,6 +47,10 @@ const BUFFER: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// Addresses that are remembered.
 const ADDRESSES: usize = 4096;
+/// For so long metrics are as good as new.
+const FRESH: Duration = Duration::from_millis(500);
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// After `accept` itself failed, so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,6 +65,14 @@ pub(crate) struct Http {
 struct Parts {
     coordinator: Arc<Coordinator>,
     handshakes: Arc<HandshakeStats>,
+    place: Place,
+    newest: Arc<Mutex<Option<Rendered>>>,
+}
+
+/// The metrics of one moment, for all who ask within [`FRESH`]: to look them up costs more than to ask.
+struct Rendered {
+    at: Instant,
+    text: Arc<str>,
 }
 
 impl Http {
@@ -69,6 +81,7 @@ impl Http {
         address: SocketAddr,
         coordinator: Arc<Coordinator>,
         handshakes: Arc<HandshakeStats>,
+        place: Place,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let metrics = coordinator.metrics.clone();
@@ -76,7 +89,7 @@ impl Http {
             .route("/metrics", get(render))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
-            .with_state(Parts { coordinator, handshakes });
+            .with_state(Parts { coordinator, handshakes, place, newest: Arc::default() });
         Ok(Self { listener, router, metrics })
     }
 
@@ -173,15 +186,36 @@ impl Door {
     }
 }
 
-async fn render(State(parts): State<Parts>) -> impl IntoResponse {
-    let metrics = &parts.coordinator.metrics;
-    metrics.handshakes(parts.handshakes.snapshot());
-    metrics.audit_entries.set(parts.coordinator.ledger.read(|state| state.head.size));
-    metrics.streams.set(i64::try_from(parts.coordinator.registry.connected()).unwrap_or(i64::MAX));
-    let traffic = parts.coordinator.ledger.read(|state| routes::traffic(state, &parts.coordinator.registry));
-    metrics.routes.set(&traffic, parts.coordinator.ledger.now());
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics.render())
+/// In OpenMetrics for who asks for it, in the older text format for everybody else.
+async fn render(State(parts): State<Parts>, headers: HeaderMap) -> Response {
+    let asked = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let open = asked.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+    let rendered = tokio::task::spawn_blocking(move || {
+        let text = parts.text();
+        if open { text.to_string() } else { classic(&text) }
+    });
+    let kind = if open { OPENMETRICS } else { CLASSIC };
+    match rendered.await {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be gathered\n").into_response(),
+    }
+}
+
+impl Parts {
+    /// The metrics of now, or of a moment ago. Whoever asks at the same time waits for the same.
+    fn text(&self) -> Arc<str> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rendered) = newest.as_ref().filter(|rendered| rendered.at.elapsed() < FRESH) {
+            return rendered.text.clone();
+        }
+        let (coordinator, metrics) = (&self.coordinator, &self.coordinator.metrics);
+        metrics.audit_entries.set(coordinator.ledger.read(|state| state.head.size));
+        metrics.streams.set(i64::try_from(coordinator.registry.connected()).unwrap_or(i64::MAX));
+        let scrape = gather(coordinator, &self.place, self.handshakes.snapshot());
+        let text: Arc<str> = metrics.render(Some(scrape)).into();
+        *newest = Some(Rendered { at: Instant::now(), text: text.clone() });
+        text
+    }
 }
 
 /// Ready to decide: the store takes writes.

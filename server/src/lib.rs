@@ -27,6 +27,7 @@ mod engine;
 mod enrolment;
 mod gates;
 mod grpc;
+mod history;
 mod hosts;
 mod http;
 mod ledger;

@@ -1,13 +1,14 @@
 //! What Prometheus reads.
 
-mod routes;
+mod classic;
+pub(crate) mod scrape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,7 +16,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use windlass_core::host::Liveness;
 
-use routes::RoutesGauges;
+pub(crate) use classic::classic;
+use scrape::Scrape;
 
 /// All metrics. Clones share them.
 #[derive(Clone)]
@@ -28,12 +30,10 @@ pub(crate) struct Metrics {
     steps: Family<ChangedLabel, Counter>,
     step_seconds: Histogram,
     receipts: Family<OkLabel, Counter>,
-    handshakes: Family<OutcomeLabel, Gauge<i64>>,
     conditions: Family<CodeLabel, Gauge>,
     restarts: Family<ReasonLabel, Counter>,
     pub(crate) audit_entries: Gauge<u64, AtomicU64>,
     pub(crate) streams: Gauge,
-    pub(crate) routes: RoutesGauges,
     /// Codes of conditions that were counted once.
     counted: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -94,11 +94,6 @@ impl Dropped {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: String,
 }
@@ -140,8 +135,6 @@ impl Default for Metrics {
         );
         let receipts = Family::default();
         registry.register("receipts", "Receipts of agents by whether they hold", receipts.clone());
-        let handshakes = Family::default();
-        registry.register("tls_handshakes", "TLS handshakes by outcome", handshakes.clone());
         let conditions = Family::default();
         let help = "What is wrong with instances and slots now, by code";
         registry.register("conditions", help, conditions.clone());
@@ -152,7 +145,6 @@ impl Default for Metrics {
         registry.register("audit_entries", "Entries of the audit log", audit_entries.clone());
         let streams = Gauge::default();
         registry.register("agent_streams", "Agents whose stream stands", streams.clone());
-        let routes = RoutesGauges::register(&mut registry);
         let registry = Arc::new(registry);
         Self {
             registry,
@@ -163,22 +155,24 @@ impl Default for Metrics {
             steps,
             step_seconds,
             receipts,
-            handshakes,
             conditions,
             restarts,
             audit_entries,
             streams,
-            routes,
             counted: Arc::default(),
         }
     }
 }
 
 impl Metrics {
-    /// In the text format of Prometheus.
-    pub(crate) fn render(&self) -> String {
+    /// In the text format of OpenMetrics, with what was looked up for this scrape.
+    pub(crate) fn render(&self, scrape: Option<Scrape>) -> String {
         let mut text = String::new();
-        let _infallible_to_a_string = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        let _infallible_to_a_string = text::encode_registry(&mut text, &self.registry);
+        if let Some(scrape) = scrape {
+            scrape.write(&mut text);
+        }
+        let _infallible_to_a_string = text::encode_eof(&mut text);
         text
     }
 
@@ -241,13 +235,5 @@ impl Metrics {
     pub(crate) fn restarted(&self, oom: bool, count: u32) {
         let reason = if oom { "memory" } else { "exit" };
         self.restarts.get_or_create(&ReasonLabel { reason }).inc_by(u64::from(count));
-    }
-
-    /// How handshakes ended so far.
-    pub(crate) fn handshakes(&self, counts: impl IntoIterator<Item = (&'static str, u64)>) {
-        for (outcome, count) in counts {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.handshakes.get_or_create(&OutcomeLabel { outcome }).set(count);
-        }
     }
 }

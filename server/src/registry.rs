@@ -6,6 +6,7 @@
 mod answers;
 mod ingresses;
 mod liveness;
+mod measured;
 mod near;
 mod runs;
 mod seen;
@@ -74,7 +75,8 @@ struct Live {
     reported: bool,
     /// Is the observation newer than what is stored?
     unstored: bool,
-    stats: Option<HostStats>,
+    /// How it does.
+    stats: Option<Arc<HostStats>>,
     /// What was written down about it, and since when that is counted.
     complaints: (Timestamp, u32),
     /// When its facts were stored last.
@@ -159,8 +161,8 @@ impl Registry {
     pub(crate) fn heard(&self, host: &HostId, stats: Option<HostStats>, now: Timestamp) {
         self.with(host, |live| {
             live.seen(now, &self.clock);
-            if stats.is_some() {
-                live.stats = stats;
+            if let Some(stats) = stats {
+                live.measured(stats, now);
             }
         });
     }
@@ -210,11 +212,6 @@ impl Registry {
     /// Where to ask a host for logs; `None` if it is not connected.
     pub(crate) fn logs_of(&self, host: &HostId) -> Option<mpsc::Sender<LogCommand>> {
         self.look(host, |live| live.session.as_ref().map(|session| session.logs.clone())).flatten()
-    }
-
-    /// How a host does.
-    pub(crate) fn stats_of(&self, host: &HostId) -> Option<HostStats> {
-        self.look(host, |live| live.stats.clone()).flatten()
     }
 
     /// How many streams stand.

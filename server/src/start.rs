@@ -22,8 +22,10 @@ use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
 use crate::gates::{self, Asker};
 use crate::grpc;
+use crate::history::History;
 use crate::http::Http;
 use crate::ledger::LoadError;
+use crate::metrics::scrape::Place;
 use crate::missing;
 use crate::recorder;
 use crate::revoked::RevokedFile;
@@ -192,7 +194,12 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     let http = match config.http {
         None => None,
         Some(address) => {
-            let bound = Http::bind(address, coordinator.clone(), acceptor.stats()).await;
+            let place = Place {
+                data: config.data.clone(),
+                backup_every: config.backup_every,
+                detail: config.metrics,
+            };
+            let bound = Http::bind(address, coordinator.clone(), acceptor.stats(), place).await;
             Some(bound.map_err(|source| StartError::Http { address, source })?)
         }
     };
@@ -208,6 +215,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("gates", gates::run(coordinator.clone(), asker, cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
+    tasks.spawn("history", History::run(coordinator.clone(), cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_core::Digest;
+use windlass_proto::limits::STATS_PER_SECOND;
 
 /// How long an observation waits for its acknowledgement before it is sent again.
 pub(super) const RESEND: Duration = Duration::from_secs(5);
@@ -30,6 +31,8 @@ pub(super) enum Item {
     Heartbeat,
     /// The report of this ingress process. Large, so that one is only said when nothing waits for the network.
     Ingress(u64),
+    /// How host and containers do. As large, and the least urgent of all.
+    Stats,
 }
 
 /// What is to be said.
@@ -47,6 +50,9 @@ pub(super) struct Outbox {
     releases: VecDeque<Digest>,
     heartbeat: bool,
     ingresses: BTreeSet<u64>,
+    stats: bool,
+    /// When statistics may be said again: their budget is used up until then.
+    stats_from: Option<Instant>,
 }
 
 impl Outbox {
@@ -82,6 +88,17 @@ impl Outbox {
         self.ingresses.extend(processes);
     }
 
+    /// There are newer statistics.
+    pub(super) fn stats(&mut self) {
+        self.stats = true;
+    }
+
+    /// So many bytes of statistics are on their way: more of them wait until their budget allows it.
+    pub(super) fn spend(&mut self, bytes: usize, now: Instant) {
+        let seconds = u32::try_from(bytes.div_ceil(STATS_PER_SECOND)).unwrap_or(u32::MAX);
+        self.stats_from = Some(now + Duration::from_secs(1).saturating_mul(seconds));
+    }
+
     /// It is time for a heartbeat.
     pub(super) fn heartbeat(&mut self) {
         self.heartbeat = true;
@@ -94,7 +111,7 @@ impl Outbox {
 
     /// Whether there is something to say as soon as nothing waits for the network.
     pub(super) fn waits_for_room(&self) -> bool {
-        !self.ingresses.is_empty()
+        self.stats || !self.ingresses.is_empty()
     }
 
     /// What to say next. `free`: nothing waits for the network.
@@ -112,8 +129,13 @@ impl Outbox {
             Some(Item::Kept)
         } else if let Some(digest) = self.releases.front() {
             Some(Item::Release(*digest))
+        } else if !free {
+            None
+        } else if let Some(process) = self.ingresses.first() {
+            Some(Item::Ingress(*process))
         } else {
-            self.ingresses.first().copied().filter(|_| free).map(Item::Ingress)
+            let may = self.stats && self.stats_from.is_none_or(|from| now >= from);
+            may.then_some(Item::Stats)
         }
     }
 
@@ -130,6 +152,7 @@ impl Outbox {
             Item::Release(_) => drop(self.releases.pop_front()),
             Item::Heartbeat => self.heartbeat = false,
             Item::Ingress(process) => drop(self.ingresses.remove(&process)),
+            Item::Stats => self.stats = false,
         }
     }
 }
@@ -178,6 +201,29 @@ mod tests {
             answers += 1;
         }
         assert_eq!(answers, MAX_ASKED);
+    }
+
+    #[test]
+    fn statistics_come_last_and_keep_to_their_budget() {
+        let mut outbox = Outbox::default();
+        let now = Instant::now();
+        outbox.stats();
+        outbox.heartbeat();
+        outbox.ingresses([7]);
+        assert_eq!(outbox.next(now, true), Some(Item::Heartbeat));
+        outbox.said(Item::Heartbeat, now);
+        assert_eq!(outbox.next(now, false), None, "something waits for the network");
+        assert_eq!(outbox.next(now, true), Some(Item::Ingress(7)));
+        outbox.said(Item::Ingress(7), now);
+        assert_eq!(outbox.next(now, true), Some(Item::Stats));
+        outbox.said(Item::Stats, now);
+        outbox.spend(10 * STATS_PER_SECOND, now);
+        outbox.stats();
+        outbox.stats();
+        assert_eq!(outbox.next(now + Duration::from_secs(9), true), None);
+        assert_eq!(outbox.next(now + Duration::from_secs(10), true), Some(Item::Stats));
+        outbox.said(Item::Stats, now);
+        assert_eq!(outbox.next(now + Duration::from_secs(60), true), None, "said once, and the newest only");
     }
 
     #[test]

@@ -10,15 +10,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use windlass_certs::tls::ClientTls;
-use windlass_process::report;
 use windlass_proto::json;
 use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
 use windlass_proto::pb::{self, connect_request as up, connect_response as down};
 
 use super::Wires;
+use super::ended::{Ended, after, before, words};
 use super::intake::{self, Coordinator, Offers};
 use super::logs::{Logs, Way};
 use super::outbox::{Item, Outbox};
+use super::telemetry;
 use super::traffic::{newer, positions};
 use crate::clock;
 use crate::keeper::Keeper;
@@ -33,39 +34,15 @@ const BEATS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// How often it is looked whether there is room for a report.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How a connection ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The coordinator never welcomed us.
-    Before {
-        /// Why.
-        why: String,
-        /// What can be done about it.
-        hint: Option<&'static str>,
-    },
-    /// It was up.
-    AfterWelcome {
-        /// Why it ended.
-        why: String,
-    },
-    /// We ended it, to come back with a newer certificate before the old one expires.
-    Handover,
-}
-
-impl Ended {
-    /// One line for people.
-    pub(super) fn log(&self, address: &str, wait: Duration) {
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        match self {
-            Self::Before { why, hint } => {
-                tracing::warn!(address, why, hint, wait_ms, "no link to the coordinator");
-            }
-            Self::AfterWelcome { why } => {
-                tracing::warn!(address, why, wait_ms, "the link to the coordinator broke");
-            }
-            Self::Handover => tracing::debug!(address, "reconnecting with the renewed certificate"),
-        }
-    }
+/// How this coordinator wants to be talked to.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    /// How often it wants to hear of us.
+    beat: Duration,
+    /// It acknowledges heartbeats.
+    acked: bool,
+    /// It takes statistics beside heartbeats.
+    takes_stats: bool,
 }
 
 /// One connection's worth of talk.
@@ -120,10 +97,10 @@ impl<'a, R: Runtime> Session<'a, R> {
         let beat = Duration::from_millis(u64::from(welcome.heartbeat_ms));
         let beat = if beat.is_zero() { HEARTBEAT } else { beat.clamp(BEATS.0, BEATS.1) };
         // A coordinator of a version before acknowledges nothing: there an open stream is all there is to go by.
-        let acked = welcome.acks_heartbeats;
+        let terms = Terms { beat, acked: welcome.acks_heartbeats, takes_stats: welcome.takes_stats };
         let offers = watch::Sender::new(Offers { trust, ..Offers::default() });
         tokio::select! {
-            ended = self.pump(stream, out, &offers, beat, acked) => ended,
+            ended = self.pump(stream, out, &offers, terms) => ended,
             () = intake::run(self.keeper, &coordinator, self.tls, &offers) => after("the intake ended"),
         }
     }
@@ -149,8 +126,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         mut stream: Streaming<pb::ConnectResponse>,
         out: mpsc::Sender<pb::ConnectRequest>,
         offers: &watch::Sender<Offers>,
-        beat: Duration,
-        acked: bool,
+        terms: Terms,
     ) -> Ended {
         let mut wires = self.wires.clone();
         wires.facts.mark_unchanged(); // they are in the hello
@@ -161,7 +137,7 @@ impl<'a, R: Runtime> Session<'a, R> {
             outbox.receipt();
         }
         let mut beats = Beats::default();
-        let mut tick = interval(beat);
+        let mut tick = interval(terms.beat);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let handover_at = handover_at(&wires);
         let mut reported = Arc::default();
@@ -173,7 +149,7 @@ impl<'a, R: Runtime> Session<'a, R> {
                 biased;
                 received = stream.message() => match received {
                     Ok(Some(received)) => {
-                        if !acked {
+                        if !terms.acked {
                             heard(&wires);
                         }
                         if let Some(down::Message::HeartbeatAck(ack)) = &received.message {
@@ -186,7 +162,10 @@ impl<'a, R: Runtime> Session<'a, R> {
                 },
                 permit = out.reserve(), if next.is_some() => match (permit, next) {
                     (Ok(permit), Some(item)) => {
-                        if let Some(message) = self.say(item, &wires, &mut beats) {
+                        if let Some(message) = self.say(item, &wires, &mut beats, terms) {
+                            if let Some(up::Message::Stats(report)) = &message.message {
+                                outbox.spend(report.stats.len(), Instant::now());
+                            }
                             permit.send(message);
                         }
                         outbox.said(item, Instant::now());
@@ -204,12 +183,13 @@ impl<'a, R: Runtime> Session<'a, R> {
                 }
                 // A report waits until the channel is empty, which only time tells.
                 () = tokio::time::sleep(LOOK), if outbox.waits_for_room() => {}
+                Ok(()) = wires.stats.changed(), if terms.takes_stats => outbox.stats(),
                 Ok(()) = wires.receipt.changed() => outbox.receipt(),
                 Ok(()) = wires.facts.changed() => outbox.facts(),
                 () = logs.reap(), if !logs.is_empty() => {}
                 () = tokio::time::sleep_until(handover_at) => return Ended::Handover,
                 _ = tick.tick() => {
-                    if !acked {
+                    if !terms.acked {
                         // Keepalives end a dead connection within 15 s, so an open stream is a sign of life.
                         heard(&wires);
                     }
@@ -263,7 +243,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         }
     }
 
-    fn say(&self, item: Item, wires: &Wires, beats: &mut Beats) -> Option<pb::ConnectRequest> {
+    fn say(&self, item: Item, wires: &Wires, beats: &mut Beats, terms: Terms) -> Option<pb::ConnectRequest> {
         Some(message(match item {
             Item::Observation => {
                 let observation = json::encode(&**wires.report.borrow());
@@ -288,10 +268,13 @@ impl<'a, R: Runtime> Session<'a, R> {
                 let report = wires.ingresses.borrow().get(&process).cloned()?;
                 up::Message::Ingress(pb::IngressReport { report })
             }
+            Item::Stats => {
+                let stats = telemetry::report(&wires.stats)?;
+                up::Message::Stats(pb::StatsReport { stats })
+            }
             Item::Heartbeat => {
-                let stats = wires.stats.borrow();
-                // Nothing was measured yet, or the measuring task is stuck: life goes on.
-                let stats = if stats.at.is_some() { json::encode(&**stats) } else { Bytes::new() };
+                let beside = !terms.takes_stats;
+                let stats = if beside { telemetry::in_heartbeat(&wires.stats) } else { Bytes::new() };
                 up::Message::Heartbeat(pb::Heartbeat { stats, number: beats.next(lease::uptime()) })
             }
         }))
@@ -316,20 +299,4 @@ fn heard(wires: &Wires) {
 
 const fn message(message: up::Message) -> pb::ConnectRequest {
     pb::ConnectRequest { message: Some(message) }
-}
-
-fn before(why: &str) -> Ended {
-    Ended::Before { why: why.to_owned(), hint: None }
-}
-
-fn after(why: &str) -> Ended {
-    Ended::AfterWelcome { why: why.to_owned() }
-}
-
-/// A status for people: its message, or what broke the connection.
-fn words(status: &Status) -> String {
-    match std::error::Error::source(status) {
-        Some(cause) => report::chain(cause),
-        None => format!("{} ({:?})", status.message(), status.code()),
-    }
 }

@@ -137,6 +137,29 @@ async fn a_plan_is_carried_out_reported_and_receipted() {
 }
 
 #[tokio::test]
+async fn statistics_travel_beside_heartbeats_where_they_may() {
+    let (coordinator, _listening, machine) = joined().await;
+    let agent = machine.run();
+    coordinator.until("statistics in a heartbeat", |known| !known.beat_stats.is_empty()).await;
+    agent.stop().await;
+    assert!(coordinator.known().stats.is_empty(), "a coordinator of before takes no report");
+    {
+        let mut known = coordinator.known();
+        known.takes_stats = true;
+        known.beat_stats.clear();
+    }
+    let agent = machine.run();
+    coordinator.until("a report of statistics", |known| !known.stats.is_empty()).await;
+    let beats = coordinator.known().beats;
+    coordinator.until("more heartbeats", |known| known.beats > beats + 2).await;
+    agent.stop().await;
+    let known = coordinator.known();
+    assert!(known.beat_stats.is_empty(), "heartbeats stay small");
+    let seen = &known.stats[0];
+    assert!(seen.at.is_some() && seen.memory_total > 0 && !seen.disks.is_empty(), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_coordinator_that_comes_back_has_its_hosts_at_once() {
     let (coordinator, listening, machine) = joined().await;
     let _agent = machine.run();

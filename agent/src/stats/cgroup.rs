@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use windlass_core::host::InstanceCounters;
+
+use super::proc;
 
 /// Groups lie at most so deep.
 const DEPTH: usize = 6;
@@ -23,6 +26,11 @@ pub(super) struct Usage {
     pub(super) memory: u64,
     pub(super) limit: u64,
     pub(super) pids: u64,
+    /// 0 without a limit.
+    pub(super) pids_limit: u64,
+    /// Share of the scheduler's periods in which it was held back, since the last time.
+    pub(super) throttled_percent: f64,
+    pub(super) counters: InstanceCounters,
 }
 
 /// The groups of the containers that are measured.
@@ -39,8 +47,49 @@ pub(super) struct Groups {
 struct Group {
     /// Relative to the root of each hierarchy.
     path: PathBuf,
-    /// Nanoseconds of processor time, and when they were read.
-    last: Option<(u64, Instant)>,
+    /// Processor time, and when it was read.
+    last: Option<(Cpu, Instant)>,
+}
+
+/// What a group says of its processor time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Cpu {
+    nanos: u64,
+    periods: u64,
+    throttled: u64,
+    throttled_nanos: u64,
+}
+
+impl Cpu {
+    /// From `cpu.stat` of the second version.
+    fn unified(text: &str) -> Option<Self> {
+        let number = |name| field(text, name).unwrap_or(0);
+        Some(Self {
+            nanos: field(text, "usage_usec")?.saturating_mul(1000),
+            periods: number("nr_periods"),
+            throttled: number("nr_throttled"),
+            throttled_nanos: number("throttled_usec").saturating_mul(1000),
+        })
+    }
+
+    /// From `cpuacct.usage` and `cpu.stat` of the first version.
+    fn separate(nanos: u64, text: &str) -> Self {
+        let number = |name| field(text, name).unwrap_or(0);
+        Self {
+            nanos,
+            periods: number("nr_periods"),
+            throttled: number("nr_throttled"),
+            throttled_nanos: number("throttled_time"),
+        }
+    }
+
+    /// Share of the periods since `before` in which it was held back.
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no 52 bits")]
+    fn throttled_since(&self, before: &Self) -> f64 {
+        let periods = self.periods.saturating_sub(before.periods);
+        let throttled = self.throttled.saturating_sub(before.throttled).min(periods);
+        if periods == 0 { 0.0 } else { throttled as f64 / periods as f64 * 100.0 }
+    }
 }
 
 impl Groups {
@@ -88,20 +137,49 @@ impl Groups {
             fs::read_to_string(base.join(&group.path).join(name)).ok()
         };
         let number = |hierarchy: &str, name: &str| file(hierarchy, name)?.trim().parse::<u64>().ok();
+        let text = |hierarchy: &str, name: &str| file(hierarchy, name).unwrap_or_default();
         let (memory, cache, limit, cpu) = if self.unified {
-            let cpu = field(&file("", "cpu.stat")?, "usage_usec")?.saturating_mul(1000);
+            let cpu = Cpu::unified(&file("", "cpu.stat")?)?;
             let cache = field(&file("", "memory.stat")?, "inactive_file").unwrap_or(0);
             (number("", "memory.current")?, cache, number("", "memory.max").unwrap_or(u64::MAX), cpu)
         } else {
             let cache = field(&file("memory", "memory.stat")?, "total_inactive_file").unwrap_or(0);
             let limit = number("memory", "memory.limit_in_bytes").unwrap_or(u64::MAX);
-            (number("memory", "memory.usage_in_bytes")?, cache, limit, number("cpuacct", "cpuacct.usage")?)
+            let cpu = Cpu::separate(number("cpuacct", "cpuacct.usage")?, &text("cpu", "cpu.stat"));
+            (number("memory", "memory.usage_in_bytes")?, cache, limit, cpu)
         };
-        let pids = number("pids", "pids.current").unwrap_or(0);
-        let cpu_percent =
-            group.last.map_or(0.0, |(before, then)| share(cpu, before, now.duration_since(then)));
+        let (oom_kills, (block_read_bytes, block_written_bytes)) = if self.unified {
+            (field(&text("", "memory.events"), "oom_kill"), blocks(&text("", "io.stat")))
+        } else {
+            let blocks = blocks_by_line(&text("blkio", "blkio.throttle.io_service_bytes"));
+            (field(&text("memory", "memory.oom_control"), "oom_kill"), blocks)
+        };
+        let hierarchy = if self.unified { "" } else { "memory" };
+        let network = text(hierarchy, "cgroup.procs").lines().next().and_then(proc::network_of);
+        let (network_rx_bytes, network_tx_bytes) = network.unwrap_or_default();
+        let (cpu_percent, throttled_percent) = group.last.map_or((0.0, 0.0), |(before, then)| {
+            let percent = share(cpu.nanos, before.nanos, now.duration_since(then));
+            (percent, cpu.throttled_since(&before))
+        });
         group.last = Some((cpu, now));
-        Some(Usage { cpu_percent, memory: memory.saturating_sub(cache), limit, pids })
+        let seconds = |nanos| Duration::from_nanos(nanos).as_secs_f64();
+        Some(Usage {
+            cpu_percent,
+            throttled_percent,
+            memory: memory.saturating_sub(cache),
+            limit,
+            pids: number("pids", "pids.current").unwrap_or(0),
+            pids_limit: number("pids", "pids.max").unwrap_or(0),
+            counters: InstanceCounters {
+                cpu_seconds: seconds(cpu.nanos),
+                throttled_seconds: seconds(cpu.throttled_nanos),
+                oom_kills: oom_kills.unwrap_or(0),
+                network_rx_bytes,
+                network_tx_bytes,
+                block_read_bytes,
+                block_written_bytes,
+            },
+        })
     }
 }
 
@@ -115,6 +193,27 @@ fn id_in(name: &str) -> Option<&str> {
 /// The number behind `name` in lines of `name number`.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Bytes read and written in `8:0 rbytes=1 wbytes=2 …`.
+fn blocks(text: &str) -> (u64, u64) {
+    let sum = |name: &str| {
+        let words = text.split_whitespace().filter_map(|word| word.strip_prefix(name)?.parse::<u64>().ok());
+        words.fold(0, u64::saturating_add)
+    };
+    (sum("rbytes="), sum("wbytes="))
+}
+
+/// Bytes read and written in lines of `8:0 Read 1`.
+fn blocks_by_line(text: &str) -> (u64, u64) {
+    let sum = |name: &str| {
+        let of = |line: &str| {
+            let mut words = line.split_whitespace().skip(1);
+            words.next().filter(|kind| *kind == name).and(words.next())?.parse::<u64>().ok()
+        };
+        text.lines().filter_map(of).fold(0, u64::saturating_add)
+    };
+    (sum("Read"), sum("Write"))
 }
 
 /// Nanoseconds of processor time as a share of one core, in percent.
@@ -143,16 +242,28 @@ mod tests {
         let stat = "cache 9\ntotal_inactive_file 1000\n";
         let memory =
             [("memory.usage_in_bytes", "5000\n"), ("memory.limit_in_bytes", "9000\n"), ("memory.stat", stat)];
+        let oom = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n";
+        write(&one.join("memory/wl/deep").join(&id), &[("memory.oom_control", oom)]);
+        let throttled = "nr_periods 10\nnr_throttled 5\nthrottled_time 3000000000\n";
+        write(&one.join("cpu/wl/deep").join(&id), &[("cpu.stat", throttled)]);
+        let blocks = "8:0 Read 100\n8:0 Write 7\n8:0 Total 107\n8:16 Read 11\nTotal 118\n";
+        write(&one.join("blkio/wl/deep").join(&id), &[("blkio.throttle.io_service_bytes", blocks)]);
         write(&one.join("memory/wl/deep").join(&id), &memory);
         write(&one.join("cpuacct/wl/deep").join(&id), &[("cpuacct.usage", "1000000000\n")]);
-        write(&one.join("pids/wl/deep").join(&id), &[("pids.current", "3\n")]);
+        write(&one.join("pids/wl/deep").join(&id), &[("pids.current", "3\n"), ("pids.max", "max\n")]);
         write(&two, &[("cgroup.controllers", "cpu memory pids\n")]);
         let files = [
             ("memory.current", "5000\n"),
             ("memory.max", "9000\n"),
             ("memory.stat", "anon 1\ninactive_file 1000\n"),
-            ("cpu.stat", "usage_usec 1000000\nuser_usec 1\n"),
+            (
+                "cpu.stat",
+                "usage_usec 1000000\nuser_usec 1\nnr_periods 10\nnr_throttled 5\nthrottled_usec 3000000\n",
+            ),
+            ("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 1\n"),
+            ("io.stat", "8:0 rbytes=100 wbytes=7 rios=1 wios=1\n8:16 rbytes=11\n"),
             ("pids.current", "3\n"),
+            ("pids.max", "max\n"),
         ];
         write(&two.join("system.slice").join(format!("docker-{id}.scope")), &files);
         for root in [one, two] {
@@ -160,16 +271,23 @@ mod tests {
             groups.follow([id.clone()].iter());
             let begun = Instant::now();
             let usage = groups.measure(&id, begun).unwrap();
-            assert_eq!(
-                usage,
-                Usage { cpu_percent: 0.0, memory: 4000, limit: 9000, pids: 3 },
-                "{}",
-                root.display()
-            );
+            let counters = InstanceCounters {
+                cpu_seconds: 1.0,
+                throttled_seconds: 3.0,
+                oom_kills: 2,
+                block_read_bytes: 111,
+                block_written_bytes: 7,
+                ..InstanceCounters::default()
+            };
+            let want = Usage { memory: 4000, limit: 9000, pids: 3, counters, ..Usage::default() };
+            assert_eq!(usage, want, "{}", root.display());
             assert!(groups.measure("other", begun).is_none());
             groups.follow([].iter());
             assert!(groups.measure(&id, begun).is_none(), "forgotten with its container");
         }
+        let (before, after) = (Cpu::default(), Cpu { periods: 10, throttled: 5, ..Cpu::default() });
+        assert_eq!(after.throttled_since(&before), 50.0);
+        assert_eq!(before.throttled_since(&after), 0.0, "counters that fell are no share");
         assert!((share(2_000_000_000, 1_000_000_000, Duration::from_secs(2)) - 50.0).abs() < 0.01);
     }
 }

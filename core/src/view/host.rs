@@ -127,7 +127,7 @@ pub fn gpu_holders<'a>(
 }
 
 /// Shows a host. `member.taken` counts every slot on it here.
-pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostView {
+pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostView {
     let facts = &member.facts;
     let observation = member.observation.as_deref();
     HostView {
@@ -157,10 +157,10 @@ pub fn host(name: &HostId, member: &Member, stats: Option<HostStats>) -> HostVie
         seq: observation.map_or(0, |o| o.seq),
         plan_refusal: observation.and_then(|o| o.plan_refusal.clone()),
         unwritable: observation.and_then(|o| o.unwritable.clone()),
-        stats: stats.clone().filter(|_| member.liveness == Liveness::Connected),
+        stats: stats.filter(|_| member.liveness == Liveness::Connected).cloned(),
         policy: None,
         recovery: Vec::new(),
-        problems: trouble::of(member, stats.as_ref()),
+        problems: trouble::of(member, stats),
         conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
         certificate_expires_at: None,
     }

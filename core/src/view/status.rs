@@ -1,6 +1,7 @@
 //! What runs where, at which release, how healthy: `status`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use crate::digest::Digest;
 use crate::fleet::Fleet;
 use crate::host::{HostStats, Liveness};
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
-use crate::observation::{Instance, InstanceState, LastExit, NotReady, Refusal, SlotStatus};
+use crate::observation::{Instance, InstanceState, SlotStatus};
 use crate::rollout::{Rollout, Waiting};
 use crate::service::{Mode, Releases, Service, Slots};
 use crate::slot::Slot;
@@ -16,6 +17,10 @@ use crate::time::Timestamp;
 
 use super::condition::{self, ConditionView};
 use super::trouble::{self, Problem, Trouble};
+
+mod instance;
+
+pub use instance::InstanceView;
 
 /// A service, as it stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -97,58 +102,6 @@ pub struct HostProblems {
     pub problems: Vec<Problem>,
 }
 
-/// An instance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct InstanceView {
-    /// Its name.
-    pub id: String,
-    /// Its slot.
-    pub slot: SlotId,
-    /// Its host.
-    pub host: HostId,
-    /// What it is.
-    pub state: InstanceState,
-    /// Since when.
-    pub since: Option<Timestamp>,
-    /// Its release.
-    pub release: Counter,
-    /// Where its ports answer, by name.
-    pub endpoints: BTreeMap<String, String>,
-    /// When the engine started its present run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// How it ended last, unasked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_exit: Option<LastExit>,
-    /// Why it is not ready, while it runs and is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_ready: Option<NotReady>,
-    /// The engine's id of its container.
-    pub container: Option<String>,
-    /// Is its host there?
-    pub host_state: Liveness,
-    /// Why that may not be its state now: the host is not heard of, or its engine does not answer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub doubt: Option<String>,
-    /// When its host was last heard of, if it is not connected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<Timestamp>,
-    /// Why the slot was refused, if it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
-    /// Share of a core in use, 0 to 100 per core.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_percent: Option<f64>,
-    /// Memory in use, in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_used: Option<u64>,
-    /// Its GPUs, by UUID.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gpus: Vec<String>,
-}
-
 /// Shows a service.
 pub fn status(
     service: &Service,
@@ -156,7 +109,7 @@ pub fn status(
     rollout: Option<&Rollout>,
     releases: &Releases,
     fleet: &dyn Fleet,
-    stats: &BTreeMap<HostId, HostStats>,
+    stats: &BTreeMap<HostId, Arc<HostStats>>,
     waiting: &[Waiting],
 ) -> StatusView {
     let mut instances = Vec::new();
@@ -192,6 +145,8 @@ pub fn status(
             cpu_percent: None,
             memory_used: None,
             gpus: assignment.devices_of(&instance.release).to_vec(),
+            memory_limit: None,
+            throttled_percent: None,
         };
         let mut here: Vec<InstanceView> =
             seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
@@ -199,8 +154,7 @@ pub fn status(
             let used = stats
                 .get(assignment.host())
                 .and_then(|s| s.instances.iter().find(|i| i.instance == instance.id));
-            instance.cpu_percent = used.map(|used| used.cpu_percent);
-            instance.memory_used = used.map(|used| used.memory_used);
+            instance.measured(used);
         }
         here.sort_by_key(|instance| instance.state != InstanceState::Healthy);
         let wanted = assignment.run().runs();
@@ -224,6 +178,8 @@ pub fn status(
             cpu_percent: None,
             memory_used: None,
             gpus: assignment.target().gpus.clone(),
+            memory_limit: None,
+            throttled_percent: None,
         };
         if refused.is_some() {
             here.push(placeholder(InstanceState::Refused));
@@ -294,11 +250,11 @@ fn in_doubt(instances: &[InstanceView]) -> u32 {
 }
 
 /// Of every host that has a slot; what is said of slots of other services is left out.
-fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, HostStats>) -> Vec<HostProblems> {
+fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, Arc<HostStats>>) -> Vec<HostProblems> {
     let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| assignment.host()).collect();
     let of = |host: &HostId| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
-        let mut found = trouble::of(member, stats.get(host));
+        let mut found = trouble::of(member, stats.get(host).map(|stats| &**stats));
         // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
         let here: Vec<&SlotId> =
             slots.iter().filter(|(_, assignment)| assignment.host() == host).map(|(slot, _)| slot).collect();

@@ -178,7 +178,7 @@ pub(super) fn of(member: &Member, stats: Option<&HostStats>) -> Vec<Problem> {
         if stats.disk_total > 0 && percent(stats.disk_used, stats.disk_total) >= DISK_FULL {
             found.push(Trouble::DiskFull { used: stats.disk_used, total: stats.disk_total });
         }
-        if let (Some(at), Some(heard)) = (stats.at, member.last_seen) {
+        if let (Some(at), Some(heard)) = (stats.at, stats.told_at.or(member.last_seen)) {
             let ahead_ms = at.as_millis() - heard.as_millis();
             if ahead_ms.abs() > SKEW_MILLIS {
                 found.push(Trouble::ClockSkew { ahead_ms });

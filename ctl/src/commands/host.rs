@@ -59,7 +59,12 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
             let hosts = client.hosts().await?;
             printer.document(&hosts, |colour| table::hosts(&hosts, clock::now(), colour));
         }
-        HostCommand::Show { host } => show(&client.host(&host).await?, printer),
+        HostCommand::Show { host } => {
+            let view = client.host(&host).await?;
+            let history = client.host_history(&host).await?;
+            let plots = history.map(|history| table::history(&history)).unwrap_or_default();
+            printer.document(&view, |_| table::host(&view, clock::now()) + &plots);
+        }
         HostCommand::Drain { host, attend } => {
             return Box::pin(super::drain::run(&host, attend, session, printer)).await;
         }

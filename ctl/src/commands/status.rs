@@ -21,7 +21,9 @@ pub(super) async fn run(args: &StatusArgs, global: &Global, printer: &Printer) -
     };
     let service = context.service(name, &mut client).await?;
     let found = client.status(&service.to_string()).await?;
-    let status = found.into_iter().next().ok_or_else(|| CtlError::NoService(service))?;
-    printer.document(&status, |colour| table::service(&status, clock::now(), colour));
+    let status = found.into_iter().next().ok_or_else(|| CtlError::NoService(service.clone()))?;
+    let history = client.service_history(&service).await?;
+    let plots = history.map(|history| table::history(&history)).unwrap_or_default();
+    printer.document(&status, |colour| table::service(&status, clock::now(), colour) + &plots);
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use windlass_core::host::{Gpu, GpuLost, HostPolicy};
 use windlass_core::observation::EngineState;
 use windlass_core::view::HostView;
 
-use super::{ago, bytes, fields, grid, or_dash, state};
+use super::{ago, bytes, fields, grid, or_dash, state, usage};
 use crate::printer::Colour;
 
 /// All hosts.
@@ -15,6 +15,7 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
         return "no hosts yet; add one with `windlass host token HOST`\n".to_owned();
     }
     let row = |host: &HostView| {
+        let (cpu, memory) = usage::of_host(host, now);
         vec![
             Cell::new(&host.name),
             state(&host.state),
@@ -22,14 +23,28 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
             Cell::new(labels(host)),
             Cell::new(host.slots),
             Cell::new(format!("{}/{}", bytes(host.memory_reserved), bytes(host.memory))),
+            Cell::new(cpu),
+            Cell::new(memory),
             Cell::new(if host.gpus.is_empty() { "-".to_owned() } else { host.gpus.len().to_string() }),
             Cell::new(&host.address),
             Cell::new(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now))),
             Cell::new(host.problems.first().map_or("-", |problem| &problem.text)),
         ]
     };
-    let headers =
-        ["HOST", "STATE", "SCHEDULING", "LABELS", "SLOTS", "RESERVED", "GPUS", "ADDRESS", "SEEN", "NOTE"];
+    let headers = [
+        "HOST",
+        "STATE",
+        "SCHEDULING",
+        "LABELS",
+        "SLOTS",
+        "RESERVED",
+        "CPU",
+        "MEM",
+        "GPUS",
+        "ADDRESS",
+        "SEEN",
+        "NOTE",
+    ];
     grid(&headers, hosts.iter().map(row).collect(), colour)
 }
 
@@ -38,7 +53,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
     let gpus: Vec<String> =
         host.gpus.iter().map(|gpu| gpu_line(host, gpu)).chain(host.gpus_lost.iter().map(lost)).collect();
     let access = host.gpu_access.refusal().filter(|_| !host.gpus.is_empty());
-    let stats = host.stats.as_ref();
+    let stats = host.stats.as_ref().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
     let engine = match &host.engine {
         EngineState::Unknown => "not asked yet".to_owned(),
         EngineState::Available => format!("Docker {}", host.engine_version),
@@ -80,7 +95,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("policy", host.policy.as_ref().map(policy)),
         ("problems", Some(problems.concat()).filter(|text| !text.is_empty())),
     ]);
-    table + &super::conditions(&host.conditions, now)
+    table + &usage::lines(host, now) + &super::conditions(&host.conditions, now)
 }
 
 /// A GPU, how it does, and who has it.

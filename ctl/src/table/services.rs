@@ -6,7 +6,7 @@ use comfy_table::{Cell, Color};
 use windlass_core::view::{HostProblems, InstanceView, Problem, StatusView, WatchView};
 use windlass_core::{Counter, Timestamp};
 
-use super::{ago, fields, grid, or_dash, printable, state};
+use super::{ago, fields, grid, or_dash, printable, state, usage};
 use crate::printer::Colour;
 
 /// All services.
@@ -15,19 +15,23 @@ pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
         return "no services yet; make one with `windlass deploy -f FILE`\n".to_owned();
     }
     let row = |status: &StatusView| {
+        let (cpu, memory) = usage::of_service(status);
         vec![
             Cell::new(format!("{}/{}", status.environment, status.service)),
             Cell::new(or_dash(status.release)),
             state(standing(status)),
             Cell::new(format!("{}/{}{}", status.healthy, status.wanted, in_doubt(status))),
             Cell::new(status.restarts),
+            Cell::new(cpu),
+            Cell::new(memory),
             Cell::new(serving(&status.serving)),
             Cell::new(or_dash(status.image.as_ref())),
             Cell::new(why(status)),
         ]
     };
     let rows = services.iter().map(row).collect();
-    let headers = ["SERVICE", "RELEASE", "STATE", "HEALTHY", "RESTARTS", "SERVING", "IMAGE", "WHY"];
+    let headers =
+        ["SERVICE", "RELEASE", "STATE", "HEALTHY", "RESTARTS", "CPU", "MEM", "SERVING", "IMAGE", "WHY"];
     grid(&headers, rows, colour)
 }
 
@@ -77,6 +81,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
             "connected" => instance.host.to_string(),
             gone => format!("{} ({gone})", instance.host),
         };
+        let (cpu, memory) = usage::of_instance(instance);
         vec![
             Cell::new(instance.slot.index),
             Cell::new(host),
@@ -84,13 +89,26 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
             standing_of(instance, now),
             Cell::new(or_dash(instance.since.map(|at| ago(at, now)))),
             Cell::new(instance.restarts),
+            Cell::new(cpu),
+            Cell::new(memory),
             Cell::new(or_dash(instance.last_exit.map(|exit| format!("{exit}, {}", ago(exit.at, now))))),
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
             Cell::new(if instance.id.is_empty() { "-" } else { &instance.id }),
         ]
     };
-    let headers =
-        ["SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "LAST EXIT", "ENDPOINTS", "INSTANCE"];
+    let headers = [
+        "SLOT",
+        "HOST",
+        "RELEASE",
+        "STATE",
+        "SINCE",
+        "RESTARTS",
+        "CPU",
+        "MEM",
+        "LAST EXIT",
+        "ENDPOINTS",
+        "INSTANCE",
+    ];
     text.push('\n');
     text.push_str(&grid(&headers, status.instances.iter().map(row).collect(), colour));
     text.push_str(&super::conditions(&status.conditions, now));

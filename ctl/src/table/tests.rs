@@ -36,6 +36,28 @@ fn host_view(name: &str, state: &str) -> Value {
     })
 }
 
+/// A measurement that the coordinator was told at that time.
+pub(crate) fn stats(told_at: &str) -> Value {
+    json!({
+        "at": told_at, "told_at": told_at, "cpu_percent": 37.4, "load": [1.5, 1.25, 1.0],
+        "cpu": { "user": 30.0, "system": 7.4, "iowait": 2.0, "steal": 0.0 },
+        "memory_used": 8_589_934_592_u64, "memory_total": 34_359_738_368_u64,
+        "swap_used": 1_048_576, "swap_total": 1_073_741_824,
+        "disk_used": 41_000_000_000_u64, "disk_total": 128_000_000_000_u64,
+        "disks": [{ "mount": "/", "used": 41_000_000_000_u64, "total": 128_000_000_000_u64, "inodes_used": 9, "inodes_total": 10 },
+            { "mount": "/data", "used": 1, "total": 1_073_741_824, "inodes_used": 0, "inodes_total": 0 }],
+        "network_rx": 18_231.5, "network_tx": 9_112.25,
+        "pressure": { "cpu": { "some": 12.0 }, "memory": {}, "io": { "some": 3.0, "full": 1.0 } },
+        "gpus": [{ "uuid": "GPU-1", "utilization": 93.0, "memory_used": 75_000_000_000_u64, "memory_total": 150_000_000_000_u64,
+            "temperature": 61.0, "power": 402.0 }],
+        "instances": [{
+            "instance": "default.web.0.r7.1", "cpu_percent": 140.0, "throttled_percent": 20.0, "memory_used": 48_000_000,
+            "memory_limit": 67_108_864, "pids": 11, "counters": { "oom_kills": 1, "network_rx_bytes": 4096,
+            "network_tx_bytes": 1024, "block_read_bytes": 0, "block_written_bytes": 8192 },
+        }],
+    })
+}
+
 #[test]
 fn hosts_in_a_table_and_one_in_full() {
     let mut lost = host_view("web-2", "lost");
@@ -43,8 +65,15 @@ fn hosts_in_a_table_and_one_in_full() {
     lost["gpus"] = json!([]);
     lost["last_seen"] = Value::Null;
     lost["scheduling"] = json!("cordoned");
-    let views: Vec<HostView> = vec![view(host_view("web-1", "connected")), view(lost)];
+    let mut busy = host_view("web-3", "connected");
+    busy["stats"] = stats("2026-11-22T12:09:58.000Z");
+    let mut old = host_view("web-4", "connected");
+    old["stats"] = stats("2026-11-22T12:09:00.000Z");
+    let views: Vec<HostView> = vec![view(host_view("web-1", "connected")), view(lost), view(busy), view(old)];
     insta::assert_snapshot!("hosts", hosts(&views, now(), Colour::Off));
+    insta::assert_snapshot!("host_measured", host(&views[2], now()));
+    let old = host(&views[3], now());
+    assert!(old.contains("measured: stale, 1m ago") && !old.contains("busy"), "{old}");
     insta::assert_snapshot!("host", host(&views[0], now()));
     let mut gpus = host_view("web-3", "connected");
     gpus["gpus"] = json!([
@@ -99,6 +128,7 @@ fn status_view() -> Value {
             "id": format!("default.web.{index}.{release}.1"), "slot": format!("default/web/{index}"),
             "host": format!("web-{index}"), "state": state, "since": "2026-11-22T11:00:00.000Z", "release": release,
             "endpoints": { "http": "10.0.0.11:20001" }, "restarts": 0, "container": null, "host_state": "connected",
+            "cpu_percent": 41.6, "memory_used": 48_000_000, "memory_limit": 67_108_864, "throttled_percent": 12.0,
         })
     };
     let mut refused = instance(2, "refused", "r2");

@@ -354,6 +354,7 @@ impl Control for Stub {
         steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;
+        get_history, GetHistoryRequest, GetHistoryResponse;
         list_routes, ListRoutesRequest, ListRoutesResponse;
         forget_ingress, ForgetIngressRequest, ForgetIngressResponse;
         revoke_operator, RevokeOperatorRequest, RevokeOperatorResponse;

@@ -4,6 +4,7 @@ mod answer;
 mod audit;
 mod common;
 mod events;
+mod history;
 mod hosts;
 mod logs;
 mod operators;
@@ -71,6 +72,11 @@ impl Control for ControlService {
     async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Reply<pb::GetHostResponse> {
         let view = hosts::show(&self.0, &request.into_inner().host)?;
         Ok(Response::new(pb::GetHostResponse { view }))
+    }
+
+    async fn get_history(&self, request: Request<pb::GetHistoryRequest>) -> Reply<pb::GetHistoryResponse> {
+        let view = history::get(&self.0, &Caller::of(&request)?, &request.into_inner())?;
+        Ok(Response::new(pb::GetHistoryResponse { view }))
     }
 
     async fn steer_host(&self, request: Request<pb::SteerHostRequest>) -> Reply<pb::SteerHostResponse> {

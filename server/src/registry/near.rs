@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use windlass_core::fleet::{Fleet, Member};
 use windlass_core::gate::{Answer, QuestionKey};
+use windlass_core::host::Usage;
 use windlass_core::traffic::{ServiceWindows, Traffic};
 use windlass_core::{HostId, ServiceId, Timestamp};
 
@@ -76,6 +77,10 @@ impl Fleet for Near<'_> {
 
     fn answer(&self, question: &QuestionKey) -> Option<Answer> {
         self.registry.answer(question)
+    }
+
+    fn usage(&self, host: &HostId, instance: &str) -> Option<Usage> {
+        self.registry.usage_of(host, instance)
     }
 
     fn all(&self) -> &BTreeMap<HostId, Member> {

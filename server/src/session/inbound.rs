@@ -9,6 +9,7 @@ use windlass_core::condition;
 use windlass_core::host::{HostFacts, HostStats, Liveness};
 use windlass_core::observation::Observation;
 use windlass_core::{HostId, Timestamp};
+use windlass_proto::limits::{MAX_STATS_IN_HEARTBEAT, MAX_STATS_REPORT};
 use windlass_proto::pb;
 use windlass_proto::pb::connect_request::Message as From;
 use windlass_proto::pb::connect_response::Message as To;
@@ -26,7 +27,6 @@ use crate::store::record::HostRecord;
 /// What a host may take of our memory and disk with each kind of report. Ours have a few KiB; an observation
 /// grows with the slots.
 const MAX_FACTS: usize = 64 << 10;
-const MAX_STATS: usize = 256 << 10;
 const MAX_OBSERVATION: usize = 4 << 20;
 /// A plan has at most 1024 slots; a host may still show some that left it.
 const MAX_SLOTS: usize = 2048;
@@ -51,13 +51,20 @@ pub(super) fn facts_of(field: &'static str, bytes: &[u8]) -> Result<HostFacts, S
     bounded(field, bytes, MAX_FACTS)
 }
 
+/// Reads how a host does.
+fn stats_of(field: &'static str, bytes: &[u8], limit: usize) -> Result<HostStats, Status> {
+    let mut stats: HostStats = bounded(field, bytes, limit)?;
+    stats.bound();
+    Ok(stats)
+}
+
 impl Session {
     pub(super) async fn received(&mut self, message: pb::ConnectRequest) -> Result<(), Status> {
         let now = self.coordinator.ledger.now();
         match message.message {
             Some(From::Heartbeat(beat)) => {
-                let stats =
-                    (!beat.stats.is_empty()).then(|| bounded("heartbeat.stats", &beat.stats, MAX_STATS));
+                let stats = (!beat.stats.is_empty())
+                    .then(|| stats_of("heartbeat.stats", &beat.stats, MAX_STATS_IN_HEARTBEAT));
                 let seq = heard(&self.coordinator, &self.host, stats.transpose()?).await?;
                 if beat.number > 0 {
                     self.push(To::HeartbeatAck(pb::HeartbeatAck { number: beat.number, seq }));
@@ -65,6 +72,10 @@ impl Session {
                 for request in self.coordinator.readers.abandoned(&self.host, &mut self.asked) {
                     self.push(To::LogCancel(pb::LogCancel { request }));
                 }
+            }
+            Some(From::Stats(report)) => {
+                let stats = stats_of("stats", &report.stats, MAX_STATS_REPORT)?;
+                self.coordinator.registry.measured(&self.host, stats, now);
             }
             Some(From::Observation(report)) => {
                 let revision = observed(&self.coordinator, &self.host, &report.observation)?;

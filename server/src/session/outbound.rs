@@ -25,6 +25,7 @@ impl Session {
             trust_version: self.coordinator.ledger.read(|state| state.trust.version()),
             heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
             acks_heartbeats: true,
+            takes_stats: true,
         }));
     }
 

@@ -14,7 +14,7 @@ use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
-use windlass_core::host::{HostFacts, HostPolicy};
+use windlass_core::host::{DiskStats, HostFacts, HostPolicy, HostStats, InstanceStats};
 use windlass_core::observation::{
     Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
     SlotStatus,
@@ -44,6 +44,8 @@ pub(crate) struct Agent {
     pub(crate) release_versions: Vec<u32>,
     /// Its instances have ports of the host.
     pub(crate) publishes: bool,
+    /// Does it say how its host and containers do?
+    pub(crate) is_measured: bool,
     /// The ingress beside it, if it has one.
     pub(crate) ingress: Option<Ingress>,
     /// The newest plan, with its envelope.
@@ -96,6 +98,7 @@ impl Agent {
             plan_versions,
             release_versions,
             publishes: false,
+            is_measured: false,
             ingress: None,
             plan: None,
             kept: BTreeMap::new(),
@@ -327,6 +330,9 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
         let heard = tokio::select! {
             _ = beat.tick() => {
                 link.say(Say::Heartbeat(pb::Heartbeat::default())).await;
+                if agent.is_measured {
+                    link.say(Say::Stats(measure(&agent))).await;
+                }
                 continue;
             }
             heard = link.hear() => heard,
@@ -355,6 +361,28 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
             Err(status) => return (agent, status),
         }
     }
+}
+
+/// What a host says whose containers use three quarters of their memory.
+fn measure(agent: &Agent) -> pb::StatsReport {
+    let seen = agent.observe(1);
+    let instances = seen.slots.iter().flat_map(|slot| &slot.instances).map(|instance| InstanceStats {
+        instance: instance.id.clone(),
+        cpu_percent: 40.0,
+        memory_used: 75,
+        memory_limit: 100,
+        ..InstanceStats::default()
+    });
+    let disk = DiskStats { mount: "/a \"b\" \\c".to_owned(), used: 1, total: 2, ..DiskStats::default() };
+    let stats = HostStats {
+        at: Some(crate::fleet::now()),
+        memory_used: 3,
+        memory_total: 9,
+        disks: vec![disk],
+        instances: instances.collect(),
+        ..HostStats::default()
+    };
+    pb::StatsReport { stats: encode(&stats) }
 }
 
 fn report(agent: &Agent, revision: u64) -> pb::ObservationReport {

@@ -16,3 +16,4 @@ mod routes;
 mod scopes;
 mod services;
 mod story;
+mod telemetry;

@@ -28,6 +28,8 @@ async fn everything(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     note("ExplainRollout", c.explain_rollout(pb::ExplainRolloutRequest { rollout: web() }).await.map(drop));
     note("WatchRollout", c.watch_rollout(pb::WatchRolloutRequest { rollout: web() }).await.map(drop));
     note("GetStatus", c.get_status(pb::GetStatusRequest { service: web() }).await.map(drop));
+    let history = pb::GetHistoryRequest { service: web(), ..Default::default() };
+    note("GetHistory", c.get_history(history).await.map(drop));
     let logs = pb::StreamLogsRequest { service: web(), ..Default::default() };
     note("StreamLogs", c.stream_logs(logs).await.map(drop));
     let events = pb::StreamEventsRequest { service: web(), ..Default::default() };

@@ -45,9 +45,8 @@ pub(super) fn stats(plan: Option<&HostPlan>) -> HostStats {
         disk_total: 128_000_000_000,
         network_rx: 18_231.5,
         network_tx: 9_112.25,
-        gpus: Vec::new(),
         instances: running.map(instance_stats).collect(),
-        silent: Vec::new(),
+        ..HostStats::default()
     }
 }
 
@@ -58,6 +57,7 @@ fn instance_stats(slot: &PlanSlot) -> InstanceStats {
         memory_used: 48_000_000,
         memory_limit: 64 << 20,
         pids: 11,
+        ..InstanceStats::default()
     }
 }
 

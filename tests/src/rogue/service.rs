@@ -165,7 +165,8 @@ async fn note(shared: &Shared, (stream, out): (usize, &Out), message: pb::Connec
             | Heard::Facts(_)
             | Heard::Kept(_)
             | Heard::Release(_)
-            | Heard::Ingress(_),
+            | Heard::Ingress(_)
+            | Heard::Stats(_),
         )
         | None => {}
     }

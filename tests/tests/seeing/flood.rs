@@ -114,7 +114,7 @@ fn strangers_who_flood_keep_nobody_out_and_fill_nothing() {
         })
         .collect();
     let shown = get(&desk.http, "/metrics", LIMIT).unwrap();
-    assert!(shown.body.contains("windlass_tls_handshakes{outcome=\"crowded\"}"), "{}", shown.body);
+    assert!(shown.body.contains("windlass_tls_handshakes_total{outcome=\"crowded\"}"), "{}", shown.body);
     let open = descriptors(desk.pid());
     assert!(open < 1000, "{open} descriptors");
     alice.ok(&["host", "ls"]);

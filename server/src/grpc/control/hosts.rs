@@ -111,7 +111,8 @@ pub(super) async fn steer(
 /// A host that is not in the fleet any more is shown by its standing.
 fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &HostRecord) -> HostView {
     if let Some(member) = fleet.members.get(&record.name) {
-        let mut view = view::host(&record.name, member, coordinator.registry.stats_of(&record.name));
+        let mut view =
+            view::host(&record.name, member, coordinator.registry.stats_of(&record.name).as_deref());
         if member.recovering && member.liveness == Liveness::Connected {
             view.state = "recovering".to_owned();
         }

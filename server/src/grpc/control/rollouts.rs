@@ -124,8 +124,9 @@ fn status_of(state: &State, registry: &Registry, service: &Service, now: Timesta
     if service.mode == Mode::Removed && service.is_gone(state.slots.get(&service.id)) {
         return None;
     }
+    let fresh = |host| registry.stats_of(host).filter(|stats| stats.is_fresh(now));
     let stats: BTreeMap<HostId, _> =
-        slots.values().filter_map(|a| Some((a.host().clone(), registry.stats_of(a.host())?))).collect();
+        slots.values().filter_map(|a| Some((a.host().clone(), fresh(a.host())?))).collect();
     let rollout = state.active_rollout(&service.id);
     let waiting = match rollout {
         Some(_) => Vec::new(),

@@ -203,6 +203,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
         ("three thousand slots", observe(&seen((0..3000).map(|n| slot(n, 0)).collect())), "at most"),
         ("5 MiB", Say::Observation(pb::ObservationReport { observation: vec![b' '; 5 << 20].into() }), "more than"),
         ("facts of 100 KiB", Say::Facts(pb::FactsReport { facts: encode(&facts) }), "more than"),
+        ("a report of statistics of 2 MiB", Say::Stats(pb::StatsReport { stats: vec![b'['; 2 << 20].into() }), "more than"),
         ("statistics of 1 MiB", Say::Heartbeat(pb::Heartbeat { stats: vec![b'['; 1 << 20].into(), number: 0 }), "more than"),
         ("nested two hundred thousand deep", Say::Observation(pb::ObservationReport { observation: deep.into_bytes().into() }), "observation"),
         ("no JSON", Say::Observation(pb::ObservationReport { observation: vec![0xff; 10].into() }), "observation"),

@@ -1,0 +1,78 @@
+//! An instance, as `status` shows it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{InstanceStats, Liveness};
+use crate::id::{Counter, HostId, SlotId};
+use crate::observation::{InstanceState, LastExit, NotReady, Refusal};
+use crate::time::Timestamp;
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct InstanceView {
+    /// Its name.
+    pub id: String,
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its host.
+    pub host: HostId,
+    /// What it is.
+    pub state: InstanceState,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Its release.
+    pub release: Counter,
+    /// Where its ports answer, by name.
+    pub endpoints: BTreeMap<String, String>,
+    /// When the engine started its present run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// How it ended last, unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
+    /// Why it is not ready, while it runs and is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<NotReady>,
+    /// The engine's id of its container.
+    pub container: Option<String>,
+    /// Is its host there?
+    pub host_state: Liveness,
+    /// Why that may not be its state now: the host is not heard of, or its engine does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// When its host was last heard of, if it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// Why the slot was refused, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// Share of a core in use, 0 to 100 per core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used: Option<u64>,
+    /// Its limit, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// Share of the time in which its limit of processors held it back, 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_percent: Option<f64>,
+    /// Its GPUs, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+}
+
+impl InstanceView {
+    /// Shows what was measured of it, if anything was.
+    pub(super) fn measured(&mut self, used: Option<&InstanceStats>) {
+        self.cpu_percent = used.map(|used| used.cpu_percent);
+        self.throttled_percent = used.map(|used| used.throttled_percent);
+        self.memory_used = used.map(|used| used.memory_used);
+        self.memory_limit = used.map(|used| used.memory_limit);
+    }
+}

@@ -1,0 +1,136 @@
+//! What is looked up for each scrape: hosts, services, rollouts, instances, certificates, store, process. Nothing of it is
+//! kept between two scrapes, so that what has gone is not there any more.
+//!
+//! Cardinality: a host has about 40 series, one more pair for each of its file systems and 6 for each GPU; a service about
+//! 15; an instance 13, of which at most [`INSTANCES`] are told.
+
+mod fleet;
+mod gather;
+mod hosts;
+mod instances;
+mod process;
+mod routes;
+mod services;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use windlass_core::Timestamp;
+
+pub(crate) use gather::{Place, gather};
+
+/// Instances that are told; a fleet that has more tells how many it leaves out.
+const INSTANCES: usize = 5000;
+
+/// Everything, as it was at one moment.
+#[derive(Debug)]
+pub(crate) struct Scrape {
+    now: Timestamp,
+    fleet: fleet::Fleet,
+    routes: routes::Routes,
+    hosts: Vec<hosts::Host>,
+    services: Vec<services::Service>,
+    instances: Vec<instances::Instance>,
+    left_out: usize,
+    handshakes: BTreeMap<&'static str, u64>,
+}
+
+/// What is told of the process, under the names that every program uses.
+#[derive(Debug)]
+struct Process;
+
+impl Scrape {
+    /// Writes it in OpenMetrics, without the end.
+    pub(super) fn write(self, text: &mut String) {
+        let mut ours = Registry::with_prefix("windlass");
+        ours.register_collector(Box::new(self));
+        let mut process = Registry::default();
+        process.register_collector(Box::new(Process));
+        for registry in [&ours, &process] {
+            let _infallible_to_a_string = prometheus_client::encoding::text::encode_registry(text, registry);
+        }
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        fleet::write(&mut out, &self.fleet)?;
+        let outcomes =
+            self.handshakes.iter().map(|(outcome, count)| ([("outcome", *outcome)], number(*count)));
+        out.counter("tls_handshakes", "TLS handshakes by outcome", outcomes)?;
+        routes::write(&mut out, &self.routes)?;
+        hosts::write(&mut out, &self.hosts, self.now)?;
+        services::write(&mut out, &self.services, self.now)?;
+        instances::write(&mut out, &self.instances)?;
+        let help = "Instances that are not told here, because there are too many";
+        out.one("metrics_instances_left_out", help, count(self.left_out))
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        process::write(&mut Out(encoder))
+    }
+}
+
+/// Writes families.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    /// Something that rises and falls.
+    fn gauge<L: EncodeLabelSet>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
+    }
+
+    /// One that has no labels.
+    fn one(&mut self, name: &'static str, help: &'static str, value: f64) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    /// Something that only rises; its samples get the ending `_total`.
+    fn counter<L: EncodeLabelSet>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        samples: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        samples.into_iter().try_for_each(|(labels, value)| {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+        })
+    }
+}
+
+/// As metrics are: floating.
+#[expect(clippy::cast_precision_loss, reason = "counts and bytes of today fit into 52 bits")]
+const fn number(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "as above")]
+const fn count(count: usize) -> f64 {
+    count as f64
+}
+
+/// Seconds since the epoch.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this age fit into 52 bits")]
+const fn seconds(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1000.0
+}
+
+const fn yes(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}

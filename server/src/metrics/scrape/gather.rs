@@ -1,0 +1,100 @@
+//! Looks everything up. One service at a time, so that the writer never waits long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_core::host::HostStats;
+use windlass_core::service::Slots;
+use windlass_core::view::{self, StatusView};
+use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
+
+use super::{INSTANCES, Scrape, fleet, hosts, instances, routes, services};
+use crate::config::Detail;
+use crate::coordinator::Coordinator;
+use crate::ledger::State;
+
+/// What a scrape needs beside the coordinator.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// How often a backup is written.
+    pub(crate) backup_every: Duration,
+    /// How much is told.
+    pub(crate) detail: Detail,
+}
+
+/// Looks everything up. Blocks: it looks at files, too.
+pub(crate) fn gather(
+    coordinator: &Coordinator,
+    place: &Place,
+    handshakes: BTreeMap<&'static str, u64>,
+) -> Scrape {
+    let now = coordinator.ledger.now();
+    let mut scrape = Scrape {
+        now,
+        fleet: fleet::look(coordinator, &place.data, place.backup_every),
+        routes: routes::Routes::default(),
+        hosts: Vec::new(),
+        services: Vec::new(),
+        instances: Vec::new(),
+        left_out: 0,
+        handshakes,
+    };
+    if place.detail == Detail::Fleet {
+        return scrape;
+    }
+    let traffic = coordinator.ledger.read(|state| crate::routes::traffic(state, &coordinator.registry));
+    scrape.routes = routes::look(&traffic, now);
+    let fresh = coordinator.registry.fresh_stats(now);
+    scrape.hosts = coordinator.ledger.read(|state| {
+        let fleet = coordinator.registry.fleet(state, None, now);
+        hosts::look(state, fleet, &fresh)
+    });
+    let (ids, newest) = coordinator.ledger.read(|state| {
+        let ids: Vec<ServiceId> = state.services.keys().cloned().collect();
+        (ids, newest_rollouts(state))
+    });
+    for id in ids {
+        let looked = coordinator.ledger.read(|state| {
+            let view = status(coordinator, state, &id, &fresh, now)?;
+            let rollout = newest.get(&id).and_then(|rollout| state.rollouts.get(rollout));
+            Some(services::look(view, rollout))
+        });
+        let Some(service) = looked else { continue };
+        if place.detail == Detail::Instances {
+            let room = INSTANCES.saturating_sub(scrape.instances.len());
+            let all = instances::look(service.view(), &fresh);
+            scrape.left_out += all.len().saturating_sub(room);
+            scrape.instances.extend(all.into_iter().take(room));
+        }
+        scrape.services.push(service);
+    }
+    scrape
+}
+
+/// The rollout of each service that was made last: their ids rise with time.
+fn newest_rollouts(state: &State) -> BTreeMap<ServiceId, RolloutId> {
+    state.rollouts.values().map(|rollout| (rollout.service.clone(), rollout.id.clone())).collect()
+}
+
+fn status(
+    coordinator: &Coordinator,
+    state: &State,
+    id: &ServiceId,
+    fresh: &BTreeMap<HostId, Arc<HostStats>>,
+    now: Timestamp,
+) -> Option<StatusView> {
+    let (service, none) = (state.services.get(id)?, Slots::new());
+    let slots = state.slots.get(id).unwrap_or(&none);
+    if service.is_gone(state.slots.get(id)) {
+        return None;
+    }
+    let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| assignment.host()).collect();
+    let stats = hosts.into_iter().filter_map(|host| Some((host.clone(), fresh.get(host)?.clone()))).collect();
+    let fleet = coordinator.registry.around(state, id, now);
+    let rollout = state.active_rollout(id);
+    Some(view::status(service, slots, rollout, &state.releases, &fleet, &stats, &[]))
+}

@@ -1,0 +1,110 @@
+//! Instances: what each uses and counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use windlass_core::HostId;
+use windlass_core::host::{HostStats, InstanceStats};
+use windlass_core::observation::InstanceState;
+use windlass_core::view::StatusView;
+
+use super::{Out, number, yes};
+
+/// An instance.
+#[derive(Debug)]
+pub(super) struct Instance {
+    environment: String,
+    service: String,
+    release: String,
+    host: String,
+    slot: String,
+    id: String,
+    healthy: bool,
+    restarts: u32,
+    stats: Option<InstanceStats>,
+}
+
+impl Instance {
+    fn labels(&self) -> [(&'static str, &str); 6] {
+        [
+            ("environment", &self.environment),
+            ("service", &self.service),
+            ("release", &self.release),
+            ("host", &self.host),
+            ("slot", &self.slot),
+            ("id", &self.id),
+        ]
+    }
+}
+
+/// The instances of a service. A slot that has none yet is none.
+pub(super) fn look(view: &StatusView, fresh: &BTreeMap<HostId, Arc<HostStats>>) -> Vec<Instance> {
+    let there = view.instances.iter().filter(|instance| !instance.id.is_empty());
+    let all = there.map(|instance| {
+        let stats = fresh.get(&instance.host);
+        let mut of = stats.into_iter().flat_map(|stats| &stats.instances);
+        Instance {
+            environment: view.environment.to_string(),
+            service: view.service.to_string(),
+            release: instance.release.to_string(),
+            host: instance.host.to_string(),
+            slot: instance.slot.index.to_string(),
+            id: instance.id.clone(),
+            healthy: instance.state == InstanceState::Healthy && instance.doubt.is_none(),
+            restarts: instance.restarts,
+            stats: of.find(|used| used.instance == instance.id).cloned(),
+        }
+    });
+    all.collect()
+}
+
+pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
+    let healthy = instances.iter().map(|of| (of.labels(), yes(of.healthy)));
+    out.gauge("instance_healthy", "Is an instance healthy, as far as is known?", healthy)?;
+    let restarts = instances.iter().map(|of| (of.labels(), f64::from(of.restarts)));
+    out.counter("instance_starts_again", "How often an instance was started again", restarts)?;
+    let gauges: [(&str, &str, fn(&InstanceStats) -> f64); 6] = [
+        ("instance_cpu_cores", "Cores that an instance uses", |of| of.cpu_percent / 100.0),
+        ("instance_throttled_ratio", "Share of time in which its limit held it back", |of| {
+            of.throttled_percent / 100.0
+        }),
+        ("instance_memory_bytes", "Memory that it uses, without page cache", |of| number(of.memory_used)),
+        ("instance_memory_limit_bytes", "Its limit of memory", |of| number(of.memory_limit)),
+        ("instance_pids", "Its processes", |of| number(of.pids)),
+        ("instance_pids_limit", "How many it may have; 0 without a limit", |of| number(of.pids_limit)),
+    ];
+    for (name, help, value) in gauges {
+        out.gauge(name, help, measured(instances, value))?;
+    }
+    let counters: [(&str, &str, fn(&InstanceStats) -> f64); 7] = [
+        ("instance_cpu_seconds", "Processor time of an instance", |of| of.counters.cpu_seconds),
+        ("instance_throttled_seconds", "Time in which its limit held it back", |of| {
+            of.counters.throttled_seconds
+        }),
+        ("instance_oom_kills", "Its processes that were killed for memory", |of| {
+            number(of.counters.oom_kills)
+        }),
+        ("instance_network_receive_bytes", "Bytes that it received", |of| {
+            number(of.counters.network_rx_bytes)
+        }),
+        ("instance_network_transmit_bytes", "Bytes that it sent", |of| number(of.counters.network_tx_bytes)),
+        ("instance_disk_read_bytes", "Bytes that it read from disks", |of| {
+            number(of.counters.block_read_bytes)
+        }),
+        ("instance_disk_written_bytes", "Bytes that it wrote to disks", |of| {
+            number(of.counters.block_written_bytes)
+        }),
+    ];
+    for (name, help, value) in counters {
+        out.counter(name, help, measured(instances, value))?;
+    }
+    Ok(())
+}
+
+fn measured(
+    instances: &[Instance],
+    value: fn(&InstanceStats) -> f64,
+) -> impl Iterator<Item = ([(&'static str, &str); 6], f64)> {
+    instances.iter().filter_map(move |of| Some((of.labels(), value(of.stats.as_ref()?))))
+}

@@ -1,0 +1,174 @@
+//! How hosts and instances do: what agents say of it, what the coordinator keeps, and what Prometheus reads.
+
+mod format;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use windlass_proto::pb;
+use windlass_server::config::Detail;
+
+use crate::agent::{Agent, Players};
+use crate::fleet::{Fleet, LIMIT, until};
+use crate::release::release;
+use crate::rollouts::{deploy, status};
+use format::Families;
+
+/// What a scraper gets that asks for this.
+async fn metrics(fleet: &Fleet, accept: &str) -> String {
+    let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
+    let request = format!("GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    timeout(LIMIT, tcp.read_to_string(&mut text)).await.expect("an answer in time").unwrap();
+    text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
+}
+
+/// A fleet with a host that says how it does, and a service on it.
+async fn measured(tweak: fn(&mut windlass_server::Config)) -> (Fleet, Players) {
+    let fleet = Fleet::start_with(true, tweak).await;
+    let mut players = Players::default();
+    let mut agent = Agent::joined(&fleet, "web-1").await;
+    agent.is_measured = true;
+    players.add(&fleet, agent).await;
+    fleet.wait_for("web-1", "connected").await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
+    (fleet, players)
+}
+
+#[tokio::test]
+async fn an_operator_sees_what_instances_use_and_used() {
+    let (fleet, _players) = measured(|_| {}).await;
+    let first = async || status(&fleet).await["instances"][0].clone();
+    until("an instance with its usage", async || first().await["memory_used"].is_u64()).await;
+    let instance = first().await;
+    assert_eq!(instance["cpu_percent"], 40.0);
+    assert_eq!((&instance["memory_used"], &instance["memory_limit"]), (&75.into(), &100.into()));
+    let mut control = fleet.control("viewer/*").await;
+    let request = pb::GetHostRequest { host: "web-1".to_owned() };
+    let host = control.get_host(request).await.unwrap().into_inner().view;
+    let host: Value = serde_json::from_slice(&host).unwrap();
+    assert!(host["stats"]["told_at"].is_string(), "{host}");
+    for wanted in [("web-1", ""), ("", "default/web")] {
+        let request = || pb::GetHistoryRequest { host: wanted.0.to_owned(), service: wanted.1.to_owned() };
+        let mut asking = fleet.control("viewer/*").await;
+        let mut get = async || asking.get_history(request()).await.unwrap().into_inner().view;
+        let mut last = Value::Null;
+        let began = std::time::Instant::now();
+        // A figure comes every 10 s.
+        while last["fine"]["columns"]["memory_bytes"]
+            .as_array()
+            .is_none_or(|all| all.iter().all(Value::is_null))
+        {
+            assert!(began.elapsed() < LIMIT * 2, "no figure of {wanted:?}: {last}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            last = serde_json::from_slice(&get().await).unwrap_or_default();
+        }
+        assert_eq!(last["fine"]["every_seconds"], 10);
+    }
+    let unknown = pb::GetHistoryRequest { host: "web-9".to_owned(), ..Default::default() };
+    assert_eq!(control.get_history(unknown).await.unwrap_err().code(), tonic::Code::NotFound);
+    let none = control.get_history(pb::GetHistoryRequest::default()).await.unwrap_err();
+    assert_eq!(none.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn prometheus_reads_everything_in_both_formats() {
+    let (fleet, _players) = measured(|_| {}).await;
+    let figure = r#"windlass_instance_memory_bytes{environment="default",service="web",release="r1",host="web-1",slot="0""#;
+    until("the memory of an instance", async || metrics(&fleet, "*/*").await.contains(figure)).await;
+    let classic = metrics(&fleet, "text/plain;version=0.0.4").await;
+    let families = Families::parse(&classic);
+    for (name, kind) in [
+        ("windlass_host_up", "gauge"),
+        ("windlass_host_disk_size_bytes", "gauge"),
+        ("windlass_host_network_receive_bytes_total", "counter"),
+        ("windlass_service_healthy_instances", "gauge"),
+        ("windlass_rollout_duration_seconds", "gauge"),
+        ("windlass_instance_cpu_seconds_total", "counter"),
+        ("windlass_trust_expiry_timestamp_seconds", "gauge"),
+        ("windlass_certificate_expiry_timestamp_seconds", "gauge"),
+        ("windlass_tls_handshakes_total", "counter"),
+        ("windlass_engine_step_seconds", "histogram"),
+        ("process_cpu_seconds_total", "counter"),
+    ] {
+        assert!(families.has_samples(name, kind), "{name} is no {kind} with samples in\n{classic}");
+    }
+    assert!(
+        classic
+            .contains(r#"windlass_rollout_state{environment="default",service="web",state="succeeded"} 1"#)
+    );
+    assert!(!classic.contains("# EOF"));
+    let open = metrics(&fleet, "application/openmetrics-text; version=1.0.0").await;
+    assert!(open.ends_with("# EOF\n") && open.contains("# TYPE windlass_tls_handshakes counter"));
+    promtool(&["check", "metrics"], &classic);
+}
+
+#[tokio::test]
+async fn metrics_name_what_their_detail_says() {
+    let (fleet, _players) = measured(|config| config.metrics = Detail::Fleet).await;
+    let text = metrics(&fleet, "*/*").await;
+    assert!(text.contains("windlass_trust_version 1"), "{text}");
+    assert!(!text.contains("web-1") && !text.contains("service=\"web\""), "{text}");
+    let (fleet, _players) = measured(|config| config.metrics = Detail::Services).await;
+    let text = metrics(&fleet, "*/*").await;
+    assert!(text.contains("windlass_service_wanted_instances{"), "{text}");
+    assert!(!text.contains("windlass_instance_healthy{"), "{text}");
+}
+
+#[tokio::test]
+async fn rules_name_only_metrics_that_exist_and_the_guide() {
+    let (fleet, _players) = measured(|_| {}).await;
+    let families = Families::parse(&metrics(&fleet, "*/*").await);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (rules, guide) = (read("deploy/prometheus/windlass.rules.yml"), read("docs/guide.md"));
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let words = rules.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_"));
+    let named: BTreeSet<&str> = words.collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(families.has(name), "a rule names {name}, which is no metric");
+    }
+    let headings: BTreeSet<String> =
+        guide.lines().filter_map(|line| line.strip_prefix("#### ")).map(str::to_lowercase).collect();
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    for alert in alerts {
+        let anchor = alert.to_lowercase();
+        assert!(rules.contains(&format!("runbook: docs/guide.md#{anchor}\n")), "{alert} has no runbook");
+        assert!(headings.contains(&anchor), "the guide has no heading `#### {alert}`");
+    }
+    let folder = root.join("deploy/prometheus");
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    promtool(&["check", "config", &path("prometheus.yml")], "");
+    promtool(&["test", "rules", &path("windlass.test.yml")], "");
+}
+
+/// Asks promtool, where it is installed; `tests/lab/install.sh` installs it.
+fn promtool(arguments: &[&str], input: &str) {
+    let begun = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut running = match begun {
+        Ok(running) => running,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("LEFT OUT: promtool {arguments:?}, because it is not installed");
+            return;
+        }
+        Err(error) => panic!("promtool {arguments:?}: {error}"),
+    };
+    running.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let ended = running.wait_with_output().unwrap();
+    let said =
+        [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(ended.status.success(), "promtool {arguments:?}: {said}");
+}
