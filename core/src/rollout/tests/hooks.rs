@@ -84,6 +84,7 @@ fn hooks_before_run_one_after_the_other_and_each_once() {
     let mut midway = world(&before(&[hook("migrate", "lowest"), hook("test", "lowest")]), |_| {});
     midway.step();
     assert_eq!(midway.tasks(), [(0, "migrate".to_owned())], "on the host of the lowest slot");
+    midway.step();
     assert_eq!(midway.waits(), ["hook migrate on h0000 to start"]);
     midway.tell(0, "migrate", TaskState::Running { since: at(101) });
     midway.step();
