@@ -259,7 +259,7 @@ mod tests {
             took: Span::ZERO,
             log: vec!["x".repeat(90_000)],
         };
-        let task = Task { rollout: "r1".parse().unwrap(), hook: "h".repeat(9_000) };
+        let task = Task { rollout: "00000001".parse().unwrap(), hook: "h".repeat(9_000) };
         let slot = "production/web/0".parse().unwrap();
         let one = TaskObservation { task, slot, state: TaskState::Ended(Box::new(end)) };
         let mut tasks = vec![one; 500];

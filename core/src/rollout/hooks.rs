@@ -5,7 +5,7 @@
 
 mod run;
 
-use crate::id::HostId;
+use crate::id::{HostId, SlotId};
 use crate::observation::{TASK_LOG, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
 use crate::plan::Task;
 use crate::release::{Hook, HookHosts, OnFailure, Spec, Stage};
@@ -42,17 +42,17 @@ pub(crate) fn follow(draft: &mut Draft<'_>) {
     let tasks: Vec<_> =
         draft.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.task()?.clone()))).collect();
     for (slot, task) in tasks {
-        if !is_to_run(draft, &task) {
+        if !is_to_run(draft, &slot, &task) {
             draft.apply(&slot, &Transition::Withdraw);
         }
     }
 }
 
-fn is_to_run(draft: &Draft<'_>, task: &Task) -> bool {
+fn is_to_run(draft: &Draft<'_>, slot: &SlotId, task: &Task) -> bool {
     let Some(rollout) = draft.rollout.as_ref().filter(|rollout| rollout.id == task.rollout) else {
         return false;
     };
-    rollout.hooks.iter().any(|run| run.hook == task.hook && run.end.is_none())
+    rollout.hooks.iter().any(|run| &run.slot == slot && run.hook == task.hook && run.end.is_none())
 }
 
 /// Whether the rollout is where its hooks may run.

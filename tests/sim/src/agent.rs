@@ -236,6 +236,7 @@ impl Host {
             pulls: pulls.collect(),
             collecting: mine().any(|request| matches!(request.step, Step::RemoveImage { .. })),
             busy: self.busy(agent.life),
+            busy_tasks: BTreeSet::new(),
             outcomes: agent.outcomes.clone(),
             capacity: Capacity { memory: self.facts.memory, ..Capacity::default() },
             coordinator_last_seen: seen_at.max(Some(ago(agent.began))),

@@ -84,6 +84,7 @@ fn hooks_before_run_one_after_the_other_and_each_once() {
     let mut midway = world(&before(&[hook("migrate", "lowest"), hook("test", "lowest")]), |_| {});
     midway.step();
     assert_eq!(midway.tasks(), [(0, "migrate".to_owned())], "on the host of the lowest slot");
+    midway.step();
     assert_eq!(midway.waits(), ["hook migrate on h0000 to start"]);
     midway.tell(0, "migrate", TaskState::Running { since: at(101) });
     midway.step();
@@ -139,19 +140,23 @@ fn a_hook_on_each_host_runs_on_every_host_at_once() {
 fn a_hook_of_which_nothing_is_heard_fails_after_its_time() {
     let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
     midway.step();
-    // Its time, the time to stop, and two minutes; what no coordinator has watched does not count.
-    midway.rollout.hooks[0].begun_at = at(110 - 300 - 10 - 119);
-    midway.fleet.since = at(-1000);
+    assert_eq!(
+        midway.rollout.hooks[0].patience,
+        Span::from_secs(300 + 10 + 120),
+        "its time, to stop, and more"
+    );
+    midway.rollout.hooks[0].patience = Span::from_secs(50);
+    midway.rollout.hooks[0].begun_at = at(61);
     midway.step();
     assert_eq!(midway.outcome(0), None);
-    midway.rollout.hooks[0].begun_at = at(110 - 300 - 10 - 120);
-    midway.fleet.since = at(109);
+    midway.rollout.hooks[0].begun_at = at(60);
+    midway.fleet.since = at(61);
     midway.step();
-    assert_eq!(midway.outcome(0), None);
-    midway.fleet.since = at(-1000);
+    assert_eq!(midway.outcome(0), None, "what no coordinator has watched does not count");
+    midway.fleet.since = at(0);
     midway.step();
     assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
-    assert_eq!(midway.reason(), "hook test on h0000 is lost: nothing was heard of it for 7m10s");
+    assert_eq!(midway.reason(), "hook test on h0000 is lost: nothing was heard of it for 50s");
 }
 
 #[test]
@@ -195,12 +200,12 @@ fn a_rollout_that_takes_over_takes_the_task_away() {
 #[test]
 fn hooks_after_run_before_the_soak_and_have_time_of_their_own() {
     let after = serde_json::json!({ "after": [hook("announce", "lowest")] });
-    let mut midway = soaking(&after, |_| {});
+    let mut midway = soaking(&after, |json| json["spec"]["progress_deadline"] = "30s".into());
     midway.step();
     assert_eq!(midway.tasks(), [(0, "announce".to_owned())]);
     midway.step();
     assert_eq!((midway.rollout.state, midway.rollout.soak_since), (State::Soaking, None));
-    midway.rollout.state_since = at(-100_000);
+    midway.rollout.state_since = at(0);
     midway.ends(0, "announce", TaskOutcome::Succeeded);
     midway.step();
     assert_eq!(midway.tasks(), []);

@@ -155,6 +155,7 @@ impl Host {
                     process.container.policy = windlass_core::reconcile::RestartPolicy::UnlessStopped;
                 }
             }
+            Step::Task { .. } => {} // a start that must not be: `check_start` says so
             Step::CollectLog(target) => {
                 let (slot, instance) = (target.slot.clone(), target.instance.clone());
                 return Next::Done(vec![Outcome::Log { slot, instance, lines: vec!["boom".to_owned()] }]);
@@ -334,6 +335,7 @@ fn about(step: &Step) -> String {
     match step {
         Step::Pull { image } => image.digest.short(),
         Step::RemoveImage { id, .. } => id.clone(),
+        Step::Task { key, .. } => key.clone(),
         Step::Launch(launch) => launch.instance.clone(),
         Step::Start(target)
         | Step::Restart(target)

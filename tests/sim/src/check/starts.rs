@@ -17,6 +17,11 @@ impl Host {
             Step::Launch(launch) => (launch.release.digest, &launch.slot),
             Step::Start(target) | Step::Restart(target) => (target.release, &target.slot),
             Step::Stop(target) => return self.check_replaced(context, &target.container),
+            Step::Task { .. } => {
+                return context
+                    .checks
+                    .fail(format!("{}: runs a hook that no release has: {step:?}", self.name));
+            }
             Step::Pull { .. }
             | Step::RemoveImage { .. }
             | Step::Remove(_)
