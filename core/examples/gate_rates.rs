@@ -28,7 +28,9 @@ fn main() {
         rows.push(of_errors(errors(true, 2), requests, rate, 0.1));
     }
     rows.push(of_errors(errors(false, 2), 3000, 0.9, 0.1));
-    for (requests, times) in [(100, 1.0), (300, 1.0), (1000, 1.0), (1000, 1.1), (300, 1.5), (100, 2.0), (300, 2.0), (1000, 2.0)] {
+    for (requests, times) in
+        [(100, 1.0), (300, 1.0), (1000, 1.0), (1000, 1.1), (300, 1.5), (100, 2.0), (300, 2.0), (1000, 2.0)]
+    {
         rows.push(of_latency(requests, 0.5, times));
     }
     rows.push(of_latency(300, 1.0, 1.0));
@@ -37,6 +39,12 @@ fn main() {
     for row in rows {
         let ends = row.run(canaries, &mut dice);
         let share = |count: u32| format!("{:.2} %", f64::from(count) * 100.0 / f64::from(canaries.max(1)));
-        println!("| {} | {} | {} | {} |", row.name, share(ends.promoted), share(ends.aborted), share(ends.paused));
+        println!(
+            "| {} | {} | {} | {} |",
+            row.name,
+            share(ends.promoted),
+            share(ends.aborted),
+            share(ends.paused)
+        );
     }
 }

@@ -69,8 +69,8 @@ fn gated(counter: u64, content: &str, provider: SocketAddr) -> Release {
 
 async fn explain(fleet: &Fleet, rollout: &str) -> ExplainView {
     let mut control = fleet.control("viewer/*").await;
-    let request = pb::ExplainRequest { rollout: rollout.to_owned() };
-    let view = control.explain(request).await.unwrap().into_inner().view;
+    let request = pb::ExplainRolloutRequest { rollout: rollout.to_owned() };
+    let view = control.explain_rollout(request).await.unwrap().into_inner().view;
     serde_json::from_slice(&view).unwrap()
 }
 
