@@ -130,6 +130,13 @@ fn every_field_is_there_and_explained() {
         "production",
         "production/web",
         "spiffe://demo/coordinator/old",
+        "errors",
+        "exits",
+        "latency",
+        "memory-use",
+        "orders",
+        "processor-use",
+        "quality",
     ];
     let mut found = BTreeSet::new();
     for tag in [

@@ -4,6 +4,7 @@ mod conditions;
 mod contexts;
 mod explain;
 mod failure;
+mod gates;
 mod hint;
 mod hooks;
 mod hosts;
@@ -31,6 +32,7 @@ pub(crate) use conditions::conditions;
 pub(crate) use contexts::contexts;
 pub(crate) use explain::explain;
 pub(crate) use failure::{failures, printable};
+pub(crate) use gates::{gates, recomputed};
 pub(crate) use hooks::{failed as failed_hooks, hooks, words as hook_words};
 pub(crate) use hosts::{host, hosts};
 pub(crate) use operators::operators;
@@ -64,13 +66,13 @@ fn grid(headers: &[&str], rows: Vec<Vec<Cell>>, colour: Colour) -> String {
 fn state(text: &str) -> Cell {
     let cell = Cell::new(text.replace('_', " "));
     match text {
-        "healthy" | "connected" | "succeeded" | "steady" | "active" => cell.fg(Color::Green),
+        "healthy" | "connected" | "succeeded" | "steady" | "active" | "pass" => cell.fg(Color::Green),
         "exited" | "timed_out" | "out_of_memory" | "not_started" | "interrupted" | "failed" | "lost"
         | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned" | "revoked"
-        | "no instances" => cell.fg(Color::Red),
+        | "no instances" | "fail" => cell.fg(Color::Red),
         "recovering" | "pulling" | "starting" | "unready" | "draining" | "suspect" | "unknown"
         | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping"
-        | "removing" | "invited" | "expired" => cell.fg(Color::Yellow),
+        | "removing" | "invited" | "expired" | "inconclusive" | "provider_error" => cell.fg(Color::Yellow),
         _ => cell,
     }
 }

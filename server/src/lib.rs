@@ -54,6 +54,7 @@ pub mod cli;
 
 pub use clock::Clock;
 pub use config::Config;
+pub use gates::Networks;
 pub use ledger::LoadError;
 pub use recovery::{Restored, import_backup};
 pub use start::{Running, StartError, open_store, start, start_on};

@@ -113,12 +113,16 @@ impl std::str::FromStr for Tail {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass explain web                          the newest rollout of `web`\n  \
-    windlass explain 0193ab -o json\n\n\
+    windlass explain 0193ab -o json\n  \
+    windlass explain web --recompute              its gates' verdicts, computed again\n\n\
     Shows every decision in order, with what it was made from: where slots were placed and why, images, batches and\n\
     the limits they kept to, failures with exit code, log and probes, who steered, deadlines, and what serves now.")]
 pub(crate) struct ExplainArgs {
     /// Its id or the beginning of it, or a service for its newest
     pub(crate) rollout: String,
+    /// Compute every verdict of its gates again from what is stored of it; exit code 1 if one differs
+    #[arg(long)]
+    pub(crate) recompute: bool,
 }
 
 #[derive(Debug, Args)]

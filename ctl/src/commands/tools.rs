@@ -54,6 +54,7 @@ fn outputs() -> Value {
         ("rollout ls", of::<Vec<view::RolloutView>>()),
         ("rollout show, pause, resume, abort", of::<view::RolloutView>()),
         ("explain", of::<view::ExplainView>()),
+        ("explain --recompute", of::<view::RecomputedView>()),
         ("status", of::<Vec<view::StatusView>>()),
         ("status SERVICE", of::<view::StatusView>()),
         ("release ls", of::<Vec<view::ReleaseView>>()),

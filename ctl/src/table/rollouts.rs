@@ -100,6 +100,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         text.push('\n');
         text.push_str(&grid(&headers, rollout.slots.iter().map(row).collect(), colour));
     }
+    text.push_str(&super::gates(&rollout.gates, now, colour));
     text.push_str(&super::hooks(rollout, now, colour));
     let hooks = super::failed_hooks(rollout, colour);
     if !hooks.is_empty() {

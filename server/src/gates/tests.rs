@@ -1,1 +1,217 @@
-//! Providers of every kind.
+//! Providers of every kind, over real connections to this process.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use windlass_core::gate::{Answer, AnswerFault, QuestionKey, Said, Substitutes};
+use windlass_core::release::GateAsk;
+use windlass_core::rollout::Question;
+use windlass_core::{Counter, Digest, Span, Timestamp};
+
+use super::{Asker, Networks};
+
+/// A provider that answers each path in its own way; it ends with the test.
+struct Provider {
+    address: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000)
+}
+
+fn vector(series: &Value) -> String {
+    json!({ "status": "success", "data": { "resultType": "vector", "result": series } }).to_string()
+}
+
+fn sample(seconds: f64, value: &str) -> String {
+    vector(&json!([{ "metric": { "job": "web" }, "value": [seconds, value] }]))
+}
+
+/// Status and body of each kind of provider; `None` never answers.
+fn reply(kind: &str) -> Option<(&'static str, String)> {
+    let ok = |body: String| Some(("200 OK", body));
+    match kind {
+        "good" => ok(sample(1_800_000_000.0, "0.25")),
+        "empty" => ok(vector(&json!([]))),
+        "nan" => ok(sample(1_800_000_000.0, "NaN")),
+        "infinite" => ok(sample(1_800_000_000.0, "+Inf")),
+        "several" => ok(vector(&json!([{ "value": [1, "1"] }, { "value": [1, "2"] }]))),
+        "stale" => ok(sample(1_799_999_000.0, "1")),
+        "future" => ok(sample(1_800_000_100.0, "1")),
+        "html" => ok("<html>an error page</html>".to_owned()),
+        "huge" => ok(" ".repeat(10 << 20)),
+        "broken" => Some(("500 Internal Server Error", "secret words".to_owned())),
+        "bad_query" => {
+            Some(("400 Bad Request", json!({ "status": "error", "error": "parse error" }).to_string()))
+        }
+        "moved" => Some(("302 Found\r\nlocation: /good", String::new())),
+        "number" => ok(json!({ "data": { "errors": 3 } }).to_string()),
+        "pass" => ok(json!({ "verdict": "pass" }).to_string()),
+        "fail" => ok(json!({ "verdict": "fail" }).to_string()),
+        _ => None,
+    }
+}
+
+async fn provider() -> Provider {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut open = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            open.spawn(async move {
+                let mut head = Vec::new();
+                while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+                    let mut some = [0; 4096];
+                    let count = stream.read(&mut some).await.unwrap();
+                    assert!(count > 0 && head.len() < 65_536, "a whole request comes");
+                    head.extend_from_slice(&some[..count]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let kind = head.split('/').nth(1).unwrap().split([' ', '?']).next().unwrap().to_owned();
+                if kind == "echo" {
+                    // The request line is the answer.
+                    let line = json!({ "line": head.lines().next().unwrap() }).to_string();
+                    let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{line}", line.len());
+                    return drop(stream.write_all(whole.as_bytes()).await);
+                }
+                let Some((status, body)) = reply(&kind) else { return std::future::pending().await };
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+                // Who reads no more than it wants ends the connection in the middle.
+                drop(stream.write_all(&[head.into_bytes(), body.into_bytes()].concat()).await);
+            });
+        }
+    });
+    Provider { address, _serving: serving }
+}
+
+fn question(ask: Value) -> Question {
+    let mut ask = ask;
+    let inner = ask.as_object_mut().unwrap().values_mut().next().unwrap();
+    if inner.get("timeout").is_none() {
+        inner["timeout"] = "20s".into();
+    }
+    let (gate, until) = ("g".to_owned(), now());
+    Question {
+        key: QuestionKey { rollout: "00000001".parse().unwrap(), gate, until },
+        ask: serde_json::from_value::<GateAsk>(ask).unwrap(),
+        window: Span::from_secs(60),
+        words: Substitutes {
+            release: Counter(7),
+            digest: Digest::of(b"release"),
+            service: "production/web".parse().unwrap(),
+            window: Span::from_secs(60),
+        },
+    }
+}
+
+fn asker(allowed: &[&str]) -> Asker {
+    let allowed: Vec<String> = allowed.iter().map(|text| (*text).to_owned()).collect();
+    Asker::new(Networks::read(&allowed).unwrap()).unwrap()
+}
+
+async fn ask(asker: &Asker, ask: Value) -> Answer {
+    asker.ask(&question(ask), now()).await
+}
+
+fn fault(answer: &Answer) -> Option<AnswerFault> {
+    if let Said::Fault { kind, .. } = answer.said { Some(kind) } else { None }
+}
+
+#[tokio::test]
+async fn every_provider_that_fails_is_a_fault_of_its_own() {
+    use AnswerFault as F;
+    let provider = provider().await;
+    let asker = asker(&["127.0.0.1/32"]);
+    #[rustfmt::skip]
+    let table = [
+        ("empty", F::Empty), ("nan", F::NotANumber), ("infinite", F::Infinite), ("several", F::SeveralSeries),
+        ("stale", F::Stale), ("future", F::Future), ("html", F::NotJson), ("huge", F::TooLarge),
+        ("broken", F::Status), ("bad_query", F::QueryFailed), ("moved", F::Status),
+    ];
+    for (kind, want) in table {
+        let url = format!("http://{}/{kind}", provider.address);
+        let answer = ask(&asker, json!({ "prometheus": { "url": url, "query": "up", "max": 1 } })).await;
+        assert_eq!(fault(&answer), Some(want), "{kind}: {answer:?}");
+        assert!(!answer.raw.contains("secret"), "the page of an error is not kept: {answer:?}");
+    }
+    let url = format!("http://{}/good", provider.address);
+    let good = ask(&asker, json!({ "prometheus": { "url": url, "query": "up", "max": 1 } })).await;
+    assert!(matches!(good.said, Said::Number(number) if number.get() == 0.25), "{good:?}");
+    assert!(good.raw.contains("0.25") && good.sent == "up", "{good:?}");
+}
+
+#[tokio::test]
+async fn answers_in_json_are_numbers_or_verdicts() {
+    let provider = provider().await;
+    let asker = asker(&["127.0.0.1/32"]);
+    let of = |path: &str| format!("http://{}/{path}", provider.address);
+    let number = json!({ "http": { "url": of("number"), "pointer": "/data/errors", "max": 5 } });
+    assert!(matches!(ask(&asker, number).await.said, Said::Number(number) if number.get() == 3.0));
+    for (path, want) in [("pass", Said::Passes(true)), ("fail", Said::Passes(false))] {
+        assert_eq!(ask(&asker, json!({ "http": { "url": of(path) } })).await.said, want);
+    }
+}
+
+#[tokio::test]
+async fn a_question_names_the_release_and_the_end_of_its_window() {
+    let provider = provider().await;
+    let asker = asker(&["127.0.0.1/32"]);
+    let base = format!("http://{}/echo/", provider.address);
+    let query = "rate(errors{release=\"{{release}}\"}[{{window}}]) & more";
+    let answer = ask(&asker, json!({ "prometheus": { "url": base, "query": query, "max": 1 } })).await;
+    assert!(
+        answer.raw.contains(
+            "GET /echo/api/v1/query?query=rate%28errors%7Brelease%3D%22r7%22%7D%5B1m%5D%29+%26+more&time=2027-01-15T08%3A00%3A00.000Z HTTP"
+        ),
+        "{answer:?}"
+    );
+    let url =
+        format!("http://{}/echo?of={{{{service}}}}.{{{{environment}}}}&r={{{{release}}}}", provider.address);
+    let answer = ask(&asker, json!({ "http": { "url": url } })).await;
+    assert!(answer.raw.contains("GET /echo?of=web.production&r=r7 HTTP"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn nobody_who_is_silent_holds_a_question_up() {
+    let provider = provider().await;
+    let asker = asker(&["127.0.0.1/32"]);
+    let began = Instant::now();
+    let url = format!("http://{}/silent", provider.address);
+    let answer = ask(&asker, json!({ "http": { "url": url, "timeout": "300ms" } })).await;
+    assert_eq!(fault(&answer), Some(AnswerFault::TimedOut), "{answer:?}");
+    assert!(answer.took_ms >= 300 && began.elapsed() < Duration::from_secs(15), "{answer:?}");
+    // A port at which nobody listens any more.
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let answer = ask(&asker, json!({ "http": { "url": format!("http://{gone}/") } })).await;
+    assert_eq!(fault(&answer), Some(AnswerFault::NoConnection), "{answer:?}");
+    let answer = ask(&asker, json!({ "http": { "url": "http://no-such-name.invalid/" } })).await;
+    assert_eq!(fault(&answer), Some(AnswerFault::NoConnection), "{answer:?}");
+}
+
+#[tokio::test]
+async fn no_address_is_asked_that_the_coordinator_may_not_ask() {
+    let provider = provider().await;
+    let port = provider.address.port();
+    let none = asker(&[]);
+    for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1", "10.0.0.1"]
+    {
+        let answer = ask(&none, json!({ "http": { "url": format!("http://{host}:{port}/pass") } })).await;
+        assert_eq!(fault(&answer), Some(AnswerFault::NotAllowed), "{host}: {answer:?}");
+        let Said::Fault { detail, .. } = &answer.said else { unreachable!() };
+        assert!(detail.contains("gates.allow"), "{detail}");
+    }
+    let all = asker(&["0.0.0.0/0", "::/0"]);
+    for host in ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0xa9fea9fe"] {
+        let answer = ask(&all, json!({ "http": { "url": format!("http://{host}/latest/meta-data") } })).await;
+        assert_eq!(fault(&answer), Some(AnswerFault::NotAllowed), "{host}: {answer:?}");
+    }
+    let answer = ask(&all, json!({ "http": { "url": format!("http://localhost:{port}/pass") } })).await;
+    assert_eq!(answer.said, Said::Passes(true), "a name that leads where it may");
+}

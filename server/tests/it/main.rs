@@ -6,6 +6,7 @@ mod attack;
 mod crash;
 mod enrolment;
 mod fleet;
+mod gates;
 mod link;
 mod operators;
 mod recovery;

@@ -248,6 +248,13 @@ fn a_step_passes_after_as_many_windows_as_it_wants() {
     assert_eq!((judged.asked.from, judged.asked.until), (at(100), at(120)));
     assert!(judged.test.is_some() && judged.why.contains("of 200 requests"), "{judged:?}");
     assert_eq!(crate::gate::recompute(&judged).verdict, Verdict::Pass);
+    for decision in &canary.decisions {
+        let stored = serde_json::to_string(decision).unwrap();
+        assert_eq!(&serde_json::from_str::<Decision>(&stored).unwrap(), decision, "{stored}");
+    }
+    let stored = serde_json::to_string(&canary.midway.rollout).unwrap();
+    let read: crate::rollout::Rollout = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read.gates, canary.midway.rollout.gates);
 }
 
 #[test]
