@@ -167,11 +167,11 @@ impl Taken {
             let left = gpu.for_shares(0).unwrap_or(0).saturating_sub(used);
             (!preferred.contains(&gpu.uuid), !is_shared, if is_shared { left } else { 0 })
         });
-        // The host's policy counts devices, however many have a share of each.
-        let most = facts.policy.gpus.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
-        let mut more = most.saturating_sub(self.gpus.len());
+        // Those of the slot count as well: what stands by there comes back on them.
+        let held = |uuid: &String| self.gpus.contains_key(uuid) || preferred.contains(uuid);
+        let mut more = most_devices(facts).saturating_sub(present(facts, held));
         let allowed = free.into_iter().filter(|gpu| {
-            let is_held = self.gpus.contains_key(&gpu.uuid);
+            let is_held = held(&gpu.uuid);
             let may = is_held || more > 0;
             more -= usize::from(may && !is_held);
             may
@@ -196,9 +196,11 @@ impl Taken {
             return Err(NoRoom::NoGpuAccess(why.to_owned()));
         }
         let new = uuids.iter().filter(|uuid| !self.gpus.contains_key(*uuid)).count();
-        if let Some(most) = facts.policy.gpus.filter(|most| self.gpus.len() + new > *most as usize) {
-            let free = most.saturating_sub(u32::try_from(self.gpus.len()).unwrap_or(u32::MAX));
-            return Err(NoRoom::Gpus { needed: u32::try_from(uuids.len()).unwrap_or(u32::MAX), free });
+        let others = present(facts, |uuid| self.gpus.contains_key(uuid));
+        let left = most_devices(facts).saturating_sub(others);
+        if new > left {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            return Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(left) });
         }
         let share = gpu_share(spec);
         let mine = facts.gpus.iter().filter(|gpu| uuids.contains(&gpu.uuid));
@@ -215,6 +217,16 @@ impl Taken {
         let reserve = facts.policy.gpu_reserve.bytes();
         device_fits(gpu, self.gpus.get(&gpu.uuid).copied(), wanted, reserve).is_ok()
     }
+}
+
+/// The number of devices that the host's policy gives to all releases together, however many have a share of each.
+fn most_devices(facts: &HostFacts) -> usize {
+    facts.policy.gpus.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// How many of the devices that are there are held.
+fn present(facts: &HostFacts, is_held: impl Fn(&String) -> bool) -> usize {
+    facts.gpus.iter().filter(|gpu| is_held(&gpu.uuid)).count()
 }
 
 /// What an instance takes of each of its GPUs.

@@ -1,16 +1,15 @@
 //! What is seen of the host: containers, images, disk. Kept up to date by events, checked now and then.
 
 mod closer;
+mod gpus;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_core::condition::Condition;
-use windlass_core::host::Gpu;
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{Container, ContainerState, Desired, Likeness, LocalImage, Memory, Observed};
 use windlass_core::{Digest, Timestamp};
@@ -19,9 +18,9 @@ use super::Options;
 use super::execute::Finished;
 use super::health::Probes;
 use super::word::{self, Words};
-use crate::gpu::{self, strangers::Strangers};
 use crate::runtime::{EngineEvent, EngineInfo, EventKind, Runtime, RuntimeError, RuntimeStream, answer};
 use crate::stats::disk;
+use gpus::Gpus;
 
 /// After the event stream was opened, everything is looked at once more: it may have missed the beginning.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -54,11 +53,7 @@ pub(super) struct View<R> {
     stuck: BTreeMap<String, Instant>,
     images: BTreeMap<Digest, LocalImage>,
     capacity: Capacity,
-    gpus: watch::Receiver<gpu::Shared>,
-    /// What the last decision knew of them.
-    decided: gpu::Shared,
-    strangers: Strangers,
-    held_by_strangers: watch::Sender<Arc<gpu::Held>>,
+    gpus: Gpus,
     resync_at: Instant,
     images_at: Instant,
     resync: Duration,
@@ -86,10 +81,7 @@ impl<R: Runtime> View<R> {
             stuck: BTreeMap::new(),
             images: BTreeMap::new(),
             capacity: Capacity { memory: options.memory, ..Capacity::default() },
-            gpus: options.gpus.clone(),
-            decided: gpu::Shared::default(),
-            strangers: Strangers::default(),
-            held_by_strangers: options.strangers.clone(),
+            gpus: Gpus::new(options),
             resync_at: Instant::now(),
             images_at: Instant::now(),
             resync: options.resync,
@@ -107,7 +99,7 @@ impl<R: Runtime> View<R> {
         let event = tokio::select! {
             event = next(&mut self.events) => event,
             () = self.probes.changed() => return,
-            () = different(&mut self.gpus, &self.decided) => return,
+            () = self.gpus.changed() => return,
         };
         self.note(event);
     }
@@ -159,10 +151,7 @@ impl<R: Runtime> View<R> {
     }
 
     fn put(&mut self, id: String, seen: Option<Container>) {
-        let ends = !seen.as_ref().is_some_and(|seen| seen.state.is_up());
-        if ends && self.containers.get(&id).is_some_and(|seen| seen.state.is_up() && !seen.gpus.is_empty()) {
-            self.strangers.freed();
-        }
+        self.gpus.note(self.containers.get(&id), seen.as_ref());
         match seen {
             Some(mut seen) => {
                 self.said.note(&mut seen, (self.now)());
@@ -317,29 +306,12 @@ impl<R: Runtime> View<R> {
             self.capacity.disk_total = space.total();
             self.capacity.disk_free = space.free;
         }
-        self.measure_gpus();
-    }
-
-    fn measure_gpus(&mut self) {
-        let seen = self.gpus.borrow_and_update().clone();
-        if self.strangers.look(&seen, self.containers.values()) {
-            self.held_by_strangers.send_replace(Arc::new(self.strangers.held().clone()));
-        }
-        let held = self.strangers.held();
-        let known = seen.gpus.iter().map(|gpu| {
-            let strangers = held.get(&gpu.uuid).copied().unwrap_or(0);
-            (gpu.uuid.clone(), Gpu { strangers, ..gpu.clone() })
-        });
-        self.capacity.gpus = known.collect();
-        // What was known before an agent that began again has asked may not be so any more.
-        let unasked = (seen.at.is_none() && !seen.gpus.is_empty()).then(|| "not asked yet".to_owned());
-        self.capacity.gpus_silent = seen.silent.as_ref().map(|silent| silent.why.clone()).or(unasked);
-        self.decided = seen;
+        self.gpus.measure(self.containers.values(), &mut self.capacity);
     }
 
     /// What a person has to know of the GPUs.
     pub(super) fn gpu_conditions(&self) -> Vec<Condition> {
-        self.decided.conditions.clone()
+        self.gpus.conditions()
     }
 
     /// What a decision is made from.
@@ -368,15 +340,6 @@ impl<R: Runtime> View<R> {
 
     pub(super) fn until_resync(&self) -> Duration {
         self.resync_at.saturating_duration_since(Instant::now())
-    }
-}
-
-/// Waits until the GPUs are others than those that were decided by. How they do changes all the time, and wakes nobody.
-async fn different(gpus: &mut watch::Receiver<gpu::Shared>, decided: &gpu::Shared) {
-    let differs =
-        |seen: &gpu::Shared| !seen.decides_as(decided) || (decided.at.is_none() && seen.at.is_some());
-    if gpus.wait_for(differs).await.is_err() {
-        std::future::pending::<()>().await; // the probe has gone, and the agent with it
     }
 }
 

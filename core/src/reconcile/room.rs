@@ -128,8 +128,10 @@ fn gpus_fit(capacity: &Capacity, policy: &HostPolicy, taken: &Need, wanted: &Nee
         return Err(Shortage::GpusSilent(why.clone()));
     }
     let all: BTreeSet<&String> = taken.gpus.keys().chain(wanted.gpus.keys()).collect();
-    if let Some(most) = policy.gpus.filter(|most| all.len() > *most as usize) {
-        return Err(Shortage::GpuPolicy { would: all.len(), most });
+    let would = all.into_iter().filter(|uuid| capacity.gpus.contains_key(*uuid)).count();
+    let is_more = wanted.gpus.keys().any(|uuid| !taken.gpus.contains_key(uuid));
+    if let Some(most) = policy.gpus.filter(|most| is_more && would > *most as usize) {
+        return Err(Shortage::GpuPolicy { would, most });
     }
     for (uuid, wanted) in &wanted.gpus {
         let Some(gpu) = capacity.gpus.get(uuid) else {
