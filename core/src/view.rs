@@ -34,7 +34,7 @@ pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{AskedView, FailureView, GateView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
-pub use status::{HostProblems, InstanceView, StatusView, WatchView, status};
+pub use status::{HostProblems, InstanceView, SharesView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};
 
 /// A release in a list.

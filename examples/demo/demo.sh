@@ -5,7 +5,8 @@
 # instances in three versions. v1 is deployed and rolled to v2 while every instance is asked for its version all
 # along. v3 is never ready: in the middle of its rollout the coordinator is killed with SIGKILL, the hosts roll back
 # by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence. Then the service
-# moves behind an ingress, and its traffic from one set of instances to another and back, at 500 requests a second.
+# moves behind an ingress, and its traffic from one set of instances to another and back, at 500 requests a second. At
+# the end, a canary fails a tenth of its requests and is stopped by its gate.
 #
 # Where network namespaces are not permitted, or with --one-engine, three agents share one engine. Everything is
 # taken down at the end, also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
@@ -203,5 +204,16 @@ say "and back, which is a change of weights:"
 run windlass rollback web --timeout 1m
 load_end
 run windlass routes web
+
+section "7. A canary that fails a tenth of its requests, and the gate that stops it"
+load_begin "$edge"
+say "one new instance with a tenth of the traffic; every tenth of its answers is an error, although its probes are content:"
+code=0
+run windlass deploy -f "$here/canary.yaml" --set "image=$registry/web:errors" --set env.FAIL_PERCENT=10 --timeout 3m || code=$?
+say "exit code $code: the traffic is back where it was, and this is the evidence:"
+[ "$code" = 3 ]
+windlass explain web | grep -E 'of the traffic|errors|traffic back' | sed 's/^/    /'
+load_stop
+run windlass status web
 
 section "Done in $((SECONDS - began)) s"

@@ -22,6 +22,17 @@ load_count() {
         END { for (version in seen) printf "%s %d, ", version, seen[version]; printf "%d in all, %d lost\n", all, lost }'
 }
 
+# Ends the load, and says how many answers had which status.
+load_stop() {
+    local client
+    for client in load-1 load-2; do
+        kill "${pids[$client]}" 2>/dev/null || true
+        wait "${pids[$client]}" 2>/dev/null || true
+        unset "pids[$client]"
+    done
+    say "answers by status: $(cat "$folder"/load-?.answers | awk '/ [0-9][0-9][0-9]$/ { seen[$NF]++ } END { for (status in seen) printf "%s: %d  ", status, seen[status] }')"
+}
+
 # Ends the load, says what it saw, and fails if a request was lost.
 load_end() {
     local client

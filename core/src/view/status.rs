@@ -19,8 +19,10 @@ use super::condition::{self, ConditionView};
 use super::trouble::{self, Problem, Trouble};
 
 mod instance;
+mod shares;
 
 pub use instance::InstanceView;
+pub use shares::SharesView;
 
 /// A service, as it stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -67,6 +69,9 @@ pub struct StatusView {
     /// The watch over its release, after the rollout of that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,
+    /// How two releases share its traffic, while both run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<SharesView>,
     /// What is wrong with its instances and slots now.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
@@ -231,6 +236,7 @@ pub fn status(
         healthy,
         in_doubt: in_doubt(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        traffic: SharesView::of(service, slots, releases),
         watch: service.watch.as_ref().map(|watch| WatchView {
             release: watch.release.counter,
             until: watch.until,

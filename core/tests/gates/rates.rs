@@ -15,7 +15,7 @@ const QUANTILES: usize = 4096;
 
 /// How many canaries ended in which way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// All steps have passed.
     pub promoted: u32,
     /// A step has failed.
@@ -26,14 +26,14 @@ pub struct Ends {
 
 impl Ends {
     /// Hundredths of a percent of those that were aborted.
-    pub fn aborted(self) -> f64 {
+    pub(crate) fn aborted(self) -> f64 {
         f64::from(self.aborted) / f64::from(self.promoted + self.aborted + self.paused)
     }
 }
 
 /// One kind of canary.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
     pub name: String,
     /// Its gate.
@@ -46,7 +46,7 @@ pub struct Row {
 
 /// The true figures of a new and an old release.
 #[derive(Debug, Clone)]
-pub enum Truth {
+pub(crate) enum Truth {
     /// Shares of failed requests.
     Errors(f64, f64),
     /// Latencies: the quantiles of both.
@@ -55,11 +55,11 @@ pub enum Truth {
 
 /// A generator that is the same everywhere (SplitMix64).
 #[derive(Debug)]
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// One that begins at `seed`.
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -105,7 +105,7 @@ impl Dice {
 }
 
 /// The quantiles of latencies that are spread log-normally: `median` in milliseconds, and the spread of the logarithm.
-pub fn log_normal(median: f64, spread: f64) -> Vec<u16> {
+pub(crate) fn log_normal(median: f64, spread: f64) -> Vec<u16> {
     // The sum of twelve uniform numbers is close to normal up to three spreads; its own quantiles are drawn once.
     let mut dice = Dice::new(7);
     let mut drawn: Vec<f64> = (0..QUANTILES * 16)
@@ -128,24 +128,24 @@ fn bucket(millis: f64) -> u16 {
 }
 
 /// A gate from its question.
-pub fn gate(ask: &Value, fails: u32) -> Gate {
+pub(crate) fn gate(ask: &Value, fails: u32) -> Gate {
     serde_json::from_value(json!({ "ask": ask, "window": "1m", "passes": 3, "fails": fails }))
         .expect("the gate of a row is one")
 }
 
 /// The gate of error rates with its defaults, compared with the old release or not.
-pub fn errors(baseline: bool, fails: u32) -> Gate {
+pub(crate) fn errors(baseline: bool, fails: u32) -> Gate {
     gate(&json!({ "error_rate": { "max": 10, "min_requests": 300, "baseline": baseline } }), fails)
 }
 
 /// The gate of latencies with its defaults, and a ceiling that is far away.
-pub fn latency(baseline: bool) -> Gate {
+pub(crate) fn latency(baseline: bool) -> Gate {
     gate(&json!({ "p95": { "max": "10s", "min_requests": 100, "baseline": baseline } }), 2)
 }
 
 impl Row {
     /// Runs so many canaries.
-    pub fn run(&self, canaries: u32, dice: &mut Dice) -> Ends {
+    pub(crate) fn run(&self, canaries: u32, dice: &mut Dice) -> Ends {
         let mut ends = Ends::default();
         for _ in 0..canaries {
             match self.canary(dice) {
@@ -212,7 +212,7 @@ impl Row {
 }
 
 /// A row about error rates, in percent.
-pub fn of_errors(gate: Gate, requests: u64, new: f64, old: f64) -> Row {
+pub(crate) fn of_errors(gate: Gate, requests: u64, new: f64, old: f64) -> Row {
     let compared = matches!(gate.ask, windlass_core::release::GateAsk::ErrorRate { baseline: true, .. });
     let mut name = format!("{new} % errors, old {old} %, {requests} requests");
     if !compared {
@@ -225,7 +225,7 @@ pub fn of_errors(gate: Gate, requests: u64, new: f64, old: f64) -> Row {
 }
 
 /// A row about latencies: the new release is so many times slower.
-pub fn of_latency(requests: u64, spread: f64, times: f64) -> Row {
+pub(crate) fn of_latency(requests: u64, spread: f64, times: f64) -> Row {
     let truth = Truth::Latency(log_normal(60.0 * times, spread), log_normal(60.0, spread));
     let name = format!("{times} x the latency, spread {spread}, {requests} requests");
     Row { name, gate: latency(true), requests, truth }

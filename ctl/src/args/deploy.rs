@@ -168,6 +168,9 @@ pub(crate) enum RolloutCommand {
     Promote {
         /// Its id or the beginning of it, or a service for its newest
         rollout: String,
+        /// The next step only, which is what it does where nothing is said
+        #[arg(long, conflicts_with = "full")]
+        step: bool,
         /// Every step that is left, at once
         #[arg(long)]
         full: bool,

@@ -67,7 +67,7 @@ pub(super) async fn run(
             let view = client.approve_rollout(view.rollout.as_str(), asked).await?;
             printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
         }
-        RolloutCommand::Promote { rollout, full } => {
+        RolloutCommand::Promote { rollout, full, step: _ } => {
             let action = if full { RolloutAction::PromoteFull } else { RolloutAction::Promote };
             steer(&rollout, action, &context, &mut client, printer).await?;
         }

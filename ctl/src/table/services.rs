@@ -1,9 +1,12 @@
 //! `status`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use comfy_table::{Cell, Color};
-use windlass_core::view::{HostProblems, InstanceView, Problem, StatusView, WatchView};
+use windlass_core::time::display_duration;
+use windlass_core::traffic::Weight;
+use windlass_core::view::{HostProblems, InstanceView, Problem, SharesView, StatusView, WatchView};
 use windlass_core::{Counter, Timestamp};
 
 use super::{ago, fields, grid, or_dash, printable, state, usage};
@@ -56,6 +59,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         ("waits for", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
         ("reason", status.reason.as_deref().map(printable)),
+        ("traffic", status.traffic.map(|shares| shared(shares, now))),
         ("watched", status.watch.map(watched)),
         ("healthy", Some(format!("{} of {}{}", status.healthy, status.wanted, in_doubt(status)))),
         ("serving", Some(serving(&status.serving))),
@@ -130,6 +134,17 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         }
     }
     text
+}
+
+/// The shares of two releases, and until when the one without traffic is kept warm.
+fn shared(shares: SharesView, now: Timestamp) -> String {
+    let SharesView { release, weight, other, warm_until } = shares;
+    let warm = if weight == Weight::ALL { Some(other) } else { (weight == Weight::NONE).then_some(release) };
+    let until = warm.zip(warm_until).map(|(warm, until)| {
+        let left = display_duration(Duration::from_secs(until.since(now).as_secs()));
+        format!("; {warm} stays warm for {left}")
+    });
+    format!("{release} {weight}, {other} {}{}", weight.rest(), until.unwrap_or_default())
 }
 
 /// Until when `rollback_on` looks at a release whose rollout is over.

@@ -8,6 +8,7 @@ mod asks;
 mod bad_releases;
 mod blue_green;
 mod by_hand;
+mod canary;
 mod deaths;
 mod dev;
 mod harness;

@@ -1,0 +1,35 @@
+//! How two releases that run side by side share the traffic of a service.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Counter;
+use crate::service::{Releases, Service, Slots};
+use crate::time::Timestamp;
+use crate::traffic::Weight;
+
+/// Two releases that run side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SharesView {
+    /// The release that the traffic moves to, or moved to.
+    pub release: Counter,
+    /// Its share, in thousandths.
+    pub weight: Weight,
+    /// The release that has the rest.
+    pub other: Counter,
+    /// When the one without traffic stops, if that is settled: until then it is kept warm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_until: Option<Timestamp>,
+}
+
+impl SharesView {
+    pub(super) fn of(service: &Service, slots: &Slots, releases: &Releases) -> Option<Self> {
+        let split = service.split.as_ref()?;
+        let warm = slots.values().filter(|slot| slot.other().is_some_and(|other| other.run.runs()));
+        Some(Self {
+            release: releases.get(&split.new)?.counter,
+            weight: split.weight,
+            other: releases.get(&split.old)?.counter,
+            warm_until: warm.filter_map(crate::slot::Slot::standby_until).max(),
+        })
+    }
+}
