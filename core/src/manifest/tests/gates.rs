@@ -91,6 +91,13 @@ fn gates_that_make_no_sense_are_refused() {
     assert!(errors(&format!("gates:\n{many}")).contains("`gates`: has more than 16 entries"));
     let rolling = "service: web\nimage: a:1\ngates: { a: { crashes: { max: 0 } } }\n";
     assert!(errors_of(rolling).contains("asked by the steps of a canary"), "{}", errors_of(rolling));
+    let nothing = "has neither gates nor an approval";
+    assert!(errors("gates: { a: { crashes: { max: 0 }, dry_run: true } }").contains(nothing));
+    assert!(
+        errors("gates: { a: { crashes: { max: 0 }, from_step: 2 } }").contains(nothing),
+        "nobody asks in step 1"
+    );
+    assert_eq!(errors("gates: { a: { crashes: { max: 0 }, from_step: 1 } }"), "fine");
     let unrouted = "service: web\nimage: a:1\nports: { http: 80 }\nstrategy: { canary: {} }\n\
         gates: { a: { error_rate: { max: 1% } } }\n";
     assert!(errors_of(unrouted).contains("the service has no `route`"), "{}", errors_of(unrouted));
