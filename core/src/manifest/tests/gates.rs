@@ -60,6 +60,9 @@ fn gates_are_signed_with_every_number_of_theirs() {
     assert_eq!(steps[0].gates.len(), 7);
     let asked = |step: u32| crate::gate::asked_in(&spec, step, &steps[step as usize - 1].gates).len();
     assert_eq!((asked(1), asked(2)), (7, 8));
+    // Five steps ask the named ones; the one that begins in step 2 is asked in the last step too.
+    let planned = |name: &str| crate::gate::planned(&spec, name, &spec.gates[name]);
+    assert_eq!((planned("errors"), planned("latency"), planned("crashes")), (15, 25, 15));
 }
 
 #[test]
