@@ -4,6 +4,7 @@
 
 mod condition;
 mod explain;
+mod gates;
 mod history;
 mod hooks;
 mod host;
@@ -25,6 +26,7 @@ use crate::time::Timestamp;
 
 pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
 pub use explain::{DecisionView, ExplainView, explain};
+pub use gates::GateView;
 pub use history::{ColumnsView, HistoryView, history};
 pub use hooks::HookView;
 pub use host::{GpuHolder, HostView, gpu_holders, host};
@@ -32,7 +34,7 @@ pub use operator::OperatorView;
 pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
 pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
-pub use rollout::{AskedView, FailureView, GateView, RolloutView, SlotView, TrafficView, rollout};
+pub use rollout::{AskedView, FailureView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
 pub use status::{HostProblems, InstanceView, SharesView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};

@@ -17,7 +17,7 @@ pgrep procps finds what an engine left running
 curl curl talks to the registry and to the sample service
 docker docker.io makes the images of the trial
 docker-compose docker-compose brings the trial up
-prometheus prometheus reads the metrics of the trial
+prometheus prometheus reads the metrics of the trial, answers gates in tests
 busybox busybox-static the shell in the images of the trial
 shellcheck shellcheck reads the shell scripts, in `make lint`
 jq jq writes image manifests, reads answers

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::id::{Counter, RolloutId, ServiceId};
-use crate::release::{CanaryStep, Gate, Spec, Strategy};
+use crate::release::{Gate, Spec};
 use crate::time::Timestamp;
 use crate::traffic::Weight;
 use crate::units::Span;
@@ -17,8 +17,7 @@ const MAX_LOOKS: u64 = 100_000;
 /// The gates that step `step` asks, by name: those that it names, and those that are asked from an earlier step on.
 pub fn asked_in<'a>(spec: &'a Spec, step: u32, named: &[String]) -> BTreeMap<&'a str, &'a Gate> {
     // A step without weight has no requests that could be counted.
-    let steps: &[CanaryStep] = if let Strategy::Canary { steps, .. } = &spec.strategy { steps } else { &[] };
-    let of = steps.get((step as usize).wrapping_sub(1));
+    let of = spec.strategy.canary().get((step as usize).wrapping_sub(1));
     let is_closed = of.is_some_and(|of| of.weight == Weight::NONE);
     let is_asked = |name: &str, gate: &Gate| {
         let from_before = gate.from_step.is_some_and(|from| from <= step);
@@ -30,13 +29,13 @@ pub fn asked_in<'a>(spec: &'a Spec, step: u32, named: &[String]) -> BTreeMap<&'a
 
 /// Windows of a gate in all steps of the canary, as far as they can be planned: as many as have to pass, or as fit in the hold.
 pub fn planned(spec: &Spec, name: &str, gate: &Gate) -> u32 {
-    let Strategy::Canary { steps, .. } = &spec.strategy else { return gate.passes.max(1) };
+    let steps = spec.strategy.canary();
     let window = gate.window.duration().as_millis().max(1);
     let windows = (1..).zip(steps).filter(|(n, step)| asked_in(spec, *n, &step.gates).contains_key(name));
     let of = |hold: Option<Span>| hold.map_or(0, |hold| hold.duration().as_millis().div_ceil(window));
     let sum =
         windows.map(|(_, step)| u64::try_from(of(step.hold)).unwrap_or(MAX_LOOKS).max(gate.passes.into()));
-    let sum = sum.fold(0, u64::saturating_add).clamp(1, MAX_LOOKS);
+    let sum = sum.fold(0, u64::saturating_add).clamp(u64::from(gate.passes.max(1)), MAX_LOOKS);
     u32::try_from(sum).unwrap_or(u32::MAX)
 }
 

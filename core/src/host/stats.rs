@@ -203,6 +203,25 @@ pub struct Usage {
     pub at: Timestamp,
 }
 
+impl Usage {
+    /// Memory in use, in thousandths of its limit; `None` without a limit.
+    pub fn memory_share(&self) -> Option<u32> {
+        let share = (u128::from(self.memory_used) * 1000).checked_div(u128::from(self.memory_limit))?;
+        Some(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
+    /// Processor time, in thousandths of a limit of so many thousandths of a core; `None` without a limit, or if it is no number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float that is too large saturates"
+    )]
+    pub fn cpu_share(&self, limit_millis: u32) -> Option<u32> {
+        let share = self.cpu_percent * 10_000.0 / f64::from(limit_millis);
+        (share.is_finite() && share >= 0.0).then(|| share.round() as u32)
+    }
+}
+
 impl HostStats {
     /// Was the coordinator told within [`FRESH`]?
     pub fn is_fresh(&self, now: Timestamp) -> bool {

@@ -140,6 +140,11 @@ impl Strategy {
         }
     }
 
+    /// The steps of a canary; none of another strategy.
+    pub fn canary(&self) -> &[CanaryStep] {
+        if let Self::Canary { steps, .. } = self { steps } else { &[] }
+    }
+
     /// How long the old instances run on after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
         match self {

@@ -6,6 +6,8 @@ use crate::digest::Digest;
 use crate::gate::{
     Answer, Asked, Course, Facts, GateCourse, GateEnd, Judged, QuestionKey, Standing, asked_in, planned,
 };
+use crate::host::FRESH;
+use crate::observation::InstanceState;
 use crate::release::{Gate, GateAsk};
 use crate::slot::Waiting;
 use crate::time::Timestamp;
@@ -142,7 +144,7 @@ fn at_end(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
     let facts = match &asked.question.ask {
         GateAsk::ErrorRate { .. } | GateAsk::P95 { .. } => requests(draft, &asked),
         GateAsk::Crashes { .. } => exits(draft),
-        GateAsk::Memory { .. } | GateAsk::Cpu { .. } => used(draft),
+        GateAsk::Memory { .. } | GateAsk::Cpu { .. } => used(draft, &asked),
         GateAsk::Prometheus { .. } | GateAsk::Http { .. } => Facts::Answer(Box::new(answer(draft, &asked)?)),
     };
     Some(Judged::new(asked, facts))
@@ -206,9 +208,31 @@ fn exits(draft: &mut Draft<'_>) -> Facts {
     Facts::Exits { exits, instances: instances(draft) }
 }
 
-/// What instances use. Nobody measures it yet.
-fn used(draft: &mut Draft<'_>) -> Facts {
-    Facts::Used { most: None, measured: 0, instances: instances(draft) }
+/// Whether a process of an instance in this state runs.
+const fn runs(state: InstanceState) -> bool {
+    use InstanceState as S;
+    matches!(state, S::Starting | S::Unready | S::Healthy | S::Draining)
+}
+
+/// The use of the instance that uses the most, as far as hosts have told lately.
+fn used(draft: &mut Draft<'_>, asked: &Asked) -> Facts {
+    let (to, now, fleet) = (draft.rollout().to.digest, draft.now(), draft.snapshot.fleet);
+    let limit = draft.target().map_or(0, |(_, release)| release.spec.resources.cpu_millis);
+    let (mut most, mut measured, mut instances) = (None, 0_u32, 0_u32);
+    for slot in draft.slots.keys() {
+        let facts = draft.facts(slot);
+        let seen = facts.last().into_iter().flat_map(|seen| &seen.instances);
+        for instance in seen.filter(|instance| instance.release == to && runs(instance.state)) {
+            instances = instances.saturating_add(1);
+            let usage = fleet.usage(facts.host(), &instance.id).filter(|usage| now.since(usage.at) <= FRESH);
+            let of_cpu = matches!(asked.question.ask, GateAsk::Cpu { .. });
+            let share =
+                usage.and_then(|usage| if of_cpu { usage.cpu_share(limit) } else { usage.memory_share() });
+            measured = measured.saturating_add(u32::from(share.is_some()));
+            most = most.max(share);
+        }
+    }
+    Facts::Used { most, measured, instances }
 }
 
 /// The answer of a provider, or that there is none in time.

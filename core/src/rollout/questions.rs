@@ -1,7 +1,7 @@
 //! The questions to providers that a rollout has now, for those who ask them.
 
 use crate::gate::{Course, QuestionKey, Substitutes, asked_in};
-use crate::release::{GateAsk, Release, Strategy};
+use crate::release::{GateAsk, Release};
 use crate::time::Timestamp;
 use crate::units::Span;
 
@@ -22,7 +22,7 @@ pub struct Question {
 
 /// The questions to providers whose window has ended by `now` and which nobody has judged yet.
 pub fn questions(rollout: &Rollout, release: &Release, now: Timestamp) -> Vec<Question> {
-    let Strategy::Canary { steps, .. } = &release.spec.strategy else { return Vec::new() };
+    let steps = release.spec.strategy.canary();
     let Some(shift) = &rollout.shift else { return Vec::new() };
     let Some(since) = shift.watched_since.filter(|_| rollout.state == State::Advancing) else {
         return Vec::new();

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::fleet::Fleet;
-use crate::gate::{GateCourse, Newest};
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{
@@ -19,6 +18,7 @@ use crate::time::Timestamp;
 use crate::traffic::Weight;
 
 use super::condition::{self, ConditionView};
+use super::gates::{GateView, gates};
 use super::hooks::{self, HookView};
 use super::waiting::Waits;
 
@@ -91,28 +91,6 @@ pub struct AskedView {
     pub step: u32,
     /// Digest of the release that it goes to.
     pub release: Digest,
-}
-
-/// A gate of a rollout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct GateView {
-    /// Its name.
-    pub gate: String,
-    /// The step that it is asked in.
-    pub step: u32,
-    /// Windows of the step that have passed.
-    pub passed: u32,
-    /// Windows that have to.
-    pub wanted: u32,
-    /// Whether it decides nothing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-    /// Whether a person has to know that its provider could not be asked for 10 min.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pages: bool,
-    /// The newest verdict; none before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest: Option<Newest>,
 }
 
 /// How two releases share the traffic of a service.
@@ -266,25 +244,6 @@ fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {
     let release = releases.get(&rollout.to.digest).filter(|_| rollout.kind == Kind::Deploy)?;
     let wanted = rollout.state == State::Advancing && release.spec.strategy.wants_approval(shift.taken);
     wanted.then_some(AskedView { step: shift.taken, release: rollout.to.digest })
-}
-
-fn gates(rollout: &Rollout, releases: &Releases, now: Timestamp) -> Vec<GateView> {
-    let (Some(course), Some(release)) = (&rollout.gates, releases.get(&rollout.to.digest)) else {
-        return Vec::new();
-    };
-    let view = |(name, of): (&String, &GateCourse)| {
-        let gate = release.spec.gates.get(name)?;
-        Some(GateView {
-            gate: name.clone(),
-            step: course.step,
-            passed: of.passes,
-            wanted: gate.passes,
-            dry_run: gate.dry_run,
-            pages: of.pages(now) && !rollout.state.is_final(),
-            newest: of.newest.clone(),
-        })
-    };
-    course.gates.iter().filter_map(view).collect()
 }
 
 /// The release whose instances count: the one it goes to, or goes back to.

@@ -1,5 +1,7 @@
 //! Providers of every kind, over real connections to this process.
 
+mod prometheus;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -60,6 +60,9 @@ fn gates_are_signed_with_every_number_of_theirs() {
     assert_eq!(steps[0].gates.len(), 7);
     let asked = |step: u32| crate::gate::asked_in(&spec, step, &steps[step as usize - 1].gates).len();
     assert_eq!((asked(1), asked(2)), (7, 8));
+    // Five steps ask the named ones; the one that begins in step 2 is asked in the last step too.
+    let planned = |name: &str| crate::gate::planned(&spec, name, &spec.gates[name]);
+    assert_eq!((planned("errors"), planned("latency"), planned("crashes")), (15, 25, 15));
 }
 
 #[test]
@@ -91,6 +94,13 @@ fn gates_that_make_no_sense_are_refused() {
     assert!(errors(&format!("gates:\n{many}")).contains("`gates`: has more than 16 entries"));
     let rolling = "service: web\nimage: a:1\ngates: { a: { crashes: { max: 0 } } }\n";
     assert!(errors_of(rolling).contains("asked by the steps of a canary"), "{}", errors_of(rolling));
+    let nothing = "has neither gates nor an approval";
+    assert!(errors("gates: { a: { crashes: { max: 0 }, dry_run: true } }").contains(nothing));
+    assert!(
+        errors("gates: { a: { crashes: { max: 0 }, from_step: 2 } }").contains(nothing),
+        "nobody asks in step 1"
+    );
+    assert_eq!(errors("gates: { a: { crashes: { max: 0 }, from_step: 1 } }"), "fine");
     let unrouted = "service: web\nimage: a:1\nports: { http: 80 }\nstrategy: { canary: {} }\n\
         gates: { a: { error_rate: { max: 1% } } }\n";
     assert!(errors_of(unrouted).contains("the service has no `route`"), "{}", errors_of(unrouted));

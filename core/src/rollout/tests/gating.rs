@@ -11,6 +11,7 @@ use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
 use crate::gate::{Answer, AnswerFault, GateEnd, Number, QuestionKey, Said, Verdict};
+use crate::host::Usage;
 use crate::id::{HostId, ServiceId};
 use crate::observation::InstanceState;
 use crate::rollout::draft::Draft;
@@ -27,9 +28,13 @@ struct Seen {
     traffic: Traffic,
     windows: Option<Arc<ServiceWindows>>,
     answers: BTreeMap<QuestionKey, Answer>,
+    usage: Option<Usage>,
 }
 
 impl Fleet for Seen {
+    fn usage(&self, _: &HostId, _: &str) -> Option<Usage> {
+        self.usage
+    }
     fn since(&self) -> Timestamp {
         self.view.since
     }
@@ -56,6 +61,7 @@ struct Canary {
     windows: Windows,
     counts: BTreeMap<Digest, Counts>,
     answers: BTreeMap<QuestionKey, Answer>,
+    usage: Option<Usage>,
     now: i64,
     since: i64,
     waiting: Vec<Waiting>,
@@ -84,6 +90,7 @@ impl Canary {
             windows: Windows::default(),
             counts: BTreeMap::new(),
             answers: BTreeMap::new(),
+            usage: None,
             now: 100,
             since: 100,
             waiting: Vec::new(),
@@ -164,6 +171,7 @@ impl Canary {
             traffic: Traffic { tables: BTreeMap::new(), ingresses },
             windows: self.windows.of(&self.midway.service.id),
             answers: self.answers.clone(),
+            usage: self.usage,
         };
         let snapshot = Snapshot {
             service: &self.midway.service,
@@ -380,4 +388,35 @@ fn verdicts_are_bounded_and_the_one_that_ends_is_written() {
     assert_eq!(canary.verdicts("named"), "");
     assert_eq!(canary.seconds(20, 20, 1), Stands::Failed(GateEnd::Failed));
     assert_eq!(canary.verdicts("named"), "f");
+}
+
+#[test]
+fn memory_and_processor_are_judged_by_fresh_figures_only() {
+    let gate = |ask: Value| json!({ "named": { "ask": ask, "window": "20s", "passes": 1, "fails": 1 } });
+    let usage = |used, cpu_percent, second| Usage {
+        cpu_percent,
+        throttled_percent: 0.0,
+        memory_used: used,
+        memory_limit: 1000,
+        at: at(second),
+    };
+    let memory = json!({ "memory": { "max": 900 } });
+    // The release may use a tenth of a core: 9.5 % of a core are 95 % of that.
+    let cpu = json!({ "cpu": { "max": 900 } });
+    #[rustfmt::skip]
+    let table = [
+        (&memory, Some(usage(900, 0.0, 119)), "p"), (&memory, Some(usage(901, 0.0, 119)), "f"),
+        (&cpu, Some(usage(999, 9.0, 119)), "p"), (&cpu, Some(usage(0, 9.5, 119)), "f"),
+        // Old, or never measured: nothing is known.
+        (&memory, Some(usage(999, 0.0, 89)), "i"), (&memory, None, "i"), (&cpu, Some(usage(0, f64::NAN, 119)), "i"),
+    ];
+    for (ask, told, want) in table {
+        let mut canary = Canary::new(&gate(ask.clone()));
+        (0..3).for_each(|n| canary.midway.see(n, &[(&canary.midway.r2.clone(), InstanceState::Healthy)]));
+        canary.usage = told;
+        canary.step();
+        canary.now = 120;
+        canary.step();
+        assert_eq!(canary.verdicts("named"), want, "{ask} {told:?}");
+    }
 }

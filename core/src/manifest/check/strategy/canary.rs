@@ -42,8 +42,8 @@ pub(super) fn check(canary: &Canary, manifest: &Manifest, findings: &mut Finding
             "",
         );
     }
-    for (index, step) in steps.iter().enumerate() {
-        let index = index.to_string();
+    for (number, step) in (1_u32..).zip(&steps) {
+        let index = (number - 1).to_string();
         let written = canary.steps.get(index.parse::<usize>().unwrap_or(usize::MAX));
         let keys = written.and_then(|step| match step {
             CanaryStep::More(keys) => Some(&**keys),
@@ -54,7 +54,7 @@ pub(super) fn check(canary: &Canary, manifest: &Manifest, findings: &mut Finding
         } else {
             AT.to_vec()
         };
-        let mut of = OfStep { manifest, findings, place, routed };
+        let mut of = OfStep { manifest, findings, place, routed, number };
         of.check(step, keys);
     }
 }
@@ -65,6 +65,8 @@ struct OfStep<'a, 'f, 'n> {
     findings: &'f mut Findings<'n>,
     place: Vec<&'a str>,
     routed: bool,
+    /// Counted from 1.
+    number: u32,
 }
 
 impl OfStep<'_, '_, '_> {
@@ -98,7 +100,12 @@ impl OfStep<'_, '_, '_> {
             let hint = "`weight: 5%`; or `match` or `instances` for a step without weight";
             self.findings.error(&self.place, "gives the new release nothing", hint);
         }
-        let watched = self.manifest.gates.values().len() > 0 && !step.gates.is_empty();
+        // A dry run stops nothing.
+        let watched = self.manifest.gates.iter().any(|(name, gate)| {
+            let is_asked =
+                step.gates.contains(name) || gate.from_step.is_some_and(|from| from <= self.number);
+            is_asked && !gate.dry_run
+        });
         let triggers = lower::rollback_on(&self.manifest.rollback_on).watches();
         let is_only_matched = step.weight == Weight::NONE;
         if !(watched || step.approve || triggers || is_only_matched) {
