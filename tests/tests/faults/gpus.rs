@@ -118,8 +118,10 @@ fn a_lost_gpu_harms_nobody() {
             Err(format!("{device}: {instances:?}"))
         }
     });
-    let events = fleet.cli.ok(&["events"]).stdout;
-    assert!(events.contains("is lost: it has fallen off the bus"), "{events}");
+    wait::until("an event says so", SOON, || {
+        let events = fleet.cli.ok(&["events"]).stdout;
+        if events.contains("is lost: it has fallen off the bus") { Ok(()) } else { Err(events) }
+    });
 
     // A deploy beside a dead GPU goes to the one that works, and waits for nobody.
     fleet.deploy_ok(&web(0), "r3");
@@ -133,7 +135,7 @@ fn a_lost_gpu_harms_nobody() {
     assert!(failed.stdout.contains("its GPU failed, not the release"), "{}", failed.stdout);
     both(&[B]);
     fleet.wait_until_serving("v1", 1, SOON);
-    fleet.deploy_ok(&web(1), "r4");
+    fleet.deploy_ok(&web(1), "r5");
     fleet.wait_until_serving("v2", 1, SOON);
 
     // It is there again, and can be had.
@@ -141,7 +143,7 @@ fn a_lost_gpu_harms_nobody() {
     fleet.wait_for_view(&host.name, "two GPUs again", SOON, |view| {
         uuids(view, "gpus").len() == 2 && uuids(view, "gpus_lost").is_empty()
     });
-    fleet.deploy_ok(&web(0), "r5");
+    fleet.deploy_ok(&web(0), "r6");
     assert_eq!(last_device(&doubles), B);
     fleet.wait_until_serving("v1", 1, SOON);
 }
