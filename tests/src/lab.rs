@@ -2,6 +2,7 @@
 //! folder, network, registry and hosts, and one scenario at a time has it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,16 +101,24 @@ impl Lab {
     pub fn host_with_gpus(&self, index: usize, state: &Path, log: &Path) -> Host {
         let name = format!("h{index}");
         let doubles = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu");
-        let runtime = doubles.join("nvidia-container-runtime");
+        // An engine starts them without the environment of whoever started it.
+        for double in ["nvidia-container-runtime", "nvidia-container-runtime-hook"] {
+            let environment =
+                format!("FAKE_NVML_STATE={} FAKE_NVIDIA_LOG={}", state.display(), log.display());
+            let script = format!("#!/bin/sh\n{environment} exec {} \"$@\"\n", doubles.join(double).display());
+            let at = log.join(double);
+            fs::write(&at, script).expect("the scenario's folder can be written");
+            fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).expect("it was written just now");
+        }
+        let runtime = log.join("nvidia-container-runtime");
         let engine = serde_json::json!({
             "runtimes": { "nvidia": { "path": runtime } }, "default-runtime": "nvidia",
         });
-        let mut path = doubles.into_os_string();
+        let mut path = log.as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut command = self.command("host.sh", &["up", &name, &index.to_string()]);
-        command.env("WINDLASS_LAB_ENGINE", engine.to_string()).env("PATH", path);
-        run(command.env("FAKE_NVML_STATE", state).env("FAKE_NVIDIA_LOG", log));
+        run(command.env("WINDLASS_LAB_ENGINE", engine.to_string()).env("PATH", path));
         self.host(&name)
     }
 

@@ -73,7 +73,10 @@ impl<'a, R: Runtime> Session<'a, R> {
     pub(super) async fn run(self, channel: Channel) -> Ended {
         let coordinator = Coordinator::new(channel);
         let (out, outgoing) = mpsc::channel(CAPACITY);
-        if out.send(self.hello()).await.is_err() {
+        let mut wires = self.wires.clone();
+        // What changes from here on comes after the hello.
+        let facts = json::encode(&**wires.facts.borrow_and_update());
+        if out.send(self.hello(facts)).await.is_err() {
             return before("the stream was closed at once");
         }
         let opened = timeout(CALL_TIMEOUT, async {
@@ -100,15 +103,15 @@ impl<'a, R: Runtime> Session<'a, R> {
         let terms = Terms { beat, acked: welcome.acks_heartbeats, takes_stats: welcome.takes_stats };
         let offers = watch::Sender::new(Offers { trust, ..Offers::default() });
         tokio::select! {
-            ended = self.pump(stream, out, &offers, terms) => ended,
+            ended = self.pump(wires, stream, out, &offers, terms) => ended,
             () = intake::run(self.keeper, &coordinator, self.tls, &offers) => after("the intake ended"),
         }
     }
 
-    fn hello(&self) -> pb::ConnectRequest {
+    fn hello(&self, facts: Bytes) -> pb::ConnectRequest {
         let plan = self.keeper.plan();
         message(up::Message::Hello(pb::Hello {
-            facts: json::encode(&**self.wires.facts.borrow()),
+            facts,
             trust_version: self.keeper.trust().version(),
             seq: plan.as_ref().map_or(0, |plan| plan.seq),
             plan: plan.map(|plan| Bytes::from(plan.envelope)).unwrap_or_default(),
@@ -123,13 +126,12 @@ impl<'a, R: Runtime> Session<'a, R> {
     /// Every branch only waits; what it found is worked on after the select.
     async fn pump(
         &self,
+        mut wires: Wires,
         mut stream: Streaming<pb::ConnectResponse>,
         out: mpsc::Sender<pb::ConnectRequest>,
         offers: &watch::Sender<Offers>,
         terms: Terms,
     ) -> Ended {
-        let mut wires = self.wires.clone();
-        wires.facts.mark_unchanged(); // they are in the hello
         let way = Way { address: self.address.to_owned(), tls: self.tls.clone(), out: out.clone() };
         let (mut outbox, mut logs) = (Outbox::default(), Logs::new(self.runtime.clone(), way));
         outbox.observed(wires.report.borrow_and_update().revision);

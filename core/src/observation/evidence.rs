@@ -60,7 +60,6 @@ pub enum Fault {
 
 impl Fault {
     /// Whether it is the release's.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub const fn is_releases(&self) -> bool {
         matches!(self, Self::Release)
     }

@@ -151,10 +151,12 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
             fits(&stays)
         })
     });
-    verdict.err().map(|shortage| match shortage {
+    verdict.err().map(|shortage| {
         // It is waited for, until the deadline of the rollout: what serves goes on meanwhile.
-        room::Shortage::GpusSilent(_) => Hold::Devices,
-        shortage => Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())),
+        if matches!(shortage, room::Shortage::GpusSilent(_)) {
+            return Hold::Devices;
+        }
+        Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string()))
     })
 }
 

@@ -64,7 +64,11 @@ fn hindered(seen: &SlotObservation, to: ReleaseRef, now: Timestamp) -> Option<Ev
     let fault = match trouble.code {
         TroubleCode::DeviceFailed => Fault::Device,
         TroubleCode::HostFailed => Fault::Host,
-        _ => Fault::Release,
+        TroubleCode::PullFailed
+        | TroubleCode::PortTaken
+        | TroubleCode::StartFailed
+        | TroubleCode::StepFailed
+        | TroubleCode::Other => Fault::Release,
     };
     Some(Evidence { fault, ..evidence(to, clock, reason, now) })
 }
