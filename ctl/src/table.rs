@@ -44,6 +44,7 @@ pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
 pub(crate) use sparks::history;
 pub(crate) use trust::trust;
+pub(crate) use usage::of_instance;
 pub(crate) use wait::Wait;
 
 /// A table without lines, as wide as it needs to be.
@@ -83,7 +84,7 @@ fn or_dash(text: Option<impl ToString>) -> String {
 }
 
 /// How long ago, by two units at most.
-fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(at).as_secs();
     let rounded = match seconds {
         0..=119 => seconds,

@@ -1,0 +1,39 @@
+//! The terminal while `top` has it. However it ends (a key, a signal, an error, a panic), the terminal is as it was.
+
+use std::io;
+
+use ratatui::DefaultTerminal;
+
+/// The terminal in raw mode, on its other screen.
+pub(crate) struct Screen {
+    terminal: DefaultTerminal,
+    _restore: Restore,
+}
+
+/// Gives the terminal back when it is dropped.
+struct Restore;
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+impl Screen {
+    /// Takes the terminal. The guard is there first, so that what fails halfway is undone.
+    pub(crate) fn take() -> io::Result<Self> {
+        let restore = Restore;
+        let terminal = ratatui::try_init()?;
+        Ok(Self { terminal, _restore: restore })
+    }
+
+    /// Takes it again after the process was stopped: a shell may have set it otherwise meanwhile.
+    pub(crate) fn again(&mut self) -> io::Result<()> {
+        self.terminal = ratatui::try_init()?;
+        self.terminal.clear()
+    }
+
+    pub(crate) const fn terminal(&mut self) -> &mut DefaultTerminal {
+        &mut self.terminal
+    }
+}
