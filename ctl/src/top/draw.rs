@@ -20,6 +20,10 @@ use crate::printer::Colour;
 const STALE: Duration = Duration::from_secs(10);
 /// Columns of the widest cell that is not the last one.
 const WIDEST: u16 = 40;
+/// Columns between two cells.
+const SPACING: u16 = 2;
+/// Columns that words in the last cell need.
+const LAST: u16 = 16;
 const HELP: &str = "1-6, Tab  view          /   filter          Enter  details\n\
                     j k g G   row           s   sort by next    S      the other way round\n\
                     Esc       back          ?   this            q      quit\n";
@@ -51,9 +55,9 @@ pub(crate) fn draw(
     frame.render_widget(Paragraph::new(footer(state, found.len())), foot);
     let shown = found.get(state.row.min(found.len().saturating_sub(1)));
     if state.help {
-        popup(frame, body, "keys", HELP);
+        popup(frame, body, "keys", HELP, 0);
     } else if let Some(row) = shown.filter(|_| state.details) {
-        popup(frame, body, "details", &row.details);
+        popup(frame, body, "details: j k, Esc", &row.details, state.scroll);
     }
     found.len()
 }
@@ -136,16 +140,8 @@ fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour
         format!("{name}{mark}")
     });
     let headers: Vec<String> = headers.collect();
-    let last = names.len().saturating_sub(1);
-    let widths = headers.iter().enumerate().map(|(index, header)| {
-        if index == last {
-            return Constraint::Fill(1);
-        }
-        let widest =
-            found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.text.chars().count());
-        let widest = widest.chain([header.chars().count()]).max().unwrap_or(0);
-        Constraint::Length(u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST))
-    });
+    let shown = fitting(&headers, found, area.width);
+    let widths = shown.iter().map(|(_, width)| width.map_or(Constraint::Fill(1), Constraint::Length));
     let widths: Vec<Constraint> = widths.collect();
     let rows = found.iter().map(|row| {
         let style = match (row.tone, colour) {
@@ -153,15 +149,36 @@ fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour
             (Tone::Moving, Colour::On) => Style::new().fg(Color::Yellow),
             (Tone::Bad, Colour::On) => Style::new().fg(Color::Red),
         };
-        TableRow::new(row.cells.iter().map(|cell| cell.text.as_str())).style(style)
+        let cells = shown.iter().filter_map(|(index, _)| row.cells.get(*index));
+        TableRow::new(cells.map(|cell| cell.text.as_str())).style(style)
     });
     let table = Table::new(rows, widths)
-        .header(TableRow::new(headers).style(Modifier::BOLD))
-        .column_spacing(2)
+        .header(TableRow::new(shown.iter().map(|(index, _)| headers[*index].as_str())).style(Modifier::BOLD))
+        .column_spacing(SPACING)
         .row_highlight_style(Modifier::REVERSED);
     let marked = (!found.is_empty()).then(|| state.row.min(found.len() - 1));
     let mut at = TableState::new().with_selected(marked);
     frame.render_stateful_widget(table, area, &mut at);
+}
+
+/// The columns that there is room for, with their width; the last one has the rest. Where that is too little for words, the
+/// ones before it give way.
+fn fitting(headers: &[String], found: &[Row], width: u16) -> Vec<(usize, Option<u16>)> {
+    let last = headers.len().saturating_sub(1);
+    let widest = |(index, header): (usize, &String)| {
+        let cells = found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.text.chars().count());
+        let widest = cells.chain([header.chars().count()]).max().unwrap_or(0);
+        (index, Some(u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST)))
+    };
+    let mut shown: Vec<(usize, Option<u16>)> = headers.iter().enumerate().take(last).map(widest).collect();
+    let taken = |shown: &[(usize, Option<u16>)]| -> u16 {
+        shown.iter().map(|(_, width)| width.unwrap_or(0) + SPACING).fold(0, u16::saturating_add)
+    };
+    while shown.len() > 3 && taken(&shown).saturating_add(LAST) > width {
+        shown.pop();
+    }
+    shown.push((last, None));
+    shown
 }
 
 fn footer(state: &State, rows: usize) -> String {
@@ -172,13 +189,15 @@ fn footer(state: &State, rows: usize) -> String {
     format!("{rows} rows{filter}  ?: keys  q: quit")
 }
 
-fn popup(frame: &mut Frame<'_>, area: Rect, title: &str, text: &str) {
+fn popup(frame: &mut Frame<'_>, area: Rect, title: &str, text: &str, scroll: u16) {
     let [area] =
         Layout::horizontal([Constraint::Percentage(94)]).flex(ratatui::layout::Flex::Center).areas(area);
     let lines = u16::try_from(text.lines().count() + 2).unwrap_or(u16::MAX);
-    let [area] = Layout::vertical([Constraint::Length(lines.min(area.height))])
-        .flex(ratatui::layout::Flex::Center)
-        .areas(area);
+    let height = lines.min(area.height);
+    let scroll = scroll.min(lines - height);
+    let [area] =
+        Layout::vertical([Constraint::Length(height)]).flex(ratatui::layout::Flex::Center).areas(area);
     frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(Text::raw(text)).block(Block::bordered().title(title)), area);
+    let text = Paragraph::new(Text::raw(text)).scroll((scroll, 0));
+    frame.render_widget(text.block(Block::bordered().title(title)), area);
 }

@@ -3,6 +3,8 @@
 use std::io;
 
 use ratatui::DefaultTerminal;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{Clear, ClearType};
 
 /// The terminal in raw mode, on its other screen.
 pub(crate) struct Screen {
@@ -30,7 +32,8 @@ impl Screen {
     /// Takes it again after the process was stopped: a shell may have set it otherwise meanwhile.
     pub(crate) fn again(&mut self) -> io::Result<()> {
         self.terminal = ratatui::try_init()?;
-        self.terminal.clear()
+        // Not by ratatui, which asks the terminal where its cursor is and waits for an answer among the keys.
+        execute!(io::stdout(), Clear(ClearType::All))
     }
 
     pub(crate) const fn terminal(&mut self) -> &mut DefaultTerminal {

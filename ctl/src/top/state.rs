@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) row: usize,
     /// Are the details of that row open?
     pub(crate) details: bool,
+    /// Lines of them that are above.
+    pub(crate) scroll: u16,
     pub(crate) help: bool,
 }
 
@@ -97,7 +99,9 @@ impl State {
             KeyCode::BackTab | KeyCode::Left => {
                 self.show((self.number() + View::ALL.len() - 1) % View::ALL.len());
             }
-            KeyCode::Enter => self.details = !self.details && rows > 0,
+            KeyCode::Enter => (self.details, self.scroll) = (!self.details && rows > 0, 0),
+            KeyCode::Down | KeyCode::Char('j') if self.details => self.scroll = self.scroll.saturating_add(1),
+            KeyCode::Up | KeyCode::Char('k') if self.details => self.scroll = self.scroll.saturating_sub(1),
             KeyCode::Down | KeyCode::Char('j') => self.row = self.row.saturating_add(1),
             KeyCode::Up | KeyCode::Char('k') => self.row = self.row.saturating_sub(1),
             KeyCode::PageDown => self.row = self.row.saturating_add(PAGE),
