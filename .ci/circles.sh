@@ -46,9 +46,6 @@ ctl/src/commands/release.rs
 ctl/src/commands/release/sign.rs
 ctl/src/session.rs
 ctl/src/session/renew.rs
-ctl/src/table/conditions.rs
-ctl/src/table/failure.rs
-ctl/src/table/services.rs
 server/src/coordinator.rs
 server/src/enrolment.rs
 server/src/enrolment/join.rs

@@ -18,7 +18,7 @@ pub(crate) use deploy::{
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
 pub(crate) use look::{
     CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, RoutesArgs, RoutesCommand, SchemaArgs,
-    StatusArgs, Tail, WaitArgs,
+    StatusArgs, Tail, TopArgs, TopView, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
@@ -131,6 +131,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// What happened in the fleet
     Events(EventsArgs),
+    /// Hosts, services, rollouts, instances and GPUs in this terminal, as they are now
+    Top(TopArgs),
     /// The trust document: who may do what
     #[command(
         subcommand,

@@ -20,6 +20,7 @@ mod routes;
 mod service;
 mod status;
 mod tools;
+mod top;
 mod trust;
 mod wait;
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Wait(args) => Box::pin(wait::run(&args, &global, printer)).await,
         Command::Release(command) => Box::pin(release::run(command, &global, printer)).await,
         Command::Logs(args) => logs::run(&args, &global, printer).await,
+        Command::Top(args) => Box::pin(top::run(&args, &global, printer)).await,
         Command::Events(args) => events::run(&args, &global, printer).await,
         Command::Trust(command) => trust::run(command, &global, printer).await,
         Command::Operator(command) => Box::pin(operator::run(command, &global, printer)).await,

@@ -28,6 +28,7 @@ mod session;
 mod shell;
 mod signing;
 mod table;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

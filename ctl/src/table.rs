@@ -9,6 +9,7 @@ mod hint;
 mod hooks;
 mod hosts;
 mod operators;
+mod plain;
 mod plans;
 mod recovery;
 mod releases;
@@ -31,11 +32,12 @@ use crate::printer::Colour;
 pub(crate) use conditions::conditions;
 pub(crate) use contexts::contexts;
 pub(crate) use explain::explain;
-pub(crate) use failure::{failures, printable};
+pub(crate) use failure::failures;
 pub(crate) use gates::{gates, recomputed};
 pub(crate) use hooks::{failed as failed_hooks, hooks, words as hook_words};
 pub(crate) use hosts::{host, hosts};
 pub(crate) use operators::operators;
+pub(crate) use plain::printable;
 pub(crate) use plans::plan;
 pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, release, releases};
@@ -44,6 +46,7 @@ pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
 pub(crate) use sparks::history;
 pub(crate) use trust::trust;
+pub(crate) use usage::of_instance;
 pub(crate) use wait::Wait;
 
 /// A table without lines, as wide as it needs to be.
@@ -83,7 +86,7 @@ fn or_dash(text: Option<impl ToString>) -> String {
 }
 
 /// How long ago, by two units at most.
-fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(at).as_secs();
     let rounded = match seconds {
         0..=119 => seconds,

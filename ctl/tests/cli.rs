@@ -22,6 +22,8 @@ mod recovery;
 mod rollouts;
 #[path = "cli/services.rs"]
 mod services;
+#[path = "cli/top.rs"]
+mod top;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -27,8 +27,8 @@ use windlass_core::Timestamp;
 use windlass_core::quota::{Quotas, Rate, Source};
 
 use crate::coordinator::Coordinator;
-use crate::metrics::scrape::{Place, gather};
 use crate::metrics::{Dropped, Metrics, classic};
+use crate::scrape::{Place, gather};
 
 /// Connections at a time, and of one address.
 const CONNECTIONS: usize = 64;
@@ -212,7 +212,7 @@ impl Parts {
         metrics.audit_entries.set(coordinator.ledger.read(|state| state.head.size));
         metrics.streams.set(i64::try_from(coordinator.registry.connected()).unwrap_or(i64::MAX));
         let scrape = gather(coordinator, &self.place, self.handshakes.snapshot());
-        let text: Arc<str> = metrics.render(Some(scrape)).into();
+        let text: Arc<str> = metrics.render(scrape.text()).into();
         *newest = Some(Rendered { at: Instant::now(), text: text.clone() });
         text
     }

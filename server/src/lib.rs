@@ -44,6 +44,8 @@ mod releases;
 mod revoked;
 mod rollouts;
 mod routes;
+mod sampler;
+mod scrape;
 mod services;
 mod session;
 mod start;

@@ -1,7 +1,6 @@
 //! What Prometheus reads.
 
 mod classic;
-pub(crate) mod scrape;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
@@ -17,7 +16,6 @@ use prometheus_client::registry::Registry;
 use windlass_core::host::Liveness;
 
 pub(crate) use classic::classic;
-use scrape::Scrape;
 
 /// All metrics. Clones share them.
 #[derive(Clone)]
@@ -165,13 +163,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// In the text format of OpenMetrics, with what was looked up for this scrape.
-    pub(crate) fn render(&self, scrape: Option<Scrape>) -> String {
-        let mut text = String::new();
+    /// In the text format of OpenMetrics, behind `first`, which was looked up for this scrape.
+    pub(crate) fn render(&self, first: String) -> String {
+        let mut text = first;
         let _infallible_to_a_string = text::encode_registry(&mut text, &self.registry);
-        if let Some(scrape) = scrape {
-            scrape.write(&mut text);
-        }
         let _infallible_to_a_string = text::encode_eof(&mut text);
         text
     }

@@ -132,7 +132,7 @@ mod tests {
         assert!((240..250).contains(&wrote), "{wrote}");
         assert!(peers.may_write("operator/bob", false, "Rollback"));
         assert!((0..5000).all(|_| peers.may_write("operator/alice", true, "CreateHostToken")));
-        let text = peers.metrics.render(None);
+        let text = peers.metrics.render(String::new());
         assert!(text.contains("windlass_dropped_total{what=\"line\"} 99"), "{text}");
     }
 }

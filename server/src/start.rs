@@ -22,13 +22,13 @@ use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
 use crate::gates::{self, Asker};
 use crate::grpc;
-use crate::history::History;
 use crate::http::Http;
 use crate::ledger::LoadError;
-use crate::metrics::scrape::Place;
 use crate::missing;
 use crate::recorder;
 use crate::revoked::RevokedFile;
+use crate::sampler;
+use crate::scrape::Place;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
 
@@ -215,7 +215,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("engine", Engine::new(coordinator.clone()).run(cancel.clone()));
     tasks.spawn("gates", gates::run(coordinator.clone(), asker, cancel.clone()));
     tasks.spawn("recorder", recorder::run(ledger.clone(), registry, cancel.clone()));
-    tasks.spawn("history", History::run(coordinator.clone(), cancel.clone()));
+    tasks.spawn("history", sampler::run(coordinator.clone(), cancel.clone()));
     let checkpoints = Checkpoints::new(ledger.clone(), authority.clone(), last_write);
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn(

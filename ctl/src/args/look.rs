@@ -152,6 +152,45 @@ pub(crate) struct EventsArgs {
     pub(crate) kind: Option<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass top                                  all hosts; 2 services, 3 rollouts, / filter, ? keys\n  \
+    windlass top instances --filter production/web\n  \
+    windlass top services --once                  one frame, for scripts and for CI\n  \
+    windlass top -o json                          the data of one frame")]
+pub(crate) struct TopArgs {
+    /// What to begin with [default: hosts]
+    #[arg(value_enum)]
+    pub(crate) view: Option<TopView>,
+    /// Only rows in which this stands
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    /// Print one frame
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How often the coordinator is asked
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = often)]
+    pub(crate) interval: Span,
+}
+
+/// What `top` begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TopView {
+    Hosts,
+    Services,
+    Rollouts,
+    Instances,
+    Gpus,
+    Events,
+}
+
+/// An interval that costs the coordinator little.
+fn often(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    let is_fine = (1..=3600).contains(&span.duration().as_secs());
+    if is_fine { Ok(span) } else { Err("between 1s and 1h".to_owned()) }
+}
+
 /// A moment, as a person says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {

@@ -24,6 +24,7 @@ use crate::error::{CtlError, Report};
 use crate::exit::Exit;
 use crate::manifests::Manifests;
 use crate::printer::Printer;
+use crate::top::Snapshot;
 
 pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Exit {
     let schema = if args.outputs { outputs() } else { manifest::schema() };
@@ -62,6 +63,7 @@ fn outputs() -> Value {
         ("release diff", of::<Vec<diff::Change>>()),
         ("logs: each line", of::<LogLineView>()),
         ("events: each line", of::<view::EventView>()),
+        ("top", of::<Snapshot>()),
         ("operator invite", of::<OperatorTokenView>()),
         ("operator join", of::<OperatorJoined>()),
         ("operator ls", of::<Vec<view::OperatorView>>()),

@@ -3,8 +3,8 @@
 use windlass_core::observation::{Evidence, FailureReason};
 use windlass_core::view::{FailureView, RolloutView};
 
-use super::hint;
 use super::services::serving;
+use super::{hint, printable};
 use crate::printer::Colour;
 
 /// Lines of the log that are shown.
@@ -97,9 +97,4 @@ const fn phase(evidence: &Evidence) -> &'static str {
         Clock::Health => "becoming healthy",
         Clock::Soak => "serving, not yet good",
     }
-}
-
-/// A container's output must not move the cursor of whoever reads it.
-pub(crate) fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

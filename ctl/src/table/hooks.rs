@@ -6,7 +6,7 @@ use windlass_core::release::Stage;
 use windlass_core::time::display_duration;
 use windlass_core::view::{HookView, RolloutView};
 
-use super::failure::printable;
+use super::printable;
 use super::{grid, state};
 use crate::printer::Colour;
 

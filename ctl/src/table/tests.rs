@@ -12,11 +12,11 @@ use crate::printer::Colour;
 
 const NOW: &str = "2026-11-22T12:10:00.000Z";
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-fn view<T: DeserializeOwned>(value: Value) -> T {
+pub(crate) fn view<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn digest(text: &str) -> String {
     Digest::of(text.as_bytes()).to_string()
 }
 
-fn host_view(name: &str, state: &str) -> Value {
+pub(crate) fn host_view(name: &str, state: &str) -> Value {
     json!({
         "name": name, "state": state, "scheduling": "ready", "labels": { "role": "app", "zone": "a" },
         "address": "10.0.0.11", "last_seen": "2026-11-22T12:09:58.000Z", "agent_version": "0.1.0",
@@ -122,7 +122,7 @@ fn what_hosts_hold_and_a_restored_store_does_not() {
     assert!(text.contains("holds plan 7, the store knows 5\n"), "{text}");
 }
 
-fn status_view() -> Value {
+pub(crate) fn status_view() -> Value {
     let instance = |index: u32, state: &str, release: &str| {
         json!({
             "id": format!("default.web.{index}.{release}.1"), "slot": format!("default/web/{index}"),

@@ -8,4 +8,5 @@ mod desk;
 mod flood;
 mod logs;
 mod operators;
+mod usage;
 mod why;

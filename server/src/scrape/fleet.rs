@@ -8,7 +8,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::Timestamp;
 use windlass_core::audit::Checkpoint;
 
-use super::{Out, count, number, seconds};
+use super::out::{Out, count, number, seconds};
 use crate::backups;
 use crate::coordinator::Coordinator;
 

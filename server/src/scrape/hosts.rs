@@ -9,7 +9,7 @@ use windlass_core::host::{GpuStats, HostStats, Liveness, Pressure};
 use windlass_core::observation::EngineState;
 use windlass_core::{HostId, Timestamp};
 
-use super::{Out, number, seconds, yes};
+use super::out::{Out, number, seconds, yes};
 use crate::ledger::State;
 
 /// A host.

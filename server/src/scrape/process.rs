@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use super::{Out, count, number};
+use super::out::{Out, count, number};
 
 /// Ticks of a second, as the kernel counts for programs on every platform that we run on.
 const TICKS: f64 = 100.0;

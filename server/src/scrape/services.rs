@@ -7,7 +7,7 @@ use windlass_core::Timestamp;
 use windlass_core::rollout::Rollout;
 use windlass_core::view::StatusView;
 
-use super::{Out, count, number, seconds, yes};
+use super::out::{Out, count, number, seconds, yes};
 
 /// A service, and what moved it last.
 #[derive(Debug)]

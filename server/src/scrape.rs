@@ -8,6 +8,7 @@ mod fleet;
 mod gather;
 mod hosts;
 mod instances;
+mod out;
 mod process;
 mod routes;
 mod services;
@@ -16,10 +17,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use windlass_core::Timestamp;
+
+use out::{Out, count, number};
 
 pub(crate) use gather::{Place, gather};
 
@@ -44,21 +46,24 @@ pub(crate) struct Scrape {
 struct Process;
 
 impl Scrape {
-    /// Writes it in OpenMetrics, without the end.
-    pub(super) fn write(self, text: &mut String) {
+    /// The text of it in OpenMetrics, without the end.
+    pub(crate) fn text(self) -> String {
+        let mut text = String::new();
         let mut ours = Registry::with_prefix("windlass");
         ours.register_collector(Box::new(self));
         let mut process = Registry::default();
         process.register_collector(Box::new(Process));
         for registry in [&ours, &process] {
-            let _infallible_to_a_string = prometheus_client::encoding::text::encode_registry(text, registry);
+            let _infallible_to_a_string =
+                prometheus_client::encoding::text::encode_registry(&mut text, registry);
         }
+        text
     }
 }
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Out(encoder);
+        let mut out = Out::new(encoder);
         fleet::write(&mut out, &self.fleet)?;
         let outcomes =
             self.handshakes.iter().map(|(outcome, count)| ([("outcome", *outcome)], number(*count)));
@@ -74,63 +79,6 @@ impl Collector for Scrape {
 
 impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        process::write(&mut Out(encoder))
+        process::write(&mut Out::new(encoder))
     }
-}
-
-/// Writes families.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    /// Something that rises and falls.
-    fn gauge<L: EncodeLabelSet>(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        samples: impl IntoIterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples
-            .into_iter()
-            .try_for_each(|(labels, value)| family.encode_family(&labels)?.encode_gauge(&value))
-    }
-
-    /// One that has no labels.
-    fn one(&mut self, name: &'static str, help: &'static str, value: f64) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    /// Something that only rises; its samples get the ending `_total`.
-    fn counter<L: EncodeLabelSet>(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        samples: impl IntoIterator<Item = (L, f64)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
-        })
-    }
-}
-
-/// As metrics are: floating.
-#[expect(clippy::cast_precision_loss, reason = "counts and bytes of today fit into 52 bits")]
-const fn number(number: u64) -> f64 {
-    number as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "as above")]
-const fn count(count: usize) -> f64 {
-    count as f64
-}
-
-/// Seconds since the epoch.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of this age fit into 52 bits")]
-const fn seconds(at: Timestamp) -> f64 {
-    at.as_millis() as f64 / 1000.0
-}
-
-const fn yes(value: bool) -> f64 {
-    if value { 1.0 } else { 0.0 }
 }

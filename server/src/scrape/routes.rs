@@ -5,7 +5,7 @@ use std::fmt;
 use windlass_core::traffic::Traffic;
 use windlass_core::{Timestamp, view};
 
-use super::{Out, count, number};
+use super::out::{Out, count, number};
 
 /// What is told of it.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ mod tests {
 
     impl Collector for Routes {
         fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-            write(&mut Out(encoder), self)
+            write(&mut Out::new(encoder), self)
         }
     }
 

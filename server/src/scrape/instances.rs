@@ -9,7 +9,7 @@ use windlass_core::host::{HostStats, InstanceStats};
 use windlass_core::observation::InstanceState;
 use windlass_core::view::StatusView;
 
-use super::{Out, number, yes};
+use super::out::{Out, number, yes};
 
 /// An instance.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ pub(super) fn look(view: &StatusView, fresh: &BTreeMap<HostId, Arc<HostStats>>) 
 pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     let healthy = instances.iter().map(|of| (of.labels(), yes(of.healthy)));
     out.gauge("instance_healthy", "Is an instance healthy, as far as is known?", healthy)?;
-    let restarts = instances.iter().map(|of| (of.labels(), f64::from(of.restarts)));
-    out.counter("instance_starts_again", "How often an instance was started again", restarts)?;
+    let runs = instances.iter().map(|of| (of.labels(), f64::from(of.restarts) + 1.0));
+    out.counter("instance_runs", "Runs of an instance, the first one included", runs)?;
     let gauges: [(&str, &str, fn(&InstanceStats) -> f64); 6] = [
         ("instance_cpu_cores", "Cores that an instance uses", |of| of.cpu_percent / 100.0),
         ("instance_throttled_ratio", "Share of time in which its limit held it back", |of| {

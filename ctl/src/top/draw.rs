@@ -1,0 +1,203 @@
+//! A frame, from what was asked and what was typed. Pure.
+
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Table, TableState, Wrap};
+use windlass_core::Timestamp;
+use windlass_core::time::display_duration;
+
+use super::rows::{Row, Tone, columns, rows};
+use super::{Asked, Snapshot, State, View};
+use crate::printer::Colour;
+
+/// An answer that is older than this is not shown any more.
+const STALE: Duration = Duration::from_secs(10);
+/// Columns of the widest cell that is not the last one.
+const WIDEST: u16 = 40;
+/// Columns between two cells.
+const SPACING: u16 = 2;
+/// Columns that words in the last cell need.
+const LAST: u16 = 16;
+const HELP: &str = "1-6, Tab  view          /   filter          Enter  details\n\
+                    j k g G   row           s   sort by next    S      the other way round\n\
+                    Esc       back          ?   this            q      quit\n";
+
+/// Draws everything. Answers with how many rows there are.
+pub(crate) fn draw(
+    frame: &mut Frame<'_>,
+    state: &State,
+    asked: &Asked,
+    about: &str,
+    now: Timestamp,
+    colour: Colour,
+) -> usize {
+    let areas = Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)]);
+    let [head, body, foot] = areas.areas(frame.area());
+    let age = asked.snapshot.as_ref().map(|snapshot| now.since(snapshot.at));
+    frame.render_widget(Paragraph::new(vec![title(asked, about, age, colour), tabs(state, colour)]), head);
+    let found = match &asked.snapshot {
+        Some(snapshot) if age.is_some_and(|age| age <= STALE) => {
+            let found = rows(snapshot, state, now);
+            table(frame, body, state, &found, colour);
+            found
+        }
+        _ => {
+            frame.render_widget(Paragraph::new(silence(asked, age)).wrap(Wrap { trim: false }), body);
+            Vec::new()
+        }
+    };
+    frame.render_widget(Paragraph::new(footer(state, found.len())), foot);
+    let shown = found.get(state.row.min(found.len().saturating_sub(1)));
+    if state.help {
+        popup(frame, body, "keys", HELP, 0);
+    } else if let Some(row) = shown.filter(|_| state.details) {
+        popup(frame, body, "details: j k, Esc", &row.details, state.scroll);
+    }
+    found.len()
+}
+
+/// One frame as text, as high as it has to be.
+pub(crate) fn text(
+    snapshot: Snapshot,
+    state: &State,
+    about: &str,
+    width: u16,
+    now: Timestamp,
+) -> Result<String, std::convert::Infallible> {
+    let count = rows(&snapshot, state, now).len();
+    let height = u16::try_from(count + 4).unwrap_or(u16::MAX).min(2000);
+    let asked = Asked { snapshot: Some(snapshot), problem: None };
+    let mut terminal = Terminal::new(TestBackend::new(width, height))?;
+    terminal.draw(|frame| {
+        draw(frame, state, &asked, about, now, Colour::Off);
+    })?;
+    let buffer = terminal.backend().buffer();
+    let line = |y: u16| -> String {
+        let cells = (0..width).map(|x| buffer[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    Ok((0..height - 1).map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn title<'a>(asked: &Asked, about: &'a str, age: Option<Duration>, colour: Colour) -> Line<'a> {
+    let mut parts = vec![Span::styled("windlass top  ", Modifier::BOLD), Span::raw(about)];
+    if let Some(snapshot) = &asked.snapshot {
+        let up = snapshot.hosts.iter().filter(|host| host.state == "connected").count();
+        let hosts = snapshot.hosts.len();
+        let moving = snapshot.rollouts.iter().filter(|rollout| !rollout.state.is_final()).count();
+        parts.push(Span::raw(format!("  {up}/{hosts} hosts up  {moving} rollouts under way")));
+    }
+    if let (Some(age), true) = (age, asked.problem.is_some() || age.is_some_and(|age| age > STALE)) {
+        parts.push(Span::styled(format!("  stale {}", whole(age)), paint(Color::Red, colour)));
+    }
+    Line::from(parts)
+}
+
+fn tabs(state: &State, colour: Colour) -> Line<'static> {
+    let tab = |(number, view): (usize, &View)| {
+        let (open, close) = if *view == state.view { ("[", "]") } else { (" ", " ") };
+        let style = if *view == state.view { paint(Color::Cyan, colour) } else { Style::new() };
+        Span::styled(format!("{open}{} {}{close} ", number + 1, view.name()), style)
+    };
+    View::ALL.iter().enumerate().map(tab).collect()
+}
+
+/// In the place of figures that are old, or that never came.
+fn silence(asked: &Asked, age: Option<Duration>) -> String {
+    let why = asked.problem.as_deref().unwrap_or("it was asked and has not answered yet");
+    match age {
+        Some(age) => format!(
+            "\nThe coordinator has not answered for {}: {why}\n\nWhat was shown is not known to be so any more.",
+            whole(age)
+        ),
+        None => format!("\nWaiting for the coordinator: {why}"),
+    }
+}
+
+fn whole(age: Duration) -> String {
+    display_duration(Duration::from_secs(age.as_secs()))
+}
+
+fn paint(color: Color, colour: Colour) -> Style {
+    let style = Style::new().add_modifier(Modifier::BOLD);
+    if colour == Colour::On { style.fg(color) } else { style }
+}
+
+fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour: Colour) {
+    let names = columns(state.view);
+    let headers = names.iter().enumerate().map(|(index, name)| {
+        let mark = match (index == state.sort, state.descending) {
+            (false, _) => "",
+            (true, false) => " ▲",
+            (true, true) => " ▼",
+        };
+        format!("{name}{mark}")
+    });
+    let headers: Vec<String> = headers.collect();
+    let shown = fitting(&headers, found, area.width);
+    let widths = shown.iter().map(|(_, width)| width.map_or(Constraint::Fill(1), Constraint::Length));
+    let widths: Vec<Constraint> = widths.collect();
+    let rows = found.iter().map(|row| {
+        let style = match (row.tone, colour) {
+            (Tone::Well, _) | (_, Colour::Off) => Style::new(),
+            (Tone::Moving, Colour::On) => Style::new().fg(Color::Yellow),
+            (Tone::Bad, Colour::On) => Style::new().fg(Color::Red),
+        };
+        let cells = shown.iter().filter_map(|(index, _)| row.cells.get(*index));
+        TableRow::new(cells.map(|cell| cell.text.as_str())).style(style)
+    });
+    let table = Table::new(rows, widths)
+        .header(TableRow::new(shown.iter().map(|(index, _)| headers[*index].as_str())).style(Modifier::BOLD))
+        .column_spacing(SPACING)
+        .row_highlight_style(Modifier::REVERSED);
+    let marked = (!found.is_empty()).then(|| state.row.min(found.len() - 1));
+    let mut at = TableState::new().with_selected(marked);
+    frame.render_stateful_widget(table, area, &mut at);
+}
+
+/// The columns that there is room for, with their width; the last one has the rest. Where that is too little for words, the
+/// ones before it give way.
+fn fitting(headers: &[String], found: &[Row], width: u16) -> Vec<(usize, Option<u16>)> {
+    let last = headers.len().saturating_sub(1);
+    let widest = |(index, header): (usize, &String)| {
+        let cells = found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.text.chars().count());
+        let widest = cells.chain([header.chars().count()]).max().unwrap_or(0);
+        (index, Some(u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST)))
+    };
+    let mut shown: Vec<(usize, Option<u16>)> = headers.iter().enumerate().take(last).map(widest).collect();
+    let taken = |shown: &[(usize, Option<u16>)]| -> u16 {
+        shown.iter().map(|(_, width)| width.unwrap_or(0) + SPACING).fold(0, u16::saturating_add)
+    };
+    while shown.len() > 3 && taken(&shown).saturating_add(LAST) > width {
+        shown.pop();
+    }
+    shown.push((last, None));
+    shown
+}
+
+fn footer(state: &State, rows: usize) -> String {
+    if state.typing {
+        return format!("/{}_   Enter: keep  Esc: no filter", state.filter);
+    }
+    let filter = if state.filter.is_empty() { String::new() } else { format!("  /{}", state.filter) };
+    format!("{rows} rows{filter}  ?: keys  q: quit")
+}
+
+fn popup(frame: &mut Frame<'_>, area: Rect, title: &str, text: &str, scroll: u16) {
+    let [area] =
+        Layout::horizontal([Constraint::Percentage(94)]).flex(ratatui::layout::Flex::Center).areas(area);
+    let lines = u16::try_from(text.lines().count() + 2).unwrap_or(u16::MAX);
+    let height = lines.min(area.height);
+    let scroll = scroll.min(lines - height);
+    let [area] =
+        Layout::vertical([Constraint::Length(height)]).flex(ratatui::layout::Flex::Center).areas(area);
+    frame.render_widget(Clear, area);
+    let text = Paragraph::new(Text::raw(text)).scroll((scroll, 0));
+    frame.render_widget(text.block(Block::bordered().title(title)), area);
+}
