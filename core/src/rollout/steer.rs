@@ -81,8 +81,10 @@ pub fn steer(
             }
             next.reason = None;
             next.retry_quarantined |= !rollout.failures.is_empty();
-            // A hook runs once: a person who lets it go on does so without the ones that failed.
-            next.excuse_hooks();
+            // A hook runs once: a person who lets a rollout go on that it made pause, does so without it.
+            if matches!(rollout.reason, Some(Reason::HookFailed(_))) {
+                next.excuse_hooks();
+            }
             // A pause is no watch: that begins again.
             next.shift.iter_mut().for_each(|shift| shift.watched_since = None);
         }

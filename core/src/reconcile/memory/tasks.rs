@@ -8,7 +8,7 @@ use crate::observation::{TaskEnd, TaskOutcome};
 use crate::time::Timestamp;
 
 /// Hooks that are over and remembered, so that none runs a second time; the oldest goes first.
-const KEPT: usize = 256;
+const KEPT: usize = 64;
 
 /// The memory of one hook of one rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -283,3 +283,18 @@ fn a_release_with_hooks_is_of_version_4() {
     assert_eq!(one.spec.version(), 4);
     assert_eq!(release(1, |_| {}).spec.version(), 1);
 }
+
+#[test]
+fn a_pause_by_a_person_excuses_no_hook() {
+    let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
+    midway.step();
+    midway.rollout = steer(&midway.rollout, Steering::Pause, "ada", at(110)).unwrap();
+    midway.step();
+    assert_eq!(midway.tasks(), [(0, "test".to_owned())], "what runs, runs");
+    midway.ends(0, "test", TaskOutcome::Exited { code: 1 });
+    midway.step();
+    assert_eq!((midway.rollout.state, midway.tasks()), (State::Paused, vec![]));
+    midway.rollout = steer(&midway.rollout, Steering::Resume, "ada", at(110)).unwrap();
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+}
