@@ -17,31 +17,24 @@ const QUANTILES: usize = 4096;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     /// All steps have passed.
-    pub promoted: u32,
+    pub(crate) promoted: u32,
     /// A step has failed.
-    pub aborted: u32,
+    pub(crate) aborted: u32,
     /// Nothing was known.
-    pub paused: u32,
-}
-
-impl Ends {
-    /// Hundredths of a percent of those that were aborted.
-    pub(crate) fn aborted(self) -> f64 {
-        f64::from(self.aborted) / f64::from(self.promoted + self.aborted + self.paused)
-    }
+    pub(crate) paused: u32,
 }
 
 /// One kind of canary.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its gate.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     /// Requests of the new release in a window.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// The true figures.
-    pub truth: Truth,
+    pub(crate) truth: Truth,
 }
 
 /// The true figures of a new and an old release.
@@ -106,7 +99,7 @@ impl Dice {
 
 /// The quantiles of latencies that are spread log-normally: `median` in milliseconds, and the spread of the logarithm.
 pub(crate) fn log_normal(median: f64, spread: f64) -> Vec<u16> {
-    // The sum of twelve uniform numbers is close to normal up to three spreads; its own quantiles are drawn once.
+    // Drawn once, and sorted: every sixteenth is a quantile.
     let mut dice = Dice::new(7);
     let mut drawn: Vec<f64> = (0..QUANTILES * 16)
         .map(|_| {
