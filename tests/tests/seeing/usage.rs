@@ -46,7 +46,7 @@ fn what_a_container_uses_is_seen_everywhere() {
     }
     let frame = fleet.cli.ok(&["top", "instances", "--once"]).stdout;
     assert!(
-        frame.contains("default/web") && frame.contains("MiB") && frame.contains("1/1 hosts up"),
+        frame.contains("default/web") && frame.contains("iB") && frame.contains("1/1 hosts up"),
         "{frame}"
     );
     let data = fleet.cli.json(&["top", "-o", "json"]);
