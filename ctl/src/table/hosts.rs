@@ -51,7 +51,7 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
 /// One host.
 pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
     let gpus: Vec<String> =
-        host.gpus.iter().map(|gpu| gpu_line(host, gpu)).chain(host.gpus_lost.iter().map(lost)).collect();
+        host.gpus.iter().map(|gpu| gpu_line(host, gpu, now)).chain(host.gpus_lost.iter().map(lost)).collect();
     let access = host.gpu_access.refusal().filter(|_| !host.gpus.is_empty());
     let stats = host.stats.as_ref().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
     let engine = match &host.engine {
@@ -99,10 +99,11 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
 }
 
 /// A GPU, how it does, and who has it.
-fn gpu_line(host: &HostView, gpu: &Gpu) -> String {
+fn gpu_line(host: &HostView, gpu: &Gpu, now: Timestamp) -> String {
     let memory = if gpu.memory == 0 { "memory unknown".to_owned() } else { bytes(gpu.memory) };
     let part = gpu.parent.as_ref().map(|parent| format!(", part of {parent}")).unwrap_or_default();
-    let stats = host.stats.iter().flat_map(|stats| &stats.gpus).find(|stats| stats.uuid == gpu.uuid);
+    let fresh = host.stats.iter().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
+    let stats = fresh.flat_map(|stats| &stats.gpus).find(|stats| stats.uuid == gpu.uuid);
     let does = stats.map(|stats| {
         format!(
             ", {:.0}% busy, {} used, {:.0} °C",
