@@ -204,7 +204,7 @@ fn next(
         }
         ContainerState::Running { started_at } => {
             known.started_at.get_or_insert(started_at);
-            running(turn, known, started_at, is_wanted).then(|| Step::Stop(target))
+            running(turn, known, started_at, is_wanted).then_some(Step::Stop(target))
         }
         ContainerState::Restarting => Some(Step::Stop(target)),
         ContainerState::Exited { code, oom_killed, finished_at } => {
