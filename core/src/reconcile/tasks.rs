@@ -13,10 +13,11 @@
 //! | over | any | stopped and removed; the end is reported as long as the plan names it |
 
 mod begin;
+pub(super) mod claims;
+mod push;
 
 use std::collections::BTreeMap;
 
-use crate::capacity::Need;
 use crate::observation::{TaskObservation, TaskOutcome, TaskState};
 use crate::plan::{Phase, PlanSlot, Task};
 use crate::time::Timestamp;
@@ -29,13 +30,11 @@ use super::memory::Memory;
 use super::memory::tasks::{TaskMemory, millis};
 use super::step::{Step, Target};
 
+pub use claims::is_task;
+use push::push;
+
 /// A step of a hook that failed is tried again after this.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// Returns whether `instance` is the name of a hook's container: `production.web.0.r7.hook.ROLLOUT.before-1`.
-pub fn is_task(instance: &str) -> bool {
-    instance.split('.').nth(4) == Some(begin::MARK)
-}
 
 /// Takes what came of steps of hooks into the memory.
 pub(super) fn absorb(observed: &Observed, memory: &mut Memory, now: Timestamp) {
@@ -66,12 +65,6 @@ fn not_started(failure: &StartFailure) -> TaskOutcome {
         StartFailure::Forbidden(why) => return begin::policy(why),
     };
     TaskOutcome::NotStarted { message }
-}
-
-/// What hooks that are not over take of the host.
-pub(super) fn claims(memory: &Memory) -> Vec<Need> {
-    let taken = memory.tasks.values().filter(|known| known.end.is_none());
-    taken.map(|known| begin::claim(known.memory, &known.gpus)).collect()
 }
 
 /// Decides for every hook that the plan names or that was begun, and says how those of the plan are.
@@ -163,13 +156,6 @@ fn watch(turn: &mut Turn<'_>, key: &str, here: &BTreeMap<&str, &Container>, is_w
         push(turn, key, step);
     }
     state
-}
-
-fn push(turn: &mut Turn<'_>, key: &str, step: Step) {
-    match turn.memory.volatile.tasks.get(key).copied().filter(|at| *at > turn.now) {
-        Some(at) => turn.wake(at),
-        None => turn.steps.push(Step::Task { key: key.to_owned(), step: Box::new(step) }),
-    }
 }
 
 /// The next step of a hook that has none under way.

@@ -8,7 +8,7 @@ use super::memory::{self, Memory};
 use super::questions::{Ask, WantedChecks};
 use super::room;
 use super::step::{Decision, Step};
-use super::tasks;
+use super::tasks::claims;
 use crate::capacity::Need;
 use crate::condition::{self, Condition};
 use crate::digest::Digest;
@@ -63,7 +63,7 @@ impl<'a> Turn<'a> {
             .collect();
         let wanted =
             desired.plan.iter().flat_map(|plan| &plan.slots).map(|want| (&want.slot, want)).collect();
-        let task_claims = tasks::claims(&memory);
+        let task_claims = claims::of_tasks(&memory);
         Self {
             desired,
             observed,

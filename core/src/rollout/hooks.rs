@@ -3,6 +3,7 @@
 //! A run stands in the rollout's record before the slot of its host has the task, in the same transaction. A host runs a hook
 //! once, see [`crate::reconcile`]; here it is asked for once.
 
+mod past;
 mod run;
 
 use crate::id::{HostId, SlotId};

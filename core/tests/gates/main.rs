@@ -22,13 +22,11 @@ fn gates_abort_about_as_often_as_the_guide_says() {
         (of_latency(1000, 0.5, 2.0), 0.99, 1.0),
     ];
     let seed = 20_261_128;
-    println!("seed {seed}");
     let mut dice = Dice::new(seed);
     for (row, least, most) in rows {
         let ends = row.run(CANARIES, &mut dice);
         let aborted = f64::from(ends.aborted) / f64::from(CANARIES);
-        println!("{}: {ends:?}", row.name);
-        assert!((least..=most).contains(&aborted), "{}: {aborted} of {ends:?}", row.name);
+        assert!((least..=most).contains(&aborted), "{}, seed {seed}: {aborted} of {ends:?}", row.name);
         assert_eq!(ends.paused, 0, "{}", row.name);
     }
 }

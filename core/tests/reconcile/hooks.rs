@@ -1,5 +1,6 @@
 //! Hooks on a host: once, whatever dies; watched by the journal; stopped when nobody wants them.
 
+use windlass_core::host::{Gpu, GpuAccess};
 use windlass_core::observation::{TaskObservation, TaskOutcome, TaskState};
 use windlass_core::plan::{Phase, PlanSlot, Task};
 use windlass_core::reconcile::{Container, ContainerState, StartFailure};
@@ -184,11 +185,16 @@ fn only_hooks_of_the_signed_release_run() {
     assert!(world.outcome().to_string().contains("unsigned_release: the release is not here"));
 }
 
+fn gpu(uuid: &str) -> (String, Gpu) {
+    let (memory, name) = (8 << 30, "L4".to_owned());
+    (uuid.to_owned(), Gpu { uuid: uuid.to_owned(), name, memory, reserved: 0, strangers: 0, parent: None })
+}
+
 #[test]
 fn a_hook_gets_free_gpus_or_a_reason() {
     let (mut world, ..) = world(Some(1));
-    world.observed.capacity.gpu_runtime = true;
-    world.observed.capacity.gpus = [("a".to_owned(), 8 << 30), ("b".to_owned(), 8 << 30)].into();
+    world.observed.capacity.gpu_access = GpuAccess::Runtime;
+    world.observed.capacity.gpus = ["a", "b"].map(gpu).into();
     let mut slots = world.plan.slots.clone();
     slots[0].gpus = vec!["a".to_owned()]; // r1 is to run on it
     world.plan(slots);
@@ -198,8 +204,8 @@ fn a_hook_gets_free_gpus_or_a_reason() {
     assert_eq!(gpus, ["b"]);
 
     let (mut world, ..) = self::world(Some(2));
-    world.observed.capacity.gpu_runtime = true;
-    world.observed.capacity.gpus = [("a".to_owned(), 8 << 30)].into();
+    world.observed.capacity.gpu_access = GpuAccess::Runtime;
+    world.observed.capacity.gpus = ["a"].map(gpu).into();
     with_task(&mut world, task("test"));
     world.run(secs(2));
     let said = world.outcome().to_string();

@@ -79,7 +79,7 @@ struct Shown {
 /// What woke the loop.
 enum Woken {
     Typed(Option<Event>),
-    Answered(Answer),
+    Answered(Box<Answer>),
     Time,
     Again,
     Stopped,
@@ -113,7 +113,7 @@ async fn watch(
             _ = hangup.recv() => Woken::Stopped,
             _ = resumed.recv() => Woken::Again,
             typed = keys.next() => Woken::Typed(typed),
-            answer = &mut asking => Woken::Answered(answer),
+            answer = &mut asking => Woken::Answered(Box::new(answer)),
             _ = redraw.tick() => Woken::Time,
         };
         match woken {
@@ -127,7 +127,8 @@ async fn watch(
                 }
             }
             Woken::Typed(Some(_)) | Woken::Time => {}
-            Woken::Answered((session, answer)) => {
+            Woken::Answered(answered) => {
+                let (session, answer) = *answered;
                 match answer {
                     Ok(snapshot) => shown.asked = Asked { snapshot: Some(snapshot), problem: None },
                     Err(problem) => shown.asked.problem = Some(problem),

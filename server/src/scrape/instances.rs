@@ -59,12 +59,15 @@ pub(super) fn look(view: &StatusView, fresh: &BTreeMap<HostId, Arc<HostStats>>) 
     all.collect()
 }
 
+/// A family by name, its help, and where its value is.
+type Figure = (&'static str, &'static str, fn(&InstanceStats) -> f64);
+
 pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     let healthy = instances.iter().map(|of| (of.labels(), yes(of.healthy)));
     out.gauge("instance_healthy", "Is an instance healthy, as far as is known?", healthy)?;
     let runs = instances.iter().map(|of| (of.labels(), f64::from(of.restarts) + 1.0));
     out.counter("instance_runs", "Runs of an instance, the first one included", runs)?;
-    let gauges: [(&str, &str, fn(&InstanceStats) -> f64); 6] = [
+    let gauges: [Figure; 6] = [
         ("instance_cpu_cores", "Cores that an instance uses", |of| of.cpu_percent / 100.0),
         ("instance_throttled_ratio", "Share of time in which its limit held it back", |of| {
             of.throttled_percent / 100.0
@@ -77,7 +80,7 @@ pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     for (name, help, value) in gauges {
         out.gauge(name, help, measured(instances, value))?;
     }
-    let counters: [(&str, &str, fn(&InstanceStats) -> f64); 7] = [
+    let counters: [Figure; 7] = [
         ("instance_cpu_seconds", "Processor time of an instance", |of| of.counters.cpu_seconds),
         ("instance_throttled_seconds", "Time in which its limit held it back", |of| {
             of.counters.throttled_seconds

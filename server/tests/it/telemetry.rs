@@ -151,6 +151,7 @@ async fn rules_name_only_metrics_that_exist_and_the_guide() {
 }
 
 /// Asks promtool, where it is installed; `tests/lab/install.sh` installs it.
+#[expect(clippy::print_stderr, reason = "a check that is left out is told")]
 fn promtool(arguments: &[&str], input: &str) {
     let begun = Command::new("promtool")
         .args(arguments)

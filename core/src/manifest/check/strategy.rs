@@ -1,10 +1,11 @@
 //! How one release replaces another.
 
+mod beside;
 mod blue_green;
 mod canary;
 
 use crate::manifest::model::{After, Manifest, Port, Replicas, Rolling};
-use crate::release::{OnFailure, OnReturn, OrderRule, PortProtocol};
+use crate::release::{OnReturn, OrderRule};
 use crate::units::{Amount, Span};
 
 use super::Findings;
@@ -72,36 +73,6 @@ fn exclusive(manifest: &Manifest, findings: &mut Findings<'_>) {
     if manifest.strategy.rolling.as_ref().is_some_and(|rolling| rolling.order == OrderRule::StartFirst) {
         let reason = "`start_first` cannot be with `exclusive`: both would run for a while";
         findings.error(&["strategy", "rolling", "order"], reason, "`order: auto`");
-    }
-}
-
-/// Whether requests are routed to a port of the service.
-fn is_routed(manifest: &Manifest) -> bool {
-    manifest.ports.values().any(|port| match port {
-        Port::Container(_) => true,
-        Port::Fixed(fixed) => fixed.protocol != PortProtocol::Tcp,
-    })
-}
-
-/// Two releases beside each other: what cannot be with that.
-fn one_release_at_a_time(manifest: &Manifest, at: &[&str], name: &str, findings: &mut Findings<'_>) {
-    if manifest.on_failure == OnFailure::RollbackFailed {
-        let reason = format!("`rollback_failed` cannot be with {name}: the two releases are never mixed");
-        findings.error(&["on_failure"], reason, "`rollback_all`");
-    }
-    if manifest.exclusive {
-        let reason = "cannot be with `exclusive`: two releases would run at once";
-        findings.error(at, reason, "`rolling` or `recreate`");
-    }
-}
-
-/// No port that one container holds, where two are to run.
-fn no_fixed_port(manifest: &Manifest, at: &[&str], findings: &mut Findings<'_>) {
-    let fixed = manifest.ports.iter().find(|(_, port)| matches!(port, Port::Fixed(of) if of.host.is_some()));
-    if let Some((name, _)) = fixed {
-        let reason =
-            format!("cannot be: port `{name}` has a fixed port of the host, which one container holds");
-        findings.error(at, reason, "leave the host port to the agent; `route` gives clients a fixed place");
     }
 }
 

@@ -119,7 +119,7 @@ fn a_host_verifies_the_gates_that_were_signed() {
         let spec = serde_json::from_value(json).unwrap();
         assert_eq!(check_release(&release(4, spec)).unwrap_err().detail, want);
     }
-    let mut named = spec.clone();
+    let mut named = spec;
     let gate = named.gates.remove("a").unwrap();
     named.gates.insert("A b".into(), gate);
     assert!(check_release(&release(4, named)).is_err());

@@ -169,7 +169,7 @@ fn containers(slot: &Slot, releases: &Releases) -> Vec<Container> {
             created_at: crate::Timestamp::ZERO,
             state: match occupant.run {
                 Phase::Running => ContainerState::Running { started_at: crate::Timestamp::ZERO },
-                _ => ContainerState::Created,
+                Phase::Pulled | Phase::Draining | Phase::Standby | Phase::Absent => ContainerState::Created,
             },
             policy: RestartPolicy::No,
             restarts: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capacity::{GpuTaken, Need, device_fits};
+use crate::capacity::{GpuTaken, device_fits};
 use crate::host::Gpu;
 use crate::observation::{Refusal, RefusalCode, TaskEnd, TaskOutcome, TaskState};
 use crate::plan::{PlanSlot, Task};
@@ -12,9 +12,8 @@ use super::super::input::{GpuClaim, VerifiedRelease};
 use super::super::memory::tasks::TaskMemory;
 use super::super::room;
 use super::super::step::{Launch, LaunchHook, Step};
-
-/// The fifth part of the name of a hook's container; that of an instance has a number there.
-pub(super) const MARK: &str = "hook";
+use super::claims::{MARK, claim};
+use super::push::push;
 
 /// Begins a hook, or says why it does not run here.
 pub(super) fn begin(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> TaskState {
@@ -35,7 +34,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> TaskSt
             };
             turn.task_claims.push(claim(known.memory, &known.gpus));
             turn.memory.tasks.insert(task.to_string(), known);
-            super::push(turn, &task.to_string(), Step::Launch(Box::new(launch)));
+            push(turn, &task.to_string(), Step::Launch(Box::new(launch)));
             TaskState::Starting
         }
         Ok(None) => TaskState::Starting,
@@ -118,11 +117,6 @@ fn room(turn: &Turn<'_>, release: &VerifiedRelease, gpus: &[GpuClaim]) -> Result
     room::disk_fits(capacity, 0)
         .and_then(|()| room::fits(capacity, &turn.desired.local.policy, others, &wanted))
         .map_err(|shortage| no_room(&shortage))
-}
-
-/// What a hook with this memory and these devices takes.
-pub(super) fn claim(memory: u64, gpus: &[String]) -> Need {
-    Need { memory, gpus: gpus.iter().map(|uuid| (uuid.clone(), GpuTaken::Exclusively)).collect() }
 }
 
 /// The host's policy does not let it start as things are.

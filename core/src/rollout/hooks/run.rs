@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HostId, SlotId};
-use crate::observation::{TaskEnd, TaskOutcome};
+use crate::observation::TaskEnd;
 use crate::release::Stage;
-use crate::rollout::Rollout;
 use crate::time::Timestamp;
 use crate::units::Span;
 
@@ -77,21 +76,5 @@ impl HookRun {
     /// Whether it ended without having done what it is for, and nobody has let the rollout go on.
     pub(super) fn has_failed(&self) -> bool {
         !self.excused && self.end.as_ref().is_some_and(|end| !end.outcome.is_success())
-    }
-}
-
-impl Rollout {
-    /// Notes that another rollout took over: the hooks that run are stopped.
-    pub(in crate::rollout) fn stop_hooks(&mut self, now: Timestamp) {
-        for run in self.hooks.iter_mut().filter(|run| run.end.is_none()) {
-            run.finish(TaskEnd::without_run(TaskOutcome::Stopped), now);
-        }
-    }
-
-    /// Lets the rollout go on although hooks failed.
-    pub(in crate::rollout) fn excuse_hooks(&mut self) {
-        for run in &mut self.hooks {
-            run.excused |= run.has_failed();
-        }
     }
 }

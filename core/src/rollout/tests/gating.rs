@@ -198,14 +198,14 @@ impl Canary {
 
     /// A letter per verdict, in their order, of one gate.
     fn verdicts(&self, gate: &str) -> String {
-        let of = |decision: &Decision| match &decision.what {
-            What::Judged { judged } if judged.asked.gate == gate => Some(match judged.verdict {
+        let of = |decision: &Decision| {
+            let What::Judged { judged } = &decision.what else { return None };
+            (judged.asked.gate == gate).then_some(match judged.verdict {
                 Verdict::Pass => 'p',
                 Verdict::Fail => 'f',
                 Verdict::Inconclusive => 'i',
                 Verdict::ProviderError => 'e',
-            }),
-            _ => None,
+            })
         };
         self.decisions.iter().filter_map(of).collect()
     }
@@ -248,9 +248,9 @@ fn a_step_passes_after_as_many_windows_as_it_wants() {
     assert_eq!(canary.verdicts("named"), "pp");
     assert_eq!(canary.seconds(2, 20, 0), Stands::Passed);
     assert_eq!(canary.verdicts("named"), "ppp");
-    let judged = canary.decisions.iter().find_map(|decision| match &decision.what {
-        What::Judged { judged } => Some(judged.clone()),
-        _ => None,
+    let judged = canary.decisions.iter().find_map(|decision| {
+        let What::Judged { judged } = &decision.what else { return None };
+        Some(judged.clone())
     });
     let judged = judged.unwrap();
     assert_eq!((judged.asked.from, judged.asked.until), (at(100), at(120)));

@@ -1,5 +1,6 @@
 //! A second set at full strength: what it needs, and the steps of its traffic.
 
+use super::beside;
 use crate::manifest::check::Findings;
 use crate::manifest::model::{BlueGreen, Manifest};
 use crate::release::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
@@ -23,10 +24,10 @@ pub(super) fn check(blue_green: &BlueGreen, manifest: &Manifest, findings: &mut 
     if blue_green.keep_old > MAX_KEEP_OLD {
         findings.error(&at("keep_old"), format!("must be at most {MAX_KEEP_OLD}"), "");
     }
-    super::one_release_at_a_time(manifest, &AT, "`blue_green`", findings);
-    if !super::is_routed(manifest) {
+    beside::one_release_at_a_time(manifest, &AT, "`blue_green`", findings);
+    if !beside::is_routed(manifest) {
         let reason = "switches requests, and the service has no port that requests are routed to";
         findings.error(&AT, reason, "`ports: { http: 8080 }`, or `rolling`");
     }
-    super::no_fixed_port(manifest, &AT, findings);
+    beside::no_fixed_port(manifest, &AT, findings);
 }

@@ -1,5 +1,6 @@
 //! A canary: its steps, and something in each of them that could stop it.
 
+use super::beside;
 use crate::manifest::check::Findings;
 use crate::manifest::lower;
 use crate::manifest::model::{Canary, CanaryStep, Manifest, StepKeys};
@@ -27,13 +28,13 @@ pub(super) fn check(canary: &Canary, manifest: &Manifest, findings: &mut Finding
     if canary.keep_failed.is_some_and(|span| span > MAX_KEEP_OLD) {
         findings.error(&at("keep_failed"), format!("must be at most {MAX_KEEP_OLD}"), "");
     }
-    super::one_release_at_a_time(manifest, &AT, "`canary`", findings);
+    beside::one_release_at_a_time(manifest, &AT, "`canary`", findings);
     if let Some(rule) = &canary.r#match {
         check_match(&lower::rules(rule), &at("match"), findings);
     }
-    let routed = super::is_routed(manifest);
+    let routed = beside::is_routed(manifest);
     if routed {
-        super::no_fixed_port(manifest, &AT, findings);
+        beside::no_fixed_port(manifest, &AT, findings);
     }
     if steps.iter().any(|step| step.matches.len() > MAX_RULES) {
         findings.error(
