@@ -1,6 +1,6 @@
 use super::*;
 
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("sample.yaml", include_str!("../../../../examples/sample.yaml")),
     ("web.yaml", include_str!("../../../../examples/web.yaml")),
     ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
@@ -10,6 +10,7 @@ const EXAMPLES: [(&str, &str); 9] = [
     ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
     ("node-exporter.yaml", include_str!("../../../../examples/node-exporter.yaml")),
     ("ml-engine.yaml", include_str!("../../../../examples/ml-engine.yaml")),
+    ("backend-canary.yaml", include_str!("../../../../examples/backend-canary.yaml")),
 ];
 
 #[test]
@@ -23,7 +24,11 @@ fn every_example_is_right() {
         for environment in [default(), Environment::Given("staging".parse().unwrap())] {
             let all = load(&sources, &environment).unwrap_or_else(|errors| panic!("{errors}"));
             for rendered in all {
-                let service = if name == "sample.yaml" { "web.yaml" } else { name };
+                let service = match name {
+                    "sample.yaml" => "web.yaml",
+                    "backend-canary.yaml" => "backend.yaml",
+                    name => name,
+                };
                 assert_eq!(format!("{}.yaml", rendered.service), service);
                 rendered.into_spec(image(), |path| Err(format!("no file `{path}`"))).unwrap();
             }
