@@ -90,7 +90,9 @@ fn a_canary_that_is_well_gets_all_of_the_traffic() {
     assert!(answers.whole["v2"] > 0, "{answers:?}");
     assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (3, 3), "the old ones stay warm");
     let told = fleet.cli.run(&["explain", "web", "--recompute"]).expect_code(0).stdout;
-    assert!(told.contains("step 2 of 4"), "{told}");
+    assert!(told.contains("errors") && told.contains("pass"), "{told}");
+    let told = fleet.cli.run(&["explain", "web"]).expect_code(0).stdout;
+    assert!(told.contains("gave r2 20% of the traffic: step 2 of 4"), "{told}");
     process.stop(Duration::from_secs(40));
 }
 
