@@ -226,14 +226,11 @@ impl std::fmt::Display for Waiting {
                 write!(f, "the end of the watch over the new release at {weight} of the traffic, {until}")
             }
             Self::Gate { gate, passed, wanted, until, newest } => {
-                write!(
-                    f,
-                    "gate {gate}: {passed} of {wanted} windows have passed, the next one ends at {until}"
-                )?;
-                match newest {
-                    None | Some(Verdict::Pass) => Ok(()),
-                    Some(other) => write!(f, "; the last one: {}", other.as_str().replace('_', " ")),
+                write!(f, "gate {gate}: {passed} of {wanted} windows have passed")?;
+                if let Some(other) = newest.filter(|newest| *newest != Verdict::Pass) {
+                    write!(f, ", the last one: {}", other.as_str().replace('_', " "))?;
                 }
+                write!(f, "; the end of the next one at {until}")
             }
             Self::Approval => f.write_str("a person to approve the next step (`windlass rollout approve`)"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),

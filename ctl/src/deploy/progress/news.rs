@@ -116,16 +116,23 @@ impl News {
     }
 }
 
-/// `default/web r2: advancing, 1 of 3 available`.
+/// `default/web r2: advancing, 1 of 3 available, r2 has 10% of the traffic (step 1 of 3)`.
 pub(super) fn headline(view: &RolloutView) -> String {
+    let share = view.traffic.as_ref().filter(|shares| shares.step > 0).map(|shares| {
+        format!(
+            ", {} has {} of the traffic (step {} of {})",
+            shares.release, shares.weight, shares.step, shares.steps
+        )
+    });
     format!(
-        "{}/{} {}: {}, {} of {} available",
+        "{}/{} {}: {}, {} of {} available{}",
         view.environment,
         view.service,
         view.release,
         view.state.as_str().replace('_', " "),
         view.available,
-        view.total
+        view.total,
+        share.unwrap_or_default()
     )
 }
 
