@@ -1,5 +1,5 @@
 //! `windlass top`: the fleet in a terminal. What is shown follows from what was asked ([`data`]) and from what was typed
-//! ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`draw`]); [`screen`] has the terminal.
+//! ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`mod@draw`]); [`screen`] has the terminal.
 
 mod data;
 mod draw;
