@@ -1,6 +1,6 @@
 //! Gates: what a release on its way is asked at the end of every window, and how the answers are judged.
 //!
-//! [`judge`] is pure: the verdict follows from the question as it was signed and from the facts, and both are kept in a
+//! `judge` is pure: the verdict follows from the question as it was signed and from the facts, and both are kept in a
 //! [`Judged`], so that [`recompute`] comes to it again from the record alone. A [`Course`] adds the windows of a step up.
 //!
 //! | verdict | means | effect |
