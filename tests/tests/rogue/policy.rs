@@ -101,7 +101,6 @@ pub(super) const ROWS: &[Row] = &[
     ("a hook with two GPUs of one", "policy", "gpus: a hook", |t, s| changed(t, s, |d| d.with("version", 4).with("spec.hooks", json!({ "before": [{ "name": "a", "run": ["/web"], "gpus": 2, "timeout": "1m" }] })))),
     ("a GPU that the plan does not give", "no_room", "gpu", |t, s| here(t, s, |d| d.with("spec.resources.gpus", json!({ "count": 1 })))),
     ("a GPU that is not there", "no_room", "gpu", |t, s| here(t, s, |d| d.with("spec.resources.gpus", json!({ "count": 1 }))).with("gpus", vec!["GPU-0"])),
-    ("a GPU that the release does not ask for", "no_room", "gpu", |t, s| here(t, s, |d| d).with("gpus", vec!["GPU-0"])),
     ("more ports than there are", "no_room", "ports", |t, s| here(t, s, |d| {
         let ports: serde_json::Map<String, _> = (0..20).map(|n| (format!("p{n}"), json!({ "container": 9000 + n }))).collect();
         without_health(d).with("spec.ports", ports).with("spec.main_port", "p0")
