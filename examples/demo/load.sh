@@ -22,25 +22,24 @@ load_count() {
         END { for (version in seen) printf "%s %d, ", version, seen[version]; printf "%d in all, %d lost\n", all, lost }'
 }
 
-# Ends the load, and says how many answers had which status.
-load_stop() {
+load_kill() {
     local client
     for client in load-1 load-2; do
         kill "${pids[$client]}" 2>/dev/null || true
         wait "${pids[$client]}" 2>/dev/null || true
         unset "pids[$client]"
     done
+}
+
+# Ends the load, and says how many answers had which status.
+load_stop() {
+    load_kill
     say "answers by status: $(cat "$folder"/load-?.answers | awk '/ [0-9][0-9][0-9]$/ { seen[$NF]++ } END { for (status in seen) printf "%s: %d  ", status, seen[status] }')"
 }
 
 # Ends the load, says what it saw, and fails if a request was lost.
 load_end() {
-    local client
-    for client in load-1 load-2; do
-        kill "${pids[$client]}" 2>/dev/null || true
-        wait "${pids[$client]}" 2>/dev/null || true
-        unset "pids[$client]"
-    done
+    load_kill
     say "requests: $(load_count)"
     load_count | grep -q ' 0 lost$'
 }
