@@ -210,7 +210,7 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
 }
 
 #[tokio::test]
-async fn a_driver_that_goes_loses_its_gpus_and_one_that_comes_brings_them() {
+async fn gpus_go_and_come_with_their_driver() {
     let scene = Scene::new();
     scene.say("init 9");
     let cancel = CancellationToken::new();

@@ -123,7 +123,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn what_nobody_accounts_for_is_a_strangers_beyond_what_was_declared() {
+    fn memory_that_nobody_accounts_for_is_a_strangers() {
         let known = |pid: u32| match pid {
             1 => Owner::Ours,
             2 => Owner::Stranger,

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_process_behind_a_socket_is_found_and_its_path_looked_through() {
+    async fn the_engine_behind_a_socket_and_its_path_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine.sock");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();

@@ -223,7 +223,7 @@ impl Usage {
 }
 
 impl HostStats {
-    /// Was the coordinator told within [`FRESH`]?
+    /// Whether the coordinator was told within [`FRESH`].
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.told_at.is_some_and(|at| now.since(at) <= FRESH)
     }

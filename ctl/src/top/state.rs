@@ -65,11 +65,11 @@ pub(crate) struct State {
     pub(crate) sort: usize,
     pub(crate) descending: bool,
     pub(crate) filter: String,
-    /// Is the filter being typed?
+    /// Whether the filter is being typed.
     pub(crate) typing: bool,
     /// Row that is marked.
     pub(crate) row: usize,
-    /// Are the details of that row open?
+    /// Whether the details of that row are open.
     pub(crate) details: bool,
     /// Lines of them that are above.
     pub(crate) scroll: u16,

@@ -1,4 +1,4 @@
-//! Hosts: are they there, and how do they do?
+//! Hosts: whether they are there, and how they do.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -44,7 +44,7 @@ pub(crate) struct Agent {
     pub(crate) release_versions: Vec<u32>,
     /// Its instances have ports of the host.
     pub(crate) publishes: bool,
-    /// Does it say how its host and containers do?
+    /// Whether it says how its host and containers do.
     pub(crate) is_measured: bool,
     /// The ingress beside it, if it has one.
     pub(crate) ingress: Option<Ingress>,
