@@ -139,8 +139,28 @@ fn target(seen: &Container) -> Target {
     }
 }
 
-/// The next step, and what holds up the new instance.
+/// The next step, and what holds up the new instance. An instance that is to start, while another one that goes on
+/// holds its port, is replaced: its successor gets the other side.
 fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
+    let decided = next_step(turn, want, seen);
+    match &decided.0 {
+        Some(Step::Start(target)) if is_shut_out(seen, target) => {
+            turn.memory.instance(&target.slot, &target.instance).discard = true;
+            next_step(turn, want, seen)
+        }
+        _ => decided,
+    }
+}
+
+/// True where another instance of the slot runs on a port of this one.
+fn is_shut_out(seen: &[&Container], target: &Target) -> bool {
+    let Some(own) = seen.iter().find(|seen| seen.id == target.container) else { return false };
+    let holds = |other: &&&Container| other.id != own.id && other.state.is_up();
+    let taken = |port: &u16| own.ports.values().any(|wanted| wanted == port);
+    seen.iter().filter(holds).any(|other| other.ports.values().any(taken))
+}
+
+fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
     if let Some(step) = collect_log(turn, want, seen) {
         return (Some(step), None);
     }

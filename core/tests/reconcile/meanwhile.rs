@@ -228,3 +228,28 @@ fn a_slot_that_is_to_stand_still_is_on_its_way_while_a_step_is_under_way() {
         assert_eq!(*world.status(&slot(0)), SlotStatus::Converging, "{phase:?}");
     }
 }
+
+#[test]
+fn an_instance_whose_port_is_taken_by_now_is_replaced() {
+    let mut world = World::new();
+    let never = world.release(1, Behaviour { ready_after: None, ..HEALTHY }, |_| {});
+    let (two, three) = (world.release(2, HEALTHY, |_| {}), world.release(3, HEALTHY, |_| {}));
+    world.plan(vec![running(0, never)]);
+    while world.observed.containers.is_empty() {
+        world.begin(1);
+    }
+    world.plan(vec![running(0, two)]);
+    while world.observed.containers.len() < 2 {
+        world.begin(1);
+    }
+    // It has no side left, so the second one stops, and the third starts on the port of it.
+    world.plan(vec![running(0, three)]);
+    while world.observed.containers.len() < 3 {
+        world.begin(1);
+    }
+    world.plan(vec![running(0, two)]);
+    world.begin(usize::MAX);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r2 healthy+");
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
+}
