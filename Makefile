@@ -48,7 +48,7 @@ fmt: ## format it
 
 .PHONY: lint
 lint: ## clippy, and shellcheck where it is installed
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features windlass-tests/long -- -D warnings
 	@if command -v shellcheck >/dev/null; then \
 		shellcheck -x $$(git ls-files '*.sh') .ci/run; \
 	else \
@@ -108,6 +108,10 @@ soak: build-sim ## fresh seeds of the simulation for FOR=3600 seconds; the last 
 .PHONY: test-engine
 test-engine: release ## scenarios over real engines; needs root
 	.ci/engine-tests.sh
+
+.PHONY: test-long
+test-long: release ## deployments that move traffic, at each step, over real engines; about half an hour; needs root
+	WINDLASS_LONG=1 .ci/engine-tests.sh
 
 .PHONY: bench
 # Four of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.

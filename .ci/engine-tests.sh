@@ -30,10 +30,14 @@ tests/lab/host.sh up probe 200 >/dev/null || code=$?
 [ "$code" = 0 ] || exit "$code"
 tests/lab/host.sh down probe
 
+features=windlass-tests/crash-points tests='package(windlass-tests)'
+if [ -n "${WINDLASS_LONG:-}" ]; then
+    features+=,windlass-tests/long tests='binary(long)'
+fi
 # With what dies at named points (`tests/tests/crash`), a feature of the tests alone, beside the programs that are shipped.
 # Selected and built like the unit tests, see TESTED in the Makefile.
 if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --locked --workspace --features windlass-tests/crash-points -E 'package(windlass-tests)' "$@"
+    cargo nextest run --locked --workspace --features "$features" -E "$tests" "$@"
 else
-    cargo test --locked -p windlass-tests --features crash-points --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
+    cargo test --locked -p windlass-tests --features "$features" --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
 fi

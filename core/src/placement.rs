@@ -194,7 +194,7 @@ fn rule(spec: &Spec) -> Result<OrderRule, StopFirst> {
         Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),
         Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0 => return Err(StopFirst::NoSurge),
         Strategy::Rolling { order, .. } => *order,
-        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => OrderRule::Auto,
+        _ => OrderRule::Auto,
     };
     let fixed = spec.ports.values().find_map(|port| port.host);
     fixed.map_or(Ok(rule), |port| Err(StopFirst::FixedPort(port)))

@@ -226,9 +226,9 @@ impl Spec {
     /// Whether the new release stands beside the old one, which goes on at full strength, while the traffic moves.
     pub fn runs_beside(&self) -> bool {
         match self.strategy {
-            Strategy::Rolling { .. } | Strategy::Recreate { .. } => false,
             Strategy::BlueGreen { .. } => true,
             Strategy::Canary { .. } => self.is_routed(),
+            _ => false,
         }
     }
 

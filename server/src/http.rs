@@ -1,5 +1,5 @@
-//! What is read without a certificate, on a listener of its own: metrics and health. It changes nothing; hosts, services
-//! and instances are named as far as `metrics.detail` says.
+//! What is read without a certificate, on a listener of its own: metrics, targets for Prometheus and health. It changes
+//! nothing; hosts, services and instances are named as far as `metrics.detail` says.
 //!
 //! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
 //! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
@@ -27,6 +27,7 @@ use windlass_core::Timestamp;
 use windlass_core::quota::{Quotas, Rate, Source};
 
 use crate::coordinator::Coordinator;
+use crate::discovery;
 use crate::metrics::{Dropped, Metrics, classic};
 use crate::scrape::{Place, gather};
 
@@ -66,10 +67,14 @@ struct Parts {
     coordinator: Arc<Coordinator>,
     handshakes: Arc<HandshakeStats>,
     place: Place,
-    newest: Arc<Mutex<Option<Rendered>>>,
+    metrics: Arc<Newest>,
+    targets: Arc<Newest>,
 }
 
-/// The metrics of one moment, for all who ask within [`FRESH`]: to look them up costs more than to ask.
+/// A text of one moment, for all who ask within [`FRESH`]: to look it up costs more than to ask.
+#[derive(Default)]
+struct Newest(Mutex<Option<Rendered>>);
+
 struct Rendered {
     at: Instant,
     text: Arc<str>,
@@ -87,9 +92,16 @@ impl Http {
         let metrics = coordinator.metrics.clone();
         let router = Router::new()
             .route("/metrics", get(render))
+            .route("/v1/sd", get(discover))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
-            .with_state(Parts { coordinator, handshakes, place, newest: Arc::default() });
+            .with_state(Parts {
+                coordinator,
+                handshakes,
+                place,
+                metrics: Arc::default(),
+                targets: Arc::default(),
+            });
         Ok(Self { listener, router, metrics })
     }
 
@@ -201,20 +213,39 @@ async fn render(State(parts): State<Parts>, headers: HeaderMap) -> Response {
     }
 }
 
-impl Parts {
-    /// The metrics of now, or of a moment ago. Whoever asks at the same time waits for the same.
-    fn text(&self) -> Arc<str> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+/// The instances that Prometheus may scrape.
+async fn discover(State(parts): State<Parts>) -> Response {
+    let rendered = tokio::task::spawn_blocking(move || {
+        parts.targets.get(|| discovery::targets(&parts.coordinator, &parts.place)).to_string()
+    });
+    match rendered.await {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the instances could not be listed\n").into_response(),
+    }
+}
+
+impl Newest {
+    /// The text of now, or of a moment ago. All who ask at the same time wait for the same.
+    fn get(&self, look: impl FnOnce() -> String) -> Arc<str> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rendered) = newest.as_ref().filter(|rendered| rendered.at.elapsed() < FRESH) {
             return rendered.text.clone();
         }
-        let (coordinator, metrics) = (&self.coordinator, &self.coordinator.metrics);
-        metrics.audit_entries.set(coordinator.ledger.read(|state| state.head.size));
-        metrics.streams.set(i64::try_from(coordinator.registry.connected()).unwrap_or(i64::MAX));
-        let scrape = gather(coordinator, &self.place, self.handshakes.snapshot());
-        let text: Arc<str> = metrics.render(scrape.text()).into();
+        let text: Arc<str> = look().into();
         *newest = Some(Rendered { at: Instant::now(), text: text.clone() });
         text
+    }
+}
+
+impl Parts {
+    fn text(&self) -> Arc<str> {
+        self.metrics.get(|| {
+            let (coordinator, metrics) = (&self.coordinator, &self.coordinator.metrics);
+            metrics.audit_entries.set(coordinator.ledger.read(|state| state.head.size));
+            metrics.streams.set(i64::try_from(coordinator.registry.connected()).unwrap_or(i64::MAX));
+            let scrape = gather(coordinator, &self.place, self.handshakes.snapshot());
+            metrics.render(scrape.text())
+        })
     }
 }
 

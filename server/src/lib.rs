@@ -23,6 +23,7 @@ mod clock;
 pub mod config;
 mod coordinator;
 pub mod crash;
+mod discovery;
 mod engine;
 mod enrolment;
 mod gates;

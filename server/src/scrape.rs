@@ -23,10 +23,10 @@ use windlass_core::Timestamp;
 
 use out::{Out, count, number};
 
-pub(crate) use gather::{Place, gather};
+pub(crate) use gather::{Place, gather, status};
 
 /// Instances that are told; a fleet that has more tells how many it leaves out.
-const INSTANCES: usize = 5000;
+pub(crate) const INSTANCES: usize = 5000;
 
 /// Everything, as it was at one moment.
 #[derive(Debug)]

@@ -62,6 +62,13 @@ pub enum Strategy {
         /// How long an instance must be healthy to count.
         min_ready: Span,
     },
+    /// One slot, and once it is available all the others. Shows in the tests what a new strategy takes.
+    #[cfg(test)]
+    #[schemars(skip)]
+    OneThenAll {
+        /// How long an instance must be healthy to count.
+        min_ready: Span,
+    },
 }
 
 /// A step of a canary.
@@ -108,35 +115,37 @@ impl Strategy {
             | Self::Recreate { min_ready }
             | Self::BlueGreen { min_ready, .. }
             | Self::Canary { min_ready, .. } => *min_ready,
+            #[cfg(test)]
+            Self::OneThenAll { min_ready } => *min_ready,
         }
     }
 
     /// How long the whole service is watched after the last step, where the release asks for `soak`.
     pub fn soak(&self, soak: Span) -> Span {
         match self {
-            Self::Rolling { .. } | Self::Recreate { .. } | Self::Canary { .. } => soak,
             Self::BlueGreen { watch, .. } => soak.max(*watch),
+            _ => soak,
         }
     }
 
     /// Steps in which it moves the traffic; 0 if it does not.
     pub const fn steps(&self) -> usize {
         match self {
-            Self::Rolling { .. } | Self::Recreate { .. } => 0,
             Self::BlueGreen { steps, .. } => steps.len(),
             Self::Canary { steps, .. } => steps.len(),
+            _ => 0,
         }
     }
 
     /// Whether a person has to let the step after `step` begin; 0 stands for the time before the first one.
     pub fn wants_approval(&self, step: u32) -> bool {
         match self {
-            Self::Rolling { .. } | Self::Recreate { .. } => false,
             Self::BlueGreen { approve, .. } => *approve && step == 0,
             Self::Canary { steps, .. } => {
                 let of = (step as usize).checked_sub(1).and_then(|index| steps.get(index));
                 of.is_some_and(|of| of.approve)
             }
+            _ => false,
         }
     }
 
@@ -151,16 +160,13 @@ impl Strategy {
             Self::BlueGreen { keep_old, .. } | Self::Canary { keep_old, .. } => {
                 Some(*keep_old).filter(|span| *span > Span::ZERO)
             }
-            Self::Rolling { .. } | Self::Recreate { .. } => None,
+            _ => None,
         }
     }
 
     /// How long the instances of a release that failed run on, without traffic, if they do.
     pub const fn keeps_failed(&self) -> Option<Span> {
-        match self {
-            Self::Rolling { .. } | Self::Recreate { .. } | Self::BlueGreen { .. } => None,
-            Self::Canary { keep_failed, .. } => *keep_failed,
-        }
+        if let Self::Canary { keep_failed, .. } = self { *keep_failed } else { None }
     }
 
     /// Whether a release of the first two versions can say it.

@@ -4,6 +4,8 @@
 
 mod blue_green;
 mod canary;
+#[cfg(test)]
+mod one_then_all;
 mod recreate;
 mod rolling;
 mod shifting;
@@ -37,6 +39,8 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         Strategy::Canary { steps, min_instances, .. } => {
             canary::step(draft, &canary::Params { steps, min_instances: *min_instances });
         }
+        #[cfg(test)]
+        Strategy::OneThenAll { .. } => one_then_all::step(draft),
     }
 }
 

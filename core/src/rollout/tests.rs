@@ -12,7 +12,7 @@ mod going_back;
 mod hooks;
 pub(crate) mod midway;
 mod reach;
-mod shifting;
+pub(crate) mod shifting;
 mod speed;
 mod stopped_first;
 mod transitions;

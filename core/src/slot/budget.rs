@@ -34,8 +34,8 @@ impl Limits {
             Strategy::Rolling { batch, max_surge, max_unavailable, .. } => {
                 (batch, max_surge, max_unavailable)
             }
-            // Beside the switch of its traffic, its instances are replaced as in a rolling update of which nothing is said.
-            Strategy::BlueGreen { .. } | Strategy::Canary { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
+            // Beside what a strategy does itself, instances are replaced as in a rolling update of which nothing is said.
+            _ => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
         };
         let unavailable = max_unavailable.of_down(total).max(1);
         if hurries {

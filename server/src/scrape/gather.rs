@@ -80,7 +80,8 @@ fn newest_rollouts(state: &State) -> BTreeMap<ServiceId, RolloutId> {
     state.rollouts.values().map(|rollout| (rollout.service.clone(), rollout.id.clone())).collect()
 }
 
-fn status(
+/// The status of a service that has not gone; `fresh` says what its instances use.
+pub(crate) fn status(
     coordinator: &Coordinator,
     state: &State,
     id: &ServiceId,

@@ -14,7 +14,7 @@ use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
-use windlass_core::host::{DiskStats, HostFacts, HostPolicy, HostStats, InstanceStats};
+use windlass_core::host::{CpuModes, DiskStats, HostFacts, HostPolicy, HostStats, InstanceStats, Pressure};
 use windlass_core::observation::{
     Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
     SlotStatus,
@@ -215,6 +215,7 @@ impl Agent {
             if self.publishes {
                 let number = 20_000 + 2 * u64::from(slot.slot.index) + instance.counter.0 % 2;
                 instance.endpoints.insert("http".to_owned(), format!("127.0.0.1:{number}"));
+                instance.endpoints.insert("metrics".to_owned(), format!("127.0.0.1:{}", number + 1000));
             }
         }
         SlotObservation {
@@ -380,6 +381,8 @@ fn measure(agent: &Agent) -> pb::StatsReport {
         memory_total: 9,
         disks: vec![disk],
         instances: instances.collect(),
+        cpu: Some(CpuModes { user: 30.0, system: 10.0, ..CpuModes::default() }),
+        pressure: Some(Pressure::default()),
         ..HostStats::default()
     };
     pb::StatsReport { stats: encode(&stats) }

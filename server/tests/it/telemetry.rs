@@ -1,9 +1,11 @@
 //! How hosts and instances do: what agents say of it, what the coordinator keeps, and what Prometheus reads.
 
+mod boards;
 mod format;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -20,14 +22,23 @@ use crate::release::release;
 use crate::rollouts::{deploy, status};
 use format::Families;
 
-/// What a scraper gets that asks for this.
+/// The metrics that a scraper gets which asks for this type.
 async fn metrics(fleet: &Fleet, accept: &str) -> String {
-    let mut tcp = TcpStream::connect(fleet.http_addr).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n");
-    tcp.write_all(request.as_bytes()).await.unwrap();
+    get(fleet, "/metrics", accept).await
+}
+
+async fn get(fleet: &Fleet, path: &str, accept: &str) -> String {
+    get_of(fleet.http_addr, path, accept).await.expect("an answer")
+}
+
+/// The body of an answer, or the reason why there is none.
+async fn get_of(address: SocketAddr, path: &str, accept: &str) -> std::io::Result<String> {
+    let mut tcp = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.0\r\nAccept: {accept}\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await?;
     let mut text = String::new();
-    timeout(LIMIT, tcp.read_to_string(&mut text)).await.expect("an answer in time").unwrap();
-    text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
+    timeout(LIMIT, tcp.read_to_string(&mut text)).await.expect("an answer in time")?;
+    Ok(text.split_once("\r\n\r\n").expect("a head and a body").1.to_owned())
 }
 
 /// A fleet with a host that says how it does, and a service on it.
@@ -120,6 +131,32 @@ async fn metrics_name_what_their_detail_says() {
     let text = metrics(&fleet, "*/*").await;
     assert!(text.contains("windlass_service_wanted_instances{"), "{text}");
     assert!(!text.contains("windlass_instance_healthy{"), "{text}");
+}
+
+#[tokio::test]
+async fn prometheus_finds_instances_with_metrics_of_their_own() {
+    let fleet = Fleet::start().await;
+    let mut players = Players::default();
+    let mut agent = Agent::joined(&fleet, "web-1").await;
+    agent.publishes = true;
+    players.add(&fleet, agent).await;
+    fleet.wait_for("web-1", "connected").await;
+    let none: Value = serde_json::from_str(&get(&fleet, "/v1/sd", "*/*").await).unwrap();
+    assert_eq!(none, Value::Array(Vec::new()));
+    assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
+    until("both instances are listed", async || {
+        let groups: Value = serde_json::from_str(&get(&fleet, "/v1/sd", "*/*").await).unwrap();
+        groups.as_array().is_some_and(|groups| groups.len() == 2)
+    })
+    .await;
+    let groups: Value = serde_json::from_str(&get(&fleet, "/v1/sd", "*/*").await).unwrap();
+    assert_eq!(groups[0]["targets"][0], "127.0.0.1:21001", "{groups:#}");
+    let labels = &groups[0]["labels"];
+    for (name, value) in
+        [("environment", "default"), ("service", "web"), ("release", "r1"), ("host", "web-1")]
+    {
+        assert_eq!(labels[format!("__meta_windlass_{name}")], value, "{groups:#}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! | seq never falls on a host | the agent, where its journal is written |
 //! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | `decisions` |
 //! | on the way back, the share of the release that is left never rises | `decisions` |
+//! | a rollout whose gate has failed neither goes on nor succeeds | `decisions` |
 //! | `exclusive` services never run twice | [`Checks::look`] |
 //! | every rollout ends; after the last event one more plan is empty; nothing is lost | `rest` |
 

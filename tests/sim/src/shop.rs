@@ -239,6 +239,11 @@ impl Profile {
         match self.shape {
             Shape::Volume => spec["volumes"] = json!({ "data": { "mount": "/data" } }),
             Shape::FixedPort => spec["ports"]["http"]["host"] = json!(8080),
+            Shape::Canary => {
+                spec["gates"] = json!({ "crashes": {
+                    "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 1, "fails": 1, "from_step": 1
+                } });
+            }
             Shape::Replaced => spec["on_lost"]["replace_after"] = json!("60s"),
             Shape::Isolated => {
                 spec["on_lost"]["replace_after"] = json!("90s");
@@ -257,7 +262,6 @@ impl Profile {
             | Shape::StopFirst
             | Shape::Recreate
             | Shape::BlueGreen
-            | Shape::Canary
             | Shape::PerHost => {}
         }
         spec

@@ -15,11 +15,6 @@ fn web(fleet: &Fleet, tag: &str, steps: &Value) -> Service {
         .with("strategy", json!({ "blue_green": strategy }))
 }
 
-/// The instances of the sample service that run, by version.
-fn running(fleet: &Fleet, version: &str) -> usize {
-    fleet.serving().iter().filter(|serving| serving.contains(version)).count()
-}
-
 /// The share of the new release in the rollout under way, in thousandths.
 fn share(fleet: &Fleet) -> u64 {
     fleet.rollout()["traffic"]["weight"].as_u64().unwrap_or_default()
@@ -47,7 +42,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
 
     let load = Load::begin(&at, NAME, "/version", 500);
     fleet.deploy_ok(&green, "r2");
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (2, 2), "blue stays warm");
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 2), "blue stays warm");
     let told = fleet.cli.run(&["explain", "web"]).expect_code(0).stdout;
     assert!(told.contains("gave r2 10% of the traffic: step 1 of 2"), "{told}");
     assert!(told.contains("every ingress has taken the weights"), "{told}");
@@ -63,7 +58,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
         answers.answered()
     );
     assert!(last < Duration::from_secs(5), "{last:?}");
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (2, 0));
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
 
     // Green fails on its way: nobody was sent there.
     let load = Load::begin(&at, NAME, "/version", 500);
@@ -76,9 +71,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
     let held = green.with("strategy", json!({ "blue_green": slow }));
     fleet.deploy_detached(&held);
     wait_for_share(&fleet, 200);
-    fleet.server.kill_9();
-    fleet.server.start_again();
-    fleet.wait_for_server();
+    fleet.kill_coordinator();
     assert_eq!(share(&fleet), 200);
     fleet.cli.run(&["rollout", "abort", "web", "--yes"]).expect_code(0);
     fleet.wait_for_outcome("aborted");
@@ -86,6 +79,6 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
     answers.expect_none_lost();
     let shares = (answers.whole["v1"], answers.whole["v2"]);
     assert!(shares.1 * 2 < shares.0, "a fifth at most went to green: {shares:?}");
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (2, 0));
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
     process.stop(Duration::from_secs(40));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_tests::ingress::{self, NAME};
-use windlass_tests::{Fleet, Load, Service, http, wait};
+use windlass_tests::{Fleet, Load, Service, http};
 
 /// Three instances; a canary of these steps, whose gate wants two windows of 10 s with at most 2 % of errors.
 fn web(fleet: &Fleet, tag: &str, steps: &Value) -> Service {
@@ -17,26 +17,8 @@ fn web(fleet: &Fleet, tag: &str, steps: &Value) -> Service {
         .with("strategy", json!({ "canary": canary }))
 }
 
-/// The instances of the sample service that run, by version.
-fn running(fleet: &Fleet, version: &str) -> usize {
-    fleet.serving().iter().filter(|serving| serving.contains(version)).count()
-}
-
 fn wait_for_step(fleet: &Fleet, step: u64) {
-    wait::until("the step has come", Duration::from_secs(90), || {
-        let rollout = fleet.rollout();
-        let traffic = &rollout["traffic"];
-        // Every ingress divides the requests so.
-        let is_at = traffic["step"].as_u64() == Some(step) && traffic["since"].is_string();
-        if is_at { Ok(()) } else { Err(format!("{traffic} {}", rollout["waiting"])) }
-    });
-}
-
-/// The verdicts of the gates, in their order.
-fn verdicts(fleet: &Fleet) -> Vec<Value> {
-    let told = fleet.cli.json(&["explain", "web"]);
-    let decisions = told["decisions"].as_array().cloned().unwrap_or_default();
-    decisions.into_iter().filter(|decision| decision["decision"] == "judged").collect()
+    fleet.wait_for_step(step, Duration::from_secs(90));
 }
 
 /// The version that answers a request with this header.
@@ -67,18 +49,16 @@ fn a_canary_that_is_well_gets_all_of_the_traffic() {
     ]);
     fleet.deploy_detached(&web(&fleet, "v2", &steps));
     wait_for_step(&fleet, 1);
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (3, 1));
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (3, 1));
     assert!(answer(&at, "x-canary: 1").contains("v2"), "who asks for it gets it");
     assert!(answer(&at, "x-canary: 2").contains("v1"), "nobody else does, without any weight");
     wait_for_step(&fleet, 2);
     // The coordinator dies within the windows of the gate; they begin anew with it.
-    fleet.server.kill_9();
-    fleet.server.start_again();
-    fleet.wait_for_server();
+    fleet.kill_coordinator();
     wait_for_step(&fleet, 3);
-    let passed = verdicts(&fleet);
+    let passed = fleet.verdicts();
     assert!(passed.len() >= 2 && passed.iter().all(|verdict| verdict["gate"] == "errors"), "{passed:#?}");
-    assert_eq!(running(&fleet, "v2"), 2, "half of three, rounded up");
+    assert_eq!(fleet.count_running("v2"), 2, "half of three, rounded up");
     let asked = fleet.rollout();
     assert_eq!((&asked["asks"]["step"], &asked["state"]), (&json!(3), &json!("advancing")), "{asked:#}");
     let refused = fleet.cli.run(&["rollout", "approve", "web", "--yes"]);
@@ -88,7 +68,7 @@ fn a_canary_that_is_well_gets_all_of_the_traffic() {
     let answers = load.end();
     answers.expect_none_lost();
     assert!(answers.whole["v2"] > 0, "{answers:?}");
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "v2")), (3, 3), "the old ones stay warm");
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (3, 3), "the old ones stay warm");
     let told = fleet.cli.run(&["explain", "web", "--recompute"]).expect_code(0).stdout;
     assert!(told.contains("errors") && told.contains("pass"), "{told}");
     let told = fleet.cli.run(&["explain", "web"]).expect_code(0).stdout;
@@ -112,8 +92,8 @@ fn a_canary_that_fails_requests_is_stopped_by_its_gate() {
     let answers = load.end();
     let all = answers.answered() + answers.failed;
     assert!(answers.failed > 0 && answers.failed * 20 < all, "a tenth of a fifth at most: {answers:?}");
-    assert_eq!((running(&fleet, "v1"), running(&fleet, "errors")), (3, 0));
-    let judged = verdicts(&fleet);
+    assert_eq!((fleet.count_running("v1"), fleet.count_running("errors")), (3, 0));
+    let judged = fleet.verdicts();
     let last = judged.last().expect("a verdict");
     assert_eq!(last["verdict"], "fail", "{last:#}");
     let told = fleet.cli.run(&["explain", "web"]).expect_code(0).stdout;

@@ -39,7 +39,6 @@ fn asks(spec: &Spec) -> String {
 
 fn traffic(spec: &Spec, total: u32) -> Vec<String> {
     match &spec.strategy {
-        Strategy::Rolling { .. } | Strategy::Recreate { .. } => Vec::new(),
         Strategy::BlueGreen { steps, watch, approve, .. } => {
             let approval = approve.then(|| "another operator approves".to_owned());
             let shares = steps.iter().map(|weight| {
@@ -55,6 +54,7 @@ fn traffic(spec: &Spec, total: u32) -> Vec<String> {
             };
             steps.iter().map(of).collect()
         }
+        _ => Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use windlass_core::gate::{GateCourse, Standing};
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
 use windlass_core::rollout::State;
@@ -85,6 +86,7 @@ impl Checks {
         }
         self.check_rollouts(view);
         self.check_shares(view);
+        self.check_gates(view);
         self.check_confirmed(view, hosts, now);
         self.check_soaks(view, now);
     }
@@ -104,6 +106,28 @@ impl Checks {
                 self.fail(line);
             }
         }
+    }
+
+    /// A rollout of which a gate has failed at its step does not go on.
+    fn check_gates(&mut self, view: &View<'_>) {
+        let goes_on = |state: State| matches!(state, State::Advancing | State::Soaking | State::Succeeded);
+        let of_failed =
+            view.rollouts().values().filter(|rollout| goes_on(rollout.state)).find_map(|rollout| {
+                let gates = &view.releases().get(&rollout.to.digest)?.spec.gates;
+                let course = rollout.gates.as_ref()?;
+                let failed = |(name, of): &(&String, &GateCourse)| {
+                    gates
+                        .get(*name)
+                        .is_some_and(|gate| !gate.dry_run && of.standing(gate) == Standing::Failed)
+                };
+                let (name, _) = course.gates.iter().find(failed)?;
+                Some(format!(
+                    "rollout {} is {} although gate `{name}` failed",
+                    rollout.id,
+                    rollout.state.as_str()
+                ))
+            });
+        of_failed.into_iter().for_each(|line| self.fail(line));
     }
 
     /// A rollout that has ended stays as it is.

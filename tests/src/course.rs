@@ -1,0 +1,45 @@
+//! How far a rollout that moves traffic is, as its operator sees it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Fleet, wait};
+
+impl Fleet {
+    /// Instances of the sample service that run, of one version.
+    pub fn count_running(&self, version: &str) -> usize {
+        self.serving().iter().filter(|serving| serving.contains(version)).count()
+    }
+
+    /// Waits until every ingress divides the requests as this step of the rollout says.
+    ///
+    /// # Panics
+    /// If it takes longer than `limit`, with what the rollout waits for.
+    #[track_caller]
+    pub fn wait_for_step(&self, step: u64, limit: Duration) {
+        wait::until(&format!("step {step} has come"), limit, || {
+            let rollout = self.rollout();
+            let traffic = &rollout["traffic"];
+            let is_at = traffic["step"].as_u64() == Some(step) && traffic["since"].is_string();
+            let state = &rollout["state"];
+            if is_at { Ok(()) } else { Err(format!("{state} {traffic} {}", rollout["waiting"])) }
+        });
+    }
+
+    /// The verdicts of the gates of the newest rollout of `web`, in their order.
+    #[track_caller]
+    pub fn verdicts(&self) -> Vec<Value> {
+        let told = self.cli.json(&["explain", "web"]);
+        let decisions = told["decisions"].as_array().cloned().unwrap_or_default();
+        decisions.into_iter().filter(|decision| decision["decision"] == "judged").collect()
+    }
+
+    /// The coordinator dies and comes back; the rollout goes on from what was stored.
+    #[track_caller]
+    pub fn kill_coordinator(&mut self) {
+        self.server.kill_9();
+        self.server.start_again();
+        self.wait_for_server();
+    }
+}

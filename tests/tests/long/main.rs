@@ -1,0 +1,5 @@
+//! The matrix of deployments that move traffic, on real engines under load: `make test-long`. Representative cases of it are
+//! in `tests/engine` and run with `make test`.
+
+mod canary;
+mod colours;
