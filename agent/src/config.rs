@@ -1,5 +1,6 @@
 //! Where the agent's things are: a TOML file, then `WINDLASS_*` variables, then flags, the last one wins.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ const MAX_LEN: u64 = 64 * 1024;
 /// What flags and variables say (clap reads both); `None` where they say nothing.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Given {
-    /// Configuration file (TOML: data, engine, policy, server, ingress_socket) [default: /etc/windlass/agent.toml, if it exists]
+    /// Configuration file (TOML: data, engine, policy, server, ingress_socket, metrics) [default: /etc/windlass/agent.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG", global = true)]
     pub config: Option<PathBuf>,
     /// Folder with the agent's identity and state [default: /var/lib/windlass/agent]
@@ -48,6 +49,8 @@ pub struct Config {
     pub server: Option<String>,
     /// The socket between agent and ingress, if it is not in the agent's folder.
     pub ingress_socket: Option<PathBuf>,
+    /// Where `/metrics` is served, if anywhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why there is no configuration.
@@ -85,7 +88,7 @@ impl ConfigError {
         match self {
             Self::Read { .. } => None,
             Self::Malformed { .. } => {
-                Some("known keys: data, engine, policy, server, ingress_socket".to_owned())
+                Some("known keys: data, engine, policy, server, ingress_socket, metrics".to_owned())
             }
             Self::Engine(_) => Some("give a socket, like `unix:///var/run/docker.sock`".to_owned()),
             Self::Address(_) => Some("give host and port, like `deploy.example.com:7443`".to_owned()),
@@ -102,6 +105,7 @@ struct Raw {
     policy: Option<PathBuf>,
     server: Option<String>,
     ingress_socket: Option<PathBuf>,
+    metrics: Option<SocketAddr>,
 }
 
 impl Config {
@@ -126,6 +130,7 @@ impl Config {
             policy: given.policy.clone().or(raw.policy).unwrap_or_else(|| DEFAULT_POLICY.into()),
             server,
             ingress_socket: given.ingress_socket.clone().or(raw.ingress_socket),
+            metrics: raw.metrics,
         })
     }
 

@@ -124,6 +124,7 @@ mod tests {
             policy: dir.path().join("policy.toml"),
             server: None,
             ingress_socket: None,
+            metrics: None,
         };
         let findings = examine(&config).await;
         for check in ["policy", "engine", "membership"] {

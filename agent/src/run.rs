@@ -34,7 +34,7 @@ use crate::renew::Renewal;
 use crate::runtime::Runtime;
 use crate::status::Status;
 use crate::traffic::socket::Socket;
-use crate::{clock, facts, gpu, lease, state, stats, status, watchdog};
+use crate::{clock, facts, gpu, lease, metrics, state, stats, status, watchdog};
 
 /// How long tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -153,6 +153,7 @@ pub async fn run<R: Runtime>(
 
     let observation = watch::Sender::new(Arc::new(Observation::default()));
     let measured = watch::Sender::new(Arc::new(HostStats::default()));
+    let newest = measured.subscribe();
     let lease = LeaseFile::new(data.lease());
     let (receipt, contact) = (watch::Sender::new(None), watch::Sender::new(lease.load()));
     let (connected, identity) = (watch::Sender::new(String::new()), watch::Sender::new(Arc::new(identity)));
@@ -196,6 +197,10 @@ pub async fn run<R: Runtime>(
         let (gpus, cancel) = (gpus.clone(), cancel.clone());
         stats::run(stats::Wires { observation, gpus, stats: measured, cancel })
     });
+    if let Some(address) = config.metrics {
+        let host = keeper.member().host.to_string();
+        tasks.spawn("metrics", metrics::run(address, host, newest, cancel.clone()));
+    }
     let held = watch::Sender::new(Arc::default());
     tasks.spawn("reconciler", {
         let store = Memories(keeper.journal().cloned());

@@ -13,6 +13,7 @@ use windlass_ingress::{Certificates, Ingress};
 use super::options::Options;
 use super::report::Reporter;
 use super::{IngressError, metrics};
+use crate::readers;
 
 const HTTP: &str = "http";
 const HTTPS: &str = "https";
@@ -171,7 +172,10 @@ impl Doors {
                     (HTTPS, _, Some(certificates)) => {
                         ingress.serve_tls(listener, certificates, stop).await?;
                     }
-                    (METRICS, ..) => metrics::serve(&reporter, listener, stop).await,
+                    (METRICS, ..) => {
+                        let text = move || metrics::text(&reporter.report(), reporter.access_log_dropped());
+                        readers::serve(Arc::new(text), listener, stop).await;
+                    }
                     (other, ..) => anyhow::bail!("a listener `{other}` is none of ours"),
                 }
                 Ok(())

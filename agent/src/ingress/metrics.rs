@@ -1,87 +1,12 @@
 //! `/metrics`: what the ingress has counted, as text for Prometheus.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use windlass_core::traffic::{Counts, EndpointState, IngressReport, ServiceTraffic};
 use windlass_ingress::counters::Histogram;
 
-use super::report::Reporter;
-
-/// Readers at once.
-const MOST: usize = 8;
-/// How long a reader may take for one connection.
-const READ: Duration = Duration::from_secs(30);
-/// After a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Answers readers until `stop`.
-pub(super) async fn serve(reporter: &Reporter, listener: TcpListener, stop: CancellationToken) {
-    let mut open = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            Some(_) = open.join_next() => continue,
-            accepted = listener.accept(), if open.len() < MOST => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let reporter = reporter.clone();
-                open.spawn(async move { drop(timeout(READ, connection(stream, reporter)).await) });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a reader of metrics could not connect");
-                sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, reporter: Reporter) {
-    let answer = service_fn(move |request| {
-        let reporter = reporter.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &reporter)) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a reader of metrics left");
-    }
-}
-
-fn answer(request: &Request<Incoming>, reporter: &Reporter) -> Response<Full<Bytes>> {
-    let found = request.uri().path() == "/metrics" && request.method() == Method::GET;
-    let text = if found {
-        text(&reporter.report(), reporter.access_log_dropped())
-    } else {
-        "GET /metrics\n".to_owned()
-    };
-    let mut response = Response::new(Full::from(text));
-    if !found {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
-    let kind = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
-}
-
 /// A report as text. Names of services and environments are labels, so nothing in them needs an escape.
-fn text(report: &IngressReport, lines_lost: u64) -> String {
+pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
     let mut out = String::new();
     family(&mut out, "windlass_ingress_table_seq", "gauge", "Number of the traffic table in force.");
     for (environment, table) in &report.tables {

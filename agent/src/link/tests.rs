@@ -60,6 +60,7 @@ impl Machine {
             policy: self.folder.path().join("policy.toml"),
             server: None,
             ingress_socket: None,
+            metrics: None,
         };
         let (engine, stop, mut tasks) = (self.engine.clone(), CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();

@@ -161,19 +161,44 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
             .map(|gpu| ([("host", host.name.as_str()), ("gpu", &gpu.uuid), ("model", &gpu.name)], 1.0))
     });
     out.gauge("gpu_info", "A GPU of a host, which is 1", infos)?;
-    let gauges: [(&str, &str, Of<GpuStats>); 5] = [
+    let gauges: [(&str, &str, Of<GpuStats>); 9] = [
         ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
         ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
         ("gpu_temperature_celsius", "Temperature of a GPU", |of| of.temperature),
         ("gpu_power_watts", "Power that a GPU takes", |of| of.power),
+        ("gpu_power_limit_watts", "Power that it may take", |of| of.power_limit),
+        ("gpu_clock_hertz", "Clock of its processors", |of| f64::from(of.clock) * 1e6),
+        ("gpu_throttled", "Is it slowed down, by heat or for want of power?", |of| {
+            yes(!of.throttled.is_empty())
+        }),
+        ("gpu_pages_pending", "Do pages of its memory wait for a restart to be taken out of use?", |of| {
+            yes(of.pages_pending)
+        }),
     ];
     for (name, help, value) in gauges {
-        let samples = hosts.iter().flat_map(|host| {
-            let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
-            gpus.map(move |gpu| ([("host", host.name.as_str()), ("gpu", &gpu.uuid)], value(gpu)))
-        });
-        out.gauge(name, help, samples)?;
+        out.gauge(name, help, of_gpus(hosts, value))?;
+    }
+    let counters: [(&str, &str, Of<GpuStats>); 3] = [
+        ("gpu_ecc_corrected_errors", "Errors of its memory that were corrected", |of| {
+            number(of.ecc_corrected)
+        }),
+        ("gpu_ecc_uncorrected_errors", "Errors of its memory that were not", |of| number(of.ecc_uncorrected)),
+        ("gpu_xid_errors", "Errors that its driver reported", |of| number(of.xid_count)),
+    ];
+    for (name, help, value) in counters {
+        out.counter(name, help, of_gpus(hosts, value))?;
     }
     Ok(())
+}
+
+/// The figure of every GPU that was measured, with its labels.
+fn of_gpus(
+    hosts: &[Host],
+    value: fn(&GpuStats) -> f64,
+) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
+    hosts.iter().flat_map(move |host| {
+        let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
+        gpus.map(move |gpu| ([("host", host.name.as_str()), ("gpu", gpu.uuid.as_str())], value(gpu)))
+    })
 }

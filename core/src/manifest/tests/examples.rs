@@ -1,12 +1,14 @@
 use super::*;
 
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("sample.yaml", include_str!("../../../../examples/sample.yaml")),
     ("web.yaml", include_str!("../../../../examples/web.yaml")),
     ("data-service.yaml", include_str!("../../../../examples/data-service.yaml")),
     ("backend-api.yaml", include_str!("../../../../examples/backend-api.yaml")),
     ("backend.yaml", include_str!("../../../../examples/backend.yaml")),
     ("trading-backend.yaml", include_str!("../../../../examples/trading-backend.yaml")),
+    ("strategy-runner.yaml", include_str!("../../../../examples/strategy-runner.yaml")),
+    ("portfolio-api.yaml", include_str!("../../../../examples/portfolio-api.yaml")),
     ("worker.yaml", include_str!("../../../../examples/worker.yaml")),
     ("node-exporter.yaml", include_str!("../../../../examples/node-exporter.yaml")),
     ("ml-engine.yaml", include_str!("../../../../examples/ml-engine.yaml")),

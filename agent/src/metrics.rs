@@ -1,0 +1,194 @@
+//! The agent's own `/metrics`, where it is switched on: the last measurement of host, disks, GPUs and instances, under the names
+//! that the coordinator uses. Read one of the two, or keep them apart by `job`.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats};
+
+use crate::readers;
+
+/// After the address could not be listened on.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// A family of one value for each `T`: name, type, help, value.
+type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+
+/// Serves the newest measurement at `address` until `cancel`. An address that cannot be listened on is tried again, and logged.
+pub(crate) async fn run(
+    address: SocketAddr,
+    host: String,
+    stats: watch::Receiver<Arc<HostStats>>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                let write = move || text(&host, &stats.borrow().clone());
+                readers::serve(Arc::new(write), listener, cancel).await;
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(%error, %address, "cannot listen for readers of metrics; will try again")
+            }
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// A measurement as text. Nothing is told before the first one.
+fn text(host: &str, stats: &HostStats) -> String {
+    let mut out = String::with_capacity(8 << 10);
+    if stats.at.is_none() {
+        return out;
+    }
+    let of_host = format!("host=\"{host}\"");
+    write_each(&mut out, &HOST, &[(of_host.clone(), stats)]);
+    let disks = stats.disks.iter().map(|disk| (format!("{of_host},mount=\"{}\"", escape(&disk.mount)), disk));
+    write_each(&mut out, &DISK, &disks.collect::<Vec<_>>());
+    let gpus = stats.gpus.iter().map(|gpu| (format!("{of_host},gpu=\"{}\"", escape(&gpu.uuid)), gpu));
+    write_each(&mut out, &GPU, &gpus.collect::<Vec<_>>());
+    let instances = stats.instances.iter();
+    let instances = instances.map(|of| (format!("{of_host},id=\"{}\"", escape(&of.instance)), of));
+    write_each(&mut out, &INSTANCE, &instances.collect::<Vec<_>>());
+    out
+}
+
+fn write_each<T>(out: &mut String, families: &[Family<T>], samples: &[(String, &T)]) {
+    for (name, kind, help, value) in families.iter().filter(|_| !samples.is_empty()) {
+        let _infallible = writeln!(out, "# HELP windlass_{name} {help}\n# TYPE windlass_{name} {kind}");
+        for (labels, of) in samples {
+            let _infallible = writeln!(out, "windlass_{name}{{{labels}}} {}", value(of));
+        }
+    }
+}
+
+/// A label's value as the format wants it.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes: a figure of Prometheus has 53 bits")]
+const fn number(value: u64) -> f64 {
+    value as f64
+}
+
+const HOST: [Family<HostStats>; 11] = [
+    ("host_load1", "gauge", "Load average over a minute", |of| of.load[0]),
+    ("host_cpu_seconds_total", "counter", "Processor time in use since the host started", |of| {
+        of.counters.cpu_seconds
+    }),
+    ("host_memory_used_bytes", "gauge", "Memory in use", |of| number(of.memory_used)),
+    ("host_memory_size_bytes", "gauge", "Memory in all", |of| number(of.memory_total)),
+    ("host_swap_used_bytes", "gauge", "Swap in use", |of| number(of.swap_used)),
+    ("host_network_receive_bytes_total", "counter", "Bytes received", |of| {
+        number(of.counters.network_rx_bytes)
+    }),
+    ("host_network_transmit_bytes_total", "counter", "Bytes sent", |of| number(of.counters.network_tx_bytes)),
+    ("host_disk_read_bytes_total", "counter", "Bytes read from disks", |of| {
+        number(of.counters.disk_read_bytes)
+    }),
+    ("host_disk_written_bytes_total", "counter", "Bytes written to disks", |of| {
+        number(of.counters.disk_written_bytes)
+    }),
+    ("host_oom_kills_total", "counter", "Processes killed for memory", |of| number(of.counters.oom_kills)),
+    ("host_measurement_timestamp_seconds", "gauge", "When the host was measured, since the epoch", |of| {
+        of.at.map_or(0.0, |at| at.as_millis() as f64 / 1000.0)
+    }),
+];
+
+const DISK: [Family<DiskStats>; 4] = [
+    ("host_disk_used_bytes", "gauge", "In use on a file system", |of| number(of.used)),
+    ("host_disk_size_bytes", "gauge", "Size of a file system", |of| number(of.total)),
+    ("host_disk_inodes_used", "gauge", "Inodes in use", |of| number(of.inodes_used)),
+    ("host_disk_inodes", "gauge", "Inodes in all; 0 where they are made as needed", |of| {
+        number(of.inodes_total)
+    }),
+];
+
+const GPU: [Family<GpuStats>; 7] = [
+    ("gpu_busy_ratio", "gauge", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
+    ("gpu_memory_used_bytes", "gauge", "Memory in use on a GPU", |of| number(of.memory_used)),
+    ("gpu_memory_size_bytes", "gauge", "Memory of a GPU", |of| number(of.memory_total)),
+    ("gpu_temperature_celsius", "gauge", "Temperature of a GPU", |of| of.temperature),
+    ("gpu_power_watts", "gauge", "Power that a GPU takes", |of| of.power),
+    ("gpu_ecc_uncorrected_errors_total", "counter", "Errors of its memory that were not corrected", |of| {
+        number(of.ecc_uncorrected)
+    }),
+    ("gpu_xid_errors_total", "counter", "Errors that its driver reported", |of| number(of.xid_count)),
+];
+
+const INSTANCE: [Family<InstanceStats>; 6] = [
+    ("instance_cpu_seconds_total", "counter", "Processor time of an instance", |of| of.counters.cpu_seconds),
+    ("instance_throttled_seconds_total", "counter", "Time in which its limit held it back", |of| {
+        of.counters.throttled_seconds
+    }),
+    ("instance_memory_bytes", "gauge", "Memory that it uses, without page cache", |of| {
+        number(of.memory_used)
+    }),
+    ("instance_memory_limit_bytes", "gauge", "Its limit of memory", |of| number(of.memory_limit)),
+    ("instance_oom_kills_total", "counter", "Its processes that were killed for memory", |of| {
+        number(of.counters.oom_kills)
+    }),
+    ("instance_pids", "gauge", "Its processes", |of| number(of.pids)),
+];
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_measurement_is_served() {
+        let disk = DiskStats { mount: "/a \"b\"".to_owned(), used: 1, total: 2, ..DiskStats::default() };
+        let instance =
+            InstanceStats { instance: "p.web.0.r1.1".to_owned(), memory_used: 7, ..InstanceStats::default() };
+        let stats = HostStats {
+            at: Some(crate::clock::now()),
+            memory_used: 3,
+            disks: vec![disk],
+            instances: vec![instance],
+            ..HostStats::default()
+        };
+        let (publish, stats_of) = watch::channel(Arc::new(HostStats::default()));
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let cancel = CancellationToken::new();
+        let serving = run(address, "web-1".to_owned(), stats_of, cancel.clone());
+        let asking = async {
+            publish.send_replace(Arc::new(stats));
+            let mut tcp = loop {
+                match TcpStream::connect(address).await {
+                    Ok(tcp) => break tcp,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            tcp.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+            let mut text = String::new();
+            tcp.read_to_string(&mut text).await.unwrap();
+            cancel.cancel();
+            text
+        };
+        let (served, text) = tokio::join!(serving, asking);
+        served.unwrap();
+        for line in [
+            "windlass_host_memory_used_bytes{host=\"web-1\"} 3",
+            "windlass_host_disk_size_bytes{host=\"web-1\",mount=\"/a \\\"b\\\"\"} 2",
+            "windlass_instance_memory_bytes{host=\"web-1\",id=\"p.web.0.r1.1\"} 7",
+            "# TYPE windlass_instance_cpu_seconds_total counter",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("windlass_gpu_"), "{text}");
+    }
+}
