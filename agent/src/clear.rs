@@ -100,6 +100,7 @@ mod tests {
                 side: 0,
                 ports: BTreeMap::new(),
                 gpus: Vec::new(),
+                network: None,
                 hook: None,
             };
             let id = engine.create(&launch).await.unwrap();

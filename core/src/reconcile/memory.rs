@@ -5,10 +5,11 @@ mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{ServiceId, SlotId};
+use crate::id::{EnvironmentId, ServiceId, ServiceName, SlotId};
 use crate::observation::{Evidence, LastExit};
 use crate::time::Timestamp;
 
@@ -41,12 +42,33 @@ pub struct Memory {
     /// Hooks that were begun here, by rollout and name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tasks: BTreeMap<String, TaskMemory>,
+    /// Inner networks of this host, by environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<EnvironmentId, NetworkMemory>,
     /// The journal is new, and nothing has been looked at yet: what is here may be ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopting: bool,
     /// Forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
+}
+
+/// The memory of an inner network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkMemory {
+    /// Its addresses.
+    pub subnet: Ipv4Net,
+    /// The instances that are in it, and the services that each of them calls by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<String, BTreeSet<ServiceName>>,
+}
+
+impl NetworkMemory {
+    /// A network of these addresses that nothing is in yet.
+    pub const fn of(subnet: Ipv4Net) -> Self {
+        Self { subnet, instances: BTreeMap::new() }
+    }
 }
 
 /// The memory of one slot.
@@ -172,6 +194,7 @@ impl Memory {
             && self.pulled == other.pulled
             && self.overruled == other.overruled
             && self.tasks == other.tasks
+            && self.networks == other.networks
             && self.adopting == other.adopting
     }
 

@@ -557,6 +557,7 @@ fn spec(number: u64) -> Spec {
             size: 1 << 20,
         },
         command: None,
+        uses: Vec::new(),
         args: None,
         workdir: None,
         scale: Scale::Replicas { min: 1, max: 1 },

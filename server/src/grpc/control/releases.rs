@@ -52,6 +52,7 @@ pub(super) async fn submit(
     let release: Release = decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len())
         .map_err(|error| invalid("envelope", &error))?;
     caller.may(OperatorRole::Deployer, &release.environment)?;
+    let warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
     let preview = Some(request.preview).filter(|text| !text.is_empty());
     let submission = Submission {
         envelope,
@@ -65,6 +66,7 @@ pub(super) async fn submit(
         unchanged: started.rollout.is_none(),
         rollout: started.rollout.map(|id| id.to_string()).unwrap_or_default(),
         release: started.release.to_string(),
+        warnings,
     })
 }
 
