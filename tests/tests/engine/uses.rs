@@ -96,8 +96,7 @@ fn services_call_each_other_by_name() {
     });
     fleet.agents[0].start_again();
     fleet.wait_for_host(&edge.name, "connected");
-    let blue_green =
-        serde_json::json!({ "blue_green": { "steps": ["50%", "100%"], "pause": "1s", "keep_old": "0s" } });
+    let blue_green = serde_json::json!({ "blue_green": { "steps": ["50%", "100%"], "watch": "2s", "keep_old": "1s", "min_ready": "1s" } });
     deploy(&fleet, &api("v1", "production").with("strategy", blue_green), "api.yaml").expect_code(0);
     until_called(&web_1, CALL, 200, "v1");
     let answers = load.end();
@@ -128,7 +127,7 @@ fn services_call_each_other_by_name() {
     fleet.lab.script("host.sh", &["engine-kill", &edge.name]);
     fleet.lab.script("host.sh", &["engine-start", &edge.name]);
     until_called(&web_of(&edge, "production"), CALL, 200, "v1");
-    fleet.cli.run(&["rm", "web", "--environment", "staging", "--yes"]).expect_code(0);
+    fleet.cli.run(&["rm", "web", "-e", "staging", "--yes"]).expect_code(0);
     wait::until("the network of staging has gone", Duration::from_secs(90), || {
         let left = networks(&edge);
         if left.len() == 1 { Ok(()) } else { Err(format!("{left:?}")) }

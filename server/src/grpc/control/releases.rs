@@ -37,7 +37,11 @@ pub(super) fn preview(
     let release: Release = decode_bounded(&request.release, PayloadType::Release.max_len())
         .map_err(|error| invalid("release", &error))?;
     caller.may(OperatorRole::Viewer, &release.environment)?;
-    coordinator.ledger.read(|state| releases::check_names(state, &release)).map_err(refused)?;
+    let checked = coordinator.ledger.read(|state| {
+        releases::check_names(state, &release)?;
+        releases::check_uses(state, &release)
+    });
+    checked.map_err(refused)?;
     Ok(encode(&releases::look_ahead(coordinator, &release, Digest::of(&request.release))))
 }
 
