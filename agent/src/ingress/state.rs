@@ -294,3 +294,36 @@ fn read(path: &Path) -> Result<Pinned, StateError> {
     let trust = TrustStore::restore(&written.fleet, written.digest, written.envelope.as_bytes())?;
     Ok(Pinned { fleet: written.fleet, host: written.host, trust })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(subnet: &str) -> InnerNetwork {
+        InnerNetwork {
+            environment: "production".parse().unwrap(),
+            subnet: subnet.parse().unwrap(),
+            uses: ["api".parse().unwrap()].into(),
+        }
+    }
+
+    #[test]
+    fn inner_networks_are_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(dir.path()).unwrap().0;
+        assert!(state.networks().is_empty());
+        state.take_networks(vec![network("10.210.3.0/24")]).unwrap();
+        assert_eq!(State::open(dir.path()).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        for bad in ["10.210.0.0/16", "8.8.8.0/24", "127.0.0.0/24"] {
+            assert!(matches!(state.take_networks(vec![network(bad)]), Err(NoNetworks::Malformed)), "{bad}");
+        }
+        let many = vec![network("10.210.3.0/24"); MAX_NETWORKS + 1];
+        assert!(matches!(state.take_networks(many), Err(NoNetworks::Malformed)));
+        // One that ends leaves writing to its successor.
+        state.write(false);
+        state.take_networks(Vec::new()).unwrap();
+        assert_eq!(State::open(dir.path()).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        std::fs::write(dir.path().join(NETWORKS), "nonsense").unwrap();
+        assert!(State::open(dir.path()).unwrap().0.networks().is_empty());
+    }
+}

@@ -58,7 +58,7 @@ fn services_call_each_other_by_name() {
     let api = |tag: &str, environment: &str| service("api", tag, environment).with("replicas", 2);
 
     // No host has an ingress: no place, and the words say what to do.
-    let refused = deploy(&fleet, &web("production"), "web.yaml").expect_code(3);
+    let refused = deploy(&fleet, &web("production"), "web.yaml").expect_code(1);
     assert!(refused.stdout.contains("no ingress: `uses` needs one on the host"), "{refused}");
     // TCP is not balanced.
     let tcp = serde_json::json!({ "tcp": { "container": 8080, "protocol": "tcp" } });
