@@ -310,10 +310,11 @@ mod tests {
     #[test]
     fn inner_networks_are_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(dir.path()).unwrap().0;
+        let folder = dir.path().join("state");
+        let mut state = State::open(&folder).unwrap().0;
         assert!(state.networks().is_empty());
         state.take_networks(vec![network("10.210.3.0/24")]).unwrap();
-        assert_eq!(State::open(dir.path()).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        assert_eq!(State::open(&folder).unwrap().0.networks(), [network("10.210.3.0/24")]);
         for bad in ["10.210.0.0/16", "8.8.8.0/24", "127.0.0.0/24"] {
             assert!(matches!(state.take_networks(vec![network(bad)]), Err(NoNetworks::Malformed)), "{bad}");
         }
@@ -322,8 +323,8 @@ mod tests {
         // One that ends leaves writing to its successor.
         state.write(false);
         state.take_networks(Vec::new()).unwrap();
-        assert_eq!(State::open(dir.path()).unwrap().0.networks(), [network("10.210.3.0/24")]);
-        std::fs::write(dir.path().join(NETWORKS), "nonsense").unwrap();
-        assert!(State::open(dir.path()).unwrap().0.networks().is_empty());
+        assert_eq!(State::open(&folder).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        std::fs::write(folder.join(NETWORKS), "nonsense").unwrap();
+        assert!(State::open(&folder).unwrap().0.networks().is_empty());
     }
 }
