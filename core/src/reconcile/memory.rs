@@ -1,20 +1,22 @@
 //! The memory of an agent between decisions and over its own death.
 
+mod networks;
 pub(super) mod tasks;
 mod volatile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{EnvironmentId, ServiceId, ServiceName, SlotId};
+use crate::id::{EnvironmentId, ServiceId, SlotId};
 use crate::observation::{Evidence, LastExit};
 use crate::time::Timestamp;
 
 use super::input::{Container, Observed, PlanNumber};
 
+pub use networks::NetworkMemory;
+pub(super) use networks::told;
 pub use tasks::TaskMemory;
 pub use volatile::{Forbidden, StepTrouble, Volatile};
 pub(super) use volatile::{PullTrouble, Restarts, Retry, doubled};
@@ -51,24 +53,6 @@ pub struct Memory {
     /// Forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
-}
-
-/// The memory of an inner network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkMemory {
-    /// Its addresses.
-    pub subnet: Ipv4Net,
-    /// The instances that are in it, and the services that each of them calls by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub instances: BTreeMap<String, BTreeSet<ServiceName>>,
-}
-
-impl NetworkMemory {
-    /// A network of these addresses that nothing is in yet.
-    pub const fn of(subnet: Ipv4Net) -> Self {
-        Self { subnet, instances: BTreeMap::new() }
-    }
 }
 
 /// The memory of one slot.

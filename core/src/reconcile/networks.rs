@@ -1,7 +1,7 @@
 //! The inner networks of this host: one for each environment of which something here calls services by name. Its addresses
 //! are drawn once and journaled before the engine makes it, and it goes when nothing of the environment is in it any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
@@ -9,8 +9,8 @@ use super::input::{Observed, VerifiedRelease};
 use super::memory::NetworkMemory;
 use super::step::LaunchNetwork;
 use super::turn::Turn;
-use crate::id::{EnvironmentId, ServiceName, SlotId};
-use crate::network::{self, InnerNetwork, MAX_CALLED, MAX_NETWORKS};
+use crate::id::{EnvironmentId, SlotId};
+use crate::network::{self, MAX_NETWORKS};
 use crate::observation::{Refusal, RefusalCode};
 use crate::plan::{Phase, PlanSlot};
 
@@ -130,20 +130,4 @@ pub(super) fn of_launch(
     known.instances.insert(instance.to_owned(), uses.iter().cloned().collect());
     let name = network::engine_name(&local.fleet, &local.host, environment);
     Ok(Some(LaunchNetwork { name, subnet: known.subnet }))
-}
-
-/// The networks as an ingress is told of them.
-pub(super) fn told(
-    networks: &BTreeMap<EnvironmentId, NetworkMemory>,
-    called: &BTreeMap<EnvironmentId, BTreeSet<ServiceName>>,
-) -> Vec<InnerNetwork> {
-    let told = networks.iter().filter_map(|(environment, known)| {
-        let planned = called.get(environment).into_iter().flatten();
-        let uses: BTreeSet<ServiceName> =
-            known.instances.values().flatten().chain(planned).cloned().collect();
-        let uses: BTreeSet<ServiceName> = uses.into_iter().take(MAX_CALLED).collect();
-        let network = InnerNetwork { environment: environment.clone(), subnet: known.subnet, uses };
-        (!network.uses.is_empty()).then_some(network)
-    });
-    told.take(MAX_NETWORKS).collect()
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::input::{Container, Desired, Observed, PlanNumber};
 use super::judge;
 use super::memory::{self, Memory};
-use super::networks;
 use super::questions::{Ask, WantedChecks};
 use super::room;
 use super::step::{Decision, Step};
@@ -127,7 +126,7 @@ impl<'a> Turn<'a> {
         let conditions = condition::bounded(self.conditions);
         let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
         let (asks, checks) = (self.asks, self.checks.into_values().collect());
-        let networks = networks::told(&memory.networks, &self.called);
+        let networks = memory::told(&memory.networks, &self.called);
         let unused_networks = self.unused_networks;
         Decision {
             steps,

@@ -86,7 +86,7 @@ fn called_services_are_signed_once_and_in_order() {
     ] {
         assert_eq!(errors(&format!("uses: {uses}")), said);
     }
-    assert!(errors("uses: [Api]").contains("is not a service name"), "{}", errors("uses: [Api]"));
+    assert!(errors("uses: [Api]").contains("`Api` is not a name"), "{}", errors("uses: [Api]"));
 }
 
 #[test]
