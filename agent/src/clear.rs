@@ -46,7 +46,7 @@ impl ClearError {
     }
 }
 
-/// Stops and removes the containers of this host's fleet; answers with their number. No agent may run meanwhile.
+/// Stops and removes the containers of this host's fleet, and the networks that they were in; answers with their number. No agent may run meanwhile.
 pub async fn remove_workloads(config: &Config) -> Result<usize, ClearError> {
     let data = DataDir::open(&config.data)?;
     let _lock = data.lock()?;
@@ -71,7 +71,14 @@ async fn clear<R: Runtime>(engine: &R) -> Result<usize, RuntimeError> {
         engine.remove(&seen.id, &found.instance).await?;
         Ok::<usize, RuntimeError>(1)
     });
-    each.buffer_unordered(AT_ONCE).try_fold(0, |sum, one| async move { Ok(sum + one) }).await
+    let removed = each
+        .buffer_unordered(AT_ONCE)
+        .try_fold(0, |sum, one| async move { Ok::<_, RuntimeError>(sum + one) })
+        .await?;
+    for environment in answer(engine.networks()).await?.own.keys() {
+        engine.remove_network(environment).await?;
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -79,7 +86,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use windlass_core::Digest;
-    use windlass_core::reconcile::{Launch, PlanNumber, VerifiedRelease};
+    use windlass_core::reconcile::{Launch, LaunchNetwork, PlanNumber, VerifiedRelease};
 
     use super::*;
     use crate::clock;
@@ -100,6 +107,10 @@ mod tests {
                 side: 0,
                 ports: BTreeMap::new(),
                 gpus: Vec::new(),
+                network: Some(LaunchNetwork {
+                    name: "windlass.demo.h1.production".to_owned(),
+                    subnet: "10.210.0.0/24".parse().unwrap(),
+                }),
                 hook: None,
             };
             let id = engine.create(&launch).await.unwrap();
@@ -108,7 +119,7 @@ mod tests {
             }
         }
         assert_eq!(clear(&engine).await.unwrap(), 12);
-        assert!(engine.world().containers.is_empty());
+        assert!(engine.world().containers.is_empty() && engine.world().networks.own.is_empty());
         assert_eq!(clear(&engine).await.unwrap(), 0);
         engine.world().down = true;
         assert!(clear(&engine).await.unwrap_err().is_unavailable());

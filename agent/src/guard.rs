@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use windlass_core::Digest;
 use windlass_core::host::HostPolicy;
 use windlass_core::policy::allows_repository;
 use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
+use windlass_core::{Digest, EnvironmentId};
 
 use crate::engine;
 use crate::policy::{Mounts, resolve};
 use crate::runtime::{
-    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream, Source, answer,
+    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, Networks, OnProgress,
+    PullError, Runtime, RuntimeError, RuntimeStream, Source, answer,
 };
 
 /// How long the engine may take for a step that changes something.
@@ -111,6 +111,14 @@ impl<R: Runtime> Runtime for Guarded<R> {
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
         in_time("remove an image", self.inner.remove_image(id)).await
+    }
+
+    async fn networks(&self) -> Result<Networks, RuntimeError> {
+        answer(self.inner.networks()).await
+    }
+
+    async fn remove_network(&self, environment: &EnvironmentId) -> Result<(), RuntimeError> {
+        in_time("remove a network", self.inner.remove_network(environment)).await
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {

@@ -92,7 +92,7 @@ impl PolicyError {
             Self::Mode { path, .. } => Some(format!("run `chmod 644 {}`", path.display())),
             Self::Malformed { .. } => Some(
                 "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
-                 capabilities, gpus, users, exec, max_memory, max_image"
+                 capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, inner_networks"
                     .to_owned(),
             ),
             Self::Read { .. } | Self::Value { .. } => None,

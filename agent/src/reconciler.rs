@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::condition::{self, Condition};
+use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{
     EngineState, Observation, Refusal, RefusalCode, SlotObservation, TaskObservation,
 };
@@ -70,6 +71,9 @@ pub struct Wires {
     pub cancel: CancellationToken,
 }
 
+/// The inner networks of this host; `None` as long as they are not known.
+pub type Networks = Option<Arc<Vec<InnerNetwork>>>;
+
 /// What the reconciler knows of the host beforehand, and how often it looks.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -77,6 +81,8 @@ pub struct Options {
     pub memory: u64,
     /// Its GPUs, as far as they are known.
     pub gpus: watch::Receiver<gpu::Shared>,
+    /// Where inner networks are published, once they are journaled; `None` before the first decision.
+    pub networks: watch::Sender<Networks>,
     /// Where it is published how much memory of them strangers hold.
     pub strangers: watch::Sender<Arc<gpu::Held>>,
     /// How often everything is looked at although no event came.
@@ -90,8 +96,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
-        let strangers = watch::Sender::new(Arc::default());
-        Self { memory: 0, gpus, strangers, resync: Duration::from_secs(15), now, uptime }
+        let (networks, strangers) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
+        Self { memory: 0, gpus, networks, strangers, resync: Duration::from_secs(15), now, uptime }
     }
 }
 
@@ -138,6 +144,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             store: self.store,
             memory: self.memory,
             wires: self.wires,
+            networks: self.options.networks,
             outcomes: Vec::new(),
             slots: Vec::new(),
             tasks: Vec::new(),
@@ -165,6 +172,7 @@ struct Task<R: Runtime, S> {
     store: S,
     memory: Memory,
     wires: Wires,
+    networks: watch::Sender<Networks>,
     outcomes: Vec<Outcome>,
     /// What was reported last: it stays true to the best of our knowledge while the engine is away.
     slots: Vec<SlotObservation>,
@@ -273,8 +281,19 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             .and_then(|contact| contact.seq)
             .zip(seen_at)
             .map(|(newest, renewed_at)| Lease { renewed_at, current: seq >= newest });
-        let Decision { steps, memory, wake_at, slots, tasks, conditions, asks, checks, behind } =
-            reconcile::plan(desired, &observed, &self.memory, now);
+        let Decision {
+            steps,
+            memory,
+            wake_at,
+            slots,
+            tasks,
+            conditions,
+            asks,
+            checks,
+            networks,
+            unused_networks,
+            behind,
+        } = reconcile::plan(desired, &observed, &self.memory, now);
         self.behind = behind;
         for new in conditions.iter().filter(|new| !self.conditions.contains(new)) {
             tracing::warn!(
@@ -299,6 +318,13 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         self.asks.follow(&self.runtime, &asks, &checks, desired);
         self.asks.forget(|id| observed.containers.iter().any(|seen| seen.id == id));
         self.outcomes.clear();
+        // An ingress listens before the first container of the network calls it.
+        self.networks.send_if_modified(|told| {
+            let changed = told.as_deref() != Some(&networks);
+            *told = Some(Arc::new(networks));
+            changed
+        });
+        self.operations.remove_networks(&unused_networks);
         for step in steps {
             tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");
             self.operations.begin(step, &desired.local.address);

@@ -178,11 +178,13 @@ pub async fn run<R: Runtime>(
         counters: keeper.counters().clone(),
         cancel: cancel.clone(),
     };
+    let networks = watch::Sender::new(None);
     let path = config.ingress_socket();
     let socket = Socket {
         path,
         keeper: keeper.clone(),
         observation: observation.subscribe(),
+        networks: networks.subscribe(),
         reports: ingresses,
         cancel: cancel.clone(),
     };
@@ -212,6 +214,7 @@ pub async fn run<R: Runtime>(
         let options = reconciler::Options {
             memory: facts.borrow().memory,
             gpus: gpus.clone(),
+            networks,
             strangers: held.clone(),
             ..reconciler::Options::default()
         };

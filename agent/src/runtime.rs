@@ -11,11 +11,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::Stream;
+use ipnet::Ipv4Net;
 use windlass_core::host::GpuAccess;
 use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Container, Launch, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
-use windlass_core::{Digest, Timestamp};
+use windlass_core::{Digest, EnvironmentId, Timestamp};
 
 pub mod access;
 pub mod docker;
@@ -157,6 +158,15 @@ pub struct HostBinds {
     pub volumes: BTreeMap<String, String>,
 }
 
+/// The networks of an engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Inner networks that were made for this agent, by environment.
+    pub own: BTreeMap<EnvironmentId, Ipv4Net>,
+    /// The addresses of all others.
+    pub others: BTreeSet<Ipv4Net>,
+}
+
 /// A bind of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBind {
@@ -277,7 +287,15 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> impl Future<Output = Result<LocalImage, PullError>> + Send;
     /// Removes an image, unless a container uses it.
     fn remove_image(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
-    /// Makes a container and answers with its id. It does not run, and the engine does not restart it.
+    /// The networks of the engine.
+    fn networks(&self) -> impl Future<Output = Result<Networks, RuntimeError>> + Send;
+    /// Removes the inner network of an environment, which nothing is in.
+    fn remove_network(
+        &self,
+        environment: &EnvironmentId,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// Makes a container, and the inner network that it is to be in, and answers with its id. It does not run, and the
+    /// engine does not restart it.
     fn create(&self, launch: &Launch) -> impl Future<Output = Result<String, RuntimeError>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;

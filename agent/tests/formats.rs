@@ -71,7 +71,7 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_payload_is_signed_and_verified() {
     signed_and_verified::<TrustDocument>(PayloadType::Trust, "trust").validate().unwrap();
-    for tag in ["release-3", "release-4"] {
+    for tag in ["release-3", "release-4", "release-5"] {
         check_release(&signed_and_verified(PayloadType::Release, tag)).unwrap();
     }
     check_plan(&signed_and_verified(PayloadType::Plan, "plan-3")).unwrap();
@@ -146,6 +146,7 @@ fn every_field_is_there_and_explained() {
         "release",
         "release-3",
         "release-4",
+        "release-5",
         "plan",
         "plan-3",
         "receipt",

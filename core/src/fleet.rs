@@ -73,6 +73,8 @@ pub struct Member {
     pub isolated_for: Option<Duration>,
     /// May it get slots?
     pub scheduling: Scheduling,
+    /// Whether an ingress on it counts: services that call others by name need one.
+    pub has_ingress: bool,
     /// Is its plan still to be compared with a store that was set back? It gets none until then, see
     /// [`crate::recovery`].
     pub recovering: bool,

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::id::EnvironmentId;
+use crate::network::DEFAULT_RANGE;
 use crate::time::Timestamp;
 use crate::units::Size;
 
@@ -108,6 +110,20 @@ pub struct HostPolicy {
     pub max_memory: Limit,
     /// Largest image, compressed.
     pub max_image: Size,
+    /// The range that inner networks are drawn from.
+    #[serde(default = "default_range", skip_serializing_if = "is_default_range")]
+    #[schemars(with = "String")]
+    pub inner_networks: Ipv4Net,
+}
+
+const fn default_range() -> Ipv4Net {
+    DEFAULT_RANGE
+}
+
+// serde asks for a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_default_range(range: &Ipv4Net) -> bool {
+    *range == DEFAULT_RANGE
 }
 
 /// Users that containers may run as.
@@ -161,6 +177,7 @@ impl Default for HostPolicy {
             exec: false,
             max_memory: Limit::Percent(90),
             max_image: Size::from_bytes(20 << 30),
+            inner_networks: DEFAULT_RANGE,
         }
     }
 }

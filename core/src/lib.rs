@@ -16,6 +16,7 @@ pub mod host;
 pub mod id;
 mod maintain;
 pub mod manifest;
+pub mod network;
 pub mod observation;
 pub mod placement;
 pub mod plan;

@@ -35,6 +35,9 @@ pub enum Unfit {
     /// Its agent does not know what is asked of it.
     #[error("its agent is too old for this release: upgrade it")]
     TooOld,
+    /// Its release calls services by name, and no ingress answers there.
+    #[error("no ingress: `uses` needs one on the host (`windlass-agent ingress`), and none has reported")]
+    NoIngress,
     /// The host's own policy.
     #[error("host policy: {0}")]
     Policy(String),
@@ -58,6 +61,9 @@ pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(),
     }
     if release.spec.exclusive && !known.is_empty() && !known.contains(&PLAN_OF_GENERATIONS) {
         return Err(Unfit::TooOld);
+    }
+    if !release.spec.uses.is_empty() && !member.has_ingress {
+        return Err(Unfit::NoIngress);
     }
     let violations = policy::check(&member.facts.policy, &member.facts, release);
     if violations.is_empty() {

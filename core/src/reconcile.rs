@@ -24,6 +24,7 @@ mod identity;
 mod input;
 mod judge;
 mod memory;
+mod networks;
 mod outcome;
 mod ports;
 mod questions;
@@ -43,11 +44,11 @@ pub use input::{
 };
 pub(crate) use judge::health_deadline;
 pub use memory::{
-    FailedSlot, Forbidden, InstanceMemory, Memory, PulledImage, Quarantined, SlotMemory, StepTrouble,
-    TaskMemory, Volatile,
+    FailedSlot, Forbidden, InstanceMemory, Memory, NetworkMemory, PulledImage, Quarantined, SlotMemory,
+    StepTrouble, TaskMemory, Volatile,
 };
 pub use questions::{Ask, Question, WantedChecks};
-pub use step::{Decision, Launch, LaunchHook, LaunchPort, Step, Target};
+pub use step::{Decision, Launch, LaunchHook, LaunchNetwork, LaunchPort, Step, Target};
 pub use tasks::is_task;
 
 use crate::id::SlotId;
@@ -83,6 +84,7 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
     };
     let wanted: BTreeMap<&SlotId, &PlanSlot> =
         host_plan.slots.iter().map(|slot| (&slot.slot, slot)).collect();
+    networks::decide(&mut turn, all);
     let slots: BTreeSet<SlotId> =
         wanted.keys().copied().chain(turn.by_slot.keys().copied()).cloned().collect();
     let mut reports = Vec::new();

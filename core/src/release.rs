@@ -11,6 +11,7 @@ mod hooks;
 mod rules;
 mod traffic;
 mod triggers;
+mod uses;
 
 use std::collections::BTreeMap;
 
@@ -41,11 +42,12 @@ pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
 pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
+pub use uses::{MAX_USES, NotUsed, check_uses, not_balanced};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 4;
+pub const RELEASE_VERSION: u32 = 5;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 4] = [1, 2, 3, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 5] = [1, 2, 3, 4, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -195,19 +197,24 @@ pub struct Spec {
     /// Commands that a rollout runs once, before it touches anything and after its last step.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
+    /// Services of its environment that it calls by name, each once, ordered by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<ServiceName>,
 }
 
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
     /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries, gates, previews, hooks and
-    /// files that have to exist.
+    /// files that have to exist, 5 the services that it calls by name.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
         let previews = self.traffic.routes.iter().any(|route| route.preview);
         let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
         let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
-        if canary || previews || files || !self.hooks.is_empty() {
+        if !self.uses.is_empty() {
+            5
+        } else if canary || previews || files || !self.hooks.is_empty() {
             4
         } else if asks || !self.strategy.is_plain() || !self.rollback_on.is_on_host_only() {
             3

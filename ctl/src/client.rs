@@ -48,6 +48,8 @@ pub(crate) struct Submitted {
     pub(crate) rollout: Option<RolloutId>,
     /// The release that the service has or moves to.
     pub(crate) release: Counter,
+    /// What a person has to know of the release.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What telling a service something did.
@@ -179,7 +181,8 @@ impl Client {
         let request =
             pb::SubmitReleaseRequest { envelope: envelope.into(), supersede, retry_quarantined, preview };
         let answer = call(what, self.control.submit_release(request)).await?;
-        submitted(what, &answer.rollout, &answer.release)
+        let submitted = submitted(what, &answer.rollout, &answer.release)?;
+        Ok(Submitted { warnings: answer.warnings, ..submitted })
     }
 
     pub(crate) async fn rollback(
@@ -346,7 +349,7 @@ where
 fn submitted(what: &'static str, rollout: &str, release: &str) -> Result<Submitted, CallError> {
     let rollout = optional(what, rollout)?;
     let release = release.parse().map_err(|error| CallError::nonsense(what, error))?;
-    Ok(Submitted { rollout, release })
+    Ok(Submitted { rollout, release, warnings: Vec::new() })
 }
 
 /// Every call has a deadline: that of the wire, and a little for the way.

@@ -1,7 +1,7 @@
 //! The ingress as its process sees it: take a table, serve a listener, show the counters, drain.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_core::network::InnerNetwork;
 use windlass_core::traffic::{Hold, Routes};
 use windlass_core::{EnvironmentId, HostId};
 
@@ -119,6 +120,24 @@ impl Ingress {
         let Some(table) = registry.hold(host, holds, &self.0.limits, Instant::now()) else { return };
         self.0.table.store(Arc::new(table));
         self.0.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Takes the inner networks of this host, all of them: at their gateways, services answer by their names.
+    pub fn call(&self, networks: Vec<InnerNetwork>) {
+        let mut registry = self.0.registry();
+        let Some(table) = registry.call(networks, &self.0.limits, Instant::now()) else { return };
+        self.0.table.store(Arc::new(table));
+        self.0.changed.send_modify(|count| *count += 1);
+    }
+
+    /// The addresses of inner networks at which services are called, by what is in force now.
+    pub fn inner_listens(&self) -> BTreeSet<SocketAddrV4> {
+        self.0.table.load().inner.listens()
+    }
+
+    /// Tells when what is in force has changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
     }
 
     /// Epoch and number of each table in force.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificates::Certificates;
 use crate::ingress::{Ingress, Shared};
+use crate::inner::Stranger;
 use crate::proxy::{Client, Transport};
 
 /// Pause after an `accept` that failed, for example because no descriptor is left.
@@ -22,12 +23,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Most connections that are still accepted after the order to stop.
 const QUEUED: usize = 1024;
 
+/// Serves a plain connection: calls by name if it came in at the gateway of an inner network, else as `otherwise` says.
+/// A listener on every address has the port of each gateway too, and nobody else can listen there then.
+async fn serve_at(shared: Arc<Shared>, address: SocketAddr, stream: TcpStream, otherwise: Option<Transport>) {
+    let Ok(local) = stream.local_addr() else { return };
+    let door = shared.table.load().inner.door(local, address.ip());
+    let transport = match door {
+        Ok(Some(door)) => Some(Transport::Inner(door)),
+        Ok(None) => otherwise,
+        Err(Stranger) => {
+            tracing::debug!(client = %address, gateway = %local, "a client from outside an inner network was turned away");
+            None
+        }
+    };
+    let Some(transport) = transport else { return };
+    http::detect_and_serve(shared, Client { address, transport }, stream).await;
+}
+
 impl Ingress {
     /// Serves plain HTTP on a listener until `stop`; connections that stand go on. HTTP/2 is recognised by its preface.
     pub async fn serve_plain(&self, listener: TcpListener, stop: CancellationToken) {
         self.accept(listener, stop, |shared, address, stream| async move {
-            let client = Client { address, transport: Transport::Plain };
-            http::detect_and_serve(shared, client, stream).await;
+            serve_at(shared, address, stream, Some(Transport::Plain)).await;
+        })
+        .await;
+    }
+
+    /// Serves calls of services by name on a listener at the gateway of an inner network, until `stop`. A connection from
+    /// elsewhere is closed.
+    pub async fn serve_inner(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, |shared, address, stream| async move {
+            serve_at(shared, address, stream, None).await;
         })
         .await;
     }
@@ -35,8 +61,7 @@ impl Ingress {
     /// Answers every request on a listener with a redirect to HTTPS at `port`, until `stop`.
     pub async fn serve_redirect(&self, listener: TcpListener, port: u16, stop: CancellationToken) {
         self.accept(listener, stop, move |shared, address, stream| async move {
-            let client = Client { address, transport: Transport::Redirect { port } };
-            http::detect_and_serve(shared, client, stream).await;
+            serve_at(shared, address, stream, Some(Transport::Redirect { port })).await;
         })
         .await;
     }

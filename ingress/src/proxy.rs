@@ -17,6 +17,7 @@ use crate::certificates::Names;
 use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Upload};
 use crate::ingress::Shared;
+use crate::inner::Door;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
 use crate::tunnel;
 use crate::upstream::Sent;
@@ -39,6 +40,8 @@ pub(crate) enum Transport {
     Redirect {
         port: u16,
     },
+    /// Plain, at the gateway of an inner network.
+    Inner(Door),
     /// TLS, with a certificate of these names.
     Tls(Arc<Names>),
 }
@@ -46,6 +49,14 @@ pub(crate) enum Transport {
 impl Client {
     const fn is_tls(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
+    }
+
+    /// The gateway of an inner network at which it came in.
+    const fn door(&self) -> Option<Door> {
+        match self.transport {
+            Transport::Inner(door) => Some(door),
+            Transport::Plain | Transport::Redirect { .. } | Transport::Tls(_) => None,
+        }
     }
 }
 
@@ -85,13 +96,14 @@ async fn answer(
                 "the certificate of this connection is for other names",
             ));
         }
-        Transport::Plain | Transport::Tls(_) => {}
+        Transport::Plain | Transport::Inner(_) | Transport::Tls(_) => {}
     }
     let upgrade = tunnel::wanted(&request)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     shared.budget.request();
-    let Routed { target, release, cookie, counters } = route(shared, &host, &head, began).await?;
+    let Routed { target, release, cookie, counters } =
+        route(shared, client.door(), &host, &head, began).await?;
     if let Some(record) = record {
         record.of(&target.id);
     }

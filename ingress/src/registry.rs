@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use windlass_core::network::InnerNetwork;
 use windlass_core::traffic::{Hold, InvalidRoutes, RoutedService, Routes};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
 
 use crate::counters::ReleaseCounters;
 use crate::held::{Held, places};
+use crate::inner::Inner;
 use crate::limits::Limits;
 use crate::table::{Release, Table, Target, full_name};
 use crate::upstream::{Endpoint, EndpointKey};
@@ -61,6 +63,8 @@ pub(crate) struct Registry {
     waiting: HashMap<ServiceId, Arc<AtomicUsize>>,
     /// The ports of restored releases on this host.
     held: Option<Held>,
+    /// The inner networks of this host.
+    networks: Vec<InnerNetwork>,
     /// Endpoints that left the tables, the service of each, and until when requests on them may go on.
     retired: Vec<(Arc<Endpoint>, ServiceId, Instant)>,
 }
@@ -115,8 +119,23 @@ impl Registry {
         Some(self.compile(limits, now))
     }
 
+    /// Takes the inner networks of this host, and answers with all tables compiled if they are others than before.
+    pub(crate) fn call(
+        &mut self,
+        networks: Vec<InnerNetwork>,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<Table> {
+        if self.networks == networks {
+            return None;
+        }
+        self.networks = networks;
+        Some(self.compile(limits, now))
+    }
+
     fn compile(&mut self, limits: &Limits, now: Instant) -> Table {
         let mut table = Table::default();
+        let mut inner: Vec<Inner> = self.networks.iter().cloned().map(Inner::new).collect();
         let mut endpoints = HashMap::new();
         let documents = std::mem::take(&mut self.documents);
         for routes in documents.values() {
@@ -125,8 +144,11 @@ impl Registry {
                 let id = full_name(&routes.environment, service);
                 let service = Arc::new(service.clone());
                 for port in service.ports.keys() {
-                    let target = self.target(&id, &service, port, &mut endpoints, limits, now);
-                    targets.insert((service.service.clone(), port.clone()), Arc::new(target));
+                    let target = Arc::new(self.target(&id, &service, port, &mut endpoints, limits, now));
+                    let container = service.ports.get(port).map_or(0, |port| port.container);
+                    let called = inner.iter_mut().filter(|inner| *inner.environment() == routes.environment);
+                    called.for_each(|inner| inner.add(&target, container));
+                    targets.insert((service.service.clone(), port.clone()), target);
                 }
             }
             for name in &routes.names {
@@ -135,6 +157,7 @@ impl Registry {
                 }
             }
         }
+        inner.into_iter().for_each(|inner| table.inner.add(inner));
         self.documents = documents;
         self.retire(endpoints, now);
         table

@@ -8,6 +8,7 @@ use windlass_core::traffic::{Protocol, RoutedService};
 use windlass_core::{Digest, EnvironmentId, ServiceId};
 
 use crate::counters::ReleaseCounters;
+use crate::inner::Networks;
 use crate::upstream::Endpoint;
 
 /// Every table in force, compiled.
@@ -16,6 +17,8 @@ pub(crate) struct Table {
     /// By host name in lower case; those with a wildcard by what follows `*.`. Longest path first.
     exact: HashMap<String, Vec<Route>>,
     wildcard: HashMap<String, Vec<Route>>,
+    /// The inner networks of this host.
+    pub(crate) inner: Networks,
 }
 
 /// A path prefix and where it leads.
@@ -112,10 +115,10 @@ pub(crate) fn full_name(environment: &EnvironmentId, service: &RoutedService) ->
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn target(name: &str) -> Arc<Target> {
+    pub(crate) fn target(name: &str) -> Arc<Target> {
         let json =
             format!(r#"{{"service":"{name}","ports":{{}},"releases":[],"endpoints":[],"drain":"30s"}}"#);
         Arc::new(Target {

@@ -261,6 +261,7 @@ impl Registry {
             last_seen: live.last_seen,
             isolated_for: live.silent_for(&self.clock).filter(|_| !live.departed),
             scheduling: record.scheduling,
+            has_ingress: record.ingress_since.is_some(),
             recovering,
             issued_seq,
             parts: plan.map(|plan| plan.since.clone()).unwrap_or_default(),

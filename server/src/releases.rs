@@ -19,7 +19,7 @@ use crate::registry::Registry;
 
 pub(crate) use history::forget;
 pub(crate) use ids::next_ids;
-pub(crate) use names::check as check_names;
+pub(crate) use names::{check as check_names, check_uses, warnings};
 pub(crate) use submit::{Rollback, Submission, go_back_alone, rollback, submit};
 
 /// What a submission or a rollback came to.
@@ -88,6 +88,12 @@ pub(crate) enum ReleaseError {
     /// Its slots are on hosts that could not read it.
     #[error("the agents of {} are too old for what the release says about traffic", list(.0))]
     AgentTooOld(Vec<HostId>),
+    /// It calls a service by name to which no request is routed.
+    #[error("`uses: [{used}]`: TCP is not balanced, and `{used}` has no other port")]
+    NotBalanced {
+        /// The service that it calls.
+        used: ServiceName,
+    },
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -168,8 +174,11 @@ impl ReleaseError {
             Self::NameTaken { service, .. } => Some(format!(
                 "choose another `route`, or take it from `{service}` first: deploy that without it"
             )),
+            Self::NotBalanced { used } => Some(format!(
+                "give a port of `{used}` the protocol `http`, `h2c` or `grpc`, or the address of `{used}` in `env`"
+            )),
             Self::AgentTooOld(_) => {
-                Some("upgrade them, or leave `route` and the keys beside it away".to_owned())
+                Some("upgrade them, or leave `uses`, `route` and the keys beside it away".to_owned())
             }
             Self::Verify(_)
             | Self::OtherFleet { .. }
@@ -202,5 +211,7 @@ fn plan(state: &State, registry: &Registry, release: &Release, digest: Digest, n
     let service = state.services.get(&id).cloned();
     let service = service.unwrap_or_else(|| windlass_core::service::Service::new(id.clone()));
     let slots = state.slots.get(&id).cloned().unwrap_or_default();
-    preview(&service, &slots, &state.releases, &fleet, release, digest, now)
+    let mut view = preview(&service, &slots, &state.releases, &fleet, release, digest, now);
+    view.warnings.extend(warnings(state, release));
+    view
 }

@@ -30,6 +30,7 @@ fn launch(path: &str) -> Launch {
         side: 0,
         ports: BTreeMap::new(),
         gpus: Vec::new(),
+        network: None,
         hook: None,
     }
 }

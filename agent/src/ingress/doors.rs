@@ -1,14 +1,17 @@
 //! The listeners: opened and closed as a whole, so that a successor can take them over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use windlass_ingress::handover::Listener;
-use windlass_ingress::{Certificates, Ingress};
+use windlass_ingress::{Certificates, Ingress, MOST_INNER};
 
 use super::options::Options;
 use super::report::Reporter;
@@ -18,6 +21,10 @@ use crate::readers;
 const HTTP: &str = "http";
 const HTTPS: &str = "https";
 const METRICS: &str = "metrics";
+/// At the gateway of an inner network.
+const INNER: &str = "inner";
+/// How soon an address that is taken is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// An order to the doors.
 #[derive(Debug)]
@@ -45,7 +52,9 @@ impl Plan {
 
     /// A listener for each address: the inherited one, if there is one for the same service and address, else a new one.
     pub(super) fn listeners(&self, inherited: Vec<Listener>) -> Result<Vec<Listener>, IngressError> {
-        let mut inherited = inherited;
+        // Those at inner networks are sorted out once it is known which there are.
+        let (inner, mut inherited): (Vec<_>, Vec<_>) =
+            inherited.into_iter().partition(|listener| listener.name == INNER);
         let listen = |(name, address): &(&'static str, SocketAddr)| {
             let same = |listener: &Listener| {
                 let at = listener.socket.local_addr();
@@ -58,8 +67,28 @@ impl Plan {
             let socket = bind(*address).map_err(failed)?;
             Ok(Listener { name: (*name).to_owned(), socket })
         };
-        self.wanted.iter().map(listen).collect()
+        let mut listeners = self.wanted.iter().map(listen).collect::<Result<Vec<_>, IngressError>>()?;
+        listeners.extend(inner);
+        Ok(listeners)
     }
+
+    /// The listener of its own that has the port of this address already, by what it serves.
+    fn covers(&self, at: SocketAddrV4) -> Option<&'static str> {
+        let has = |(_, own): &&(&'static str, SocketAddr)| {
+            let ip = own.ip().to_canonical();
+            own.port() == at.port() && (ip.is_unspecified() || ip == *at.ip())
+        };
+        self.wanted.iter().find(has).map(|(name, _)| *name)
+    }
+}
+
+/// The listeners at gateways of inner networks. A gateway may not be there yet: the engine makes it with its network.
+fn bind_inner(at: SocketAddrV4) -> io::Result<TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    rustix::net::sockopt::set_ip_freebind(&socket, true)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(at.into())?;
+    socket.listen(1024)?.into_std()
 }
 
 /// Tokio's own way to listen sets `SO_REUSEADDR`, so that a restart need not wait for old connections.
@@ -103,12 +132,19 @@ pub(super) struct Doors {
     reporter: Reporter,
     orders: mpsc::Receiver<Order>,
     cancel: CancellationToken,
+    /// Addresses at which it cannot listen, and was said so.
+    taken: BTreeSet<SocketAddrV4>,
+    /// There are more addresses than one process listens at, and that was said.
+    cut: bool,
 }
 
 /// The loops that accept.
 struct Open {
     stop: CancellationToken,
     loops: JoinSet<anyhow::Result<()>>,
+    /// Those at inner networks, which come and go.
+    inner: BTreeMap<SocketAddrV4, CancellationToken>,
+    inner_loops: JoinSet<()>,
 }
 
 impl Doors {
@@ -121,7 +157,7 @@ impl Doors {
         cancel: CancellationToken,
     ) -> Self {
         let sockets = Sockets(Arc::new(Mutex::new(listeners)));
-        Self { ingress, plan, sockets, reporter, orders, cancel }
+        Self { ingress, plan, sockets, reporter, orders, cancel, taken: BTreeSet::new(), cut: false }
     }
 
     /// The sockets, for a successor.
@@ -132,13 +168,22 @@ impl Doors {
     /// Accepts until it is told to stop.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let mut open = self.open()?;
+        let mut changes = self.ingress.changes();
+        let mut closed = false;
         loop {
+            changes.borrow_and_update();
+            if !closed {
+                self.arrange(&mut open)?;
+            }
             let order = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(()),
                 Some(ended) = open.loops.join_next() => {
                     ended??;
                     anyhow::bail!("a listener ended early");
                 }
+                Some(ended) = open.inner_loops.join_next() => { ended?; continue; }
+                Ok(()) = changes.changed() => continue,
+                () = sleep(AGAIN), if !closed && !self.taken.is_empty() => continue,
                 order = self.orders.recv() => order,
             };
             match order {
@@ -147,9 +192,16 @@ impl Doors {
                     while let Some(ended) = open.loops.join_next().await {
                         ended??;
                     }
+                    while let Some(ended) = open.inner_loops.join_next().await {
+                        ended?;
+                    }
+                    closed = true;
                     let _ = done.send(()); // whoever asked may have gone
                 }
-                Some(Order::Open) => open = self.open()?,
+                Some(Order::Open) => {
+                    open = self.open()?;
+                    closed = false;
+                }
                 None => {
                     self.cancel.cancelled().await;
                     return Ok(());
@@ -160,9 +212,18 @@ impl Doors {
 
     fn open(&self) -> anyhow::Result<Open> {
         let (stop, mut loops) = (CancellationToken::new(), JoinSet::new());
+        let (mut inner, mut inner_loops) = (BTreeMap::new(), JoinSet::new());
         for Listener { name, socket } in self.sockets.copies()? {
             socket.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(socket)?;
+            if name == INNER {
+                let SocketAddr::V4(at) = listener.local_addr()? else { continue };
+                let stop = stop.child_token();
+                inner.insert(at, stop.clone());
+                let ingress = self.ingress.clone();
+                inner_loops.spawn(async move { ingress.serve_inner(listener, stop).await });
+                continue;
+            }
             let (ingress, stop, plan) = (self.ingress.clone(), stop.clone(), self.plan.clone());
             let reporter = self.reporter.clone();
             loops.spawn(async move {
@@ -181,6 +242,59 @@ impl Doors {
                 Ok(())
             });
         }
-        Ok(Open { stop, loops })
+        Ok(Open { stop, loops, inner, inner_loops })
+    }
+
+    /// Listens at the gateways of inner networks where services are called, and nowhere else there.
+    fn arrange(&mut self, open: &mut Open) -> anyhow::Result<()> {
+        let all = self.ingress.inner_listens();
+        if all.len() > MOST_INNER && !std::mem::replace(&mut self.cut, true) {
+            tracing::error!(
+                addresses = all.len(),
+                most = MOST_INNER,
+                "services are called by name at too many ports"
+            );
+        }
+        self.cut &= all.len() > MOST_INNER;
+        let wanted: BTreeSet<SocketAddrV4> = all.into_iter().take(MOST_INNER).collect();
+        self.taken.retain(|at| wanted.contains(at));
+        let gone: Vec<SocketAddrV4> = open.inner.keys().filter(|at| !wanted.contains(at)).copied().collect();
+        let mut changed = !gone.is_empty();
+        for at in &gone {
+            open.inner.remove(at).into_iter().for_each(|stop| stop.cancel());
+            self.sockets.held().retain(|listener| listener.socket.local_addr().ok() != Some((*at).into()));
+        }
+        for at in wanted.into_iter().filter(|at| !open.inner.contains_key(at)).collect::<Vec<_>>() {
+            let socket = match self.plan.covers(at) {
+                Some(HTTP) => continue, // it serves what comes in at that gateway too
+                Some(other) => Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    format!("`--{other}` of this ingress has the port"),
+                )),
+                None => bind_inner(at),
+            };
+            let socket = match socket {
+                Ok(socket) => socket,
+                Err(error) => {
+                    if self.taken.insert(at) {
+                        tracing::error!(address = %at, %error, "services cannot be called by name at this port; trying again");
+                    }
+                    continue;
+                }
+            };
+            self.taken.remove(&at);
+            socket.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+            let (ingress, stop) = (self.ingress.clone(), open.stop.child_token());
+            open.inner.insert(at, stop.clone());
+            open.inner_loops.spawn(async move { ingress.serve_inner(listener, stop).await });
+            self.sockets.held().push(Listener { name: INNER.to_owned(), socket });
+            changed = true;
+        }
+        if changed {
+            self.reporter.listen(&self.sockets.held());
+            tracing::info!(listens = ?self.reporter.listens(), "listens at other inner networks");
+        }
+        Ok(())
     }
 }

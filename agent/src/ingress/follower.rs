@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json;
+use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::traffic::{Routes, TableInForce};
 use windlass_core::{EnvironmentId, FleetId, HostId};
@@ -48,6 +49,7 @@ impl Follower {
         let positions = state.positions();
         let follower =
             Self { ingress, state: Arc::new(Mutex::new(state)), seen: Mutex::default(), news: Notify::new() };
+        follower.ingress.call(held(&follower.state).networks().to_vec());
         for routes in tables {
             if let Some(position) = positions.get(&routes.environment) {
                 follower.apply(routes, *position);
@@ -114,6 +116,18 @@ impl Follower {
             Err(NoTable::Store(error)) => {
                 tracing::error!(error = %report::chain(&error), "a traffic table could not be kept, trying again");
                 self.later(envelope);
+            }
+        }
+        self.news.notify_one();
+    }
+
+    /// Takes the inner networks of the host, all of them.
+    pub(super) async fn take_networks(&self, networks: Vec<InnerNetwork>) {
+        let (state, taken) = (self.state.clone(), networks.clone());
+        match on_disk(move || held(&state).take_networks(taken)).await {
+            Ok(()) => self.ingress.call(networks),
+            Err(error) => {
+                tracing::error!(error = %report::chain(&error), "the inner networks were not taken");
             }
         }
         self.news.notify_one();

@@ -91,6 +91,7 @@ impl Link {
                     self.follower.take_table(Arc::from(envelope.into_bytes())).await;
                 }
                 Some(Down::Holds { holds }) => self.follower.ingress.hold(host, holds),
+                Some(Down::Networks { networks }) => self.follower.take_networks(networks).await,
                 Some(Down::Hello { .. } | Down::Unknown) => {}
             }
         }

@@ -32,6 +32,14 @@ struct Inner {
     sent: Notify,
 }
 
+fn listens(listeners: &[Listener]) -> Vec<Listen> {
+    let listen = |listener: &Listener| {
+        let address = listener.socket.local_addr().ok()?;
+        Some(Listen { name: listener.name.clone(), address })
+    };
+    listeners.iter().filter_map(listen).collect()
+}
+
 impl Reporter {
     /// `process` is a random number.
     pub(super) fn new(
@@ -40,19 +48,21 @@ impl Reporter {
         started_at: Timestamp,
         listeners: &[Listener],
     ) -> Self {
-        let listen = |listener: &Listener| {
-            let address = listener.socket.local_addr().ok()?;
-            Some(Listen { name: listener.name.clone(), address })
-        };
         Self(Arc::new(Inner {
             follower,
             process: process >> 11,
             started_at,
-            listens: Mutex::new(listeners.iter().filter_map(listen).collect()),
+            listens: Mutex::new(listens(listeners)),
             ending: AtomicBool::new(false),
             linked: AtomicBool::new(false),
             sent: Notify::new(),
         }))
+    }
+
+    /// It listens at other addresses now.
+    pub(super) fn listen(&self, listeners: &[Listener]) {
+        *self.0.listens.lock().unwrap_or_else(PoisonError::into_inner) = listens(listeners);
+        self.0.follower.news.notify_one();
     }
 
     /// Where it listens.

@@ -4,6 +4,7 @@
 //! ```text
 //! trust.json      fleet, host, trust document; the first one that the agent sent is pinned
 //! routes/         the newest table of each environment
+//! networks.json   the inner networks of the host, as the agent told them last
 //! lock            held by the process that serves
 //! handover.sock   a successor connects here
 //! ```
@@ -16,15 +17,20 @@ use serde::{Deserialize, Serialize};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_core::network::{InnerNetwork, MAX_CALLED, MAX_NETWORKS, SUBNET_BITS, is_range};
 use windlass_core::observation::Refusal;
 use windlass_core::traffic::Routes;
 use windlass_core::verify::PlanOrder;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, Timestamp};
 
-use crate::data::{DataDir, DataError};
+use crate::data::{DataDir, DataError, read_bounded};
 use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
 use crate::traffic::wire::Position;
 use crate::verify;
+
+const NETWORKS: &str = "networks.json";
+/// Most bytes of that file.
+const MOST_NETWORKS: u64 = 8 << 20;
 
 /// The content of the folder.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub(super) struct State {
     pinned: Option<Pinned>,
     store: TableStore,
     tables: Tables,
+    networks: Vec<InnerNetwork>,
     /// Whether this process writes: one that ends leaves that to its successor.
     writes: bool,
 }
@@ -105,6 +112,16 @@ pub(super) enum NoTrust {
     File(#[from] FileError),
 }
 
+/// Why inner networks were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoNetworks {
+    /// No agent draws such ones.
+    #[error("they are too many, or no private networks of {SUBNET_BITS} bits")]
+    Malformed,
+    #[error("failed to keep the inner networks")]
+    File(#[from] FileError),
+}
+
 /// Why a table was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoTable {
@@ -130,7 +147,24 @@ impl State {
                 routes.push(said);
             }
         }
-        Ok((Self { folder: folder.to_owned(), pinned, store, tables, writes: true }, routes))
+        let networks = networks(&folder.join(NETWORKS));
+        Ok((Self { folder: folder.to_owned(), pinned, store, tables, networks, writes: true }, routes))
+    }
+
+    /// The inner networks of the host, as they were told last.
+    pub(super) fn networks(&self) -> &[InnerNetwork] {
+        &self.networks
+    }
+
+    /// Writes the inner networks of the host down.
+    pub(super) fn take_networks(&mut self, networks: Vec<InnerNetwork>) -> Result<(), NoNetworks> {
+        check(&networks)?;
+        if self.writes && self.networks != networks {
+            let bytes = serde_json::to_vec(&networks).unwrap_or_default();
+            files::replace_secret(&self.folder.join(NETWORKS), &bytes)?;
+        }
+        self.networks = networks;
+        Ok(())
     }
 
     /// Version of the trust document in force; 0 if there is none.
@@ -224,6 +258,32 @@ impl State {
     }
 }
 
+/// Those of the file; none if it is not there or cannot be read, as the agent tells them again.
+fn networks(path: &Path) -> Vec<InnerNetwork> {
+    let read = || -> anyhow::Result<Vec<InnerNetwork>> {
+        let networks: Vec<InnerNetwork> = serde_json::from_slice(&read_bounded(path, MOST_NETWORKS)?)?;
+        check(&networks)?;
+        Ok(networks)
+    };
+    if !path.exists() {
+        return Vec::new();
+    }
+    read().unwrap_or_else(|error| {
+        tracing::error!(path = %path.display(), %error, "the inner networks cannot be read; the agent tells them again");
+        Vec::new()
+    })
+}
+
+fn check(networks: &[InnerNetwork]) -> Result<(), NoNetworks> {
+    let bounded = |network: &InnerNetwork| {
+        network.uses.len() <= MAX_CALLED
+            && network.subnet.prefix_len() == SUBNET_BITS
+            && is_range(network.subnet)
+    };
+    let fits = networks.len() <= MAX_NETWORKS && networks.iter().all(bounded);
+    if fits { Ok(()) } else { Err(NoNetworks::Malformed) }
+}
+
 fn read(path: &Path) -> Result<Pinned, StateError> {
     let bytes = files::read_secret(path)?;
     let written: Written =
@@ -233,4 +293,38 @@ fn read(path: &Path) -> Result<Pinned, StateError> {
     }
     let trust = TrustStore::restore(&written.fleet, written.digest, written.envelope.as_bytes())?;
     Ok(Pinned { fleet: written.fleet, host: written.host, trust })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(subnet: &str) -> InnerNetwork {
+        InnerNetwork {
+            environment: "production".parse().unwrap(),
+            subnet: subnet.parse().unwrap(),
+            uses: ["api".parse().unwrap()].into(),
+        }
+    }
+
+    #[test]
+    fn inner_networks_are_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        let mut state = State::open(&folder).unwrap().0;
+        assert!(state.networks().is_empty());
+        state.take_networks(vec![network("10.210.3.0/24")]).unwrap();
+        assert_eq!(State::open(&folder).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        for bad in ["10.210.0.0/16", "8.8.8.0/24", "127.0.0.0/24"] {
+            assert!(matches!(state.take_networks(vec![network(bad)]), Err(NoNetworks::Malformed)), "{bad}");
+        }
+        let many = vec![network("10.210.3.0/24"); MAX_NETWORKS + 1];
+        assert!(matches!(state.take_networks(many), Err(NoNetworks::Malformed)));
+        // One that ends leaves writing to its successor.
+        state.write(false);
+        state.take_networks(Vec::new()).unwrap();
+        assert_eq!(State::open(&folder).unwrap().0.networks(), [network("10.210.3.0/24")]);
+        std::fs::write(folder.join(NETWORKS), "nonsense").unwrap();
+        assert!(State::open(&folder).unwrap().0.networks().is_empty());
+    }
 }

@@ -6,8 +6,10 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use windlass_core::host::{HostPolicy, Limit, Users};
+use windlass_core::network::is_range;
 use windlass_core::policy::{normalise_path, normalise_repository};
 use windlass_core::{EnvironmentId, Size};
 
@@ -34,6 +36,7 @@ struct Raw {
     exec: Option<bool>,
     max_memory: Option<String>,
     max_image: Option<Size>,
+    inner_networks: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +101,7 @@ fn meaning(raw: Raw) -> Result<Policy, Bad> {
         exec: raw.exec.unwrap_or(silent.exec),
         max_memory: raw.max_memory.map_or(Ok(silent.max_memory), |text| limit(&text))?,
         max_image: raw.max_image.unwrap_or(silent.max_image),
+        inner_networks: raw.inner_networks.map_or(Ok(silent.inner_networks), |text| networks(&text))?,
     };
     Ok(Policy { host, labels: raw.labels.map(labels).transpose()? })
 }
@@ -168,6 +172,14 @@ fn limit(text: &str) -> Result<Limit, Bad> {
         },
         None => text.parse().map(Limit::Bytes).map_err(|_| bad()),
     }
+}
+
+fn networks(text: &str) -> Result<Ipv4Net, Bad> {
+    let range: Option<Ipv4Net> = text.parse().ok();
+    range.filter(|range| is_range(*range)).ok_or_else(|| {
+        let why = format!("`{text}` is not a private range from /8 to /24 like `10.210.0.0/16`");
+        ("inner_networks", why)
+    })
 }
 
 fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Bad> {

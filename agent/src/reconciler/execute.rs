@@ -42,6 +42,8 @@ pub(super) struct Finished {
     pub(super) image: Option<(Digest, LocalImage)>,
     /// What is known of images no longer holds.
     pub(super) images_changed: bool,
+    /// What is known of networks no longer holds.
+    pub(super) networks_changed: bool,
     /// The engine went away meanwhile: nothing is known of how it ended.
     pub(super) unavailable: bool,
     /// The step that failed, for the log.
@@ -188,6 +190,7 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
     match result {
         Ok(()) => {
             let mut finished = change(runtime, &target, Ok(())).await;
+            finished.networks_changed = launch.network.is_some();
             let Target { slot, instance, container, .. } = target;
             finished.outcomes.insert(0, Outcome::Launched { slot, instance, container });
             finished
@@ -206,6 +209,7 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
                 outcomes: start_failed(&target, &error, only_port.flatten()).into_iter().collect(),
                 seen: (!target.container.is_empty()).then(|| (target.container.clone(), None)),
                 images_changed: image_missing,
+                networks_changed: launch.network.is_some(),
                 unavailable: error.is_unavailable(),
                 ..Finished::default()
             }

@@ -11,7 +11,7 @@ use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::{Outcome, PullFailure, Step};
 use windlass_core::release::Image;
 use windlass_core::units::Span;
-use windlass_core::{Digest, SlotId};
+use windlass_core::{Digest, EnvironmentId, SlotId};
 
 use super::execute::{Finished, perform, perform_task};
 use crate::runtime::{PullError, Runtime, answer};
@@ -23,6 +23,8 @@ const PULLS: usize = 3;
 /// A pull that got no byte for so long is given up.
 const STALLED: Span = Span::from_secs(120);
 
+/// How soon the removal of an inner network is tried again.
+const REMOVE_AGAIN: Duration = Duration::from_secs(30);
 /// Pause after the engine went away during a pull.
 const BROKEN_OFF: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ enum Owner {
     Task(String),
     Pull(Digest),
     Collection,
+    /// The removal of an inner network.
+    Network,
 }
 
 /// How far a pull is, shared with it.
@@ -62,6 +66,8 @@ pub(super) struct Operations<R> {
     pulls: BTreeMap<Digest, Arc<Progress>>,
     steps: Arc<Semaphore>,
     pulling: Arc<Semaphore>,
+    /// When the removal of each inner network is tried again.
+    removals: BTreeMap<EnvironmentId, Instant>,
 }
 
 impl<R: Runtime> Operations<R> {
@@ -73,6 +79,7 @@ impl<R: Runtime> Operations<R> {
             pulls: BTreeMap::new(),
             steps: Arc::new(Semaphore::new(STEPS)),
             pulling: Arc::new(Semaphore::new(PULLS)),
+            removals: BTreeMap::new(),
         }
     }
 
@@ -113,6 +120,20 @@ impl<R: Runtime> Operations<R> {
         self.owners.insert(handle.id().to_string(), owner);
     }
 
+    /// Removes inner networks that nothing is in; one that the engine keeps is tried again after a while.
+    pub(super) fn remove_networks(&mut self, unused: &[EnvironmentId]) {
+        let now = Instant::now();
+        self.removals.retain(|environment, again_at| unused.contains(environment) && *again_at > now);
+        for environment in
+            unused.iter().filter(|environment| !self.removals.contains_key(*environment)).collect::<Vec<_>>()
+        {
+            let (runtime, name) = (self.runtime.clone(), environment.clone());
+            let handle = self.set.spawn(remove_network(runtime, name));
+            self.owners.insert(handle.id().to_string(), Owner::Network);
+            self.removals.insert(environment.clone(), now + REMOVE_AGAIN);
+        }
+    }
+
     /// Waits for the next step that ends; for ever if none is under way. Cancel-safe.
     pub(super) async fn next(&mut self) -> Finished {
         loop {
@@ -147,7 +168,7 @@ impl<R: Runtime> Operations<R> {
     pub(super) fn busy(&self) -> BTreeSet<SlotId> {
         let slot = |owner: &Owner| match owner {
             Owner::Slot(slot) => Some(slot.clone()),
-            Owner::Task(_) | Owner::Pull(_) | Owner::Collection => None,
+            Owner::Task(_) | Owner::Pull(_) | Owner::Collection | Owner::Network => None,
         };
         self.owners.values().filter_map(slot).collect()
     }
@@ -156,7 +177,7 @@ impl<R: Runtime> Operations<R> {
     pub(super) fn busy_tasks(&self) -> BTreeSet<String> {
         let key = |owner: &Owner| match owner {
             Owner::Task(key) => Some(key.clone()),
-            Owner::Slot(_) | Owner::Pull(_) | Owner::Collection => None,
+            Owner::Slot(_) | Owner::Pull(_) | Owner::Collection | Owner::Network => None,
         };
         self.owners.values().filter_map(key).collect()
     }
@@ -231,6 +252,14 @@ async fn stalled(progress: &Progress) {
         }
         tokio::time::sleep(limit - quiet).await;
     }
+}
+
+async fn remove_network<R: Runtime>(runtime: Arc<R>, environment: EnvironmentId) -> Finished {
+    match runtime.remove_network(&environment).await {
+        Ok(()) => tracing::info!(%environment, "removed an inner network that nothing is in any more"),
+        Err(error) => tracing::warn!(%environment, %error, "an inner network stays"),
+    }
+    Finished { networks_changed: true, ..Finished::default() }
 }
 
 async fn remove_image<R: Runtime>(runtime: Arc<R>, id: String) -> Finished {

@@ -27,6 +27,7 @@ use crate::runtime::RuntimeError;
 use crate::runtime::fake::FakeEngine;
 
 mod hooks;
+mod networks;
 
 thread_local! {
     static BEGUN: Instant = Instant::now();
@@ -66,6 +67,7 @@ struct Host {
     contact: watch::Sender<Option<Contact>>,
     observation: watch::Receiver<Arc<Observation>>,
     unwritable: watch::Sender<Option<String>>,
+    networks: watch::Receiver<super::Networks>,
     cancel: CancellationToken,
     agent: JoinSet<anyhow::Result<()>>,
     seq: u64,
@@ -93,6 +95,7 @@ impl Host {
             contact: watch::Sender::new(None),
             observation: watch::Sender::new(Arc::default()).subscribe(),
             unwritable: watch::Sender::new(None),
+            networks: watch::Sender::new(None).subscribe(),
             cancel: CancellationToken::new(),
             agent: JoinSet::new(),
             seq: 0,
@@ -110,6 +113,7 @@ impl Host {
         let wires = Wires { desired, contact, observation, unwritable, cancel: self.cancel.clone() };
         let memory = self.disk.0.lock().unwrap().0.clone();
         let options = Options { now, ..Options::default() };
+        self.networks = options.networks.subscribe();
         let engine = Arc::new(self.engine.clone());
         self.agent.spawn(Reconciler::new(engine, self.disk.clone(), memory, wires, options).run());
     }

@@ -2,6 +2,7 @@
 
 mod closer;
 mod gpus;
+mod networks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(super) struct View<R> {
     images: BTreeMap<Digest, LocalImage>,
     capacity: Capacity,
     gpus: Gpus,
+    networks: networks::Seen,
     resync_at: Instant,
     images_at: Instant,
     resync: Duration,
@@ -82,6 +84,7 @@ impl<R: Runtime> View<R> {
             images: BTreeMap::new(),
             capacity: Capacity { memory: options.memory, ..Capacity::default() },
             gpus: Gpus::new(options),
+            networks: networks::Seen::default(),
             resync_at: Instant::now(),
             images_at: Instant::now(),
             resync: options.resync,
@@ -145,6 +148,9 @@ impl<R: Runtime> View<R> {
             self.images_at = Instant::now();
             self.resync_at = Instant::now();
         }
+        if finished.networks_changed {
+            self.networks.changed();
+        }
         if finished.unavailable {
             self.resync_at = Instant::now();
         }
@@ -173,6 +179,10 @@ impl<R: Runtime> View<R> {
         disk::look(); // it fills up faster than everything is looked at
         let result = match self.look().await {
             Ok(()) => self.compare(desired, memory).await,
+            away => away,
+        };
+        let result = match result {
+            Ok(()) => self.networks.refresh(&*self.runtime, desired, memory).await,
             away => away,
         };
         self.was_away |= result.is_err();
@@ -329,13 +339,15 @@ impl<R: Runtime> View<R> {
             let health = word::both(seen.health.as_ref(), self.probes.health(&seen.id), asks);
             Container { health, last_exit, likeness, ..seen.clone() }
         });
-        Observed {
+        let mut observed = Observed {
             containers: containers.collect(),
             images: self.images.clone(),
             capacity: self.capacity.clone(),
             interrupted_before: self.interrupted_before,
             ..Observed::default()
-        }
+        };
+        self.networks.add_to(&mut observed);
+        observed
     }
 
     pub(super) fn until_resync(&self) -> Duration {

@@ -15,17 +15,17 @@ use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, ListImagesOptions, RemoveContainerOptions,
     RemoveImageOptions,
 };
-use windlass_core::Digest;
 use windlass_core::host::GpuAccess;
 use windlass_core::reconcile::{Container, Launch, LocalHost, LocalImage, VerifiedRelease};
 use windlass_core::release::Image;
+use windlass_core::{Digest, EnvironmentId};
 
 use crate::crash::Call;
 use crate::facts;
 
 use super::{
-    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, OnProgress, PullError, Runtime,
-    RuntimeError, RuntimeStream, Source, access, answer, labels,
+    Command, EngineEvent, EngineInfo, HostBinds, Listed, LogLine, LogOptions, Networks, OnProgress,
+    PullError, Runtime, RuntimeError, RuntimeStream, Source, access, answer, labels,
 };
 
 mod binds;
@@ -38,6 +38,7 @@ mod hold;
 mod inspect;
 mod likeness;
 mod lines;
+mod networks;
 mod pull;
 mod refusal;
 mod streams;
@@ -65,6 +66,8 @@ pub struct DockerEngine {
     local: Arc<LocalHost>,
     files: Arc<files::Store>,
     suiting: Arc<Mutex<BTreeMap<String, bool>>>,
+    /// Held while an inner network is made, so that each is made once.
+    networks: Arc<tokio::sync::Mutex<()>>,
     /// How it gave GPUs to containers when it was last asked.
     access: Arc<Mutex<GpuAccess>>,
 }
@@ -78,8 +81,8 @@ impl DockerEngine {
             return Err(ConnectError::NotASocket(address.to_owned()));
         }
         let (files, suiting) = (Arc::new(files::Store::new(files)), Arc::default());
-        let access = Arc::default();
-        Ok(Self { client: OnceLock::new(), socket: path.into(), local, files, suiting, access })
+        let (access, networks) = (Arc::default(), Arc::default());
+        Ok(Self { client: OnceLock::new(), socket: path.into(), local, files, suiting, networks, access })
     }
 
     /// The client. It cannot be made before there is a socket, and an engine that is stopped may have none: an agent
@@ -230,6 +233,10 @@ impl Runtime for DockerEngine {
     }
 
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
+        if let Some(network) = &launch.network {
+            let _making = self.networks.lock().await;
+            networks::ensure(self.docker()?, &self.local, &launch.slot.service.environment, network).await?;
+        }
         let binds = Call::LayDown.around(self.files.lay_down(launch)).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
@@ -250,6 +257,15 @@ impl Runtime for DockerEngine {
                 Err(error)
             }
         }
+    }
+
+    async fn networks(&self) -> Result<Networks, RuntimeError> {
+        networks::list(self.docker()?, &self.local).await
+    }
+
+    async fn remove_network(&self, environment: &EnvironmentId) -> Result<(), RuntimeError> {
+        let _making = self.networks.lock().await;
+        networks::remove(self.docker()?, &self.local, environment).await
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {

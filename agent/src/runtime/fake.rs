@@ -13,10 +13,10 @@ use windlass_core::reconcile::{
     Container, ContainerState, Launch, Likeness, LocalImage, RestartPolicy, VerifiedRelease,
 };
 use windlass_core::release::Image;
-use windlass_core::{Digest, Timestamp};
+use windlass_core::{Digest, EnvironmentId, Timestamp};
 
 use super::{
-    Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions,
+    Command, EngineEvent, EngineInfo, EventKind, HeldBind, HostBinds, Listed, LogLine, LogOptions, Networks,
     OnProgress, PullError, Runtime, RuntimeError, RuntimeStream, Source,
 };
 
@@ -45,6 +45,8 @@ pub struct World {
     pub folders: BTreeMap<String, PathBuf>,
     /// Its images.
     pub images: BTreeMap<Digest, LocalImage>,
+    /// Its inner networks, and the addresses of its others.
+    pub networks: Networks,
     /// Images that are held.
     pub held: BTreeSet<Digest>,
     /// Its orders, the oldest first: `launch production.web.0.r1.1`.
@@ -205,6 +207,19 @@ impl Runtime for FakeEngine {
         Ok(())
     }
 
+    async fn networks(&self) -> Result<Networks, RuntimeError> {
+        self.awake().await;
+        Ok(self.answering()?.networks.clone())
+    }
+
+    async fn remove_network(&self, environment: &EnvironmentId) -> Result<(), RuntimeError> {
+        self.awake().await;
+        let mut world = self.answering()?;
+        world.networks.own.remove(environment);
+        world.journal.push(format!("remove network {environment}"));
+        Ok(())
+    }
+
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
         self.awake().await;
         let now = (self.now)();
@@ -240,6 +255,12 @@ impl Runtime for FakeEngine {
             let (container, name, is_writable) = (id.clone(), launch.instance.clone(), !volume.read_only);
             let bind = HeldBind { container, name, is_up: false, volume: None, path, is_writable };
             world.binds.binds.push(bind);
+        }
+        if let Some(network) = &launch.network {
+            let environment = launch.slot.service.environment.clone();
+            if world.networks.own.insert(environment, network.subnet).is_none() {
+                world.journal.push(format!("create network {}", network.name));
+            }
         }
         world.containers.insert(id.clone(), container);
         world.journal.push(format!("create {}", launch.instance));

@@ -22,6 +22,7 @@ use windlass_process::report;
 
 use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position, Up};
 use crate::keeper::Keeper;
+use crate::reconciler::Networks;
 
 /// How often a report is taken from one ingress.
 const PACE: Duration = Duration::from_millis(500);
@@ -44,6 +45,8 @@ pub struct Socket {
     pub keeper: Arc<Keeper>,
     /// What the agent sees: the releases that it has restored are told.
     pub observation: watch::Receiver<Arc<Observation>>,
+    /// The inner networks of this host.
+    pub networks: watch::Receiver<Networks>,
     /// The reports that come.
     pub reports: watch::Sender<Arc<Reports>>,
     /// Asks the task to end.
@@ -95,8 +98,12 @@ impl Socket {
             match accepted {
                 Ok((stream, _)) => {
                     let (keeper, reports) = (self.keeper.clone(), self.reports.clone());
-                    let observation = self.observation.clone();
-                    open.spawn(async move { serve(stream, &keeper, observation, &reports).await });
+                    let sources = Sources {
+                        keeper,
+                        observation: self.observation.clone(),
+                        networks: self.networks.clone(),
+                    };
+                    open.spawn(async move { serve(stream, sources, &reports).await });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an ingress could not connect");
@@ -122,13 +129,15 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// One connection, until it ends.
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite,
-    keeper: &Keeper,
+/// What an ingress is told of.
+struct Sources {
+    keeper: Arc<Keeper>,
     observation: watch::Receiver<Arc<Observation>>,
-    reports: &watch::Sender<Arc<Reports>>,
-) {
+    networks: watch::Receiver<Networks>,
+}
+
+/// One connection, until it ends.
+async fn serve(stream: impl AsyncRead + AsyncWrite, sources: Sources, reports: &watch::Sender<Arc<Reports>>) {
     let (mut from, mut to) = tokio::io::split(stream);
     let hello = timeout(wire::WRITE, wire::read(&mut from, MOST_UP)).await;
     let (trust, tables) = match hello {
@@ -148,7 +157,7 @@ async fn serve(
     let mut process = None;
     let ended = tokio::select! {
         ended = hear(&mut from, reports, &mut process) => ended,
-        ended = tell(&mut to, keeper, observation, trust, tables) => ended,
+        ended = tell(&mut to, sources, trust, tables) => ended,
     };
     if let Some(process) = process {
         reports.send_modify(|reports| {
@@ -189,19 +198,20 @@ async fn hear(
     }
 }
 
-/// Hands on trust documents, then tables, whenever there are newer ones, and the ports of restored releases.
+/// Hands on trust documents, then tables, whenever there are newer ones, the ports of restored releases, and inner networks.
 async fn tell(
     to: &mut (impl AsyncWrite + Unpin),
-    keeper: &Keeper,
-    mut observation: watch::Receiver<Arc<Observation>>,
+    sources: Sources,
     mut trust: u64,
     mut told: BTreeMap<windlass_core::EnvironmentId, Position>,
 ) -> io::Result<()> {
+    let Sources { keeper, mut observation, mut networks } = sources;
     let member = keeper.member();
     let hello = Down::Hello { protocol: PROTOCOL, fleet: member.fleet.clone(), host: member.host.clone() };
     wire::write(to, &hello, MOST_DOWN).await?;
     let (mut versions, mut newest) = (keeper.trust_version(), keeper.tables());
     let mut held: Option<Vec<Hold>> = None;
+    let mut called: Networks = None;
     loop {
         let version = *versions.borrow_and_update();
         while trust < version {
@@ -226,10 +236,16 @@ async fn tell(
             wire::write(to, &Down::Holds { holds: holds.clone() }, MOST_DOWN).await?;
             held = Some(holds);
         }
+        let inner = networks.borrow_and_update().clone();
+        if let Some(inner) = inner.filter(|inner| called.as_ref() != Some(inner)) {
+            wire::write(to, &Down::Networks { networks: inner.to_vec() }, MOST_DOWN).await?;
+            called = Some(inner);
+        }
         tokio::select! {
             Ok(()) = versions.changed() => {}
             Ok(()) = newest.changed() => {}
             Ok(()) = observation.changed() => {}
+            Ok(()) = networks.changed() => {}
             else => return Ok(()),
         }
     }

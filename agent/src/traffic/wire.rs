@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
+use windlass_core::network::InnerNetwork;
 use windlass_core::traffic::{Hold, IngressReport, MAX_REPORT};
 use windlass_core::verify::AcceptedRoutes;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId};
@@ -51,6 +52,11 @@ pub enum Down {
     Holds {
         /// At most [`windlass_core::traffic::MAX_HOLDS`].
         holds: Vec<Hold>,
+    },
+    /// The inner networks of this host, all of them: the ingress answers at their gateways.
+    Networks {
+        /// At most [`windlass_core::network::MAX_NETWORKS`].
+        networks: Vec<InnerNetwork>,
     },
     /// Of a newer version.
     #[serde(other)]

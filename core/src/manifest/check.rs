@@ -12,6 +12,7 @@ mod security;
 mod strategy;
 mod traffic;
 mod triggers;
+mod uses;
 
 pub(super) use findings::Findings;
 use findings::is_label;
@@ -33,5 +34,6 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     asks::check(manifest, &mut findings);
     gates::check(manifest, &mut findings);
     hooks::check(manifest, &mut findings);
+    uses::check(manifest, &mut findings);
     findings
 }

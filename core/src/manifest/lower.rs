@@ -6,6 +6,7 @@ mod gates;
 
 use std::collections::BTreeMap;
 
+use crate::id::ServiceName;
 use crate::release::{self, Check, Image, Scale, Spec};
 use crate::traffic::Weight;
 use crate::units::Span;
@@ -75,7 +76,15 @@ pub(super) fn lower(
         checks: checks(manifest),
         gates: gates(manifest),
         hooks: hooks(manifest),
+        uses: uses(manifest),
     }
+}
+
+/// Names are signed in one order, whatever the order they were written in.
+fn uses(manifest: &Manifest) -> Vec<ServiceName> {
+    let mut uses = manifest.uses.clone();
+    uses.sort();
+    uses
 }
 
 fn hooks(manifest: &Manifest) -> release::Hooks {

@@ -79,10 +79,10 @@ pub(super) struct Manifest {
     /// Environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) env: BTreeMap<String, Text>,
-    /// Services it calls by name.
+    /// Services of the same environment that it calls by name: `api` answers at `http://api:PORT`, with the port of its container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "scalar::labels", extend("x-not-yet" = "names of other services come with the ingress; give the address in `env` now"))]
-    pub(super) uses: Vec<String>,
+    #[schemars(schema_with = "scalar::labels", extend("examples" = [["api"]]))]
+    pub(super) uses: Vec<ServiceName>,
     /// Secrets: files under /run/secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-not-yet" = "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app-secrets, host_path: …, read_only: true } }`"))]

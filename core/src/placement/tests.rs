@@ -75,6 +75,19 @@ fn every_refusal_says_why() {
 }
 
 #[test]
+fn a_release_that_calls_services_needs_an_ingress() {
+    let mut release = release(1, |_| {});
+    release.spec.uses = vec!["api".parse().unwrap()];
+    let mut fleet = fleet(2);
+    let chosen = |fleet: &crate::fleet::FleetView| {
+        choose(fleet, &release, &BTreeMap::new(), &BTreeMap::new()).map(|(host, _)| host.to_string())
+    };
+    assert_eq!(chosen(&fleet).unwrap_err()[&host("h0001")], Unfit::NoIngress);
+    fleet.members.get_mut(&host("h0001")).unwrap().has_ingress = true;
+    assert_eq!(chosen(&fleet), Ok("h0001".to_owned()));
+}
+
+#[test]
 fn a_host_that_may_still_come_leaves_it_undecided() {
     let release = release(1, |_| {});
     for (liveness, want) in [

@@ -88,6 +88,8 @@ fn without_containers(observed: &Observed) -> Observed {
         busy: observed.busy.clone(),
         busy_tasks: observed.busy_tasks.clone(),
         outcomes: observed.outcomes.clone(),
+        networks: observed.networks.clone(),
+        subnets: observed.subnets.clone(),
         capacity: observed.capacity.clone(),
         ..*observed
     }

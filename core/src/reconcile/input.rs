@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::GpuTaken;
 use crate::digest::Digest;
 use crate::host::{Gpu, GpuAccess, HostPolicy};
-use crate::id::{Counter, FleetId, HostId, SlotId};
+use crate::id::{Counter, EnvironmentId, FleetId, HostId, SlotId};
 use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
 use crate::plan::HostPlan;
 use crate::release::Release;
@@ -99,6 +100,10 @@ pub struct Observed {
     pub outcomes: Vec<Outcome>,
     /// Results of the checks that come before a start, by release.
     pub checks: BTreeMap<Digest, Checked>,
+    /// Inner networks that the engine has made for this agent, by environment.
+    pub networks: BTreeMap<EnvironmentId, Ipv4Net>,
+    /// Networks of the host and of its engine that others have. Only looked at where something calls services by name.
+    pub subnets: BTreeSet<Ipv4Net>,
     /// What the host has.
     pub capacity: Capacity,
     /// When the coordinator was last heard of, or the agent began; `None` if neither is known, which isolates nothing.

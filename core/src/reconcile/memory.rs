@@ -1,5 +1,6 @@
 //! The memory of an agent between decisions and over its own death.
 
+mod networks;
 pub(super) mod tasks;
 mod volatile;
 
@@ -8,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{ServiceId, SlotId};
+use crate::id::{EnvironmentId, ServiceId, SlotId};
 use crate::observation::{Evidence, LastExit};
 use crate::time::Timestamp;
 
 use super::input::{Container, Observed, PlanNumber};
 
+pub use networks::NetworkMemory;
+pub(super) use networks::told;
 pub use tasks::TaskMemory;
 pub use volatile::{Forbidden, StepTrouble, Volatile};
 pub(super) use volatile::{PullTrouble, Restarts, Retry, doubled};
@@ -41,6 +44,9 @@ pub struct Memory {
     /// Hooks that were begun here, by rollout and name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tasks: BTreeMap<String, TaskMemory>,
+    /// Inner networks of this host, by environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<EnvironmentId, NetworkMemory>,
     /// The journal is new, and nothing has been looked at yet: what is here may be ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopting: bool,
@@ -172,6 +178,7 @@ impl Memory {
             && self.pulled == other.pulled
             && self.overruled == other.overruled
             && self.tasks == other.tasks
+            && self.networks == other.networks
             && self.adopting == other.adopting
     }
 

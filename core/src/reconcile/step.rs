@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
 use crate::condition::Condition;
 use crate::digest::Digest;
-use crate::id::SlotId;
+use crate::id::{EnvironmentId, SlotId};
+use crate::network::InnerNetwork;
 use crate::observation::{SlotObservation, TaskObservation};
 use crate::release::Image;
 use crate::time::Timestamp;
@@ -33,6 +36,10 @@ pub struct Decision {
     pub asks: Vec<Ask>,
     /// Checks that starts wait for, or were let by. One that has a result under its plan is not made again.
     pub checks: Vec<WantedChecks>,
+    /// Inner networks at whose gateways the ingress of this host answers.
+    pub networks: Vec<InnerNetwork>,
+    /// Environments whose inner network nothing is in any more: the engine removes it.
+    pub unused_networks: Vec<EnvironmentId>,
     /// The plan that was carried out here, if it is newer than the one in force: then nothing is started or stopped.
     pub behind: Option<PlanNumber>,
 }
@@ -143,8 +150,19 @@ pub struct Launch {
     pub ports: BTreeMap<String, LaunchPort>,
     /// Devices it gets.
     pub gpus: Vec<GpuClaim>,
+    /// The inner network that it is in; the engine's usual one if absent.
+    pub network: Option<LaunchNetwork>,
     /// The hook that it runs, in place of an instance.
     pub hook: Option<LaunchHook>,
+}
+
+/// The inner network of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchNetwork {
+    /// The engine's name of it.
+    pub name: String,
+    /// Its addresses. The ingress answers at the first one.
+    pub subnet: Ipv4Net,
 }
 
 /// The hook that a container runs.

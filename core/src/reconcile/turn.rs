@@ -12,7 +12,7 @@ use super::tasks::claims;
 use crate::capacity::Need;
 use crate::condition::{self, Condition};
 use crate::digest::Digest;
-use crate::id::SlotId;
+use crate::id::{EnvironmentId, ServiceName, SlotId};
 use crate::observation::{SlotObservation, TaskObservation};
 use crate::plan::PlanSlot;
 use crate::release::Image;
@@ -40,6 +40,10 @@ pub(super) struct Turn<'a> {
     pub(super) checks: BTreeMap<Digest, WantedChecks>,
     /// Slots that wait for them.
     pub(super) checking: BTreeSet<SlotId>,
+    /// Services that something of an environment calls by name.
+    pub(super) called: BTreeMap<EnvironmentId, BTreeSet<ServiceName>>,
+    /// Inner networks of the engine that nothing is in.
+    pub(super) unused_networks: Vec<EnvironmentId>,
     pub(super) behind: Option<PlanNumber>,
     pub(super) wake_at: Option<Timestamp>,
 }
@@ -79,6 +83,8 @@ impl<'a> Turn<'a> {
             asks: Vec::new(),
             checks: BTreeMap::new(),
             checking: BTreeSet::new(),
+            called: BTreeMap::new(),
+            unused_networks: Vec::new(),
             behind: None,
             wake_at: None,
         }
@@ -120,6 +126,20 @@ impl<'a> Turn<'a> {
         let conditions = condition::bounded(self.conditions);
         let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
         let (asks, checks) = (self.asks, self.checks.into_values().collect());
-        Decision { steps, memory, wake_at, slots, tasks, conditions, asks, checks, behind }
+        let networks = memory::told(&memory.networks, &self.called);
+        let unused_networks = self.unused_networks;
+        Decision {
+            steps,
+            memory,
+            wake_at,
+            slots,
+            tasks,
+            conditions,
+            asks,
+            checks,
+            networks,
+            unused_networks,
+            behind,
+        }
     }
 }

@@ -32,6 +32,7 @@ impl Draft<'_> {
                 | Unfit::NotScheduling(_)
                 | Unfit::Recovering
                 | Unfit::Labels
+                | Unfit::NoIngress
                 | Unfit::NoRoom(_),
             ) => false,
         };

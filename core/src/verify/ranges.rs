@@ -7,7 +7,7 @@ use crate::plan::{HostPlan, PLAN_VERSION, PLAN_VERSIONS, PlanSlot};
 use crate::policy::{normalise_path, normalise_repository};
 use crate::release::{
     Check, File, MAX_DRAIN, MAX_GATES, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, Probe, RELEASE_VERSION,
-    RELEASE_VERSIONS, Release, Scale, Spec, is_gate_name, is_hook_name,
+    RELEASE_VERSIONS, Release, Scale, Spec, check_uses, is_gate_name, is_hook_name,
 };
 use crate::traffic::{is_host, is_path};
 
@@ -78,6 +78,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     gates(spec)?;
     super::asks::check(spec)?;
     super::hooks::check(&spec.hooks)?;
+    check_uses(&spec.uses).map_err(|error| malformed(format!("`uses` {error}")))?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;

@@ -8,6 +8,7 @@ mod identity;
 mod lifecycle;
 mod limits;
 mod meanwhile;
+mod networks;
 mod props;
 mod restarts;
 mod rollback;

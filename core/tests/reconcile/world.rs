@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use windlass_core::condition::Condition;
 use windlass_core::host::HostPolicy;
+use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus, TaskObservation};
 use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::room::Capacity;
@@ -17,7 +18,7 @@ use windlass_core::release::{
     self, Check, Image, OnFailure, OnLost, OrderRule, Placement, Port, Probe, Release, Resources, RollbackOn,
     Scale, Security, Spec, Strategy,
 };
-use windlass_core::{Amount, Counter, Digest, Size, SlotId, Span, Timestamp};
+use windlass_core::{Amount, Counter, Digest, EnvironmentId, Size, SlotId, Span, Timestamp};
 
 /// How the processes of a release behave.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +68,9 @@ pub struct World {
     pub asks: Vec<Ask>,
     /// And checked before a start.
     pub checks: Vec<WantedChecks>,
+    /// Inner networks that the ingress is told of, and those that the engine is to remove.
+    pub networks: Vec<InnerNetwork>,
+    pub unused_networks: Vec<EnvironmentId>,
     /// When the last decision asked to be made again.
     pub wake_at: Option<Timestamp>,
     ready: BTreeMap<String, (bool, Timestamp)>,
@@ -125,6 +129,8 @@ impl World {
             lazy: false,
             asks: Vec::new(),
             checks: Vec::new(),
+            networks: Vec::new(),
+            unused_networks: Vec::new(),
             wake_at: None,
             ready: BTreeMap::new(),
             serial: 0,
@@ -209,6 +215,8 @@ impl World {
         self.wake_at = decision.wake_at;
         self.asks = decision.asks;
         self.checks = decision.checks;
+        self.networks = decision.networks;
+        self.unused_networks = decision.unused_networks;
         let of_slots = decision.steps.iter().filter(|step| !matches!(step, Step::Task { .. }));
         let owners: Vec<_> = of_slots.filter_map(Step::slot).collect();
         assert_eq!(owners.iter().collect::<BTreeSet<_>>().len(), owners.len(), "one step per slot");
@@ -473,6 +481,9 @@ impl World {
         assert!(ports.values().all(|port| !busy.contains(port) && *port != 0), "the port is in use");
         let names = self.observed.containers.iter().map(|seen| &seen.instance);
         assert!(names.into_iter().all(|name| *name != launch.instance), "the name is taken");
+        if let Some(network) = &launch.network {
+            self.observed.networks.insert(launch.slot.service.environment.clone(), network.subnet);
+        }
         self.serial += 1;
         self.observed.containers.push(Container {
             id: format!("c{}", self.serial),
@@ -557,6 +568,7 @@ fn spec(number: u64) -> Spec {
             size: 1 << 20,
         },
         command: None,
+        uses: Vec::new(),
         args: None,
         workdir: None,
         scale: Scale::Replicas { min: 1, max: 1 },

@@ -98,6 +98,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         warm_up: Vec::new(),
         smoke: Vec::new(),
         checks: Vec::new(),
+        uses: Vec::new(),
         gates: std::collections::BTreeMap::new(),
         hooks: Default::default(),
     }

@@ -201,6 +201,7 @@ impl World {
                 last_seen,
                 isolated_for: self.isolated_for(&host.name),
                 scheduling: host.scheduling,
+                has_ingress: false,
                 recovering: false,
                 issued_seq: self.issued.get(&host.name).copied().unwrap_or(0),
                 parts: Arc::new(self.parts.clone()),

@@ -156,6 +156,7 @@ pub(super) async fn finish(
     session: &mut Session,
     printer: &Printer,
 ) -> Result<Exit, CtlError> {
+    submitted.warnings.iter().for_each(|warning| printer.warn(warning));
     let Some(rollout) = submitted.rollout.clone().filter(|_| !how.detach) else {
         let outcome = Outcome::submitted(service, &submitted);
         match &submitted.rollout {

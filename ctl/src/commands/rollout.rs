@@ -40,7 +40,11 @@ pub(super) async fn run(
             let rollout = meant(&rollout, &context, &mut client).await?;
             let view = client.rollout(&rollout).await?;
             let service = windlass_core::ServiceId::new(view.environment.clone(), view.service.clone());
-            let submitted = Submitted { rollout: Some(view.rollout.clone()), release: view.release };
+            let submitted = Submitted {
+                rollout: Some(view.rollout.clone()),
+                release: view.release,
+                warnings: Vec::new(),
+            };
             let mut progress = Progress::new(printer);
             let end =
                 Box::pin(deploy::follow(&view.rollout, timeout.duration(), &mut session, &mut progress))

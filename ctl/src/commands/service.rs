@@ -27,7 +27,7 @@ pub(super) async fn restart(
     let (mut session, service) = meant(&args.service, global).await?;
     let heard = session.client().steer_service(&service, ServiceAction::Restart, 0, (false, false)).await?;
     let release = heard.release.unwrap_or(Counter(0));
-    let submitted = Submitted { rollout: heard.rollout, release };
+    let submitted = Submitted { rollout: heard.rollout, release, warnings: Vec::new() };
     deploy::finish(&service, submitted, args.follow, &[], &mut session, printer).await
 }
 

@@ -185,7 +185,7 @@ impl Control for Stub {
         }
         let (rollout, release) = self.submitted();
         let unchanged = rollout.is_empty();
-        Ok(Response::new(pb::SubmitReleaseResponse { rollout, release, unchanged }))
+        Ok(Response::new(pb::SubmitReleaseResponse { rollout, release, unchanged, ..Default::default() }))
     }
 
     async fn rollback(

@@ -10,6 +10,7 @@ use windlass_core::traffic::{Choice, MatchOn, Position, Weight, choose};
 
 use crate::counters::ReleaseCounters;
 use crate::ingress::Shared;
+use crate::inner::{Door, NoTarget};
 use crate::request::{Refusal, bucket_of, cookie_value};
 use crate::table::Target;
 use crate::upstream::{Endpoint, pickable};
@@ -56,6 +57,7 @@ impl Target {
 /// so, the request waits for one.
 pub(super) async fn route(
     shared: &Shared,
+    door: Option<Door>,
     host: &str,
     head: &Parts,
     began: Instant,
@@ -66,7 +68,7 @@ pub(super) async fn route(
     let mut waiting: Option<Waiting> = None;
     loop {
         changed.borrow_and_update();
-        let routed = look_up(shared, host, head, bucket, fresh)?;
+        let routed = look_up(shared, door, host, head, bucket, fresh)?;
         let Some(hold) =
             routed.target.hold.filter(|_| pickable(routed.target.endpoints(routed.release)) == 0)
         else {
@@ -86,20 +88,41 @@ pub(super) async fn route(
     }
 }
 
+/// The target of a request, by what is in force now.
+fn target(shared: &Shared, door: Option<Door>, host: &str, path: &str) -> Result<Arc<Target>, Refusal> {
+    let table = shared.table.load();
+    let refusal = match door {
+        Some(Door { gateway, port }) => {
+            match table.inner.get(gateway).map_or(Err(NoTarget::NotCalled), |inner| inner.find(port, host)) {
+                Ok(target) => return Ok(Arc::clone(target)),
+                Err(NoTarget::NotThere) => Refusal(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the service is not there yet, or has no such port",
+                ),
+                Err(NoTarget::NotCalled) => {
+                    Refusal(StatusCode::NOT_FOUND, "no service here has this name in its `uses`")
+                }
+            }
+        }
+        None => match table.find(host, path) {
+            Some(target) => return Ok(Arc::clone(target)),
+            None if table.knows(host) => Refusal(StatusCode::NOT_FOUND, "no service has this path"),
+            None => Refusal(StatusCode::NOT_FOUND, "no service has this host name"),
+        },
+    };
+    shared.unrouted.fetch_add(1, Relaxed);
+    Err(refusal)
+}
+
 fn look_up(
     shared: &Shared,
+    door: Option<Door>,
     host: &str,
     head: &Parts,
     bucket: Option<u16>,
     fresh: u64,
 ) -> Result<Routed, Refusal> {
-    let table = shared.table.load();
-    let Some(target) = table.find(host, head.uri.path()).cloned() else {
-        shared.unrouted.fetch_add(1, Relaxed);
-        let known = table.knows(host);
-        let why = if known { "no service has this path" } else { "no service has this host name" };
-        return Err(Refusal(StatusCode::NOT_FOUND, why));
-    };
+    let target = target(shared, door, host, head.uri.path())?;
     let service = &target.service;
     let split =
         service.releases.iter().any(|r| r.weight.is_some_and(|w| w != Weight::NONE && w != Weight::ALL));

@@ -4,6 +4,7 @@
 mod endpoints;
 mod ends;
 mod grpc;
+mod inner;
 mod requests;
 mod smuggling;
 mod tls;

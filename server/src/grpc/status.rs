@@ -132,6 +132,7 @@ impl Refusal for ReleaseError {
             | Self::Recovering
             | Self::PreviewChanged
             | Self::AgentTooOld(_)
+            | Self::NotBalanced { .. }
             | Self::NothingBefore(_)
             | Self::NeverGood { .. } => Code::FailedPrecondition,
             Self::UnknownService(_) | Self::UnknownRelease { .. } => Code::NotFound,

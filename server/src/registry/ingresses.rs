@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use windlass_core::release::Spec;
 use windlass_core::traffic::{IngressReport, Processes, ServiceWindows, Wanted};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
@@ -18,16 +17,12 @@ use crate::routes;
 fn wanted(state: &State) -> Wanted {
     let asked = state.services.values().filter_map(|service| {
         let rollout = state.active_rollout(&service.id);
-        let target = rollout.and_then(|rollout| state.releases.get(&rollout.to.digest));
-        let is_gated = target.is_some_and(|release| !release.spec.gates.is_empty());
         let moved = rollout.into_iter().flat_map(|rollout| [Some(rollout.to), rollout.from]);
         let watched = service.watch.iter().flat_map(|watch| [Some(watch.release), Some(watch.from)]);
         let releases = moved.chain(watched).flatten().map(|release| release.digest);
-        // A gate counts the requests of services that call each other by name too.
-        let routed = |digest: &Digest| {
-            let counts = |spec: &Spec| !spec.traffic.routes.is_empty() || (spec.is_routed() && is_gated);
-            state.releases.get(digest).is_some_and(|release| counts(&release.spec))
-        };
+        // Requests of services that call each other by name count too.
+        let routed =
+            |digest: &Digest| state.releases.get(digest).is_some_and(|release| release.spec.is_routed());
         let releases: BTreeSet<_> = releases.filter(routed).collect();
         (!releases.is_empty()).then(|| (service.id.clone(), releases))
     });

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use windlass_core::HostId;
-use windlass_core::release::Release;
+use windlass_core::release::{Release, not_balanced};
 use windlass_core::service::Mode;
 use windlass_core::traffic::taken;
+use windlass_core::{HostId, ServiceId, ServiceName};
 
 use super::ReleaseError;
 use crate::ledger::State;
@@ -29,6 +29,38 @@ pub(crate) fn check(state: &State, release: &Release) -> Result<(), ReleaseError
     };
     let too_old: Vec<HostId> = hosts.into_iter().filter(|host| !reads(host)).cloned().collect();
     if too_old.is_empty() { Ok(()) } else { Err(ReleaseError::AgentTooOld(too_old)) }
+}
+
+/// Refuses a new release that calls a service by name to which no request is routed. A way back is not refused for that.
+pub(crate) fn check_uses(state: &State, release: &Release) -> Result<(), ReleaseError> {
+    match not_balanced(release, |name| current(state, release, name)) {
+        Some(used) => Err(ReleaseError::NotBalanced { used: used.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The release that a service of the same environment is at, or moves to.
+fn current<'a>(state: &'a State, release: &'a Release, name: &ServiceName) -> Option<&'a Release> {
+    // It may call itself.
+    if *name == release.service {
+        return Some(release);
+    }
+    let id = ServiceId::new(release.environment.clone(), name.clone());
+    let service = state.services.get(&id).filter(|service| service.mode != Mode::Removed)?;
+    let moves_to = state.active_rollout(&id).map(|rollout| rollout.to);
+    state.releases.get(&moves_to.or(service.current)?.digest)
+}
+
+/// Says which services a release calls by name that are not there: they may come later.
+pub(crate) fn warnings(state: &State, release: &Release) -> Vec<String> {
+    let missing = release.spec.uses.iter().filter(|name| current(state, release, name).is_none());
+    let environment = &release.environment;
+    let text = |name: &ServiceName| {
+        format!(
+            "`uses: [{name}]`: there is no service `{name}` in `{environment}` yet; until it is deployed, nothing answers at its name"
+        )
+    };
+    missing.map(text).collect()
 }
 
 /// Releases of other services of its environment that may answer requests now, or after a way back that nobody asks for.

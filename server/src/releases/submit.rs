@@ -9,7 +9,7 @@ use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
 use super::ids::next_ids;
-use super::{ReleaseError, Started, check_names, history, plan};
+use super::{ReleaseError, Started, check_names, check_uses, history, plan};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
@@ -90,6 +90,7 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
     }
     check_counter(draft, &service, &name)?;
     check_names(draft.state, &release)?;
+    check_uses(draft.state, &release)?;
     if let Some(wanted) = submission.preview
         && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
     {

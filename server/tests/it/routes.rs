@@ -180,6 +180,51 @@ async fn two_services_of_an_environment_cannot_have_one_name() {
 }
 
 #[tokio::test]
+async fn a_service_that_calls_others_is_placed_beside_an_ingress() {
+    let (fleet, _players, ingress) = fleet_with_ingress().await;
+    let named = |name: &str, counter: u64, uses: &[&str]| {
+        let mut release = release(counter, 2, name);
+        release.service = name.parse().unwrap();
+        release.spec.uses = uses.iter().map(|name| name.parse().unwrap()).collect();
+        release.version = release.spec.version();
+        release
+    };
+    // A first table has the ingress of web-1 report.
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("the ingress counts", async || !ingress.serving().is_empty()).await;
+    let mut db = named("db", 1, &[]);
+    db.spec.ports.get_mut("http").unwrap().protocol = windlass_core::release::PortProtocol::Tcp;
+    db.version = db.spec.version();
+    let mut control = fleet.control("deployer/default").await;
+    control.submit_release(request(&fleet, &db)).await.unwrap();
+
+    let refused = control.submit_release(request(&fleet, &named("shop", 1, &["db"]))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.message(), "`uses: [db]`: TCP is not balanced, and `db` has no other port");
+    let preview = |release: &Release| pb::PreviewRequest {
+        release: serde_json::to_vec(release).unwrap().into(),
+        ..Default::default()
+    };
+    assert!(control.preview(preview(&named("shop", 1, &["db"]))).await.is_err(), "and `plan` says so");
+
+    let shop = named("shop", 1, &["later", "web"]);
+    let plan = control.preview(preview(&shop)).await.unwrap().into_inner();
+    let plan: serde_json::Value = serde_json::from_slice(&plan.view).unwrap();
+    let said = "`uses: [later]`: there is no service `later` in `default` yet";
+    assert!(plan["warnings"][0].as_str().unwrap().starts_with(said), "{plan}");
+    let hosts: Vec<&str> =
+        plan["slots"].as_array().unwrap().iter().filter_map(|slot| slot["host"].as_str()).collect();
+    assert_eq!(hosts, ["web-1", "web-1"], "{plan}");
+    let why = plan["refused"][0]["reason"].as_str().unwrap();
+    assert!(
+        plan["refused"][0]["host"] == "web-2" && why.starts_with("no ingress: `uses` needs one"),
+        "{plan}"
+    );
+    let submitted = control.submit_release(request(&fleet, &shop)).await.unwrap().into_inner();
+    assert!(submitted.warnings[0].starts_with(said), "{submitted:?}");
+}
+
+#[tokio::test]
 async fn a_service_that_serves_a_name_stops_only_by_force() {
     let (fleet, _players, ingress) = fleet_with_ingress().await;
     assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");

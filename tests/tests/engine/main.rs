@@ -22,3 +22,4 @@ mod steering;
 mod strangers;
 mod traffic;
 mod triggers;
+mod uses;

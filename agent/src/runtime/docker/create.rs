@@ -8,6 +8,7 @@ use bollard::models::{
     Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 use windlass_core::host::GpuAccess;
+use windlass_core::network::gateway;
 use windlass_core::reconcile::{GpuClaim, Launch, LocalHost};
 use windlass_core::release::{ImageHealth, Spec, volume_name};
 
@@ -94,7 +95,8 @@ fn host_config(launch: &Launch, local: &LocalHost, access: &GpuAccess, files: Ve
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.security.capabilities.clone()),
         security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
-        network_mode: Some("bridge".to_owned()),
+        network_mode: Some(launch.network.as_ref().map_or("bridge", |network| &network.name).to_owned()),
+        extra_hosts: extra_hosts(launch),
         port_bindings: Some(ports(launch, local)),
         mounts: Some(volumes(launch, spec).chain(files).collect()),
         tmpfs: Some(tmpfs.collect()),
@@ -108,6 +110,13 @@ fn host_config(launch: &Launch, local: &LocalHost, access: &GpuAccess, files: Ve
         }),
         ..Default::default()
     }
+}
+
+/// The services that it calls by name: the ingress answers for each at the gateway of its network.
+fn extra_hosts(launch: &Launch) -> Option<Vec<String>> {
+    let gateway = gateway(launch.network.as_ref()?.subnet);
+    let uses = &launch.release.release.spec.uses;
+    Some(uses.iter().map(|name| format!("{name}:{gateway}")).collect())
 }
 
 /// Changes whether the engine starts a container again by itself.

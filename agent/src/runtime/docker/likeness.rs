@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, HostConfig, ImageInspect, Mount, MountType,
 };
-use windlass_core::reconcile::{Container, Launch, VerifiedRelease};
+use windlass_core::ServiceName;
+use windlass_core::network::engine_name;
+use windlass_core::reconcile::{Container, Launch, LocalHost, VerifiedRelease};
 use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
@@ -47,7 +49,7 @@ impl DockerEngine {
         };
         let labels = seen.config.as_ref().and_then(|config| config.labels.as_ref());
         let identity = labels.and_then(|labels| labels::identity(labels, &self.local));
-        let same = identity.is_some_and(|said| is_made_as(&seen, &said, &image, release));
+        let same = identity.is_some_and(|said| is_made_as(&seen, &said, &image, release, &self.local));
         Ok(inspect::container(&seen, &self.local).filter(|_| same))
     }
 }
@@ -59,6 +61,7 @@ fn is_made_as(
     identity: &Identity,
     image: &ImageInspect,
     release: &VerifiedRelease,
+    local: &LocalHost,
 ) -> bool {
     let (Some(config), Some(host)) = (&seen.config, &seen.host_config) else { return false };
     let spec = &release.release.spec;
@@ -70,6 +73,7 @@ fn is_made_as(
         && is_of_image(image, spec)
         && has_process(config, identity, image, spec)
         && has_rights(host, spec)
+        && has_network(host, local, release)
         && has_devices(host, spec)
         && has_mounts(host, spec)
         && has_ports(host, identity, spec)
@@ -135,9 +139,21 @@ fn has_rights(host: &HostConfig, spec: &Spec) -> bool {
         && host.readonly_rootfs.unwrap_or(false) == spec.security.read_only_root
         && capabilities(host.cap_add.as_deref()) == capabilities(Some(&spec.security.capabilities))
         && capabilities(host.cap_drop.as_deref()) == BTreeSet::from(["ALL".to_owned()])
-        && host.network_mode.as_deref().is_none_or(|mode| matches!(mode, "" | "bridge" | "default"))
         && [&host.pid_mode, &host.ipc_mode, &host.uts_mode, &host.userns_mode].into_iter().all(is_own)
         && has_options(host.security_opt.as_deref().unwrap_or_default())
+}
+
+/// It is in the engine's usual network, or in the inner one of its environment with the names that it calls.
+fn has_network(host: &HostConfig, local: &LocalHost, release: &VerifiedRelease) -> bool {
+    let mode = host.network_mode.as_deref().unwrap_or_default();
+    let uses = &release.release.spec.uses;
+    if uses.is_empty() {
+        return matches!(mode, "" | "bridge" | "default");
+    }
+    let hosts = host.extra_hosts.as_deref().unwrap_or_default();
+    let names: BTreeSet<&str> = hosts.iter().filter_map(|pair| Some(pair.split_once(':')?.0)).collect();
+    mode == engine_name(&local.fleet, &local.host, &release.release.environment)
+        && names == uses.iter().map(ServiceName::as_str).collect()
 }
 
 fn has_options(options: &[String]) -> bool {

@@ -4,7 +4,7 @@ use crate::manifest::lower;
 use crate::manifest::model::{Gate, Manifest};
 use crate::release::{MAX_GATES, is_gate_name};
 
-use super::Findings;
+use super::{Findings, traffic};
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if manifest.gates.len() > MAX_GATES {
@@ -49,12 +49,10 @@ fn check_asks(name: &str, gate: &Gate, manifest: &Manifest, findings: &mut Findi
         }
     }
     let counts = asks.iter().find(|ask| matches!(**ask, "error_rate" | "p95"));
-    if let Some(ask) = counts.filter(|_| manifest.routes().is_empty()) {
-        findings.error(
-            &["gates", name, ask],
-            "counts requests that go through an ingress, and the service has no `route`",
-            "`route: { host: web.example.com }`, or a gate that asks `crashes`, `prometheus` or `http`",
-        );
+    if let Some(ask) = counts {
+        let hint =
+            "`route: { host: web.example.com }`, or a gate that asks `crashes`, `prometheus` or `http`";
+        traffic::counted(manifest, &["gates", name, ask], hint, findings);
     }
     if gate.baseline.is_some() && counts.is_none() {
         let hint = "only `error_rate` and `p95` are compared with the old release";

@@ -42,6 +42,18 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     }
 }
 
+/// Says what is counted where requests decide something: those through an ingress, by a `route` or by `uses` of others.
+pub(super) fn counted(manifest: &Manifest, at: &[&str], hint: &str, findings: &mut Findings<'_>) {
+    if !manifest.routes().is_empty() {
+        return;
+    }
+    if manifest.ports.values().any(|port| protocol(*port) != PortProtocol::Tcp) {
+        let reason = "counts requests that go through an ingress: without a `route`, only those of services that have it in `uses`";
+        return findings.warning(at, reason, hint);
+    }
+    findings.error(at, "counts requests that go through an ingress, and the service has no `route`", hint);
+}
+
 /// A preview is of a release that stands beside another one.
 fn preview(route: &Route, manifest: &Manifest, at: &[&str], findings: &mut Findings<'_>) {
     if !route.preview {

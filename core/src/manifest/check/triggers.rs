@@ -4,7 +4,7 @@ use crate::manifest::lower::rollback_on;
 use crate::manifest::model::Manifest;
 use crate::units::Span;
 
-use super::Findings;
+use super::{Findings, traffic};
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     let said = &manifest.rollback_on;
@@ -19,15 +19,12 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         let path: Vec<&str> = std::iter::once("rollback_on").chain(key.split('.')).collect();
         findings.error(&path, bounds, "");
     }
-    if rules.counts_requests() && manifest.routes().is_empty() {
+    if rules.counts_requests() {
         let keys = ["error_rate", "status_5xx", "p95"];
         let said = [rules.error_rate.is_some(), rules.status_5xx.is_some(), rules.p95.is_some()];
         let key = keys.iter().zip(said).find(|(_, said)| *said).map_or("error_rate", |(key, _)| key);
-        findings.error(
-            &["rollback_on", key],
-            "counts requests that go through an ingress, and the service has no `route`",
-            "`route: { host: web.example.com }`, or `crashes`",
-        );
+        let hint = "`route: { host: web.example.com }`, or `crashes`";
+        traffic::counted(manifest, &["rollback_on", key], hint, findings);
     }
     if rules.watch.is_some() && !rules.watches() {
         findings.error(

@@ -76,7 +76,6 @@ fn values_of_the_wrong_kind_say_what_was_expected() {
 fn keys_that_are_not_built_yet_are_refused_as_such() {
     let keys = [
         "job: x",
-        "uses: [a]",
         "secrets: [A]",
         "secrets: [{ name: A, as: env }]",
         "notify: [a]",
@@ -219,12 +218,12 @@ fn strategies_are_checked() {
 
 #[test]
 fn everything_wrong_is_reported_at_once() {
-    insta::assert_snapshot!(errors("replica: 2\nsoak: soon\nuses: [db]\nports: { http: eighty }\n"), @r"
+    insta::assert_snapshot!(errors("replica: 2\nsoak: soon\nnotify: [db]\nports: { http: eighty }\n"), @r"
     web.yaml:3:1: `replica`: unknown key
       hint: did you mean `replicas`?
     web.yaml:4:7: `soak`: `soon` is not a duration (like `10s`, `5m`, `1h30m` or `24h`)
-    web.yaml:5:1: `uses`: not supported yet
-      hint: names of other services come with the ingress; give the address in `env` now
+    web.yaml:5:1: `notify`: not supported yet
+      hint: the exit code and the last JSON line of `windlass deploy` say the outcome
     web.yaml:6:16: `ports.http`: expected a number or a map, found text
     ");
     insta::assert_snapshot!(errors_of("service: a\nimage: UP\nreplicas: 0\n---\nservice: b\nimage: x:1\nsoak: 1\n"), @r"

@@ -101,9 +101,22 @@ fn gates_that_make_no_sense_are_refused() {
         "nobody asks in step 1"
     );
     assert_eq!(errors("gates: { a: { crashes: { max: 0 }, from_step: 1 } }"), "fine");
-    let unrouted = "service: web\nimage: a:1\nports: { http: 80 }\nstrategy: { canary: {} }\n\
-        gates: { a: { error_rate: { max: 1% } } }\n";
-    assert!(errors_of(unrouted).contains("the service has no `route`"), "{}", errors_of(unrouted));
+    let unrouted = |port: &str| {
+        format!(
+            "service: web\nimage: a:1\nports: {{ a: {{ container: 80, protocol: {port} }} }}\nstrategy: {{ canary: {{}} }}\n\
+             gates: {{ a: {{ error_rate: {{ max: 1% }} }} }}\n"
+        )
+    };
+    assert!(
+        errors_of(&unrouted("tcp")).contains("the service has no `route`"),
+        "{}",
+        errors_of(&unrouted("tcp"))
+    );
+    let warned = &load_one(&unrouted("http")).warnings;
+    assert!(
+        warned.iter().any(|w| w.reason.contains("only those of services that have it in `uses`")),
+        "{warned:?}"
+    );
 }
 
 #[test]

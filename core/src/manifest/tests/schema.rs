@@ -16,7 +16,7 @@ fn editors_find_descriptions_defaults_patterns_and_choices() {
     assert_eq!(at("/properties/strategy/properties/rolling/properties/batch/default"), "25%");
     assert_eq!(at("/properties/resources/properties/memory/default"), "512MiB");
     assert!(at("/properties/soak/pattern").as_str().unwrap().contains("[0-9]+s"));
-    assert!(at("/properties/uses/description").as_str().unwrap().starts_with("Not supported yet: "));
+    assert!(at("/properties/notify/description").as_str().unwrap().starts_with("Not supported yet: "));
     let text = schema().to_string();
     assert!(!text.contains("$ref"), "no references: every editor plug-in follows it");
     assert!(!text.contains("\"null\""), "nothing is null in a manifest");

@@ -61,7 +61,32 @@ fn a_release_without_traffic_is_written_as_before() {
     }
     let spoken = spec_of("service: web\nimage: a:1\nports: { db: { container: 5432, protocol: tcp } }\n");
     assert_eq!(spoken.version(), 2);
-    assert!(check_release(&release(5, spoken)).unwrap_err().detail.contains("reads up to 4"));
+    assert!(check_release(&release(6, spoken)).unwrap_err().detail.contains("reads up to 5"));
+}
+
+#[test]
+fn called_services_are_signed_once_and_in_order() {
+    let plain = "service: web\nimage: a:1\n";
+    assert!(!serde_json::to_string(&spec_of(plain)).unwrap().contains("uses"), "written as before");
+    let spec = spec_of(&format!("{plain}uses: [db-http, api]\n"));
+    let names: Vec<&str> = spec.uses.iter().map(|name| name.as_str()).collect();
+    assert_eq!((names, spec.version()), (vec!["api", "db-http"], 5));
+    assert_eq!(check_release(&release(5, spec.clone())), Ok(()));
+    let low = check_release(&release(4, spec.clone())).unwrap_err();
+    assert!(low.detail.contains("`version` is too low"), "{low:?}");
+    let twice = Spec { uses: vec![spec.uses[0].clone(); 2], ..spec };
+    let refusal = check_release(&release(5, twice)).unwrap_err();
+    assert!(refusal.detail.contains("`uses` `api` stands there twice"), "{refusal:?}");
+    for (uses, said) in [
+        ("[api, api]", "web.yaml:3:13: `uses.1`: `api` stands there twice"),
+        (
+            "[localhost]",
+            "web.yaml:3:8: `uses.0`: `localhost` is the container itself\n  hint: other services are called by their own names",
+        ),
+    ] {
+        assert_eq!(errors(&format!("uses: {uses}")), said);
+    }
+    assert!(errors("uses: [Api]").contains("`Api` is not a name"), "{}", errors("uses: [Api]"));
 }
 
 #[test]

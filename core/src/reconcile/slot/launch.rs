@@ -16,6 +16,7 @@ use super::super::fate::{Fate, Scene};
 use super::super::input::{Container, GpuClaim, VerifiedRelease};
 use super::super::judge;
 use super::super::memory::{PullTrouble, Retry};
+use super::super::networks;
 use super::super::ports;
 use super::super::room;
 use super::super::step::{Launch, Step};
@@ -231,6 +232,8 @@ fn launch(
     let known = turn.memory.slot(&slot);
     known.serial += 1;
     let instance = instance_name(&slot, &release, known.serial);
+    let network = networks::of_launch(turn, &slot, &instance, &release).map_err(Hold::Refused)?;
+    let known = turn.memory.slot(&slot);
     let generation = if release.digest == scene.want.release { scene.want.generation } else { 0 };
     if release.digest == scene.want.release {
         known.kept = None; // it makes way for the new one
@@ -250,7 +253,9 @@ fn launch(
         .iter()
         .map(|(uuid, taken)| GpuClaim { uuid: uuid.clone(), memory: memory(taken) })
         .collect();
-    let launch = Launch { plan, slot, instance, release, generation, image, side, ports, gpus, hook: None };
+    let hook = None;
+    let launch =
+        Launch { plan, slot, instance, release, generation, image, side, ports, gpus, network, hook };
     Ok(Step::Launch(Box::new(launch)))
 }
 

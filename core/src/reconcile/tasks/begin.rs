@@ -10,6 +10,7 @@ use crate::plan::{PlanSlot, Task};
 use super::super::Turn;
 use super::super::input::{GpuClaim, VerifiedRelease};
 use super::super::memory::tasks::TaskMemory;
+use super::super::networks;
 use super::super::room;
 use super::super::step::{Launch, LaunchHook, Step};
 use super::claims::{MARK, claim};
@@ -43,11 +44,12 @@ pub(super) fn begin(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> TaskSt
 }
 
 /// The container of a hook; none while its image is on its way.
-fn launch(turn: &Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<Launch>, Refusal> {
+fn launch(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<Launch>, Refusal> {
     if let Some(refusal) = turn.desired.refusals.get(&want.slot) {
         return Err(refusal.clone());
     }
-    let Some(release) = turn.desired.releases.get(&want.release) else {
+    let desired = turn.desired;
+    let Some(release) = desired.releases.get(&want.release) else {
         return Err(refused(RefusalCode::UnsignedRelease, "the release is not here"));
     };
     let spec = &release.release.spec;
@@ -64,6 +66,7 @@ fn launch(turn: &Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<Launch
         "{}.{}.{}.{counter}.{MARK}.{}.{}",
         service.environment, service.name, want.slot.index, task.rollout, task.hook
     );
+    let network = networks::of_launch(turn, &want.slot, &instance, release)?;
     Ok(Some(Launch {
         plan: turn.plan_number(),
         slot: want.slot.clone(),
@@ -74,6 +77,7 @@ fn launch(turn: &Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<Launch
         side: 0,
         ports: BTreeMap::new(),
         gpus,
+        network,
         hook: Some(LaunchHook { name: task.hook.clone(), run: hook.run.clone() }),
     }))
 }

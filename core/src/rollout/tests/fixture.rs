@@ -72,6 +72,7 @@ pub(crate) fn member() -> Member {
         last_seen: Some(at(0)),
         isolated_for: None,
         scheduling: Scheduling::Ready,
+        has_ingress: false,
         recovering: false,
         issued_seq: 0,
         parts: Arc::default(),

@@ -125,6 +125,7 @@ fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &Ho
         last_seen: None,
         isolated_for: None,
         scheduling: record.scheduling,
+        has_ingress: false,
         recovering: false,
         issued_seq: state.plans.get(&record.name).map_or(0, |plan| plan.seq),
         parts: std::sync::Arc::default(),

@@ -37,7 +37,11 @@ pub(super) fn preview(
     let release: Release = decode_bounded(&request.release, PayloadType::Release.max_len())
         .map_err(|error| invalid("release", &error))?;
     caller.may(OperatorRole::Viewer, &release.environment)?;
-    coordinator.ledger.read(|state| releases::check_names(state, &release)).map_err(refused)?;
+    let checked = coordinator.ledger.read(|state| {
+        releases::check_names(state, &release)?;
+        releases::check_uses(state, &release)
+    });
+    checked.map_err(refused)?;
     Ok(encode(&releases::look_ahead(coordinator, &release, Digest::of(&request.release))))
 }
 
@@ -52,6 +56,7 @@ pub(super) async fn submit(
     let release: Release = decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len())
         .map_err(|error| invalid("envelope", &error))?;
     caller.may(OperatorRole::Deployer, &release.environment)?;
+    let warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
     let preview = Some(request.preview).filter(|text| !text.is_empty());
     let submission = Submission {
         envelope,
@@ -65,6 +70,7 @@ pub(super) async fn submit(
         unchanged: started.rollout.is_none(),
         rollout: started.rollout.map(|id| id.to_string()).unwrap_or_default(),
         release: started.release.to_string(),
+        warnings,
     })
 }
 

@@ -115,6 +115,7 @@ fn fleet(now: Timestamp) -> Result<FleetView> {
             last_seen: Some(now),
             isolated_for: None,
             scheduling: Scheduling::Ready,
+            has_ingress: false,
             recovering: false,
             issued_seq: 0,
             parts: Arc::default(),

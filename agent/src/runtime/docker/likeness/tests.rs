@@ -21,6 +21,15 @@ fn release() -> VerifiedRelease {
     VerifiedRelease::new(digest, release)
 }
 
+fn local() -> LocalHost {
+    LocalHost {
+        fleet: "demo".parse().unwrap(),
+        host: "h1".parse().unwrap(),
+        address: "127.0.0.1".to_owned(),
+        policy: windlass_core::host::HostPolicy::default(),
+    }
+}
+
 fn said(release: &VerifiedRelease) -> Identity {
     Identity {
         instance: "default.web.0.r1.1".to_owned(),
@@ -72,11 +81,34 @@ fn changed(part: &str, field: &str, value: Value) -> ContainerInspectResponse {
 }
 
 #[test]
+fn a_release_that_calls_services_is_in_its_inner_network() {
+    let mut release = release().release;
+    release.spec.uses = vec!["api".parse().unwrap()];
+    let network = format!("windlass.demo.h1.{}", release.environment);
+    let release = VerifiedRelease::new(windlass_core::Digest::of(b"release"), release);
+    let fits = |seen: &ContainerInspectResponse| {
+        is_made_as(seen, &said(&release), &image(&release), &release, &local())
+    };
+    let mut inner = changed("HostConfig", "NetworkMode", json!(network));
+    assert!(!fits(&inner), "it has no name of the service");
+    let host = inner.host_config.as_mut().unwrap();
+    host.extra_hosts = Some(vec!["api:10.210.0.1".to_owned()]);
+    assert!(fits(&inner));
+    assert!(!fits(&made()), "the usual network");
+    assert!(!fits(&changed("HostConfig", "NetworkMode", json!("windlass.demo.h2.default"))), "another one");
+    let plain = self::release();
+    assert!(!is_made_as(&inner, &said(&plain), &image(&plain), &plain, &local()), "it calls nothing");
+}
+
+#[test]
 fn what_was_made_for_a_release_is_recognised() {
     let release = release();
-    assert!(is_made_as(&made(), &said(&release), &image(&release), &release));
+    assert!(is_made_as(&made(), &said(&release), &image(&release), &release, &local()));
     let void = changed("Config", "Env", json!(["MODE=web", "PATH=/bin", "NVIDIA_VISIBLE_DEVICES=void"]));
-    assert!(is_made_as(&void, &said(&release), &image(&release), &release), "no devices were signed");
+    assert!(
+        is_made_as(&void, &said(&release), &image(&release), &release, &local()),
+        "no devices were signed"
+    );
 }
 
 #[test]
@@ -108,11 +140,11 @@ fn any_difference_makes_a_stranger() {
         ("every port", changed("HostConfig", "PublishAllPorts", json!(true))),
     ];
     for (case, seen) in table {
-        assert!(!is_made_as(&seen, &said(&release), &image(&release), &release), "{case}");
+        assert!(!is_made_as(&seen, &said(&release), &image(&release), &release, &local()), "{case}");
     }
     // What `docker commit` makes has no digest of a registry.
     let committed = ImageInspect { repo_digests: Some(Vec::new()), ..image(&release) };
-    assert!(!is_made_as(&made(), &said(&release), &committed, &release), "another image");
+    assert!(!is_made_as(&made(), &said(&release), &committed, &release, &local()), "another image");
     let other = Identity { content: windlass_core::Digest::of(b"x"), ..said(&release) };
-    assert!(!is_made_as(&made(), &other, &image(&release), &release), "labels that do not fit");
+    assert!(!is_made_as(&made(), &other, &image(&release), &release, &local()), "labels that do not fit");
 }
