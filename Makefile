@@ -119,6 +119,10 @@ bench: release ## figures on a quiet machine; ONLY=first, rest, ten or many (rea
 	$(if $(filter place crash grow fleet,$(ONLY)),,tests/lab/install.sh)
 	$(CARGO) run --locked --quiet --release -p windlass-tests --bin bench -- $(ONLY)
 
+.PHONY: bench-ingress
+bench-ingress: ## the ingress beside HAProxy, nginx and Caddy; wants a quiet machine
+	tests/bench/ingress.sh
+
 .PHONY: fuzz
 fuzz: ## every parser of untrusted bytes, a minute each; FOR=10 for ten seconds, TARGETS="envelope keys" for some
 	@command -v cargo-fuzz >/dev/null || { echo "installing cargo-fuzz, which takes some minutes"; $(CARGO) install cargo-fuzz --locked --quiet; }
