@@ -88,6 +88,14 @@ pub(crate) enum ReleaseError {
     /// Its slots are on hosts that could not read it.
     #[error("the agents of {} are too old for what the release says about traffic", list(.0))]
     AgentTooOld(Vec<HostId>),
+    /// Its date has not come yet.
+    #[error("the release is dated {at}, it is {now} here")]
+    FromTheFuture {
+        /// When it says it was signed.
+        at: Timestamp,
+        /// The coordinator's time.
+        now: Timestamp,
+    },
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -178,6 +186,9 @@ impl ReleaseError {
             | Self::Revoked
             | Self::BelowFloor { .. }
             | Self::Write(_) => None,
+            Self::FromTheFuture { .. } => {
+                Some("compare the clocks of this machine and of the coordinator, then sign again".to_owned())
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use windlass_certs::trust::Acceptance;
 use windlass_core::release::{RELEASE_VERSIONS, Release};
 use windlass_core::rollout::{self, Begins, Kind, Target};
 use windlass_core::service::{Mode, ReleaseRef, Service};
+use windlass_core::verify::release_time;
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
 use super::ids::next_ids;
@@ -127,6 +128,10 @@ fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Rele
     }
     if !RELEASE_VERSIONS.contains(&release.version) || release.version < release.spec.version() {
         return Err(ReleaseError::Version(release.version));
+    }
+    // As every host does: a release that they refuse would only fail its rollout.
+    if release_time(&release, draft.now).is_err() {
+        return Err(ReleaseError::FromTheFuture { at: release.created_at, now: draft.now });
     }
     let floor = trust.floor(id);
     if release.counter < floor {
