@@ -47,7 +47,8 @@ pub(crate) async fn run(
         };
         let (folder, now) = (data.join("backups"), ledger.now());
         let sealer = authority.sealer(now);
-        let written = tokio::task::spawn_blocking(move || write(&folder, entries, now, Some(&sealer))).await?;
+        let written =
+            tokio::task::spawn_blocking(move || write(&folder, entries, now, Some(&sealer))).await?;
         match written {
             Ok(path) => tracing::info!(path = %path.display(), "wrote a backup of the store"),
             Err(error) => tracing::error!(error = %format!("{error:#}"), "failed to back the store up"),

@@ -141,7 +141,9 @@ impl Cli {
             }
             Command::Check => check(&settings).await,
             Command::Store(StoreCommand::Export { file }) => export(&settings, &file).await,
-            Command::Store(StoreCommand::Import { file, unsigned }) => import(&settings, &file, unsigned).await,
+            Command::Store(StoreCommand::Import { file, unsigned }) => {
+                import(&settings, &file, unsigned).await
+            }
             Command::Store(StoreCommand::New) => new(&settings.data).await,
         }
     }
@@ -210,7 +212,12 @@ async fn import(settings: &Settings, file: &Path, unsigned: bool) -> Result<(), 
     tracing::info!(records = restored.records, file = %file.display(), newest, "imported");
     if unsigned {
         let Dropped { tokens, operators, hosts } = restored.dropped;
-        tracing::warn!(tokens, operators, hosts, "nobody has signed this backup: dropped what no certificate vouches for");
+        tracing::warn!(
+            tokens,
+            operators,
+            hosts,
+            "nobody has signed this backup: dropped what no certificate vouches for"
+        );
     }
     tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");
     Ok(())

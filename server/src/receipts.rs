@@ -15,7 +15,11 @@ use crate::registry::Testimony;
 
 /// Checks a receipt and what it bears witness to. One that does not hold is written down, the first few times, and
 /// costs the host nothing else: it may be an agent with a defect.
-pub(crate) async fn take(coordinator: &Coordinator, host: &HostId, report: &pb::ReceiptReport) -> Result<(), Status> {
+pub(crate) async fn take(
+    coordinator: &Coordinator,
+    host: &HostId,
+    report: &pb::ReceiptReport,
+) -> Result<(), Status> {
     let envelope = &report.envelope;
     let key = coordinator.ledger.read(|state| state.hosts.get(host).map(|record| record.receipt_key.clone()));
     let Some(key) = key else { return Ok(()) };
@@ -84,7 +88,9 @@ fn contradiction(
     }
     if witnessed.segment > segment {
         let seen = witnessed.segment;
-        return Some(say(format!("the host has seen segment {seen} of the log, which this log does not have")));
+        return Some(say(format!(
+            "the host has seen segment {seen} of the log, which this log does not have"
+        )));
     }
     let forked = witnessed.size == head.size && witnessed.head != head.hash;
     if witnessed.size > head.size || forked {

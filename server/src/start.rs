@@ -234,7 +234,13 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn(
         "backups",
-        backups::run(config.data.clone(), config.backup_every, ledger.clone(), authority.clone(), cancel.clone()),
+        backups::run(
+            config.data.clone(),
+            config.backup_every,
+            ledger.clone(),
+            authority.clone(),
+            cancel.clone(),
+        ),
     );
     tasks.spawn("revoked", revoked.run(cancel.clone()));
     tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, clock, cancel.clone()));

@@ -63,7 +63,10 @@ impl Keeper {
         .await?;
         self.revocations.replace(RevokedSet::default());
         *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = 0;
-        tracing::warn!(epoch = trust.epoch, "dropped the revocation list: no key of the new epoch has signed it");
+        tracing::warn!(
+            epoch = trust.epoch,
+            "dropped the revocation list: no key of the new epoch has signed it"
+        );
         Ok(())
     }
 

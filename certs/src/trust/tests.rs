@@ -332,7 +332,10 @@ fn a_revocation_list_is_signed_and_only_rises() {
     let revocations = Revocations::new();
     revocations.apply(&read);
     assert_eq!(*revocations.current(), list.revoked);
-    assert!(matches!(RevocationList::open(&good, &trust, Some(3)), Err(ListError::Stale { have: 3, got: 3 })));
+    assert!(matches!(
+        RevocationList::open(&good, &trust, Some(3)),
+        Err(ListError::Stale { have: 3, got: 3 })
+    ));
     let dispatch = sealed(&list, &[&keys.dispatch]);
     assert!(matches!(
         RevocationList::open(&dispatch, &trust, None),

@@ -56,7 +56,8 @@ pub struct Loss {
 impl Loss {
     /// Returns whether an acceptance of this loss covers `other`: at the same restore, of no more entries.
     pub fn covers(&self, other: &Self) -> bool {
-        (self.segment, self.into, self.mark) == (other.segment, other.into, other.mark) && other.size <= self.size
+        (self.segment, self.into, self.mark) == (other.segment, other.into, other.mark)
+            && other.size <= self.size
     }
 }
 

@@ -266,7 +266,8 @@ mod tests {
         let restore = |kept: usize, name: u64| {
             let (mut head, mut entries) = (heads[kept], entries[..kept].to_vec());
             let subject = crate::audit::segment::subject(name);
-            let fact = Fact { actor: "a".into(), verb: RESTORED, subject, digest: None, outcome: "ok".into() };
+            let fact =
+                Fact { actor: "a".into(), verb: RESTORED, subject, digest: None, outcome: "ok".into() };
             entries.push(head.append(fact, Timestamp::ZERO));
             (entries, Anchor { segment: name, ..said(head, By::Key) })
         };

@@ -9,7 +9,9 @@ fn longest(value: &Value, path: &str) -> (usize, String) {
         Value::Array(items) => items.iter().map(|item| longest(item, path)).collect(),
         Value::Object(fields) => fields
             .iter()
-            .flat_map(|(name, field)| [(name.len(), format!("{path}.*")), longest(field, &format!("{path}.{name}"))])
+            .flat_map(|(name, field)| {
+                [(name.len(), format!("{path}.*")), longest(field, &format!("{path}.{name}"))]
+            })
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
     };

@@ -29,11 +29,13 @@ pub fn beyond_delegation<'a>(
         running.sort_by_key(|(slot, _)| !made(&slot.slot));
         let within = usize::try_from(most).unwrap_or(usize::MAX);
         for (slot, _) in running.iter().skip(within) {
-            let detail = format!("`{service}` is signed for at most {most} instances on one host, the plan has more");
+            let detail =
+                format!("`{service}` is signed for at most {most} instances on one host, the plan has more");
             refused.insert(slot.slot.clone(), refusal(RefusalCode::UnsignedRelease, detail));
         }
         for (slot, _) in running.iter().filter(|(slot, release)| release.spec.exclusive && overlaps(slot)) {
-            let detail = format!("`{service}` is exclusive, and the plan starts a second instance beside the first");
+            let detail =
+                format!("`{service}` is exclusive, and the plan starts a second instance beside the first");
             refused.insert(slot.slot.clone(), refusal(RefusalCode::UnsignedRelease, detail));
         }
     }

@@ -12,7 +12,8 @@ use super::trouble::{Problem, Trouble};
 pub fn narrow(view: &mut HostView, sees: impl Fn(&EnvironmentId) -> bool) {
     let sees_slot = |slot: &SlotId| sees(&slot.service.environment);
     let sees_instance = |name: &str| environment_of(name).is_some_and(|environment| sees(&environment));
-    let sees_service = |text: &str| text.split('/').next().and_then(|it| it.parse().ok()).is_some_and(|it| sees(&it));
+    let sees_service =
+        |text: &str| text.split('/').next().and_then(|it| it.parse().ok()).is_some_and(|it| sees(&it));
     view.policy = None;
     view.recovery.clear();
     view.waiting.retain(|text| sees_service(text));
@@ -83,7 +84,8 @@ mod tests {
             taken: crate::capacity::Taken::default(),
         };
         let name = "web-1".parse().unwrap();
-        let stats = |text: &str| InstanceStats { instance: format!("{text}.db.0.r1.1"), ..InstanceStats::default() };
+        let stats =
+            |text: &str| InstanceStats { instance: format!("{text}.db.0.r1.1"), ..InstanceStats::default() };
         let both = ["production", "staging"];
         let all = HostStats { instances: both.map(stats).to_vec(), ..HostStats::default() };
         let mut view = view::host(&name, &member, Some(&all));

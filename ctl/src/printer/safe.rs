@@ -98,7 +98,8 @@ mod tests {
     /// A piece of text as an attacker would write it: plain, and every class of what terminals act upon.
     fn pieces() -> impl Strategy<Value = String> {
         let terminators = prop_oneof![Just("\u{7}"), Just("\u{1b}\\"), Just("\u{9c}"), Just("")];
-        let osc = (0_u16..2000, "[ -~]{0,12}", terminators).prop_map(|(n, text, end)| format!("\u{1b}]{n};{text}{end}"));
+        let osc = (0_u16..2000, "[ -~]{0,12}", terminators)
+            .prop_map(|(n, text, end)| format!("\u{1b}]{n};{text}{end}"));
         let csi = ("[0-9;?<=>!]{0,6}", "[@-~]").prop_map(|(params, end)| format!("\u{1b}[{params}{end}"));
         let dcs = ("[PX^_]", "[ -~]{0,8}").prop_map(|(kind, text)| format!("\u{1b}{kind}{text}\u{1b}\\"));
         let esc = "[ -~]".prop_map(|end| format!("\u{1b}{end}"));

@@ -71,8 +71,9 @@ impl Vouching {
     }
 
     fn operator(&self, record: OperatorRecord) -> (OperatorRecord, bool) {
-        let peer =
-            self.certified(&record.chain).filter(|peer| peer.identity.operator_name() == Some(record.name.clone()));
+        let peer = self
+            .certified(&record.chain)
+            .filter(|peer| peer.identity.operator_name() == Some(record.name.clone()));
         let vouched = peer.is_some() || record.chain.is_empty() && record.grant.is_none();
         let key = peer.as_ref().map(|peer| Digest::of(&peer.spki));
         let chain = if peer.is_some() { record.chain } else { String::new() };
@@ -193,9 +194,8 @@ mod tests {
         let mallory = operator("mallory");
         assert_eq!((mallory.grant, mallory.key, mallory.chain), (None, None, String::new()));
         assert_eq!((alice.token, mallory.token, mallory.revoked_up_to), (None, None, 5));
-        let host = |name: &str| -> HostRecord {
-            record::decode(&kept[&format!("{}{name}", keys::HOST)]).unwrap()
-        };
+        let host =
+            |name: &str| -> HostRecord { record::decode(&kept[&format!("{}{name}", keys::HOST)]).unwrap() };
         assert!(host("web-1").is_member());
         for name in ["web-2", "web-3"] {
             let host = host(name);

@@ -221,7 +221,11 @@ fn last_line(input: &mut dyn BufRead, number: u64) -> Result<Option<String>, Dum
     let Ok(Line::Sealed(seal)) = serde_json::from_slice(&text) else {
         return Err(DumpError::Malformed(number));
     };
-    if next_line(input, &mut text, number + 1)? { Err(DumpError::Malformed(number + 1)) } else { Ok(Some(seal)) }
+    if next_line(input, &mut text, number + 1)? {
+        Err(DumpError::Malformed(number + 1))
+    } else {
+        Ok(Some(seal))
+    }
 }
 
 #[cfg(test)]

@@ -169,7 +169,8 @@ fn a_kept_checkpoint_that_is_gone_needs_an_operators_word() {
     assert_eq!(lost.json()["contradicted_by"], "this machine: the checkpoint that was kept here");
     let told = alice.run(&["audit", "verify"]).stdout;
     assert!(told.starts_with("LOST: ") && told.contains("windlass audit accept "), "{told}");
-    let head = lost.json()["losses"][0]["head"].as_str().unwrap().trim_start_matches("sha256:")[..12].to_owned();
+    let head =
+        lost.json()["losses"][0]["head"].as_str().unwrap().trim_start_matches("sha256:")[..12].to_owned();
     let other = alice.run(&["--yes", "audit", "accept", "000000000000"]);
     assert_eq!(other.code, 1, "{}", other.stdout);
     assert!(other.stderr.contains("names no loss"), "{}", other.stderr);

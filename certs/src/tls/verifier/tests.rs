@@ -162,7 +162,9 @@ fn a_ca_below_ours_certifies_nobody() {
     assert!(world.clients("demo").verify_client_cert(&agent[0], &agent[1..], at(now())).is_err());
     assert!(!meets(&world.servers(), &chain(&below.coordinator("main")), now()));
     let fleet = "demo".parse().unwrap();
-    assert!(verify_expired(&fleet, &[world.ca.certificate().clone()], &world.revocations, &agent[0]).is_err());
+    assert!(
+        verify_expired(&fleet, &[world.ca.certificate().clone()], &world.revocations, &agent[0]).is_err()
+    );
     assert!(verify_issued(&fleet, &[world.ca.fingerprint()], &agent).is_err());
     // Its own root, the same leaf is one: what is refused is the step between.
     assert!(below.clients("demo").verify_client_cert(&agent[0], &[], at(now())).is_ok());

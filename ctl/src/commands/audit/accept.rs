@@ -54,8 +54,9 @@ pub(super) async fn accept(
     let start = view.segments.iter().find(|segment| segment.segment == loss.into).map_or(0, |it| it.start);
     let at = Timestamp::from_millis(i64::try_from(loss.into).unwrap_or(i64::MAX));
     let lost = loss.size.saturating_sub(start);
-    let question =
-        format!("The coordinator was set back to entry {start} at {at}, {lost} entries are lost. Accept that?");
+    let question = format!(
+        "The coordinator was set back to entry {start} at {at}, {lost} entries are lost. Accept that?"
+    );
     printer.confirm(&question, global.yes)?;
     let keys = signing::keys(key.as_slice(), context)?;
     let by = context.fleet.operator().map(|own| own.peer().identity.name().to_string()).unwrap_or_default();

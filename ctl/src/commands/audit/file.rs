@@ -49,8 +49,10 @@ impl Copy {
         let mut name = path.as_os_str().to_owned();
         name.push(".unfinished");
         let unfinished = PathBuf::from(name);
-        let out = begin_secret(&unfinished)
-            .map_err(|error| AuditError::Write { path: unfinished.clone(), source: std::io::Error::other(error) })?;
+        let out = begin_secret(&unfinished).map_err(|error| AuditError::Write {
+            path: unfinished.clone(),
+            source: std::io::Error::other(error),
+        })?;
         Ok(Self { path: path.to_owned(), unfinished, out: BufWriter::new(out) })
     }
 

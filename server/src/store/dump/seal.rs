@@ -104,7 +104,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_backup_is_believed_with_its_own_seal_only() {
-        let sealer = |fleet: &str, key: &SigningKey| Sealer::new(key.clone(), fleet.parse().unwrap(), Timestamp::ZERO);
+        let sealer =
+            |fleet: &str, key: &SigningKey| Sealer::new(key.clone(), fleet.parse().unwrap(), Timestamp::ZERO);
         let [key, stranger] = [0; 2].map(|_| SigningKey::generate().unwrap());
         let ours = sealer("demo", &key);
         let check = |text: &str| {

@@ -156,7 +156,11 @@ async fn forged_receipts_and_plans_from_the_future_are_told_of_a_few_times_and_f
         let hello = pb::Hello { seq: 1 << 40, plan: made_up.clone().into(), ..rogue.hello() };
         let mut link = rogue.connect_with(&fleet, hello).await.unwrap();
         for envelope in forged.iter().cycle().take(12) {
-            link.say(Say::Receipt(pb::ReceiptReport { envelope: envelope.clone().into(), ..Default::default() })).await;
+            link.say(Say::Receipt(pb::ReceiptReport {
+                envelope: envelope.clone().into(),
+                ..Default::default()
+            }))
+            .await;
         }
         told(&mut link, &Observation { revision: 9, ..Observation::default() }).await;
     }

@@ -99,7 +99,10 @@ fn a_log_that_was_cut_or_written_again_is_contradicted_by_a_host() {
         let shown = checkpoint(&keys.audit, "demo", size, head);
         let view = held_against(&keys, &receipt(&keys.host, "web-1", size, head), &shown);
         let accuser = (!want.is_sound()).then(|| "host web-1".to_owned());
-        assert_eq!((view.verdict, view.witnesses, view.contradicted_by), (want, vec!["web-1".to_owned()], accuser));
+        assert_eq!(
+            (view.verdict, view.witnesses, view.contradicted_by),
+            (want, vec!["web-1".to_owned()], accuser)
+        );
     }
 }
 
