@@ -58,6 +58,15 @@ pub enum PolicyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else could put another file there.
+    #[error("the host policy `{path}` can be replaced by others")]
+    Folder {
+        /// The file.
+        path: PathBuf,
+        /// By which folder.
+        #[source]
+        source: windlass_certs::files::FileError,
+    },
     /// Not TOML, an unknown key, or a value of the wrong kind.
     #[error("the host policy `{path}` cannot be read")]
     Malformed {
@@ -90,6 +99,7 @@ impl PolicyError {
             )),
             Self::Owner { path, .. } => Some(format!("run `chown root {}`", path.display())),
             Self::Mode { path, .. } => Some(format!("run `chmod 644 {}`", path.display())),
+            Self::Folder { source, .. } => source.hint(),
             Self::Malformed { .. } => Some(
                 "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
                  capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, inner_networks"

@@ -159,6 +159,16 @@ pub fn checkpoint(
         let detail = format!("signed at {}, it is {now} here", checkpoint.at);
         return Err(Refusal { code: RefusalCode::NotYetValid, detail });
     }
+    let began = i64::try_from(checkpoint.segment).map(Timestamp::from_millis);
+    if began.is_err() || began.is_ok_and(|began| began > now + rules::SKEW) {
+        let detail = format!("its segment {} has not begun yet, it is {now}", checkpoint.segment);
+        return Err(Refusal { code: RefusalCode::NotYetValid, detail });
+    }
+    let same = kept.filter(|kept| kept.segment == checkpoint.segment).map(|kept| kept.size);
+    if !rules::is_within_step(same, checkpoint.size) {
+        let detail = format!("{} entries are too many at once", checkpoint.size);
+        return Err(Refusal { code: RefusalCode::Malformed, detail });
+    }
     let Some(kept) = kept else { return Ok(checkpoint) };
     if checkpoint.segment > kept.segment {
         // A backup was restored, and the log says so: it may be shorter now.

@@ -44,11 +44,15 @@ pub enum PayloadType {
     Exec,
     /// A version of a secret.
     Secret,
+    /// The end of a backup of the coordinator's store.
+    Backup,
+    /// An operator's word that entries of the audit log are lost.
+    Loss,
 }
 
 impl PayloadType {
     /// Every type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Release,
         Self::Plan,
         Self::Routes,
@@ -58,6 +62,8 @@ impl PayloadType {
         Self::Revocation,
         Self::Exec,
         Self::Secret,
+        Self::Backup,
+        Self::Loss,
     ];
 
     /// The media type as envelopes write it.
@@ -72,6 +78,8 @@ impl PayloadType {
             Self::Revocation => "application/vnd.windlass.revocation.v1+json",
             Self::Exec => "application/vnd.windlass.exec.v1+json",
             Self::Secret => "application/vnd.windlass.secret.v1+json",
+            Self::Backup => "application/vnd.windlass.backup.v1+json",
+            Self::Loss => "application/vnd.windlass.loss.v1+json",
         }
     }
 
@@ -87,7 +95,7 @@ impl PayloadType {
             Self::Plan | Self::Routes => 4 * 1024 * 1024,
             Self::Revocation => 1024 * 1024,
             Self::Trust | Self::Secret => 64 * 1024,
-            Self::Audit | Self::Receipt | Self::Exec => 16 * 1024,
+            Self::Audit | Self::Receipt | Self::Exec | Self::Backup | Self::Loss => 16 * 1024,
         }
     }
 }

@@ -44,6 +44,22 @@ pub enum FileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Someone else may put files into the folder, or rename them.
+    #[error("others may write to `{path}`: it has mode {mode:04o}")]
+    FolderWritable {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The folder belongs to someone else.
+    #[error("`{path}` belongs to user {owner}, who may put other files there")]
+    FolderOwner {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// There is a file already, and a key is never overwritten.
     #[error("`{path}` exists already")]
     Exists {
@@ -68,6 +84,13 @@ impl FileError {
             )),
             Self::Exists { path } => {
                 Some(format!("move `{}` away first, if it is really no longer needed", path.display()))
+            }
+            Self::FolderWritable { path, .. } => Some(format!(
+                "run `chmod go-w {}`, and look whether anything in it is not yours",
+                path.display()
+            )),
+            Self::FolderOwner { path, .. } => {
+                Some(format!("run `chown` on `{}`, or use another folder", path.display()))
             }
             Self::Read { .. } | Self::Write { .. } | Self::TooLong { .. } => None,
         }
@@ -179,6 +202,69 @@ fn is_unfinished(name: &str) -> bool {
     })
 }
 
+/// Refuses a folder if somebody else than root or this user could put another file in its place: by the folder itself, or
+/// by one above it. In a folder with the sticky bit everybody may write, and nobody touch what is another's.
+pub fn check_way(folder: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Read { path: folder.to_owned(), source };
+    let me = own_user();
+    for path in fs::canonicalize(folder).map_err(failed)?.ancestors() {
+        let meta = fs::metadata(path).map_err(failed)?;
+        let (owner, mode) = (meta.uid(), meta.mode() & 0o7777);
+        if ![0, me].contains(&owner) {
+            return Err(FileError::FolderOwner { path: path.to_owned(), owner });
+        }
+        if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+            return Err(FileError::FolderWritable { path: path.to_owned(), mode });
+        }
+    }
+    Ok(())
+}
+
+/// Closes a folder of secrets to others: one that others may write to is refused, one that they may read gets mode 0700.
+/// Answers whether it was open.
+pub fn close_dir(folder: &Path) -> Result<bool, FileError> {
+    let failed = |source| FileError::Read { path: folder.to_owned(), source };
+    let meta = fs::metadata(folder).map_err(failed)?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(FileError::FolderWritable { path: folder.to_owned(), mode });
+    }
+    check_way(folder)?;
+    let was_open = mode & 0o077 != 0 && meta.uid() == own_user();
+    if was_open {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+            .map_err(|source| FileError::Write { path: folder.to_owned(), source })?;
+    }
+    Ok(was_open)
+}
+
+fn own_user() -> u32 {
+    fs::metadata("/proc/self").map_or(0, |meta| meta.uid())
+}
+
+/// Begins a file of mode 0600 that gets its name later, see [`place_secret`]. A file of that name which a crash left, or a
+/// link that somebody put there, is removed; a link is never followed.
+pub fn begin_secret(path: &Path) -> Result<File, FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(file)
+}
+
+/// Gives a file that was begun its name, unless there is a file or a link of that name.
+pub fn place_secret(begun: &Path, path: &Path) -> Result<(), FileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ => FileError::Write { path: path.to_owned(), source },
+    };
+    fs::hard_link(begun, path).and_then(|()| fs::remove_file(begun)).map_err(failed)?;
+    sync_parent(path).map_err(failed)
+}
+
 /// Makes a folder that only its owner may enter, with its parents; leaves one that exists alone.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
     fs::DirBuilder::new()
@@ -219,64 +305,4 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_written_once_with_0600() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("root.key");
-        create_secret(&path, b"one").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert!(matches!(create_secret(&path, b"two"), Err(FileError::Exists { .. })));
-        assert_eq!(read_secret(&path).unwrap().as_slice(), b"one");
-        replace_secret(&path, b"three").unwrap();
-        assert_eq!(read_secret(&path).unwrap().as_slice(), b"three");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
-    }
-
-    #[test]
-    fn whoever_asks_is_told_each_stage_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a");
-        let order = [Stage::Begun, Stage::Written, Stage::Synced, Stage::Placed, Stage::Done];
-        for write in [create_secret_telling, replace_secret_telling] {
-            let told = std::cell::RefCell::new(Vec::new());
-            write(&path, b"x", &|stage| told.borrow_mut().push(stage)).unwrap();
-            assert_eq!(*told.borrow(), order);
-        }
-    }
-
-    #[test]
-    fn what_a_crash_left_is_removed_and_nothing_else_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        // Dies before the file gets its name, as far as files are concerned.
-        let died = std::panic::catch_unwind(|| {
-            replace_secret_telling(&path, b"secret", &|stage| assert_ne!(stage, Stage::Synced))
-        });
-        assert!(died.is_err() && !path.exists());
-        for name in ["a.tmp", "journal.tmp", "journal.0123456789zz.tmp", "b.0123456789ab"] {
-            fs::write(dir.path().join(name), b"x").unwrap();
-        }
-        assert_eq!(remove_unfinished(dir.path()).unwrap(), 1);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn wider_permissions_are_refused_with_a_hint() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("root.key");
-        create_secret(&path, b"one").unwrap();
-        #[rustfmt::skip]
-        let table = [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o700, false)];
-        for (mode, want) in table {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let read = read_secret(&path);
-            assert_eq!(read.is_ok(), want, "{mode:o}");
-            if let Err(error) = read {
-                assert!(error.hint().unwrap().contains("chmod 600"));
-            }
-        }
-    }
-}
+mod tests;

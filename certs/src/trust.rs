@@ -149,6 +149,12 @@ impl TrustDocument {
         }
     }
 
+    /// Keys of persons: those of root and of releases, of any environment. One of them accepts a loss of the audit log.
+    pub fn operator_keys(&self) -> KeySet {
+        let release = self.roles.release.iter().flat_map(|rule| &rule.keys);
+        self.usable(self.root.keys.iter().chain(release), 1)
+    }
+
     /// The rule that decides about a service's releases.
     pub fn release_rule(&self, environment: &EnvironmentId, service: &ServiceName) -> Option<&ReleaseRole> {
         self.roles

@@ -5,6 +5,7 @@
 //! and the hash of the last. Agents keep the newest checkpoint they saw, so that a history that was written
 //! again is contradicted by witnesses.
 
+mod accepted;
 mod segment;
 mod verifier;
 
@@ -14,7 +15,8 @@ use crate::digest::Digest;
 use crate::id::FleetId;
 use crate::time::Timestamp;
 
-pub use segment::{RESTORED, Segment, subject as segment_subject};
+pub use accepted::AcceptedLoss;
+pub use segment::{Loss, RESTORED, Segment, subject as segment_subject};
 pub use verifier::{Anchor, By, Verifier};
 
 /// What the first entry carries as `prev`, and an empty log as its head.
@@ -135,6 +137,12 @@ pub enum Verdict {
     },
     /// The chain holds, and a checkpoint over its first entries names another history.
     Forked(u64),
+    /// The log says that a backup was restored, a checkpoint over more entries of the time before was kept, and no
+    /// operator has accepted that loss.
+    Lost {
+        /// How many entries that checkpoint covers.
+        size: u64,
+    },
 }
 
 impl Verdict {
@@ -152,6 +160,7 @@ impl std::fmt::Display for Verdict {
             Self::Altered(n) => write!(f, "ALTERED at {n}"),
             Self::Truncated { have, want } => write!(f, "TRUNCATED: {have} of {want} entries"),
             Self::Forked(size) => write!(f, "FORKED within the first {size} entries"),
+            Self::Lost { size } => write!(f, "LOST: entries of a kept checkpoint over {size} entries"),
         }
     }
 }
@@ -161,6 +170,10 @@ impl std::fmt::Display for Verdict {
 pub struct Findings {
     /// Is it what was written?
     pub verdict: Verdict,
+    /// Who contradicts it, if a checkpoint does.
+    pub by: Option<By>,
+    /// Losses that nobody has accepted, one for each restore.
+    pub losses: Vec<Loss>,
     /// Its segments; more than one if a backup was ever restored. Up to where it holds.
     pub segments: Vec<Segment>,
 }
@@ -173,7 +186,17 @@ pub fn verify<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Verd
 
 /// The same, and says where backups were restored.
 pub fn examine<B: AsRef<[u8]>>(entries: &[B], checkpoints: &[Checkpoint]) -> Findings {
+    examine_accepting(entries, checkpoints, &[])
+}
+
+/// The same, with losses that operators have accepted.
+pub fn examine_accepting<B: AsRef<[u8]>>(
+    entries: &[B],
+    checkpoints: &[Checkpoint],
+    accepted: &[Loss],
+) -> Findings {
     let mut verifier = Verifier::default();
+    accepted.iter().for_each(|loss| verifier.accept(*loss));
     checkpoints.iter().for_each(|checkpoint| verifier.expect(checkpoint.into()));
     entries.iter().for_each(|bytes| verifier.entry(bytes.as_ref()));
     verifier.finish()
@@ -250,7 +273,10 @@ mod tests {
         assert_eq!(verify(&entries, &[of(heads[5], 0)]), Verdict::Truncated { have: 3, want: 5 }, "silent");
         let (mark, begun) = restored(heads[3], 70);
         entries.push(mark);
-        let found = examine(&entries, &[of(heads[5], 0), of(heads[2], 0), of(begun, 70)]);
+        let kept = [of(heads[5], 0), of(heads[2], 0), of(begun, 70)];
+        let found = examine(&entries, &kept);
+        assert_eq!(found.verdict, Verdict::Lost { size: 5 }, "nobody has accepted it");
+        let found = examine_accepting(&entries, &kept, &found.losses);
         assert_eq!(found.verdict, Verdict::Ok);
         let [first, second] = found.segments[..] else { panic!("{found:?}") };
         assert_eq!(first, Segment::default());
@@ -261,7 +287,10 @@ mod tests {
         // The same backup once more, under another name: the segment between was given up with its entries.
         let (again, begun_again) = restored(heads[3], 90);
         entries[3] = again;
-        assert_eq!(verify(&entries, &[of(begun, 70), of(begun_again, 90)]), Verdict::Ok);
+        let kept = [of(begun, 70), of(begun_again, 90)];
+        let found = examine(&entries, &kept);
+        assert_eq!(found.verdict, Verdict::Lost { size: 4 });
+        assert_eq!(examine_accepting(&entries, &kept, &found.losses).verdict, Verdict::Ok);
         // Set back behind the second restore without a word.
         let witness = Head { size: 4, ..begun };
         let silent = verify(&entries[..3], &[of(witness, 70)]);

@@ -55,7 +55,13 @@ impl Observation {
     /// Cuts every text that is longer than an agent of ours makes it.
     pub fn bound(&mut self) {
         task::bound(&mut self.tasks);
+        self.plan_refusal.iter_mut().for_each(Refusal::bound);
+        self.unwritable.iter_mut().for_each(|why| cut(why, WORDS));
+        if let EngineState::Unavailable(why) = &mut self.engine {
+            cut(why, WORDS);
+        }
         for slot in &mut self.slots {
+            slot.instances.iter_mut().for_each(Instance::bound);
             slot.trouble.iter_mut().for_each(SlotTrouble::bound);
             if let SlotStatus::Failed { evidence, .. } = &mut slot.status {
                 evidence.bound();
@@ -67,6 +73,25 @@ impl Observation {
             if let SlotStatus::Refused(refusal) = &mut slot.status {
                 refusal.bound();
             }
+        }
+    }
+}
+
+/// Bytes of a reason in words.
+const WORDS: usize = 4096;
+/// Bytes of a name, and of an address.
+const NAME: usize = 512;
+/// Ports of an instance.
+const PORTS: usize = 64;
+
+impl Instance {
+    /// Cuts what is longer than an agent of ours makes it. A name or an address that is too long is nobody's.
+    fn bound(&mut self) {
+        cut(&mut self.id, NAME);
+        self.container.iter_mut().for_each(|id| cut(id, NAME));
+        self.endpoints.retain(|name, address| name.len() <= NAME && address.len() <= NAME);
+        while self.endpoints.len() > PORTS {
+            self.endpoints.pop_last();
         }
     }
 }
@@ -234,3 +259,6 @@ impl InstanceState {
         matches!(self, Self::Starting | Self::Unready | Self::Healthy | Self::Draining)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@
 //! through the steps in this order and stops at the first refusal.
 
 mod asks;
+mod delegation;
 mod hooks;
 mod malformed;
 mod ranges;
@@ -29,8 +30,24 @@ use crate::plan::HostPlan;
 use crate::release::Release;
 use crate::time::Timestamp;
 
+pub use delegation::beyond_delegation;
 pub use ranges::{MAX_SLOTS, check_plan, check_release};
 pub use routes::{AcceptedRoutes, check_routes, routes_audience, routes_order, routes_time};
+
+/// The greatest step of a number that only rises. A number that jumps to the end of its range could never rise again.
+pub const MAX_STEP: u64 = 1 << 20;
+/// The highest number that a member takes as the first it sees: enough steps are left above it.
+pub const MAX_FIRST: u64 = 1 << 48;
+/// The longest life of a plan.
+pub const MAX_PLAN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Returns whether a number that only rises may come after `last`, if one was seen.
+pub const fn is_within_step(last: Option<u64>, next: u64) -> bool {
+    match last {
+        Some(last) => next <= last.saturating_add(MAX_STEP),
+        None => next <= MAX_FIRST,
+    }
+}
 
 /// How far two honest clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
@@ -126,6 +143,13 @@ pub fn plan_order(
 
 /// The order of two documents of one epoch by their numbers.
 fn numbered(what: &str, seq: u64, digest: Digest, last: Option<Committed>) -> Result<PlanOrder, Refusal> {
+    if !is_within_step(last.map(|last| last.seq), seq) {
+        let at = last.map_or_else(|| "none yet".to_owned(), |last| format!("{}", last.seq));
+        let detail = format!(
+            "seq {seq} is too far above the last one ({at}): whoever signed it would leave no numbers for later {what}"
+        );
+        return Err(refusal(RefusalCode::Malformed, detail));
+    }
     let Some(last) = last else { return Ok(PlanOrder::Newer) };
     if seq > last.seq {
         Ok(PlanOrder::Newer)

@@ -321,11 +321,12 @@ impl Client {
         view("revoke the operator", &answer.view)
     }
 
-    /// Versions of the trust document after `after`.
-    pub(crate) async fn trust(&mut self, after: u64) -> Result<Vec<Vec<u8>>, CallError> {
+    /// Versions of the trust document after `after`, and the newest revocation list, empty if there is none.
+    pub(crate) async fn trust(&mut self, after: u64) -> Result<(Vec<Vec<u8>>, Vec<u8>), CallError> {
         let request = pb::GetTrustRequest { after };
         let answer = call("get the trust document", self.control.get_trust(request)).await?;
-        Ok(answer.envelopes.into_iter().map(|envelope| envelope.to_vec()).collect())
+        let envelopes = answer.envelopes.into_iter().map(|envelope| envelope.to_vec()).collect();
+        Ok((envelopes, answer.revocations.to_vec()))
     }
 
     pub(crate) async fn publish_trust(&mut self, envelope: Vec<u8>) -> Result<u64, CallError> {

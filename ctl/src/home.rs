@@ -15,6 +15,7 @@
 mod config;
 mod fleet;
 mod kept;
+mod revoked;
 
 use std::path::{Path, PathBuf};
 

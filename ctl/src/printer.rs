@@ -1,6 +1,6 @@
 //! Everything that is written to stdout and stderr. Results go to stdout, everything else to stderr.
 
-mod safe;
+pub(crate) mod safe;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -74,7 +74,7 @@ impl Printer {
     pub(crate) fn document<T: Serialize + ?Sized>(&self, value: &T, render: impl FnOnce(Colour) -> String) {
         match self.format {
             Format::Table => out(&render(self.colour)),
-            Format::Json => data(&serde_json::to_string_pretty(value).unwrap_or_default()),
+            Format::Json => data(&safe::json(&serde_json::to_string_pretty(value).unwrap_or_default())),
             Format::Yaml => data(&yaml(value)),
         }
     }
@@ -83,7 +83,7 @@ impl Printer {
     pub(crate) fn line<T: Serialize + ?Sized>(&self, value: &T) {
         match self.format {
             Format::Table => {}
-            Format::Json => data(&serde_json::to_string(value).unwrap_or_default()),
+            Format::Json => data(&safe::json(&serde_json::to_string(value).unwrap_or_default())),
             Format::Yaml => data(&format!("---\n{}", yaml(value))),
         }
     }
@@ -93,12 +93,13 @@ impl Printer {
         out(text);
     }
 
-    /// Prints several lines or objects of a stream at once. `false`: nobody reads them any more (`| head`).
+    /// Prints several lines or objects of a stream at once, each as one line. `false`: nobody reads them any more (`| head`).
     pub(crate) fn stream<T: Serialize>(&self, items: &[T], render: impl Fn(&T) -> String) -> bool {
         let text: Vec<String> = match self.format {
-            Format::Table => items.iter().map(|item| safe::safe(&render(item)).into_owned()).collect(),
+            Format::Table => items.iter().map(|item| safe::line(&render(item)).into_owned()).collect(),
             Format::Json => {
-                items.iter().map(|item| serde_json::to_string(item).unwrap_or_default()).collect()
+                let json = |item| serde_json::to_string(item).unwrap_or_default();
+                items.iter().map(|item| safe::json(&json(item)).into_owned()).collect()
             }
             Format::Yaml => items.iter().map(|item| format!("---\n{}", yaml(item))).collect(),
         };
@@ -153,7 +154,7 @@ impl Printer {
             return Err(CtlError::Unattended { question: question.to_owned() });
         }
         let mut stderr = io::stderr().lock();
-        drop(write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()));
+        drop(write!(stderr, "{} [y/N] ", safe::safe(question)).and_then(|()| stderr.flush()));
         let mut answer = String::new();
         let read = io::stdin().read_line(&mut answer);
         let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
@@ -188,7 +189,7 @@ pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
 
 fn failure(report: &Report, structured: bool) {
     if structured {
-        err(&serde_json::to_string(report).unwrap_or_default());
+        err(&safe::json(&serde_json::to_string(report).unwrap_or_default()));
     } else {
         err(&report.text());
     }
@@ -197,7 +198,12 @@ fn failure(report: &Report, structured: bool) {
 fn yaml<T: Serialize + ?Sized>(value: &T) -> String {
     // By way of JSON, so that both forms have the same fields.
     let value = serde_json::to_value(value).unwrap_or_default();
-    serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned()
+    let text = serde_saphyr::to_string(&value).unwrap_or_default().trim_end().to_owned();
+    if !text.chars().any(safe::acts) {
+        return text;
+    }
+    // JSON is YAML too, and can write every character as an escape.
+    safe::json(&serde_json::to_string_pretty(&value).unwrap_or_default()).into_owned()
 }
 
 /// For people.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use windlass_certs::csr::CertifiedIdentity;
 use windlass_certs::join::Token;
-use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
 use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_process::backoff;
@@ -74,11 +73,12 @@ impl Session {
         let trust = fleet.trust()?;
         let pins = trust.document().ca.clone();
         let mut identity = fleet.operator()?;
+        let revocations = fleet.revocations(trust.document());
         if !identity.peer().is_valid_at(clock::now()) {
-            identity = renew::expired(identity, &config.fleet, &pins, &config.server).await?;
+            identity = renew::expired(identity, &config.fleet, &pins, &config.server, &revocations).await?;
             fleet.save_operator(&identity)?;
         }
-        let tls = ClientTls::new(config.fleet.clone(), pins, &identity, Revocations::new())?;
+        let tls = ClientTls::new(config.fleet.clone(), pins, &identity, revocations.clone())?;
         let channel = connect(&config.server, &tls, &ConnectOptions::default()).await?;
         let fleet = fleet.clone();
         let mut session = Self { channel, tls, identity, fleet, trust, jitter: backoff::random() };
@@ -144,12 +144,14 @@ impl Session {
 
     /// Takes the versions of the trust document that the coordinator has and this folder has not.
     pub(crate) async fn fetch_trust(&mut self) -> Result<(), CtlError> {
-        let newer = self.client().trust(self.trust.version()).await?;
+        let (newer, revocations) = self.client().trust(self.trust.version()).await?;
         for envelope in newer {
             self.trust.advance(&envelope).map_err(SessionError::Trust)?;
             self.fleet.save_trust(self.trust.version(), &envelope)?;
         }
         self.tls.pin(self.trust.document().ca.clone());
+        // For the next connection: a coordinator whose certificate was stolen is left by then.
+        self.fleet.keep_revocations(&revocations, self.trust.document())?;
         Ok(())
     }
 }

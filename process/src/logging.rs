@@ -1,5 +1,6 @@
 //! Logging to stderr: lines for people or JSON for collectors. Stdout belongs to results.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::str::FromStr;
@@ -81,8 +82,28 @@ const PIECE: usize = 4096;
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
+/// One event as one line: a line end within it, which may be in the words of a peer, is written as `\\n`, so that no peer
+/// writes lines that look like ours.
+fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
+    let text = event.strip_suffix(b"\n").unwrap_or(event);
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Cow::Borrowed(event);
+    }
+    let mut line = Vec::with_capacity(event.len() + 16);
+    for byte in text {
+        match byte {
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            other => line.push(*other),
+        }
+    }
+    line.push(b'\n');
+    Cow::Owned(line)
+}
+
 impl<W: Write + AsFd> Write for Patient<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = one_line(event);
         for piece in line.chunks(PIECE) {
             let patience = if LOSING.load(Ordering::Relaxed) { AT_ONCE } else { PATIENCE };
             let room = poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], Some(&patience));
@@ -93,7 +114,7 @@ impl<W: Write + AsFd> Write for Patient<W> {
             }
             self.0.write_all(piece)?;
         }
-        Ok(line.len())
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -122,6 +143,18 @@ mod tests {
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();
         assert!(rest.ends_with(b"again\n"));
+    }
+
+    #[test]
+    fn a_line_end_in_an_event_begins_no_line() {
+        let table = [
+            ("plain\n", "plain\n"),
+            ("two\nERROR forged\n", "two\\nERROR forged\n"),
+            ("over\rwritten\n", "over\\rwritten\n"),
+        ];
+        for (event, want) in table {
+            assert_eq!(String::from_utf8_lossy(&one_line(event.as_bytes())), want);
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::{FleetId, HostId, Timestamp};
 
 use crate::config::Lifetimes;
+use crate::recovery::Vouching;
+use crate::store::dump::Sealer;
 
 /// CA and keys. Clones share them.
 #[derive(Debug, Clone)]
@@ -184,6 +186,17 @@ impl Authority {
     /// How long certificates live.
     pub(crate) fn lifetimes(&self) -> Lifetimes {
         self.inner.lifetimes
+    }
+
+    /// The CA, to vouch for certificates.
+    pub(crate) fn vouching(&self) -> Vouching {
+        let ca = &self.inner.ca;
+        Vouching { fleet: ca.fleet().clone(), root: ca.certificate().clone().into_owned() }
+    }
+
+    /// Signs backups of the store, and knows them again.
+    pub(crate) fn sealer(&self, now: Timestamp) -> Sealer {
+        Sealer::new(self.inner.audit.clone(), self.inner.ca.fleet().clone(), now)
     }
 
     /// Signs a checkpoint of the audit log.

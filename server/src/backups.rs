@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windlass_certs::files::create_private_dir;
+use windlass_certs::files::{self, create_private_dir};
 use windlass_core::Timestamp;
 
+use crate::authority::Authority;
 use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 use crate::store::Entry;
-use crate::store::dump;
+use crate::store::dump::{self, Sealer};
 
 /// The first one comes after this, or after the interval if that is shorter.
 const FIRST: Duration = Duration::from_secs(60);
@@ -30,6 +31,7 @@ pub(crate) async fn run(
     data: PathBuf,
     every: Duration,
     ledger: Ledger,
+    authority: Authority,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut wait = FIRST.min(every);
@@ -44,7 +46,9 @@ pub(crate) async fn run(
             Err(error) => return Err(error.into()),
         };
         let (folder, now) = (data.join("backups"), ledger.now());
-        let written = tokio::task::spawn_blocking(move || write(&folder, entries, now)).await?;
+        let sealer = authority.sealer(now);
+        let written =
+            tokio::task::spawn_blocking(move || write(&folder, entries, now, Some(&sealer))).await?;
         match written {
             Ok(path) => tracing::info!(path = %path.display(), "wrote a backup of the store"),
             Err(error) => tracing::error!(error = %format!("{error:#}"), "failed to back the store up"),
@@ -52,15 +56,20 @@ pub(crate) async fn run(
     }
 }
 
-fn write(folder: &Path, entries: Vec<Entry>, now: Timestamp) -> anyhow::Result<PathBuf> {
+fn write(
+    folder: &Path,
+    entries: Vec<Entry>,
+    now: Timestamp,
+    sealer: Option<&Sealer>,
+) -> anyhow::Result<PathBuf> {
     create_private_dir(folder)?;
     forget_unfinished(folder)?;
     let path = folder.join(format!("{PREFIX}{}.jsonl", now.as_millis()));
     // Under another name until it is whole.
     let unfinished = path.with_extension(UNFINISHED);
     Point::BackupBegun.pass();
-    let mut out = BufWriter::new(File::create(&unfinished)?);
-    dump::write(entries, &mut out)?;
+    let mut out = BufWriter::new(files::begin_secret(&unfinished)?);
+    dump::write(entries, &mut out, sealer)?;
     out.flush()?;
     Point::BackupWritten.pass();
     out.get_ref().sync_all()?;
@@ -128,7 +137,7 @@ mod tests {
             fs::write(folder.path().join(format!("{PREFIX}100000000000{n}.jsonl")), "old").unwrap();
         }
         let entry = Entry { key: "a".to_owned(), value: b"1".to_vec(), revision: 1 };
-        let path = write(folder.path(), vec![entry], crate::clock::Clock::system().now()).unwrap();
+        let path = write(folder.path(), vec![entry], crate::clock::Clock::system().now(), None).unwrap();
         assert_eq!(newest(folder.path()), Some(path.clone()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT);
         let mut input = std::io::BufReader::new(File::open(path).unwrap());
@@ -144,7 +153,7 @@ mod tests {
         for name in ["store-1000000000004.unfinished", "store-1000000000005.unfinished"] {
             fs::write(folder.path().join(name), "half").unwrap();
         }
-        write(folder.path(), Vec::new(), Timestamp::from_millis(1_000_000_000_006)).unwrap();
+        write(folder.path(), Vec::new(), Timestamp::from_millis(1_000_000_000_006), None).unwrap();
         let left = names(folder.path()).unwrap();
         assert_eq!(left.len(), KEPT, "{left:?}");
         assert!(left.contains(&"store-1000000000001.jsonl".into()), "no whole one had to go: {left:?}");

@@ -1,6 +1,6 @@
 //! The command line of `windlass-server`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use windlass_certs::files;
 use windlass_process::logging::{self, Format};
 use windlass_process::{report, signals};
 
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::crash::Point;
 use crate::ledger::{Ledger, State};
-use crate::recovery::import_backup;
+use crate::recovery::{Dropped, Proof, import_proven};
 use crate::start::{self, StartError};
 use crate::store::StoreError;
 use crate::store::dump::{self, DumpError};
@@ -76,8 +77,12 @@ enum StoreCommand {
     },
     /// Read FILE into a new store. Hosts that are ahead of it are recovering until `windlass host recover`.
     Import {
-        /// What `export` wrote.
+        /// What `export` wrote, or a file of the folder `backups`.
         file: PathBuf,
+        /// Take a backup without this coordinator's signature. Drops tokens, and operators and hosts that no certificate of
+        /// the fleet's CA vouches for.
+        #[arg(long)]
+        unsigned: bool,
     },
     /// Begin with an empty store where there was one: forgets hosts, services and what runs.
     New,
@@ -135,8 +140,10 @@ impl Cli {
                 Ok(running.run(signals::shutdown()).await?)
             }
             Command::Check => check(&settings).await,
-            Command::Store(StoreCommand::Export { file }) => export(&settings.data, &file).await,
-            Command::Store(StoreCommand::Import { file }) => import(&settings.data, &file).await,
+            Command::Store(StoreCommand::Export { file }) => export(&settings, &file).await,
+            Command::Store(StoreCommand::Import { file, unsigned }) => {
+                import(&settings, &file, unsigned).await
+            }
             Command::Store(StoreCommand::New) => new(&settings.data).await,
         }
     }
@@ -147,11 +154,18 @@ fn config(settings: &Settings) -> Result<Config, StartError> {
     Ok(Config::load(&settings.data, overrides)?)
 }
 
+/// The keys of the data folder.
+fn authority(settings: &Settings) -> Result<Authority, StartError> {
+    let config = config(settings)?;
+    let fleet = first_trust(&config.data)?.document().fleet.clone();
+    Ok(Authority::load(&config.data, &fleet, config.lifetimes)?)
+}
+
 async fn check(settings: &Settings) -> Result<(), Failure> {
     let config = config(settings)?;
     let trust = first_trust(&config.data).map_err(StartError::from)?;
     let fleet = trust.document().fleet.clone();
-    Authority::load(&config.data, &fleet, config.lifetimes).map_err(StartError::from)?;
+    authority(settings)?;
     let store = start::open_own_store(&config.data)?;
     let (ledger, _) =
         Ledger::open(store, State::new(trust), Clock::system()).await.map_err(StartError::from)?;
@@ -161,35 +175,50 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn export(data: &Path, file: &Path) -> Result<(), Failure> {
-    let store = start::open_own_store(data)?;
+async fn export(settings: &Settings, file: &Path) -> Result<(), Failure> {
+    let sealer = authority(settings)?.sealer(Clock::system().now());
+    let store = start::open_own_store(&settings.data)?;
     let creating = || format!("failed to create `{}`", file.display());
     // Under another name until it is whole, so that one that was cut off is never kept for the day it is needed.
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);
-    if file.exists() {
+    if file.symlink_metadata().is_ok() {
         return Err(anyhow::Error::from(io::Error::from(io::ErrorKind::AlreadyExists))
             .context(creating())
             .into());
     }
-    let mut out = BufWriter::new(File::create(&unfinished).with_context(creating)?);
-    let records = dump::export(&*store, &mut out).await?;
+    let mut out = BufWriter::new(files::begin_secret(&unfinished).with_context(creating)?);
+    let records = dump::export_sealed(&*store, &mut out, &sealer).await?;
     Point::ExportWritten.pass();
     out.flush().and_then(|()| out.get_ref().sync_all()).context("failed to write the backup")?;
     Point::ExportSynced.pass();
-    fs::rename(&unfinished, file).with_context(creating)?;
+    files::place_secret(&unfinished, file).with_context(creating)?;
     Point::ExportPlaced.pass();
     tracing::info!(records, file = %file.display(), "exported");
     Ok(())
 }
 
-async fn import(data: &Path, file: &Path) -> Result<(), Failure> {
+async fn import(settings: &Settings, file: &Path, unsigned: bool) -> Result<(), Failure> {
+    let (authority, now) = (authority(settings)?, Clock::system().now());
+    let (sealer, vouching) = (authority.sealer(now), authority.vouching());
+    let proof = if unsigned { Proof::None(&vouching) } else { Proof::Seal(&sealer) };
+
     let input = File::open(file).with_context(|| format!("failed to open `{}`", file.display()))?;
-    let store = start::open_store(data).map_err(StartError::from)?;
-    let restored = import_backup(&*store, &mut BufReader::new(input), Clock::system().now()).await?;
+    start::close(&settings.data)?;
+    let store = start::open_store(&settings.data).map_err(StartError::from)?;
+    let restored = import_proven(&*store, &mut BufReader::new(input), now, proof).await?;
     let newest = restored.newest.map(|at| at.to_string()).unwrap_or_default();
     tracing::info!(records = restored.records, file = %file.display(), newest, "imported");
+    if unsigned {
+        let Dropped { tokens, operators, hosts } = restored.dropped;
+        tracing::warn!(
+            tokens,
+            operators,
+            hosts,
+            "nobody has signed this backup: dropped what no certificate vouches for"
+        );
+    }
     tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");
     Ok(())
 }

@@ -59,5 +59,5 @@ pub use clock::Clock;
 pub use config::Config;
 pub use gates::Networks;
 pub use ledger::LoadError;
-pub use recovery::{Restored, import_backup};
+pub use recovery::{Dropped, Restored, import_backup};
 pub use start::{Running, StartError, open_store, start, start_on};

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use windlass_core::plan::{HostPlan, PlanSlot};
 use windlass_core::slot::Slot;
+use windlass_core::verify::MAX_FIRST;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
 use crate::authority::Authority;
@@ -103,7 +104,7 @@ pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &O
         let digest = digest(&slots);
         let old = draft.state.plans.get(host);
         if old.is_none_or(|old| old.slots != digest) {
-            let seq = old.map_or(0, |old| old.seq) + 1;
+            let seq = next_seq(old, draft.state.trust.document().epoch);
             let since = unchanged(draft.state, host, &slots);
             record(draft, host, seq, digest, since);
         }
@@ -131,7 +132,7 @@ pub(crate) fn number(draft: &mut Draft<'_>, host: &HostId) {
     let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
     let old = draft.state.plans.get(host);
     if draft.state.segment() > 0 && old.is_none_or(|old| old.slots != slots) {
-        let seq = old.map_or(0, |old| old.seq) + 1;
+        let seq = next_seq(old, draft.state.trust.document().epoch);
         record(draft, host, seq, slots, BTreeMap::new());
     }
 }
@@ -139,16 +140,16 @@ pub(crate) fn number(draft: &mut Draft<'_>, host: &HostId) {
 /// Numbers the newest plan of a host anew, since it ends soon or its epoch has passed.
 pub(crate) fn renew(draft: &mut Draft<'_>, host: &HostId) {
     let slots = slots_of(draft.state, host, &Overlay::default());
-    let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
+    let seq = next_seq(draft.state.plans.get(host), draft.state.trust.document().epoch);
     let since = unchanged(draft.state, host, &slots);
-    record(draft, host, known + 1, digest(&slots), since);
+    record(draft, host, seq, digest(&slots), since);
 }
 
 /// Numbers a plan for a host of which it was not known what it holds: what it has said so far is about none of its slots.
 pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId) {
     let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
-    let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
-    record(draft, host, known + 1, slots, BTreeMap::new());
+    let seq = next_seq(draft.state.plans.get(host), draft.state.trust.document().epoch);
+    record(draft, host, seq, slots, BTreeMap::new());
 }
 
 /// The record of a plan that an earlier life of this coordinator made, if deriving it from `slots` gives that very plan
@@ -169,7 +170,7 @@ pub(crate) fn resumed(
         let HostPlan { seq, epoch, issued_at, expires_at, .. } = again;
         return PlanRecord { seq, epoch, issued_at, expires_at, slots, since: Arc::default() };
     }
-    let (seq, expires_at, since) = (plan.seq + 1, now + LIFETIME, Arc::default());
+    let (seq, expires_at, since) = (plan.seq.saturating_add(1), now + LIFETIME, Arc::default());
     PlanRecord { seq, epoch, issued_at: now, expires_at, slots, since }
 }
 
@@ -182,7 +183,7 @@ pub(crate) fn overruled(
     now: Timestamp,
 ) -> PlanRecord {
     let known = state.plans.get(host).map_or(0, |plan| plan.seq);
-    let (seq, epoch) = (seq.max(known) + 1, state.trust.document().epoch);
+    let (seq, epoch) = (seq.max(known).saturating_add(1), state.trust.document().epoch);
     let (slots, expires_at, since) = (digest(slots), now + LIFETIME, Arc::default());
     PlanRecord { seq, epoch, issued_at: now, expires_at, slots, since }
 }
@@ -203,6 +204,13 @@ pub(crate) fn stale(state: &State, now: Timestamp) -> Vec<HostId> {
         |host: &HostId| state.hosts.get(host).is_some_and(|record| record.is_member()) && !state.awaits(host);
     let stale = state.plans.iter().filter(|(host, plan)| due(plan) && member(host));
     stale.map(|(host, _)| host.clone()).take(BATCH).collect()
+}
+
+/// The number after that of `old`. It goes on in a new epoch, unless there is no room: hosts compare numbers of one epoch only.
+fn next_seq(old: Option<&PlanRecord>, epoch: u64) -> u64 {
+    let next = old.map_or(0, |old| old.seq).saturating_add(1);
+    let is_new_epoch = old.is_some_and(|old| old.epoch != epoch);
+    if is_new_epoch && next > MAX_FIRST { 1 } else { next }
 }
 
 fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest, since: BTreeMap<SlotId, u64>) {

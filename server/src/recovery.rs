@@ -19,6 +19,7 @@ mod go_on;
 mod look;
 mod proposal;
 mod shown;
+mod unvouched;
 
 use windlass_core::HostId;
 use windlass_core::digest::InvalidDigest;
@@ -26,11 +27,14 @@ use windlass_core::digest::InvalidDigest;
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 
+pub(crate) use begin::{Proof, import_proven};
 pub use begin::{Restored, import_backup};
 pub(crate) use compare::{Hello, compare};
 pub(crate) use go_on::{Answer, end_if_settled, go_on};
 pub(crate) use look::{of_host, preview};
 pub(crate) use shown::{Recoveries, listed, shown};
+pub use unvouched::Dropped;
+pub(crate) use unvouched::Vouching;
 
 /// What people do about it.
 pub(crate) const HINT: &str = "`windlass host recover` shows what the hosts hold, and goes on";

@@ -43,6 +43,15 @@ const CALM: Duration = Duration::from_secs(1);
 /// A stream that ends after less silence than this did not end for it.
 const SILENCE: Duration = KEEPALIVE;
 
+/// What a host says of the audit log.
+#[derive(Debug, Clone)]
+pub(crate) struct Testimony {
+    /// Its newest receipt, an envelope.
+    pub receipt: Arc<[u8]>,
+    /// The checkpoint that it keeps, an envelope; none unless the audit key signed it.
+    pub checkpoint: Option<Arc<[u8]>>,
+}
+
 /// Hosts as they are now. Clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
@@ -85,7 +94,7 @@ struct Live {
     /// The newest reports of its ingress processes.
     ingress: Processes,
     /// Its newest receipt, an envelope that was checked.
-    receipt: Option<Arc<[u8]>>,
+    receipt: Option<Testimony>,
 }
 
 #[derive(Debug)]
@@ -199,12 +208,12 @@ impl Registry {
     }
 
     /// Keeps the newest receipt of a host. Not stored: an agent says it again on every new stream.
-    pub(crate) fn witnessed(&self, host: &HostId, receipt: Arc<[u8]>) {
-        self.with(host, |live| live.receipt = Some(receipt));
+    pub(crate) fn witnessed(&self, host: &HostId, testimony: Testimony) {
+        self.with(host, |live| live.receipt = Some(testimony));
     }
 
     /// The newest receipt of every host that has sent one since the start.
-    pub(crate) fn receipts(&self) -> Vec<(HostId, Arc<[u8]>)> {
+    pub(crate) fn receipts(&self) -> Vec<(HostId, Testimony)> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.receipt.clone()?))).collect()
     }

@@ -94,6 +94,14 @@ pub(crate) enum ReleaseError {
         /// The service that it calls.
         used: ServiceName,
     },
+    /// Its date has not come yet.
+    #[error("the release is dated {at}, it is {now} here")]
+    FromTheFuture {
+        /// When it says it was signed.
+        at: Timestamp,
+        /// The coordinator's time.
+        now: Timestamp,
+    },
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -187,6 +195,9 @@ impl ReleaseError {
             | Self::Revoked
             | Self::BelowFloor { .. }
             | Self::Write(_) => None,
+            Self::FromTheFuture { .. } => {
+                Some("compare the clocks of this machine and of the coordinator, then sign again".to_owned())
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ impl RevokedFile {
             return None;
         }
         let trust = self.ledger.read(|state| state.trust.document().clone());
-        let opened = RevocationList::open(&bytes, &trust, self.version);
+        let opened = RevocationList::open(&bytes, &trust, Some(self.version).filter(|version| *version > 0));
         self.seen = Some(bytes.clone());
         match opened {
             Ok(list) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
+use windlass_certs::files::{self, FileError};
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{AcceptOptions, BindError, ServerTls, TlsError, listen};
 use windlass_process::Tasks;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// Its configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The folder's owner or mode.
+    #[error(transparent)]
+    Folder(#[from] FileError),
     /// Its data folder.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -90,6 +94,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint().map(str::to_owned),
+            Self::Folder(error) => error.hint(),
             Self::Authority(error) => error.hint(),
             Self::Store(error) => error.hint().map(str::to_owned),
             Self::StoreGone { data, backup, .. } => Some(missing::hint(data, backup.as_ref())),
@@ -142,8 +147,17 @@ pub fn open_store(data: &Path) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(SledStore::open(&data.join("store"))?))
 }
 
+/// Closes the data folder to others. One that others may write to is refused: keys and lists there may not be ours.
+pub(crate) fn close(data: &Path) -> Result<(), StartError> {
+    if files::close_dir(data)? {
+        tracing::warn!(path = %data.display(), "others could read the data folder: it has mode 0700 now");
+    }
+    Ok(())
+}
+
 /// Opens the store that is there, or makes that of a new fleet. One that is gone is not made again. Blocks.
 pub(crate) fn open_own_store(data: &Path) -> Result<Arc<dyn Store>, StartError> {
+    close(data)?;
     missing::refuse_if_gone(data, Clock::system().now())?;
     Ok(open_store(data)?)
 }
@@ -220,7 +234,13 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
     tasks.spawn("checkpoints", checkpoints.run(cancel.clone()));
     tasks.spawn(
         "backups",
-        backups::run(config.data.clone(), config.backup_every, ledger.clone(), cancel.clone()),
+        backups::run(
+            config.data.clone(),
+            config.backup_every,
+            ledger.clone(),
+            authority.clone(),
+            cancel.clone(),
+        ),
     );
     tasks.spawn("revoked", revoked.run(cancel.clone()));
     tasks.spawn("certificate", certificate::renew(config.clone(), authority, tls, clock, cancel.clone()));

@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::json;
-use windlass_certs::revocation::{ListError, RevocationList, Revocations};
+use windlass_certs::revocation::{ListError, RevocationList, Revocations, RevokedSet};
+use windlass_certs::trust::TrustDocument;
 use windlass_core::FleetId;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_process::report;
@@ -24,7 +25,7 @@ impl Keeper {
     /// believed is refused, and changes nothing. An error means that it could not be kept.
     pub async fn revoke(&self, envelope: &[u8]) -> Result<(), FileError> {
         let _one_at_a_time = self.accepting.lock().await;
-        let have = self.revocations_version();
+        let have = Some(self.revocations_version()).filter(|version| *version > 0);
         let list = match RevocationList::open(envelope, self.trust().document(), have) {
             Ok(list) => list,
             // Said twice.
@@ -39,6 +40,33 @@ impl Keeper {
         self.revocations.apply(&list);
         *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = list.version;
         tracing::info!(version = list.version, "revocation list taken");
+        Ok(())
+    }
+
+    /// Drops the list in force if the keys of a new epoch have not signed it: whoever stole the key of before may have
+    /// locked this host out for good.
+    pub(super) async fn forgive(&self, trust: &TrustDocument) -> Result<(), FileError> {
+        let path = self.data.revocations();
+        let read = path.clone();
+        let Ok(bytes) = on_disk(move || crate::data::read_bounded(&read, MAX_FILE)).await else {
+            return Ok(());
+        };
+        if RevocationList::open(&bytes, trust, None).is_ok() {
+            return Ok(());
+        }
+        on_disk(move || match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(FileError::Write { path, source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        })
+        .await?;
+        self.revocations.replace(RevokedSet::default());
+        *self.revoked.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        tracing::warn!(
+            epoch = trust.epoch,
+            "dropped the revocation list: no key of the new epoch has signed it"
+        );
         Ok(())
     }
 
@@ -78,5 +106,6 @@ fn refusal(error: ListError) -> Refusal {
         ListError::Verify(error) => verify::refusal(error),
         ListError::WrongFleet(_) => Refusal { code: RefusalCode::WrongAudience, detail },
         ListError::Stale { .. } => Refusal { code: RefusalCode::Stale, detail },
+        ListError::Jump { .. } => Refusal { code: RefusalCode::Malformed, detail },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::json;
-use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
 use windlass_core::audit::Checkpoint;
 use windlass_core::receipt::Witnessed;
 
@@ -45,6 +45,10 @@ impl Keeper {
             let (data, versions) = (self.data.clone(), routes::believed(&self.trust(), envelopes));
             on_disk(move || versions.iter().try_for_each(|version| routes::keep_version(&data, version)))
                 .await?;
+            if store.document().epoch > self.trust().document().epoch {
+                // Before the document is in force: a list that is lost on the way is said again.
+                self.forgive(store.document()).await?;
+            }
             let (path, bytes) = (self.data.trust(), store.envelope().to_vec());
             let tell = |stage| Written::Trust.at(stage);
             on_disk(move || files::replace_secret_telling(&path, &bytes, &tell)).await?;
@@ -79,7 +83,8 @@ impl Keeper {
     pub async fn witness(&self, envelope: &[u8]) -> Result<(), JournalError> {
         let Ok(journal) = &self.journal else { return Ok(()) };
         let trust = self.trust();
-        let kept = self.checkpoint();
+        // One whose key has been replaced since may have been made up by whoever stole it: it bars no other.
+        let kept = self.checkpoint().filter(|_| self.is_signed_now(trust.document()));
         let now = self.now(&journal.state());
         match verify::checkpoint(envelope, trust.document(), &self.member.fleet, kept.as_ref(), now) {
             Ok(new) => {
@@ -98,10 +103,22 @@ impl Keeper {
         }
     }
 
+    /// Returns whether the audit key of today has signed the checkpoint that is kept.
+    fn is_signed_now(&self, trust: &TrustDocument) -> bool {
+        let envelope = self.checkpoint_envelope().unwrap_or_default();
+        let envelope = Envelope::parse(&envelope, PayloadType::Audit.max_len());
+        envelope.is_ok_and(|envelope| envelope.verify(PayloadType::Audit, &trust.audit_keys()).is_ok())
+    }
+
     /// The checkpoint that is kept, as a receipt names it.
     pub fn witnessed(&self) -> Option<Witnessed> {
         let Checkpoint { size, head, segment, .. } = self.checkpoint()?;
         Some(Witnessed { size, head, segment })
+    }
+
+    /// The same, as the audit key signed it: what a receipt says of the log is proven by this.
+    pub fn checkpoint_envelope(&self) -> Option<Vec<u8>> {
+        self.state().checkpoint.clone().map(String::into_bytes)
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {

@@ -476,3 +476,63 @@ async fn versions_of_the_trust_document_are_kept_for_an_ingress() {
     let keeper = host.open().await;
     assert_eq!(keeper.trust_after(1, 64).await, [&chain[..], &[fourth]].concat());
 }
+
+/// Whoever stole the revoke key of before has used its numbers up, and revoked every coordinator there may be.
+#[tokio::test]
+async fn a_new_epoch_lets_go_of_a_list_that_its_keys_did_not_sign() {
+    use windlass_certs::dsse::PayloadType;
+    use windlass_certs::revocation::{RevocationList, RevokedSet};
+    use windlass_certs::trust::RoleKeys;
+    let host = Host::joined();
+    let one = |key: &windlass_certs::keys::SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
+    let [stolen, honest] = [0; 2].map(|_| windlass_certs::keys::SigningKey::generate().unwrap());
+    let version = |version, epoch, key| {
+        let mut next = TrustDocument { version, epoch, ..host.fleet.document() };
+        next.roles.revoke = Some(one(key));
+        host.fleet.sign_trust(&next)
+    };
+    let list = |version, key| {
+        let all = "spiffe://demo/coordinator/main".parse().unwrap();
+        let revoked = RevokedSet { identities: [(all, u64::MAX)].into(), ..RevokedSet::default() };
+        let list = RevocationList { fleet: fixture::fleet(), version, issued_at: host.fleet.now, revoked };
+        host.fleet.sign(PayloadType::Revocation, &list, &[key])
+    };
+    let keeper = host.open().await;
+    keeper.take_trust(&[version(2, 1, &stolen)]).await.unwrap();
+    keeper.revoke(&list(u64::MAX, &stolen)).await.unwrap();
+    assert_eq!(keeper.revocations_version(), 0, "no number is taken that leaves no later one");
+    keeper.revoke(&list(1 << 48, &stolen)).await.unwrap();
+    assert_eq!(keeper.revocations_version(), 1 << 48);
+    // Another version of one epoch changes nothing: what was revoked stays revoked.
+    keeper.take_trust(&[version(3, 1, &honest)]).await.unwrap();
+    assert_eq!(keeper.revocations_version(), 1 << 48);
+    keeper.take_trust(&[version(4, 2, &honest)]).await.unwrap();
+    assert_eq!((keeper.revocations_version(), keeper.revocations().current()), (0, Arc::default()));
+    drop(keeper);
+    let keeper = host.open().await;
+    assert_eq!(keeper.revocations_version(), 0, "also after a restart");
+    keeper.revoke(&list(1, &honest)).await.unwrap();
+    assert_eq!(keeper.revocations_version(), 1);
+    // A list of the keys that still count goes on through the next epoch.
+    keeper.take_trust(&[version(5, 3, &honest)]).await.unwrap();
+    assert_eq!(keeper.revocations_version(), 1);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_a_stolen_key_bars_no_later_one() {
+    let mut host = Host::joined();
+    let keeper = host.open().await;
+    keeper.witness(&host.fleet.sign_checkpoint(u64::MAX, Digest::of(b"made up"))).await.unwrap();
+    assert_eq!(keeper.witnessed(), None, "so many entries no log has at once");
+    keeper.witness(&host.fleet.sign_checkpoint(1 << 48, Digest::of(b"made up"))).await.unwrap();
+    keeper.witness(&host.fleet.sign_checkpoint(5, Digest::of(b"5"))).await.unwrap();
+    assert_eq!(keeper.witnessed().unwrap().size, 1 << 48);
+    let replaced = windlass_certs::keys::SigningKey::generate().unwrap();
+    host.fleet.audit = replaced;
+    let next = TrustDocument { version: 2, ..host.fleet.document() };
+    keeper.take_trust(&[host.fleet.sign_trust(&next)]).await.unwrap();
+    keeper.witness(&host.fleet.sign_checkpoint(5, Digest::of(b"5"))).await.unwrap();
+    assert_eq!(keeper.witnessed().unwrap().size, 5);
+    let shown = keeper.checkpoint_envelope().unwrap();
+    assert_eq!(shown, host.fleet.sign_checkpoint(5, Digest::of(b"5")));
+}

@@ -253,7 +253,11 @@ impl<'a, R: Runtime> Session<'a, R> {
             }
             Item::Receipt => {
                 let envelope = wires.receipt.borrow().clone()?;
-                up::Message::Receipt(pb::ReceiptReport { envelope: Bytes::from(envelope.to_vec()) })
+                let checkpoint = self.keeper.checkpoint_envelope().unwrap_or_default().into();
+                up::Message::Receipt(pb::ReceiptReport {
+                    envelope: Bytes::from(envelope.to_vec()),
+                    checkpoint,
+                })
             }
             Item::Facts => {
                 up::Message::Facts(pb::FactsReport { facts: json::encode(&**wires.facts.borrow()) })

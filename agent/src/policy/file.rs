@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
+use windlass_certs::files::check_way;
 use windlass_core::host::{HostPolicy, Limit, Users};
 use windlass_core::network::is_range;
 use windlass_core::policy::{normalise_path, normalise_repository};
@@ -53,6 +54,7 @@ pub(super) fn read(path: &Path) -> Result<String, PolicyError> {
         ErrorKind::NotFound => PolicyError::Missing(path.to_owned()),
         _ => failed(source),
     })?;
+    check_folders(path)?;
     // Of the file that is open, not of whatever the name means a moment later.
     let meta = file.metadata().map_err(failed)?;
     let me = std::fs::metadata("/proc/self").map_or(0, |meta| meta.uid());
@@ -69,6 +71,17 @@ pub(super) fn read(path: &Path) -> Result<String, PolicyError> {
         return Err(failed(std::io::Error::new(ErrorKind::FileTooLarge, "longer than any policy")));
     }
     Ok(text)
+}
+
+/// The folder of the name, and that of the file where the name is a link.
+fn check_folders(path: &Path) -> Result<(), PolicyError> {
+    let failed = |source| PolicyError::Read { path: path.to_owned(), source };
+    let given = std::path::absolute(path).map_err(failed)?;
+    let real = std::fs::canonicalize(path).map_err(failed)?;
+    for folder in [&given, &real].into_iter().filter_map(|path| path.parent()) {
+        check_way(folder).map_err(|source| PolicyError::Folder { path: path.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 /// What the text says. `path` is for the errors.

@@ -135,6 +135,9 @@ pub fn desired(
     let mut releases = BTreeMap::new();
     let mut refusals = BTreeMap::new();
     let mut plan = Arc::unwrap_or_clone(plan);
+    let verified = |digest: &Digest| Some(&found.get(digest)?.as_ref().ok()?.release);
+    let made = |slot: &SlotId| context.made.get(slot).is_some_and(|known| !known.instances.is_empty());
+    refusals.extend(rules::beyond_delegation(&plan.slots, verified, made));
     let mut devices = BTreeSet::new();
     for slot in &mut plan.slots {
         if let Some(refusal) = narrow(slot, (context.local.policy.gpus, &mut devices), found)

@@ -110,3 +110,18 @@ fn a_ca_survives_its_folder() {
     std::fs::copy(other.join("ca.key"), folder.join("ca.key")).unwrap();
     assert!(matches!(CertificateAuthority::load(&folder), Err(CaError::NotACa { .. })));
 }
+
+impl CertificateAuthority {
+    /// A CA whose certificate this one has signed, which its path length forbids.
+    pub(crate) fn subordinate(&self, now: Timestamp) -> Self {
+        let made = Self::generate(self.fleet.clone(), now).unwrap();
+        let mut params = empty(serial().unwrap(), now - BACKDATE, now + CA_VALIDITY);
+        params.distinguished_name.push(DnType::CommonName, "below");
+        params.distinguished_name.push(DnType::OrganizationName, self.fleet.as_str());
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.pair()).unwrap();
+        let certificate = params.signed_by(made.key.pair(), &issuer).unwrap();
+        Self { certificate: certificate.der().clone(), ..made }
+    }
+}

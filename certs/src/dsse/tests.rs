@@ -75,7 +75,7 @@ fn each_type_has_one_name_and_one_limit() {
         (PayloadType::Routes, "routes", 4_194_304), (PayloadType::Trust, "trust", 65_536),
         (PayloadType::Audit, "audit", 16_384), (PayloadType::Receipt, "receipt", 16_384),
         (PayloadType::Revocation, "revocation", 1_048_576), (PayloadType::Exec, "exec", 16_384),
-        (PayloadType::Secret, "secret", 65_536),
+        (PayloadType::Secret, "secret", 65_536), (PayloadType::Backup, "backup", 16_384), (PayloadType::Loss, "loss", 16_384),
     ];
     assert_eq!(table.map(|(kind, ..)| kind), PayloadType::ALL);
     for (kind, name, limit) in table {

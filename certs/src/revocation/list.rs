@@ -1,6 +1,7 @@
 //! The signed revocation list: how members learn what others no longer accept.
 
 use serde::{Deserialize, Serialize};
+use windlass_core::verify::is_within_step;
 use windlass_core::{FleetId, Timestamp};
 
 use super::{Revocations, RevokedSet};
@@ -38,18 +39,29 @@ pub enum ListError {
         /// The version given.
         got: u64,
     },
+    /// So high that no later one would count.
+    #[error("revocation list {got} is too far above the last one: give the next number")]
+    Jump {
+        /// The version given.
+        got: u64,
+    },
 }
 
 impl RevocationList {
-    /// Reads a signed list, verified with the trust document's revoke keys, newer than version `have`.
-    pub fn open(envelope: &[u8], trust: &TrustDocument, have: u64) -> Result<Self, ListError> {
+    /// Reads a signed list, verified with the trust document's revoke keys, newer than the one in force, if there
+    /// is one, and not by more than a step.
+    pub fn open(envelope: &[u8], trust: &TrustDocument, have: Option<u64>) -> Result<Self, ListError> {
         let envelope = Envelope::parse(envelope, PayloadType::Revocation.max_len())?;
         let list: Self = envelope.verify(PayloadType::Revocation, &trust.revoke_keys())?.decode()?;
         if list.fleet != trust.fleet {
             return Err(ListError::WrongFleet(list.fleet));
         }
-        if list.version <= have {
-            return Err(ListError::Stale { have, got: list.version });
+        let (last, got) = (have.unwrap_or(0), list.version);
+        if got <= last {
+            return Err(ListError::Stale { have: last, got });
+        }
+        if !is_within_step(have, got) {
+            return Err(ListError::Jump { got });
         }
         Ok(list)
     }

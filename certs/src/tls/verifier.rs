@@ -154,7 +154,8 @@ impl ClientCertVerifier for FleetClients {
         if intermediates.len() > MAX_INTERMEDIATES {
             return Err(CertificateError::UnknownIssuer.into());
         }
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        // Our CAs have path length 0, which webpki does not look at: what signs a leaf is a root, and nothing between.
+        let verified = self.chain.verify_client_cert(end_entity, &[], now)?;
         self.members.check(end_entity)?;
         Ok(verified)
     }

@@ -80,6 +80,10 @@ impl TrustStore {
             let source = InvalidTrust::EpochFalls { from, to };
             return Err(TrustError::Invalid { version: document.version, source });
         }
+        if !windlass_core::verify::is_within_step(Some(from), to) {
+            let source = InvalidTrust::EpochJumps { from, to };
+            return Err(TrustError::Invalid { version: document.version, source });
+        }
         let fleet = self.document.fleet.clone();
         *self = Self::seal(&fleet, document, &envelope)?;
         Ok(Advance::Taken { version: self.document.version, new_epoch: to > from })

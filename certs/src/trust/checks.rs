@@ -64,6 +64,14 @@ pub enum InvalidTrust {
     /// A coordinator address or DNS name that is not one.
     #[error("`{0}` is not an address")]
     Address(String),
+    /// An epoch that leaves no room for later ones.
+    #[error("the epoch rises from {from} to {to}, which is too far")]
+    EpochJumps {
+        /// The version before.
+        from: u64,
+        /// This version.
+        to: u64,
+    },
     /// An epoch that falls.
     #[error("the epoch falls from {from} to {to}")]
     EpochFalls {

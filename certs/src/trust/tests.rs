@@ -328,19 +328,28 @@ fn a_revocation_list_is_signed_and_only_rises() {
         Envelope::sign(PayloadType::Revocation, serde_json::to_vec(list).unwrap(), signers).to_bytes()
     };
     let good = sealed(&list, &[&keys.roots[0], &keys.roots[1]]);
-    let read = RevocationList::open(&good, &trust, 2).unwrap();
+    let read = RevocationList::open(&good, &trust, Some(2)).unwrap();
     let revocations = Revocations::new();
     revocations.apply(&read);
     assert_eq!(*revocations.current(), list.revoked);
-    assert!(matches!(RevocationList::open(&good, &trust, 3), Err(ListError::Stale { have: 3, got: 3 })));
+    assert!(matches!(
+        RevocationList::open(&good, &trust, Some(3)),
+        Err(ListError::Stale { have: 3, got: 3 })
+    ));
     let dispatch = sealed(&list, &[&keys.dispatch]);
     assert!(matches!(
-        RevocationList::open(&dispatch, &trust, 0),
+        RevocationList::open(&dispatch, &trust, None),
         Err(ListError::Verify(VerifyError::UnknownKey))
     ));
+    let last = RevocationList { version: u64::MAX, ..list.clone() };
+    let last = sealed(&last, &[&keys.roots[0], &keys.roots[1]]);
+    for have in [None, Some(3)] {
+        let jumped = RevocationList::open(&last, &trust, have);
+        assert!(matches!(jumped, Err(ListError::Jump { got: u64::MAX })), "no later list could count");
+    }
     let other = RevocationList { fleet: "other".parse().unwrap(), ..list };
     let other = sealed(&other, &[&keys.roots[0], &keys.roots[1]]);
-    assert!(matches!(RevocationList::open(&other, &trust, 0), Err(ListError::WrongFleet(_))));
+    assert!(matches!(RevocationList::open(&other, &trust, None), Err(ListError::WrongFleet(_))));
 }
 
 proptest! {

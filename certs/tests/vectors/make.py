@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 HERE = pathlib.Path(__file__).parent
-TYPES = ["release", "plan", "routes", "trust", "audit", "receipt", "revocation", "exec", "secret"]
+TYPES = ["release", "plan", "routes", "trust", "audit", "receipt", "revocation", "exec", "secret",
+         "backup", "loss"]
 ORDER = 2**252 + 27742317777372353535851937790883648493  # of the curve's base point
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::segment::{Claim, Segments};
+use super::segment::{Claim, Loss, Segments};
 use super::{Checkpoint, Entry, Findings, Head, Verdict};
 use crate::digest::Digest;
 
@@ -26,8 +26,10 @@ pub struct Anchor {
 pub enum By {
     /// The audit key: entries below it are anchored.
     Key,
-    /// A host, in a receipt. It can contradict a log; it anchors nothing.
-    Witness,
+    /// The checkpoint that the reader kept of an earlier look, signed by the audit key.
+    Kept,
+    /// A host that shows a checkpoint signed by the audit key: the reader's number for it. It anchors nothing.
+    Witness(usize),
 }
 
 impl From<&Checkpoint> for Anchor {
@@ -49,6 +51,8 @@ pub struct Verifier {
     /// Said of places that were reached, and not plainly so: what the log has there.
     open: Vec<(Anchor, Digest)>,
     anchored: u64,
+    accepted: Vec<Loss>,
+    losses: Vec<(Loss, By)>,
 }
 
 impl Verifier {
@@ -62,6 +66,11 @@ impl Verifier {
         }
     }
 
+    /// Takes in a loss that an operator has accepted.
+    pub fn accept(&mut self, loss: Loss) {
+        self.accepted.push(loss);
+    }
+
     /// Takes in the next entry.
     pub fn entry(&mut self, bytes: &[u8]) {
         if self.altered.is_some() {
@@ -70,7 +79,7 @@ impl Verifier {
         let at = self.head.size;
         match serde_json::from_slice::<Entry>(bytes) {
             Ok(entry) if entry.n == at && entry.prev == self.head.hash => {
-                if !self.segments.push(&entry) {
+                if !self.segments.push(&entry, Digest::of(bytes)) {
                     self.altered = Some(at);
                     return;
                 }
@@ -105,39 +114,66 @@ impl Verifier {
     }
 
     fn anchor(&mut self, anchor: Anchor) {
-        if anchor.by == By::Key {
+        if matches!(anchor.by, By::Key | By::Kept) {
             self.anchored = self.anchored.max(anchor.size);
         }
     }
 
     /// The end of the log.
     pub fn finish(mut self) -> Findings {
-        let verdict = self.judge();
-        Findings { verdict, segments: self.segments.into_list() }
+        let (verdict, by) = self.judge();
+        let losses = self.losses.into_iter().map(|(loss, _)| loss).collect();
+        Findings { verdict, by, losses, segments: self.segments.into_list() }
     }
 
-    fn judge(&mut self) -> Verdict {
+    fn judge(&mut self) -> (Verdict, Option<By>) {
         if let Some(at) = self.altered {
-            return Verdict::Altered(at);
+            return (Verdict::Altered(at), None);
         }
         let have = self.head.size;
-        let mut truncated = 0;
+        let mut truncated = None;
         let reached = std::mem::take(&mut self.open).into_iter().map(|(anchor, hash)| (anchor, Some(hash)));
         let ahead = std::mem::take(&mut self.ahead).into_values().flatten().map(|anchor| (anchor, None));
         for (anchor, hash) in reached.chain(ahead) {
             match (self.segments.hold(anchor.segment, anchor.size), hash) {
-                (Claim::GivenUp, _) => {}
+                (Claim::GivenUp { into, mark }, _) => {
+                    let Anchor { size, head, segment, by } = anchor;
+                    self.lose(Loss { segment, size, head, into, mark }, by);
+                }
                 (Claim::Covers, Some(hash)) if hash == anchor.head => self.anchor(anchor),
                 // The log ends before that place, or was set back behind the beginning of that segment, and
                 // does not say so.
-                (Claim::Covers | Claim::Unknown, None) => truncated = truncated.max(anchor.size),
-                (Claim::Covers | Claim::Unknown, Some(_)) => return Verdict::Forked(anchor.size),
+                (Claim::Covers | Claim::Unknown, None) => {
+                    if truncated.is_none_or(|(size, _)| size < anchor.size) {
+                        truncated = Some((anchor.size, anchor.by));
+                    }
+                }
+                (Claim::Covers | Claim::Unknown, Some(_)) => {
+                    return (Verdict::Forked(anchor.size), Some(anchor.by));
+                }
             }
         }
-        match (truncated, have - self.anchored) {
-            (0, 0) => Verdict::Ok,
-            (0, tail) => Verdict::UnanchoredTail(tail),
-            (want, _) => Verdict::Truncated { have, want },
+        if let Some((want, by)) = truncated {
+            return (Verdict::Truncated { have, want }, Some(by));
+        }
+        if let Some((loss, by)) = self.losses.iter().max_by_key(|(loss, _)| (loss.segment, loss.size)) {
+            return (Verdict::Lost { size: loss.size }, Some(*by));
+        }
+        match have - self.anchored {
+            0 => (Verdict::Ok, None),
+            tail => (Verdict::UnanchoredTail(tail), None),
+        }
+    }
+
+    /// Notes a loss, unless it was accepted: the greatest of each restore.
+    fn lose(&mut self, loss: Loss, by: By) {
+        if self.accepted.iter().any(|accepted| accepted.covers(&loss)) {
+            return;
+        }
+        match self.losses.iter_mut().find(|(known, _)| known.covers(&loss) || loss.covers(known)) {
+            Some(known) if known.0.size < loss.size => *known = (loss, by),
+            Some(_) => {}
+            None => self.losses.push((loss, by)),
         }
     }
 }
@@ -182,7 +218,7 @@ mod tests {
         let (entries, heads) = log(9, "true");
         let (other, others) = log(9, "false");
         let kept = |size: usize| said(heads[size], By::Key);
-        let seen = |size: usize| said(heads[size], By::Witness);
+        let seen = |size: usize| said(heads[size], By::Witness(0));
         #[rustfmt::skip]
         let table = [
             ("nobody says anything",                     entries.clone(),       vec![],        vec![],       "UNANCHORED TAIL(9)"),
@@ -221,6 +257,44 @@ mod tests {
         assert_eq!(read(&entries, &[early], &[]).to_string(), "UNANCHORED TAIL(3)");
         let other = Anchor { head: heads[4].hash, ..early };
         assert_eq!(read(&entries, &[other], &[]).to_string(), "FORKED within the first 3 entries");
+    }
+
+    /// A captured coordinator cuts its log down to an entry that says a backup was restored.
+    #[test]
+    fn a_kept_checkpoint_that_is_gone_is_a_loss_until_accepted() {
+        let (entries, heads) = log(5, "true");
+        let restore = |kept: usize, name: u64| {
+            let (mut head, mut entries) = (heads[kept], entries[..kept].to_vec());
+            let subject = crate::audit::segment::subject(name);
+            let fact =
+                Fact { actor: "a".into(), verb: RESTORED, subject, digest: None, outcome: "ok".into() };
+            entries.push(head.append(fact, Timestamp::ZERO));
+            (entries, Anchor { segment: name, ..said(head, By::Key) })
+        };
+        let look = |(entries, end): &(Vec<Vec<u8>>, Anchor), said: &[Anchor], accepted: &[Loss]| {
+            let mut verifier = Verifier::default();
+            accepted.iter().for_each(|loss| verifier.accept(*loss));
+            said.iter().chain([end]).for_each(|anchor| verifier.expect(*anchor));
+            entries.iter().for_each(|bytes| verifier.entry(bytes));
+            verifier.finish()
+        };
+        let (made_up, honest) = (restore(0, 70), restore(3, 80));
+        for by in [By::Key, By::Kept, By::Witness(4)] {
+            for log in [&made_up, &honest] {
+                let found = look(log, &[said(heads[5], by)], &[]);
+                assert_eq!((found.verdict, found.by), (Verdict::Lost { size: 5 }, Some(by)), "{by:?}");
+            }
+        }
+        let found = look(&made_up, &[said(heads[5], By::Kept), said(heads[2], By::Witness(1))], &[]);
+        let [loss] = found.losses[..] else { panic!("{found:?}") };
+        assert_eq!((loss.size, loss.head, loss.into), (5, heads[5].hash, 70));
+        // Accepted, it covers what had been seen before, and no other restore.
+        let said = [said(heads[5], By::Kept), said(heads[2], By::Witness(1))];
+        assert_eq!(look(&made_up, &said, &[loss]).verdict, Verdict::Ok);
+        assert!(!look(&restore(0, 71), &said, &[loss]).verdict.is_sound(), "another restore");
+        assert!(!look(&honest, &said, &[loss]).verdict.is_sound());
+        let smaller = Loss { size: 4, ..loss };
+        assert!(!look(&made_up, &said, &[smaller]).verdict.is_sound(), "more is lost than was accepted");
     }
 
     proptest! {

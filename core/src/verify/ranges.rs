@@ -28,6 +28,10 @@ pub fn check_plan(plan: &HostPlan) -> Result<(), Refusal> {
     )?;
     ensure(plan.seq > 0, "`seq` is 0")?;
     ensure(plan.expires_at > plan.issued_at, "`expires_at` is not after `issued_at`")?;
+    ensure(
+        plan.expires_at.since(plan.issued_at) <= super::MAX_PLAN_LIFE,
+        "`expires_at` is more than 7 days after `issued_at`",
+    )?;
     if plan.slots.len() > MAX_SLOTS {
         return Err(malformed(format!("`slots` has {} entries, more than {MAX_SLOTS}", plan.slots.len())));
     }

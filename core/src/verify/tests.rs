@@ -1,4 +1,6 @@
 mod bounds;
+mod delegation;
+mod steps;
 
 use std::time::Duration;
 

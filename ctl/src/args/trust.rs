@@ -180,7 +180,7 @@ pub(crate) enum TrustCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED or UNANCHORED TAIL(k)
+    /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED, LOST or UNANCHORED TAIL(k)
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \
         windlass audit verify --save audit.jsonl\n  \
@@ -188,7 +188,8 @@ pub(crate) enum AuditCommand {
         Held against the log: its signed checkpoints, the newest one that was verified here before, and what hosts have\n\
         seen. OK and UNANCHORED TAIL(k) are sound: the last k entries are not below a checkpoint yet. ALTERED at n: that\n\
         entry, or the one after it, is not what was written. TRUNCATED: entries are gone that somebody knows of. FORKED:\n\
-        somebody knows another history.\n\n\
+        somebody knows another history. LOST: the log says that a backup was restored, and entries of before, which somebody\n\
+        has kept a checkpoint of, are gone; `windlass audit accept` says that you know of it.\n\n\
         Exit codes: 0 sound, 1 not sound, or it could not be read.")]
     Verify {
         /// An exported log: one entry or checkpoint per line; the coordinator's if absent
@@ -196,5 +197,18 @@ pub(crate) enum AuditCommand {
         /// Keep what the coordinator sent
         #[arg(long, value_name = "FILE", conflicts_with = "file")]
         save: Option<PathBuf>,
+    },
+    /// Accept that entries are lost, once you know which backup was restored and why
+    #[command(after_help = "Examples:\n  \
+        windlass audit verify\n  \
+        windlass audit accept 3f9c12aa07b1\n\n\
+        Signed with your release key and kept in your home folder. It covers that loss at that restore, and no other.")]
+    Accept {
+        /// The loss, by the hash that `audit verify` names it with; 12 digits or more
+        #[arg(value_name = "HASH")]
+        loss: String,
+        /// Sign with this key instead of the context's
+        #[arg(long = "key", value_name = "FILE")]
+        key: Option<PathBuf>,
     },
 }

@@ -141,6 +141,8 @@ pub(crate) enum AuditItem {
         receipt: Vec<u8>,
         /// The key, raw.
         key: Vec<u8>,
+        /// The envelope of the checkpoint that it keeps; empty of an older host.
+        checkpoint: Vec<u8>,
     },
 }
 
@@ -208,6 +210,7 @@ impl Client {
                     host: witness.host,
                     receipt: witness.receipt.to_vec(),
                     key: witness.key.to_vec(),
+                    checkpoint: witness.checkpoint.to_vec(),
                 },
             }))
         })

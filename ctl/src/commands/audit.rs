@@ -1,6 +1,8 @@
 //! `audit verify`: is the log what was written? It is read as it comes, and nothing of it is kept. Held against it are
-//! its own checkpoints, the newest checkpoint that was verified here before, and what hosts have seen.
+//! its own checkpoints, the newest checkpoint that was verified here before, and those that hosts show. `audit accept`: an
+//! operator signs that a loss is one that they know of.
 
+mod accept;
 mod file;
 mod reading;
 
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use windlass_certs::dsse::VerifyError;
 use windlass_core::Timestamp;
-use windlass_core::audit::{Checkpoint, Segment, Verdict};
+use windlass_core::audit::{Checkpoint, Loss, Segment, Verdict};
 
 use crate::args::{AuditCommand, Global};
 use crate::client::AuditItem;
@@ -30,6 +32,10 @@ pub(crate) enum AuditError {
     Line { path: PathBuf, line: usize },
     #[error("checkpoint {0} is not signed by the fleet's audit key")]
     Checkpoint(usize, #[source] VerifyError),
+    #[error("`{0}` names no loss of this log")]
+    NoLoss(String),
+    #[error("the log is {0}: that is nothing to accept")]
+    Unsound(Verdict),
     #[error("failed to read `{path}`")]
     Read {
         path: PathBuf,
@@ -52,6 +58,11 @@ impl Failure for AuditError {
                 "somebody wrote checkpoints of their own; or fetch a newer trust document: `windlass trust show`"
                     .to_owned(),
             ),
+            Self::NoLoss(_) => Some("`windlass audit verify` names each loss by its hash".to_owned()),
+            Self::Unsound(_) => Some(
+                "keep a copy with `windlass audit verify --save FILE`, and find out who wrote to the coordinator's store"
+                    .to_owned(),
+            ),
             Self::Read { .. } | Self::Write { .. } => None,
         }
     }
@@ -70,8 +81,14 @@ pub(crate) struct AuditView {
     pub(crate) entries: usize,
     /// Checkpoints that were read, all of them signed by the audit key.
     pub(crate) checkpoints: usize,
-    /// Hosts whose receipts were held against it.
+    /// Hosts whose checkpoints, signed by the audit key, were held against it.
     pub(crate) witnesses: Vec<String>,
+    /// Hosts that name a checkpoint and do not show its signature: they prove nothing.
+    pub(crate) unproven: Vec<String>,
+    /// Who contradicts the log: a host, or `this machine` by what it kept.
+    pub(crate) contradicted_by: Option<String>,
+    /// Entries that were given up when a backup was restored, and that no operator has accepted as lost.
+    pub(crate) losses: Vec<Loss>,
     /// The newest checkpoint that was verified on this machine before, and was held against it.
     pub(crate) kept: Option<KeptCheckpoint>,
     /// Where backups were restored; the first is the beginning. What was lost with each is counted as far as a
@@ -80,8 +97,13 @@ pub(crate) struct AuditView {
 }
 
 pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
-    let AuditCommand::Verify { file, save } = command;
     let context = Context::load(global)?;
+    let (file, save) = match command {
+        AuditCommand::Verify { file, save } => (file, save),
+        AuditCommand::Accept { loss, key } => {
+            return accept::accept(&loss, key, &context, global, printer).await;
+        }
+    };
     let kept = context.fleet.kept_checkpoint();
     let (view, newest) = match file {
         Some(path) => (from_file(&path, &context.fleet, kept)?, None),
@@ -102,7 +124,7 @@ async fn from_coordinator(
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let trust = session.trust().document();
-    let mut reading = Reading::new(trust.audit_keys(), kept.as_ref());
+    let mut reading = Reading::new(trust, kept.as_ref(), &context.fleet.accepted_losses());
     let mut copy = save.map(Copy::begin).transpose()?;
     let mut stream = session.client().audit().await?;
     while let Some(item) = stream.next().await? {
@@ -115,8 +137,8 @@ async fn from_coordinator(
                 reading.checkpoint(&bytes)?;
                 copy.as_mut().map_or(Ok(()), |copy| copy.line(&bytes))?;
             }
-            Some(AuditItem::Witness { host, receipt, key }) => {
-                reading.witness(&trust.fleet, host, &receipt, &key);
+            Some(AuditItem::Witness { host, receipt, key, checkpoint }) => {
+                reading.witness(host, &receipt, &key, &checkpoint);
             }
             None => {}
         }
@@ -128,7 +150,7 @@ async fn from_coordinator(
 /// Twice: checkpoints may stand anywhere in a file, and are to be known before the entries they are about.
 fn from_file(path: &Path, fleet: &FleetHome, kept: Option<KeptCheckpoint>) -> Result<AuditView, CtlError> {
     let trust = fleet.trust()?;
-    let mut reading = Reading::new(trust.document().audit_keys(), kept.as_ref());
+    let mut reading = Reading::new(trust.document(), kept.as_ref(), &fleet.accepted_losses());
     lines(path, |line, is_checkpoint| if is_checkpoint { reading.checkpoint(line) } else { Ok(()) })?;
     lines(path, |line, is_checkpoint| {
         if !is_checkpoint {
@@ -147,6 +169,9 @@ fn summary(view: &AuditView) -> String {
     if !view.witnesses.is_empty() {
         text.push_str(&format!("; witnesses: {}", view.witnesses.join(", ")));
     }
+    if !view.unproven.is_empty() {
+        text.push_str(&format!("; without proof: {}", view.unproven.join(", ")));
+    }
     view.segments.iter().skip(1).for_each(|segment| text.push_str(&restored(segment)));
     let meaning = match view.verdict {
         Verdict::Ok | Verdict::UnanchoredTail(_) => return text,
@@ -158,8 +183,15 @@ fn summary(view: &AuditView) -> String {
              coordinator set back to an older store?"
         }
         Verdict::Forked(_) => "somebody knows another history than this one: it was written again",
+        Verdict::Lost { .. } => {
+            "the log says that a backup was restored, and a captured coordinator can write that too: accept the loss only \
+             if you know of the restore"
+        }
     };
-    format!("{text}\n{meaning}")
+    let by = view.contradicted_by.as_ref().map(|by| format!("\ncontradicted by {by}")).unwrap_or_default();
+    let accept = |loss: &Loss| format!("\naccept it with: windlass audit accept {}", accept::name(loss));
+    let accepting: String = view.losses.iter().map(accept).collect();
+    format!("{text}{by}\n{meaning}{accepting}")
 }
 
 fn restored(segment: &Segment) -> String {

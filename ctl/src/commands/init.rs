@@ -242,9 +242,9 @@ fn summary(made: &Made) -> String {
     format!(
         "Made fleet `{fleet}`.\n\n  \
          keys and contexts   {home}\n                      \
-         root.key and release.key stay here; take root.key offline for production\n  \
+         root.key, release.key and revoke.key stay here; take root.key offline for production\n  \
          coordinator         {folder}\n                      \
-         CA, dispatch, audit and revoke keys, the trust document; never a root or release key\n  \
+         CA, dispatch and audit keys, the trust document; never a root, release or revoke key\n  \
          operator            {operator}, until {until} (renews by itself)\n  \
          trust document      version 1, until {trust}\n\n\
          Next:\n  \

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 use windlass_core::view::RolloutView;
 
-use crate::printer::Printer;
+use crate::printer::{Printer, safe};
 use bars::Bars;
 use news::News;
 
@@ -112,7 +112,7 @@ pub(super) fn spinner(text: &str, printer: &Printer) -> ProgressBar {
     if printer.is_structured() {
         return ProgressBar::hidden();
     }
-    let spinner = ProgressBar::new_spinner().with_message(text.to_owned());
+    let spinner = ProgressBar::new_spinner().with_message(safe::line(text).into_owned());
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner
 }

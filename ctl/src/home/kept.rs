@@ -27,11 +27,32 @@ pub(crate) struct KeptCheckpoint {
 impl KeptCheckpoint {
     /// What it says of the log. Its signature was checked when it was kept.
     pub(crate) const fn anchor(&self) -> Anchor {
-        Anchor { size: self.size, head: self.head, segment: self.segment, by: By::Key }
+        Anchor { size: self.size, head: self.head, segment: self.segment, by: By::Kept }
     }
 }
 
+/// Envelopes of losses of the log that an operator has accepted here, one a line.
+const ACCEPTED: &str = "audit-accepted.jsonl";
+/// More than anybody accepts: longer, the file is something else.
+const MAX_ACCEPTED: u64 = 1 << 20;
+
 impl FleetHome {
+    /// The envelopes of the losses that were accepted here. The caller checks their signatures.
+    pub(crate) fn accepted_losses(&self) -> Vec<String> {
+        let path = self.path().join(ACCEPTED);
+        let is_ours = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= MAX_ACCEPTED);
+        let text = is_ours.then(|| std::fs::read_to_string(path).ok()).flatten().unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Keeps the envelope of one more.
+    pub(crate) fn accept_loss(&self, envelope: &str) -> Result<(), FileError> {
+        let mut lines = self.accepted_losses();
+        lines.push(envelope.to_owned());
+        let text = lines.join("\n") + "\n";
+        files::replace_secret(&self.path().join(ACCEPTED), text.as_bytes())
+    }
+
     /// The checkpoint that is kept, if there is one that can be read.
     pub(crate) fn kept_checkpoint(&self) -> Option<KeptCheckpoint> {
         let path = self.path().join("audit.json");

@@ -28,8 +28,9 @@ pub(super) async fn expired(
     fleet: &FleetId,
     ca_pins: &[Digest],
     server: &str,
+    revocations: &Revocations,
 ) -> Result<CertifiedIdentity, SessionError> {
-    let tls = ClientTls::anonymous(fleet.clone(), ca_pins.to_vec(), Revocations::new())?;
+    let tls = ClientTls::anonymous(fleet.clone(), ca_pins.to_vec(), revocations.clone())?;
     let channel = connect(server, &tls, &ConnectOptions::default()).await?;
     let failed = |status| SessionError::Renew(CallError::new("renew the operator certificate", status));
     let answer =

@@ -68,6 +68,8 @@ pub(crate) struct Script {
     pub(crate) token: (String, i64),
     /// Every version of the trust document that it has.
     pub(crate) trust: Vec<Vec<u8>>,
+    /// The revocation list that it passes on.
+    pub(crate) revocations: Vec<u8>,
     /// The certificate that it answers a renewal or a join with, made of the request.
     pub(crate) certify: Option<Certify>,
 }
@@ -273,8 +275,10 @@ impl Control for Stub {
         &self,
         _: Request<pb::GetTrustRequest>,
     ) -> Result<Response<pb::GetTrustResponse>, Status> {
-        let envelopes = self.0.lock().unwrap().trust.clone().into_iter().map(Into::into).collect();
-        Ok(Response::new(pb::GetTrustResponse { envelopes }))
+        let script = self.0.lock().unwrap();
+        let envelopes = script.trust.clone().into_iter().map(Into::into).collect();
+        let revocations = script.revocations.clone().into();
+        Ok(Response::new(pb::GetTrustResponse { envelopes, revocations }))
     }
 
     async fn create_host_token(

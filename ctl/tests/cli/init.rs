@@ -17,6 +17,7 @@ fn keys_are_where_they_belong_and_closed_to_others() {
         "home/config.toml",
         "home/fleets/demo/root.key",
         "home/fleets/demo/release.key",
+        "home/fleets/demo/revoke.key",
         "home/fleets/demo/operator.pem",
         "home/fleets/demo/ca.pem",
         "home/fleets/demo/trust/1.json",
@@ -24,7 +25,6 @@ fn keys_are_where_they_belong_and_closed_to_others() {
         "server/ca/ca.key",
         "server/keys/dispatch.key",
         "server/keys/audit.key",
-        "server/keys/revoke.key",
         "server/trust/1.json",
     ];
     for file in files {
@@ -40,13 +40,15 @@ fn keys_are_where_they_belong_and_closed_to_others() {
         ["dispatch", "audit", "revoke"].map(|name| match name {
             "dispatch" => "server/keys/dispatch.key",
             "audit" => "server/keys/audit.key",
-            _ => "server/keys/revoke.key",
+            _ => "home/fleets/demo/revoke.key",
         }),
     );
     let ids: BTreeSet<String> =
         keys.map(|path| SigningKey::load(&desk.path(path)).unwrap().id().to_string()).collect();
     assert_eq!(ids.len(), 5);
-    assert!(!desk.path("server/keys/root.key").exists() && !desk.path("server/keys/release.key").exists());
+    for never in ["root", "release", "revoke"] {
+        assert!(!desk.path(&format!("server/keys/{never}.key")).exists(), "{never}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::csr::Csr;
-use windlass_certs::dsse::Envelope;
+use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::identity::Identity;
 use windlass_certs::join::{JoinToken, OperatorToken, Terms};
+use windlass_certs::keys::SigningKey;
+use windlass_certs::revocation::{RevocationList, RevokedSet};
 use windlass_core::{Digest, OperatorName, Timestamp};
 
 use crate::coordinator::{Coordinator, Script};
@@ -211,4 +213,29 @@ fn a_renewal_that_is_not_ours_changes_nothing() {
         assert!(stderr(&output).contains(want), "{want}: {}", stderr(&output));
         assert_eq!(std::fs::read(&file).unwrap(), before, "{want}");
     }
+}
+
+#[test]
+fn a_coordinator_whose_certificate_was_revoked_is_not_called_again() {
+    let lies = Lies::new();
+    let list = |version: u64, key: &str| {
+        let stolen: Identity = "spiffe://demo/coordinator/coordinator".parse().unwrap();
+        let revoked = RevokedSet { identities: [(stolen, 1)].into(), ..RevokedSet::default() };
+        let list = RevocationList { fleet: "demo".parse().unwrap(), version, issued_at: now(), revoked };
+        let key = SigningKey::load(&lies.desk.path(key)).unwrap();
+        Envelope::sign(PayloadType::Revocation, serde_json::to_vec(&list).unwrap(), &[&key]).to_bytes()
+    };
+    let show = || lies.ask(&lies.desk, &["trust", "show"]);
+    // A list that a coordinator made up, and one that leaves no room for the next, are not kept.
+    let revoke = "home/fleets/demo/revoke.key";
+    for made_up in [list(1, "server/keys/audit.key"), list(u64::MAX, revoke)] {
+        lies.script(|script| script.revocations = made_up);
+        assert!(show().status.success() && show().status.success());
+    }
+    lies.script(|script| script.revocations = list(1, revoke));
+    assert!(show().status.success(), "it is kept for the next time");
+    lies.script(|script| script.revocations.clear());
+    let refused = show();
+    assert!(!refused.status.success(), "{}", stdout(&refused));
+    assert!(stderr(&refused).to_lowercase().contains("revoked"), "{}", stderr(&refused));
 }

@@ -65,12 +65,13 @@ impl Control for ControlService {
         hosts::token(&self.0, &Caller::of(&request)?, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_hosts(&self, _: Request<pb::ListHostsRequest>) -> Reply<pb::ListHostsResponse> {
-        Ok(Response::new(pb::ListHostsResponse { view: hosts::list(&self.0)? }))
+    async fn list_hosts(&self, request: Request<pb::ListHostsRequest>) -> Reply<pb::ListHostsResponse> {
+        Ok(Response::new(pb::ListHostsResponse { view: hosts::list(&self.0, &Caller::of(&request)?)? }))
     }
 
     async fn get_host(&self, request: Request<pb::GetHostRequest>) -> Reply<pb::GetHostResponse> {
-        let view = hosts::show(&self.0, &request.into_inner().host)?;
+        let caller = Caller::of(&request)?;
+        let view = hosts::show(&self.0, &caller, &request.into_inner().host)?;
         Ok(Response::new(pb::GetHostResponse { view }))
     }
 
@@ -233,7 +234,8 @@ impl Control for ControlService {
         let envelopes = self.0.ledger.read(|state| {
             state.trust_chain.iter().skip(after).map(|envelope| envelope.clone().into()).collect()
         });
-        Ok(Response::new(pb::GetTrustResponse { envelopes }))
+        let revocations = self.0.revoked.after(0).map(|(_, envelope)| envelope).unwrap_or_default();
+        Ok(Response::new(pb::GetTrustResponse { envelopes, revocations }))
     }
 
     async fn publish_trust(

@@ -129,6 +129,7 @@ impl Refusal for ReleaseError {
             Self::Reused { .. } | Self::NameTaken { .. } => Code::AlreadyExists,
             Self::Start(StartError::Active(_))
             | Self::TrustExpired(_)
+            | Self::FromTheFuture { .. }
             | Self::Recovering
             | Self::PreviewChanged
             | Self::AgentTooOld(_)

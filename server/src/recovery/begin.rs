@@ -7,9 +7,11 @@ use windlass_core::{Digest, Timestamp};
 
 use crate::audit;
 use crate::ledger::{Change, Draft, keys};
-use crate::store::dump::{self, DumpError};
+use crate::store::dump::{self, Backup, DumpError, Sealer};
 use crate::store::record::{self, EventRecord, RecoveryRecord};
 use crate::store::{Store, Transaction};
+
+use super::unvouched::{Dropped, Vouching};
 
 /// What came of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +22,52 @@ pub struct Restored {
     pub segment: u64,
     /// When the backup was last written to.
     pub newest: Option<Timestamp>,
+    /// What was left out of a backup that nobody had signed.
+    pub dropped: Dropped,
+}
+
+/// Who answers for a backup.
+pub(crate) enum Proof<'a> {
+    /// The coordinator: the backup's seal has to hold.
+    Seal(&'a Sealer),
+    /// Nobody: only what signed documents vouch for lets anybody in.
+    None(&'a Vouching),
+}
+
+/// Reads a backup from outside into an empty store, as [`import_backup`] does, once somebody answers for it.
+pub(crate) async fn import_proven(
+    store: &dyn Store,
+    input: &mut dyn BufRead,
+    now: Timestamp,
+    proof: Proof<'_>,
+) -> Result<Restored, DumpError> {
+    let mut backup = dump::read(input)?;
+    let dropped = match proof {
+        Proof::Seal(sealer) => {
+            sealer.check(&backup)?;
+            Dropped::default()
+        }
+        Proof::None(vouching) => {
+            let (records, dropped) =
+                vouching.keep(backup.records).map_err(|(key, source)| damaged(&key, source))?;
+            backup.records = records;
+            dropped
+        }
+    };
+    Ok(Restored { dropped, ..restore(store, backup, now).await? })
 }
 
 /// Reads a backup into an empty store, and says so in it: the audit log goes on in a new segment, and nothing is decided
-/// until the hosts have shown what they hold.
+/// until the hosts have shown what they hold. The caller knows that the backup is its own.
 pub async fn import_backup(
     store: &dyn Store,
     input: &mut dyn BufRead,
     now: Timestamp,
 ) -> Result<Restored, DumpError> {
-    let backup = dump::read(input)?;
+    restore(store, dump::read(input)?, now).await
+}
+
+async fn restore(store: &dyn Store, backup: Backup, now: Timestamp) -> Result<Restored, DumpError> {
     let find = |wanted: &str| backup.records.iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
     let mut last = Transaction::default();
     let (mut segment, mut newest) = (0, None);
@@ -58,7 +96,7 @@ pub async fn import_backup(
         last = last.put(keys::numbered(keys::EVENT, event.n), record::encode(&event));
     }
     let records = dump::fill(store, backup.records, last).await?;
-    Ok(Restored { records, segment, newest })
+    Ok(Restored { records, segment, newest, dropped: Dropped::default() })
 }
 
 /// A host holds a plan that the store has no trace of, though nobody restored anything.

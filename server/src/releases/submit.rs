@@ -1,6 +1,8 @@
 //! Submitting and rolling back: checked and stored in one write, so that of two submissions with one number
 //! one wins.
 
+use std::time::Duration;
+
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::Acceptance;
 use windlass_core::release::{RELEASE_VERSIONS, Release};
@@ -16,6 +18,10 @@ use crate::engine;
 use crate::ledger::{Change, Draft};
 use crate::registry::Registry;
 use crate::store::record::ReleaseRecord;
+
+/// How far a release's date may be ahead of this clock. More than hosts allow (60 s): the clock of the coordinator may be the one
+/// that is wrong, and the hosts would take the release.
+const AHEAD: Duration = Duration::from_secs(600);
 
 /// Who asks for what the coordinator begins by itself.
 const ITSELF: &str = "windlass";
@@ -128,6 +134,10 @@ fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Rele
     }
     if !RELEASE_VERSIONS.contains(&release.version) || release.version < release.spec.version() {
         return Err(ReleaseError::Version(release.version));
+    }
+    // Every host refuses it, so that its rollout could only fail.
+    if release.created_at > draft.now + AHEAD {
+        return Err(ReleaseError::FromTheFuture { at: release.created_at, now: draft.now });
     }
     let floor = trust.floor(id);
     if release.counter < floor {

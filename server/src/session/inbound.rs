@@ -97,7 +97,7 @@ impl Session {
                 }
             }
             Some(From::Receipt(receipt)) => {
-                receipts::take(&self.coordinator, &self.host, &receipt.envelope).await?;
+                receipts::take(&self.coordinator, &self.host, &receipt).await?;
             }
             Some(From::Kept(report)) => {
                 for digest in recovery::listed(&self.coordinator, &self.host, &report.digests)? {

@@ -1,5 +1,7 @@
 //! `store export` and `store import`: one JSON object per line, the first one a header, the last one a
-//! digest of all before, so that a backup that was cut is seen.
+//! digest of all before, so that a backup that was cut is seen. After it stands the coordinator's signature, see [`Seal`].
+
+mod seal;
 
 use std::io::{self, BufRead, Write};
 
@@ -12,6 +14,11 @@ use windlass_core::Digest;
 use super::{Entry, Store, StoreError, Transaction};
 use crate::crash::Point;
 
+pub use seal::SealError;
+pub(crate) use seal::Sealer;
+
+/// Longer than any record: what is longer is none of ours.
+const MAX_LINE: u64 = 64 << 20;
 const FORMAT: &str = "windlass-store-1";
 /// Records of one transaction of an import.
 const BATCH: usize = 256;
@@ -25,6 +32,8 @@ pub(crate) struct Backup {
     pub records: Vec<(String, Vec<u8>)>,
     /// What its last line says of all lines before.
     pub digest: Digest,
+    /// The envelope of its seal, as it was read; a backup of an older version has none.
+    pub seal: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +42,7 @@ enum Line {
     Format(String),
     Record { key: String, value: String },
     End { records: u64, digest: Digest },
+    Sealed(String),
 }
 
 /// What to do about half a store.
@@ -57,6 +67,9 @@ pub enum DumpError {
     /// Importing would mix two fleets.
     #[error("the store is not empty")]
     NotEmpty,
+    /// Nobody answers for it.
+    #[error("the backup is not signed by this coordinator")]
+    Seal(#[from] SealError),
     /// Nobody may take that for a backup.
     #[error("the store is half of a backup: its import was cut off")]
     HalfImported,
@@ -69,6 +82,7 @@ impl DumpError {
             Self::Store(error) => error.hint(),
             Self::HalfImported => Some(HALF_IMPORTED),
             Self::NotEmpty => Some("move the old `store` folder away, then import into a new one"),
+            Self::Seal(_) => Some(seal::UNSIGNED),
             Self::Malformed(_) | Self::Damaged => Some("use another backup"),
             Self::Io(_) => None,
         }
@@ -81,11 +95,28 @@ pub async fn export(store: &dyn Store, out: &mut dyn Write) -> Result<u64, DumpE
     if entries.iter().any(|entry| entry.key == IMPORTING) {
         return Err(DumpError::HalfImported);
     }
-    write(entries, out)
+    write(entries, out, None)
+}
+
+/// The same, signed by the coordinator.
+pub(crate) async fn export_sealed(
+    store: &dyn Store,
+    out: &mut dyn Write,
+    sealer: &Sealer,
+) -> Result<u64, DumpError> {
+    let entries = store.list("").await?;
+    if entries.iter().any(|entry| entry.key == IMPORTING) {
+        return Err(DumpError::HalfImported);
+    }
+    write(entries, out, Some(sealer))
 }
 
 /// Writes these records, which are all there are.
-pub fn write(entries: Vec<Entry>, out: &mut dyn Write) -> Result<u64, DumpError> {
+pub(crate) fn write(
+    entries: Vec<Entry>,
+    out: &mut dyn Write,
+    sealer: Option<&Sealer>,
+) -> Result<u64, DumpError> {
     let mut hash = Sha256::new();
     let mut line = |line: &Line, hash: &mut Sha256| -> Result<(), DumpError> {
         let mut text = serde_json::to_vec(line).map_err(io::Error::from)?;
@@ -101,6 +132,9 @@ pub fn write(entries: Vec<Entry>, out: &mut dyn Write) -> Result<u64, DumpError>
     }
     let digest = Digest::from_bytes(hash.clone().finalize().into());
     line(&Line::End { records, digest }, &mut hash)?;
+    if let Some(sealer) = sealer {
+        line(&Line::Sealed(sealer.seal(records, digest)), &mut hash)?;
+    }
     out.flush()?;
     Ok(records)
 }
@@ -140,11 +174,10 @@ pub(crate) fn read(input: &mut dyn BufRead) -> Result<Backup, DumpError> {
     let mut hash = Sha256::new();
     let (mut records, mut text, mut number) = (Vec::new(), Vec::new(), 0_u64);
     loop {
-        text.clear();
-        if input.read_until(b'\n', &mut text)? == 0 {
+        number += 1;
+        if !next_line(input, &mut text, number)? {
             return Err(DumpError::Damaged);
         }
-        number += 1;
         let before = hash.clone();
         hash.update(&text);
         let line = serde_json::from_slice(&text).map_err(|_| DumpError::Malformed(number))?;
@@ -157,12 +190,41 @@ pub(crate) fn read(input: &mut dyn BufRead) -> Result<Backup, DumpError> {
             Line::End { records: count, digest } if number > 1 => {
                 let same = digest == Digest::from_bytes(before.finalize().into());
                 let all = u64::try_from(records.len()) == Ok(count);
-                return if same && all { Ok(Backup { records, digest }) } else { Err(DumpError::Damaged) };
+                if !same || !all {
+                    return Err(DumpError::Damaged);
+                }
+                return Ok(Backup { records, digest, seal: last_line(input, number + 1)? });
             }
-            Line::Format(_) | Line::Record { .. } | Line::End { .. } => {
+            Line::Format(_) | Line::Record { .. } | Line::End { .. } | Line::Sealed(_) => {
                 return Err(DumpError::Malformed(number));
             }
         }
+    }
+}
+
+/// Reads one line into `text`. Answers false at the end of the file.
+fn next_line(input: &mut dyn BufRead, text: &mut Vec<u8>, number: u64) -> Result<bool, DumpError> {
+    text.clear();
+    let read = io::Read::take(&mut *input, MAX_LINE).read_until(b'\n', text)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) >= MAX_LINE {
+        return Err(DumpError::Malformed(number));
+    }
+    Ok(read > 0)
+}
+
+/// The seal, if there is one, after which nothing comes.
+fn last_line(input: &mut dyn BufRead, number: u64) -> Result<Option<String>, DumpError> {
+    let mut text = Vec::new();
+    if !next_line(input, &mut text, number)? {
+        return Ok(None);
+    }
+    let Ok(Line::Sealed(seal)) = serde_json::from_slice(&text) else {
+        return Err(DumpError::Malformed(number));
+    };
+    if next_line(input, &mut text, number + 1)? {
+        Err(DumpError::Malformed(number + 1))
+    } else {
+        Ok(Some(seal))
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_receipt_that_does_not_hold_or_contradicts_the_log_is_reported() {
     let send = async |receipt: &Receipt, key: &SigningKey| {
         let payload = serde_json::to_vec(receipt).unwrap();
         let envelope = Envelope::sign(PayloadType::Receipt, payload, &[key]).to_bytes().into();
-        link.say(Say::Receipt(pb::ReceiptReport { envelope })).await;
+        link.say(Say::Receipt(pb::ReceiptReport { envelope, ..Default::default() })).await;
     };
     let reported =
         async || fleet.events().await.iter().filter(|e| e.starts_with("host.receipt_refused")).count();

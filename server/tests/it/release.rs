@@ -9,7 +9,7 @@ use windlass_core::release::Release;
 pub(crate) fn release(counter: u64, replicas: u32, content: &str) -> Release {
     let text = format!(
         r#"{{"version":1,"fleet":"demo","environment":"default","service":"web","counter":"r{counter}",
-        "created_at":"2026-11-22T12:00:00.000Z","author":"alice","spec":{{
+        "created_at":"2020-01-01T00:00:00.000Z","author":"alice","spec":{{
         "image":{{"reference":"127.0.0.1:5000/web:{content}","repository":"127.0.0.1:5000/web",
         "digest":"{}","platform":"linux/amd64","size":1000}},
         "scale":{{"replicas":{{"min":{replicas},"max":{replicas}}}}},"placement":{{"spread":"host"}},

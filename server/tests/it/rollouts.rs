@@ -227,3 +227,17 @@ async fn another_operator_approves_what_the_rollout_asks() {
     let late = bob.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition, "it is over: {late}");
 }
+
+/// As every host refuses it: its rollout could only fail.
+#[tokio::test]
+async fn a_release_dated_in_the_future_is_refused() {
+    let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
+    let mut early = release(1, 1, "one");
+    early.created_at = windlass_core::Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+        + std::time::Duration::from_secs(3600);
+    let mut control = fleet.control("deployer/default").await;
+    let refused = control.submit_release(request(&fleet, &early)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused:?}");
+    assert!(refused.message().contains("the release is dated"), "{refused:?}");
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded", "its number was not used up");
+}

@@ -84,3 +84,23 @@ async fn an_operator_of_another_environment_sees_and_changes_nothing_here() {
     }
     assert_eq!(deploy(&fleet, &release(2, 1, "two")).await, "succeeded");
 }
+
+#[tokio::test]
+async fn a_host_is_shown_without_policy_and_other_environments() {
+    let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
+    for (grant, sees_policy) in [("viewer/other", false), ("viewer/default", false), ("viewer/*", true)] {
+        let mut control = fleet.control(grant).await;
+        let get = pb::GetHostRequest { host: "web-1".to_owned() };
+        let view = control.get_host(get).await.unwrap().into_inner().view;
+        let view: serde_json::Value = serde_json::from_slice(&view).unwrap();
+        assert_eq!(view["policy"].is_object(), sees_policy, "{grant}: {view}");
+        assert_eq!(view["name"], "web-1", "{grant} sees that there is such a host");
+        if grant == "viewer/other" {
+            let list = control.list_hosts(pb::ListHostsRequest {}).await.unwrap().into_inner().view;
+            for text in [view.to_string(), String::from_utf8(list.to_vec()).unwrap()] {
+                assert!(!text.contains("default/web") && !text.contains("default.web"), "{text}");
+            }
+        }
+    }
+}

@@ -185,7 +185,7 @@ impl Agent {
         let payload = serde_json::to_vec(&receipt)?;
         let envelope =
             Envelope::sign(PayloadType::Receipt, payload, &[&self.member.receipts]).to_bytes().into();
-        send(say, Say::Receipt(pb::ReceiptReport { envelope })).await
+        send(say, Say::Receipt(pb::ReceiptReport { envelope, ..Default::default() })).await
     }
 
     /// Verifies an offered plan and fetches what it names that is new here. Is there another plan in force now?

@@ -31,13 +31,14 @@ fn what_a_host_has_seen_it_does_not_forget() {
     };
     note("an old plan after a restart", old_plans_stay_old(&mut target));
     note("time pushed forward", time_cannot_be_pushed(&mut target));
+    note("more than was signed for", a_signature_is_for_so_many(&mut target));
     note("a floor that was raised", floors_stay(&mut target));
     note("content that failed", failures_stay(&mut target));
     note("a check that fails", checks_hold_a_start(&mut target));
     note("trust documents", trust_is_not_taken_from_anyone(&mut target));
     note("a new epoch", epochs_part(&mut target));
     note("the honest service at last", target.serves());
-    conclude(8, &wrong);
+    conclude(9, &wrong);
 }
 
 /// A plan that was good once is not good again, least of all for an agent that was just started.
@@ -65,6 +66,33 @@ fn time_cannot_be_pushed(target: &mut Target) -> Result<(), String> {
     target.accept(&ahead(target, 1))?;
     let pushed = target.seal(&ahead(target, 2)).envelope;
     check(&target.refused(&pushed)?, "not_yet_valid", "")?;
+    target.honest()
+}
+
+/// One signature for one instance is not one for four, nor for a second one of what never runs twice.
+fn a_signature_is_for_so_many(target: &mut Target) -> Result<(), String> {
+    let one = Draft::release("production/many", 1, &target.image);
+    let alone = Draft::release("production/alone", 1, &target.image)
+        .with("spec.scale", serde_json::json!({ "replicas": { "min": 1, "max": 9 } }))
+        .with("spec.exclusive", true);
+    let mut slots = target.slots.clone();
+    for (name, release, indices) in [("many", &one, &[0, 1, 2, 700][..]), ("alone", &alone, &[0, 1])] {
+        let sealed = target.publish(release);
+        slots.extend(indices.iter().map(|index| slot(&format!("production/{name}/{index}"), &sealed.digest)));
+    }
+    target.accept(&Draft::plan(&target.host.name, target.seq + 1, slots))?;
+    for index in [1, 2, 700] {
+        refused_slot(target, &format!("production/many/{index}"), "unsigned_release")?;
+    }
+    refused_slot(target, "production/alone/1", "unsigned_release")?;
+    target.settled("production/many/0")?;
+    // The exclusive one waits for its lease, which this coordinator does not give.
+    for (name, most) in [("many", 1), ("alone", 1)] {
+        let running = target.host.engine.running(name).map_err(|error| error.to_string())?;
+        if running.len() > most {
+            return Err(format!("{most} of {name} was signed for: {running:?}"));
+        }
+    }
     target.honest()
 }
 

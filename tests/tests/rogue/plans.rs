@@ -153,6 +153,8 @@ pub(super) const ROWS: &[Row] = &[
     ("a hook with a name that climbs", "malformed", "task", |t| signed(t, |p| p.with("version", 3).with("slots.0.task", json!({ "rollout": "00000001", "hook": "../sh" })))),
     ("a hook with a command of its own", "malformed", "unknown field", |t| signed(t, |p| p.with("version", 3).with("slots.0.task", json!({ "rollout": "00000001", "hook": "check", "run": ["sh"] })))),
     ("signed: seq 0", "malformed", "seq", |t| signed(t, |p| p.with("seq", 0))),
+    ("signed: a seq that leaves no later one", "malformed", "no numbers", |t| signed(t, |p| p.with("seq", u64::MAX))),
+    ("signed: a life of eight days", "malformed", "7 days", |t| signed(t, |p| p.with("expires_at", at(from_now(8 * 24 * HOUR))))),
     ("signed: seq below 0", "malformed", "", |t| signed(t, |p| p.with("seq", -1))),
     ("signed: a seq of 2^64", "malformed", "", |t| raw(t, |p| p.replacen(&format!("\"seq\":{}", t.seq + 1), "\"seq\":18446744073709551616", 1))),
     ("signed: expires before it is issued", "malformed", "expires_at", |t| signed(t, |p| { let issued = p.0["issued_at"].clone(); p.with("expires_at", issued) })),

@@ -140,3 +140,49 @@ fn a_saved_log_is_verified_without_the_coordinator_and_its_damage_is_seen() {
     let error = alice.run(&["audit", "verify", "/dev/null"]);
     assert_eq!(error.code, 1, "an empty log is not the one that was kept: {}", error.stdout);
 }
+
+/// A restored backup and a captured coordinator that says it was one look alike: entries are gone that were seen.
+#[test]
+fn a_kept_checkpoint_that_is_gone_needs_an_operators_word() {
+    let mut desk = Desk::new();
+    let alice = desk.person("alice");
+    let verify = || verdict(&alice.run(&["audit", "verify"]));
+    let (data, server) = (desk.data().display().to_string(), desk.server_command());
+    let backup = desk.path("backup.jsonl").display().to_string();
+    let restore = |desk: &mut Desk| {
+        desk.stop();
+        std::fs::remove_dir_all(desk.data().join("store")).unwrap();
+        server.ok(&["--data", &data, "store", "import", &backup]);
+        desk.start();
+    };
+    desk.entries("first", 2);
+    desk.stop();
+    server.ok(&["--data", &data, "store", "export", &backup]);
+    desk.start();
+    desk.entries("second", 4);
+    desk.stop();
+    desk.start();
+    assert_eq!(verify(), (0, "OK".to_owned()));
+    restore(&mut desk);
+    let lost = alice.run(&["audit", "verify", "-o", "json"]);
+    assert_eq!((lost.code, lost.json()["sound"].as_bool()), (1, Some(false)), "{}", lost.stdout);
+    assert_eq!(lost.json()["contradicted_by"], "this machine: the checkpoint that was kept here");
+    let told = alice.run(&["audit", "verify"]).stdout;
+    assert!(told.starts_with("LOST: ") && told.contains("windlass audit accept "), "{told}");
+    let head =
+        lost.json()["losses"][0]["head"].as_str().unwrap().trim_start_matches("sha256:")[..12].to_owned();
+    let other = alice.run(&["--yes", "audit", "accept", "000000000000"]);
+    assert_eq!(other.code, 1, "{}", other.stdout);
+    assert!(other.stderr.contains("names no loss"), "{}", other.stderr);
+    assert_eq!(verify().0, 1, "nothing was accepted yet");
+    alice.ok(&["--yes", "audit", "accept", &head]);
+    let (code, text) = verify();
+    assert_eq!(code, 0, "{text}");
+    // What was accepted is that restore, and no other.
+    desk.stop();
+    desk.start();
+    assert_eq!(verify(), (0, "OK".to_owned()));
+    restore(&mut desk);
+    let (code, text) = verify();
+    assert!(code == 1 && text.starts_with("LOST: "), "{text}");
+}

@@ -150,3 +150,22 @@ fn what_was_accepted_before_it_was_revoked_is_known_and_bounded() {
     world.revocations.revoke_serial(all[2].peer().serial.clone());
     assert!(servers.trusts_revoked(), "the others were not forgotten");
 }
+
+#[test]
+fn a_ca_below_ours_certifies_nobody() {
+    let world = World::new();
+    let below = World { ca: world.ca.subordinate(now()), revocations: Revocations::new() };
+    let chain = |own: &CertifiedIdentity| {
+        vec![own.chain()[0].clone(), below.ca.certificate().clone(), world.ca.certificate().clone()]
+    };
+    let agent = chain(&below.agent(1));
+    assert!(world.clients("demo").verify_client_cert(&agent[0], &agent[1..], at(now())).is_err());
+    assert!(!meets(&world.servers(), &chain(&below.coordinator("main")), now()));
+    let fleet = "demo".parse().unwrap();
+    assert!(
+        verify_expired(&fleet, &[world.ca.certificate().clone()], &world.revocations, &agent[0]).is_err()
+    );
+    assert!(verify_issued(&fleet, &[world.ca.fingerprint()], &agent).is_err());
+    // Its own root, the same leaf is one: what is refused is the step between.
+    assert!(below.clients("demo").verify_client_cert(&agent[0], &[], at(now())).is_ok());
+}

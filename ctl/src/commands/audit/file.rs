@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use windlass_certs::files::begin_secret;
+
 use super::AuditError;
 
 /// Longer than any entry or envelope of a checkpoint.
@@ -47,8 +49,10 @@ impl Copy {
         let mut name = path.as_os_str().to_owned();
         name.push(".unfinished");
         let unfinished = PathBuf::from(name);
-        let out = File::create(&unfinished)
-            .map_err(|source| AuditError::Write { path: unfinished.clone(), source })?;
+        let out = begin_secret(&unfinished).map_err(|error| AuditError::Write {
+            path: unfinished.clone(),
+            source: std::io::Error::other(error),
+        })?;
         Ok(Self { path: path.to_owned(), unfinished, out: BufWriter::new(out) })
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! server.toml      settings
 //! ca/              the CA's certificate and key
-//! keys/            dispatch.key, audit.key, revoke.key
+//! keys/            dispatch.key, audit.key
 //! trust/1.json     version 1 of the trust document
 //! ```
 
@@ -52,6 +52,8 @@ pub(super) fn write(
 fn write_home(folder: &Path, parts: &Parts<'_>) -> Result<(), CtlError> {
     parts.keys.root.save(&folder.join("root.key"))?;
     parts.keys.release.save(&folder.join("release.key"))?;
+    // With the operators: a captured coordinator could revoke its own successor.
+    parts.keys.revoke.save(&folder.join("revoke.key"))?;
     parts.operator.save(&folder.join("operator.pem"))?;
     files::create_secret(&folder.join("ca.pem"), parts.ca.certificate_pem().as_bytes())?;
     write_trust(folder, parts)
@@ -63,7 +65,6 @@ fn write_server(folder: &Path, wanted: &Wanted<'_>, parts: &Parts<'_>) -> Result
     files::create_private_dir(&keys)?;
     parts.keys.dispatch.save(&keys.join("dispatch.key"))?;
     parts.keys.audit.save(&keys.join("audit.key"))?;
-    parts.keys.revoke.save(&keys.join("revoke.key"))?;
     files::create_secret(&folder.join("server.toml"), settings(wanted).as_bytes())?;
     write_trust(folder, parts)
 }

@@ -1,4 +1,4 @@
-//! Moving lines on a terminal: how far the rollout is, and a bar for each pull.
+//! Moving lines on a terminal, which are drawn beside the printer, of texts that went through it: how far the rollout is, and a bar for each pull.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use windlass_core::observation::InstanceState;
 use windlass_core::view::RolloutView;
 
 use super::news::headline;
+use crate::printer::safe;
 use crate::table::bytes;
 
 /// Bars of pulls that are shown at once.
@@ -31,7 +32,7 @@ impl Bars {
 
     /// Says something above the bars.
     pub(super) fn say(&self, text: &str) {
-        drop(self.all.println(text));
+        drop(self.all.println(safe::safe(text)));
     }
 
     pub(super) fn clear(&self) {
@@ -42,7 +43,7 @@ impl Bars {
     pub(super) fn head(&self, view: &RolloutView, waiting: &str) {
         let states = by_state(view);
         let states = if states.is_empty() { states } else { format!("  [{states}]") };
-        self.head.set_message(headline(view) + waiting + &states);
+        self.head.set_message(safe::line(&(headline(view) + waiting + &states)).into_owned());
     }
 
     /// A bar for each pull whose size is known.

@@ -12,6 +12,7 @@ use windlass_proto::pb::stream_audit_response::Item;
 use super::Stream;
 use crate::coordinator::Coordinator;
 use crate::ledger::AUDIT_PAGE;
+use crate::registry::Testimony;
 use crate::store::StoreError;
 
 type Items = Vec<Result<pb::StreamAuditResponse, Status>>;
@@ -31,15 +32,16 @@ pub(super) fn stream(coordinator: Arc<Coordinator>, from: u64) -> Stream<pb::Str
     witnesses.chain(pages.flat_map(stream::iter)).boxed()
 }
 
-/// The newest receipt of every host, as it came. Whoever reads it checks it.
+/// The newest receipt and checkpoint of every host, as they came. The reader checks both.
 fn witnesses(coordinator: &Coordinator) -> Items {
     let receipts = coordinator.registry.receipts();
-    let keyed = |(host, receipt): (windlass_core::HostId, Arc<[u8]>)| {
+    let keyed = |(host, said): (windlass_core::HostId, Testimony)| {
         let key = coordinator
             .ledger
             .read(|state| state.hosts.get(&host).map(|record| record.receipt_key.clone()))?;
-        let (receipt, key) = (receipt.to_vec().into(), key.as_bytes().to_vec().into());
-        Some(item(Item::Witness(pb::Witness { host: host.to_string(), receipt, key })))
+        let checkpoint = said.checkpoint.map(|envelope| envelope.to_vec()).unwrap_or_default().into();
+        let (receipt, key) = (said.receipt.to_vec().into(), key.as_bytes().to_vec().into());
+        Some(item(Item::Witness(pb::Witness { host: host.to_string(), receipt, key, checkpoint })))
     };
     receipts.into_iter().filter_map(keyed).collect()
 }

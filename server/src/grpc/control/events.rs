@@ -162,8 +162,7 @@ impl Events {
 
     /// What is about a service is for those who may see its environment; hosts are everybody's.
     fn may_see(&self, event: &EventRecord) -> bool {
-        // `operator/bob` reads like a service of an environment `operator`.
-        if event.kind.starts_with("operator.") {
+        if is_of_the_fleet(&event.kind) {
             return self.caller.sees_fleet();
         }
         match event.subject.parse::<ServiceId>() {
@@ -173,9 +172,22 @@ impl Events {
     }
 }
 
+/// Returns whether events of a kind are for operators of the whole fleet: `operator/bob` reads like a service of an environment
+/// `operator`, and a host that recovers names slots of every environment.
+fn is_of_the_fleet(kind: &str) -> bool {
+    kind.starts_with("operator.") || kind == "host.recovering"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_that_name_others_are_of_the_fleet() {
+        for (kind, want) in [("operator.added", true), ("host.recovering", true), ("host.joined", false)] {
+            assert_eq!(is_of_the_fleet(kind), want, "{kind}");
+        }
+    }
 
     #[test]
     fn kinds_match_by_their_words() {

@@ -41,7 +41,7 @@ pub(super) async fn token(
     Ok(pb::CreateHostTokenResponse { token: token.to_string(), expires_at: expires_at.as_millis() })
 }
 
-pub(super) fn list(coordinator: &Coordinator) -> Result<Bytes, Status> {
+pub(super) fn list(coordinator: &Coordinator, caller: &Caller) -> Result<Bytes, Status> {
     let now = coordinator.ledger.now();
     let mut views: Vec<HostView> = coordinator.ledger.read(|state| {
         let fleet = coordinator.registry.fleet(state, None, now);
@@ -50,10 +50,18 @@ pub(super) fn list(coordinator: &Coordinator) -> Result<Bytes, Status> {
     // Most of a long list would be what each of thousands of containers uses.
     views.iter_mut().filter_map(|view| view.stats.as_mut()).for_each(|stats| stats.instances.clear());
     views.iter_mut().for_each(|view| view.conditions.clear());
+    views.iter_mut().for_each(|view| narrow(view, caller));
     answer::whole(&views, "`windlass host show` tells of one host")
 }
 
-pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Status> {
+/// Leaves out what is of environments that the caller does not see.
+fn narrow(view: &mut HostView, caller: &Caller) {
+    if !caller.sees_fleet() {
+        view::narrow(view, |environment| caller.sees(environment));
+    }
+}
+
+pub(super) fn show(coordinator: &Coordinator, caller: &Caller, host: &str) -> Result<Bytes, Status> {
     let host: HostId = host.parse().map_err(|error| invalid("host", &error))?;
     let now = coordinator.ledger.now();
     let view = coordinator.ledger.read(|state| {
@@ -67,6 +75,7 @@ pub(super) fn show(coordinator: &Coordinator, host: &str) -> Result<Bytes, Statu
         view.gpu_holders = view::gpu_holders(slots, &state.releases);
         view.policy = Some(record.facts.policy.clone());
         view.certificate_expires_at = Some(record.certificate.not_after);
+        narrow(&mut view, caller);
         Some(view)
     });
     view.map(|view| encode(&view)).ok_or_else(|| refused(HostError::Unknown(host)))
@@ -105,7 +114,7 @@ pub(super) async fn steer(
         pb::HostAction::Ban => HostAction::Ban,
     };
     hosts::steer(coordinator, host, action, caller.actor()).await.map_err(refused)?;
-    show(coordinator, &request.host)
+    show(coordinator, caller, &request.host)
 }
 
 /// A host that is not in the fleet any more is shown by its standing.

@@ -156,7 +156,11 @@ async fn forged_receipts_and_plans_from_the_future_are_told_of_a_few_times_and_f
         let hello = pb::Hello { seq: 1 << 40, plan: made_up.clone().into(), ..rogue.hello() };
         let mut link = rogue.connect_with(&fleet, hello).await.unwrap();
         for envelope in forged.iter().cycle().take(12) {
-            link.say(Say::Receipt(pb::ReceiptReport { envelope: envelope.clone().into() })).await;
+            link.say(Say::Receipt(pb::ReceiptReport {
+                envelope: envelope.clone().into(),
+                ..Default::default()
+            }))
+            .await;
         }
         told(&mut link, &Observation { revision: 9, ..Observation::default() }).await;
     }
@@ -208,7 +212,7 @@ async fn reports_out_of_bounds_end_the_stream_and_are_not_kept() {
         ("nested two hundred thousand deep", Say::Observation(pb::ObservationReport { observation: deep.into_bytes().into() }), "observation"),
         ("no JSON", Say::Observation(pb::ObservationReport { observation: vec![0xff; 10].into() }), "observation"),
         ("hello again", Say::Hello(rogue.hello()), "once"),
-        ("9 MiB", Say::Receipt(pb::ReceiptReport { envelope: vec![0; 9 << 20].into() }), "message"),
+        ("9 MiB", Say::Receipt(pb::ReceiptReport { envelope: vec![0; 9 << 20].into(), ..Default::default() }), "message"),
     ];
     for (case, message, why) in table {
         let mut link = rogue.connect(&fleet).await.unwrap();

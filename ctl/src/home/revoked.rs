@@ -1,0 +1,51 @@
+//! The revocation list that is kept here: with it this machine talks to no coordinator whose certificate was stolen. It
+//! comes from a coordinator, or by hand; either way it counts only as the trust document's revoke keys have signed it.
+
+use windlass_certs::files::{self, FileError};
+use windlass_certs::revocation::{RevocationList, Revocations};
+use windlass_certs::trust::TrustDocument;
+
+use super::FleetHome;
+
+/// More than the envelope of the longest list.
+const MAX_LEN: u64 = 2 << 20;
+const FILE: &str = "revocations.json";
+
+impl FleetHome {
+    /// The certificates that do not count.
+    pub(crate) fn revocations(&self, trust: &TrustDocument) -> Revocations {
+        let revocations = Revocations::new();
+        if let Some(list) = self.revocation_list(trust) {
+            revocations.apply(&list);
+        }
+        revocations
+    }
+
+    /// Keeps a list, if it is newer than the one that is kept. A list that does not hold is not kept.
+    pub(crate) fn keep_revocations(&self, envelope: &[u8], trust: &TrustDocument) -> Result<(), FileError> {
+        if envelope.is_empty() {
+            return Ok(());
+        }
+        let have = self.revocation_list(trust).map(|list| list.version);
+        match RevocationList::open(envelope, trust, have) {
+            Ok(_) => files::replace_secret(&self.path().join(FILE), envelope),
+            Err(error) => {
+                tracing::debug!(error = windlass_process::report::chain(&error), "kept no revocation list");
+                Ok(())
+            }
+        }
+    }
+
+    fn revocation_list(&self, trust: &TrustDocument) -> Option<RevocationList> {
+        let path = self.path().join(FILE);
+        let is_ours = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= MAX_LEN);
+        let bytes = is_ours.then(|| std::fs::read(&path).ok()).flatten()?;
+        let opened = RevocationList::open(&bytes, trust, None);
+        opened
+            .inspect_err(|error| {
+                let error = windlass_process::report::chain(error);
+                tracing::warn!(path = %path.display(), error, "the revocation list is not believed");
+            })
+            .ok()
+    }
+}
