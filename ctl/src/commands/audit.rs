@@ -1,7 +1,8 @@
-//! `audit verify`: is the log what was written? It is read as it comes, and nothing of it is kept. Held against it are
+//! `audit verify`: checks that the log is what was written. It is read as it comes, and nothing of it is kept. Held against it are
 //! its own checkpoints, the newest checkpoint that was verified here before, and what hosts have seen.
 
 mod file;
+mod list;
 mod reading;
 
 use std::io;
@@ -21,6 +22,7 @@ use crate::home::{FleetHome, KeptCheckpoint};
 use crate::printer::Printer;
 
 use file::{Copy, lines};
+pub(crate) use list::{AuditEntryView, AuditListView};
 use reading::Reading;
 
 /// Why the log cannot be checked.
@@ -80,7 +82,10 @@ pub(crate) struct AuditView {
 }
 
 pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
-    let AuditCommand::Verify { file, save } = command;
+    let (file, save) = match command {
+        AuditCommand::Ls(args) => return list::run(&args, global, printer).await,
+        AuditCommand::Verify { file, save } => (file, save),
+    };
     let context = Context::load(global)?;
     let kept = context.fleet.kept_checkpoint();
     let (view, newest) = match file {
@@ -104,7 +109,7 @@ async fn from_coordinator(
     let trust = session.trust().document();
     let mut reading = Reading::new(trust.audit_keys(), kept.as_ref());
     let mut copy = save.map(Copy::begin).transpose()?;
-    let mut stream = session.client().audit().await?;
+    let mut stream = session.client().audit(0).await?;
     while let Some(item) = stream.next().await? {
         match item {
             Some(AuditItem::Entry(bytes)) => {

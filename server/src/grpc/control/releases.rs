@@ -38,7 +38,8 @@ pub(super) fn preview(
         .map_err(|error| invalid("release", &error))?;
     caller.may(OperatorRole::Viewer, &release.environment)?;
     coordinator.ledger.read(|state| releases::check_names(state, &release)).map_err(refused)?;
-    Ok(encode(&releases::look_ahead(coordinator, &release, Digest::of(&request.release))))
+    let digest = Digest::of(&request.release);
+    Ok(encode(&releases::look_ahead(coordinator, &release, digest, request.retry_quarantined)))
 }
 
 pub(super) async fn submit(
