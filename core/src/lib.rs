@@ -21,6 +21,7 @@ pub mod observation;
 pub mod placement;
 pub mod plan;
 pub mod policy;
+pub mod quarantine;
 pub mod quota;
 pub mod receipt;
 pub mod reconcile;

@@ -13,6 +13,7 @@
 mod check;
 mod closest;
 pub mod defaults;
+mod foreign;
 mod image;
 mod lower;
 mod merge;
@@ -33,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::EnvironmentId;
 
+pub use foreign::split_words;
 pub use image::{ImageReference, InvalidImage};
 pub use parse::MAX_INPUT;
 pub use problem::{Errors, Origin, Problem};
@@ -42,6 +44,16 @@ pub use schema::schema;
 pub use setting::{InvalidSetting, Setting};
 
 use node::{Entry, Kind, Node};
+
+/// What to write instead of a key of another system, if `key` is one: `healthcheck`, `depends_on`, `livenessProbe`.
+pub fn foreign_key(key: &str) -> Option<&'static str> {
+    foreign::hint(&[key.to_owned()])
+}
+
+/// A scalar as YAML: plain where no reader could take it for anything but text, else in double quotes.
+pub fn yaml_text(text: &str) -> String {
+    render::scalar(text)
+}
 
 /// A text and the name its errors are reported under.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,6 +45,9 @@ pub struct Service {
     pub good: Vec<ReleaseRef>,
     /// Releases that a person rolled back from, by content.
     pub held: Vec<Digest>,
+    /// Contents that failed and that a person lets start again with their next rollout.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cleared: BTreeSet<Digest>,
     /// How many instances, if it is replicated.
     pub replicas: u32,
     /// Index of the next new slot.
@@ -110,6 +113,7 @@ impl Service {
             current: None,
             good: Vec::new(),
             held: Vec::new(),
+            cleared: BTreeSet::new(),
             replicas: 0,
             next_index: 0,
             rollout: None,

@@ -5,6 +5,7 @@ mod fleet;
 mod look;
 mod operator;
 mod service;
+mod tour;
 mod trust;
 
 use clap::{Args, Parser, Subcommand};
@@ -15,13 +16,14 @@ use crate::printer::Format;
 pub(crate) use deploy::{
     DeployArgs, FollowArgs, ManifestArgs, PlanArgs, RollbackArgs, RolloutCommand, SubmitArgs,
 };
-pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label};
+pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label, LabelArgs};
 pub(crate) use look::{
     CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, RoutesArgs, RoutesCommand, SchemaArgs,
     StatusArgs, Tail, TopArgs, TopView, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
+pub(crate) use tour::{AuditLsArgs, ImportCommand, PsArgs, QuarantineCommand, VersionArgs};
 pub(crate) use trust::{AuditCommand, ChangeArgs, ReleaseCommand, SignArgs, TrustCommand};
 
 /// Deploys signed releases to hosts, and lets them down again safely.
@@ -34,7 +36,7 @@ pub(crate) use trust::{AuditCommand, ChangeArgs, ReleaseCommand, SignArgs, Trust
     max_term_width = 110,
     after_help = "Examples:\n  \
         windlass dev                                  try it on this machine\n  \
-        windlass deploy -f web.yaml --timeout 2m      deploy, and follow until it is done\n  \
+        windlass deploy web.yaml --timeout 2m         deploy, and follow until it is done\n  \
         windlass status                               what runs where\n  \
         windlass rollback web                         back to the last good release\n\n\
         Exit codes: 0 done, 1 refused, 2 usage, 3 rolled back or aborted, 4 paused or failed, 5 timeout,\n\
@@ -77,11 +79,11 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Try it: coordinator and agent on this machine, with a throw-away fleet
     Dev(DevArgs),
-    /// Which fleet am I talking to
+    /// Manage contexts: which fleet, and as whom
     #[command(
         subcommand,
         arg_required_else_help = true,
-        after_help = "Examples:\n  windlass context ls\n  windlass context use prod"
+        after_help = "Examples:\n  windlass context ls\n  windlass context use prod\n  windlass context rename demo staging"
     )]
     Context(ContextCommand),
     /// Hosts: join, look, take out of service
@@ -110,10 +112,20 @@ pub(crate) enum Command {
     Restart(RestartArgs),
     /// Stop every instance, and keep everything for its return
     Stop(StopArgs),
-    /// Remove a service from every host
+    /// Remove services from every host
     Rm(RmArgs),
+    /// Contents that failed: look, let one start again
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass quarantine ls\n  windlass quarantine clear web"
+    )]
+    Quarantine(QuarantineCommand),
     /// What runs where, at which release, how healthy
+    #[command(visible_alias = "ls")]
     Status(StatusArgs),
+    /// Instances of all services, one per line
+    Ps(PsArgs),
     /// Which name leads where, and which ingress knows it
     Routes(RoutesArgs),
     /// Wait until the coordinator answers, and hosts are ready
@@ -148,14 +160,27 @@ pub(crate) enum Command {
     )]
     Operator(OperatorCommand),
     /// The audit log: what was done
-    #[command(subcommand, arg_required_else_help = true, after_help = "Examples:\n  windlass audit verify")]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Examples:\n  windlass audit ls\n  windlass audit verify"
+    )]
     Audit(AuditCommand),
+    /// Manifests from the files of other systems
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example:\n  windlass import compose docker-compose.yml > services.yaml"
+    )]
+    Import(ImportCommand),
     /// JSON Schema of manifests, or of what commands print
     Schema(SchemaArgs),
     /// The finished manifest, and where each value came from
     Render(RenderArgs),
     /// Completions for a shell
     Completions(CompletionsArgs),
+    /// Versions of this program and of the coordinator
+    Version(VersionArgs),
 }
 
 /// The log filter for so many `-v`.

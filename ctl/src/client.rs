@@ -3,6 +3,7 @@
 mod error;
 mod history;
 mod join;
+mod quarantine;
 mod stream;
 
 use std::collections::BTreeMap;

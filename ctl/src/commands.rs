@@ -8,10 +8,13 @@ mod drain;
 mod events;
 mod explain;
 mod host;
+mod import;
 mod init;
 mod logs;
 mod operator;
 mod plan;
+mod ps;
+mod quarantine;
 mod recover;
 mod release;
 mod rollback;
@@ -22,6 +25,7 @@ mod status;
 mod tools;
 mod top;
 mod trust;
+mod version;
 mod wait;
 
 use crate::args::{Cli, Command};
@@ -29,7 +33,9 @@ use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
 
+pub(crate) use audit::AuditEntryView;
 pub(crate) use context::ContextView;
+pub(crate) use ps::PsView;
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
@@ -47,6 +53,9 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Restart(args) => Box::pin(service::restart(&args, &global, printer)).await,
         Command::Stop(args) => Box::pin(service::stop(&args, &global, printer)).await,
         Command::Rm(args) => Box::pin(service::rm(&args, &global, printer)).await,
+        Command::Quarantine(command) => quarantine::run(command, &global, printer).await,
+        Command::Ps(args) => ps::run(&args, &global, printer).await,
+        Command::Version(args) => Box::pin(version::run(&args, &global, printer)).await,
         Command::Explain(args) => explain::run(&args, &global, printer).await,
         Command::Status(args) => status::run(&args, &global, printer).await,
         Command::Routes(args) => routes::run(&args, &global, printer).await,
@@ -58,6 +67,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Trust(command) => trust::run(command, &global, printer).await,
         Command::Operator(command) => Box::pin(operator::run(command, &global, printer)).await,
         Command::Audit(command) => audit::run(command, &global, printer).await,
+        Command::Import(command) => import::run(&command, printer),
         Command::Schema(args) => Ok(tools::schema(&args, printer)),
         Command::Render(args) => tools::render(&args, &global, printer),
         Command::Completions(args) => Ok(tools::completions(&args, printer)),

@@ -1,7 +1,7 @@
 //! What a command line means here: which fleet, which server, which environment, which service.
 
 use windlass_core::manifest::Environment;
-use windlass_core::{EnvironmentId, ServiceId, ServiceName};
+use windlass_core::{Counter, EnvironmentId, ServiceId, ServiceName};
 
 use crate::args::Global;
 use crate::client::Client;
@@ -57,6 +57,12 @@ impl Context {
         let found = services.into_iter().filter(|s| s.service == name).map(|s| s.environment).collect();
         choose(name, found)
     }
+}
+
+/// `web@r6`: a service and one of its releases.
+pub(crate) fn at_release(text: &str) -> Option<(&str, Counter)> {
+    let (service, release) = text.rsplit_once('@')?;
+    Some((service, release.parse().ok()?))
 }
 
 /// Which environment a manifest is for, where there is no context.

@@ -15,6 +15,7 @@ mod attend;
 mod client;
 mod clock;
 mod commands;
+mod compose;
 mod context;
 mod deploy;
 mod error;

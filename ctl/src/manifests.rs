@@ -31,6 +31,8 @@ pub(crate) enum ManifestError {
         #[source]
         source: std::io::Error,
     },
+    #[error("there is no `*.yaml` in `{path}`")]
+    EmptyFolder { path: PathBuf },
     #[error("`{path}` is longer than the {MAX_INPUT} bytes a manifest may have")]
     TooLong { path: PathBuf },
     #[error("the manifests lie in different folders: `{one}` and `{other}`")]
@@ -42,7 +44,10 @@ pub(crate) enum ManifestError {
 impl ManifestError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::NoFile => Some("name one with `-f web.yaml`".to_owned()),
+            Self::NoFile => Some("name one: `web.yaml`, or a folder of them".to_owned()),
+            Self::EmptyFolder { .. } => {
+                Some("name a folder with manifests; folders below it are not looked into".to_owned())
+            }
             Self::Folders { .. } => Some(
                 "overlays and files are looked for beside the manifest: deploy one folder at a time"
                     .to_owned(),
@@ -70,9 +75,13 @@ impl ManifestError {
 impl Manifests {
     /// Reads what the flags name.
     pub(crate) fn load(args: &ManifestArgs, environment: &Environment) -> Result<Self, ManifestError> {
-        let folder = folder(&args.files)?;
+        let mut files = Vec::new();
+        for path in args.files.iter().chain(&args.manifests) {
+            if path.is_dir() { files.extend(of_folder(path)?) } else { files.push(path.clone()) }
+        }
+        let folder = folder(&files)?;
         let mut sources = Sources { settings: args.settings.clone(), ..Sources::default() };
-        for path in &args.files {
+        for path in &files {
             sources.manifests.push(source(path)?);
         }
         sources.overlays = overlays(&folder.join(OVERLAYS))?;
@@ -96,6 +105,25 @@ impl Manifests {
     pub(crate) fn into_parts(self) -> (Vec<Rendered>, PathBuf) {
         (self.documents, self.folder)
     }
+}
+
+/// The manifests of a folder, by name. Hidden files are not among them.
+fn of_folder(path: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+    let failed = |source| ManifestError::Read { path: path.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_yaml(&file) && !is_hidden && file.is_file() {
+            found.push(file);
+        }
+    }
+    found.sort();
+    if found.is_empty() { Err(ManifestError::EmptyFolder { path: path.to_owned() }) } else { Ok(found) }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// The one folder that all files lie in; stdin lies here.
@@ -139,9 +167,8 @@ fn overlays(folder: &Path) -> Result<BTreeMap<EnvironmentId, Source>, ManifestEr
     let mut overlays = BTreeMap::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(overlays) };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let (true, Some(name)) = (is_yaml, name) {
+        if let (true, Some(name)) = (is_yaml(&path), name) {
             overlays.insert(name, source(&path)?);
         }
     }

@@ -1,5 +1,6 @@
 //! Tables and sentences for people: views in, text out. Pure: no terminal, no clock.
 
+mod audit;
 mod conditions;
 mod contexts;
 mod explain;
@@ -8,9 +9,11 @@ mod gates;
 mod hint;
 mod hooks;
 mod hosts;
+mod instances;
 mod operators;
 mod plain;
 mod plans;
+mod quarantine;
 mod recovery;
 mod releases;
 mod rollouts;
@@ -29,6 +32,7 @@ use windlass_core::time::display_duration;
 
 use crate::printer::Colour;
 
+pub(crate) use audit::audit;
 pub(crate) use conditions::conditions;
 pub(crate) use contexts::contexts;
 pub(crate) use explain::explain;
@@ -36,9 +40,11 @@ pub(crate) use failure::failures;
 pub(crate) use gates::{gates, recomputed};
 pub(crate) use hooks::{failed as failed_hooks, hooks, words as hook_words};
 pub(crate) use hosts::{host, hosts};
+pub(crate) use instances::instances;
 pub(crate) use operators::operators;
 pub(crate) use plain::printable;
 pub(crate) use plans::plan;
+pub(crate) use quarantine::quarantine;
 pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};

@@ -24,6 +24,8 @@ mod rollouts;
 mod services;
 #[path = "cli/top.rs"]
 mod top;
+#[path = "cli/tour.rs"]
+mod tour;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -37,6 +37,7 @@ mod missing;
 mod operators;
 mod peers;
 mod plans;
+mod quarantine;
 mod receipts;
 mod recorder;
 mod recovery;

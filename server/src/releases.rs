@@ -15,6 +15,7 @@ use windlass_core::{
 
 use crate::coordinator::Coordinator;
 use crate::ledger::{State, WriteError};
+use crate::quarantine;
 use crate::registry::Registry;
 
 pub(crate) use history::forget;
@@ -210,13 +211,27 @@ fn list(hosts: &[HostId]) -> String {
 }
 
 /// What would happen if `release` were submitted.
-pub(crate) fn look_ahead(coordinator: &Coordinator, release: &Release, digest: Digest) -> PlanView {
-    coordinator
-        .ledger
-        .read(|state| plan(state, &coordinator.registry, release, digest, coordinator.ledger.now()))
+pub(crate) fn look_ahead(
+    coordinator: &Coordinator,
+    release: &Release,
+    digest: Digest,
+    retry_quarantined: bool,
+) -> PlanView {
+    coordinator.ledger.read(|state| {
+        let now = coordinator.ledger.now();
+        plan(state, &coordinator.registry, release, digest, retry_quarantined, now)
+    })
 }
 
-fn plan(state: &State, registry: &Registry, release: &Release, digest: Digest, now: Timestamp) -> PlanView {
+/// Shows what a release would do, and with `error` why the coordinator or a host would refuse it.
+fn plan(
+    state: &State,
+    registry: &Registry,
+    release: &Release,
+    digest: Digest,
+    retry_quarantined: bool,
+    now: Timestamp,
+) -> PlanView {
     let id = release.service_id();
     let fleet = registry.fleet(state, Some(&id), now);
     let service = state.services.get(&id).cloned();
@@ -224,5 +239,22 @@ fn plan(state: &State, registry: &Registry, release: &Release, digest: Digest, n
     let slots = state.slots.get(&id).cloned().unwrap_or_default();
     let mut view = preview(&service, &slots, &state.releases, &fleet, release, digest, now);
     view.warnings.extend(warnings(state, release));
-    view
+    let trust = state.trust.document();
+    let floor = trust.floor(&id);
+    let quarantined = || quarantine::of_service(state, &service);
+    view.refuse(|view| {
+        if !trust.accepts_new_releases(now) {
+            return Some(ReleaseError::TrustExpired(trust.expires_at).to_string());
+        }
+        if release.counter < floor {
+            let found = release.counter;
+            return Some(ReleaseError::BelowFloor { service: id.clone(), found, floor }.to_string());
+        }
+        if retry_quarantined {
+            return None;
+        }
+        let content = release.content_digest();
+        let failed = quarantined().into_iter().find(|known| known.content == content)?;
+        quarantine::refusal(&failed, view)
+    })
 }

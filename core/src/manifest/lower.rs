@@ -42,7 +42,7 @@ pub(super) fn lower(
         },
         ports: manifest.ports.iter().map(|(name, port)| (name.clone(), lower_port(*port))).collect(),
         main_port: main_port.map(str::to_owned),
-        env: texts(&manifest.env),
+        env: env(manifest),
         files,
         volumes: volumes(manifest),
         resources: resources(manifest),
@@ -110,6 +110,11 @@ fn scale(manifest: &Manifest) -> Scale {
 
 fn texts(map: &BTreeMap<String, Text>) -> BTreeMap<String, String> {
     map.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+}
+
+/// `$${` stands for `${`: a value with `${NAME}` is refused, because nothing here replaces it.
+fn env(manifest: &Manifest) -> BTreeMap<String, String> {
+    texts(&manifest.env).into_iter().map(|(name, value)| (name, value.replace("$${", "${"))).collect()
 }
 
 fn lower_port(port: Port) -> release::Port {

@@ -110,7 +110,7 @@ fn flow(value: &Value) -> String {
 }
 
 /// Plain where no reader of YAML could take it for anything but text, else in double quotes.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.' | '%');
     // Letters first; words that some YAML version takes for a boolean or null are short.
     let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(inner);

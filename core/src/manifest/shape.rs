@@ -10,6 +10,7 @@ mod scalar;
 use serde_json::{Map, Value};
 
 use super::closest::closest;
+use super::foreign;
 use super::node::{Kind, Node, display_path};
 use super::problem::{Origin, Problem};
 use super::schema::{EVEN_EMPTY, NOT_YET};
@@ -61,11 +62,14 @@ impl Checker<'_> {
             Kind::Bool { .. } | Kind::Number { .. } if types(schema).any(|t| t == "string") => {
                 Some(format!("put quotes around it: \"{raw}\""))
             }
-            Kind::Text(_) | Kind::Bool { .. } | Kind::Number { .. }
-                if types(schema).any(|t| t == "array") =>
-            {
+            Kind::Text(text) if types(schema).any(|t| t == "array") => Some(foreign::command(text)),
+            Kind::Bool { .. } | Kind::Number { .. } if types(schema).any(|t| t == "array") => {
                 Some(format!("write `[{raw}]`"))
             }
+            Kind::Map(_) | Kind::List(_) if foreign::hint(&self.path).is_some() => {
+                foreign::hint(&self.path).map(str::to_owned)
+            }
+            Kind::List(items) if self.path.len() == 1 => foreign::list(&self.path[0], items),
             Kind::Null
             | Kind::Bool { .. }
             | Kind::Number { .. }
@@ -124,14 +128,12 @@ impl Checker<'_> {
     fn unknown(&mut self, at: &Origin, schema: &Value) {
         let keys = || properties(schema).map(|(key, _)| key.as_str());
         let word = self.path.last().map(String::as_str).unwrap_or_default();
-        let hint = closest(word, keys()).map_or_else(
-            || {
-                let works =
-                    |key: &&str| property(schema, key).is_some_and(|below| below.get(NOT_YET).is_none());
-                format!("known keys here: {}", keys().filter(works).collect::<Vec<_>>().join(", "))
-            },
-            |key| format!("did you mean `{key}`?"),
-        );
+        let known = foreign::hint(&self.path).map(str::to_owned);
+        let near = || closest(word, keys()).map(|key| format!("did you mean `{key}`?"));
+        let hint = known.or_else(near).unwrap_or_else(|| {
+            let works = |key: &&str| property(schema, key).is_some_and(|below| below.get(NOT_YET).is_none());
+            format!("known keys here: {}", keys().filter(works).collect::<Vec<_>>().join(", "))
+        });
         self.problem(at, "unknown key".to_owned(), Some(hint));
     }
 
@@ -157,7 +159,7 @@ impl Checker<'_> {
             }
             Kind::Number { value, .. } if format == AS_WRITTEN => Ok(Value::Number(value.clone())),
             Kind::Number { value, .. } if !types(schema).any(|t| t == "string") => {
-                in_range(value, schema).map(|()| Value::Number(value.clone()))
+                in_range(value, raw, schema).map(|()| Value::Number(value.clone()))
             }
             Kind::Null
             | Kind::Bool { .. }

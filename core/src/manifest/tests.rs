@@ -2,6 +2,7 @@ mod asks;
 mod canary;
 mod errors;
 mod examples;
+mod foreign;
 mod gates;
 mod layers;
 mod props;

@@ -51,6 +51,8 @@ pub fn start(
         return Err(StartError::Active(rollout.id.clone()));
     }
     let mut service = service.clone();
+    let is_cleared = service.cleared.remove(&target.release.content);
+    let target = Target { retry_quarantined: target.retry_quarantined || is_cleared, ..target };
     let superseded = active.map(|rollout| {
         let mut ended = rollout.clone();
         ended.state = State::Superseded;

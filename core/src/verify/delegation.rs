@@ -55,7 +55,7 @@ fn most_slots(release: &Release) -> u32 {
         Strategy::Rolling { max_surge, .. } => max_surge.of_up(most),
         Strategy::Recreate { .. } => 0,
         // A slot that moves away beside one that is replaced.
-        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => 1,
+        _ => 1,
     };
     most.saturating_add(surge)
 }

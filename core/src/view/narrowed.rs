@@ -82,6 +82,7 @@ mod tests {
             observation: None,
             last_report: None,
             taken: crate::capacity::Taken::default(),
+            has_ingress: false,
         };
         let name = "web-1".parse().unwrap();
         let stats =

@@ -136,9 +136,26 @@ pub fn preview(
     if service.held.contains(&to.content) {
         view.warnings.push("a person rolled back from this content before".to_owned());
     }
-    let bytes = serde_json::to_vec(&view).expect("a view has string keys, so it is JSON");
-    view.digest = Digest::of(&bytes);
+    view.seal();
     view
+}
+
+impl PlanView {
+    /// Notes why it cannot be done, unless a reason is known already or there is nothing to do.
+    #[must_use]
+    pub fn refuse(mut self, why: impl FnOnce(&Self) -> Option<String>) -> Self {
+        if !self.unchanged && self.error.is_none() {
+            self.error = why(&self);
+            self.seal();
+        }
+        self
+    }
+
+    fn seal(&mut self) {
+        self.digest = Digest::of(b"");
+        let bytes = serde_json::to_vec(self).expect("a view has string keys, so it is JSON");
+        self.digest = Digest::of(&bytes);
+    }
 }
 
 fn planned(slot: &SlotId, host: &HostId, action: Action) -> PlannedSlot {

@@ -9,9 +9,12 @@ use windlass_core::{Counter, Span};
 /// Which manifests, and how they become releases.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ManifestArgs {
-    /// A manifest; `-` reads stdin. Repeat it for several, in order
+    /// A manifest, or a folder for every `*.yaml` in it; `-` reads stdin. Repeat it for several, in order
     #[arg(short, long = "file", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// The same without `-f`; these come after those with it
+    #[arg(value_name = "FILE")]
+    pub(crate) manifests: Vec<PathBuf>,
     /// Overrides a value of the manifest, like `image=registry.example.com/web:2`
     #[arg(long = "set", value_name = "[SERVICE:]KEY=VALUE")]
     pub(crate) settings: Vec<Setting>,
@@ -47,7 +50,7 @@ pub(crate) struct FollowArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    windlass plan -f web.yaml\n  \
+    windlass plan web.yaml\n  \
     windlass plan -f web.yaml --save web.plan && windlass deploy --plan web.plan\n\n\
     Exit codes: 0 nothing to change, 10 changes, 1 it cannot be done.")]
 pub(crate) struct PlanArgs {
@@ -63,7 +66,8 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    windlass deploy -f web.yaml --timeout 2m\n  \
+    windlass deploy web.yaml --timeout 2m\n  \
+    windlass deploy -f services/                  every *.yaml of the folder, one after the other\n  \
     windlass deploy -f web.yaml --set image=registry.example.com/web:2\n  \
     windlass deploy -f web.yaml --supersede\n  \
     windlass deploy --plan web.plan\n\n\
@@ -73,10 +77,10 @@ pub(crate) struct DeployArgs {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgs,
     /// Apply a plan that `plan --save` wrote, only if it is still what would happen
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "settings", "releases"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "manifests", "settings", "releases"])]
     pub(crate) plan: Option<PathBuf>,
     /// Submit a release that `release sign` wrote
-    #[arg(long = "release", value_name = "FILE", conflicts_with_all = ["files", "settings"])]
+    #[arg(long = "release", value_name = "FILE", conflicts_with_all = ["files", "manifests", "settings"])]
     pub(crate) releases: Vec<PathBuf>,
     /// Sign with this key instead of the context's
     #[arg(long = "key", env = "WINDLASS_RELEASE_KEY", value_name = "FILE")]
@@ -93,11 +97,12 @@ pub(crate) struct DeployArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass rollback web\n  \
-    windlass rollback production/web --to r5\n\n\
+    windlass rollback production/web --to r5\n  \
+    windlass rollback web@r5\n\n\
     Goes to the last good release before the current one. Skips batches and soak, and supersedes a rollout that\n\
     is active.")]
 pub(crate) struct RollbackArgs {
-    /// The service, `web` or `production/web`
+    /// The service, `web` or `production/web`; `web@r5` for a release of it
     pub(crate) service: String,
     /// To this release
     #[arg(long, value_name = "rN", value_parser = counter)]
@@ -119,15 +124,17 @@ pub(crate) enum RolloutCommand {
         service: Option<String>,
     },
     /// One rollout, with the evidence of what failed
-    #[command(after_help = "Examples:\n  windlass rollout show 0193ab\n  windlass rollout show web")]
+    #[command(
+        after_help = "Examples:\n  windlass rollout show 0193ab\n  windlass rollout show web\n  windlass rollout show web@r6"
+    )]
     Show {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
     },
     /// Follow a rollout until it ends or pauses
     #[command(after_help = "Example:\n  windlass rollout watch web --timeout 5m")]
     Watch {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
         /// Stop following after so long (exit code 5); the rollout goes on
         #[arg(long, value_name = "DURATION", default_value = "1h")]
@@ -136,13 +143,13 @@ pub(crate) enum RolloutCommand {
     /// Hold it where it is
     #[command(after_help = "Example:\n  windlass rollout pause web")]
     Pause {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
     },
     /// Let it go on
     #[command(after_help = "Example:\n  windlass rollout resume web")]
     Resume {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
     },
     /// Approve the step that it waits at, as somebody else than who deployed
@@ -152,7 +159,7 @@ pub(crate) enum RolloutCommand {
                       Examples:\n  windlass rollout approve web\n  windlass rollout approve web --step 2 --yes"
     )]
     Approve {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
         /// Only if it is at this step
         #[arg(long, value_name = "N")]
@@ -166,7 +173,7 @@ pub(crate) enum RolloutCommand {
                       Examples:\n  windlass rollout promote web\n  windlass rollout promote web --full"
     )]
     Promote {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
         /// The next step only, which is what it does where nothing is said
         #[arg(long, conflicts_with = "full")]
@@ -178,7 +185,7 @@ pub(crate) enum RolloutCommand {
     /// Bring the old release back
     #[command(after_help = "Example:\n  windlass rollout abort web --yes")]
     Abort {
-        /// Its id or the beginning of it, or a service for its newest
+        /// Its id or the beginning of it, `web@r6`, or a service for its newest
         rollout: String,
     },
 }

@@ -93,6 +93,20 @@ pub(crate) enum ContextCommand {
         /// Its name
         name: String,
     },
+    /// Give a context another name
+    #[command(after_help = "Example:\n  windlass context rename demo staging")]
+    Rename {
+        /// Its name
+        from: String,
+        /// Its new name
+        to: String,
+    },
+    /// Forget a context; the keys of its fleet stay
+    #[command(after_help = "Example:\n  windlass context rm demo")]
+    Rm {
+        /// Its name
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -102,7 +116,7 @@ pub(crate) enum HostCommand {
         TOKEN=$(windlass host token web-1 --label role=app)\n  \
         windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" --data ./agent-1 --address 127.0.0.1")]
     Token {
-        /// Name of the host
+        /// Host name
         host: HostId,
         /// A label pinned on the host
         #[arg(long = "label", value_name = "KEY=VALUE")]
@@ -114,10 +128,12 @@ pub(crate) enum HostCommand {
     /// One host
     #[command(after_help = "Example:\n  windlass host show web-1")]
     Show {
-        /// Its name
+        /// Host name
         host: HostId,
     },
-    /// Give it no new slots, and move those it has
+    /// Labels of a host, and how to change them
+    Label(LabelArgs),
+    /// Mark host unschedulable, and move the slots it has
     #[command(after_help = "Examples:\n  \
         windlass host drain web-1\n  \
         windlass host drain web-1 --timeout 30m -o json\n\n\
@@ -127,21 +143,21 @@ pub(crate) enum HostCommand {
         Exit codes: 0 the host is empty, 1 refused, 4 only slots that cannot leave are left, 5 timeout (it goes on), 6\n\
         somebody uncordoned it.")]
     Drain {
-        /// Its name
+        /// Host name
         host: HostId,
         #[command(flatten)]
         attend: AttendArgs,
     },
-    /// Give it no new slots
+    /// Mark host unschedulable
     #[command(after_help = "Example:\n  windlass host cordon web-1")]
     Cordon {
-        /// Its name
+        /// Host name
         host: HostId,
     },
-    /// Use it again
+    /// Make host schedulable again
     #[command(after_help = "Example:\n  windlass host uncordon web-1")]
     Uncordon {
-        /// Its name
+        /// Host name
         host: HostId,
     },
     /// After a backup was restored: show what hosts hold and the store does not, take it over, and go on
@@ -164,15 +180,29 @@ pub(crate) enum HostCommand {
     /// Revoke its certificate; it may join again
     #[command(after_help = "Example:\n  windlass host evict web-1 --yes")]
     Evict {
-        /// Its name
+        /// Host name
         host: HostId,
     },
     /// Revoke its certificate; its name may never join again
     #[command(after_help = "Example:\n  windlass host ban web-1 --yes")]
     Ban {
-        /// Its name
+        /// Host name
         host: HostId,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass host label web-1\n  \
+    windlass host label web-1 role=db              how to get there\n\n\
+    A host keeps the labels of the token that it joined with, so that a coordinator cannot give it others. To change\n\
+    them it joins again.")]
+pub(crate) struct LabelArgs {
+    /// Host name
+    pub(crate) host: HostId,
+    /// Labels that it is to have
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Label>,
 }
 
 /// `role=app`.

@@ -118,7 +118,7 @@ impl std::str::FromStr for Tail {
     Shows every decision in order, with what it was made from: where slots were placed and why, images, batches and\n\
     the limits they kept to, failures with exit code, log and probes, who steered, deadlines, and what serves now.")]
 pub(crate) struct ExplainArgs {
-    /// Its id or the beginning of it, or a service for its newest
+    /// Its id or the beginning of it, `web@r6`, or a service for its newest
     pub(crate) rollout: String,
     /// Compute every verdict of its gates again from what is stored of it; exit code 1 if one differs
     #[arg(long)]

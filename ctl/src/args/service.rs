@@ -72,14 +72,16 @@ pub(crate) struct StopArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass rm web\n  \
+    windlass rm web worker staging/cache\n  \
     windlass rm staging/web --yes --timeout 1m\n\n\
     Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are\n\
     named at the end. The service's numbers are never used again: a later deploy goes on counting. Refused while\n\
     requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
 pub(crate) struct RmArgs {
-    /// The service, `web` or `production/web`
-    pub(crate) service: String,
+    /// The services, `web` or `production/web`
+    #[arg(required = true, value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,

@@ -63,7 +63,7 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Add a signature to this release instead
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "settings", "counter"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "manifests", "settings", "counter"])]
     pub(crate) envelope: Option<PathBuf>,
     /// Sign with this key instead of the context's
     #[arg(long = "key", env = "WINDLASS_RELEASE_KEY", value_name = "FILE")]
@@ -180,6 +180,8 @@ pub(crate) enum TrustCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
+    /// Entries of the audit log, the newest last
+    Ls(super::AuditLsArgs),
     /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED, LOST or UNANCHORED TAIL(k)
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \

@@ -73,6 +73,11 @@ impl CallError {
         matches!(self.code, Code::FailedPrecondition) && self.why.0.contains("previewed")
     }
 
+    /// Returns whether the coordinator does not know the call.
+    pub(crate) const fn is_unimplemented(&self) -> bool {
+        matches!(self.code, Code::Unimplemented)
+    }
+
     /// Is what was asked for not there?
     pub(crate) const fn is_not_found(&self) -> bool {
         matches!(self.code, Code::NotFound)

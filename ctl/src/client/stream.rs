@@ -196,11 +196,12 @@ impl Client {
         })
     }
 
-    /// The whole audit log.
+    /// The audit log from an entry on.
     pub(crate) async fn audit(
         &mut self,
+        from: u64,
     ) -> Result<Stream<pb::StreamAuditResponse, Option<AuditItem>>, CallError> {
-        let answer = self.control.stream_audit(pb::StreamAuditRequest { from: 0 }).await;
+        let answer = self.control.stream_audit(pb::StreamAuditRequest { from }).await;
         open("read the audit log", answer, |item| {
             use pb::stream_audit_response::Item;
             Ok(item.item.map(|item| match item {

@@ -1,9 +1,10 @@
-//! `audit verify`: is the log what was written? It is read as it comes, and nothing of it is kept. Held against it are
+//! `audit verify`: checks that the log is what was written. It is read as it comes, and nothing of it is kept. Held against it are
 //! its own checkpoints, the newest checkpoint that was verified here before, and those that hosts show. `audit accept`: an
 //! operator signs that a loss is one that they know of.
 
 mod accept;
 mod file;
+mod list;
 mod reading;
 
 use std::io;
@@ -23,6 +24,7 @@ use crate::home::{FleetHome, KeptCheckpoint};
 use crate::printer::Printer;
 
 use file::{Copy, lines};
+pub(crate) use list::{AuditEntryView, AuditListView};
 use reading::Reading;
 
 /// Why the log cannot be checked.
@@ -99,6 +101,7 @@ pub(crate) struct AuditView {
 pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
     let (file, save) = match command {
+        AuditCommand::Ls(args) => return list::run(&args, global, printer).await,
         AuditCommand::Verify { file, save } => (file, save),
         AuditCommand::Accept { loss, key } => {
             return accept::accept(&loss, key, &context, global, printer).await;
@@ -126,7 +129,7 @@ async fn from_coordinator(
     let trust = session.trust().document();
     let mut reading = Reading::new(trust, kept.as_ref(), &context.fleet.accepted_losses());
     let mut copy = save.map(Copy::begin).transpose()?;
-    let mut stream = session.client().audit().await?;
+    let mut stream = session.client().audit(0).await?;
     while let Some(item) = stream.next().await? {
         match item {
             Some(AuditItem::Entry(bytes)) => {

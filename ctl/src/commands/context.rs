@@ -1,4 +1,4 @@
-//! `context`: which fleet am I talking to.
+//! `context`: the fleets that this person works with.
 
 use serde::Serialize;
 use windlass_core::{EnvironmentId, FleetId, Timestamp};
@@ -6,7 +6,7 @@ use windlass_core::{EnvironmentId, FleetId, Timestamp};
 use crate::args::ContextCommand;
 use crate::error::CtlError;
 use crate::exit::Exit;
-use crate::home::{Home, HomeError};
+use crate::home::{Config, Home, HomeError};
 use crate::printer::Printer;
 use crate::{clock, table};
 
@@ -32,12 +32,35 @@ pub(crate) struct ContextView {
 pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, CtlError> {
     let home = Home::find()?;
     let mut config = home.config()?;
-    if let ContextCommand::Use { name } = command {
-        config.context(Some(name), home.path())?;
-        config.current = Some(name.clone());
-        home.save(&config)?;
-        printer.note(&format!("now using `{name}`"));
-        return Ok(Exit::Done);
+    match command {
+        ContextCommand::Ls => {}
+        ContextCommand::Use { name } => {
+            config.context(Some(name), home.path())?;
+            config.current = Some(name.clone());
+            home.save(&config)?;
+            printer.note(&format!("now using `{name}`"));
+            return Ok(Exit::Done);
+        }
+        ContextCommand::Rename { from, to } => {
+            rename(&mut config, from, to, &home)?;
+            home.save(&config)?;
+            printer.note(&format!("`{from}` is `{to}` now"));
+            return Ok(Exit::Done);
+        }
+        ContextCommand::Rm { name } => {
+            let (_, gone) = config.context(Some(name), home.path())?;
+            config.contexts.remove(name);
+            let was_current = config.current.as_ref() == Some(name);
+            config.current = config.current.filter(|current| current != name);
+            home.save(&config)?;
+            let kept = home.fleet(&gone.fleet).path().display().to_string();
+            printer
+                .note(&format!("`{name}` is forgotten; the keys of fleet `{}` stay in {kept}", gone.fleet));
+            if was_current {
+                printer.note("no context is current now; choose one with: windlass context use NAME");
+            }
+            return Ok(Exit::Done);
+        }
     }
     if config.contexts.is_empty() {
         return Err(HomeError::NoContext(home.path().to_owned()).into());
@@ -60,4 +83,29 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
         .collect();
     printer.document(&views, |colour| table::contexts(&views, clock::now(), colour));
     Ok(Exit::Done)
+}
+
+/// Gives the context `from` the name `to`, which no other one may have.
+fn rename(config: &mut Config, from: &str, to: &str, home: &Home) -> Result<(), CtlError> {
+    let (_, context) = config.context(Some(from), home.path())?;
+    let is_name =
+        !to.is_empty() && to.len() <= 63 && to.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    if !is_name {
+        return Err(CtlError::Usage {
+            message: format!("`{to}` is not a name of a context"),
+            hint: "letters, digits, `-`, `_` and `.`, at most 63".to_owned(),
+        });
+    }
+    if from != to && config.contexts.contains_key(to) {
+        return Err(CtlError::Usage {
+            message: format!("there is a context `{to}` already"),
+            hint: format!("forget that one first: windlass context rm {to}"),
+        });
+    }
+    config.contexts.remove(from);
+    config.contexts.insert(to.to_owned(), context);
+    if config.current.as_deref() == Some(from) {
+        config.current = Some(to.to_owned());
+    }
+    Ok(())
 }

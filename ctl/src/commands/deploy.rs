@@ -1,11 +1,13 @@
 //! `deploy`: sign, submit, follow until a final state.
 
+mod series;
+
 use std::path::Path;
 
 use windlass_core::ServiceId;
 
 use super::plan::{self, SavedPlan};
-use crate::args::{DeployArgs, FollowArgs, Global, PlanArgs};
+use crate::args::{DeployArgs, FollowArgs, Global, PlanArgs, SubmitArgs};
 use crate::client::Submitted;
 use crate::context::Context;
 use crate::deploy::{self, End, Outcome, Progress, Signed, Skipped, ending};
@@ -15,6 +17,8 @@ use crate::manifests::Manifests;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::signing;
+
+use series::Series;
 
 /// What to do with a plan that does not hold any more.
 const STALE: &str =
@@ -51,11 +55,12 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    let mut series = Series::new(&services, args.follow.detach);
     for (draft, rest) in drafts.iter().zip(rests(&services)) {
         let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
         let submitted = submitted.inspect_err(|_| skip(rest, &draft.service, printer))?;
         let exit = finish(&draft.service, submitted, args.follow, rest, &mut session, printer).await?;
-        if exit != Exit::Done {
+        if !series.goes_on(&draft.service, exit, printer) {
             return Ok(exit);
         }
     }
@@ -74,11 +79,13 @@ async fn planned(
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = plan.releases.iter().map(|release| release.release.service_id()).collect();
+    let mut series = Series::new(&services, args.follow.detach);
     for ((release, service), rest) in plan.releases.iter().zip(&services).zip(rests(&services)) {
         let payload = signing::payload(&release.release);
         let submitted = async {
             let signed = deploy::signed(&release.release, payload, &keys, Some(release.preview), &session)?;
-            deploy::submit(signed, args.submit, &session).await
+            let retry_quarantined = args.submit.retry_quarantined || plan.retry_quarantined;
+            deploy::submit(signed, SubmitArgs { retry_quarantined, ..args.submit }, &session).await
         };
         let submitted = submitted.await.map_err(|error| match error {
             CtlError::Call(error) if error.is_taken() || error.is_stale() => error.with_hint(STALE).into(),
@@ -86,7 +93,7 @@ async fn planned(
         });
         let submitted = submitted.inspect_err(|_| skip(rest, service, printer))?;
         let exit = finish(service, submitted, args.follow, rest, &mut session, printer).await?;
-        if exit != Exit::Done {
+        if !series.goes_on(service, exit, printer) {
             return Ok(exit);
         }
     }
@@ -102,6 +109,7 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = releases.iter().map(|(_, release)| release.service_id()).collect();
+    let mut series = Series::new(&services, args.follow.detach);
     for (((envelope, release), service), rest) in releases.iter().zip(&services).zip(rests(&services)) {
         let submitted = async {
             let trust = session.trust().document();
@@ -117,7 +125,7 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
         };
         let submitted = submitted.inspect_err(|_| skip(rest, service, printer))?;
         let exit = finish(service, submitted, args.follow, rest, &mut session, printer).await?;
-        if exit != Exit::Done {
+        if !series.goes_on(service, exit, printer) {
             return Ok(exit);
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use windlass_certs::join::Terms;
 use windlass_core::{HostId, Timestamp};
 
-use crate::args::{Global, HostCommand, Label};
+use crate::args::{Global, HostCommand, Label, LabelArgs};
 use crate::client::{Client, HostAction};
 use crate::context::Context;
 use crate::error::CtlError;
@@ -65,6 +65,7 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
             let plots = history.map(|history| table::history(&history)).unwrap_or_default();
             printer.document(&view, |_| table::host(&view, clock::now()) + &plots);
         }
+        HostCommand::Label(args) => label(&args, &client.host(&args.host).await?, printer)?,
         HostCommand::Drain { host, attend } => {
             return Box::pin(super::drain::run(&host, attend, session, printer)).await;
         }
@@ -77,6 +78,33 @@ pub(super) async fn run(command: HostCommand, global: &Global, printer: &Printer
         HostCommand::Ban { host } => steer(&host, HostAction::Ban, &mut client, printer).await?,
     }
     Ok(Exit::Done)
+}
+
+/// Shows the labels of a host. They are pinned on the host, so other ones take another join.
+fn label(args: &LabelArgs, view: &windlass_core::view::HostView, printer: &Printer) -> Result<(), CtlError> {
+    let differs = |label: &Label| view.labels.get(&label.key) != Some(&label.value);
+    if args.labels.iter().any(differs) {
+        let mut wanted = view.labels.clone();
+        wanted.extend(args.labels.iter().map(|Label { key, value }| (key.clone(), value.clone())));
+        let flags: Vec<String> = wanted
+            .iter()
+            .map(|(key, value)| format!(" --label {}", crate::shell::quote(&format!("{key}={value}"))))
+            .collect();
+        let host = &args.host;
+        return Err(CtlError::Usage {
+            message: format!("the labels of `{host}` are pinned on the host: it has those it joined with"),
+            hint: format!(
+                "let it join again with another token: windlass host drain {host} && windlass host evict {host} && windlass host token \
+                 {host}{}; then on the host: windlass-agent join --token TOKEN \u{2026}",
+                flags.concat()
+            ),
+        });
+    }
+    printer.document(&view.labels, |_| {
+        let lines: Vec<String> = view.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if lines.is_empty() { "no labels".to_owned() } else { lines.join("\n") }
+    });
+    Ok(())
 }
 
 async fn steer(

@@ -25,6 +25,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct SavedPlan {
     version: u32,
+    /// Content that failed before may start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) retry_quarantined: bool,
     pub(super) releases: Vec<PlannedRelease>,
 }
 
@@ -61,7 +64,9 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
         drafts.push(deploy::draft(document, &folder, &mut resolver, printer).await?);
     }
     let session = context.session().await?;
-    let (mut views, mut saved) = (Vec::new(), SavedPlan { version: VERSION, releases: Vec::new() });
+    let retry_quarantined = args.retry_quarantined;
+    let mut views = Vec::new();
+    let mut saved = SavedPlan { version: VERSION, retry_quarantined, releases: Vec::new() };
     for draft in &drafts {
         let release = deploy::number(draft, &session).await?;
         let view = session.client().preview(&signing::payload(&release), args.retry_quarantined).await?;

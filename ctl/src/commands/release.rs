@@ -148,7 +148,7 @@ impl Source {
         if Path::new(text).is_file() {
             return Self::File(text.into());
         }
-        match text.rsplit_once('@').and_then(|(service, release)| Some((service, release.parse().ok()?))) {
+        match crate::context::at_release(text) {
             Some((service, release)) => Self::Stored(service.to_owned(), Some(release)),
             None => Self::Stored(text.to_owned(), None),
         }

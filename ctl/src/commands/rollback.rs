@@ -2,7 +2,7 @@
 
 use super::deploy::finish;
 use crate::args::{Global, RollbackArgs};
-use crate::context::Context;
+use crate::context::{Context, at_release};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -11,7 +11,17 @@ pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer)
     let context = Context::load(global)?;
     let mut session = context.session().await?;
     let mut client = session.client();
-    let service = context.service(&args.service, &mut client).await?;
-    let submitted = client.rollback(&service, args.to).await?;
+    let (name, at) = match at_release(&args.service) {
+        Some((name, release)) => (name, Some(release)),
+        None => (args.service.as_str(), None),
+    };
+    if at.is_some() && args.to.is_some() && at != args.to {
+        return Err(CtlError::Usage {
+            message: format!("`{}` and --to name two releases", args.service),
+            hint: "leave one of them away".to_owned(),
+        });
+    }
+    let service = context.service(name, &mut client).await?;
+    let submitted = client.rollback(&service, at.or(args.to)).await?;
     finish(&service, submitted, args.follow, &[], &mut session, printer).await
 }

@@ -1,13 +1,13 @@
 //! `rollout`: look at and steer one rollout.
 
-use windlass_core::RolloutId;
 use windlass_core::id::ServiceName;
 use windlass_core::view::RolloutView;
+use windlass_core::{Counter, RolloutId, ServiceId};
 
 use super::deploy::ended;
 use crate::args::{Global, RolloutCommand};
 use crate::client::{Client, RolloutAction, Submitted};
-use crate::context::Context;
+use crate::context::{Context, at_release};
 use crate::deploy::{self, Outcome, Progress};
 use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
@@ -39,7 +39,7 @@ pub(super) async fn run(
         RolloutCommand::Watch { rollout, timeout } => {
             let rollout = meant(&rollout, &context, &mut client).await?;
             let view = client.rollout(&rollout).await?;
-            let service = windlass_core::ServiceId::new(view.environment.clone(), view.service.clone());
+            let service = ServiceId::new(view.environment.clone(), view.service.clone());
             let submitted = Submitted {
                 rollout: Some(view.rollout.clone()),
                 release: view.release,
@@ -122,8 +122,29 @@ async fn steer(
     Ok(())
 }
 
-/// A rollout is named by its id, the beginning of it, or a service, which may be a bare name.
+/// There is no rollout to this release.
+#[derive(Debug, thiserror::Error)]
+#[error("no rollout of `{service}` to {release} is remembered")]
+struct NoRollout {
+    service: ServiceId,
+    release: Counter,
+}
+
+impl Failure for NoRollout {
+    fn hint(&self) -> Option<String> {
+        Some(format!("`windlass rollout ls {}` shows those that are", self.service))
+    }
+}
+
+/// A rollout is named by its id, the beginning of it, a service for its newest, or `service@rN` for the newest to that
+/// release. A service may be a bare name.
 pub(super) async fn meant(text: &str, context: &Context, client: &mut Client) -> Result<String, CtlError> {
+    if let Some((name, release)) = at_release(text) {
+        let service = context.service(name, client).await?;
+        let rollouts = client.rollouts(&service.to_string()).await?;
+        let newest = rollouts.into_iter().find(|rollout| rollout.release == release);
+        return Ok(newest.ok_or(NoRollout { service, release })?.rollout.to_string());
+    }
     // Ids are long and hexadecimal; a beginning of one has a digit, which few names of eight letters a-f have.
     let is_hex = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     let is_id = text.parse::<RolloutId>().is_ok() || (is_hex && text.bytes().any(|b| b.is_ascii_digit()));

@@ -5,9 +5,9 @@ use windlass_core::{Counter, ServiceId};
 use super::deploy;
 use crate::args::{AttendArgs, Global, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 use crate::attend::{self, Done, Goal, ServiceOutcome};
-use crate::client::{Heard, ServiceAction, Submitted};
+use crate::client::{CallError, Heard, ServiceAction, Submitted};
 use crate::context::Context;
-use crate::error::CtlError;
+use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::session::Session;
@@ -40,15 +40,57 @@ pub(super) async fn stop(args: &StopArgs, global: &Global, printer: &Printer) ->
     finish(&service, Goal::Stopped, heard, args.attend, &mut session, printer).await
 }
 
+/// All of them are told first, so that they go at the same time. One that is refused keeps none of the others.
 pub(super) async fn rm(args: &RmArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
-    let (mut session, service) = meant(&args.service, global).await?;
-    let question = format!("Remove every instance of `{service}`? Named volumes stay.");
-    printer.confirm(&question, global.yes)?;
-    let heard = session
-        .client()
-        .steer_service(&service, ServiceAction::Remove, 0, (args.supersede, args.force))
-        .await?;
-    finish(&service, Goal::Gone, heard, args.attend, &mut session, printer).await
+    let context = Context::load(global)?;
+    let mut session = context.session().await?;
+    let mut services = Vec::new();
+    for name in &args.services {
+        let service = context.service(name, &mut session.client()).await?;
+        if !services.contains(&service) {
+            services.push(service);
+        }
+    }
+    let names = services.iter().map(|service| format!("`{service}`")).collect::<Vec<_>>().join(", ");
+    printer.confirm(&format!("Remove every instance of {names}? Named volumes stay."), global.yes)?;
+    let how = (args.supersede, args.force);
+    let (mut told, mut refused) = (Vec::new(), Vec::new());
+    for service in services {
+        match session.client().steer_service(&service, ServiceAction::Remove, 0, how).await {
+            Ok(heard) => told.push((service, heard)),
+            Err(error) => refused.push((service, error)),
+        }
+    }
+    let mut exit = Exit::Done;
+    for (service, heard) in told {
+        let one = finish(&service, Goal::Gone, heard, args.attend, &mut session, printer).await?;
+        exit = if exit == Exit::Done { one } else { exit };
+    }
+    let several = args.services.len() > 1;
+    let last = refused.pop();
+    for (service, error) in refused {
+        printer.error(&RmError { service, source: error }.into());
+    }
+    match last {
+        Some((service, error)) if several => Err(RmError { service, source: error }.into()),
+        Some((_, error)) => Err(error.into()),
+        None => Ok(exit),
+    }
+}
+
+/// One of several services stays.
+#[derive(Debug, thiserror::Error)]
+#[error("`{service}` is not removed")]
+struct RmError {
+    service: ServiceId,
+    #[source]
+    source: CallError,
+}
+
+impl Failure for RmError {
+    fn hint(&self) -> Option<String> {
+        self.source.hint()
+    }
 }
 
 async fn meant(name: &str, global: &Global) -> Result<(Session, ServiceId), CtlError> {

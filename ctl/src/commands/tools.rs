@@ -7,17 +7,20 @@ use serde_json::{Map, Value};
 use windlass_core::manifest::{self, Leaf, Origins};
 use windlass_core::{EnvironmentId, ServiceName, diff, view};
 
-use super::audit::AuditView;
+use super::audit::{AuditListView, AuditView};
 use super::context::ContextView;
 use super::drain::DrainOutcome;
 use super::host::HostToken;
 use super::init::Made;
 use super::logs::LogLineView;
 use super::operator::{OperatorJoined, OperatorTokenView};
+use super::ps::PsView;
 use super::release::ReleaseDocument;
 use super::trust::ChangeView;
+use super::version::VersionView;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
 use crate::attend::ServiceOutcome;
+use crate::compose::Imported;
 use crate::context::Context;
 use crate::deploy::{Outcome, Skipped};
 use crate::error::{CtlError, Report};
@@ -46,7 +49,10 @@ fn outputs() -> Value {
         ("host drain: each line but the last", of::<view::HostView>()),
         ("host drain: the last line", of::<DrainOutcome>()),
         ("host recover", of::<view::RecoveryView>()),
+        ("host label", of::<std::collections::BTreeMap<String, String>>()),
         ("plan", of::<view::PlanView>()),
+        ("ps", of::<Vec<PsView>>()),
+        ("quarantine ls, clear", of::<Vec<view::QuarantineView>>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),
         ("deploy, rollback, restart, rollout watch: the last line", of::<Outcome>()),
         ("deploy: the line before, where services were not submitted", of::<Skipped>()),
@@ -69,7 +75,10 @@ fn outputs() -> Value {
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),
         ("trust add-key, remove-key, rotate", of::<ChangeView>()),
+        ("audit ls", of::<AuditListView>()),
         ("audit verify", of::<AuditView>()),
+        ("version", of::<VersionView>()),
+        ("import compose", of::<Imported>()),
         ("every command: an error, on stderr", of::<Report>()),
     ];
     Value::Object(commands.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Map<_, _>>())

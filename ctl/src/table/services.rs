@@ -153,7 +153,7 @@ fn watched(watch: WatchView) -> String {
 }
 
 /// An instance's state, and since when that is not known to be so any more.
-fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
+pub(super) fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
     let text = instance.state.as_str();
     match (&instance.doubt, instance.as_of) {
         (None, _) => state(text),

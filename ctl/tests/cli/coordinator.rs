@@ -54,6 +54,24 @@ pub(crate) struct Script {
     pub(crate) heard: Option<pb::SteerServiceResponse>,
     /// What it was asked.
     pub(crate) told: Vec<pb::SteerServiceRequest>,
+    /// Services that `SteerService` does not know.
+    pub(crate) unknown: Vec<String>,
+    /// What `ListRollouts` answers with.
+    pub(crate) rollouts: Value,
+    /// Rollouts that were asked for by `GetRollout`.
+    pub(crate) asked: Vec<String>,
+    /// Where rollbacks were to go.
+    pub(crate) rolled_back: Vec<pb::RollbackRequest>,
+    /// What `ListQuarantine` and `ClearQuarantine` answer with.
+    pub(crate) quarantine: Value,
+    /// What was to be cleared.
+    pub(crate) cleared: Vec<pb::ClearQuarantineRequest>,
+    /// What `GetHost` answers with.
+    pub(crate) host: Value,
+    /// Its version; it does not know the call if there is none.
+    pub(crate) version: Option<String>,
+    /// Entries of the audit log.
+    pub(crate) audit: Vec<Vec<u8>>,
     /// What each call of `StreamEvents` sends, by the numbers of the events, and with which code it ends.
     pub(crate) events: VecDeque<(Vec<u64>, Code)>,
     /// Where each of these calls wanted to begin.
@@ -192,8 +210,9 @@ impl Control for Stub {
 
     async fn rollback(
         &self,
-        _: Request<pb::RollbackRequest>,
+        request: Request<pb::RollbackRequest>,
     ) -> Result<Response<pb::RollbackResponse>, Status> {
+        self.0.lock().unwrap().rolled_back.push(request.into_inner());
         let (rollout, release) = self.submitted();
         Ok(Response::new(pb::RollbackResponse { rollout, release }))
     }
@@ -230,7 +249,11 @@ impl Control for Stub {
         request: Request<pb::SteerServiceRequest>,
     ) -> Result<Response<pb::SteerServiceResponse>, Status> {
         let mut script = self.0.lock().unwrap();
-        script.told.push(request.into_inner());
+        let request = request.into_inner();
+        if script.unknown.contains(&request.service) {
+            return Err(Status::not_found(format!("there is no service `{}`", request.service)));
+        }
+        script.told.push(request);
         let heard = script.heard.clone();
         heard
             .map(Response::new)
@@ -334,27 +357,76 @@ impl Control for Stub {
 
     async fn stream_audit(
         &self,
-        _: Request<pb::StreamAuditRequest>,
+        request: Request<pb::StreamAuditRequest>,
     ) -> Result<Response<Self::StreamAuditStream>, Status> {
-        Err(Status::unimplemented("audit"))
+        use pb::stream_audit_response::Item;
+        let from = usize::try_from(request.into_inner().from).unwrap();
+        let entries = self.0.lock().unwrap().audit.clone().into_iter().skip(from);
+        let item = |bytes: Vec<u8>| {
+            Ok(pb::StreamAuditResponse { item: Some(Item::Entry(bytes.into())), ..Default::default() })
+        };
+        Ok(Response::new(Box::pin(tokio_stream::iter(entries.map(item).collect::<Vec<_>>()))))
+    }
+
+    async fn list_rollouts(
+        &self,
+        _: Request<pb::ListRolloutsRequest>,
+    ) -> Result<Response<pb::ListRolloutsResponse>, Status> {
+        let view = self.0.lock().unwrap().rollouts.to_string().into_bytes().into();
+        Ok(Response::new(pb::ListRolloutsResponse { view }))
+    }
+
+    async fn list_quarantine(
+        &self,
+        _: Request<pb::ListQuarantineRequest>,
+    ) -> Result<Response<pb::ListQuarantineResponse>, Status> {
+        let view = self.0.lock().unwrap().quarantine.to_string().into_bytes().into();
+        Ok(Response::new(pb::ListQuarantineResponse { view }))
+    }
+
+    async fn clear_quarantine(
+        &self,
+        request: Request<pb::ClearQuarantineRequest>,
+    ) -> Result<Response<pb::ClearQuarantineResponse>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.cleared.push(request.into_inner());
+        let view = script.quarantine.to_string().into_bytes().into();
+        Ok(Response::new(pb::ClearQuarantineResponse { view }))
+    }
+
+    async fn get_version(
+        &self,
+        _: Request<pb::GetVersionRequest>,
+    ) -> Result<Response<pb::GetVersionResponse>, Status> {
+        let version = self.0.lock().unwrap().version.clone();
+        let version = version.ok_or_else(|| Status::unimplemented("there is no such method"))?;
+        let fleet = "demo".to_owned();
+        Ok(Response::new(pb::GetVersionResponse { version, fleet, release_version: 4 }))
+    }
+
+    async fn get_host(
+        &self,
+        _: Request<pb::GetHostRequest>,
+    ) -> Result<Response<pb::GetHostResponse>, Status> {
+        let view = self.0.lock().unwrap().host.to_string().into_bytes().into();
+        Ok(Response::new(pb::GetHostResponse { view }))
     }
 
     async fn get_rollout(
         &self,
-        _: Request<pb::GetRolloutRequest>,
+        request: Request<pb::GetRolloutRequest>,
     ) -> Result<Response<pb::GetRolloutResponse>, Status> {
+        self.0.lock().unwrap().asked.push(request.into_inner().rollout);
         let view = view("advancing", true).to_string().into_bytes().into();
         Ok(Response::new(pb::GetRolloutResponse { view }))
     }
 
     not_needed! {
         list_hosts, ListHostsRequest, ListHostsResponse;
-        get_host, GetHostRequest, GetHostResponse;
         steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;
         list_releases, ListReleasesRequest, ListReleasesResponse;
         get_release, GetReleaseRequest, GetReleaseResponse;
-        list_rollouts, ListRolloutsRequest, ListRolloutsResponse;
         steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;

@@ -111,11 +111,11 @@ fn a_missing_file_is_named() {
       caused by: No such file or directory (os error 2)
     exit 1
     ");
-    insta::assert_snapshot!(desk.screen(&["deploy"]), @"
+    insta::assert_snapshot!(desk.screen(&["deploy"]), @r"
     $ windlass deploy
     error: no manifest was named
 
-    hint: name one with `-f web.yaml`
+    hint: name one: `web.yaml`, or a folder of them
     exit 2
     ");
 }

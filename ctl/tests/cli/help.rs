@@ -7,7 +7,8 @@ fn every_command_explains_itself() {
     let desk = Desk::new();
     #[rustfmt::skip]
     let commands = [
-        "", "init", "dev", "context", "context ls", "context use", "host", "host token", "host ls", "host show", "host drain",
+        "", "init", "dev", "context", "context ls", "context use", "context rename", "context rm", "ps", "version", "quarantine", "quarantine ls", "quarantine clear",
+        "host label", "audit ls", "import", "import compose", "host", "host token", "host ls", "host show", "host drain",
         "host cordon", "host uncordon", "host recover", "host evict", "host ban", "plan", "deploy", "rollout", "rollout ls", "rollout show",
         "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "scale", "restart", "stop", "rm", "status", "wait", "release", "release ls",
         "release show", "release diff", "release sign", "release verify", "logs", "events", "trust", "trust show", "trust sign",

@@ -8,6 +8,7 @@ mod history;
 mod hosts;
 mod logs;
 mod operators;
+mod quarantine;
 mod recovery;
 mod releases;
 mod rollouts;
@@ -184,6 +185,22 @@ impl Control for ControlService {
         Ok(Response::new(pb::GetStatusResponse { view }))
     }
 
+    async fn list_quarantine(
+        &self,
+        request: Request<pb::ListQuarantineRequest>,
+    ) -> Reply<pb::ListQuarantineResponse> {
+        let view = quarantine::list(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
+        Ok(Response::new(pb::ListQuarantineResponse { view }))
+    }
+
+    async fn clear_quarantine(
+        &self,
+        request: Request<pb::ClearQuarantineRequest>,
+    ) -> Reply<pb::ClearQuarantineResponse> {
+        let view = quarantine::clear(&self.0, &Caller::of(&request)?, &request.into_inner()).await?;
+        Ok(Response::new(pb::ClearQuarantineResponse { view }))
+    }
+
     async fn list_routes(&self, request: Request<pb::ListRoutesRequest>) -> Reply<pb::ListRoutesResponse> {
         let view = routes::list(&self.0, &Caller::of(&request)?, &request.into_inner().service)?;
         Ok(Response::new(pb::ListRoutesResponse { view }))
@@ -227,6 +244,14 @@ impl Control for ControlService {
     ) -> Reply<pb::RevokeOperatorResponse> {
         let view = operators::revoke(&self.0, &Caller::of(&request)?, request.into_inner()).await?;
         Ok(Response::new(pb::RevokeOperatorResponse { view }))
+    }
+
+    async fn get_version(&self, _: Request<pb::GetVersionRequest>) -> Reply<pb::GetVersionResponse> {
+        Ok(Response::new(pb::GetVersionResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fleet: self.0.ledger.read(|state| state.fleet.to_string()),
+            release_version: windlass_core::release::RELEASE_VERSION,
+        }))
     }
 
     async fn get_trust(&self, request: Request<pb::GetTrustRequest>) -> Reply<pb::GetTrustResponse> {

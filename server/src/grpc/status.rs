@@ -10,6 +10,7 @@ use windlass_process::report::chain;
 use crate::enrolment::EnrolError;
 use crate::hosts::HostError;
 use crate::ledger::WriteError;
+use crate::quarantine::QuarantineError;
 use crate::recovery::RecoveryError;
 use crate::releases::ReleaseError;
 use crate::rollouts::RolloutError;
@@ -94,6 +95,19 @@ impl Refusal for EnrolError {
             Self::TooMany | Self::TooOften => Code::ResourceExhausted,
             Self::Address(_) => Code::InvalidArgument,
             Self::Issue => Code::Internal,
+            Self::Write(error) => error.code(),
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
+
+impl Refusal for QuarantineError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Unknown(_) | Self::UnknownRelease { .. } => Code::NotFound,
+            Self::Recovering => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
     }

@@ -98,7 +98,8 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
     check_names(draft.state, &release)?;
     check_uses(draft.state, &release)?;
     if let Some(wanted) = submission.preview
-        && plan(draft.state, registry, &release, digest, draft.now).digest != wanted
+        && plan(draft.state, registry, &release, digest, submission.retry_quarantined, draft.now).digest
+            != wanted
     {
         return Err(ReleaseError::PreviewChanged);
     }

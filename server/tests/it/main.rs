@@ -9,6 +9,7 @@ mod fleet;
 mod gates;
 mod link;
 mod operators;
+mod quarantine;
 mod recovery;
 mod release;
 mod restart;

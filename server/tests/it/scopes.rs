@@ -29,6 +29,8 @@ async fn everything(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     note("WatchRollout", c.watch_rollout(pb::WatchRolloutRequest { rollout: web() }).await.map(drop));
     note("GetStatus", c.get_status(pb::GetStatusRequest { service: web() }).await.map(drop));
     let history = pb::GetHistoryRequest { service: web(), ..Default::default() };
+    let quarantine = pb::ListQuarantineRequest { service: web() };
+    note("ListQuarantine", c.list_quarantine(quarantine).await.map(drop));
     note("GetHistory", c.get_history(history).await.map(drop));
     let logs = pb::StreamLogsRequest { service: web(), ..Default::default() };
     note("StreamLogs", c.stream_logs(logs).await.map(drop));
@@ -52,6 +54,8 @@ async fn changes(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
         action: pb::RolloutAction::Abort.into(),
         ..Default::default()
     };
+    let clear = pb::ClearQuarantineRequest { service: web(), ..Default::default() };
+    note("ClearQuarantine", c.clear_quarantine(clear).await.map(drop));
     note("SteerRollout", c.steer_rollout(steer).await.map(drop));
     seen
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::manifest::foreign;
 use crate::manifest::image::ImageReference;
 use crate::manifest::model::{Gpus, Manifest, Port, Replicas};
 
@@ -36,7 +37,11 @@ fn image(manifest: &Manifest, findings: &mut Findings<'_>) {
         ),
         Ok(_) => {}
         Err(error) => {
-            findings.error(&["image"], error.to_string(), "like `registry.example.com/team/web:1.5.2`")
+            let hint = match foreign::variable(&manifest.image) {
+                Some(name) => format!("`${{{name}}}` is not replaced; give the image with `--set image=…`"),
+                None => "like `registry.example.com/team/web:1.5.2`".to_owned(),
+            };
+            findings.error(&["image"], error.to_string(), &hint);
         }
     }
 }
@@ -71,7 +76,7 @@ fn scale(manifest: &Manifest, findings: &mut Findings<'_>) {
         findings.error(
             &["replicas"],
             "must be at least 1",
-            "to run nothing, drain its hosts; a command that stops a service is not built yet",
+            "`windlass stop SERVICE` stops every instance and keeps volumes, ports and images",
         );
     }
     if max > MAX_REPLICAS {
@@ -131,6 +136,16 @@ fn env(manifest: &Manifest, findings: &mut Findings<'_>) {
         if value.0.contains('\0') || value.0.len() > MAX_VALUE {
             let reason = format!("has a NUL character, or more than {MAX_VALUE} bytes");
             findings.error(&["env", name], reason, "large values belong into `files`");
+        }
+        if let Some(variable) = foreign::variable(&value.0) {
+            findings.error(
+                &["env", name],
+                format!("has `${{{variable}}}`, which is not replaced"),
+                &format!(
+                    "give the value: `--set env.{name}=…`, or per environment in `environments/NAME.yaml`; a secret \
+                     stands in a folder of the host; `$${{{variable}}}` is the text itself"
+                ),
+            );
         }
     }
     if manifest.env.len() > MAX_VARIABLES {

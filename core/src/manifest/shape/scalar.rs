@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::units::{Amount, Size, Span};
 
 use super::super::closest::closest;
+use super::super::foreign;
 use super::super::model::{After, Cpu, Mode, Share};
 use super::reading::{accepts_only, words};
 
@@ -19,10 +20,12 @@ pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusa
     match format {
         "duration-text" => parse::<Span>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
         "after-text" => parse::<After>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
-        "size-text" => parse::<Size>(raw).map_err(|refusal| with_unit(refusal, raw, "MiB")),
+        "size-text" => parse::<Size>(raw)
+            .map_err(|refusal| with_unit(refusal, raw, "MiB"))
+            .map_err(|(reason, hint)| (reason, hint.or_else(|| foreign::size(raw)))),
         "amount-text" => parse::<Amount>(raw),
         "percent-text" => parse::<Share>(raw).map_err(|refusal| with_unit(refusal, raw, "%")),
-        "cpu-text" => parse::<Cpu>(raw),
+        "cpu-text" => parse::<Cpu>(raw).map_err(|(reason, _)| (reason, foreign::cpu(raw))),
         "mode-text" => parse::<Mode>(raw),
         "label" => parse::<crate::id::ServiceName>(raw).map_err(|_| {
             (
@@ -51,7 +54,7 @@ fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
 }
 
 /// Is the number whole where it must be, and within its bounds?
-pub(super) fn in_range(value: &serde_json::Number, schema: &Value) -> Result<(), Refusal> {
+pub(super) fn in_range(value: &serde_json::Number, raw: &str, schema: &Value) -> Result<(), Refusal> {
     let largest = match schema.get("format").and_then(Value::as_str) {
         Some("uint16") => Some(f64::from(u16::MAX)),
         Some("uint32") => Some(f64::from(u32::MAX)),
@@ -60,7 +63,7 @@ pub(super) fn in_range(value: &serde_json::Number, schema: &Value) -> Result<(),
     let smallest = schema.get("minimum").and_then(Value::as_f64);
     let number = value.as_f64().unwrap_or(f64::NAN);
     if accepts_only(schema, "integer") && !(value.is_u64() || value.is_i64()) {
-        return Err((format!("`{value}` is not a whole number"), None));
+        return Err((format!("`{}` is not a whole number", cut(raw)), None));
     }
     if smallest.is_some_and(|bound| number < bound) || largest.is_some_and(|bound| number > bound) {
         let bounds = match (smallest, largest) {
@@ -69,7 +72,7 @@ pub(super) fn in_range(value: &serde_json::Number, schema: &Value) -> Result<(),
             (None, Some(largest)) => format!("at most {largest}"),
             (None, None) => String::new(),
         };
-        return Err((format!("`{value}` is out of range, expected {bounds}"), None));
+        return Err((format!("`{}` is out of range, expected {bounds}", cut(raw)), None));
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ fn what_must_be_there_is_asked_for() {
 fn scale_and_ports_are_checked() {
     #[rustfmt::skip]
     assert_all(&[
-        ("none", "replicas: 0", "web.yaml:3:11: `replicas`: must be at least 1\n  hint: to run nothing, drain its hosts; a command that stops a service is not built yet"),
+        ("none", "replicas: 0", "web.yaml:3:11: `replicas`: must be at least 1\n  hint: `windlass stop SERVICE` stops every instance and keeps volumes, ports and images"),
         ("too many", "replicas: 1001", "web.yaml:3:11: `replicas`: must be at most 1000"),
         ("an empty range", "replicas: { min: 3, max: 2 }", "web.yaml:3:18: `replicas.min`: is 3, more than `max`, which is 2"),
         ("two ways at once", "replicas: 2\nper_host: true", "web.yaml:3:11: `replicas`: cannot stand beside `per_host: true`\n  hint: take one of the two away (in an overlay: `replicas: null`)"),
@@ -230,7 +230,7 @@ fn everything_wrong_is_reported_at_once() {
     web.yaml:2:8: `image`: `UP` is not an image reference: the path has lowercase letters, digits, `.`, `_`, `-` and `/`
       hint: like `registry.example.com/team/web:1.5.2`
     web.yaml:3:11: `replicas`: must be at least 1
-      hint: to run nothing, drain its hosts; a command that stops a service is not built yet
+      hint: `windlass stop SERVICE` stops every instance and keeps volumes, ports and images
     web.yaml:7:7: `soak`: `1` is not a duration (like `10s`, `5m`, `1h30m` or `24h`)
       hint: with a unit: `1s`
     ");

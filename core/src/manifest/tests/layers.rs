@@ -57,7 +57,7 @@ fn an_error_names_the_layer_it_came_from() {
         ("a: [", &[], "environments/production.yaml:1:4: not valid YAML: unclosed bracket '['"),
         ("environment: staging", &[], "environments/production.yaml:1:14: `environment`: this overlay is for `production`; take the key away"),
         ("- a", &[], "environments/production.yaml:1:1: an overlay is a map, found a list"),
-        ("{}", &["replicas=0"], "--set replicas=0: `replicas`: must be at least 1\n  hint: to run nothing, drain its hosts; a command that stops a service is not built yet"),
+        ("{}", &["replicas=0"], "--set replicas=0: `replicas`: must be at least 1\n  hint: `windlass stop SERVICE` stops every instance and keeps volumes, ports and images"),
         ("{}", &["env.X.Y=1"], "--set env.X.Y=1: `env.X`: expected text, found a map"),
     ];
     for (overlay, settings, want) in table {

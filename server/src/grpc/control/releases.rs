@@ -42,7 +42,8 @@ pub(super) fn preview(
         releases::check_uses(state, &release)
     });
     checked.map_err(refused)?;
-    Ok(encode(&releases::look_ahead(coordinator, &release, Digest::of(&request.release))))
+    let digest = Digest::of(&request.release);
+    Ok(encode(&releases::look_ahead(coordinator, &release, digest, request.retry_quarantined)))
 }
 
 pub(super) async fn submit(

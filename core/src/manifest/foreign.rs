@@ -1,0 +1,246 @@
+//! Keys of other systems, each with the key that does the same here. Whoever writes one knows what they want.
+
+mod forms;
+
+pub use forms::split_words;
+pub(super) use forms::{command, cpu, list, size, variable};
+
+/// A key of another system: where it may stand, `*` for any one key, and what to write instead.
+pub(super) struct Foreign {
+    /// Like `health.*.periodSeconds`.
+    pub(super) path: &'static str,
+    /// What to write instead.
+    pub(super) hint: &'static str,
+}
+
+const fn key(path: &'static str, hint: &'static str) -> Foreign {
+    Foreign { path, hint }
+}
+
+/// The way to the table of a whole document.
+const COMPOSE: &str = "this is a compose file: `windlass import compose FILE` writes manifests from it";
+const KUBERNETES: &str = "this is a document of Kubernetes: a manifest begins with `service:` and `image:`; the guide compares \
+    the keys (Coming from compose, Kamal, Nomad, Kubernetes)";
+const KAMAL: &str = "this is a file of Kamal: a manifest begins with `service:` and `image:`; the guide compares the keys \
+    (Coming from compose, Kamal, Nomad, Kubernetes)";
+
+const HEALTH: &str = "probes stand in `health`: `health: { readiness: { http: /health, every: 5s } }`";
+const EVERY: &str = "`every: 5s` is the time between two questions";
+const FAILURES: &str = "`failures: 3`, so many in a row";
+const START: &str = "`health.startup` waits for a slow start: `{ http: /health, every: 2s, failures: 60 }`";
+const LIMITS: &str = "one value is limit and request: `resources: { cpu: 0.5, memory: 512MiB }`";
+const ROLLING: &str = "`strategy: { rolling: { max_surge: 25%, max_unavailable: 0 } }`";
+const PORT: &str = "`ports: { http: 80 }`, or with a fixed port of the host `{ container: 80, host: 8080 }`";
+const VOLUME: &str = "`volumes: { data: { mount: /data } }`, with a folder of the host `{ mount: /data, host_path: /srv/data }`";
+const REGISTRY: &str = "the registry stands in `image`; credentials are read where `docker login` keeps them";
+const OPTION: &str = "it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`";
+const PRIVILEGED: &str =
+    "it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability";
+const LABELS: &str = "containers carry the labels of Windlass; labels of hosts are asked for by `placement: { require: { role: app } }`";
+const RESTART: &str =
+    "containers are always restarted; `rollback_on: { restarts: 1 }` says when that rolls back";
+const DEPENDS: &str = "nothing waits for another service here: `checks: [{ postgres: db.internal:5432 }]` asks before the first start, \
+    and deploying a folder goes by name";
+const HOOKS: &str =
+    "`hooks: { before: [{ run: [./migrate] }] }` runs a command once, before a rollout touches anything";
+
+/// The table. Every path is one that a manifest does not have.
+#[rustfmt::skip]
+pub(super) const FOREIGN: &[Foreign] = &[
+    // Whole documents.
+    key("services", COMPOSE),
+    key("networks", "containers of a host share one network and publish their `ports`; clients come by `route`"),
+    key("configs", "`files: { /etc/app.toml: { from: app.toml } }`"),
+    key("apiVersion", KUBERNETES),
+    key("kind", KUBERNETES),
+    key("metadata", KUBERNETES),
+    key("spec", KUBERNETES),
+    key("servers", KAMAL),
+    key("accessories", "an accessory is a service of its own, with a manifest of its own"),
+    key("builder", "images are built elsewhere: `docker build`, `docker push`, then `image:` names it"),
+    key("ssh", "hosts run `windlass-agent`; nobody logs in to deploy"),
+    key("group", "a manifest is one service: write one document per task, with `---` between"),
+    key("task", "a manifest is one service: `service:`, `image:`, `args:`"),
+    key("driver", "every service is a container; `image:` names it"),
+    key("config", "keys of a task stand at the top: `image:`, `command:`, `args:`, `ports:`"),
+    key("datacenters", "`placement: { require: { dc: east } }`, a label of the host"),
+
+    // A service of compose.
+    key("name", "`service: web`"),
+    key("container_name", "the name is made of service and slot; `service:` is the part that you choose"),
+    key("hostname", "it is the container's id; `env` may give the process another name"),
+    key("build", "images are built elsewhere: `docker build`, `docker push`, then `image:` names it"),
+    key("image_pull_policy", "an image is pinned by digest and pulled once; `windlass deploy` asks for the tag's newest"),
+    key("imagePullPolicy", "an image is pinned by digest and pulled once; `windlass deploy` asks for the tag's newest"),
+    key("pull_policy", "an image is pinned by digest and pulled once; `windlass deploy` asks for the tag's newest"),
+    key("imagePullSecrets", REGISTRY),
+    key("registry", REGISTRY),
+    key("entrypoint", "`command: [/entry]` replaces the entry point, `args: […]` its arguments"),
+    key("working_dir", "`workdir: /app`"),
+    key("workingDir", "`workdir: /app`"),
+    key("user", "`security: { user: \"1000:1000\" }`"),
+    key("environment", "`env: { MODE: fast }`; `environment` is the name of the environment, like `production`"),
+    key("env_file", "values stand in `env`, and per environment in `environments/NAME.yaml`; `files` mounts a file"),
+    key("envFrom", "values stand in `env`, and per environment in `environments/NAME.yaml`"),
+    key("expose", PORT),
+    key("port", PORT),
+    key("links", DEPENDS),
+    key("external_links", DEPENDS),
+    key("depends_on", DEPENDS),
+    key("restart", RESTART),
+    key("restart_policy", RESTART),
+    key("restartPolicy", RESTART),
+    key("healthcheck", HEALTH),
+    key("livenessProbe", "`health: { liveness: { http: /live, every: 10s } }`"),
+    key("readinessProbe", "`health: { readiness: { http: /ready, every: 5s } }`"),
+    key("startupProbe", "`health: { startup: { http: /health, every: 2s, failures: 60 } }`"),
+    key("check", HEALTH),
+    key("deploy", "`replicas: 3`, `resources: { cpu: 0.5, memory: 512MiB }`, and how it is updated in `strategy`"),
+    key("scale", "`replicas: 3`, or `replicas: { min: 2, max: 10 }` with `windlass scale`"),
+    key("count", "`replicas: 3`"),
+    key("instances", "`replicas: 3`"),
+    key("update", "how one release replaces another stands in `strategy`"),
+    key("update_config", "how one release replaces another stands in `strategy`"),
+    key("cpus", LIMITS),
+    key("cpu_count", LIMITS),
+    key("mem_limit", LIMITS),
+    key("mem_reservation", LIMITS),
+    key("memory", LIMITS),
+    key("cpu", LIMITS),
+    key("pids_limit", "`resources: { pids: 512 }`"),
+    key("gpus", "`resources: { gpus: 1 }`"),
+    key("cap_add", "`security: { capabilities: [NET_ADMIN] }`"),
+    key("cap_drop", "all capabilities are dropped already; `security: { capabilities: […] }` names those that are given"),
+    key("privileged", PRIVILEGED),
+    key("security_opt", "no new privileges are gained, whatever is said; `security` has the rest"),
+    key("securityContext", "`security: { user: \"1000\", read_only_root: true }`"),
+    key("read_only", "`security: { read_only_root: true }`"),
+    key("tmpfs", "`security: { tmpfs: [/tmp] }`"),
+    key("volumeMounts", VOLUME),
+    key("volumes_from", VOLUME),
+    key("mounts", VOLUME),
+    key("stop_grace_period", "`stop_timeout: 30s`"),
+    key("terminationGracePeriodSeconds", "`stop_timeout: 30s`"),
+    key("kill_timeout", "`stop_timeout: 30s`"),
+    key("labels", LABELS),
+    key("annotations", LABELS),
+    key("tags", LABELS),
+    key("nodeSelector", "`placement: { require: { role: app } }`, labels of the host"),
+    key("constraint", "`placement: { require: { role: app } }`, labels of the host"),
+    key("affinity", "`placement: { spread: host }`, and `require` for labels of the host"),
+    key("profiles", "one manifest per service; values per environment stand in `environments/NAME.yaml`"),
+    key("extends", "values per environment stand in `environments/NAME.yaml`; YAML anchors work within a document"),
+    key("logging", "`windlass logs` reads what the engine keeps; its driver is set on the host"),
+    key("network_mode", "containers of a host share one network and publish their `ports`"),
+    key("hostNetwork", "containers of a host share one network and publish their `ports`"),
+    key("sysctls", OPTION),
+    key("devices", "GPUs are asked for by `resources: { gpus: 1 }`; other devices are not given"),
+    key("extra_hosts", "names are resolved by the host's DNS; give the address in `env`"),
+    key("dns", "names are resolved by the host's DNS"),
+    key("group_add", "`security: { user: \"1000:1000\" }` names user and group"),
+    key("ulimits", OPTION),
+    key("shm_size", OPTION),
+    key("stop_signal", "the image says it (`STOPSIGNAL`), else it is SIGTERM"),
+    key("init", "every container has an init process"),
+    key("domainname", "clients come by `route: { host: api.example.com }`"),
+    key("ipc", OPTION),
+    key("pid", OPTION),
+    key("cgroup_parent", OPTION),
+    key("runtime", OPTION),
+    key("isolation", OPTION),
+    key("stdin_open", "no terminal is attached; `docker exec` on the host looks inside"),
+    key("tty", "no terminal is attached; `docker exec` on the host looks inside"),
+    key("platform", "`windlass deploy --platform linux/arm64`"),
+
+    // Kamal, Nomad, Kubernetes.
+    key("proxy", "`route: { host: api.example.com }`, and `ports: { http: 3000 }` for the port of the container"),
+    key("ingress", "`route: { host: api.example.com }`"),
+    key("traefik", "`route: { host: api.example.com }`"),
+    key("host", "`route: { host: api.example.com }`"),
+    key("hosts", "`placement: { hosts: [web-1, web-2] }`"),
+    key("asset_path", "an image has its assets; both releases serve theirs while one replaces the other"),
+    key("aliases", "a shell has aliases; `windlass` has none"),
+    key("boot", ROLLING),
+    key("minReadySeconds", "`strategy: { rolling: { min_ready: 10s } }`"),
+    key("progressDeadlineSeconds", "`progress_deadline: 10m`"),
+    key("revisionHistoryLimit", "the last ten good releases are kept"),
+    key("template", "keys of a pod's container stand at the top: `image:`, `command:`, `env:`"),
+    key("containers", "a manifest is one container: write one document per service, with `---` between"),
+    key("initContainers", HOOKS),
+    key("lifecycle", HOOKS),
+    key("serviceAccountName", "a process gets no access to the coordinator"),
+    key("selector", "slots belong to their service; nothing is selected by labels"),
+    key("type", "a manifest is a service; one instance per host is `per_host: true`"),
+    key("env.clear", "variables stand in `env` itself: `env: { MODE: fast }`"),
+    key("env.secret", "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`"),
+
+    // Below a key that we have.
+    key("resources.limits", LIMITS),
+    key("resources.requests", LIMITS),
+    key("resources.reservations", LIMITS),
+    key("resources.cpus", "`cpu: 0.5`"),
+    key("resources.memory_max", "`memory: 512MiB`"),
+    key("resources.mem", "`memory: 512MiB`"),
+    key("health.test", HEALTH),
+    key("health.http", HEALTH),
+    key("health.path", HEALTH),
+    key("health.interval", HEALTH),
+    key("health.*.httpGet", "`http: /health`, and `port:` for the name of another port"),
+    key("health.*.tcpSocket", "`tcp: http`, the name of a port"),
+    key("health.*.test", "`exec: [pg_isready]`"),
+    key("health.*.command", "`exec: [pg_isready]`"),
+    key("health.*.path", "`http: /health`"),
+    key("health.*.interval", EVERY),
+    key("health.*.period", EVERY),
+    key("health.*.periodSeconds", EVERY),
+    key("health.*.timeoutSeconds", "`timeout: 2s`"),
+    key("health.*.retries", FAILURES),
+    key("health.*.failureThreshold", FAILURES),
+    key("health.*.successThreshold", "`successes: 2`, so many in a row"),
+    key("health.*.start_period", START),
+    key("health.*.initialDelaySeconds", START),
+    key("strategy.type", ROLLING),
+    key("strategy.rollingUpdate", ROLLING),
+    key("strategy.parallelism", "`rolling: { batch: 2 }`"),
+    key("strategy.rolling.parallelism", "`batch: 2`"),
+    key("strategy.rolling.maxSurge", "`max_surge: 25%`"),
+    key("strategy.rolling.maxUnavailable", "`max_unavailable: 0`"),
+    key("strategy.rolling.delay", "`min_ready: 10s`: so long an instance must be healthy before the next one begins"),
+    key("strategy.rolling.min_healthy_time", "`min_ready: 10s`"),
+    key("ports.*.target", "`container: 80`"),
+    key("ports.*.published", "`host: 8080`"),
+    key("ports.*.containerPort", "`container: 80`"),
+    key("ports.*.hostPort", "`host: 8080`"),
+    key("ports.*.to", "`container: 80`"),
+    key("ports.*.static", "`host: 8080`"),
+    key("volumes.*.target", "`mount: /data`"),
+    key("volumes.*.mountPath", "`mount: /data`"),
+    key("volumes.*.path", "`mount: /data`"),
+    key("volumes.*.source", "`host_path: /srv/data`"),
+    key("volumes.*.hostPath", "`host_path: /srv/data`"),
+    key("volumes.*.readOnly", "`read_only: true`"),
+    key("volumes.*.driver", "a named volume lies on its host, and its slot stays there"),
+    key("volumes.*.external", "a named volume is made by the agent; a folder of the host is `host_path: /srv/data`"),
+    key("placement.constraints", "`require: { role: app }`, labels of the host"),
+    key("placement.preferences", "`spread: host` or `spread: pack`"),
+    key("placement.max_replicas_per_node", "`spread: host`; one instance per host is `per_host: true` at the top"),
+    key("security.privileged", PRIVILEGED),
+    key("security.runAsUser", "`user: \"1000\"`"),
+    key("security.runAsNonRoot", "`user: \"1000\"`"),
+    key("security.readOnlyRootFilesystem", "`read_only_root: true`"),
+    key("security.allowPrivilegeEscalation", "no new privileges are gained, whatever is said"),
+    key("security.cap_add", "`capabilities: [NET_ADMIN]`"),
+    key("route.hosts", "several names are a list: `route: [{ host: a.example.com }, { host: b.example.com }]`"),
+    key("route.tls", "certificates are the ingress's: see the guide, Traffic"),
+    key("route.ssl", "certificates are the ingress's: see the guide, Traffic"),
+];
+
+/// What to write instead of the key at `path`, if it is one of another system.
+pub(super) fn hint(path: &[String]) -> Option<&'static str> {
+    let fits = |foreign: &&Foreign| {
+        let mut parts = foreign.path.split('.');
+        path.iter().all(|key| parts.next().is_some_and(|part| part == "*" || part == key))
+            && parts.next().is_none()
+    };
+    FOREIGN.iter().find(fits).map(|foreign| foreign.hint)
+}

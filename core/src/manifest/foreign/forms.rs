@@ -1,0 +1,202 @@
+//! Values in the form of other systems, and the same in ours.
+
+use super::super::node::Node;
+use super::super::render::scalar as word;
+
+/// Items of a list that a hint shows.
+const SHOWN: usize = 3;
+
+/// A list where a map stands: `ports: ["8080:80"]`, `volumes: [data:/data]`, `env: [MODE=fast]`.
+pub(in crate::manifest) fn list(key: &str, items: &[Node]) -> Option<String> {
+    let words: Vec<&str> = items.iter().filter_map(Node::raw).take(SHOWN).collect();
+    let entry: fn(usize, &str) -> Option<String> = match key {
+        "ports" => port,
+        "volumes" => volume,
+        "env" => pair,
+        _ => return None,
+    };
+    let entries: Vec<String> = words.iter().enumerate().filter_map(|(n, word)| entry(n, word)).collect();
+    let whole = match (key, entries.is_empty()) {
+        (_, false) => entries.join(", "),
+        ("ports", true) => "http: 80".to_owned(),
+        ("volumes", true) => "data: { mount: /data }".to_owned(),
+        (_, true) => "MODE: fast".to_owned(),
+    };
+    let more = if items.len() > entries.len() && !entries.is_empty() { ", …" } else { "" };
+    Some(format!("write a map by name: `{key}: {{ {whole}{more} }}`"))
+}
+
+/// `8080:80`, `127.0.0.1:8080:80/tcp`, `80`.
+fn port(n: usize, text: &str) -> Option<String> {
+    let plain = text.split('/').next()?;
+    let mut parts = plain.rsplit(':');
+    let container: u16 = parts.next()?.parse().ok()?;
+    let name = match (n, container) {
+        (0, _) => "http".to_owned(),
+        _ => format!("port-{container}"),
+    };
+    match parts.next() {
+        None => Some(format!("{name}: {container}")),
+        Some(host) => {
+            let host: u16 = host.parse().ok()?;
+            Some(format!("{name}: {{ container: {container}, host: {host} }}"))
+        }
+    }
+}
+
+/// `data:/data`, `./conf:/etc/app:ro`, `/data`.
+fn volume(n: usize, text: &str) -> Option<String> {
+    let mut parts = text.split(':');
+    let first = parts.next()?;
+    let Some(mount) = parts.next() else {
+        return first.starts_with('/').then(|| format!("data-{n}: {{ mount: {} }}", word(first)));
+    };
+    let read_only =
+        if parts.any(|options| options.split(',').any(|o| o == "ro")) { ", read_only: true" } else { "" };
+    let mount = word(mount);
+    if first.starts_with(['/', '.', '~']) {
+        let path = if first.starts_with('/') { word(first) } else { "/srv/…".to_owned() };
+        Some(format!("data-{n}: {{ mount: {mount}, host_path: {path}{read_only} }}"))
+    } else {
+        let name = first.to_lowercase().replace(['_', '.'], "-");
+        Some(format!("{}: {{ mount: {mount}{read_only} }}", word(&name)))
+    }
+}
+
+/// `MODE=fast`.
+fn pair(_: usize, text: &str) -> Option<String> {
+    let (name, value) = text.split_once('=')?;
+    Some(format!("{name}: {}", word(value)))
+}
+
+/// A command line as a list of words, as a shell would split it.
+pub(in crate::manifest) fn command(text: &str) -> String {
+    // A pipe or a redirection takes a shell.
+    let needs_shell = text.contains(['|', '&', ';', '<', '>', '$', '`']);
+    match split_words(text) {
+        Some(words) if !words.is_empty() && !needs_shell => {
+            let words: Vec<String> = words.iter().map(|one| word(one)).collect();
+            format!("write `[{}]`", words.join(", "))
+        }
+        _ => "write a list, each word of it one item".to_owned(),
+    }
+}
+
+/// The words of a command line: between blanks, with quotes and backslashes as a shell reads them. Nothing is replaced.
+/// `None` where a quote stays open.
+pub fn split_words(text: &str) -> Option<Vec<String>> {
+    let (mut words, mut current, mut quote) = (Vec::new(), None::<String>, None::<char>);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some('\''), c) => current.get_or_insert_default().push(c),
+            (_, '\\') => current.get_or_insert_default().push(chars.next()?),
+            (Some(_), c) => current.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                current.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(current.take()),
+            (None, c) => current.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(current);
+    quote.is_none().then_some(words)
+}
+
+/// `500m`: thousandths of a core.
+pub(in crate::manifest) fn cpu(text: &str) -> Option<String> {
+    let millis: u32 = text.strip_suffix('m')?.parse().ok()?;
+    let decimals = format!("{:03}", millis % 1000);
+    let decimals = decimals.trim_end_matches('0');
+    let dot = if decimals.is_empty() { "" } else { "." };
+    Some(format!("in cores: `{}{dot}{decimals}`", millis / 1000))
+}
+
+/// `512M`, `512Mi`, `2g`: sizes of compose, Docker and Kubernetes.
+pub(in crate::manifest) fn size(text: &str) -> Option<String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return None;
+    }
+    let letter = match unit.to_ascii_lowercase().as_str() {
+        "k" | "ki" | "kib" | "kb" => "K",
+        "m" | "mi" | "mib" | "mb" => "M",
+        "g" | "gi" | "gib" | "gb" => "G",
+        "t" | "ti" | "tib" | "tb" => "T",
+        _ => return None,
+    };
+    let decimal = match letter {
+        "K" => "kB".to_owned(),
+        letter => format!("{letter}B"),
+    };
+    Some(match unit {
+        "Mi" | "Gi" | "Ki" | "Ti" => format!("`{number}{letter}iB`"),
+        _ => format!("`{number}{letter}iB`, or with units of 1000 `{number}{decimal}`"),
+    })
+}
+
+/// The first `${NAME}` of a value, which nothing here replaces. `$${NAME}` stands for the text `${NAME}`.
+pub(in crate::manifest) fn variable(text: &str) -> Option<&str> {
+    let mut from = 0;
+    while let Some(found) = text[from..].find("${") {
+        let start = from + found;
+        let rest = &text[start + 2..];
+        from = start + 2;
+        let is_escaped = text[..start].ends_with('$');
+        let name = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+        let starts_well = rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let ends_well = rest[name..].starts_with(['}', ':', '-', '?', '+']);
+        if !is_escaped && starts_well && ends_well {
+            return Some(&rest[..name]);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_are_split_as_a_shell_does() {
+        #[rustfmt::skip]
+        let table = [
+            ("sleep", "write `[sleep]`"), ("/bin/sh -c \"echo hi\"", "write `[/bin/sh, \"-c\", \"echo hi\"]`"),
+            ("redis-server --save '' --port 6379", "write `[redis-server, \"--save\", \"\", \"--port\", \"6379\"]`"),
+            ("a\\ b c", "write `[\"a b\", c]`"), ("a | b", "write a list, each word of it one item"),
+            ("echo \"open", "write a list, each word of it one item"), ("", "write a list, each word of it one item"),
+        ];
+        for (text, want) in table {
+            assert_eq!(command(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_cores_of_others_are_told_in_ours() {
+        #[rustfmt::skip]
+        let table = [
+            (size("512M"), Some("`512MiB`, or with units of 1000 `512MB`")), (size("1Gi"), Some("`1GiB`")),
+            (size("64k"), Some("`64KiB`, or with units of 1000 `64kB`")), (size("2g"), Some("`2GiB`, or with units of 1000 `2GB`")),
+            (size("1.5G"), None), (size("lots"), None), (cpu("500m"), Some("in cores: `0.5`")), (cpu("1250m"), Some("in cores: `1.25`")),
+            (cpu("2000m"), Some("in cores: `2`")), (cpu("2"), None),
+        ];
+        for (got, want) in table {
+            assert_eq!(got.as_deref(), want);
+        }
+    }
+
+    #[test]
+    fn a_variable_is_found_unless_it_is_escaped() {
+        #[rustfmt::skip]
+        let table = [
+            ("${FOO}", Some("FOO")), ("postgres://${DB:-db}/x", Some("DB")), ("$${FOO}", None), ("$FOO", None), ("${}", None),
+            ("${1}", None), ("a ${b c}", None), ("$${A} ${B?no}", Some("B")), ("${ünlaut}", None), ("100$", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(variable(text), want, "{text}");
+        }
+    }
+}

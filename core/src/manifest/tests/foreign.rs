@@ -1,0 +1,110 @@
+//! Keys and values as other systems write them.
+
+use super::*;
+use crate::manifest::foreign::{FOREIGN, hint};
+use crate::manifest::schema;
+
+fn said(rest: &str) -> String {
+    match try_load(&format!("service: web\nimage: nginx:1\n{rest}")) {
+        Ok(_) => "fine".to_owned(),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// The schema at `path`; `*` stands for any key.
+fn below<'s>(schema: &'s serde_json::Value, path: &[&str]) -> Option<&'s serde_json::Value> {
+    let Some((key, rest)) = path.split_first() else { return Some(schema) };
+    let choices = ["anyOf", "oneOf"].iter().filter_map(|word| schema.get(word)?.as_array()).flatten();
+    choices.chain([schema]).find_map(|schema| {
+        let known = schema.get("properties").and_then(|properties| match *key {
+            "*" => properties.as_object()?.values().next(),
+            key => properties.get(key),
+        });
+        let any = || schema.get("additionalProperties").filter(|any| any.is_object() && *key == "*");
+        below(known.or_else(any)?, rest)
+    })
+}
+
+#[test]
+fn a_key_of_another_system_is_told_in_ours() {
+    let schema = schema();
+    for foreign in FOREIGN {
+        let path: Vec<&str> = foreign.path.split('.').collect();
+        let (key, above) = path.split_last().unwrap();
+        let place =
+            below(&schema, above).unwrap_or_else(|| panic!("{}: there is no such place", foreign.path));
+        let has_any = place.get("additionalProperties").is_some_and(serde_json::Value::is_object);
+        // `environment` is the name of one here, and the variables of a process in compose.
+        if !has_any && foreign.path != "environment" {
+            assert!(below(&schema, &path).is_none(), "{} is a key of ours", foreign.path);
+        }
+        let written: Vec<String> =
+            path.iter().map(|part| if *part == "*" { "readiness" } else { part }.to_owned()).collect();
+        assert_eq!(hint(&written), Some(foreign.hint), "{}: another entry is found first", foreign.path);
+        if above.is_empty() && foreign.path != "environment" {
+            let text = said(&format!("{key}: x\n"));
+            let at = format!("web.yaml:3:1: `{key}`: ");
+            assert!(text.starts_with(&at) && text.contains(foreign.hint), "{}: {text}", foreign.path);
+        }
+    }
+}
+
+#[test]
+fn keys_below_ours_are_told_in_ours() {
+    #[rustfmt::skip]
+    let table = [
+        ("resources: { limits: { cpus: \"0.5\" } }", "`resources.limits`: unknown key\n  hint: one value is limit and request"),
+        ("ports: { http: 80 }\nhealth: { liveness: { httpGet: { path: / } } }", "`health.liveness.httpGet`: unknown key\n  hint: `http: /health`"),
+        ("ports: { http: 80 }\nhealth: { readiness: { http: /, periodSeconds: 5 } }", "hint: `every: 5s` is the time"),
+        ("strategy: { rolling: { maxSurge: 1 } }", "hint: `max_surge: 25%`"),
+        ("volumes: { data: { mountPath: /data } }", "hint: `mount: /data`"),
+        ("environment: { A: b }", "web.yaml:3:14: `environment`: expected text, found a map\n  hint: `env: { MODE: fast }`"),
+        ("environment: [A=b]", "hint: `env: { MODE: fast }`"),
+        ("env: { clear: { A: b } }", "`env.clear`: expected text, found a map\n  hint: variables stand in `env` itself"),
+    ];
+    for (rest, want) in table {
+        let text = said(rest);
+        assert!(text.contains(want), "{rest}: {text}");
+    }
+    assert!(said("apiVersion: apps/v1\nkind: Deployment\n").contains("this is a document of Kubernetes"));
+}
+
+#[test]
+fn lists_of_compose_are_written_as_maps() {
+    #[rustfmt::skip]
+    let table = [
+        ("ports: [\"8080:80\", \"127.0.0.1:9443:443/tcp\"]",
+         "`ports`: expected a map, found a list\n  hint: write a map by name: `ports: { http: { container: 80, host: 8080 }, port-443: { container: 443, host: 9443 } }`"),
+        ("ports: [3000]", "`ports: { http: 3000 }`"),
+        ("ports: [8000-8010]", "`ports: { http: 80 }`"),
+        ("volumes: [\"db_data:/var/lib/pg\", \"./conf:/etc/app:ro\", \"/srv/x:/x\", /cache]",
+         "`volumes: { db-data: { mount: /var/lib/pg }, data-1: { mount: /etc/app, host_path: /srv/…, read_only: true }, data-2: { mount: /x, host_path: /srv/x }, … }`"),
+        ("env: [MODE=fast, \"N=1\"]", "`env: { MODE: fast, N: \"1\" }`"),
+        ("command: /bin/sh -c \"echo hi\"", "`command`: expected a list, found text\n  hint: write `[/bin/sh, \"-c\", \"echo hi\"]`"),
+        ("resources: { cpu: 500m }", "hint: in cores: `0.5`"),
+        ("resources: { memory: 512M }", "hint: `512MiB`, or with units of 1000 `512MB`"),
+        ("resources: { memory: 1Gi }", "hint: `1GiB`"),
+        ("ports: { http: 08080 }", "`08080` is not a whole number"),
+        ("ports: { http: 80.5 }", "`80.5` is not a whole number"),
+    ];
+    for (rest, want) in table {
+        let text = said(rest);
+        assert!(text.contains(want), "{rest}: {text}");
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_replaces_is_refused() {
+    let text = said("env: { URL: \"http://${HOST:-x}/\" }");
+    assert!(
+        text.starts_with("web.yaml:3:13: `env.URL`: has `${HOST}`, which is not replaced\n  hint: "),
+        "{text}"
+    );
+    assert!(text.contains("--set env.URL=") && text.contains("`$${HOST}` is the text itself"), "{text}");
+    let text = try_load("service: web\nimage: web:${TAG}\n").unwrap_err().to_string();
+    assert!(text.contains("hint: `${TAG}` is not replaced; give the image with `--set image=…`"), "{text}");
+    let spec = load_one("service: web\nimage: nginx:1\nenv: { A: \"$${X} $Y $(z)\", B: \"100$\" }\n")
+        .into_spec(image(), |_| Err(String::new()))
+        .unwrap();
+    assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("${X} $Y $(z)", "100$"));
+}

@@ -1,0 +1,126 @@
+//! Compose files into manifests. Pure: text in, manifests and notes out; a closure says which paths are files.
+//!
+//! ```text
+//! text ──read: YAML, ${NAME:-value}──▶ services ──order: depends_on──▶ one Draft each ──write──▶ manifest, checked
+//!                                                                          └──▶ notes: what a manifest cannot carry
+//! ```
+
+mod draft;
+mod health;
+mod note;
+mod order;
+mod ports;
+mod read;
+mod rollout;
+mod runs;
+#[cfg(test)]
+mod tests;
+mod values;
+mod volumes;
+mod write;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use draft::Draft;
+pub(crate) use note::{Files, Note};
+pub(crate) use read::ComposeError;
+
+/// What became of a compose file.
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
+pub(crate) struct Imported {
+    /// The manifests, in the order in which they are to be deployed.
+    pub(crate) manifests: Vec<ImportedManifest>,
+    /// What they do not carry over.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// A manifest.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct ImportedManifest {
+    /// Its service.
+    pub(crate) service: String,
+    /// The manifest, YAML.
+    pub(crate) text: String,
+}
+
+/// Keys at the top that need no word.
+const SILENT: [&str; 4] = ["version", "name", "services", "volumes"];
+
+/// Makes manifests of a compose file.
+///
+/// # Errors
+/// It is not YAML, or has no services.
+pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeError> {
+    let file = read::file(text)?;
+    let services = file.get("services").and_then(Value::as_object).filter(|services| !services.is_empty());
+    let services = services.ok_or(ComposeError::NoServices)?;
+    let mut notes = Vec::new();
+    top(&file, &mut notes);
+    let mut manifests = Vec::new();
+    let mut taken = BTreeSet::new();
+    for name in order::by_dependency(services) {
+        let Some(service) = services.get(name).and_then(Value::as_object) else { continue };
+        let mut draft = Draft::new(name, &file, files);
+        fill(&mut draft, service, services);
+        let (service, mut said) = (draft.service.clone(), std::mem::take(&mut draft.notes));
+        if !taken.insert(service.clone()) {
+            said.push(draft.note(
+                "",
+                "another service has the same name as a manifest writes it",
+                "rename one",
+            ));
+            notes.append(&mut said);
+            continue;
+        }
+        match write::manifest(&draft) {
+            Ok(text) => manifests.push(ImportedManifest { service, text }),
+            Err(problems) => said.extend(problems),
+        }
+        notes.append(&mut said);
+    }
+    Ok(Imported { manifests, notes })
+}
+
+fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, Value>) {
+    runs::fill(draft, service, all);
+    ports::fill(draft, service);
+    volumes::fill(draft, service);
+    health::fill(draft, service);
+    rollout::fill(draft, service);
+    draft.rest(service);
+}
+
+/// Keys beside the services.
+fn top(file: &Map<String, Value>, notes: &mut Vec<Note>) {
+    for key in file.keys().filter(|key| !SILENT.contains(&key.as_str()) && !key.starts_with("x-")) {
+        let (reason, hint) = match key.as_str() {
+            "networks" => (
+                "services do not find each other by the names of a network",
+                "give the address of the other service in `env`; clients come by `route`",
+            ),
+            "secrets" => (
+                "sealed secrets come later",
+                "a folder of the host works: `volumes: { secrets: { mount: /run/secrets, host_path: /srv/secrets, read_only: true } }`",
+            ),
+            "include" => ("other files are not read", "import each of them"),
+            "configs" => continue,
+            _ => ("the key is not known", "look whether a manifest needs it: `windlass schema`"),
+        };
+        notes.push(Note { key: key.clone(), reason: reason.to_owned(), hint: hint.to_owned() });
+    }
+    let volumes = file.get("volumes").and_then(Value::as_object).into_iter().flatten();
+    for (name, volume) in volumes {
+        if let Some(key) =
+            volume.as_object().and_then(|volume| volume.keys().find(|key| *key != "name" && *key != "labels"))
+        {
+            notes.push(Note {
+                key: format!("volumes.{name}.{key}"),
+                reason: "a named volume is made by the agent on its host, empty".to_owned(),
+                hint: "copy the data, or name a folder of the host: `host_path`".to_owned(),
+            });
+        }
+    }
+}

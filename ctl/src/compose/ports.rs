@@ -1,0 +1,144 @@
+//! `ports` and `expose`.
+
+use serde_json::{Map, Value, json};
+
+use super::draft::Draft;
+use super::values::text;
+
+/// Ports that speak something else than HTTP, with their names.
+const KNOWN: [(u16, &str); 12] = [
+    (5432, "postgres"),
+    (3306, "mysql"),
+    (6379, "redis"),
+    (27017, "mongodb"),
+    (5672, "amqp"),
+    (9092, "kafka"),
+    (4222, "nats"),
+    (1433, "mssql"),
+    (11211, "memcached"),
+    (1883, "mqtt"),
+    (22, "ssh"),
+    (25, "smtp"),
+];
+
+/// Ports in a range that are written one by one.
+const MAX_RANGE: u16 = 32;
+
+/// One published port.
+struct Published {
+    container: u16,
+    host: Option<u16>,
+}
+
+pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
+    let published = draft.take(service, "ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (n, value) in published.iter().enumerate() {
+        let key = format!("ports.{n}");
+        match value {
+            Value::Object(long) => self::long(draft, &key, long),
+            short => match text(short) {
+                Some(text) => self::short(draft, &key, &text),
+                None => draft.say(&key, "it is no port", "write it by hand"),
+            },
+        }
+    }
+    let exposed = draft.take(service, "expose").and_then(Value::as_array).cloned().unwrap_or_default();
+    for value in &exposed {
+        let Some(container) = text(value).and_then(|text| text.split('/').next()?.parse().ok()) else {
+            draft.say("expose", "a range of ports is not carried over", "name each port in `ports`");
+            continue;
+        };
+        add(draft, &Published { container, host: None });
+    }
+}
+
+fn long(draft: &mut Draft<'_>, key: &str, long: &Map<String, Value>) {
+    let number = |key: &str| long.get(key).and_then(text).and_then(|text| text.parse().ok());
+    if long.get("protocol").and_then(Value::as_str) == Some("udp") {
+        return no_udp(draft, key);
+    }
+    let Some(container) = number("target") else {
+        return draft.say(key, "it names no port of the container", "write it by hand");
+    };
+    host_ip(draft, key, long.get("host_ip").and_then(Value::as_str).unwrap_or_default());
+    add(draft, &Published { container, host: number("published") });
+}
+
+/// `80`, `8080:80`, `127.0.0.1:8080:80`, `8000-8002:80-82`, each with `/tcp` or `/udp`.
+fn short(draft: &mut Draft<'_>, key: &str, written: &str) {
+    let (plain, protocol) = written.split_once('/').unwrap_or((written, "tcp"));
+    if protocol == "udp" {
+        return no_udp(draft, key);
+    }
+    let (rest, container) = plain.rsplit_once(':').unwrap_or(("", plain));
+    let (address, host) = rest.rsplit_once(':').unwrap_or(("", rest));
+    let (Some(containers), Some(hosts)) =
+        (range(container), if host.is_empty() { Some(None) } else { range(host).map(Some) })
+    else {
+        return draft.say(key, &format!("`{written}` is no port"), "write it by hand");
+    };
+    let length = containers.1 - containers.0;
+    if length >= MAX_RANGE || hosts.is_some_and(|hosts| hosts.1 - hosts.0 != length) {
+        return draft.say(key, "a range of ports like this is not carried over", "name each port in `ports`");
+    }
+    host_ip(draft, key, address);
+    for n in 0..=length {
+        add(draft, &Published { container: containers.0 + n, host: hosts.map(|hosts| hosts.0 + n) });
+    }
+}
+
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first > 0 && first <= last).then_some((first, last))
+}
+
+fn no_udp(draft: &mut Draft<'_>, key: &str) {
+    draft.say(
+        key,
+        "ports are TCP; a UDP port is not published",
+        "run it beside Windlass, or behind a TCP port",
+    );
+}
+
+fn host_ip(draft: &mut Draft<'_>, key: &str, address: &str) {
+    let address = address.trim_matches(['[', ']']);
+    if !matches!(address, "" | "0.0.0.0" | "::") {
+        let reason = format!("ports are published on the address of the host, not on {address} only");
+        draft.say(
+            key,
+            &reason,
+            "close the port in the host's firewall, or leave `host` away and use `route`",
+        );
+    }
+}
+
+fn add(draft: &mut Draft<'_>, port: &Published) {
+    let known = KNOWN.iter().find(|(number, _)| *number == port.container).map(|(_, name)| *name);
+    let is_first = draft.get(&["ports"]).is_none();
+    let name = match known {
+        Some(name) => name.to_owned(),
+        None if is_first => "http".to_owned(),
+        None => format!("port-{}", port.container),
+    };
+    if name_of(draft, port.container).is_some() {
+        return;
+    }
+    let value = match (port.host, known) {
+        (None, None) => json!(port.container),
+        (host, known) => {
+            let mut map = Map::from_iter([("container".to_owned(), json!(port.container))]);
+            map.extend(host.map(|host| ("host".to_owned(), json!(host))));
+            map.extend(known.map(|_| ("protocol".to_owned(), json!("tcp"))));
+            Value::Object(map)
+        }
+    };
+    draft.set(&["ports", &name], value);
+}
+
+/// The name of a port of the container, if the manifest has it.
+pub(super) fn name_of(draft: &Draft<'_>, container: u16) -> Option<String> {
+    let ports = draft.get(&["ports"])?.as_object()?;
+    let number = |value: &Value| value.get("container").unwrap_or(value).as_u64();
+    ports.iter().find(|(_, value)| number(value) == Some(u64::from(container))).map(|(name, _)| name.clone())
+}

@@ -1,0 +1,349 @@
+//! Three compose files as people write them.
+
+use super::*;
+
+/// The manifests by service, and the notes as lines.
+fn imported(text: &str) -> (Vec<(String, String)>, Vec<String>) {
+    let files = |path: &str| path.ends_with(".conf").then(|| path.to_owned());
+    let done = import(text, &files).unwrap();
+    let manifests = done.manifests.into_iter().map(|one| (one.service, one.text)).collect();
+    let notes = done.notes.into_iter().map(|note| format!("{}: {} | {}", note.key, note.reason, note.hint));
+    (manifests, notes.collect())
+}
+
+fn one(text: &str) -> (String, Vec<String>) {
+    let (mut manifests, notes) = imported(text);
+    assert_eq!(manifests.len(), 1, "{notes:?}");
+    (manifests.remove(0).1, notes)
+}
+
+/// The notes about a key.
+fn about<'n>(notes: &'n [String], key: &str) -> &'n str {
+    notes
+        .iter()
+        .find(|note| note.starts_with(&format!("{key}: ")))
+        .unwrap_or_else(|| panic!("{key}: {notes:#?}"))
+}
+
+#[test]
+fn a_web_application_with_its_stores() {
+    let text = r#"
+version: "3.8"
+x-logging: &logging
+  logging: { driver: json-file }
+services:
+  web:
+    <<: *logging
+    build: .
+    image: registry.example.com/shop/web:${TAG:-1.4}
+    command: gunicorn shop.wsgi --bind 0.0.0.0:8000 --workers 4
+    ports:
+      - "8080:8000"
+      - "127.0.0.1:9100:9100"
+    environment:
+      - DATABASE_URL=postgres://shop@db:5432/shop
+      - CACHE_URL=redis://cache/0
+      - LOG_LEVEL=${LOG_LEVEL:-info}
+      - SECRET_KEY=${SECRET_KEY}
+      - TERM
+      - PATTERN=a$$b
+    env_file: .env
+    depends_on: [db, cache]
+    volumes:
+      - ./nginx.conf:/etc/app/nginx.conf:ro
+      - ./static:/app/static
+      - media:/app/media
+    healthcheck:
+      test: ["CMD", "curl", "-f", "http://localhost:8000/health"]
+      interval: 10s
+      timeout: 3s
+      retries: 5
+      start_period: 40s
+    restart: unless-stopped
+    stop_grace_period: 45s
+    networks: [front, back]
+  db:
+    image: postgres:16
+    environment:
+      POSTGRES_PASSWORD: 1234
+      POSTGRES_DB: shop
+    volumes:
+      - pgdata:/var/lib/postgresql/data
+    healthcheck:
+      test: ["CMD-SHELL", "pg_isready -U postgres"]
+      interval: 5s
+    expose: ["5432"]
+    shm_size: 256m
+  cache:
+    image: redis:7
+    command: ["redis-server", "--save", "", "--appendonly", "no"]
+    user: "999"
+networks: { front: {}, back: {} }
+volumes:
+  pgdata:
+  media: { driver: nfs }
+"#;
+    let (manifests, notes) = imported(text);
+    let order: Vec<&str> = manifests.iter().map(|(service, _)| service.as_str()).collect();
+    assert_eq!(order, ["cache", "db", "web"], "what others depend on comes first");
+    insta::assert_snapshot!(manifests[2].1, @r#"
+    service: web
+    image: "registry.example.com/shop/web:1.4"
+    args: [gunicorn, shop.wsgi, "--bind", "0.0.0.0:8000", "--workers", "4"]
+    ports:
+      http: { container: 8000, host: 8080 }
+      port-9100: { container: 9100, host: 9100 }
+    env:
+      CACHE_URL: "redis://cache/0"
+      DATABASE_URL: "postgres://shop@db:5432/shop"
+      LOG_LEVEL: info
+      PATTERN: "a$b"
+    files:
+      /etc/app/nginx.conf: { from: "./nginx.conf" }
+    volumes:
+      media: { mount: /app/media }
+      web: { host_path: /srv/web, mount: /app/static }
+    health:
+      readiness: { every: 10s, failures: 5, http: /health, port: http, timeout: 3s }
+      startup: { every: 2s, failures: 25, http: /health, port: http }
+    stop_timeout: 45s
+    "#);
+    insta::assert_snapshot!(manifests[1].1, @r#"
+    service: db
+    image: "postgres:16"
+    ports:
+      postgres: { container: 5432, protocol: tcp }
+    env:
+      POSTGRES_DB: shop
+      POSTGRES_PASSWORD: "1234"
+    volumes:
+      pgdata: { mount: /var/lib/postgresql/data }
+    health:
+      readiness: { every: 5s, exec: [/bin/sh, "-c", "pg_isready -U postgres"], failures: 3 }
+    "#);
+    insta::assert_snapshot!(manifests[0].1, @r#"
+    service: cache
+    image: "redis:7"
+    args: [redis-server, "--save", "", "--appendonly", "no"]
+    security:
+      user: "999"
+    "#);
+    insta::assert_snapshot!(notes.join("\n"), @r"
+    networks: services do not find each other by the names of a network | give the address of the other service in `env`; clients come by `route`
+    volumes.media.driver: a named volume is made by the agent on its host, empty | copy the data, or name a folder of the host: `host_path`
+    services.db.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
+    services.db.shm_size: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
+    services.web.build: images are built elsewhere and come from a registry | docker build -t registry.example.com/shop/web:1.4 . && docker push registry.example.com/shop/web:1.4
+    services.web.environment.DATABASE_URL: it seems to name the service `db`, and services do not find each other by name | write an address that the host can reach
+    services.web.environment.CACHE_URL: it seems to name the service `cache`, and services do not find each other by name | write an address that the host can reach
+    services.web.environment.SECRET_KEY: `${SECRET_KEY}` has no default, and nothing replaces it | `--set env.SECRET_KEY=…`; a secret stands in a folder of the host
+    services.web.environment.TERM: its value comes from the shell | `--set env.TERM=…`, or write it into `env`
+    services.web.env_file: .env was not read: it may hold secrets | write plain values into `env`; secrets into a folder of the host
+    services.web.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
+    services.web.depends_on: nothing waits for db, cache; the manifests come in that order | `checks: [{ tcp: db.internal:5432 }]` asks before the first start of a release
+    services.web.ports.1: ports are published on the address of the host, not on 127.0.0.1 only | close the port in the host's firewall, or leave `host` away and use `route`
+    services.web.volumes.1: `./static` lies beside the compose file; `/srv/web` stands for it | it must be there on every host, and `mounts` in its policy.toml must allow it
+    services.web.logging: a manifest has no such key | `windlass logs` reads what the engine keeps; its driver is set on the host
+    ");
+}
+
+#[test]
+fn a_swarm_stack_with_limits_and_placement() {
+    let text = r#"
+services:
+  API_Gateway:
+    image: registry.example.com/gateway:2
+    deploy:
+      mode: replicated
+      replicas: 3
+      resources:
+        limits: { cpus: "0.50", memory: 256M, pids: 100 }
+        reservations: { cpus: "0.25", memory: 128M }
+      update_config: { parallelism: 2, delay: 10s, order: start-first, failure_action: pause, monitor: 30s }
+      restart_policy: { condition: on-failure }
+      placement:
+        constraints: ["node.labels.zone == east", "node.role == worker"]
+        preferences: [{ spread: node.labels.rack }]
+      endpoint_mode: dnsrr
+    ports:
+      - { target: 80, published: 80, protocol: tcp, mode: host }
+      - { target: 53, published: 53, protocol: udp }
+      - "7000-7002:7000-7002"
+    configs: [{ source: site, target: /etc/site.conf }]
+    secrets: [token]
+    cap_drop: [ALL]
+    cap_add: [NET_BIND_SERVICE]
+    read_only: true
+    tmpfs: ["/run", "/tmp:size=64m"]
+    security_opt: ["no-new-privileges:true"]
+    ulimits: { nofile: 65536 }
+    extra_hosts: ["a:1.2.3.4"]
+    labels: { traefik.enable: "true" }
+  agent:
+    image: registry.example.com/agent:1
+    user: "0"
+    deploy: { mode: global }
+    privileged: true
+    network_mode: host
+    pid: host
+    volumes:
+      - /var/run/docker.sock:/var/run/docker.sock:ro
+      - { type: tmpfs, target: /scratch }
+      - { type: volume, source: state, target: /state, read_only: true }
+configs: { site: { file: ./site.conf } }
+secrets: { token: { file: ./token } }
+"#;
+    let (manifests, notes) = imported(text);
+    insta::assert_snapshot!(manifests[0].1, @r#"
+    service: api-gateway
+    image: "registry.example.com/gateway:2"
+    replicas: 3
+    placement:
+      require: { zone: east }
+    ports:
+      http: { container: 80, host: 80 }
+      port-7000: { container: 7000, host: 7000 }
+      port-7001: { container: 7001, host: 7001 }
+      port-7002: { container: 7002, host: 7002 }
+    files:
+      /etc/site.conf: { from: "./site.conf" }
+    resources:
+      cpu: 0.5
+      memory: 256MiB
+      pids: 100
+    security:
+      capabilities: [NET_BIND_SERVICE]
+      read_only_root: true
+      tmpfs: [/run, /tmp]
+    strategy:
+      rolling: { batch: 2, min_ready: 10s }
+    soak: 30s
+    on_failure: pause
+    "#);
+    insta::assert_snapshot!(manifests[1].1, @r#"
+    service: agent
+    image: "registry.example.com/agent:1"
+    per_host: true
+    volumes:
+      docker-sock: { host_path: /var/run/docker.sock, mount: /var/run/docker.sock, read_only: true }
+      state: { mount: /state, read_only: true }
+    security:
+      tmpfs: [/scratch]
+      user: "0"
+    "#);
+    insta::assert_snapshot!(notes.join("\n"), @r"
+    secrets: sealed secrets come later | a folder of the host works: `volumes: { secrets: { mount: /run/secrets, host_path: /srv/secrets, read_only: true } }`
+    services.API_Gateway: the service is called `api-gateway`: names have lowercase letters, digits and `-` | nothing to do
+    services.API_Gateway.cap_add: the host's policy must allow each capability | `capabilities` in policy.toml
+    services.API_Gateway.ports.1: ports are TCP; a UDP port is not published | run it beside Windlass, or behind a TCP port
+    services.API_Gateway.tmpfs: options of a scratch mount (`size=64m`) are not taken | `resources.memory` limits it
+    services.API_Gateway.secrets: sealed secrets come later | a folder of the host works: `volumes: { secrets: { mount: /run/secrets, host_path: /srv/secrets, read_only: true } }`
+    services.API_Gateway.deploy.resources.reservations.cpus: one value is limit and request; the limit is taken | lower it if the host is short
+    services.API_Gateway.deploy.resources.reservations.memory: one value is limit and request; the limit is taken | lower it if the host is short
+    services.API_Gateway.deploy.update_config.order: one container holds a fixed port of the host, so the old one stops first | leave `host` away and let clients come by `route`
+    services.API_Gateway.deploy.placement.constraints: `node.role == worker` is not supported | `placement: { require: { role: app } }` asks for a label of the host
+    services.API_Gateway.deploy.placement.preferences: instances are spread over hosts anyway | `placement: { spread: pack }` does the opposite
+    services.API_Gateway.deploy.endpoint_mode: a manifest has no such key | look whether it is needed: `windlass schema`
+    services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
+    services.API_Gateway.ulimits: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
+    services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
+    services.agent.network_mode: a manifest has no such key | containers of a host share one network and publish their `ports`
+    services.agent.pid: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
+    services.agent.privileged: a manifest has no such key | it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability
+    ");
+}
+
+#[test]
+fn a_gpu_worker_with_older_keys() {
+    let text = r#"
+services:
+  worker:
+    image: registry.example.com/ml/worker:${TAG}
+    entrypoint: /entry.sh --queue "high priority"
+    working_dir: /app
+    cpus: 2
+    mem_limit: 4g
+    pids_limit: 256
+    init: true
+    healthcheck: { disable: true }
+    restart: "no"
+    environment: { BATCH: 32, DEBUG: false, EMPTY: "", HOME_URL: "https://db.example.com/x" }
+    volumes: [/cache, models:/models, models:/old]
+    deploy:
+      resources:
+        reservations:
+          devices: [{ driver: nvidia, count: 2, capabilities: [gpu] }]
+  db: { image: "registry.example.com/db:1", scale: 2, user: app, links: [worker] }
+"#;
+    let (manifests, notes) = imported(text);
+    insta::assert_snapshot!(manifests[1].1, @r#"
+    service: worker
+    image: "registry.example.com/ml/worker:TAG"
+    command: [/entry.sh, "--queue", "high priority"]
+    workdir: /app
+    env:
+      BATCH: "32"
+      DEBUG: "false"
+      EMPTY: ""
+      HOME_URL: "https://db.example.com/x"
+    volumes:
+      cache: { mount: /cache }
+      models: { mount: /models }
+      models-2: { mount: /old }
+    resources:
+      cpu: 2
+      gpus: 2
+      memory: 4GiB
+      pids: 256
+    health:
+      image: "off"
+    "#);
+    assert!(manifests[0].1.contains("replicas: 2\n"), "{}", manifests[0].1);
+    assert!(about(&notes, "services.worker.image").contains("--set image="), "{notes:?}");
+    assert!(about(&notes, "services.worker.restart").contains("hooks"), "{notes:?}");
+    assert!(about(&notes, "services.db.links").contains("waits for another service"), "{notes:?}");
+    assert!(about(&notes, "services.worker.init").contains("init process"), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("HOME_URL")), "a host name is not a service: {notes:?}");
+}
+
+#[test]
+fn probes_become_requests_where_they_are_some() {
+    let probe = |test: &str| {
+        let text = format!(
+            "services:\n  web:\n    image: a:1\n    user: app\n    ports: [8000]\n    healthcheck:\n      test: {test}\n"
+        );
+        let (manifest, _) = one(&text);
+        manifest.lines().find(|line| line.contains("readiness")).unwrap_or_default().trim().to_owned()
+    };
+    #[rustfmt::skip]
+    let table = [
+        (r#"["CMD", "curl", "-f", "http://localhost:8000/health"]"#, "http: /health, port: http"),
+        (r#"["CMD-SHELL", "wget -q --spider http://127.0.0.1:8000 || exit 1"]"#, "http: /, port: http"),
+        (r#""curl -fsS http://localhost:8000/a | grep ok""#, "exec: [/bin/sh, \"-c\", \"curl -fsS http://localhost:8000/a | grep ok\"]"),
+        (r#"["CMD", "curl", "-f", "http://localhost:9/health"]"#, "exec: [curl, \"-f\", \"http://localhost:9/health\"]"),
+        (r#"["CMD", "pg_isready", "-U", "x"]"#, "exec: [pg_isready, \"-U\", x]"),
+    ];
+    for (test, want) in table {
+        let said = probe(test);
+        assert!(said.contains(want), "{test}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_made_is_said() {
+    let files = |_: &str| None;
+    assert!(matches!(import("a: [", &files), Err(ComposeError::Yaml(_))));
+    assert!(matches!(import("version: '3'\n", &files), Err(ComposeError::NoServices)));
+    assert!(matches!(import("services: {}\n", &files), Err(ComposeError::NoServices)));
+    let (manifests, notes) =
+        imported("services: { a: { image: 'not an image' }, b: { image: 'b:1', user: app } }");
+    assert_eq!(manifests.len(), 1, "one that is wrong keeps none of the others");
+    assert!(about(&notes, "services.a").contains("no manifest can be made: `image`"), "{notes:?}");
+    let circle =
+        "services: { a: { image: 'a:1', depends_on: [b] }, b: { image: 'b:1', depends_on: { a: {} } } }";
+    assert_eq!(imported(circle).0.len(), 2, "a circle is cut");
+    let bomb = (0..9).fold("a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+        format!("{text}a{}: &a{} [{}]\n", n + 1, n + 1, format!("*a{n}, ").repeat(9))
+    });
+    assert!(matches!(import(&bomb, &files), Err(ComposeError::Yaml(_))));
+}

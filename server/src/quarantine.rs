@@ -1,0 +1,130 @@
+//! Contents that failed: which they are, and letting one start again.
+
+use windlass_core::quarantine;
+use windlass_core::service::{Mode, Service};
+use windlass_core::view::{Action, PlanView, QuarantineView};
+use windlass_core::{Counter, ServiceId};
+
+use crate::audit;
+use crate::coordinator::Coordinator;
+use crate::ledger::{Change, Draft, State, WriteError};
+
+/// Hosts that a refusal names.
+const NAMED: usize = 5;
+
+/// Why nothing was cleared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QuarantineError {
+    /// Never heard of, or removed.
+    #[error("there is no service `{0}`")]
+    Unknown(ServiceId),
+    /// Never heard of, or forgotten.
+    #[error("there is no release {counter} of `{service}`")]
+    UnknownRelease {
+        /// The service.
+        service: ServiceId,
+        /// The number.
+        counter: Counter,
+    },
+    /// The store is older than its fleet.
+    #[error("the coordinator was restored from a backup; recovery is pending")]
+    Recovering,
+    /// Not stored.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl QuarantineError {
+    /// What the user can do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
+            Self::UnknownRelease { service, .. } => {
+                Some(format!("`windlass quarantine ls {service}` shows what is quarantined"))
+            }
+            Self::Recovering => Some(crate::recovery::HINT.to_owned()),
+            Self::Write(_) => None,
+        }
+    }
+}
+
+/// The quarantined contents of a service.
+pub(crate) fn of_service(state: &State, service: &Service) -> Vec<QuarantineView> {
+    quarantine::of(service, state.rollouts.values())
+}
+
+/// The quarantined contents of one service, or of all.
+pub(crate) fn list(state: &State, wanted: Option<&ServiceId>) -> Vec<QuarantineView> {
+    let services = state.services.values().filter(|service| service.mode != Mode::Removed);
+    let services = services.filter(|service| wanted.is_none_or(|wanted| &service.id == wanted));
+    services.flat_map(|service| of_service(state, service)).collect()
+}
+
+/// Why hosts of `plan` would refuse the content; `None` if none of those that get it would.
+pub(crate) fn refusal(failed: &QuarantineView, plan: &PlanView) -> Option<String> {
+    let mut hosts: Vec<&str> = plan
+        .slots
+        .iter()
+        .filter(|slot| matches!(slot.action, Action::Create | Action::Replace))
+        .filter(|slot| failed.hosts.contains(&slot.host))
+        .map(|slot| slot.host.as_str())
+        .collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    if hosts.is_empty() {
+        return None;
+    }
+    let more = hosts.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let hosts = hosts.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    Some(format!(
+        "quarantined on {hosts}{more}: the same content failed there as {} ({}); start it all the same with \
+         --retry-quarantined, or take it out with `windlass quarantine clear {}/{}@{}`",
+        failed.release, failed.reason, failed.environment, failed.service, failed.release
+    ))
+}
+
+/// Lets quarantined contents of a service start again with their next rollout; all of them, or that of one release.
+pub(crate) async fn clear(
+    coordinator: &Coordinator,
+    service: ServiceId,
+    release: Option<Counter>,
+    actor: String,
+) -> Result<Vec<QuarantineView>, QuarantineError> {
+    coordinator.ledger.write(move |draft| clear_now(draft, &service, release, &actor)).await?
+}
+
+fn clear_now(
+    draft: &mut Draft<'_>,
+    id: &ServiceId,
+    release: Option<Counter>,
+    actor: &str,
+) -> Result<Vec<QuarantineView>, QuarantineError> {
+    if draft.state.is_recovering() {
+        return Err(QuarantineError::Recovering);
+    }
+    let known = draft.state.services.get(id).filter(|service| service.mode != Mode::Removed);
+    let known = known.ok_or_else(|| QuarantineError::Unknown(id.clone()))?;
+    let mut cleared = of_service(draft.state, known);
+    if let Some(counter) = release {
+        // A later release with the same content is meant too.
+        let named = draft.state.entries.values();
+        let mut named = named.filter(|entry| &entry.service == id && entry.name.counter == counter);
+        let content = named.next().map(|entry| entry.name.content);
+        cleared.retain(|one| one.release == counter || Some(one.content) == content);
+        if content.is_none() && cleared.is_empty() {
+            return Err(QuarantineError::UnknownRelease { service: id.clone(), counter });
+        }
+    }
+    if cleared.is_empty() {
+        return Ok(cleared);
+    }
+    let mut service = known.clone();
+    service.cleared.extend(cleared.iter().map(|one| one.content));
+    for one in &cleared {
+        let subject = format!("{id} {}", one.release);
+        draft.audit(audit::fact(actor, "quarantine.clear", &subject, Some(one.content), "ok"));
+    }
+    draft.change(Change::Service(Box::new(service)));
+    Ok(cleared)
+}
