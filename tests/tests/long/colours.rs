@@ -16,6 +16,7 @@ fn web(fleet: &Fleet, tag: &str, watch: &str) -> Service {
     Service::web(&fleet.lab.image(tag), 2)
         .with("route", json!({ "host": NAME, "port": "http" }))
         .with("drain_timeout", "5s")
+        .with("rollback_on", json!({ "unhealthy_for": "10s" }))
         .with("strategy", json!({ "blue_green": strategy }))
 }
 
@@ -56,7 +57,7 @@ fn whatever_ends_a_switch_at_a_step_loses_nothing() {
     answers.expect_none_lost();
 
     for step in STEPS {
-        // Green turns unready on every host.
+        // Green hangs on every host.
         fleet.deploy_detached(&web(&fleet, "v2", "10m").with("env.FAILED", step.to_string()));
         fleet.wait_for_step(step_or_promote(&fleet, step), STEP);
         freeze_green(&fleet);
