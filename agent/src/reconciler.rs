@@ -242,6 +242,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         volatile.starts.clear();
         volatile.asked.clear();
         volatile.steps.clear();
+        volatile.tasks.clear();
     }
 
     fn take(&mut self, finished: Finished) {

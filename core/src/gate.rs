@@ -30,5 +30,5 @@ pub use course::{Course, GateCourse, GateEnd, Newest, Standing};
 pub use judge::{judge, recompute};
 pub use model::{Asked, Facts, Judged, Ruling, Test, Verdict};
 pub use number::Number;
-pub use reading::{read_json, read_prometheus};
+pub use reading::{kept_json, read_json, read_prometheus};
 pub use stats::{ALPHA, alpha, at_random};

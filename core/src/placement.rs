@@ -200,7 +200,9 @@ fn rule(spec: &Spec) -> Result<OrderRule, StopFirst> {
         Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),
         Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0 => return Err(StopFirst::NoSurge),
         Strategy::Rolling { order, .. } => *order,
-        _ => OrderRule::Auto,
+        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => OrderRule::Auto,
+        #[cfg(test)]
+        Strategy::OneThenAll { .. } => OrderRule::Auto,
     };
     let fixed = spec.ports.values().find_map(|port| port.host);
     fixed.map_or(Ok(rule), |port| Err(StopFirst::FixedPort(port)))

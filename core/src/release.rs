@@ -232,11 +232,8 @@ impl Spec {
 
     /// Whether the new release stands beside the old one, which goes on at full strength, while the traffic moves.
     pub fn runs_beside(&self) -> bool {
-        match self.strategy {
-            Strategy::BlueGreen { .. } => true,
-            Strategy::Canary { .. } => self.is_routed(),
-            _ => false,
-        }
+        let is_canary = matches!(self.strategy, Strategy::Canary { .. });
+        matches!(self.strategy, Strategy::BlueGreen { .. }) || (is_canary && self.is_routed())
     }
 
     /// How long the old instances run on, without traffic, after a deploy succeeded, if they do.

@@ -237,10 +237,12 @@ impl Client {
         &mut self,
         rollout: &str,
         action: RolloutAction,
+        at: Option<u32>,
     ) -> Result<RolloutView, CallError> {
         let request = pb::SteerRolloutRequest {
             rollout: rollout.to_owned(),
             action: action.into(),
+            at,
             ..Default::default()
         };
         let answer = call("steer the rollout", self.control.steer_rollout(request)).await?;
@@ -258,6 +260,7 @@ impl Client {
             action: RolloutAction::Approve.into(),
             step: asked.step,
             release: asked.release.to_string(),
+            ..Default::default()
         };
         let answer = call("approve the rollout", self.control.steer_rollout(request)).await?;
         view("approve the rollout", &answer.view)

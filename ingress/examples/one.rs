@@ -17,7 +17,8 @@ use windlass_ingress::{Ingress, Limits};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
-    let (Some(listen), Some(endpoint)) = (addresses.next().transpose()?, addresses.next().transpose()?) else {
+    let (Some(listen), Some(endpoint)) = (addresses.next().transpose()?, addresses.next().transpose()?)
+    else {
         return Err("wants two addresses: where to listen, and the endpoint".into());
     };
     let ingress = Ingress::new(Limits::default(), 1);

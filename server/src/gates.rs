@@ -1,4 +1,4 @@
-//! Asks providers the questions of gates: at most eight at once, each with a deadline, none of them in the engine's way.
+//! Asks providers the questions of gates: at most eight at once, two of one rollout, each with a deadline, none of them in the engine's way.
 //!
 //! ```text
 //! state ──▶ questions whose window has ended ──▶ a task each ──▶ Answers (memory) ──▶ the engine's next look at the service
@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use windlass_core::gate::{Answer, QuestionKey};
 use windlass_core::rollout::{Question, questions};
-use windlass_core::{ServiceId, Timestamp};
+use windlass_core::{RolloutId, ServiceId, Timestamp};
 
 use crate::coordinator::Coordinator;
 use crate::ledger::{State, Topic};
@@ -31,6 +31,8 @@ pub use reach::Networks;
 
 /// Questions under way at once.
 const AT_ONCE: usize = 8;
+/// Questions of one rollout under way at once.
+const OF_ONE: usize = 2;
 /// How often the state is looked at for questions.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -64,12 +66,10 @@ pub(crate) async fn run(
                 let open = coordinator.ledger.read(|state| open(state, now));
                 coordinator.registry.keep_answers(&open.keys().cloned().collect());
                 let is_asked = |key: &QuestionKey| asking.values().any(|known| known == key);
-                let new: Vec<Question> = open
-                    .into_iter()
-                    .filter(|(key, _)| !is_asked(key) && coordinator.registry.answer(key).is_none())
-                    .map(|(_, question)| question)
-                    .take(AT_ONCE.saturating_sub(under_way.len()))
-                    .collect();
+                let new = open.into_values().filter(|question| {
+                    !is_asked(&question.key) && coordinator.registry.answer(&question.key).is_none()
+                });
+                let new = next(new.collect(), asking.values(), AT_ONCE.saturating_sub(under_way.len()));
                 for question in new {
                     let (asker, key) = (asker.clone(), question.key.clone());
                     let task = under_way.spawn(async move { asker.ask(&question, now).await });
@@ -78,6 +78,25 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+/// The questions that are asked now: those whose windows ended first, at most `room`, and of one rollout at most [`OF_ONE`]
+/// with those `under_way`, so that a provider that does not answer keeps no other rollout waiting.
+fn next<'a>(
+    mut open: Vec<Question>,
+    under_way: impl Iterator<Item = &'a QuestionKey>,
+    room: usize,
+) -> Vec<Question> {
+    let mut of_rollout: HashMap<RolloutId, usize> = HashMap::new();
+    under_way.for_each(|key| *of_rollout.entry(key.rollout.clone()).or_default() += 1);
+    open.sort_by_key(|question| question.key.until);
+    open.retain(|question| {
+        let count = of_rollout.entry(question.key.rollout.clone()).or_default();
+        *count += 1;
+        *count <= OF_ONE
+    });
+    open.truncate(room);
+    open
 }
 
 /// The questions that are open.

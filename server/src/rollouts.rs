@@ -129,9 +129,11 @@ pub(crate) async fn steer(
     coordinator: &Coordinator,
     id: RolloutId,
     steering: Steering,
+    at: Option<u32>,
     actor: String,
 ) -> Result<(), RolloutError> {
     change(coordinator, id, actor, verb(steering), move |_, old, actor, now| {
+        at.map_or(Ok(()), |at| rollout::is_at(old, at))?;
         Ok(rollout::steer(old, steering, actor, now)?)
     })
     .await

@@ -75,6 +75,24 @@ pub fn read_json(bytes: &[u8], pointer: Option<&str>) -> Said {
     }
 }
 
+/// The part of an answer of JSON that a verdict is made from: the value at `pointer`, or the verdict, at the same place. Nothing
+/// of an answer that is a fault, so that a gate is no way to read pages.
+pub fn kept_json(bytes: &[u8], pointer: Option<&str>) -> Vec<u8> {
+    if matches!(read_json(bytes, pointer), Said::Fault { .. }) {
+        return Vec::new();
+    }
+    let answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let pointer = pointer.unwrap_or("/verdict");
+    let value = answer.pointer(pointer).cloned().unwrap_or_default();
+    // An object finds by the same pointer what a list had at a number.
+    let keys: Vec<&str> = pointer.split('/').skip(1).collect();
+    let kept = keys.into_iter().rev().fold(value, |value, key| {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        Value::Object([(key, value)].into_iter().collect())
+    });
+    kept.to_string().into_bytes()
+}
+
 fn number(value: f64) -> Said {
     match Number::new(value) {
         Some(number) => Said::Number(number),

@@ -122,31 +122,21 @@ impl Strategy {
 
     /// How long the whole service is watched after the last step, where the release asks for `soak`.
     pub fn soak(&self, soak: Span) -> Span {
-        match self {
-            Self::BlueGreen { watch, .. } => soak.max(*watch),
-            _ => soak,
-        }
+        if let Self::BlueGreen { watch, .. } = self { soak.max(*watch) } else { soak }
     }
 
     /// Steps in which it moves the traffic; 0 if it does not.
-    pub const fn steps(&self) -> usize {
-        match self {
-            Self::BlueGreen { steps, .. } => steps.len(),
-            Self::Canary { steps, .. } => steps.len(),
-            _ => 0,
-        }
+    pub fn steps(&self) -> usize {
+        if let Self::BlueGreen { steps, .. } = self { steps.len() } else { self.canary().len() }
     }
 
     /// Whether a person has to let the step after `step` begin; 0 stands for the time before the first one.
     pub fn wants_approval(&self, step: u32) -> bool {
-        match self {
-            Self::BlueGreen { approve, .. } => *approve && step == 0,
-            Self::Canary { steps, .. } => {
-                let of = (step as usize).checked_sub(1).and_then(|index| steps.get(index));
-                of.is_some_and(|of| of.approve)
-            }
-            _ => false,
+        if let Self::BlueGreen { approve, .. } = self {
+            return *approve && step == 0;
         }
+        let of = (step as usize).checked_sub(1).and_then(|index| self.canary().get(index));
+        of.is_some_and(|of| of.approve)
     }
 
     /// The steps of a canary; none of another strategy.
@@ -156,11 +146,10 @@ impl Strategy {
 
     /// How long the old instances run on after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
-        match self {
-            Self::BlueGreen { keep_old, .. } | Self::Canary { keep_old, .. } => {
-                Some(*keep_old).filter(|span| *span > Span::ZERO)
-            }
-            _ => None,
+        if let Self::BlueGreen { keep_old, .. } | Self::Canary { keep_old, .. } = self {
+            Some(*keep_old).filter(|span| *span > Span::ZERO)
+        } else {
+            None
         }
     }
 

@@ -89,6 +89,14 @@ pub(crate) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
     }
 }
 
+/// Does what the manifest says about a failure of the release as a whole: it is of no single slot, so all of them go back.
+pub(crate) fn on_release_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
+    match spec.on_failure {
+        OnFailure::Pause => on_failure(draft, spec, reason),
+        OnFailure::RollbackAll | OnFailure::RollbackFailed => go_back(draft, GoingBack::RolledBack, reason),
+    }
+}
+
 /// Pauses for a person.
 pub(crate) fn pause(draft: &mut Draft<'_>, reason: Reason) {
     // Advancing is where a slot is tried again, whatever it failed in.

@@ -6,17 +6,19 @@
 mod past;
 mod run;
 
+use std::collections::BTreeSet;
+
 use crate::id::{HostId, SlotId};
 use crate::observation::{TASK_LOG, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
 use crate::plan::Task;
-use crate::release::{Hook, HookHosts, OnFailure, Spec, Stage};
+use crate::release::{Hook, HookHosts, Spec, Stage};
 use crate::slot::{Transition, Waiting};
 use crate::time::Timestamp;
 use crate::units::Span;
 
 use super::draft::Draft;
 use super::ending;
-use super::model::{GoingBack, Kind, Reason, State};
+use super::model::{Kind, Reason, State};
 
 pub use run::HookRun;
 
@@ -121,11 +123,30 @@ fn bound(runs: &mut [HookRun]) {
 /// The first hook of the stage that failed, and that nobody has let it go on from.
 pub(super) fn failed(draft: &Draft<'_>, stage: Stage) -> Option<Reason> {
     let rollout = draft.rollout.as_ref()?;
-    let bad =
-        |run: &&HookRun| run.stage == stage && run.has_failed() && !rollout.stragglers.contains(&run.host);
+    let each = draft.target().map(|(_, release)| once_per_host(&release.spec, stage)).unwrap_or_default();
+    // A host that is left behind counts no more where the hook runs on every host; where it runs once, its end is what counts.
+    let is_left = |run: &HookRun| rollout.stragglers.contains(&run.host) && each.contains(&run.hook);
+    let bad = |run: &&HookRun| run.stage == stage && run.has_failed() && !is_left(run);
     let run = rollout.hooks.iter().find(bad)?;
     let words = run.end.as_ref().map(TaskEnd::words).unwrap_or_default();
     Some(Reason::HookFailed(format!("hook {} on {} {words}", run.hook, run.host)))
+}
+
+/// The hooks of a stage that run on every host.
+fn once_per_host(spec: &Spec, stage: Stage) -> BTreeSet<String> {
+    let each = spec.hooks.of(stage).iter().filter(|hook| hook.on == HookHosts::Each);
+    each.map(|hook| hook.name.clone()).collect()
+}
+
+/// The run was on a host that is left behind: nobody knows whether it did what it is for, and it is not run a second time.
+fn lose(draft: &mut Draft<'_>, lost: &HookRun) {
+    let now = draft.now();
+    let runs = draft.rollout().hooks.iter_mut();
+    for run in runs.filter(|run| run.hook == lost.hook && run.host == lost.host && run.end.is_none()) {
+        let after = Span::from_secs(now.since(run.begun_at).as_secs());
+        run.finish(TaskEnd::without_run(TaskOutcome::Lost { after }), now);
+    }
+    draft.wake_now();
 }
 
 /// Runs the hooks of a stage, one after the other. Only a rollout to a new release has any.
@@ -182,7 +203,11 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> boo
     let mut is_done = true;
     let stragglers = draft.rollout().stragglers.clone();
     for run in runs(draft) {
-        if run.end.is_none() && !stragglers.contains(&run.host) {
+        let is_left = stragglers.contains(&run.host);
+        if run.end.is_none() && is_left && hook.on == HookHosts::Lowest {
+            lose(draft, &run);
+            is_done = false;
+        } else if run.end.is_none() && !is_left {
             is_done = false;
             let HookRun { hook, host, started_at: since, .. } = run;
             draft.wait(Waiting::Hook { hook, host, since });
@@ -226,16 +251,6 @@ pub(super) fn after_ended(draft: &Draft<'_>) -> Timestamp {
     let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
     let ended = runs.filter(|run| run.stage == Stage::After).filter_map(|run| run.ended_at);
     ended.max().unwrap_or(Timestamp::ZERO)
-}
-
-/// Does what the manifest says about a hook that failed after the last step. No single slot failed: it is the release.
-pub(super) fn on_failure(draft: &mut Draft<'_>, spec: &Spec, reason: Reason) {
-    match spec.on_failure {
-        OnFailure::Pause => ending::on_failure(draft, spec, reason),
-        OnFailure::RollbackAll | OnFailure::RollbackFailed => {
-            ending::go_back(draft, GoingBack::RolledBack, reason);
-        }
-    }
 }
 
 /// The most bytes of output that one run keeps.

@@ -10,15 +10,17 @@ use super::draft::Draft;
 use super::ending;
 use super::model::{Kind, Reason, State};
 
+/// Half of the requests, in thousandths.
+const HALF: u16 = 500;
+
 /// Gives `keep` every request, and makes it the target of each slot that runs it; what runs beside it goes on, without
-/// traffic. That waits until `keep` is at strength, unless it is too `late` for that. Answers whether it is done.
+/// traffic. That waits until `keep` is at strength, unless it has most of the requests already, or it is too `late` for that:
+/// then it only has to serve. Answers whether it is done.
 pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> bool {
     let Some(mut split) = draft.service.split.clone().filter(|split| split.names(keep)) else { return true };
-    let mut strong = true;
-    for slot in draft.staying() {
-        strong &= is_strong(draft, &slot, keep);
-    }
-    if draft.is_full() || (!strong && !late) {
+    let strong = is_at_strength(draft, keep);
+    let leads = split.share(keep).permille() > HALF && is_served(draft, keep);
+    if draft.is_full() || !(strong || late || leads) {
         return false;
     }
     let before = split.clone();
@@ -36,6 +38,15 @@ pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> boo
         }
     }
     !draft.is_full()
+}
+
+/// Whether every slot that is to have an instance of `keep` has one that serves.
+fn is_at_strength(draft: &mut Draft<'_>, keep: &Digest) -> bool {
+    let mut strong = true;
+    for slot in draft.staying() {
+        strong &= is_strong(draft, &slot, keep);
+    }
+    strong
 }
 
 /// Makes `keep` the target of a slot; what ran as its target runs on beside it.
@@ -107,6 +118,12 @@ fn starts_beside(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
     order == Order::StartFirst && retarget(draft, slot, keep)
 }
 
+/// Whether an instance of the release is available in any slot.
+fn is_served(draft: &mut Draft<'_>, release: &Digest) -> bool {
+    let slots = draft.staying();
+    slots.iter().any(|slot| matches!(draft.facts(slot).of(release), Seen::Available))
+}
+
 /// Before a rollout places anything, one release serves alone: the one it goes to if that still runs, else the last good one.
 /// Answers whether that is so.
 pub(crate) fn gather(draft: &mut Draft<'_>) -> bool {
@@ -118,16 +135,26 @@ pub(crate) fn gather(draft: &mut Draft<'_>) -> bool {
         draft.service.split = None;
         return true;
     };
-    if !lead_back(draft, &keep, false) {
-        let Some((_, release)) = draft.target() else { return false };
-        let deadline = release.spec.progress_deadline;
-        let state_since = draft.rollout().state_since;
-        let until = draft.counted_from(state_since) + deadline.duration();
-        if draft.now() < until {
-            draft.wake(until);
-        } else {
+    let Some((_, release)) = draft.target() else { return false };
+    let deadline = release.spec.progress_deadline;
+    let state_since = draft.rollout().state_since;
+    let until = draft.counted_from(state_since) + deadline.duration();
+    let is_late = draft.now() >= until;
+    // A person, or a trigger, wants that release: in the end one instance of it that serves is enough.
+    let is_enough = is_late && kind != Kind::Deploy && is_served(draft, &keep);
+    if !lead_back(draft, &keep, is_enough) {
+        if is_late {
+            // Nothing of the new release has begun: the service stays at the one that it kept.
+            draft.service.current = draft.service.last_good().or(draft.service.current);
             ending::end(draft, State::Failed, Some(Reason::NotGathered(deadline)));
+        } else {
+            draft.wake(until);
         }
+        return false;
+    }
+    // The other release has no requests any more. Its instances go once they are no help where one of `keep` is ill.
+    if !is_late && !is_at_strength(draft, &keep) {
+        draft.wake(until);
         return false;
     }
     for slot in draft.staying() {

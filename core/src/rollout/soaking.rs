@@ -59,7 +59,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     match hooks::run(draft, Stage::After) {
         Standing::Done => {}
         Standing::Waits => return,
-        Standing::Failed(reason) => return hooks::on_failure(draft, spec, reason),
+        Standing::Failed(reason) => return ending::on_release_failure(draft, spec, reason),
     }
     let now = draft.now();
     // What was not watched does not count: a soak begins again with the coordinator.

@@ -143,7 +143,7 @@ pub enum ApproveError {
         to: Digest,
     },
     /// It was meant for another step.
-    #[error("the approval is for step {asked}, and the rollout is at step {at}")]
+    #[error("it was meant for step {asked}, and the rollout is at step {at}")]
     Step {
         /// The step that was approved.
         asked: u32,
@@ -153,6 +153,15 @@ pub enum ApproveError {
     /// Nobody asked for one.
     #[error("step {0} wants no approval")]
     NotWanted(u32),
+}
+
+/// Whether a rollout is still at the step that a person has seen, 0 before the first one.
+///
+/// # Errors
+/// It is at another one.
+pub fn is_at(rollout: &Rollout, asked: u32) -> Result<(), ApproveError> {
+    let at = rollout.shift.as_ref().map_or(0, |shift| shift.taken);
+    if asked == at { Ok(()) } else { Err(ApproveError::Step { asked, at }) }
 }
 
 /// Approves a step of a rollout to `release`. Doing so twice is doing so once.
@@ -173,12 +182,9 @@ pub fn approve(
     if approved.release != rollout.to.digest {
         return Err(ApproveError::Content { asked: approved.release, to: rollout.to.digest });
     }
-    let at = rollout.shift.as_ref().map_or(0, |shift| shift.taken);
-    if approved.step != at {
-        return Err(ApproveError::Step { asked: approved.step, at });
-    }
-    if !release.spec.strategy.wants_approval(at) {
-        return Err(ApproveError::NotWanted(at));
+    is_at(rollout, approved.step)?;
+    if !release.spec.strategy.wants_approval(approved.step) {
+        return Err(ApproveError::NotWanted(approved.step));
     }
     if actor == rollout.actor {
         return Err(ApproveError::Author(actor.to_owned()));

@@ -4,7 +4,7 @@ use crate::release::OnFailure;
 
 use super::draft::Draft;
 use super::ending;
-use super::model::{GoingBack, Kind};
+use super::model::Kind;
 use super::trial::{Trial, restarts};
 
 /// Sends the rollout back, or has it pause, if a trigger fires. Answers whether one did.
@@ -20,16 +20,10 @@ pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
     let before = rollout.restarts_before.clone();
     let trial = Trial { release: to, rules: &spec.rollback_on, since, before };
     let Some(reason) = trial.first(draft) else { return false };
-    match spec.on_failure {
-        OnFailure::Pause => {
-            // A person who lets it go on has seen these.
-            draft.rollout().restarts_before = restarts(draft, &to.digest);
-            ending::on_failure(draft, spec, reason);
-        }
-        // No single slot failed: it is the release.
-        OnFailure::RollbackAll | OnFailure::RollbackFailed => {
-            ending::go_back(draft, GoingBack::RolledBack, reason);
-        }
+    if spec.on_failure == OnFailure::Pause {
+        // A person who lets it go on has seen these.
+        draft.rollout().restarts_before = restarts(draft, &to.digest);
     }
+    ending::on_release_failure(draft, spec, reason);
     true
 }

@@ -145,6 +145,7 @@ pub fn tell(
         ended.state = State::Superseded;
         ended.state_since = now;
         ended.reason = Some(Reason::Asked(actor.to_owned()));
+        ended.stop_hooks(now);
         ended.tell_moved(rollout, now);
         ended
     });

@@ -35,7 +35,9 @@ impl Limits {
                 (batch, max_surge, max_unavailable)
             }
             // Beside what a strategy does itself, instances are replaced as in a rolling update of which nothing is said.
-            _ => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
+            Strategy::BlueGreen { .. } | Strategy::Canary { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
+            #[cfg(test)]
+            Strategy::OneThenAll { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
         };
         let unavailable = max_unavailable.of_down(total).max(1);
         if hurries {

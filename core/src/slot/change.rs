@@ -103,7 +103,10 @@ fn change(slot: &mut Slot, transition: &Transition) {
         Transition::Keep { until } => {
             slot.trial = None;
             slot.retry = false;
-            slot.other.iter_mut().for_each(|other| other.until = Some(*until));
+            // Said again in a later decision, it changes nothing.
+            if let Some(other) = &mut slot.other {
+                other.until.get_or_insert(*until);
+            }
         }
         Transition::Forget => slot.other = None,
         Transition::Promote { serves, until } => {

@@ -55,7 +55,9 @@ fn most_slots(release: &Release) -> u32 {
         Strategy::Rolling { max_surge, .. } => max_surge.of_up(most),
         Strategy::Recreate { .. } => 0,
         // A slot that moves away beside one that is replaced.
-        _ => 1,
+        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => 1,
+        #[cfg(test)]
+        Strategy::OneThenAll { .. } => 1,
     };
     most.saturating_add(surge)
 }

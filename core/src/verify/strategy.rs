@@ -40,7 +40,8 @@ pub(super) fn check(spec: &Spec) -> Result<(), Refusal> {
 }
 
 fn canary_step(spec: &Spec, step: &CanaryStep) -> Result<(), Refusal> {
-    let rules = step.matches.len() <= MAX_RULES && step.matches.iter().all(MatchRule::is_valid);
+    let previews = spec.traffic.routes.iter().filter(|route| route.preview).count();
+    let rules = step.matches.len() + previews <= MAX_RULES && step.matches.iter().all(MatchRule::is_valid);
     ensure(rules, "`strategy.canary` has a match that no table can carry")?;
     ensure(step.hold.is_none_or(|span| span <= MAX_WATCH), "`strategy.canary` has a step that is too long")?;
     let known =

@@ -117,7 +117,15 @@ async fn steer(
     printer: &Printer,
 ) -> Result<(), CtlError> {
     let rollout = meant(rollout, context, client).await?;
-    let view = client.steer_rollout(&rollout, action).await?;
+    // What was asked for is meant for the step that the rollout is at now, and for no later one.
+    let at = match action {
+        RolloutAction::Promote | RolloutAction::PromoteFull => {
+            let traffic = client.rollout(&rollout).await?.traffic;
+            Some(traffic.map_or(0, |traffic| traffic.step))
+        }
+        _ => None,
+    };
+    let view = client.steer_rollout(&rollout, action, at).await?;
     printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use windlass_core::Timestamp;
-use windlass_core::gate::{Answer, AnswerFault, MAX_ANSWER, Said, read_json, read_prometheus};
+use windlass_core::gate::{Answer, AnswerFault, MAX_ANSWER, Said, kept_json, read_json, read_prometheus};
 use windlass_core::release::GateAsk;
 use windlass_core::rollout::Question;
 
@@ -66,7 +66,7 @@ impl Asker {
             Ok(answer) => answer,
         };
         let (said, bytes) = match said {
-            Ok(bytes) => (read(question, &bytes, now), bytes),
+            Ok(bytes) => (read(question, &bytes, now), kept(question, bytes, now)),
             Err(NoAnswer { said, bytes }) => (said, bytes),
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -175,6 +175,17 @@ fn read(question: &Question, bytes: &[u8], now: Timestamp) -> Said {
         | GateAsk::Crashes { .. }
         | GateAsk::Memory { .. }
         | GateAsk::Cpu { .. } => Said::fault(AnswerFault::NotAsked, "no provider answers it"),
+    }
+}
+
+/// The bytes of an answer that are stored: none of a page that is not what the gate asks for.
+fn kept(question: &Question, bytes: Vec<u8>, now: Timestamp) -> Vec<u8> {
+    match &question.ask {
+        GateAsk::Http { pointer, .. } => kept_json(&bytes, pointer.as_deref()),
+        _ if matches!(read(question, &bytes, now), Said::Fault { kind: AnswerFault::NotJson, .. }) => {
+            Vec::new()
+        }
+        _ => bytes,
     }
 }
 

@@ -3,6 +3,7 @@
 mod prometheus;
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use super::{Asker, Networks};
 /// A provider that answers each path in its own way; it ends with the test.
 struct Provider {
     address: SocketAddr,
+    /// The first line of each request.
+    asked: Arc<Mutex<Vec<String>>>,
     _serving: JoinSet<()>,
 }
 
@@ -52,7 +55,8 @@ fn reply(kind: &str) -> Option<(&'static str, String)> {
             Some(("400 Bad Request", json!({ "status": "error", "error": "parse error" }).to_string()))
         }
         "moved" => Some(("302 Found\r\nlocation: /good", String::new())),
-        "number" => ok(json!({ "data": { "errors": 3 } }).to_string()),
+        "number" => ok(json!({ "data": { "errors": 3, "password": "secret words" } }).to_string()),
+        "secrets" => ok(json!({ "password": "secret words" }).to_string()),
         "pass" => ok(json!({ "verdict": "pass" }).to_string()),
         "fail" => ok(json!({ "verdict": "fail" }).to_string()),
         _ => None,
@@ -62,11 +66,13 @@ fn reply(kind: &str) -> Option<(&'static str, String)> {
 async fn provider() -> Provider {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut serving = JoinSet::new();
+    let (mut serving, asked) = (JoinSet::new(), Arc::new(Mutex::new(Vec::new())));
+    let known = asked.clone();
     serving.spawn(async move {
         let mut open = JoinSet::new();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let known = known.clone();
             open.spawn(async move {
                 let mut head = Vec::new();
                 while !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -77,12 +83,7 @@ async fn provider() -> Provider {
                 }
                 let head = String::from_utf8(head).unwrap();
                 let kind = head.split('/').nth(1).unwrap().split([' ', '?']).next().unwrap().to_owned();
-                if kind == "echo" {
-                    // The request line is the answer.
-                    let line = json!({ "line": head.lines().next().unwrap() }).to_string();
-                    let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{line}", line.len());
-                    return drop(stream.write_all(whole.as_bytes()).await);
-                }
+                known.lock().unwrap().push(head.lines().next().unwrap().to_owned());
                 let Some((status, body)) = reply(&kind) else { return std::future::pending().await };
                 let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
                 // Who reads no more than it wants ends the connection in the middle.
@@ -90,7 +91,7 @@ async fn provider() -> Provider {
             });
         }
     });
-    Provider { address, _serving: serving }
+    Provider { address, asked, _serving: serving }
 }
 
 fn question(ask: Value) -> Question {
@@ -155,7 +156,13 @@ async fn answers_in_json_are_numbers_or_verdicts() {
     let asker = asker(&["127.0.0.1/32"]);
     let of = |path: &str| format!("http://{}/{path}", provider.address);
     let number = json!({ "http": { "url": of("number"), "pointer": "/data/errors", "max": 5 } });
-    assert!(matches!(ask(&asker, number).await.said, Said::Number(number) if number.get() == 3.0));
+    let number = ask(&asker, number).await;
+    assert!(matches!(number.said, Said::Number(number) if number.get() == 3.0));
+    // Nothing is stored but what the verdict is made from: a gate is no way to read pages.
+    assert_eq!(number.raw, r#"{"data":{"errors":3}}"#);
+    let page =
+        ask(&asker, json!({ "http": { "url": of("secrets"), "pointer": "/nothing", "max": 5 } })).await;
+    assert_eq!((fault(&page), page.raw.as_str()), (Some(AnswerFault::Empty), ""));
     for (path, want) in [("pass", Said::Passes(true)), ("fail", Said::Passes(false))] {
         assert_eq!(ask(&asker, json!({ "http": { "url": of(path) } })).await.said, want);
     }
@@ -165,19 +172,20 @@ async fn answers_in_json_are_numbers_or_verdicts() {
 async fn a_question_names_the_release_and_the_end_of_its_window() {
     let provider = provider().await;
     let asker = asker(&["127.0.0.1/32"]);
-    let base = format!("http://{}/echo/", provider.address);
+    let base = format!("http://{}/empty/", provider.address);
     let query = "rate(errors{release=\"{{release}}\"}[{{window}}]) & more";
-    let answer = ask(&asker, json!({ "prometheus": { "url": base, "query": query, "max": 1 } })).await;
-    assert!(
-        answer.raw.contains(
-            "GET /echo/api/v1/query?query=rate%28errors%7Brelease%3D%22r7%22%7D%5B1m%5D%29+%26+more&time=2027-01-15T08%3A00%3A00.000Z HTTP"
-        ),
-        "{answer:?}"
-    );
+    ask(&asker, json!({ "prometheus": { "url": base, "query": query, "max": 1 } })).await;
     let url =
-        format!("http://{}/echo?of={{{{service}}}}.{{{{environment}}}}&r={{{{release}}}}", provider.address);
-    let answer = ask(&asker, json!({ "http": { "url": url } })).await;
-    assert!(answer.raw.contains("GET /echo?of=web.production&r=r7 HTTP"), "{answer:?}");
+        format!("http://{}/pass?of={{{{service}}}}.{{{{environment}}}}&r={{{{release}}}}", provider.address);
+    ask(&asker, json!({ "http": { "url": url } })).await;
+    let asked = provider.asked.lock().unwrap().clone();
+    assert_eq!(
+        asked,
+        [
+            "GET /empty/api/v1/query?query=rate%28errors%7Brelease%3D%22r7%22%7D%5B1m%5D%29+%26+more&time=2027-01-15T08%3A00%3A00.000Z HTTP/1.1",
+            "GET /pass?of=web.production&r=r7 HTTP/1.1"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -216,4 +224,24 @@ async fn no_address_is_asked_that_the_coordinator_may_not_ask() {
     }
     let answer = ask(&all, json!({ "http": { "url": format!("http://localhost:{port}/pass") } })).await;
     assert_eq!(answer.said, Said::Passes(true), "a name that leads where it may");
+}
+
+#[test]
+fn one_rollout_keeps_no_other_waiting() {
+    let of = |rollout: &str, gate: &str, second: i64| {
+        let mut question = question(json!({ "http": { "url": "http://p/" } }));
+        question.key = QuestionKey {
+            rollout: rollout.parse().unwrap(),
+            gate: gate.to_owned(),
+            until: Timestamp::from_millis(second * 1000),
+        };
+        question
+    };
+    let open: Vec<Question> = ["a", "b", "c", "d"].map(|gate| of("00000001", gate, 1)).into();
+    let all: Vec<Question> = open.iter().cloned().chain([of("00000002", "a", 2)]).collect();
+    let keys =
+        |of: &[Question]| of.iter().map(|q| format!("{} {}", q.key.rollout, q.key.gate)).collect::<Vec<_>>();
+    assert_eq!(keys(&super::next(all.clone(), [].iter(), 8)), ["00000001 a", "00000001 b", "00000002 a"]);
+    let under_way = [open[0].key.clone(), open[1].key.clone()];
+    assert_eq!(keys(&super::next(all, under_way.iter(), 6)), ["00000002 a"]);
 }

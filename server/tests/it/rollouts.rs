@@ -209,7 +209,16 @@ async fn another_operator_approves_what_the_rollout_asks() {
         action: pb::RolloutAction::Approve.into(),
         step,
         release: release.to_string(),
+        ..Default::default()
     };
+    let promote = |at: u32| pb::SteerRolloutRequest {
+        rollout: started.rollout.clone(),
+        action: pb::RolloutAction::Promote.into(),
+        at: Some(at),
+        ..Default::default()
+    };
+    let late = control.steer_rollout(promote(0)).await.unwrap_err();
+    assert!(late.message().contains("it was meant for step 0, and the rollout is at step 1"), "{late}");
     let refused = control.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "alice asked for the rollout: {refused}");
     let bob = fleet.channel(&fleet.named_operator("bob", "deployer/default")).await.unwrap();

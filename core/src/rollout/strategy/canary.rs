@@ -56,6 +56,12 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     let wanted = of.instances(standing.total, params.min_instances);
     standing.begin_up_to(draft, wanted);
     if !standing.has(wanted) {
+        // The step that is taken is judged all the same: its release has its share of the requests.
+        if let Some(taken) = params.steps.get((at.taken as usize).wrapping_sub(1))
+            && !goes_on(draft, taken, at.taken)
+        {
+            return;
+        }
         return standing.look_at_deadline(draft);
     }
     let deadline = standing.spec.progress_deadline;
@@ -104,20 +110,7 @@ fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
         draft.wake(until);
     }
     let gates = gating::look(draft, number, &of.gates, since);
-    let Some((_, release)) = draft.target() else { return false };
-    match gates {
-        Gates::Failed(reason) => {
-            ending::on_failure(draft, &release.spec, reason);
-            return false;
-        }
-        Gates::Unclear(reason) => {
-            ending::pause(draft, reason);
-            return false;
-        }
-        Gates::Going => return false,
-        Gates::Passed => {}
-    }
-    if now < until {
+    if !may_go_on(draft, &gates) || matches!(gates, Gates::Going) || now < until {
         return false;
     }
     if of.approve && at.approved.is_none() {
@@ -125,4 +118,24 @@ fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
         return false;
     }
     true
+}
+
+/// Judges the step that is taken while instances of it, or of the next one, are on their way. Answers whether the rollout goes on.
+fn goes_on(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
+    let shift = draft.rollout().shift.clone();
+    let since = shift.filter(|shift| shift.promoted.is_none()).and_then(|shift| shift.watched_since);
+    let Some(since) = since.filter(|_| draft.rollout().kind == Kind::Deploy) else { return true };
+    let gates = gating::look(draft, number, &of.gates, since);
+    may_go_on(draft, &gates)
+}
+
+/// Goes back where a gate has failed, and pauses where nobody can tell. Answers whether it did neither.
+fn may_go_on(draft: &mut Draft<'_>, gates: &Gates) -> bool {
+    let Some((_, release)) = draft.target() else { return false };
+    match gates {
+        Gates::Failed(reason) => ending::on_release_failure(draft, &release.spec, reason.clone()),
+        Gates::Unclear(reason) => ending::pause(draft, reason.clone()),
+        Gates::Going | Gates::Passed => return true,
+    }
+    false
 }

@@ -28,9 +28,11 @@ pub(super) fn is_in_force(draft: &mut Draft<'_>, split: &Split, deadline: Span) 
     if shift.taken == 0 || shift.watched_since.is_some_and(|since| watched.contains(&since)) {
         return true;
     }
+    // After a pause, ingresses get the whole time once more.
+    let begun = shift.at.max(draft.rollout().state_since);
     let taken = draft.snapshot.fleet.traffic().map_or(Taken::ByAll, |of| of.taken(&draft.service.id, split));
     if taken != Taken::ByAll
-        && !is_given_up(draft, split, taken, draft.counted_from(shift.at) + deadline.duration())
+        && !is_given_up(draft, split, taken, draft.counted_from(begun) + deadline.duration())
     {
         return false;
     }

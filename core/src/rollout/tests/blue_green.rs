@@ -233,3 +233,33 @@ fn the_warm_set_stays_as_long_as_the_new_one_does_not_serve() {
     world.until("is rid of the old set", |world| world.running(&r1) == 0);
     assert_eq!(world.share(&r2), 1000);
 }
+
+#[test]
+fn an_ill_instance_of_a_warm_set_delays_its_return() {
+    let (r1, r2) = (blue_green(1, &steps(&[1000])), blue_green(2, &steps(&[1000])));
+    let mut world = World::at(&r1, 2);
+    world.begin(&r2, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.fails.insert((reference(&r1).digest, 1));
+    world.second();
+    world.begin(&r1, Kind::Rollback);
+    let asked = world.now;
+    world.until("r1 has every request", |world| world.share(&r1) == 1000);
+    assert!((100..200).contains(&(world.now - asked)), "after the deadline: {}", world.now - asked);
+    assert_ne!(world.state(), State::Failed);
+}
+
+#[test]
+fn a_fix_gets_in_beside_a_warm_set() {
+    let release = |counter| blue_green(counter, &steps(&[1000]));
+    let (r1, r2, r3) = (release(1), release(2), release(3));
+    let mut world = World::at(&r1, 2);
+    world.begin(&r2, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    // r2 is ill on one host, beside an instance of r1 that serves.
+    world.fails.insert((reference(&r2).digest, 1));
+    world.second();
+    world.begin(&r3, Kind::Deploy);
+    world.until("r3 has every request", |world| world.state() == State::Succeeded);
+    assert_eq!((world.share(&r3), world.running(&r3)), (1000, 2));
+}

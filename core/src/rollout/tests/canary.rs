@@ -325,3 +325,43 @@ fn a_preview_leads_to_the_new_release_alone() {
     world.second();
     assert_eq!(names(&world), ["a.b"]);
 }
+
+/// Found by reading: each decision kept the same 64 instances anew, and found no room for the others.
+#[test]
+fn a_failed_canary_of_many_slots_comes_to_its_end() {
+    let many = |counter| {
+        release(counter, |json| {
+            json["version"] = 4.into();
+            json["spec"]["scale"] = json!({ "replicas": { "min": 80, "max": 80 } });
+            json["spec"]["ports"] = json!({ "http": { "container": 8000 } });
+            json["spec"]["main_port"] = "http".into();
+            json["spec"]["strategy"] = json!({ "canary": {
+                "steps": [{ "weight": 900, "hold": "1m" }, { "weight": 1000 }],
+                "min_instances": 1, "keep_old": "10m", "keep_failed": "30m", "min_ready": "5s"
+            } });
+        })
+    };
+    let (r1, r2) = (many(1), many(2));
+    let mut world = World::at(&r1, 80);
+    world.begin(&r2, Kind::Deploy);
+    world.until("has 72 new ones", |world| world.running(&r2) == 72 && world.share(&r2) == 900);
+    world.fails.insert((reference(&r2).digest, 0));
+    world.until("is back", |world| world.state() == State::RolledBack);
+    assert_eq!(
+        (world.running(&r1), world.running(&r2)),
+        (80, 71),
+        "those that work are kept to be looked at"
+    );
+}
+
+#[test]
+fn most_of_the_traffic_becomes_all_of_it_at_once() {
+    let (mut world, r1, r2) = at_step(1);
+    world.fails.insert((reference(&r1).digest, 3));
+    world.second();
+    world.steer(Steering::Abort);
+    let asked = world.now;
+    world.until("r1 has every request", |world| world.share(&r1) == 1000);
+    assert!(world.now - asked < 5, "nothing is waited for: r1 has had nine tenths of them all along");
+    assert_eq!(world.share(&r2), 0);
+}

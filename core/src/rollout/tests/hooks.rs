@@ -298,3 +298,16 @@ fn a_pause_by_a_person_excuses_no_hook() {
     midway.step();
     assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
 }
+
+#[test]
+fn a_hook_on_a_host_that_is_left_behind_is_lost() {
+    let mut midway = world(&before(&[hook("migrate", "lowest")]), |_| {});
+    midway.step();
+    let host = midway.rollout.hooks[0].host.clone();
+    midway.rollout.stragglers.insert(host);
+    midway.rollout.hooks[0].begun_at = at(20);
+    midway.step();
+    assert!(matches!(midway.outcome(0), Some(TaskOutcome::Lost { .. })), "nobody knows whether it ran");
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched), "{}", midway.reason());
+}

@@ -39,6 +39,9 @@ fn asks(spec: &Spec) -> String {
 
 fn traffic(spec: &Spec, total: u32) -> Vec<String> {
     match &spec.strategy {
+        Strategy::Rolling { .. } | Strategy::Recreate { .. } => Vec::new(),
+        #[cfg(test)]
+        Strategy::OneThenAll { .. } => Vec::new(),
         Strategy::BlueGreen { steps, watch, approve, .. } => {
             let approval = approve.then(|| "another operator approves".to_owned());
             let shares = steps.iter().map(|weight| {
@@ -54,7 +57,6 @@ fn traffic(spec: &Spec, total: u32) -> Vec<String> {
             };
             steps.iter().map(of).collect()
         }
-        _ => Vec::new(),
     }
 }
 

@@ -87,7 +87,8 @@ pub(super) async fn steer(
         }
     };
     let id = id()?;
-    rollouts::steer(coordinator, id.clone(), steering, caller.actor()).await.map_err(refused)?;
+    let at = request.at.filter(|_| matches!(steering, Steering::Promote | Steering::PromoteFull));
+    rollouts::steer(coordinator, id.clone(), steering, at, caller.actor()).await.map_err(refused)?;
     show(coordinator, &id)
 }
 

@@ -36,12 +36,22 @@ pub(super) fn check(canary: &Canary, manifest: &Manifest, findings: &mut Finding
     if routed {
         beside::no_fixed_port(manifest, &AT, findings);
     }
-    if steps.iter().any(|step| step.matches.len() > MAX_RULES) {
-        findings.error(
-            &AT,
-            format!("has a step with more than {MAX_RULES} headers and cookies in `match`"),
-            "",
+    // Each preview takes a place among the rules of a table.
+    let previews = manifest.routes().iter().filter(|route| route.preview).count();
+    if steps.iter().any(|step| step.matches.len() + previews > MAX_RULES) {
+        let many = format!(
+            "has a step with more than {MAX_RULES} headers and cookies in `match`, each `preview: true` in `route` counted"
         );
+        findings.error(&AT, many, "");
+    }
+    // The last step has all requests, and asks no gate.
+    let judged = &steps[..steps.len().saturating_sub(1)];
+    for (name, gate) in &manifest.gates {
+        let named = judged.iter().any(|step| step.gates.contains(name));
+        if !named && gate.from_step.is_none_or(|from| from as usize > judged.len()) {
+            let hint = "name it in `gates` of a step, or give it a `from_step` that the canary has";
+            findings.error(&["gates", name], "is asked in no step", hint);
+        }
     }
     for (number, step) in (1_u32..).zip(&steps) {
         let index = (number - 1).to_string();
