@@ -33,9 +33,6 @@ core/src/traffic/derive/endpoints.rs
 core/src/traffic/derive/service.rs
 ctl/src/attend.rs
 ctl/src/attend/outcome.rs
-ctl/src/commands/audit.rs
-ctl/src/commands/audit/file.rs
-ctl/src/commands/audit/reading.rs
 ctl/src/commands/dev.rs
 ctl/src/commands/dev/child.rs
 ctl/src/commands/init.rs

@@ -44,7 +44,7 @@ pub(crate) async fn import_proven(
     let mut backup = dump::read(input)?;
     let dropped = match proof {
         Proof::Seal(sealer) => {
-            sealer.check(&backup)?;
+            backup.check(sealer)?;
             Dropped::default()
         }
         Proof::None(vouching) => {

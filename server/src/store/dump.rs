@@ -36,6 +36,14 @@ pub(crate) struct Backup {
     pub seal: Option<String>,
 }
 
+impl Backup {
+    /// Checks that the coordinator of `sealer` has signed it.
+    pub(crate) fn check(&self, sealer: &Sealer) -> Result<(), SealError> {
+        let records = u64::try_from(self.records.len()).unwrap_or(u64::MAX);
+        sealer.check(self.seal.as_deref(), records, self.digest)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {

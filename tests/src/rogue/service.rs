@@ -158,7 +158,13 @@ async fn note(shared: &Shared, (stream, out): (usize, &Out), message: pb::Connec
             drop(out.send(Ok(ack)).await); // the agent may be gone already
         }
         Some(Heard::Receipt(receipt)) => shared.said().receipts.push(receipt.envelope.to_vec()),
-        Some(Heard::Heartbeat(_)) => shared.said().heartbeats += 1,
+        Some(Heard::Heartbeat(beat)) => {
+            shared.said().heartbeats += 1;
+            // A lease for what is exclusive, as an honest coordinator gives it.
+            let ack = pb::HeartbeatAck { number: beat.number, seq: 0 };
+            let ack = pb::ConnectResponse { message: Some(Spoken::HeartbeatAck(ack)) };
+            drop(out.send(Ok(ack)).await);
+        }
         Some(
             Heard::Hello(_)
             | Heard::LogLines(_)

@@ -7,7 +7,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::Timestamp;
 use windlass_core::audit::{AcceptedLoss, Loss, Verdict};
 
-use super::{AuditError, from_coordinator};
+use super::view::{AuditError, AuditView};
 use crate::args::Global;
 use crate::context::Context;
 use crate::error::CtlError;
@@ -35,14 +35,15 @@ fn hash(loss: &Loss) -> String {
     text.rsplit(':').next().unwrap_or_default().to_owned()
 }
 
-pub(super) async fn accept(
+/// Signs and keeps the loss of `view` that `named` names.
+pub(super) fn accept(
+    view: &AuditView,
     named: &str,
     key: Option<PathBuf>,
     context: &Context,
     global: &Global,
     printer: &Printer,
 ) -> Result<Exit, CtlError> {
-    let (view, _) = from_coordinator(context, context.fleet.kept_checkpoint(), None).await?;
     match view.verdict {
         Verdict::Lost { .. } | Verdict::Ok | Verdict::UnanchoredTail(_) => {}
         verdict @ (Verdict::Altered(_) | Verdict::Truncated { .. } | Verdict::Forked(_)) => {

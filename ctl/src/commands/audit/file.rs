@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_certs::files::begin_secret;
 
-use super::AuditError;
+use super::view::AuditError;
 
 /// Longer than any entry or envelope of a checkpoint.
 const MAX_LINE: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use windlass_core::receipt::Receipt;
 
 use crate::home::KeptCheckpoint;
 
-use super::{AuditError, AuditView};
+use super::view::{AuditError, AuditView};
 
 /// A log as it is read.
 pub(super) struct Reading {

@@ -10,8 +10,6 @@ use windlass_certs::dsse::{Envelope, KeySet, PayloadType, VerifyError};
 use windlass_certs::keys::SigningKey;
 use windlass_core::{Digest, FleetId, Timestamp};
 
-use super::Backup;
-
 /// The way on with a backup that has no signature.
 pub(super) const UNSIGNED: &str = "import one that this coordinator signed, with its own `keys/audit.key` in the data folder; if there is \
      none: `windlass-server store import --unsigned FILE`, which drops all tokens, and operators and hosts whose \
@@ -69,14 +67,13 @@ impl Sealer {
         String::from_utf8_lossy(&envelope.to_bytes()).into_owned()
     }
 
-    /// Checks that this key has signed `backup` for this fleet.
-    pub(crate) fn check(&self, backup: &Backup) -> Result<(), SealError> {
-        let text = backup.seal.as_ref().ok_or(SealError::Missing)?;
+    /// Checks that `seal` is this key's, over so many records with this digest, for this fleet.
+    pub(super) fn check(&self, seal: Option<&str>, records: u64, digest: Digest) -> Result<(), SealError> {
+        let text = seal.ok_or(SealError::Missing)?;
         let envelope = Envelope::parse(text.as_bytes(), PayloadType::Backup.max_len())?;
         let keys = KeySet::new([self.key.public()], 1);
         let seal: Seal = envelope.verify(PayloadType::Backup, &keys)?.decode()?;
-        let records = u64::try_from(backup.records.len()).unwrap_or(u64::MAX);
-        let same = seal.fleet == self.fleet && seal.records == records && seal.digest == backup.digest;
+        let same = seal.fleet == self.fleet && seal.records == records && seal.digest == digest;
         if same { Ok(()) } else { Err(SealError::OtherBackup) }
     }
 }
@@ -110,7 +107,7 @@ mod tests {
         let ours = sealer("demo", &key);
         let check = |text: &str| {
             let backup = dump::read(&mut text.as_bytes()).map_err(|error| error.to_string())?;
-            ours.check(&backup).map_err(|error| error.to_string())
+            backup.check(&ours).map_err(|error| error.to_string())
         };
         let good = sealed(&ours, "1").await;
         assert_eq!(check(&good), Ok(()));
