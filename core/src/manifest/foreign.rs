@@ -63,6 +63,8 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("task", "a manifest is one service: `service:`, `image:`, `args:`"),
     key("driver", "every service is a container; `image:` names it"),
     key("config", "keys of a task stand at the top: `image:`, `command:`, `args:`, `ports:`"),
+    key("artifact", "what a service needs stands in its image; small files in `files`"),
+    key("vault", "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`"),
     key("datacenters", "`placement: { require: { dc: east } }`, a label of the host"),
 
     // A service of compose.
@@ -122,7 +124,6 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("stop_grace_period", "`stop_timeout: 30s`"),
     key("terminationGracePeriodSeconds", "`stop_timeout: 30s`"),
     key("kill_timeout", "`stop_timeout: 30s`"),
-    key("labels", LABELS),
     key("annotations", LABELS),
     key("tags", LABELS),
     key("nodeSelector", "`placement: { require: { role: app } }`, labels of the host"),
@@ -138,10 +139,6 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("extra_hosts", "names are resolved by the host's DNS; give the address in `env`"),
     key("dns", "names are resolved by the host's DNS"),
     key("group_add", "`security: { user: \"1000:1000\" }` names user and group"),
-    key("ulimits", OPTION),
-    key("shm_size", OPTION),
-    key("stop_signal", "the image says it (`STOPSIGNAL`), else it is SIGTERM"),
-    key("init", "every container has an init process"),
     key("domainname", "clients come by `route: { host: api.example.com }`"),
     key("ipc", OPTION),
     key("pid", OPTION),
