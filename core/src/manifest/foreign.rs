@@ -39,8 +39,8 @@ const PRIVILEGED: &str =
 const LABELS: &str = "containers carry the labels of Windlass; labels of hosts are asked for by `placement: { require: { role: app } }`";
 const RESTART: &str =
     "containers are always restarted; `rollback_on: { restarts: 1 }` says when that rolls back";
-const DEPENDS: &str = "nothing waits for another service here: `checks: [{ postgres: db.internal:5432 }]` asks before the first start, \
-    and deploying a folder goes by name";
+const DEPENDS: &str = "`uses: [db]` calls another service by its name; nothing waits for one: `checks: [{ postgres: db.internal:5432 }]` asks \
+    before the first start";
 const HOOKS: &str =
     "`hooks: { before: [{ run: [./migrate] }] }` runs a command once, before a rollout touches anything";
 
@@ -49,7 +49,7 @@ const HOOKS: &str =
 pub(super) const FOREIGN: &[Foreign] = &[
     // Whole documents.
     key("services", COMPOSE),
-    key("networks", "containers of a host share one network and publish their `ports`; clients come by `route`"),
+    key("networks", "`uses: [db]` calls another service by its name; clients come by `route`"),
     key("configs", "`files: { /etc/app.toml: { from: app.toml } }`"),
     key("apiVersion", KUBERNETES),
     key("kind", KUBERNETES),

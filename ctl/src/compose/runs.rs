@@ -126,10 +126,8 @@ fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<St
         if let Some(other) =
             all.keys().filter(|other| *other != &draft.service).find(|other| names(&text, other))
         {
-            let reason = format!(
-                "it seems to name the service `{other}`, and services do not find each other by name"
-            );
-            draft.say(&key, &reason, "write an address that the host can reach");
+            let reason = format!("it seems to name the service `{other}`");
+            draft.say(&key, &reason, &format!("`uses: [{other}]` calls its port that speaks HTTP by that name; for another protocol write an address"));
         }
         // `${` stands for itself in a value.
         draft.set(&["env", &name], json!(text.replace("${", "$${")));

@@ -130,12 +130,12 @@ volumes:
       user: "999"
     "#);
     insta::assert_snapshot!(notes.join("\n"), @r"
-    networks: services do not find each other by the names of a network | give the address of the other service in `env`; clients come by `route`
+    networks: services do not find each other by sharing a network | `uses: [db]` calls another service by its name; clients come by `route`
     volumes.media.driver: a named volume is made by the agent on its host, empty | copy the data, or name a folder of the host: `host_path`
     services.db.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
     services.web.build: images are built elsewhere and come from a registry | docker build -t registry.example.com/shop/web:1.4 . && docker push registry.example.com/shop/web:1.4
-    services.web.environment.DATABASE_URL: it seems to name the service `db`, and services do not find each other by name | write an address that the host can reach
-    services.web.environment.CACHE_URL: it seems to name the service `cache`, and services do not find each other by name | write an address that the host can reach
+    services.web.environment.DATABASE_URL: it seems to name the service `db` | `uses: [db]` calls its port that speaks HTTP by that name; for another protocol write an address
+    services.web.environment.CACHE_URL: it seems to name the service `cache` | `uses: [cache]` calls its port that speaks HTTP by that name; for another protocol write an address
     services.web.environment.SECRET_KEY: `${SECRET_KEY}` has no default, and nothing replaces it | `--set env.SECRET_KEY=…`; a secret stands in a folder of the host
     services.web.environment.TERM: its value comes from the shell | `--set env.TERM=…`, or write it into `env`
     services.web.env_file: .env was not read: it may hold secrets | write plain values into `env`; secrets into a folder of the host
@@ -305,7 +305,7 @@ services:
     assert!(manifests[0].1.contains("replicas: 2\n"), "{}", manifests[0].1);
     assert!(about(&notes, "services.worker.image").contains("--set image="), "{notes:?}");
     assert!(about(&notes, "services.worker.restart").contains("hooks"), "{notes:?}");
-    assert!(about(&notes, "services.db.links").contains("waits for another service"), "{notes:?}");
+    assert!(about(&notes, "services.db.links").contains("`uses: [db]`"), "{notes:?}");
     assert!(!notes.iter().any(|note| note.contains("HOME_URL")), "a host name is not a service: {notes:?}");
 }
 

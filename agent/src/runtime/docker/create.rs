@@ -227,6 +227,7 @@ mod tests {
                 ports: BTreeMap::new(),
                 gpus: Vec::new(),
                 hook: None,
+                network: None,
             };
             body(&launch, &local, &GpuAccess::Unknown, Vec::new())
         };
