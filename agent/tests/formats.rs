@@ -137,6 +137,7 @@ fn every_field_is_there_and_explained() {
         "orders",
         "processor-use",
         "quality",
+        "nofile",
     ];
     let mut found = BTreeSet::new();
     for tag in [

@@ -5,6 +5,7 @@
 
 mod answer;
 mod asks;
+mod container;
 mod gates;
 mod health;
 mod hooks;
@@ -30,6 +31,8 @@ pub(crate) use asks::{
     MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT,
     MAX_TIMES, MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
 };
+pub use container::{ContainerOptions, ULIMITS, Ulimit, is_container_label, is_signal};
+pub(crate) use container::{MAX_LABELS, MAX_ULIMITS};
 pub use gates::{Gate, GateAsk};
 pub(crate) use gates::{MAX_GATES, is_gate_name};
 pub use health::{Check, Health, ImageHealth, Probe};
@@ -200,19 +203,22 @@ pub struct Spec {
     /// Services of its environment that it calls by name, each once, ordered by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<ServiceName>,
+    /// Options of the container.
+    #[serde(default, skip_serializing_if = "ContainerOptions::is_default")]
+    pub container: ContainerOptions,
 }
 
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
     /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries, gates, previews, hooks and
-    /// files that have to exist, 5 the services that it calls by name.
+    /// files that have to exist, 5 the services that it calls by name and options of the container.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
         let previews = self.traffic.routes.iter().any(|route| route.preview);
         let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
         let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
-        if !self.uses.is_empty() {
+        if !self.uses.is_empty() || !self.container.is_default() {
             5
         } else if canary || previews || files || !self.hooks.is_empty() {
             4

@@ -13,6 +13,7 @@
 //! through the steps in this order and stops at the first refusal.
 
 mod asks;
+mod container;
 mod delegation;
 mod hooks;
 mod malformed;

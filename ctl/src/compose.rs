@@ -98,8 +98,8 @@ fn top(file: &Map<String, Value>, notes: &mut Vec<Note>) {
     for key in file.keys().filter(|key| !SILENT.contains(&key.as_str()) && !key.starts_with("x-")) {
         let (reason, hint) = match key.as_str() {
             "networks" => (
-                "services do not find each other by the names of a network",
-                "give the address of the other service in `env`; clients come by `route`",
+                "services do not find each other by sharing a network",
+                "`uses: [db]` calls another service by its name; clients come by `route`",
             ),
             "secrets" => (
                 "sealed secrets come later",

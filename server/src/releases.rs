@@ -117,7 +117,7 @@ pub(crate) enum ReleaseError {
     #[error("the trust document has expired on {0}: new releases are not taken, what runs goes on")]
     TrustExpired(Timestamp),
     /// The fleet is not any more what was previewed.
-    #[error("what would happen is not any more what was previewed")]
+    #[error("plan is stale: the service changed since it was saved")]
     PreviewChanged,
     /// The store is older than its fleet.
     #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]

@@ -76,7 +76,11 @@ pub fn of_launch(launch: &Launch, local: &LocalHost) -> HashMap<String, String> 
         (GPUS, gpus.collect::<Vec<_>>().join(",")),
         (PLAN, launch.plan.to_string()),
     ];
-    labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // Those of Windlass last: no release has a say in them.
+    let mut all: HashMap<String, String> =
+        launch.release.release.spec.container.labels.clone().into_iter().collect();
+    all.extend(labels.map(|(name, value)| (name.to_owned(), value)));
+    all
 }
 
 /// Reads them back; `None` if one is missing or was tampered with, or the container is of another fleet or host.

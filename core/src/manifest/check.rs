@@ -2,6 +2,7 @@
 //! its position.
 
 mod asks;
+mod container;
 mod findings;
 mod gates;
 mod health;
@@ -26,6 +27,7 @@ pub(super) fn check<'a>(manifest: &Manifest, tree: &'a Node) -> Findings<'a> {
     let mut findings = Findings::new(tree);
     run::check(manifest, &mut findings);
     security::check(manifest, &mut findings);
+    container::check(manifest, &mut findings);
     paths::check(manifest, &mut findings);
     health::check(manifest, &mut findings);
     strategy::check(manifest, &mut findings);

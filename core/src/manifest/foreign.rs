@@ -39,8 +39,8 @@ const PRIVILEGED: &str =
 const LABELS: &str = "containers carry the labels of Windlass; labels of hosts are asked for by `placement: { require: { role: app } }`";
 const RESTART: &str =
     "containers are always restarted; `rollback_on: { restarts: 1 }` says when that rolls back";
-const DEPENDS: &str = "nothing waits for another service here: `checks: [{ postgres: db.internal:5432 }]` asks before the first start, \
-    and deploying a folder goes by name";
+const DEPENDS: &str = "`uses: [db]` calls another service by its name; nothing waits for one: `checks: [{ postgres: db.internal:5432 }]` asks \
+    before the first start";
 const HOOKS: &str =
     "`hooks: { before: [{ run: [./migrate] }] }` runs a command once, before a rollout touches anything";
 
@@ -49,7 +49,7 @@ const HOOKS: &str =
 pub(super) const FOREIGN: &[Foreign] = &[
     // Whole documents.
     key("services", COMPOSE),
-    key("networks", "containers of a host share one network and publish their `ports`; clients come by `route`"),
+    key("networks", "`uses: [db]` calls another service by its name; clients come by `route`"),
     key("configs", "`files: { /etc/app.toml: { from: app.toml } }`"),
     key("apiVersion", KUBERNETES),
     key("kind", KUBERNETES),
@@ -63,6 +63,8 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("task", "a manifest is one service: `service:`, `image:`, `args:`"),
     key("driver", "every service is a container; `image:` names it"),
     key("config", "keys of a task stand at the top: `image:`, `command:`, `args:`, `ports:`"),
+    key("artifact", "what a service needs stands in its image; small files in `files`"),
+    key("vault", "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`"),
     key("datacenters", "`placement: { require: { dc: east } }`, a label of the host"),
 
     // A service of compose.
@@ -122,7 +124,6 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("stop_grace_period", "`stop_timeout: 30s`"),
     key("terminationGracePeriodSeconds", "`stop_timeout: 30s`"),
     key("kill_timeout", "`stop_timeout: 30s`"),
-    key("labels", LABELS),
     key("annotations", LABELS),
     key("tags", LABELS),
     key("nodeSelector", "`placement: { require: { role: app } }`, labels of the host"),
@@ -138,10 +139,6 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("extra_hosts", "names are resolved by the host's DNS; give the address in `env`"),
     key("dns", "names are resolved by the host's DNS"),
     key("group_add", "`security: { user: \"1000:1000\" }` names user and group"),
-    key("ulimits", OPTION),
-    key("shm_size", OPTION),
-    key("stop_signal", "the image says it (`STOPSIGNAL`), else it is SIGTERM"),
-    key("init", "every container has an init process"),
     key("domainname", "clients come by `route: { host: api.example.com }`"),
     key("ipc", OPTION),
     key("pid", OPTION),

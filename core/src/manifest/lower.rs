@@ -77,6 +77,17 @@ pub(super) fn lower(
         gates: gates(manifest),
         hooks: hooks(manifest),
         uses: uses(manifest),
+        container: container(manifest),
+    }
+}
+
+fn container(manifest: &Manifest) -> release::ContainerOptions {
+    release::ContainerOptions {
+        init: manifest.init,
+        ulimits: manifest.ulimits.iter().map(|(name, limit)| (name.clone(), limit.lower())).collect(),
+        shm_size: manifest.shm_size,
+        stop_signal: manifest.stop_signal.clone(),
+        labels: texts(&manifest.labels),
     }
 }
 

@@ -4,6 +4,7 @@
 //! A key that carries `x-not-yet` is known and refused; its text says what works instead.
 
 mod asks;
+mod container;
 mod gates;
 mod health;
 mod hooks;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{EnvironmentId, ServiceName};
 use crate::release::OnFailure;
-use crate::units::Span;
+use crate::units::{Size, Span};
 
 use super::defaults;
 pub(super) use asks::{Check, Expect, Smoke, Statuses, WarmUp};
@@ -100,6 +101,22 @@ pub(super) struct Manifest {
     /// gained, whatever stands here.
     #[serde(default)]
     pub(super) security: Security,
+    /// Whether the engine's init process runs as process 1; `false` for an image that brings its own.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub(super) init: bool,
+    /// Limits of its processes by name, like `nofile: 65536`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) ulimits: BTreeMap<String, container::Limit>,
+    /// Size of `/dev/shm`; 64 MiB if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "scalar::size")]
+    pub(super) shm_size: Option<Size>,
+    /// The signal that stops it, like `SIGQUIT`; the image's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stop_signal: Option<String>,
+    /// Labels of its containers, for other programs on the host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) labels: BTreeMap<String, Text>,
     /// Probes.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
     pub(super) health: Health,
@@ -170,6 +187,10 @@ pub(super) struct Manifest {
     #[serde(default, skip_serializing_if = "is_false")]
     #[schemars(extend("x-not-yet" = "it belongs to jobs, which come later"))]
     pub(super) irreversible: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 // serde asks for a reference.

@@ -1,5 +1,6 @@
 mod asks;
 mod canary;
+mod container;
 mod errors;
 mod examples;
 mod foreign;

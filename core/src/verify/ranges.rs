@@ -83,6 +83,7 @@ pub fn check_release(release: &Release) -> Result<(), Refusal> {
     super::asks::check(spec)?;
     super::hooks::check(&spec.hooks)?;
     check_uses(&spec.uses).map_err(|error| malformed(format!("`uses` {error}")))?;
+    super::container::check(&spec.container)?;
     mounts(spec)?;
     let resources = &spec.resources;
     ensure(resources.cpu_millis > 0, "`resources.cpu_millis` is 0")?;

@@ -607,6 +607,7 @@ fn spec(number: u64) -> Spec {
         checks: Vec::new(),
         gates: std::collections::BTreeMap::new(),
         hooks: Default::default(),
+        container: Default::default(),
     }
 }
 

@@ -101,6 +101,7 @@ pub(crate) fn spec(count: u32) -> Spec {
         uses: Vec::new(),
         gates: std::collections::BTreeMap::new(),
         hooks: Default::default(),
+        container: Default::default(),
     }
 }
 

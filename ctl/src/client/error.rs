@@ -68,9 +68,11 @@ impl CallError {
         matches!(self.code, Code::Aborted | Code::AlreadyExists)
     }
 
-    /// Is what would happen not any more what was previewed? The code alone does not tell.
+    /// Returns whether the plan is stale. The code alone does not tell; a coordinator of the version before said it
+    /// otherwise.
     pub(crate) fn is_stale(&self) -> bool {
-        matches!(self.code, Code::FailedPrecondition) && self.why.0.contains("previewed")
+        matches!(self.code, Code::FailedPrecondition)
+            && (self.why.0.contains("plan is stale") || self.why.0.contains("previewed"))
     }
 
     /// Returns whether the coordinator does not know the call.
@@ -123,8 +125,11 @@ mod tests {
         assert!(!error.is_race() && !error.is_temporary());
         assert!(CallError::new("x", Status::aborted("")).is_race());
         assert!(CallError::new("x", Status::already_exists("")).is_taken());
-        let stale = "what would happen is not any more what was previewed";
-        assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
+        let words =
+            ["plan is stale: the service changed", "what would happen is not any more what was previewed"];
+        for stale in words {
+            assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
+        }
         assert!(CallError::new("x", Status::unavailable("")).is_temporary());
     }
 

@@ -95,7 +95,13 @@ fn from_file(path: &Path, fleet: &FleetHome, kept: Option<KeptCheckpoint>) -> Re
 }
 
 fn summary(view: &AuditView) -> String {
-    let mut text = format!("{}\n{} entries, {} checkpoints", view.text, view.entries, view.checkpoints);
+    let verdict = match view.verdict {
+        Verdict::UnanchoredTail(tail) => {
+            format!("OK: {} entries; the last {tail} not yet covered by a signed checkpoint", view.entries)
+        }
+        _ => view.text.clone(),
+    };
+    let mut text = format!("{verdict}\n{} entries, {} checkpoints", view.entries, view.checkpoints);
     if let Some(kept) = &view.kept {
         text.push_str(&format!("; held against the checkpoint over {} entries kept here", kept.size));
     }

@@ -70,6 +70,8 @@ pub(crate) struct ReleaseDocument {
     pub(crate) problem: Option<String>,
     /// Ids of the keys whose signatures hold and count.
     pub(crate) signed_by: Vec<String>,
+    /// How many signatures the trust document asks for.
+    pub(crate) needed: usize,
     /// The payload.
     pub(crate) release: Release,
 }
@@ -78,14 +80,19 @@ impl ReleaseDocument {
     fn of(envelope: &Envelope, release: Release, trust: &TrustDocument, acceptance: Acceptance) -> Self {
         let verified = signing::verify(envelope, &release, trust, acceptance);
         let problem = verified.as_ref().err().map(|error| windlass_process::report::chain(error));
+        let needed = trust.release_keys(&release.service_id(), acceptance).threshold();
         let signed_by = verified.unwrap_or_default().iter().map(ToString::to_string).collect();
         let (digest, content) = (envelope.digest(), release.content_digest());
-        Self { digest, content, trusted: problem.is_none(), problem, signed_by, release }
+        Self { digest, content, trusted: problem.is_none(), problem, signed_by, needed, release }
     }
 
     fn table(&self) -> String {
         let verdict = match &self.problem {
-            None => "signed by those who may".to_owned(),
+            None => {
+                let needed = self.needed.max(1);
+                let counted = self.signed_by.len();
+                format!("valid: {counted} of {needed} required release signatures")
+            }
             Some(problem) => format!("NOT TRUSTED: {problem}"),
         };
         table::release(&self.release, &self.digest.to_string(), &self.signed_by, &verdict)

@@ -23,7 +23,7 @@ pub(super) struct Draft<'f> {
 }
 
 /// Keys that need no word: what they ask for is so anyway.
-const SILENT: [&str; 2] = ["labels", "attach"];
+const SILENT: [&str; 1] = ["attach"];
 
 impl<'f> Draft<'f> {
     pub(super) fn new(name: &str, file: &'f Map<String, Value>, files: &'f Files<'f>) -> Self {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::draft::Draft;
 use super::order::depends_on;
-use super::values::{pairs, text, texts, variable, words};
+use super::values::{pairs, size, text, texts, variable, words};
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, Value>) {
     image(draft, service);
@@ -45,8 +45,32 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Ma
             "`checks: [{ tcp: db.internal:5432 }]` asks before the first start of a release",
         );
     }
+    options(draft, service);
     // Every service is on the network of its host, and nothing else is asked for.
     draft.take(service, "networks");
+}
+
+/// Options of the container that a manifest has under the same names.
+fn options(draft: &mut Draft<'_>, service: &Map<String, Value>) {
+    if draft.take(service, "init") == Some(&Value::Bool(false)) {
+        draft.set(&["init"], json!(false));
+    }
+    if let Some(limits) = draft.take(service, "ulimits").filter(|limits| limits.is_object()) {
+        draft.set(&["ulimits"], limits.clone());
+    }
+    if let Some(shm) = draft.take(service, "shm_size") {
+        match size(shm) {
+            Some(shm) => draft.set(&["shm_size"], json!(shm)),
+            None => draft.say("shm_size", "it cannot be read", "`shm_size: 256MiB`"),
+        }
+    }
+    if let Some(signal) = draft.take(service, "stop_signal").and_then(text) {
+        draft.set(&["stop_signal"], json!(signal));
+    }
+    for (name, value) in draft.take(service, "labels").map(pairs).unwrap_or_default() {
+        let value = value.as_ref().and_then(text).unwrap_or_default();
+        draft.set(&["labels", &name], json!(value));
+    }
 }
 
 fn image(draft: &mut Draft<'_>, service: &Map<String, Value>) {
@@ -102,10 +126,8 @@ fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<St
         if let Some(other) =
             all.keys().filter(|other| *other != &draft.service).find(|other| names(&text, other))
         {
-            let reason = format!(
-                "it seems to name the service `{other}`, and services do not find each other by name"
-            );
-            draft.say(&key, &reason, "write an address that the host can reach");
+            let reason = format!("it seems to name the service `{other}`");
+            draft.say(&key, &reason, &format!("`uses: [{other}]` calls its port that speaks HTTP by that name; for another protocol write an address"));
         }
         // `${` stands for itself in a value.
         draft.set(&["env", &name], json!(text.replace("${", "$${")));

@@ -120,6 +120,7 @@ volumes:
       pgdata: { mount: /var/lib/postgresql/data }
     health:
       readiness: { every: 5s, exec: [/bin/sh, "-c", "pg_isready -U postgres"], failures: 3 }
+    shm_size: 256MiB
     "#);
     insta::assert_snapshot!(manifests[0].1, @r#"
     service: cache
@@ -129,13 +130,12 @@ volumes:
       user: "999"
     "#);
     insta::assert_snapshot!(notes.join("\n"), @r"
-    networks: services do not find each other by the names of a network | give the address of the other service in `env`; clients come by `route`
+    networks: services do not find each other by sharing a network | `uses: [db]` calls another service by its name; clients come by `route`
     volumes.media.driver: a named volume is made by the agent on its host, empty | copy the data, or name a folder of the host: `host_path`
     services.db.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
-    services.db.shm_size: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
     services.web.build: images are built elsewhere and come from a registry | docker build -t registry.example.com/shop/web:1.4 . && docker push registry.example.com/shop/web:1.4
-    services.web.environment.DATABASE_URL: it seems to name the service `db`, and services do not find each other by name | write an address that the host can reach
-    services.web.environment.CACHE_URL: it seems to name the service `cache`, and services do not find each other by name | write an address that the host can reach
+    services.web.environment.DATABASE_URL: it seems to name the service `db` | `uses: [db]` calls its port that speaks HTTP by that name; for another protocol write an address
+    services.web.environment.CACHE_URL: it seems to name the service `cache` | `uses: [cache]` calls its port that speaks HTTP by that name; for another protocol write an address
     services.web.environment.SECRET_KEY: `${SECRET_KEY}` has no default, and nothing replaces it | `--set env.SECRET_KEY=…`; a secret stands in a folder of the host
     services.web.environment.TERM: its value comes from the shell | `--set env.TERM=…`, or write it into `env`
     services.web.env_file: .env was not read: it may hold secrets | write plain values into `env`; secrets into a folder of the host
@@ -218,7 +218,11 @@ secrets: { token: { file: ./token } }
     strategy:
       rolling: { batch: 2, min_ready: 10s }
     soak: 30s
+    labels:
+      traefik.enable: "true"
     on_failure: pause
+    ulimits:
+      nofile: 65536
     "#);
     insta::assert_snapshot!(manifests[1].1, @r#"
     service: agent
@@ -245,7 +249,6 @@ secrets: { token: { file: ./token } }
     services.API_Gateway.deploy.placement.preferences: instances are spread over hosts anyway | `placement: { spread: pack }` does the opposite
     services.API_Gateway.deploy.endpoint_mode: a manifest has no such key | look whether it is needed: `windlass schema`
     services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
-    services.API_Gateway.ulimits: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
     services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.agent.network_mode: a manifest has no such key | containers of a host share one network and publish their `ports`
     services.agent.pid: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
@@ -264,7 +267,7 @@ services:
     cpus: 2
     mem_limit: 4g
     pids_limit: 256
-    init: true
+    init: false
     healthcheck: { disable: true }
     restart: "no"
     environment: { BATCH: 32, DEBUG: false, EMPTY: "", HOME_URL: "https://db.example.com/x" }
@@ -297,12 +300,12 @@ services:
       pids: 256
     health:
       image: "off"
+    init: false
     "#);
     assert!(manifests[0].1.contains("replicas: 2\n"), "{}", manifests[0].1);
     assert!(about(&notes, "services.worker.image").contains("--set image="), "{notes:?}");
     assert!(about(&notes, "services.worker.restart").contains("hooks"), "{notes:?}");
-    assert!(about(&notes, "services.db.links").contains("waits for another service"), "{notes:?}");
-    assert!(about(&notes, "services.worker.init").contains("init process"), "{notes:?}");
+    assert!(about(&notes, "services.db.links").contains("`uses: [db]`"), "{notes:?}");
     assert!(!notes.iter().any(|note| note.contains("HOME_URL")), "a host name is not a service: {notes:?}");
 }
 

@@ -122,7 +122,7 @@ impl Outcome {
             Some("failed") if !self.changed => {
                 colour.paint(31, &format!("{what}: failed before anything was changed{why}"))
             }
-            Some("failed") => colour.paint(31, &format!("{what}: failed, and needs a person{why}")),
+            Some("failed") => colour.paint(31, &format!("{what}: failed; manual action required{why}")),
             Some("paused") => colour.paint(33, &format!("{what}: paused, and waits for a person{why}")),
             Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
             Some(other) => format!("{what}: {other}{why}"),
@@ -138,7 +138,7 @@ pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
         text.push_str(&table::failures(view, colour));
         text.push('\n');
     } else if exit != Exit::Done {
-        text.push_str(&format!("look further: windlass rollout show {}\n", view.rollout));
+        text.push_str(&format!("details: windlass rollout show {}\n", view.rollout));
     }
     text.push_str(&Outcome::of(view).sentence(colour));
     if exit == Exit::Stopped && view.outcome.as_deref() == Some("paused") {

@@ -10,7 +10,7 @@ use crate::printer::Colour;
 /// Lines of the log that are shown.
 const LOG_LINES: usize = 20;
 
-/// Every failure with its evidence, what the fleet serves now, and how to look further.
+/// Every failure with its evidence, what the fleet serves now, and where the details are.
 pub(crate) fn failures(rollout: &RolloutView, colour: Colour) -> String {
     let mut text = String::new();
     for failure in &rollout.failures {
@@ -19,10 +19,10 @@ pub(crate) fn failures(rollout: &RolloutView, colour: Colour) -> String {
     }
     let service = format!("{}/{}", rollout.environment, rollout.service);
     text.push_str(&format!("now serving: {}\n", serving(&rollout.serving)));
-    text.push_str(&format!("look further: windlass rollout show {}\n", rollout.rollout));
+    text.push_str(&format!("details: windlass rollout show {}\n", rollout.rollout));
     let instance = rollout.failures.iter().find_map(|f| f.evidence.as_ref()?.instance.clone());
     if let Some(instance) = instance {
-        text.push_str(&format!("              windlass logs {service} --instance {instance}\n"));
+        text.push_str(&format!("         windlass logs {service} --instance {instance}\n"));
     }
     text
 }
@@ -49,7 +49,7 @@ fn seen(evidence: &Evidence) -> String {
     if let Some(instance) = &evidence.instance {
         field("instance", instance.clone());
     }
-    field("phase", format!("{} (the {} clock)", phase(evidence), evidence.clock.as_str()));
+    field("phase", phase(evidence).to_owned());
     if let Some(code) = evidence.exit_code {
         field("exit code", code.to_string());
     }
@@ -94,7 +94,7 @@ const fn phase(evidence: &Evidence) -> &'static str {
     match evidence.clock {
         Clock::Pull => "pulling the image",
         Clock::Start => "starting",
-        Clock::Health => "becoming healthy",
+        Clock::Health => "waiting for health checks",
         Clock::Soak => "serving, not yet good",
     }
 }

@@ -67,7 +67,7 @@ const fn line(seen: bool, new_here: bool, now: Liveness) -> Option<(&'static str
         (Liveness::Connected, false, true) => Some(("host.connected", "it has connected")),
         (Liveness::Suspect, true, _) => Some(("host.suspect", "it has not been heard of for a while")),
         (Liveness::Lost, true, _) | (Liveness::Lost, false, false) => {
-            Some(("host.lost", "it is not heard of; what it runs goes on"))
+            Some(("host.lost", "host lost: no contact; its containers keep running"))
         }
         (Liveness::Connected | Liveness::Suspect, false, false)
         | (Liveness::Suspect | Liveness::Lost, false, true)

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    Mount, MountType, PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use windlass_core::host::GpuAccess;
 use windlass_core::network::gateway;
 use windlass_core::reconcile::{GpuClaim, Launch, LocalHost};
-use windlass_core::release::{ImageHealth, Spec, volume_name};
+use windlass_core::release::{ImageHealth, Spec, Ulimit, volume_name};
 
 use super::super::access::CDI;
 use super::super::{RuntimeError, labels};
@@ -45,6 +45,7 @@ pub(super) fn body(
         labels: Some(labels::of_launch(launch, local)),
         healthcheck: healthcheck(launch),
         exposed_ports: Some(exposed),
+        stop_signal: spec.container.stop_signal.clone(),
         stop_timeout: Some(i64::try_from(seconds).unwrap_or(i64::MAX)),
         host_config: Some(host_config(launch, local, access, files)),
         ..Default::default()
@@ -89,7 +90,9 @@ fn host_config(launch: &Launch, local: &LocalHost, access: &GpuAccess, files: Ve
         memory_swap: Some(memory), // no swap beside it
         nano_cpus: Some(i64::from(spec.resources.cpu_millis) * 1_000_000),
         pids_limit: Some(i64::from(spec.resources.pids)),
-        init: Some(true),
+        init: Some(spec.container.init),
+        shm_size: spec.container.shm_size.map(|size| i64::try_from(size.bytes()).unwrap_or(i64::MAX)),
+        ulimits: ulimits(spec),
         privileged: Some(false),
         readonly_rootfs: Some(spec.security.read_only_root),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -117,6 +120,17 @@ fn extra_hosts(launch: &Launch) -> Option<Vec<String>> {
     let gateway = gateway(launch.network.as_ref()?.subnet);
     let uses = &launch.release.release.spec.uses;
     Some(uses.iter().map(|name| format!("{name}:{gateway}")).collect())
+}
+
+/// Limits of the processes; the engine's own where nothing is said.
+fn ulimits(spec: &Spec) -> Option<Vec<ResourcesUlimits>> {
+    let limit = |(name, limit): (&String, &Ulimit)| ResourcesUlimits {
+        name: Some(name.clone()),
+        soft: Some(limit.soft),
+        hard: Some(limit.hard),
+    };
+    let limits = &spec.container.ulimits;
+    (!limits.is_empty()).then(|| limits.iter().map(limit).collect())
 }
 
 /// Changes whether the engine starts a container again by itself.
@@ -188,6 +202,58 @@ mod tests {
 
     fn claim(uuid: &str) -> GpuClaim {
         GpuClaim { uuid: uuid.to_owned(), memory: None }
+    }
+
+    #[test]
+    fn options_of_a_container_are_set_where_they_were_signed() {
+        use windlass_core::reconcile::{PlanNumber, VerifiedRelease};
+        let local = LocalHost {
+            fleet: crate::fixture::fleet(),
+            host: crate::fixture::host(),
+            address: "127.0.0.1".to_owned(),
+            policy: windlass_core::host::HostPolicy::default(),
+        };
+        let made = |edit: fn(&mut windlass_core::release::ContainerOptions)| {
+            let mut release = crate::fixture::Fleet::new().payload(1);
+            edit(&mut release.spec.container);
+            let launch = Launch {
+                plan: PlanNumber { epoch: 1, seq: 1 },
+                slot: "production/web/0".parse().unwrap(),
+                instance: "production.web.0.r1.1".to_owned(),
+                release: std::sync::Arc::new(VerifiedRelease::new(windlass_core::Digest::of(b"r1"), release)),
+                generation: 0,
+                image: "sha256:1".to_owned(),
+                side: 0,
+                ports: BTreeMap::new(),
+                gpus: Vec::new(),
+                hook: None,
+                network: None,
+            };
+            body(&launch, &local, &GpuAccess::Unknown, Vec::new())
+        };
+        let plain = made(|_| {});
+        let host = plain.host_config.as_ref().unwrap();
+        assert_eq!((host.init, host.shm_size, host.ulimits.is_none()), (Some(true), None, true));
+        assert_eq!(plain.stop_signal, None);
+        let all = made(|options| {
+            options.init = false;
+            options.shm_size = Some(windlass_core::Size::from_bytes(1 << 28));
+            options.stop_signal = Some("SIGQUIT".to_owned());
+            options.ulimits.insert("nofile".to_owned(), Ulimit { soft: 1024, hard: -1 });
+            options.labels.insert("traefik.enable".to_owned(), "true".to_owned());
+            options.labels.insert("windlass.host".to_owned(), "forged".to_owned());
+        });
+        let host = all.host_config.as_ref().unwrap();
+        assert_eq!((host.init, host.shm_size), (Some(false), Some(1 << 28)));
+        let limits = host.ulimits.clone().unwrap();
+        assert_eq!(
+            (limits[0].name.as_deref(), limits[0].soft, limits[0].hard),
+            (Some("nofile"), Some(1024), Some(-1))
+        );
+        assert_eq!(all.stop_signal.as_deref(), Some("SIGQUIT"));
+        let labels = all.labels.unwrap();
+        assert_eq!(labels["traefik.enable"], "true");
+        assert_eq!(labels["windlass.host"], local.host.to_string(), "ours are ours, whatever a release says");
     }
 
     #[test]

@@ -108,3 +108,34 @@ fn a_variable_that_nothing_replaces_is_refused() {
         .unwrap();
     assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("${X} $Y $(z)", "100$"));
 }
+
+/// Words in backticks of the first column of the tables in the chapter about other systems.
+fn keys_of_the_guide() -> Vec<String> {
+    let guide = include_str!("../../../../docs/guide.md");
+    let (_, chapter) = guide.split_once("## 16. Coming from").unwrap();
+    let rows =
+        chapter.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1));
+    let words = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    // What is not a key of a file: values, and commands.
+    words
+        .filter(|word| {
+            !word.contains([':', ' ', '"', '/']) && !word.starts_with(|c: char| c.is_ascii_digit())
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_guide_and_the_hints_know_the_same_keys() {
+    let keys = keys_of_the_guide();
+    assert!(keys.len() > 70, "the tables are found: {keys:?}");
+    let ours = schema();
+    for key in &keys {
+        let last = key.rsplit('.').next().unwrap();
+        let is_told = FOREIGN.iter().any(|foreign| foreign.path.rsplit('.').next() == Some(last));
+        let is_ours = ours["properties"].get(key.split('.').next().unwrap()).is_some();
+        // Below a key that has a hint of its own.
+        let is_below = FOREIGN.iter().any(|foreign| key.starts_with(&format!("{}.", foreign.path)));
+        assert!(is_told || is_ours || is_below, "`{key}` stands in the guide and has no hint");
+    }
+}
