@@ -47,6 +47,8 @@ pub struct World {
     pub images: BTreeMap<Digest, LocalImage>,
     /// Its inner networks, and the addresses of its others.
     pub networks: Networks,
+    /// It lets nobody list them.
+    pub hides_networks: bool,
     /// Images that are held.
     pub held: BTreeSet<Digest>,
     /// Its orders, the oldest first: `launch production.web.0.r1.1`.
@@ -209,7 +211,11 @@ impl Runtime for FakeEngine {
 
     async fn networks(&self) -> Result<Networks, RuntimeError> {
         self.awake().await;
-        Ok(self.answering()?.networks.clone())
+        let world = self.answering()?;
+        if world.hides_networks {
+            return Err(RuntimeError::Refused { doing: "list networks", message: "forbidden".to_owned() });
+        }
+        Ok(world.networks.clone())
     }
 
     async fn remove_network(&self, environment: &EnvironmentId) -> Result<(), RuntimeError> {

@@ -124,3 +124,63 @@ async fn http1_clients_reach_http2_endpoints() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert_eq!(String::from_utf8(body).unwrap(), "HTTP/2.0 http://web.example/x");
 }
+
+/// A rollout replaces the endpoint of a stream that stands: new calls go to the new one, the stream ends where it began.
+#[tokio::test]
+async fn a_stream_outlasts_the_switch_to_another_release() {
+    let mut tasks = JoinSet::new();
+    let echo = |name: &'static str| {
+        move |request: Request<hyper::body::Incoming>| {
+            let body = request.into_body();
+            let body = http_body_util::BodyExt::map_err(body, |error| -> std::convert::Infallible {
+                panic!("{error}")
+            });
+            Response::builder().header("x-served-by", name).body(body.boxed()).unwrap()
+        }
+    };
+    let (old, new) = (server_h2(&mut tasks, echo("old")).await, server_h2(&mut tasks, echo("new")).await);
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[old]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let (say, said) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let frames = tokio_stream::wrappers::ReceiverStream::new(said);
+    let frames =
+        tokio_stream::StreamExt::map(frames, |bytes| Ok::<_, std::convert::Infallible>(Frame::data(bytes)));
+    let stream = StreamBody::new(frames).boxed_unsync();
+    let passes = async {
+        let response = sender.send_request(call(stream)).await.unwrap();
+        assert_eq!(response.headers()["x-served-by"], "old");
+        let mut body = response.into_body();
+        say.send(Bytes::from_static(b"before")).await.unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "before");
+
+        let table = routes(2, &[(2, None)], vec![endpoint(new, 2)]);
+        world.ingress.take(speaking(table, Protocol::Grpc)).unwrap();
+        let one = Empty::new().boxed_unsync();
+        let next = sender.send_request(call(one)).await.unwrap();
+        assert_eq!(next.headers()["x-served-by"], "new");
+        for _ in 0..100 {
+            say.send(Bytes::from_static(b"after")).await.unwrap();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "after");
+        }
+        drop(say);
+        let rest = body.collect().await.expect("it ends in order").to_bytes();
+        assert!(rest.is_empty(), "{rest:?}");
+    };
+    tokio::time::timeout(Duration::from_secs(60), passes).await.expect("it ends");
+    until("both calls are counted", || world.counters(1).success + world.counters(2).success == 2).await;
+}
+
+/// A client that keeps an HTTP/2 connection without a call is told to go, and memory comes back.
+#[tokio::test]
+async fn an_idle_http2_connection_is_told_to_go() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, |_| Response::new(text("ok"))).await;
+    let limits = Limits { h2_idle: Duration::from_secs(1), ..Limits::default() };
+    let world = World::start(limits).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    until("the connection has ended", || sender.is_closed()).await;
+}

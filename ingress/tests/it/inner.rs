@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_core::network::InnerNetwork;
-use windlass_core::traffic::Routes;
+use windlass_core::traffic::{Protocol, Routes};
 use windlass_ingress::{Ingress, Limits};
 
-use super::world::{pool, server};
+use super::world::{pool, server, server_h2, speaking, text};
 
 fn network(environment: &str, subnet: &str, uses: &[&str]) -> InnerNetwork {
     InnerNetwork {
@@ -106,4 +110,31 @@ async fn listen(at: &str) -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+#[tokio::test]
+async fn grpc_is_called_by_name_too() {
+    let (ingress, mut tasks) = (Ingress::new(Limits::default(), 1), JoinSet::new());
+    let echo = |request: hyper::Request<hyper::body::Incoming>| {
+        let text_of = request.uri().to_string();
+        hyper::Response::new(text(text_of))
+    };
+    let rpc = server_h2(&mut tasks, echo).await;
+    let (listener, at) = listen("127.0.45.1:0").await;
+    ingress.take(speaking(table("production", 1, at.port(), &[rpc]), Protocol::Grpc)).unwrap();
+    ingress.call(vec![network("production", "127.0.45.0/24", &["web"])]);
+    let serving = ingress.clone();
+    tasks.spawn(async move { serving.serve_inner(listener, CancellationToken::new()).await });
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.45.9:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(at).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tasks.spawn(async move { drop(connection.await) });
+    let uri = format!("http://web:{}/pkg.Service/Call", at.port());
+    let request = hyper::Request::post(uri).body(Empty::<Bytes>::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).ends_with("/pkg.Service/Call"), "{body:?}");
 }

@@ -106,3 +106,34 @@ async fn an_upgrade_becomes_a_tunnel_at_the_101() {
     drop(client);
     until("the tunnel has ended", || world.counters(1).tunnels == 0).await;
 }
+
+/// Limits on requests are none on tunnels; silence is.
+#[tokio::test]
+async fn a_tunnel_has_no_limit_but_on_its_silence() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let short = std::time::Duration::from_millis(100);
+    let limits = Limits {
+        response: short * 20,
+        body_idle: short,
+        tunnel_idle: std::time::Duration::from_secs(2),
+        ..Limits::default()
+    };
+    let world = World::start(limits).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client
+        .write("GET /ws HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        .await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 101"), "{head}");
+    for round in 1..=10 {
+        tokio::time::sleep(short * 3).await;
+        client.write("x").await;
+        while client.pending().len() < round {
+            assert!(client.more().await, "the tunnel ended in round {round}");
+        }
+    }
+    assert!(!client.more().await, "a silent tunnel is closed");
+    until("the tunnel has ended", || world.counters(1).tunnels == 0).await;
+}

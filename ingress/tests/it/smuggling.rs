@@ -108,3 +108,38 @@ async fn bytes_after_an_upgrade_that_is_refused_are_no_request() {
         assert!(!got.contains("smuggled"), "{got}");
     }
 }
+
+#[tokio::test]
+async fn bare_line_feeds_are_refused_or_framed_anew() {
+    let mut tasks = JoinSet::new();
+    let (web, mut seen) = told(&mut tasks).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let chunked = "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (what, request) in [
+        ("head", "POST / HTTP/1.1\nHost: web.example\nContent-Length: 2\n\nab".to_owned()),
+        (
+            "one header",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nX-A: 1\nContent-Length: 2\r\n\r\nab".to_owned(),
+        ),
+        ("size of a chunk", format!("{chunked}2\nab\r\n0\r\n\r\n")),
+        ("end of a chunk", format!("{chunked}2\r\nab\n0\r\n\r\n")),
+        ("extension of a chunk", format!("{chunked}2;x=\ny\r\nab\r\n0\r\n\r\n")),
+    ] {
+        let (head, _) = world.ask(&request).await;
+        let mut got = String::new();
+        while let Ok(more) = seen.try_recv() {
+            got.push_str(&more);
+        }
+        if head.starts_with("http/1.1 200") {
+            assert!(!got.replace("\r\n", "").contains('\n'), "{what}: {got:?}");
+        } else {
+            // A body that breaks off after its head cannot be answered otherwise than by an end.
+            assert!(
+                head.is_empty() || head.starts_with("http/1.1 4") || head.starts_with("http/1.1 5"),
+                "{what}: {head}"
+            );
+            assert!(!got.contains(";x=") && !got.replace("\r\n", "").contains('\n'), "{what}: {got:?}");
+        }
+    }
+}

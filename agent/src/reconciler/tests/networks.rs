@@ -56,3 +56,13 @@ async fn a_network_is_told_first_and_goes_last() {
     assert_eq!(told(&host), Some(Vec::new()));
     assert!(host.disk.0.lock().unwrap().0.networks.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hides_its_networks_does_all_else() {
+    let mut host = Host::new();
+    host.engine.world().hides_networks = true;
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    assert_eq!(told(&host), Some(Vec::new()));
+}

@@ -44,7 +44,12 @@ impl Seen {
         if self.again_at.is_some_and(|at| at > Instant::now()) {
             return Ok(());
         }
-        self.networks = answer(runtime.networks()).await?;
+        match answer(runtime.networks()).await {
+            Ok(networks) => self.networks = networks,
+            Err(error) if error.is_unavailable() => return Err(error),
+            // One that may not be asked this does all else that it is asked.
+            Err(error) => tracing::warn!(%error, "the networks of the engine are not known"),
+        }
         self.routes = routes(&fs::read_to_string("/proc/net/route").unwrap_or_default());
         self.again_at = Some(Instant::now() + LOOK);
         Ok(())
