@@ -5,6 +5,7 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
 use crate::slot::{Seen, Transition, Waiting};
+use crate::traffic::Weight;
 
 use super::draft::Draft;
 use super::ending;
@@ -19,7 +20,8 @@ const HALF: u16 = 500;
 pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> bool {
     let Some(mut split) = draft.service.split.clone().filter(|split| split.names(keep)) else { return true };
     let strong = is_at_strength(draft, keep);
-    let leads = split.share(keep).permille() > HALF && is_served(draft, keep);
+    let share = split.share(keep);
+    let leads = share == Weight::ALL || share.permille() > HALF && is_served(draft, keep);
     if draft.is_full() || !(strong || late || leads) {
         return false;
     }

@@ -50,7 +50,10 @@ fn every_answer_of_audit_verify_against_a_coordinator_that_was_tampered_with() {
     let verify = || verdict(&alice.run(&["audit", "verify"]));
     let (code, text) = verify();
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("not yet covered by a signed checkpoint"), "no checkpoint covers what was just written: {text}");
+    assert!(
+        text.contains("not yet covered by a signed checkpoint"),
+        "no checkpoint covers what was just written: {text}"
+    );
     desk.stop();
     let older = desk.path("older-store");
     copy_folder(&desk.data().join("store"), &older);
