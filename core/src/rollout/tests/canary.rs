@@ -365,3 +365,75 @@ fn most_of_the_traffic_becomes_all_of_it_at_once() {
     assert!(world.now - asked < 5, "nothing is waited for: r1 has had nine tenths of them all along");
     assert_eq!(world.share(&r2), 0);
 }
+
+/// Four slots without a port, and a gate that fails with the first exit.
+fn worker(counter: u64) -> Release {
+    release(counter, |json| {
+        json["version"] = 4.into();
+        json["spec"]["scale"] = json!({ "replicas": { "min": 4, "max": 4 } });
+        json["spec"]["on_failure"] = "rollback_failed".into();
+        json["spec"]["rollback_on"] = json!({ "restarts": 100, "unhealthy_for": "2m" });
+        json["spec"]["gates"] = json!({ "crashes": {
+            "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 3, "fails": 1
+        } });
+        json["spec"]["strategy"] =
+            canary(&json!([{ "weight": 500, "gates": ["crashes"] }, { "weight": 1000 }]));
+    })
+}
+
+#[test]
+fn a_failed_gate_leaves_nothing_of_its_release() {
+    let (r1, r2) = (worker(1), worker(2));
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    world.until("has two of them", |world| world.running(&r2) == 2);
+    for _ in 0..10 {
+        world.second();
+    }
+    let digest = reference(&r2).digest;
+    for _ in 0..300 {
+        for member in world.fleet.members.values_mut() {
+            let seen = std::sync::Arc::make_mut(member.observation.as_mut().unwrap());
+            let instances = seen.slots.iter_mut().flat_map(|slot| &mut slot.instances);
+            instances.filter(|of| of.release == digest).for_each(|of| of.restarts = 1);
+            member.last_report = member.observation.clone();
+        }
+        world.second();
+        if world.state().is_final() {
+            break;
+        }
+    }
+    assert_eq!(world.state(), State::RolledBack, "no single slot failed: it is the release");
+    assert_eq!((world.running(&r1), world.running(&r2)), (4, 0));
+}
+
+#[test]
+fn gates_are_judged_while_hosts_are_away() {
+    let gated = |counter| {
+        let mut release =
+            with_port(counter, &canary(&json!([{ "weight": 500, "gates": ["errors"] }, { "weight": 1000 }])));
+        release.spec.gates = serde_json::from_value(json!({ "errors": {
+            "ask": { "error_rate": { "max": 10, "min_requests": 100, "baseline": false } },
+            "window": "10s", "passes": 3, "fails": 1
+        } }))
+        .unwrap();
+        release
+    };
+    let (r1, r2) = (gated(1), gated(2));
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    world.until("is watched", |world| {
+        world
+            .rollout
+            .as_ref()
+            .and_then(|of| of.shift.as_ref())
+            .is_some_and(|shift| shift.watched_since.is_some())
+    });
+    for member in world.fleet.members.values_mut().skip(1) {
+        member.liveness = crate::host::Liveness::Suspect;
+    }
+    let since = world.now;
+    // Nobody counts requests here: the fourth window that tells nothing pauses it.
+    world.until("pauses", |world| world.state() == State::Paused);
+    assert!(world.now - since < 60, "{}", world.now - since);
+}
