@@ -146,7 +146,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Is nothing wrong? An unanchored tail is what every log in use has.
+    /// Returns whether nothing is wrong. Every log in use has an unanchored tail.
     pub const fn is_sound(self) -> bool {
         matches!(self, Self::Ok | Self::UnanchoredTail(_))
     }
@@ -168,7 +168,7 @@ impl std::fmt::Display for Verdict {
 /// What was found in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
-    /// Is it what was written?
+    /// The verdict: whether the log is as it was written.
     pub verdict: Verdict,
     /// Who contradicts it, if a checkpoint does.
     pub by: Option<By>,

@@ -119,7 +119,7 @@ impl Taken {
         self.take(&Need::of_release(spec, gpus));
     }
 
-    /// Would one more instance of `spec` fit beside what is taken? Answers with the GPUs it would get.
+    /// Returns the GPUs for one more instance of `spec`, or the reason why it does not fit beside what is taken.
     pub fn fit(&self, facts: &HostFacts, spec: &Spec) -> Result<Vec<String>, NoRoom> {
         self.fit_processes(facts, spec)?;
         if let Some(port) = spec.ports.values().filter_map(|p| p.host).find(|p| self.ports.contains(p)) {
@@ -128,7 +128,7 @@ impl Taken {
         self.fit_gpus(facts, spec, &[])
     }
 
-    /// Is there memory and CPU for one more instance of `spec`?
+    /// Checks that there is memory and CPU for one more instance of `spec`.
     pub(crate) fn fit_processes(&self, facts: &HostFacts, spec: &Spec) -> Result<(), NoRoom> {
         let total = memory_limit(facts);
         let needed = spec.resources.memory.bytes();
@@ -185,7 +185,7 @@ impl Taken {
         Ok(given)
     }
 
-    /// Would one more instance of `spec` fit on each of these devices?
+    /// Checks that one more instance of `spec` fits on each of these devices.
     pub(crate) fn fit_on_devices(
         &self,
         facts: &HostFacts,
@@ -212,7 +212,7 @@ impl Taken {
         Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(free) })
     }
 
-    /// Is there room on the device for that share of its memory, or for all of it?
+    /// Returns whether the device has room for that share of its memory, or for all of it.
     fn fits_device(&self, facts: &HostFacts, gpu: &Gpu, wanted: GpuTaken) -> bool {
         let reserve = facts.policy.gpu_reserve.bytes();
         device_fits(gpu, self.gpus.get(&gpu.uuid).copied(), wanted, reserve).is_ok()

@@ -1,4 +1,4 @@
-//! What an agent finds about its host that a person has to know: one line each, with a code that scripts can rely on.
+//! The conditions of a host, found by its agent for people: one line each, with a code that scripts can rely on.
 
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ pub fn bounded(mut conditions: Vec<Condition>) -> Vec<Condition> {
     conditions
 }
 
-/// May one host say so much?
+/// Returns whether the conditions of one host keep within the bounds.
 pub fn is_bounded(conditions: &[Condition]) -> bool {
     let short = |condition: &Condition| {
         condition.message.len() <= MESSAGE

@@ -1,4 +1,4 @@
-//! What differs between two releases of a service, field by field, for people who are about to deploy.
+//! The differences between two releases of a service, field by field, for people who are about to deploy.
 
 use std::collections::BTreeMap;
 

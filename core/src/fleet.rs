@@ -63,7 +63,7 @@ pub struct FleetView {
 pub struct Member {
     /// What it is, as it last said.
     pub facts: Arc<HostFacts>,
-    /// Is it there?
+    /// Whether the host is there.
     pub liveness: Liveness,
     /// When it was last heard of; `None` if not since the coordinator started.
     pub last_seen: Option<Timestamp>,
@@ -71,11 +71,11 @@ pub struct Member {
     /// known: it was not heard of since the coordinator started, or its agent ended the stream and may be dead, so
     /// that nobody is there who would stop anything.
     pub isolated_for: Option<Duration>,
-    /// May it get slots?
+    /// Whether it may get slots.
     pub scheduling: Scheduling,
     /// Whether an ingress on it counts: services that call others by name need one.
     pub has_ingress: bool,
-    /// Is its plan still to be compared with a store that was set back? It gets none until then, see
+    /// Whether its plan is still to be compared with a store that was set back. It gets none until then, see
     /// [`crate::recovery`].
     pub recovering: bool,
     /// Seq of the newest plan that was made for it.
@@ -97,8 +97,8 @@ impl Member {
         self.parts.get(slot).copied().unwrap_or(self.issued_seq)
     }
 
-    /// Is it not heard of just now, and not lost either? What it last reported is then old, and not false: it fell silent a
-    /// moment ago, or has connected again and not reported yet.
+    /// Returns whether the host is not heard of just now, and not lost either. Its last report is then old, and not
+    /// false: it fell silent a moment ago, or has connected again and not reported yet.
     pub fn is_silent(&self) -> bool {
         match self.liveness {
             Liveness::Suspect => true,

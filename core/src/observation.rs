@@ -1,4 +1,4 @@
-//! What an agent saw on its host. Observations are lossless: the newest is sent again until it is
+//! The observation of a host by its agent. Observations are lossless: the newest is sent again until it is
 //! acknowledged.
 
 mod evidence;
@@ -29,7 +29,7 @@ pub struct Observation {
     pub revision: u64,
     /// The newest plan the agent has accepted and journaled; 0 if none.
     pub seq: u64,
-    /// Can the engine be asked? What follows is the last known state if not.
+    /// Whether the engine can be asked. If not, the fields below hold the last known state.
     pub engine: EngineState,
     /// Why the newest plan that was offered is not in force, if it is not.
     pub plan_refusal: Option<Refusal>,
@@ -188,7 +188,7 @@ pub struct Instance {
     pub state: InstanceState,
     /// Since when it is that.
     pub since: Timestamp,
-    /// Has it been healthy for min ready, without a break until now? Judged by the agent's clock.
+    /// Whether it has been healthy for min ready, without a break until now. Judged by the agent's clock.
     pub available: bool,
     /// Where its ports answer, by name: `address:port`.
     pub endpoints: BTreeMap<String, String>,
@@ -254,7 +254,7 @@ impl InstanceState {
         }
     }
 
-    /// Does its process run?
+    /// Returns whether the process runs.
     pub const fn is_running(self) -> bool {
         matches!(self, Self::Starting | Self::Unready | Self::Healthy | Self::Draining)
     }

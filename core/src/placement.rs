@@ -1,4 +1,4 @@
-//! Which host gets a slot, and in which order a slot's two instances go.
+//! The choice of a host for a slot, and the order of a slot's two instances.
 
 mod filling;
 
@@ -46,7 +46,7 @@ pub enum Unfit {
     NoRoom(NoRoom),
 }
 
-/// May `release` run on the host at all? Room is not asked for.
+/// Checks that `release` may run on the host at all. Room is not checked.
 pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(), Unfit> {
     if !release.spec.placement.allows(host, &member.facts.labels) {
         return Err(Unfit::Labels);
@@ -73,7 +73,7 @@ pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(),
     Err(Unfit::Policy(texts.join("; ")))
 }
 
-/// May the host get a new slot of `release` now, beside `taken`? Answers with the GPUs it would get.
+/// Returns the GPUs for a new slot of `release` on the host, or the reason why it gets none now, beside `taken`.
 pub fn accepts(
     host: &HostId,
     member: &Member,
@@ -84,7 +84,7 @@ pub fn accepts(
     taken.fit(&member.facts, &release.spec).map_err(Unfit::NoRoom)
 }
 
-/// May the host get a new slot of `release` now, if it has room?
+/// Checks that the host may get a new slot of `release` now, if it has room.
 fn open(host: &HostId, member: &Member, release: &Release) -> Result<(), Unfit> {
     eligible(host, member, release)?;
     if member.scheduling != Scheduling::Ready {
@@ -133,7 +133,7 @@ impl<'a> Candidates<'a> {
         self.refused.iter().map(|(host, why)| (host, why.clone())).chain(full)
     }
 
-    /// Might there be another answer soon? A host is not heard of yet, or not any more.
+    /// Returns whether another answer may come soon: a host is not heard of yet, or not any more.
     pub fn are_undecided(&self) -> bool {
         let open =
             |unfit: &Unfit| matches!(unfit, Unfit::NotConnected(Liveness::Unknown | Liveness::Suspect));
@@ -208,8 +208,8 @@ fn rule(spec: &Spec) -> Result<OrderRule, StopFirst> {
     fixed.map_or(Ok(rule), |port| Err(StopFirst::FixedPort(port)))
 }
 
-/// Which of the two instances goes first where `spec`, with the devices `gpus`, replaces something on a host that has
-/// `taken` reserved (the running instance included)?
+/// Decides the order of a slot's two instances where `spec`, with the devices `gpus`, replaces something on a host that
+/// has `taken` reserved (the running instance included).
 ///
 /// # Errors
 /// The reason for stop-first; `Ok` is start-first.

@@ -137,7 +137,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Does it run?
+    /// Returns whether an instance in this phase runs.
     pub const fn runs(self) -> bool {
         matches!(self, Self::Running | Self::Draining)
     }

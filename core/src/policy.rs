@@ -1,4 +1,4 @@
-//! Host policy: may this release run on that host at all? (`docs/formats.md`, verification step 11.)
+//! Host policy: the check whether a release may run on a host at all. (`docs/formats.md`, verification step 11.)
 //!
 //! The same function answers for the agent (which enforces it), for placement and for previews on the
 //! coordinator (which only save a round trip). Policy can only narrow what a signed release asks for.

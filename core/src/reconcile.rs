@@ -1,5 +1,5 @@
-//! What an agent does next: desired state, what was seen, what is remembered, and the time go in; steps,
-//! the new memory and what to report come out.
+//! The next steps of an agent: desired state, observed state, memory and the time go in; steps,
+//! the new memory and the report come out.
 //!
 //! [`plan`] is pure, total and level-triggered. It never looks at what it answered before: it is asked
 //! again after every change, and answers nothing when the host is as it should be. Whoever executes

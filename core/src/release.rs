@@ -247,7 +247,7 @@ impl Spec {
         self.strategy.keeps_old().filter(|_| self.runs_beside())
     }
 
-    /// Does a slot stay on its host for good? A named volume is there and nowhere else.
+    /// Returns whether a slot stays on its host for good. A named volume is there and nowhere else.
     pub fn pins_slots(&self) -> bool {
         self.volumes.values().any(|volume| volume.host_path.is_none())
     }
@@ -311,7 +311,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// May an instance run on the host `name` that carries `labels`?
+    /// Returns whether an instance may run on the host `name` that carries `labels`.
     pub fn allows(&self, name: &HostId, labels: &BTreeMap<String, String>) -> bool {
         (self.hosts.is_empty() || self.hosts.contains(name))
             && self.require.iter().all(|(key, value)| labels.get(key) == Some(value))

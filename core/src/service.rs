@@ -54,7 +54,7 @@ pub struct Service {
     pub next_index: u32,
     /// The rollout that moves it now.
     pub rollout: Option<RolloutId>,
-    /// Is it to run?
+    /// Whether it is to run.
     #[serde(default)]
     pub mode: Mode,
     /// Restarts so far: the generation of the newest. It only rises.
@@ -139,15 +139,15 @@ impl Service {
         self.good.iter().find(wanted).copied()
     }
 
-    /// Would a rollout to `release` change nothing? Its content is here and good, nothing moves the service, and no slot
-    /// waits for a person to be made again.
+    /// Returns whether a rollout to `release` would change nothing: its content is here and good, nothing moves the
+    /// service, and no slot waits for a person to be made again.
     pub fn is_at(&self, release: &ReleaseRef) -> bool {
         let current = self.current.filter(|current| current.content == release.content);
         let settled = self.rollout.is_none() && self.last_good() == current;
         current.is_some() && settled && self.mode == Mode::Running && self.given_up == 0
     }
 
-    /// Is it removed, and has every host said that nothing of it is left?
+    /// Returns whether it is removed, and every host has said that nothing of it is left.
     pub fn is_gone(&self, slots: Option<&Slots>) -> bool {
         self.mode == Mode::Removed && self.leaving.is_empty() && slots.is_none_or(Slots::is_empty)
     }

@@ -71,7 +71,7 @@ impl Span {
         self.0
     }
 
-    /// Is it no time at all?
+    /// Returns whether the span is no time at all.
     pub const fn is_zero(self) -> bool {
         self.0.is_zero()
     }

@@ -170,11 +170,11 @@ fn numbered(what: &str, seq: u64, digest: Digest, last: Option<Committed>) -> Re
 pub struct Standing {
     /// The lowest number of its service that may run here: the trust document's and that of good releases.
     pub floor: Counter,
-    /// Does the trust document revoke it?
+    /// Whether the trust document revokes it.
     pub revoked: bool,
 }
 
-/// Step 10, after the release's own signatures held: may it start in `slot` of `host`?
+/// Step 10, after the release's own signatures held: checks that it may start in `slot` of `host`.
 pub fn release_in_slot(
     slot: &SlotId,
     release: &Release,

@@ -1,4 +1,4 @@
-//! What people and scripts see: the shapes behind `-o json`, made from stored and observed state.
+//! The views for people and scripts: the shapes behind `-o json`, made from stored and observed state.
 //!
 //! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
 

@@ -1,4 +1,4 @@
-//! What time it is. Whoever decides gets the answer as an argument; whoever asks has this handle, so that a
+//! The time. Code that decides gets it as an argument; code that asks for it has this handle, so that a
 //! simulated coordinator lives in simulated time.
 
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,4 +1,4 @@
-//! What the coordinator was told: `server.toml` in its data folder, then `WINDLASS_*`, then flags. After
+//! The settings of the coordinator: `server.toml` in its data folder, then `WINDLASS_*`, then flags. After
 //! [`Config::load`] nothing can be nonsense.
 
 use std::net::SocketAddr;

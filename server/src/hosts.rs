@@ -1,4 +1,4 @@
-//! What a person may do with a host.
+//! The commands of a person about a host.
 
 use windlass_core::HostId;
 use windlass_core::fleet::Scheduling;

@@ -1,4 +1,4 @@
-//! What is known of hosts only while they are connected: liveness, the newest observation, statistics.
+//! The live state of hosts, known only while they are connected: liveness, the newest observation, statistics.
 //!
 //! Nothing here is stored; the last observation is copied to the store behind (see [`crate::recorder`]) so that
 //! `status` has an answer after a restart. Statistics are lossy: the newest wins.

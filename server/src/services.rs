@@ -1,4 +1,4 @@
-//! What a person tells a service without a new release: scale, stop, remove. The engine brings its slots there.
+//! The commands of a person to a service without a new release: scale, stop, remove. The engine brings its slots there.
 
 use windlass_core::plan::PLAN_OF_GENERATIONS;
 use windlass_core::rollout::{self, RestartError, StartError, Told, Verb, VerbError};

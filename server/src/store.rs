@@ -1,4 +1,4 @@
-//! What the coordinator remembers: a small key-value contract that an embedded database, etcd and a test
+//! The store of the coordinator: a small key-value contract that an embedded database, etcd and a test
 //! can all keep.
 //!
 //! Keys are text, `host/web-1`; values are versioned JSON (see [`record`]). A [`Transaction`] is applied

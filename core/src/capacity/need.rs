@@ -1,4 +1,5 @@
-//! What the instances of a slot take of a host: the one count for coordinator and agent, so that what is placed is not refused.
+//! The needs of a slot's instances on a host: the one count for coordinator and agent, so that an agent does not refuse
+//! an instance that was placed.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the windows of a step add up to, gate by gate. Stored with the rollout.
+//! The course of the gates in a step: the sum of its windows, gate by gate. Stored with the rollout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which slots have to leave their hosts, and how.
+//! The slots that have to leave their hosts, and the ways they do.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! What a manifest of the right shape may still get wrong. Everything is reported at once, each with
-//! its position.
+//! The checks of a manifest that has the right shape. Every mistake is reported at once, with its position.
 
 mod asks;
 mod container;

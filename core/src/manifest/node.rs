@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// Is it `false`, or empty? A key that is not built yet may say so.
+    /// Returns whether the value is `false`, or empty. A key that is not built yet may say so.
     pub(super) fn asks_for_nothing(&self) -> bool {
         match &self.kind {
             Kind::Null => true,

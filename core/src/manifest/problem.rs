@@ -1,4 +1,4 @@
-//! What is wrong with a manifest, said so that its author can put it right: where, what, and a hint.
+//! A mistake in a manifest, worded so that its author can fix it: position, reason, and a hint.
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::node::{Node, display_path};
 use super::problem::Origin;
 
-/// Are origins written beside the values?
+/// Whether origins are written beside the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origins {
     /// As comments.

@@ -1,4 +1,4 @@
-//! Why an instance failed: what a person, and a verdict, needs to see.
+//! The evidence of an instance's failure: the facts that a person, and a verdict, needs to see.
 
 use serde::{Deserialize, Serialize};
 

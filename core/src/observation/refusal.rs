@@ -1,4 +1,4 @@
-//! What an agent refuses, and the class of attack or mistake that stops.
+//! The refusals of an agent, each with the class of attack or mistake that it stops.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a host says of the hooks that it runs.
+//! The report of a host on the hooks that it runs.
 
 use serde::{Deserialize, Serialize};
 

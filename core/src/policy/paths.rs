@@ -32,13 +32,13 @@ pub fn normalise_path(path: &str) -> Result<String, InvalidPath> {
     Ok(normal)
 }
 
-/// Is `path` the folder `folder` or inside it? Both in normal form; compared part by part.
+/// Returns whether `path` is the folder `folder` or inside it. Both in normal form; compared part by part.
 pub fn contains(folder: &str, path: &str) -> bool {
     folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// May `path` of the host be bound, when `allowed` are the prefixes of the policy and `own` are paths of this
-/// host that never may (the agent's folder, the engine's socket)? The error says why not.
+/// Checks that `path` of the host may be bound, when `allowed` are the prefixes of the policy and `own` are paths of
+/// this host that never may (the agent's folder, the engine's socket). The error says why not.
 ///
 /// A folder *above* a forbidden one is refused too, since binding it would bind the forbidden one with it.
 pub fn check_mount(allowed: &[String], path: &str, own: &[String]) -> Result<(), String> {

@@ -86,7 +86,7 @@ fn check_segment(segment: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Does `repository` lie under one of `prefixes`, compared part by part? `r.example/team` covers
+/// Returns whether `repository` lies under one of `prefixes`, compared part by part. `r.example/team` covers
 /// `r.example/team/web` and not `r.example/teammate`. A repository that is not in its one spelling is under none.
 pub fn allows_repository(prefixes: &[String], repository: &str) -> bool {
     if normalise_repository(repository).as_deref() != Ok(repository) {

@@ -1,4 +1,4 @@
-//! Which of many like events become a line.
+//! The choice of the events, among many like ones, that become a line.
 
 use std::collections::BTreeMap;
 

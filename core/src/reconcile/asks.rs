@@ -1,8 +1,8 @@
 //! The requests that an instance answers before it counts: warm-up first, then smoke tests; and smoke tests that come
 //! later, while it serves.
 //!
-//! Whoever asks is told what is to be asked *now*, again with every decision: what is not in the list any more is not asked
-//! any more. What was answered comes back in [`Container::answers`] and holds for one run. A release that is good is
+//! The caller gets the requests that are to be sent *now*, again with every decision: a request that left the list
+//! is no longer sent. Answers come back in [`Container::answers`] and hold for one run. A release that is good is
 //! warmed up and not tested.
 
 use std::sync::Arc;

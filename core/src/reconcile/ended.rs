@@ -1,4 +1,4 @@
-//! What came of steps that ended, as the next decision is told.
+//! The results of steps that ended, as the next decision gets them.
 
 use crate::digest::Digest;
 use crate::id::SlotId;
@@ -67,7 +67,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Did something not come about?
+    /// Returns whether the outcome is a failure.
     pub fn is_failure(&self) -> bool {
         match self {
             Self::Pulled { .. } | Self::Launched { .. } | Self::Log { .. } => false,

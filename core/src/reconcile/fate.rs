@@ -1,4 +1,4 @@
-//! What is to become of each container of a slot.
+//! The fate of each container of a slot.
 
 use crate::digest::Digest;
 use crate::plan::{Order, Phase, PlanSlot};
@@ -92,12 +92,12 @@ impl<'a> Scene<'a> {
         self.known.kept.as_ref() == Some(&seen.instance)
     }
 
-    /// Is the new instance to run?
+    /// Returns whether the new instance is to run.
     pub(super) fn wants_running(&self) -> bool {
         self.want.phase.runs()
     }
 
-    /// Does the old instance stop before the new one starts? Also where both need one fixed port.
+    /// Returns whether the old instance stops before the new one starts. Also where both need one fixed port.
     pub(super) fn stops_first(&self) -> bool {
         self.exclusive
             || self.want.order == Order::StopFirst

@@ -1,7 +1,8 @@
-//! Which containers are ours. Labels only say where to look: anybody can write them, and a copy of a container has them
-//! all. The journal knows each container by the engine's id; what it does not know is taken for ours only where it
-//! cannot know (it is new, older than what runs here, or was cut off between a request and its answer), and then only if
-//! the container is in everything as its release says. All others are strangers, which nobody touches or counts.
+//! The containers that are ours. Labels only say where to look: anybody can write them, and a copy of a container has
+//! them all. The journal knows each container by the engine's id; one that it does not know is taken for ours only
+//! where it cannot know it (it is new, older than what runs here, or was cut off between a request and its answer), and
+//! then only if the container is in everything as its release says. All others are strangers, which nobody touches or
+//! counts.
 
 use std::collections::BTreeSet;
 
@@ -121,7 +122,7 @@ fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Cont
     }
 }
 
-/// Does another one run for it that the journal knows?
+/// Returns whether another container that the journal knows runs in its place.
 fn is_doubled(observed: &Observed, memory: &Memory, seen: &Container) -> bool {
     observed.containers.iter().any(|other| {
         let same = other.slot == seen.slot && other.release == seen.release;

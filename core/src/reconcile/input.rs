@@ -1,4 +1,4 @@
-//! What goes into a decision: what is wanted, and what was seen.
+//! The input of a decision: desired and observed state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub struct Observed {
     pub images: BTreeMap<Digest, LocalImage>,
     /// Pulls under way.
     pub pulls: BTreeMap<Digest, PullProgress>,
-    /// Is an image being removed?
+    /// Whether an image is being removed.
     pub collecting: bool,
     /// Slots with a step under way. They get no other.
     pub busy: BTreeSet<SlotId>,
@@ -108,7 +108,7 @@ pub struct Observed {
     pub capacity: Capacity,
     /// When the coordinator was last heard of, or the agent began; `None` if neither is known, which isolates nothing.
     pub coordinator_last_seen: Option<Timestamp>,
-    /// Was it heard of since the agent began? An agent that starts anew has heard nothing yet.
+    /// Whether the coordinator was heard of since the agent began. An agent that starts anew has heard nothing yet.
     pub heard: bool,
     /// The coordinator's last acknowledged sign of life; `None` before the first.
     pub lease: Option<Lease>,
@@ -128,8 +128,8 @@ pub struct Observed {
 pub struct Lease {
     /// When the newest heartbeat that was acknowledged was *sent*: the coordinator heard of this host not before.
     pub renewed_at: Timestamp,
-    /// Is the plan in force the newest that the coordinator had then? Only then may anything start: a host that comes
-    /// back may have been replaced.
+    /// Whether the plan in force is the newest that the coordinator had then. Only then may anything start: a host that
+    /// comes back may have been replaced.
     pub current: bool,
 }
 
@@ -171,7 +171,7 @@ pub struct Container {
     pub created_at: Timestamp,
     /// What its process does.
     pub state: ContainerState,
-    /// Does the engine start it again?
+    /// Whether the engine starts it again.
     pub policy: RestartPolicy,
     /// How often the engine has started it again since it was started by us.
     pub restarts: u32,
@@ -185,11 +185,11 @@ pub struct Container {
     pub plan: Option<PlanNumber>,
     /// The engine's name of it, for people.
     pub name: String,
-    /// Is it made as its release says? Only asked where the journal does not know it.
+    /// Whether it is made as its release says. Only checked where the journal does not know it.
     pub likeness: Likeness,
 }
 
-/// Is a container made as its release says: image, command, environment, mounts, rights?
+/// Whether a container is made as its release says: image, command, environment, mounts, rights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Likeness {
     /// Nobody looked.
@@ -273,13 +273,13 @@ pub enum ContainerState {
 }
 
 impl ContainerState {
-    /// Does the process run, or will the engine make it run?
+    /// Returns whether the process runs, or the engine will make it run.
     pub const fn is_up(self) -> bool {
         matches!(self, Self::Running { .. } | Self::Restarting)
     }
 }
 
-/// Does the engine start a container again that ended?
+/// Whether the engine starts a container again that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartPolicy {
     /// Never: candidates.
@@ -291,18 +291,18 @@ pub enum RestartPolicy {
 /// What the probes of an instance say about its present run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
-    /// Is it ready?
+    /// Whether it is ready.
     pub ready: bool,
     /// Since when it is, or is not.
     pub since: Timestamp,
-    /// Was every answer since the agent began to ask a good one?
+    /// Whether every answer since the agent began to ask was a good one.
     pub unbroken: bool,
-    /// Was it ever ready in this run?
+    /// Whether it was ever ready in this run.
     pub was_ready: bool,
-    /// Is it alive?
+    /// Whether it is alive.
     pub live: bool,
-    /// Have the probes said yes or no, by their own counts, since the agent began to ask? Until then it is only not known
-    /// whether it is ready.
+    /// Whether the probes have said yes or no, by their own counts, since the agent began to ask. Until then it is only
+    /// not known whether it is ready.
     pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,

@@ -1,4 +1,4 @@
-//! How an instance does: is it ready, available, failed?
+//! The judgement of an instance: ready, available, failed.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ pub(super) enum Verdict {
     Failed(Clock, FailureReason),
     /// It does not run and is started; `again` if it ran and ended by itself.
     Start {
-        /// Did it end by itself?
+        /// Whether it ended by itself.
         again: bool,
     },
     /// It runs and does not answer.
@@ -176,7 +176,7 @@ impl Times {
     }
 }
 
-/// Is an instance on trial?
+/// Whether an instance is on trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trial {
     /// No: its release is good.
@@ -187,7 +187,8 @@ pub(super) enum Trial {
     Last,
 }
 
-/// Is it the first try of a restart in this slot, and has it not served yet? `seen` is its container, if there is one.
+/// Returns whether this is the first try of a restart in this slot and it has not served yet. `seen` is its container,
+/// if there is one.
 pub(super) fn is_restart_on_trial(memory: &Memory, want: &PlanSlot, seen: Option<&Container>) -> bool {
     let proven = |seen: &Container| {
         seen.policy == RestartPolicy::UnlessStopped

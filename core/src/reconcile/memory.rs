@@ -138,7 +138,7 @@ pub struct FailedSlot {
     pub fallback: Option<Digest>,
     /// Why, with evidence.
     pub evidence: Evidence,
-    /// Have the last log lines been added to the evidence?
+    /// Whether the last log lines have been added to the evidence.
     pub complete: bool,
     /// Which restart failed, if it was a new instance of a good release: what it was to replace runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

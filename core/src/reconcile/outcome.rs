@@ -1,4 +1,4 @@
-//! What ended steps teach.
+//! The effect of ended steps on the memory.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is reported of a slot.
+//! The report on a slot.
 
 use crate::digest::Digest;
 use crate::id::SlotId;
@@ -110,7 +110,8 @@ fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
     }
 }
 
-/// Can only its probes tell whether it serves, and have they not yet? What the agent has seen to start, has not served.
+/// Returns whether only its probes can tell if the instance serves, and they have not yet. An instance that the agent
+/// has seen to start has not served.
 fn is_undecided(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> bool {
     let ContainerState::Running { started_at } = seen.state else { return false };
     let decided = seen.health.as_ref().is_some_and(|health| health.decided);
@@ -123,7 +124,7 @@ fn is_kept(turn: &Turn<'_>, seen: &Container) -> bool {
     known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance))
 }
 
-/// Has the engine been asked to stop it a moment ago?
+/// Returns whether the engine was asked to stop it a moment ago.
 fn is_stopping(turn: &Turn<'_>, seen: &Container) -> bool {
     turn.observed.busy.contains(&seen.slot) && turn.memory.of(seen).is_some_and(|known| known.stopped)
 }

@@ -98,7 +98,7 @@ const fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
 }
 
-/// Does `wanted` fit beside what the other slots take?
+/// Checks that `wanted` fits beside the needs of the other slots.
 pub fn fits<'a>(
     capacity: &Capacity,
     policy: &HostPolicy,
@@ -155,7 +155,7 @@ fn gpus_fit(capacity: &Capacity, policy: &HostPolicy, taken: &Need, wanted: &Nee
     Ok(())
 }
 
-/// Does the disk hold `more` bytes beside its reserve? An image takes about twice its compressed size.
+/// Checks that the disk holds `more` bytes beside its reserve. An image takes about twice its compressed size.
 pub fn disk_fits(capacity: &Capacity, more: u64) -> Result<(), Shortage> {
     let reserve = capacity.disk_total / 100 * DISK_RESERVE;
     let fits = capacity.disk_total == 0 || capacity.disk_free >= reserve.saturating_add(more);

@@ -78,7 +78,7 @@ fn forbidden(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Optio
     Some(SlotStatus::Refused(Refusal { code: RefusalCode::Policy, detail: known.why.clone() }))
 }
 
-/// Did the engine refuse a step of this slot a moment ago?
+/// Returns whether the engine refused a step of this slot a moment ago.
 fn is_delayed(turn: &mut Turn<'_>, slot: &SlotId) -> bool {
     let not_before = turn.memory.volatile.steps.get(slot).map(|retry| retry.not_before);
     let waits = not_before.filter(|not_before| *not_before > turn.now);

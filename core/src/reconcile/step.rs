@@ -1,4 +1,4 @@
-//! What comes out of a decision.
+//! The output of a decision.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What must never run twice, put together from words of different times.
+//! The slots of services that must never run twice, put together from reports of different times.
 
 use std::cmp::Reverse;
 

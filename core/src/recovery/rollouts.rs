@@ -1,4 +1,4 @@
-//! What becomes of a rollout that the store, or the hosts, were in the middle of.
+//! The outcome of a rollout that the store, or the hosts, were in the middle of.
 
 use crate::id::RolloutId;
 use crate::rollout::{Kind, Log, Progress, Reason, Rollout, State};

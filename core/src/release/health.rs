@@ -1,4 +1,4 @@
-//! What an agent asks an instance, and how often.
+//! The requests of an agent to an instance, and their intervals.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What brings the release before back, while a new one is on trial and for some time after.
+//! The triggers that bring the release before back, while a new one is on trial and for some time after.
 
 use serde::{Deserialize, Serialize};
 

@@ -54,7 +54,7 @@ impl Draft<'_> {
         if at > self.snapshot.now { since } else { at.max(since) }
     }
 
-    /// Has the rollout gone without progress for longer than it may? Wakes at that moment if not.
+    /// Returns whether the rollout has gone without progress for longer than it may. Wakes at that moment if not.
     pub(crate) fn deadline_passed(&mut self, spec: &Spec) -> bool {
         let progress_at = self.rollout().progress_at;
         let mut deadline = self.counted_from(progress_at) + spec.progress_deadline.duration();

@@ -1,5 +1,5 @@
-//! What was decided in a rollout, and from what: written by whoever decides, at that moment, so that a person can
-//! see afterwards what happened and count it up again.
+//! The decisions of a rollout, and the facts behind them: written by the code that decides, at that moment, so that a
+//! person can see afterwards what happened and count it up again.
 //!
 //! A rollout keeps a [`Log`] of how much was written; the decisions themselves are records of their own, so that
 //! a long story makes no long record. What is written is bounded: see [`DETAILS`] and [`SLOTS`]. Changes of

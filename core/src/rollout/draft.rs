@@ -136,12 +136,12 @@ impl<'a> Draft<'a> {
         rollout.is_some_and(|rollout| rollout.stragglers.contains(self.slots[slot].host()))
     }
 
-    /// Was the budget of this step used up?
+    /// Returns whether the budget of this step was used up.
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Did this decision change the slot? What was reported of it is then about an older plan.
+    /// Returns whether this decision changed the slot. Any report of it is then about an older plan.
     pub(crate) fn is_dirty(&self, slot: &SlotId) -> bool {
         self.touched.contains(slot)
     }

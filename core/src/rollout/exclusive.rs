@@ -41,7 +41,7 @@ impl Draft<'_> {
         current.into_iter().chain(target).chain(self.slots.values().flat_map(Slot::named)).any(says)
     }
 
-    /// May an instance start in `slot` (or in a new one) now? Says what it waits for if not.
+    /// Returns whether an instance may start in `slot` (or in a new one) now. Notes the things it waits for if not.
     pub(crate) fn may_start(&mut self, slot: Option<&SlotId>) -> bool {
         if !self.is_exclusive() {
             return true;

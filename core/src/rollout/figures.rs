@@ -1,4 +1,4 @@
-//! Why a trigger brought a release back: its figures, and the words for them.
+//! The figures of a trigger that brought a release back, and the words for them.
 
 use std::time::Duration;
 

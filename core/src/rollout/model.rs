@@ -60,7 +60,7 @@ pub struct Rollout {
     pub resume: Option<State>,
     /// How a rollout that goes back will end.
     pub going_back: Option<GoingBack>,
-    /// Was any container started, stopped or removed for it?
+    /// Whether any container was started, stopped or removed for it.
     pub changed: bool,
     /// The service's replica count before it.
     pub replicas_before: u32,
@@ -181,7 +181,7 @@ pub enum State {
 }
 
 impl State {
-    /// Does nothing come after it?
+    /// Returns whether no state comes after it.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::RolledBack | Self::Aborted | Self::Failed | Self::Superseded)
     }

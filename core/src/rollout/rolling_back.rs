@@ -156,8 +156,8 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     finish(draft, from, how, &standing.new);
 }
 
-/// Has everything of the release that is left stopped, which the good one must not run beside? At the deadline, what is out
-/// of reach is not waited for any more.
+/// Returns whether all instances of the release that is left have stopped, as far as the good one must not run beside
+/// them. At the deadline, hosts out of reach are not waited for any more.
 fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
     let waits_for = match strategy::stop_new(draft, to) {
         Stopping::Done => return true,

@@ -22,7 +22,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         return ending::succeed(draft);
     }
     let mut faults = Faults::default();
-    // Is every slot available, as far as was ever heard? And are all of them heard of now?
+    // Whether every slot is available, as far as was ever heard, and whether all of them are heard of now.
     let (mut all, mut heard, mut lost) = (true, true, Vec::new());
     // A smoke test without its answer decides as well.
     let mut asked = false;

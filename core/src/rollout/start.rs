@@ -1,4 +1,4 @@
-//! The beginning of a rollout: may it begin, and what does it go back to?
+//! The beginning of a rollout: the check that it may begin, and the release that it goes back to.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a person may tell a rollout.
+//! The commands of a person to a rollout.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What one decision does to slots, gathered while it is made, and written down in its order.
+//! The effects of one decision on slots, gathered while it is made, and written down in its order.
 
 use std::time::Duration;
 
@@ -105,7 +105,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Are the hosts still to be named that cannot take a slot?
+    /// Returns whether the hosts that cannot take a slot are still to be named.
     pub(crate) fn wants_refusals(&self) -> bool {
         self.is_told() && self.rollout.as_ref().is_some_and(|rollout| !rollout.log.named_refusals())
     }

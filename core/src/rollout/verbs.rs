@@ -1,4 +1,4 @@
-//! What a person may tell a service without a new release: another count, to stop, to go away.
+//! The commands of a person to a service without a new release: another count, to stop, to go away.
 //!
 //! Each of them only changes the service's record; the care of the service (`maintain`) brings its slots there. So
 //! they survive a crash at any point, and saying one twice is saying it once.

@@ -1,5 +1,5 @@
-//! What of a host is shown to whom. A host serves several environments; an operator of one of them sees the host itself,
-//! and of what runs there only what is of theirs.
+//! The part of a host that each operator may see. A host serves several environments; an operator of one of them sees
+//! the host itself, and of the instances there only those of this environment.
 
 use crate::host::HostStats;
 use crate::id::{EnvironmentId, SlotId};

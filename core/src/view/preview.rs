@@ -1,4 +1,4 @@
-//! What would happen: `plan`. Made by the same placement and engine that a rollout uses.
+//! The preview of a release: `plan`. Made by the same placement and engine that a rollout uses.
 
 mod course;
 

@@ -1,4 +1,4 @@
-//! What a restored coordinator and its hosts disagree on, as `host recover` prints it.
+//! The differences between a restored coordinator and its hosts, as `host recover` prints them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What runs where, at which release, how healthy: `status`.
+//! The status of services, as `status` shows it: their instances, hosts, releases and health.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

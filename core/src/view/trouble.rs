@@ -1,4 +1,4 @@
-//! What is wrong with a host, or keeps it from doing what is asked: in a form for scripts, and in words.
+//! The troubles of a host: faults, and conditions that keep it from its work, in a form for scripts and in words.
 
 use serde::{Deserialize, Serialize};
 

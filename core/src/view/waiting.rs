@@ -1,4 +1,4 @@
-//! What a rollout waits for, with what is known of it.
+//! The reasons for which a rollout waits, with the known facts of each.
 
 use crate::fleet::Fleet;
 use crate::id::{HostId, SlotId};

@@ -1,4 +1,4 @@
-//! Who may call what: one table. A method that is not in it is refused, whoever asks.
+//! The rights of callers: one table. A method that is not in it is refused to everybody.
 //!
 //! The table says which role a call needs at all; calls about one environment then ask
 //! [`Caller::may`] for that environment, once they know which it is.

@@ -1,4 +1,4 @@
-//! A host says hello: does the store know the plan that it holds?
+//! The comparison at a host's hello: whether the store knows the plan that the host holds.
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::plan::HostPlan;

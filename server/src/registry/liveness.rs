@@ -1,4 +1,4 @@
-//! Is a host there? And since when does a deadline count, where a clock was set or nothing was decided?
+//! The liveness of hosts, and the start of deadlines where a clock was set or nothing was decided.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::ledger::State;
 use super::{Live, Registry};
 
 impl Registry {
-    /// Is it there?
+    /// Returns the liveness of the host.
     pub(crate) fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
         self.look_at_clock();
         self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))

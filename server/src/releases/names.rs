@@ -1,4 +1,4 @@
-//! The names that a release wants to be reached under: may its environment use them, and does nobody else?
+//! The check of the names that a release wants to be reached under: its environment may use them, and nobody else does.
 
 use std::collections::BTreeSet;
 

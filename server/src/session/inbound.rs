@@ -1,4 +1,4 @@
-//! What an agent says on a session.
+//! The messages of an agent on a session.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the coordinator says on a session.
+//! The messages of the coordinator on a session.
 
 use bytes::Bytes;
 use windlass_core::HostId;

@@ -1,4 +1,4 @@
-//! What is stored, and in which version: `{"v": 1, "record": {…}}`.
+//! The stored records and their versions: `{"v": 1, "record": {…}}`.
 //!
 //! Stored types are not wire types and not domain types: they may change at their own pace. Records of
 //! domain types (services, slots, rollouts) wrap them, and get a type of their own in the version in which

@@ -1,4 +1,4 @@
-//! Where everything that is found is gathered.
+//! The findings of all checks, gathered in one place.
 
 use super::super::node::{Node, display_path};
 use super::super::problem::Problem;

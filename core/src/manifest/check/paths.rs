@@ -98,7 +98,7 @@ fn mount<'m>(
     }
 }
 
-/// Is it an absolute path in its one spelling?
+/// Checks that the path is absolute and in its one spelling.
 fn absolute(path: &str) -> Result<(), String> {
     let shown: String = path.chars().take(80).collect();
     let Some(rest) = path.strip_prefix('/') else {

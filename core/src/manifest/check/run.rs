@@ -1,4 +1,4 @@
-//! What runs: image, command, replicas, ports, environment, resources.
+//! Checks of the workload: image, command, replicas, ports, environment, resources.
 
 use std::collections::BTreeMap;
 

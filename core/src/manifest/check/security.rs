@@ -1,4 +1,4 @@
-//! Who it runs as, and what it may do beyond.
+//! Checks of the user that a container runs as, and of its extra rights.
 
 use crate::manifest::model::Manifest;
 

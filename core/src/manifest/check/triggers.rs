@@ -1,4 +1,4 @@
-//! What brings the last good release back.
+//! Checks of the triggers that bring the last good release back.
 
 use crate::manifest::lower::rollback_on;
 use crate::manifest::model::Manifest;

@@ -55,7 +55,7 @@ pub(super) fn types(schema: &Value) -> impl Iterator<Item = &str> {
     own.chain(below)
 }
 
-/// Does a schema accept this kind of value and no other?
+/// Returns whether a schema accepts this kind of value and no other.
 pub(super) fn accepts_only(schema: &Value, kind: &str) -> bool {
     types(schema).all(|t| t == kind)
 }

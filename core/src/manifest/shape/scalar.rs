@@ -12,7 +12,7 @@ use super::reading::{accepts_only, words};
 /// Why not, and a hint.
 pub(super) type Refusal = (String, Option<String>);
 
-/// Is `raw` text of this format?
+/// Checks that `raw` is text of this format.
 pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusal> {
     fn parse<T: std::str::FromStr<Err: ToString>>(raw: &str) -> Result<(), Refusal> {
         raw.parse::<T>().map(drop).map_err(|error| (error.to_string(), None))
@@ -53,7 +53,7 @@ fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
     Err((format!("`{}` is not one of {list}", cut(raw)), hint))
 }
 
-/// Is the number whole where it must be, and within its bounds?
+/// Checks that the number is whole where it must be, and within its bounds.
 pub(super) fn in_range(value: &serde_json::Number, raw: &str, schema: &Value) -> Result<(), Refusal> {
     let largest = match schema.get("format").and_then(Value::as_str) {
         Some("uint16") => Some(f64::from(u16::MAX)),

@@ -1,4 +1,4 @@
-//! What is remembered of how instances ended: the last exit, and whether one ends again and again.
+//! The memory of how instances ended: the last exit, and whether one ends again and again.
 //!
 //! A crash loop is [`LOOP`] restarts within [`WINDOW`]. It is over when there were fewer in the last [`WINDOW`].
 

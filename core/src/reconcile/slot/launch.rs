@@ -283,7 +283,7 @@ fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
     [0_u8, 1].into_iter().min_by_key(|side| rank(*side)).filter(|side| rank(*side) != Some(3))
 }
 
-/// Is there no side for the instance that is to be made before something has stopped?
+/// Returns whether there is no side for the instance that is to be made before something has stopped.
 pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
     let missing = if scene.wants_running() {
         scene.target().is_none()

@@ -1,4 +1,4 @@
-//! What is remembered of a slot when it is decided: which instances proved themselves, which release failed.
+//! The marks of a slot, remembered for decisions: instances that proved themselves, the release that failed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a decision about a slot starts from.
+//! The facts that a decision about a slot starts from.
 
 use crate::digest::Digest;
 use crate::plan::{Phase, PlanSlot};

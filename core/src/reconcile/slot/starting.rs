@@ -1,4 +1,4 @@
-//! Which instance of a slot is started, or started again, and when.
+//! The start of an instance of a slot: the choice of the instance, and the time of its first or next start.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Is what a slot would go back to still there? Whoever tidies up an engine sees only a container that stands still and an
-//! image that none runs of.
+//! The check that the instance and the image that a slot would go back to are still there. A person who tidies up an
+//! engine sees only a container that stands still and an image that none runs of.
 
 use crate::condition::{Condition, ConditionCode};
 use crate::plan::{Phase, PlanSlot};

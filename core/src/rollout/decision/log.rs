@@ -27,7 +27,7 @@ pub struct Log {
     verdicts: u32,
     /// Failures that were written.
     failures: u32,
-    /// Were the hosts named that cannot take a slot?
+    /// Whether the hosts that cannot take a slot were named.
     refusals: bool,
     /// Slots whose image was seen, by index.
     pulled: BTreeSet<u32>,
@@ -108,17 +108,17 @@ impl Log {
         self.note(at, What::Failed { failure: Box::new(failure), cut });
     }
 
-    /// Were the hosts named that cannot take a slot?
+    /// Returns whether the hosts that cannot take a slot were named.
     pub(in crate::rollout) const fn named_refusals(&self) -> bool {
         self.refusals
     }
 
-    /// Are the hosts that cannot take a slot still to be named? Answers so once.
+    /// Returns whether the hosts that cannot take a slot are still to be named. True once.
     pub(in crate::rollout) fn names_refusals(&mut self) -> bool {
         !std::mem::replace(&mut self.refusals, true)
     }
 
-    /// Is it news that the image of this slot is there?
+    /// Returns whether it is news that the image of this slot is there.
     pub(in crate::rollout) fn saw_image(&mut self, index: u32) -> bool {
         (self.pulled.len() < FOLLOWED || self.pulled.contains(&index)) && self.pulled.insert(index)
     }
@@ -131,7 +131,7 @@ impl Log {
         }
     }
 
-    /// Is it news that this slot is available? Answers with how long it took, as far as that is known.
+    /// Notes that this slot is available. If that is news, returns the time it took, as far as that is known.
     pub(in crate::rollout) fn arrived(&mut self, index: u32, now: Timestamp) -> Option<Option<Duration>> {
         let began = self.begun.remove(&index);
         let is_new = (self.available.len() < FOLLOWED || self.available.contains(&index))

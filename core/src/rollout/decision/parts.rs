@@ -1,4 +1,4 @@
-//! What decisions are made of: slots, hosts, counts and clocks.
+//! The parts of decisions: slots, hosts, counts and clocks.
 
 use serde::{Deserialize, Serialize};
 

@@ -19,7 +19,7 @@ struct Run {
     rollout: Rollout,
     fleet: FleetView,
     waiting: Vec<Waiting>,
-    /// Did the last step change a slot? Its host has not heard of that yet.
+    /// Whether the last step changed a slot. Its host has not heard of that yet.
     changed: bool,
     now: i64,
 }

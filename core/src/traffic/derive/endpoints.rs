@@ -1,4 +1,4 @@
-//! Which instances of a service answer requests, and which of them finish what they have.
+//! The instances of a service that answer requests, and the ones among them that only finish their open requests.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ impl<'a> Places<'a> {
         self.seen.service.good.iter().any(|good| &good.digest == release)
     }
 
-    /// Was the instance in the table before?
+    /// Returns whether the instance was in the table before.
     fn was_there(&self, host: &HostId, instance: &Instance) -> bool {
         let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| port_of(text)).collect();
         let same = |endpoint: &Endpoint| {
@@ -110,7 +110,7 @@ pub(crate) fn port_of(endpoint: &str) -> Option<u16> {
     endpoint.rsplit(':').next()?.parse().ok().filter(|number| *number != 0)
 }
 
-/// Is the instance to stop, by what its host's newest plan says or by what it does by itself?
+/// Returns whether the instance is to stop, by its host's newest plan or by its own doing.
 fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: &Instance) -> bool {
     let Some(want) = assignment.map(Slot::plan) else { return true };
     if want.release == instance.release {

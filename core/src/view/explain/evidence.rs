@@ -1,4 +1,4 @@
-//! What a decision was made from, as `explain` shows it: what stood, what was allowed, the clocks, what failed.
+//! The evidence of a decision, as `explain` shows it: the standing, the allowance, the clocks, the failures.
 
 use std::time::Duration;
 

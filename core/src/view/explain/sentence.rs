@@ -1,4 +1,4 @@
-//! What `explain` says of a decision, in a sentence.
+//! The sentence of `explain` about a decision.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
