@@ -1,5 +1,5 @@
 //! `store export` and `store import`: one JSON object per line, the first one a header, the last one a
-//! digest of all before, so that a backup that was cut is seen. After it stands the coordinator's signature, see [`Seal`].
+//! digest of all before, so that a backup that was cut is seen. After it stands the coordinator's signature, the seal.
 
 mod seal;
 
