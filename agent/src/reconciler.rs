@@ -320,11 +320,13 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         self.asks.forget(|id| observed.containers.iter().any(|seen| seen.id == id));
         self.outcomes.clear();
         // An ingress listens before the first container of the network calls it.
-        self.networks.send_if_modified(|told| {
-            let changed = told.as_deref() != Some(&networks);
-            *told = Some(Arc::new(networks));
-            changed
-        });
+        if let Some(networks) = networks {
+            self.networks.send_if_modified(|told| {
+                let changed = told.as_deref() != Some(&networks);
+                *told = Some(Arc::new(networks));
+                changed
+            });
+        }
         self.operations.remove_networks(&unused_networks);
         for step in steps {
             tracing::info!(step = step.verb(), slot = step.slot().map(SlotId::to_string), "next step");

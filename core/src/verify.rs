@@ -37,6 +37,9 @@ pub use routes::{AcceptedRoutes, check_routes, routes_audience, routes_order, ro
 
 /// The greatest step of a number that only rises. A number that jumps to the end of its range could never rise again.
 pub const MAX_STEP: u64 = 1 << 20;
+/// The greatest step between two traffic tables: a host that was away for long takes them again. A coordinator that numbers above
+/// what one host shows goes a small part of it, so that no host is left behind.
+pub const MAX_TABLE_STEP: u64 = 1 << 32;
 /// The highest number that a member takes as the first it sees: enough steps are left above it.
 pub const MAX_FIRST: u64 = 1 << 48;
 /// The longest life of a plan.
@@ -44,8 +47,12 @@ pub const MAX_PLAN_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Returns whether a number that only rises may come after `last`, if one was seen.
 pub const fn is_within_step(last: Option<u64>, next: u64) -> bool {
+    is_within(last, next, MAX_STEP)
+}
+
+const fn is_within(last: Option<u64>, next: u64, step: u64) -> bool {
     match last {
-        Some(last) => next <= last.saturating_add(MAX_STEP),
+        Some(last) => next <= last.saturating_add(step),
         None => next <= MAX_FIRST,
     }
 }
@@ -139,12 +146,18 @@ pub fn plan_order(
         let detail = format!("epoch {}, the trust document has {trust_epoch}", plan.epoch);
         return Err(refusal(RefusalCode::WrongEpoch, detail));
     }
-    numbered("plans", plan.seq, digest, last)
+    numbered("plans", MAX_STEP, plan.seq, digest, last)
 }
 
 /// The order of two documents of one epoch by their numbers.
-fn numbered(what: &str, seq: u64, digest: Digest, last: Option<Committed>) -> Result<PlanOrder, Refusal> {
-    if !is_within_step(last.map(|last| last.seq), seq) {
+fn numbered(
+    what: &str,
+    step: u64,
+    seq: u64,
+    digest: Digest,
+    last: Option<Committed>,
+) -> Result<PlanOrder, Refusal> {
+    if !is_within(last.map(|last| last.seq), seq, step) {
         let at = last.map_or_else(|| "none yet".to_owned(), |last| format!("{}", last.seq));
         let detail = format!(
             "seq {seq} is too far above the last one ({at}): whoever signed it would leave no numbers for later {what}"

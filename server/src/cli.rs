@@ -218,6 +218,10 @@ async fn import(settings: &Settings, file: &Path, unsigned: bool) -> Result<(), 
             hosts,
             "nobody has signed this backup: dropped what no certificate vouches for"
         );
+        tracing::warn!(
+            "evictions, bans and revocations are as its writer left them: repeat those that you know of, before the coordinator \
+             starts serving others (`windlass host ban`, `windlass operator revoke`)"
+        );
     }
     tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");
     Ok(())

@@ -37,7 +37,7 @@ pub struct Decision {
     /// Checks that starts wait for, or were let by. One that has a result under its plan is not made again.
     pub checks: Vec<WantedChecks>,
     /// Inner networks at whose gateways the ingress of this host answers.
-    pub networks: Vec<InnerNetwork>,
+    pub networks: Option<Vec<InnerNetwork>>,
     /// Environments whose inner network nothing is in any more: the engine removes it.
     pub unused_networks: Vec<EnvironmentId>,
     /// The plan that was carried out here, if it is newer than the one in force: then nothing is started or stopped.

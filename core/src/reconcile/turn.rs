@@ -126,7 +126,9 @@ impl<'a> Turn<'a> {
         let conditions = condition::bounded(self.conditions);
         let (memory, wake_at, behind) = (self.memory, self.wake_at, self.behind);
         let (asks, checks) = (self.asks, self.checks.into_values().collect());
-        let networks = memory::told(&memory.networks, &self.called);
+        // Without a plan in force nothing changes, for the ingress neither.
+        let in_force = self.desired.plan.is_some() && behind.is_none();
+        let networks = in_force.then(|| memory::told(&memory.networks, &self.called));
         let unused_networks = self.unused_networks;
         Decision {
             steps,

@@ -6,7 +6,7 @@ use crate::fleet::Scheduling;
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::placement::{self, Unfit};
-use crate::release::Release;
+use crate::release::{Release, Scale};
 
 use super::draft::Draft;
 
@@ -32,9 +32,10 @@ impl Draft<'_> {
                 | Unfit::NotScheduling(_)
                 | Unfit::Recovering
                 | Unfit::Labels
-                | Unfit::NoIngress
                 | Unfit::NoRoom(_),
             ) => false,
+            // Its data is there. Without an ingress its calls are refused, and nothing is lost.
+            Err(Unfit::NoIngress) => release.spec.pins_slots() || release.spec.scale == Scale::PerHost,
         };
         fits && (member.scheduling != Scheduling::Draining || release.spec.pins_slots())
     }

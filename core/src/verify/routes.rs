@@ -6,7 +6,7 @@ use crate::observation::{Refusal, RefusalCode};
 use crate::time::Timestamp;
 use crate::traffic::Routes;
 
-use super::{Committed, PlanOrder, not_from_the_future, numbered, refusal, release_fleet};
+use super::{Committed, MAX_TABLE_STEP, PlanOrder, not_from_the_future, numbered, refusal, release_fleet};
 
 /// The newest table of an environment that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn routes_order(
         return Err(refusal(RefusalCode::WrongEpoch, detail));
     }
     let last = last.filter(|last| last.epoch == trust_epoch).map(|last| last.committed);
-    numbered("tables", routes.seq, digest, last)
+    numbered("tables", MAX_TABLE_STEP, routes.seq, digest, last)
 }
 
 #[cfg(test)]

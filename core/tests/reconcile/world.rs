@@ -215,7 +215,9 @@ impl World {
         self.wake_at = decision.wake_at;
         self.asks = decision.asks;
         self.checks = decision.checks;
-        self.networks = decision.networks;
+        if let Some(networks) = decision.networks {
+            self.networks = networks;
+        }
         self.unused_networks = decision.unused_networks;
         let of_slots = decision.steps.iter().filter(|step| !matches!(step, Step::Task { .. }));
         let owners: Vec<_> = of_slots.filter_map(Step::slot).collect();

@@ -56,7 +56,16 @@ pub(crate) fn acts(c: char) -> bool {
     );
     let breaks = matches!(c, '\u{2028}' | '\u{2029}');
     // Characters without a shape, by which a text says something else than it shows.
-    let hides = matches!(c, '\u{e0000}'..='\u{e007f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+    let hides = matches!(
+        c,
+        '\u{00ad}'
+            | '\u{200b}'..='\u{200d}'
+            | '\u{2060}'..='\u{2064}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
     (c.is_control() && c != '\n' && c != '\t') || turns || breaks || hides
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 use windlass_core::traffic::{self, IngressReport, MAX_REPORT};
+use windlass_core::verify::MAX_TABLE_STEP;
 use windlass_core::{EnvironmentId, HostId};
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 use windlass_proto::pb;
@@ -16,8 +17,11 @@ use crate::ledger::{Change, State, Topic};
 use crate::registry::Registry;
 use crate::store::record::HostRecord;
 
-/// How far above what is known a number may be that a host shows. A captured host could else use all of them up.
-const REACH: u64 = 1 << 32;
+/// How far above what is known a number may be that a host shows: a captured host shows what it likes. It is a small part of the
+/// step that hosts allow between two tables, so that all of them take the next one.
+const REACH: u64 = 1 << 16;
+const _: () =
+    assert!(REACH <= MAX_TABLE_STEP >> 16, "ten raises in ten minutes leave no host behind in a month");
 
 /// Takes in a report. The first one of a host makes its ingress count.
 pub(crate) async fn reported(coordinator: &Coordinator, host: &HostId, bytes: &[u8]) -> Result<(), Status> {

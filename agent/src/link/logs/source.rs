@@ -46,6 +46,10 @@ enum Ended {
     Failed(RuntimeError),
 }
 
+/// An engine notes a start when the process runs already: its first line may be older by as much. It waits for twice that
+/// between the end of a run and the next start.
+const NOTED: Duration = Duration::from_millis(50);
+
 /// The task of one container.
 pub(super) struct Source<R> {
     pub(super) runtime: Arc<R>,
@@ -175,7 +179,7 @@ impl<R: Runtime> Source<R> {
     /// When the present run began, if there is one.
     async fn before_this_run(&self) -> Result<Option<Timestamp>, RuntimeError> {
         Ok(match self.state().await? {
-            Some(ContainerState::Running { started_at }) => Some(started_at),
+            Some(ContainerState::Running { started_at }) => Some(started_at - NOTED),
             Some(ContainerState::Created) => Some(Timestamp::ZERO),
             Some(ContainerState::Restarting | ContainerState::Exited { .. }) | None => None,
         })
