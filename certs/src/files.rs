@@ -206,14 +206,14 @@ fn is_unfinished(name: &str) -> bool {
 /// by one above it. In a folder with the sticky bit everybody may write, and nobody touch what is another's.
 pub fn check_way(folder: &Path) -> Result<(), FileError> {
     let failed = |source| FileError::Read { path: folder.to_owned(), source };
-    let me = own_user();
+    let owners = [0, own_user(), caller_of_sudo().unwrap_or(0)];
     for path in fs::canonicalize(folder).map_err(failed)?.ancestors() {
         let meta = fs::metadata(path).map_err(failed)?;
         let (owner, mode) = (meta.uid(), meta.mode() & 0o7777);
-        if ![0, me].contains(&owner) {
+        if !owners.contains(&owner) {
             return Err(FileError::FolderOwner { path: path.to_owned(), owner });
         }
-        if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        if mode & 0o1000 == 0 && is_open(owner, meta.gid(), mode) {
             return Err(FileError::FolderWritable { path: path.to_owned(), mode });
         }
     }
@@ -226,7 +226,7 @@ pub fn close_dir(folder: &Path) -> Result<bool, FileError> {
     let failed = |source| FileError::Read { path: folder.to_owned(), source };
     let meta = fs::metadata(folder).map_err(failed)?;
     let mode = meta.mode() & 0o7777;
-    if mode & 0o022 != 0 {
+    if is_open(meta.uid(), meta.gid(), mode) {
         return Err(FileError::FolderWritable { path: folder.to_owned(), mode });
     }
     check_way(folder)?;
@@ -236,6 +236,19 @@ pub fn close_dir(folder: &Path) -> Result<bool, FileError> {
             .map_err(|source| FileError::Write { path: folder.to_owned(), source })?;
     }
     Ok(was_open)
+}
+
+/// Whether a folder of this mode may be written to by somebody else than its owner. A group with the number of its owner is that
+/// user's own, as most systems make one for each user, with a umask of 002.
+const fn is_open(owner: u32, group: u32, mode: u32) -> bool {
+    let is_private = owner != 0 && owner == group;
+    mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_private)
+}
+
+/// The user who became root by `sudo`, who may be root anyway.
+fn caller_of_sudo() -> Option<u32> {
+    let caller = || std::env::var("SUDO_UID").ok()?.parse().ok();
+    if own_user() == 0 { caller() } else { None }
 }
 
 fn own_user() -> u32 {

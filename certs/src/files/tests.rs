@@ -41,7 +41,7 @@ fn a_folder_that_others_may_write_to_is_refused() {
     assert!(close_dir(&inner).unwrap(), "readable: it is closed");
     assert_eq!(fs::metadata(&inner).unwrap().mode() & 0o7777, 0o700);
     assert!(!close_dir(&inner).unwrap());
-    for mode in [0o777, 0o770, 0o1777] {
+    for mode in [0o777, 0o772, 0o1777] {
         set(&inner, mode);
         let refused = close_dir(&inner).unwrap_err();
         assert!(matches!(refused, FileError::FolderWritable { .. }) && refused.hint().is_some());
@@ -94,5 +94,17 @@ fn wider_permissions_are_refused_with_a_hint() {
         if let Err(error) = read {
             assert!(error.hint().unwrap().contains("chmod 600"));
         }
+    }
+}
+
+#[test]
+fn a_folder_of_a_users_own_group_is_closed_to_others() {
+    #[rustfmt::skip]
+    let table = [
+        (1000, 1000, 0o775, false), (1000, 100, 0o775, true), (1000, 1000, 0o777, true), (0, 0, 0o775, true),
+        (1000, 100, 0o755, false), (0, 0, 0o755, false),
+    ];
+    for (owner, group, mode, want) in table {
+        assert_eq!(is_open(owner, group, mode), want, "{owner}:{group} {mode:o}");
     }
 }
