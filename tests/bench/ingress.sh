@@ -9,6 +9,7 @@ for program in wrk haproxy nginx caddy; do
 done
 cargo build --locked --release --quiet -p windlass-ingress --example one
 work=$(mktemp -d)
+chmod 755 "$work" # the workers of nginx are another user
 pids=()
 finish() {
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
