@@ -45,7 +45,7 @@ pub use setting::{InvalidSetting, Setting};
 
 use node::{Entry, Kind, Node};
 
-/// What to write instead of a key of another system, if `key` is one: `healthcheck`, `depends_on`, `livenessProbe`.
+/// The words to write instead of a key of another system, if `key` is one: `healthcheck`, `depends_on`, `livenessProbe`.
 pub fn foreign_key(key: &str) -> Option<&'static str> {
     foreign::hint(&[key.to_owned()])
 }

@@ -49,7 +49,7 @@ pub(crate) struct Submitted {
     pub(crate) rollout: Option<RolloutId>,
     /// The release that the service has or moves to.
     pub(crate) release: Counter,
-    /// What a person has to know of the release.
+    /// Warnings about the release.
     pub(crate) warnings: Vec<String>,
 }
 

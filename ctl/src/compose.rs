@@ -28,12 +28,12 @@ use draft::Draft;
 pub(crate) use note::{Files, Note};
 pub(crate) use read::ComposeError;
 
-/// What became of a compose file.
+/// The manifests made of a compose file.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub(crate) struct Imported {
     /// The manifests, in the order in which they are to be deployed.
     pub(crate) manifests: Vec<ImportedManifest>,
-    /// What they do not carry over.
+    /// The parts that they do not carry over.
     pub(crate) notes: Vec<Note>,
 }
 

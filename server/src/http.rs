@@ -1,4 +1,4 @@
-//! What is read without a certificate, on a listener of its own: metrics, targets for Prometheus and health. It changes
+//! Answers without a certificate, on a listener of their own: metrics, targets for Prometheus and health. They change
 //! nothing; hosts, services and instances are named as far as `metrics.detail` says.
 //!
 //! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their

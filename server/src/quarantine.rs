@@ -35,7 +35,7 @@ pub(crate) enum QuarantineError {
 }
 
 impl QuarantineError {
-    /// What the user can do next.
+    /// The next thing that the user can do.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),

@@ -64,7 +64,7 @@ fn proven(coordinator: &Coordinator, envelope: &[u8]) -> Option<Witnessed> {
     (checkpoint.fleet == fleet).then_some(Witnessed { size, head, segment })
 }
 
-/// What is wrong with a receipt, or with the log that it contradicts. The host is named in either case.
+/// A fault of a receipt, or of the log that it contradicts. The host is named in either case.
 fn contradiction(
     coordinator: &Coordinator,
     host: &HostId,

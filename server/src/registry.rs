@@ -43,7 +43,7 @@ const CALM: Duration = Duration::from_secs(1);
 /// A stream that ends after less silence than this did not end for it.
 const SILENCE: Duration = KEEPALIVE;
 
-/// What a host says of the audit log.
+/// The word of a host about the audit log.
 #[derive(Debug, Clone)]
 pub(crate) struct Testimony {
     /// Its newest receipt, an envelope.

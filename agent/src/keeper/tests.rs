@@ -477,7 +477,7 @@ async fn versions_of_the_trust_document_are_kept_for_an_ingress() {
     assert_eq!(keeper.trust_after(1, 64).await, [&chain[..], &[fourth]].concat());
 }
 
-/// Whoever stole the revoke key of before has used its numbers up, and revoked every coordinator there may be.
+/// A thief of the revoke key of before has used its numbers up, and revoked every coordinator there may be.
 #[tokio::test]
 async fn a_new_epoch_lets_go_of_a_list_that_its_keys_did_not_sign() {
     use windlass_certs::dsse::PayloadType;

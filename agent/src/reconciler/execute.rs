@@ -42,7 +42,7 @@ pub(super) struct Finished {
     pub(super) image: Option<(Digest, LocalImage)>,
     /// What is known of images no longer holds.
     pub(super) images_changed: bool,
-    /// What is known of networks no longer holds.
+    /// The networks have changed since they were last listed.
     pub(super) networks_changed: bool,
     /// The engine went away meanwhile: nothing is known of how it ended.
     pub(super) unavailable: bool,

@@ -129,7 +129,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// What an ingress is told of.
+/// The sources of an ingress: documents, ports of restored releases, inner networks.
 struct Sources {
     keeper: Arc<Keeper>,
     observation: watch::Receiver<Arc<Observation>>,

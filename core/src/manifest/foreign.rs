@@ -9,7 +9,7 @@ pub(super) use forms::{command, cpu, list, size, variable};
 pub(super) struct Foreign {
     /// Like `health.*.periodSeconds`.
     pub(super) path: &'static str,
-    /// What to write instead.
+    /// The words to write instead.
     pub(super) hint: &'static str,
 }
 
@@ -232,7 +232,7 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("route.ssl", "certificates are the ingress's: see the guide, Traffic"),
 ];
 
-/// What to write instead of the key at `path`, if it is one of another system.
+/// The words to write instead of the key at `path`, if it is one of another system.
 pub(super) fn hint(path: &[String]) -> Option<&'static str> {
     let fits = |foreign: &&Foreign| {
         let mut parts = foreign.path.split('.');

@@ -62,7 +62,7 @@ fn remember(turn: &mut Turn<'_>, all: &Observed) {
 
 /// Has a network for the environment, of addresses that nobody else here has.
 fn keep(turn: &mut Turn<'_>, all: &Observed, environment: EnvironmentId) {
-    // What the engine has made is what its containers are in.
+    // Containers are in the network that the engine has made, whatever the journal says.
     let made = all.networks.get(&environment).copied();
     let range = turn.desired.local.policy.inner_networks;
     let stays = |known: &NetworkMemory| {

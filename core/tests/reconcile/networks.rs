@@ -35,7 +35,7 @@ fn calling() -> (World, Digest) {
 }
 
 #[test]
-fn a_container_that_calls_services_is_in_a_network_of_its_environment() {
+fn a_container_that_calls_is_in_its_environments_network() {
     let mut world = World::new();
     let (one, two) = (world.release(1, HEALTHY, calls(&["api"])), world.release(2, HEALTHY, |_| {}));
     world.plan(vec![good(0, one), good(1, two)]);

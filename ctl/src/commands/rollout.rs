@@ -117,7 +117,7 @@ async fn steer(
     printer: &Printer,
 ) -> Result<(), CtlError> {
     let rollout = meant(rollout, context, client).await?;
-    // What was asked for is meant for the step that the rollout is at now, and for no later one.
+    // A promotion is meant for the step that the rollout is at now, and for no later one.
     let at = match action {
         RolloutAction::Promote | RolloutAction::PromoteFull => {
             let traffic = client.rollout(&rollout).await?.traffic;

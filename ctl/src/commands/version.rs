@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::printer::Printer;
 
-/// What `version` prints.
+/// The document that `version` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct VersionView {
     /// Of this program.

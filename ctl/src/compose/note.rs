@@ -1,4 +1,4 @@
-//! What a manifest does not carry over.
+//! Notes about parts of a compose file that a manifest does not carry over.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ pub(crate) struct Note {
     pub(crate) key: String,
     /// Why it is not carried over, or what is different.
     pub(crate) reason: String,
-    /// What to do.
+    /// The way to have it all the same.
     pub(crate) hint: String,
 }
 

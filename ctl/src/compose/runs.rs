@@ -1,4 +1,4 @@
-//! What runs: image, command, environment, user and capabilities.
+//! The process of a service: image, command, environment, user and capabilities.
 
 use serde_json::{Map, Value, json};
 

@@ -56,17 +56,17 @@ pub(crate) struct Script {
     pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Services that `SteerService` does not know.
     pub(crate) unknown: Vec<String>,
-    /// What `ListRollouts` answers with.
+    /// The answer to `ListRollouts`.
     pub(crate) rollouts: Value,
     /// Rollouts that were asked for by `GetRollout`.
     pub(crate) asked: Vec<String>,
     /// Where rollbacks were to go.
     pub(crate) rolled_back: Vec<pb::RollbackRequest>,
-    /// What `ListQuarantine` and `ClearQuarantine` answer with.
+    /// The answer to `ListQuarantine` and `ClearQuarantine`.
     pub(crate) quarantine: Value,
-    /// What was to be cleared.
+    /// The requests to clear.
     pub(crate) cleared: Vec<pb::ClearQuarantineRequest>,
-    /// What `GetHost` answers with.
+    /// The answer to `GetHost`.
     pub(crate) host: Value,
     /// Its version; it does not know the call if there is none.
     pub(crate) version: Option<String>,

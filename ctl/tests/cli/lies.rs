@@ -216,7 +216,7 @@ fn a_renewal_that_is_not_ours_changes_nothing() {
 }
 
 #[test]
-fn a_coordinator_whose_certificate_was_revoked_is_not_called_again() {
+fn a_coordinator_with_a_revoked_certificate_is_not_called() {
     let lies = Lies::new();
     let list = |version: u64, key: &str| {
         let stolen: Identity = "spiffe://demo/coordinator/coordinator".parse().unwrap();

@@ -33,7 +33,7 @@ fn table(environment: &str, seq: u64, port: u16, endpoints: &[SocketAddr]) -> Ro
     routes
 }
 
-/// What a client at `from` gets from `to`; `None` if the connection ends without an answer.
+/// The answer that a client at `from` gets from `to`; `None` if the connection ends without an answer.
 async fn ask(from: &str, to: SocketAddr, host: &str) -> Option<(u16, String)> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();

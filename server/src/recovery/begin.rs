@@ -22,11 +22,11 @@ pub struct Restored {
     pub segment: u64,
     /// When the backup was last written to.
     pub newest: Option<Timestamp>,
-    /// What was left out of a backup that nobody had signed.
+    /// The records that were left out of a backup that nobody had signed.
     pub dropped: Dropped,
 }
 
-/// Who answers for a backup.
+/// The proof of a backup: a seal, or the certificates of those in it.
 pub(crate) enum Proof<'a> {
     /// The coordinator: the backup's seal has to hold.
     Seal(&'a Sealer),

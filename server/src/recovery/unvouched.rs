@@ -1,4 +1,4 @@
-//! What an import keeps of a backup that nobody has signed: the records that signed documents vouch for, and those that
+//! The part of an unsigned backup that an import keeps: the records that signed documents vouch for, and those that
 //! let nobody in.
 //!
 //! | record | kept |

@@ -181,7 +181,7 @@ fn a_kept_checkpoint_that_is_gone_needs_an_operators_word() {
     alice.ok(&["--yes", "audit", "accept", &head]);
     let (code, text) = verify();
     assert_eq!(code, 0, "{text}");
-    // What was accepted is that restore, and no other.
+    // That one restore was accepted, and no other.
     desk.stop();
     desk.start();
     assert_eq!(verify(), (0, "OK".to_owned()));

@@ -12,7 +12,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// What an attacker without any key makes of a backup: one record more, and a digest that is right.
+/// A backup as an attacker without any key changes it: one record more, and a digest that is right.
 fn forged(backup: &str, key: &str, value: &str) -> (String, String) {
     use base64::Engine;
     let value = base64::engine::general_purpose::STANDARD.encode(value);

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Routes that are read.
 const MOST_ROUTES: usize = 4096;
 
-/// What was seen of networks.
+/// The networks as they were last listed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     networks: Networks,

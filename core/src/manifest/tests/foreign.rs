@@ -116,7 +116,7 @@ fn keys_of_the_guide() -> Vec<String> {
     let rows =
         chapter.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1));
     let words = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    // What is not a key of a file: values, and commands.
+    // Rows that name no key of a file: values, and commands.
     words
         .filter(|word| {
             !word.contains([':', ' ', '"', '/']) && !word.starts_with(|c: char| c.is_ascii_digit())

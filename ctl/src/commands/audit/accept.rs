@@ -18,7 +18,7 @@ use crate::{clock, signing};
 /// Digits of the hash that name a loss.
 const DIGITS: usize = 12;
 
-/// What `audit accept -o json` prints.
+/// The document that `audit accept -o json` prints.
 #[derive(Debug, Serialize)]
 struct AcceptedView {
     accepted: Loss,

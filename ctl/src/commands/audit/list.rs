@@ -33,7 +33,7 @@ pub(crate) struct AuditEntryView {
     pub(crate) outcome: String,
 }
 
-/// What `audit ls -o json` prints.
+/// The document that `audit ls -o json` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct AuditListView {
     /// The entries, the newest last.

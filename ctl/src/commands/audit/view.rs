@@ -1,4 +1,4 @@
-//! What `audit verify` finds, and why it finds nothing.
+//! The findings of `audit verify`, and its errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ impl Failure for AuditError {
     }
 }
 
-/// What `audit verify -o json` prints.
+/// The document that `audit verify -o json` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct AuditView {
     /// What the log turned out to be.

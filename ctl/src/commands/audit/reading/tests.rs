@@ -87,7 +87,7 @@ fn held_against(keys: &Keys, receipt: &[u8], checkpoint: &[u8]) -> AuditView {
 }
 
 #[test]
-fn a_log_that_was_cut_or_written_again_is_contradicted_by_a_host() {
+fn a_log_that_was_cut_or_rewritten_is_contradicted_by_a_host() {
     let keys = keys();
     let ((_, same), (_, other)) = (log("a"), log("b"));
     let table = [
@@ -121,7 +121,7 @@ fn a_host_that_shows_no_signed_checkpoint_accuses_nobody() {
 }
 
 #[test]
-fn a_receipt_that_does_not_hold_or_is_of_another_host_says_nothing() {
+fn a_receipt_that_is_wrong_or_of_another_host_says_nothing() {
     let (keys, stranger) = (keys(), SigningKey::generate().unwrap());
     let (_, other) = log("b");
     let forged = receipt(&stranger, "web-1", 3, other.hash);
