@@ -32,6 +32,8 @@ case ${1:-} in
         "$here/host.sh" down-all
         [ ! -d "$LAB/engine" ] || "$here/engine.sh" down
         "$here/registry.sh" down
+        # A mount that a killed scenario left outlives its server, and its folder cannot be removed before it is gone.
+        awk -v below="$LAB/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts | xargs -r -n 1 umount --lazy
         say "nothing is left"
         ;;
     *) usage 'up [N] | status | down' ;;

@@ -72,6 +72,7 @@ impl Lab {
     /// A new empty folder for a scenario, below the lab's.
     pub fn scratch(&self, name: &str) -> PathBuf {
         let folder = self.scratch_path(name);
+        unmount_below(&folder);
         let _ = fs::remove_dir_all(&folder); // of an earlier run, if there was one
         fs::create_dir_all(&folder).expect("the lab's folder can be written");
         folder
@@ -182,6 +183,16 @@ fn lock(net: &str) -> Option<File> {
 }
 
 #[track_caller]
+/// Unmounts every file system below a folder: a mount that a killed scenario left there outlives its server, and the
+/// folder cannot be removed until it is gone.
+fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let targets = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    for target in targets.filter(|target| target.starts_with(folder)) {
+        let _ = Command::new("umount").arg("--lazy").arg(target).status();
+    }
+}
+
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("the lab's scripts can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

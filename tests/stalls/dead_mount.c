@@ -4,9 +4,11 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 int main(int count, char **words) {
@@ -14,6 +16,7 @@ int main(int count, char **words) {
     char options[128];
     int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (count != 2 || device < 0) return perror("/dev/fuse"), 1;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that is killed leaves nobody hanging */
     snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device);
     if (mount("dead", words[1], "fuse", MS_NOSUID | MS_NODEV, options)) return perror("mount"), 1;
     if (read(device, buffer, sizeof buffer) < (ssize_t)sizeof(struct fuse_in_header)) return perror("read"), 1;

@@ -23,7 +23,6 @@ struct DeadMount {
 
 impl DeadMount {
     fn at(folder: &Path, built: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("stalls/dead_mount.c");
         gcc(&["-std=gnu11"], &source, built);
         let mut server =
@@ -101,7 +100,7 @@ fn probes(agent: u32) -> Vec<(u32, String)> {
 #[test]
 fn a_gpu_library_or_a_mount_that_hangs_stalls_nothing() {
     let lab = Lab::enter();
-    let dead = lab.scratch_path("stalls-dead");
+    let dead = lab.scratch("stalls-dead");
     let options =
         FleetOptions { policy: format!("mounts = [\"{}\"]\n", dead.display()), ..Default::default() };
     let mut fleet = Fleet::start_with(lab, "stalls", 2, options);
