@@ -66,6 +66,7 @@ build() {
     mkdir -p "$work/root/tmp"
     cp "$target/$triple/release/web" "$work/root/web"
     chmod 755 "$work/root/web"
+    ln -s web "$work/root/python" # a model's image is asked to run `python -m app.test_prediction`
     chmod 1777 "$work/root/tmp"
 }
 

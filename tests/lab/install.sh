@@ -20,6 +20,8 @@ docker-compose docker-compose brings the trial up
 prometheus prometheus reads the metrics of the trial, answers gates in tests
 busybox busybox-static the shell in the images of the trial
 shellcheck shellcheck reads the shell scripts, in `make lint`
+pg_ctlcluster postgresql a real database that hosts are asked to reach
+redis-server redis-server a real cache that hosts are asked to reach
 jq jq writes image manifests, reads answers
 faketime faketime sets the clock of one program, so that nobody else's is touched
 openssl openssl hashes and certificates in tests

@@ -17,6 +17,12 @@ pub struct Answer {
     pub body: String,
 }
 
+/// Whether something accepts connections there.
+pub fn connects(address: &str) -> Result<()> {
+    let target: SocketAddr = address.parse().with_context(|| format!("`{address}` is no address"))?;
+    TcpStream::connect_timeout(&target, Duration::from_secs(1)).map(drop).map_err(Into::into)
+}
+
 /// `GET http://address path`.
 pub fn get(address: &str, path: &str, limit: Duration) -> Result<Answer> {
     get_of(address, address, path, limit)

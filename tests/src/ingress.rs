@@ -21,13 +21,20 @@ pub fn start(fleet: &Fleet, host: &Host, log: &str) -> Process {
 
 /// Waits until the name is answered by `version`, whatever else answers.
 pub fn wait_until_routed(at: &str, version: &str) {
-    wait::until("the name is answered", Duration::from_secs(30), || {
-        let answer = http::get_of(at, NAME, "/version", Duration::from_secs(5))
-            .map_err(|error| format!("{error:#}"))?;
-        if answer.status == 200 && answer.body.contains(version) {
-            Ok(())
-        } else {
-            Err(format!("{answer:?}"))
-        }
+    wait_until_answered(at, NAME, "/version", version);
+}
+
+/// The same of another name and path.
+pub fn wait_until_answered(at: &str, name: &str, path: &str, version: &str) {
+    wait::until(&format!("{name}{path} is answered by {version}"), Duration::from_secs(30), || {
+        let body = answers(at, name, path)?;
+        if body.contains(version) { Ok(()) } else { Err(body) }
     });
+}
+
+/// The body of the answer to a request, or why there is none with status 200.
+pub fn answers(at: &str, name: &str, path: &str) -> Result<String, String> {
+    let answer =
+        http::get_of(at, name, path, Duration::from_secs(5)).map_err(|error| format!("{error:#}"))?;
+    if answer.status == 200 { Ok(answer.body) } else { Err(format!("{answer:?}")) }
 }

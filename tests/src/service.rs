@@ -33,6 +33,11 @@ impl Service {
         }
     }
 
+    /// A manifest that was written elsewhere.
+    pub const fn from_manifest(manifest: Value) -> Self {
+        Self { manifest }
+    }
+
     /// Sets one value, named by its path: `strategy.rolling.batch`.
     #[must_use]
     pub fn with(mut self, path: &str, value: impl Into<Value>) -> Self {

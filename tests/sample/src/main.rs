@@ -6,6 +6,8 @@
 //! web probe [PATH]         GET http://127.0.0.1:$PORT/health, exit 0 when it answers 2xx
 //! web job CODE [MILLIS]    print a line, wait, exit with CODE
 //! ```
+//!
+//! As `python -m app.test_prediction` it is the job of a model that needs a GPU: it exits with 0 where one was given to it.
 
 mod behaviour;
 mod http;
@@ -34,6 +36,7 @@ fn main() {
         ["probe", path] => probe(&behaviour, path),
         ["job", code] => job(code, "0"),
         ["job", code, millis] => job(code, millis),
+        ["-m", "app.test_prediction"] => predict(std::env::var("NVIDIA_VISIBLE_DEVICES").ok().as_deref()),
         _ => {
             eprintln!("usage: web | web probe [PATH] | web job CODE [MILLIS]");
             exit(2)
@@ -60,6 +63,16 @@ fn job(code: &str, millis: &str) {
     println!("web: job runs for {millis} ms, then exits {code}");
     thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
     exit(code.parse().unwrap_or(2))
+}
+
+fn predict(devices: Option<&str>) {
+    match devices {
+        None | Some("" | "void" | "none") => {
+            eprintln!("web: no GPU was given to this container");
+            exit(1)
+        }
+        Some(devices) => println!("web: a prediction on {devices} is right"),
+    }
 }
 
 fn serve(behaviour: Behaviour, terminations: signal::Terminations) {

@@ -120,7 +120,8 @@ impl Server {
             let (uptime, extra) = (age.as_secs(), &behaviour.health_extra);
             (status, format!(r#"{{"status":"{word}","version":{version},"uptime":{uptime}{extra}}}"#))
         };
-        match (request.method.as_str(), request.path.as_str()) {
+        let path = request.path.strip_prefix("/api").unwrap_or(&request.path);
+        match (request.method.as_str(), path) {
             (_, "/health" | "/health/detailed" | "/sync/status") => {
                 health(behaviour.is_ready(age) && behaviour.is_live(age))
             }
@@ -153,7 +154,7 @@ impl Server {
             ("POST", "/predictions") if behaviour.api_key.as_deref() != request.header("x-api-key") => {
                 (401, "wrong or missing x-api-key".into())
             }
-            (_, "/" | "/version" | "/slow" | "/predictions") => self.ordinary(request),
+            (_, "/" | "/version" | "/slow" | "/predictions" | "/signals") => self.ordinary(request),
             _ => (404, "not found".into()),
         }
     }
