@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Windlass in four minutes: `make demo`.
 #
-# Three hosts (network namespaces, each with a Docker Engine of its own), a real registry, a service of six
-# instances in three versions. v1 is deployed and rolled to v2 while every instance is asked for its version all
-# along. v3 is never ready: in the middle of its rollout the coordinator is killed with SIGKILL, the hosts roll back
-# by themselves, and the coordinator, once back, ends the rollout as rolled back, with the evidence. Then the service
-# moves behind an ingress, and its traffic from one set of instances to another and back, at 500 requests a second. At
-# the end, a canary fails a tenth of its requests and is stopped by its gate.
+# Three hosts (network namespaces, each with a Docker Engine of its own), a real registry, an ingress, a service of six
+# instances in three versions. v1 is deployed and rolled to v2, with 500 requests a second through the ingress, of which
+# none may be lost, while every instance is asked for its version. v3 is never ready: in the middle of its rollout the
+# coordinator is killed with SIGKILL, the hosts roll back by themselves, and the coordinator, once back, ends the rollout
+# as rolled back, with the evidence. Then the traffic moves from one set of instances to another and back. At the end, a
+# canary fails a tenth of its requests and is stopped by its gate.
 #
 # Where network namespaces are not permitted, or with --one-engine, three agents share one engine. Everything is
 # taken down at the end, also on Ctrl-C. Its lab is its own (/var/tmp/windlass-demo, network 10.215.0).
@@ -152,16 +152,24 @@ mkdir -p "$folder"
 make_hosts
 make_fleet
 
-section "2. v1, six instances"
+section "2. v1, six instances behind an ingress"
+use_host h1
+edge=$address:27080
+show windlass-agent ingress --http "$edge" '&'
+start ingress "${prefix[@]}" windlass-agent ingress --data "$folder/agent-h1" --http "$edge"
 deploy v1
+wait_for 20 "the name is answered" curl --silent --fail --header 'Host: web.demo' "http://$edge/version"
 run windlass status web
 
-section "3. From v1 to v2, three at a time, while every instance is asked for its version"
+section "3. From v1 to v2, three at a time, at 500 requests a second, while every instance is asked for its version"
+load_begin "$edge"
 watch_begin
 deploy v2
 watch_end 6 'v1 v2' ''
+load_end
 
-section "4. v3 is never ready, and the coordinator dies in the middle"
+section "4. v3 is never ready, and the coordinator dies in the middle; the requests go on"
+load_begin "$edge"
 watch_begin
 show windlass deploy -f web.yaml --set "image=$registry/web:v3" '&'
 start deploy windlass deploy -f "$here/web.yaml" --set "image=$registry/web:v3" --timeout 1m
@@ -183,18 +191,14 @@ say "exit code $code: the old release serves again"
 end deploy KILL
 run windlass rollout show web
 watch_end 6 v2 v3
+load_end
 run windlass status web
 
-section "6. Blue/green behind an ingress, at 500 requests a second"
-use_host h1
-edge=$address:27080
-show windlass-agent ingress --http "$edge" '&'
-start ingress "${prefix[@]}" windlass-agent ingress --data "$folder/agent-h1" --http "$edge"
+section "6. Blue/green, at 500 requests a second"
 blue_green() { # TAG
     run windlass deploy -f "$here/blue-green.yaml" --set "image=$registry/web:$1" --timeout 1m
 }
 blue_green v2
-wait_for 20 "the name is answered" curl --silent --fail --header 'Host: web.demo' "http://$edge/version"
 load_begin "$edge"
 say "the other set: all of it starts without traffic, then gets a tenth, then everything; the old set stays warm"
 blue_green v1

@@ -1,4 +1,5 @@
-//! Asks providers the questions of gates: at most eight at once, two of one rollout, each with a deadline, none of them in the engine's way.
+//! Asks providers the questions of gates: so many at once, a few of one rollout and of one provider, each with a deadline, none of
+//! them in the engine's way.
 //!
 //! ```text
 //! state ──▶ questions whose window has ended ──▶ a task each ──▶ Answers (memory) ──▶ the engine's next look at the service
@@ -20,6 +21,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use windlass_core::gate::{Answer, QuestionKey};
+use windlass_core::release::GateAsk;
 use windlass_core::rollout::{Question, questions};
 use windlass_core::{RolloutId, ServiceId, Timestamp};
 
@@ -30,9 +32,11 @@ pub(crate) use ask::Asker;
 pub use reach::Networks;
 
 /// Questions under way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 /// Questions of one rollout under way at once.
 const OF_ONE: usize = 2;
+/// Questions to one provider under way at once: one that does not answer keeps nobody waiting who asks another one.
+const TO_ONE: usize = 4;
 /// How often the state is looked at for questions.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -44,7 +48,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let asker = Arc::new(asker);
     let mut under_way: JoinSet<Answer> = JoinSet::new();
-    let mut asking: HashMap<Id, QuestionKey> = HashMap::new();
+    let mut asking: HashMap<Id, Place> = HashMap::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,43 +61,69 @@ pub(crate) async fn run(
                     // A question whose task died is answered, or it would be asked for ever.
                     Err(error) => (error.id(), Answer::missing(coordinator.ledger.now())),
                 };
-                if let Some(key) = asking.remove(&id) {
-                    take(&coordinator, key, answer);
+                if let Some(place) = asking.remove(&id) {
+                    take(&coordinator, place.key, answer);
                 }
             }
             _ = tick.tick() => {
                 let now = coordinator.ledger.now();
                 let open = coordinator.ledger.read(|state| open(state, now));
                 coordinator.registry.keep_answers(&open.keys().cloned().collect());
-                let is_asked = |key: &QuestionKey| asking.values().any(|known| known == key);
+                let is_asked = |key: &QuestionKey| asking.values().any(|known| &known.key == key);
                 let new = open.into_values().filter(|question| {
                     !is_asked(&question.key) && coordinator.registry.answer(&question.key).is_none()
                 });
                 let new = next(new.collect(), asking.values(), AT_ONCE.saturating_sub(under_way.len()));
                 for question in new {
-                    let (asker, key) = (asker.clone(), question.key.clone());
+                    let (asker, place) = (asker.clone(), Place::of(&question));
                     let task = under_way.spawn(async move { asker.ask(&question, now).await });
-                    asking.insert(task.id(), key);
+                    asking.insert(task.id(), place);
                 }
             }
         }
     }
 }
 
-/// The questions that are asked now: those whose windows ended first, at most `room`, and of one rollout at most [`OF_ONE`]
-/// with those `under_way`, so that a provider that does not answer keeps no other rollout waiting.
+/// The places that a question takes while it is under way.
+struct Place {
+    key: QuestionKey,
+    /// Scheme, host and port of the provider; empty where the question names none, and is answered at once.
+    provider: String,
+}
+
+impl Place {
+    fn of(question: &Question) -> Self {
+        let url = match &question.ask {
+            GateAsk::Prometheus { url, .. } | GateAsk::Http { url, .. } => url.as_str(),
+            _ => "",
+        };
+        let provider = reqwest::Url::parse(url).map(|url| url.origin().ascii_serialization());
+        Self { key: question.key.clone(), provider: provider.unwrap_or_default() }
+    }
+}
+
+/// The questions that are asked now: those whose windows ended first, at most `room`, of one rollout at most [`OF_ONE`] and to one
+/// provider at most [`TO_ONE`] with those `under_way`, so that a provider that does not answer keeps no other rollout waiting.
 fn next<'a>(
     mut open: Vec<Question>,
-    under_way: impl Iterator<Item = &'a QuestionKey>,
+    under_way: impl Iterator<Item = &'a Place>,
     room: usize,
 ) -> Vec<Question> {
     let mut of_rollout: HashMap<RolloutId, usize> = HashMap::new();
-    under_way.for_each(|key| *of_rollout.entry(key.rollout.clone()).or_default() += 1);
+    let mut of_provider: HashMap<String, usize> = HashMap::new();
+    for place in under_way {
+        *of_rollout.entry(place.key.rollout.clone()).or_default() += 1;
+        *of_provider.entry(place.provider.clone()).or_default() += 1;
+    }
     open.sort_by_key(|question| question.key.until);
     open.retain(|question| {
-        let count = of_rollout.entry(question.key.rollout.clone()).or_default();
-        *count += 1;
-        *count <= OF_ONE
+        let Place { key, provider } = Place::of(question);
+        let (rollouts, providers) =
+            (of_rollout.entry(key.rollout).or_default(), of_provider.entry(provider).or_default());
+        let has_room = *rollouts < OF_ONE && *providers < TO_ONE;
+        *rollouts += usize::from(has_room);
+        *providers += usize::from(has_room);
+        has_room
     });
     open.truncate(room);
     open

@@ -39,8 +39,8 @@ impl Example {
         for gate in
             manifest.get_mut("gates").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
         {
-            gate["window"] = "10s".into();
-            gate["passes"] = 2.into();
+            gate["window"] = "20s".into();
+            gate["passes"] = 1.into();
         }
         let resources = manifest["resources"].as_object_mut().expect("every example says what it needs");
         resources.insert("cpu".into(), json!(0.05));
@@ -50,7 +50,9 @@ impl Example {
 
     /// The host that its first route is reached by.
     pub fn host(&self) -> &str {
-        self.manifest["route"]["host"].as_str().expect("it has a route")
+        let route = &self.manifest["route"];
+        let first = route.as_array().map_or(route, |routes| &routes[0]);
+        first["host"].as_str().expect("it has a route")
     }
 
     /// The name of the service.

@@ -32,6 +32,8 @@ pub struct FleetOptions {
     pub registries: Vec<String>,
     /// Hosts that were already started, besides h1 to hN.
     pub more_hosts: Vec<Host>,
+    /// A host, and the label that it has in the place of `role=app`, or beside it where the key is another one.
+    pub label: Option<(&'static str, &'static str)>,
     /// Lines added to the coordinator's settings.
     pub settings: String,
     /// Agent and coordinator are those with crash points, see [`crate::crash`].
@@ -111,7 +113,7 @@ impl Fleet {
         let mut fleet = Self { cli, hosts: hosts_up, server, agents, folder, lab, programs };
         fleet.wait_for_server();
         for host in hosts {
-            fleet.join(&host, &address, &registries, &options.policy);
+            fleet.join(&host, &address, &registries, &options);
             let agent = fleet.agent_of(&host, &environment);
             fleet.agents.push(agent);
             fleet.hosts.push(host);
@@ -125,7 +127,12 @@ impl Fleet {
     /// Joins a host (again), as its operator does; its agent is started by somebody else.
     #[track_caller]
     pub fn join_again(&self, host: &Host) {
-        self.join(host, &format!("{}:{PORT}", self.lab.gateway()), &[self.lab.registry()], "");
+        self.join(
+            host,
+            &format!("{}:{PORT}", self.lab.gateway()),
+            &[self.lab.registry()],
+            &FleetOptions::default(),
+        );
     }
 
     /// What `host show` says of a host.
@@ -175,8 +182,13 @@ impl Fleet {
         })
     }
 
-    fn join(&self, host: &Host, server: &str, registries: &[String], policy: &str) {
-        let token = self.cli.ok(&["host", "token", &host.name, "--label", "role=app"]).stdout;
+    fn join(&self, host: &Host, server: &str, registries: &[String], options: &FleetOptions) {
+        let own = options.label.filter(|(name, _)| *name == host.name).map(|(_, label)| label);
+        let usual = Some("role=app").filter(|_| !own.is_some_and(|label| label.starts_with("role=")));
+        let labels = usual.into_iter().chain(own).flat_map(|label| ["--label", label]);
+        let command: Vec<&str> = ["host", "token", &host.name].into_iter().chain(labels).collect();
+        let token = self.cli.ok(&command).stdout;
+        let policy = &options.policy;
         let list = serde_json::to_string(registries).expect("text is JSON");
         let file = self.policy_of(host);
         fs::write(&file, format!("registries = {list}\ninsecure_registries = {list}\n{policy}"))

@@ -38,6 +38,8 @@ pub struct Answers {
     pub failed: u64,
     /// The first of these, in words.
     pub first: Vec<String>,
+    /// When the first and the last of them ended, since the load began.
+    pub failed_at: Option<(Duration, Duration)>,
     /// For how long requests were sent.
     pub took: Duration,
 }
@@ -87,6 +89,10 @@ impl Load {
                 *last = at.max(*last);
             }
             all.failed += answers.failed;
+            all.failed_at = match (all.failed_at, answers.failed_at) {
+                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+                (known, other) => known.or(other),
+            };
             all.first.extend(answers.first);
         }
         all.first.truncate(TOLD);
@@ -141,11 +147,11 @@ impl Answers {
                         answers.last.insert(body.clone(), begun_at.elapsed());
                         *answers.whole.entry(body).or_default() += 1;
                     } else {
-                        answers.fail(format!("{status}: {body}"));
+                        answers.fail(format!("{status}: {body}"), begun_at.elapsed());
                     }
                     kept = stream.filter(|_| keeps);
                 }
-                Err(error) => answers.fail(format!("{error:#}")),
+                Err(error) => answers.fail(format!("{error:#}"), begun_at.elapsed()),
             }
             due += every;
             wait::pause(due.saturating_duration_since(Instant::now()));
@@ -153,8 +159,9 @@ impl Answers {
         answers
     }
 
-    fn fail(&mut self, why: String) {
+    fn fail(&mut self, why: String, at: Duration) {
         self.failed += 1;
+        self.failed_at = Some((self.failed_at.map_or(at, |(first, _)| first), at));
         if self.first.len() < TOLD {
             self.first.push(why);
         }

@@ -135,9 +135,17 @@ impl Course {
             newest: gate.newest.clone(),
             ..GateCourse::default()
         };
+        // The same step watched anew, after a start of the coordinator: exits count from the step's beginning.
+        let same = before.filter(|before| before.step == step).map(|before| before.restarts_before.clone());
+        let restarts_before = same.unwrap_or(restarts_before);
         let gates = before.into_iter().flat_map(|before| &before.gates);
         let gates = gates.map(|(name, gate)| (name.clone(), kept(gate))).collect();
         Self { step, since, restarts_before, gates }
+    }
+
+    /// The next watch of this step counts exits from its own beginning: a person has seen those so far.
+    pub const fn forget_exits(&mut self) {
+        self.step = 0;
     }
 
     /// Whether it is that of the step, watched since then.

@@ -11,6 +11,7 @@ use crate::observation::InstanceState;
 use crate::release::{Gate, GateAsk};
 use crate::slot::Waiting;
 use crate::time::Timestamp;
+use crate::traffic::KEPT;
 
 use super::draft::Draft;
 use super::model::Reason;
@@ -150,11 +151,18 @@ fn at_end(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
     Some(Judged::new(asked, facts))
 }
 
-/// Judges the step so far, where something is clear before the end of a window.
+/// Judges the open window, and then the step so far, where something is clear before the end of a window. The step has more
+/// requests; the window shows what has begun only now.
 fn at_once(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
     let since = draft.rollout().gates.as_ref().filter(|_| !asked.question.dry_run)?.since;
-    let until = draft.now();
-    let asked = Asked { from: since, until, at_once: true, ..asked };
+    let now = draft.now();
+    let kept = since.max(now - KEPT);
+    fails_since(draft, asked.from.max(kept), &asked).or_else(|| fails_since(draft, kept, &asked))
+}
+
+/// The verdict on the time from `from` until now, if it is clear that the gate fails.
+fn fails_since(draft: &mut Draft<'_>, from: Timestamp, asked: &Asked) -> Option<Judged> {
+    let asked = Asked { from, until: draft.now(), at_once: true, ..asked.clone() };
     let facts = match &asked.question.ask {
         GateAsk::ErrorRate { .. } => requests(draft, &asked),
         GateAsk::Crashes { .. } => exits(draft),

@@ -31,8 +31,10 @@ const LOGS: usize = 64 * 1024;
 pub(super) enum Standing {
     /// All of them have done what they are for.
     Done,
-    /// One is waited for.
+    /// One runs, and is waited for.
     Waits,
+    /// None runs, since a host is out of reach or one of an earlier rollout does not stop. That has no time of its own.
+    Blocked,
     /// One failed.
     Failed(Reason),
 }
@@ -159,16 +161,21 @@ pub(super) fn run(draft: &mut Draft<'_>, stage: Stage) -> Standing {
     }
     let spec = &release.spec;
     for hook in spec.hooks.of(stage) {
-        if !is_done(draft, spec, stage, hook) {
-            draft.is_steady(spec.progress_deadline);
-            return Standing::Waits;
+        match is_done(draft, spec, stage, hook) {
+            Standing::Done => {}
+            Standing::Waits => {
+                draft.is_steady(spec.progress_deadline);
+                return Standing::Waits;
+            }
+            unfinished => return unfinished,
         }
     }
     Standing::Done
 }
 
-/// Begins a hook on the hosts where it has not begun, and says whether it is over on all of them.
-fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> bool {
+/// Begins a hook on the hosts where it has not begun, and says whether it is over on all of them. A host that is out of reach gets
+/// none: nobody would hear of its end.
+fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> Standing {
     let to = draft.rollout().to.digest;
     let mut slots = ending::counted(draft, &to);
     slots.sort_by_key(|slot| slot.index);
@@ -176,6 +183,7 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> boo
         let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
         runs.filter(|run| run.hook == hook.name).cloned().collect()
     };
+    let mut is_blocked = false;
     for slot in slots {
         let (known, host) = (runs(draft), draft.host(&slot));
         let is_asked_for = match hook.on {
@@ -185,13 +193,22 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> boo
         if is_asked_for {
             continue;
         }
+        if draft.facts(&slot).is_out_of_reach() {
+            is_blocked = true;
+            draft.wait(Waiting::Plan(host));
+            continue;
+        }
         let task = Task { rollout: draft.rollout().id.clone(), hook: hook.name.clone() };
         // One of the rollout before may not have stopped yet.
         let is_free = draft.slots[&slot].task().is_none()
             && !observed(draft, &host).any(|seen| seen.slot == slot && seen.task.rollout != task.rollout);
         if !is_free || !draft.apply(&slot, &Transition::Assign { task }) {
+            is_blocked = true;
             draft.wait(Waiting::Plan(host));
-            return false;
+            match hook.on {
+                HookHosts::Lowest => break,
+                HookHosts::Each => continue,
+            }
         }
         let now = draft.now();
         let patience = hook.timeout.duration() + spec.stop_timeout.duration() + LATE.duration();
@@ -200,6 +217,8 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> boo
         draft.tell_hook_begun(&run);
         draft.rollout().hooks.push(run);
     }
+    // Where it runs once, one host that could take it is enough.
+    is_blocked &= hook.on == HookHosts::Each || runs(draft).is_empty();
     let mut is_done = true;
     let stragglers = draft.rollout().stragglers.clone();
     for run in runs(draft) {
@@ -213,7 +232,11 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> boo
             draft.wait(Waiting::Hook { hook, host, since });
         }
     }
-    is_done
+    match (is_done, is_blocked) {
+        (false, _) => Standing::Waits,
+        (true, true) => Standing::Blocked,
+        (true, false) => Standing::Done,
+    }
 }
 
 /// Whether a hook that the rollout has stopped still runs, as far as its host is heard of. What goes back waits for it.

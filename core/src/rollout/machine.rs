@@ -41,7 +41,7 @@ fn step(draft: &mut Draft<'_>) {
     match draft.state() {
         Some(State::Pending) => placing::place(draft),
         Some(State::Preparing) => preparing::step(draft),
-        Some(State::Advancing | State::Soaking) if triggers::fires(draft) => {}
+        Some(State::Advancing | State::Soaking | State::Paused) if triggers::fires(draft) => {}
         Some(State::Advancing) => strategy::step(draft),
         Some(State::Soaking) => soaking::step(draft),
         Some(State::Paused) => ending::watch(draft),

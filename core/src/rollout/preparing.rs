@@ -9,7 +9,7 @@ use crate::slot::{Seen, Waiting};
 use super::draft::Draft;
 use super::ending::{self, Faults};
 use super::hooks::{self, Standing};
-use super::model::{GoingBack, Progress, State};
+use super::model::{GoingBack, Progress, Reason, State};
 
 pub(crate) fn step(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else { return };
@@ -66,6 +66,12 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         match hooks::run(draft, Stage::Before) {
             Standing::Done => draft.go(State::Advancing),
             Standing::Waits => {}
+            Standing::Blocked => {
+                if draft.deadline_passed(&release.spec) {
+                    let why = "no host could take the next hook: one is out of reach, or runs a hook that does not stop";
+                    ending::go_back(draft, GoingBack::Untouched, Reason::HookFailed(why.to_owned()));
+                }
+            }
             Standing::Failed(reason) => ending::go_back(draft, GoingBack::Untouched, reason),
         }
     } else if draft.deadline_passed(&release.spec) {

@@ -56,17 +56,18 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     if let Some(reason) = faults.record(draft) {
         return ending::on_failure(draft, spec, reason);
     }
-    match hooks::run(draft, Stage::After) {
-        Standing::Done => {}
+    let hooked = match hooks::run(draft, Stage::After) {
+        Standing::Done => true,
+        Standing::Blocked => false,
         Standing::Waits => return,
         Standing::Failed(reason) => return ending::on_release_failure(draft, spec, reason),
-    }
+    };
     let now = draft.now();
     // What was not watched does not count: a soak begins again with the coordinator.
     let watched = draft.snapshot.fleet.since()..=now;
     let begun = draft.rollout().soak_since.filter(|since| all && watched.contains(since));
     // It goes on while a host is silent for a moment, but neither begins nor ends with what is only remembered.
-    let begun = begun.or_else(|| (all && heard).then_some(now));
+    let begun = begun.or_else(|| (all && heard).then_some(now)).filter(|_| hooked);
     draft.rollout().soak_since = begun;
     if let Some(since) = begun {
         let until = since + if back { std::time::Duration::ZERO } else { soak };

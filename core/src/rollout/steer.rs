@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::gate::Course;
 use crate::release::Release;
 use crate::time::Timestamp;
 
@@ -85,8 +86,12 @@ pub fn steer(
             if matches!(rollout.reason, Some(Reason::HookFailed(_))) {
                 next.excuse_hooks();
             }
-            // A pause is no watch: that begins again.
-            next.shift.iter_mut().for_each(|shift| shift.watched_since = None);
+            // A pause is no watch: that begins again, and so does what is asked of the step.
+            if let Some(shift) = &mut next.shift {
+                (shift.watched_since, shift.settled) = (None, false);
+            }
+            // A person who lets it go on has seen the exits so far.
+            next.gates.iter_mut().for_each(Course::forget_exits);
         }
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;

@@ -1,10 +1,11 @@
-//! A release on trial in its rollout: if a trigger fires, the rollout goes back or pauses.
+//! A release on trial in its rollout: if a trigger fires, the rollout goes back or pauses. One that is paused goes back as well: its
+//! release has its share of the requests all the while.
 
 use crate::release::OnFailure;
 
 use super::draft::Draft;
 use super::ending;
-use super::model::Kind;
+use super::model::{Kind, State};
 use super::trial::{Trial, restarts};
 
 /// Sends the rollout back, or has it pause, if a trigger fires. Answers whether one did.
@@ -14,6 +15,10 @@ pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
     let is_good = draft.slots.values().any(|slot| slot.release() == to.digest && slot.is_good());
     let rollout = draft.rollout();
     if !spec.rollback_on.watches() || rollout.kind != Kind::Deploy || rollout.is_to_good() || is_good {
+        return false;
+    }
+    // Where a trigger pauses, a person looks already.
+    if rollout.state == State::Paused && spec.on_failure == OnFailure::Pause {
         return false;
     }
     let since = rollout.counts_from.unwrap_or(rollout.created_at);

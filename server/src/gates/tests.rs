@@ -227,9 +227,10 @@ async fn no_address_is_asked_that_the_coordinator_may_not_ask() {
 }
 
 #[test]
-fn one_rollout_keeps_no_other_waiting() {
-    let of = |rollout: &str, gate: &str, second: i64| {
-        let mut question = question(json!({ "http": { "url": "http://p/" } }));
+fn no_rollout_and_no_provider_keeps_others_waiting() {
+    let at = |provider: &str, rollout: &str, gate: &str, second: i64| {
+        let url = format!("http://{provider}/x");
+        let mut question = question(json!({ "http": { "url": url } }));
         question.key = QuestionKey {
             rollout: rollout.parse().unwrap(),
             gate: gate.to_owned(),
@@ -237,11 +238,18 @@ fn one_rollout_keeps_no_other_waiting() {
         };
         question
     };
+    let of = |rollout: &str, gate: &str, second: i64| at("p", rollout, gate, second);
     let open: Vec<Question> = ["a", "b", "c", "d"].map(|gate| of("00000001", gate, 1)).into();
     let all: Vec<Question> = open.iter().cloned().chain([of("00000002", "a", 2)]).collect();
     let keys =
         |of: &[Question]| of.iter().map(|q| format!("{} {}", q.key.rollout, q.key.gate)).collect::<Vec<_>>();
     assert_eq!(keys(&super::next(all.clone(), [].iter(), 8)), ["00000001 a", "00000001 b", "00000002 a"]);
-    let under_way = [open[0].key.clone(), open[1].key.clone()];
+    let under_way = [super::Place::of(&open[0]), super::Place::of(&open[1])];
     assert_eq!(keys(&super::next(all, under_way.iter(), 6)), ["00000002 a"]);
+
+    // Four rollouts hang at a provider that does not answer; whoever asks another one is asked all the same.
+    let hang: Vec<_> =
+        (1..=4).map(|n| super::Place::of(&at("silent", &format!("0000000{n}"), "a", 1))).collect();
+    let open = vec![at("silent", "00000005", "a", 2), at("well", "00000005", "b", 3)];
+    assert_eq!(keys(&super::next(open, hang.iter(), 28)), ["00000005 b"]);
 }

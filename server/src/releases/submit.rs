@@ -192,6 +192,9 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     }
     let known = draft.state.services.get(&id).filter(|service| service.mode != Mode::Removed).cloned();
     let service = known.ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
+    if let Some(on_its_way) = on_its_way_back(draft, &service).filter(|_| to.is_none()) {
+        return Ok(on_its_way);
+    }
     let target = match to {
         None => service.rollback_target().ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
         Some(counter) => named(draft, &service, counter)?,
@@ -205,6 +208,16 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
     let target =
         Target { release: target, kind: Kind::Rollback, actor, supersede: true, retry_quarantined: true };
     begin(draft, &service, target)
+}
+
+/// The rollback that moves the service already: said a second time while it is under way, `rollback` means the same one, and goes
+/// no further back.
+fn on_its_way_back(draft: &Draft<'_>, service: &Service) -> Option<Started> {
+    let active = draft.state.active_rollout(&service.id)?;
+    let is_it = active.kind == Kind::Rollback
+        && service.current == Some(active.to)
+        && active.state != rollout::State::RollingBack;
+    is_it.then(|| Started { rollout: Some(active.id.clone()), release: active.to.counter })
 }
 
 /// A release that was good once may have been withdrawn since.

@@ -79,6 +79,22 @@ async fn a_release_is_rolled_out_replaced_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_rollback_said_twice_goes_back_once() {
+    let (fleet, players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    for (counter, content) in [(1, "one"), (2, "two")] {
+        assert_eq!(deploy(&fleet, &release(counter, 2, content)).await, "succeeded");
+    }
+    let mut control = fleet.control("deployer/default").await;
+    // Nobody answers any more, so that nothing ends between the two.
+    drop(players);
+    control.submit_release(request(&fleet, &release(3, 2, "three"))).await.unwrap();
+    let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let first = control.rollback(back()).await.unwrap().into_inner();
+    let second = control.rollback(back()).await.unwrap().into_inner();
+    assert_eq!((first.release.as_str(), first.rollout), ("r2", second.rollout));
+}
+
+#[tokio::test]
 async fn a_release_that_fails_on_a_host_is_rolled_back_everywhere() {
     let bad = release(2, 2, "bad");
     let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[&bad]).await;

@@ -155,3 +155,83 @@ fn a_coordinator_that_dies_at_each_step_loses_nothing() {
     assert_eq!(fleet.count_running("v4"), 0);
     process.stop(Duration::from_secs(40));
 }
+
+#[test]
+fn a_canary_that_fails_everything_is_away_in_seconds() {
+    let (fleet, mut process, at) = fleet("all");
+    let errors = json!({ "error_rate": { "max": "1%", "min_requests": 100 }, "window": "1m", "passes": 3 });
+    fleet.deploy_ok(&web(&fleet, "v1", &errors), "r1");
+    ingress::wait_until_routed(&at, "v1");
+    let mut took = Vec::new();
+    for n in 1..=5 {
+        let load = Load::begin(&at, NAME, "/version", 300);
+        let bad = web(&fleet, "v2", &errors).with("env.FAIL_PERCENT", "100").with("env.N", n.to_string());
+        fleet.deploy(&bad).expect_code(3);
+        let (first, last) = load.end().failed_at.expect("a fifth of the requests failed");
+        took.push(last - first);
+    }
+    took.sort();
+    println!("first bad answer to the last one: median {:?} of {took:?}", took[2]);
+    assert!(took[4] < Duration::from_secs(15), "{took:?}");
+
+    // Two in a hundred, where one is allowed: no single window of a few requests would show it.
+    let two = web(
+        &fleet,
+        "v4",
+        &json!({ "error_rate": { "max": "1%", "min_requests": 500 }, "window": "15s", "passes": 3 }),
+    );
+    let load = Load::begin(&at, NAME, "/version", 400);
+    let failed = fleet.deploy(&two.with("env.FAIL_PERCENT", "2")).expect_code(3).last();
+    let answers = load.end();
+    println!("2 % of errors: {} of {} requests failed: {failed}", answers.failed, answers.answered());
+    assert!(answers.failed * 100 < answers.answered(), "2 % of a fifth: {answers:?}");
+    let verdicts = fleet.verdicts();
+    assert!(verdicts.iter().filter(|verdict| verdict["verdict"] == "fail").count() >= 2, "{verdicts:#?}");
+    process.stop(Duration::from_secs(40));
+}
+
+#[test]
+fn a_failed_canary_found_by_its_cookie_is_kept_for_people() {
+    let (fleet, mut process, at) = fleet("cookie");
+    let errors = json!({ "error_rate": { "max": "1%", "min_requests": 50 }, "window": "10s", "passes": 1, "from_step": 2 });
+    let dry =
+        json!({ "crashes": { "max": 0 }, "window": "10s", "passes": 1, "dry_run": true, "from_step": 1 });
+    let steps = json!([
+        { "match": { "cookie": { "beta": "1" } }, "approve": true, "gates": [] },
+        { "weight": "20%", "gates": [] },
+    ]);
+    let of = |tag: &str| {
+        let canary = json!({ "steps": steps, "keep_failed": "10m", "min_ready": "1s" });
+        web(&fleet, tag, &errors)
+            .with("gates", json!({ "errors": errors, "looks": dry }))
+            .with("strategy", json!({ "canary": canary }))
+    };
+    fleet.deploy_ok(&of("v1"), "r1");
+    ingress::wait_until_routed(&at, "v1");
+    fleet.deploy_detached(&of("v2").with("env.FAIL_PERCENT", "50"));
+    fleet.wait_for_step(1, STEP);
+    let answered = |cookie: &str| {
+        let output = std::process::Command::new("curl")
+            .args(["--silent", "--max-time", "5", "--header", &format!("Host: {NAME}"), "--header"])
+            .args([&format!("Cookie: {cookie}"), &format!("http://{at}/health")])
+            .output()
+            .expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(answered("a=b; beta=1").contains("v2"), "who has the cookie gets it");
+    assert!(answered("beta=2").contains("v1"), "nobody else does");
+    let load = Load::begin(&at, NAME, "/version", 300);
+    fleet.cli.run(&["rollout", "promote", "web"]).expect_code(0);
+    fleet.wait_for_outcome("rolled_back");
+    let answers = load.end();
+    assert!(answers.failed > 0 && answers.failed * 8 < answers.answered(), "half of a fifth: {answers:?}");
+    assert_eq!(
+        (fleet.count_running("v1"), fleet.count_running("v2") > 0),
+        (3, true),
+        "it runs on without requests"
+    );
+    assert!(answered("beta=1").contains("v1"));
+    let judged = fleet.verdicts();
+    assert!(judged.iter().any(|verdict| verdict["gate"] == "looks"), "{judged:#?}");
+    process.stop(Duration::from_secs(40));
+}

@@ -52,10 +52,6 @@ fn whatever_ends_a_switch_at_a_step_loses_nothing() {
         fleet.wait_for_outcome("aborted");
         expect_blue(&fleet);
     }
-    let answers = load.end();
-    println!("aborted at each step: {} requests", answers.answered());
-    answers.expect_none_lost();
-
     for step in STEPS {
         // Green turns unready on every host.
         let ill = web(&fleet, "v2", "10m").with("env.UNREADY_AFTER_MS", (20_000 + step).to_string());
@@ -64,6 +60,9 @@ fn whatever_ends_a_switch_at_a_step_loses_nothing() {
         fleet.wait_for_outcome("rolled_back");
         expect_blue(&fleet);
     }
+    let answers = load.end();
+    println!("aborted and failing at each step: {} requests", answers.answered());
+    answers.expect_none_lost();
 
     let load = Load::begin(&at, NAME, "/version", 500);
     fleet.deploy_detached(&web(&fleet, "v2", "5s"));

@@ -39,7 +39,17 @@ fn deploy_bad(fleet: &Fleet, example: &Example) -> Value {
 
 /// A fleet of so many hosts with an ingress on the first, and the ingress' address.
 fn fleet(name: &str, hosts: usize) -> (Fleet, Process, String) {
-    let fleet = Fleet::start(name, hosts);
+    fleet_with(name, hosts, None)
+}
+
+/// The same, where one host has a label of its own.
+fn fleet_with(
+    name: &str,
+    hosts: usize,
+    label: Option<(&'static str, &'static str)>,
+) -> (Fleet, Process, String) {
+    let options = FleetOptions { label, ..FleetOptions::default() };
+    let fleet = Fleet::start_with(Lab::enter(), name, hosts, options);
     let at = format!("{}:80", fleet.hosts[0].address);
     let process = ingress::start(&fleet, &fleet.hosts[0].clone(), "ingress.log");
     (fleet, process, at)
@@ -83,16 +93,16 @@ fn the_apis_of_the_examples_are_replaced_without_a_loss() {
     deploy_ok(&fleet, &backend.running(&image("v1"), ""));
     replace_under_load(&fleet, &at, &backend.running(&image("v2"), ""), "/api/version");
     let canary = Example::read("backend-canary.yaml");
-    let load = Load::begin(&at, canary.host(), "/api/version", 300);
+    let load = Load::begin(&at, canary.host(), "/api/version", 600);
     deploy_ok(&fleet, &canary.running(&image("v4"), ""));
     load.end().expect_none_lost();
-    let load = Load::begin(&at, canary.host(), "/api/version", 300);
+    let load = Load::begin(&at, canary.host(), "/api/version", 600);
     let bad = canary.running(&image("v1"), "").set_env("FAIL_PERCENT", "30");
     let failures = deploy_bad(&fleet, &bad);
     println!("a canary of which 30 % fails: {failures}");
     ingress::wait_until_answered(&at, canary.host(), "/api/version", "v4");
     let answers = load.end();
-    assert!(answers.failed * 20 < answers.answered(), "a third of a twentieth: {answers:?}");
+    assert!(answers.failed > 0 && answers.failed * 20 < answers.answered(), "one 500 is enough: {answers:?}");
     fleet.cli.ok(&["rm", canary.service(), "--yes", "--force"]);
 
     // No root, nothing to write to, and every instance has to be healthy.
@@ -106,7 +116,7 @@ fn the_apis_of_the_examples_are_replaced_without_a_loss() {
 
 #[test]
 fn the_workers_of_the_examples_ask_before_they_run() {
-    let (fleet, mut process, at) = fleet("workers", 3);
+    let (fleet, mut process, at) = fleet_with("workers", 3, Some(("h3", "role=data")));
     let image = |tag: &str| fleet.lab.image(tag);
     let stores = Datastores::start(&fleet);
     let registry = fleet.lab.registry();
@@ -132,7 +142,6 @@ fn the_workers_of_the_examples_ask_before_they_run() {
     assert!(failures.to_string().contains("/redis"), "{failures}");
 
     // One at a time, and a minute later it must still be in step: the sync of the second ends before that.
-    fleet.cli.ok(&["host", "label", "h3", "role=data"]);
     let data = Example::read("data-service.yaml");
     deploy_ok(&fleet, &data.running(&image("v1"), ""));
     let late = data.running(&image("v2"), "").set_env("UNREADY_AFTER_MS", "4000");
@@ -160,7 +169,12 @@ fn the_model_of_the_examples_is_promoted_on_its_gpu() {
     }
     let host = lab.host_with_gpus(1, &state, &doubles);
     let policy = format!("mounts = [\"{}\"]\n", models.display());
-    let options = FleetOptions { more_hosts: vec![host.clone()], policy, ..FleetOptions::default() };
+    let options = FleetOptions {
+        more_hosts: vec![host.clone()],
+        policy,
+        label: Some(("h1", "gpu=a100")),
+        ..FleetOptions::default()
+    };
     let mut fleet = Fleet::start_with(lab, "model", 0, options);
     fleet.agents[0].set("WINDLASS_NVML", library);
     fleet.agents[0].set("FAKE_NVML_STATE", state);
@@ -168,7 +182,6 @@ fn the_model_of_the_examples_is_promoted_on_its_gpu() {
     fleet.wait_for_view(&host.name, "two GPUs", SOON, |view| {
         view["gpus"].as_array().is_some_and(|all| all.len() == 2)
     });
-    fleet.cli.ok(&["host", "label", &host.name, "gpu=a100"]);
     let at = format!("{}:80", host.address);
     let mut process = ingress::start(&fleet, &host, "ingress.log");
 

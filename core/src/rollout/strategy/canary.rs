@@ -95,10 +95,12 @@ fn take_step(draft: &mut Draft<'_>, params: &Params<'_>, next: u32, of: &CanaryS
 /// Whether the step has held as long as it is to, its gates have passed, and who has to has approved it.
 fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
     let now = draft.now();
-    let Some(at) = draft.rollout().shift.clone() else { return false };
+    let Some(mut at) = draft.rollout().shift.clone() else { return false };
     if at.promoted.is_some() || draft.rollout().kind != Kind::Deploy {
         return true;
     }
+    // Without a coordinator nobody watched.
+    at.watched_since = at.watched_since.filter(|since| *since >= draft.snapshot.fleet.since());
     let since = at.watched_since.unwrap_or(now);
     if at.watched_since.is_none() {
         // Without weights, the step begins when its instances serve.

@@ -437,3 +437,91 @@ fn gates_are_judged_while_hosts_are_away() {
     world.until("pauses", |world| world.state() == State::Paused);
     assert!(world.now - since < 60, "{}", world.now - since);
 }
+
+/// A canary whose gate looks at exits, and that pauses where it fails.
+fn watched(counter: u64) -> Release {
+    let steps = json!([{ "weight": 500, "gates": ["crashes"] }, { "weight": 1000 }]);
+    let mut release = with_port(counter, &canary(&steps));
+    release.spec.on_failure = crate::release::OnFailure::Pause;
+    release.spec.rollback_on.restarts = 100;
+    let gates = json!({ "crashes": { "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 3, "fails": 1 } });
+    release.spec.gates = serde_json::from_value(gates).unwrap();
+    release
+}
+
+/// Instances of r2 have been started again so often.
+fn restarted(world: &mut World, r2: &Release, times: u32) {
+    let digest = reference(r2).digest;
+    for member in world.fleet.members.values_mut() {
+        let seen = std::sync::Arc::make_mut(member.observation.as_mut().unwrap());
+        let instances = seen.slots.iter_mut().flat_map(|slot| &mut slot.instances);
+        instances.filter(|of| of.release == digest).for_each(|of| of.restarts = times);
+        member.last_report = member.observation.clone();
+    }
+}
+
+#[test]
+fn who_resumes_a_canary_lets_its_step_be_judged_again() {
+    let (r1, r2) = (watched(1), watched(2));
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    // The step has settled, and instances of the next one are on their way.
+    world.until("has settled", |world| {
+        world.rollout.as_ref().and_then(|of| of.shift.as_ref()).is_some_and(|shift| shift.settled)
+    });
+    world.steer(Steering::Pause);
+    world.second();
+    world.steer(Steering::Resume);
+    let resumed = world.now;
+    world.until("takes the next step", |world| world.share(&r2) == 1000);
+    assert!(world.now - resumed >= 30, "three windows are judged first: {}", world.now - resumed);
+}
+
+#[test]
+fn exits_of_a_step_are_counted_over_a_new_coordinator() {
+    let (r1, r2) = (watched(1), watched(2));
+    let mut world = World::at(&r1, 4);
+    world.begin(&r2, Kind::Deploy);
+    world.until("has been judged", |world| {
+        let course = world.rollout.as_ref().and_then(|of| of.gates.as_ref());
+        course.and_then(|course| course.gates.get("crashes")).is_some_and(|gate| gate.passes > 0)
+    });
+    // It exits while there is no coordinator.
+    world.fleet.since = at(world.now);
+    for _ in 0..60 {
+        restarted(&mut world, &r2, 1);
+        world.second();
+        if world.state() == State::Paused {
+            break;
+        }
+    }
+    assert_eq!(world.state(), State::Paused, "{:?}", world.waiting);
+    // Who lets it go on has seen that exit.
+    world.steer(Steering::Resume);
+    for _ in 0..20 {
+        restarted(&mut world, &r2, 1);
+        world.second();
+        assert_ne!(world.state(), State::Paused);
+    }
+}
+
+#[test]
+fn time_without_a_coordinator_is_no_hold_of_workers() {
+    let of = |counter| {
+        let mut release = with_port(counter, &three_steps());
+        release.spec.ports.clear();
+        release.spec.main_port = None;
+        release
+    };
+    let mut world = World::at(&of(1), 4);
+    let r2 = of(2);
+    world.begin(&r2, Kind::Deploy);
+    world.until("has one", |world| world.running(&r2) == 1);
+    for _ in 0..30 {
+        world.second();
+    }
+    world.fleet.since = at(world.now);
+    let since = world.now;
+    world.until("has two", |world| world.running(&r2) == 2);
+    assert!(world.now - since >= 60, "{}", world.now - since);
+}

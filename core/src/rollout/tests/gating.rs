@@ -307,6 +307,18 @@ fn what_fails_clearly_stops_the_step_at_once() {
 }
 
 #[test]
+fn what_fails_clearly_late_in_a_step_stops_it_too() {
+    let mut canary = Canary::new(
+        &json!({ "named": { "ask": { "error_rate": { "max": 10, "min_requests": 100, "baseline": false } },
+        "window": "1m", "passes": 20, "fails": 2 } }),
+    );
+    assert_eq!(canary.seconds(600, 100, 0), Stands::Going);
+    let good_until = canary.now;
+    assert_eq!(canary.seconds(60, 100, 100), Stands::Failed(GateEnd::Failed));
+    assert!(canary.now - good_until <= 4, "{} s", canary.now - good_until);
+}
+
+#[test]
 fn no_traffic_is_no_pass_and_pauses_after_four_windows() {
     let mut canary = Canary::new(&json!({ "named": errors() }));
     assert_eq!(canary.seconds(78, 0, 0), Stands::Going);

@@ -311,3 +311,54 @@ fn a_hook_on_a_host_that_is_left_behind_is_lost() {
     midway.step();
     assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched), "{}", midway.reason());
 }
+
+#[test]
+fn a_hook_that_never_stops_holds_up_no_rollout_for_ever() {
+    let mut midway =
+        world(&before(&[hook("test", "lowest")]), |json| json["spec"]["progress_deadline"] = "30s".into());
+    midway.rollout.progress_at = at(100);
+    // One of an earlier rollout hangs on the host of the lowest slot.
+    let (slot, earlier) = (midway.slot(0), "00000000-0000-0000-0000-00000000dead".parse().unwrap());
+    let member = midway.fleet.members.get_mut(midway.slots[&slot].host()).unwrap();
+    let task = Task { rollout: earlier, hook: "old".to_owned() };
+    let state = TaskState::Running { since: at(1) };
+    Arc::make_mut(member.observation.as_mut().unwrap()).tasks.push(TaskObservation { task, slot, state });
+    midway.step();
+    assert_eq!((midway.rollout.state, midway.tasks()), (State::Preparing, vec![]));
+    midway.rollout.progress_at = at(70);
+    midway.fleet.since = at(1);
+    midway.step();
+    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched), "{:?}", midway.waits());
+    assert!(midway.reason().contains("a hook that does not stop"), "{}", midway.reason());
+}
+
+#[test]
+fn a_hook_after_goes_to_no_host_that_is_lost() {
+    let lose = |midway: &mut Midway, n: usize| {
+        let slot = midway.slot(n);
+        let member = midway.fleet.members.get_mut(midway.slots[&slot].host()).unwrap();
+        member.liveness = crate::host::Liveness::Lost;
+    };
+    let after = serde_json::json!({ "after": [hook("announce", "lowest")] });
+    let mut midway = soaking(&after, |_| {});
+    lose(&mut midway, 0);
+    midway.step();
+    assert_eq!(midway.tasks(), [(1, "announce".to_owned())], "the lowest that is heard of");
+
+    let after = serde_json::json!({ "after": [hook("announce", "each")] });
+    let mut midway = soaking(&after, |json| json["spec"]["progress_deadline"] = "30s".into());
+    lose(&mut midway, 0);
+    midway.step();
+    assert_eq!(midway.tasks(), [(1, "announce".to_owned()), (2, "announce".to_owned())]);
+    for n in [1, 2] {
+        midway.ends(n, "announce", TaskOutcome::Succeeded);
+    }
+    midway.step();
+    assert_eq!(midway.rollout.state, State::Soaking, "the one that is lost may come back");
+    midway.rollout.state_since = at(20);
+    midway.rollout.hooks.iter_mut().for_each(|run| run.ended_at = Some(at(30)));
+    midway.fleet.since = at(1);
+    midway.step();
+    assert_eq!(midway.rollout.stragglers.len(), 1, "it is left behind: {:?}", midway.waits());
+    assert_eq!(midway.rollout.state, State::Soaking, "{}", midway.reason());
+}

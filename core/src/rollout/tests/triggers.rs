@@ -272,6 +272,28 @@ fn a_pause_by_a_trigger_goes_on_with_new_counts() {
 }
 
 #[test]
+fn a_trigger_brings_a_paused_rollout_back() {
+    let said = json!({ "status_5xx": { "count": 10, "within": "1m" } });
+    let mut trial = Trial::new(rules(&said));
+    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Pause, "ada", at(trial.now)).unwrap();
+    trial.requests(100, 9);
+    trial.step();
+    assert_eq!(trial.state(), State::Paused);
+    trial.requests(100, 1);
+    trial.step();
+    assert_eq!(trial.state(), State::RollingBack, "its release has requests all the while");
+    // Where a trigger pauses, a person looks already.
+    let mut r2 = rules(&said);
+    r2.spec.on_failure = crate::release::OnFailure::Pause;
+    let mut trial = Trial::new(r2);
+    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Pause, "ada", at(trial.now)).unwrap();
+    trial.requests(100, 50);
+    trial.step();
+    assert_eq!(trial.state(), State::Paused);
+    assert!(trial.reason().contains("ada"), "{}", trial.reason());
+}
+
+#[test]
 fn crashes_are_counted_over_the_whole_service() {
     let mut trial = Trial::new(rules(&json!({ "crashes": 2 })));
     trial.soak();

@@ -111,6 +111,15 @@ impl OfStep<'_, '_, '_> {
             let hint = "`weight: 5%`; or `match` or `instances` for a step without weight";
             self.findings.error(&self.place, "gives the new release nothing", hint);
         }
+        if step.weight == Weight::NONE {
+            let gates = lower::gates(self.manifest);
+            let counts = |name: &&String| gates.get(*name).is_some_and(|gate| gate.ask.counts_requests());
+            if let Some(name) = step.gates.iter().find(counts) {
+                let reason =
+                    format!("`{name}` counts requests, and a step without weight has none that count");
+                self.error("gates", reason, "name it from the first step with a weight on, or `from_step`");
+            }
+        }
         // A dry run stops nothing.
         let watched = self.manifest.gates.iter().any(|(name, gate)| {
             let is_asked =
