@@ -42,6 +42,16 @@ impl Example {
             gate["window"] = "20s".into();
             gate["passes"] = 1.into();
         }
+        // A smoke test that is asked later has to end within the soak.
+        let tests = manifest.get_mut("smoke").and_then(Value::as_array_mut);
+        let late: Vec<&mut Value> =
+            tests.into_iter().flatten().filter(|test| test.get("after").is_some()).collect();
+        if !late.is_empty() {
+            for test in late {
+                (test["timeout"], test["tries"]) = ("1s".into(), 2.into());
+            }
+            manifest["soak"] = "12s".into();
+        }
         let resources = manifest["resources"].as_object_mut().expect("every example says what it needs");
         resources.insert("cpu".into(), json!(0.05));
         resources.insert("memory".into(), json!("32MiB"));

@@ -130,40 +130,61 @@ impl Papers {
 
     /// Signs `wanted`: an ordinary web service, with nothing to wait for but the hosts themselves.
     pub fn sign(&self, wanted: &Wanted<'_>) -> Result<Signed> {
-        let Wanted { service, counter, role, replicas, batch } = wanted;
-        let scale = match replicas {
-            None => json!("per_host"),
-            Some(count) => json!({ "replicas": { "min": count, "max": count } }),
-        };
-        let probe = json!({
-            "check": { "http": { "path": "/health/ready", "port": "http" } },
-            "every": "5s", "timeout": "3s", "failures": 3, "successes": 1,
-        });
-        let payload = json!({
-            "version": 1, "fleet": FLEET, "environment": "production", "service": service,
-            "counter": format!("r{counter}"), "created_at": now().to_string(), "author": "alice",
-            "spec": {
-                "image": {
-                    "reference": format!("registry.herd:5000/{service}:{counter}"),
-                    "repository": format!("registry.herd:5000/{service}"),
-                    "digest": Digest::of(&counter.to_be_bytes()), "platform": "linux/amd64", "size": 50_000_000,
-                },
-                "scale": scale, "placement": { "require": { "role": role }, "spread": "host" },
-                "ports": { "http": { "container": 8080 } }, "main_port": "http",
-                "env": { "NODE_ENV": "production", "UPSTREAM": "http://backend.internal:8000" },
-                "resources": { "cpu_millis": 100, "memory": "64MiB", "pids": 64 },
-                "security": { "user": "65534", "read_only_root": true },
-                "health": { "readiness": probe },
-                "strategy": { "rolling": {
-                    "batch": batch, "max_surge": batch, "max_unavailable": 0, "order": "auto", "min_ready": "0s",
-                } },
-                "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
-                "rollback_on": { "restarts": 3, "unhealthy_for": "2m" }, "on_lost": { "on_return": "keep_new" },
-            },
-        });
-        let envelope = Envelope::sign(PayloadType::Release, serde_json::to_vec(&payload)?, &[&self.release]);
+        self.signed(&payload(wanted))
+    }
+
+    /// The same as a canary of three steps, each judged by the exits of its instances over two windows of 10 s.
+    pub fn sign_canary(&self, wanted: &Wanted<'_>) -> Result<Signed> {
+        let mut payload = payload(wanted);
+        payload["version"] = 4.into();
+        let gate = json!({ "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 2, "fails": 1 });
+        payload["spec"]["gates"] = json!({ "crashes": gate });
+        let step = |weight: u32| json!({ "weight": weight, "gates": ["crashes"] });
+        payload["spec"]["strategy"] = json!({ "canary": {
+            "steps": [step(100), step(250), step(500), { "weight": 1000 }],
+            "min_instances": 1, "keep_old": "10s", "min_ready": "0s",
+        } });
+        self.signed(&payload)
+    }
+
+    fn signed(&self, payload: &serde_json::Value) -> Result<Signed> {
+        let envelope = Envelope::sign(PayloadType::Release, serde_json::to_vec(payload)?, &[&self.release]);
         Ok(Signed { digest: envelope.digest(), envelope: envelope.to_bytes() })
     }
+}
+
+fn payload(wanted: &Wanted<'_>) -> serde_json::Value {
+    let Wanted { service, counter, role, replicas, batch } = wanted;
+    let scale = match replicas {
+        None => json!("per_host"),
+        Some(count) => json!({ "replicas": { "min": count, "max": count } }),
+    };
+    let probe = json!({
+        "check": { "http": { "path": "/health/ready", "port": "http" } },
+        "every": "5s", "timeout": "3s", "failures": 3, "successes": 1,
+    });
+    json!({
+        "version": 1, "fleet": FLEET, "environment": "production", "service": service,
+        "counter": format!("r{counter}"), "created_at": now().to_string(), "author": "alice",
+        "spec": {
+            "image": {
+                "reference": format!("registry.herd:5000/{service}:{counter}"),
+                "repository": format!("registry.herd:5000/{service}"),
+                "digest": Digest::of(&counter.to_be_bytes()), "platform": "linux/amd64", "size": 50_000_000,
+            },
+            "scale": scale, "placement": { "require": { "role": role }, "spread": "host" },
+            "ports": { "http": { "container": 8080 } }, "main_port": "http",
+            "env": { "NODE_ENV": "production", "UPSTREAM": "http://backend.internal:8000" },
+            "resources": { "cpu_millis": 100, "memory": "64MiB", "pids": 64 },
+            "security": { "user": "65534", "read_only_root": true },
+            "health": { "readiness": probe },
+            "strategy": { "rolling": {
+                "batch": batch, "max_surge": batch, "max_unavailable": 0, "order": "auto", "min_ready": "0s",
+            } },
+            "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
+            "rollback_on": { "restarts": 3, "unhealthy_for": "2m" }, "on_lost": { "on_return": "keep_new" },
+        },
+    })
 }
 
 /// The fleet's name.

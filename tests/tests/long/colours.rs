@@ -165,3 +165,28 @@ fn a_hundred_thousand_requests_see_a_switch_and_its_return() {
     assert!(answers.answered() >= 100_000, "{answers:?}");
     process.stop(Duration::from_secs(40));
 }
+
+#[test]
+fn a_rollback_beside_a_rollout_counts_once_however_often_it_is_said() {
+    let (mut fleet, mut process, at) = fleet("said", 2);
+    fleet.deploy(&web(&fleet, "v2", "1s")).expect_code(0);
+    ingress::wait_until_routed(&at, "v2");
+    let preview =
+        json!([{ "host": NAME, "port": "http" }, { "host": "next.lab", "port": "http", "preview": true }]);
+    let load = Load::begin(&at, NAME, "/version", 500);
+    fleet.deploy_detached(&web(&fleet, "v4", "10m").with("route", preview));
+    fleet.wait_for_step(1, STEP);
+    ingress::wait_until_answered(&at, "next.lab", "/version", "v4");
+    fleet.cli.run(&["rollback", "web", "--detach"]).expect_code(0);
+    fleet.kill_coordinator();
+    fleet.cli.run(&["rollback", "web", "--timeout", "2m"]).expect_code(0);
+    assert_eq!(fleet.status()["release"], "r2", "the one before, and not the one before that");
+    wait::until("the new set is away", Duration::from_secs(60), || {
+        let running = (fleet.count_running("v2"), fleet.count_running("v4"));
+        if running == (2, 0) { Ok(()) } else { Err(format!("{running:?}")) }
+    });
+    let answers = load.end();
+    answers.expect_none_lost();
+    assert!(answers.last_of("v1").is_none(), "{answers:?}");
+    process.stop(Duration::from_secs(40));
+}

@@ -68,12 +68,11 @@ fn replace_under_load(fleet: &Fleet, at: &str, example: &Example, request: &str)
     assert!(answers.whole.contains_key("v2"), "{answers:?}");
 }
 
+/// A platform behind a load balancer: blue/green, `/health` says what it is connected to, the way back takes a moment.
 #[test]
-fn the_apis_of_the_examples_are_replaced_without_a_loss() {
-    let (fleet, mut process, at) = fleet("examples", 3);
+fn the_api_of_the_examples_is_replaced_without_a_loss() {
+    let (fleet, mut process, at) = fleet("api", 2);
     let image = |tag: &str| fleet.lab.image(tag);
-
-    // A platform behind a load balancer: blue/green, `/health` says what it is connected to, the way back takes a moment.
     let api = Example::read("backend-api.yaml");
     deploy_ok(&fleet, &api.running(&image("v1"), CONNECTED));
     replace_under_load(&fleet, &at, &api.running(&image("v2"), CONNECTED), "/version");
@@ -86,9 +85,14 @@ fn the_apis_of_the_examples_are_replaced_without_a_loss() {
     println!("backend-api goes back in {:?}", began.elapsed());
     ingress::wait_until_answered(&at, api.host(), "/version", "v1");
     load.end().expect_none_lost();
-    fleet.cli.ok(&["rm", api.service(), "--yes", "--force"]);
+    process.stop(Duration::from_secs(40));
+}
 
-    // The same idea with the traffic in steps, and then a canary with its gates and triggers.
+/// The traffic in steps, and then a canary with its gates and triggers.
+#[test]
+fn the_backend_of_the_examples_moves_in_steps_and_as_canary() {
+    let (fleet, mut process, at) = fleet("backend", 2);
+    let image = |tag: &str| fleet.lab.image(tag);
     let backend = Example::read("backend.yaml");
     deploy_ok(&fleet, &backend.running(&image("v1"), ""));
     replace_under_load(&fleet, &at, &backend.running(&image("v2"), ""), "/api/version");
@@ -103,9 +107,14 @@ fn the_apis_of_the_examples_are_replaced_without_a_loss() {
     ingress::wait_until_answered(&at, canary.host(), "/api/version", "v4");
     let answers = load.end();
     assert!(answers.failed > 0 && answers.failed * 20 < answers.answered(), "one 500 is enough: {answers:?}");
-    fleet.cli.ok(&["rm", canary.service(), "--yes", "--force"]);
+    process.stop(Duration::from_secs(40));
+}
 
-    // No root, nothing to write to, and every instance has to be healthy.
+/// No root, nothing to write to, and every instance has to be healthy.
+#[test]
+fn the_portfolio_of_the_examples_runs_without_rights() {
+    let (fleet, mut process, at) = fleet("portfolio", 3);
+    let image = |tag: &str| fleet.lab.image(tag);
     let portfolio = Example::read("portfolio-api.yaml");
     deploy_ok(&fleet, &portfolio.running(&image("v1"), ""));
     replace_under_load(&fleet, &at, &portfolio.running(&image("v2"), ""), "/version");

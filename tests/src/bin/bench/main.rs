@@ -1,11 +1,12 @@
 //! The benchmarks: Windlass beside a peer, in turn, in one run, on the same machine. Prints the table that
 //! `docs/benchmarks.md` keeps.
 //!
-//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet` one. The last four need
+//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet|canaries` one. The last five need
 //! neither engines nor root: thousands of agents are simulated, see `windlass_tests::fleetsim`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
+mod canaries;
 mod crash;
 mod figures;
 mod first;
@@ -19,7 +20,7 @@ mod ten;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let known = ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet"];
+    let known = ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet", "canaries"];
     anyhow::ensure!(
         known.contains(&only.as_str()),
         "there is no benchmark `{only}`; there are {}",
@@ -50,6 +51,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("fleet") {
         runtime()?.block_on(fleet::run())?;
+    }
+    if wanted("canaries") {
+        runtime()?.block_on(canaries::run())?;
     }
     Ok(())
 }
