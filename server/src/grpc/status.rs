@@ -166,7 +166,7 @@ impl Refusal for RolloutError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
-            Self::Approve(ApproveError::Author(_)) => Code::PermissionDenied,
+            Self::Approve(ApproveError::Author(_)) | Self::NeedsApprover => Code::PermissionDenied,
             Self::Steer(_) | Self::Approve(_) | Self::Recovering => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
