@@ -110,6 +110,9 @@ pub struct HostPolicy {
     pub max_memory: Limit,
     /// Largest image, compressed.
     pub max_image: Size,
+    /// Whether an image that is here already runs only if its digest was resolved from its own repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify_origin: bool,
     /// The range that inner networks are drawn from.
     #[serde(default = "default_range", skip_serializing_if = "is_default_range")]
     #[schemars(with = "String")]
@@ -177,6 +180,7 @@ impl Default for HostPolicy {
             exec: false,
             max_memory: Limit::Percent(90),
             max_image: Size::from_bytes(20 << 30),
+            verify_origin: false,
             inner_networks: DEFAULT_RANGE,
         }
     }

@@ -37,6 +37,7 @@ struct Raw {
     exec: Option<bool>,
     max_memory: Option<String>,
     max_image: Option<Size>,
+    verify_origin: Option<bool>,
     inner_networks: Option<String>,
 }
 
@@ -114,6 +115,7 @@ fn meaning(raw: Raw) -> Result<Policy, Bad> {
         exec: raw.exec.unwrap_or(silent.exec),
         max_memory: raw.max_memory.map_or(Ok(silent.max_memory), |text| limit(&text))?,
         max_image: raw.max_image.unwrap_or(silent.max_image),
+        verify_origin: raw.verify_origin.unwrap_or(silent.verify_origin),
         inner_networks: raw.inner_networks.map_or(Ok(silent.inner_networks), |text| networks(&text))?,
     };
     Ok(Policy { host, labels: raw.labels.map(labels).transpose()? })
