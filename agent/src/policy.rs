@@ -103,7 +103,7 @@ impl PolicyError {
             Self::Malformed { .. } => Some(
                 "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
                  capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, verify_origin, \
-                 inner_networks"
+                 endpoint_networks, inner_networks"
                     .to_owned(),
             ),
             Self::Read { .. } | Self::Value { .. } => None,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::id::EnvironmentId;
@@ -113,6 +113,10 @@ pub struct HostPolicy {
     /// Whether an image that is here already runs only if its digest was resolved from its own repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verify_origin: bool,
+    /// Networks of the hosts that an ingress of this host leads requests to; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub endpoint_networks: Option<Vec<IpNet>>,
     /// The range that inner networks are drawn from.
     #[serde(default = "default_range", skip_serializing_if = "is_default_range")]
     #[schemars(with = "String")]
@@ -181,6 +185,7 @@ impl Default for HostPolicy {
             max_memory: Limit::Percent(90),
             max_image: Size::from_bytes(20 << 30),
             verify_origin: false,
+            endpoint_networks: None,
             inner_networks: DEFAULT_RANGE,
         }
     }
