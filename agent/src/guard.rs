@@ -46,6 +46,13 @@ impl<R: Runtime> Guarded<R> {
         Self { inner, mounts, policy, socket, files, starting: Mutex::default() }
     }
 
+    /// Where an image came from counts only if policy says so.
+    fn originally(&self, image: LocalImage) -> LocalImage {
+        let origins =
+            if self.policy.verify_origin { image.origins.or_else(|| Some(BTreeSet::new())) } else { None };
+        LocalImage { origins, ..image }
+    }
+
     /// Plain HTTP off loopback needs the policy's word, whatever the engine was told.
     async fn check_registry(&self, image: &Image) -> Result<(), PullError> {
         if allows_repository(&self.policy.insecure_registries, &image.repository) {
@@ -77,7 +84,14 @@ async fn in_time<T>(
 impl<R: Runtime> Runtime for Guarded<R> {
     async fn pull(&self, image: &Image, progress: OnProgress<'_>) -> Result<LocalImage, PullError> {
         self.check_registry(image).await?;
-        self.inner.pull(image, progress).await
+        let pulled = self.originally(self.inner.pull(image, progress).await?);
+        match &pulled.origins {
+            Some(origins) if !origins.contains(&image.repository) => Err(PullError::WrongImage(format!(
+                "host policy: verify_origin: the engine does not say that `{}` came from there",
+                image.pinned()
+            ))),
+            _ => Ok(pulled),
+        }
     }
 
     async fn create(&self, launch: &Launch) -> Result<String, RuntimeError> {
@@ -106,7 +120,8 @@ impl<R: Runtime> Runtime for Guarded<R> {
     }
 
     async fn images(&self) -> Result<BTreeMap<Digest, LocalImage>, RuntimeError> {
-        in_time("list images", self.inner.images()).await
+        let images = in_time("list images", self.inner.images()).await?;
+        Ok(images.into_iter().map(|(digest, image)| (digest, self.originally(image))).collect())
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {

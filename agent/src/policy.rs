@@ -102,7 +102,8 @@ impl PolicyError {
             Self::Folder { source, .. } => source.hint(),
             Self::Malformed { .. } => Some(
                 "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
-                 capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, inner_networks"
+                 capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, verify_origin, \
+                 endpoint_networks, inner_networks"
                     .to_owned(),
             ),
             Self::Read { .. } | Self::Value { .. } => None,

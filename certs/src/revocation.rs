@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use windlass_core::Timestamp;
 
+use crate::ca::BACKDATE;
 use crate::identity::{Identity, PeerIdentity, Role, Serial};
 
 pub use list::{ListError, RevocationList};
@@ -50,8 +52,26 @@ pub struct Revocations {
     inner: Arc<Inner>,
 }
 
+/// Operators of certificates that count no more, as nobody can say who of them was revoked: a store was restored that nobody
+/// had signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Certificates that were issued before then.
+    pub before: Timestamp,
+    /// Operators of whom it is known whether they were revoked.
+    pub known: BTreeSet<Identity>,
+}
+
+impl Closed {
+    fn contains(&self, peer: &PeerIdentity) -> bool {
+        let is_older = peer.not_before + BACKDATE < self.before;
+        peer.identity.role() == Role::Operator && is_older && !self.known.contains(&peer.identity)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    closed: ArcSwapOption<Closed>,
     revoked: ArcSwap<RevokedSet>,
     live: Mutex<Live>,
     next: AtomicU64,
@@ -105,7 +125,14 @@ impl Revocations {
 
     /// Whether a certificate no longer counts.
     pub fn is_revoked(&self, peer: &PeerIdentity) -> bool {
-        self.inner.revoked.load().contains(peer)
+        let is_closed = || self.inner.closed.load().as_ref().is_some_and(|closed| closed.contains(peer));
+        self.inner.revoked.load().contains(peer) || is_closed()
+    }
+
+    /// From now on, certificates of operators that were issued before a moment count only if it is known of whom. To be said
+    /// before anybody connects.
+    pub fn close(&self, closed: Closed) {
+        self.inner.closed.store(Some(Arc::new(closed)));
     }
 
     /// How many connections with a certificate are live.
@@ -183,5 +210,39 @@ impl Drop for Registered {
         self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(self.at);
         // Whatever hangs on the connection (streams, timers) ends with it.
         self.token.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ca::{CertificateAuthority, Leaf};
+    use crate::identity::Grant;
+
+    #[test]
+    fn after_a_closing_only_known_or_new_operators_count() {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let ca = CertificateAuthority::generate("demo".parse().unwrap(), now).unwrap();
+        let who = |name: &str| Identity::operator("demo".parse().unwrap(), &name.parse().unwrap());
+        let peer = |name: &str, at| {
+            let issued = ca.issue_new(&Leaf::operator(who(name), Grant::admin(), 1), at).unwrap();
+            issued.peer().clone()
+        };
+        let host = Leaf::agent(Identity::agent("demo".parse().unwrap(), "web-1".parse().unwrap()), 1);
+        let host = ca.issue_new(&host, now).unwrap().peer().clone();
+        let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+        let revocations = Revocations::new();
+        let is_revoked = |peer: &PeerIdentity| revocations.is_revoked(peer);
+        assert!(!is_revoked(&peer("mallory", now)));
+        revocations.close(Closed { before: now + hour, known: [who("alice")].into() });
+        assert!(is_revoked(&peer("mallory", now)), "nobody knows whether he was revoked");
+        assert!(is_revoked(&peer("mallory", now + hour - second)), "to the second");
+        assert!(!is_revoked(&peer("mallory", now + hour)), "issued since, and so asked for");
+        assert!(!is_revoked(&peer("alice", now)), "an admin has named her");
+        assert!(!is_revoked(&host), "hosts have records");
+        revocations.replace(RevokedSet { identities: [(who("alice"), 1)].into(), ..RevokedSet::default() });
+        assert!(is_revoked(&peer("alice", now)) && is_revoked(&peer("mallory", now)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::id::EnvironmentId;
@@ -110,6 +110,13 @@ pub struct HostPolicy {
     pub max_memory: Limit,
     /// Largest image, compressed.
     pub max_image: Size,
+    /// Whether an image that is here already runs only if its digest was resolved from its own repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify_origin: bool,
+    /// Networks of the hosts that an ingress of this host leads requests to; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub endpoint_networks: Option<Vec<IpNet>>,
     /// The range that inner networks are drawn from.
     #[serde(default = "default_range", skip_serializing_if = "is_default_range")]
     #[schemars(with = "String")]
@@ -177,6 +184,8 @@ impl Default for HostPolicy {
             exec: false,
             max_memory: Limit::Percent(90),
             max_image: Size::from_bytes(20 << 30),
+            verify_origin: false,
+            endpoint_networks: None,
             inner_networks: DEFAULT_RANGE,
         }
     }

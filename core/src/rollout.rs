@@ -70,7 +70,7 @@ pub use model::{
 pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
 pub use start::{StartError, Target, start};
-pub use steer::{ApproveError, Approved, SteerError, Steering, approve, is_at, steer};
+pub use steer::{ApproveError, Approved, SteerError, Steering, approve, is_at, skips_approval, steer};
 pub use verbs::{Told, Verb, VerbError, tell};
 
 pub use crate::slot::Waiting;

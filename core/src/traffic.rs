@@ -10,6 +10,7 @@ mod document;
 mod holds;
 mod names;
 mod processes;
+mod reach;
 mod report;
 mod split;
 mod standing;
@@ -30,6 +31,7 @@ pub use document::{
 pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;
 pub use processes::{Processes, Reported};
+pub use reach::{Reach, is_of_a_host};
 pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,

@@ -24,7 +24,9 @@ pub(crate) use look::{
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 pub(crate) use tour::{AuditLsArgs, ImportCommand, PsArgs, QuarantineCommand, VersionArgs};
-pub(crate) use trust::{AuditCommand, ChangeArgs, ReleaseCommand, SignArgs, TrustCommand};
+pub(crate) use trust::{
+    AcceptArgs, AuditCommand, ChangeArgs, ReleaseCommand, RevokeArgs, SignArgs, TrustCommand,
+};
 
 /// Deploys signed releases to hosts, and lets them down again safely.
 #[derive(Debug, Parser)]

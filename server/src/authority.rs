@@ -16,7 +16,7 @@ use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::{FleetId, HostId, Timestamp};
 
 use crate::config::Lifetimes;
-use crate::recovery::Vouching;
+use crate::recovery::{Confirmed, Vouching};
 use crate::store::dump::Sealer;
 
 /// CA and keys. Clones share them.
@@ -189,9 +189,9 @@ impl Authority {
     }
 
     /// The CA, to vouch for certificates.
-    pub(crate) fn vouching(&self) -> Vouching {
+    pub(crate) fn vouching(&self, confirmed: Confirmed, now: Timestamp) -> Vouching {
         let ca = &self.inner.ca;
-        Vouching { fleet: ca.fleet().clone(), root: ca.certificate().clone().into_owned() }
+        Vouching { fleet: ca.fleet().clone(), root: ca.certificate().clone().into_owned(), confirmed, now }
     }
 
     /// Signs backups of the store, and knows them again.

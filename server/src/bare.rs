@@ -190,8 +190,14 @@ impl Bare {
     /// # Errors
     /// Its state does not allow it, or the store failed.
     pub async fn steer(&self, rollout: &RolloutId, steering: Steering) -> Result<(), BareError> {
-        let steered =
-            rollouts::steer(&self.coordinator, rollout.clone(), steering, None, "operator/sim".to_owned());
+        let steered = rollouts::steer(
+            &self.coordinator,
+            rollout.clone(),
+            steering,
+            None,
+            true,
+            "operator/sim".to_owned(),
+        );
         steered.await.map_err(|error| match error {
             rollouts::RolloutError::Write(error) => error.into(),
             error => refused(error),

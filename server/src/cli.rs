@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::crash::Point;
 use crate::ledger::{Ledger, State};
-use crate::recovery::{Dropped, Proof, import_proven};
+use crate::recovery::{Confirmed, Dropped, Proof, import_proven};
 use crate::start::{self, StartError};
 use crate::store::StoreError;
 use crate::store::dump::{self, DumpError};
@@ -83,6 +83,10 @@ enum StoreCommand {
         /// the fleet's CA vouches for.
         #[arg(long)]
         unsigned: bool,
+        /// Of an unsigned backup: a member who may go on, as you know that nobody has revoked them: `operator/NAME` or
+        /// `host/NAME`. All others have to join again.
+        #[arg(long, value_name = "MEMBER", requires = "unsigned")]
+        confirm: Vec<String>,
     },
     /// Begin with an empty store where there was one: forgets hosts, services and what runs.
     New,
@@ -141,8 +145,8 @@ impl Cli {
             }
             Command::Check => check(&settings).await,
             Command::Store(StoreCommand::Export { file }) => export(&settings, &file).await,
-            Command::Store(StoreCommand::Import { file, unsigned }) => {
-                import(&settings, &file, unsigned).await
+            Command::Store(StoreCommand::Import { file, unsigned, confirm }) => {
+                import(&settings, &file, unsigned, &confirm).await
             }
             Command::Store(StoreCommand::New) => new(&settings.data).await,
         }
@@ -199,9 +203,9 @@ async fn export(settings: &Settings, file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn import(settings: &Settings, file: &Path, unsigned: bool) -> Result<(), Failure> {
+async fn import(settings: &Settings, file: &Path, unsigned: bool, confirm: &[String]) -> Result<(), Failure> {
     let (authority, now) = (authority(settings)?, Clock::system().now());
-    let (sealer, vouching) = (authority.sealer(now), authority.vouching());
+    let (sealer, vouching) = (authority.sealer(now), authority.vouching(Confirmed::parse(confirm)?, now));
     let proof = if unsigned { Proof::None(&vouching) } else { Proof::Seal(&sealer) };
 
     let input = File::open(file).with_context(|| format!("failed to open `{}`", file.display()))?;
@@ -211,16 +215,17 @@ async fn import(settings: &Settings, file: &Path, unsigned: bool) -> Result<(), 
     let newest = restored.newest.map(|at| at.to_string()).unwrap_or_default();
     tracing::info!(records = restored.records, file = %file.display(), newest, "imported");
     if unsigned {
-        let Dropped { tokens, operators, hosts } = restored.dropped;
+        let Dropped { tokens, operators, hosts, unconfirmed } = restored.dropped;
         tracing::warn!(
             tokens,
             operators,
             hosts,
+            unconfirmed,
             "nobody has signed this backup: dropped what no certificate vouches for"
         );
         tracing::warn!(
-            "evictions, bans and revocations are as its writer left them: repeat those that you know of, before the coordinator \
-             starts serving others (`windlass host ban`, `windlass operator revoke`)"
+            "who was revoked, evicted or banned is known of nobody in it: members whom no `--confirm` names have to join again \
+             (`windlass host token`, `windlass operator invite`); without an operator, `windlass operator recover --name NEW`"
         );
     }
     tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");

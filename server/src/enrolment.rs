@@ -21,7 +21,7 @@ use windlass_certs::csr::{Csr, Proof};
 use windlass_certs::identity::{Identity, PeerIdentity};
 use windlass_certs::join::{JoinSecret, JoinToken};
 use windlass_certs::keys::PublicKey;
-use windlass_certs::revocation::Revocations;
+use windlass_certs::revocation::{Closed, Revocations};
 use windlass_core::quota::{Source, printable};
 use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
 
@@ -249,6 +249,13 @@ impl Enrolment {
     pub(crate) fn enforce_all(&self) {
         let hosts: Vec<HostId> = self.ledger.read(|state| state.hosts.keys().cloned().collect());
         hosts.iter().for_each(|host| self.enforce(host));
+        if let Some(closed) = self.ledger.read(|state| state.closed.clone()) {
+            let fleet = self.authority.ca().fleet();
+            let kept = self.ledger.read(|state| state.operators.keys().cloned().collect::<Vec<_>>());
+            let known =
+                kept.iter().chain(&closed.confirmed).map(|name| Identity::operator(fleet.clone(), name));
+            self.revocations.close(Closed { before: closed.at, known: known.collect() });
+        }
         let operators: Vec<OperatorName> =
             self.ledger.read(|state| state.operators.keys().cloned().collect());
         operators.iter().for_each(|name| self.enforce_operator(name));

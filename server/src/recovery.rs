@@ -34,7 +34,7 @@ pub(crate) use go_on::{Answer, end_if_settled, go_on};
 pub(crate) use look::{of_host, preview};
 pub(crate) use shown::{Recoveries, listed, shown};
 pub use unvouched::Dropped;
-pub(crate) use unvouched::Vouching;
+pub(crate) use unvouched::{Confirmed, Vouching};
 
 /// What people do about it.
 pub(crate) const HINT: &str = "`windlass host recover` shows what the hosts hold, and goes on";

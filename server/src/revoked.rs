@@ -1,5 +1,5 @@
-//! The signed revocation list: `revocations.json` in the data folder, made with the fleet's revoke key, put
-//! there by an admin. For what the coordinator cannot know by itself: an operator's stolen certificate, another
+//! The signed revocation list: `revocations.json` in the data folder, made with the fleet's revoke key
+//! (`windlass trust revoke`), published by an admin or put there by hand. For what the coordinator cannot know by itself: an operator's stolen certificate, another
 //! coordinator's. Evicted and banned hosts need no list. Agents are given it on their streams, so that they let go of
 //! a coordinator whose certificate was stolen; they check it as it is checked here.
 //!
@@ -7,21 +7,27 @@
 //! until the coordinator starts again without it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windlass_certs::dsse::PayloadType;
-use windlass_certs::revocation::{RevocationList, Revocations};
+use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files::{self, FileError};
+use windlass_certs::revocation::{ListError, RevocationList, Revocations};
 
 use crate::audit;
 use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 
 const FILE: &str = "revocations.json";
+/// How many operators may wait for their turn.
+const OFFERS: usize = 8;
+/// How long one of them waits.
+const PATIENCE: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_secs(5);
 /// An envelope of the longest list; what is longer is none.
 const MAX_FILE: u64 = 2 * PayloadType::Revocation.max_len() as u64 + (64 << 10);
@@ -38,15 +44,65 @@ pub(crate) struct RevokedFile {
     published: Published,
 }
 
-/// The list in force: its version and envelope, for sessions to pass on.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Published(Arc<ArcSwapOption<(u64, Bytes)>>);
+/// The list in force: its version and envelope, for sessions to pass on. And the way to whoever puts the next in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    list: Arc<ArcSwapOption<(u64, Bytes)>>,
+    offers: mpsc::Sender<Offer>,
+    taker: Arc<Mutex<Option<mpsc::Receiver<Offer>>>>,
+}
+
+/// A list that an operator publishes.
+#[derive(Debug)]
+struct Offer {
+    envelope: Vec<u8>,
+    actor: String,
+    answer: oneshot::Sender<Result<u64, OfferError>>,
+}
+
+/// Why a list was not published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OfferError {
+    /// It is not believed, or not newer.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// Not stored.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The coordinator stops, or is too busy.
+    #[error("the coordinator did not take the revocation list in time")]
+    Busy,
+}
+
+/// Whether these bytes are the envelope of a revocation list.
+pub(crate) fn is_list(envelope: &[u8]) -> bool {
+    Envelope::parse(envelope, PayloadType::Revocation.max_len())
+        .is_ok_and(|envelope| envelope.payload_type() == PayloadType::Revocation)
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        let (offers, taker) = mpsc::channel(OFFERS);
+        Self { list: Arc::default(), offers, taker: Arc::new(Mutex::new(Some(taker))) }
+    }
+}
 
 impl Published {
     /// The list, if it is newer than version `have`.
     pub(crate) fn after(&self, have: u64) -> Option<(u64, Bytes)> {
-        let list = self.0.load();
+        let list = self.list.load();
         list.as_deref().filter(|(version, _)| *version > have).cloned()
+    }
+
+    /// Puts a newer list in force. Answers with its version.
+    pub(crate) async fn publish(&self, envelope: Vec<u8>, actor: String) -> Result<u64, OfferError> {
+        let (answer, answered) = oneshot::channel();
+        let offer = Offer { envelope, actor, answer };
+        let published = async {
+            self.offers.send(offer).await.map_err(|_| OfferError::Busy)?;
+            answered.await.map_err(|_| OfferError::Busy)?
+        };
+        timeout(PATIENCE, published).await.map_err(|_| OfferError::Busy)?
     }
 }
 
@@ -63,21 +119,43 @@ impl RevokedFile {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> anyhow::Result<()> {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut offers = self.published.taker.lock().unwrap_or_else(PoisonError::into_inner).take();
         loop {
-            tokio::select! {
+            let offer = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                _ = tick.tick() => {}
-            }
-            let Some(outcome) = self.unwritten.take().or_else(|| self.look()) else { continue };
+                _ = tick.tick() => None,
+                Some(offer) = next(&mut offers) => Some(offer),
+            };
+            let (actor, outcome, answer) = match offer {
+                None => match self.unwritten.take().or_else(|| self.look()) {
+                    Some(outcome) => ("coordinator".to_owned(), outcome, None),
+                    None => continue,
+                },
+                Some(Offer { envelope, actor, answer }) => {
+                    let taken = self.offered(envelope);
+                    (actor, told(&taken), Some((answer, taken)))
+                }
+            };
             let subject = format!("version {}", self.version);
-            let fact = audit::fact("coordinator", "revocation.apply", &subject, None, &outcome);
+            let fact = audit::fact(&actor, "revocation.apply", &subject, None, &outcome);
             Point::RevocationBefore.pass();
             match self.ledger.write(move |draft| draft.audit(fact)).await {
                 Ok(()) => Point::RevocationAfter.pass(),
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
+            if let Some((answer, taken)) = answer {
+                // Nobody may wait any more.
+                drop(answer.send(taken));
+            }
         }
+    }
+
+    /// Stores a list that is newer than the one in force, and puts it in force.
+    fn offered(&mut self, envelope: Vec<u8>) -> Result<u64, OfferError> {
+        let list = self.open(&envelope)?;
+        files::replace_secret(&self.path, &envelope)?;
+        Ok(self.take(list, envelope))
     }
 
     /// Applies the list if it is another one than before. Answers with the outcome then.
@@ -86,23 +164,34 @@ impl RevokedFile {
         if self.seen.as_ref() == Some(&bytes) {
             return None;
         }
-        let trust = self.ledger.read(|state| state.trust.document().clone());
-        let opened = RevocationList::open(&bytes, &trust, Some(self.version).filter(|version| *version > 0));
-        self.seen = Some(bytes.clone());
-        match opened {
-            Ok(list) => {
-                self.version = list.version;
-                let cut = self.apply(list);
-                self.published.0.store(Some(Arc::new((self.version, bytes.into()))));
-                self.ledger.signals().tell_everyone();
-                tracing::info!(version = self.version, connections = cut, "applied a revocation list");
-                Some("ok".to_owned())
-            }
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), error = %windlass_process::report::chain(&error), "refused a revocation list");
-                Some(format!("refused: {error}"))
-            }
+        let opened = self.open(&bytes);
+        if let Err(error) = &opened {
+            tracing::error!(path = %self.path.display(), error = %windlass_process::report::chain(error), "refused a revocation list");
         }
+        let taken = match opened {
+            Ok(list) => Ok(self.take(list, bytes)),
+            Err(error) => {
+                self.seen = Some(bytes);
+                Err(error.into())
+            }
+        };
+        Some(told(&taken))
+    }
+
+    fn open(&self, envelope: &[u8]) -> Result<RevocationList, ListError> {
+        let trust = self.ledger.read(|state| state.trust.document().clone());
+        RevocationList::open(envelope, &trust, Some(self.version).filter(|version| *version > 0))
+    }
+
+    /// Puts a list in force, and tells everybody. Answers with its version.
+    fn take(&mut self, list: RevocationList, envelope: Vec<u8>) -> u64 {
+        self.version = list.version;
+        let cut = self.apply(list);
+        self.seen = Some(envelope.clone());
+        self.published.list.store(Some(Arc::new((self.version, envelope.into()))));
+        self.ledger.signals().tell_everyone();
+        tracing::info!(version = self.version, connections = cut, "applied a revocation list");
+        self.version
     }
 
     fn apply(&self, list: RevocationList) -> usize {
@@ -119,5 +208,18 @@ impl RevokedFile {
             return None;
         }
         std::fs::read(&self.path).ok()
+    }
+}
+
+/// The outcome for the audit log.
+fn told(taken: &Result<u64, OfferError>) -> String {
+    taken.as_ref().map_or_else(|error| format!("refused: {error}"), |_| "ok".to_owned())
+}
+
+/// The next list that somebody publishes, if anybody ever does.
+async fn next(offers: &mut Option<mpsc::Receiver<Offer>>) -> Option<Offer> {
+    match offers {
+        Some(offers) => offers.recv().await,
+        None => None,
     }
 }

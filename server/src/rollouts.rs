@@ -26,6 +26,9 @@ pub(crate) enum RolloutError {
     /// The approval does not count.
     #[error(transparent)]
     Approve(#[from] ApproveError),
+    /// It would go on without an approval.
+    #[error("this step wants an approval: going on without one needs an operator with role `approver`")]
+    NeedsApprover,
     /// The store is older than its fleet.
     #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
     Recovering,
@@ -49,6 +52,10 @@ impl RolloutError {
             Self::Approve(ApproveError::Content { .. } | ApproveError::Step { .. }) => {
                 Some("look at it again: `windlass rollout show` says which step and release it is at".to_owned())
             }
+            Self::NeedsApprover => Some(
+                "an approver runs `windlass rollout approve`, or `windlass rollout promote`, which the audit log tells apart"
+                    .to_owned(),
+            ),
             Self::Steer(_) | Self::Approve(_) | Self::Write(_) => None,
         }
     }
@@ -124,16 +131,21 @@ pub(crate) async fn approve(
     .await
 }
 
-/// Pauses, resumes, promotes or aborts.
+/// Pauses, resumes, promotes or aborts. Who may approve may also go on without an approval.
 pub(crate) async fn steer(
     coordinator: &Coordinator,
     id: RolloutId,
     steering: Steering,
     at: Option<u32>,
+    may_approve: bool,
     actor: String,
 ) -> Result<(), RolloutError> {
-    change(coordinator, id, actor, verb(steering), move |_, old, actor, now| {
+    change(coordinator, id, actor, verb(steering), move |state, old, actor, now| {
         at.map_or(Ok(()), |at| rollout::is_at(old, at))?;
+        let release = state.releases.get(&old.to.digest);
+        if !may_approve && release.is_none_or(|release| rollout::skips_approval(old, release, steering)) {
+            return Err(RolloutError::NeedsApprover);
+        }
         Ok(rollout::steer(old, steering, actor, now)?)
     })
     .await

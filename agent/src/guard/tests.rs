@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-use windlass_core::reconcile::{PlanNumber, RestartPolicy, VerifiedRelease};
+use windlass_core::reconcile::{Observed, PlanNumber, RestartPolicy, VerifiedRelease};
 use windlass_core::release::{File, Volume};
 
 use super::*;
@@ -253,4 +253,26 @@ async fn plain_http_off_loopback_needs_the_policys_word() {
     assert!(refused.to_string().contains("insecure_registries"), "{refused}");
     let insecure_registries = vec!["10.1.2.3:5000".to_owned()];
     pull(HostPolicy { insecure_registries, ..HostPolicy::default() }).await.unwrap();
+}
+
+/// The bytes are the same; whether this host may have them is for the registry to say.
+#[tokio::test]
+async fn an_image_from_elsewhere_is_not_here_if_policy_says_so() {
+    let mine = Fleet::new().payload(1).spec.image;
+    let other = Image { repository: "registry.example.com/other".to_owned(), ..mine.clone() };
+    for (verify_origin, is_here) in [(true, false), (false, true)] {
+        let policy = HostPolicy {
+            verify_origin,
+            insecure_registries: vec!["registry.example.com".to_owned()],
+            ..HostPolicy::default()
+        };
+        let engine = FakeEngine::new(clock::now);
+        let guarded = Guarded::new(engine, Mounts::default(), policy, PathBuf::from("/"), PathBuf::from("/"));
+        let pulled = guarded.pull(&mine, &|_| {}).await.unwrap();
+        let images = guarded.images().await.unwrap();
+        assert_eq!(images.get(&mine.digest), Some(&pulled));
+        let seen = Observed { images, ..Observed::default() };
+        assert!(seen.image(&mine).is_some(), "{verify_origin}");
+        assert_eq!(seen.image(&other).is_some(), is_here, "{verify_origin}");
+    }
 }

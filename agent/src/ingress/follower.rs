@@ -8,7 +8,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json;
 use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{Refusal, RefusalCode};
-use windlass_core::traffic::{Routes, TableInForce};
+use windlass_core::traffic::{Reach, Routes, TableInForce};
 use windlass_core::{EnvironmentId, FleetId, HostId};
 use windlass_ingress::Ingress;
 use windlass_process::report;
@@ -75,8 +75,9 @@ impl Follower {
     }
 
     /// The agent says whose it is.
-    pub(super) fn greet(&self, fleet: &FleetId, host: &HostId) -> Result<(), NoTrust> {
-        held(&self.state).greet(fleet, host)
+    pub(super) async fn greet(&self, fleet: &FleetId, host: &HostId, reach: Reach) -> Result<(), NoTrust> {
+        let (state, fleet, host) = (self.state.clone(), fleet.clone(), host.clone());
+        on_disk(move || held(&state).greet(&fleet, &host, reach)).await
     }
 
     /// Takes trust documents. Tables that were refused before may be good ones now.
@@ -142,8 +143,12 @@ impl Follower {
     }
 
     /// A table that was verified is in force from the next request on.
-    fn apply(&self, routes: Routes, position: Position) {
+    fn apply(&self, mut routes: Routes, position: Position) {
         let environment = routes.environment.clone();
+        for detail in held(&self.state).reach().keep(&mut routes) {
+            let code = RefusalCode::Policy.as_str();
+            tracing::warn!(target: "windlass_agent::audit", code, what = "endpoint", %environment, detail, "refused");
+        }
         let Position { epoch, seq, digest } = position;
         if let Err(error) = self.ingress.take(routes) {
             return tracing::error!(%error, "a traffic table cannot be followed");

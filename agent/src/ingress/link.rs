@@ -56,15 +56,15 @@ impl Link {
         let (trust, tables) = self.follower.has();
         wire::write(&mut to, &Up::Hello { protocol: PROTOCOL, trust, tables }, MOST_UP).await?;
         let hello = timeout(wire::WRITE, wire::read(&mut from, MOST_DOWN)).await;
-        let (fleet, host) = match hello.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
-            Some(Down::Hello { protocol: PROTOCOL, fleet, host }) => (fleet, host),
+        let (fleet, host, reach) = match hello.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+            Some(Down::Hello { protocol: PROTOCOL, fleet, host, reach }) => (fleet, host, reach),
             Some(Down::Hello { protocol, .. }) => {
                 let why = format!("the agent speaks version {protocol}, this ingress {PROTOCOL}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
             Some(_) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        self.follower.greet(&fleet, &host).map_err(io::Error::other)?;
+        self.follower.greet(&fleet, &host, reach).await.map_err(io::Error::other)?;
         tracing::info!(%host, "connected to the agent");
         *said = false;
         backoff.reset();

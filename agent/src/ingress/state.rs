@@ -19,7 +19,7 @@ use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::network::{InnerNetwork, MAX_CALLED, MAX_NETWORKS, SUBNET_BITS, is_range};
 use windlass_core::observation::Refusal;
-use windlass_core::traffic::Routes;
+use windlass_core::traffic::{Reach, Routes};
 use windlass_core::verify::PlanOrder;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, Timestamp};
 
@@ -29,6 +29,7 @@ use crate::traffic::wire::Position;
 use crate::verify;
 
 const NETWORKS: &str = "networks.json";
+const REACH: &str = "reach.json";
 /// Most bytes of that file.
 const MOST_NETWORKS: u64 = 8 << 20;
 
@@ -40,6 +41,7 @@ pub(super) struct State {
     store: TableStore,
     tables: Tables,
     networks: Vec<InnerNetwork>,
+    reach: Reach,
     /// Whether this process writes: one that ends leaves that to its successor.
     writes: bool,
 }
@@ -108,7 +110,7 @@ pub(super) enum NoTrust {
     Stranger { fleet: FleetId, mine: HostId, theirs: HostId },
     #[error(transparent)]
     Trust(#[from] TrustError),
-    #[error("failed to keep the trust document")]
+    #[error("failed to keep the trust document, or what the agent said of this host")]
     File(#[from] FileError),
 }
 
@@ -148,7 +150,9 @@ impl State {
             }
         }
         let networks = networks(&folder.join(NETWORKS));
-        Ok((Self { folder: folder.to_owned(), pinned, store, tables, networks, writes: true }, routes))
+        let mut reach = reach(&folder.join(REACH));
+        reach.host = pinned.as_ref().map(|pinned| pinned.host.clone()).or(reach.host);
+        Ok((Self { folder: folder.to_owned(), pinned, store, tables, networks, reach, writes: true }, routes))
     }
 
     /// The inner networks of the host, as they were told last.
@@ -182,16 +186,30 @@ impl State {
         self.writes = writes;
     }
 
-    /// The agent says whose it is.
-    pub(super) fn greet(&self, fleet: &FleetId, host: &HostId) -> Result<(), NoTrust> {
-        match &self.pinned {
-            Some(pinned) if pinned.fleet != *fleet || pinned.host != *host => Err(NoTrust::Stranger {
+    /// The addresses that requests may go to, as they were told last.
+    pub(super) const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The agent says whose it is, and how far requests may go: the next tables are followed so far.
+    pub(super) fn greet(&mut self, fleet: &FleetId, host: &HostId, reach: Reach) -> Result<(), NoTrust> {
+        if let Some(pinned) =
+            self.pinned.as_ref().filter(|pinned| pinned.fleet != *fleet || pinned.host != *host)
+        {
+            return Err(NoTrust::Stranger {
                 fleet: pinned.fleet.clone(),
                 mine: pinned.host.clone(),
                 theirs: host.clone(),
-            }),
-            Some(_) | None => Ok(()),
+            });
         }
+        // An agent of before does not say; its host is known all the same.
+        let reach = Reach { host: Some(host.clone()), ..reach };
+        if self.writes && self.reach != reach {
+            let bytes = serde_json::to_vec(&reach).unwrap_or_default();
+            files::replace_secret(&self.folder.join(REACH), &bytes)?;
+        }
+        self.reach = reach;
+        Ok(())
     }
 
     /// Walks from the trust document in force through `envelopes`; the very first one is pinned. Answers whether there
@@ -272,6 +290,12 @@ fn networks(path: &Path) -> Vec<InnerNetwork> {
         tracing::error!(path = %path.display(), %error, "the inner networks cannot be read; the agent tells them again");
         Vec::new()
     })
+}
+
+/// What the agent said last; nothing if the file is not there or cannot be read, as the agent says it again.
+fn reach(path: &Path) -> Reach {
+    let bytes = read_bounded(path, MOST_NETWORKS).ok();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 fn check(networks: &[InnerNetwork]) -> Result<(), NoNetworks> {

@@ -9,6 +9,7 @@ use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{Advance, TrustStore};
 use windlass_core::EnvironmentId;
 use windlass_core::observation::Refusal;
+use windlass_core::traffic::Reach;
 use windlass_core::verify::{AcceptedRoutes, PlanOrder};
 use windlass_process::report;
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
@@ -94,6 +95,15 @@ impl Keeper {
             Arc::make_mut(tables).insert(environment, table);
         });
         Ok(Taken::Newest)
+    }
+
+    /// The addresses that an ingress of this host may lead requests to.
+    pub fn reach(&self) -> Reach {
+        Reach {
+            host: Some(self.member.host.clone()),
+            address: self.member.address.parse().ok(),
+            networks: self.facts.borrow().policy.endpoint_networks.clone(),
+        }
     }
 
     /// Trust documents after `version`, the oldest first, as far as this host has kept them, and the one in force.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use windlass_certs::files::check_way;
 use windlass_core::host::{HostPolicy, Limit, Users};
@@ -37,6 +37,8 @@ struct Raw {
     exec: Option<bool>,
     max_memory: Option<String>,
     max_image: Option<Size>,
+    verify_origin: Option<bool>,
+    endpoint_networks: Option<Vec<String>>,
     inner_networks: Option<String>,
 }
 
@@ -114,6 +116,8 @@ fn meaning(raw: Raw) -> Result<Policy, Bad> {
         exec: raw.exec.unwrap_or(silent.exec),
         max_memory: raw.max_memory.map_or(Ok(silent.max_memory), |text| limit(&text))?,
         max_image: raw.max_image.unwrap_or(silent.max_image),
+        verify_origin: raw.verify_origin.unwrap_or(silent.verify_origin),
+        endpoint_networks: raw.endpoint_networks.map(endpoint_networks).transpose()?,
         inner_networks: raw.inner_networks.map_or(Ok(silent.inner_networks), |text| networks(&text))?,
     };
     Ok(Policy { host, labels: raw.labels.map(labels).transpose()? })
@@ -185,6 +189,13 @@ fn limit(text: &str) -> Result<Limit, Bad> {
         },
         None => text.parse().map(Limit::Bytes).map_err(|_| bad()),
     }
+}
+
+fn endpoint_networks(list: Vec<String>) -> Result<Vec<IpNet>, Bad> {
+    bounded("endpoint_networks", &list)?;
+    let bad =
+        |text: &str| ("endpoint_networks", format!("`{text}` is no network like `10.0.0.0/8` or `fd00::/8`"));
+    list.iter().map(|text| text.parse().map_err(|_| bad(text))).collect()
 }
 
 fn networks(text: &str) -> Result<Ipv4Net, Bad> {

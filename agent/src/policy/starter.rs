@@ -95,6 +95,8 @@ registries = [{}]
 # exec = false                      # may operators run commands in containers?
 # max_memory = "90%"                # of the machine, for all releases together; or a size
 # max_image = "20GiB"               # compressed
+# verify_origin = false             # run an image that is here already only if it came from its own registry
+# endpoint_networks = ["10.0.0.0/8"]  # where other hosts are that an ingress of this one leads requests to; default: any
 # inner_networks = "10.210.0.0/16"  # networks of services that call others by name (`uses`) are drawn from it
 "#,
         listed.join(", ")

@@ -204,7 +204,8 @@ impl Runtime for DockerEngine {
             let size = u64::try_from(image.size).unwrap_or(0);
             for name in &image.repo_digests {
                 if let Some(Ok(digest)) = name.rsplit_once('@').map(|(_, digest)| digest.parse()) {
-                    found.insert(digest, LocalImage { id: image.id.clone(), size });
+                    let origins = Some(pull::origins(&image.repo_digests, &digest));
+                    found.insert(digest, LocalImage { id: image.id.clone(), size, origins });
                 }
             }
         }

@@ -196,7 +196,11 @@ impl Runtime for FakeEngine {
         if let Some(failure) = world.pulls.pop_front() {
             return Err(failure);
         }
-        let local = LocalImage { id: format!("id-of-{}", image.digest.short()), size: image.size };
+        let local = LocalImage {
+            id: format!("id-of-{}", image.digest.short()),
+            size: image.size,
+            origins: Some([image.repository.clone()].into()),
+        };
         world.images.insert(image.digest, local.clone());
         Ok(local)
     }

@@ -207,7 +207,8 @@ async fn tell(
 ) -> io::Result<()> {
     let Sources { keeper, mut observation, mut networks } = sources;
     let member = keeper.member();
-    let hello = Down::Hello { protocol: PROTOCOL, fleet: member.fleet.clone(), host: member.host.clone() };
+    let (fleet, host, reach) = (member.fleet.clone(), member.host.clone(), keeper.reach());
+    let hello = Down::Hello { protocol: PROTOCOL, fleet, host, reach };
     wire::write(to, &hello, MOST_DOWN).await?;
     let (mut versions, mut newest) = (keeper.trust_version(), keeper.tables());
     let mut held: Option<Vec<Hold>> = None;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use windlass_core::network::InnerNetwork;
-use windlass_core::traffic::{Hold, IngressReport, MAX_REPORT};
+use windlass_core::traffic::{Hold, IngressReport, MAX_REPORT, Reach};
 use windlass_core::verify::AcceptedRoutes;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId};
 
@@ -37,6 +37,9 @@ pub enum Down {
         fleet: FleetId,
         /// Its name.
         host: HostId,
+        /// The addresses that requests may go to from there. An agent of before does not say.
+        #[serde(default)]
+        reach: Reach,
     },
     /// Trust documents after the version that the ingress has, the oldest first, at most [`MOST_TRUST`].
     Trust {

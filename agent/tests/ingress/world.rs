@@ -167,7 +167,13 @@ async fn serve(
     let (mut from, mut to) = tokio::io::split(stream);
     assert!(matches!(wire::read(&mut from, MOST_UP).await, Ok(Some(Up::Hello { .. }))));
     let (fleet, host) = ("demo".parse().unwrap(), "web-1".parse().unwrap());
-    wire::write(&mut to, &Down::Hello { protocol: PROTOCOL, fleet, host }, MOST_DOWN).await.unwrap();
+    wire::write(
+        &mut to,
+        &Down::Hello { protocol: PROTOCOL, fleet, host, reach: Default::default() },
+        MOST_DOWN,
+    )
+    .await
+    .unwrap();
     let hear = async {
         while let Ok(Some(message)) = wire::read(&mut from, MOST_UP).await {
             let Up::Report(report) = message else { continue };

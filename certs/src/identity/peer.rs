@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use windlass_core::{Digest, Timestamp};
 use x509_parser::extensions::GeneralName;
@@ -85,6 +87,13 @@ impl PeerIdentity {
             spki: certificate.public_key().raw.to_vec(),
             fingerprint: Digest::of(der),
         })
+    }
+
+    /// Reads the first certificate of a PEM file. Nothing of it is verified.
+    pub fn from_pem(text: &str) -> Result<Self, InvalidPeer> {
+        let first = CertificateDer::pem_slice_iter(text.as_bytes()).next();
+        let der = first.and_then(Result::ok).ok_or(InvalidPeer::Malformed)?;
+        Self::from_der(&der)
     }
 
     /// Whether `now` lies within its validity.

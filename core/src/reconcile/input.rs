@@ -12,7 +12,7 @@ use crate::host::{Gpu, GpuAccess, HostPolicy};
 use crate::id::{Counter, EnvironmentId, FleetId, HostId, SlotId};
 use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
 use crate::plan::HostPlan;
-use crate::release::Release;
+use crate::release::{Image, Release};
 use crate::time::Timestamp;
 
 use super::ended::Outcome;
@@ -140,6 +140,16 @@ pub struct LocalImage {
     pub id: String,
     /// Bytes on disk.
     pub size: u64,
+    /// Repositories that the engine resolved the digest from, where the host's policy asks for that (`verify_origin`).
+    pub origins: Option<BTreeSet<String>>,
+}
+
+impl Observed {
+    /// The image that a release was signed with, if it is on the host: from its own repository, where policy asks for that.
+    pub fn image(&self, image: &Image) -> Option<&LocalImage> {
+        let is_from = |origins: &BTreeSet<String>| origins.contains(&image.repository);
+        self.images.get(&image.digest).filter(|local| local.origins.as_ref().is_none_or(is_from))
+    }
 }
 
 /// A container. What is said of slot and release comes from its labels, which prove nothing.

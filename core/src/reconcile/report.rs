@@ -21,15 +21,15 @@ pub(super) fn slot(
     status: SlotStatus,
 ) -> SlotObservation {
     let release = want.and_then(|want| turn.desired.releases.get(&want.release));
-    let image = release.map(|release| release.release.spec.image.digest);
-    let pull = image.and_then(|image| turn.observed.pulls.get(&image).copied());
+    let image = release.map(|release| &release.release.spec.image);
+    let pull = image.and_then(|image| turn.observed.pulls.get(&image.digest).copied());
     let containers = turn.containers(slot);
     let checking = turn.checking.contains(slot);
     SlotObservation {
         slot: slot.clone(),
         release: want.map(|want| want.release),
         status,
-        pulled: !checking && image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        pulled: !checking && image.is_some_and(|image| turn.observed.image(image).is_some()),
         checking,
         pull,
         instances: containers.iter().map(|seen| instance(turn, want, seen)).collect(),
@@ -53,8 +53,8 @@ fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<Sl
             let fallback = want.and_then(|want| want.fallback);
             let named = [want.map(|want| want.release), previous, fallback].into_iter().flatten();
             let missing = |release: Digest| {
-                let image = turn.desired.releases.get(&release)?.release.spec.image.digest;
-                volatile.pulls.get(&image).filter(|_| !turn.observed.images.contains_key(&image))
+                let image = &turn.desired.releases.get(&release)?.release.spec.image;
+                volatile.pulls.get(&image.digest).filter(|_| turn.observed.image(image).is_none())
             };
             let retry = named.filter_map(missing).next()?;
             SlotTrouble {

@@ -7,7 +7,7 @@ use crate::gate::Course;
 use crate::release::Release;
 use crate::time::Timestamp;
 
-use super::{Approval, GoingBack, Promotion, Reason, Rollout, Shift, State, What};
+use super::{Approval, GoingBack, Kind, Promotion, Reason, Rollout, Shift, State, What};
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -136,8 +136,10 @@ pub enum ApproveError {
     /// Nothing is to be approved in that state.
     #[error(transparent)]
     State(#[from] SteerError),
-    /// Who asked for the rollout does not approve it.
-    #[error("{0} asked for this rollout, and somebody else has to approve it")]
+    /// Who asked for the rollout, or signed its release as the author, does not approve it.
+    #[error(
+        "{0} asked for this rollout or is the author of its release, and somebody else has to approve it"
+    )]
     Author(String),
     /// It was meant for another release.
     #[error("the approval is for release {asked}, and this rollout goes to {to}")]
@@ -169,6 +171,24 @@ pub fn is_at(rollout: &Rollout, asked: u32) -> Result<(), ApproveError> {
     if asked == at { Ok(()) } else { Err(ApproveError::Step { asked, at }) }
 }
 
+/// Whether a promotion skips an approval that the release asks for: of this step, or of any that is left.
+pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering) -> bool {
+    let Some(shift) = rollout.shift.as_ref().filter(|shift| shift.promoted < Some(Promotion::Full)) else {
+        return false;
+    };
+    let strategy = &release.spec.strategy;
+    let wanted = strategy.wants_approval(shift.taken) && shift.approved.is_none();
+    let later = || {
+        let steps = u32::try_from(strategy.canary().len()).unwrap_or(u32::MAX);
+        (shift.taken.saturating_add(1)..=steps).any(|step| strategy.wants_approval(step))
+    };
+    match steering {
+        Steering::Promote => wanted,
+        Steering::PromoteFull => wanted || later(),
+        Steering::Pause | Steering::Resume | Steering::Abort | Steering::Approve => false,
+    }
+}
+
 /// Approves a step of a rollout to `release`. Doing so twice is doing so once.
 ///
 /// # Errors
@@ -191,7 +211,9 @@ pub fn approve(
     if !release.spec.strategy.wants_approval(approved.step) {
         return Err(ApproveError::NotWanted(approved.step));
     }
-    if actor == rollout.actor {
+    // A machine may have deployed what a person has made.
+    let is_author = rollout.kind == Kind::Deploy && actor == format!("operator/{}", release.author);
+    if actor == rollout.actor || is_author {
         return Err(ApproveError::Author(actor.to_owned()));
     }
     let mut next = rollout.clone();

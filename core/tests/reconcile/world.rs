@@ -395,7 +395,9 @@ impl World {
                     Outcome::PullFailed { image: image.digest, failure }
                 } else {
                     let id = format!("id {}", image.digest.short());
-                    self.observed.images.insert(image.digest, LocalImage { id: id.clone(), size: 1 });
+                    self.observed
+                        .images
+                        .insert(image.digest, LocalImage { id: id.clone(), size: 1, origins: None });
                     Outcome::Pulled { image: image.digest, id }
                 };
                 self.observed.outcomes.push(outcome);

@@ -58,7 +58,7 @@ impl Engine {
                 let failure = PullFailure::Failed("no such image".into());
                 self.outcomes.push(Outcome::PullFailed { image, failure });
             } else {
-                self.images.insert(image, LocalImage { id: image.to_string(), size: 1 });
+                self.images.insert(image, LocalImage { id: image.to_string(), size: 1, origins: None });
                 self.outcomes.push(Outcome::Pulled { image, id: image.to_string() });
             }
         }

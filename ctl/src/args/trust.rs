@@ -148,23 +148,41 @@ pub(crate) enum TrustCommand {
         #[command(flatten)]
         how: ChangeArgs,
     },
-    /// Sign a trust document, or add a signature to one
+    /// Certificates count no more, for every member of the fleet: signs the next revocation list and publishes it
+    #[command(after_help = "Examples:\n  \
+        windlass trust revoke 3f9c12aa07b14e55       # one certificate, by its serial number\n  \
+        windlass trust revoke stolen.pem             # the same, from the certificate itself\n  \
+        windlass trust revoke operator/bob           # all that this name has or ever gets\n  \
+        windlass trust revoke host/web-1 --up-to 4   # and can come back with a later generation\n\n\
+        Coordinator, hosts and command line take the list by its signatures, cut connections, and pass it on. It is signed with\n\
+        the revoke key of the home folder, or with --key; where more keys must sign, it is written to a file and says who is next.\n\
+        What is revoked stays revoked. A coordinator's certificate is revoked by serial number: stop that coordinator first, and\n\
+        start it again after; it makes a new one.")]
+    Revoke(RevokeArgs),
+    /// Certificates that count no more, by the newest revocation list
+    #[command(after_help = "Examples:\n  windlass trust revoked\n  windlass trust revoked --offline -o json")]
+    Revoked {
+        /// From the home folder only, without asking the coordinator
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Sign a trust document or a revocation list, or add a signature to one
     #[command(after_help = "Examples:\n  \
         windlass trust show -o json > next.json       # raise version, change keys, …\n  \
         windlass trust sign next.json --out next.trust.json\n  \
         windlass trust sign next.trust.json --key second-root.key\n  \
         windlass trust publish next.trust.json")]
     Sign {
-        /// A trust document (JSON), or an envelope that others have signed already
+        /// A trust document (JSON), or an envelope of a document or list that others have signed already
         file: PathBuf,
         /// Where it is written [default: an envelope itself]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// Sign with this root key instead of the home folder's
+        /// Sign with this root or revoke key instead of the home folder's
         #[arg(long = "key", value_name = "FILE")]
         keys: Vec<PathBuf>,
     },
-    /// Give a signed trust document to the coordinator
+    /// Give a signed trust document or revocation list to the coordinator
     #[command(after_help = "Example:\n  windlass trust publish next.trust.json")]
     Publish {
         /// The envelope
@@ -203,14 +221,43 @@ pub(crate) enum AuditCommand {
     /// Accept that entries are lost, once you know which backup was restored and why
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \
-        windlass audit accept 3f9c12aa07b1\n\n\
-        Signed with your release key and kept in your home folder. It covers that loss at that restore, and no other.")]
-    Accept {
-        /// The loss, by the hash that `audit verify` names it with; 12 digits or more
-        #[arg(value_name = "HASH")]
-        loss: String,
-        /// Sign with this key instead of the context's
-        #[arg(long = "key", value_name = "FILE")]
-        key: Option<PathBuf>,
-    },
+        windlass audit accept 3f9c12aa07b1\n  \
+        windlass audit accept 3f9c12aa07b1 --from audit.jsonl       # a saved log, without the coordinator\n  \
+        windlass audit accept 3f9c12aa07b1 --out loss.json          # also for the homes of others\n  \
+        windlass audit accept --from loss.json                      # that was signed elsewhere\n\n\
+        Signed with your release key and kept in your home folder. It counts only if the trust document names the key, for\n\
+        releases or as a root key, and covers that loss at that restore, and no other.")]
+    Accept(AcceptArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AcceptArgs {
+    /// The loss, by the hash that `audit verify` names it with; 12 digits or more
+    #[arg(value_name = "HASH", required_unless_present = "from")]
+    pub(crate) loss: Option<String>,
+    /// A loss that somebody else has signed, or a saved log, instead of the coordinator's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Also write the signed word here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Sign with this key instead of the context's
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// Serial numbers, certificates (PEM files), `operator/NAME`, `host/NAME`
+    #[arg(value_name = "WHAT", required = true)]
+    pub(crate) what: Vec<String>,
+    /// Of a name, only certificates up to this generation [default: all there will ever be]
+    #[arg(long, value_name = "GENERATION")]
+    pub(crate) up_to: Option<u64>,
+    /// Sign with this revoke key instead of the home folder's
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+    /// Write the signed list here instead of publishing it; works without a coordinator
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }

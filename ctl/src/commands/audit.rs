@@ -32,9 +32,17 @@ pub(super) async fn run(command: AuditCommand, global: &Global, printer: &Printe
     let (file, save) = match command {
         AuditCommand::Ls(args) => return list::run(&args, global, printer).await,
         AuditCommand::Verify { file, save } => (file, save),
-        AuditCommand::Accept { loss, key } => {
-            let (view, _) = from_coordinator(&context, context.fleet.kept_checkpoint(), None).await?;
-            return accept::accept(&view, &loss, key, &context, global, printer);
+        AuditCommand::Accept(args) => {
+            let signed = args.from.as_deref().map(accept::signed).transpose()?.flatten();
+            if let Some(envelope) = signed {
+                return accept::adopt(&envelope, &args, &context, global, printer);
+            }
+            let kept = context.fleet.kept_checkpoint();
+            let view = match &args.from {
+                Some(log) => from_file(log, &context.fleet, kept)?,
+                None => from_coordinator(&context, kept, None).await?.0,
+            };
+            return accept::accept(&view, args, &context, global, printer);
         }
     };
     let kept = context.fleet.kept_checkpoint();

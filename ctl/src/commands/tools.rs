@@ -16,7 +16,7 @@ use super::logs::LogLineView;
 use super::operator::{OperatorJoined, OperatorTokenView};
 use super::ps::PsView;
 use super::release::ReleaseDocument;
-use super::trust::ChangeView;
+use super::trust::{ChangeView, RevocationsView};
 use super::version::VersionView;
 use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
 use crate::attend::ServiceOutcome;
@@ -75,6 +75,7 @@ fn outputs() -> Value {
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),
         ("trust add-key, remove-key, rotate", of::<ChangeView>()),
+        ("trust revoke, revoked", of::<RevocationsView>()),
         ("audit ls", of::<AuditListView>()),
         ("audit verify", of::<AuditView>()),
         ("version", of::<VersionView>()),

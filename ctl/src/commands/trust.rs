@@ -1,6 +1,7 @@
 //! `trust`: who may do what.
 
 mod change;
+mod revoke;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::shell::quote;
 use crate::{signing, table};
 
 pub(crate) use change::{ChangeError, ChangeView};
+pub(crate) use revoke::RevocationsView;
 
 pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
@@ -35,8 +37,15 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
                 session.trust().clone()
             };
             let document = store.document();
-            printer.document(document, |_| table::trust(document, &store.digest().to_string()));
+            let revoked = RevocationsView::of(context.fleet.revocation_list(document).as_ref());
+            printer.document(document, |_| {
+                table::trust(document, &store.digest().to_string()) + &revoke::lines(&revoked)
+            });
         }
+        TrustCommand::Revoke(args) => {
+            return Box::pin(revoke::revoke(args, &context, global, printer)).await;
+        }
+        TrustCommand::Revoked { offline } => Box::pin(revoke::revoked(offline, &context, printer)).await?,
         TrustCommand::AddKey { key, role, scope, everywhere, how } => {
             let scopes = scopes(role, scope, everywhere, global)?;
             let after = match role {
@@ -59,6 +68,12 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
             let bytes = envelope(&file)?;
             let mut session = context.session().await?;
             session.fetch_trust().await?;
+            if is_list(&bytes) {
+                let version = revoke::publish(&mut session, bytes).await?;
+                let message = format!("revocation list {version} is in force");
+                printer.document(&serde_json::json!({ "version": version }), |_| message);
+                return Ok(Exit::Done);
+            }
             // Checked here first: what does not follow from the version in force must not leave this machine.
             let mut next = session.trust().clone();
             next.advance(&bytes)?;
@@ -91,6 +106,11 @@ fn sign(
     printer: &Printer,
 ) -> Result<(), CtlError> {
     let bytes = read_file(file)?;
+    let max_len = PayloadType::Revocation.max_len();
+    if let Some(list) = Envelope::parse(&bytes, max_len).ok().filter(|_| is_list(&bytes)) {
+        let out = out.unwrap_or_else(|| file.to_owned());
+        return revoke::sign(list, &out, keys, context, printer);
+    }
     let keys = match keys {
         [] => vec![SigningKey::load(&context.fleet.root_key())?],
         given => given.iter().map(|path| SigningKey::load(path)).collect::<Result<_, _>>()?,
@@ -150,7 +170,13 @@ fn sign(
     Ok(())
 }
 
-/// Reads a signed trust document; one that nobody has signed is told apart from one that is damaged.
+/// Is it the envelope of a revocation list?
+fn is_list(bytes: &[u8]) -> bool {
+    Envelope::parse(bytes, PayloadType::Revocation.max_len())
+        .is_ok_and(|envelope| envelope.payload_type() == PayloadType::Revocation)
+}
+
+/// Reads a signed trust document or list; one that nobody has signed is told apart from one that is damaged.
 fn envelope(file: &Path) -> Result<Vec<u8>, CtlError> {
     let bytes = read_file(file)?;
     let is_signed = Envelope::parse(&bytes, trust::MAX_LEN).is_ok();

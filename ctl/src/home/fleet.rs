@@ -37,6 +37,11 @@ impl FleetHome {
         self.root.join("release.key")
     }
 
+    /// The key that signs revocation lists.
+    pub(crate) fn revoke_key(&self) -> PathBuf {
+        self.root.join("revoke.key")
+    }
+
     /// The operator's key and certificate.
     pub(crate) fn operator(&self) -> Result<CertifiedIdentity, HomeError> {
         CertifiedIdentity::load(&self.operator_path()).map_err(HomeError::Operator)

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windlass_core::host::HostFacts;
+use windlass_core::traffic::is_of_a_host;
 use windlass_core::{Digest, HostId, Timestamp};
 
 use super::{EnrolError, Join, Joined};
@@ -143,7 +144,11 @@ fn check_address(address: &str) -> Result<(), EnrolError> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let ok = address.len() <= 253 && (address.parse::<IpAddr>().is_ok() || address.split('.').all(label));
+    // A host that names an address of the cloud or of everybody would have requests led there.
+    let ok = match address.parse::<IpAddr>() {
+        Ok(address) => is_of_a_host(address),
+        Err(_) => address.len() <= 253 && address.split('.').all(label),
+    };
     if ok { Ok(()) } else { Err(EnrolError::Address(address.chars().take(80).collect())) }
 }
 
@@ -156,7 +161,21 @@ mod tests {
         for good in ["10.0.0.1", "::1", "localhost", "web-1.example.com"] {
             assert!(check_address(good).is_ok(), "{good}");
         }
-        for bad in ["", "a b", "-a", "a..b", "http://a", "a:80", "a/b", "\n"] {
+        for bad in [
+            "",
+            "a b",
+            "-a",
+            "a..b",
+            "http://a",
+            "a:80",
+            "a/b",
+            "\n",
+            "169.254.169.254",
+            "0.0.0.0",
+            "::ffff:169.254.1.1",
+            "224.0.0.1",
+            "fe80::1",
+        ] {
             assert!(check_address(bad).is_err(), "{bad}");
         }
     }

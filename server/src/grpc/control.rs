@@ -28,7 +28,7 @@ use self::common::{Stream, service};
 use super::access::Caller;
 use super::status::{refused, stopping};
 use crate::coordinator::Coordinator;
-use crate::trust;
+use crate::{revoked, trust};
 
 /// The service.
 pub(super) struct ControlService(pub(super) Arc<Coordinator>);
@@ -269,7 +269,11 @@ impl Control for ControlService {
     ) -> Reply<pb::PublishTrustResponse> {
         let actor = Caller::of(&request)?.actor();
         let envelope = request.into_inner().envelope.to_vec();
-        let version = trust::publish(&self.0, envelope, actor).await.map_err(refused)?;
+        let version = if revoked::is_list(&envelope) {
+            self.0.revoked.publish(envelope, actor).await.map_err(refused)?
+        } else {
+            trust::publish(&self.0, envelope, actor).await.map_err(refused)?
+        };
         Ok(Response::new(pb::PublishTrustResponse { version }))
     }
 

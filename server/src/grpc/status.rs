@@ -4,6 +4,7 @@ use std::error::Error;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
+use windlass_certs::revocation::ListError;
 use windlass_core::rollout::{ApproveError, StartError};
 use windlass_process::report::chain;
 
@@ -13,6 +14,7 @@ use crate::ledger::WriteError;
 use crate::quarantine::QuarantineError;
 use crate::recovery::RecoveryError;
 use crate::releases::ReleaseError;
+use crate::revoked::OfferError;
 use crate::rollouts::RolloutError;
 use crate::services::ServiceError;
 use crate::trust::PublishError;
@@ -164,7 +166,7 @@ impl Refusal for RolloutError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
-            Self::Approve(ApproveError::Author(_)) => Code::PermissionDenied,
+            Self::Approve(ApproveError::Author(_)) | Self::NeedsApprover => Code::PermissionDenied,
             Self::Steer(_) | Self::Approve(_) | Self::Recovering => Code::FailedPrecondition,
             Self::Write(error) => error.code(),
         }
@@ -202,6 +204,25 @@ impl Refusal for ServiceError {
     }
     fn hint(&self) -> Option<String> {
         Self::hint(self)
+    }
+}
+
+impl Refusal for OfferError {
+    fn code(&self) -> Code {
+        match self {
+            Self::List(ListError::Stale { .. }) => Code::Aborted,
+            Self::List(_) => Code::PermissionDenied,
+            Self::File(_) => Code::Internal,
+            Self::Busy => Code::Unavailable,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::List(ListError::Stale { .. }) => {
+                Some("somebody else was faster: `windlass trust revoked`, then the command again".to_owned())
+            }
+            _ => None,
+        }
     }
 }
 

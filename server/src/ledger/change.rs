@@ -22,6 +22,8 @@ pub(crate) mod keys {
     pub(crate) const FLEET: &str = "fleet";
     /// That the store was set back.
     pub(crate) const RECOVERY: &str = "recovery";
+    /// Since when only named operators count, if a store was restored that nobody had signed.
+    pub(crate) const CLOSED: &str = "closed";
     /// Versions of the trust document.
     pub(crate) const TRUST: &str = "trust/";
     /// Hosts.

@@ -135,6 +135,9 @@ async fn records(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
         let environment = name(&entry.key, keys::ROUTES)?;
         state.apply(Change::Routes(environment, Box::new(decode(&entry)?)));
     }
+    if let Some(entry) = store.get(keys::CLOSED).await? {
+        state.closed = Some(decode(&entry)?);
+    }
     if let Some(entry) = store.get(keys::RECOVERY).await? {
         state.apply(Change::Recovery(decode(&entry)?));
     }

@@ -15,8 +15,8 @@ use windlass_core::{Digest, EnvironmentId, FleetId, HostId, OperatorName, Rollou
 
 use super::Change;
 use crate::store::record::{
-    EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord, RoutesRecord,
-    TokenRecord,
+    ClosedRecord, EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord,
+    RoutesRecord, TokenRecord,
 };
 
 /// Events that are remembered.
@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub plans: BTreeMap<HostId, PlanRecord>,
     /// The newest traffic table of each environment.
     pub routes: BTreeMap<EnvironmentId, RoutesRecord>,
+    /// That a store was restored that nobody had signed, if it was.
+    pub closed: Option<ClosedRecord>,
     /// That the store was set back once, if it was.
     pub recovery: Option<RecoveryRecord>,
     /// What each host last reported, as it is stored; what it reports now is the registry's.
@@ -104,6 +106,7 @@ impl State {
             rollouts: BTreeMap::new(),
             plans: BTreeMap::new(),
             routes: BTreeMap::new(),
+            closed: None,
             recovery: None,
             observations: BTreeMap::new(),
             events: VecDeque::new(),

@@ -4,19 +4,24 @@
 //! | record | kept |
 //! |---|---|
 //! | tokens of hosts and operators | never |
-//! | operators | if the fleet's CA signed their certificate; rights are those of the certificate. Else only that they were revoked |
-//! | hosts | as members if the fleet's CA signed their certificate over the key of the record; else evicted |
+//! | operators | whom an admin names, if the fleet's CA signed their certificate; rights are those of the certificate. The others' certificates count no more |
+//! | hosts | as members those that an admin names, if the fleet's CA signed their certificate over the key of the record; else evicted |
+//! | that somebody was revoked, evicted or banned | yes: an entry that is missing is believed of nobody |
 //! | all others | as they are: releases, trust documents and plans have signatures of their own, which hosts check |
+
+use std::collections::BTreeSet;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use windlass_certs::identity::PeerIdentity;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
-use windlass_core::{Digest, FleetId};
+use windlass_core::{Digest, FleetId, HostId, OperatorName, Timestamp};
 
 use crate::ledger::keys;
-use crate::store::record::{self, HostRecord, OperatorRecord, RecordError, Standing};
+use crate::store::record::{
+    self, CertificateRecord, ClosedRecord, HostRecord, OperatorRecord, RecordError, Standing,
+};
 
 /// The CA of a fleet, which vouches for certificates.
 pub(crate) struct Vouching {
@@ -24,6 +29,38 @@ pub(crate) struct Vouching {
     pub fleet: FleetId,
     /// Its CA's certificate.
     pub root: CertificateDer<'static>,
+    /// Members whom an admin has named.
+    pub confirmed: Confirmed,
+    /// The time of the import.
+    pub now: Timestamp,
+}
+
+/// Members of whom an admin says that nobody has revoked them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    operators: BTreeSet<OperatorName>,
+    hosts: BTreeSet<HostId>,
+}
+
+/// Text that names no member.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither `operator/NAME` nor `host/NAME`")]
+pub(crate) struct NoMember(String);
+
+impl Confirmed {
+    /// Reads names of members.
+    pub(crate) fn parse(members: &[String]) -> Result<Self, NoMember> {
+        let mut confirmed = Self::default();
+        for member in members {
+            let bad = || NoMember(member.chars().take(80).collect());
+            match member.split_once('/').ok_or_else(bad)? {
+                ("operator", name) => confirmed.operators.insert(name.parse().map_err(|_| bad())?),
+                ("host", name) => confirmed.hosts.insert(name.parse().map_err(|_| bad())?),
+                _ => return Err(bad()),
+            };
+        }
+        Ok(confirmed)
+    }
 }
 
 /// How much of a backup was dropped.
@@ -35,7 +72,12 @@ pub struct Dropped {
     pub operators: usize,
     /// Hosts without a certificate of the fleet's CA: they are evicted.
     pub hosts: usize,
+    /// Hosts and operators whom no admin has named: they have to join again.
+    pub unconfirmed: usize,
 }
+
+/// Generations that are left out, so that certificates count no more that the backup does not know of.
+const GAP: u64 = 1_000_000;
 
 type Record = (String, Vec<u8>);
 
@@ -51,16 +93,23 @@ impl Vouching {
                 let operator = record::decode(&value).map_err(failed)?;
                 let (operator, vouched) = self.operator(operator);
                 dropped.operators += usize::from(!vouched);
+                dropped.unconfirmed +=
+                    usize::from(vouched && !self.confirmed.operators.contains(&operator.name));
                 kept.push((key, record::encode(&operator)));
             } else if key.starts_with(keys::HOST) {
-                let host = record::decode(&value).map_err(failed)?;
+                let host: HostRecord = record::decode(&value).map_err(failed)?;
+                let was_member = host.is_member();
                 let (host, vouched) = self.host(host);
                 dropped.hosts += usize::from(!vouched);
+                dropped.unconfirmed += usize::from(vouched && was_member && !host.is_member());
                 kept.push((key, record::encode(&host)));
-            } else {
+            } else if key != keys::CLOSED {
                 kept.push((key, value));
             }
         }
+        // Whose record was left out is as little known as whose was changed.
+        let closed = ClosedRecord { at: self.now, confirmed: self.confirmed.operators.clone() };
+        kept.push((keys::CLOSED.to_owned(), record::encode(&closed)));
         Ok((kept, dropped))
     }
 
@@ -75,6 +124,16 @@ impl Vouching {
             .certified(&record.chain)
             .filter(|peer| peer.identity.operator_name() == Some(record.name.clone()));
         let vouched = peer.is_some() || record.chain.is_empty() && record.grant.is_none();
+        if !self.confirmed.operators.contains(&record.name) {
+            let last = peer.map_or(0, |peer| peer.generation).max(record.generation);
+            let closed = beyond(last.max(record.revoked_up_to));
+            let (generation, revoked_up_to) = (closed, closed);
+            let (grant, key, token, chain) = (None, None, None, String::new());
+            return (
+                OperatorRecord { grant, key, token, chain, generation, revoked_up_to, ..record },
+                vouched,
+            );
+        }
         let key = peer.as_ref().map(|peer| Digest::of(&peer.spki));
         let chain = if peer.is_some() { record.chain } else { String::new() };
         let grant = peer.and_then(|peer| peer.grant);
@@ -86,12 +145,22 @@ impl Vouching {
         let vouched = peer.is_some_and(|peer| {
             peer.identity.host().as_ref() == Some(&record.name) && Digest::of(&peer.spki) == record.key
         });
-        if vouched || !record.is_member() {
+        let is_kept = vouched && self.confirmed.hosts.contains(&record.name) && record.is_member();
+        if is_kept || record.standing == Standing::Banned {
             return (record, true);
         }
-        let revoked_up_to = record.revoked_up_to.max(record.certificate.generation);
-        (HostRecord { standing: Standing::Evicted, revoked_up_to, ..record }, false)
+        let is_news = record.is_member() && !vouched;
+        let last = record.revoked_up_to.max(record.certificate.generation);
+        let standing = if record.is_member() { Standing::Evicted } else { record.standing };
+        let revoked_up_to = beyond(last);
+        let certificate = CertificateRecord { generation: revoked_up_to, ..record.certificate };
+        (HostRecord { standing, revoked_up_to, certificate, ..record }, !is_news)
     }
+}
+
+/// A generation that no certificate in use has reached, whatever the backup says, and that leaves room for later ones.
+fn beyond(last: u64) -> u64 {
+    last.min(1 << 48).saturating_add(GAP)
 }
 
 #[cfg(test)]
@@ -103,11 +172,9 @@ mod tests {
     use windlass_certs::csr::TlsKey;
     use windlass_certs::identity::{Grant, Identity, Serial};
     use windlass_certs::keys::SigningKey;
-    use windlass_core::Timestamp;
     use windlass_core::host::HostFacts;
 
     use super::*;
-    use crate::store::record::CertificateRecord;
 
     const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
@@ -167,8 +234,14 @@ mod tests {
     #[test]
     fn only_what_the_fleets_ca_vouches_for_lets_anybody_in() {
         let (ours, other) = (ca(), ca());
-        let vouching =
-            Vouching { fleet: "demo".parse().unwrap(), root: ours.certificate().clone().into_owned() };
+        let named = ["operator/alice", "operator/mallory", "host/web-1", "host/web-2", "host/web-3"];
+        let confirmed = Confirmed::parse(&named.map(str::to_owned)).unwrap();
+        let vouching = Vouching {
+            fleet: "demo".parse().unwrap(),
+            root: ours.certificate().clone().into_owned(),
+            confirmed,
+            now: NOW,
+        };
         let token = |key: &str| (format!("{key}{}", "0".repeat(64)), b"{}".to_vec());
         let (kept, dropped) = vouching
             .keep(vec![
@@ -182,7 +255,7 @@ mod tests {
                 ("audit/0".to_owned(), b"entry".to_vec()),
             ])
             .unwrap();
-        assert_eq!(dropped, Dropped { tokens: 2, operators: 1, hosts: 2 });
+        assert_eq!(dropped, Dropped { tokens: 2, operators: 1, hosts: 2, unconfirmed: 0 });
         let kept: BTreeMap<String, Vec<u8>> = kept.into_iter().collect();
         let operator = |name: &str| -> OperatorRecord {
             record::decode(&kept[&format!("{}{name}", keys::OPERATOR)]).unwrap()
@@ -199,8 +272,60 @@ mod tests {
         assert!(host("web-1").is_member());
         for name in ["web-2", "web-3"] {
             let host = host(name);
-            assert_eq!((host.standing, host.revoked_up_to), (Standing::Evicted, 3), "{name}");
+            assert_eq!((host.standing, host.revoked_up_to), (Standing::Evicted, 3 + GAP), "{name}");
         }
         assert!(kept.contains_key("audit/0"));
+    }
+
+    /// The writer of the file has taken every ban out, and certificates are as good as before.
+    #[test]
+    fn that_nobody_is_revoked_is_believed_of_who_is_named() {
+        let ours = ca();
+        let confirmed = Confirmed::parse(&["operator/alice".to_owned(), "host/web-1".to_owned()]).unwrap();
+        let vouching = Vouching {
+            fleet: "demo".parse().unwrap(),
+            root: ours.certificate().clone().into_owned(),
+            confirmed,
+            now: NOW,
+        };
+        let banned = {
+            let (key, value) = host(&ours, "web-3", None);
+            let record: HostRecord = record::decode(&value).unwrap();
+            (key, record::encode(&HostRecord { standing: Standing::Banned, ..record }))
+        };
+        let forged = ClosedRecord { at: Timestamp::ZERO, confirmed: ["bob".parse().unwrap()].into() };
+        let (kept, dropped) = vouching
+            .keep(vec![
+                operator(&ours, "alice", "admin/*", "admin/*"),
+                operator(&ours, "bob", "admin/*", "admin/*"),
+                host(&ours, "web-1", None),
+                host(&ours, "web-2", None),
+                banned,
+                (keys::CLOSED.to_owned(), record::encode(&forged)),
+            ])
+            .unwrap();
+        assert_eq!(dropped, Dropped { unconfirmed: 2, ..Dropped::default() });
+        let kept: BTreeMap<String, Vec<u8>> = kept.into_iter().collect();
+        let operator = |name: &str| -> OperatorRecord {
+            record::decode(&kept[&format!("{}{name}", keys::OPERATOR)]).unwrap()
+        };
+        assert_eq!((operator("alice").revoked_up_to, operator("alice").generation), (5, 1));
+        let bob = operator("bob");
+        assert_eq!(
+            (bob.grant, bob.key, bob.revoked_up_to),
+            (None, None, 5 + GAP),
+            "he joins again, or not at all"
+        );
+        let standing = |name: &str| {
+            let host: HostRecord = record::decode(&kept[&format!("{}{name}", keys::HOST)]).unwrap();
+            (host.standing, host.certificate.generation)
+        };
+        assert_eq!(standing("web-1"), (Standing::Member, 3));
+        assert_eq!(standing("web-2"), (Standing::Evicted, 3 + GAP));
+        assert_eq!(standing("web-3").0, Standing::Banned, "a ban stays");
+        let closed: ClosedRecord = record::decode(&kept[keys::CLOSED]).unwrap();
+        assert_eq!((closed.at, closed.confirmed), (NOW, ["alice".parse().unwrap()].into()));
+        assert!(Confirmed::parse(&["alice".to_owned()]).is_err());
+        assert!(Confirmed::parse(&["root/alice".to_owned()]).is_err());
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::EventRecord;
 pub use host::{CertificateRecord, HostRecord, Standing};
-pub use operator::{OperatorRecord, OperatorTokenRecord, RevokedBy};
+pub use operator::{ClosedRecord, OperatorRecord, OperatorTokenRecord, RevokedBy};
 pub use plan::PlanRecord;
 pub use recovery::RecoveryRecord;
 pub use release::ReleaseRecord;

@@ -233,11 +233,31 @@ async fn another_operator_approves_what_the_rollout_asks() {
         at: Some(at),
         ..Default::default()
     };
+    // A deployer neither approves nor goes on without.
+    let denied = control.steer_rollout(promote(1)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied, "{denied}");
+    assert!(denied.message().contains("role `approver`"), "{denied}");
+    let full = pb::SteerRolloutRequest { action: pb::RolloutAction::PromoteFull.into(), ..promote(1) };
+    assert_eq!(control.steer_rollout(full).await.unwrap_err().code(), Code::PermissionDenied);
+    let zoe = fleet.channel(&fleet.named_operator("zoe", "deployer/default")).await.unwrap();
+    let mut zoe = pb::control_client::ControlClient::new(zoe);
+    let denied = zoe.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied, "{denied}");
+    let elsewhere = fleet.channel(&fleet.named_operator("pat", "approver/other")).await.unwrap();
+    let mut elsewhere = pb::control_client::ControlClient::new(elsewhere);
+    let denied = elsewhere.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied, "of another environment: {denied}");
+    let author = format!("{}", second.author);
+    let author = fleet.channel(&fleet.named_operator(&author, "approver/default")).await.unwrap();
+    let mut author = pb::control_client::ControlClient::new(author);
+    let denied = author.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
+    assert!(denied.message().contains("somebody else has to approve it"), "{denied}");
+    let mut control = fleet.control("approver/default").await;
     let late = control.steer_rollout(promote(0)).await.unwrap_err();
     assert!(late.message().contains("it was meant for step 0, and the rollout is at step 1"), "{late}");
     let refused = control.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "alice asked for the rollout: {refused}");
-    let bob = fleet.channel(&fleet.named_operator("bob", "deployer/default")).await.unwrap();
+    let bob = fleet.channel(&fleet.named_operator("bob", "approver/default")).await.unwrap();
     let mut bob = pb::control_client::ControlClient::new(bob);
     for (step, release) in [(0, digest(&second)), (2, digest(&second)), (1, digest(&halfway(1, "one")))] {
         let refused = bob.steer_rollout(approve(step, release)).await.unwrap_err();

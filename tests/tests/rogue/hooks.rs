@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_core::Digest;
-use windlass_core::observation::{TaskOutcome, TaskState};
+use windlass_core::observation::{TASK_LOG, TaskOutcome, TaskState};
 use windlass_tests::rogue::papers::slot;
 use windlass_tests::rogue::scene;
 use windlass_tests::rogue::server::within;
@@ -91,6 +91,29 @@ fn once(target: &mut Target, signed: &Digest, since: &str) -> Result<(), String>
     }
 }
 
+/// A signed hook that fills its log and does not end: it has its time, and its last 16 KiB.
+fn loud(target: &mut Target) -> Result<(), String> {
+    let release = Draft::release("production/hooked", 2, &target.image)
+        .with("version", 4)
+        .with("spec.env", json!({ "LOG_EVERY_MS": "1", "PORT": "8080" }))
+        .with("spec.hooks", json!({ "before": [{ "name": "loud", "run": ["/web"], "timeout": "5s" }] }));
+    let signed = target.publish(&release).digest;
+    target.accept(&plan(target, &signed, &task("00000003", "loud")))?;
+    let (outcome, log) = target.rogue.observed(LIMIT, |seen| {
+        let loud = seen.tasks.iter().find(|task| task.hook == "loud");
+        match loud.map(|task| &task.state) {
+            Some(TaskState::Ended(end)) => Ok((end.outcome.clone(), end.log.clone())),
+            other => Err(format!("it has not ended: {other:?}")),
+        }
+    })?;
+    let bytes: usize = log.iter().map(String::len).sum();
+    target.accept(&plan(target, &signed, &Value::Null))?;
+    match outcome {
+        TaskOutcome::TimedOut { .. } if (1..=TASK_LOG).contains(&bytes) => Ok(()),
+        other => Err(format!("it ended as {other:?} with {bytes} bytes of its log")),
+    }
+}
+
 #[test]
 fn a_coordinator_that_lies_runs_no_hook_but_a_signed_one_once() {
     let mut target = Target::start("rogue-hooks", "", |_, _, _| {});
@@ -106,6 +129,7 @@ fn a_coordinator_that_lies_runs_no_hook_but_a_signed_one_once() {
     };
     note("hooks that nobody signed", only_signed_hooks(&mut target, &signed, &since));
     note("a hook twice", once(&mut target, &signed, &since));
+    note("a hook that writes and writes", loud(&mut target));
     note("the next plan", target.honest());
     let gone = || {
         let left = scene::Scene::of(&target.host.engine).map_err(|error| error.to_string())?;
@@ -113,5 +137,5 @@ fn a_coordinator_that_lies_runs_no_hook_but_a_signed_one_once() {
     };
     note("what is left", within(LIMIT, gone));
     note("the honest service", target.serves());
-    conclude(5, &wrong);
+    conclude(6, &wrong);
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use windlass_certs::dsse::PayloadType;
-use windlass_core::observation::SlotStatus;
+use windlass_core::observation::{SlotStatus, TroubleCode};
 use windlass_tests::rogue::papers::slot;
 use windlass_tests::rogue::scene::Scene;
 use windlass_tests::rogue::target::status;
-use windlass_tests::rogue::{Draft, Lie, Target};
+use windlass_tests::rogue::{Draft, Lie, Pinned, Target};
 
 use super::{check, conclude};
 
@@ -51,6 +51,31 @@ fn an_image_that_is_not_the_one_signed_is_never_started() {
         wrong.push(format!("at last: {error}"));
     }
     conclude(3 * ROWS.len(), &wrong);
+}
+
+/// The bytes of the honest image under a repository that does not have them: a host with `verify_origin` asks the registry,
+/// however many images it has.
+#[test]
+fn an_image_of_another_repository_does_not_start() {
+    let mut target = Target::start("rogue-origin", "verify_origin = true", |_, _, _| {});
+    let nowhere =
+        Pinned { repository: format!("{}/web/nowhere", target.lab.registry()), ..target.image.clone() };
+    let sealed = target.publish(&Draft::release("production/elsewhere", 1, &nowhere));
+    let mut slots = target.slots.clone();
+    slots.push(slot("production/elsewhere/0", &sealed.digest));
+    target.accept(&Draft::plan(&target.host.name, target.seq + 1, slots)).unwrap();
+    let asked = target.rogue.observed(LIMIT, |seen| {
+        let slot = seen.slots.iter().find(|slot| slot.slot.to_string() == "production/elsewhere/0");
+        match slot.and_then(|slot| slot.trouble.as_ref()) {
+            Some(trouble) if trouble.code == TroubleCode::PullFailed => Ok(()),
+            other => Err(format!("the registry was not asked: {other:?}, {slot:?}")),
+        }
+    });
+    asked.unwrap();
+    assert_eq!(target.host.engine.running("elsewhere").unwrap(), Vec::<String>::new());
+    // What came from where it was signed to be runs, also after a restart.
+    target.restart();
+    target.honest().and_then(|()| target.serves()).unwrap();
 }
 
 /// Every slot is refused, and none of them has a container.

@@ -37,8 +37,9 @@ fn what_a_host_has_seen_it_does_not_forget() {
     note("a check that fails", checks_hold_a_start(&mut target));
     note("trust documents", trust_is_not_taken_from_anyone(&mut target));
     note("a new epoch", epochs_part(&mut target));
+    note("a long chain of trust", chains_are_walked_whole(&mut target));
     note("the honest service at last", target.serves());
-    conclude(9, &wrong);
+    conclude(10, &wrong);
 }
 
 /// A plan that was good once is not good again, least of all for an agent that was just started.
@@ -242,6 +243,42 @@ fn epochs_part(target: &mut Target) -> Result<(), String> {
     let new = Draft::plan(&target.host.name, 1, target.slots.clone()).with("epoch", 2);
     target.accept(&new)?;
     target.untouched(&since)
+}
+
+/// 1,025 versions at once: not one is left out on the way, and more than are walked in one go are walked in two.
+fn chains_are_walked_whole(target: &mut Target) -> Result<(), String> {
+    const LAST: u64 = 3 + 1025;
+    let mut chain = Vec::new();
+    target.rogue.script(|script| chain.clone_from(&script.trust));
+    for version in 3..=LAST {
+        let mut next = target.keys.trust(&target.rogue.address());
+        (next.version, next.epoch) = (version, 2);
+        chain.push(Keys::seal_trust(&next, &[&target.keys.root]));
+    }
+    let taken = |target: &Target| {
+        let log = target.agent.output();
+        let lines = log.lines().filter(|line| line.contains("trust document taken"));
+        let versions = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        versions.filter_map(|line| line["version"].as_u64()).max().unwrap_or(0)
+    };
+    let walks_to = |target: &Target, want: u64| {
+        within(MINUTE, || match taken(target) {
+            version if version == want => Ok(()),
+            version => Err(format!("the agent is at trust version {version}, not {want}")),
+        })
+    };
+    let mut gap = chain.clone();
+    gap.remove(3); // version 4
+    target.rogue.script(|script| script.trust = gap);
+    target.rogue.say(Message::Trust(pb::TrustNotice { version: LAST }));
+    walks_to(target, 3)?;
+    target.accept(&target.plan().with("epoch", 2))?;
+    target.rogue.script(|script| script.trust = chain);
+    target.rogue.say(Message::Trust(pb::TrustNotice { version: LAST + 1 }));
+    walks_to(target, 3 + 1024)?;
+    target.rogue.say(Message::Trust(pb::TrustNotice { version: LAST + 2 }));
+    walks_to(target, LAST)?;
+    target.accept(&target.plan().with("epoch", 2))
 }
 
 fn refused_slot(target: &Target, name: &str, code: &str) -> Result<(), String> {

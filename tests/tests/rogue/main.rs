@@ -9,6 +9,7 @@
 //! | `releases` | 10: refusals of one slot for its release |
 //! | `policy` | 11, 12: refusals of one slot by the host |
 //! | `images` | 14: what a registry may not pass off |
+//! | `routes` | 1 to 9 of a traffic table, and where an ingress leads nobody |
 //! | `hooks` | 10: hooks that nobody signed, and one that was, named twice |
 //! | `later` | 8 to 10 with a past: restarts, epochs, trust documents, quarantine |
 //! | `coverage` | is every code provoked by one of them? |
@@ -23,6 +24,7 @@ mod peers;
 mod plans;
 mod policy;
 mod releases;
+mod routes;
 mod slots;
 
 use windlass_core::observation::Refusal;

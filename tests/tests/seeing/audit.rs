@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use windlass_certs::keys::SigningKey;
 use windlass_server::open_store;
 use windlass_server::store::Transaction;
 use windlass_tests::Output;
@@ -177,8 +178,42 @@ fn a_kept_checkpoint_that_is_gone_needs_an_operators_word() {
     let other = alice.run(&["--yes", "audit", "accept", "000000000000"]);
     assert_eq!(other.code, 1, "{}", other.stdout);
     assert!(other.stderr.contains("names no loss"), "{}", other.stderr);
+    // A key that the fleet does not know accepts nothing, and says so at once.
+    let foreign = desk.path("foreign.key");
+    SigningKey::generate().unwrap().save(&foreign).unwrap();
+    let foreign = foreign.display().to_string();
+    let nobody = alice.run(&["--yes", "audit", "accept", &head, "--key", &foreign]);
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (1, ""), "{}", nobody.stdout);
+    assert!(nobody.stderr.contains("no operator of the fleet has signed this"), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("windlass trust show"), "{}", nobody.stderr);
+    let revoker = desk.path("alice/home/fleets/demo/revoke.key").display().to_string();
+    let other = alice.run(&["--yes", "audit", "accept", &head, "--key", &revoker]);
+    assert_eq!(other.code, 1, "a key of another role: {}", other.stdout);
     assert_eq!(verify().0, 1, "nothing was accepted yet");
-    alice.ok(&["--yes", "audit", "accept", &head]);
+    // Without the coordinator, from what was saved: signed by one operator, taken over by another home.
+    let [saved, signed] = ["saved.jsonl", "loss.json"].map(|name| desk.path(name).display().to_string());
+    assert_eq!(alice.run(&["audit", "verify", "--save", &saved]).code, 1);
+    let carol = desk.person("carol");
+    copy_folder(&desk.path("alice/home"), &desk.path("carol/home"));
+    desk.stop();
+    let unnamed = alice.run(&["--yes", "audit", "accept", "--from", &saved]);
+    assert!(unnamed.code == 1 && unnamed.stderr.contains("say which loss"), "{}", unnamed.stderr);
+    alice.ok(&["--yes", "audit", "accept", &head, "--from", &saved, "--out", &signed]);
+    assert_eq!(verdict(&alice.run(&["audit", "verify", &saved])).0, 0);
+    assert_eq!(verdict(&carol.run(&["audit", "verify", &saved])).0, 1, "she has not said so");
+    let text = std::fs::read_to_string(&signed).unwrap();
+    let mut envelope: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let signature = envelope["signatures"][0]["sig"].as_str().unwrap().to_owned();
+    envelope["signatures"][0]["sig"] = signature.chars().rev().collect::<String>().into();
+    let bent = desk.path("bent.json");
+    std::fs::write(&bent, envelope.to_string()).unwrap();
+    let bent = carol.run(&["--yes", "audit", "accept", "--from", &bent.display().to_string()]);
+    assert_eq!(bent.code, 1, "{}", bent.stdout);
+    let other = carol.run(&["--yes", "audit", "accept", "000000000000", "--from", &signed]);
+    assert!(other.code == 1 && other.stderr.contains("names no loss"), "{}", other.stderr);
+    carol.ok(&["--yes", "audit", "accept", "--from", &signed]);
+    assert_eq!(verdict(&carol.run(&["audit", "verify", &saved])).0, 0);
+    desk.start();
     let (code, text) = verify();
     assert_eq!(code, 0, "{text}");
     // That one restore was accepted, and no other.

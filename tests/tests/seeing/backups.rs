@@ -105,8 +105,31 @@ fn an_export_is_whole_or_refused_and_never_half() {
         assert!(refused.stderr.contains("not signed by this coordinator"), "{case}: {}", refused.stderr);
         assert!(refused.stderr.contains("--unsigned"), "{case}: {}", refused.stderr);
     }
-    let taken = import(unsigned.as_bytes(), &["--unsigned"]);
+    let nobody = import(unsigned.as_bytes(), &["--unsigned", "--confirm", "alice"]);
+    assert!(nobody.code == 1 && nobody.stderr.contains("neither `operator/NAME`"), "{}", nobody.stderr);
+    // Nobody is named: who was revoked is not known, and nobody's certificate counts.
+    let closed = import(unsigned.as_bytes(), &["--unsigned"]);
+    assert_eq!(closed.code, 0, "{}", closed.stderr);
+    assert!(closed.stderr.contains("have to join again"), "{}", closed.stderr);
+    let alice = desk.person("alice");
+    let (own, away) = (desk.data().join("store"), desk.path("own-store"));
+    let answers = |desk: &mut Desk, store: &str| {
+        std::fs::rename(store, &own).unwrap();
+        desk.listen();
+        let answer = alice.run(&["host", "ls"]);
+        desk.stop();
+        std::fs::rename(&own, store).unwrap();
+        answer
+    };
+    std::fs::rename(&own, &away).unwrap();
+    let store = format!("{other}/store");
+    let denied = answers(&mut desk, &store);
+    assert_eq!(denied.code, 1, "{}", denied.stdout);
+    let taken = import(unsigned.as_bytes(), &["--unsigned", "--confirm", "operator/alice"]);
     assert_eq!(taken.code, 0, "{}", taken.stderr);
+    let named = answers(&mut desk, &store);
+    assert_eq!(named.code, 0, "{}", named.stderr);
+    std::fs::rename(&away, &own).unwrap();
     let again = desk.path("again.jsonl").display().to_string();
     server.ok(&["--data", &other, "store", "export", &again]);
     let again = std::fs::read_to_string(again).unwrap();

@@ -68,6 +68,16 @@ impl Desk {
 
     /// Starts the coordinator and waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.listen();
+        let alice = self.person("alice");
+        wait::until("the coordinator answers", LIMIT, || {
+            let asked = alice.run(&["host", "ls"]);
+            if asked.code == 0 { Ok(()) } else { Err(asked.stderr) }
+        });
+    }
+
+    /// Starts the coordinator and waits until it listens, whomever it answers.
+    pub(crate) fn listen(&mut self) {
         let data = self.data().display().to_string();
         let command = [
             program("windlass-server").into_string().unwrap(),
@@ -81,10 +91,8 @@ impl Desk {
         let log = self.folder.path().join("server.log");
         self.process =
             Some(Process::start("windlass-server", words(command), environment(self.folder.path()), &log));
-        let alice = self.person("alice");
-        wait::until("the coordinator answers", LIMIT, || {
-            let asked = alice.run(&["host", "ls"]);
-            if asked.code == 0 { Ok(()) } else { Err(asked.stderr) }
+        wait::until("the coordinator listens", LIMIT, || {
+            std::net::TcpStream::connect(&self.server).map(drop).map_err(|error| error.to_string())
         });
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windlass_certs::ca::{CertificateAuthority, Leaf};
-use windlass_certs::identity::{Grant, Identity};
+use windlass_certs::identity::{Grant, Identity, PeerIdentity};
 use windlass_tests::Lab;
 
 use crate::desk::Desk;
@@ -81,6 +81,70 @@ fn an_operator_joins_from_another_machine_works_within_the_role_and_is_revoked()
         ["operator.added", "operator.joined", "operator.token_reused", "operator.revoked"],
         "{told:#?}"
     );
+}
+
+/// The revoke key is an operator's: with it, and without a coordinator's leave, certificates count no more.
+#[test]
+fn a_certificate_is_revoked_by_a_signed_list() {
+    let mut desk = Desk::new();
+    let (alice, bob) = (desk.person("alice"), desk.person("bob"));
+    let invited = alice.ok(&["operator", "invite", "bob", "--role", "viewer", "--everywhere", "-o", "json"]);
+    bob.ok(&["operator", "join", invited.json()["token"].as_str().unwrap()]);
+    bob.ok(&["status"]);
+    assert!(alice.ok(&["trust", "revoked"]).stdout.contains("nothing is revoked"));
+    let file = desk.path("bob/home/fleets/demo/operator.pem").display().to_string();
+    let serial = PeerIdentity::from_pem(&std::fs::read_to_string(&file).unwrap()).unwrap().serial.to_string();
+
+    // Not by another key, not by nonsense, not a coordinator's name, not without a yes, and not by those who may not.
+    let keys = desk.path("alice/home/fleets/demo");
+    let key = |name: &str| keys.join(name).display().to_string();
+    for (words, told) in [
+        (vec!["--yes", "trust", "revoke", &serial, "--key", &key("root.key")], "does not let the key"),
+        (vec!["--yes", "trust", "revoke", &serial, "--key", &key("none.key")], "there is no revoke key here"),
+        (vec!["--yes", "trust", "revoke", "bob"], "names no certificate and no member"),
+        (vec!["--yes", "trust", "revoke", &key("root.key")], "holds no certificate of a member"),
+        (vec!["--yes", "trust", "revoke", "coordinator/main"], "not revoked by its name"),
+        (vec!["trust", "revoke", &serial], "Revoke"),
+    ] {
+        let refused = alice.run(&words);
+        assert!(refused.code == 1 && refused.stderr.contains(told), "{words:?}: {refused}");
+    }
+    let theirs = desk.path("theirs.json").display().to_string();
+    alice.ok(&["--yes", "trust", "revoke", "host/web-9", "--out", &theirs]);
+    assert_eq!(bob.run(&["trust", "publish", &theirs]).code, 1, "he is no admin");
+    let mut bent: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&theirs).unwrap()).unwrap();
+    bent["signatures"] = serde_json::json!([]);
+    let unsigned = desk.path("unsigned.json");
+    std::fs::write(&unsigned, bent.to_string()).unwrap();
+    assert_eq!(alice.run(&["trust", "publish", &unsigned.display().to_string()]).code, 1);
+    bob.ok(&["status"]);
+
+    let made = alice.ok(&["--yes", "trust", "revoke", &file, "-o", "json"]).json();
+    assert_eq!((&made["state"], &made["version"]), (&"published".into(), &1.into()), "{made}");
+    assert_eq!(made["certificates"], serde_json::json!([serial]));
+    let out = bob.run(&["status"]);
+    assert_eq!(out.code, 1, "{}", out.stdout);
+    let shown = alice.ok(&["trust", "show"]).stdout;
+    assert!(shown.contains("revoked certificate") && shown.contains(&serial), "{shown}");
+    let again = alice.ok(&["--yes", "trust", "revoke", &serial, "-o", "json"]).json();
+    assert_eq!((&again["state"], &again["version"]), (&"unchanged".into(), &1.into()), "{again}");
+    // The list that was written down before is not newer, and the next one goes on from the newest.
+    let stale = alice.run(&["trust", "publish", &theirs]);
+    assert!(stale.code == 1 && stale.stderr.contains("is not newer"), "{stale}");
+    let next = alice.ok(&["--yes", "trust", "revoke", "operator/bob", "host/web-9", "-o", "json"]).json();
+    assert_eq!((&next["version"], next["members"].as_array().unwrap().len()), (&2.into(), 2), "{next}");
+    assert_eq!(next["certificates"], serde_json::json!([serial]), "what was revoked stays revoked");
+
+    // After a restart, and in the log.
+    desk.stop();
+    desk.start();
+    assert_eq!(bob.run(&["status"]).code, 1);
+    let listed = alice.ok(&["trust", "revoked", "-o", "json"]).json();
+    assert_eq!(listed["version"], 2, "{listed}");
+    assert_eq!(alice.ok(&["trust", "revoked", "--offline", "-o", "json"]).json(), listed);
+    let log = alice.ok(&["audit", "ls", "-o", "json"]).stdout;
+    assert!(log.contains("revocation.apply") && log.contains("operator/alice"), "{log}");
 }
 
 /// The line after `Next…`, as the program printed it for the next person.

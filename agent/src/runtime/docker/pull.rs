@@ -1,11 +1,12 @@
 //! Fetching an image by digest, and making sure that it is the one that was named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::Docker;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
+use windlass_core::Digest;
 use windlass_core::observation::PullProgress;
 use windlass_core::reconcile::LocalImage;
 use windlass_core::release::Image;
@@ -99,7 +100,20 @@ fn check(image: &Image, found: &ImageInspect) -> Result<LocalImage, PullError> {
         return Err(PullError::WrongImage(text));
     }
     let id = found.id.clone().unwrap_or_default();
-    Ok(LocalImage { id, size: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0) })
+    let size = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+    Ok(LocalImage { id, size, origins: Some(origins(names, &image.digest)) })
+}
+
+/// Repositories that the engine resolved this digest from, as it names them (`nginx@sha256:…` is one of Docker Hub).
+pub(super) fn origins(names: &[String], digest: &Digest) -> BTreeSet<String> {
+    let is_meant = |text: &str| text.parse::<Digest>().is_ok_and(|named| named == *digest);
+    let named = names.iter().filter_map(|name| name.rsplit_once('@').filter(|(_, text)| is_meant(text)));
+    let spelled = |name: &str| match name.split_once('/') {
+        Some(_) if registry(name) != "docker.io" || name.starts_with("docker.io/") => name.to_owned(),
+        Some(_) => format!("docker.io/{name}"),
+        None => format!("docker.io/library/{name}"),
+    };
+    named.map(|(name, _)| spelled(name)).collect()
 }
 
 /// Returns whether the image is for `platform`; anything is, where none is known.
@@ -155,6 +169,29 @@ mod tests {
             assert!(note(&mut layers, message));
         }
         assert_eq!(sum(&layers).done, u64::MAX);
+    }
+
+    #[test]
+    fn an_image_comes_from_the_repositories_of_its_digest() {
+        let (mine, other) = (Digest::of(b"mine"), Digest::of(b"other"));
+        let names = [
+            format!("nginx@{mine}"),
+            format!("team/web@{mine}"),
+            format!("127.0.0.1:5000/web@{mine}"),
+            format!("registry.example.com/a/b@{mine}"),
+            format!("localhost/web@{mine}"),
+            format!("registry.example.com/other@{other}"),
+            "registry.example.com/none@sha256:12".to_owned(),
+            "registry.example.com/tag:1".to_owned(),
+        ];
+        let want = [
+            "docker.io/library/nginx",
+            "docker.io/team/web",
+            "127.0.0.1:5000/web",
+            "registry.example.com/a/b",
+            "localhost/web",
+        ];
+        assert_eq!(origins(&names, &mine), want.map(str::to_owned).into());
     }
 
     #[test]

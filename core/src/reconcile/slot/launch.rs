@@ -85,7 +85,7 @@ pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
 
 fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, spec: &Spec) -> Option<Hold> {
     let image = &spec.image;
-    if turn.observed.images.contains_key(&image.digest) {
+    if turn.observed.image(image).is_some() {
         return None;
     }
     let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
@@ -191,7 +191,7 @@ pub(super) fn missing(
     let failed = scene.known.failed.as_ref();
     let failed = failed.is_some_and(|failed| failed.restart.is_none() && failed.content == release.content);
     let wanted = &release.release.spec.image;
-    let Some(image) = turn.observed.images.get(&wanted.digest).map(|image| image.id.clone()) else {
+    let Some(image) = turn.observed.image(wanted).map(|image| image.id.clone()) else {
         // The last resort: kept images of fallbacks need no registry.
         let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
         if (scene.restoring || scene.barred) && !failed && !turn.observed.pulls.contains_key(&wanted.digest) {

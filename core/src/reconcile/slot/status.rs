@@ -30,12 +30,12 @@ pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Contai
 
 pub(super) fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
     let scene = Scene::new(turn, want, seen);
-    let image = scene.release.map(|release| release.release.spec.image.digest);
+    let image = scene.release.map(|release| &release.release.spec.image);
     let target = scene.target();
     let done = match want.phase {
         Phase::Running => scene.available && !scene.isolated,
         Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
-        Phase::Pulled => image.is_some_and(|image| turn.observed.images.contains_key(&image)),
+        Phase::Pulled => image.is_some_and(|image| turn.observed.image(image).is_some()),
         Phase::Standby | Phase::Absent => true,
     };
     done && scene.fates().iter().all(|(seen, fate)| *fate != Fate::Run || seen.state.is_up())

@@ -57,7 +57,7 @@ fn launch(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<La
         let detail = format!("release {} has no hook `{}`", release.release.counter, task.hook);
         return Err(refused(RefusalCode::UnsignedRelease, detail));
     };
-    let Some(image) = turn.observed.images.get(&spec.image.digest) else { return Ok(None) };
+    let Some(image) = turn.observed.image(&spec.image) else { return Ok(None) };
     let gpus = devices(turn, hook.gpus.unwrap_or(0))?;
     room(turn, release, &gpus)?;
     let service = &want.slot.service;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fixture::{at, reference, release};
 use super::shifting::World;
 use crate::release::Release;
-use crate::rollout::{ApproveError, Approved, Kind, State, Steering, What, approve};
+use crate::rollout::{ApproveError, Approved, Kind, Rollout, State, Steering, What, approve, skips_approval};
 
 fn with_port(counter: u64, strategy: &Value) -> Release {
     release(counter, |json| {
@@ -220,12 +220,38 @@ fn only_somebody_else_approves_this_step_of_this_release() {
     let meant = Approved { step: 1, release: rollout.to.digest };
     let says = |approved: Approved, who: &str| approve(&rollout, &r2, approved, who, at(2000));
     assert!(matches!(says(meant, "ada"), Err(ApproveError::Author(_))));
+    let written = Release { author: "carol".to_owned(), ..r2.clone() };
+    let by_author = approve(&rollout, &written, meant, "operator/carol", at(2000));
+    assert!(
+        matches!(by_author, Err(ApproveError::Author(_))),
+        "a machine asked, and she wrote it: {by_author:?}"
+    );
+    let back = Rollout { kind: Kind::Rollback, ..rollout.clone() };
+    assert!(
+        approve(&back, &written, meant, "operator/carol", at(2000)).is_ok(),
+        "nobody is the author of a way back"
+    );
+    assert!(
+        skips_approval(&rollout, &r2, Steering::Promote)
+            && skips_approval(&rollout, &r2, Steering::PromoteFull)
+    );
+    assert!(!skips_approval(&rollout, &r2, Steering::Abort));
+    let free =
+        with_port(2, &canary(&json!([{ "weight": 100, "gates": [], "hold": "10s" }, { "weight": 1000 }])));
+    assert!(!skips_approval(&rollout, &free, Steering::PromoteFull), "nothing is asked");
+    let later = canary(
+        &json!([{ "weight": 100, "hold": "10s" }, { "weight": 500, "approve": true }, { "weight": 1000 }]),
+    );
+    let later = with_port(2, &later);
+    assert!(!skips_approval(&rollout, &later, Steering::Promote));
+    assert!(skips_approval(&rollout, &later, Steering::PromoteFull), "a later step asks");
     let other = reference(&with_port(3, &three_steps())).digest;
     assert!(matches!(says(Approved { release: other, ..meant }, "bob"), Err(ApproveError::Content { .. })));
     for step in [0, 2] {
         assert!(matches!(says(Approved { step, ..meant }, "bob"), Err(ApproveError::Step { .. })), "{step}");
     }
     let approved = says(meant, "bob").unwrap();
+    assert!(!skips_approval(&approved, &r2, Steering::Promote), "it is there");
     assert_eq!(approve(&approved, &r2, meant, "eve", at(2001)).unwrap().shift, approved.shift, "once");
     world.rollout = Some(approved);
     world.until("goes on", |world| world.share(&r2) == 1000);

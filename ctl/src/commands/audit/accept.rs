@@ -1,14 +1,18 @@
 //! `audit accept`: an operator signs that a loss of the log is one that they know of.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use serde::Serialize;
 use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::trust::TrustDocument;
 use windlass_core::Timestamp;
 use windlass_core::audit::{AcceptedLoss, Loss, Verdict};
 
+use super::super::release::write_file;
 use super::view::{AuditError, AuditView};
-use crate::args::Global;
+use crate::args::{AcceptArgs, Global};
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
@@ -35,11 +39,58 @@ fn hash(loss: &Loss) -> String {
     text.rsplit(':').next().unwrap_or_default().to_owned()
 }
 
-/// Signs and keeps the loss of `view` that `named` names.
+/// The envelope in a file, if that holds a loss that was signed; a log of entries and checkpoints is none.
+pub(super) fn signed(file: &Path) -> Result<Option<Envelope>, AuditError> {
+    let failed = |source| AuditError::Read { path: file.to_owned(), source };
+    let mut bytes = Vec::new();
+    let limit = 2 * PayloadType::Loss.max_len() as u64;
+    File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    let envelope = Envelope::parse(&bytes, PayloadType::Loss.max_len()).ok();
+    Ok(envelope.filter(|envelope| envelope.payload_type() == PayloadType::Loss))
+}
+
+/// The loss in an envelope, if an operator of the fleet has signed it.
+fn verified(envelope: &Envelope, trust: &TrustDocument) -> Result<AcceptedLoss, AuditError> {
+    let verified =
+        envelope.verify(PayloadType::Loss, &trust.operator_keys()).map_err(AuditError::NoOperator)?;
+    let accepted: AcceptedLoss = verified.decode().map_err(AuditError::NoOperator)?;
+    if accepted.fleet != trust.fleet {
+        return Err(AuditError::OtherFleet(accepted.fleet));
+    }
+    Ok(accepted)
+}
+
+fn is_named(loss: &Loss, named: &str) -> bool {
+    named.len() >= DIGITS && hash(loss).starts_with(named)
+}
+
+/// Keeps a loss that somebody else has signed.
+pub(super) fn adopt(
+    envelope: &Envelope,
+    args: &AcceptArgs,
+    context: &Context,
+    global: &Global,
+    printer: &Printer,
+) -> Result<Exit, CtlError> {
+    let accepted = verified(envelope, context.fleet.trust()?.document())?;
+    if let Some(named) = args.loss.as_ref().filter(|named| !is_named(&accepted.loss, named)) {
+        return Err(AuditError::NoLoss(named.clone()).into());
+    }
+    let question = format!(
+        "`{}` signed at {} that {} entries of the log, which ended in {}, are lost. Accept that too?",
+        accepted.by,
+        accepted.at,
+        accepted.loss.size,
+        name(&accepted.loss)
+    );
+    printer.confirm(&question, global.yes)?;
+    keep(envelope, accepted.loss, args, context, printer)
+}
+
+/// Signs and keeps the loss of `view` that is named.
 pub(super) fn accept(
     view: &AuditView,
-    named: &str,
-    key: Option<PathBuf>,
+    args: AcceptArgs,
     context: &Context,
     global: &Global,
     printer: &Printer,
@@ -50,8 +101,12 @@ pub(super) fn accept(
             return Err(AuditError::Unsound(verdict).into());
         }
     }
-    let is_named = |loss: &&Loss| named.len() >= DIGITS && hash(loss).starts_with(named);
-    let loss = *view.losses.iter().find(is_named).ok_or_else(|| AuditError::NoLoss(named.to_owned()))?;
+    let named = args.loss.clone().unwrap_or_default();
+    let loss = view.losses.iter().find(|loss| is_named(loss, &named));
+    let loss = *loss.ok_or_else(|| match args.loss {
+        Some(_) => AuditError::NoLoss(named.clone()),
+        None => AuditError::Unnamed,
+    })?;
     let start = view.segments.iter().find(|segment| segment.segment == loss.into).map_or(0, |it| it.start);
     let at = Timestamp::from_millis(i64::try_from(loss.into).unwrap_or(i64::MAX));
     let lost = loss.size.saturating_sub(start);
@@ -59,14 +114,30 @@ pub(super) fn accept(
         "The coordinator was set back to entry {start} at {at}, {lost} entries are lost. Accept that?"
     );
     printer.confirm(&question, global.yes)?;
-    let keys = signing::keys(key.as_slice(), context)?;
+    let keys = signing::keys(args.key.as_slice(), context)?;
     let by = context.fleet.operator().map(|own| own.peer().identity.name().to_string()).unwrap_or_default();
     let fleet = context.config.fleet.clone();
     let accepted = AcceptedLoss { version: 1, fleet, loss, by, at: clock::now() };
     let payload = serde_json::to_vec(&accepted).expect("only string keys, so it is JSON");
     let signed: Vec<_> = keys.iter().collect();
-    let envelope = Envelope::sign(PayloadType::Loss, payload, &signed).to_bytes();
-    context.fleet.accept_loss(&String::from_utf8_lossy(&envelope))?;
+    let envelope = Envelope::sign(PayloadType::Loss, payload, &signed);
+    // As every later `audit verify` will read it: a key that the fleet does not know says nothing.
+    let loss = verified(&envelope, context.fleet.trust()?.document())?.loss;
+    keep(&envelope, loss, &args, context, printer)
+}
+
+fn keep(
+    envelope: &Envelope,
+    loss: Loss,
+    args: &AcceptArgs,
+    context: &Context,
+    printer: &Printer,
+) -> Result<Exit, CtlError> {
+    let bytes = envelope.to_bytes();
+    context.fleet.accept_loss(&String::from_utf8_lossy(&bytes))?;
+    if let Some(out) = &args.out {
+        write_file(out, &bytes)?;
+    }
     printer.document(&AcceptedView { accepted: loss }, |_| format!("accepted {}", name(&loss)));
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use windlass_certs::dsse::VerifyError;
+use windlass_core::FleetId;
 use windlass_core::audit::{Loss, Segment, Verdict};
 
 use crate::error::Failure;
@@ -19,6 +20,12 @@ pub(crate) enum AuditError {
     Checkpoint(usize, #[source] VerifyError),
     #[error("`{0}` names no loss of this log")]
     NoLoss(String),
+    #[error("say which loss")]
+    Unnamed,
+    #[error("no operator of the fleet has signed this: the trust document names none of its keys")]
+    NoOperator(#[source] VerifyError),
+    #[error("the loss is one of fleet `{0}`")]
+    OtherFleet(FleetId),
     #[error("the log is {0}: that is nothing to accept")]
     Unsound(Verdict),
     #[error("failed to read `{path}`")]
@@ -43,7 +50,13 @@ impl Failure for AuditError {
                 "somebody wrote checkpoints of their own; or fetch a newer trust document: `windlass trust show`"
                     .to_owned(),
             ),
-            Self::NoLoss(_) => Some("`windlass audit verify` names each loss by its hash".to_owned()),
+            Self::NoOperator(_) => Some(
+                "sign with a release key or a root key that `windlass trust show` lists: --key FILE; or have yours added: \
+                 `windlass trust add-key`"
+                    .to_owned(),
+            ),
+            Self::OtherFleet(_) => Some("choose the context with --context".to_owned()),
+            Self::NoLoss(_) | Self::Unnamed => Some("`windlass audit verify` names each loss by its hash".to_owned()),
             Self::Unsound(_) => Some(
                 "keep a copy with `windlass audit verify --save FILE`, and find out who wrote to the coordinator's store"
                     .to_owned(),

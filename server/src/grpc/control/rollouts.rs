@@ -78,7 +78,7 @@ pub(super) async fn steer(
         pb::RolloutAction::Promote => Steering::Promote,
         pb::RolloutAction::PromoteFull => Steering::PromoteFull,
         pb::RolloutAction::Approve => {
-            let id = id()?;
+            let id = find(coordinator, caller, &request.rollout, OperatorRole::Approver)?;
             let release = request.release.parse();
             let release = release.map_err(|_| Status::invalid_argument("`release` is no digest"))?;
             let approved = Approved { step: request.step, release };
@@ -88,7 +88,9 @@ pub(super) async fn steer(
     };
     let id = id()?;
     let at = request.at.filter(|_| matches!(steering, Steering::Promote | Steering::PromoteFull));
-    rollouts::steer(coordinator, id.clone(), steering, at, caller.actor()).await.map_err(refused)?;
+    let may_approve = find(coordinator, caller, &request.rollout, OperatorRole::Approver).is_ok();
+    let steered = rollouts::steer(coordinator, id.clone(), steering, at, may_approve, caller.actor());
+    steered.await.map_err(refused)?;
     show(coordinator, &id)
 }
 

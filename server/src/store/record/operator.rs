@@ -1,5 +1,7 @@
 //! An operator: who they are by certificate, and the token they may become one with.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use windlass_certs::identity::Grant;
 use windlass_core::{Digest, OperatorName, Timestamp};
@@ -29,6 +31,15 @@ pub struct OperatorRecord {
     pub token: Option<Digest>,
     /// Leaf and CA, PEM: what that retry is answered with.
     pub chain: String,
+}
+
+/// A store that nobody had signed was restored: of whom certificates count that were issued before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRecord {
+    /// When.
+    pub at: Timestamp,
+    /// Operators whom an admin has named.
+    pub confirmed: BTreeSet<OperatorName>,
 }
 
 /// Who revoked an operator.

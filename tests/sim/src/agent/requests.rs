@@ -202,7 +202,9 @@ impl Host {
             }
             (Some(program), _) => {
                 let id = image.to_string();
-                self.engine.images.insert(image, LocalImage { id: id.clone(), size: program.size });
+                self.engine
+                    .images
+                    .insert(image, LocalImage { id: id.clone(), size: program.size, origins: None });
                 Next::Done(vec![Outcome::Pulled { image, id }])
             }
         }
