@@ -5,6 +5,7 @@
 //! trust.json      fleet, host, trust document; the first one that the agent sent is pinned
 //! routes/         the newest table of each environment
 //! networks.json   the inner networks of the host, as the agent told them last
+//! reach.json      the addresses that requests may go to from this host, as the agent told them last
 //! lock            held by the process that serves
 //! handover.sock   a successor connects here
 //! ```
@@ -329,6 +330,25 @@ mod tests {
             subnet: subnet.parse().unwrap(),
             uses: ["api".parse().unwrap()].into(),
         }
+    }
+
+    #[test]
+    fn how_far_requests_go_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        let mut state = State::open(&folder).unwrap().0;
+        let (fleet, host) = ("demo".parse().unwrap(), "edge".parse().unwrap());
+        let networks = Some(vec!["10.0.0.0/8".parse().unwrap()]);
+        let said = Reach { address: Some("10.0.0.1".parse().unwrap()), networks, ..Reach::default() };
+        state.greet(&fleet, &host, said.clone()).unwrap();
+        let want = Reach { host: Some(host.clone()), ..said };
+        assert_eq!(State::open(&folder).unwrap().0.reach(), &want);
+        // One that ends leaves writing to its successor.
+        state.write(false);
+        state.greet(&fleet, &host, Reach::default()).unwrap();
+        assert_eq!(State::open(&folder).unwrap().0.reach(), &want);
+        std::fs::write(folder.join(REACH), "nonsense").unwrap();
+        assert_eq!(State::open(&folder).unwrap().0.reach(), &Reach::default());
     }
 
     #[test]

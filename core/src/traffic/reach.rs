@@ -39,7 +39,7 @@ impl Reach {
         if !is_of_a_host(address) {
             return Err(format!("{address} is no address of a host"));
         }
-        if address.is_loopback() && !is_mine {
+        if carried(address).is_loopback() && !is_mine {
             return Err(format!("{address} is this machine, and not host `{}`", endpoint.host));
         }
         if let Some(own) = self.address.filter(|own| is_mine && own.to_canonical() != address) {
@@ -70,9 +70,25 @@ impl Reach {
     }
 }
 
+/// The address of version 4 that one of version 6 leads to: mapped, translated (NAT64, 64:ff9b::/96), by 6to4, or the old form.
+fn carried(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    };
+    match (a, b, c, d, e, f) {
+        (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+        (0, 0, 0, 0, 0, 0) if g != 0 => v4(g, h),
+        (0x2002, ..) => v4(b, c),
+        _ => IpAddr::V6(v6),
+    }
+}
+
 /// Whether a host may have an address: not one that means nobody or everybody, or at which a cloud hands out credentials.
 pub fn is_of_a_host(address: IpAddr) -> bool {
-    match address.to_canonical() {
+    match carried(address) {
         IpAddr::V4(v4) => {
             !(v4.is_unspecified()
                 || v4.is_broadcast()
@@ -122,13 +138,15 @@ mod tests {
             (&unknown, "web-1", "10.0.0.2", true), (&unknown, "web-1", "93.184.215.14", true), (&unknown, "web-1", "fd00::2", true),
             // Nobody, everybody, and where clouds hand out credentials, whoever is said to be there.
             (&alone, "edge", "169.254.169.254", false), (&unknown, "web-1", "::ffff:169.254.169.254", false),
-            (&unknown, "web-1", "fd00:ec2::254", false), (&unknown, "web-1", "0.0.0.0", false), (&unknown, "web-1", "::", false),
+            (&unknown, "web-1", "fd00:ec2::254", false), (&unknown, "web-1", "0.0.0.0", false),
+            (&unknown, "web-1", "64:ff9b::a9fe:a9fe", false), (&unknown, "web-1", "64:ff9b::a00:2", true),
+            (&unknown, "web-1", "2002:a9fe:a9fe::1", false), (&unknown, "web-1", "2002:a00:2::1", true), (&unknown, "web-1", "::a9fe:a9fe", false), (&unknown, "web-1", "::", false),
             (&unknown, "web-1", "fe80::1", false), (&unknown, "web-1", "224.0.0.1", false), (&unknown, "web-1", "255.255.255.255", false),
             (&unknown, "web-1", "168.63.129.16", false), (&unknown, "web-1", "100.100.100.200", false),
             (&unknown, "web-1", "192.0.0.192", false), (&unknown, "web-1", "ff02::1", false), (&unknown, "web-1", "fd20:ce::254", false),
             // This machine is this host, at its own address.
             (&unknown, "web-1", "127.0.0.1", false), (&mine, "web-1", "127.0.0.1", false), (&mine, "web-1", "::1", false),
-            (&mine, "web-1", "::ffff:127.0.0.1", false), (&mine, "edge", "127.0.0.1", true), (&alone, "edge", "127.0.0.1", true),
+            (&mine, "web-1", "::ffff:127.0.0.1", false), (&mine, "web-1", "64:ff9b::7f00:1", false), (&mine, "edge", "127.0.0.1", true), (&alone, "edge", "127.0.0.1", true),
             (&at, "edge", "127.0.0.1", false), (&at, "edge", "10.0.0.1", true), (&at, "edge", "10.0.0.2", false), (&at, "web-1", "10.0.0.2", true),
             // No farther than policy says.
             (&narrow, "web-1", "10.0.0.2", true), (&narrow, "web-1", "10.0.1.2", false), (&narrow, "web-1", "93.184.215.14", false),

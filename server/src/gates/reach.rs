@@ -4,9 +4,10 @@
 //! public addresses, and to those others that `gates.allow` of `server.toml` names. Addresses at which a cloud hands out
 //! credentials are never asked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use windlass_core::traffic::is_of_a_host;
 
 /// Networks that `gates.allow` may name.
 const MOST: usize = 64;
@@ -53,7 +54,7 @@ impl Networks {
     /// Why not, and what to do.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), String> {
         let address = address.to_canonical();
-        if is_never_asked(address) {
+        if !is_of_a_host(address) {
             return Err(format!("{address} is an address that is never asked: it may hand out credentials"));
         }
         if is_public(address) || self.0.iter().any(|network| network.contains(&address)) {
@@ -78,28 +79,6 @@ impl Networks {
             }
         }
         if good.is_empty() { Err(refused) } else { Ok(good) }
-    }
-}
-
-/// Link-local addresses, and those at which clouds answer for their instances.
-fn is_never_asked(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || v4 == Ipv4Addr::new(168, 63, 129, 16)
-                || v4 == Ipv4Addr::new(100, 100, 100, 200)
-                || v4 == Ipv4Addr::new(192, 0, 0, 192)
-        }
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
-                || v6 == Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)
-        }
     }
 }
 
@@ -130,8 +109,17 @@ mod tests {
 
     #[test]
     fn private_addresses_are_asked_only_where_that_is_allowed() {
-        let (none, some) =
-            (networks(&[]), networks(&["10.0.0.0/8", "127.0.0.1/32", "fd00::/8", "169.254.0.0/16"]));
+        let (none, some) = (
+            networks(&[]),
+            networks(&[
+                "10.0.0.0/8",
+                "127.0.0.1/32",
+                "fd00::/8",
+                "169.254.0.0/16",
+                "64:ff9b::/96",
+                "2002::/16",
+            ]),
+        );
         #[rustfmt::skip]
         let table = [
             ("93.184.215.14", true, true), ("2606:2800::1", true, true),
@@ -139,9 +127,10 @@ mod tests {
             ("::ffff:10.1.2.3", false, true), ("::ffff:127.0.0.2", false, false), ("::1", false, false),
             ("192.168.1.1", false, false), ("172.16.0.1", false, false), ("100.64.0.1", false, false),
             ("fd12::1", false, true), ("fc00::1", false, false), ("0.0.0.0", false, false), ("::", false, false),
-            ("2002:0a01:0203::1", false, false), ("2001:0:1::1", false, false), ("198.18.0.1", false, false),
+            ("2002:0a01:0203::1", false, true), ("2001:0:1::1", false, false), ("198.18.0.1", false, false),
             // Never, whatever is allowed.
             ("169.254.169.254", false, false), ("::ffff:169.254.169.254", false, false), ("fe80::1", false, false),
+            ("64:ff9b::a9fe:a9fe", false, false), ("2002:a9fe:a9fe::1", false, false),
             ("fd00:ec2::254", false, false), ("168.63.129.16", false, false), ("224.0.0.1", false, false),
         ];
         for (address, without, with) in table {

@@ -100,7 +100,7 @@ fn loud(target: &mut Target) -> Result<(), String> {
     let signed = target.publish(&release).digest;
     target.accept(&plan(target, &signed, &task("00000003", "loud")))?;
     let (outcome, log) = target.rogue.observed(LIMIT, |seen| {
-        let loud = seen.tasks.iter().find(|task| task.hook == "loud");
+        let loud = seen.tasks.iter().find(|task| task.task.hook == "loud");
         match loud.map(|task| &task.state) {
             Some(TaskState::Ended(end)) => Ok((end.outcome.clone(), end.log.clone())),
             other => Err(format!("it has not ended: {other:?}")),

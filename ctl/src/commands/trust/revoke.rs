@@ -1,15 +1,16 @@
 //! `trust revoke`: the next revocation list, of the newest one and what is named. `trust revoked` shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod view;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use windlass_certs::dsse::{Envelope, PayloadType, VerifyError};
-use windlass_certs::identity::{Identity, InvalidPeer, PeerIdentity, Role, Serial};
+use windlass_certs::identity::{Identity, InvalidPeer, PeerIdentity, Serial};
 use windlass_certs::keys::{KeyId, SigningKey};
 use windlass_certs::revocation::{ListError, RevocationList, RevokedSet};
 use windlass_certs::trust::TrustDocument;
-use windlass_core::{Digest, FleetId, Timestamp};
+use windlass_core::FleetId;
 
 use super::super::release::{read_file, write_file};
 use crate::args::{Global, RevokeArgs};
@@ -20,6 +21,10 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::shell::quote;
+
+pub(crate) use view::RevocationsView;
+pub(super) use view::lines;
+use view::{steps, text};
 
 /// Why nothing was revoked.
 #[derive(Debug, thiserror::Error)]
@@ -65,67 +70,6 @@ impl Failure for RevokeError {
             Self::List(_) => return None,
             Self::UsedUp => "replace the revoke key and raise the epoch of the trust document".to_owned(),
         })
-    }
-}
-
-/// A member none of whose certificates count, up to a generation.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct RevokedMember {
-    /// `operator/NAME` or `host/NAME`.
-    pub(crate) member: String,
-    /// Up to this generation; absent: for ever.
-    pub(crate) up_to: Option<u64>,
-}
-
-/// What `trust revoke` and `trust revoked` print with `-o json`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct RevocationsView {
-    /// `none`, `in_force`, `unchanged`, `published`, `signed` (written down, complete) or `needs_signatures`.
-    pub(crate) state: &'static str,
-    /// Number of the list; 0 if there is none.
-    pub(crate) version: u64,
-    /// When it was written.
-    pub(crate) issued_at: Option<Timestamp>,
-    /// Serial numbers of single certificates.
-    pub(crate) certificates: Vec<String>,
-    /// Members, whichever their certificate.
-    pub(crate) members: Vec<RevokedMember>,
-    /// Where it was written, unless it was published.
-    pub(crate) file: Option<String>,
-    /// Digest of its payload, if it was signed just now.
-    pub(crate) digest: Option<Digest>,
-    /// The commands that come next.
-    pub(crate) next: Vec<String>,
-}
-
-impl RevocationsView {
-    pub(crate) fn of(list: Option<&RevocationList>) -> Self {
-        let members = list.into_iter().flat_map(|list| &list.revoked.identities);
-        Self {
-            state: if list.is_some() { "in_force" } else { "none" },
-            version: list.map_or(0, |list| list.version),
-            issued_at: list.map(|list| list.issued_at),
-            certificates: list
-                .into_iter()
-                .flat_map(|list| list.revoked.serials.iter().map(ToString::to_string))
-                .collect(),
-            members: members
-                .map(|(who, up_to)| RevokedMember {
-                    member: member(who),
-                    up_to: Some(*up_to).filter(|up_to| *up_to != u64::MAX),
-                })
-                .collect(),
-            file: None,
-            digest: None,
-            next: Vec::new(),
-        }
-    }
-}
-
-fn member(who: &Identity) -> String {
-    match who.role() {
-        Role::Agent => format!("host/{}", who.name()),
-        role @ (Role::Operator | Role::Coordinator) => format!("{role}/{}", who.name()),
     }
 }
 
@@ -317,39 +261,4 @@ fn keys(given: &[PathBuf], context: &Context, trust: &TrustDocument) -> Result<V
         keys.insert(key.id().clone(), key);
     }
     Ok(keys.into_values().collect())
-}
-
-/// Lines for people, of `trust show` too.
-pub(super) fn lines(view: &RevocationsView) -> String {
-    let certificates: BTreeSet<String> =
-        view.certificates.iter().map(|serial| format!("  revoked certificate         {serial}\n")).collect();
-    let members = view.members.iter().map(|revoked| {
-        let until = revoked.up_to.map_or(String::new(), |up_to| format!(", up to generation {up_to}"));
-        format!("  revoked member              {}{until}\n", revoked.member)
-    });
-    certificates.into_iter().chain(members).collect()
-}
-
-fn steps(next: &[String]) -> String {
-    match next {
-        [] => String::new(),
-        next => {
-            format!("\nNext:\n{}", next.iter().map(|command| format!("  {command}\n")).collect::<String>())
-        }
-    }
-}
-
-fn text(view: &RevocationsView) -> String {
-    let (version, file) = (view.version, view.file.as_deref().unwrap_or("-"));
-    let first = match view.state {
-        "none" => return "nothing is revoked".to_owned(),
-        "unchanged" => format!("nothing to change: revocation list {version} says so already\n"),
-        "published" => format!("revocation list {version} is in force\n"),
-        "signed" => format!("wrote revocation list {version} to {file}, signed\n"),
-        "needs_signatures" => {
-            format!("wrote revocation list {version} to {file}: more signatures are needed\n")
-        }
-        _ => format!("revocation list {version}\n"),
-    };
-    first + &lines(view) + &steps(&view.next)
 }
