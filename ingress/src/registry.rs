@@ -160,6 +160,8 @@ impl Registry {
         inner.into_iter().for_each(|inner| table.inner.add(inner));
         self.documents = documents;
         self.retire(endpoints, now);
+        // Those of services that are in no table; the table before has the newest ones still.
+        self.waiting.retain(|_, count| Arc::strong_count(count) > 1);
         table
     }
 
@@ -242,20 +244,28 @@ impl Registry {
     }
 
     /// Closes idle connections, and cuts what an endpoint that has left still has after its drain.
-    pub(crate) fn tidy(&mut self, now: Instant) {
-        self.endpoints.values().for_each(|endpoint| endpoint.pool.sweep(now));
+    pub(crate) fn tidy(&mut self, limits: &Limits, now: Instant) {
+        for (endpoint, _, until) in &self.retired {
+            if *until <= now {
+                endpoint.cut.cancel();
+            }
+        }
+        self.all_endpoints().for_each(|(_, endpoint)| endpoint.tidy(limits, now));
         self.counters.retain(|_, kept| {
             let idle = Arc::strong_count(&kept.counters) == 1;
             kept.idle_since = idle.then(|| kept.idle_since.unwrap_or(now));
             kept.idle_since.is_none_or(|since| now.saturating_duration_since(since) < SHOWN)
         });
-        self.retired.retain(|(endpoint, _, until)| {
+        self.retired.retain(|(endpoint, ..)| {
             let busy = endpoint.in_flight() > 0 || endpoint.tunnels() > 0;
-            if *until <= now {
-                endpoint.cut.cancel();
-            }
-            busy && *until > now
+            // What was cut is shown until it has ended.
+            busy
         });
+    }
+
+    /// Ends every connection to an endpoint.
+    pub(crate) fn cut(&self) {
+        self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut.cancel());
     }
 
     /// At most so many endpoints whose probe is due.

@@ -15,9 +15,9 @@ use windlass_ingress::Limits;
 
 use super::world::*;
 
-type Sender<B> = http2::SendRequest<B>;
+pub(super) type Sender<B> = http2::SendRequest<B>;
 
-async fn connect<B>(world: &World, tasks: &mut JoinSet<()>) -> Sender<B>
+pub(super) async fn connect<B>(world: &World, tasks: &mut JoinSet<()>) -> Sender<B>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -35,7 +35,7 @@ where
     sender
 }
 
-fn call<B>(body: B) -> Request<B> {
+pub(super) fn call<B>(body: B) -> Request<B> {
     let request =
         Request::builder().method("POST").uri("http://web.example/pkg.Service/Call").version(Version::HTTP_2);
     request.header("te", "trailers").header("content-type", "application/grpc").body(body).unwrap()
