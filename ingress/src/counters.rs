@@ -76,6 +76,7 @@ pub struct ReleaseCounters {
     tunnels: AtomicI64,
     /// Latency until the response's head.
     pub to_head: Histogram,
+    to_head_us: AtomicU64,
     /// Latency until the response's end.
     pub to_end: Histogram,
 }
@@ -92,6 +93,7 @@ impl ReleaseCounters {
             count.fetch_add(1, Relaxed);
         }
         self.to_head.record(took);
+        self.to_head_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or_default(), Relaxed);
     }
 
     pub(crate) fn end(&self, ended: Ended, took: Duration) {
@@ -159,6 +161,7 @@ impl ReleaseCounters {
             in_flight: self.in_flight.load(Relaxed),
             tunnels: self.tunnels.load(Relaxed),
             to_head: self.to_head.counts(),
+            to_head_us: self.to_head_us.load(Relaxed),
             to_end: self.to_end.counts(),
         }
     }
@@ -201,6 +204,8 @@ pub struct ReleaseSnapshot {
     pub tunnels: i64,
     /// Counts per bucket of [`Histogram`], until the response's head.
     pub to_head: Vec<u64>,
+    /// The sum of these latencies, in microseconds.
+    pub to_head_us: u64,
     /// Counts per bucket of [`Histogram`], until the response's end.
     pub to_end: Vec<u64>,
 }

@@ -167,6 +167,17 @@ impl Ingress {
         self.0.changed.send_modify(|count| *count += 1);
     }
 
+    /// The ports of restored releases by which requests would be led, had `holds` been taken: those, and others until a table
+    /// leads elsewhere.
+    pub fn holds_after(&self, host: &HostId, holds: Vec<Hold>) -> Vec<Hold> {
+        self.0.registry().holds_after(host, holds)
+    }
+
+    /// The ports of restored releases by which requests are led.
+    pub fn holds(&self) -> Vec<Hold> {
+        self.0.registry().holds()
+    }
+
     /// Takes the inner networks of this host, all of them: at their gateways, services answer by their names.
     pub fn call(&self, networks: Vec<InnerNetwork>) {
         let mut registry = self.0.registry();

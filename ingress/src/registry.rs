@@ -110,13 +110,28 @@ impl Registry {
         limits: &Limits,
         now: Instant,
     ) -> Option<Table> {
-        let mut held = Held::next(self.held.as_ref(), host, holds);
-        held.settle(self.documents.values());
+        let held = self.next_held(host, holds);
         if self.held.as_ref() == Some(&held) {
             return None;
         }
         self.held = Some(held);
         Some(self.compile(limits, now))
+    }
+
+    fn next_held(&self, host: &HostId, holds: Vec<Hold>) -> Held {
+        let mut held = Held::next(self.held.as_ref(), host, holds);
+        held.settle(self.documents.values());
+        held
+    }
+
+    /// The ports of restored releases by which requests are led, if `holds` were taken.
+    pub(crate) fn holds_after(&self, host: &HostId, holds: Vec<Hold>) -> Vec<Hold> {
+        self.next_held(host, holds).all().cloned().collect()
+    }
+
+    /// The same by what was taken so far.
+    pub(crate) fn holds(&self) -> Vec<Hold> {
+        self.held.iter().flat_map(Held::all).cloned().collect()
     }
 
     /// Takes the inner networks of this host, and answers with all tables compiled if they are others than before.

@@ -81,6 +81,7 @@ async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
     assert_eq!(world.counters(1).cut, 1);
 }
 
+/// Complaint 14 about other proxies (hyperium/hyper#2136): errors from connections that the endpoint has just closed.
 #[tokio::test]
 async fn an_idle_connection_that_the_endpoint_closes_costs_no_request() {
     let mut tasks = JoinSet::new();

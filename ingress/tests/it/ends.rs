@@ -44,6 +44,7 @@ async fn a_draining_endpoint_gets_no_new_request() {
     }
 }
 
+/// Complaint 5 about other proxies (opnsense/plugins#3934): a reload that waits for an open stream.
 #[tokio::test]
 async fn a_tunnel_is_cut_when_the_drain_of_its_endpoint_is_over() {
     let mut tasks = JoinSet::new();
@@ -164,7 +165,7 @@ async fn a_stream_is_cut_when_the_drain_of_the_process_is_over() {
     assert_eq!(world.counters(1).broken, 0, "no fault of the release");
 }
 
-/// Complaint 6: calls are told to go elsewhere from the first moment of a drain, and those under way end in order.
+/// Complaint 6 about other proxies (cloudflare/pingora#388): no GOAWAY. Calls are told to go elsewhere from the first moment of a drain, and those under way end in order.
 #[tokio::test]
 async fn http2_clients_are_told_to_go_when_a_drain_begins() {
     let mut tasks = JoinSet::new();

@@ -5,6 +5,7 @@ mod endpoints;
 mod ends;
 mod grpc;
 mod inner;
+mod limits;
 mod requests;
 mod slow_clients;
 mod smuggling;

@@ -79,7 +79,7 @@ async fn a_stream_that_is_not_read_loses_its_place() {
     assert!(!sender.is_closed(), "other streams of the connection go on");
 }
 
-/// Complaint 16 of those about other proxies: a slow client, and the whole response in memory.
+/// Complaint 16 about other proxies (rpxy 0.13): a slow client, and the whole response in memory.
 #[tokio::test]
 async fn a_slow_client_gets_all_and_little_is_buffered() {
     const SIZE: usize = 64 * 1024 * 1024;

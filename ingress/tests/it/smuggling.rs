@@ -1,4 +1,5 @@
-//! Requests whose meaning could differ between two readers: refused, or framed anew.
+//! Requests whose meaning could differ between two readers: refused, or framed anew. Complaint 8 about other proxies
+//! (CVE-2026-2833, CVE-2026-2835, CVE-2026-2836).
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

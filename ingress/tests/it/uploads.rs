@@ -12,11 +12,11 @@ use hyper::{Request, Response};
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use windlass_core::traffic::Protocol;
+use windlass_core::traffic::{EndpointState, Protocol};
 use windlass_ingress::Limits;
 
 use super::grpc::{call, connect};
-use super::world::{RawClient, World, pool, raw_server, server, server_h2, server_h2_async, speaking, text};
+use super::world::{RawClient, World, pool, raw_server, server, server_h2, server_h2_async, speaking, text, until};
 
 /// Shorter than the uploads of these tests.
 const SHORT: Duration = Duration::from_millis(600);
@@ -127,6 +127,26 @@ async fn an_upload_that_stops_is_told_so() {
     assert!(head.starts_with("http/1.1 408") && head.contains("connection: close"), "{head}");
     let seen = world.counters(1);
     assert_eq!((seen.client_error, seen.server_error), (1, 0), "no fault of the release");
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_is_no_fault_of_the_endpoint() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    for n in 1..=10 {
+        let mut client = RawClient::connect(world.address).await;
+        client.write("POST /echo HTTP/1.1\r\nHost: web.example\r\nContent-Length: 10\r\n\r\nabc").await;
+        until("it is under way", || world.counters(1).in_flight == 1).await;
+        drop(client);
+        until("it is counted", || world.counters(1).client_gone == n).await;
+    }
+    let services = world.ingress.traffic();
+    let states: Vec<_> =
+        services.values().flat_map(|of| &of.endpoints).map(|endpoint| endpoint.state).collect();
+    assert_eq!(states, [EndpointState::Healthy]);
+    assert_eq!(world.counters(1).server_error, 0);
 }
 
 #[tokio::test]

@@ -302,6 +302,11 @@ impl RawClient {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Writes to a connection that may have ended.
+    pub(crate) async fn try_write(&mut self, text: &str) -> std::io::Result<()> {
+        self.stream.write_all(text.as_bytes()).await
+    }
+
     /// Reads more; answers with false at the end.
     pub(crate) async fn more(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
