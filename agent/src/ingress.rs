@@ -137,14 +137,20 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     let plan = Plan::of(options, certificates.clone());
     let listeners = plan.listeners(begin.inherited())?;
     drop(State::open(&options.state)?); // what cannot be followed is found before anybody stops accepting
+    let took_over = begin.takes_over();
     let (lock, state, tables) = begin.ready(&options.state).await?;
     let follower = Arc::new(Follower::new(ingress.clone(), state, tables));
+    if took_over {
+        follower.told(); // what was in force until now is the newest
+    }
     let reporter = Reporter::new(follower.clone(), seed, clock::now(), &listeners);
 
     let mut tasks = Tasks::new();
     let cancel = tasks.cancel();
     let (orders, received) = mpsc::channel(4);
-    let doors = Doors::new(ingress.clone(), plan, listeners, reporter.clone(), received, cancel.clone());
+    let told = follower.until_told();
+    let doors =
+        Doors::new(ingress.clone(), plan, listeners, reporter.clone(), received, told, cancel.clone());
     let sockets = doors.sockets();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -40,7 +40,7 @@ pub struct Access {
     pub tls: bool,
     /// Status of the response; 499 if the client left before there was one.
     pub status: u16,
-    /// How it ended: `whole`, `cut`, or `client_gone`.
+    /// How it ended: `whole`, `broken` (by the endpoint), `cut` (by its client or by a drain), or `client_gone`.
     pub ended: &'static str,
     /// The service that it was for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +133,7 @@ impl Entry {
         (self.access.status, self.access.ended) = match ended {
             Ended::Whole => (status, "whole"),
             Ended::Cut => (status, "cut"),
+            Ended::Broken => (status, "broken"),
             Ended::ClientGone => (499, "client_gone"),
         };
         if self.log.queue.try_send(*self.access).is_err() {

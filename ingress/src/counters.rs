@@ -53,8 +53,10 @@ pub enum Ended {
     Whole,
     /// The client left before the response had begun. Counted as 499, and as no fault of the release.
     ClientGone,
-    /// The response began and was cut, by the client or by the endpoint.
+    /// The response began and was cut, by the client or by the end of a drain.
     Cut,
+    /// The response began and the endpoint broke it off.
+    Broken,
 }
 
 /// The counters of one release in one population: requests by weight, or requests by a match.
@@ -64,6 +66,7 @@ pub struct ReleaseCounters {
     classes: [AtomicU64; 5],
     client_gone: AtomicU64,
     cut: AtomicU64,
+    broken: AtomicU64,
     own_answers: AtomicU64,
     grpc_failed: AtomicU64,
     connect_errors: AtomicU64,
@@ -73,6 +76,7 @@ pub struct ReleaseCounters {
     tunnels: AtomicI64,
     /// Latency until the response's head.
     pub to_head: Histogram,
+    to_head_us: AtomicU64,
     /// Latency until the response's end.
     pub to_end: Histogram,
 }
@@ -89,6 +93,7 @@ impl ReleaseCounters {
             count.fetch_add(1, Relaxed);
         }
         self.to_head.record(took);
+        self.to_head_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or_default(), Relaxed);
     }
 
     pub(crate) fn end(&self, ended: Ended, took: Duration) {
@@ -99,7 +104,7 @@ impl ReleaseCounters {
             Ended::ClientGone => {
                 self.client_gone.fetch_add(1, Relaxed);
             }
-            Ended::Cut => {
+            Ended::Cut | Ended::Broken => {
                 self.cut.fetch_add(1, Relaxed);
             }
         }
@@ -111,6 +116,11 @@ impl ReleaseCounters {
 
     pub(crate) fn grpc_failed(&self) {
         self.grpc_failed.fetch_add(1, Relaxed);
+    }
+
+    /// The endpoint broke off a response that had not failed so far.
+    pub(crate) fn broken(&self) {
+        self.broken.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn connect_failed(&self) {
@@ -142,6 +152,7 @@ impl ReleaseCounters {
             server_error,
             client_gone: self.client_gone.load(Relaxed),
             cut: self.cut.load(Relaxed),
+            broken: self.broken.load(Relaxed),
             own_answers: self.own_answers.load(Relaxed),
             grpc_failed: self.grpc_failed.load(Relaxed),
             connect_errors: self.connect_errors.load(Relaxed),
@@ -150,6 +161,7 @@ impl ReleaseCounters {
             in_flight: self.in_flight.load(Relaxed),
             tunnels: self.tunnels.load(Relaxed),
             to_head: self.to_head.counts(),
+            to_head_us: self.to_head_us.load(Relaxed),
             to_end: self.to_end.counts(),
         }
     }
@@ -174,6 +186,8 @@ pub struct ReleaseSnapshot {
     pub client_gone: u64,
     /// Responses that were cut after they had begun.
     pub cut: u64,
+    /// Of these, responses that the endpoint broke off, and whose status had said no failure.
+    pub broken: u64,
     /// Responses that the ingress gave itself: no endpoint, no answer in time.
     pub own_answers: u64,
     /// gRPC calls whose status says that the server failed.
@@ -190,6 +204,8 @@ pub struct ReleaseSnapshot {
     pub tunnels: i64,
     /// Counts per bucket of [`Histogram`], until the response's head.
     pub to_head: Vec<u64>,
+    /// The sum of these latencies, in microseconds.
+    pub to_head_us: u64,
     /// Counts per bucket of [`Histogram`], until the response's end.
     pub to_end: Vec<u64>,
 }

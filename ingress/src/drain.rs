@@ -15,6 +15,13 @@ pub struct DrainTimes {
     pub tunnels: Duration,
 }
 
+impl DrainTimes {
+    /// Until everything was cut.
+    pub(crate) fn whole(&self) -> Duration {
+        self.idle.max(self.requests).max(self.tunnels)
+    }
+}
+
 impl Default for DrainTimes {
     fn default() -> Self {
         Self {
@@ -42,7 +49,7 @@ impl Drain {
         for (after, step) in [
             (times.idle, &self.close_idle),
             (times.requests.max(times.idle), &self.cut_requests),
-            (times.tunnels.max(times.requests), &self.cut_tunnels),
+            (times.whole(), &self.cut_tunnels),
         ] {
             tokio::time::sleep_until(begun + after).await;
             step.cancel();

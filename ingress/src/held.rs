@@ -31,6 +31,11 @@ impl Held {
         Self { host: host.clone(), holds, lapsing }
     }
 
+    /// All that requests are led by.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Hold> {
+        self.holds.iter().chain(&self.lapsing)
+    }
+
     /// Forgets what is said no more, where these tables no longer lead to what failed.
     pub(crate) fn settle<'a>(&mut self, tables: impl Iterator<Item = &'a Routes> + Clone) {
         let host = &self.host;
@@ -63,8 +68,7 @@ pub(crate) fn places(
         service.endpoints.iter().filter(|place| place.port == port).cloned().collect();
     let mut restored = BTreeMap::new();
     let Some(held) = held else { return (places, restored) };
-    let all = held.holds.iter().chain(&held.lapsing);
-    for hold in all.filter(|hold| &hold.service == id && hold.port == port) {
+    for hold in held.all().filter(|hold| &hold.service == id && hold.port == port) {
         let is_its = |place: &Endpoint| is_its(&held.host, hold, place);
         let Some(at) = places.iter().position(is_its) else { continue };
         let address = SocketAddr::new(places[at].address, hold.number);

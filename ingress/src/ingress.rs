@@ -21,6 +21,10 @@ use crate::drain::{Drain, DrainTimes};
 use crate::limits::Limits;
 use crate::registry::{CounterKey, NotTaken, Registry};
 use crate::table::Table;
+use crate::upstream::Endpoint;
+
+/// How long what was cut may take to end.
+const LAST: Duration = Duration::from_secs(15);
 
 /// An ingress: one table, any number of listeners.
 #[derive(Debug, Clone)]
@@ -33,7 +37,10 @@ pub(crate) struct Shared {
     pub(crate) table: ArcSwap<Table>,
     /// Tells requests that wait for an endpoint that the table has changed.
     pub(crate) changed: watch::Sender<u64>,
+    /// What serves clients: a drain waits for it.
     pub(crate) tracker: TaskTracker,
+    /// What carries connections to endpoints.
+    upstream: TaskTracker,
     pub(crate) drain: Drain,
     pub(crate) budget: RetryBudget,
     pub(crate) places: Arc<Semaphore>,
@@ -44,7 +51,39 @@ pub(crate) struct Shared {
     pub(crate) access: Option<AccessLog>,
 }
 
-/// Runs the tasks of HTTP/2 connections, so that a drain waits for them.
+/// Runs the tasks of connections to an endpoint until its drain is over. A drain of the process does not wait for them: what
+/// it waits for are clients.
+#[derive(Debug, Clone)]
+pub(crate) struct UntilCut {
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl UntilCut {
+    pub(crate) fn run<F>(&self, future: F)
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                _ = future => {}
+                () = cut.cancelled() => {}
+            }
+        });
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for UntilCut
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.run(future);
+    }
+}
+
+/// Runs the tasks of HTTP/2 connections of clients, so that a drain waits for them.
 #[derive(Debug, Clone)]
 pub(crate) struct Executor(TaskTracker);
 
@@ -61,6 +100,11 @@ where
 impl Shared {
     pub(crate) fn executor(&self) -> Executor {
         Executor(self.tracker.clone())
+    }
+
+    /// Runs what carries connections to `endpoint`.
+    pub(crate) fn until_cut(&self, endpoint: &Endpoint) -> UntilCut {
+        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.clone() }
     }
 
     /// The next number of a sequence that looks random (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>). It
@@ -91,6 +135,7 @@ impl Ingress {
             table: ArcSwap::default(),
             changed: watch::Sender::new(0),
             tracker: TaskTracker::new(),
+            upstream: TaskTracker::new(),
             drain: Drain::default(),
             budget: RetryBudget::default(),
             places,
@@ -120,6 +165,17 @@ impl Ingress {
         let Some(table) = registry.hold(host, holds, &self.0.limits, Instant::now()) else { return };
         self.0.table.store(Arc::new(table));
         self.0.changed.send_modify(|count| *count += 1);
+    }
+
+    /// The ports of restored releases by which requests would be led, had `holds` been taken: those, and others until a table
+    /// leads elsewhere.
+    pub fn holds_after(&self, host: &HostId, holds: Vec<Hold>) -> Vec<Hold> {
+        self.0.registry().holds_after(host, holds)
+    }
+
+    /// The ports of restored releases by which requests are led.
+    pub fn holds(&self) -> Vec<Hold> {
+        self.0.registry().holds()
     }
 
     /// Takes the inner networks of this host, all of them: at their gateways, services answer by their names.
@@ -166,7 +222,7 @@ impl Ingress {
                 _ = tick.tick() => {}
             }
             self.0.budget.second();
-            self.0.registry().tidy(Instant::now());
+            self.0.registry().tidy(&self.0.limits, Instant::now());
         }
     }
 
@@ -174,11 +230,22 @@ impl Ingress {
     /// stopped before, or be with a successor.
     pub async fn drain(&self, times: DrainTimes) {
         self.0.tracker.close();
-        tokio::select! {
-            () = self.0.tracker.wait() => {}
-            () = async {
-                tokio::join!(self.0.drain.run(times), self.0.tracker.wait());
-            } => {}
+        let ended = async {
+            tokio::select! {
+                () = self.0.tracker.wait() => {}
+                () = async {
+                    tokio::join!(self.0.drain.run(times), self.0.tracker.wait());
+                } => {}
+            }
+        };
+        if tokio::time::timeout(times.whole() + LAST, ended).await.is_err() {
+            tracing::error!(
+                left = self.0.tracker.len(),
+                "connections of clients did not end when they were cut"
+            );
         }
+        self.0.registry().cut();
+        self.0.upstream.close();
+        let _ = tokio::time::timeout(LAST, self.0.upstream.wait()).await; // they hold nothing that is waited for
     }
 }

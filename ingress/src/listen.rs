@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +24,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// Most connections that are still accepted after the order to stop.
 const QUEUED: usize = 1024;
 
+/// A connection of a client, with its place among them.
+struct Taken {
+    address: SocketAddr,
+    stream: TcpStream,
+    place: Arc<OwnedSemaphorePermit>,
+}
+
 /// Serves a plain connection: calls by name if it came in at the gateway of an inner network, else as `otherwise` says.
 /// A listener on every address has the port of each gateway too, and nobody else can listen there then.
-async fn serve_at(shared: Arc<Shared>, address: SocketAddr, stream: TcpStream, otherwise: Option<Transport>) {
+async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport>) {
+    let Taken { address, stream, place } = taken;
     let Ok(local) = stream.local_addr() else { return };
     let door = shared.table.load().inner.door(local, address.ip());
     let transport = match door {
@@ -37,14 +46,14 @@ async fn serve_at(shared: Arc<Shared>, address: SocketAddr, stream: TcpStream, o
         }
     };
     let Some(transport) = transport else { return };
-    http::detect_and_serve(shared, Client { address, transport }, stream).await;
+    http::detect_and_serve(shared, Client { address, transport, place }, stream).await;
 }
 
 impl Ingress {
     /// Serves plain HTTP on a listener until `stop`; connections that stand go on. HTTP/2 is recognised by its preface.
     pub async fn serve_plain(&self, listener: TcpListener, stop: CancellationToken) {
-        self.accept(listener, stop, |shared, address, stream| async move {
-            serve_at(shared, address, stream, Some(Transport::Plain)).await;
+        self.accept(listener, stop, |shared, taken| async move {
+            serve_at(shared, taken, Some(Transport::Plain)).await;
         })
         .await;
     }
@@ -52,16 +61,16 @@ impl Ingress {
     /// Serves calls of services by name on a listener at the gateway of an inner network, until `stop`. A connection from
     /// elsewhere is closed.
     pub async fn serve_inner(&self, listener: TcpListener, stop: CancellationToken) {
-        self.accept(listener, stop, |shared, address, stream| async move {
-            serve_at(shared, address, stream, None).await;
+        self.accept(listener, stop, |shared, taken| async move {
+            serve_at(shared, taken, None).await;
         })
         .await;
     }
 
     /// Answers every request on a listener with a redirect to HTTPS at `port`, until `stop`.
     pub async fn serve_redirect(&self, listener: TcpListener, port: u16, stop: CancellationToken) {
-        self.accept(listener, stop, move |shared, address, stream| async move {
-            serve_at(shared, address, stream, Some(Transport::Redirect { port })).await;
+        self.accept(listener, stop, move |shared, taken| async move {
+            serve_at(shared, taken, Some(Transport::Redirect { port })).await;
         })
         .await;
     }
@@ -77,7 +86,8 @@ impl Ingress {
         stop: CancellationToken,
     ) -> Result<(), rustls::Error> {
         let acceptor = TlsAcceptor::from(Arc::new(certificates.server_config()?));
-        self.accept(listener, stop, move |shared, address, stream| {
+        self.accept(listener, stop, move |shared, taken| {
+            let Taken { address, stream, place } = taken;
             let (acceptor, certificates) = (acceptor.clone(), Arc::clone(&certificates));
             async move {
                 let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
@@ -85,7 +95,7 @@ impl Ingress {
                 };
                 let session = stream.get_ref().1;
                 let Some(names) = certificates.names_for(session.server_name()) else { return };
-                let client = Client { address, transport: Transport::Tls(names) };
+                let client = Client { address, transport: Transport::Tls(names), place };
                 if session.alpn_protocol() == Some(b"h2") {
                     http::serve_http2(shared, client, stream).await;
                 } else {
@@ -102,7 +112,7 @@ impl Ingress {
         &self,
         listener: TcpListener,
         stop: CancellationToken,
-        each: impl Fn(Arc<Shared>, SocketAddr, TcpStream) -> F,
+        each: impl Fn(Arc<Shared>, Taken) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -133,11 +143,11 @@ impl Ingress {
                 }
             };
             let _ = stream.set_nodelay(true);
-            let serving = each(Arc::clone(&self.0), address, stream);
-            self.0.tracker.spawn(async move {
-                serving.await;
-                drop(place);
-            });
+            // A client that takes nothing for so long, or is gone, does not keep what it asked for.
+            let idle = u32::try_from(self.0.limits.body_idle.as_millis()).unwrap_or(u32::MAX);
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, idle);
+            let taken = Taken { address, stream, place: Arc::new(place) };
+            self.0.tracker.spawn(each(Arc::clone(&self.0), taken));
         }
     }
 }

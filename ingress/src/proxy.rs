@@ -11,11 +11,12 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
 use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
 use crate::certificates::Names;
 use crate::counters::Ended;
-use crate::exchange::{Answer, Download, Exchange, Upload};
+use crate::exchange::{Answer, Download, Exchange, Kind, Upload};
 use crate::ingress::Shared;
 use crate::inner::Door;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
@@ -30,6 +31,8 @@ use route::{Routed, route};
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
+    /// Its place among the connections of clients; a tunnel keeps it.
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
 }
 
 /// What a connection came over.
@@ -67,6 +70,7 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let http1 = request.version() < Version::HTTP_2;
+    let switches = tunnel::asks(&request);
     let log = shared.access.as_ref();
     let mut record = log.map(|log| log.begin(&request, client.address.ip(), client.is_tls()));
     let mut response = answer(&shared, client, request, &mut record).await.unwrap_or_else(refuse);
@@ -74,7 +78,10 @@ pub(crate) async fn serve(
         // No exchange took it along: the answer is our own, and all of it.
         record.end(response.status().as_u16(), Ended::Whole);
     }
-    if http1 && shared.drain.begun.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    // After what the client took for its tunnel, or after half a request, no request can be told from other bytes.
+    let lost = switches || matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
+    let close = lost || shared.drain.begun.is_cancelled();
+    if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -107,44 +114,45 @@ async fn answer(
     if let Some(record) = record {
         record.of(&target.id);
     }
-    let mut exchange = Exchange::begin(counters, target.is_grpc(), began, record.take());
+    let kind = Kind { grpc: target.is_grpc(), stream: head.version >= Version::HTTP_2 };
+    let mut exchange = Exchange::begin(counters, kind, began, record.take());
     let http2 = target.is_http2();
     let from =
         Forwarded { client: client.address.ip(), tls: client.is_tls(), host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
     if let Some(protocol) = &upgrade {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol.clone());
+        head.headers.insert(UPGRADE, protocol.header());
     }
     if !http2 {
         join_cookies(&mut head.headers);
     }
-    let mut sent = match attempt(shared, &target, release, &head, Upload::new(body), &mut exchange).await {
+    let upload = Upload::new(body);
+    let mut sent = match attempt(shared, &target, release, &head, &upload, &mut exchange).await {
         Ok(sent) => sent,
+        Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left
         Err(failure) => return Ok(own_answer(exchange, failure)),
     };
     if sent.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(match on_upgrade {
-            Some(client) => tunnel::open(shared, client, sent, exchange),
+        let asked = upgrade.is_some_and(|asked| asked.is_met_by(sent.response.headers()));
+        return Ok(match on_upgrade.filter(|_| asked) {
+            Some(upgraded) => tunnel::open(shared, upgraded, client.place, sent, exchange),
             None => own_answer(exchange, Failure::Broken),
         });
     }
     response_headers(sent.response.headers_mut());
-    if upgrade.is_some() {
-        // Bytes that the client took for its tunnel may follow: they are no request.
-        sent.response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     if let Some(cookie) = cookie {
         sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, client.is_tls()));
     }
-    Ok(pass_on(shared, sent, exchange))
+    Ok(pass_on(shared, sent, upload, exchange))
 }
 
 /// Passes a response on as it comes.
-fn pass_on(shared: &Shared, sent: Sent, mut exchange: Exchange) -> Response<Answer> {
-    let Sent { response, connection } = sent;
+fn pass_on(shared: &Shared, sent: Sent, upload: Upload, mut exchange: Exchange) -> Response<Answer> {
+    let Sent { response, line } = sent;
     exchange.answered(response.status().as_u16(), response.headers());
-    response.map(|body| Answer::stream(Download::new(body, exchange, connection, shared.limits.body_idle)))
+    let idle = shared.limits.body_idle;
+    response.map(|body| Answer::stream(Download::new(body, exchange, Some(line), upload, idle)))
 }
 
 /// A response of the ingress itself, which is counted for the release that was chosen.
@@ -162,9 +170,6 @@ fn refuse(refusal: Refusal) -> Response<Answer> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    if status == StatusCode::BAD_REQUEST {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

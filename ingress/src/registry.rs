@@ -110,13 +110,28 @@ impl Registry {
         limits: &Limits,
         now: Instant,
     ) -> Option<Table> {
-        let mut held = Held::next(self.held.as_ref(), host, holds);
-        held.settle(self.documents.values());
+        let held = self.next_held(host, holds);
         if self.held.as_ref() == Some(&held) {
             return None;
         }
         self.held = Some(held);
         Some(self.compile(limits, now))
+    }
+
+    fn next_held(&self, host: &HostId, holds: Vec<Hold>) -> Held {
+        let mut held = Held::next(self.held.as_ref(), host, holds);
+        held.settle(self.documents.values());
+        held
+    }
+
+    /// The ports of restored releases by which requests are led, if `holds` were taken.
+    pub(crate) fn holds_after(&self, host: &HostId, holds: Vec<Hold>) -> Vec<Hold> {
+        self.next_held(host, holds).all().cloned().collect()
+    }
+
+    /// The same by what was taken so far.
+    pub(crate) fn holds(&self) -> Vec<Hold> {
+        self.held.iter().flat_map(Held::all).cloned().collect()
     }
 
     /// Takes the inner networks of this host, and answers with all tables compiled if they are others than before.
@@ -160,6 +175,8 @@ impl Registry {
         inner.into_iter().for_each(|inner| table.inner.add(inner));
         self.documents = documents;
         self.retire(endpoints, now);
+        // Those of services that are in no table; the table before has the newest ones still.
+        self.waiting.retain(|_, count| Arc::strong_count(count) > 1);
         table
     }
 
@@ -242,20 +259,28 @@ impl Registry {
     }
 
     /// Closes idle connections, and cuts what an endpoint that has left still has after its drain.
-    pub(crate) fn tidy(&mut self, now: Instant) {
-        self.endpoints.values().for_each(|endpoint| endpoint.pool.sweep(now));
+    pub(crate) fn tidy(&mut self, limits: &Limits, now: Instant) {
+        for (endpoint, _, until) in &self.retired {
+            if *until <= now {
+                endpoint.cut.cancel();
+            }
+        }
+        self.all_endpoints().for_each(|(_, endpoint)| endpoint.tidy(limits, now));
         self.counters.retain(|_, kept| {
             let idle = Arc::strong_count(&kept.counters) == 1;
             kept.idle_since = idle.then(|| kept.idle_since.unwrap_or(now));
             kept.idle_since.is_none_or(|since| now.saturating_duration_since(since) < SHOWN)
         });
-        self.retired.retain(|(endpoint, _, until)| {
+        self.retired.retain(|(endpoint, ..)| {
             let busy = endpoint.in_flight() > 0 || endpoint.tunnels() > 0;
-            if *until <= now {
-                endpoint.cut.cancel();
-            }
-            busy && *until > now
+            // What was cut is shown until it has ended.
+            busy
         });
+    }
+
+    /// Ends every connection to an endpoint.
+    pub(crate) fn cut(&self) {
+        self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut.cancel());
     }
 
     /// At most so many endpoints whose probe is due.

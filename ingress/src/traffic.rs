@@ -98,15 +98,16 @@ fn counts(seen: ReleaseSnapshot) -> Counts {
         server_error: seen.server_error,
         client_gone: seen.client_gone,
         cut: seen.cut,
+        broken: seen.broken,
         own_answers: seen.own_answers,
         grpc_failed: seen.grpc_failed,
         connect_errors: seen.connect_errors,
         retries: seen.retries,
         held: seen.held,
-        unconfirmed: 0,
         in_flight: gauge(seen.in_flight),
         tunnels: gauge(seen.tunnels),
         to_head: sparse(&seen.to_head),
+        to_head_us: seen.to_head_us,
         to_end: sparse(&seen.to_end),
     }
 }

@@ -7,6 +7,5 @@ mod pool;
 mod probe;
 
 pub(crate) use balance::{pick, pickable};
-pub(crate) use connection::{SendFailure, Sent, Unsent, send};
+pub(crate) use connection::{Line, SendFailure, Sent, Unsent, send};
 pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight};
-pub(crate) use pool::Http1;

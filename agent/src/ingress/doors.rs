@@ -6,9 +6,9 @@ use std::net::{SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use windlass_ingress::handover::Listener;
 use windlass_ingress::{Certificates, Ingress, MOST_INNER};
@@ -23,6 +23,8 @@ const HTTPS: &str = "https";
 const METRICS: &str = "metrics";
 /// At the gateway of an inner network.
 const INNER: &str = "inner";
+/// How long a process that begins alone waits for the agent's newest tables before it accepts by the ones that it has.
+const NEWEST: Duration = Duration::from_secs(2);
 /// How soon an address that is taken is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -131,6 +133,8 @@ pub(super) struct Doors {
     sockets: Sockets,
     reporter: Reporter,
     orders: mpsc::Receiver<Order>,
+    /// Nothing newer than what is in force is to be waited for.
+    told: watch::Receiver<bool>,
     cancel: CancellationToken,
     /// Addresses at which it cannot listen, and was said so.
     taken: BTreeSet<SocketAddrV4>,
@@ -154,10 +158,11 @@ impl Doors {
         listeners: Vec<Listener>,
         reporter: Reporter,
         orders: mpsc::Receiver<Order>,
+        told: watch::Receiver<bool>,
         cancel: CancellationToken,
     ) -> Self {
         let sockets = Sockets(Arc::new(Mutex::new(listeners)));
-        Self { ingress, plan, sockets, reporter, orders, cancel, taken: BTreeSet::new(), cut: false }
+        Self { ingress, plan, sockets, reporter, orders, told, cancel, taken: BTreeSet::new(), cut: false }
     }
 
     /// The sockets, for a successor.
@@ -167,6 +172,14 @@ impl Doors {
 
     /// Accepts until it is told to stop.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        // A table that was in force long ago may lead to ports that others have by now. Clients wait in the kernel's queue.
+        let newest = timeout(NEWEST, self.told.wait_for(|told| *told));
+        tokio::select! {
+            () = self.cancel.cancelled() => return Ok(()),
+            told = newest => if told.is_err() {
+                tracing::warn!("the agent has not told its newest tables in time; serving by the last ones");
+            }
+        }
         let mut open = self.open()?;
         let mut changes = self.ingress.changes();
         let mut closed = false;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json;
 use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{Refusal, RefusalCode};
-use windlass_core::traffic::{Reach, Routes, TableInForce};
+use windlass_core::traffic::{Hold, Reach, Routes, TableInForce};
 use windlass_core::{EnvironmentId, FleetId, HostId};
 use windlass_ingress::Ingress;
 use windlass_process::report;
@@ -29,6 +29,8 @@ pub(super) struct Follower {
     seen: Mutex<Seen>,
     /// There is something to report.
     pub(super) news: Notify,
+    /// The agent has told all that it has.
+    told: watch::Sender<bool>,
 }
 
 /// The tables in force and refused, as a report says them.
@@ -47,15 +49,34 @@ impl Follower {
     /// Begins with the tables that were written down.
     pub(super) fn new(ingress: Ingress, state: State, tables: Vec<Routes>) -> Self {
         let positions = state.positions();
-        let follower =
-            Self { ingress, state: Arc::new(Mutex::new(state)), seen: Mutex::default(), news: Notify::new() };
+        let held_ports = state.held_ports();
+        let follower = Self {
+            ingress,
+            state: Arc::new(Mutex::new(state)),
+            seen: Mutex::default(),
+            news: Notify::new(),
+            told: watch::Sender::new(false),
+        };
         follower.ingress.call(held(&follower.state).networks().to_vec());
         for routes in tables {
             if let Some(position) = positions.get(&routes.environment) {
                 follower.apply(routes, *position);
             }
         }
+        if let Some((host, holds)) = held_ports {
+            follower.ingress.hold(&host, holds);
+        }
         follower
+    }
+
+    /// Nothing newer is to be waited for.
+    pub(super) fn told(&self) {
+        self.told.send_replace(true);
+    }
+
+    /// Tells when nothing newer is to be waited for.
+    pub(super) fn until_told(&self) -> watch::Receiver<bool> {
+        self.told.subscribe()
     }
 
     /// The trust version and the tables that it has, for a hello.
@@ -102,6 +123,7 @@ impl Follower {
                 let position = held(&self.state).positions().get(&routes.environment).copied();
                 if let Some(position) = position {
                     self.apply(routes, position);
+                    self.keep_holds(self.ingress.holds()).await;
                 }
             }
             Ok(None) => {
@@ -132,6 +154,20 @@ impl Follower {
             }
         }
         self.news.notify_one();
+    }
+
+    /// Takes the ports of releases that the agent has restored, all of them.
+    pub(super) async fn take_holds(&self, host: &HostId, holds: Vec<Hold>) {
+        self.keep_holds(self.ingress.holds_after(host, holds.clone())).await;
+        self.ingress.hold(host, holds);
+    }
+
+    /// Writes them down, for one that begins while the agent is away. Requests follow them in any case.
+    async fn keep_holds(&self, holds: Vec<Hold>) {
+        let state = self.state.clone();
+        if let Err(error) = on_disk(move || held(&state).keep_holds(holds)).await {
+            tracing::error!(error = %report::chain(&error), "the ports of restored releases could not be kept");
+        }
     }
 
     /// Looks again at the tables that wait.

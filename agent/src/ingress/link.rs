@@ -90,8 +90,9 @@ impl Link {
                 Some(Down::Table { envelope }) => {
                     self.follower.take_table(Arc::from(envelope.into_bytes())).await;
                 }
-                Some(Down::Holds { holds }) => self.follower.ingress.hold(host, holds),
+                Some(Down::Holds { holds }) => self.follower.take_holds(host, holds).await,
                 Some(Down::Networks { networks }) => self.follower.take_networks(networks).await,
+                Some(Down::Told) => self.follower.told(),
                 Some(Down::Hello { .. } | Down::Unknown) => {}
             }
         }

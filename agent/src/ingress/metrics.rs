@@ -1,6 +1,7 @@
 //! `/metrics`: what the ingress has counted, as text for Prometheus.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use windlass_core::traffic::{Counts, EndpointState, IngressReport, ServiceTraffic};
 use windlass_ingress::counters::Histogram;
@@ -30,6 +31,9 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
             c.client_gone
         }),
         ("cut_total", "counter", "Responses that were cut after they had begun.", |c| c.cut),
+        ("broken_total", "counter", "Responses that the endpoint broke off without an error before.", |c| {
+            c.broken
+        }),
         ("own_answers_total", "counter", "Responses that the ingress gave itself.", |c| c.own_answers),
         ("grpc_failed_total", "counter", "gRPC calls whose status says that the server failed.", |c| {
             c.grpc_failed
@@ -39,9 +43,6 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
         }),
         ("retries_total", "counter", "Further tries on another endpoint.", |c| c.retries),
         ("held_total", "counter", "Requests that waited for an endpoint.", |c| c.held),
-        ("unconfirmed_total", "counter", "Requests to an endpoint whose release was not certain.", |c| {
-            c.unconfirmed
-        }),
         ("in_flight", "gauge", "Requests under way.", |c| c.in_flight),
         ("tunnels", "gauge", "Tunnels that are open.", |c| c.tunnels),
     ];
@@ -66,7 +67,7 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
     });
     let name = "windlass_ingress_latency_seconds";
     family(&mut out, name, "histogram", "Time until the head of the response.");
-    each(report, |labels, counts| histogram(&mut out, name, labels, &counts.to_head));
+    each(report, |labels, counts| histogram(&mut out, name, labels, counts));
     endpoints(&mut out, report);
     out
 }
@@ -99,9 +100,9 @@ fn each(report: &IngressReport, mut show: impl FnMut(&str, &Counts)) {
 }
 
 /// One bucket in four, so that a service costs 64 lines and no 256; a bucket is then 25 % wide.
-fn histogram(out: &mut String, name: &str, labels: &str, buckets: &[(u16, u64)]) {
+fn histogram(out: &mut String, name: &str, labels: &str, of: &Counts) {
     let mut below = 0;
-    let mut counts = buckets.iter().peekable();
+    let mut counts = of.to_head.iter().peekable();
     for bucket in (3..Histogram::BUCKETS).step_by(4) {
         while let Some((_, count)) = counts.next_if(|(at, _)| usize::from(*at) <= bucket) {
             below += count;
@@ -113,6 +114,8 @@ fn histogram(out: &mut String, name: &str, labels: &str, buckets: &[(u16, u64)])
         };
         line(out, &format!("{name}_bucket"), &format!("{labels},le=\"{edge}\""), below);
     }
+    let sum = Duration::from_micros(of.to_head_us).as_secs_f64();
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}");
     line(out, &format!("{name}_count"), labels, below);
 }
 

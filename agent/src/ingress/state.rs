@@ -6,6 +6,7 @@
 //! routes/         the newest table of each environment
 //! networks.json   the inner networks of the host, as the agent told them last
 //! reach.json      the addresses that requests may go to from this host, as the agent told them last
+//! holds.json      the ports of releases that its agent has restored, by which requests are led
 //! lock            held by the process that serves
 //! handover.sock   a successor connects here
 //! ```
@@ -14,13 +15,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::network::{InnerNetwork, MAX_CALLED, MAX_NETWORKS, SUBNET_BITS, is_range};
 use windlass_core::observation::Refusal;
-use windlass_core::traffic::{Reach, Routes};
+use windlass_core::traffic::{Hold, MAX_HOLDS, Reach, Routes};
 use windlass_core::verify::PlanOrder;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, Timestamp};
 
@@ -34,6 +36,10 @@ const REACH: &str = "reach.json";
 /// Most bytes of that file.
 const MOST_NETWORKS: u64 = 8 << 20;
 
+const HOLDS: &str = "holds.json";
+/// Most bytes of that file.
+const MOST_HOLDS: u64 = 8 << 20;
+
 /// The content of the folder.
 #[derive(Debug)]
 pub(super) struct State {
@@ -43,6 +49,7 @@ pub(super) struct State {
     tables: Tables,
     networks: Vec<InnerNetwork>,
     reach: Reach,
+    holds: Vec<Hold>,
     /// Whether this process writes: one that ends leaves that to its successor.
     writes: bool,
 }
@@ -150,10 +157,27 @@ impl State {
                 routes.push(said);
             }
         }
-        let networks = networks(&folder.join(NETWORKS));
+        let (networks, holds) = (networks(&folder.join(NETWORKS)), holds(&folder.join(HOLDS)));
         let mut reach = reach(&folder.join(REACH));
         reach.host = pinned.as_ref().map(|pinned| pinned.host.clone()).or(reach.host);
-        Ok((Self { folder: folder.to_owned(), pinned, store, tables, networks, reach, writes: true }, routes))
+        let folder = folder.to_owned();
+        Ok((Self { folder, pinned, store, tables, networks, reach, holds, writes: true }, routes))
+    }
+
+    /// The ports of releases that the agent of this host has restored, as they were kept last.
+    pub(super) fn held_ports(&self) -> Option<(HostId, Vec<Hold>)> {
+        let host = self.pinned.as_ref()?.host.clone();
+        (!self.holds.is_empty()).then(|| (host, self.holds.clone()))
+    }
+
+    /// Writes down the ports by which requests are led.
+    pub(super) fn keep_holds(&mut self, holds: Vec<Hold>) -> Result<(), FileError> {
+        if self.writes && self.holds != holds {
+            let bytes = serde_json::to_vec(&holds).unwrap_or_default();
+            files::replace_secret(&self.folder.join(HOLDS), &bytes)?;
+        }
+        self.holds = holds;
+        Ok(())
     }
 
     /// The inner networks of the host, as they were told last.
@@ -277,19 +301,34 @@ impl State {
     }
 }
 
-/// Those of the file; none if it is not there or cannot be read, as the agent tells them again.
 fn networks(path: &Path) -> Vec<InnerNetwork> {
-    let read = || -> anyhow::Result<Vec<InnerNetwork>> {
-        let networks: Vec<InnerNetwork> = serde_json::from_slice(&read_bounded(path, MOST_NETWORKS)?)?;
-        check(&networks)?;
-        Ok(networks)
+    told(path, MOST_NETWORKS, |networks: &Vec<InnerNetwork>| Ok(check(networks)?))
+}
+
+fn holds(path: &Path) -> Vec<Hold> {
+    told(path, MOST_HOLDS, |holds: &Vec<Hold>| {
+        anyhow::ensure!(holds.len() <= MAX_HOLDS, "they are too many");
+        Ok(())
+    })
+}
+
+/// The content of a file; nothing if it is not there or cannot be read, as the agent tells it again.
+fn told<T: Default + DeserializeOwned>(
+    path: &Path,
+    most: u64,
+    check: impl Fn(&T) -> anyhow::Result<()>,
+) -> T {
+    let read = || -> anyhow::Result<T> {
+        let content = serde_json::from_slice(&read_bounded(path, most)?)?;
+        check(&content)?;
+        Ok(content)
     };
     if !path.exists() {
-        return Vec::new();
+        return T::default();
     }
     read().unwrap_or_else(|error| {
-        tracing::error!(path = %path.display(), %error, "the inner networks cannot be read; the agent tells them again");
-        Vec::new()
+        tracing::error!(path = %path.display(), %error, "a file cannot be read; the agent tells its content again");
+        T::default()
     })
 }
 

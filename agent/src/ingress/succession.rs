@@ -79,6 +79,11 @@ impl Begin {
         Ok(Self { successor: Some(successor), inherited: listeners, positions, lock: None })
     }
 
+    /// Whether a process serves that it takes over from.
+    pub(super) const fn takes_over(&self) -> bool {
+        self.successor.is_some()
+    }
+
     /// The listeners of the process before.
     pub(super) fn inherited(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.inherited)

@@ -213,6 +213,7 @@ async fn tell(
     let (mut versions, mut newest) = (keeper.trust_version(), keeper.tables());
     let mut held: Option<Vec<Hold>> = None;
     let mut called: Networks = None;
+    let mut told_all = false;
     loop {
         let version = *versions.borrow_and_update();
         while trust < version {
@@ -241,6 +242,9 @@ async fn tell(
         if let Some(inner) = inner.filter(|inner| called.as_ref() != Some(inner)) {
             wire::write(to, &Down::Networks { networks: inner.to_vec() }, MOST_DOWN).await?;
             called = Some(inner);
+        }
+        if !std::mem::replace(&mut told_all, true) {
+            wire::write(to, &Down::Told, MOST_DOWN).await?;
         }
         tokio::select! {
             Ok(()) = versions.changed() => {}

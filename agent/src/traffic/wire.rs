@@ -61,6 +61,8 @@ pub enum Down {
         /// At most [`windlass_core::network::MAX_NETWORKS`].
         networks: Vec<InnerNetwork>,
     },
+    /// Everything that this agent has was told once.
+    Told,
     /// Of a newer version.
     #[serde(other)]
     Unknown,

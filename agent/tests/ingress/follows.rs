@@ -7,7 +7,7 @@ use windlass_core::observation::RefusalCode;
 use windlass_core::traffic::{Hold, IngressReport};
 
 use crate::http::{Endpoint, get};
-use crate::world::{LONG, World, release, signed, table, until};
+use crate::world::{FakeAgent, LONG, World, release, signed, table, until};
 
 const WEB: &str = "web.example.com";
 const HTTP: [&str; 2] = ["--http", "127.0.0.1:0"];
@@ -57,6 +57,7 @@ async fn requests_follow_the_newest_table_that_is_signed() {
         "windlass_ingress_table_seq{environment=\"production\"} 6",
         "windlass_ingress_table_refused{environment=\"production\"} 1",
         "windlass_ingress_unrouted_total 1",
+        "# TYPE windlass_ingress_broken_total counter",
         &format!(
             "windlass_ingress_responses_total{{service=\"production/web\",release=\"{}\",by=\"weight\",class=\"2xx\"}} 3",
             release().short()
@@ -64,6 +65,10 @@ async fn requests_follow_the_newest_table_that_is_signed() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+    let sums = text.lines().filter(|line| line.starts_with("windlass_ingress_latency_seconds_sum{"));
+    let sums: Vec<f64> = sums.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(sums.iter().any(|sum| *sum > 0.0), "a histogram has a sum: {text}");
+    assert!(!text.contains("unconfirmed"), "{text}");
 }
 
 #[tokio::test]
@@ -82,6 +87,37 @@ async fn a_table_of_a_new_key_waits_for_its_trust_document() {
     assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
 }
 
+/// The first answer of an ingress that begins.
+async fn first_answer(http: std::net::SocketAddr) -> String {
+    let end = tokio::time::Instant::now() + LONG;
+    loop {
+        if let Ok(answer) = get(http, WEB, "/").await {
+            return answer.body;
+        }
+        assert!(tokio::time::Instant::now() < end, "it never answers");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Complaint 12 about other proxies (linkerd/linkerd2#10491): endpoints that are long gone.
+#[tokio::test]
+async fn an_ingress_that_was_away_serves_by_the_newest_table() {
+    let world = World::new();
+    let (one, two) = (Endpoint::listen("one").await, Endpoint::listen("two").await);
+    let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
+    let mut ingress = world.start(&HTTP);
+    agent.report("table 5", at(5)).await;
+    let http = agent.http().await;
+    ingress.kill();
+    drop(agent);
+    // Meanwhile another instance has the port of the old table, and its agent takes a moment.
+    let trust = world.keys.trust(1, &world.keys.dispatch);
+    let said = vec![trust, world.keys.table(6, &[two.address])];
+    let _agent = FakeAgent::listen_slowly(&world.folder, said, std::time::Duration::from_millis(700));
+    let _ingress = world.start(&["--http", &http.to_string()]);
+    assert_eq!(first_answer(http).await, "two");
+}
+
 #[tokio::test]
 async fn an_ingress_goes_on_while_the_agent_is_away() {
     let world = World::new();
@@ -98,15 +134,7 @@ async fn an_ingress_goes_on_while_the_agent_is_away() {
     assert!(get(http, WEB, "/").await.is_err());
     let address = http.to_string();
     let _ingress = world.start(&["--http", &address]);
-    let mut answered = None;
-    for _ in 0..600 {
-        answered = get(http, WEB, "/").await.ok();
-        if answered.is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert_eq!(answered.unwrap().body, "one");
+    assert_eq!(first_answer(http).await, "one");
 
     // The agent comes back, and what was in force before still counts.
     let mut agent = world.agent(vec![world.keys.table(4, &[two.address])]);
@@ -173,8 +201,9 @@ async fn each_request_is_a_line_of_the_access_log() {
 async fn what_its_agent_has_restored_answers_before_a_new_table_comes() {
     let world = World::new();
     let (failed, old) = (Endpoint::listen("failed").await, Endpoint::listen("old").await);
+    let new = Endpoint::listen("new").await;
     let mut agent = world.agent(vec![world.keys.table(5, &[failed.address])]);
-    let _ingress = world.start(&HTTP);
+    let mut ingress = world.start(&HTTP);
     agent.report("table 5", at(5)).await;
     let http = agent.http().await;
     assert_eq!(get(http, WEB, "/").await.unwrap().body, "failed");
@@ -191,4 +220,19 @@ async fn what_its_agent_has_restored_answers_before_a_new_table_comes() {
     while get(http, WEB, "/").await.unwrap().body != "old" {
         assert!(tokio::time::Instant::now() < end, "requests never went to the restored release");
     }
+    // The agent is away, and the ingress begins anew: killed, or with a successor.
+    drop(agent);
+    ingress.kill();
+    let address = http.to_string();
+    let mut ingress = world.start(&["--http", &address]);
+    assert_eq!(first_answer(http).await, "old");
+    let _successor = world.start(&["--http", &address, "--drain", "1s"]);
+    assert!(ingress.end().await);
+    assert_eq!(first_answer(http).await, "old");
+    // The agent says it no more, and the table leads elsewhere: nothing of it is left.
+    let mut agent = world.agent(vec![Down::Holds { holds: Vec::new() }, world.keys.table(6, &[new.address])]);
+    agent.report("table 6", at(6)).await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "new");
+    let kept = world.folder.join("ingress/holds.json");
+    until("nothing is kept", || std::fs::read_to_string(&kept).unwrap() == "[]").await;
 }

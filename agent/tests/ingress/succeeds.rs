@@ -82,6 +82,7 @@ fn serving(report: &IngressReport) -> bool {
     !report.listens.is_empty() && !report.tables.is_empty()
 }
 
+/// Complaint 1 about other proxies (basecamp/kamal#1055): their upgrade is an outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn successors_take_over_and_no_request_fails() {
     let world = World::new();

@@ -117,6 +117,11 @@ pub(crate) struct FakeAgent {
 impl FakeAgent {
     /// Says all of `said` to every ingress that connects.
     pub(crate) fn listen(folder: &Path, said: Vec<Down>) -> Self {
+        Self::listen_slowly(folder, said, Duration::ZERO)
+    }
+
+    /// The same, after a while for each that connects.
+    pub(crate) fn listen_slowly(folder: &Path, said: Vec<Down>, pause: Duration) -> Self {
         let path = folder.join("ingress.sock");
         drop(std::fs::remove_file(&path));
         let listener = UnixListener::bind(&path).unwrap();
@@ -127,7 +132,7 @@ impl FakeAgent {
             let mut open = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                open.spawn(serve(stream, hear.subscribe(), reports.clone()));
+                open.spawn(serve(stream, hear.subscribe(), reports.clone(), pause));
             }
         });
         Self { said, reports: seen, _tasks: tasks }
@@ -163,6 +168,7 @@ async fn serve(
     stream: tokio::net::UnixStream,
     mut said: watch::Receiver<Vec<Down>>,
     reports: watch::Sender<BTreeMap<u64, IngressReport>>,
+    pause: Duration,
 ) {
     let (mut from, mut to) = tokio::io::split(stream);
     assert!(matches!(wire::read(&mut from, MOST_UP).await, Ok(Some(Up::Hello { .. }))));
@@ -183,6 +189,7 @@ async fn serve(
     };
     let tell = async {
         let mut done = 0;
+        sleep(pause).await;
         loop {
             let news = said.borrow_and_update().split_off_from(done);
             done += news.len();
@@ -190,6 +197,9 @@ async fn serve(
                 if wire::write(&mut to, &message, MOST_DOWN).await.is_err() {
                     return;
                 }
+            }
+            if wire::write(&mut to, &Down::Told, MOST_DOWN).await.is_err() {
+                return;
             }
             if said.changed().await.is_err() {
                 std::future::pending::<()>().await;

@@ -83,11 +83,16 @@ fn error_rates_are_judged_by_ceiling_and_then_by_test() {
 #[test]
 fn requests_that_are_no_evidence_do_not_count() {
     let gone = Tally { client_gone: 300, ..tally(500, 0) };
-    let unsure = Tally { unconfirmed: 300, server_error: 200, ..tally(500, 0) };
-    for new in [gone, unsure] {
-        let said = judge(&asked(error_gate()), &requests(new, None));
-        assert_eq!(said.verdict, Verdict::Inconclusive, "{said:?}");
-    }
+    let said = judge(&asked(error_gate()), &requests(gone, None));
+    assert_eq!(said.verdict, Verdict::Inconclusive, "{said:?}");
+}
+
+/// A release that begins every response well and breaks it off.
+#[test]
+fn responses_that_broke_off_fail_a_gate() {
+    let broken = Tally { broken: 300, ..tally(500, 0) };
+    let said = judge(&asked(error_gate()), &requests(broken, None));
+    assert_eq!(said.verdict, Verdict::Fail, "{said:?}");
 }
 
 #[test]

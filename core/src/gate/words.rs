@@ -86,10 +86,10 @@ impl Judged {
 }
 
 fn of_tally(whose: &str, tally: &Tally) -> String {
-    let Tally { client_gone, unconfirmed, .. } = tally;
+    let Tally { client_gone, broken, .. } = tally;
     let mut line = format!(
-        "{whose}: {} requests, {} failed, {} of them with status 5xx; not counted: {client_gone} whose client left, \
-         {unconfirmed} of unknown release",
+        "{whose}: {} requests, {} failed, {} of them with status 5xx, {broken} broken off; not counted: {client_gone} \
+         whose client left",
         tally.answered(),
         tally.errors(),
         tally.server_errors(),

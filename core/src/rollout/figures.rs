@@ -46,19 +46,19 @@ pub struct Figures {
     pub until: Timestamp,
     /// The limit, in words: `5 %`, `500ms`, `10`.
     pub limit: String,
-    /// Requests of the release that were counted, without the next two.
+    /// Requests of the release that were counted, without the next.
     #[serde(default)]
     pub requests: u64,
     /// Clients that left before the response had begun: no errors.
     #[serde(default)]
     pub client_gone: u64,
-    /// Requests that may have gone to another release: no evidence.
+    /// Failed requests whose response began well and broke off.
     #[serde(default)]
-    pub unconfirmed: u64,
+    pub broken: u64,
     /// Answers with status 5xx.
     #[serde(default)]
     pub server_errors: u64,
-    /// Failed requests: status 5xx, or a gRPC status that says that the server failed.
+    /// Failed requests: status 5xx, a gRPC status that says that the server failed, or a response that broke off.
     #[serde(default)]
     pub errors: u64,
     /// The 95th percentile of the latency is at least this, in milliseconds.
@@ -88,7 +88,7 @@ impl Figures {
             limit: limit.to_string(),
             requests: window.answered(),
             client_gone: window.tally.client_gone,
-            unconfirmed: window.tally.unconfirmed,
+            broken: window.tally.broken,
             server_errors: window.server_errors(),
             errors: window.errors(),
             p95_ms: window.p95().map(|p95| millis(p95.at_least)),
@@ -113,7 +113,7 @@ impl Figures {
             limit: limit.to_string(),
             requests: 0,
             client_gone: 0,
-            unconfirmed: 0,
+            broken: 0,
             server_errors: 0,
             errors: 0,
             p95_ms: None,
@@ -158,10 +158,10 @@ impl Figures {
     pub(crate) fn lines(&self, what: Trigger) -> Vec<String> {
         let mut lines = vec![format!("{} from {} until {}", what.as_str(), self.from, self.until)];
         if what != Trigger::Crashes {
-            let Self { requests, errors, server_errors, client_gone, unconfirmed, .. } = self;
+            let Self { requests, errors, server_errors, client_gone, broken, .. } = self;
             lines.push(format!(
-                "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx; not counted: \
-                 {client_gone} whose client left, {unconfirmed} of unknown release",
+                "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx, {broken} \
+                 broken off; not counted: {client_gone} whose client left",
                 self.release
             ));
             lines.push(format!("{} of {} ingresses reported", self.reporting, self.ingresses));

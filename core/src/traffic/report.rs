@@ -146,6 +146,9 @@ pub struct Counts {
     /// Responses that were cut after they had begun.
     #[serde(skip_serializing_if = "is_zero")]
     pub cut: u64,
+    /// Of these, responses that the endpoint broke off, and whose status had said no failure.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub broken: u64,
     /// Responses that the ingress gave itself: no endpoint, no answer in time.
     #[serde(skip_serializing_if = "is_zero")]
     pub own_answers: u64,
@@ -161,10 +164,6 @@ pub struct Counts {
     /// Requests that waited for an endpoint.
     #[serde(skip_serializing_if = "is_zero")]
     pub held: u64,
-    /// Requests that went to an endpoint of which the ingress could not tell which release holds its port: counted
-    /// above too, and no evidence for a gate.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub unconfirmed: u64,
     /// Requests under way, now.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_flight: u64,
@@ -174,6 +173,9 @@ pub struct Counts {
     /// Latency until the response's head: pairs of bucket and count, buckets rising, no count of zero.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub to_head: Vec<(u16, u64)>,
+    /// Its sum, in microseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub to_head_us: u64,
     /// Latency until the response's end, likewise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub to_end: Vec<(u16, u64)>,
@@ -278,8 +280,9 @@ impl Counts {
         let buckets = self.to_head.iter().chain(&self.to_end).map(|(_, count)| *count);
         let classes =
             [self.informational, self.success, self.redirection, self.client_error, self.server_error];
-        let ends = [self.requests, self.client_gone, self.cut, self.own_answers, self.grpc_failed];
-        let tries = [self.connect_errors, self.retries, self.held, self.unconfirmed];
+        let ends =
+            [self.requests, self.client_gone, self.cut, self.broken, self.own_answers, self.grpc_failed];
+        let tries = [self.connect_errors, self.retries, self.held, self.to_head_us];
         let gauges = [self.in_flight, self.tunnels];
         if buckets.chain(classes).chain(ends).chain(tries).chain(gauges).any(|number| number > MAX_NUMBER) {
             return Err(InvalidReport("a number is above 2^53".to_owned()));

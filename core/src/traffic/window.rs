@@ -84,17 +84,17 @@ impl std::fmt::Display for Fault {
 }
 
 impl Window {
-    /// Requests that are evidence: answered, and by this release for certain.
+    /// Requests that are evidence: those that were answered.
     pub const fn answered(&self) -> u64 {
         self.tally.answered()
     }
 
-    /// Answers with status 5xx that are evidence. One of which it is not known which release gave it is not.
+    /// Answers with status 5xx.
     pub fn server_errors(&self) -> u64 {
         self.tally.server_errors()
     }
 
-    /// Failed requests that are evidence: status 5xx, or a gRPC call whose status says that the server failed.
+    /// Failed requests: status 5xx, a gRPC call whose status says that the server failed, or a response that broke off.
     pub fn errors(&self) -> u64 {
         self.tally.errors()
     }

@@ -2,7 +2,8 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::upstream::Http1;
+use crate::upstream::Line;
 
 use super::guard::Exchange;
+use super::upload::Upload;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,8 @@ pub(crate) enum Broken {
     Endpoint(#[from] hyper::Error),
     #[error("the endpoint sent nothing for {0:?}")]
     Idle(Duration),
+    #[error("its endpoint has left, or the client took nothing of it")]
+    GivenUp,
 }
 
 pin_project_lite::pin_project! {
@@ -63,33 +67,132 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Text { text } => text.size_hint(),
-            Self::Stream { stream } => stream.body.size_hint(),
+            Self::Stream { stream } => stream.size_hint(),
         }
     }
 }
 
 /// The body of an endpoint's response. It is counted when it ends, and is cut when nothing of it comes for too long.
-pub(crate) struct Download {
+pub(crate) struct Download(Arc<Flow>);
+
+/// A response on its way, which its endpoint can end: a client that takes nothing never asks for the rest.
+pub(crate) struct Flow(Mutex<Option<Live>>);
+
+struct Live {
     body: Incoming,
     exchange: Exchange,
     /// Given back to the endpoint's pool at the end of the body.
-    connection: Option<Http1>,
+    line: Option<Line>,
+    upload: Upload,
     idle: Duration,
     /// Runs while the endpoint is waited for.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the client has been given all that came, if it is not waiting for more.
+    given_at: Option<Instant>,
+    listed: bool,
+    waker: Option<Waker>,
+}
+
+/// Why a response is ended by its endpoint's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The drain of the endpoint is over.
+    Drained,
+    /// Its client, one of several of a connection, has taken nothing for so long.
+    Unread(Duration),
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    fn lock(&self) -> MutexGuard<'_, Option<Live>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it if `why` holds at `now`: its place at the endpoint is free from then on.
+    pub(crate) fn end(&self, why: End, now: Instant) {
+        let live = {
+            let mut live = self.lock();
+            let ends = |live: &Live| match why {
+                End::Drained => true,
+                End::Unread(idle) => {
+                    live.exchange.is_stream() && live.given_at.is_some_and(|at| now - at >= idle)
+                }
+            };
+            if !live.as_ref().is_some_and(ends) {
+                return;
+            }
+            live.take()
+        };
+        if let Some(waker) = live.and_then(|live| live.waker) {
+            waker.wake();
+        }
+    }
 }
 
 impl Download {
     pub(crate) fn new(
         body: Incoming,
         mut exchange: Exchange,
-        mut connection: Option<Http1>,
+        mut line: Option<Line>,
+        upload: Upload,
         idle: Duration,
     ) -> Self {
         if body.is_end_stream() {
-            exchange.finish(connection.take());
+            exchange.finish(line.take());
         }
-        Self { body, exchange, connection, idle, timer: None }
+        let (timer, given_at, listed, waker) = (None, None, false, None);
+        let live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
+        Self(Arc::new(Flow(Mutex::new(Some(live)))))
+    }
+}
+
+impl Live {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.given_at = None;
+            let idle = self.idle;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            loop {
+                ready!(timer.as_mut().poll(cx));
+                // An endpoint that waits for the rest of the request is not idle.
+                match self.upload.moved_at() {
+                    Some(at) if at + idle > Instant::now() => timer.as_mut().reset(at + idle),
+                    _ => break,
+                }
+            }
+            self.exchange.broke();
+            return Poll::Ready(Some(Err(Broken::Idle(idle))));
+        };
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(Instant::now() + self.idle);
+        }
+        match frame {
+            None => {
+                self.exchange.finish(self.line.take());
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.exchange.broke();
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.exchange.trailers(trailers);
+                }
+                // A body of known length may not be asked again after its last byte.
+                if self.body.is_end_stream() {
+                    self.exchange.finish(self.line.take());
+                } else {
+                    self.given_at = Some(Instant::now());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
     }
 }
 
@@ -97,44 +200,26 @@ impl Body for Download {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            let idle = this.idle;
-            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-            ready!(timer.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Broken::Idle(idle))));
-        };
-        if let Some(timer) = &mut this.timer {
-            timer.as_mut().reset(Instant::now() + this.idle);
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut lock = self.0.lock();
+        let Some(live) = &mut *lock else { return Poll::Ready(Some(Err(Broken::GivenUp))) };
+        let polled = live.poll_frame(cx);
+        let goes_on =
+            matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))) && !live.body.is_end_stream();
+        if goes_on && !std::mem::replace(&mut live.listed, true) {
+            live.exchange.list(&self.0);
         }
-        match frame {
-            None => {
-                this.exchange.finish(this.connection.take());
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    this.exchange.trailers(trailers);
-                }
-                // A body of known length may not be asked again after its last byte.
-                if this.body.is_end_stream() {
-                    this.exchange.finish(this.connection.take());
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
+        if polled.is_pending() && !live.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            live.waker = Some(cx.waker().clone());
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.lock().as_ref().is_some_and(|live| live.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.lock().as_ref().map_or_else(SizeHint::default, |live| live.body.size_hint())
     }
 }

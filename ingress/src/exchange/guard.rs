@@ -4,17 +4,34 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 
 use crate::access::Entry;
 use crate::counters::{Ended, ReleaseCounters};
-use crate::upstream::{Http1, InFlight};
+use crate::upstream::{InFlight, Line};
+
+use super::download::Flow;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// gRPC codes that say that the server failed: UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS
 /// (<https://grpc.io/docs/guides/status-codes/>). The others are the caller's.
 const GRPC_FAILURES: [&[u8]; 5] = [b"2", b"4", b"13", b"14", b"15"];
+
+/// What an exchange is on either side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// The status of gRPC counts.
+    pub(crate) grpc: bool,
+    /// The client asks in one stream of several.
+    pub(crate) stream: bool,
+}
+
+/// Whether a response is one of gRPC itself. That of gRPC-Web has its status in its body.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    kind.strip_prefix(b"application/grpc").is_some_and(|rest| !rest.starts_with(b"-web"))
+}
 
 /// An exchange under way. Dropping it counts how it ended.
 #[derive(Debug)]
@@ -23,7 +40,14 @@ pub(crate) struct Exchange {
     began: Instant,
     answered: bool,
     whole: bool,
-    grpc: bool,
+    /// The endpoint broke its response off.
+    broke: bool,
+    /// The status, of HTTP or of gRPC, says already that the server failed.
+    failed: bool,
+    kind: Kind,
+    /// A call of gRPC ends with a status; and that has come.
+    owes_status: bool,
+    has_status: bool,
     in_flight: Option<InFlight>,
     status: u16,
     record: Option<Entry>,
@@ -32,12 +56,42 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn begin(
         counters: Arc<ReleaseCounters>,
-        grpc: bool,
+        kind: Kind,
         began: Instant,
         record: Option<Entry>,
     ) -> Self {
         counters.under_way(1);
-        Self { counters, began, answered: false, whole: false, grpc, in_flight: None, status: 0, record }
+        Self {
+            counters,
+            began,
+            answered: false,
+            whole: false,
+            broke: false,
+            failed: false,
+            kind,
+            owes_status: false,
+            has_status: false,
+            in_flight: None,
+            status: 0,
+            record,
+        }
+    }
+
+    /// Whether its client asks in one stream of several.
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.kind.stream
+    }
+
+    /// Lets its endpoint end the response.
+    pub(crate) fn list(&self, flow: &Arc<Flow>) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.endpoint().list(flow);
+        }
+    }
+
+    /// The endpoint broke its response off, unless we did.
+    pub(crate) fn broke(&mut self) {
+        self.broke = !self.in_flight.as_ref().is_some_and(|at| at.endpoint().cut.is_cancelled());
     }
 
     pub(crate) fn counters(&self) -> &Arc<ReleaseCounters> {
@@ -61,7 +115,9 @@ impl Exchange {
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.answered = true;
         self.status = status;
+        self.failed |= status >= 500;
         self.counters.answered(status, self.began.elapsed());
+        self.owes_status = self.kind.grpc && status == 200 && is_grpc(headers);
         self.trailers(headers);
     }
 
@@ -73,9 +129,13 @@ impl Exchange {
     }
 
     /// Counts a gRPC status, which stands in the head or in the trailers.
-    pub(crate) fn trailers(&self, headers: &HeaderMap) {
-        let failed = |status: &hyper::header::HeaderValue| GRPC_FAILURES.contains(&status.as_bytes());
-        if self.grpc && headers.get(GRPC_STATUS).is_some_and(failed) {
+    pub(crate) fn trailers(&mut self, headers: &HeaderMap) {
+        let Some(status) = headers.get(GRPC_STATUS).filter(|_| self.kind.grpc && !self.has_status) else {
+            return;
+        };
+        self.has_status = true;
+        if GRPC_FAILURES.contains(&status.as_bytes()) {
+            self.failed = true;
             self.counters.grpc_failed();
         }
     }
@@ -87,9 +147,14 @@ impl Exchange {
     }
 
     /// The last byte of the response was read. The connection that it came over takes the next request.
-    pub(crate) fn finish(&mut self, connection: Option<Http1>) {
+    pub(crate) fn finish(&mut self, line: Option<Line>) {
         self.whole = true;
-        if let (Some(connection), Some(in_flight)) = (connection, &self.in_flight) {
+        // A call that ends without a status is one that failed (UNKNOWN).
+        if self.owes_status && !std::mem::replace(&mut self.has_status, true) {
+            self.failed = true;
+            self.counters.grpc_failed();
+        }
+        if let (Some(Line::Http1(connection)), Some(in_flight)) = (line, &self.in_flight) {
             in_flight.endpoint().pool.put(connection, Instant::now());
         }
     }
@@ -100,9 +165,13 @@ impl Drop for Exchange {
         let ended = match (self.answered, self.whole) {
             (false, _) => Ended::ClientGone,
             (true, true) => Ended::Whole,
+            (true, false) if self.broke => Ended::Broken,
             (true, false) => Ended::Cut,
         };
         self.counters.end(ended, self.began.elapsed());
+        if ended == Ended::Broken && !self.failed {
+            self.counters.broken();
+        }
         if let Some(record) = self.record.take() {
             record.end(self.status, ended);
         }

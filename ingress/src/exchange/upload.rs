@@ -1,20 +1,81 @@
-//! The body of a request on its way to an endpoint. It can be taken back for another try until its first byte was asked for.
+//! The body of a request on its way to an endpoint. Another try can have it from its beginning as long as all that was taken of
+//! it is kept here; what is kept is bounded, and ends with the head of a response.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
 
-/// A request's body.
+/// Bytes of a body that are kept for another try.
+const MOST_BYTES: usize = 64 * 1024;
+/// Its frames that are kept.
+const MOST_FRAMES: usize = 64;
+
+/// A request's body, as its exchange has it.
 #[derive(Debug, Clone)]
-pub(crate) struct Upload(Option<Arc<Mutex<Source>>>);
+pub(crate) struct Upload(Option<Arc<Shared>>);
+
+/// The same, as one try reads it. A later try takes it away.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    shared: Option<Arc<Shared>>,
+    number: u32,
+}
+
+/// Who let an upload wait for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silent {
+    Client,
+    Endpoint,
+}
+
+/// Why a try gets no more of a body.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoBody {
+    #[error("the client broke its request off")]
+    Client(#[from] hyper::Error),
+    #[error("another endpoint has the request now")]
+    Elsewhere,
+}
+
+#[derive(Debug)]
+struct Shared {
+    source: Mutex<Source>,
+    ended: Notify,
+}
 
 #[derive(Debug)]
 struct Source {
     body: Incoming,
-    touched: bool,
+    /// The try that may read.
+    number: u32,
+    /// Frames that were taken, and how many of them the present try has had.
+    kept: VecDeque<Kept>,
+    had: usize,
+    bytes: usize,
+    /// Whether more is kept; and whether all that was taken is there.
+    keeps: bool,
+    all: bool,
+    moved_at: Instant,
+    /// Nothing of it was there when it was asked for last.
+    waits: bool,
+    ended: bool,
+    /// The client broke it off.
+    broken: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Data(Bytes),
+    Trailers(HeaderMap),
 }
 
 impl Upload {
@@ -22,7 +83,21 @@ impl Upload {
         if body.is_end_stream() {
             return Self(None);
         }
-        Self(Some(Arc::new(Mutex::new(Source { body, touched: false }))))
+        let source = Source {
+            body,
+            number: 0,
+            kept: VecDeque::new(),
+            had: 0,
+            bytes: 0,
+            keeps: true,
+            all: true,
+            moved_at: Instant::now(),
+            waits: false,
+            ended: false,
+            broken: false,
+            waker: None,
+        };
+        Self(Some(Arc::new(Shared { source: Mutex::new(source), ended: Notify::new() })))
     }
 
     /// Whether there is no body.
@@ -30,35 +105,171 @@ impl Upload {
         self.0.is_none()
     }
 
-    /// Whether nothing of it was asked for, so that another endpoint can have it whole.
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.0.as_ref().is_none_or(|source| !lock(source).touched)
+    /// Whether another endpoint can have it whole.
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.lock().all)
+    }
+
+    /// Whether the client broke it off.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.lock().broken)
+    }
+
+    /// The body for one more try, from its beginning. The try before gets no more of it.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0 } };
+        let mut source = shared.lock();
+        source.number += 1;
+        (source.had, source.ended, source.waits) = (0, false, false);
+        source.moved_at = Instant::now();
+        if let Some(waker) = source.waker.take() {
+            waker.wake();
+        }
+        Outgoing { shared: Some(Arc::clone(shared)), number: source.number }
+    }
+
+    /// The head of a response is there: no other try will need the body.
+    pub(crate) fn settle(&self) {
+        let Some(shared) = &self.0 else { return };
+        let mut source = shared.lock();
+        source.keeps = false;
+        let had = std::mem::take(&mut source.had);
+        source.kept.drain(..had);
+        source.all = false;
+    }
+
+    /// When something of it was taken last, unless all of it was.
+    pub(crate) fn moved_at(&self) -> Option<Instant> {
+        let source = self.0.as_ref()?.lock();
+        (!source.ended).then_some(source.moved_at)
+    }
+
+    /// Waits until nothing has moved for `idle` while there is more of it, or until an endpoint that has all of it has not
+    /// answered for `response`.
+    pub(crate) async fn silent(&self, response: Duration, idle: Duration) -> Silent {
+        let Some(shared) = &self.0 else {
+            sleep(response).await;
+            return Silent::Endpoint;
+        };
+        loop {
+            let (until, who) = {
+                let source = shared.lock();
+                let who = if source.waits && !source.ended { Silent::Client } else { Silent::Endpoint };
+                (source.moved_at + if source.ended { response } else { idle }, who)
+            };
+            if until <= Instant::now() {
+                return who;
+            }
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = shared.ended.notified() => {}
+            }
+        }
     }
 }
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(source) = &self.0 else { return Poll::Ready(None) };
-        let mut source = lock(source);
-        source.touched = true;
-        Pin::new(&mut source.body).poll_frame(cx)
+impl Source {
+    /// The next frame of the present try: a kept one, or one from the client.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.had < self.kept.len() {
+            let kept = if self.keeps {
+                self.had += 1;
+                self.kept.get(self.had - 1).cloned()
+            } else {
+                self.kept.pop_front()
+            };
+            return Poll::Ready(kept.map(|kept| Ok(kept.into())));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.keep(frame);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let kept = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Kept::Data(data.clone()),
+            (None, Some(trailers)) => Kept::Trailers(trailers.clone()),
+            (None, None) => return,
+        };
+        self.bytes += frame.data_ref().map_or(0, Bytes::len);
+        self.keeps &= self.bytes <= MOST_BYTES && self.kept.len() < MOST_FRAMES;
+        if self.keeps {
+            self.kept.push_back(kept);
+            self.had += 1;
+        } else {
+            self.all = false;
+            self.kept.clear();
+            self.had = 0;
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.had == self.kept.len() && self.body.is_end_stream()
+    }
+}
+
+impl From<Kept> for Frame<Bytes> {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Data(data) => Self::data(data),
+            Kept::Trailers(trailers) => Self::trailers(trailers),
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = NoBody;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
+        let Some(shared) = &self.shared else { return Poll::Ready(None) };
+        let mut source = shared.lock();
+        if source.number != self.number {
+            return Poll::Ready(Some(Err(NoBody::Elsewhere)));
+        }
+        let Poll::Ready(frame) = source.next(cx) else {
+            source.waits = true;
+            if !source.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                source.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        };
+        source.waits = false;
+        source.moved_at = Instant::now();
+        source.broken |= matches!(frame, Some(Err(_)));
+        if frame.is_none() || source.is_at_end() {
+            source.ended = true;
+            shared.ended.notify_one();
+        }
+        Poll::Ready(frame.map(|frame| Ok(frame?)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|source| lock(source).body.is_end_stream())
+        self.shared.as_ref().is_none_or(|shared| shared.lock().is_at_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |source| lock(source).body.size_hint())
+        let Some(shared) = &self.shared else { return SizeHint::with_exact(0) };
+        let source = shared.lock();
+        let data = |kept: &Kept| match kept {
+            Kept::Data(data) => u64::try_from(data.len()).unwrap_or_default(),
+            Kept::Trailers(_) => 0,
+        };
+        let kept: u64 = source.kept.iter().skip(source.had).map(data).sum();
+        let left = source.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower().saturating_add(kept));
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper.saturating_add(kept));
+        }
+        hint
     }
-}
-
-fn lock(source: &Mutex<Source>) -> std::sync::MutexGuard<'_, Source> {
-    source.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
 
-use crate::exchange::{Exchange, Upload};
+use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
 use crate::table::Target;
@@ -28,6 +28,10 @@ pub(super) enum Failure {
     Closed,
     Late,
     Broken,
+    /// The client's body did not come.
+    Stalled,
+    /// The client broke its body off, and hears of nothing any more.
+    BrokenOff,
 }
 
 impl Failure {
@@ -38,6 +42,8 @@ impl Failure {
             Self::Unreachable => Refusal(StatusCode::BAD_GATEWAY, "no instance could be reached"),
             Self::Closed => Refusal(StatusCode::BAD_GATEWAY, "the instance closed the connection"),
             Self::Late => Refusal(StatusCode::GATEWAY_TIMEOUT, "the instance did not answer in time"),
+            Self::Stalled => Refusal(StatusCode::REQUEST_TIMEOUT, "nothing more of the request came"),
+            Self::BrokenOff => Refusal(StatusCode::BAD_REQUEST, "the request broke off"),
             Self::Broken => Refusal(StatusCode::BAD_GATEWAY, "the instance's answer cannot be understood"),
         }
     }
@@ -49,18 +55,22 @@ pub(super) async fn attempt(
     target: &Target,
     chosen: Chosen,
     head: &Parts,
-    body: Upload,
+    body: &Upload,
     exchange: &mut Exchange,
 ) -> Result<Sent, Failure> {
     let endpoints = target.endpoints(chosen);
-    let mut tried = Vec::new();
+    let (mut tried, mut failed) = (Vec::new(), Vec::new());
     let mut last = Failure::NoEndpoint;
     loop {
         let now = Instant::now();
-        let picked = pick(endpoints, &tried, target.slow_start, shared.random(), &shared.limits, now);
+        let choose =
+            |tried: &[_]| pick(endpoints, tried, target.slow_start, shared.random(), &shared.limits, now);
+        // One that refused may take it on another connection, if there is nobody else.
+        let picked = choose(&tried).or_else(|| choose(&failed));
         let Some(endpoint) = picked else { return Err(last) };
         exchange.at(InFlight::request(Arc::clone(&endpoint)), target.counters(chosen, &endpoint));
-        let failure = match send(shared, &endpoint, outgoing(head, body.clone(), target.is_http2())).await {
+        let sent = send(shared, &endpoint, outgoing(head, body.outgoing(), target.is_http2()), body);
+        let failure = match sent.await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
@@ -72,20 +82,26 @@ pub(super) async fn attempt(
                 }
                 true
             }
-            SendFailure::Refused => body.is_untouched(),
+            SendFailure::Refused => body.can_repeat(),
             SendFailure::Closed => {
                 endpoint.failed(&shared.limits, now);
                 body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
             }
-            SendFailure::Late | SendFailure::Broken => false,
+            SendFailure::Late | SendFailure::Broken | SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
+        let refused = matches!(failure, SendFailure::Refused);
         last = match failure {
             SendFailure::Unsent(Unsent::Full) => Failure::Full,
             SendFailure::Unsent(Unsent::Connect | Unsent::Stale) => Failure::Unreachable,
             SendFailure::Refused | SendFailure::Closed => Failure::Closed,
             SendFailure::Late => Failure::Late,
             SendFailure::Broken => Failure::Broken,
+            SendFailure::Stalled => Failure::Stalled,
+            SendFailure::BrokenOff => Failure::BrokenOff,
         };
+        if !refused {
+            failed.push(Arc::clone(&endpoint));
+        }
         tried.push(endpoint);
         if !again || tried.len() > MORE || !shared.budget.take() {
             return Err(last);
@@ -95,7 +111,7 @@ pub(super) async fn attempt(
 }
 
 /// The request as an endpoint gets it.
-fn outgoing(head: &Parts, body: Upload, http2: bool) -> Request<Upload> {
+fn outgoing(head: &Parts, body: Outgoing, http2: bool) -> Request<Outgoing> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();

@@ -97,6 +97,7 @@ mod tests {
     }
 
     #[test]
+    /// Complaint 3 about other proxies (traefik/traefik#7886): a retry that goes to the dead server again.
     fn a_tried_or_draining_endpoint_is_never_picked() {
         let now = Instant::now();
         let all = endpoints(3, now);

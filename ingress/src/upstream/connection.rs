@@ -1,29 +1,42 @@
 //! One try to have a request answered by one endpoint, and what may be said of it if it fails.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::exchange::Upload;
+use crate::exchange::{Outgoing, Silent, Upload};
 use crate::ingress::Shared;
 use crate::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
 
 use super::endpoint::{Endpoint, ProtocolKind};
-use super::pool::Http1;
+use super::pool::{Http1, Stream, Streams};
 
 /// How long a connection that was just given back may need until it takes the next request.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// The head of a response, and the connection that its body comes over, if that can be used again.
+/// The place that a request has at its endpoint.
+pub(crate) enum Line {
+    /// A connection of its own, which takes another request afterwards.
+    Http1(Http1),
+    /// One of the streams of a connection.
+    Http2(#[expect(dead_code, reason = "it is held until the response ends")] Stream),
+}
+
+/// The head of a response, and what its body comes over.
 pub(crate) struct Sent {
     pub(crate) response: Response<Incoming>,
-    pub(crate) connection: Option<Http1>,
+    pub(crate) line: Line,
 }
 
 /// Why an endpoint did not answer.
@@ -31,12 +44,16 @@ pub(crate) struct Sent {
 pub(crate) enum SendFailure {
     /// No byte of the request was sent: it may go elsewhere, whatever it is.
     Unsent(Unsent),
-    /// The endpoint said that it did not begin with it: it may go elsewhere if its body was not touched.
+    /// The endpoint said that it did not begin with it: it may go elsewhere if its body is there whole.
     Refused,
     /// The connection ended without a byte of a response: the request may have been carried out.
     Closed,
-    /// No head of a response in time.
+    /// No head of a response in time, or nothing of the body was taken for too long.
     Late,
+    /// The client sent nothing of the body for too long.
+    Stalled,
+    /// The client broke the body off.
+    BrokenOff,
     /// The response cannot be understood.
     Broken,
 }
@@ -56,18 +73,47 @@ pub(crate) enum Unsent {
 pub(crate) async fn send(
     shared: &Shared,
     endpoint: &Arc<Endpoint>,
-    request: Request<Upload>,
+    request: Request<Outgoing>,
+    upload: &Upload,
 ) -> Result<Sent, SendFailure> {
-    match endpoint.key.protocol {
-        ProtocolKind::Http1 => send_http1(shared, endpoint, request).await,
-        ProtocolKind::Http2 => send_http2(shared, endpoint, request).await,
+    let sent = match endpoint.key.protocol {
+        ProtocolKind::Http1 => send_http1(shared, endpoint, request, upload).await,
+        ProtocolKind::Http2 => send_http2(shared, endpoint, request, upload).await,
+    };
+    match &sent {
+        Ok(_) => {
+            endpoint.answered();
+            upload.settle();
+        }
+        Err(SendFailure::Closed) if upload.is_broken() => return Err(SendFailure::BrokenOff),
+        Err(_) => {}
+    }
+    sent
+}
+
+type Answer = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
+
+/// Waits for the head of a response for as long as the body moves, and then for its time.
+async fn head(
+    shared: &Shared,
+    upload: &Upload,
+    sending: impl Future<Output = Answer>,
+) -> Result<Answer, SendFailure> {
+    tokio::select! {
+        biased;
+        answer = sending => Ok(answer),
+        silent = upload.silent(shared.limits.response, shared.limits.body_idle) => Err(match silent {
+            Silent::Client => SendFailure::Stalled,
+            Silent::Endpoint => SendFailure::Late,
+        }),
     }
 }
 
 async fn send_http1(
     shared: &Shared,
     endpoint: &Arc<Endpoint>,
-    mut request: Request<Upload>,
+    mut request: Request<Outgoing>,
+    upload: &Upload,
 ) -> Result<Sent, SendFailure> {
     loop {
         let (mut connection, reused) = match checkout(endpoint).await {
@@ -78,14 +124,13 @@ async fn send_http1(
             },
         };
         let sending = connection.sender.try_send_request(request);
-        match timeout(shared.limits.response, sending).await {
-            Err(_) => return Err(SendFailure::Late),
-            Ok(Ok(response)) => return Ok(Sent { response, connection: Some(connection) }),
-            Ok(Err(mut failed)) => match failed.take_message() {
+        match head(shared, upload, sending).await? {
+            Ok(response) => return Ok(Sent { response, line: Line::Http1(connection) }),
+            Err(mut failed) => match failed.take_message() {
                 // An idle connection had ended; a new one tells whether the endpoint is there.
                 Some(unsent) if reused => request = unsent,
                 Some(_) => return Err(SendFailure::Unsent(Unsent::Stale)),
-                None => return Err(failure(failed.into_error())),
+                None => return Err(failure(&failed.into_error())),
             },
         }
     }
@@ -103,28 +148,27 @@ async fn checkout(endpoint: &Endpoint) -> Option<Http1> {
     None
 }
 
-async fn connect_http1(shared: &Shared, endpoint: &Arc<Endpoint>) -> Result<Http1, Unsent> {
+/// A place among the connections of an endpoint.
+async fn place(shared: &Shared, endpoint: &Endpoint) -> Result<OwnedSemaphorePermit, Unsent> {
     let places = Arc::clone(&endpoint.pool.connections);
-    let permit = match Arc::clone(&places).try_acquire_owned() {
-        Ok(permit) => permit,
-        Err(_) => match timeout(shared.limits.upstream_queue, places.acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            _ => return Err(Unsent::Full),
-        },
-    };
+    if let Ok(permit) = Arc::clone(&places).try_acquire_owned() {
+        return Ok(permit);
+    }
+    match timeout(shared.limits.upstream_queue, places.acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Unsent::Full),
+    }
+}
+
+async fn connect_http1(shared: &Shared, endpoint: &Arc<Endpoint>) -> Result<Http1, Unsent> {
+    let permit = place(shared, endpoint).await?;
     let io = connect(shared, endpoint).await?;
     let mut builder = http1::Builder::new();
     builder.max_headers(shared.limits.headers).max_header_size(shared.limits.head_bytes as usize);
     let (sender, connection) = builder.handshake(io).await.map_err(|_| Unsent::Connect)?;
-    let cut = endpoint.cut.clone();
-    shared.tracker.spawn(async move {
-        tokio::select! {
-            ended = connection.with_upgrades() => {
-                if let Err(error) = ended {
-                    tracing::trace!(%error, "connection to an endpoint ended");
-                }
-            }
-            () = cut.cancelled() => {}
+    shared.until_cut(endpoint).run(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::trace!(%error, "connection to an endpoint ended");
         }
     });
     Ok(Http1 { sender, _permit: permit })
@@ -133,68 +177,95 @@ async fn connect_http1(shared: &Shared, endpoint: &Arc<Endpoint>) -> Result<Http
 async fn send_http2(
     shared: &Shared,
     endpoint: &Arc<Endpoint>,
-    mut request: Request<Upload>,
+    mut request: Request<Outgoing>,
+    upload: &Upload,
 ) -> Result<Sent, SendFailure> {
     loop {
-        let (mut sender, reused) = match endpoint.pool.shared() {
-            Some(sender) => (sender, true),
-            None => match connect_http2(shared, endpoint).await {
-                Ok(sender) => (sender, false),
+        let (mut sender, stream, reused) = match endpoint.pool.stream() {
+            Some((sender, stream)) => (sender, stream, true),
+            None => match another_stream(shared, endpoint).await {
+                Ok((sender, stream)) => (sender, stream, false),
                 Err(why) => return Err(SendFailure::Unsent(why)),
             },
         };
-        if sender.ready().await.is_err() {
-            endpoint.pool.unshare();
-            if reused {
-                continue;
+        match head(shared, upload, sender.try_send_request(request)).await? {
+            Ok(response) => {
+                stream.streams().answered();
+                return Ok(Sent { response, line: Line::Http2(stream) });
             }
-            return Err(SendFailure::Unsent(Unsent::Stale));
-        }
-        match timeout(shared.limits.response, sender.try_send_request(request)).await {
-            Err(_) => return Err(SendFailure::Late),
-            Ok(Ok(response)) => return Ok(Sent { response, connection: None }),
-            Ok(Err(mut failed)) => match failed.take_message() {
-                Some(unsent) if reused => {
-                    endpoint.pool.unshare();
-                    request = unsent;
+            Err(mut failed) => {
+                let unsent = failed.take_message();
+                if unsent.is_some() {
+                    endpoint.pool.forget(stream.streams());
                 }
-                Some(_) => return Err(SendFailure::Unsent(Unsent::Stale)),
-                None => return Err(failure(failed.into_error())),
-            },
+                match unsent {
+                    Some(unsent) if reused => request = unsent,
+                    Some(_) => return Err(SendFailure::Unsent(Unsent::Stale)),
+                    None => {
+                        let why = failure(&failed.into_error());
+                        if matches!(why, SendFailure::Refused) {
+                            stream.streams().refused();
+                        }
+                        return Err(why);
+                    }
+                }
+            }
         }
     }
 }
 
-async fn connect_http2(
+/// A stream of a new connection, or of one that another request has made meanwhile.
+async fn another_stream(
     shared: &Shared,
     endpoint: &Arc<Endpoint>,
-) -> Result<http2::SendRequest<Upload>, Unsent> {
+) -> Result<(http2::SendRequest<Outgoing>, Stream), Unsent> {
+    let Ok(_alone) = timeout(shared.limits.connect, endpoint.pool.connecting.lock()).await else {
+        return Err(Unsent::Connect);
+    };
+    if let Some(found) = endpoint.pool.stream() {
+        return Ok(found);
+    }
+    let assumed = endpoint.pool.streams.load(Relaxed);
+    let streams = Streams::new(place(shared, endpoint).await?, assumed);
     let io = connect(shared, endpoint).await?;
-    let mut builder = http2::Builder::new(shared.executor());
+    let tasks = shared.until_cut(endpoint);
+    let mut builder = http2::Builder::new(tasks.clone());
     builder
         .timer(TokioTimer::new())
+        .initial_max_send_streams(assumed)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
         .max_header_list_size(shared.limits.head_bytes)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    let (sender, connection) = builder.handshake(io).await.map_err(|_| Unsent::Connect)?;
-    let cut = endpoint.cut.clone();
-    shared.tracker.spawn(async move {
-        tokio::select! {
-            _ = connection => {}
-            () = cut.cancelled() => {}
+    let (sender, mut connection) = builder.handshake(io).await.map_err(|_| Unsent::Connect)?;
+    let (of, at) = (Arc::clone(&streams), Arc::clone(endpoint));
+    tasks.run(async move {
+        loop {
+            let polled = poll_fn(|cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                let most = connection.current_max_send_streams();
+                if of.allow(most) {
+                    at.pool.streams.store(most, Relaxed);
+                }
+                polled
+            });
+            tokio::select! {
+                _ = polled => return,
+                () = of.look() => {}
+            }
         }
     });
-    endpoint.pool.share(sender.clone());
-    Ok(sender)
+    let stream = Stream::begin(&streams);
+    endpoint.pool.share(sender.clone(), streams);
+    Ok((sender, stream))
 }
 
 async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<TokioIo<TcpStream>, Unsent> {
     match timeout(shared.limits.connect, TcpStream::connect(endpoint.key.address)).await {
         Ok(Ok(stream)) => {
             let _ = stream.set_nodelay(true);
-            endpoint.succeeded();
+            endpoint.reached();
             Ok(TokioIo::new(stream))
         }
         _ => Err(Unsent::Connect),
@@ -202,11 +273,13 @@ async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<TokioIo<TcpStre
 }
 
 /// Sorts an error of a request that was sent, or begun to be sent.
-fn failure(error: hyper::Error) -> SendFailure {
-    let h2 = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>());
+fn failure(error: &hyper::Error) -> SendFailure {
+    let h2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
     if let Some(h2) = h2 {
-        let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-        return if refused { SendFailure::Refused } else { SendFailure::Closed };
+        let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+        // A GOAWAY ends only the streams beyond the last one that the endpoint began with.
+        let beyond = h2.is_go_away() && h2.is_remote();
+        return if refused || beyond { SendFailure::Refused } else { SendFailure::Closed };
     }
     if error.is_parse() {
         return SendFailure::Broken;

@@ -1,8 +1,8 @@
 //! One address at which an instance answers, as this ingress sees it. Its state outlives the table that named it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::Digest;
 use windlass_core::traffic::Protocol;
 
+use crate::exchange::{End, Flow};
 use crate::limits::Limits;
 
 use super::pool::Pool;
@@ -51,8 +52,12 @@ pub(crate) struct Endpoint {
     drain: AtomicU64,
     in_flight: AtomicI64,
     tunnels: AtomicI64,
-    /// Consecutive failures to connect.
+    /// Responses that take more than a moment.
+    flows: Mutex<Vec<Weak<Flow>>>,
+    /// Consecutive requests that were reset before a response.
     failures: AtomicU32,
+    /// Consecutive failures to connect.
+    unreached: AtomicU32,
     /// How often it was left out in a row.
     ejections: AtomicU32,
     /// Milliseconds after `born` until which it is left out; 0 if it is not.
@@ -80,7 +85,9 @@ impl Endpoint {
             drain: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             tunnels: AtomicI64::new(0),
+            flows: Mutex::default(),
             failures: AtomicU32::new(0),
+            unreached: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unreachable: AtomicBool::new(false),
@@ -169,39 +176,86 @@ impl Endpoint {
         let before = self.is_unready(limits);
         if ready {
             self.unanswered.store(0, Relaxed);
-            if self.unreachable.swap(false, Relaxed) {
-                self.succeeded();
-            }
+            self.reached();
         } else {
             self.unanswered.fetch_add(1, Relaxed);
         }
         before != self.is_unready(limits)
     }
 
-    /// A connection stood, or a probe was answered.
-    pub(crate) fn succeeded(&self) {
-        self.failures.store(0, Relaxed);
+    /// A connection stood: that ends what failures to connect began, and says nothing of resets.
+    pub(crate) fn reached(&self) {
+        if self.unreached.load(Relaxed) != 0 {
+            self.unreached.store(0, Relaxed);
+        }
+        if self.unreachable.load(Relaxed) && self.unreachable.swap(false, Relaxed) {
+            self.back();
+        }
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+        }
+        if self.ejections.load(Relaxed) != 0 {
+            self.back();
+        }
+    }
+
+    /// It gets requests again.
+    fn back(&self) {
         self.ejections.store(0, Relaxed);
         self.ejected_until.store(0, Relaxed);
     }
 
     /// A connection could not be made.
     pub(crate) fn unreachable(&self, limits: &Limits, now: Instant) {
-        self.unreachable.store(true, Relaxed);
-        self.failed(limits, now);
+        self.unreached.fetch_add(1, Relaxed);
+        if self.eject(limits, now) {
+            self.unreachable.store(true, Relaxed);
+        }
     }
 
-    /// A connection could not be made or was reset before a response. After `eject_after` of them in a row the
-    /// endpoint is left out, each time twice as long.
+    /// A connection was reset before a response.
     pub(crate) fn failed(&self, limits: &Limits, now: Instant) {
-        let failures = self.failures.fetch_add(1, Relaxed) + 1;
+        self.failures.fetch_add(1, Relaxed);
+        if self.eject(limits, now) {
+            self.unreachable.store(false, Relaxed);
+        }
+    }
+
+    /// Leaves it out after `eject_after` failures in a row, each time twice as long. Answers whether it was.
+    fn eject(&self, limits: &Limits, now: Instant) -> bool {
+        let failures = self.failures.load(Relaxed) + self.unreached.load(Relaxed);
         if failures < limits.eject_after || self.is_ejected(now) {
-            return;
+            return false;
         }
         let before = self.ejections.fetch_add(1, Relaxed).min(16);
         let pause = limits.eject.saturating_mul(1 << before).min(limits.eject_most);
         self.ejected_until.store(self.millis(now + pause), Relaxed);
         self.failures.store(0, Relaxed);
+        self.unreached.store(0, Relaxed);
+        true
+    }
+
+    /// Lets a response be ended from here.
+    pub(crate) fn list(&self, flow: &Arc<Flow>) {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(flow));
+    }
+
+    /// Closes idle connections, and ends responses of which a client takes nothing; all of them if the drain is over.
+    pub(crate) fn tidy(&self, limits: &Limits, now: Instant) {
+        self.pool.sweep(now);
+        let why = if self.cut.is_cancelled() { End::Drained } else { End::Unread(limits.body_idle) };
+        let mut flows = Vec::new();
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).retain(|flow| {
+            let flow = flow.upgrade();
+            flows.extend(flow.clone());
+            flow.is_some()
+        });
+        // Not under the lock: a response that is polled is listed under its own.
+        flows.iter().for_each(|flow| flow.end(why, now.into()));
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -269,12 +323,27 @@ mod tests {
     }
 
     #[test]
-    fn a_success_brings_an_endpoint_back_at_once() {
+    fn an_answer_brings_an_endpoint_back_at_once() {
         let (limits, now) = (Limits::default(), Instant::now());
         let endpoint = endpoint(now);
         (0..5).for_each(|_| endpoint.failed(&limits, now));
-        endpoint.succeeded();
+        endpoint.reached();
+        assert!(endpoint.is_ejected(now), "connections stood all the time");
+        endpoint.answered();
         assert!(!endpoint.is_ejected(now));
+    }
+
+    #[test]
+    fn a_connection_takes_back_only_failures_to_connect() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let endpoint = endpoint(now);
+        (0..4).for_each(|_| endpoint.unreachable(&limits, now));
+        endpoint.reached();
+        (0..4).for_each(|_| endpoint.failed(&limits, now));
+        endpoint.reached();
+        assert!(!endpoint.is_ejected(now));
+        endpoint.failed(&limits, now);
+        assert!(endpoint.is_ejected(now), "five resets in a row");
     }
 
     #[test]

@@ -1,26 +1,115 @@
-//! The connections to one endpoint: HTTP/1 ones that are idle, the newest first, or one shared HTTP/2 connection.
+//! The connections to one endpoint: HTTP/1 ones that are idle, the newest first, or HTTP/2 ones, each up to its limit of streams.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::exchange::Upload;
+use crate::exchange::Outgoing;
 use crate::limits::Limits;
+
+/// Streams of a connection until its endpoint says how many it allows: as RFC 9113 recommends at least.
+const STREAMS: usize = 100;
 
 /// A connection that carries one request at a time.
 pub(crate) struct Http1 {
-    pub(crate) sender: http1::SendRequest<Upload>,
+    pub(crate) sender: http1::SendRequest<Outgoing>,
     /// It counts as one connection of its endpoint as long as it is open.
     pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// One HTTP/2 connection, as long as it takes streams or has some. It counts as one connection of its endpoint.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    open: AtomicUsize,
+    /// As many as the endpoint allows at once, by its newest word.
+    most: AtomicUsize,
+    /// An answer has come, and with it that word.
+    known: AtomicBool,
+    look: Notify,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A stream of a connection; its place is free when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Stream(Arc<Streams>);
+
+impl Streams {
+    /// Begins with the limit of the connection before.
+    pub(crate) fn new(permit: OwnedSemaphorePermit, most: usize) -> Arc<Self> {
+        let (open, most) = (AtomicUsize::new(0), AtomicUsize::new(most));
+        Arc::new(Self { open, most, known: AtomicBool::new(false), look: Notify::new(), _permit: permit })
+    }
+
+    /// A stream was answered.
+    pub(crate) fn answered(&self) {
+        if !self.known.load(Relaxed) && !self.known.swap(true, Relaxed) {
+            self.look.notify_one();
+        }
+    }
+
+    /// A stream was refused, most likely as one too many: until the endpoint's word is read, there is no room.
+    pub(crate) fn refused(&self) {
+        self.most.store(self.open.load(Relaxed).saturating_sub(1), Relaxed);
+        self.known.store(true, Relaxed);
+        self.look.notify_one();
+    }
+
+    /// Waits until the endpoint's word on streams is to be looked at.
+    pub(crate) async fn look(&self) {
+        self.look.notified().await;
+    }
+
+    /// The endpoint allows so many streams, if it has said so yet. Answers whether it has.
+    pub(crate) fn allow(&self, most: usize) -> bool {
+        let known = self.known.load(Relaxed);
+        if known {
+            self.most.store(most, Relaxed);
+        }
+        known
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.load(Relaxed) < self.most.load(Relaxed)
+    }
+}
+
+impl Stream {
+    pub(crate) fn begin(streams: &Arc<Streams>) -> Self {
+        streams.open.fetch_add(1, Relaxed);
+        Self(Arc::clone(streams))
+    }
+
+    /// The connection that it is of.
+    pub(crate) const fn streams(&self) -> &Arc<Streams> {
+        &self.0
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<Outgoing>,
+    streams: Arc<Streams>,
+    idle_since: Option<Instant>,
 }
 
 /// The connections to one endpoint.
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
-    shared: Mutex<Option<http2::SendRequest<Upload>>>,
+    shared: Mutex<Vec<Shared>>,
+    /// Streams that the last connection allowed.
+    pub(crate) streams: AtomicUsize,
+    /// Held while a connection for streams is made, so that a crowd makes one.
+    pub(crate) connecting: tokio::sync::Mutex<()>,
     pub(crate) connections: Arc<Semaphore>,
     keep: usize,
     idle_for: Duration,
@@ -42,6 +131,8 @@ impl Pool {
         Self {
             idle: Mutex::default(),
             shared: Mutex::default(),
+            streams: AtomicUsize::new(STREAMS),
+            connecting: tokio::sync::Mutex::default(),
             connections: Arc::new(Semaphore::new(limits.upstream_connections)),
             keep: limits.upstream_kept,
             idle_for: limits.upstream_idle,
@@ -74,31 +165,45 @@ impl Pool {
         }
     }
 
-    /// The HTTP/2 connection, if it takes requests.
-    pub(crate) fn shared(&self) -> Option<http2::SendRequest<Upload>> {
-        lock(&self.shared).as_ref().filter(|sender| !sender.is_closed()).cloned()
+    /// A stream of the first connection that has room for one more.
+    pub(crate) fn stream(&self) -> Option<(http2::SendRequest<Outgoing>, Stream)> {
+        let mut shared = lock(&self.shared);
+        shared.retain(|of| !of.sender.is_closed());
+        let of = shared.iter().find(|of| of.streams.has_room())?;
+        Some((of.sender.clone(), Stream::begin(&of.streams)))
     }
 
-    /// From now on the HTTP/2 connection is this one.
-    pub(crate) fn share(&self, sender: http2::SendRequest<Upload>) {
-        *lock(&self.shared) = Some(sender);
+    /// Keeps a connection for further streams.
+    pub(crate) fn share(&self, sender: http2::SendRequest<Outgoing>, streams: Arc<Streams>) {
+        lock(&self.shared).push(Shared { sender, streams, idle_since: None });
     }
 
-    /// Forgets the HTTP/2 connection: it takes no more requests.
-    pub(crate) fn unshare(&self) {
-        *lock(&self.shared) = None;
+    /// Forgets a connection: it takes no more streams.
+    pub(crate) fn forget(&self, streams: &Arc<Streams>) {
+        lock(&self.shared).retain(|of| !Arc::ptr_eq(&of.streams, streams));
     }
 
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         let idle_for = self.idle_for;
         lock(&self.idle).retain(|idle| now.saturating_duration_since(idle.since) < idle_for);
+        let mut shared = lock(&self.shared);
+        shared.retain(|of| !of.sender.is_closed());
+        let mut spare = shared.len().saturating_sub(1);
+        shared.retain_mut(|of| {
+            let idle = of.streams.open.load(Relaxed) == 0;
+            of.idle_since = idle.then(|| of.idle_since.unwrap_or(now));
+            let old = of.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= idle_for);
+            let keep = !old || spare == 0;
+            spare -= usize::from(!keep);
+            keep
+        });
     }
 
-    /// Closes every idle connection.
+    /// Closes every idle connection, and others when what they have ends.
     pub(crate) fn clear(&self) {
         lock(&self.idle).clear();
-        self.unshare();
+        lock(&self.shared).clear();
     }
 }
 

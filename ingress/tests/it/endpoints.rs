@@ -52,6 +52,37 @@ async fn a_get_is_tried_again_after_a_close_and_a_post_is_not() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_resets_requests_is_left_out() {
+    let mut tasks = JoinSet::new();
+    let (bad, web) = (raw_server(&mut tasks, closes).await, server(&mut tasks, "one").await);
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[bad, web])).unwrap();
+    let mut failed = 0;
+    for n in 0..60 {
+        let request = format!("POST /echo HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\n{n:02}");
+        failed += usize::from(!world.ask(&request).await.0.starts_with("http/1.1 200"));
+    }
+    assert!((1..=8).contains(&failed), "{failed} of 60 failed");
+}
+
+/// A canary that begins every response well and breaks it off.
+#[tokio::test]
+async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
+    let mut tasks = JoinSet::new();
+    let breaks = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[breaks])).unwrap();
+    assert_eq!(world.get("/").await.1, b"abc");
+    until("it is counted", || world.counters(1).broken == 1).await;
+    assert_eq!(world.counters(1).cut, 1);
+}
+
+/// Complaint 14 about other proxies (hyperium/hyper#2136): errors from connections that the endpoint has just closed.
+#[tokio::test]
 async fn an_idle_connection_that_the_endpoint_closes_costs_no_request() {
     let mut tasks = JoinSet::new();
     // Closes after one answer and says nothing of it, like a server whose idle limit is shorter than ours.

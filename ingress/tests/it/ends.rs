@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::{Request, Response};
 use tokio::task::JoinSet;
 use windlass_core::Span;
+use windlass_core::traffic::Protocol;
 use windlass_ingress::{DrainTimes, Limits};
 
+use super::grpc::{call, connect};
 use super::world::*;
 
 #[tokio::test]
@@ -38,6 +44,7 @@ async fn a_draining_endpoint_gets_no_new_request() {
     }
 }
 
+/// Complaint 5 about other proxies (opnsense/plugins#3934): a reload that waits for an open stream.
 #[tokio::test]
 async fn a_tunnel_is_cut_when_the_drain_of_its_endpoint_is_over() {
     let mut tasks = JoinSet::new();
@@ -92,4 +99,86 @@ async fn a_drain_of_the_process_lets_requests_finish() {
     };
     let ((head, body), (), ()) = tokio::join!(world.get("/slow"), drain, again);
     assert!(head.starts_with("http/1.1 200") && body == b"one", "{head}");
+}
+
+/// A drain ends whatever endpoints of HTTP/2 were asked, though these stay.
+#[tokio::test]
+async fn a_drain_ends_after_a_call_over_http2() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, |_| Response::new(text("ok"))).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
+    assert!(world.get("/").await.0.starts_with("http/1.1 200"));
+    world.stop.cancel();
+    let short = Duration::from_millis(200);
+    let times = DrainTimes { idle: short, requests: short, tunnels: short };
+    tokio::time::timeout(Duration::from_secs(20), world.ingress.drain(times)).await.expect("the drain ends");
+}
+
+/// A response that goes on until it is cut.
+fn endless(_: Request<Incoming>) -> Response<Body> {
+    let frames = tokio_stream::StreamExt::chain(
+        tokio_stream::once(Ok(Frame::data(Bytes::from_static(b"first")))),
+        tokio_stream::pending(),
+    );
+    Response::new(StreamBody::new(frames).boxed())
+}
+
+#[tokio::test]
+async fn a_stream_is_cut_when_the_drain_of_its_endpoint_is_over() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, endless).await;
+    let world = World::start(Limits::default()).await;
+    let with_drain = |seq, endpoints: &[_]| {
+        let mut table = speaking(pool(seq, endpoints), Protocol::Grpc);
+        table.services[0].drain = Span::from_millis(1500);
+        table
+    };
+    world.ingress.take(with_drain(1, &[web])).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
+    let mut body = response.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+    world.ingress.take(with_drain(2, &[])).unwrap();
+    assert_eq!(world.ingress.draining().into_iter().next(), Some((web, (1, 0))));
+    let end = tokio::time::timeout(Duration::from_secs(20), body.frame()).await.expect("it is cut");
+    assert!(end.unwrap().is_err(), "it was cut, and did not end");
+    until("nothing drains", || world.ingress.draining().is_empty()).await;
+    let seen = world.counters(1);
+    assert_eq!((seen.in_flight, seen.cut, seen.broken), (0, 1, 0), "no fault of the release");
+}
+
+#[tokio::test]
+async fn a_stream_is_cut_when_the_drain_of_the_process_is_over() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, endless).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
+    world.stop.cancel();
+    let short = Duration::from_millis(300);
+    let times = DrainTimes { idle: short, requests: short, tunnels: short };
+    tokio::time::timeout(Duration::from_secs(20), world.ingress.drain(times)).await.expect("the drain ends");
+    assert!(response.into_body().collect().await.is_err(), "it was cut, and did not end");
+    until("it is counted", || world.counters(1).cut == 1).await;
+    assert_eq!(world.counters(1).broken, 0, "no fault of the release");
+}
+
+/// Complaint 6 about other proxies (cloudflare/pingora#388): no GOAWAY. Calls are told to go elsewhere from the first moment of a drain, and those under way end in order.
+#[tokio::test]
+async fn http2_clients_are_told_to_go_when_a_drain_begins() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, |_| Response::new(text("ok"))).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    world.stop.cancel();
+    let long = Duration::from_secs(60);
+    let drain = world.ingress.drain(DrainTimes { idle: long, requests: long, tunnels: long });
+    let begun = tokio::time::Instant::now();
+    tokio::time::timeout(Duration::from_secs(20), drain).await.expect("an idle client leaves at once");
+    assert!(sender.is_closed() && begun.elapsed() < long / 2, "long before idle connections are closed");
 }

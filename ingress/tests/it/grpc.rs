@@ -15,9 +15,9 @@ use windlass_ingress::Limits;
 
 use super::world::*;
 
-type Sender<B> = http2::SendRequest<B>;
+pub(super) type Sender<B> = http2::SendRequest<B>;
 
-async fn connect<B>(world: &World, tasks: &mut JoinSet<()>) -> Sender<B>
+pub(super) async fn connect<B>(world: &World, tasks: &mut JoinSet<()>) -> Sender<B>
 where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -35,7 +35,7 @@ where
     sender
 }
 
-fn call<B>(body: B) -> Request<B> {
+pub(super) fn call<B>(body: B) -> Request<B> {
     let request =
         Request::builder().method("POST").uri("http://web.example/pkg.Service/Call").version(Version::HTTP_2);
     request.header("te", "trailers").header("content-type", "application/grpc").body(body).unwrap()
@@ -45,6 +45,7 @@ fn trailers(status: &'static str) -> HeaderMap {
     HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())])
 }
 
+/// Complaint 13 about other proxies (hyperium/hyper#4130): an answer of trailers alone that comes out as another one.
 #[tokio::test]
 async fn a_status_in_head_or_trailers_is_counted() {
     let mut tasks = JoinSet::new();
@@ -82,6 +83,32 @@ async fn a_status_in_head_or_trailers_is_counted() {
     until("four are counted", || world.counters(1).requests == 4).await;
     let seen = world.counters(1);
     assert_eq!((seen.success, seen.grpc_failed), (4, 2));
+}
+
+/// An endpoint that begins a call well and never says how it ended.
+#[tokio::test]
+async fn a_call_that_ends_without_a_status_has_failed() {
+    let mut tasks = JoinSet::new();
+    let respond = |request: Request<hyper::body::Incoming>| {
+        let kind =
+            request.headers().get("x-kind").map_or("application/grpc+proto", |kind| kind.to_str().unwrap());
+        Response::builder().header("content-type", kind).body(text("message")).unwrap()
+    };
+    let web = server_h2(&mut tasks, respond).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    for kind in [None, Some("text/plain"), Some("application/grpc-web")] {
+        let mut request = call(Empty::<Bytes>::new());
+        if let Some(kind) = kind {
+            request.headers_mut().insert("x-kind", kind.parse().unwrap());
+        }
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "message");
+    }
+    until("three are counted", || world.counters(1).requests == 3).await;
+    let seen = world.counters(1);
+    assert_eq!((seen.success, seen.grpc_failed), (3, 1), "what is no gRPC owes no status");
 }
 
 /// h2 limits small DATA frames; its budget follows the window (see h2 0.4.16 to 0.4.20).
@@ -172,6 +199,7 @@ async fn a_stream_outlasts_the_switch_to_another_release() {
 }
 
 /// A client that keeps an HTTP/2 connection without a call is told to go, and memory comes back.
+/// Complaint 10 about other proxies (cloudflare/pingora#563): idle connections of HTTP/2 that fill the memory.
 #[tokio::test]
 async fn an_idle_http2_connection_is_told_to_go() {
     let mut tasks = JoinSet::new();

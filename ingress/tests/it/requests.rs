@@ -1,5 +1,7 @@
 //! What an endpoint gets and what a client gets.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use windlass_ingress::Limits;
 
@@ -22,6 +24,7 @@ async fn a_request_reaches_its_service_and_is_counted() {
     assert_eq!(seen.to_end.iter().sum::<u64>(), 1);
 }
 
+/// Complaint 9 about other proxies (cloudflare/pingora#713): headers of one connection on the other one.
 #[tokio::test]
 async fn a_body_and_its_headers_pass_in_both_directions() {
     let mut tasks = JoinSet::new();
@@ -80,6 +83,7 @@ async fn an_older_table_is_refused_and_changes_nothing() {
     assert_eq!(world.ingress.in_force()[&"production".parse().unwrap()], (1, 5));
 }
 
+/// Complaint 4 about other proxies (caddyserver/caddy#7222): a change of the configuration that cuts WebSockets.
 #[tokio::test]
 async fn an_upgrade_becomes_a_tunnel_at_the_101() {
     let mut tasks = JoinSet::new();
@@ -107,7 +111,42 @@ async fn an_upgrade_becomes_a_tunnel_at_the_101() {
     until("the tunnel has ended", || world.counters(1).tunnels == 0).await;
 }
 
+/// Complaint 7 about other proxies (cloudflare/pingora#946): a WebSocket that is torn down when the 101 comes before the
+/// request's empty body has ended.
+#[tokio::test]
+async fn a_101_may_come_before_the_request_has_ended() {
+    let mut tasks = JoinSet::new();
+    let early = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 1]).await;
+        let answer = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello";
+        let _ = stream.write_all(answer).await;
+        let mut got = Vec::new();
+        while !got.ends_with(b"ping") {
+            let mut buffer = [0; 1024];
+            match stream.read(&mut buffer).await {
+                Ok(count @ 1..) => got.extend_from_slice(&buffer[..count]),
+                _ => return,
+            }
+        }
+        let _ = stream.write_all(b"pong").await;
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[early])).unwrap();
+    for length in ["", "Content-Length: 0\r\n"] {
+        let mut client = RawClient::connect(world.address).await;
+        let upgrade = format!("{length}Connection: upgrade\r\nUpgrade: echo\r\n");
+        client.write(&format!("GET /ws HTTP/1.1\r\nHost: web.example\r\n{upgrade}\r\n")).await;
+        assert!(client.response().await.0.starts_with("http/1.1 101"), "{length:?}");
+        client.write("ping").await;
+        while client.pending() != b"hellopong" {
+            assert!(client.more().await, "the tunnel ended after {:?}", client.pending());
+        }
+    }
+}
+
 /// Limits on requests are none on tunnels; silence is.
+/// Complaint 11 about other proxies (cloudflare/pingora#255): a limit on requests that cuts WebSockets.
 #[tokio::test]
 async fn a_tunnel_has_no_limit_but_on_its_silence() {
     let mut tasks = JoinSet::new();

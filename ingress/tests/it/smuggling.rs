@@ -1,4 +1,5 @@
-//! Requests whose meaning could differ between two readers: refused, or framed anew.
+//! Requests whose meaning could differ between two readers: refused, or framed anew. Complaint 8 about other proxies
+//! (CVE-2026-2833, CVE-2026-2835, CVE-2026-2836).
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -106,6 +107,72 @@ async fn bytes_after_an_upgrade_that_is_refused_are_no_request() {
     assert!(!client.more().await, "the connection goes on");
     while let Ok(got) = seen.try_recv() {
         assert!(!got.contains("smuggled"), "{got}");
+    }
+}
+
+/// Whoever answers, what the client took for its tunnel is no request.
+#[tokio::test]
+async fn an_upgrade_that_we_answer_ends_the_connection() {
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(routes(1, &[(1, Some(1000))], Vec::new())).unwrap();
+    let upgrade = "Connection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: web.example\r\n\r\n";
+    for (status, request) in [
+        ("503", format!("GET / HTTP/1.1\r\nHost: web.example\r\n{upgrade}")),
+        ("404", format!("GET / HTTP/1.1\r\nHost: other.example\r\n{upgrade}")),
+        ("405", "CONNECT web.example:80 HTTP/1.1\r\nHost: web.example:80\r\n\r\n".to_owned()),
+    ] {
+        let mut client = RawClient::connect(world.address).await;
+        client.write(&format!("{request}{smuggled}")).await;
+        let (head, _) = client.response().await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        assert!(head.contains("connection: close"), "{head}");
+        assert!(!client.more().await && client.pending().is_empty(), "{status}: the connection goes on");
+    }
+}
+
+/// A tunnel is for the protocol that was asked for, and never for HTTP/2, which could hide any request.
+#[tokio::test]
+async fn a_tunnel_is_only_for_what_was_asked() {
+    let mut tasks = JoinSet::new();
+    let (tell, mut seen) = mpsc::unbounded_channel();
+    let web = raw_server(&mut tasks, move |mut stream: TcpStream| {
+        let tell = tell.clone();
+        async move {
+            let mut head = [0; 4096];
+            let count = stream.read(&mut head).await.unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..count]).to_ascii_lowercase();
+            let protocol = if head.contains("get /other") { "other" } else { "echo" };
+            let _ = tell.send(head);
+            let answer =
+                format!("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.read(&mut [0; 16]).await;
+        }
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    for (path, upgrade, status) in [
+        ("/", "Upgrade: echo", "101"),
+        ("/", "Upgrade: Echo, more/2", "101"),
+        ("/", "Upgrade: more/2\r\nUpgrade: echo", "101"),
+        ("/other", "Upgrade: echo", "502"),
+        ("/other", "Upgrade: echo, another", "502"),
+        ("/", "Upgrade: echo, h2c", "400"),
+        ("/", "Upgrade: echo\r\nUpgrade: H2C", "400"),
+        ("/", "Upgrade: echo,\th2c ", "400"),
+    ] {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\n{upgrade}\r\n\r\n");
+        let (head, _) = world.ask(&request).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{upgrade}: {head}");
+        if status == "400" {
+            assert!(seen.try_recv().is_err(), "{upgrade} reached the endpoint");
+        } else {
+            let got = seen.recv().await.unwrap();
+            assert!(!got.contains("h2c") && got.contains("echo"), "{got}");
+        }
     }
 }
 

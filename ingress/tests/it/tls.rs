@@ -47,6 +47,7 @@ async fn ask(
     Ok(answer)
 }
 
+/// Complaint 17 about other proxies (sozu 2.0): 421 to browsers that share a connection among names of one certificate.
 #[tokio::test]
 async fn https_serves_the_certificate_of_the_name_asked_for() {
     let mut tasks = JoinSet::new();

@@ -33,6 +33,7 @@ async fn the_share_of_a_candidate_equals_its_weight() {
     assert_eq!(world.counters(2).requests, before);
 }
 
+/// Complaint 15 about other proxies (fluxcd/flagger#1532): a canary whose share drifts up with sticky clients.
 #[tokio::test]
 async fn a_client_with_a_cookie_keeps_its_release() {
     let mut tasks = JoinSet::new();

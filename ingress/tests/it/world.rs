@@ -189,6 +189,36 @@ pub(crate) async fn server_h2(
     address
 }
 
+/// The same with an answer that may take its time, and at most so many streams of a connection at once.
+pub(crate) async fn server_h2_async<F>(
+    tasks: &mut JoinSet<()>,
+    streams: Option<u32>,
+    respond: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let (listener, address) = listener().await;
+    let respond = Arc::new(respond);
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let respond = Arc::clone(&respond);
+            connections.spawn(async move {
+                let service = service_fn(move |request| {
+                    let response = respond(request);
+                    async move { Ok::<_, Infallible>(response.await) }
+                });
+                let serving = http2::Builder::new(TokioExecutor::new())
+                    .max_concurrent_streams(streams)
+                    .serve_connection(TokioIo::new(stream), service);
+                let _ = serving.await;
+            });
+        }
+    });
+    address
+}
+
 /// An endpoint that does with each connection what `each` says.
 pub(crate) async fn raw_server<F>(
     tasks: &mut JoinSet<()>,
@@ -272,6 +302,11 @@ impl RawClient {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Writes to a connection that may have ended.
+    pub(crate) async fn try_write(&mut self, text: &str) -> std::io::Result<()> {
+        self.stream.write_all(text.as_bytes()).await
+    }
+
     /// Reads more; answers with false at the end.
     pub(crate) async fn more(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
@@ -282,6 +317,29 @@ impl RawClient {
                 count > 0
             }
             Err(_) => false,
+        }
+    }
+
+    /// Writes without end until an answer comes; answers with its head.
+    pub(crate) async fn flood_until_answered(self) -> String {
+        let (mut read, mut write) = self.stream.into_split();
+        let flood = async move {
+            while write.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+            std::future::pending::<()>().await;
+        };
+        let answer = async move {
+            let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+            while !got.windows(4).any(|four| four == b"\r\n\r\n") {
+                match read.read(&mut buffer).await {
+                    Ok(count @ 1..) => got.extend_from_slice(&buffer[..count]),
+                    _ => break,
+                }
+            }
+            String::from_utf8_lossy(&got).to_ascii_lowercase()
+        };
+        tokio::select! {
+            () = flood => unreachable!("it never ends"),
+            head = tokio::time::timeout(Duration::from_secs(20), answer) => head.expect("an answer within 20 s"),
         }
     }
 

@@ -65,7 +65,7 @@ async fn table(stream: &mut UnixStream, seq: u64) -> usize {
                     }
                 }
                 Down::Hello { protocol, .. } => assert_eq!(protocol, PROTOCOL),
-                Down::Holds { .. } | Down::Networks { .. } | Down::Unknown => {}
+                Down::Holds { .. } | Down::Networks { .. } | Down::Told | Down::Unknown => {}
             }
         }
     });

@@ -21,9 +21,9 @@ pub struct Tally {
     /// Clients that left before the response had begun. No fault of a release.
     #[serde(default)]
     pub client_gone: u64,
-    /// Requests of which the ingress could not tell which release got them.
+    /// Responses that an instance broke off, and whose status had said no failure.
     #[serde(default)]
-    pub unconfirmed: u64,
+    pub broken: u64,
     /// Latency until the response's head: pairs of bucket and count, buckets rising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_head: Vec<(u16, u32)>,
@@ -39,20 +39,20 @@ impl Tally {
         *self == Self::default()
     }
 
-    /// Requests that are evidence: answered, and by this release for certain.
+    /// Requests that are evidence: those that were answered.
     pub const fn answered(&self) -> u64 {
-        self.requests.saturating_sub(self.client_gone).saturating_sub(self.unconfirmed)
+        self.requests.saturating_sub(self.client_gone)
     }
 
-    /// Answers with status 5xx that are evidence. One of which it is not known which release gave it is not.
+    /// Answers with status 5xx.
     pub fn server_errors(&self) -> u64 {
-        self.server_error.saturating_sub(self.unconfirmed).min(self.answered())
+        self.server_error.min(self.answered())
     }
 
-    /// Failed requests that are evidence: status 5xx, or a gRPC call whose status says that the server failed.
+    /// Failed requests: status 5xx, a gRPC call whose status says that the server failed, or a response that broke off.
     pub fn errors(&self) -> u64 {
-        let failed = self.server_error.saturating_add(self.grpc_failed);
-        failed.saturating_sub(self.unconfirmed).min(self.answered())
+        let failed = self.server_error.saturating_add(self.grpc_failed).saturating_add(self.broken);
+        failed.min(self.answered())
     }
 
     /// Returns whether more than `permille` thousandths of the answered requests failed.
@@ -65,12 +65,11 @@ impl Tally {
         self.quantile(95)
     }
 
-    /// Requests that certainly took longer than `limit`, and all of which the latency is known; those that are not confirmed
-    /// are taken for the slowest ones, and left out of both.
+    /// Requests that certainly took longer than `limit`, and all of which the latency is known.
     pub fn slower_than(&self, limit: Duration) -> (u64, u64) {
         let sum = |slow: bool| {
             let counts = self.to_head.iter().filter(|(bucket, _)| !slow || lower_edge(*bucket) >= limit);
-            counts.map(|(_, count)| u64::from(*count)).sum::<u64>().saturating_sub(self.unconfirmed)
+            counts.map(|(_, count)| u64::from(*count)).sum::<u64>()
         };
         (sum(true), sum(false))
     }
@@ -84,7 +83,7 @@ impl Tally {
             server_error: rise(now.server_error, before.server_error)?,
             grpc_failed: rise(now.grpc_failed, before.grpc_failed)?,
             client_gone: rise(now.client_gone, before.client_gone)?,
-            unconfirmed: rise(now.unconfirmed, before.unconfirmed)?,
+            broken: rise(now.broken, before.broken)?,
             to_head,
         })
     }
@@ -95,7 +94,7 @@ impl Tally {
         self.server_error = self.server_error.saturating_add(other.server_error);
         self.grpc_failed = self.grpc_failed.saturating_add(other.grpc_failed);
         self.client_gone = self.client_gone.saturating_add(other.client_gone);
-        self.unconfirmed = self.unconfirmed.saturating_add(other.unconfirmed);
+        self.broken = self.broken.saturating_add(other.broken);
         for (bucket, count) in &other.to_head {
             match self.to_head.binary_search_by_key(bucket, |(known, _)| *known) {
                 Ok(at) => self.to_head[at].1 = self.to_head[at].1.saturating_add(*count),
@@ -104,11 +103,9 @@ impl Tally {
         }
     }
 
-    /// The latency that so many of a hundred requests stayed below. Requests that are not confirmed are taken for the slowest
-    /// ones, and left out.
+    /// The latency that so many of a hundred requests stayed below.
     pub(super) fn quantile(&self, percent: u64) -> Option<Quantile> {
-        let all: u64 = self.to_head.iter().map(|(_, count)| u64::from(*count)).sum();
-        let samples = all.saturating_sub(self.unconfirmed);
+        let samples: u64 = self.to_head.iter().map(|(_, count)| u64::from(*count)).sum();
         if samples == 0 {
             return None;
         }
