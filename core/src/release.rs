@@ -242,7 +242,7 @@ impl Spec {
     /// Whether a request speaks TLS or wants what only a release of version 6 can say.
     fn asks_closely(&self) -> bool {
         let mut requests = self.warm_up.iter().map(|warm_up| &warm_up.request);
-        let ranges = |statuses: &[StatusRange]| statuses.iter().any(StatusRange::is_several);
+        let ranges = |statuses: &[StatusRange]| statuses.iter().any(|status| status.is_several());
         requests.any(|request| request.tls.is_some())
             || self.smoke.iter().any(|smoke| smoke.request.tls.is_some() || ranges(&smoke.expect.status))
             || self.health.probes().any(|probe| matches!(probe.check, Check::Request(_)))

@@ -35,17 +35,17 @@ impl StatusRange {
     }
 
     /// Returns whether `status` is one of them.
-    pub fn contains(&self, status: u16) -> bool {
+    pub fn contains(self, status: u16) -> bool {
         (self.first..=self.last).contains(&status)
     }
 
     /// Returns whether there are such states.
-    pub(crate) fn is_good(&self) -> bool {
+    pub(crate) fn is_good(self) -> bool {
         self.first >= 100 && self.last <= 599 && self.first <= self.last
     }
 
     /// Returns whether it is a range.
-    pub(crate) const fn is_several(&self) -> bool {
+    pub(crate) const fn is_several(self) -> bool {
         self.first != self.last
     }
 }

@@ -94,7 +94,7 @@ fn expect(expect: &Expect) -> Result<(), Refusal> {
 }
 
 fn statuses(statuses: &[StatusRange]) -> Result<(), Refusal> {
-    let good = statuses.len() <= MAX_ASKS && statuses.iter().all(StatusRange::is_good);
+    let good = statuses.len() <= MAX_ASKS && statuses.iter().all(|status| status.is_good());
     ensure(good, "`status` is not at most 16 states from 100 to 599")
 }
 

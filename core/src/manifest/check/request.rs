@@ -74,7 +74,7 @@ impl Place<'_, '_> {
     }
 
     pub(super) fn statuses(&mut self, statuses: &[StatusRange]) {
-        if statuses.len() > MAX_ASKS || !statuses.iter().all(StatusRange::is_good) {
+        if statuses.len() > MAX_ASKS || !statuses.iter().all(|status| status.is_good()) {
             let reason = format!("is not a status from 100 to 599, or more than {MAX_ASKS} of them");
             self.error(&["expect", "status"], reason, "like `200` or `[200, 204]`");
         }
