@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use windlass_core::Span;
 use windlass_core::observation::SmokeFailure;
@@ -109,22 +107,18 @@ async fn attempt(instance: &Instance, smoke: &Smoke) -> Result<(), SmokeFailure>
 /// Sends a request once; the failure in words.
 async fn send(instance: &Instance, request: &Request) -> Result<Answer, String> {
     let port = *instance.ports.get(&request.port).ok_or_else(|| format!("no port `{}`", request.port))?;
-    let named = |name: &str| request.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
-    let mut message = hyper::Request::builder().method(request.method.as_str()).uri(&request.path);
-    for (name, value) in [("host", instance.address.as_str()), ("user-agent", "windlass-agent")] {
-        if !named(name) {
-            message = message.header(name, value);
-        }
-    }
-    message = message.header("connection", "close");
-    for (name, value) in &request.headers {
-        message = message.header(name, value);
-    }
-    let body = Full::new(Bytes::copy_from_slice(request.body.as_bytes()));
-    let message = message.body(body).map_err(|error| error.to_string())?;
-    let stream =
-        exchange::connect(&instance.address, port).await.map_err(|error| exchange::broken(&error).0)?;
-    exchange::exchange(stream, message, MAX_ANSWER).await.map_err(|error| exchange::failed(&error).0)
+    let ask = exchange::Ask {
+        host: &instance.address,
+        port,
+        authority: &instance.address,
+        method: &request.method,
+        path: &request.path,
+        headers: &request.headers,
+        body: &request.body,
+        tls: request.tls.as_ref(),
+        most: MAX_ANSWER,
+    };
+    exchange::ask(&ask).await.map_err(|(why, _)| why)
 }
 
 #[cfg(test)]

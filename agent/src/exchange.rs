@@ -1,5 +1,8 @@
 //! One request over a connection of its own, and the connection: what probes, smoke tests and checks of the host have in common.
 
+mod secure;
+
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -8,9 +11,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use windlass_certs::tls::lookup;
-use windlass_core::release::Answer;
+use windlass_core::release::{Answer, Tls};
 
 /// Bytes that are held of an answer's head at once.
 const BUFFER: usize = 64 * 1024;
@@ -24,9 +28,52 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     TcpStream::connect(found.as_slice()).await
 }
 
+/// A request to somebody, as it is sent.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    /// Name or address.
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// How it is named in the request, if no header says that.
+    pub(crate) authority: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a BTreeMap<String, String>,
+    pub(crate) body: &'a str,
+    pub(crate) tls: Option<&'a Tls>,
+    /// Bytes of the answer's body that are read.
+    pub(crate) most: usize,
+}
+
+/// Asks over a connection of its own. A failure comes in words, with whether it means that no process listens there.
+pub(crate) async fn ask(ask: &Ask<'_>) -> Result<Answer, (String, bool)> {
+    let named = |name: &str| ask.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
+    let mut message = hyper::Request::builder().method(ask.method).uri(ask.path);
+    for (name, value) in [("host", ask.authority), ("user-agent", "windlass-agent")] {
+        if !named(name) {
+            message = message.header(name, value);
+        }
+    }
+    message = message.header("connection", "close");
+    for (name, value) in ask.headers {
+        message = message.header(name, value);
+    }
+    let body = Full::new(Bytes::copy_from_slice(ask.body.as_bytes()));
+    let message = message.body(body).map_err(|error| (error.to_string(), false))?;
+    let stream = connect(ask.host, ask.port).await.map_err(|error| broken(&error))?;
+    let Some(tls) = ask.tls else {
+        return exchange(stream, message, ask.most).await.map_err(|error| failed(&error));
+    };
+    let stream = secure::secure(stream, ask.host, tls).await.map_err(|error| {
+        let (why, nobody) = broken(&error);
+        (format!("TLS: {why}"), nobody)
+    })?;
+    exchange(stream, message, ask.most).await.map_err(|error| failed(&error))
+}
+
 /// Sends a request and takes the answer in: its head, and at most `most` bytes of its body. A redirect is never followed.
-pub(crate) async fn exchange(
-    stream: TcpStream,
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: hyper::Request<Full<Bytes>>,
     most: usize,
 ) -> Result<Answer, hyper::Error> {
@@ -76,7 +123,7 @@ pub(crate) fn broken(error: &io::Error) -> (String, bool) {
 }
 
 /// The same for an exchange.
-pub(crate) fn failed(error: &hyper::Error) -> (String, bool) {
+fn failed(error: &hyper::Error) -> (String, bool) {
     let closed = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     match io {
@@ -85,3 +132,6 @@ pub(crate) fn failed(error: &hyper::Error) -> (String, bool) {
         None => (error.to_string(), false),
     }
 }
+
+#[cfg(test)]
+mod tests;

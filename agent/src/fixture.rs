@@ -12,6 +12,7 @@ use windlass_certs::trust::{
 };
 use windlass_core::audit::Checkpoint;
 use windlass_core::plan::{HostPlan, Order, Phase, PlanSlot};
+use windlass_core::reconcile::{Container, ContainerState, Likeness, RestartPolicy};
 use windlass_core::release::Release;
 use windlass_core::traffic::Routes;
 use windlass_core::{Counter, Digest, FleetId, HostId, Timestamp};
@@ -195,4 +196,31 @@ pub(crate) fn digest_of(envelope: &[u8]) -> Digest {
 /// Number `n` as a release counter.
 pub(crate) fn counter(n: u64) -> Counter {
     Counter(n)
+}
+
+/// A container that runs.
+pub(crate) fn container() -> Container {
+    Container {
+        id: "c1".to_owned(),
+        instance: "web.0".to_owned(),
+        slot: "production/web/0".parse().unwrap(),
+        release: Digest::of(b"release"),
+        content: Digest::of(b"content"),
+        counter: Counter(1),
+        generation: 0,
+        side: Default::default(),
+        ports: Default::default(),
+        memory: 0,
+        gpus: Vec::new(),
+        created_at: clock::now(),
+        state: ContainerState::Running { started_at: clock::now() },
+        policy: RestartPolicy::No,
+        restarts: 0,
+        last_exit: None,
+        health: None,
+        plan: None,
+        name: "web.0".to_owned(),
+        likeness: Likeness::Same,
+        answers: Default::default(),
+    }
 }

@@ -12,6 +12,7 @@
 //! Without a library the child says so and ends, and none is kept.
 
 mod child;
+pub(crate) mod faults;
 mod health;
 mod library;
 mod probe;
@@ -27,7 +28,7 @@ use windlass_core::host::{Gpu, GpuLost, GpuStats, Silent};
 
 pub use child::serve;
 pub use probe::{Limits, Probe};
-pub use strangers::Held;
+pub use strangers::{Held, Use};
 pub use talk::{NoAnswer, ask_once};
 
 /// The hidden subcommand that is the child.
@@ -56,10 +57,17 @@ impl Seen {
     /// Whether a decision would see a difference.
     pub fn decides_as(&self, other: &Self) -> bool {
         let silent = |seen: &Self| seen.silent.is_some();
+        // Errors of one that is silent now are not others than before.
+        let errors = |seen: &Self| {
+            let of = |stats: &GpuStats| (stats.uuid.clone(), stats.xid_count, stats.ecc_uncorrected);
+            seen.stats.iter().map(of).collect::<Vec<_>>()
+        };
+        let same_errors = self.stats.is_empty() || errors(self) == errors(other);
         self.gpus == other.gpus
             && self.lost == other.lost
             && self.conditions == other.conditions
             && silent(self) == silent(other)
+            && same_errors
     }
 }
 

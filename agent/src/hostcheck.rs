@@ -3,19 +3,23 @@
 
 mod files;
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt, stream};
-use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use windlass_core::release::{HostAsk, HostCheck, Release, host_and_port, plain_url};
+use windlass_core::release::{
+    Expect, HostAsk, HostCheck, MAX_ANSWER, Release, StatusRange, Tls, UrlRequest, host_and_port, url,
+};
 
 use crate::exchange;
 use crate::runtime::Runtime;
 
 /// Checks of one release at a time.
 const PARALLEL: usize = 4;
+/// States that a check takes where nothing is said of them.
+const ANSWERED: StatusRange = StatusRange::new(200, 399);
 /// Characters of a failure.
 const SHOWN: usize = 240;
 /// The same where files are named.
@@ -51,6 +55,7 @@ async fn ask<R: Runtime>(check: &HostCheck, release: &Release, runtime: &R) -> R
         }
         HostAsk::Tcp { address } => connect(address).await.map(drop),
         HostAsk::Http { url, status } => http(url, status).await,
+        HostAsk::Request(request) => answered(request).await,
         HostAsk::Postgres { address } => postgres(connect(address).await?).await,
         HostAsk::Redis { address } => redis(connect(address).await?).await,
     }
@@ -65,19 +70,33 @@ fn words(error: &std::io::Error) -> String {
     exchange::broken(error).0
 }
 
-async fn http(url: &str, wanted: &[u16]) -> Result<(), String> {
-    let (address, path) = plain_url(url).ok_or("not a URL that can be asked")?;
-    let request = hyper::Request::get(path)
-        .header("host", &address)
-        .header("user-agent", "windlass-agent")
-        .header("connection", "close")
-        .body(Full::new(Bytes::new()))
-        .map_err(|error| error.to_string())?;
-    let stream = connect(&address).await?;
-    let answer = exchange::exchange(stream, request, 0).await.map_err(|error| exchange::failed(&error).0)?;
-    let good =
-        if wanted.is_empty() { (200..400).contains(&answer.status) } else { wanted.contains(&answer.status) };
-    if good { Ok(()) } else { Err(format!("HTTP {}", answer.status)) }
+/// A plain `GET`, of which only the status counts.
+async fn http(url: &str, wanted: &[StatusRange]) -> Result<(), String> {
+    let status = if wanted.is_empty() { vec![ANSWERED] } else { wanted.to_vec() };
+    let expect = Expect { status, ..Expect::default() };
+    let (url, method, body) = (url.to_owned(), "GET".to_owned(), String::new());
+    let request = UrlRequest { url, method, headers: BTreeMap::default(), body, tls: None, expect };
+    answered(&request).await
+}
+
+/// A request of any kind, with the answer that is wanted.
+async fn answered(request: &UrlRequest) -> Result<(), String> {
+    let url = url(&request.url).ok_or("not a URL that can be asked")?;
+    let by_host = Tls::default();
+    let tls = url.is_https.then(|| request.tls.as_ref().unwrap_or(&by_host));
+    let ask = exchange::Ask {
+        host: url.host,
+        port: url.port,
+        authority: url.authority,
+        method: &request.method,
+        path: url.path,
+        headers: &request.headers,
+        body: &request.body,
+        tls,
+        most: MAX_ANSWER,
+    };
+    let answer = exchange::ask(&ask).await.map_err(|(why, _)| why)?;
+    request.expect.compare(&answer).map_err(|difference| difference.to_string())
 }
 
 /// A server that is there says whether it speaks TLS, or that it does not understand. Nobody logs in.

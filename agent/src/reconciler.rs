@@ -85,6 +85,8 @@ pub struct Options {
     pub networks: watch::Sender<Networks>,
     /// Where it is published how much memory of them strangers hold.
     pub strangers: watch::Sender<Arc<gpu::Held>>,
+    /// Where it is published how much memory of them containers use.
+    pub gpu_use: watch::Sender<Arc<gpu::Use>>,
     /// How often everything is looked at although no event came.
     pub resync: Duration,
     /// The wall clock.
@@ -97,7 +99,8 @@ impl Default for Options {
     fn default() -> Self {
         let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
         let (networks, strangers) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
-        Self { memory: 0, gpus, networks, strangers, resync: Duration::from_secs(15), now, uptime }
+        let gpu_use = watch::Sender::new(Arc::default());
+        Self { memory: 0, gpus, networks, strangers, gpu_use, resync: Duration::from_secs(15), now, uptime }
     }
 }
 

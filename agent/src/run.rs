@@ -194,10 +194,11 @@ pub async fn run<R: Runtime>(
         Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() })
             .run()
     });
+    let gpu_use = watch::Sender::new(Arc::default());
     tasks.spawn("statistics", {
-        let observation = observation.subscribe();
+        let (observation, gpu_use) = (observation.subscribe(), gpu_use.subscribe());
         let (gpus, cancel) = (gpus.clone(), cancel.clone());
-        stats::run(stats::Wires { observation, gpus, stats: measured, cancel })
+        stats::run(stats::Wires { observation, gpus, gpu_use, stats: measured, cancel })
     });
     if let Some(address) = config.metrics {
         let host = keeper.member().host.to_string();
@@ -216,6 +217,7 @@ pub async fn run<R: Runtime>(
             gpus: gpus.clone(),
             networks,
             strangers: held.clone(),
+            gpu_use,
             ..reconciler::Options::default()
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()

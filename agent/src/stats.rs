@@ -32,6 +32,8 @@ pub struct Wires {
     pub observation: watch::Receiver<Arc<Observation>>,
     /// What is known of the GPUs.
     pub gpus: watch::Receiver<gpu::Shared>,
+    /// What our containers use of the GPUs.
+    pub gpu_use: watch::Receiver<Arc<gpu::Use>>,
     /// Where measurements are published.
     pub stats: watch::Sender<Arc<HostStats>>,
     /// Asks the task to end.
@@ -52,6 +54,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
             _ = tick.tick() => {}
         }
         let containers = running(&wires.observation.borrow());
+        let named = containers.clone();
         let mut measuring: Collector = collector.take().unwrap_or_default();
         let measured = kernel.call("kernel", EVERY, move || {
             let stats = measuring.measure(&containers);
@@ -64,6 +67,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
                 collector = Some(measuring);
                 let mut stats = beside(stats, disk::engine(), &wires.gpus.borrow());
                 disks.fill(&mut stats);
+                with_gpus(&mut stats, &wires.gpu_use.borrow(), &named);
                 stats.bound();
                 wires.stats.send_replace(Arc::new(stats));
             }
@@ -78,6 +82,16 @@ fn beside(stats: HostStats, disk: Option<disk::Space>, gpus: &gpu::Seen) -> Host
     let silent = disk::silent().into_iter().chain(gpus.silent.clone()).collect();
     let (disk_used, disk_total) = (disk.used, disk.total());
     HostStats { disk_used, disk_total, gpus: gpus.stats.clone(), silent, ..stats }
+}
+
+/// Fills in what instances use of GPUs. `named` are the instances by the engine's id.
+fn with_gpus(stats: &mut HostStats, used: &gpu::Use, named: &BTreeMap<String, String>) {
+    for (container, (used, limit)) in used {
+        let Some(instance) = named.get(container) else { continue };
+        for of in stats.instances.iter_mut().filter(|of| &of.instance == instance) {
+            (of.gpu_memory_used, of.gpu_memory_limit) = (*used, *limit);
+        }
+    }
 }
 
 /// The containers whose process runs: instance by the engine's id.
@@ -136,10 +150,33 @@ impl Collector {
                     memory_limit: if usage.limit > memory.total { memory.total } else { usage.limit },
                     pids: usage.pids,
                     pids_limit: usage.pids_limit,
+                    gpu_memory_used: 0,
+                    gpu_memory_limit: 0,
                     counters: usage.counters,
                 })
             })
             .collect();
         stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_instance_uses_of_gpus_is_told_with_it() {
+        let named = BTreeMap::from([("c1".to_owned(), "web.0".to_owned())]);
+        let instance = |name: &str| InstanceStats { instance: name.to_owned(), ..InstanceStats::default() };
+        let mut stats =
+            HostStats { instances: vec![instance("web.0"), instance("web.1")], ..HostStats::default() };
+        let used = gpu::Use::from([("c1".to_owned(), (5, 8)), ("gone".to_owned(), (9, 9))]);
+        with_gpus(&mut stats, &used, &named);
+        let told: Vec<_> =
+            stats.instances.iter().map(|of| (of.gpu_memory_used, of.gpu_memory_limit)).collect();
+        assert_eq!(told, [(5, 8), (0, 0)]);
+        stats.told_at = Some(windlass_core::Timestamp::ZERO);
+        let share = |name| stats.usage(name).unwrap().gpu_memory_share();
+        assert_eq!((share("web.0"), share("web.1")), (Some(625), None));
     }
 }

@@ -71,7 +71,7 @@ fn fields(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_payload_is_signed_and_verified() {
     signed_and_verified::<TrustDocument>(PayloadType::Trust, "trust").validate().unwrap();
-    for tag in ["release-3", "release-4", "release-5"] {
+    for tag in ["release-3", "release-4", "release-5", "release-6"] {
         check_release(&signed_and_verified(PayloadType::Release, tag)).unwrap();
     }
     check_plan(&signed_and_verified(PayloadType::Plan, "plan-3")).unwrap();
@@ -123,6 +123,11 @@ fn every_field_is_there_and_explained() {
         "NODE_ENV",
         "/app/config.json",
         "/database",
+        "/gpu",
+        "Host",
+        "X-Fleet",
+        "card-memory",
+        "cards",
         "content-type",
         "x-purpose",
         "data",
@@ -148,6 +153,7 @@ fn every_field_is_there_and_explained() {
         "release-3",
         "release-4",
         "release-5",
+        "release-6",
         "plan",
         "plan-3",
         "receipt",

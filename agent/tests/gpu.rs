@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 16] = [
     "nvmlInit_v2",
     "nvmlDeviceGetCount_v2",
     "nvmlDeviceGetHandleByIndex_v2",
     "nvmlDeviceGetUUID",
     "nvmlDeviceGetName",
     "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetFieldValues",
     "nvmlDeviceGetUtilizationRates",
     "nvmlDeviceGetTemperature",
     "nvmlDeviceGetPowerUsage",
@@ -193,10 +194,15 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     let back = until(&mut seen, "it is back", |seen| seen.gpus.len() == 2 && seen.lost.is_empty()).await;
     assert_eq!(codes(&back), Vec::<&str>::new());
     // Errors of memory and driver, heat, processes.
-    scene.write("gpu uuid=GPU-1 name=L4 total=24576 reserved=500 used=900 ecc=2 throttle=64\ngpu uuid=GPU-2 name=L4 total=24576\nproc gpu=0 pid=4711 used=900\nxid gpu=1 code=48");
+    scene.write("gpu uuid=GPU-1 name=L4 total=24576 reserved=500 used=900 ecc=2 throttle=64\ngpu uuid=GPU-2 name=L4 total=24576 remapped=3 remap_pending=1 remap_failed=1 retired=2\nproc gpu=0 pid=4711 used=900\nxid gpu=1 code=48");
     let ill = until(&mut seen, "they are ill", |seen| codes(seen).len() == 3).await;
     assert_eq!(codes(&ill), ["gpu_errors", "gpu_throttled", "gpu_errors"], "{ill:?}");
     assert_eq!((ill.stats[0].ecc_uncorrected, ill.stats[1].xid), (2, 48));
+    let of_memory = |at: usize| {
+        let stats = &ill.stats[at];
+        (stats.remapped_rows, stats.retired_pages, stats.pages_pending, stats.remap_failed)
+    };
+    assert_eq!((of_memory(0), of_memory(1)), ((0, 0, false, false), (3, 2, true, true)));
     assert_eq!((ill.stats[0].processes[0].pid, ill.gpus[0].reserved), (4711, 500 << 20));
     // One that does not tell its memory is there; of one that is divided its instances are.
     scene.write("gpu uuid=GPU-1 name=L4 total=24576\ngpu uuid=GPU-2 name=A30 total=24576 mig=1\nmig gpu=1 uuid=MIG-1 total=5952\nmig gpu=1 uuid=MIG-2 total=5952\nfail nvmlDeviceGetMemoryInfo_v2 3 0");

@@ -28,7 +28,7 @@ pub use answer::{Answer, AnswerFault, Said};
 pub use asked::{MAX_ANSWER, QuestionKey, Substitutes, asked_in, planned};
 pub use course::{Course, GateCourse, GateEnd, Newest, Standing};
 pub use judge::{judge, recompute};
-pub use model::{Asked, Facts, Judged, Ruling, Test, Verdict};
+pub use model::{Asked, Facts, GpuFault, Judged, Ruling, Test, Verdict};
 pub use number::Number;
 pub use reading::{kept_json, read_json, read_prometheus};
 pub use stats::{ALPHA, alpha, at_random};

@@ -1,6 +1,7 @@
 //! The observation of a host by its agent. Observations are lossless: the newest is sent again until it is
 //! acknowledged.
 
+mod devices;
 mod evidence;
 mod refusal;
 mod task;
@@ -16,6 +17,7 @@ use crate::id::{Counter, SlotId};
 use crate::time::Timestamp;
 use crate::traffic::PortSide;
 
+pub use devices::{GpuError, GpuErrors};
 pub use evidence::{Clock, Evidence, FailureReason, Fault, ProbeResult, SmokeFailure};
 pub use refusal::{Refusal, RefusalCode};
 pub use task::{TASK_LOG, TASK_LOGS, TASKS, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
@@ -69,6 +71,10 @@ impl Observation {
             for vitals in slot.instances.iter_mut().map(|instance| &mut instance.vitals) {
                 vitals.not_ready.iter_mut().for_each(NotReady::bound);
                 vitals.pending.iter_mut().for_each(Pending::bound);
+                for error in vitals.gpu_errors.iter_mut().flat_map(|errors| &mut errors.last) {
+                    cut(&mut error.gpu, NAME);
+                    cut(&mut error.what, NAME);
+                }
             }
             if let SlotStatus::Refused(refusal) = &mut slot.status {
                 refusal.bound();

@@ -76,6 +76,7 @@ pub fn plan(desired: &Desired, observed: &Observed, memory: &Memory, now: Timest
     if desired.plan.is_some() && turn.behind.is_none() {
         turn.memory.overruled = newer;
     }
+    turn.memory.unsure_of_tasks |= turn.behind.is_some();
     let Some(host_plan) = desired.plan.as_ref().filter(|_| turn.behind.is_none()) else {
         let slots = turn.by_slot.keys().map(|slot| (*slot).clone()).collect::<Vec<_>>();
         let reports =

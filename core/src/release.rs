@@ -3,6 +3,7 @@
 //! Everything a host does for a service is in here, so that an agent needs no other author. A field
 //! that is not here cannot be asked for.
 
+mod address;
 mod answer;
 mod asks;
 mod container;
@@ -10,6 +11,8 @@ mod gates;
 mod health;
 mod hooks;
 mod rules;
+mod status;
+mod tls;
 mod traffic;
 mod triggers;
 mod uses;
@@ -23,34 +26,36 @@ use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceId, ServiceName}
 use crate::time::Timestamp;
 use crate::units::{Size, Span};
 
+pub(crate) use address::{MAX_ADDRESS, is_request_path};
+pub use address::{Url, host_and_port, url};
 pub use answer::{Answer, Difference, excerpt};
-pub use asks::{
-    Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, WarmUp, host_and_port, is_path_below, plain_url,
-};
+pub use asks::{Expect, HostAsk, HostCheck, MAX_ANSWER, Request, Smoke, UrlRequest, WarmUp, is_path_below};
 pub(crate) use asks::{
-    MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT,
-    MAX_TIMES, MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer, is_request_path,
+    MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
+    MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer,
 };
 pub use container::{ContainerOptions, ULIMITS, Ulimit, is_container_label, is_signal};
 pub(crate) use container::{MAX_LABELS, MAX_ULIMITS};
 pub use gates::{Gate, GateAsk};
 pub(crate) use gates::{MAX_GATES, is_gate_name};
-pub use health::{Check, Health, ImageHealth, Probe};
+pub use health::{AskedRequest, Check, Health, ImageHealth, Probe};
 pub use hooks::{Hook, HookHosts, Hooks, Stage, is_hook_name};
 pub(crate) use hooks::{
     MAX_HOOK_COMMAND, MAX_HOOK_GPUS, MAX_HOOK_NAME, MAX_HOOK_TIMEOUT, MAX_HOOK_WORDS, MAX_HOOKS,
 };
 pub use rules::{CanaryStep, OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
+pub use status::StatusRange;
+pub use tls::Tls;
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
 pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
 pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 pub use uses::{MAX_USES, NotUsed, check_uses, not_balanced};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 5;
+pub const RELEASE_VERSION: u32 = 6;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 5] = [1, 2, 3, 4, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 6] = [1, 2, 3, 4, 5, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -211,14 +216,17 @@ pub struct Spec {
 impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
     /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries, gates, previews, hooks and
-    /// files that have to exist, 5 the services that it calls by name and options of the container.
+    /// files that have to exist, 5 the services that it calls by name and options of the container, 6 requests over TLS, ranges of
+    /// states, probes and checks that want more than a status, and what GPUs do as a gate and as a trigger.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
         let previews = self.traffic.routes.iter().any(|route| route.preview);
         let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
         let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
-        if !self.uses.is_empty() || !self.container.is_default() {
+        if self.asks_closely() || self.looks_at_gpus() {
+            6
+        } else if !self.uses.is_empty() || !self.container.is_default() {
             5
         } else if canary || previews || files || !self.hooks.is_empty() {
             4
@@ -229,6 +237,28 @@ impl Spec {
         } else {
             1
         }
+    }
+
+    /// Whether a request speaks TLS or wants what only a release of version 6 can say.
+    fn asks_closely(&self) -> bool {
+        let mut requests = self.warm_up.iter().map(|warm_up| &warm_up.request);
+        let ranges = |statuses: &[StatusRange]| statuses.iter().any(|status| status.is_several());
+        requests.any(|request| request.tls.is_some())
+            || self.smoke.iter().any(|smoke| smoke.request.tls.is_some() || ranges(&smoke.expect.status))
+            || self.health.probes().any(|probe| matches!(probe.check, Check::Request(_)))
+            || self.checks.iter().any(|check| match &check.ask {
+                HostAsk::Request(_) => true,
+                HostAsk::Http { status, .. } => ranges(status),
+                HostAsk::Tcp { .. }
+                | HostAsk::Postgres { .. }
+                | HostAsk::Redis { .. }
+                | HostAsk::FilesExist { .. } => false,
+            })
+    }
+
+    /// Whether a gate or a trigger looks at its GPUs.
+    fn looks_at_gpus(&self) -> bool {
+        self.rollback_on.gpu_errors.is_some() || self.gates.values().any(|gate| gate.ask.is_of_gpus())
     }
 
     /// Whether requests are routed to a port of it.

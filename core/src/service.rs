@@ -89,6 +89,9 @@ pub struct Watch {
     /// Restarts of its instances that do not count, by instance.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts_before: BTreeMap<String, u32>,
+    /// Errors of their GPUs that do not count, by instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_errors_before: BTreeMap<String, u32>,
 }
 
 /// Is a service to run? Set by a person.

@@ -78,8 +78,14 @@ impl Health {
             .retain(|uuid, _| look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid));
         let mut all = look.stats.clone();
         for stats in &mut all {
+            let parent =
+                look.gpus.iter().find(|gpu| gpu.uuid == stats.uuid).and_then(|gpu| gpu.parent.as_ref());
+            let of_parent = parent.and_then(|parent| self.known.get(parent)).map(|known| known.errors);
             let known = self.known.entry(stats.uuid.clone()).or_default();
-            (stats.xid_count, stats.xid) = (known.errors.0, known.errors.1);
+            // The driver reports an error of a GPU that is divided for the whole.
+            let errors = of_parent.unwrap_or(known.errors);
+            known.errors.2 = errors.2;
+            (stats.xid_count, stats.xid) = (errors.0, errors.1);
             if stats.throttled.iter().any(|why| TROUBLE.contains(&why.as_str())) {
                 known.slow = known.slow.saturating_add(1);
                 known.slow_at = Some(now);
@@ -109,6 +115,9 @@ impl Health {
                 stats
                     .pages_pending
                     .then(|| "has bad memory pages, which a restart takes out of use".to_owned()),
+                stats.remap_failed.then(|| {
+                    "has a bad row of memory that no other one can stand in for: the card is to be replaced".to_owned()
+                }),
             ];
             let errors: Vec<String> = errors.into_iter().flatten().collect();
             if !errors.is_empty() {
@@ -204,11 +213,34 @@ mod tests {
         assert_eq!(codes(None, well, 3601), (vec!["gpu_errors"], 2));
         assert_eq!(codes(None, well, 3602), (vec![], 2), "an hour later");
         assert_eq!(codes(None, |s| s.ecc_uncorrected = 1, 3603), (vec!["gpu_errors"], 2));
+        assert_eq!(codes(None, |s| s.remap_failed = true, 3603), (vec!["gpu_errors"], 2));
+        assert_eq!(codes(None, |s| s.pages_pending = true, 3603), (vec!["gpu_errors"], 2));
+        assert_eq!(
+            codes(None, |s| (s.remapped_rows, s.retired_pages) = (3, 2), 3603),
+            (vec![], 2),
+            "others stand in"
+        );
         assert_eq!(codes(None, |s| s.throttled = vec!["power_cap".to_owned()], 3604), (vec![], 2));
         assert_eq!([codes(None, hot, 3605).0, codes(None, well, 3606).0], [vec![], vec![]] as [Vec<&str>; 2]);
         let three = [3610, 3615, 3620].map(|second| codes(None, hot, second).0);
         assert_eq!(three, [vec![], vec![], vec!["gpu_throttled"]]);
         assert_eq!(codes(None, well, 3680).0, ["gpu_throttled"], "not at the first look without");
         assert_eq!(codes(None, well, 3681).0, [""; 0]);
+    }
+
+    #[test]
+    fn an_error_of_a_divided_gpu_is_told_for_its_parts() {
+        let mut health = Health::default();
+        let mut look = look(&["MIG-1", "b"], 0);
+        look.gpus[0].parent = Some("a".to_owned());
+        look.divided = vec!["a".to_owned()];
+        look.xids = vec![Xid { uuid: Some("a".to_owned()), code: 79 }];
+        let stats = health.stats(&look, at(1));
+        assert_eq!(
+            stats.iter().map(|stats| (stats.xid_count, stats.xid)).collect::<Vec<_>>(),
+            [(1, 79), (0, 0)]
+        );
+        let found = health.conditions(&[], &stats, at(1));
+        assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), [ConditionCode::GpuErrors]);
     }
 }

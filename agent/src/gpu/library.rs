@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
-use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::enums::device::{SampleValue, UsedGpuMemory};
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::structs::device::FieldId;
+use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, EventSet, Nvml};
 use windlass_core::host::{Gpu, GpuProcess, GpuStats};
 
@@ -114,6 +116,7 @@ fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats),
     let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, strangers: 0, parent };
     let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
     let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
+    let rows = bad_memory(device);
     let stats = GpuStats {
         uuid,
         utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
@@ -127,11 +130,49 @@ fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats),
         ecc_uncorrected: errors(MemoryError::Uncorrected),
         xid_count: 0,
         xid: 0,
-        pages_pending: device.are_pages_pending_retired().unwrap_or(false),
+        pages_pending: device.are_pages_pending_retired().unwrap_or(false) || rows.pending > 0,
+        retired_pages: rows.retired,
+        remapped_rows: rows.remapped,
+        remap_failed: rows.failed > 0,
         throttled: device.current_throttle_reasons().map(throttled).unwrap_or_default(),
         processes: processes(device),
     };
     Ok((gpu, stats))
+}
+
+/// Parts of its memory that are out of use, or shall be.
+#[derive(Debug, Default)]
+struct BadMemory {
+    /// Pages that were taken out of use after errors that were not corrected.
+    retired: u64,
+    /// Rows that another one stands in for, after such errors.
+    remapped: u64,
+    /// Rows that wait for a restart to be replaced.
+    pending: u64,
+    /// Rows that no other one could stand in for.
+    failed: u64,
+}
+
+/// Old models retire pages, newer ones remap rows: what a device does not know is zero.
+fn bad_memory(device: &Device<'_>) -> BadMemory {
+    let fields = [
+        field_id::NVML_FI_DEV_RETIRED_DBE,
+        field_id::NVML_FI_DEV_REMAPPED_UNC,
+        field_id::NVML_FI_DEV_REMAPPED_PENDING,
+        field_id::NVML_FI_DEV_REMAPPED_FAILURE,
+    ];
+    let told = device.field_values_for(&fields.map(FieldId)).unwrap_or_default();
+    let value = |id: u32| {
+        let field = told.iter().flatten().find(|sample| sample.field.0 == id);
+        match field.and_then(|sample| sample.value.as_ref().ok()) {
+            Some(SampleValue::U32(value)) => u64::from(*value),
+            Some(SampleValue::U64(value)) => *value,
+            Some(SampleValue::I64(value)) => u64::try_from(*value).unwrap_or(0),
+            Some(SampleValue::F64(_)) | None => 0,
+        }
+    };
+    let [retired, remapped, pending, failed] = fields.map(value);
+    BadMemory { retired, remapped, pending, failed }
 }
 
 fn processes(device: &Device<'_>) -> Vec<GpuProcess> {

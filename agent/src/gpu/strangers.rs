@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_core::host::{GpuProcess, GpuStats};
-use windlass_core::reconcile::Container;
+use windlass_core::reconcile::{Container, GpuClaim};
 
 use super::Seen;
 
@@ -21,10 +21,14 @@ const SETTLES: Duration = Duration::from_secs(3);
 /// Bytes by UUID.
 pub type Held = BTreeMap<String, u64>;
 
+/// Bytes that a container uses of its GPUs, and bytes that it may use, by the engine's id; nothing of one of which that is not known.
+pub type Use = BTreeMap<String, (u64, u64)>;
+
 /// What was found out last.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     held: Held,
+    used: Use,
     looked: Option<Instant>,
     /// When an instance that had a GPU was last seen to have ended.
     freed: Option<Instant>,
@@ -71,9 +75,16 @@ impl Strangers {
                 held.insert(stats.uuid.clone(), kept);
             }
         }
+        let used = |one: &Container| used(&one.gpus, seen, |pid| group(pid).contains(&one.id));
+        self.used = up.filter_map(|one| Some((one.id.clone(), used(one)?))).collect();
         let changed = held != self.held;
         self.held = held;
         changed
+    }
+
+    /// What our containers use.
+    pub(crate) const fn used(&self) -> &Use {
+        &self.used
     }
 
     /// What they hold.
@@ -94,6 +105,29 @@ fn strangers(stats: &GpuStats, declared: u64, owner: impl Fn(u32) -> Owner) -> u
     let rest = stats.memory_used.saturating_sub(ours.saturating_add(theirs).saturating_add(nobody));
     let held = theirs.saturating_add(rest.saturating_sub(declared.saturating_sub(ours)));
     if held < NOTHING { 0 } else { held.div_ceil(STEP).saturating_mul(STEP) }
+}
+
+/// What a container uses of its GPUs, and may use. Of a GPU that it has alone all that is used counts; of one that is shared, what
+/// its own processes hold, where the driver tells of all memory whose it is.
+fn used(claims: &[GpuClaim], seen: &Seen, is_mine: impl Fn(u32) -> bool) -> Option<(u64, u64)> {
+    let (mut used, mut limit) = (0_u64, 0_u64);
+    for claim in claims {
+        let stats = seen.stats.iter().find(|stats| stats.uuid == claim.uuid)?;
+        let share = match claim.memory {
+            None => stats.memory_used,
+            Some(_) => {
+                let all: u64 = stats.processes.iter().map(|process| process.memory).sum::<Option<u64>>()?;
+                if stats.memory_used > all.saturating_add(NOTHING) {
+                    return None;
+                }
+                let mine = stats.processes.iter().filter(|process| is_mine(process.pid));
+                mine.filter_map(|process| process.memory).sum()
+            }
+        };
+        used = used.saturating_add(share);
+        limit = limit.saturating_add(claim.memory.unwrap_or(stats.memory_total));
+    }
+    (limit > 0).then_some((used, limit))
 }
 
 /// The control groups of a process; empty if it has ended.
@@ -148,6 +182,33 @@ mod tests {
         let little = GpuStats { memory_used: 63 << 20, ..GpuStats::default() };
         let some = GpuStats { memory_used: 65 << 20, ..GpuStats::default() };
         assert_eq!((strangers(&little, 0, known), strangers(&some, 0, known)), (0, STEP));
+    }
+
+    #[test]
+    fn a_share_uses_what_its_processes_hold_if_that_is_known() {
+        let process = |pid, gib: Option<u64>| GpuProcess { pid, memory: gib.map(|gib| gib * GIB) };
+        let (alone, share) = (None, Some(8));
+        let ours = [process(1, Some(5)), process(2, Some(3))];
+        #[rustfmt::skip]
+        let table = [
+            ("all of one that it has alone",      alone, 24, 9, &ours[..], Some((9, 24))),
+            ("nobody tells how much there is",    alone, 0,  0, &[],       None),
+            ("its own part of a shared one",      share, 24, 8, &ours[..], Some((5, 8))),
+            ("nothing of it yet",                 share, 24, 3, &ours[1..], Some((0, 8))),
+            ("memory of nobody",                  share, 24, 9, &ours[..], None),
+            ("the driver does not tell whose",    share, 24, 8, &[process(1, None)], None),
+        ];
+        for (case, declared, total, used, processes, want) in table {
+            let (memory_total, memory_used) = (total * GIB, used * GIB);
+            let (uuid, processes) = ("a".to_owned(), processes.to_vec());
+            let stats =
+                GpuStats { uuid: uuid.clone(), memory_total, memory_used, processes, ..GpuStats::default() };
+            let seen = Seen { stats: vec![stats], ..Seen::default() };
+            let claim = GpuClaim { uuid, memory: declared.map(|gib: u64| gib * GIB) };
+            let got = super::used(&[claim], &seen, |pid| pid == 1);
+            assert_eq!(got.map(|(used, limit)| (used / GIB, limit / GIB)), want, "{case}");
+        }
+        assert_eq!(super::used(&[], &Seen::default(), |_| true), None);
     }
 
     #[test]

@@ -45,8 +45,10 @@ async fn each_kind_knows_whom_it_wants() {
     let web: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     let postgres = |address: String| HostAsk::Postgres { address };
     let redis = |address: String| HostAsk::Redis { address };
-    let http =
-        |address: &str, status: Vec<u16>| HostAsk::Http { url: format!("http://{address}/health"), status };
+    let http = |address: &str, status: Vec<u16>| {
+        let status = status.into_iter().map(StatusRange::from).collect();
+        HostAsk::Http { url: format!("http://{address}/health"), status }
+    };
     let at = serve(&mut tasks, web).await;
     let table = [
         (postgres(serve(&mut tasks, b"N").await), ""),

@@ -1,18 +1,16 @@
 //! One question to an instance: HTTP, TCP, or a command in its container.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use windlass_core::release::{Check, Probe};
+use windlass_core::release::{AskedRequest, Check, MAX_ANSWER, Probe};
 
 use super::Subject;
-use crate::exchange;
+use crate::exchange::{self, Ask};
 use crate::runtime::{Command, Runtime, RuntimeError, answer};
 
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
@@ -48,6 +46,7 @@ impl Answer {
 pub(super) fn words(probe: &Probe) -> String {
     match &probe.check {
         Check::Http { path, .. } => format!("GET {path}"),
+        Check::Request(asked) => asked.request.to_string(),
         Check::Tcp { port } => format!("TCP port {port}"),
         Check::Exec { argv } => format!("exec {}", argv.join(" ")),
     }
@@ -65,10 +64,8 @@ pub(super) async fn ask<R: Runtime>(
     }
     let question = async {
         match &probe.check {
-            Check::Http { path, port } => match connect(subject, port).await {
-                Ok(stream) => http(stream, subject, path).await,
-                Err(answer) => answer,
-            },
+            Check::Http { path, port } => http(subject, path, port).await,
+            Check::Request(asked) => request(subject, asked).await,
             Check::Tcp { port } => match connect(subject, port).await {
                 Ok(stream) => accepted(stream).await,
                 Err(answer) => answer,
@@ -124,10 +121,12 @@ async fn command<R: Runtime>(
 }
 
 async fn connect(subject: &Subject, port: &str) -> Result<TcpStream, Answer> {
-    let Some(number) = subject.ports.get(port) else {
-        return Err(Answer::new(false, format!("no port `{port}`")));
-    };
+    let Some(number) = subject.ports.get(port) else { return Err(no_port(port)) };
     exchange::connect(&subject.address, *number).await.map_err(|error| broken(&error))
+}
+
+fn no_port(name: &str) -> Answer {
+    Answer::new(false, format!("no port `{name}`"))
 }
 
 fn broken(error: &std::io::Error) -> Answer {
@@ -146,21 +145,40 @@ async fn accepted(mut stream: TcpStream) -> Answer {
 }
 
 /// Only the status counts: the body is never read, a redirect never followed.
-async fn http(stream: TcpStream, subject: &Subject, path: &str) -> Answer {
-    let request = Request::get(path)
-        .header("host", &subject.address)
-        .header("user-agent", "windlass-agent")
-        .header("connection", "close")
-        .body(Full::new(Bytes::new()));
-    let request = match request {
-        Ok(request) => request,
-        Err(error) => return Answer::new(false, error.to_string()),
-    };
-    match exchange::exchange(stream, request, 0).await {
+async fn http(subject: &Subject, path: &str, name: &str) -> Answer {
+    let Some(port) = subject.ports.get(name) else { return no_port(name) };
+    let (host, authority, headers) = (&subject.address, &subject.address, BTreeMap::new());
+    let (method, body) = ("GET", "");
+    let ask = Ask { host, port: *port, authority, method, path, headers: &headers, body, tls: None, most: 0 };
+    match exchange::ask(&ask).await {
         Ok(answer) => {
             let status = answer.status;
             Answer::new((200..400).contains(&status), format!("HTTP {status}"))
         }
-        Err(error) => Answer::failed(exchange::failed(&error)),
+        Err(failed) => Answer::failed(failed),
+    }
+}
+
+/// The answer is held against all that is wanted. A redirect is never followed.
+async fn request(subject: &Subject, asked: &AskedRequest) -> Answer {
+    let AskedRequest { request, expect } = asked;
+    let Some(port) = subject.ports.get(&request.port) else { return no_port(&request.port) };
+    let ask = Ask {
+        host: &subject.address,
+        port: *port,
+        authority: &subject.address,
+        method: &request.method,
+        path: &request.path,
+        headers: &request.headers,
+        body: &request.body,
+        tls: request.tls.as_ref(),
+        most: MAX_ANSWER,
+    };
+    match exchange::ask(&ask).await {
+        Ok(answer) => match expect.compare(&answer) {
+            Ok(()) => Answer::new(true, format!("HTTP {}", answer.status)),
+            Err(difference) => Answer::new(false, difference.to_string()),
+        },
+        Err(failed) => Answer::failed(failed),
     }
 }

@@ -49,7 +49,7 @@ fn ask(subject: Subject) -> Asked {
 }
 
 impl Asked {
-    async fn until(&mut self, wanted: impl Fn(&Health) -> bool) -> Duration {
+    async fn until(&mut self, mut wanted: impl FnMut(&Health) -> bool) -> Duration {
         let begun = Instant::now();
         let waiting = async {
             while let Some(report) = self.reports.recv().await {
@@ -118,6 +118,42 @@ async fn readiness_comes_and_goes_and_only_the_status_counts() {
     asked.until(|health| health.ready).await;
     let details = asked.details();
     assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
+}
+
+/// A service that fell back to its processor answers 200, and is not healthy.
+#[tokio::test]
+async fn what_the_answer_says_counts_where_it_is_wanted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    let answer = |number: usize| match number {
+        0..6 => "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"gpu\":false}",
+        6..8 => "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n{\"gpu\":true}",
+        _ => "HTTP/1.1 503 Oops\r\ncontent-length: 12\r\n\r\n{\"gpu\":true}",
+    };
+    server.spawn(serve(listener, answer, Arc::default()));
+    let wants = serde_json::json!({"request": {
+        "request": {"path": "/health?x=1", "port": "http", "method": "GET"},
+        "expect": {"status": ["200-399"], "json": {"/gpu": true}},
+    }});
+    let gpu = serde_json::from_value(wants).unwrap();
+    let probes = release::Health { readiness: Some(probe(gpu, 20)), ..release::Health::default() };
+    let mut asked = ask(subject(port, probes));
+    let mut why = None;
+    asked
+        .until(|health| {
+            why = why.take().or_else(|| health.why.clone());
+            health.ready
+        })
+        .await;
+    let why = why.expect("it was said why it is not ready");
+    assert_eq!(
+        (why.asked.as_str(), why.answer.as_str()),
+        ("readiness GET /health?x=1", "wanted /gpu = true, got false")
+    );
+    asked.until(|health| !health.ready && health.was_ready).await;
+    let details = asked.details();
+    assert!(details.contains(&"wanted status 200-399, got HTTP 503".to_owned()), "{details:?}");
 }
 
 #[tokio::test]

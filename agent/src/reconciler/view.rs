@@ -316,7 +316,7 @@ impl<R: Runtime> View<R> {
             self.capacity.disk_total = space.total();
             self.capacity.disk_free = space.free;
         }
-        self.gpus.measure(self.containers.values(), &mut self.capacity);
+        self.gpus.measure(self.containers.values(), &mut self.capacity, (self.now)());
     }
 
     /// What a person has to know of the GPUs.
@@ -344,6 +344,7 @@ impl<R: Runtime> View<R> {
             images: self.images.clone(),
             capacity: self.capacity.clone(),
             interrupted_before: self.interrupted_before,
+            gpu_errors: self.gpus.errors().clone(),
             ..Observed::default()
         };
         self.networks.add_to(&mut observed);

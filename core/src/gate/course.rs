@@ -30,6 +30,9 @@ pub struct Course {
     /// Restarts of the release's instances before that, by instance.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts_before: BTreeMap<String, u32>,
+    /// Errors of their GPUs before that, by instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_errors_before: BTreeMap<String, u32>,
     /// By name.
     #[serde(default)]
     pub gates: BTreeMap<String, GateCourse>,
@@ -128,7 +131,7 @@ impl Course {
     pub fn begin(
         before: Option<&Self>,
         (step, since): (u32, Timestamp),
-        restarts_before: BTreeMap<String, u32>,
+        (restarts_before, gpu_errors_before): (BTreeMap<String, u32>, BTreeMap<String, u32>),
     ) -> Self {
         let kept = |gate: &GateCourse| GateCourse {
             looks: gate.looks,
@@ -140,7 +143,7 @@ impl Course {
         let restarts_before = same.unwrap_or(restarts_before);
         let gates = before.into_iter().flat_map(|before| &before.gates);
         let gates = gates.map(|(name, gate)| (name.clone(), kept(gate))).collect();
-        Self { step, since, restarts_before, gates }
+        Self { step, since, restarts_before, gpu_errors_before, gates }
     }
 
     /// The next watch of this step counts exits from its own beginning: a person has seen those so far.

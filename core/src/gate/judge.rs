@@ -50,6 +50,13 @@ pub fn judge(asked: &Asked, facts: &Facts) -> Ruling {
         (GateAsk::Cpu { max }, Facts::Used { most, measured, instances }) => {
             used("processor", *max, *most, (*measured, *instances))
         }
+        (GateAsk::GpuMemory { max }, Facts::Used { most, measured, instances }) => {
+            used("GPU memory", *max, *most, (*measured, *instances))
+        }
+        (GateAsk::GpuErrors { max }, Facts::GpuErrors { errors, measured, instances, faults }) => {
+            let last = faults.first().map(|fault| format!(" ({fault})")).unwrap_or_default();
+            gpu_errors((*errors, *max), (*measured, *instances), &last)
+        }
         (GateAsk::Prometheus { min, max, .. }, Facts::Answer(answer)) => answered(answer, *min, *max),
         (GateAsk::Http { min, max, .. }, Facts::Answer(answer)) => answered(answer, *min, *max),
         (ask, _) => inconclusive(&format!("the facts are none that answer `{}`", ask.as_str())),
@@ -79,7 +86,9 @@ pub fn recompute(judged: &Judged) -> Ruling {
             | GateAsk::P95 { .. }
             | GateAsk::Crashes { .. }
             | GateAsk::Memory { .. }
-            | GateAsk::Cpu { .. } => answer.said,
+            | GateAsk::Cpu { .. }
+            | GateAsk::GpuMemory { .. }
+            | GateAsk::GpuErrors { .. } => answer.said,
         };
     }
     judge(&judged.asked, &Facts::Answer(answer))
@@ -249,6 +258,23 @@ fn compared(
 
 fn fixed_p(p: f64) -> String {
     if p < 0.001 { format!("{p:.1e}") } else { format!("{p:.4}") }
+}
+
+fn gpu_errors((errors, max): (u32, u32), (measured, instances): (u32, u32), last: &str) -> Ruling {
+    let times = if errors == 1 { "error" } else { "errors" };
+    let why = format!(
+        "{errors} {times} of the GPUs of its {instances} instances since the step began{last}, at most {max}"
+    );
+    if errors > max {
+        return fail(why);
+    }
+    match (measured, instances) {
+        (_, 0) => inconclusive("none of its instances was heard of"),
+        (measured, instances) if measured < instances => {
+            inconclusive(&format!("{why}: the GPUs of {} of them cannot be asked", instances - measured))
+        }
+        _ => pass(why),
+    }
 }
 
 fn used(what: &str, max: Weight, most: Option<u32>, (measured, instances): (u32, u32)) -> Ruling {

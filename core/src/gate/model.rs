@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Number};
-use crate::id::Counter;
+use crate::id::{Counter, HostId};
+use crate::observation::GpuError;
 use crate::release::Gate;
 use crate::time::Timestamp;
 use crate::traffic::{Fault, FaultKind, Tally};
@@ -91,6 +92,18 @@ pub enum Facts {
         /// Instances that were heard of.
         instances: u32,
     },
+    /// Errors of the GPUs of the release's instances since the step began.
+    GpuErrors {
+        /// So many.
+        errors: u32,
+        /// Instances whose hosts can tell.
+        measured: u32,
+        /// Instances that run.
+        instances: u32,
+        /// The last one of each instance that has seen any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        faults: Vec<GpuFault>,
+    },
     /// The use of something by the instance that uses the most.
     Used {
         /// In thousandths of its limit; absent if nobody has measured it.
@@ -103,6 +116,24 @@ pub enum Facts {
     },
     /// The answer of a provider.
     Answer(Box<Answer>),
+}
+
+/// An error of a GPU, and whose it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GpuFault {
+    /// The host.
+    pub host: HostId,
+    /// The instance that held the GPU.
+    pub instance: String,
+    /// The error.
+    #[serde(flatten)]
+    pub error: GpuError,
+}
+
+impl std::fmt::Display for GpuFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} on {}", self.error, self.instance, self.host)
+    }
 }
 
 /// A comparison with the old release in the same window.

@@ -152,11 +152,17 @@ fn latencies_are_judged_by_the_bounds_of_their_buckets() {
 fn signals_of_instances_are_judged() {
     use Verdict::{Fail, Inconclusive, Pass};
     let crashes = gate(&json!({ "crashes": { "max": 1 } }));
+    let gpus = gate(&json!({ "gpu_errors": { "max": 1 } }));
+    let of_gpus =
+        |errors, measured, instances| Facts::GpuErrors { errors, measured, instances, faults: Vec::new() };
     let memory = gate(&json!({ "memory": { "max": 900 } }));
     let exits = |exits, instances| Facts::Exits { exits, instances };
     let used = |most, measured| Facts::Used { most, measured, instances: 2 };
     #[rustfmt::skip]
     let table = [
+        (&gpus, of_gpus(0, 2, 2), Pass), (&gpus, of_gpus(1, 2, 2), Pass), (&gpus, of_gpus(2, 1, 2), Fail),
+        // A GPU that nobody can ask is not one without errors.
+        (&gpus, of_gpus(0, 1, 2), Inconclusive), (&gpus, of_gpus(0, 0, 0), Inconclusive),
         (&crashes, exits(1, 2), Pass), (&crashes, exits(2, 2), Fail), (&crashes, exits(0, 0), Inconclusive),
         (&memory, used(Some(900), 2), Pass), (&memory, used(Some(901), 1), Fail),
         (&memory, used(Some(10), 1), Inconclusive), (&memory, used(None, 0), Inconclusive),
@@ -352,11 +358,11 @@ fn a_window_follows_the_other_and_missed_ones_are_left_out() {
     assert_eq!(next(None, 100), (at(100), at(160)));
     assert_eq!(next(None, 219), (at(100), at(160)));
     assert_eq!(next(None, 221), (at(160), at(220)), "the first one is long gone");
-    let mut course = Course::begin(None, (1, at(100)), std::collections::BTreeMap::new());
+    let mut course = Course::begin(None, (1, at(100)), Default::default());
     let one = GateCourse { until: Some(at(220)), looks: 7, passes: 2, ..GateCourse::default() };
     course.gates.insert("g".into(), one);
     assert_eq!(next(Some(&course), 230), (at(220), at(280)));
-    let again = Course::begin(Some(&course), (1, at(500)), std::collections::BTreeMap::new());
+    let again = Course::begin(Some(&course), (1, at(500)), Default::default());
     assert_eq!((again.gates["g"].looks, again.gates["g"].passes), (7, 0), "a step begins anew");
     assert_eq!(Course::next(Some(&again), (1, at(500)), "g", &gate, at(500)), (at(500), at(560)));
     assert_eq!(next(Some(&again), 100), (at(100), at(160)), "the course of another step says nothing");

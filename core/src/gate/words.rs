@@ -65,6 +65,10 @@ impl Judged {
                 lines.push(format!("{reporting} of {ingresses} ingresses reported"));
                 lines.extend(faults.iter().map(|fault| format!("{}: {fault}", fault.at)));
             }
+            Facts::GpuErrors { measured, instances, faults, .. } => {
+                lines.push(format!("the GPUs of {measured} of {instances} instances can be asked"));
+                lines.extend(faults.iter().map(ToString::to_string));
+            }
             Facts::Exits { .. } | Facts::Used { .. } => {}
             Facts::Answer(answer) => lines.extend(of_answer(answer)),
         }

@@ -122,6 +122,15 @@ pub struct GpuStats {
     /// Pages of its memory wait for a restart to be taken out of use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pages_pending: bool,
+    /// Pages of its memory that were taken out of use, after errors that were not corrected.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retired_pages: u64,
+    /// Rows of its memory that others stand in for, after such errors.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub remapped_rows: u64,
+    /// A row of its memory is bad, and there is none to stand in for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remap_failed: bool,
     /// What slows it down: `thermal`, `power`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,

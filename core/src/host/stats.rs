@@ -163,6 +163,12 @@ pub struct InstanceStats {
     /// How many it may have; 0 without a limit.
     #[serde(default)]
     pub pids_limit: u64,
+    /// Memory of its GPUs that it uses, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpu_memory_used: u64,
+    /// Memory of them that it may use: what it declared, or all of theirs; 0 without any, or if that is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpu_memory_limit: u64,
     /// What only counts upwards.
     #[serde(default)]
     pub counters: InstanceCounters,
@@ -199,11 +205,22 @@ pub struct Usage {
     pub memory_used: u64,
     /// Its limit, in bytes.
     pub memory_limit: u64,
+    /// Memory of its GPUs that it uses, in bytes.
+    pub gpu_memory_used: u64,
+    /// Memory of them that it may use; 0 if that is not known.
+    pub gpu_memory_limit: u64,
     /// When the coordinator was told, by its own clock.
     pub at: Timestamp,
 }
 
 impl Usage {
+    /// Memory of its GPUs in use, in thousandths of what it may use; `None` if that is not known.
+    pub fn gpu_memory_share(&self) -> Option<u32> {
+        let share =
+            (u128::from(self.gpu_memory_used) * 1000).checked_div(u128::from(self.gpu_memory_limit))?;
+        Some(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
     /// Memory in use, in thousandths of its limit; `None` without a limit.
     pub fn memory_share(&self) -> Option<u32> {
         let share = (u128::from(self.memory_used) * 1000).checked_div(u128::from(self.memory_limit))?;
@@ -237,6 +254,8 @@ impl HostStats {
             throttled_percent: found.throttled_percent,
             memory_used: found.memory_used,
             memory_limit: found.memory_limit,
+            gpu_memory_used: found.gpu_memory_used,
+            gpu_memory_limit: found.gpu_memory_limit,
             at,
         })
     }
@@ -259,6 +278,11 @@ impl HostStats {
             crate::observation::cut(&mut silent.why, NAME);
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[cfg(test)]

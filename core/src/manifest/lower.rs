@@ -7,18 +7,18 @@ mod gates;
 use std::collections::BTreeMap;
 
 use crate::id::ServiceName;
-use crate::release::{self, Check, Image, Scale, Spec};
+use crate::release::{self, Image, Scale, Spec};
 use crate::traffic::Weight;
 use crate::units::Span;
 
 use super::check::capability;
 use super::defaults;
 use super::model::{
-    After, Failing, FailingIn, Gpus, Hook, Hooks, Manifest, Port, Probe, Replicas, RollbackOn, Share, Slow,
-    SlowIn, Text,
+    After, Failing, FailingIn, Gpus, Hook, Hooks, Manifest, Port, Replicas, RollbackOn, Share, Slow, SlowIn,
+    Text,
 };
 
-pub(super) use asks::{checks, smoke, warm_up};
+pub(super) use asks::{checks, probe, smoke, warm_up};
 pub(super) use canary::rules;
 pub(super) use gates::gates;
 
@@ -48,13 +48,9 @@ pub(super) fn lower(
         resources: resources(manifest),
         security: security(manifest),
         health: release::Health {
-            startup: manifest.health.startup.as_ref().map(|probe| lower_probe(probe, &defaults::STARTUP)),
-            readiness: manifest
-                .health
-                .readiness
-                .as_ref()
-                .map(|probe| lower_probe(probe, &defaults::READINESS)),
-            liveness: manifest.health.liveness.as_ref().map(|probe| lower_probe(probe, &defaults::LIVENESS)),
+            startup: manifest.health.startup.as_ref().map(|said| probe(said, &defaults::STARTUP)),
+            readiness: manifest.health.readiness.as_ref().map(|said| probe(said, &defaults::READINESS)),
+            liveness: manifest.health.liveness.as_ref().map(|said| probe(said, &defaults::LIVENESS)),
             image: manifest.health.image,
         },
         strategy: strategy(manifest),
@@ -193,23 +189,6 @@ fn security(manifest: &Manifest) -> release::Security {
     }
 }
 
-fn lower_probe(probe: &Probe, defaults: &defaults::ProbeDefaults) -> release::Probe {
-    let check = match (&probe.http, &probe.tcp, &probe.exec) {
-        (Some(path), _, _) => {
-            Check::Http { path: path.clone(), port: probe.port.clone().unwrap_or_default() }
-        }
-        (None, Some(port), _) => Check::Tcp { port: port.clone() },
-        (None, None, argv) => Check::Exec { argv: argv.clone().unwrap_or_default() },
-    };
-    release::Probe {
-        check,
-        every: probe.every.unwrap_or(defaults.every),
-        timeout: probe.timeout.unwrap_or(defaults.timeout),
-        failures: probe.failures.unwrap_or(defaults.failures),
-        successes: probe.successes.unwrap_or(defaults.successes),
-    }
-}
-
 /// How one release replaces another.
 pub(super) fn strategy(manifest: &Manifest) -> release::Strategy {
     if let Some(recreate) = &manifest.strategy.recreate {
@@ -256,6 +235,7 @@ pub(super) fn rollback_on(said: &RollbackOn) -> release::RollbackOn {
         restarts: said.restarts,
         unhealthy_for: said.unhealthy_for,
         crashes: said.crashes,
+        gpu_errors: said.gpu_errors,
         error_rate,
         status_5xx: said.status_5xx.map(|most| release::Within { count: most.count, within: most.within }),
         p95,

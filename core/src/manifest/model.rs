@@ -8,6 +8,7 @@ mod container;
 mod gates;
 mod health;
 mod hooks;
+mod http;
 mod later;
 mod parts;
 mod scalar;
@@ -24,10 +25,11 @@ use crate::release::OnFailure;
 use crate::units::{Size, Span};
 
 use super::defaults;
-pub(super) use asks::{Check, Expect, Smoke, Statuses, WarmUp};
+pub(super) use asks::{Check, Smoke, WarmUp};
 pub(super) use gates::Gate;
 pub(super) use health::{Health, Probe};
 pub(super) use hooks::{Hook, Hooks};
+pub(super) use http::{Expect, Statuses, Tls, Verify};
 pub(super) use later::Secret;
 pub(super) use parts::{
     File, Gpus, OnLost, Placement, Port, Replicas, Resources, Route, Routes, Security, Volume,
@@ -200,6 +202,25 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Manifest {
+    /// Everything that says how TLS is spoken, each with the place where it stands.
+    pub(super) fn each_tls(&mut self, mut look: impl FnMut(&[String], &mut Tls)) {
+        let lists = [
+            ("warm_up", self.warm_up.iter_mut().map(|asked| &mut asked.tls).collect::<Vec<_>>()),
+            ("smoke", self.smoke.iter_mut().map(|asked| &mut asked.tls).collect()),
+            ("checks", self.checks.iter_mut().map(|asked| &mut asked.tls).collect()),
+        ];
+        for (list, all) in lists {
+            for (index, tls) in all.into_iter().enumerate() {
+                tls.iter_mut().for_each(|tls| look(&[list.to_owned(), index.to_string()], tls));
+            }
+        }
+        let Health { startup, readiness, liveness, .. } = &mut self.health;
+        for (key, probe) in [("startup", startup), ("readiness", readiness), ("liveness", liveness)] {
+            let tls = probe.iter_mut().filter_map(|probe| probe.tls.as_mut());
+            tls.for_each(|tls| look(&["health".to_owned(), key.to_owned()], tls));
+        }
+    }
+
     /// The routes, however they are written.
     pub(super) fn routes(&self) -> &[Route] {
         match &self.route {

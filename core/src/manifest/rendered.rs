@@ -88,10 +88,10 @@ impl Rendered {
 
     /// The specification to sign.
     ///
-    /// `read_file` gets each path of a `files` entry's `from` as it is written (the caller resolves it beside the
+    /// `read_file` gets each path of a `files` entry's `from` and of a `tls.ca` as it is written (the caller resolves it beside the
     /// manifest) and answers with the content, or with what went wrong.
     pub fn into_spec(
-        self,
+        mut self,
         image: Image,
         read_file: impl Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Spec, Errors> {
@@ -105,6 +105,19 @@ impl Rendered {
                 }
                 Err(reason) => problems.push(self.problem_at(&["files", target, "from"], reason)),
             }
+        }
+        let mut read = Vec::new();
+        self.manifest.each_tls(|path, tls| {
+            let Some(from) = &tls.ca else { return };
+            match authorities(from, &read_file) {
+                Ok(content) => tls.ca = Some(content),
+                Err(reason) => read.push((path.to_vec(), reason)),
+            }
+        });
+        for (mut path, reason) in read {
+            path.extend(["tls".to_owned(), "ca".to_owned()]);
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            problems.push(self.problem_at(&path, reason));
         }
         let spec = lower::lower(&self.manifest, self.main_port.as_deref(), image, files);
         let size = serde_json::to_vec(&spec).map_or(usize::MAX, |bytes| bytes.len());
@@ -154,4 +167,13 @@ fn content(file: &File, read_file: &impl Fn(&str) -> Result<Vec<u8>, String>) ->
         }
         (None, None) => Ok(Vec::new()),
     }
+}
+
+/// The certificates of a file.
+fn authorities(from: &str, read_file: &impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<String, String> {
+    let bytes = read_file(from)?;
+    let tls = release::Tls { ca: String::from_utf8(bytes).ok(), ..release::Tls::default() };
+    let wrong = |what: &str| format!("`{from}` {what}");
+    tls.check(true).map_err(|(_, what)| wrong(what))?;
+    tls.ca.ok_or_else(|| wrong("is not text"))
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::GpuErrors;
 use crate::time::Timestamp;
 
 /// Bytes of each text in here; longer ones are cut where they are made and where they are read.
@@ -25,6 +26,9 @@ pub struct Vitals {
     /// What is still to be asked of it before its rollout may succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
+    /// Errors of its GPUs; none if it has no GPU, or if nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_errors: Option<GpuErrors>,
 }
 
 /// A warm-up request or a smoke test that an instance has not answered yet.

@@ -92,6 +92,7 @@ fn without_containers(observed: &Observed) -> Observed {
         networks: observed.networks.clone(),
         subnets: observed.subnets.clone(),
         capacity: observed.capacity.clone(),
+        gpu_errors: observed.gpu_errors.clone(),
         ..*observed
     }
 }

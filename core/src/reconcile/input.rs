@@ -10,7 +10,7 @@ use crate::capacity::GpuTaken;
 use crate::digest::Digest;
 use crate::host::{Gpu, GpuAccess, HostPolicy};
 use crate::id::{Counter, EnvironmentId, FleetId, HostId, SlotId};
-use crate::observation::{NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
+use crate::observation::{GpuErrors, NotReady, ProbeResult, PullProgress, Refusal, SmokeFailure};
 use crate::plan::HostPlan;
 use crate::release::{Image, Release};
 use crate::time::Timestamp;
@@ -119,6 +119,8 @@ pub struct Observed {
     /// The plan that the journal held when the agent started. Unlike one that was accepted since, it may be from an
     /// older copy of the journal.
     pub from_journal: Option<PlanNumber>,
+    /// Errors of the GPUs that containers hold, by the engine's id; nothing of one whose GPUs cannot be asked.
+    pub gpu_errors: BTreeMap<String, GpuErrors>,
     /// When the clock of the host was last seen to be set, by the clock as it is now; zero if it was not.
     pub clock_set_at: Timestamp,
 }

@@ -50,6 +50,10 @@ pub struct Memory {
     /// The journal is new, and nothing has been looked at yet: what is here may be ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopting: bool,
+    /// The journal is new, or was older than what runs here, and no plan was carried out since: a hook that the first one names
+    /// may have run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure_of_tasks: bool,
     /// Forgotten with the process: retries and their delays.
     #[serde(skip)]
     pub volatile: Volatile,
@@ -180,11 +184,12 @@ impl Memory {
             && self.tasks == other.tasks
             && self.networks == other.networks
             && self.adopting == other.adopting
+            && self.unsure_of_tasks == other.unsure_of_tasks
     }
 
     /// The memory of a host that joins: none. What runs on it may be its own, from before.
     pub fn of_new_host() -> Self {
-        Self { adopting: true, ..Self::default() }
+        Self { adopting: true, unsure_of_tasks: true, ..Self::default() }
     }
 
     /// The containers that are known to be ours, by the engine's id.

@@ -107,6 +107,7 @@ fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
         crash_loop: known.and_then(|known| known.crash_loop),
         not_ready: why.filter(|_| waits && seen.state.is_up()),
         pending: asks::pending(turn, seen).filter(|_| state.is_running()),
+        gpu_errors: turn.observed.gpu_errors.get(&seen.id).cloned(),
     }
 }
 

@@ -3,14 +3,19 @@
 //! A hook is journaled before its container is created. From then on it is only watched: a container that is not there any
 //! more, or never came, ends it as interrupted. It is never begun a second time.
 //!
+//! Its container stays until the plan names it no more, so that the engine knows of it too: where the journal was lost, the
+//! container is taken for the hook's; without one, a hook that the first plan names may have run, and is interrupted.
+//!
 //! | journal | container | next |
 //! |---|---|---|
-//! | nothing | | room and GPUs are looked for; written down, created, started |
+//! | nothing | none | room and GPUs are looked for; written down, created, started |
+//! | nothing | there | written down, and watched from then on |
+//! | lost, and the first plan names it | none | interrupted |
 //! | begun | created | started: it has never run |
 //! | begun | runs | its timeout is watched; stopped after it, or when the plan names it no more |
 //! | begun | ended | its last lines are read, then its end is written down |
 //! | begun | none, and none on its way | interrupted |
-//! | over | any | stopped and removed; the end is reported as long as the plan names it |
+//! | over | any | stopped; the end is reported, and the container kept, as long as the plan names it |
 
 mod begin;
 pub(super) mod claims;
@@ -84,6 +89,11 @@ pub(super) fn decide(turn: &mut Turn<'_>, seen: &Observed) -> Vec<TaskObservatio
     let mut reports = Vec::new();
     for (want, task) in &wanted {
         let key = task.to_string();
+        if !turn.memory.tasks.contains_key(&key)
+            && let Some(known) = known_otherwise(turn, want, task, &here)
+        {
+            turn.memory.tasks.insert(key.clone(), known);
+        }
         let state = if turn.memory.tasks.contains_key(&key) {
             watch(turn, &key, &here, true)
         } else {
@@ -91,6 +101,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, seen: &Observed) -> Vec<TaskObservatio
         };
         reports.push(TaskObservation { task: (*task).clone(), slot: want.slot.clone(), state });
     }
+    turn.memory.unsure_of_tasks = false;
     let is_wanted = |key: &str| wanted.iter().any(|(_, task)| task.to_string() == key);
     let others: Vec<String> = turn.memory.tasks.keys().filter(|key| !is_wanted(key)).cloned().collect();
     for key in others {
@@ -115,6 +126,38 @@ pub(super) fn decide(turn: &mut Turn<'_>, seen: &Observed) -> Vec<TaskObservatio
     let tasks = &turn.memory.tasks;
     turn.memory.volatile.tasks.retain(|key, _| tasks.contains_key(key));
     reports
+}
+
+/// A hook that the journal does not know, and that may have run all the same: the engine has a container of it, or the
+/// journal was lost and nobody can say.
+fn known_otherwise(
+    turn: &Turn<'_>,
+    want: &PlanSlot,
+    task: &Task,
+    here: &BTreeMap<&str, &Container>,
+) -> Option<TaskMemory> {
+    let seen = here.values().find(|seen| claims::is_of(seen, &want.slot.service, task));
+    let gpus = seen.map(|seen| seen.gpus.iter().map(|gpu| gpu.uuid.clone()).collect());
+    let mut known = TaskMemory {
+        slot: want.slot.clone(),
+        release: seen.map_or(want.release, |seen| seen.release),
+        instance: seen.map(|seen| seen.instance.clone()).unwrap_or_default(),
+        begun_at: seen.map_or(turn.now, |seen| seen.created_at),
+        container: seen.map(|seen| seen.id.clone()),
+        memory: seen.map_or(0, |seen| seen.memory),
+        gpus: gpus.unwrap_or_default(),
+        started_at: None,
+        stopped: None,
+        log: None,
+        end: None,
+    };
+    if seen.is_none() {
+        if !turn.memory.unsure_of_tasks {
+            return None;
+        }
+        known.end(TaskOutcome::Interrupted, turn.now);
+    }
+    Some(known)
 }
 
 /// The task of a key, as [`Task`] writes it.
@@ -179,8 +222,10 @@ fn next(
         release: known.release,
     };
     if known.end.is_some() {
-        let step = if seen.state.is_up() { Step::Stop(target) } else { Step::Remove(target) };
-        return Some(step);
+        if seen.state.is_up() {
+            return Some(Step::Stop(target));
+        }
+        return (!is_wanted).then_some(Step::Remove(target));
     }
     match seen.state {
         ContainerState::Created if is_wanted => Some(Step::Start(target)),
@@ -208,7 +253,7 @@ fn next(
             if let Some(end) = &mut known.end {
                 end.took = Span::from_millis(millis(finished_at.since(began)));
             }
-            Some(Step::Remove(target))
+            (!is_wanted).then_some(Step::Remove(target))
         }
     }
 }

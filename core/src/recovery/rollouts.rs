@@ -110,6 +110,7 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         reason: None,
         counts_from: None,
         restarts_before: std::collections::BTreeMap::new(),
+        gpu_errors_before: std::collections::BTreeMap::new(),
         gates: None,
         hooks: Vec::new(),
         log: Log::default(),

@@ -35,6 +35,12 @@ pub struct Difference {
     pub got: String,
 }
 
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "wanted {}, got {}", self.wanted, self.got)
+    }
+}
+
 impl Expect {
     /// The first difference, if there is one.
     ///
@@ -69,7 +75,7 @@ impl Expect {
         let good = if self.status.is_empty() {
             (200..300).contains(&answer.status)
         } else {
-            self.status.contains(&answer.status)
+            self.status.iter().any(|range| range.contains(answer.status))
         };
         if good {
             return Ok(());
@@ -166,6 +172,8 @@ mod tests {
             (json!({}),                                            "good"),
             (json!({"status": [200, 204]}),                        "good"),
             (json!({"status": [204, 201]}),                        "status 204 or 201, got HTTP 200"),
+            (json!({"status": ["200-204"]}),                       "good"),
+            (json!({"status": ["201-204", 401]}),                  "status 201-204 or 401, got HTTP 200"),
             (json!({"headers": {"Content-Type": "application/json"}}), "good"),
             (json!({"headers": {"Content-Type": "text/html"}}),    "header Content-Type = \"text/html\", got \"application/json\""),
             (json!({"headers": {"x-a": "b"}}),                     "header x-a = \"b\", got no such header"),

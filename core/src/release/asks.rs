@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::units::Span;
 
+use super::status::StatusRange;
+use super::tls::Tls;
+
 /// Requests of each kind, and checks, in one release.
 pub(crate) const MAX_ASKS: usize = 16;
 /// Headers of a request or of an answer that is wanted.
@@ -35,8 +38,6 @@ pub(crate) const MAX_AFTER: Span = Span::from_secs(24 * 60 * 60);
 pub(crate) const MAX_FILES: usize = 64;
 /// Bytes of a file's path.
 pub(crate) const MAX_PATH: usize = 512;
-/// Bytes of an address that a check connects to, and of its name.
-pub(crate) const MAX_ADDRESS: usize = 512;
 
 /// A request to an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -54,6 +55,9 @@ pub struct Request {
     /// The body.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
+    /// TLS, if that is spoken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 impl std::fmt::Display for Request {
@@ -109,7 +113,7 @@ impl Smoke {
 pub struct Expect {
     /// One of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub status: Vec<u16>,
+    pub status: Vec<StatusRange>,
     /// Headers by name, each with exactly this value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -151,8 +155,10 @@ pub enum HostAsk {
         url: String,
         /// States that are wanted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        status: Vec<u16>,
+        status: Vec<StatusRange>,
     },
+    /// A request of any kind is answered as said.
+    Request(Box<UrlRequest>),
     /// A `PostgreSQL` server answers there.
     Postgres {
         /// `host:port`.
@@ -177,6 +183,7 @@ impl std::fmt::Display for HostAsk {
         match self {
             Self::Tcp { address } => write!(f, "tcp {address}"),
             Self::Http { url, .. } => write!(f, "GET {url}"),
+            Self::Request(request) => write!(f, "{} {}", request.method, request.url),
             Self::Postgres { address } => write!(f, "postgres {address}"),
             Self::Redis { address } => write!(f, "redis {address}"),
             Self::FilesExist { volume, .. } => write!(f, "files in volume {volume}"),
@@ -184,47 +191,31 @@ impl std::fmt::Display for HostAsk {
     }
 }
 
+/// A request to a URL, and the answer that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UrlRequest {
+    /// Begins with `http://` or `https://`.
+    pub url: String,
+    /// The method, like `GET`.
+    pub method: String,
+    /// Headers by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// How the certificate of an `https://` URL is verified; for its host, by the CAs of the host that asks, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// The answer that is wanted.
+    pub expect: Expect,
+}
+
 /// Returns whether `path` names a file below a folder, and in no other way: `bert.bin`, `models/gpt.onnx`.
 pub fn is_path_below(path: &str) -> bool {
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
     (1..=MAX_PATH).contains(&path.len()) && !path.chars().any(char::is_control) && path.split('/').all(part)
-}
-
-/// Host and port of `host:port`; an IPv6 address stands in brackets. `None` if it is not written like that.
-pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
-    let (host, port) = address.rsplit_once(':')?;
-    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
-    let (name, bracketed) = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-        Some(inner) => (inner, true),
-        None => (host, false),
-    };
-    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let fits = if bracketed {
-        name.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        !name.is_empty() && name.bytes().all(letter)
-    };
-    (fits && address.len() <= MAX_ADDRESS).then_some((name, port))
-}
-
-/// Address and path of a URL that a check may ask: `http://host[:port][/path]`.
-pub fn plain_url(url: &str) -> Option<(String, &str)> {
-    let rest = url.strip_prefix("http://").filter(|_| url.len() <= 2048)?;
-    let at = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(at);
-    let path = if path.is_empty() { "/" } else { path };
-    if !is_request_path(path) {
-        return None;
-    }
-    let has_port = authority.rfind(':').is_some_and(|at| !authority[at..].contains(']'));
-    let address = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    host_and_port(&address)?;
-    Some((address, path))
-}
-
-/// Returns whether `path` can stand in the first line of a request.
-pub(crate) fn is_request_path(path: &str) -> bool {
-    path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
 }
 
 /// Returns whether `method` is one that a request may have.
@@ -258,42 +249,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_urls_are_read_in_one_way() {
-        let table = [
-            ("db:5432", Some(("db", 5432))),
-            ("10.0.0.1:1", Some(("10.0.0.1", 1))),
-            ("[::1]:6379", Some(("::1", 6379))),
-            ("::1:6379", None),
-            ("[db]:1", None),
-            ("db", None),
-            ("db:0", None),
-            ("db:65536", None),
-            (":80", None),
-            ("d b:80", None),
-            ("user@db:80", None),
-        ];
-        for (text, want) in table {
-            assert_eq!(host_and_port(text), want, "{text}");
-        }
-        let urls = [
-            ("http://a", Some(("a:80", "/"))),
-            ("http://a:81/x?y=1", Some(("a:81", "/x?y=1"))),
-            ("http://[::1]/", Some(("[::1]:80", "/"))),
-            ("http://[::1]:8/z", Some(("[::1]:8", "/z"))),
-            ("https://a/", None),
-            ("http:///x", None),
-            ("http://u:p@a/", None),
-            ("http://a/b c", None),
-            ("http://a/#b", None),
-            ("http://a?x", None),
-        ];
-        for (text, want) in urls {
-            let got = plain_url(text);
-            assert_eq!(got.as_ref().map(|(address, path)| (address.as_str(), *path)), want, "{text}");
-        }
-    }
-
-    #[test]
     fn what_would_change_the_framing_is_no_header() {
         assert!(is_header("X-API-Key", "secret value") && is_header("host", "api.example.com"));
         for (name, value) in [
@@ -324,6 +279,7 @@ mod tests {
             method: "GET".into(),
             headers: BTreeMap::new(),
             body: String::new(),
+            tls: None,
         };
         let (timeout, every) = (Span::from_secs(5), Span::from_secs(2));
         let smoke = Smoke { request, expect: Expect::default(), timeout, tries: 3, every, after: None };

@@ -81,6 +81,16 @@ pub enum GateAsk {
         /// At most this, in thousandths.
         max: Weight,
     },
+    /// Memory of the GPU of the instance that uses the most, as a share of what it may have.
+    GpuMemory {
+        /// At most this, in thousandths.
+        max: Weight,
+    },
+    /// Errors of the GPUs that the release's instances hold, since the step began.
+    GpuErrors {
+        /// At most so many.
+        max: u32,
+    },
     /// A query of Prometheus that answers with one number.
     Prometheus {
         /// The server: `http://` or `https://`, host and port.
@@ -136,6 +146,16 @@ impl GateAsk {
         matches!(self, Self::ErrorRate { .. } | Self::P95 { .. })
     }
 
+    /// Whether it is about GPUs.
+    pub const fn is_of_gpus(&self) -> bool {
+        matches!(self, Self::GpuMemory { .. } | Self::GpuErrors { .. })
+    }
+
+    /// Whether events are counted that fail it at once, before the end of a window.
+    pub const fn counts_events(&self) -> bool {
+        matches!(self, Self::Crashes { .. } | Self::GpuErrors { .. })
+    }
+
     /// How long a provider may take to answer; `None` if it asks none.
     pub const fn timeout(&self) -> Option<Span> {
         match self {
@@ -144,7 +164,9 @@ impl GateAsk {
             | Self::P95 { .. }
             | Self::Crashes { .. }
             | Self::Memory { .. }
-            | Self::Cpu { .. } => None,
+            | Self::Cpu { .. }
+            | Self::GpuMemory { .. }
+            | Self::GpuErrors { .. } => None,
         }
     }
 
@@ -156,6 +178,8 @@ impl GateAsk {
             Self::Crashes { .. } => "crashes",
             Self::Memory { .. } => "memory",
             Self::Cpu { .. } => "cpu",
+            Self::GpuMemory { .. } => "gpu_memory",
+            Self::GpuErrors { .. } => "gpu_errors",
             Self::Prometheus { .. } => "prometheus",
             Self::Http { .. } => "http",
         }
@@ -177,6 +201,8 @@ impl GateAsk {
             Self::Crashes { max } => ensure(*max <= MAX_COUNT, "crashes.max", "must be at most 1000000"),
             Self::Memory { max } => ensure(*max > Weight::NONE, "memory.max", "must be above 0%"),
             Self::Cpu { max } => ensure(*max > Weight::NONE, "cpu.max", "must be above 0%"),
+            Self::GpuMemory { max } => ensure(*max > Weight::NONE, "gpu_memory.max", "must be above 0%"),
+            Self::GpuErrors { max } => ensure(*max <= MAX_COUNT, "gpu_errors.max", "must be at most 1000000"),
             Self::Prometheus { url, query, timeout, min, max } => {
                 ensure(is_origin(url), "prometheus.url", URL)?;
                 let query = !query.trim().is_empty() && query.len() <= MAX_QUERY;

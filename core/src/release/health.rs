@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Span;
 
+use super::asks::{Expect, Request};
+
 /// Probes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,8 @@ pub enum Check {
         /// Name of the port.
         port: String,
     },
+    /// A request of any kind is answered as said.
+    Request(Box<AskedRequest>),
     /// The named port accepts a connection.
     Tcp {
         /// Name of the port.
@@ -67,4 +71,21 @@ pub enum Check {
         /// Program and arguments.
         argv: Vec<String>,
     },
+}
+
+/// A request, and the answer that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskedRequest {
+    /// What is asked.
+    pub request: Request,
+    /// The answer that is wanted.
+    pub expect: Expect,
+}
+
+impl Health {
+    /// The probes that there are.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        [&self.startup, &self.readiness, &self.liveness].into_iter().flatten()
+    }
 }

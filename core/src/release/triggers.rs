@@ -36,6 +36,9 @@ pub struct RollbackOn {
     /// So many restarts of its instances over the whole service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashes: Option<u32>,
+    /// So many errors of the GPUs that its instances hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_errors: Option<u32>,
     /// A share of failed requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<ErrorRate>,
@@ -95,6 +98,7 @@ impl RollbackOn {
             restarts,
             unhealthy_for,
             crashes: None,
+            gpu_errors: None,
             error_rate: None,
             status_5xx: None,
             p95: None,
@@ -104,7 +108,7 @@ impl RollbackOn {
 
     /// Returns whether it says anything about the whole service.
     pub const fn watches(&self) -> bool {
-        self.crashes.is_some() || self.counts_requests()
+        self.crashes.is_some() || self.gpu_errors.is_some() || self.counts_requests()
     }
 
     /// Returns whether it says anything about requests.
@@ -129,6 +133,7 @@ impl RollbackOn {
         let number = |count: Option<u32>| count.is_none_or(counted);
         let (count, time) = ("must be from 1 to 1000000", "must be from 10s to 1h");
         ensure(number(self.crashes), "crashes", count)?;
+        ensure(number(self.gpu_errors), "gpu_errors", count)?;
         if let Some(ErrorRate { max, min_requests, within }) = self.error_rate {
             ensure(max < Weight::ALL, "error_rate", "must be below 100%")?;
             ensure(number(min_requests), "error_rate.min_requests", count)?;
@@ -206,6 +211,7 @@ mod tests {
         let table = [
             (serde_json::json!({}), Ok(())),
             (serde_json::json!({ "crashes": 0 }), Err("crashes")),
+            (serde_json::json!({ "gpu_errors": 0 }), Err("gpu_errors")),
             (error_rate(serde_json::json!({ "max": 1000 })), Err("error_rate")),
             (error_rate(serde_json::json!({ "max": 50, "min_requests": 0 })), Err("error_rate.min_requests")),
             (error_rate(serde_json::json!({ "max": 50, "within": "9s" })), Err("error_rate.within")),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::GpuFault;
 use crate::id::Counter;
 use crate::time::{Timestamp, display_duration};
 use crate::traffic::{Fault, Window};
@@ -14,6 +15,8 @@ use crate::traffic::{Fault, Window};
 pub enum Trigger {
     /// Exits of its instances.
     Crashes,
+    /// Errors of GPUs.
+    GpuErrors,
     /// Answers with status 5xx.
     #[serde(rename = "status_5xx")]
     Status5xx,
@@ -28,6 +31,7 @@ impl Trigger {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crashes => "crashes",
+            Self::GpuErrors => "gpu_errors",
             Self::Status5xx => "status_5xx",
             Self::ErrorRate => "error_rate",
             Self::P95 => "p95",
@@ -67,6 +71,12 @@ pub struct Figures {
     /// Exits of its instances.
     #[serde(default)]
     pub crashes: u32,
+    /// Errors of the GPUs of its instances.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpu_errors: u32,
+    /// The last one of each instance that has seen any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_faults: Vec<GpuFault>,
     /// Ingresses that reported.
     #[serde(default)]
     pub reporting: u32,
@@ -93,6 +103,8 @@ impl Figures {
             errors: window.errors(),
             p95_ms: window.p95().map(|p95| millis(p95.at_least)),
             crashes: 0,
+            gpu_errors: 0,
+            gpu_faults: Vec::new(),
             reporting: window.reporting,
             ingresses: window.ingresses,
             faults: window.faults,
@@ -104,8 +116,22 @@ impl Figures {
         release: Counter,
         limit: u32,
         crashes: u32,
-        (from, until): (Timestamp, Timestamp),
+        times: (Timestamp, Timestamp),
     ) -> Self {
+        Self { crashes, ..Self::without_requests(release, limit, times) }
+    }
+
+    /// The figures of errors of GPUs.
+    pub(crate) fn of_gpus(
+        release: Counter,
+        limit: u32,
+        (gpu_errors, gpu_faults): (u32, Vec<GpuFault>),
+        times: (Timestamp, Timestamp),
+    ) -> Self {
+        Self { gpu_errors, gpu_faults, ..Self::without_requests(release, limit, times) }
+    }
+
+    fn without_requests(release: Counter, limit: u32, (from, until): (Timestamp, Timestamp)) -> Self {
         Self {
             release,
             from,
@@ -117,7 +143,9 @@ impl Figures {
             server_errors: 0,
             errors: 0,
             p95_ms: None,
-            crashes,
+            crashes: 0,
+            gpu_errors: 0,
+            gpu_faults: Vec::new(),
             reporting: 0,
             ingresses: 0,
             faults: Vec::new(),
@@ -134,6 +162,14 @@ impl Figures {
                 format!(
                     "{} {exits} of instances of {} in {span} ({limit} are enough)",
                     self.crashes, self.release
+                )
+            }
+            Trigger::GpuErrors => {
+                let errors = if self.gpu_errors == 1 { "error" } else { "errors" };
+                let first = self.gpu_faults.first().map(|fault| format!(": {fault}")).unwrap_or_default();
+                format!(
+                    "{} {errors} of GPUs of instances of {} in {span} ({limit} are enough){first}",
+                    self.gpu_errors, self.release
                 )
             }
             Trigger::Status5xx => {
@@ -157,7 +193,8 @@ impl Figures {
     /// What it was made from, a line each.
     pub(crate) fn lines(&self, what: Trigger) -> Vec<String> {
         let mut lines = vec![format!("{} from {} until {}", what.as_str(), self.from, self.until)];
-        if what != Trigger::Crashes {
+        lines.extend(self.gpu_faults.iter().map(ToString::to_string));
+        if !matches!(what, Trigger::Crashes | Trigger::GpuErrors) {
             let Self { requests, errors, server_errors, client_gone, broken, .. } = self;
             lines.push(format!(
                 "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx, {broken} \
@@ -178,6 +215,11 @@ impl Figures {
         }
         display_duration(Duration::from_secs(span.as_secs()))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 fn millis(duration: Duration) -> u64 {

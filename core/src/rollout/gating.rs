@@ -15,7 +15,7 @@ use crate::traffic::KEPT;
 
 use super::draft::Draft;
 use super::model::Reason;
-use super::trial::restarts;
+use super::trial::{GpuErrors, gpu_errors, more, restarts};
 
 /// How often requests are looked at in the middle of a window. Ingresses report as often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(super) fn look(draft: &mut Draft<'_>, step: u32, named: &[String], since: Ti
     }
     if !draft.rollout().gates.as_ref().is_some_and(|course| course.is_of(of)) {
         let to = draft.rollout().to.digest;
-        let before = restarts(draft, &to);
+        let before = (restarts(draft, &to), gpu_errors(draft, &to).by_instance);
         let course = Course::begin(draft.rollout().gates.as_ref(), of, before);
         draft.rollout().gates = Some(course);
     }
@@ -89,7 +89,7 @@ fn ask(draft: &mut Draft<'_>, of: (u32, Timestamp), name: &str, gate: &Gate) -> 
     let Some(judged) = judged else {
         let late = gate.ask.timeout().filter(|_| now >= until);
         draft.wake(if late.is_some() { Course::answer_until(gate, until) } else { until });
-        if gate.ask.counts_requests() || matches!(gate.ask, GateAsk::Crashes { .. }) || late.is_some() {
+        if gate.ask.counts_requests() || gate.ask.counts_events() || late.is_some() {
             draft.wake(now + LOOK_EVERY);
         }
         if !gate.dry_run && (standing == Standing::Going || now >= until) {
@@ -145,7 +145,8 @@ fn at_end(draft: &mut Draft<'_>, asked: Asked) -> Option<Judged> {
     let facts = match &asked.question.ask {
         GateAsk::ErrorRate { .. } | GateAsk::P95 { .. } => requests(draft, &asked),
         GateAsk::Crashes { .. } => exits(draft),
-        GateAsk::Memory { .. } | GateAsk::Cpu { .. } => used(draft, &asked),
+        GateAsk::GpuErrors { .. } => errors_of_gpus(draft),
+        GateAsk::Memory { .. } | GateAsk::Cpu { .. } | GateAsk::GpuMemory { .. } => used(draft, &asked),
         GateAsk::Prometheus { .. } | GateAsk::Http { .. } => Facts::Answer(Box::new(answer(draft, &asked)?)),
     };
     Some(Judged::new(asked, facts))
@@ -166,7 +167,9 @@ fn fails_since(draft: &mut Draft<'_>, from: Timestamp, asked: &Asked) -> Option<
     let facts = match &asked.question.ask {
         GateAsk::ErrorRate { .. } => requests(draft, &asked),
         GateAsk::Crashes { .. } => exits(draft),
-        GateAsk::P95 { .. }
+        GateAsk::GpuErrors { .. } => errors_of_gpus(draft),
+        GateAsk::GpuMemory { .. }
+        | GateAsk::P95 { .. }
         | GateAsk::Memory { .. }
         | GateAsk::Cpu { .. }
         | GateAsk::Prometheus { .. }
@@ -210,10 +213,18 @@ fn exits(draft: &mut Draft<'_>) -> Facts {
     let now = restarts(draft, &to);
     let before =
         draft.rollout().gates.as_ref().map(|course| course.restarts_before.clone()).unwrap_or_default();
-    let more =
-        now.iter().map(|(id, count)| count.saturating_sub(before.get(id).copied().unwrap_or_default()));
-    let exits = more.fold(0, u32::saturating_add);
-    Facts::Exits { exits, instances: instances(draft) }
+    Facts::Exits { exits: more(&now, &before), instances: instances(draft) }
+}
+
+/// Errors of the GPUs of the new release's instances since the step began.
+fn errors_of_gpus(draft: &mut Draft<'_>) -> Facts {
+    let to = draft.rollout().to.digest;
+    let GpuErrors { by_instance, last, measured, instances } = gpu_errors(draft, &to);
+    let course = draft.rollout().gates.as_ref();
+    let before = course.map(|course| course.gpu_errors_before.clone()).unwrap_or_default();
+    let errors = more(&by_instance, &before);
+    let faults = if errors > 0 { last } else { Vec::new() };
+    Facts::GpuErrors { errors, measured, instances, faults }
 }
 
 /// Whether a process of an instance in this state runs.
@@ -234,8 +245,12 @@ fn used(draft: &mut Draft<'_>, asked: &Asked) -> Facts {
             instances = instances.saturating_add(1);
             let usage = fleet.usage(facts.host(), &instance.id).filter(|usage| now.since(usage.at) <= FRESH);
             let of_cpu = matches!(asked.question.ask, GateAsk::Cpu { .. });
-            let share =
-                usage.and_then(|usage| if of_cpu { usage.cpu_share(limit) } else { usage.memory_share() });
+            let of_gpu = matches!(asked.question.ask, GateAsk::GpuMemory { .. });
+            let share = usage.and_then(|usage| match (of_cpu, of_gpu) {
+                (true, _) => usage.cpu_share(limit),
+                (false, true) => usage.gpu_memory_share(),
+                (false, false) => usage.memory_share(),
+            });
             measured = measured.saturating_add(u32::from(share.is_some()));
             most = most.max(share);
         }

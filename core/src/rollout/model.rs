@@ -87,6 +87,9 @@ pub struct Rollout {
     /// Restarts of its instances that no trigger counts, by instance, for the same reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts_before: BTreeMap<String, u32>,
+    /// Errors of their GPUs that no trigger counts, by instance, for the same reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_errors_before: BTreeMap<String, u32>,
     /// The gates of the step that it is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Course>,

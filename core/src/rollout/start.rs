@@ -103,6 +103,7 @@ pub fn start(
         reason: None,
         counts_from: None,
         restarts_before: BTreeMap::new(),
+        gpu_errors_before: BTreeMap::new(),
         gates: None,
         hooks: Vec::new(),
         log,

@@ -142,7 +142,8 @@ impl Draft<'_> {
         }
         self.rollout().log.began(slot.index, now);
         if let Some(Place { slot, host }) = self.place_of(slot) {
-            self.story.begun.push(Begin { slot, host, order, because });
+            let gpus = self.slots.get(&slot).map(|slot| slot.target().gpus.clone()).unwrap_or_default();
+            self.story.begun.push(Begin { slot, host, order, because, gpus });
         }
     }
 

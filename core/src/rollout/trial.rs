@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::gate::GpuFault;
 use crate::release::{ErrorRate, RollbackOn};
 use crate::service::{ReleaseRef, Watch};
 use crate::time::Timestamp;
@@ -20,14 +21,17 @@ use super::model::{Begins, Kind, Reason};
 /// How often a release is looked at that no rollout moves any more. Ingresses report as often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Errors of GPUs that are kept with what they brought about.
+const FAULTS: usize = 16;
+
 /// A release on trial.
 pub(crate) struct Trial<'a> {
     pub(crate) release: ReleaseRef,
     pub(crate) rules: &'a RollbackOn,
     /// Since when it counts.
     pub(crate) since: Timestamp,
-    /// Restarts of its instances that do not count.
-    pub(crate) before: BTreeMap<String, u32>,
+    /// Restarts of its instances, and errors of their GPUs, that do not count.
+    pub(crate) before: (BTreeMap<String, u32>, BTreeMap<String, u32>),
 }
 
 /// The watch over a release whose rollout has succeeded, as far as its manifest wants one.
@@ -38,7 +42,8 @@ pub(crate) fn watch_after(draft: &mut Draft<'_>, rules: &RollbackOn) -> Option<W
     let from = rollout.from.filter(|from| rollout.kind == Kind::Deploy && from.digest != release.digest)?;
     let since = rollout.counts_from.unwrap_or(rollout.created_at);
     let restarts_before = rollout.restarts_before.clone();
-    Some(Watch { release, from, since, until, restarts_before })
+    let gpu_errors_before = rollout.gpu_errors_before.clone();
+    Some(Watch { release, from, since, until, restarts_before, gpu_errors_before })
 }
 
 /// Watches a release whose rollout has succeeded. If a trigger fires, a rollout back begins.
@@ -58,7 +63,8 @@ pub(crate) fn watch(draft: &mut Draft<'_>) -> bool {
     };
     let next = if rules.counts_requests() { now + LOOK_EVERY } else { watch.until };
     draft.wake(next.min(watch.until));
-    let trial = Trial { release: watch.release, rules, since: watch.since, before: watch.restarts_before };
+    let before = (watch.restarts_before, watch.gpu_errors_before);
+    let trial = Trial { release: watch.release, rules, since: watch.since, before };
     let Some(reason) = trial.first(draft) else { return false };
     draft.service.watch = None;
     draft.begins = Some(Begins { to: watch.from, reason });
@@ -76,6 +82,14 @@ impl Trial<'_> {
             if crashes >= most {
                 let times = (self.since, draft.now());
                 return reason(Trigger::Crashes, Figures::of_crashes(counter, most, crashes, times));
+            }
+        }
+        if let Some(most) = rules.gpu_errors {
+            let GpuErrors { by_instance, last, .. } = gpu_errors(draft, &self.release.digest);
+            let errors = more(&by_instance, &self.before.1);
+            if errors >= most {
+                let times = (self.since, draft.now());
+                return reason(Trigger::GpuErrors, Figures::of_gpus(counter, most, (errors, last), times));
             }
         }
         if let Some(most) = rules.status_5xx
@@ -115,11 +129,7 @@ impl Trial<'_> {
 
     /// Exits of its instances since it counts.
     fn crashes(&self, draft: &Draft<'_>) -> u32 {
-        let now = restarts(draft, &self.release.digest);
-        let more = now
-            .iter()
-            .map(|(id, count)| count.saturating_sub(self.before.get(id).copied().unwrap_or_default()));
-        more.fold(0, u32::saturating_add)
+        more(&restarts(draft, &self.release.digest), &self.before.0)
     }
 }
 
@@ -134,4 +144,48 @@ pub(crate) fn restarts(draft: &Draft<'_>, release: &Digest) -> BTreeMap<String, 
     let instances = facts.flat_map(|seen| &seen.instances);
     let restarted = instances.filter(|instance| &instance.release == release && instance.restarts > 0);
     restarted.map(|instance| (instance.id.clone(), instance.restarts)).collect()
+}
+
+/// The sum of what is counted now and was not before, by instance.
+pub(crate) fn more(now: &BTreeMap<String, u32>, before: &BTreeMap<String, u32>) -> u32 {
+    let more =
+        now.iter().map(|(id, count)| count.saturating_sub(before.get(id).copied().unwrap_or_default()));
+    more.fold(0, u32::saturating_add)
+}
+
+/// Errors of the GPUs of a release's instances.
+#[derive(Debug, Default)]
+pub(crate) struct GpuErrors {
+    /// So many each has seen.
+    pub(crate) by_instance: BTreeMap<String, u32>,
+    /// The last one of each that has seen any.
+    pub(crate) last: Vec<GpuFault>,
+    /// Instances that run and whose hosts can tell.
+    pub(crate) measured: u32,
+    /// Instances that run.
+    pub(crate) instances: u32,
+}
+
+/// Errors of the GPUs of a release's instances, as far as their hosts are heard of.
+pub(crate) fn gpu_errors(draft: &Draft<'_>, release: &Digest) -> GpuErrors {
+    let mut all = GpuErrors::default();
+    for slot in draft.slots.keys() {
+        let facts = draft.facts(slot);
+        let seen = facts.last().into_iter().flat_map(|seen| &seen.instances);
+        for instance in seen.filter(|instance| &instance.release == release) {
+            let (errors, runs) = (&instance.vitals.gpu_errors, instance.state.is_running());
+            all.instances = all.instances.saturating_add(u32::from(runs));
+            all.measured = all.measured.saturating_add(u32::from(runs && errors.is_some()));
+            let Some(errors) = errors.as_ref().filter(|errors| errors.count > 0) else { continue };
+            all.by_instance.insert(instance.id.clone(), errors.count);
+            let host = facts.host().clone();
+            all.last.extend(errors.last.iter().map(|last| GpuFault {
+                host: host.clone(),
+                instance: instance.id.clone(),
+                error: last.clone(),
+            }));
+        }
+    }
+    all.last.truncate(FAULTS);
+    all
 }

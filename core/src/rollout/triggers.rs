@@ -6,7 +6,7 @@ use crate::release::OnFailure;
 use super::draft::Draft;
 use super::ending;
 use super::model::{Kind, State};
-use super::trial::{Trial, restarts};
+use super::trial::{Trial, gpu_errors, restarts};
 
 /// Sends the rollout back, or has it pause, if a trigger fires. Answers whether one did.
 pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
@@ -22,12 +22,13 @@ pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
         return false;
     }
     let since = rollout.counts_from.unwrap_or(rollout.created_at);
-    let before = rollout.restarts_before.clone();
+    let before = (rollout.restarts_before.clone(), rollout.gpu_errors_before.clone());
     let trial = Trial { release: to, rules: &spec.rollback_on, since, before };
     let Some(reason) = trial.first(draft) else { return false };
     if spec.on_failure == OnFailure::Pause {
         // A person who lets it go on has seen these.
         draft.rollout().restarts_before = restarts(draft, &to.digest);
+        draft.rollout().gpu_errors_before = gpu_errors(draft, &to.digest).by_instance;
     }
     ending::on_release_failure(draft, spec, reason);
     true

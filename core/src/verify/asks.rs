@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::observation::Refusal;
 use crate::release::{
-    Expect, HostAsk, HostCheck, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS,
-    MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, Spec, host_and_port,
-    is_header, is_method, is_path_below, is_pointer, is_request_path, plain_url,
+    AskedRequest, Expect, HostAsk, HostCheck, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES,
+    MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, Spec,
+    StatusRange, Tls, UrlRequest, host_and_port, is_header, is_method, is_path_below, is_pointer,
+    is_request_path, url,
 };
 use crate::units::Span;
 
-use super::malformed::ensure;
+use super::malformed::{ensure, malformed};
 
 /// Warm-up requests, smoke tests and checks that make sense.
 pub(super) fn check(spec: &Spec) -> Result<(), Refusal> {
@@ -39,15 +40,38 @@ fn is_timeout(span: Span) -> bool {
     !span.is_zero() && span <= MAX_TIMEOUT
 }
 
+/// The request of a probe, and the answer that it wants.
+pub(super) fn asked(spec: &Spec, asked: &AskedRequest) -> Result<(), Refusal> {
+    request(spec, &asked.request)?;
+    expect(&asked.expect)
+}
+
 fn request(spec: &Spec, request: &Request) -> Result<(), Refusal> {
-    ensure(is_request_path(&request.path), "a request of `warm_up` or `smoke` has a bad path")?;
-    ensure(
-        spec.ports.contains_key(&request.port),
-        "a request of `warm_up` or `smoke` names an unknown port",
-    )?;
-    ensure(is_method(&request.method), "a request of `warm_up` or `smoke` has no method")?;
-    headers(&request.headers)?;
-    ensure(request.body.len() <= MAX_BODY, "a request of `warm_up` or `smoke` has a body above 64KiB")
+    ensure(is_request_path(&request.path), "a request has a bad path")?;
+    ensure(spec.ports.contains_key(&request.port), "a request names an unknown port")?;
+    message(&request.method, &request.headers, &request.body)?;
+    tls(request.tls.as_ref(), false)
+}
+
+fn message(method: &str, headers: &BTreeMap<String, String>, body: &str) -> Result<(), Refusal> {
+    ensure(is_method(method), "a request has no method")?;
+    self::headers(headers)?;
+    ensure(body.len() <= MAX_BODY, "a request has a body above 64KiB")
+}
+
+fn tls(tls: Option<&Tls>, named: bool) -> Result<(), Refusal> {
+    let checked = tls.map_or(Ok(()), |tls| tls.check(named));
+    checked.map_err(|(key, why)| malformed(format!("`tls.{key}` of a request {why}")))
+}
+
+fn url_request(asked: &UrlRequest) -> Result<(), Refusal> {
+    let found = url(&asked.url);
+    ensure(found.is_some(), "`checks` has a URL that is not `http[s]://host[:port]/path`")?;
+    let fits = asked.tls.is_none() || found.is_some_and(|url| url.is_https);
+    ensure(fits, "`checks` speaks TLS with a URL that is not `https://`")?;
+    message(&asked.method, &asked.headers, &asked.body)?;
+    tls(asked.tls.as_ref(), true)?;
+    expect(&asked.expect)
 }
 
 fn headers(headers: &BTreeMap<String, String>) -> Result<(), Refusal> {
@@ -69,8 +93,8 @@ fn expect(expect: &Expect) -> Result<(), Refusal> {
     ensure(expect.within.is_none_or(is_timeout), "`expect.within` is 0 or too long")
 }
 
-fn statuses(statuses: &[u16]) -> Result<(), Refusal> {
-    let good = statuses.len() <= MAX_ASKS && statuses.iter().all(|status| (100..=599).contains(status));
+fn statuses(statuses: &[StatusRange]) -> Result<(), Refusal> {
+    let good = statuses.len() <= MAX_ASKS && statuses.iter().all(|status| status.is_good());
     ensure(good, "`status` is not at most 16 states from 100 to 599")
 }
 
@@ -82,9 +106,11 @@ fn host_check(spec: &Spec, check: &HostCheck) -> Result<(), Refusal> {
             ensure(host_and_port(address).is_some(), "`checks` has an address that is not `host:port`")
         }
         HostAsk::Http { url, status } => {
-            ensure(plain_url(url).is_some(), "`checks` has a URL that is not `http://host[:port]/path`")?;
+            let plain = crate::release::url(url).is_some_and(|url| !url.is_https);
+            ensure(plain, "`checks` has a URL that is not `http://host[:port]/path`")?;
             statuses(status)
         }
+        HostAsk::Request(request) => url_request(request),
         HostAsk::FilesExist { volume, paths } => {
             ensure(
                 spec.volumes.contains_key(volume),

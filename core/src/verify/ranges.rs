@@ -208,6 +208,7 @@ fn check_probe(spec: &Spec, probe: &Probe) -> Result<(), Refusal> {
                 path.starts_with('/') && path.len() <= 2048 && path.bytes().all(|b| b.is_ascii_graphic());
             ensure(written && spec.ports.contains_key(port), "`health` has a bad path or an unknown port")
         }
+        Check::Request(asked) => super::asks::asked(spec, asked),
         Check::Tcp { port } => ensure(spec.ports.contains_key(port), "`health` names an unknown port"),
         Check::Exec { argv } => {
             let words = (1..=256).contains(&argv.len()) && argv.iter().all(|word| !word.contains('\0'));

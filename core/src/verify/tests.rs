@@ -116,7 +116,7 @@ fn releases_that_make_no_sense() {
     #[rustfmt::skip]
     let table: [Case; 34] = [
         ("sound", true, |_| {}),
-        ("another version", false, |r| r.version = 6),
+        ("another version", false, |r| r.version = 7),
         ("counter 0", false, |r| r.counter = Counter(0)),
         ("an author who writes lines", false, |r| r.author = "a\nb".into()),
         ("an image without a path", false, |r| r.spec.image.repository = "r.example.com".into()),

@@ -61,6 +61,9 @@ pub struct PlannedSlot {
     pub order: Option<Order>,
     /// Why it is stop-first.
     pub reason: Option<String>,
+    /// GPUs that its new instance holds, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 /// What happens to a slot.
@@ -114,7 +117,11 @@ pub fn preview(
         digest: Digest::of(b""),
     };
     if unchanged {
-        view.slots = slots.iter().map(|(slot, a)| planned(slot, a.host(), Action::Keep)).collect();
+        let keeps = |(id, slot): (&SlotId, &Slot)| PlannedSlot {
+            gpus: slot.target().gpus.clone(),
+            ..planned(id, slot.host(), Action::Keep)
+        };
+        view.slots = slots.iter().map(keeps).collect();
     } else {
         place(&mut view, service, slots, releases, fleet, release, to, now);
         let stays = view.slots.iter().filter(|slot| slot.action != Action::Remove).count();
@@ -159,7 +166,14 @@ impl PlanView {
 }
 
 fn planned(slot: &SlotId, host: &HostId, action: Action) -> PlannedSlot {
-    PlannedSlot { slot: slot.clone(), host: host.clone(), action, order: None, reason: None }
+    PlannedSlot {
+        slot: slot.clone(),
+        host: host.clone(),
+        action,
+        order: None,
+        reason: None,
+        gpus: Vec::new(),
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call, and each is a part of the snapshot")]
@@ -229,6 +243,9 @@ fn place(
             (true, true) => Action::Replace,
         };
         let mut planned = planned(id, host, action);
+        if moves {
+            planned.gpus.clone_from(&slot.target().gpus);
+        }
         if let Some(beside) = slot.other().filter(|_| moves) {
             let member = fleet.members.get(host);
             let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::world::*;
 
 fn request(path: &str) -> Request {
     let (path, port, method) = (path.to_owned(), "http".to_owned(), "GET".to_owned());
-    Request { path, port, method, headers: Default::default(), body: String::new() }
+    Request { path, port, method, headers: Default::default(), body: String::new(), tls: None }
 }
 
 fn warm_up(path: &str) -> WarmUp {

@@ -3,7 +3,7 @@
 use windlass_core::host::{Gpu, GpuAccess};
 use windlass_core::observation::{TaskObservation, TaskOutcome, TaskState};
 use windlass_core::plan::{Phase, PlanSlot, Task};
-use windlass_core::reconcile::{Container, ContainerState, StartFailure};
+use windlass_core::reconcile::{Container, ContainerState, Memory, StartFailure};
 use windlass_core::release::{Hook, HookHosts};
 use windlass_core::{Digest, Span};
 
@@ -77,12 +77,14 @@ fn a_hook_runs_once_and_its_end_is_told_until_nobody_asks() {
     let TaskState::Ended(end) = world.told().clone() else { panic!("{:?}", world.told()) };
     assert_eq!((&end.outcome, end.took), (&TaskOutcome::Exited { code: 3 }, Span::from_secs(10)));
     assert_eq!(end.log, ["boom"]);
-    assert!(world.hook().is_none(), "its container goes");
     world.run(secs(300));
+    assert!(world.hook().is_some(), "its container stays as long as it is asked for");
     assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Exited { code: 3 }, 1));
     with_task(&mut world, None);
     world.run(secs(1));
     assert!(world.tasks.is_empty());
+    world.run(secs(1));
+    assert!(world.hook().is_none(), "its container goes");
     // A coordinator that asks again gets the answer from before.
     with_task(&mut world, task("test"));
     world.run(secs(60));
@@ -120,6 +122,77 @@ fn a_hook_that_may_have_run_is_interrupted() {
     }
 }
 
+/// The journal is lost, or set back to before the hook: the engine's container counts.
+#[test]
+fn a_hook_runs_once_over_the_loss_of_the_journal() {
+    for (lost, ended) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (mut world, ..) = world(None);
+        let before = world.memory.clone();
+        with_task(&mut world, task("test"));
+        world.run(secs(5));
+        if ended {
+            world.ends(3);
+            world.run(secs(5));
+            assert_eq!(world.outcome(), TaskOutcome::Exited { code: 3 });
+        }
+        world.memory = if lost { Memory::of_new_host() } else { before };
+        world.restart_agent();
+        world.run(secs(5));
+        if !ended {
+            assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+            world.ends(3);
+            world.run(secs(5));
+        }
+        assert_eq!(
+            (world.outcome(), world.launches()),
+            (TaskOutcome::Exited { code: 3 }, 1),
+            "{lost} {ended}"
+        );
+    }
+}
+
+#[test]
+fn where_nothing_can_be_known_a_hook_is_not_run_again() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    // Journal and container are gone; the next hook, which comes later, runs.
+    world.observed.containers.retain(|seen| seen.instance != NAME);
+    world.memory = Memory::of_new_host();
+    world.restart_agent();
+    world.run(secs(60));
+    assert_eq!((world.outcome(), world.launches()), (TaskOutcome::Interrupted, 1));
+    let again = Some(Task { rollout: "00000002".parse().unwrap(), hook: "test".to_owned() });
+    with_task(&mut world, again);
+    world.run(secs(5));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+}
+
+#[test]
+fn the_container_of_another_hook_is_not_taken_for_it() {
+    let (mut world, ..) = world(None);
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    world.ends(0);
+    world.run(secs(5));
+    world.memory.tasks.clear();
+    let again = Some(Task { rollout: "00000002".parse().unwrap(), hook: "test".to_owned() });
+    with_task(&mut world, again);
+    world.run(secs(5));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+    // Only labels say so, not the engine: a copy is nobody's, and where nothing else is known, nothing is.
+    world.memory.tasks.clear();
+    world.memory.unsure_of_tasks = true;
+    world.observed.containers.retain(|seen| seen.instance != NAME);
+    for seen in world.observed.containers.iter_mut().filter(|seen| seen.instance.contains(".hook.")) {
+        (seen.instance, seen.name) = (NAME.to_owned(), "copy".to_owned());
+        seen.state = ContainerState::Exited { code: 0, oom_killed: false, finished_at: world.now };
+    }
+    with_task(&mut world, task("test"));
+    world.run(secs(5));
+    assert_eq!(world.outcome(), TaskOutcome::Interrupted);
+}
+
 #[test]
 fn a_container_that_was_made_and_never_ran_is_started() {
     let (mut world, ..) = world(None);
@@ -141,7 +214,7 @@ fn the_host_ends_a_hook_after_its_time() {
     assert!(matches!(world.told(), TaskState::Running { .. }));
     world.run(secs(2));
     assert_eq!(world.outcome(), TaskOutcome::TimedOut { after: Span::from_secs(60) });
-    assert!(world.hook().is_none());
+    assert!(world.hook().is_some_and(|seen| !seen.state.is_up()));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
         text.push_str(&changes(&plan.changes, colour));
     }
     if !plan.slots.is_empty() {
+        let has_gpus = plan.slots.iter().any(|slot| !slot.gpus.is_empty());
         let row = |slot: &PlannedSlot| {
             let order = match slot.order {
                 Some(Order::StartFirst) => "start first".to_owned(),
@@ -29,19 +30,21 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
                 },
                 None => "-".to_owned(),
             };
-            vec![
+            let mut row = vec![
                 Cell::new(slot.slot.index),
                 Cell::new(&slot.host),
                 Cell::new(action(slot.action)),
                 Cell::new(order),
-            ]
+            ];
+            if has_gpus {
+                row.push(Cell::new(if slot.gpus.is_empty() { "-".to_owned() } else { slot.gpus.join(" ") }));
+            }
+            row
         };
         text.push('\n');
-        text.push_str(&grid(
-            &["SLOT", "HOST", "ACTION", "ORDER"],
-            plan.slots.iter().map(row).collect(),
-            colour,
-        ));
+        let headers = ["SLOT", "HOST", "ACTION", "ORDER", "GPUS"];
+        let headers = if has_gpus { &headers[..] } else { &headers[..4] };
+        text.push_str(&grid(headers, plan.slots.iter().map(row).collect(), colour));
     }
     if !plan.steps.is_empty() {
         text.push_str("\nwhat happens:\n");

@@ -245,7 +245,13 @@ fn a_plan_says_what_happens_where_and_why() {
         "warnings": ["a person rolled back from this content before"], "error": "no host takes slot 3",
         "digest": digest("plan"),
     }));
-    insta::assert_snapshot!("plan", plan(&plan_view, Colour::Off));
+    let text = plan(&plan_view, Colour::Off);
+    assert!(!text.contains("GPUS"), "{text}");
+    insta::assert_snapshot!("plan", text);
+    let mut with_gpus = plan_view;
+    with_gpus.slots[0].gpus = vec!["GPU-1".to_owned(), "GPU-2".to_owned()];
+    let text = plan(&with_gpus, Colour::Off);
+    assert!(text.contains("GPUS") && text.contains("GPU-1 GPU-2"), "{text}");
 }
 
 #[test]

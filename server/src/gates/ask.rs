@@ -142,7 +142,9 @@ fn sent(question: &Question) -> String {
         | GateAsk::P95 { .. }
         | GateAsk::Crashes { .. }
         | GateAsk::Memory { .. }
-        | GateAsk::Cpu { .. } => String::new(),
+        | GateAsk::Cpu { .. }
+        | GateAsk::GpuMemory { .. }
+        | GateAsk::GpuErrors { .. } => String::new(),
     }
 }
 
@@ -174,7 +176,9 @@ fn read(question: &Question, bytes: &[u8], now: Timestamp) -> Said {
         | GateAsk::P95 { .. }
         | GateAsk::Crashes { .. }
         | GateAsk::Memory { .. }
-        | GateAsk::Cpu { .. } => Said::fault(AnswerFault::NotAsked, "no provider answers it"),
+        | GateAsk::Cpu { .. }
+        | GateAsk::GpuMemory { .. }
+        | GateAsk::GpuErrors { .. } => Said::fault(AnswerFault::NotAsked, "no provider answers it"),
     }
 }
 

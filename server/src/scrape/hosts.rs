@@ -161,7 +161,7 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
             .map(|gpu| ([("host", host.name.as_str()), ("gpu", &gpu.uuid), ("model", &gpu.name)], 1.0))
     });
     out.gauge("gpu_info", "A GPU of a host, which is 1", infos)?;
-    let gauges: [(&str, &str, Of<GpuStats>); 9] = [
+    let gauges: [(&str, &str, Of<GpuStats>); 12] = [
         ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
         ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
@@ -174,6 +174,13 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         }),
         ("gpu_pages_pending", "Do pages of its memory wait for a restart to be taken out of use?", |of| {
             yes(of.pages_pending)
+        }),
+        ("gpu_retired_pages", "Pages of its memory that were taken out of use", |of| {
+            number(of.retired_pages)
+        }),
+        ("gpu_remapped_rows", "Rows of its memory that others stand in for", |of| number(of.remapped_rows)),
+        ("gpu_remap_failed", "Is a row of its memory bad that no other one can stand in for?", |of| {
+            yes(of.remap_failed)
         }),
     ];
     for (name, help, value) in gauges {

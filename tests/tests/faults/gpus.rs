@@ -18,12 +18,19 @@ struct Gpus(PathBuf);
 
 impl Gpus {
     fn say(&self, lost: &[&str]) {
+        self.say_with(lost, &[]);
+    }
+
+    /// `errors` are GPUs whose driver reports one now, the oldest first.
+    fn say_with(&self, lost: &[&str], errors: &[&str]) {
+        let xid = |uuid: &&str| format!("xid gpu={} code=79\n", u8::from(**uuid == *B));
+        let errors: String = errors.iter().map(xid).collect();
         let line = |uuid: &str| {
             let lost = if lost.contains(&uuid) { " lost=1" } else { "" };
             format!("gpu uuid={uuid} name=NVIDIA-L4 total=24576 reserved=500{lost}\n")
         };
         let beside = self.0.with_extension("new");
-        fs::write(&beside, format!("driver 550.90.07\n{}{}", line(A), line(B))).unwrap();
+        fs::write(&beside, format!("driver 550.90.07\n{}{}{errors}", line(A), line(B))).unwrap();
         fs::rename(beside, &self.0).unwrap();
     }
 }
@@ -47,15 +54,21 @@ fn uuids(view: &Value, key: &str) -> Vec<String> {
     all.map(|gpu| gpu["uuid"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-#[test]
-fn a_lost_gpu_harms_nobody() {
-    let lab = Lab::enter();
-    let doubles = lab.scratch("gpus-doubles");
+/// A folder with the double of the library in it.
+fn doubles(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
+    let doubles = lab.scratch(name);
     let library = doubles.join("libnvidia-ml.so.1");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu/fake_nvml.c");
     let built =
         Command::new("gcc").args(["-std=c11", "-shared", "-fPIC", "-o"]).args([&library, &source]).status();
     assert!(built.unwrap().success(), "gcc builds the double");
+    (doubles, library)
+}
+
+#[test]
+fn a_lost_gpu_harms_nobody() {
+    let lab = Lab::enter();
+    let (doubles, library) = doubles(&lab, "gpus-doubles");
     // The agent's library and the engine's hook see the same GPUs, until one of them shall see others.
     let (seen, given) = (Gpus(doubles.join("agent.state")), Gpus(doubles.join("engine.state")));
     let both = |lost: &[&str]| {
@@ -146,4 +159,67 @@ fn a_lost_gpu_harms_nobody() {
     fleet.deploy_ok(&web(0), "r6");
     assert_eq!(last_device(&doubles), B);
     fleet.wait_until_serving("v1", 1, SOON);
+}
+
+/// A service that fell back to its processor answers 200 and is not healthy; a card that reports an error while a release is on
+/// trial brings the one before back.
+#[test]
+fn gpu_fallback_and_gpu_errors_bring_a_release_back() {
+    let lab = Lab::enter();
+    let (doubles, library) = doubles(&lab, "gpu-errors");
+    let gpus = Gpus(doubles.join("gpus.state"));
+    gpus.say(&[]);
+    let host = lab.host_with_gpus(1, &gpus.0, &doubles);
+    let options = FleetOptions { more_hosts: vec![host.clone()], ..FleetOptions::default() };
+    let mut fleet = Fleet::start_with(lab, "gpuerrors", 0, options);
+    fleet.agents[0].set("WINDLASS_NVML", library);
+    fleet.agents[0].set("FAKE_NVML_STATE", gpus.0.clone());
+    fleet.agents[0].start_again();
+    fleet.wait_for_view(&host.name, "two GPUs", SOON, |view| {
+        uuids(view, "gpus").len() == 2 && view["gpu_access"] == "hook" && view["state"] == "connected"
+    });
+    let images = ["v1", "v2"].map(|tag| fleet.lab.image(tag));
+    let probe = json!({
+        "http": "/health", "every": "500ms", "timeout": "2s", "failures": 10, "headers": { "Host": "ml.internal" },
+        "expect": { "status": "200-299", "json": { "/status": "ok", "/gpu": true } },
+    });
+    let ml = |tag: usize, on_gpu: bool| {
+        let service = Service::web(&images[tag], 1).with("resources.gpus", json!({ "count": 1 }));
+        service
+            .with("env", json!({ "HEALTH_EXTRA": format!("\"gpu\":{on_gpu}") }))
+            .with("health", json!({ "startup": probe, "readiness": probe }))
+    };
+    fleet.deploy_ok(&ml(0, true), "r1");
+    fleet.wait_until_serving("v1", 1, SOON);
+
+    let end = fleet.deploy(&ml(1, false)).expect_code(3);
+    assert_eq!(end.last()["outcome"], "rolled_back", "{end}");
+    let explained = fleet.cli.ok(&["explain", "web"]).stdout;
+    assert!(explained.contains("wanted /gpu = true, got false"), "{explained}");
+    assert!(explained.contains(&format!("with {B}")), "the card that the new one held: {explained}");
+    fleet.wait_until_serving("v1", 1, SOON);
+
+    // It is good, and while it is watched the card that it holds reports an error.
+    let watched = ml(1, true).with("rollback_on", json!({ "gpu_errors": 1 })).with("soak", "5m");
+    let file = watched.write(&doubles, "watched.json");
+    let planned = fleet.cli.json(&["plan", "-f", file.to_str().unwrap()]);
+    assert_eq!(planned["slots"][0]["gpus"], json!([B]), "{planned}");
+    fleet.deploy_detached(&watched);
+    wait::until("the new one is watched on its card", SOON, || {
+        let rollout = fleet.rollout();
+        let seen = fleet.status()["instances"].as_array().cloned().unwrap_or_default();
+        let holds = seen.iter().any(|of| of["gpus"] == json!([B]) && of["state"] == "healthy");
+        if rollout["state"] == "soaking" && holds { Ok(()) } else { Err(format!("{rollout}\n{seen:?}")) }
+    });
+    gpus.say_with(&[], &[A, B]);
+    fleet.wait_for_outcome("rolled_back");
+    fleet.wait_until_serving("v1", 1, SOON);
+    let explained = fleet.cli.ok(&["explain", "web"]).stdout;
+    let words = "error of GPUs of instances of r3 in ";
+    assert!(explained.contains(words) && explained.contains(&format!("{B} XID 79 at ")), "{explained}");
+    let shown = fleet.cli.ok(&["host", "show", &host.name]).stdout;
+    assert!(
+        shown.contains("default/web/0 (alone)") && shown.contains("reported the error XID 79"),
+        "{shown}"
+    );
 }

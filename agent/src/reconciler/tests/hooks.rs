@@ -60,11 +60,14 @@ async fn a_hook_runs_once_over_the_death_of_its_agent() {
     let Some(TaskState::Ended(end)) = state(&host.observation.borrow()) else { panic!("it is over") };
     assert_eq!(end.outcome, TaskOutcome::Exited { code: 3 });
     assert_eq!(end.log, ["loading", "[31mno model"]);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(host.engine.world().containers.is_empty(), "its container goes");
     host.dies().await;
+    // The journal is lost: the engine still has the container.
+    host.disk.0.lock().unwrap().0 = Memory::of_new_host();
     host.start_agent();
     host.until(|seen| outcome(seen) == Some(TaskOutcome::Exited { code: 3 })).await;
+    host.plan(vec![PlanSlot { task: None, ..with_hook(one) }]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(host.engine.world().containers.is_empty(), "its container goes");
     assert_eq!(host.made(), 1);
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use windlass_core::Timestamp;
 use windlass_core::condition::Condition;
 use windlass_core::host::Gpu;
 use windlass_core::reconcile::Container;
 use windlass_core::reconcile::room::Capacity;
 
 use super::Options;
+use crate::gpu::faults::{self, Faults};
 use crate::gpu::{self, strangers::Strangers};
 
 /// What is seen of them.
@@ -17,14 +19,25 @@ pub(super) struct Gpus {
     /// What the last decision knew.
     decided: gpu::Shared,
     strangers: Strangers,
+    faults: Faults,
     /// Where it is published what strangers hold.
     held: watch::Sender<Arc<gpu::Held>>,
+    /// Where it is published what our containers use.
+    used: watch::Sender<Arc<gpu::Use>>,
 }
 
 impl Gpus {
     pub(super) fn new(options: &Options) -> Self {
         let (seen, held) = (options.gpus.clone(), options.strangers.clone());
-        Self { seen, decided: gpu::Shared::default(), strangers: Strangers::default(), held }
+        let used = options.gpu_use.clone();
+        Self {
+            seen,
+            decided: gpu::Shared::default(),
+            strangers: Strangers::default(),
+            faults: Faults::default(),
+            held,
+            used,
+        }
     }
 
     /// Waits until they are others than those that were decided by. How they do changes all the time, and wakes nobody.
@@ -51,10 +64,15 @@ impl Gpus {
         &mut self,
         containers: impl Iterator<Item = &'a Container> + Clone,
         capacity: &mut Capacity,
+        now: Timestamp,
     ) {
         let seen = self.seen.borrow_and_update().clone();
+        self.faults.look(&seen, containers.clone(), now);
         if self.strangers.look(&seen, containers) {
             self.held.send_replace(Arc::new(self.strangers.held().clone()));
+        }
+        if **self.used.borrow() != *self.strangers.used() {
+            self.used.send_replace(Arc::new(self.strangers.used().clone()));
         }
         let held = self.strangers.held();
         let known = seen.gpus.iter().map(|gpu| {
@@ -66,6 +84,11 @@ impl Gpus {
         let unasked = (seen.at.is_none() && !seen.gpus.is_empty()).then(|| "not asked yet".to_owned());
         capacity.gpus_silent = seen.silent.as_ref().map(|silent| silent.why.clone()).or(unasked);
         self.decided = seen;
+    }
+
+    /// Errors that the containers which hold them have seen.
+    pub(super) const fn errors(&self) -> &faults::Counted {
+        self.faults.counted()
     }
 
     /// What a person has to know of them.

@@ -6,14 +6,14 @@ use crate::manifest::closest::closest;
 use crate::manifest::lower;
 use crate::manifest::model::{Check, Manifest};
 use crate::release::{
-    self, HostAsk, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE,
-    MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES, MAX_WANTED, Request, host_and_port, is_header,
-    is_method, is_path_below, is_pointer, is_request_path, plain_url,
+    self, HostAsk, MAX_ADDRESS, MAX_AFTER, MAX_ASKS, MAX_FILES, MAX_PAUSE, MAX_TIMEOUT, MAX_TIMES, MAX_TRIES,
+    Request, host_and_port, is_path_below, is_request_path, url,
 };
 use crate::time::display_duration;
 use crate::units::Span;
 
 use super::Findings;
+use super::request::Place;
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     for (key, count) in [
@@ -48,20 +48,7 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     }
 }
 
-/// An entry of one of the lists.
-struct Place<'p, 'a> {
-    key: &'static str,
-    index: String,
-    manifest: &'p Manifest,
-    findings: &'p mut Findings<'a>,
-}
-
 impl Place<'_, '_> {
-    fn error(&mut self, below: &[&str], reason: impl Into<String>, hint: &str) {
-        let path: Vec<&str> = [self.key, &self.index].into_iter().chain(below.iter().copied()).collect();
-        self.findings.error(&path, reason, hint);
-    }
-
     fn request(&mut self, request: &Request) {
         if !is_request_path(&request.path) {
             self.error(&["http"], "is not the path of a request", "begins with `/`, like `/health`");
@@ -76,57 +63,8 @@ impl Place<'_, '_> {
             let shown: String = request.port.chars().take(63).collect();
             self.error(&["port"], format!("there is no port `{shown}`"), &hint);
         }
-        if !is_method(&request.method) {
-            self.error(&["method"], "is not the method of a request", "like `GET` or `POST`");
-        }
-        self.headers(&["headers"], &request.headers);
-        if request.body.len() > MAX_BODY {
-            self.error(&["body"], format!("has more than {MAX_BODY} bytes"), "");
-        }
-    }
-
-    fn headers(&mut self, at: &[&str], headers: &std::collections::BTreeMap<String, String>) {
-        if headers.len() > MAX_HEADERS {
-            self.error(at, format!("has more than {MAX_HEADERS} entries"), "");
-        }
-        for (name, _) in headers.iter().filter(|(name, value)| !is_header(name, value)).take(MAX_HEADERS) {
-            let path: Vec<&str> = at.iter().copied().chain([name.as_str()]).collect();
-            let hint = "visible ASCII, at most 4 KiB; length, encoding and connection are not the author's";
-            self.error(&path, "is not a header that can be sent", hint);
-        }
-    }
-
-    fn expect(&mut self, expect: &release::Expect) {
-        self.statuses(&expect.status);
-        self.headers(&["expect", "headers"], &expect.headers);
-        if expect.body.as_ref().is_some_and(|body| body.len() > MAX_BODY) {
-            self.error(&["expect", "body"], format!("has more than {MAX_BODY} bytes"), "");
-        }
-        if expect.json.len() > MAX_POINTERS {
-            self.error(&["expect", "json"], format!("has more than {MAX_POINTERS} entries"), "");
-        }
-        for (pointer, wanted) in &expect.json {
-            let path = ["expect", "json", pointer.as_str()];
-            if !is_pointer(pointer) {
-                self.error(
-                    &path,
-                    "is not a JSON pointer",
-                    "begins with `/`, like `/database` or `/checks/0/ok`",
-                );
-            } else if wanted.to_string().len() > MAX_WANTED {
-                self.error(&path, format!("has more than {MAX_WANTED} bytes"), "");
-            }
-        }
-        if let Some(within) = expect.within {
-            self.time_at(&["expect", "within"], within, MAX_TIMEOUT);
-        }
-    }
-
-    fn statuses(&mut self, statuses: &[u16]) {
-        if statuses.len() > MAX_ASKS || statuses.iter().any(|status| !(100..=599).contains(status)) {
-            let reason = format!("is not a status from 100 to 599, or more than {MAX_ASKS} of them");
-            self.error(&["expect", "status"], reason, "like `200` or `[200, 204]`");
-        }
+        self.message(&request.method, &request.headers, &request.body);
+        self.tls(request.tls.as_ref(), false);
     }
 
     fn count(&mut self, field: &str, count: u32, most: u32) {
@@ -137,12 +75,6 @@ impl Place<'_, '_> {
 
     fn time(&mut self, field: &str, span: Span, most: Span) {
         self.time_at(&[field], span, most);
-    }
-
-    fn time_at(&mut self, at: &[&str], span: Span, most: Span) {
-        if span < Span::from_millis(1) || span > most {
-            self.error(at, format!("must be from 1ms to {most}"), "");
-        }
     }
 
     /// A verdict that came after the end of the rollout would decide nothing.
@@ -183,20 +115,28 @@ impl Place<'_, '_> {
             }
         }
         let key = written.asks().first().map_or("tcp", |(key, _)| key);
-        if written.expect.is_some() && key != "http" {
-            self.error(&["expect"], "goes with `http` only", "");
+        if key != "http" && (written.is_close() || written.expect.is_some()) {
+            let keys = ["method", "headers", "body", "tls", "expect"];
+            let there = [
+                written.method.is_some(),
+                !written.headers.is_empty(),
+                written.body.is_some(),
+                written.tls.is_some(),
+                written.expect.is_some(),
+            ];
+            let named = keys.iter().zip(there).find(|(_, there)| *there).map_or("expect", |(key, _)| key);
+            self.error(&[named], "goes with `http` only", "");
         }
         match &lowered.ask {
             HostAsk::Http { url, status } => {
-                if plain_url(url).is_none() {
-                    let hint = if url.starts_with("https://") {
-                        "TLS is not spoken here; `tcp: host:443` asks whether it can be reached"
-                    } else {
-                        "like `http://feed.internal:8080/health`"
-                    };
-                    self.error(&[key], "is not a URL that can be asked", hint);
-                }
+                self.url(key, url, false);
                 self.statuses(status);
+            }
+            HostAsk::Request(request) => {
+                self.url(key, &request.url, request.tls.is_some());
+                self.message(&request.method, &request.headers, &request.body);
+                self.tls(request.tls.as_ref(), true);
+                self.expect(&request.expect);
             }
             HostAsk::Tcp { address } | HostAsk::Postgres { address } | HostAsk::Redis { address } => {
                 if host_and_port(address).is_none() {
@@ -214,6 +154,19 @@ impl Place<'_, '_> {
 }
 
 impl Place<'_, '_> {
+    fn url(&mut self, key: &str, text: &str, has_tls: bool) {
+        match url(text) {
+            None => {
+                let hint = "like `http://feed.internal:8080/health` or `https://feed.internal/health`";
+                self.error(&[key], "is not a URL that can be asked", hint);
+            }
+            Some(url) if has_tls && !url.is_https => {
+                self.error(&["tls"], "goes with a URL that begins with `https://`", "");
+            }
+            Some(_) => {}
+        }
+    }
+
     fn files(&mut self, volume: &str, paths: &[String]) {
         let volumes = || self.manifest.volumes.keys().map(String::as_str);
         if !self.manifest.volumes.contains_key(volume) {

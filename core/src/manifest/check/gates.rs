@@ -4,7 +4,7 @@ use crate::manifest::lower;
 use crate::manifest::model::{Gate, Manifest};
 use crate::release::{MAX_GATES, is_gate_name};
 
-use super::{Findings, traffic};
+use super::{Findings, gpus, traffic};
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if manifest.gates.len() > MAX_GATES {
@@ -47,6 +47,11 @@ fn check_asks(name: &str, gate: &Gate, manifest: &Manifest, findings: &mut Findi
         [_, second, ..] => {
             findings.error(&["gates", name, second], "is a second question", "a gate of its own asks it");
         }
+    }
+    if let Some(ask) = asks.iter().find(|ask| ask.starts_with("gpu_"))
+        && !gpus::has(manifest)
+    {
+        findings.error(&["gates", name, ask], gpus::NONE, gpus::HINT);
     }
     let counts = asks.iter().find(|ask| matches!(**ask, "error_rate" | "p95"));
     if let Some(ask) = counts {

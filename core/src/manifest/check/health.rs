@@ -1,9 +1,12 @@
 //! Probes.
 
 use crate::manifest::model::{Manifest, Probe};
+use crate::manifest::{defaults, lower};
+use crate::release;
 
 use super::super::closest::closest;
 use super::Findings;
+use super::request::Place;
 
 const MAX_COUNT: u32 = 1000;
 const MAX_PATH: usize = 2048;
@@ -23,6 +26,7 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
                 );
             }
         }
+        close(key, probe, manifest, findings);
         if probe.exec.as_ref().is_some_and(|argv| argv.first().is_none_or(String::is_empty)) {
             findings.error(&["health", key, "exec"], "names no program", "a list, like `[\"pg_isready\"]`");
         }
@@ -52,12 +56,25 @@ fn kind(key: &str, probe: &Probe, findings: &mut Findings<'_>) {
             );
         }
     }
+    if let Some(field) = probe.keys_of_http().first().filter(|_| probe.http.is_none()) {
+        findings.error(&["health", key, field], "goes with `http` only", "");
+    }
     if probe.port.is_some() && probe.http.is_none() {
         findings.error(
             &["health", key, "port"],
             "goes with `http` only",
             "`tcp` names its port itself: `tcp: http`",
         );
+    }
+}
+
+/// What a probe says of its request and of the answer beyond a path.
+fn close(key: &str, probe: &Probe, manifest: &Manifest, findings: &mut Findings<'_>) {
+    if let release::Check::Request(asked) = lower::probe(probe, &defaults::READINESS).check {
+        let mut at = Place { key: "health", index: key.to_owned(), manifest, findings };
+        at.message(&asked.request.method, &asked.request.headers, &asked.request.body);
+        at.tls(asked.request.tls.as_ref(), false);
+        at.expect(&asked.expect);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::manifest::lower::rollback_on;
 use crate::manifest::model::Manifest;
 use crate::units::Span;
 
-use super::{Findings, traffic};
+use super::{Findings, gpus, traffic};
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     let said = &manifest.rollback_on;
@@ -26,11 +26,14 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         let hint = "`route: { host: web.example.com }`, or `crashes`";
         traffic::counted(manifest, &["rollback_on", key], hint, findings);
     }
+    if rules.gpu_errors.is_some() && !gpus::has(manifest) {
+        findings.error(&["rollback_on", "gpu_errors"], gpus::NONE, gpus::HINT);
+    }
     if rules.watch.is_some() && !rules.watches() {
         findings.error(
             &["rollback_on", "for"],
             "watches for nothing",
-            "name what brings the release before back: `crashes`, `error_rate`, `status_5xx` or `p95`",
+            "name what brings the release before back: `crashes`, `gpu_errors`, `error_rate`, `status_5xx` or `p95`",
         );
     }
 }

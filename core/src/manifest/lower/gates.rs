@@ -25,6 +25,10 @@ fn lower_gate(gate: &Gate) -> Option<release::Gate> {
         GateAsk::Memory { max: of.max.0 }
     } else if let Some(of) = &gate.cpu {
         GateAsk::Cpu { max: of.max.0 }
+    } else if let Some(of) = &gate.gpu_memory {
+        GateAsk::GpuMemory { max: of.max.0 }
+    } else if let Some(of) = &gate.gpu_errors {
+        GateAsk::GpuErrors { max: of.max }
     } else if let Some(of) = &gate.prometheus {
         let (url, query, timeout) = (of.url.clone(), of.query.clone(), of.timeout);
         GateAsk::Prometheus { url, query, timeout, min: number(of.min), max: number(of.max) }

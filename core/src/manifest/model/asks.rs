@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::Span;
 
 use super::super::defaults;
+use super::http::{Expect, Tls};
 use super::scalar;
 
 /// A request that warms an instance up.
@@ -29,6 +30,9 @@ pub(crate) struct WarmUp {
     /// The body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<scalar::Text>,
+    /// TLS, if that is spoken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
     /// How often it is sent, one after the other.
     #[serde(default = "defaults::warm_up_times")]
     pub(crate) times: u32,
@@ -57,6 +61,9 @@ pub(crate) struct Smoke {
     /// The body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<scalar::Text>,
+    /// TLS, if that is spoken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
     /// The answer that is wanted; any with a status from 200 to 299 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expect: Option<Expect>,
@@ -77,48 +84,6 @@ pub(crate) struct Smoke {
     pub(crate) after: Option<Span>,
 }
 
-/// An answer that is wanted.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Expect {
-    /// Status: one, or a list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<Statuses>,
-    /// Headers, each with exactly this value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) headers: BTreeMap<String, scalar::Text>,
-    /// Text that stands in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) body: Option<scalar::Text>,
-    /// Values of the JSON body by JSON pointer, like `/database: connected`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) json: BTreeMap<String, scalar::JsonScalar>,
-    /// The whole answer came within this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "scalar::span")]
-    pub(crate) within: Option<Span>,
-}
-
-/// States of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Statuses {
-    /// One.
-    One(u16),
-    /// Any of several.
-    Several(Vec<u16>),
-}
-
-impl Statuses {
-    /// All of them.
-    pub(crate) fn list(&self) -> Vec<u16> {
-        match self {
-            Self::One(status) => vec![*status],
-            Self::Several(statuses) => statuses.clone(),
-        }
-    }
-}
-
 /// A check that a host makes before the first start: one of `tcp`, `http`, `postgres`, `redis` and `files_exist`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -130,9 +95,9 @@ pub(crate) struct Check {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["broker.internal:5672"]))]
     pub(crate) tcp: Option<String>,
-    /// `GET` of this URL is answered, `http://host[:port]/path`.
+    /// This URL is answered, `http://host[:port]/path` or `https://…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("examples" = ["http://feed.internal:8080/health"]))]
+    #[schemars(extend("examples" = ["http://feed.internal:8080/health", "https://feed.internal/health"]))]
     pub(crate) http: Option<String>,
     /// A `PostgreSQL` server answers there, `host:port`. It needs no password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,9 +110,21 @@ pub(crate) struct Check {
     /// Files that have to be in a volume of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) files_exist: Option<FilesExist>,
+    /// The method of `http`; `GET` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Headers of `http`. They stand in the release, where everybody who may read it sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, scalar::Text>,
+    /// The body of `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<scalar::Text>,
+    /// How the certificate of an `https://` URL is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
     /// The answer that `http` wants; any with a status from 200 to 399 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) expect: Option<ExpectStatus>,
+    pub(crate) expect: Option<Expect>,
     /// How long it may take.
     #[serde(default = "defaults::check_timeout")]
     #[schemars(schema_with = "scalar::span")]
@@ -166,14 +143,6 @@ pub(crate) struct FilesExist {
     pub(crate) paths: Vec<String>,
 }
 
-/// An answer that a check wants.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ExpectStatus {
-    /// Status: one, or a list.
-    pub(crate) status: Statuses,
-}
-
 impl WarmUp {
     /// Fills in the port.
     pub(crate) fn complete(&mut self, main_port: Option<&str>) {
@@ -189,6 +158,13 @@ impl Smoke {
 }
 
 impl Check {
+    /// Whether it says more of its request than a `GET` with a status can.
+    pub(crate) fn is_close(&self) -> bool {
+        let (tls, expect) =
+            (self.tls.is_some(), self.expect.as_ref().is_some_and(|expect| !expect.is_status()));
+        self.method.is_some() || !self.headers.is_empty() || self.body.is_some() || tls || expect
+    }
+
     /// What it asks: its key and the address.
     pub(crate) fn asks(&self) -> Vec<(&'static str, &str)> {
         let all =

@@ -9,7 +9,7 @@ use super::super::defaults;
 use super::is_false;
 use super::scalar::{self, Share};
 
-/// A question that the steps of a canary ask at the end of every window: one of its first seven keys.
+/// A question that the steps of a canary ask at the end of every window: one of its first nine keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gate {
@@ -28,6 +28,12 @@ pub(crate) struct Gate {
     /// Processor time of the instance that uses the most, as a share of its limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu: Option<Used>,
+    /// Memory of the GPU of the instance that uses the most, as a share of what it may have there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu_memory: Option<Used>,
+    /// Errors of the GPUs that the new release's instances hold, since the step began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu_errors: Option<Exits>,
     /// A Prometheus query that answers with one number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prometheus: Option<Prometheus>,
@@ -141,13 +147,15 @@ pub(crate) struct Http {
 
 impl Gate {
     /// The keys that are questions, and whether each is there.
-    pub(crate) const fn asks(&self) -> [(&'static str, bool); 7] {
+    pub(crate) const fn asks(&self) -> [(&'static str, bool); 9] {
         [
             ("error_rate", self.error_rate.is_some()),
             ("p95", self.p95.is_some()),
             ("crashes", self.crashes.is_some()),
             ("memory", self.memory.is_some()),
             ("cpu", self.cpu.is_some()),
+            ("gpu_memory", self.gpu_memory.is_some()),
+            ("gpu_errors", self.gpu_errors.is_some()),
             ("prometheus", self.prometheus.is_some()),
             ("http", self.http.is_some()),
         ]

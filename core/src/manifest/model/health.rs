@@ -1,5 +1,7 @@
 //! Probes, as a manifest says them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use crate::release::ImageHealth;
 use crate::units::Span;
 
 use super::super::defaults::{self, ProbeDefaults};
+use super::http::{Expect, Tls};
 use super::scalar;
 
 /// Probes.
@@ -58,7 +61,7 @@ impl Health {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Probe {
-    /// `GET` this path answers with a status from 200 to 399.
+    /// A request for this path is answered with a status from 200 to 399, or as `expect` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["/health"]))]
     pub(crate) http: Option<String>,
@@ -75,6 +78,21 @@ pub(crate) struct Probe {
     /// Name of the port for `http`; the first port if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<String>,
+    /// The method of `http`; `GET` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// Headers of `http`. They stand in the release, where everybody who may read it sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, scalar::Text>,
+    /// The body of `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<scalar::Text>,
+    /// TLS, if that is spoken at the port of `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
+    /// The answer that `http` wants; any with a status from 200 to 399 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<Expect>,
     /// Time between the beginnings of two questions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
@@ -92,6 +110,18 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// The keys that it has and that go with `http` only.
+    pub(crate) fn keys_of_http(&self) -> Vec<&'static str> {
+        let all = [
+            ("method", self.method.is_some()),
+            ("headers", !self.headers.is_empty()),
+            ("body", self.body.is_some()),
+            ("tls", self.tls.is_some()),
+            ("expect", self.expect.is_some()),
+        ];
+        all.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+    }
+
     fn complete(&mut self, defaults: &ProbeDefaults, main_port: Option<&str>) {
         self.every.get_or_insert(defaults.every);
         self.timeout.get_or_insert(defaults.timeout);

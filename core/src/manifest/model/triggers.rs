@@ -22,6 +22,9 @@ pub(crate) struct RollbackOn {
     /// So many exits of its instances over the whole service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) crashes: Option<u32>,
+    /// So many errors of the GPUs that its instances hold: what their driver reports (XID), and memory that was not corrected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu_errors: Option<u32>,
     /// More than this share of the requests failed: `5%`, or with the number of requests and the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error_rate: Option<Failing>,
@@ -44,6 +47,7 @@ impl Default for RollbackOn {
             restarts: defaults::ROLLBACK_RESTARTS,
             unhealthy_for: defaults::ROLLBACK_UNHEALTHY_FOR,
             crashes: None,
+            gpu_errors: None,
             error_rate: None,
             status_5xx: None,
             p95: None,

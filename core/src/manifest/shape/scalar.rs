@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::release::StatusRange;
 use crate::units::{Amount, Size, Span};
 
 use super::super::closest::closest;
@@ -24,6 +25,7 @@ pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusa
             .map_err(|refusal| with_unit(refusal, raw, "MiB"))
             .map_err(|(reason, hint)| (reason, hint.or_else(|| foreign::size(raw)))),
         "amount-text" => parse::<Amount>(raw),
+        "status-text" => parse::<StatusRange>(raw),
         "percent-text" => parse::<Share>(raw).map_err(|refusal| with_unit(refusal, raw, "%")),
         "cpu-text" => parse::<Cpu>(raw).map_err(|(reason, _)| (reason, foreign::cpu(raw))),
         "mode-text" => parse::<Mode>(raw),

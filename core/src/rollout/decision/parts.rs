@@ -64,6 +64,9 @@ pub struct Begin {
     pub order: Option<Order>,
     /// Why the old one stops first, if it does.
     pub because: Option<String>,
+    /// GPUs that the new one holds, by UUID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
 }
 
 /// A slot that has arrived.

@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, FleetView, Member};
 use crate::gate::{Answer, AnswerFault, GateEnd, Number, QuestionKey, Said, Verdict};
 use crate::host::Usage;
 use crate::id::{HostId, ServiceId};
-use crate::observation::InstanceState;
+use crate::observation::{GpuError, GpuErrors, InstanceState};
 use crate::rollout::draft::Draft;
 use crate::rollout::gating::{Gates, look};
 use crate::rollout::{Decision, Reason, Snapshot, VERDICTS, Waiting, What};
@@ -410,15 +410,20 @@ fn memory_and_processor_are_judged_by_fresh_figures_only() {
         throttled_percent: 0.0,
         memory_used: used,
         memory_limit: 1000,
+        gpu_memory_used: used,
+        gpu_memory_limit: 1000,
         at: at(second),
     };
     let memory = json!({ "memory": { "max": 900 } });
     // The release may use a tenth of a core: 9.5 % of a core are 95 % of that.
     let cpu = json!({ "cpu": { "max": 900 } });
+    let gpu = json!({ "gpu_memory": { "max": 900 } });
+    let unknown = Usage { gpu_memory_limit: 0, ..usage(1, 0.0, 119) };
     #[rustfmt::skip]
     let table = [
         (&memory, Some(usage(900, 0.0, 119)), "p"), (&memory, Some(usage(901, 0.0, 119)), "f"),
         (&cpu, Some(usage(999, 9.0, 119)), "p"), (&cpu, Some(usage(0, 9.5, 119)), "f"),
+        (&gpu, Some(usage(900, 0.0, 119)), "p"), (&gpu, Some(usage(901, 0.0, 119)), "f"), (&gpu, Some(unknown), "i"),
         // Old, or never measured: nothing is known.
         (&memory, Some(usage(999, 0.0, 89)), "i"), (&memory, None, "i"), (&cpu, Some(usage(0, f64::NAN, 119)), "i"),
     ];
@@ -431,4 +436,39 @@ fn memory_and_processor_are_judged_by_fresh_figures_only() {
         canary.step();
         assert_eq!(canary.verdicts("named"), want, "{ask} {told:?}");
     }
+}
+
+#[test]
+fn an_error_of_a_gpu_fails_its_gate_at_once() {
+    let gates = json!({ "named": { "ask": { "gpu_errors": { "max": 0 } }, "window": "20s", "passes": 1, "fails": 1 } });
+    let mut canary = Canary::new(&gates);
+    let r2 = canary.midway.r2.clone();
+    let tells = |canary: &mut Canary, n: usize, count: Option<u32>| {
+        canary.midway.see(n, &[(&r2, InstanceState::Healthy)]);
+        let error = GpuError { gpu: format!("GPU-{n}"), what: "XID 79".to_owned(), at: at(99) };
+        let errors = |count| GpuErrors { count, last: (count > 0).then_some(error) };
+        canary.midway.seen(n).instances[0].vitals.gpu_errors = count.map(errors);
+    };
+    // One was reported before the step began.
+    (0..3).for_each(|n| tells(&mut canary, n, Some(u32::from(n == 0))));
+    canary.step();
+    canary.now = 120;
+    assert_eq!(canary.step(), Stands::Passed);
+    // Nobody knows of one: that is no pass.
+    let mut canary = Canary::new(&gates);
+    (0..3).for_each(|n| tells(&mut canary, n, (n > 0).then_some(0)));
+    canary.step();
+    canary.now = 120;
+    canary.step();
+    assert_eq!(canary.verdicts("named"), "i");
+    canary.now = 125;
+    tells(&mut canary, 2, Some(1));
+    assert_eq!(canary.step(), Stands::Failed(GateEnd::Failed), "it waits for no window");
+    let What::Judged { judged } = &canary.decisions.last().unwrap().what else { panic!("it is judged") };
+    assert!(
+        judged.lines().contains(&"GPU-2 XID 79 at 1970-01-01T00:01:39.000Z of web.2.r2 on h0002".to_owned()),
+        "{:?}",
+        judged.lines()
+    );
+    assert_eq!(crate::gate::recompute(judged).verdict, judged.verdict);
 }

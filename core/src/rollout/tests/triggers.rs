@@ -9,7 +9,7 @@ use super::drained::{Routed, environment};
 use super::fixture::{at, reference, release};
 use super::midway::{Midway, deploy, stop_first};
 use crate::digest::Digest;
-use crate::observation::InstanceState;
+use crate::observation::{GpuError, GpuErrors, InstanceState};
 use crate::plan::Phase;
 use crate::release::Release;
 use crate::rollout::{Advance, GoingBack, Reason, Snapshot, State, Steering, Trigger, advance, start, steer};
@@ -143,6 +143,12 @@ impl Trial {
         self.report();
         self.step();
         assert_eq!(self.state(), State::Succeeded, "{}", self.reason());
+    }
+
+    /// The GPU of an instance has reported so many errors.
+    fn gpu(&mut self, n: usize, count: u32) {
+        let last = GpuError { gpu: format!("GPU-{n}"), what: "XID 79".to_owned(), at: at(self.now) };
+        self.midway.seen(n).instances[0].vitals.gpu_errors = Some(GpuErrors { count, last: Some(last) });
     }
 
     fn crash(&mut self, n: usize, restarts: u32) {
@@ -305,6 +311,39 @@ fn crashes_are_counted_over_the_whole_service() {
     trial.step();
     assert_eq!(trial.state(), State::RollingBack);
     assert_eq!(trial.reason(), "2 exits of instances of r2 in 1 s (2 are enough)");
+}
+
+#[test]
+fn errors_of_gpus_bring_a_release_back_with_evidence() {
+    let mut trial = Trial::new(rules(&json!({ "gpu_errors": 2, "for": "1h" })));
+    trial.soak();
+    trial.gpu(0, 1);
+    trial.step();
+    assert_eq!(trial.state(), State::Soaking);
+    trial.gpu(2, 1);
+    trial.now += 1;
+    trial.step();
+    assert_eq!(trial.state(), State::RollingBack);
+    let words = "2 errors of GPUs of instances of r2 in 1 s (2 are enough): GPU-0 XID 79 at ";
+    assert!(trial.reason().starts_with(words), "{}", trial.reason());
+    let Some(Reason::Trigger { what, figures }) = &trial.midway.rollout.reason else { panic!("a trigger") };
+    let read: crate::rollout::Figures =
+        serde_json::from_slice(&serde_json::to_vec(figures).unwrap()).unwrap();
+    assert_eq!((*what, read.gpu_errors, read.gpu_faults.len()), (Trigger::GpuErrors, 2, 2));
+
+    // After its success too, and what a person let pass is not counted again.
+    let mut paused = rules(&json!({ "gpu_errors": 1, "for": "1h" }));
+    paused.spec.on_failure = crate::release::OnFailure::Pause;
+    let mut trial = Trial::new(paused);
+    trial.soak();
+    trial.gpu(1, 1);
+    trial.step();
+    assert_eq!(trial.state(), State::Paused);
+    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Resume, "ada", at(trial.now)).unwrap();
+    trial.succeed();
+    assert_eq!(trial.step().begins, None);
+    trial.gpu(1, 2);
+    assert!(trial.step().begins.is_some());
 }
 
 fn watched() -> Trial {

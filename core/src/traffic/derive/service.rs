@@ -147,7 +147,7 @@ fn routed(spec: &Spec, name: &str) -> Option<RoutedPort> {
         Check::Http { path, port } if port == name && path.len() <= 512 && !path.contains('#') => {
             Some(path.clone())
         }
-        Check::Http { .. } | Check::Tcp { .. } | Check::Exec { .. } => None,
+        Check::Http { .. } | Check::Request(_) | Check::Tcp { .. } | Check::Exec { .. } => None,
     });
     Some(RoutedPort { container: port.container, protocol: port.protocol.routed()?, probe })
 }

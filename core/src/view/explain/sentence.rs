@@ -121,7 +121,12 @@ fn began(slots: &[Begin], more: u32) -> String {
             (Some(Order::StopFirst), None) => ", stop first".to_owned(),
             (Some(Order::StopFirst), Some(why)) => format!(", stop first since {why}"),
         };
-        format!("{}{order}", place(&begin.slot, &begin.host))
+        let gpus = if begin.gpus.is_empty() {
+            String::new()
+        } else {
+            format!(", with {}", begin.gpus.join(" and "))
+        };
+        format!("{}{gpus}{order}", place(&begin.slot, &begin.host))
     };
     named(slots.iter().map(one), more)
 }

@@ -1,11 +1,11 @@
 use std::future::Future;
 
 use windlass_core::observation::{SlotObservation, SlotStatus};
-use windlass_core::reconcile::{Container, ContainerState, Likeness, RestartPolicy};
-use windlass_core::{Counter, Digest, Timestamp};
+use windlass_core::{Digest, Timestamp};
 use windlass_proto::pb::LogNote;
 
 use super::*;
+use crate::fixture::container;
 use crate::runtime::fake::FakeEngine;
 
 fn line(nanos: i64, length: usize) -> Line {
@@ -159,31 +159,5 @@ fn slot() -> SlotObservation {
         pull: None,
         instances: vec![serde_json::from_value(instance).unwrap()],
         trouble: None,
-    }
-}
-
-fn container() -> Container {
-    Container {
-        id: "c1".to_owned(),
-        instance: "web.0".to_owned(),
-        slot: "production/web/0".parse().unwrap(),
-        release: Digest::of(b"release"),
-        content: Digest::of(b"content"),
-        counter: Counter(1),
-        generation: 0,
-        side: Default::default(),
-        ports: Default::default(),
-        memory: 0,
-        gpus: Vec::new(),
-        created_at: now(),
-        state: ContainerState::Running { started_at: now() },
-        policy: RestartPolicy::No,
-        restarts: 0,
-        last_exit: None,
-        health: None,
-        plan: None,
-        name: "web.0".to_owned(),
-        likeness: Likeness::Same,
-        answers: Default::default(),
     }
 }
