@@ -27,7 +27,7 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
                     Some(reason) => format!("stop first: {reason}"),
                     None => "stop first".to_owned(),
                 },
-                None => "-".to_owned(),
+                None => slot.reason.clone().unwrap_or_else(|| "-".to_owned()),
             };
             vec![
                 Cell::new(slot.slot.index),
