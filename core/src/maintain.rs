@@ -4,6 +4,7 @@
 mod catch_up;
 mod drain;
 mod evicted;
+mod kept;
 mod leaving;
 mod pairs;
 mod removed;
@@ -37,6 +38,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
         return;
     }
     end_standbys(draft);
+    kept::end(draft);
     let Some(good) = draft.service.last_good().filter(|good| draft.service.current == Some(*good)) else {
         return;
     };
@@ -126,8 +128,8 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     add(draft, good, release, alone.into_iter().map(Some).collect());
     pairs::settle(draft, good, release, &moving);
     let pairs = draft.slots.values().filter(|slot| slot.stands_in_for().is_some()).count();
-    let leaving = draft.slots.values().filter(|slot| slot.is_leaving()).count();
-    let count = draft.slots.len() - pairs - leaving;
+    let others = draft.slots.values().filter(|slot| slot.is_leaving() || slot.is_kept()).count();
+    let count = draft.slots.len() - pairs - others;
     // The count may be from before a rollout that went back, and is no reason to leave what was signed.
     let wanted = draft.service.replicas_for(release).unwrap_or_default() as usize;
     // What went with an evicted host is not made again without its volume: a person says so.

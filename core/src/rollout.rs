@@ -28,6 +28,7 @@ mod decision;
 mod devices;
 pub(crate) mod draft;
 mod draining;
+mod elsewhere;
 pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod figures;
@@ -56,8 +57,8 @@ mod triggers;
 mod verbs;
 
 pub use decision::{
-    Allowed, Arrival, Begin, Chosen, Clocks, DETAILS, Decision, Log, Place, Placement, Refused, SLOTS, Stood,
-    VERDICTS, What,
+    Allowed, Arrival, Begin, Chosen, Clocks, DETAILS, Decision, Instead, Log, Place, Placement, Refused,
+    SLOTS, Stood, VERDICTS, What,
 };
 pub use exclusive::must_have_stopped;
 pub use figures::{Figures, Trigger};

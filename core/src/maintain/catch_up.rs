@@ -16,7 +16,7 @@ use super::{drain, leaving};
 pub(super) fn step(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let is_behind = |slot: &&Slot| {
         let runs = matches!(slot.run(), Phase::Running | Phase::Draining);
-        slot.release() != good.digest || slot.other().is_some() || !runs
+        !slot.is_kept() && (slot.release() != good.digest || slot.other().is_some() || !runs)
     };
     let behind = draft.slots.values().filter(|slot| slot.standby_until().is_none()).filter(is_behind);
     let behind = behind.filter(|slot| leaving::stays(draft, slot.id(), release));
@@ -24,7 +24,7 @@ pub(super) fn step(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     if behind.is_empty() {
         return;
     }
-    let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);
+    let total = u32::try_from(draft.members().len()).unwrap_or(u32::MAX);
     let limits = Limits::of(&release.spec.strategy, true, total, 0);
     let mut budget = drain::budget(draft, limits.unavailable);
     // What serves nothing is begun first, since it takes nothing away.

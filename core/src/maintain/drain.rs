@@ -11,13 +11,15 @@ use crate::slot::{Budget, Cost, Limits, Transition, Waiting};
 use super::leaving::leaves;
 
 fn limits(draft: &Draft<'_>, release: &Release) -> Limits {
-    let total = u32::try_from(draft.slots.len()).unwrap_or(u32::MAX);
+    let kept = draft.slots.values().filter(|slot| slot.is_kept()).count();
+    let total = u32::try_from(draft.slots.len() - kept).unwrap_or(u32::MAX);
     Limits::of(&release.spec.strategy, false, total, total)
 }
 
 /// The slots that are down now, and how many may be.
 pub(super) fn budget(draft: &Draft<'_>, most: u32) -> Budget {
-    Budget::of_down(most, draft.staying().iter().map(|slot| draft.facts(slot)))
+    let members = draft.members();
+    Budget::of_down(most, members.iter().map(|slot| draft.facts(slot)))
 }
 
 /// Those of `alone` that get a replacement now. What is lost does not serve: all of it. Of what drains so many are on

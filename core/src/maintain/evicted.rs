@@ -55,7 +55,7 @@ fn place_again(draft: &mut Draft<'_>) {
             }
         };
         let good = draft.rollout().is_to_good();
-        let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved };
+        let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved, instead: None };
         let (host, gpus) = (place.host, place.gpus);
         let new = NewSlot { host, release: to.digest, runs: false, good, gpus, stands_in_for: None };
         draft.add_slot(new, Some(because));

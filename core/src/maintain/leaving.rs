@@ -10,8 +10,8 @@ use crate::rollout::draft::Draft;
 
 /// Whether the slot has to leave its host. Wakes when it will have to.
 pub(super) fn leaves(draft: &mut Draft<'_>, slot: &SlotId, release: &Release) -> bool {
-    if release.spec.pins_slots() {
-        return false; // elsewhere it would begin with an empty volume
+    if release.spec.pins_slots() || draft.slots[slot].is_kept() {
+        return false; // elsewhere it would begin with an empty volume; what is kept has a replacement
     }
     let Some(member) = draft.member_of(slot) else { return false };
     if member.scheduling == Scheduling::Draining {

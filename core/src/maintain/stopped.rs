@@ -18,7 +18,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
     let release = draft.service.current.and_then(|current| draft.release(&current.digest));
     let pinned = release.is_some_and(|release| release.spec.pins_slots());
     for slot in draft.staying() {
-        if !pinned && draft.is_draining(&slot) {
+        if draft.slots[&slot].is_kept() || (!pinned && draft.is_draining(&slot)) {
             draft.drop_slot(&slot);
         } else {
             draft.apply(&slot, &Transition::Stand { good: good.map(|good| good.digest) });

@@ -9,6 +9,7 @@ use super::leaving::replaced;
 pub(super) fn drop_surplus(draft: &mut Draft<'_>, good: &Digest, surplus: usize) {
     let replaced = replaced(draft);
     let single = draft.slots.values().filter(|slot| slot.stands_in_for().is_none() && !slot.is_leaving());
+    let single = single.filter(|slot| !slot.is_kept());
     let single = single.filter(|slot| !replaced.contains(slot.id()));
     let mut single: Vec<_> = single
         .map(|slot| {

@@ -155,7 +155,7 @@ fn count(service: &mut Service, shown: &Shown<'_>, is_new: bool, slots: &Slots) 
     service.generation = service.generation.max(restarts);
     let release = service.current.and_then(|current| shown.releases.get(&current.digest));
     let Some(Scale::Replicas { min, max }) = release.map(|release| release.spec.scale) else { return };
-    let single = slots.values().filter(|slot| slot.stands_in_for().is_none()).count();
+    let single = slots.values().filter(|slot| slot.stands_in_for().is_none() && !slot.is_kept()).count();
     let single = u32::try_from(single).unwrap_or(u32::MAX);
     let wanted = match shown.others {
         Others::GoneOn if !is_new => service.replicas,

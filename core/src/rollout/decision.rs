@@ -22,7 +22,7 @@ mod log;
 mod parts;
 
 pub use log::Log;
-pub use parts::{Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refused, Stood};
+pub use parts::{Allowed, Arrival, Begin, Chosen, Clocks, Instead, Place, Placement, Refused, Stood};
 
 /// Decisions of one rollout about slots (placed, pulled, begun, available, turned, removed) that are written.
 /// Those beyond are counted.

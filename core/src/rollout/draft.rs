@@ -130,6 +130,12 @@ impl<'a> Draft<'a> {
         self.slots.values().filter(|slot| !slot.is_leaving()).map(|slot| slot.id().clone()).collect()
     }
 
+    /// Every slot of one of the service's instances: not those that are kept for a while.
+    pub(crate) fn members(&self) -> Vec<SlotId> {
+        let members = self.slots.values().filter(|slot| !slot.is_leaving() && !slot.is_kept());
+        members.map(|slot| slot.id().clone()).collect()
+    }
+
     /// Whether the slot's host has left the count of the rollout.
     pub(crate) fn is_left_behind(&self, slot: &SlotId) -> bool {
         let rollout = self.rollout.as_ref();

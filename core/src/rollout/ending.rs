@@ -10,6 +10,7 @@ use crate::observation::{Evidence, Refusal, SlotStatus};
 use crate::plan::Phase;
 use crate::release::{OnFailure, Scale, Spec};
 use crate::slot::{Seen, Slot, Transition, Waiting};
+use crate::time::Timestamp;
 
 use super::draft::Draft;
 use super::model::{Failure, GoingBack, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, State};
@@ -167,11 +168,13 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     let is_deploy = draft.rollout().kind == Kind::Deploy;
     let warm = draft.target().and_then(|(_, release)| release.spec.keeps_old()).filter(|_| is_deploy);
     let warm = warm.map(|span| draft.now() + span.duration());
+    // One of each host is all that a host may have.
+    let old = warm.filter(|_| release.spec.scale != Scale::PerHost);
     let left = left_to_care(draft, &to.digest);
     for slot in draft.keys() {
         if draft.slots[&slot].release() != to.digest {
             if !left.contains(&slot) {
-                draft.drop_slot(&slot);
+                retain_or_drop(draft, &slot, old);
             }
             continue;
         }
@@ -193,6 +196,19 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
         draft.service.watch = Some(watch);
     }
     end(draft, State::Succeeded, None);
+}
+
+/// A slot that has no part in the release of a rollout: what has traffic beside it is kept `until` then, and anything else goes,
+/// also what is on a host that is to be emptied, or has somebody who stands in for it.
+pub(crate) fn retain_or_drop(draft: &mut Draft<'_>, slot: &SlotId, until: Option<Timestamp>) {
+    let at = &draft.slots[slot];
+    let divided = draft.service.split.as_ref().is_some_and(|split| split.names(&at.release()));
+    let replaced = || draft.slots.values().any(|other| other.stands_in_for() == Some(slot));
+    let is_whole = divided && at.run().runs() && !draft.is_draining(slot) && !replaced();
+    match until.filter(|_| is_whole) {
+        Some(until) => drop(draft.apply(slot, &Transition::Retain { until })),
+        None => draft.drop_slot(slot),
+    }
 }
 
 /// Slots of a service that runs once on every host which had no part in the rollout, since their hosts were to have none.

@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::capacity::Taken;
 use crate::digest::Digest;
-use crate::fleet::Member;
 use crate::id::{HostId, SlotId};
-use crate::placement::{self, Candidates, Unfit};
+use crate::placement::{self, Candidates, Place, Unfit};
 use crate::plan::{Order, Phase};
 use crate::release::{Release, Scale};
 use crate::service::ReleaseRef;
 use crate::slot::{Certainty, Transition, Waiting};
 use crate::traffic::{Split, Weight};
 
-use super::decision::Chosen;
+use super::decision::{Chosen, Instead};
 use super::draft::{Draft, NewSlot};
+use super::elsewhere::{self, Full, Sides, stands_beside};
 use super::ending;
-use super::model::{GoingBack, Kind, Reason, State};
+use super::model::{GoingBack, Kind, Reason, SLOTS_PER_STEP, State};
 use super::places::why_nowhere;
 use super::returning;
 
@@ -60,34 +61,6 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
     })
 }
 
-/// Whether both instances fit in each of `slots`, where the strategy never stops the old one first.
-fn fit_beside(draft: &Draft<'_>, slots: &[SlotId], release: &Release, to: &Digest) -> Result<(), Nowhere> {
-    // A rollback is never refused for want of room.
-    let is_deploy = draft.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
-    if !is_deploy
-        || !release.spec.runs_beside()
-        || slots.iter().any(|slot| &draft.slots[slot].release() == to)
-    {
-        return Ok(());
-    }
-    let mut all = draft.taken();
-    let mut refused = Vec::new();
-    for slot in slots {
-        let at = &draft.slots[slot];
-        let member = draft.member_of(slot);
-        let Some(taken) = all.get_mut(at.host()).filter(|_| at.run().runs()) else { continue };
-        let held = at.target().gpus.as_slice();
-        let devices =
-            |member: &Member| placement::devices(&release.spec, &member.facts, (taken, taken), held).ok();
-        let gpus = member.and_then(devices).unwrap_or_else(|| held.to_vec());
-        match placement::start_first(&release.spec, member, taken, &gpus) {
-            Ok(()) => taken.add_instance(&release.spec, &gpus),
-            Err(why) => refused.push(format!("{} cannot hold both releases of {slot}: {why}", at.host())),
-        }
-    }
-    if refused.is_empty() { Ok(()) } else { Err(Nowhere::At(refused.join("; "))) }
-}
-
 fn all_run(draft: &Draft<'_>, release: &Digest) -> bool {
     draft.slots.values().all(|slot| &slot.release() == release && slot.run() == Phase::Running)
 }
@@ -116,6 +89,16 @@ impl Nowhere {
         }
         Self::Yet
     }
+
+    /// The same for an instance that would have gone to another host, as its own could not hold both.
+    fn after(self, full: &[Full]) -> Self {
+        match self {
+            Self::At(why) if !full.is_empty() => {
+                Self::At(format!("{}; and on no other host: {why}", elsewhere::words(full)))
+            }
+            Self::At(_) | Self::Yet => self,
+        }
+    }
 }
 
 fn place_replicas(
@@ -127,41 +110,134 @@ fn place_replicas(
 ) -> Result<(), Nowhere> {
     let count = draft.service.replicas.clamp(min, max);
     draft.service.replicas = count;
-    let mut keep: Vec<SlotId> =
-        draft.slots.keys().filter(|slot| draft.fits(slot, release)).cloned().collect();
-    // Those that were placed by an earlier step come first, then those that serve, then the oldest. What is
-    // lost comes last: it may have a replacement.
-    keep.sort_by_cached_key(|slot| {
-        let placed = draft.slots[slot].release() == to.digest;
-        let facts = draft.facts(slot);
-        (!placed, facts.is_lost(), !facts.serves_now(), slot.index)
-    });
-    keep.truncate(count as usize);
-    fit_beside(draft, &keep, release, &to.digest)?;
-    for slot in &keep {
-        if draft.is_full() {
+    let count = count as usize;
+    let keep = slots_to_keep(draft, to, release, count);
+    if !stands_beside(draft, release) {
+        prepare_all(draft, &keep, to, release);
+        if draft.is_full() || keep.len() >= count {
             return Ok(());
+        }
+        let taken = draft.taken();
+        let New { places, .. } = find(draft, release, &taken, count - keep.len(), Vec::new())?;
+        add_all(draft, to, places);
+        return Ok(());
+    }
+    drop_unused(draft, &keep, to);
+    let Sides { mut beside, full, taken } = elsewhere::sides(draft, keep, to, release);
+    let (elsewhere, stuck): (Vec<Full>, Vec<Full>) =
+        full.into_iter().partition(|full| full.may_stand_elsewhere);
+    beside.extend(in_batches(draft, stuck)?);
+    // Before any slot gets its part, so that a refusal touches nothing.
+    let new = find(draft, release, &taken, count - beside.len(), elsewhere)?;
+    beside.extend(new.without_place);
+    prepare_all(draft, &beside, to, release);
+    add_all(draft, to, new.places);
+    Ok(())
+}
+
+/// At most `count` slots that may stay on their hosts for the release. Those that were placed by an earlier step come first,
+/// then those that serve, then the oldest. What is lost comes last: it may have a replacement.
+fn slots_to_keep(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release, count: usize) -> Vec<SlotId> {
+    let fitting = draft.slots.keys().filter(|slot| draft.fits(slot, release)).cloned();
+    let (mut keep, mut others): (Vec<SlotId>, Vec<SlotId>) =
+        fitting.partition(|slot| draft.slots[slot].release() == to.digest);
+    keep.sort_by_key(|slot| slot.index);
+    others.sort_by_cached_key(|slot| {
+        let facts = draft.facts(slot);
+        (facts.is_lost(), draft.slots[slot].is_kept(), !facts.serves_now(), slot.index)
+    });
+    if stands_beside(draft, release) {
+        // The first of them have theirs on other hosts already.
+        let first_new = draft.rollout().first_new;
+        let made = keep.iter().filter(|slot| slot.index >= first_new).count();
+        others.drain(..made.min(others.len()));
+    }
+    keep.extend(others);
+    keep.truncate(count);
+    keep
+}
+
+/// Slots that a rollout before this one had placed, and in which nothing was started, are in nobody's way.
+fn drop_unused(draft: &mut Draft<'_>, keep: &[SlotId], to: ReleaseRef) {
+    let unused = draft
+        .slots
+        .values()
+        .filter(|slot| slot.release() != to.digest && slot.run() == Phase::Pulled && slot.other().is_none());
+    let unused: Vec<SlotId> = unused.map(|slot| slot.id().clone()).collect();
+    unused.iter().filter(|slot| !keep.contains(slot)).for_each(|slot| draft.drop_slot(slot));
+}
+
+/// Slots that cannot have both instances, and whose new one cannot stand elsewhere: a rollback replaces them in batches, as it
+/// is never refused for want of room.
+fn in_batches(draft: &mut Draft<'_>, stuck: Vec<Full>) -> Result<Vec<SlotId>, Nowhere> {
+    if stuck.is_empty() || draft.rollout().kind != Kind::Deploy {
+        return Ok(stuck.into_iter().map(|full| full.slot).collect());
+    }
+    Err(Nowhere::At(elsewhere::words(&stuck)))
+}
+
+/// Hosts for slots that are to be made.
+struct New {
+    /// One for each, and the reason why the instance does not go into a slot that there is.
+    places: Vec<(Place, Option<Instead>)>,
+    /// Slots of which a rollback finds no host that takes another one.
+    without_place: Vec<SlotId>,
+}
+
+/// Finds hosts for `missing` slots, the first of them in the place of `full` ones.
+fn find(
+    draft: &mut Draft<'_>,
+    release: &Release,
+    taken: &BTreeMap<HostId, Taken>,
+    missing: usize,
+    full: Vec<Full>,
+) -> Result<New, Nowhere> {
+    let mut new = New { places: Vec::new(), without_place: Vec::new() };
+    if missing == 0 {
+        return Ok(new);
+    }
+    let candidates = Candidates::of(draft.snapshot.fleet, release);
+    draft.refusals(candidates.refusals(taken));
+    let mut filling = candidates.fill(taken, &draft.own());
+    let mut full = full.into_iter();
+    // One step makes no more; the one too many says that there are more.
+    for _ in 0..missing.min(SLOTS_PER_STEP + 1) {
+        let instead = full.next();
+        match (filling.next_place(), instead) {
+            (Ok(place), full) => {
+                let instead = full.map(|Full { slot, why, .. }| Instead { slot, why });
+                new.places.push((place, instead));
+            }
+            (Err(_), Some(full)) if draft.rollout().kind != Kind::Deploy => new.without_place.push(full.slot),
+            (Err(refused), first) => {
+                let nowhere = Nowhere::because(draft, &candidates, &refused);
+                let full: Vec<Full> = first.into_iter().chain(full).collect();
+                return Err(nowhere.after(&full));
+            }
+        }
+    }
+    Ok(new)
+}
+
+/// Makes slots on these hosts.
+fn add_all(draft: &mut Draft<'_>, to: ReleaseRef, places: Vec<(Place, Option<Instead>)>) {
+    for (place, instead) in places {
+        if draft.is_full() {
+            return;
+        }
+        let Place { host, gpus, own, memory_reserved } = place;
+        let good = draft.rollout().is_to_good();
+        draft.add_slot(pulled(host, to, good, gpus), Some(Chosen::Best { own, memory_reserved, instead }));
+    }
+}
+
+fn prepare_all(draft: &mut Draft<'_>, slots: &[SlotId], to: ReleaseRef, release: &Release) {
+    for slot in slots {
+        if draft.is_full() {
+            return;
         }
         prepare(draft, slot, to, release);
     }
-    let missing = (count as usize).saturating_sub(keep.len());
-    if missing == 0 || draft.is_full() {
-        return Ok(());
-    }
-    let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let taken = draft.taken();
-    draft.refusals(candidates.refusals(&taken));
-    let mut filling = candidates.fill(&taken, &draft.own());
-    for _ in 0..missing {
-        if draft.is_full() {
-            return Ok(());
-        }
-        let place = filling.next_place().map_err(|refused| Nowhere::because(draft, &candidates, &refused))?;
-        let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved };
-        let good = draft.rollout().is_to_good();
-        draft.add_slot(pulled(place.host, to, good, place.gpus), Some(because));
-    }
-    Ok(())
 }
 
 fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
@@ -171,7 +247,12 @@ fn place_per_host(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> R
         let placed = draft.slots[slot].release() == to.digest;
         (!placed, !draft.facts(slot).serves_now(), slot.index)
     });
-    fit_beside(draft, &existing, release, &to.digest)?;
+    if stands_beside(draft, release) {
+        let Sides { beside, full, .. } = elsewhere::sides(draft, existing, to, release);
+        // There is one on each host, so that no other host can take a second one.
+        existing = beside;
+        existing.extend(in_batches(draft, full)?);
+    }
     let mut has: BTreeSet<HostId> = BTreeSet::new();
     for slot in &existing {
         if draft.is_full() {

@@ -4,7 +4,7 @@
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
-use crate::slot::{Seen, Transition, Waiting};
+use crate::slot::{Intent, Seen, Slot, Transition, Waiting};
 use crate::traffic::Weight;
 
 use super::draft::Draft;
@@ -45,10 +45,19 @@ pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> boo
 /// Whether every slot that is to have an instance of `keep` has one that serves.
 fn is_at_strength(draft: &mut Draft<'_>, keep: &Digest) -> bool {
     let mut strong = true;
+    let mut lacking = lacking(draft, keep);
     for slot in draft.staying() {
-        strong &= is_strong(draft, &slot, keep);
+        strong &= is_strong(draft, &slot, keep, &mut lacking);
     }
     strong
+}
+
+/// The instances that `keep` has no slot for.
+fn lacking(draft: &Draft<'_>, keep: &Digest) -> usize {
+    let Some(release) = draft.release(keep) else { return 0 };
+    let Some(wanted) = draft.service.replicas_for(release) else { return usize::MAX };
+    let has = |slot: &&Slot| !draft.facts(slot.id()).is_out_of_reach() && Intent::from(*slot).has_run(keep);
+    (wanted as usize).saturating_sub(draft.slots.values().filter(has).count())
 }
 
 /// Makes `keep` the target of a slot; what ran as its target runs on beside it.
@@ -69,7 +78,7 @@ fn tell(draft: &mut Draft<'_>, split: &crate::traffic::Split) {
 
 /// Whether the slot has an instance of `keep` that serves, or is not to have one. An instance of it that stands still starts.
 /// Nothing is waited for where nothing can be done.
-fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
+fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest, lacking: &mut usize) -> bool {
     let facts = draft.facts(slot);
     let intent = facts.intent;
     let other = intent.other.filter(|(release, _)| release == keep);
@@ -77,7 +86,8 @@ fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
         return true;
     }
     if &intent.release == keep {
-        if !intent.run.runs() {
+        // One that was about to stop runs on.
+        if intent.run != Phase::Running {
             draft.apply(slot, &Transition::Resume);
         }
     } else if let Some((_, run)) = other {
@@ -86,7 +96,9 @@ fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
         } else if !run.runs() {
             return true;
         }
-    } else if !starts_beside(draft, slot, keep) {
+    } else if *lacking > 0 && starts_beside(draft, slot, keep) {
+        *lacking -= 1;
+    } else {
         return true;
     }
     match draft.facts(slot).of(keep) {
@@ -169,6 +181,15 @@ pub(crate) fn gather(draft: &mut Draft<'_>) -> bool {
         }
     }
     if draft.is_full() || draft.drains() {
+        return false;
+    }
+    // Only now, so that a rollout that turns back before finds them as they were.
+    for slot in draft.staying() {
+        if draft.slots[&slot].is_kept() {
+            draft.apply(&slot, &Transition::Unpair);
+        }
+    }
+    if draft.is_full() {
         return false;
     }
     draft.service.split = None;

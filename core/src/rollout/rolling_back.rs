@@ -175,7 +175,8 @@ fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
 
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
     let mut standing = Standing::new();
-    for slot in draft.staying() {
+    // What is kept since an earlier rollout has no part in this one.
+    for slot in draft.members() {
         let facts = draft.facts(&slot);
         if facts.is_lost() {
             draft.leave_behind([facts.host().clone()]);
@@ -293,8 +294,9 @@ fn settle(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
 
 /// Everything that is to serve, serves: new slots go, and the rollout ends.
 fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, new: &[SlotId]) {
+    let until = keeps_failed(draft);
     for slot in new {
-        draft.drop_slot(slot);
+        ending::retain_or_drop(draft, slot, until);
     }
     if draft.is_full() || draft.drains() {
         return;

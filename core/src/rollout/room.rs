@@ -11,6 +11,7 @@ use crate::release::Spec;
 use crate::slot::Intent;
 
 use super::draft::Draft;
+use super::elsewhere::is_to_have_both;
 
 impl Draft<'_> {
     /// Reservations on each host that has slots of this service, those included.
@@ -19,7 +20,8 @@ impl Draft<'_> {
         for slot in self.slots.values() {
             let Some(member) = self.snapshot.fleet.member(slot.host()) else { continue };
             let taken = all.entry(slot.host().clone()).or_insert_with(|| member.taken.clone());
-            taken.add(slot, self.snapshot.releases);
+            let both = Intent::from(slot).runs_both() || is_to_have_both(self, slot);
+            taken.add_slot(slot, self.snapshot.releases, both);
         }
         all
     }

@@ -85,6 +85,7 @@ impl Draft<'_> {
             | Transition::Abandon
             | Transition::Stand { .. }
             | Transition::Disarm
+            | Transition::Retain { .. }
             | Transition::Unpair
             | Transition::Assign { .. }
             | Transition::Withdraw

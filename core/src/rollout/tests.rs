@@ -6,6 +6,7 @@ mod canary;
 mod care;
 mod confirmed;
 mod drained;
+mod elsewhere;
 pub(crate) mod fixture;
 mod gating;
 mod going_back;

@@ -69,6 +69,7 @@ fn change(slot: &mut Slot, transition: &Transition) {
         Transition::Create { .. } | Transition::Adopt { .. } => {}
         Transition::Prepare { release, incumbent, good, fallback, retry, gpus, stopped } => {
             let stays = incumbent.as_ref() == Some(release);
+            rejoin(slot);
             let gpus_before = slot.target.gpus.clone();
             retarget(slot, *release);
             slot.target.run = if stays { Phase::Running } else { Phase::Pulled };
@@ -139,6 +140,7 @@ fn change(slot: &mut Slot, transition: &Transition) {
             // An instance that was told to stop, so that old and new never run together, is not started again.
             let rests = *order == Order::StopFirst || slot.target.run == Phase::Standby;
             let run = if rests { Phase::Standby } else { Phase::Running };
+            rejoin(slot);
             // Each keeps its own devices.
             let gpus = slot.devices_of(to).to_vec();
             slot.other = other.map(|release| beside(release, run, slot.devices_of(&release).to_vec()));
@@ -169,6 +171,12 @@ fn change(slot: &mut Slot, transition: &Transition) {
         }
         Transition::Retry => slot.retry = true,
         Transition::Disarm => slot.retry = false,
+        Transition::Retain { until } => {
+            // Said again in a later decision, it changes nothing.
+            if !slot.is_kept() {
+                slot.role = Role::Kept { until: *until };
+            }
+        }
         Transition::Unpair => slot.role = Role::Member,
         Transition::Assign { task } => slot.task = Some(task.clone()),
         Transition::Withdraw => slot.task = None,
@@ -190,6 +198,13 @@ fn retarget(slot: &mut Slot, release: Digest) {
     slot.target.release = release;
 }
 
+/// One that gets a part in a rollout is a member, whatever it was kept for.
+fn rejoin(slot: &mut Slot) {
+    if slot.is_kept() {
+        slot.role = Role::Member;
+    }
+}
+
 const fn beside(release: Digest, run: Phase, gpus: Vec<String>) -> Occupant {
     Occupant { release, run, generation: 0, gpus, until: None }
 }
@@ -201,6 +216,13 @@ fn rest(slot: &mut Slot) {
 /// Gives a slot that another word left behind its part, as the rollout to `release` would have: what serves goes on serving,
 /// and the care of the service, or the rollout, does the rest.
 fn bring_to(slot: &mut Slot, release: Digest, good: bool, fallback: Option<Digest>) {
+    if slot.is_kept() {
+        // One of another release goes when its time is over, as it would have.
+        if slot.target.release != release {
+            return;
+        }
+        rejoin(slot);
+    }
     if slot.target.release == release && slot.is_good() == good {
         return;
     }

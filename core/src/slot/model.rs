@@ -37,6 +37,12 @@ pub enum Role {
     Member,
     /// It stands in for a slot on a host that is lost or drains, until one of the two goes.
     StandsInFor(SlotId),
+    /// It is none of the service's instances any more: its instance runs on without traffic, on another host than the one that
+    /// took its place, until it is removed.
+    Kept {
+        /// When that is.
+        until: Timestamp,
+    },
 }
 
 impl Role {
@@ -128,9 +134,22 @@ impl Slot {
     /// The slot that it stands in for.
     pub const fn stands_in_for(&self) -> Option<&SlotId> {
         match &self.role {
-            Role::Member => None,
+            Role::Member | Role::Kept { .. } => None,
             Role::StandsInFor(slot) => Some(slot),
         }
+    }
+
+    /// When it is removed, if it is only kept for a while.
+    pub const fn kept_until(&self) -> Option<Timestamp> {
+        match &self.role {
+            Role::Member | Role::StandsInFor(_) => None,
+            Role::Kept { until } => Some(*until),
+        }
+    }
+
+    /// Whether it is only kept for a while, and is none of the service's instances.
+    pub const fn is_kept(&self) -> bool {
+        self.kept_until().is_some()
     }
 
     /// Whether its target is good, so that nothing is on trial in it.

@@ -30,6 +30,7 @@ fn transitions() -> Vec<Transition> {
         Transition::Retry,
         Transition::Disarm,
         Transition::Unpair,
+        Transition::Retain { until: at(7) },
         Transition::Leave,
         Transition::Rest { until: None },
         Transition::Rest { until: Some(at(9)) },

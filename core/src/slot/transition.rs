@@ -18,7 +18,8 @@
 //! | Move | any | its target gets other devices: one that runs there is replaced by a new instance |
 //! | Stand | any | its target, the good release where there is one, is stopped; it goes on alone |
 //! | Retry, Disarm | any | a target whose content failed there may, or may not, be started once more |
-//! | Unpair | a stand-in | it is a member |
+//! | Retain | one that another slot, on another host, has replaced | it is kept for a while, and no member |
+//! | Unpair | a stand-in, or one that is kept | it is a member |
 //! | Assign, Withdraw | any | its host runs a hook of the target's release, or stops it; a slot that gets another target has none |
 //! | Leave | any | nothing of it is to be left; it is remembered until its host says so |
 
@@ -146,6 +147,11 @@ pub enum Transition {
     Retry,
     /// It may not.
     Disarm,
+    /// Its instance runs on for a while, and it is no member any more.
+    Retain {
+        /// When it is removed.
+        until: Timestamp,
+    },
     /// It is a member from now on.
     Unpair,
     /// The host runs a hook of the target's release, once.
@@ -191,6 +197,7 @@ impl Transition {
             | Self::Resume
             | Self::Retry
             | Self::Disarm
+            | Self::Retain { .. }
             | Self::Unpair
             | Self::Assign { .. }
             | Self::Withdraw

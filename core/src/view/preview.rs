@@ -13,7 +13,7 @@ use crate::id::{Counter, EnvironmentId, HostId, ServiceName, SlotId};
 use crate::placement;
 use crate::plan::Order;
 use crate::release::Release;
-use crate::rollout::{self, Kind, Snapshot, State, Target};
+use crate::rollout::{self, Chosen, Kind, Rollout, Snapshot, State, Target, What};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::slot::Slot;
 use crate::time::Timestamp;
@@ -59,7 +59,7 @@ pub struct PlannedSlot {
     pub action: Action,
     /// Which of its instances goes first, where one is replaced.
     pub order: Option<Order>,
-    /// Why it is stop-first.
+    /// Why it is stop-first, why it is made beside one that runs on, or until when it runs on.
     pub reason: Option<String>,
     /// GPUs that its new instance holds, by UUID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -125,7 +125,7 @@ pub fn preview(
     } else {
         place(&mut view, service, slots, releases, fleet, release, to, now);
         let stays = view.slots.iter().filter(|slot| slot.action != Action::Remove).count();
-        let replaces = view.slots.iter().any(|slot| slot.action == Action::Replace);
+        let replaces = view.slots.iter().any(|slot| matches!(slot.action, Action::Replace | Action::Remove));
         if view.error.is_none() {
             view.steps = course::steps(&release.spec, u32::try_from(stays).unwrap_or(u32::MAX), replaces);
         }
@@ -200,6 +200,7 @@ fn place(
     let Ok((service, rollout, _)) = rollout::start(service, None, target, id, now) else { return };
     let mut slots_now = slots.clone();
     let (mut service, mut rollout) = (service, rollout);
+    let mut instead: BTreeMap<SlotId, String> = BTreeMap::new();
     // The same steps as the engine's; a large service takes several to place.
     for _ in 0..1000 {
         let snapshot = Snapshot {
@@ -220,6 +221,7 @@ fn place(
         }
         (service, slots_now) = (next.service, next.slots);
         if let Some(next) = next.rollout {
+            instead.extend(elsewhere(&next));
             rollout = next;
         }
         if placed {
@@ -246,6 +248,11 @@ fn place(
         if moves {
             planned.gpus.clone_from(&slot.target().gpus);
         }
+        planned.reason = match action {
+            Action::Create => instead.remove(id),
+            Action::Remove if release.spec.runs_beside() && slot.run().runs() => Some(runs_on(release)),
+            Action::Remove | Action::Replace | Action::Keep => None,
+        };
         if let Some(beside) = slot.other().filter(|_| moves) {
             let member = fleet.members.get(host);
             let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();
@@ -266,4 +273,21 @@ fn place(
         }
         view.slots.push(planned);
     }
+}
+
+/// Slots that the newest step made on other hosts than those whose instances they stand beside, and why.
+fn elsewhere(rollout: &Rollout) -> impl Iterator<Item = (SlotId, String)> {
+    let placed = rollout.log.fresh().iter().flat_map(|decision| match &decision.what {
+        What::Placed { slots, .. } => slots.as_slice(),
+        _ => &[],
+    });
+    placed.filter_map(|placement| match &placement.because {
+        Chosen::Best { instead: Some(instead), .. } => Some((placement.slot.clone(), instead.why.clone())),
+        Chosen::Best { instead: None, .. } | Chosen::Kept | Chosen::PerHost => None,
+    })
+}
+
+fn runs_on(release: &Release) -> String {
+    let end = release.spec.keeps_old().map(|keep| format!(", and without traffic for {keep} after that"));
+    format!("runs on until the rollout is over{}", end.unwrap_or_default())
 }

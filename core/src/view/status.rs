@@ -207,7 +207,7 @@ pub fn status(
     let loops = conditions.iter().any(|condition| condition.code == "crash_loop");
     let current = service.current;
     let replicas = replicas(service, releases);
-    let wanted = wanted(service, slots, replicas);
+    let wanted = wanted(service, slots, replicas, releases);
     let healthy: u32 = serving.values().sum();
     let runs = instances.iter().any(|i| i.state.is_running() && i.host_state != Liveness::Lost);
     let at_rest = match service.mode {
@@ -232,7 +232,11 @@ pub fn status(
         leaving: service.leaving.iter().map(|host| (host.clone(), liveness(fleet, host))).collect(),
         waiting: waiting.iter().map(ToString::to_string).collect(),
         wanted,
-        available: available(slots, fleet),
+        available: if service.split.is_some() {
+            available(slots, fleet).min(wanted)
+        } else {
+            available(slots, fleet)
+        },
         healthy,
         in_doubt: in_doubt(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
@@ -287,11 +291,18 @@ fn replicas(service: &Service, releases: &Releases) -> Option<u32> {
     release.and_then(|release| service.replicas_for(release))
 }
 
-/// The count, or as many slots as there are. A slot that stands in for another one does not count twice.
-fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>) -> u32 {
+/// The count, or as many slots as there are. A slot that stands in for another one does not count twice, and neither does one of
+/// the two releases that share the traffic.
+fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>, releases: &Releases) -> u32 {
+    if service.split.is_some()
+        && let Some(release) = service.current.and_then(|current| releases.get(&current.digest))
+        && let Some(count) = service.replicas_for(release)
+    {
+        return count;
+    }
     let pairs = slots.values().filter(|assignment| assignment.stands_in_for().is_some()).count();
-    let leaving = slots.values().filter(|assignment| assignment.is_leaving()).count();
-    let slots = u32::try_from(slots.len() - pairs - leaving).unwrap_or(u32::MAX);
+    let others = slots.values().filter(|slot| slot.is_leaving() || slot.is_kept()).count();
+    let slots = u32::try_from(slots.len() - pairs - others).unwrap_or(u32::MAX);
     match replicas {
         Some(count) if service.mode == Mode::Running => count.max(slots),
         Some(_) | None => slots,
@@ -307,7 +318,8 @@ fn available(slots: &Slots, fleet: &dyn Fleet) -> u32 {
         let instance = seen.and_then(|seen| seen.current_of(&want.release, want.generation));
         instance.is_some_and(|i| i.available && i.state == InstanceState::Healthy)
     };
-    u32::try_from(slots.iter().filter(is_available).count()).unwrap_or(u32::MAX)
+    let members = slots.iter().filter(|(_, slot)| !slot.is_kept());
+    u32::try_from(members.filter(is_available).count()).unwrap_or(u32::MAX)
 }
 
 fn counter(releases: &Releases, digest: &Digest) -> Counter {

@@ -28,7 +28,7 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
                     Some(reason) => format!("stop first: {reason}"),
                     None => "stop first".to_owned(),
                 },
-                None => "-".to_owned(),
+                None => slot.reason.clone().unwrap_or_else(|| "-".to_owned()),
             };
             let mut row = vec![
                 Cell::new(slot.slot.index),

@@ -71,6 +71,8 @@ pub enum Shape {
     Recreate,
     /// A second set beside the first one, and the traffic in two steps.
     BlueGreen,
+    /// The same with a fixed port of the host, so that the second set stands on other hosts.
+    BlueGreenApart,
     /// A few new instances first, and the traffic in three steps.
     Canary,
     /// One on every host.
@@ -91,7 +93,7 @@ pub enum Shape {
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// Every shape.
-pub const SHAPES: [Shape; 13] = [
+pub const SHAPES: [Shape; 14] = [
     Shape::Rolling,
     Shape::Counted,
     Shape::Unavailable,
@@ -104,6 +106,7 @@ pub const SHAPES: [Shape; 13] = [
     Shape::Isolated,
     Shape::Exclusive,
     Shape::BlueGreen,
+    Shape::BlueGreenApart,
     Shape::Canary,
 ];
 
@@ -161,13 +164,15 @@ impl Profile {
     /// Never: the names are names.
     pub fn draw(dice: &mut Dice, n: usize, hosts: usize) -> Self {
         let mut shape = *dice.pick(&SHAPES);
-        if shape == Shape::FixedPort && n > 0 {
+        if matches!(shape, Shape::FixedPort | Shape::BlueGreenApart) && n > 0 {
             shape = Shape::Rolling; // there is one such port
         }
         let hosts = u32::try_from(hosts).unwrap_or(1);
         let replicas = match shape {
             Shape::Exclusive => 1,
             Shape::FixedPort => 1 + u32::try_from(dice.below(u64::from(hosts))).unwrap_or(0),
+            // Both sets have room while every host is there, and later perhaps not.
+            Shape::BlueGreenApart => (hosts / 2).max(1),
             _ => 1 + u32::try_from(dice.below(5)).unwrap_or(0),
         };
         Self {
@@ -192,7 +197,7 @@ impl Profile {
             Shape::Unavailable => rolling(json!("50%"), json!(0), json!("50%"), "auto"),
             Shape::StopFirst => rolling(json!("25%"), json!("25%"), json!(1), "stop_first"),
             Shape::Recreate => json!({ "recreate": { "min_ready": "3s" } }),
-            Shape::BlueGreen => json!({ "blue_green": {
+            Shape::BlueGreen | Shape::BlueGreenApart => json!({ "blue_green": {
                 "steps": [100, 1000], "watch": "5s", "keep_old": "40s", "min_ready": "3s"
             } }),
             Shape::Canary => json!({ "canary": {
@@ -238,7 +243,7 @@ impl Profile {
         });
         match self.shape {
             Shape::Volume => spec["volumes"] = json!({ "data": { "mount": "/data" } }),
-            Shape::FixedPort => spec["ports"]["http"]["host"] = json!(8080),
+            Shape::FixedPort | Shape::BlueGreenApart => spec["ports"]["http"]["host"] = json!(8080),
             Shape::Canary => {
                 spec["gates"] = json!({ "crashes": {
                     "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 1, "fails": 1, "from_step": 1
@@ -285,7 +290,8 @@ impl Shop {
         self.images.insert(image, Program { behaviour, start, size });
         let replicas =
             if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
-        let is_fixed = matches!(profile.shape, Shape::FixedPort | Shape::Exclusive);
+        let is_fixed =
+            matches!(profile.shape, Shape::FixedPort | Shape::BlueGreenApart | Shape::Exclusive);
         let replicas = if is_fixed { profile.replicas } else { replicas };
         let mut spec = profile.spec(image, size, replicas);
         if dice.chance(12) && counter > 1 {
@@ -307,7 +313,7 @@ impl Shop {
     fn sign(&mut self, profile: &Profile, counter: u64, spec: Value, now: Timestamp) -> Digest {
         let version = match profile.shape {
             Shape::Canary => 4,
-            Shape::BlueGreen => 3,
+            Shape::BlueGreen | Shape::BlueGreenApart => 3,
             _ => 1,
         };
         let release = json!({

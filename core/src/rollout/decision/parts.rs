@@ -28,7 +28,7 @@ pub struct Placement {
 }
 
 /// Why a slot is on its host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Chosen {
     /// It was there before.
@@ -41,7 +41,19 @@ pub enum Chosen {
         own: u32,
         /// Memory reserved there before, in bytes.
         memory_reserved: u64,
+        /// The slot that its instance would have gone into, if the host of that could hold both.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead: Option<Instead>,
     },
+}
+
+/// A slot whose new instance stands on another host than the old one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Instead {
+    /// Which.
+    pub slot: SlotId,
+    /// Why its host does not hold both.
+    pub why: String,
 }
 
 /// A host that cannot take a slot.

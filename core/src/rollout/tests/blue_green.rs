@@ -205,12 +205,16 @@ fn a_rollback_without_room_for_both_goes_in_batches() {
 fn a_slot_from_after_the_switch_goes_back_with_the_others() {
     let (mut world, r1, r2) = at_share(1000);
     world.until("succeeds", |world| world.state() == State::Succeeded);
-    world.releases.values_mut().for_each(|release| {
-        release.spec.scale = crate::release::Scale::Replicas { min: 2, max: 3 };
-    });
+    let up_to_three = |world: &mut World| {
+        world.releases.values_mut().for_each(|release| {
+            release.spec.scale = crate::release::Scale::Replicas { min: 2, max: 3 };
+        });
+    };
+    up_to_three(&mut world);
     world.service.replicas = 3;
     world.until("has three", |world| world.running(&r2) == 3);
     world.begin(&r1, Kind::Rollback);
+    up_to_three(&mut world);
     world.until("has the traffic", |world| {
         assert_eq!(world.running(&r2), 3, "until then nothing of it stops");
         world.share(&r1) == 1000

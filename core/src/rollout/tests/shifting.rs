@@ -33,6 +33,9 @@ pub(crate) struct World {
     /// Releases whose instances fail, and hosts where they do.
     pub(crate) fails: BTreeSet<(Digest, usize)>,
     rollouts: u32,
+    /// Decisions that were written, and whether the coordinator starts again after each: what it knows is what is stored.
+    pub(crate) writes: u32,
+    pub(crate) restarts_after: Option<u32>,
     pub(crate) decisions: Vec<crate::rollout::What>,
 }
 
@@ -58,7 +61,12 @@ impl World {
 
     /// A service of so many slots, each on a host of its own, at `r1`.
     pub(crate) fn at(r1: &Release, count: u32) -> Self {
-        let mut fleet = fleet(count as usize);
+        Self::on(r1, count, count as usize)
+    }
+
+    /// The same on the first of so many hosts.
+    pub(crate) fn on(r1: &Release, count: u32, hosts: usize) -> Self {
+        let mut fleet = fleet(hosts);
         for member in fleet.members.values_mut() {
             Arc::make_mut(&mut member.facts).address = "10.0.0.1".into();
         }
@@ -77,6 +85,8 @@ impl World {
             silent: false,
             fails: BTreeSet::new(),
             rollouts: 0,
+            writes: 0,
+            restarts_after: None,
             decisions: Vec::new(),
         };
         world.hosts();
@@ -123,6 +133,7 @@ impl World {
             now: at(self.now),
         });
         let Advance { service, slots, rollout, waiting, .. } = next;
+        self.writes += u32::from(service != self.service || slots != self.slots || rollout != active);
         self.service = service;
         self.slots = slots;
         if let Some(rollout) = rollout {
@@ -130,7 +141,22 @@ impl World {
             self.rollout = Some(rollout);
         }
         self.waiting = waiting.iter().map(ToString::to_string).collect();
+        if self.restarts_after == Some(self.writes) {
+            self.restarts_after = None;
+            self.start_again();
+        }
         self.hosts();
+    }
+
+    /// The coordinator starts on what is stored; nothing before counts for any clock.
+    fn start_again(&mut self) {
+        fn stored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+            serde_json::from_slice(&serde_json::to_vec(value).unwrap()).unwrap()
+        }
+        self.service = stored(&self.service);
+        self.slots = self.slots.iter().map(|(id, slot)| (id.clone(), stored(slot))).collect();
+        self.rollout = self.rollout.as_ref().map(stored);
+        self.fleet.since = at(self.now);
     }
 
     /// Seconds pass until it holds.
@@ -173,7 +199,7 @@ impl World {
     }
 
     /// Hosts report what their plans let run, and the table follows.
-    fn hosts(&mut self) {
+    pub(crate) fn hosts(&mut self) {
         let hosts: Vec<HostId> = self.fleet.members.keys().cloned().collect();
         for (n, host) in hosts.iter().enumerate() {
             let mine = self.slots.values().filter(|slot| slot.host() == host);

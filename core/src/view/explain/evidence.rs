@@ -12,7 +12,7 @@ use super::sentence::{NAMED, count, place};
 pub(super) fn made_from(decision: &Decision) -> Vec<String> {
     match &decision.what {
         What::Placed { slots, more, refused, more_refused, .. } => {
-            let line = |p: &Placement| format!("{}: {}", place(&p.slot, &p.host), chosen(p.because));
+            let line = |p: &Placement| format!("{}: {}", place(&p.slot, &p.host), chosen(&p.because));
             let mut lines: Vec<String> = slots.iter().take(NAMED).map(line).collect();
             rest(&mut lines, slots.len(), *more, "slot");
             let shown = refused.iter().take(NAMED).map(|r| format!("not {}: {}", r.host, r.reason));
@@ -85,14 +85,17 @@ fn rest(lines: &mut Vec<String>, written: usize, more: u32, what: &str) {
     }
 }
 
-fn chosen(why: Chosen) -> String {
+fn chosen(why: &Chosen) -> String {
     match why {
         Chosen::Kept => "it was there before".to_owned(),
         Chosen::PerHost => "one on every host".to_owned(),
-        Chosen::Best { own, memory_reserved } => format!(
-            "best of those with room, {own} of this service and {} MiB reserved there",
-            memory_reserved >> 20
-        ),
+        Chosen::Best { own, memory_reserved, instead } => {
+            let best = format!(
+                "best of those with room, {own} of this service and {} MiB reserved there",
+                memory_reserved >> 20
+            );
+            instead.as_ref().map_or(best.clone(), |instead| format!("{}; {best}", instead.why))
+        }
     }
 }
 

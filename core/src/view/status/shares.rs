@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Counter;
 use crate::service::{Releases, Service, Slots};
+use crate::slot::Slot;
 use crate::time::Timestamp;
 use crate::traffic::Weight;
 
@@ -29,7 +30,10 @@ impl SharesView {
             release: releases.get(&split.new)?.counter,
             weight: split.weight,
             other: releases.get(&split.old)?.counter,
-            warm_until: warm.filter_map(crate::slot::Slot::standby_until).max(),
+            warm_until: warm
+                .filter_map(Slot::standby_until)
+                .chain(slots.values().filter_map(Slot::kept_until))
+                .max(),
         })
     }
 }
