@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use windlass_core::units::Span;
 use windlass_process::{logging, report, signals};
 
@@ -20,7 +21,8 @@ const ABOUT: &str = "Runs on each host: pulls images, runs containers, probes th
 
 const EXAMPLES: &str = "\
 Examples:
-  windlass-agent join --server deploy.example.com:7443 --token windlass2… --address 10.0.0.5 --registry registry.example.com
+  windlass-agent join --server deploy.example.com:7443 --token windlass2… \\
+      --address 10.0.0.5 --registry registry.example.com
   windlass-agent run
   windlass-agent doctor
   windlass-agent inventory -o json
@@ -29,11 +31,24 @@ Stopping, upgrading or killing the agent never stops a workload.";
 
 /// Arguments.
 #[derive(Debug, Parser)]
-#[command(name = "windlass-agent", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "windlass-agent", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     given: Given,
-    /// How log lines look (on stderr)
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of the log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct LogArgs {
+    /// Log lines on stderr, like `info` or `info,windlass_agent=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG", global = true)]
+    log: String,
+    /// Format of log lines
     #[arg(
         long,
         value_name = "human|json",
@@ -41,12 +56,21 @@ pub struct Cli {
         env = "WINDLASS_LOG_FORMAT",
         global = true
     )]
-    log: String,
-    /// Which log lines there are, like `info` or `info,windlass_agent=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG", global = true)]
-    log_filter: String,
-    #[command(subcommand)]
-    command: Command,
+    log_format: String,
+    /// The filter, as version 0.1 spelled it
+    #[arg(long, value_name = "FILTER", global = true, hide = true)]
+    log_filter: Option<String>,
+}
+
+impl LogArgs {
+    /// Format and filter. In version 0.1 `--log` was the format, and `--log-filter` the filter.
+    fn read(&self) -> (&str, &str) {
+        let filter = self.log_filter.as_deref();
+        match self.log.as_str() {
+            format @ ("human" | "json") => (format, filter.unwrap_or("info")),
+            log => (&self.log_format, filter.unwrap_or(log)),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,9 +78,11 @@ enum Command {
     /// Join a fleet with a token
     #[command(after_help = "\
 Examples:
-  windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" --data ./agent-1 --address 127.0.0.1 \\
+  windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" \\
+      --data ./agent-1 --address 127.0.0.1 \\
       --registry 127.0.0.1:5000 --policy ./policy.toml
-  windlass host token web-1 | windlass-agent join --server deploy.example.com:7443 --token - --registry registry.example.com
+  windlass host token web-1 | windlass-agent join --token - \\
+      --server deploy.example.com:7443 --registry registry.example.com
 
 Writes the commented starter policy if there is none. May be repeated until it has worked.")]
     Join(JoinArgs),
@@ -64,18 +90,21 @@ Writes the commented starter policy if there is none. May be repeated until it h
     #[command(after_help = "\
 Examples:
   windlass-agent run
-  windlass-agent run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml --log json
+  windlass-agent run --data ./agent-1 --engine unix:///var/run/docker.sock \\
+      --policy ./policy.toml --log-format json
 
-SIGTERM stops it within 10 s; a second signal at once. What runs goes on.")]
+SIGTERM stops it within 10 s; a second signal at once. Workloads keep running.")]
     Run,
     /// Run the ingress of this host: the reverse proxy beside the agent
     #[command(after_help = "\
 Examples:
-  windlass-agent ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs
-  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 --metrics 127.0.0.1:9102 --access-log -
+  windlass-agent ingress --http 0.0.0.0:80 --https 0.0.0.0:443 \\
+      --certs /etc/windlass/certs
+  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 \\
+      --metrics 127.0.0.1:9102 --access-log -
 
-It needs the agent's socket and its own folder, no key. It goes on by its last tables while the agent is away. A second one
-with the same --state takes the listeners over, and the first one ends when its requests have ended: no connection is
+It needs the agent's socket and its own folder, no key. It goes on by its last tables while the agent is away. A second one \
+with the same --state takes the listeners over, and the first one ends when its requests have ended: no connection is \
 refused. SIGTERM stops accepting, waits for requests under way (--drain), and ends; a second signal ends it at once.")]
     Ingress(IngressArgs),
     /// Show what this host is, allows, runs and refused
@@ -100,10 +129,25 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
     #[command(
         after_help = "Examples:\n  windlass-agent remove-workloads\n  windlass-agent remove-workloads --data ./agent-1\n\nThe agent must not be running: it would start them again."
     )]
-    RemoveWorkloads,
+    RemoveWorkloads(OutputArgs),
     /// The fleet's trust document
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Examples:\n  windlass-agent trust import trust-7.json")]
     Trust(TrustCommand),
+    /// Completions for a shell
+    #[command(
+        after_help = "Examples:\n  windlass-agent completions bash > /etc/bash_completion.d/windlass-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Manual pages
+    #[command(hide = true, after_help = "Examples:\n  windlass-agent man --out /usr/local/share/man/man1")]
+    Man {
+        /// Write a page for each command to this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Asks NVIDIA's library, for an agent that must not wait for it
     #[command(name = gpu::SUBCOMMAND, hide = true)]
     GpuProbe,
@@ -120,15 +164,17 @@ struct JoinArgs {
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]
     registry: Vec<String>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
 struct IngressArgs {
     /// Serve plain HTTP here
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "HOST:PORT")]
     http: Option<SocketAddr>,
     /// Serve HTTPS here, with the certificates of --certs
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "HOST:PORT")]
     https: Option<SocketAddr>,
     /// Answer plain requests with a redirect to HTTPS at this port
     #[arg(long, value_name = "PORT", requires = "http")]
@@ -140,24 +186,34 @@ struct IngressArgs {
     #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
     state: Option<PathBuf>,
     /// Serve /metrics for Prometheus here
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<SocketAddr>,
     /// Write a line of JSON for each request to this file, without its query; `-` is stdout
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
     /// At the end, how long requests under way may go on
-    #[arg(long, value_name = "TIME", default_value = ingress::DEFAULT_DRAIN)]
+    #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN)]
     drain: Span,
     /// At the end, how long tunnels (WebSockets) may go on
-    #[arg(long, value_name = "TIME", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
+    #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
     drain_tunnels: Span,
 }
 
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// How it is printed
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
+}
+
+impl OutputArgs {
+    /// Prints a result in the format that was asked for.
+    fn result(&self, text: &str, view: &impl serde::Serialize) -> Result<(), Failure> {
+        Ok(output::lines(&match self.output {
+            Format::Table => text.to_owned(),
+            Format::Json => json(view),
+        })?)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +221,8 @@ struct PlaceArgs {
     /// Another root, for building images
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -182,6 +240,8 @@ enum TrustCommand {
     Import {
         /// One envelope, or several, one per line, the oldest first
         file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -202,7 +262,13 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
     if matches!(cli.command, Command::GpuProbe) {
         return Ok(gpu::serve()?); // no log, no settings, no runtime: it only answers
     }
-    logging::init(cli.log.parse()?, &cli.log_filter)?;
+    match &cli.command {
+        Command::Completions { shell } => return completions(*shell),
+        Command::Man { out } => return man(out.as_deref()),
+        _ => {}
+    }
+    let (format, filter) = cli.log.read();
+    logging::init(format.parse()?, filter)?;
     let config = Config::resolve(&cli.given)?;
     if let Command::Ingress(args) = &cli.command {
         return serve(&config, args);
@@ -215,7 +281,9 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         .build()?;
     runtime.block_on(async {
         match &cli.command {
-            Command::GpuProbe | Command::Ingress(_) => Ok(()), // done above
+            Command::GpuProbe | Command::Ingress(_) | Command::Completions { .. } | Command::Man { .. } => {
+                Ok(())
+            } // done above
             Command::Join(args) => joined(&config, args).await,
             Command::Run => {
                 let engine = config.engine.clone();
@@ -239,16 +307,21 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             }
             Command::Install(args) => {
                 let done = Places::below(&args.root).install(&config, &std::env::current_exe()?)?;
-                Ok(output::lines(&done)?)
+                args.output.result(&done, &steps(&done))
             }
-            Command::Uninstall(args) => Ok(output::lines(&Places::below(&args.root).uninstall(&config)?)?),
-            Command::RemoveWorkloads => {
+            Command::Uninstall(args) => {
+                let done = Places::below(&args.root).uninstall(&config)?;
+                args.output.result(&done, &steps(&done))
+            }
+            Command::RemoveWorkloads(output) => {
                 let count = clear::remove_workloads(&config).await?;
-                Ok(output::lines(&format!("removed {count} container{}", if count == 1 { "" } else { "s" }))?)
+                let text = format!("removed {count} container{}", if count == 1 { "" } else { "s" });
+                output.result(&text, &serde_json::json!({ "removed": count }))
             }
-            Command::Trust(TrustCommand::Import { file }) => {
+            Command::Trust(TrustCommand::Import { file, output }) => {
                 let version = import::import(&config, file).await?;
-                Ok(output::lines(&format!("trust version {version} is in force"))?)
+                let text = format!("trust version {version} is in force");
+                output.result(&text, &serde_json::json!({ "trust_version": version }))
             }
         }
     })
@@ -301,7 +374,34 @@ async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
     if joined.wrote_policy {
         text.push_str(&format!("\nwrote the starter policy {}", config.policy.display()));
     }
-    Ok(output::lines(&text)?)
+    let policy = joined.wrote_policy.then_some(&config.policy);
+    let view = serde_json::json!({
+        "fleet": joined.member.fleet, "host": joined.member.host, "wrote_policy": policy,
+    });
+    args.output.result(&text, &view)
+}
+
+/// Prints the completions of a shell.
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "windlass-agent", &mut script);
+    Ok(output::lines(&String::from_utf8_lossy(&script))?)
+}
+
+/// Prints the manual, or writes a page for each command.
+fn man(folder: Option<&Path>) -> Result<(), Failure> {
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder)?;
+        return Ok(clap_mangen::generate_to(Cli::command(), folder)?);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(output::lines(&String::from_utf8_lossy(&page))?)
+}
+
+/// The steps that were done, one per line of `text`.
+fn steps(text: &str) -> serde_json::Value {
+    serde_json::json!({ "done": text.lines().collect::<Vec<_>>() })
 }
 
 /// The address from which this host reaches the server. Nothing is sent for that.
@@ -320,8 +420,6 @@ fn json(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -330,11 +428,73 @@ mod tests {
     }
 
     #[test]
+    fn old_and_new_spellings_of_log_flags_mean_the_same() {
+        let read = |line: &str| {
+            let cli =
+                Cli::try_parse_from(["windlass-agent", "run"].into_iter().chain(line.split(' '))).unwrap();
+            let (format, filter) = cli.log.read();
+            (format.to_owned(), filter.to_owned())
+        };
+        let is = |format: &str, filter: &str| (format.to_owned(), filter.to_owned());
+        assert_eq!(read("--log json"), is("json", "info"));
+        assert_eq!(read("--log json --log-filter debug"), is("json", "debug"));
+        assert_eq!(read("--log debug --log-format json"), is("json", "debug"));
+        assert_eq!(read("--log-format json"), is("json", "info"));
+        assert_eq!(read("--log-filter warn"), is("human", "warn"));
+    }
+
+    /// Every help is wrapped once, at the width of the terminal.
+    #[test]
+    fn help_is_wrapped_once() {
+        fn check(command: &clap::Command, path: &str) {
+            for width in [80, 100] {
+                let text = command.clone().term_width(width).render_long_help().to_string();
+                let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > width).collect();
+                assert!(long.is_empty(), "{path} at {width}: {long:?}");
+            }
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = after.lines().collect();
+            for (n, line) in lines.iter().enumerate() {
+                let (is_prose, follows) = (!line.starts_with(' '), n > 0 && !lines[n - 1].is_empty());
+                assert!(
+                    is_prose || line.chars().count() <= 78,
+                    "{path}: example of more than 78 columns: {line}"
+                );
+                assert!(!is_prose || line.is_empty() || !follows, "{path}: a break in a paragraph: {line}");
+            }
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command, "windlass-agent");
+    }
+
+    #[test]
+    fn completions_and_manual_name_the_commands() {
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut Cli::command(), "windlass-agent", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("remove-workloads"));
+        let folder = tempfile::tempdir().unwrap();
+        man(Some(folder.path())).unwrap();
+        let page = std::fs::read_to_string(folder.path().join("windlass-agent-join.1")).unwrap();
+        assert!(page.contains("Join a fleet with a token"), "{page}");
+    }
+
+    #[test]
     fn the_documented_commands_parse() {
         for line in [
             "join --server 127.0.0.1:7443 --token T --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml",
             "run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml",
             "run --data d --log json",
+            "run --log json --log-filter info,windlass_agent=debug",
+            "run --log info,windlass_agent=debug --log-format json",
+            "remove-workloads -o json",
+            "install --root /mnt -o json",
+            "trust import trust.json -o json",
+            "completions zsh",
+            "man --out pages",
             "ingress --http 0.0.0.0:80 --https 0.0.0.0:443 --certs /etc/windlass/certs",
             "ingress --data d --http 127.0.0.1:80 --metrics [::1]:9102 --access-log - --drain 5s",
             "inventory -o json",

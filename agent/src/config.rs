@@ -15,6 +15,7 @@ const MAX_LEN: u64 = 64 * 1024;
 
 /// What flags and variables say (clap reads both); `None` where they say nothing.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Common options")]
 pub struct Given {
     /// Configuration file (TOML: data, engine, policy, server, ingress_socket, metrics) [default: /etc/windlass/agent.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG", global = true)]
@@ -28,8 +29,8 @@ pub struct Given {
     /// Host policy: what may run here at all [default: /etc/windlass/policy.toml]
     #[arg(long, value_name = "FILE", env = "WINDLASS_POLICY", global = true)]
     pub policy: Option<PathBuf>,
-    /// Coordinator, `host:port` [default: the one given at join, then those of the trust document]
-    #[arg(long, value_name = "ADDRESS", env = "WINDLASS_SERVER", global = true)]
+    /// Coordinator [default: the one given at join, then those of the trust document]
+    #[arg(long, value_name = "HOST:PORT", env = "WINDLASS_SERVER", global = true)]
     pub server: Option<String>,
     /// Socket between agent and ingress [default: DATA/ingress.sock]
     #[arg(long, value_name = "FILE", env = "WINDLASS_INGRESS_SOCKET", global = true)]

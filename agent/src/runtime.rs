@@ -22,6 +22,9 @@ pub mod access;
 pub mod docker;
 pub mod fake;
 pub mod labels;
+mod publish;
+
+pub(crate) use publish::published_on;
 
 /// What an engine was asked and did not do.
 #[derive(Debug, thiserror::Error)]

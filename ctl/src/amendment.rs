@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use windlass_certs::keys::{KeyId, PublicKey};
 use windlass_certs::trust::{EnvironmentScope, ReleaseRole, RoleKeys, TrustDocument};
 
-/// What a key is for.
+/// The role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum KeyRole {
     /// Signs the trust document.
@@ -26,16 +26,16 @@ pub(crate) enum KeyRole {
 pub(crate) enum Amendment {
     /// A key more.
     Add {
-        /// Which.
+        /// Its name.
         key: PublicKey,
-        /// What for.
+        /// Its role.
         role: KeyRole,
         /// Of which environments, if it signs releases.
         scopes: Vec<EnvironmentScope>,
     },
     /// A key less.
     Remove {
-        /// Which.
+        /// Its name.
         key: KeyId,
         /// In this role only.
         role: Option<KeyRole>,
@@ -44,14 +44,14 @@ pub(crate) enum Amendment {
     },
     /// A key for another.
     Rotate {
-        /// That goes.
+        /// The old key.
         old: KeyId,
-        /// That comes.
+        /// The new key.
         new: PublicKey,
     },
 }
 
-/// Why a change makes no sense.
+/// The reason why a change makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AmendError {
     #[error("the key {0} is revoked: it is trusted with nothing again")]
@@ -77,13 +77,13 @@ impl AmendError {
 /// Signatures that a version still needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// How many, at least.
+    /// The least number of them.
     pub(crate) count: usize,
     /// Root keys that can give them.
     pub(crate) signers: Vec<KeyId>,
 }
 
-/// How many root keys must still sign `next`: the thresholds of both versions count.
+/// The number of root keys that must still sign `next`: the thresholds of both versions count.
 pub(crate) fn missing(now: &TrustDocument, next: &TrustDocument, signed: &BTreeSet<KeyId>) -> Missing {
     let lacks = |role: &RoleKeys| {
         let have = role.keys.iter().filter(|key| signed.contains(key.id())).count();
@@ -267,7 +267,7 @@ fn plain(document: &mut TrustDocument) -> impl Iterator<Item = (KeyRole, &'stati
     .filter_map(|(role, name, keys)| keys.map(|keys| (role, name, keys)))
 }
 
-/// Does the document mention the key at all?
+/// Returns whether the document names the key in any role.
 fn stands(document: &TrustDocument, key: &KeyId) -> bool {
     all(document).any(|known| known.id() == key) || document.is_key_revoked(key)
 }

@@ -18,8 +18,8 @@ pub(crate) use deploy::{
 };
 pub(crate) use fleet::{ContextCommand, DevArgs, HostCommand, InitArgs, Label, LabelArgs};
 pub(crate) use look::{
-    CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, RenderArgs, RoutesArgs, RoutesCommand, SchemaArgs,
-    StatusArgs, Tail, TopArgs, TopView, WaitArgs,
+    CompleteArgs, CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, ManArgs, RenderArgs, RoutesArgs,
+    RoutesCommand, SchemaArgs, StatusArgs, Tail, TopArgs, TopView, WaitArgs,
 };
 pub(crate) use operator::{OperatorCommand, OperatorJoinArgs};
 pub(crate) use service::{AttendArgs, RestartArgs, RmArgs, ScaleArgs, StopArgs};
@@ -28,20 +28,20 @@ pub(crate) use trust::{
     AcceptArgs, AuditCommand, ChangeArgs, ReleaseCommand, RevokeArgs, SignArgs, TrustCommand,
 };
 
-/// Deploys signed releases to hosts, and lets them down again safely.
+/// Deploy signed releases to hosts, and roll them back safely.
 #[derive(Debug, Parser)]
 #[command(
     name = "windlass",
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    max_term_width = 110,
+    max_term_width = 100,
     after_help = "Examples:\n  \
         windlass dev                                  try it on this machine\n  \
-        windlass deploy web.yaml --timeout 2m         deploy, and follow until it is done\n  \
+        windlass deploy web.yaml --timeout 2m         deploy, and follow it\n  \
         windlass status                               what runs where\n  \
         windlass rollback web                         back to the last good release\n\n\
-        Exit codes: 0 done, 1 refused, 2 usage, 3 rolled back or aborted, 4 paused or failed, 5 timeout,\n\
+        Exit codes: 0 done, 1 refused, 2 usage, 3 rolled back or aborted, 4 paused or failed, 5 timeout, \
         6 superseded; `plan`: 10 changes."
 )]
 pub(crate) struct Cli {
@@ -64,13 +64,21 @@ pub(crate) struct Global {
     /// The environment [default: the context's, else `default`]
     #[arg(short, long = "env", global = true, env = "WINDLASS_ENV", value_name = "NAME")]
     pub(crate) environment: Option<EnvironmentId>,
-    /// How results look
-    #[arg(short = 'o', long = "format", global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    /// Output format
+    #[arg(
+        short = 'o',
+        long = "output",
+        alias = "format",
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub(crate) output: Format,
-    /// Answers every question with yes
+    /// Answer yes to every question
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
-    /// Says more on stderr; twice: everything
+    /// More log on stderr (-vv: all)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -110,29 +118,29 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Run more or fewer instances, within what was signed
     Scale(ScaleArgs),
-    /// New instances of the same release, a few at a time
+    /// Replace the instances of a service, a few at a time
     Restart(RestartArgs),
     /// Stop every instance, and keep everything for its return
     Stop(StopArgs),
     /// Remove services from every host
     Rm(RmArgs),
-    /// Contents that failed: look, let one start again
+    /// List or clear quarantined releases
     #[command(
         subcommand,
         arg_required_else_help = true,
         after_help = "Examples:\n  windlass quarantine ls\n  windlass quarantine clear web"
     )]
     Quarantine(QuarantineCommand),
-    /// What runs where, at which release, how healthy
+    /// Show what runs where, at which release, and its health
     #[command(visible_alias = "ls")]
     Status(StatusArgs),
     /// Instances of all services, one per line
     Ps(PsArgs),
-    /// Which name leads where, and which ingress knows it
+    /// Show routes and the ingresses that have them
     Routes(RoutesArgs),
     /// Wait until the coordinator answers, and hosts are ready
     Wait(WaitArgs),
-    /// What was decided in a rollout, and from what
+    /// Show the decisions of a rollout and their inputs
     Explain(ExplainArgs),
     /// Releases as documents
     #[command(
@@ -141,9 +149,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windlass release ls web\n  windlass release diff web r6 r7\n  windlass release verify web.release.json"
     )]
     Release(ReleaseCommand),
-    /// What the instances of a service write
+    /// Show the logs of a service
     Logs(LogsArgs),
-    /// What happened in the fleet
+    /// Show the events of the fleet
     Events(EventsArgs),
     /// Hosts, services, rollouts, instances and GPUs in this terminal, as they are now
     Top(TopArgs),
@@ -181,6 +189,11 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Completions for a shell
     Completions(CompletionsArgs),
+    /// Manual pages
+    Man(ManArgs),
+    /// Print names for a shell that completes them
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Versions of this program and of the coordinator
     Version(VersionArgs),
 }
@@ -196,10 +209,46 @@ pub(crate) const fn log_filter(verbose: u8) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn old_spellings_still_parse() {
+        for line in ["status --format json", "rollout promote web --step", "--format=yaml host ls"] {
+            let words = std::iter::once("windlass").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    /// Every help is wrapped once, at the width of the terminal.
+    #[test]
+    fn help_is_wrapped_once() {
+        fn check(command: &clap::Command, path: &str) {
+            for width in [80, 100] {
+                let text = command.clone().term_width(width).render_long_help().to_string();
+                let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > width).collect();
+                assert!(long.is_empty(), "{path} at {width}: {long:?}");
+            }
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = after.lines().collect();
+            for (n, line) in lines.iter().enumerate() {
+                let (is_prose, follows) = (!line.starts_with(' '), n > 0 && !lines[n - 1].is_empty());
+                assert!(
+                    is_prose || line.chars().count() <= 78,
+                    "{path}: example of more than 78 columns: {line}"
+                );
+                assert!(!is_prose || line.is_empty() || !follows, "{path}: a break in a paragraph: {line}");
+            }
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        let mut command = <Cli as clap::CommandFactory>::command();
+        command.build();
+        check(&command, "windlass");
     }
 }

@@ -20,10 +20,10 @@ use crate::session::Session;
 
 pub(crate) use outcome::ServiceOutcome;
 
-/// How often it is looked.
+/// The interval of looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What a service is to come to.
+/// The goal of a command to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
     /// So many instances are available, and there are no others.
@@ -34,7 +34,7 @@ pub(crate) enum Goal {
     Gone,
 }
 
-/// How following ended.
+/// The end of following.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// It is so. What was seen last, if the service still shows.
@@ -49,7 +49,7 @@ pub(crate) enum Done {
     Detached,
 }
 
-/// What one look says.
+/// The result of one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Reached,

@@ -28,13 +28,13 @@ pub(crate) use stream::{
     RolloutStream,
 };
 
-/// What operators call.
+/// The calls of operators.
 #[derive(Clone)]
 pub(crate) struct Client {
     control: ControlClient<Channel>,
 }
 
-/// What is needed to make the next release of a service.
+/// The facts that make the next release of a service.
 pub(crate) struct ServiceInfo {
     /// The fleet that the coordinator serves.
     pub(crate) fleet: FleetId,
@@ -42,7 +42,7 @@ pub(crate) struct ServiceInfo {
     pub(crate) last_counter: u64,
 }
 
-/// What submitting or rolling back did.
+/// The result of submitting or rolling back.
 #[derive(Debug, Clone)]
 pub(crate) struct Submitted {
     /// The rollout; none if there was nothing to do.
@@ -53,7 +53,7 @@ pub(crate) struct Submitted {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What telling a service something did.
+/// The result of a command to a service.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     /// It was so already.
@@ -66,11 +66,11 @@ pub(crate) struct Heard {
     pub(crate) volumes: Vec<VolumeView>,
 }
 
-/// What can be done to a host.
+/// A command to a host.
 pub(crate) use pb::HostAction;
-/// What can be done to a rollout.
+/// A command to a rollout.
 pub(crate) use pb::RolloutAction;
-/// What can be done to a service.
+/// A command to a service.
 pub(crate) use pb::ServiceAction;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -88,7 +88,7 @@ impl Client {
         view("get the routes", &answer.view)
     }
 
-    /// The ingress of a host counts no more.
+    /// Forgets the ingress of a host.
     pub(crate) async fn forget_ingress(&mut self, host: &HostId) -> Result<(), CallError> {
         let request = pb::ForgetIngressRequest { host: host.to_string() };
         call("forget the ingress", self.control.forget_ingress(request)).await?;
@@ -128,7 +128,7 @@ impl Client {
         view("change the host", &answer.view)
     }
 
-    /// What hosts hold and the store does not.
+    /// The differences between hosts and the store.
     pub(crate) async fn preview_recovery(
         &mut self,
         keep_store: &[HostId],

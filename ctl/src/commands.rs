@@ -1,6 +1,7 @@
 //! One module per command: arguments and context in, an exit code or an error out.
 
 mod audit;
+mod complete;
 mod context;
 mod deploy;
 mod dev;
@@ -37,7 +38,7 @@ pub(crate) use audit::AuditEntryView;
 pub(crate) use context::ContextView;
 pub(crate) use ps::PsView;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
     let global = cli.global;
     match cli.command {
@@ -69,7 +70,9 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
         Command::Audit(command) => audit::run(command, &global, printer).await,
         Command::Import(command) => import::run(&command, printer),
         Command::Schema(args) => Ok(tools::schema(&args, printer)),
+        Command::Man(args) => tools::man(&args, printer),
+        Command::Complete(args) => Ok(Box::pin(complete::names(&args, &global, printer)).await),
         Command::Render(args) => tools::render(&args, &global, printer),
-        Command::Completions(args) => Ok(tools::completions(&args, printer)),
+        Command::Completions(args) => complete::completions(&args, printer),
     }
 }

@@ -1,4 +1,4 @@
-//! What a command line means here: which fleet, which server, which environment, which service.
+//! The fleet, server, environment and service that a command line means.
 
 use windlass_core::manifest::Environment;
 use windlass_core::{Counter, EnvironmentId, ServiceId, ServiceName};
@@ -38,7 +38,7 @@ impl Context {
         Ok(Box::pin(Session::open(&self.fleet, &self.config)).await?)
     }
 
-    /// Which environment a manifest is for.
+    /// The environment of a manifest.
     pub(crate) fn environment(&self) -> Environment {
         meant(self.environment.as_ref(), self.config.environment.as_ref())
     }
@@ -65,7 +65,7 @@ pub(crate) fn at_release(text: &str) -> Option<(&str, Counter)> {
     Some((service, release.parse().ok()?))
 }
 
-/// Which environment a manifest is for, where there is no context.
+/// The environment of a manifest, where there is no context.
 pub(crate) fn environment(global: &Global) -> Environment {
     meant(global.environment.as_ref(), None)
 }

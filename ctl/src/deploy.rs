@@ -36,19 +36,19 @@ pub(crate) use follow::{End, follow};
 pub(crate) use outcome::{Outcome, Skipped, ending};
 pub(crate) use progress::Progress;
 
-/// How often a counter is drawn again because somebody else was faster.
+/// The number of new counters after others were faster.
 const RACES: u32 = 8;
 
-/// What to do when that did not help.
+/// The hint when that did not help.
 const LOST: &str = "somebody else deploys this service at the same time: run the command again, with --supersede if \
     their rollout is to be replaced";
 
-/// What is to be released, complete but for its number.
+/// A release, complete but for its number.
 #[derive(Clone)]
 pub(crate) struct Draft {
     /// Of which service.
     pub(crate) service: ServiceId,
-    /// What.
+    /// The service.
     pub(crate) spec: Spec,
 }
 

@@ -55,7 +55,7 @@ impl<E: Failure> From<E> for CtlError {
     }
 }
 
-/// Why a command did not do what it was asked.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CtlError {
     #[error(transparent)]
@@ -103,16 +103,16 @@ pub(crate) enum CtlError {
 /// An error as it is printed: *what failed · why · what to do next*.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(crate) struct Report {
-    /// What failed.
+    /// The failure.
     pub(crate) error: String,
-    /// Why, the outermost cause first.
+    /// Its causes, the outermost first.
     pub(crate) causes: Vec<String>,
-    /// What to do next.
+    /// The next step.
     pub(crate) hint: Option<String>,
 }
 
 impl CtlError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Told(error) => error.0.hint(),
@@ -158,7 +158,7 @@ impl CtlError {
         }
     }
 
-    /// What is printed.
+    /// The text for people.
     pub(crate) fn report(&self) -> Report {
         let mut lines = match self {
             Self::Manifest(error) => error.lines(),

@@ -6,7 +6,7 @@
 //! | 1 | refused, or failed before anything changed |
 //! | 2 | wrong usage |
 //! | 3 | the old release serves again: rolled back, aborted |
-//! | 4 | stopped, and needs a person: paused, failed |
+//! | 4 | stopped; manual action required: paused, failed |
 //! | 5 | the timeout passed; the rollout goes on |
 //! | 6 | superseded |
 //! | 10 | only `plan`: there are changes |
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use windlass_core::rollout::State;
 
-/// How a command ends.
+/// The end of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done, or nothing to change.
@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Usage,
     /// The old release serves again.
     Back,
-    /// Stopped, and needs a person.
+    /// Stopped; manual action required.
     Stopped,
     /// The timeout passed; the rollout goes on.
     Timeout,
@@ -54,7 +54,7 @@ impl Exit {
         }
     }
 
-    /// How following a rollout ends, once it is in `state`; `None` while it goes on. `changed` says whether any
+    /// The end of following a rollout that is in `state`; `None` while it goes on. `changed` says whether any
     /// container was touched.
     pub(crate) const fn of(state: State, changed: bool) -> Option<Self> {
         match state {

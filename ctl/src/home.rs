@@ -34,7 +34,7 @@ pub(crate) struct Home {
     root: PathBuf,
 }
 
-/// Why the folder cannot be used.
+/// The reason why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
     #[error("there is neither WINDLASS_HOME nor HOME")]
@@ -107,7 +107,7 @@ impl Home {
         Self { root }
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.root
     }

@@ -8,17 +8,17 @@ use windlass_certs::join::{InvalidToken, Joins, Terms, Token, is_address};
 use windlass_certs::trust::TrustDocument;
 use windlass_core::{Digest, FleetId, HostId, OperatorName, Timestamp};
 
-/// How long a host's token is good at most, and an operator's.
+/// The longest lifetime of a host's token, and of an operator's.
 pub(crate) const HOST_LIFETIME: Duration = Duration::from_secs(10 * 60);
 pub(crate) const OPERATOR_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// By how much the coordinator's clock may be ahead.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// Whoever a token can be for.
+/// The holder of a token.
 pub(crate) trait Invited: Joins + Clone + Eq {
     /// As messages call them.
     const WHAT: &'static str;
-    /// How long their tokens are good at most.
+    /// The longest lifetime of their tokens.
     const LIFETIME: Duration;
 }
 
@@ -32,18 +32,18 @@ impl Invited for OperatorName {
     const LIFETIME: Duration = OPERATOR_LIFETIME;
 }
 
-/// What this operator believes of the fleet.
+/// The fleet, as this operator's home folder knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pins<'a> {
     /// Its newest trust document, verified.
     pub(crate) trust: &'a TrustDocument,
     /// Digest of version 1, from the home folder.
     pub(crate) first: Digest,
-    /// Where the coordinator answers this operator.
+    /// The address at which the coordinator answers this operator.
     pub(crate) server: &'a str,
 }
 
-/// What was asked for.
+/// The terms that were asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted<N> {
     /// For whom.
@@ -122,7 +122,7 @@ pub(crate) fn token<N: Invited>(
     Ok(got.under(fleet.clone(), wanted.name, ca_pin, pins.first, ours))
 }
 
-/// What the answer promises, if it promises anything, is what was asked for.
+/// The terms of the answer, if it has any, are those that were asked for.
 fn terms(got: &Terms, want: &Terms, pins: &Pins<'_>, server: &str) -> Result<(), Mismatch> {
     if let Some(grant) = got.grant.as_ref().filter(|grant| Some(*grant) != want.grant.as_ref()) {
         let want = want.grant.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
@@ -140,7 +140,7 @@ fn terms(got: &Terms, want: &Terms, pins: &Pins<'_>, server: &str) -> Result<(),
     }
 }
 
-/// Where others reach the coordinator: here, if the trust document says so too; the way of this operator may be a
+/// The address at which others reach the coordinator: this one, if the trust document says so too; the way of this operator may be a
 /// tunnel of their own.
 pub(crate) fn address<'a>(pins: &Pins<'a>) -> &'a str {
     let coordinators = &pins.trust.coordinators;

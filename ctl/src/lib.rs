@@ -44,7 +44,7 @@ use printer::Printer;
 
 /// Runs one command line and answers with its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+    let args = old_spellings(args.into_iter().collect());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return printer::usage(&error, &args).into(),
@@ -60,6 +60,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             error.exit().into()
         }
     }
+}
+
+/// Reads `schema --output` of version 0.1 as `schema --results`: `--output` takes a format now.
+fn old_spellings(mut args: Vec<OsString>) -> Vec<OsString> {
+    if args.iter().any(|arg| arg == "schema") {
+        for n in 0..args.len() {
+            let has_value = args.get(n + 1).is_some_and(|next| !next.to_string_lossy().starts_with('-'));
+            if args[n] == "--output" && !has_value {
+                args[n] = "--results".into();
+            }
+        }
+    }
+    args
 }
 
 fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {

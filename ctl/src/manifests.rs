@@ -10,7 +10,7 @@ use windlass_core::release::{Image, Spec};
 
 use crate::args::ManifestArgs;
 
-/// Where overlays stand, beside a manifest.
+/// The folder of overlays, beside a manifest.
 const OVERLAYS: &str = "environments";
 
 /// Manifests, layered and checked, and the folder that the paths in them begin at.
@@ -20,7 +20,7 @@ pub(crate) struct Manifests {
     folder: PathBuf,
 }
 
-/// Why there are none.
+/// The reason why there are none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManifestError {
     #[error("no manifest was named")]

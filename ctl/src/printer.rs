@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::{CtlError, Report};
 use crate::exit::Exit;
 
-/// How results look.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
     // Not as documentation: clap would then spread every `--help` over two screens.
@@ -24,7 +24,7 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Is colour wanted? Passed to everything that renders, so that rendering stays pure.
+/// Whether colour is wanted. Passed to everything that renders, so that rendering stays pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
     On,
@@ -60,12 +60,12 @@ impl Printer {
         Self { format, colour, error_colour, is_attended }
     }
 
-    /// Is stdout coloured?
+    /// Returns whether stdout is coloured.
     pub(crate) const fn colour(&self) -> Colour {
         self.colour
     }
 
-    /// Is the output for programs?
+    /// Returns whether the output is for programs.
     pub(crate) fn is_structured(&self) -> bool {
         self.format != Format::Table
     }
@@ -124,9 +124,22 @@ impl Printer {
         }
     }
 
-    /// Warns, whatever the format.
+    /// Prints the document of a change to programs, and says the change to a person, on stderr.
+    pub(crate) fn done<T: Serialize>(&self, value: &T, text: &str) {
+        if self.is_structured() {
+            self.document(value, |_| String::new());
+        } else {
+            err(text);
+        }
+    }
+
+    /// Warns on stderr: as `{"warning": …}` where the output is for programs.
     pub(crate) fn warn(&self, text: &str) {
-        err(&format!("warning: {text}"));
+        if self.is_structured() {
+            err(&safe::json(&serde_json::json!({ "warning": text }).to_string()));
+        } else {
+            err(&format!("warning: {text}"));
+        }
     }
 
     /// Prints how something ended: to stdout if it went well, with everything to look at next on stderr if not.
@@ -162,18 +175,28 @@ impl Printer {
     }
 }
 
-/// What clap has to say: help and versions to stdout, mistakes to stderr, as JSON where that was asked for.
+/// Returns whether a command line that could not be read asks for a format of programs.
+fn wants_structure(args: &[OsString]) -> bool {
+    let is_format = |text: &str| matches!(text, "json" | "yaml");
+    let apart = |pair: &[OsString]| {
+        matches!(pair[0].to_str(), Some("-o" | "--output" | "--format"))
+            && pair[1].to_str().is_some_and(is_format)
+    };
+    let joined = |arg: &OsString| {
+        let value =
+            ["--output=", "--format=", "-o=", "-o"].iter().find_map(|flag| arg.to_str()?.strip_prefix(flag));
+        value.is_some_and(is_format)
+    };
+    args.windows(2).any(apart) || args.iter().any(joined)
+}
+
+/// Prints the answer of clap: help and versions to stdout, mistakes to stderr, as JSON where that was asked for.
 pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
     if !error.use_stderr() {
         drop(error.print());
         return Exit::Done;
     }
-    let wants_json =
-        args.windows(2).any(|pair| {
-            matches!(pair[0].to_str(), Some("-o" | "--format"))
-                && matches!(pair[1].to_str(), Some("json" | "yaml"))
-        }) || args.iter().any(|arg| matches!(arg.to_str(), Some("-ojson" | "-o=json" | "--format=json")));
-    if wants_json {
+    if wants_structure(args) {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -219,4 +242,27 @@ fn data(text: &str) {
 
 fn err(text: &str) {
     drop(writeln!(io::stderr().lock(), "{}", safe::safe(text).trim_end_matches('\n')));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_known_before_the_rest_is_read() {
+        let asked = |line: &str| wants_structure(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in [
+            "w -o json",
+            "w --output yaml",
+            "w --format json",
+            "w -ojson",
+            "w --output=json",
+            "w --format=yaml",
+        ] {
+            assert!(asked(line), "{line}");
+        }
+        for line in ["w -o table", "w --out json", "w json", "w -o"] {
+            assert!(!asked(line), "{line}");
+        }
+    }
 }

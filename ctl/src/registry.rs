@@ -40,7 +40,7 @@ impl Resolver {
         Ok(Self { http: Http::new(insecure, credentials, http::TIMEOUT)?, platform: platform.to_owned() })
     }
 
-    /// What `image` is now.
+    /// The image that the name `image` leads to now.
     pub(crate) async fn resolve(&mut self, image: &ImageReference) -> Result<Image, ResolveError> {
         let repository = Repository { registry: image.registry.clone(), path: image.path.clone() };
         let answer = self.http.manifest(&repository, &image.version()).await?;

@@ -29,7 +29,7 @@ pub(crate) struct Session {
     jitter: f64,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
     #[error(transparent)]
@@ -86,7 +86,7 @@ impl Session {
         Ok(session)
     }
 
-    /// What to call.
+    /// The client of the coordinator.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.channel.clone())
     }
@@ -96,7 +96,7 @@ impl Session {
         &self.trust
     }
 
-    /// Who we are, by our certificate.
+    /// The identity of this operator, by the certificate.
     pub(crate) fn operator(&self) -> String {
         self.identity.peer().identity.name().to_owned()
     }

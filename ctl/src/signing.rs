@@ -13,7 +13,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::Failure;
 
-/// Why a release was not signed, or is not believed.
+/// The reason why a release was not signed, or is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignError {
     #[error("failed to load the release key")]

@@ -91,7 +91,7 @@ fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-/// How long ago, by two units at most.
+/// An age, by two units at most.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(at).as_secs();
     let rounded = match seconds {

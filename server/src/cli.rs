@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use windlass_certs::files;
 use windlass_process::logging::{self, Format};
 use windlass_process::{report, signals};
@@ -27,7 +28,8 @@ use crate::store::dump::{self, DumpError};
 #[command(name = "windlass-server", version, max_term_width = 100)]
 #[command(
     after_help = "Examples:\n  windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
-    windlass-server --data ./server --listen 127.0.0.1:7443 --http 127.0.0.1:7480\n  \
+    windlass-server --data ./server --listen 127.0.0.1:7443 \\\n      \
+    --http 127.0.0.1:7480\n  \
     windlass-server --data ./server store export backup.jsonl\n  \
     windlass-server --data ./server store import backup.jsonl"
 )]
@@ -39,48 +41,83 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
 struct Settings {
-    /// Folder that `windlass init --server-dir` made; the store is kept there too.
-    #[arg(long, env = "WINDLASS_DATA", default_value = "/var/lib/windlass/server", global = true)]
+    /// Folder that `windlass init --server-dir` made; the store is kept there too
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WINDLASS_DATA",
+        default_value = "/var/lib/windlass/server",
+        global = true
+    )]
     data: PathBuf,
-    /// Where agents and operators connect.
-    #[arg(long, env = "WINDLASS_LISTEN", global = true)]
+    /// Where agents and operators connect
+    #[arg(long, value_name = "HOST:PORT", env = "WINDLASS_LISTEN", global = true)]
     listen: Option<SocketAddr>,
-    /// Where metrics and health are read (plain HTTP); nowhere unless given.
-    #[arg(long, env = "WINDLASS_HTTP", global = true)]
+    /// Where metrics and health are read (plain HTTP); nowhere unless given
+    #[arg(long, value_name = "HOST:PORT", env = "WINDLASS_HTTP", global = true)]
     http: Option<SocketAddr>,
-    /// What is logged, like `info` or `windlass_server=debug`.
-    #[arg(long, env = "WINDLASS_LOG", default_value = "info", global = true)]
+    /// Log lines on stderr, like `info` or `info,windlass_server=debug`
+    #[arg(long, value_name = "FILTER", env = "WINDLASS_LOG", default_value = "info", global = true)]
     log: String,
-    /// How log lines look: `human` or `json`.
-    #[arg(long, env = "WINDLASS_LOG_FORMAT", default_value = "human", global = true)]
+    /// Format of log lines
+    #[arg(
+        long,
+        value_name = "human|json",
+        env = "WINDLASS_LOG_FORMAT",
+        default_value = "human",
+        global = true
+    )]
     log_format: Format,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the coordinator (the default).
+    /// Run the coordinator (the default)
+    #[command(after_help = "Examples:\n  windlass-server run --data ./server --log-format json")]
     Run,
-    /// Back the store up, or restore it, while the coordinator is stopped.
-    #[command(subcommand)]
+    /// Back the store up, or restore it, while the coordinator is stopped
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  windlass-server store export backup.jsonl\n  windlass-server store import backup.jsonl"
+    )]
     Store(StoreCommand),
-    /// Check configuration, keys and store, and start nothing.
+    /// Check configuration, keys and store, and start nothing
+    #[command(after_help = "Examples:\n  windlass-server check\n  windlass-server --data ./server check")]
     Check,
+    /// Completions for a shell
+    #[command(
+        after_help = "Examples:\n  windlass-server completions bash > /etc/bash_completion.d/windlass-server"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Manual pages
+    #[command(hide = true, after_help = "Examples:\n  windlass-server man --out /usr/local/share/man/man1")]
+    Man {
+        /// Write a page for each command to this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Write every record to FILE.
+    /// Write every record to FILE
+    #[command(after_help = "Examples:\n  windlass-server --data ./server store export backup.jsonl")]
     Export {
-        /// Must not exist.
+        /// File to write; must not exist yet
         file: PathBuf,
     },
-    /// Read FILE into a new store. Hosts that are ahead of it are recovering until `windlass host recover`.
+    /// Read FILE into a new store. Hosts that are ahead of it are recovering until `windlass host recover`
+    #[command(after_help = "Examples:\n  windlass-server --data ./server store import backup.jsonl")]
     Import {
-        /// What `export` wrote, or a file of the folder `backups`.
+        /// A file that `export` wrote, or one of the folder `backups`
         file: PathBuf,
         /// Take a backup without this coordinator's signature. Drops tokens, and operators and hosts that no certificate of
-        /// the fleet's CA vouches for.
+        /// the fleet's CA vouches for
         #[arg(long)]
         unsigned: bool,
         /// Of an unsigned backup: a member who may go on, as you know that nobody has revoked them: `operator/NAME` or
@@ -88,7 +125,8 @@ enum StoreCommand {
         #[arg(long, value_name = "MEMBER", requires = "unsigned")]
         confirm: Vec<String>,
     },
-    /// Begin with an empty store where there was one: forgets hosts, services and what runs.
+    /// Begin with an empty store where there was one: forgets hosts, services and instances
+    #[command(after_help = "Examples:\n  windlass-server --data ./server store new")]
     New,
 }
 
@@ -137,12 +175,18 @@ impl Cli {
     /// Does what was asked.
     pub async fn run(self) -> Result<(), Failure> {
         let settings = self.settings;
+        match &self.command {
+            Some(Command::Completions { shell }) => return completions(*shell),
+            Some(Command::Man { out }) => return man(out.as_deref()),
+            _ => {}
+        }
         logging::init(settings.log_format, &settings.log)?;
         match self.command.unwrap_or(Command::Run) {
             Command::Run => {
                 let running = start::start(config(&settings)?).await?;
                 Ok(running.run(signals::shutdown()).await?)
             }
+            Command::Completions { .. } | Command::Man { .. } => Ok(()), // done above
             Command::Check => check(&settings).await,
             Command::Store(StoreCommand::Export { file }) => export(&settings, &file).await,
             Command::Store(StoreCommand::Import { file, unsigned, confirm }) => {
@@ -151,6 +195,22 @@ impl Cli {
             Command::Store(StoreCommand::New) => new(&settings.data).await,
         }
     }
+}
+
+/// Prints the completions of a shell.
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "windlass-server", &mut script);
+    Ok(io::stdout().lock().write_all(&script)?)
+}
+
+/// Prints the manual, or writes a page for each command.
+fn man(folder: Option<&Path>) -> Result<(), Failure> {
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder)?;
+        return Ok(clap_mangen::generate_to(Cli::command(), folder)?);
+    }
+    Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout().lock())?)
 }
 
 fn config(settings: &Settings) -> Result<Config, StartError> {
@@ -242,4 +302,49 @@ async fn new(data: &Path) -> Result<(), Failure> {
     Ledger::open(store, State::new(trust), Clock::system()).await.map_err(StartError::from)?;
     tracing::info!(%fleet, "an empty store: every host has to join again");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every help is wrapped once, at the width of the terminal.
+    #[test]
+    fn help_is_wrapped_once() {
+        fn check(command: &clap::Command, path: &str) {
+            for width in [80, 100] {
+                let text = command.clone().term_width(width).render_long_help().to_string();
+                let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > width).collect();
+                assert!(long.is_empty(), "{path} at {width}: {long:?}");
+            }
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> = after.lines().collect();
+            for (n, line) in lines.iter().enumerate() {
+                let (is_prose, follows) = (!line.starts_with(' '), n > 0 && !lines[n - 1].is_empty());
+                assert!(
+                    is_prose || line.chars().count() <= 78,
+                    "{path}: example of more than 78 columns: {line}"
+                );
+                assert!(!is_prose || line.is_empty() || !follows, "{path}: a break in a paragraph: {line}");
+            }
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command, "windlass-server");
+    }
+
+    #[test]
+    fn completions_and_manual_name_the_commands() {
+        Cli::command().debug_assert();
+        let mut script = Vec::new();
+        clap_complete::generate(Shell::Bash, &mut Cli::command(), "windlass-server", &mut script);
+        assert!(String::from_utf8(script).unwrap().contains("export"));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(man(Some(folder.path())).is_ok());
+        let page = std::fs::read_to_string(folder.path().join("windlass-server-store-import.1")).unwrap();
+        assert!(page.contains("unsigned"), "{page}");
+    }
 }

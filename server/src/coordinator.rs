@@ -59,7 +59,7 @@ pub(crate) struct Parts {
     pub trust: TrustStore,
     /// CA and keys.
     pub authority: Authority,
-    /// Whose certificates count no more.
+    /// Identities whose certificates are revoked or superseded.
     pub revocations: Revocations,
     /// When a host counts as gone.
     pub liveness: LivenessRules,

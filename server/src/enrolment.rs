@@ -240,7 +240,7 @@ impl Enrolment {
             let identity = Identity::agent(self.authority.ca().fleet().clone(), host.clone());
             let cut = self.revocations.revoke_identity(&identity, up_to);
             if cut > 0 {
-                tracing::info!(%host, connections = cut, "cut connections of a certificate that counts no more");
+                tracing::info!(%host, connections = cut, "cut connections of a revoked or superseded certificate");
             }
         }
     }
@@ -281,7 +281,7 @@ impl Enrolment {
     }
 }
 
-/// Up to which generation a host's certificates count no more.
+/// The newest generation of a host's certificates that is revoked or superseded.
 fn revoked_up_to(record: &HostRecord) -> u64 {
     match record.standing {
         Standing::Member => record.revoked_up_to,

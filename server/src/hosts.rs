@@ -17,9 +17,9 @@ pub enum HostAction {
     Uncordon,
     /// No new slots, and what is there moves.
     Drain,
-    /// Its certificate counts no more; it may join again.
+    /// Revokes its certificate; it may join again.
     Evict,
-    /// Its certificate counts no more, and its name may never join again.
+    /// Revokes its certificate; its name may never join again.
     Ban,
 }
 

@@ -43,7 +43,7 @@ pub(crate) const HINT: &str = "`windlass host recover` shows what the hosts hold
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RecoveryError {
     /// A host came or went.
-    #[error("what would be taken over is not any more what was shown")]
+    #[error("the preview is stale: a host came or went since it was shown")]
     Changed,
     /// There is nothing to say about it.
     #[error("host `{0}` holds nothing that the store does not know")]

@@ -116,11 +116,11 @@ pub(crate) enum ReleaseError {
     /// The trust document has expired.
     #[error("the trust document has expired on {0}: new releases are not taken, what runs goes on")]
     TrustExpired(Timestamp),
-    /// The fleet is not any more what was previewed.
+    /// The preview is stale.
     #[error("plan is stale: the service changed since it was saved")]
     PreviewChanged,
     /// The store is older than its fleet.
-    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    #[error("the coordinator was restored from a backup; recovery is pending")]
     Recovering,
     /// Another rollout is active.
     #[error(transparent)]

@@ -30,7 +30,7 @@ pub(crate) enum RolloutError {
     #[error("this step wants an approval: going on without one needs an operator with role `approver`")]
     NeedsApprover,
     /// The store is older than its fleet.
-    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    #[error("the coordinator was restored from a backup; recovery is pending")]
     Recovering,
     /// Not stored.
     #[error(transparent)]

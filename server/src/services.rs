@@ -57,11 +57,11 @@ pub(crate) enum ServiceError {
     /// There is nothing to restart, or not now.
     #[error(transparent)]
     Restart(#[from] RestartError),
-    /// Agents that cannot be told.
-    #[error("the agents of {} are too old to be told", .0.iter().map(HostId::as_str).collect::<Vec<_>>().join(", "))]
+    /// Agents of a version that does not support the command.
+    #[error("the agents of {} do not support this", .0.iter().map(HostId::as_str).collect::<Vec<_>>().join(", "))]
     AgentTooOld(Vec<HostId>),
     /// The store is older than its fleet.
-    #[error("the coordinator was restored from a backup, and nobody has said yet what counts")]
+    #[error("the coordinator was restored from a backup; recovery is pending")]
     Recovering,
     /// Not stored.
     #[error(transparent)]
@@ -206,7 +206,11 @@ fn decide(
         Verb::Stop | Verb::Remove => "ok".to_owned(),
     };
     draft.audit(audit::fact(actor, name(verb), id, None, &outcome));
-    draft.event(name(verb), id.to_string(), format!("by {actor}"));
+    let words = match verb {
+        Verb::Scale(count) => format!("from {} to {count} instances, by {actor}", known.replicas),
+        Verb::Stop | Verb::Remove => format!("by {actor}"),
+    };
+    draft.event(name(verb), id.to_string(), words);
     if let Some(ended) = ended {
         engine::tell(draft, active, &ended);
         draft.change(Change::Rollout(Box::new(ended)));

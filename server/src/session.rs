@@ -171,7 +171,9 @@ impl Session {
             }
             match self.wait().await {
                 Woken::Stopping => return Err(stopping()),
-                Woken::Cut => return Err(Status::unauthenticated("the certificate counts no more")),
+                Woken::Cut => {
+                    return Err(Status::unauthenticated("the certificate is revoked or superseded"));
+                }
                 Woken::Replaced => return Err(Status::aborted("the host has connected again")),
                 Woken::Message(message) => match message? {
                     Some(message) => self.received(message).await?,

@@ -10,7 +10,7 @@ use windlass_core::observation::{TASK_LOG, keep_end};
 use windlass_core::reconcile::{Container, Launch, LocalImage, Outcome, StartFailure, Step, Target};
 
 use super::fault;
-use crate::runtime::{LogOptions, Runtime, RuntimeError, blame};
+use crate::runtime::{LogOptions, Runtime, RuntimeError, blame, published_on};
 
 /// Creating and starting takes at most this.
 const START: Duration = Duration::from_secs(60);
@@ -219,14 +219,14 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
 
 /// Asks the kernel before the engine does, which would make and start a container first.
 fn free(launch: &Launch, address: &str) -> Result<(), RuntimeError> {
-    let loopback = address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let host = if loopback || address == "localhost" { "127.0.0.1" } else { "0.0.0.0" };
     for port in launch.ports.values().map(|port| port.host) {
-        match std::net::TcpListener::bind((host, port)) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                return Err(RuntimeError::PortTaken { port });
+        for host in published_on(address) {
+            match std::net::TcpListener::bind((*host, port)) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    return Err(RuntimeError::PortTaken { port });
+                }
+                Ok(_) | Err(_) => {} // a port below 1024 may be the engine's to bind, not ours
             }
-            Ok(_) | Err(_) => {} // a port below 1024 may be the engine's to bind, not ours
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ pub(super) fn replaced(draft: &Draft<'_>) -> BTreeSet<SlotId> {
     draft.slots.values().filter_map(|slot| slot.stands_in_for().cloned()).collect()
 }
 
-/// Whether the slot is neither on its way out, nor stopped so that it can go, or start elsewhere.
+/// Returns whether the slot is neither terminating nor being rescheduled.
 pub(super) fn stays(draft: &Draft<'_>, slot: &SlotId, release: &Release) -> bool {
     let per_host = release.spec.scale == Scale::PerHost;
     let moves = per_host || (by_stopping(draft, release) && !release.spec.pins_slots());

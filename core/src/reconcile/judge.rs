@@ -300,7 +300,7 @@ pub(super) fn condemn(
     let restarts = seen.map_or(0, |seen| restarts(seen, memory.of(seen)));
     let restart = want.good.then_some(want.generation);
     let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
-    // That somebody else has the port, or that a device is lost, is not the release's fault. Nor is it bad, if a new
+    // A port conflict or a lost device does not fail the release. Nor is it bad, if a new
     // instance of it fails where others serve.
     if restart.is_none() && fault.is_releases() && !matches!(reason, FailureReason::PortTaken { .. }) {
         let service = want.slot.service.clone();

@@ -70,11 +70,16 @@ fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<Sl
     Some(trouble)
 }
 
+/// `10.0.0.5:20001`, `[2001:db8::5]:20001`.
+fn endpoint(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
     let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
     let at = judge::standing(seen, turn.memory.of(seen), spec, super::asks::times_of(turn, seen));
     let address = &turn.desired.local.address;
-    let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), format!("{address}:{port}")));
+    let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), endpoint(address, *port)));
     let state = state(turn, want, seen, &at);
     Instance {
         id: seen.instance.clone(),

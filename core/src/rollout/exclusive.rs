@@ -89,7 +89,7 @@ impl Draft<'_> {
     }
 }
 
-/// For how long the host has been alone with an agent that stops by itself what it must. One that was last heard of without
+/// For how long the host has been partitioned, with a live agent that fences itself. One that was last heard of without
 /// its journal, or with an older copy of it, does not: it knows of no plan, and touches nothing.
 pub(crate) fn alone_for(member: &Member) -> Option<Duration> {
     let seen = member.observation.as_deref()?;

@@ -28,7 +28,7 @@ pub(crate) fn revert(
     };
     let old_runs = intent.other.is_some_and(|(release, run)| release == good.digest && run.runs());
     let not_begun = intent.run == Phase::Pulled;
-    // What still runs beside the good release while that starts. A target that failed before it was begun has stopped nothing.
+    // The release that runs alongside the rollback target while that starts. A target that failed before it was begun has stopped nothing.
     let beside = if not_begun {
         intent.other.map(|(release, _)| release).filter(|release| release != &good.digest)
     } else {
@@ -42,8 +42,8 @@ pub(crate) fn revert(
         }
     };
     let stops = beside.is_some() && order == Order::StopFirst;
-    // What is lost is turned when its host returns: it may serve all along, and several would stop at once then. What it
-    // was told to fall back on, it does by itself.
+    // Slots on lost hosts are rolled back when the host reconnects: they may serve all along, and several would stop at
+    // once then. The fallback of its plan the host takes by itself.
     if stops && facts.is_lost() && intent.lets_anything_run() {
         return false;
     }

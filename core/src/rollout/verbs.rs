@@ -63,7 +63,7 @@ pub enum VerbError {
     #[error("`{0}` runs once on every host that its placement allows, so it has no count")]
     PerHost(ServiceId),
     /// The release says how many.
-    #[error("{release} of `{service}` has exactly {count} replicas")]
+    #[error("{release} of `{service}` has exactly {count} replica{}", if *count == 1 { "" } else { "s" })]
     Fixed {
         /// The service.
         service: ServiceId,

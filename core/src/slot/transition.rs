@@ -124,7 +124,7 @@ pub enum Transition {
     Revert {
         /// That release, which is good.
         to: Digest,
-        /// The release that still runs beside it.
+        /// The release that runs alongside it.
         beside: Option<Digest>,
         /// Which instance goes first.
         order: Order,

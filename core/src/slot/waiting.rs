@@ -127,7 +127,7 @@ pub enum Waiting {
     Soak(Timestamp),
     /// Room for both instances on a host.
     Room(HostId),
-    /// Others to serve, before one that may serve stops.
+    /// Disruption budget: other instances that serve, before one that may serve stops.
     Others {
         /// Where it is.
         host: HostId,
@@ -185,7 +185,7 @@ impl std::fmt::Display for Waiting {
             Self::Pull { host, done, total } => {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")
             }
-            Self::Healthy { host, slot } => write!(f, "{slot} on host {host} to be healthy for min ready"),
+            Self::Healthy { host, slot } => write!(f, "{slot} on host {host}, not healthy for min_ready yet"),
             Self::Answer { host, slot, asked } => write!(f, "{slot} on host {host} to answer {asked}"),
             Self::Checks(host) => write!(f, "host {host} to make the checks that come before a start"),
             Self::Hook { hook, host, since: Some(since) } => {
@@ -232,11 +232,11 @@ impl std::fmt::Display for Waiting {
                 }
                 write!(f, "; the end of the next one at {until}")
             }
-            Self::Approval => f.write_str("a person to approve the next step (`windlass rollout approve`)"),
+            Self::Approval => f.write_str("approval of the next step (`windlass rollout approve`)"),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Others { host, slot } => {
-                write!(f, "enough others to serve, so that {slot} on host {host} may stop")
+                write!(f, "disruption budget, to stop {slot} on host {host}")
             }
             Self::Place(why) => write!(f, "a host that takes one more ({why})"),
             Self::Pinned { host, slot } => {
@@ -252,7 +252,7 @@ impl std::fmt::Display for Waiting {
             Self::Gone { host, liveness } => {
                 write!(f, "host {host}, which is {} and gets it when it returns", liveness.as_str())
             }
-            Self::Person => f.write_str("a person"),
+            Self::Person => f.write_str("manual action"),
         }
     }
 }

@@ -52,6 +52,10 @@ pub struct ExplainView {
     pub decisions: Vec<DecisionView>,
     /// Decisions about slots that were not written, since there were too many. Changes of state, failures and
     /// steering are always there.
+    #[serde(default)]
+    pub omitted: u32,
+    /// `omitted`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub left_out: u32,
 }
 
@@ -66,6 +70,10 @@ pub struct DecisionView {
     /// In a sentence.
     pub text: String,
     /// What it was made from, a line each.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// `inputs`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub made_from: Vec<String>,
 }
 
@@ -75,7 +83,8 @@ pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> Explai
     let shown = |decision: Decision| DecisionView {
         after_ms: millis(decision.at.since(created_at)),
         text: sentence::text(&decision.what),
-        made_from: evidence::made_from(&decision),
+        inputs: evidence::inputs(&decision),
+        made_from: evidence::inputs(&decision),
         decision,
     };
     ExplainView {
@@ -95,6 +104,7 @@ pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> Explai
         serving: view.serving,
         stragglers: view.stragglers,
         decisions: decisions.into_iter().map(shown).collect(),
+        omitted: log.left_out(),
         left_out: log.left_out(),
     }
 }

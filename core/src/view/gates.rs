@@ -17,6 +17,10 @@ pub struct GateView {
     /// Windows of the step that have passed.
     pub passed: u32,
     /// Windows that have to.
+    #[serde(default)]
+    pub desired: u32,
+    /// `desired`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub wanted: u32,
     /// Whether it decides nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -40,6 +44,7 @@ pub(super) fn gates(rollout: &Rollout, releases: &Releases, now: Timestamp) -> V
             gate: name.clone(),
             step: course.step,
             passed: of.passes,
+            desired: gate.passes,
             wanted: gate.passes,
             dry_run: gate.dry_run,
             pages: of.pages(now) && !rollout.state.is_final(),

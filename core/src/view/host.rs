@@ -20,6 +20,10 @@ use super::trouble::{self, Problem};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostView {
     /// Its name.
+    #[serde(default)]
+    pub host: Option<HostId>,
+    /// `host`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub name: HostId,
     /// Is it there? An evicted or banned host says so here.
     pub state: String,
@@ -131,6 +135,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostVi
     let facts = &member.facts;
     let observation = member.observation.as_deref();
     HostView {
+        host: Some(name.clone()),
         name: name.clone(),
         state: member.liveness.as_str().to_owned(),
         scheduling: member.scheduling,

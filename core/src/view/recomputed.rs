@@ -21,6 +21,10 @@ pub struct RecomputedView {
     /// How many of them differ from what is stored.
     pub differing: u32,
     /// Decisions that were not written, since there were too many.
+    #[serde(default)]
+    pub omitted: u32,
+    /// `omitted`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub left_out: u32,
 }
 
@@ -58,6 +62,7 @@ pub fn recomputed(view: &ExplainView) -> RecomputedView {
         service: view.service.clone(),
         verdicts,
         differing: u32::try_from(differing).unwrap_or(u32::MAX),
+        omitted: view.left_out,
         left_out: view.left_out,
     }
 }

@@ -86,6 +86,10 @@ pub struct IngressView {
     /// Its host.
     pub host: HostId,
     /// Number of the table that it is to have.
+    #[serde(default)]
+    pub desired: u64,
+    /// `desired`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub wanted: u64,
     /// Number of the table that it has; absent if it has not said since the coordinator began.
     pub acknowledged: Option<u64>,
@@ -111,6 +115,7 @@ pub fn routes(
         let in_flight = ingress.processes.all().map(|report| under_way(report, environment));
         IngressView {
             host: host.clone(),
+            desired: table.routes.seq,
             wanted: table.routes.seq,
             acknowledged: report.and_then(|report| acknowledged(report, table)),
             in_flight: in_flight.fold(0, u64::saturating_add),

@@ -48,11 +48,19 @@ pub struct StatusView {
     pub replicas: Option<u32>,
     /// Hosts that have not said yet that nothing of it is left there, once it is removed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terminating: BTreeMap<HostId, Liveness>,
+    /// `terminating`, as version 0.1 names it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("deprecated" = true))]
     pub leaving: BTreeMap<HostId, Liveness>,
     /// What it waits for while no rollout moves it, in words.
     #[serde(default)]
     pub waiting: Vec<String>,
     /// Instances it is to have; those it keeps, while it is stopped.
+    #[serde(default)]
+    pub desired: u32,
+    /// `desired`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub wanted: u32,
     /// Slots whose instance has been healthy for min ready.
     #[serde(default)]
@@ -62,6 +70,10 @@ pub struct StatusView {
     /// Of these, and of those on lost hosts, the ones that were healthy when their host was last heard of, and may
     /// not be now: the host is not connected, or its engine does not answer.
     #[serde(default)]
+    pub unknown: u32,
+    /// `unknown`, as version 0.1 names it.
+    #[serde(default)]
+    #[schemars(extend("deprecated" = true))]
     pub in_doubt: u32,
     /// Why its rollout is where it is, in words.
     #[serde(default)]
@@ -131,6 +143,7 @@ pub fn status(
             SlotStatus::Converging | SlotStatus::Settled | SlotStatus::Failed { .. } => None,
         });
         let of = |instance: &Instance| InstanceView {
+            instance: instance.id.clone(),
             id: instance.id.clone(),
             slot: slot.clone(),
             host: assignment.host().clone(),
@@ -164,6 +177,7 @@ pub fn status(
         here.sort_by_key(|instance| instance.state != InstanceState::Healthy);
         let wanted = assignment.run().runs();
         let placeholder = |state| InstanceView {
+            instance: String::new(),
             id: String::new(),
             slot: slot.clone(),
             host: assignment.host().clone(),
@@ -217,6 +231,8 @@ pub fn status(
         Mode::Running if healthy < wanted || loops => "degraded",
         Mode::Running => "steady",
     };
+    let terminating: BTreeMap<HostId, Liveness> =
+        service.leaving.iter().map(|host| (host.clone(), liveness(fleet, host))).collect();
     StatusView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),
@@ -229,8 +245,10 @@ pub fn status(
             .map_or(at_rest, |rollout| rollout.state.as_str())
             .to_owned(),
         replicas,
-        leaving: service.leaving.iter().map(|host| (host.clone(), liveness(fleet, host))).collect(),
+        leaving: terminating.clone(),
+        terminating,
         waiting: waiting.iter().map(ToString::to_string).collect(),
+        desired: wanted,
         wanted,
         available: if service.split.is_some() {
             available(slots, fleet).min(wanted)
@@ -238,7 +256,8 @@ pub fn status(
             available(slots, fleet)
         },
         healthy,
-        in_doubt: in_doubt(&instances),
+        unknown: unknown(&instances),
+        in_doubt: unknown(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
         traffic: SharesView::of(service, slots, releases),
         watch: service.watch.as_ref().map(|watch| WatchView {
@@ -254,7 +273,7 @@ pub fn status(
     }
 }
 
-fn in_doubt(instances: &[InstanceView]) -> u32 {
+fn unknown(instances: &[InstanceView]) -> u32 {
     let counts = |i: &&InstanceView| i.state == InstanceState::Healthy && i.doubt.is_some();
     u32::try_from(instances.iter().filter(counts).count()).unwrap_or(u32::MAX)
 }

@@ -73,6 +73,7 @@ fn a_service_in_the_middle_of_a_rollout() {
     {
       "available": 2,
       "conditions": [],
+      "desired": 3,
       "environment": "production",
       "good": "r1",
       "healthy": 2,
@@ -87,6 +88,7 @@ fn a_service_in_the_middle_of_a_rollout() {
           "host": "h0000",
           "host_state": "connected",
           "id": "web.0.r2",
+          "instance": "web.0.r2",
           "release": "r2",
           "restarts": 0,
           "since": "1970-01-01T00:00:05.000Z",
@@ -101,6 +103,7 @@ fn a_service_in_the_middle_of_a_rollout() {
           "host": "h0001",
           "host_state": "connected",
           "id": "web.1.r2",
+          "instance": "web.1.r2",
           "release": "r2",
           "restarts": 0,
           "since": "1970-01-01T00:00:05.000Z",
@@ -117,6 +120,7 @@ fn a_service_in_the_middle_of_a_rollout() {
           "host": "h0002",
           "host_state": "lost",
           "id": "web.2.r1",
+          "instance": "web.2.r1",
           "release": "r1",
           "restarts": 0,
           "since": "1970-01-01T00:00:05.000Z",
@@ -147,6 +151,7 @@ fn a_service_in_the_middle_of_a_rollout() {
         "r2": 2
       },
       "state": "advancing",
+      "unknown": 1,
       "waiting": [],
       "wanted": 3
     }
@@ -241,7 +246,7 @@ fn a_rollout_that_failed_on_one_host() {
       "stragglers": [],
       "total": 3,
       "waiting": [
-        "a person"
+        "manual action"
       ]
     }
     "#);

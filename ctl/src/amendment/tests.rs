@@ -41,7 +41,7 @@ fn release(key: &PublicKey, scopes: &[&str]) -> Amendment {
     Amendment::Add { key: key.clone(), role: KeyRole::Release, scopes }
 }
 
-/// Who may sign releases of a service, and how many must.
+/// The keys that may sign releases of a service, and the threshold.
 fn may(document: &TrustDocument, service: &str, key: &PublicKey) -> bool {
     let service: ServiceId = service.parse().unwrap();
     let rule = document.release_rule(&service.environment, &service.name);

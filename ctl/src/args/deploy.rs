@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use windlass_core::manifest::Setting;
 use windlass_core::{Counter, Span};
 
-/// Which manifests, and how they become releases.
+/// Manifests, and the flags that make releases of them.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ManifestArgs {
     /// A manifest, or a folder for every `*.yaml` in it; `-` reads stdin. Repeat it for several, in order
@@ -26,7 +26,7 @@ pub(crate) struct ManifestArgs {
     pub(crate) insecure_registries: Vec<String>,
 }
 
-/// How a submitted rollout begins.
+/// Flags of the beginning of a rollout.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct SubmitArgs {
     /// End an active rollout of the same service, and keep its fallback
@@ -37,7 +37,7 @@ pub(crate) struct SubmitArgs {
     pub(crate) retry_quarantined: bool,
 }
 
-/// How a rollout is followed.
+/// Flags of following a rollout.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct FollowArgs {
     /// Stop following after so long (exit code 5); the rollout goes on
@@ -67,11 +67,11 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass deploy web.yaml --timeout 2m\n  \
-    windlass deploy -f services/                  every *.yaml of the folder, one after the other\n  \
+    windlass deploy -f services/                  every *.yaml of it, in order\n  \
     windlass deploy -f web.yaml --set image=registry.example.com/web:2\n  \
     windlass deploy -f web.yaml --supersede\n  \
     windlass deploy --plan web.plan\n\n\
-    Exit codes: 0 done or nothing to change, 1 failed before anything changed, 3 rolled back or aborted,\n\
+    Exit codes: 0 done or nothing to change, 1 failed before anything changed, 3 rolled back or aborted, \
     4 paused or failed, 5 timeout (the rollout goes on), 6 superseded.")]
 pub(crate) struct DeployArgs {
     #[command(flatten)]
@@ -82,7 +82,7 @@ pub(crate) struct DeployArgs {
     /// Submit a release that `release sign` wrote
     #[arg(long = "release", value_name = "FILE", conflicts_with_all = ["files", "manifests", "settings"])]
     pub(crate) releases: Vec<PathBuf>,
-    /// Sign with this key instead of the context's
+    /// Sign with this key instead of the context's; repeat it for several
     #[arg(long = "key", env = "WINDLASS_RELEASE_KEY", value_name = "FILE")]
     pub(crate) keys: Vec<PathBuf>,
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub(crate) struct DeployArgs {
     windlass rollback web\n  \
     windlass rollback production/web --to r5\n  \
     windlass rollback web@r5\n\n\
-    Goes to the last good release before the current one. Skips batches and soak, and supersedes a rollout that\n\
+    Goes to the last good release before the current one. Skips batches and soak, and supersedes a rollout that \
     is active.")]
 pub(crate) struct RollbackArgs {
     /// The service, `web` or `production/web`; `web@r5` for a release of it
@@ -111,7 +111,8 @@ pub(crate) struct RollbackArgs {
     pub(crate) follow: FollowArgs,
 }
 
-fn counter(text: &str) -> Result<Counter, String> {
+/// Reads the number of a release.
+pub(super) fn counter(text: &str) -> Result<Counter, String> {
     text.parse().map_err(|_| format!("`{text}` is not a release: write it like `r7`"))
 }
 
@@ -128,64 +129,64 @@ pub(crate) enum RolloutCommand {
         after_help = "Examples:\n  windlass rollout show 0193ab\n  windlass rollout show web\n  windlass rollout show web@r6"
     )]
     Show {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
     },
     /// Follow a rollout until it ends or pauses
     #[command(after_help = "Example:\n  windlass rollout watch web --timeout 5m")]
     Watch {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
         /// Stop following after so long (exit code 5); the rollout goes on
         #[arg(long, value_name = "DURATION", default_value = "1h")]
         timeout: Span,
     },
-    /// Hold it where it is
+    /// Pause a rollout
     #[command(after_help = "Example:\n  windlass rollout pause web")]
     Pause {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
     },
-    /// Let it go on
+    /// Resume a rollout
     #[command(after_help = "Example:\n  windlass rollout resume web")]
     Resume {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
     },
-    /// Approve the step that it waits at, as somebody else than who deployed
+    /// Approve the current step (not by the operator who deployed)
     #[command(
-        after_help = "Where the manifest says `approve: true`, the rollout waits until another operator has approved. The\n\
+        after_help = "Where the manifest says `approve: true`, the rollout waits until another operator has approved. The \
                       approval names rollout, release and step, and stands in the audit log. Gates and times still count.\n\n\
                       Examples:\n  windlass rollout approve web\n  windlass rollout approve web --step 2 --yes"
     )]
     Approve {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
         /// Only if it is at this step
         #[arg(long, value_name = "N")]
         step: Option<u32>,
     },
-    /// Let its traffic take the next step now
+    /// Move traffic to the next step now
     #[command(
-        after_help = "A rollout that moves traffic in steps (`strategy.blue_green`, `strategy.canary`) takes the next one\n\
-                      without the rest of its time, its gates and its approval; the audit log says so. It never skips a\n\
+        after_help = "A rollout that moves traffic in steps (`strategy.blue_green`, `strategy.canary`) takes the next one \
+                      without the rest of its time, its gates and its approval; the audit log says so. It never skips a \
                       health check.\n\n\
                       Examples:\n  windlass rollout promote web\n  windlass rollout promote web --full"
     )]
     Promote {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
-        /// The next step only, which is what it does where nothing is said
-        #[arg(long, conflicts_with = "full")]
+        /// Next step only (default)
+        #[arg(long, conflicts_with = "full", hide = true)]
         step: bool,
-        /// Every step that is left, at once
+        /// All remaining steps at once; without it, the next step only
         #[arg(long)]
         full: bool,
     },
-    /// Bring the old release back
+    /// Abort a rollout and roll back
     #[command(after_help = "Example:\n  windlass rollout abort web --yes")]
     Abort {
-        /// Its id or the beginning of it, `web@r6`, or a service for its newest
+        /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
     },
 }

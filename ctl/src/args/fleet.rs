@@ -11,15 +11,16 @@ use super::AttendArgs;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
-    windlass init --fleet prod --server windlass.example.com:7443 --server-dir ./server --operator alice\n\n\
-    Works offline. The server folder gets what the coordinator needs, and never a root or a release key: copy it\n\
-    to the coordinator's machine and start `windlass-server --data DIR`. `--server` is where agents and operators\n\
+    windlass init --fleet prod --server windlass.example.com:7443 \\\n      \
+    --server-dir ./server --operator alice\n\n\
+    Works offline. The server folder gets what the coordinator needs, and never a root or a release key: copy it \
+    to the coordinator's machine and start `windlass-server --data DIR`. `--server` is where agents and operators \
     reach it.")]
 pub(crate) struct InitArgs {
     /// Name of the fleet
     #[arg(long, value_name = "NAME")]
     pub(crate) fleet: FleetId,
-    /// Where the coordinator's folder is made
+    /// Folder to make for the coordinator
     #[arg(long, value_name = "DIR")]
     pub(crate) server_dir: PathBuf,
     /// Your name, in the operator certificate [default: the login name]
@@ -38,7 +39,7 @@ pub(crate) struct InitArgs {
 pub(crate) struct Lifetime {
     /// `operator`, `agent` or `coordinator`.
     pub(crate) role: &'static str,
-    /// How long.
+    /// The lifetime.
     pub(crate) span: Span,
 }
 
@@ -59,10 +60,10 @@ impl FromStr for Lifetime {
 #[command(after_help = "Examples:\n  \
     windlass dev\n  \
     windlass dev --dir ./try --engine unix:///run/user/1000/docker.sock\n\n\
-    Needs `windlass-server` and `windlass-agent` beside this program, and an engine that answers. Ctrl-C removes the\n\
+    Needs `windlass-server` and `windlass-agent` beside this program, and an engine that answers. Ctrl-C removes the \
     containers that were deployed and stops both; named volumes stay. With --keep the containers go on.")]
 pub(crate) struct DevArgs {
-    /// Where everything lives; kept, and used again if it is there [default: a temporary folder]
+    /// Folder of the fleet; kept, and used again if it is there [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// The engine that the agent uses
@@ -77,7 +78,7 @@ pub(crate) struct DevArgs {
     /// Port of its metrics
     #[arg(long, default_value_t = 7480)]
     pub(crate) http_port: u16,
-    /// Leaves containers and folder behind at the end, and says how to go on
+    /// Keep containers and folder at the end, and print how to go on
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -90,21 +91,21 @@ pub(crate) enum ContextCommand {
     /// Make a context the current one
     #[command(after_help = "Example:\n  windlass context use prod")]
     Use {
-        /// Its name
+        /// Context name
         name: String,
     },
     /// Give a context another name
     #[command(after_help = "Example:\n  windlass context rename demo staging")]
     Rename {
-        /// Its name
+        /// Context name
         from: String,
-        /// Its new name
+        /// New name
         to: String,
     },
     /// Forget a context; the keys of its fleet stay
     #[command(after_help = "Example:\n  windlass context rm demo")]
     Rm {
-        /// Its name
+        /// Context name
         name: String,
     },
 }
@@ -114,7 +115,8 @@ pub(crate) enum HostCommand {
     /// A single-use token with which a host joins; prints the token alone
     #[command(after_help = "Example:\n  \
         TOKEN=$(windlass host token web-1 --label role=app)\n  \
-        windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" --data ./agent-1 --address 127.0.0.1")]
+        windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" \\\n      \
+        --data ./agent-1 --address 127.0.0.1")]
     Token {
         /// Host name
         host: HostId,
@@ -137,10 +139,10 @@ pub(crate) enum HostCommand {
     #[command(after_help = "Examples:\n  \
         windlass host drain web-1\n  \
         windlass host drain web-1 --timeout 30m -o json\n\n\
-        A slot starts elsewhere before it stops here, at most `max_surge` of a service at a time; with `max_surge: 0`, and\n\
-        if it is exclusive, it stops here first, at most `max_unavailable` at a time. A slot with a named volume cannot\n\
+        A slot starts elsewhere before it stops here, at most `max_surge` of a service at a time; with `max_surge: 0`, and \
+        if it is exclusive, it stops here first, at most `max_unavailable` at a time. A slot with a named volume cannot \
         leave, and one per host only stops. `windlass host uncordon` is the way back.\n\n\
-        Exit codes: 0 the host is empty, 1 refused, 4 only slots that cannot leave are left, 5 timeout (it goes on), 6\n\
+        Exit codes: 0 the host is empty, 1 refused, 4 only slots that cannot leave are left, 5 timeout (it goes on), 6 \
         somebody uncordoned it.")]
     Drain {
         /// Host name
@@ -165,25 +167,25 @@ pub(crate) enum HostCommand {
         windlass host recover --look\n  \
         windlass host recover --yes\n  \
         windlass host recover --keep-store web-3\n\n\
-        What runs goes on all along, whatever you answer or when. Each host has shown the newest plan that this\n\
-        coordinator signed for it, and the releases in it, which operators signed; those are taken over, so that\n\
-        nothing is restarted. `--keep-store` gives a host what the backup says instead, which may restart things.\n\
+        Workloads keep running whatever you answer. Each host has shown the newest plan that this \
+        coordinator signed for it, and the releases in it, which operators signed; those are taken over, so that \
+        nothing is restarted. `--keep-store` gives a host what the backup says instead, which may restart things. \
         A host that has not been heard of is held when it comes: run this once more then.")]
     Recover {
         /// Give this host what the store knows, whatever it holds
         #[arg(long, value_name = "HOST")]
         keep_store: Vec<HostId>,
-        /// Only show it
+        /// Show only, change nothing
         #[arg(long)]
         look: bool,
     },
-    /// Revoke its certificate; it may join again
+    /// Revoke the host's certificate; it may join again
     #[command(after_help = "Example:\n  windlass host evict web-1 --yes")]
     Evict {
         /// Host name
         host: HostId,
     },
-    /// Revoke its certificate; its name may never join again
+    /// Revoke the host's certificate; its name may never join again
     #[command(after_help = "Example:\n  windlass host ban web-1 --yes")]
     Ban {
         /// Host name
@@ -195,7 +197,7 @@ pub(crate) enum HostCommand {
 #[command(after_help = "Examples:\n  \
     windlass host label web-1\n  \
     windlass host label web-1 role=db              how to get there\n\n\
-    A host keeps the labels of the token that it joined with, so that a coordinator cannot give it others. To change\n\
+    A host keeps the labels of the token that it joined with, so that a coordinator cannot give it others. To change \
     them it joins again.")]
 pub(crate) struct LabelArgs {
     /// Host name

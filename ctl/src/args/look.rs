@@ -1,4 +1,6 @@
-//! `status`, `logs`, `events`, `schema`, `render`, `completions`.
+//! `status`, `logs`, `events`, `schema`, `render`, `completions`, `man`.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
@@ -6,6 +8,7 @@ use windlass_core::{Counter, HostId, Span, Timestamp};
 use windlass_proto::limits::MAX_LOG_TAIL;
 
 use super::ManifestArgs;
+use super::deploy::counter;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  windlass status\n  windlass status web -o json")]
@@ -28,7 +31,7 @@ pub(crate) struct RoutesArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoutesCommand {
-    /// Wait for the ingress of a host no more: it is gone for good. One that reports again counts again
+    /// Stop waiting for a host's ingress that is gone; it counts again when it reports
     #[command(after_help = "Example:\n  windlass routes forget edge-1")]
     Forget {
         /// Name of the host
@@ -39,13 +42,13 @@ pub(crate) enum RoutesCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass wait                                 until the coordinator answers\n  \
-    windlass wait web-1 web-2 --timeout 1m        until these hosts can take slots, too\n\n\
+    windlass wait web-1 web-2 --timeout 1m        until these hosts are ready\n\n\
     Exit code 5 if that takes longer than the timeout.")]
 pub(crate) struct WaitArgs {
     /// Hosts that are to be connected, with an engine that answers
     #[arg(value_name = "HOST")]
     pub(crate) hosts: Vec<HostId>,
-    /// How long to wait at most
+    /// Longest wait
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub(crate) timeout: Span,
 }
@@ -53,17 +56,17 @@ pub(crate) struct WaitArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass logs web --tail 50\n  \
-    windlass logs production/web -f                follow the service, over restarts and rollouts\n  \
+    windlass logs production/web -f                over restarts and rollouts\n  \
     windlass logs web --since 10m --grep timeout\n  \
     windlass logs web --previous --tail all        runs before the present ones\n\n\
-    Lines of all instances are merged by time. Where lines are missing, that is said in their place, and the command\n\
+    Lines of all instances are merged by time. Where lines are missing, that is said in their place, and the command \
     exits with 1.")]
 pub(crate) struct LogsArgs {
     /// The service, `web` or `production/web`
     pub(crate) service: String,
     /// Only this instance: its name, its slot or its container
-    #[arg(long, value_name = "ID", default_value = "")]
-    pub(crate) instance: String,
+    #[arg(long, value_name = "ID")]
+    pub(crate) instance: Option<String>,
     /// Last lines per instance, at most 1000000, or `all` [default: 100; all with --since, --until, --grep, --previous]
     #[arg(long, value_name = "LINES")]
     pub(crate) tail: Option<Tail>,
@@ -83,14 +86,14 @@ pub(crate) struct LogsArgs {
     #[arg(long)]
     pub(crate) previous: bool,
     /// Only instances of this release
-    #[arg(long, value_name = "RELEASE")]
+    #[arg(long, value_name = "rN", value_parser = counter)]
     pub(crate) release: Option<Counter>,
     /// Only lines with this text in them
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
 }
 
-/// How many of the last lines.
+/// The number of last lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tail {
     /// So many.
@@ -114,11 +117,11 @@ impl std::str::FromStr for Tail {
 #[command(after_help = "Examples:\n  \
     windlass explain web                          the newest rollout of `web`\n  \
     windlass explain 0193ab -o json\n  \
-    windlass explain web --recompute              its gates' verdicts, computed again\n\n\
-    Shows every decision in order, with what it was made from: where slots were placed and why, images, batches and\n\
+    windlass explain web --recompute              verdicts of its gates\n\n\
+    Shows every decision in order, with what it was made from: where slots were placed and why, images, batches and \
     the limits they kept to, failures with exit code, log and probes, who steered, deadlines, and what serves now.")]
 pub(crate) struct ExplainArgs {
-    /// Its id or the beginning of it, `web@r6`, or a service for its newest
+    /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
     pub(crate) rollout: String,
     /// Compute every verdict of its gates again from what is stored of it; exit code 1 if one differs
     #[arg(long)]
@@ -154,26 +157,26 @@ pub(crate) struct EventsArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    windlass top                                  all hosts; 2 services, 3 rollouts, / filter, ? keys\n  \
+    windlass top                                  all hosts; ? shows the keys\n  \
     windlass top instances --filter production/web\n  \
-    windlass top services --once                  one frame, for scripts and for CI\n  \
+    windlass top services --once                  one frame, for scripts\n  \
     windlass top -o json                          the data of one frame")]
 pub(crate) struct TopArgs {
-    /// What to begin with [default: hosts]
+    /// First view [default: hosts]
     #[arg(value_enum)]
     pub(crate) view: Option<TopView>,
-    /// Only rows in which this stands
+    /// Only rows that contain TEXT
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
     /// Print one frame
     #[arg(long)]
     pub(crate) once: bool,
-    /// How often the coordinator is asked
+    /// Interval of updates
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = often)]
     pub(crate) interval: Span,
 }
 
-/// What `top` begins with.
+/// A view of `top`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TopView {
     Hosts,
@@ -222,10 +225,10 @@ impl std::str::FromStr for Since {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass schema > windlass.schema.json\n  \
-    windlass schema --output")]
+    windlass schema --results")]
 pub(crate) struct SchemaArgs {
-    /// Of what commands print with `-o json`, instead of manifests
-    #[arg(long = "output", id = "outputs")]
+    /// Schema of what commands print with `-o json`, instead of manifests
+    #[arg(long = "results", id = "outputs")]
     pub(crate) outputs: bool,
 }
 
@@ -244,8 +247,27 @@ pub(crate) struct RenderArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass completions bash > /etc/bash_completion.d/windlass\n  \
-    source <(windlass completions zsh)")]
+    source <(windlass completions zsh)\n\n\
+    In bash, zsh and fish, names of services and hosts are completed too: the script asks the context's coordinator, for \
+    1 second at most.")]
 pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    windlass man | man -l -\n  \
+    windlass man --out /usr/local/share/man/man1   one page for each command")]
+pub(crate) struct ManArgs {
+    /// Write a page for each command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Words of a shell that completes a name: `services`, `hosts`, or `for` and the words of the command line.
+#[derive(Debug, Args)]
+pub(crate) struct CompleteArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }

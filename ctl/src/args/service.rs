@@ -5,7 +5,7 @@ use windlass_core::Span;
 
 use super::FollowArgs;
 
-/// How a change is followed.
+/// Flags of following a change.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct AttendArgs {
     /// Stop following after so long (exit code 5); the coordinator goes on
@@ -20,25 +20,30 @@ pub(crate) struct AttendArgs {
 #[command(after_help = "Examples:\n  \
     windlass scale web 5\n  \
     windlass scale production/web 2 --timeout 2m -o json\n\n\
-    Only within the range that the release was signed with (`replicas: { min: 2, max: 10 }`); anything else is a new\n\
-    release. Fewer: what does not serve goes first, then the newest. Starts a stopped service. Refused while a\n\
+    Only within the range that the release was signed with (`replicas: { min: 2, max: 10 }`); anything else is a new \
+    release. Fewer: what does not serve goes first, then the newest. Starts a stopped service. Refused while a \
     rollout moves the service.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else changed it meanwhile.")]
 pub(crate) struct ScaleArgs {
     /// The service, `web` or `production/web`
     pub(crate) service: String,
-    /// How many instances
+    /// Number of instances
+    #[arg(value_parser = replicas)]
     pub(crate) replicas: u32,
     #[command(flatten)]
     pub(crate) attend: AttendArgs,
+}
+
+fn replicas(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number of instances"))
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass restart web\n  \
     windlass restart production/web --timeout 5m -o json\n\n\
-    New instances of the release that the service is at: in batches, in the order and with the limits of its strategy,\n\
-    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not come up keeps its old\n\
+    New instances of the release that the service is at: in batches, in the order and with the limits of its strategy, \
+    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not come up keeps its old \
     one; the restart stops there, says why, and leaves the rest as it is. Starts a stopped service.\n\n\
     Exit codes: 0 done, 1 refused, 3 aborted, 4 paused or failed, 5 timeout (it goes on), 6 superseded.")]
 pub(crate) struct RestartArgs {
@@ -52,8 +57,8 @@ pub(crate) struct RestartArgs {
 #[command(after_help = "Examples:\n  \
     windlass stop web\n  \
     windlass stop web --supersede\n\n\
-    Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls\n\
-    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is; and\n\
+    Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls \
+    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is; and \
     while requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else started it meanwhile.")]
 pub(crate) struct StopArgs {
@@ -62,7 +67,7 @@ pub(crate) struct StopArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
-    /// Although requests are routed to it, and nothing answers them afterwards
+    /// Even if requests are routed to it; they will fail
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -74,8 +79,8 @@ pub(crate) struct StopArgs {
     windlass rm web\n  \
     windlass rm web worker staging/cache\n  \
     windlass rm staging/web --yes --timeout 1m\n\n\
-    Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are\n\
-    named at the end. The service's numbers are never used again: a later deploy goes on counting. Refused while\n\
+    Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are \
+    named at the end. The service's numbers are never used again: a later deploy goes on counting. Refused while \
     requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
 pub(crate) struct RmArgs {
@@ -85,7 +90,7 @@ pub(crate) struct RmArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
-    /// Although requests are routed to it, and nothing answers them afterwards
+    /// Even if requests are routed to it; they will fail
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

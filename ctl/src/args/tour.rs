@@ -41,8 +41,8 @@ pub(crate) enum QuarantineCommand {
 #[command(after_help = "Examples:\n  \
     windlass audit ls\n  \
     windlass audit ls --since 1d --actor operator/alice\n  \
-    windlass audit ls --from 0 --limit 1000 -o json     the first page; each says where the next one begins\n\n\
-    Shows entries as the coordinator sends them; `windlass audit verify` checks them.")]
+    windlass audit ls --from 0 --limit 1000 -o json     the first page\n\n\
+    Each page says where the next one begins. Shows entries as the coordinator sends them; `windlass audit verify` checks them.")]
 pub(crate) struct AuditLsArgs {
     /// So many entries at most: the newest, or with --from the first ones
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -59,7 +59,7 @@ pub(crate) struct AuditLsArgs {
     /// Only verbs that begin so: `release`, `host.join`
     #[arg(long, value_name = "VERB")]
     pub(crate) verb: Option<String>,
-    /// Only about subjects in which this stands, like `web`
+    /// Only subjects that contain TEXT, like `web`
     #[arg(long, value_name = "TEXT")]
     pub(crate) subject: Option<String>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct VersionArgs {
     /// Of this program only
     #[arg(long)]
     pub(crate) client: bool,
-    /// How long the coordinator may take
+    /// Longest wait for the coordinator
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub(crate) timeout: Span,
 }
@@ -82,8 +82,8 @@ pub(crate) enum ImportCommand {
     /// A manifest per service of a compose file
     #[command(after_help = "Examples:\n  \
         windlass import compose docker-compose.yml > services.yaml\n  \
-        windlass import compose compose.yaml --out services/ && windlass plan services/\n\n\
-        Says on stderr, key by key, what a manifest cannot carry over, and what to do about it. Services come in the order\n\
+        windlass import compose compose.yaml --out services/\n  windlass plan services/\n\n\
+        Says on stderr, key by key, what a manifest cannot carry over, and what to do about it. Services come in the order \
         of `depends_on`. `${NAME:-value}` becomes the value; nothing is read from the environment or from `.env`.\n\n\
         Exit codes: 0 manifests were written, 1 none could be made.")]
     Compose {

@@ -21,7 +21,7 @@ pub(crate) enum ReleaseCommand {
         after_help = "Examples:\n  windlass release show web r7\n  windlass release show web.release.json"
     )]
     Show {
-        /// A file, or a service
+        /// Release file or service
         of: String,
         /// Which release of the service [default: the newest]
         release: Option<windlass_core::Counter>,
@@ -41,7 +41,7 @@ pub(crate) enum ReleaseCommand {
         windlass release sign -f web.yaml --counter 7 --out web.release.json\n  \
         windlass release sign --envelope web.release.json --key bob.key\n  \
         windlass deploy --release web.release.json\n\n\
-        An image that is pinned by digest needs no registry. A second signature approves the same release: its\n\
+        An image that is pinned by digest needs no registry. A second signature approves the same release: its \
         digest stays.")]
     Sign(SignArgs),
     /// Check a release against the trust document in the home folder
@@ -95,12 +95,12 @@ pub(crate) enum TrustCommand {
     },
     /// Trust one more key, in one step: edit, sign, publish
     #[command(after_help = "Examples:\n  \
-        windlass trust add-key ed25519:Xq3\u{2026} --scope staging       # as `operator join` printed it\n  \
-        windlass trust add-key bob.pem --everywhere              # a PEM file, public or private\n  \
+        windlass trust add-key ed25519:Xq3\u{2026} --scope staging   # of `operator join`\n  \
+        windlass trust add-key bob.pem --everywhere   # a PEM file, public or private\n  \
         windlass trust add-key root2.pem --role root --key /media/usb/root.key\n  \
-        windlass trust add-key bob.pem -e staging --out next.trust.json   # without the coordinator\n\n\
-        Signs with the root key of the home folder, or with --key. Where more root keys must sign, it writes the document and\n\
-        says who is next. A key that is trusted already changes nothing. A first key for an environment makes a rule for it\n\
+        windlass trust add-key bob.pem -e staging --out next.trust.json   # offline\n\n\
+        Signs with the root key of the home folder, or with --key. Where more root keys must sign, it writes the document and \
+        says who is next. A key that is trusted already changes nothing. A first key for an environment makes a rule for it \
         that keeps everybody who could sign there before.")]
     AddKey {
         /// `ed25519:…`, or a PEM file
@@ -117,11 +117,11 @@ pub(crate) enum TrustCommand {
         #[command(flatten)]
         how: ChangeArgs,
     },
-    /// Trust a key no more, in one step
+    /// Remove a trusted key
     #[command(after_help = "Examples:\n  \
         windlass trust remove-key 5f2a81c09d3e\n  \
         windlass trust remove-key bob.pem --revoke       # it fell into other hands\n\n\
-        What a removed release key has signed, and hosts have taken, goes on counting there; with --revoke it starts no more\n\
+        Releases that a removed key has signed, and hosts have taken, stay valid there; with --revoke it starts no more \
         (what runs is never stopped). The last key that a role needs cannot be removed.")]
     RemoveKey {
         /// Its id or the first digits, `ed25519:…`, or a PEM file
@@ -138,7 +138,7 @@ pub(crate) enum TrustCommand {
     /// Put a new key in the place of an old one, in one step
     #[command(after_help = "Examples:\n  \
         windlass trust rotate 5f2a81c09d3e new-release.key\n  \
-        windlass trust rotate root.key new-root.key --key root.key --key new-root.key\n\n\
+        windlass trust rotate root.key new.key --key root.key --key new.key\n\n\
         In every role that the old one has. A new root key signs too: the thresholds of both versions count.")]
     Rotate {
         /// The key that goes: its id or the first digits, `ed25519:…`, or a PEM file
@@ -168,7 +168,7 @@ pub(crate) enum TrustCommand {
     },
     /// Sign a trust document or a revocation list, or add a signature to one
     #[command(after_help = "Examples:\n  \
-        windlass trust show -o json > next.json       # raise version, change keys, …\n  \
+        windlass trust show -o json > next.json      # raise version, change keys, …\n  \
         windlass trust sign next.json --out next.trust.json\n  \
         windlass trust sign next.trust.json --key second-root.key\n  \
         windlass trust publish next.trust.json")]
@@ -200,15 +200,15 @@ pub(crate) enum TrustCommand {
 pub(crate) enum AuditCommand {
     /// Entries of the audit log, the newest last
     Ls(super::AuditLsArgs),
-    /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED, LOST or UNANCHORED TAIL(k)
+    /// Check the audit log: OK, ALTERED at n, TRUNCATED, FORKED or LOST
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \
         windlass audit verify --save audit.jsonl\n  \
         windlass audit verify audit.jsonl               # without the coordinator\n\n\
-        Held against the log: its signed checkpoints, the newest one that was verified here before, and what hosts have\n\
-        seen. OK and UNANCHORED TAIL(k) are sound: the last k entries are not below a checkpoint yet. ALTERED at n: that\n\
-        entry, or the one after it, is not what was written. TRUNCATED: entries are gone that somebody knows of. FORKED:\n\
-        somebody knows another history. LOST: the log says that a backup was restored, and entries of before, which somebody\n\
+        Held against the log: its signed checkpoints, the newest one that was verified here before, and what hosts have \
+        seen. OK is sound; it says how many of the last entries no signed checkpoint covers yet. ALTERED at n: that \
+        entry, or the one after it, is not what was written. TRUNCATED: entries are gone that somebody knows of. FORKED: \
+        somebody knows another history. LOST: the log says that a backup was restored, and entries of before, which somebody \
         has kept a checkpoint of, are gone; `windlass audit accept` says that you know of it.\n\n\
         Exit codes: 0 sound, 1 not sound, or it could not be read.")]
     Verify {

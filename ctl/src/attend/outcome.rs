@@ -1,4 +1,4 @@
-//! What following a service ends with: one object for programs, a sentence for people.
+//! The end of following a service: one object for programs, a sentence for people.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Done, Goal};
 use crate::client::Heard;
 use crate::exit::Exit;
 
-/// How `scale`, `stop` or `rm` ended.
+/// The outcome of `scale`, `stop` or `rm`.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub(crate) struct ServiceOutcome {
     /// The service's name.
@@ -26,19 +26,19 @@ pub(crate) struct ServiceOutcome {
     pub(crate) release: Option<Counter>,
     /// `succeeded | unchanged | superseded`; null while it goes on, which is how a timeout and `--detach` end.
     pub(crate) outcome: Option<&'static str>,
-    /// Why, in words.
+    /// The reason, in words.
     pub(crate) reason: Option<String>,
     /// The count that was asked for; only for `scale`.
     pub(crate) replicas: Option<u32>,
     /// Instances that are available now.
     pub(crate) available: u32,
-    /// What it waits for.
+    /// The reasons for which it waits.
     pub(crate) waiting: Vec<String>,
     /// Hosts that are lost, and get it when they return.
     pub(crate) stragglers: Vec<HostId>,
     /// Named volumes that stay; only for `rm`.
     pub(crate) volumes: Vec<VolumeView>,
-    /// How long it was followed, in milliseconds.
+    /// The time for which it was followed, in milliseconds.
     pub(crate) duration_ms: u64,
     #[serde(skip)]
     begun_at: Instant,
@@ -120,7 +120,7 @@ impl ServiceOutcome {
             }
         };
         if self.outcome.is_none() && !self.waiting.is_empty() {
-            text.push_str(&format!("\nit waits for {}", self.waiting.join(", ")));
+            text.push_str(&format!("\nwaiting: {}", self.waiting.join(", ")));
         }
         if !self.stragglers.is_empty() {
             let hosts: Vec<&str> = self.stragglers.iter().map(HostId::as_str).collect();
@@ -144,7 +144,7 @@ fn lost(status: &StatusView) -> Vec<HostId> {
     hosts
 }
 
-/// `default/web: 3 of 5 available; waits for …`.
+/// `default/web: 3 of 5 available; waiting: …`.
 pub(super) fn line(status: &StatusView) -> String {
     let mut text = format!("{}/{}: ", status.environment, status.service);
     match status.state.as_str() {
@@ -155,7 +155,7 @@ pub(super) fn line(status: &StatusView) -> String {
     }
     let waits: Vec<&str> = status.waiting.iter().take(3).map(String::as_str).collect();
     if !waits.is_empty() {
-        text.push_str(&format!("; waits for {}", waits.join(", ")));
+        text.push_str(&format!("; waiting: {}", waits.join(", ")));
     }
     if status.waiting.len() > waits.len() {
         text.push_str(&format!(" and {} more", status.waiting.len() - waits.len()));

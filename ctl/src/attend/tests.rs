@@ -1,4 +1,4 @@
-//! What one look at a service says about what it was told.
+//! One look at a service after a command.
 
 use serde_json::{Value, json};
 use windlass_core::view::StatusView;

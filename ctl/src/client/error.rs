@@ -1,4 +1,4 @@
-//! What the coordinator, or the way to it, says no with.
+//! Errors of calls to the coordinator.
 
 use std::error::Error;
 
@@ -63,7 +63,7 @@ impl CallError {
         Self { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// Is the number of the release not the next one?
+    /// Returns whether the number of the release is not the next one.
     pub(crate) const fn is_taken(&self) -> bool {
         matches!(self.code, Code::Aborted | Code::AlreadyExists)
     }
@@ -80,17 +80,17 @@ impl CallError {
         matches!(self.code, Code::Unimplemented)
     }
 
-    /// Is what was asked for not there?
+    /// Returns whether the subject of the call does not exist.
     pub(crate) const fn is_not_found(&self) -> bool {
         matches!(self.code, Code::NotFound)
     }
 
-    /// Did somebody else use the number meanwhile?
+    /// Returns whether another operator used the number meanwhile.
     pub(crate) const fn is_race(&self) -> bool {
         matches!(self.code, Code::Aborted)
     }
 
-    /// Is the coordinator away for a moment, so that asking again may help?
+    /// Returns whether the coordinator is away for a moment, so that asking again may help.
     pub(crate) const fn is_temporary(&self) -> bool {
         matches!(
             self.code,

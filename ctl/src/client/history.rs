@@ -1,4 +1,4 @@
-//! How hosts and services did.
+//! The history of hosts and services.
 
 use tonic::{Code, Response};
 use windlass_core::view::HistoryView;
@@ -8,7 +8,7 @@ use windlass_proto::pb;
 use super::{CallError, Client, call, view};
 
 impl Client {
-    /// How a host did; `None` if nothing was measured, or the coordinator is of a version that keeps nothing.
+    /// The history of a host; `None` if nothing was measured, or the coordinator is of a version that keeps nothing.
     pub(crate) async fn host_history(&mut self, host: &HostId) -> Result<Option<HistoryView>, CallError> {
         self.history(pb::GetHistoryRequest { host: host.to_string(), ..Default::default() }).await
     }

@@ -12,7 +12,7 @@ use super::call;
 use crate::error::CtlError;
 use crate::session::SessionError;
 
-/// What the coordinator answered with. Nothing of it is believed yet.
+/// The coordinator's answer. Nothing of it is verified yet.
 pub(crate) struct Joined {
     /// Leaf and CA, PEM.
     pub(crate) chain: String,

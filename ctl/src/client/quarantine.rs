@@ -26,7 +26,7 @@ impl Client {
         view("clear the quarantine", &answer.view)
     }
 
-    /// Which coordinator answers; a coordinator without the call says `unimplemented`.
+    /// The version of the coordinator; a coordinator without the call says `unimplemented`.
     pub(crate) async fn version(&mut self) -> Result<pb::GetVersionResponse, CallError> {
         call("ask for the version", self.control.get_version(pb::GetVersionRequest {})).await
     }

@@ -31,7 +31,7 @@ pub(crate) type RolloutStream = Stream<pb::WatchRolloutResponse, RolloutView>;
 /// Events, each with where to go on after it.
 pub(crate) type EventStream = Stream<pb::StreamEventsResponse, EventItem>;
 
-/// Which events.
+/// A query of events.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventQuery {
     /// Past events to begin with.
@@ -60,7 +60,7 @@ pub(crate) struct EventItem {
     pub(crate) missed: u64,
 }
 
-/// Which lines of a service.
+/// A query of the lines of a service.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogQuery {
     /// `environment/service`.
@@ -79,7 +79,7 @@ pub(crate) struct LogQuery {
     pub(crate) previous: bool,
     /// Only of this release, if not empty.
     pub(crate) release: String,
-    /// Where to go on: how far each instance was read.
+    /// The position in each instance's log.
     pub(crate) after: BTreeMap<String, Position>,
 }
 
@@ -100,9 +100,9 @@ pub(crate) struct LogLine {
     pub(crate) at: Timestamp,
     /// The same in Unix nanoseconds; 0 if the coordinator does not say.
     pub(crate) nanos: i64,
-    /// Which host.
+    /// The host.
     pub(crate) host: String,
-    /// Which instance.
+    /// The instance.
     pub(crate) instance: String,
     /// It was written to stderr.
     pub(crate) is_stderr: bool,
@@ -135,7 +135,7 @@ pub(crate) enum AuditItem {
     Checkpoint(Vec<u8>),
     /// The newest receipt of a host, and the key it is said to be signed with.
     Witness {
-        /// Which.
+        /// Its name.
         host: String,
         /// The envelope.
         receipt: Vec<u8>,

@@ -15,11 +15,11 @@ use crate::{clock, table};
 pub(crate) struct ContextView {
     /// Its name.
     pub(crate) name: String,
-    /// Is it the one meant when none is named?
+    /// Whether it is the current one, which is used when none is named.
     pub(crate) current: bool,
     /// Its fleet.
     pub(crate) fleet: FleetId,
-    /// Where the coordinator answers.
+    /// The address of the coordinator.
     pub(crate) server: String,
     /// The environment meant when none is named.
     pub(crate) environment: Option<EnvironmentId>,
@@ -27,6 +27,18 @@ pub(crate) struct ContextView {
     pub(crate) operator: Option<String>,
     /// Until when that certificate counts.
     pub(crate) operator_expires_at: Option<Timestamp>,
+}
+
+/// The document of a change of contexts.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct ContextChange {
+    /// The context that was chosen, renamed or removed.
+    context: String,
+    /// Its name before, if it was renamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<String>,
+    /// The current context afterwards.
+    current: Option<String>,
 }
 
 pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, CtlError> {
@@ -38,13 +50,16 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
             config.context(Some(name), home.path())?;
             config.current = Some(name.clone());
             home.save(&config)?;
-            printer.note(&format!("now using `{name}`"));
+            let change = ContextChange { context: name.clone(), was: None, current: config.current };
+            printer.done(&change, &format!("now using `{name}`"));
             return Ok(Exit::Done);
         }
         ContextCommand::Rename { from, to } => {
             rename(&mut config, from, to, &home)?;
             home.save(&config)?;
-            printer.note(&format!("`{from}` is `{to}` now"));
+            let change =
+                ContextChange { context: to.clone(), was: Some(from.clone()), current: config.current };
+            printer.done(&change, &format!("`{from}` is `{to}` now"));
             return Ok(Exit::Done);
         }
         ContextCommand::Rm { name } => {
@@ -54,8 +69,11 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
             config.current = config.current.filter(|current| current != name);
             home.save(&config)?;
             let kept = home.fleet(&gone.fleet).path().display().to_string();
-            printer
-                .note(&format!("`{name}` is forgotten; the keys of fleet `{}` stay in {kept}", gone.fleet));
+            let change = ContextChange { context: name.clone(), was: None, current: config.current };
+            printer.done(
+                &change,
+                &format!("`{name}` is forgotten; the keys of fleet `{}` stay in {kept}", gone.fleet),
+            );
             if was_current {
                 printer.note("no context is current now; choose one with: windlass context use NAME");
             }

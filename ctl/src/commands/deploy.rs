@@ -2,6 +2,7 @@
 
 mod series;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use windlass_core::ServiceId;
@@ -20,7 +21,7 @@ use crate::signing;
 
 use series::Series;
 
-/// What to do with a plan that does not hold any more.
+/// The hint for a stale plan.
 const STALE: &str =
     "the state changed since the plan was made: plan again with `windlass plan -f FILE --save PLAN`";
 
@@ -55,6 +56,7 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    printer.note(&destination(&context, &services));
     let mut series = Series::new(&services, args.follow.detach);
     for (draft, rest) in drafts.iter().zip(rests(&services)) {
         let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
@@ -79,6 +81,7 @@ async fn planned(
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = plan.releases.iter().map(|release| release.release.service_id()).collect();
+    printer.note(&destination(context, &services));
     let mut series = Series::new(&services, args.follow.detach);
     for ((release, service), rest) in plan.releases.iter().zip(&services).zip(rests(&services)) {
         let payload = signing::payload(&release.release);
@@ -109,6 +112,7 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = releases.iter().map(|(_, release)| release.service_id()).collect();
+    printer.note(&destination(context, &services));
     let mut series = Series::new(&services, args.follow.detach);
     for (((envelope, release), service), rest) in releases.iter().zip(&services).zip(rests(&services)) {
         let submitted = async {
@@ -132,11 +136,23 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     Ok(Exit::Done)
 }
 
-/// What to do with a release whose number is not the next one.
+/// The hint for a release whose number is not the next one.
 async fn number_again(service: &ServiceId, session: &Session) -> String {
     let info = session.client().service(service).await;
     let next = info.map_or_else(|_| "N".to_owned(), |info| info.last_counter.saturating_add(1).to_string());
     format!("its number is not the next one of `{service}`: sign it again with --counter {next}")
+}
+
+/// The fleet and the environments that a command is about: `fleet prod, environment default`.
+pub(super) fn destination<'a>(
+    context: &Context,
+    services: impl IntoIterator<Item = &'a ServiceId>,
+) -> String {
+    let environments: BTreeSet<&str> =
+        services.into_iter().map(|service| service.environment.as_str()).collect();
+    let several = if environments.len() == 1 { "" } else { "s" };
+    let names = environments.into_iter().collect::<Vec<_>>().join(", ");
+    format!("fleet {}, environment{several} {names}", context.config.fleet)
 }
 
 /// Of every service, those that come after it.

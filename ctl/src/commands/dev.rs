@@ -30,10 +30,10 @@ use child::Child;
 /// nothing to do with each other.
 const DEV: &str = "dev";
 const HOST: &str = "dev-1";
-/// How long the coordinator may take to answer, and the host to be ready.
+/// The deadline of the coordinator's first answer, and of the host's readiness.
 const START: Span = Span::from_secs(20);
 
-/// Why there is nothing to try.
+/// The reason why there is nothing to try.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevError {
     #[error("`{0}` does not stand beside this program")]

@@ -17,10 +17,10 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::session::Session;
 
-/// How often it is looked.
+/// The interval of looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How a drain ended.
+/// The outcome of a drain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(super) struct DrainOutcome {
     /// The host.
@@ -31,9 +31,9 @@ pub(super) struct DrainOutcome {
     pub(super) slots: u32,
     /// Those of them that cannot leave: their named volumes are there.
     pub(super) pinned: u32,
-    /// What the others wait for.
+    /// The reasons for which the others wait.
     pub(super) waiting: Vec<String>,
-    /// How long it was followed, in milliseconds.
+    /// The time for which it was followed, in milliseconds.
     pub(super) duration_ms: u64,
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn run(
     Ok(exit)
 }
 
-/// Is there nothing more to come?
+/// Returns whether the drain is at its end.
 fn reached(view: &HostView) -> Option<Exit> {
     if view.scheduling != Scheduling::Draining {
         Some(Exit::Superseded)
@@ -122,7 +122,7 @@ fn sentence(outcome: &DrainOutcome) -> String {
         ),
     };
     for wait in outcome.waiting.iter().filter(|_| outcome.outcome != Some("succeeded")) {
-        text.push_str(&format!("\n  waits for {wait}"));
+        text.push_str(&format!("\n  waiting: {wait}"));
     }
     text
 }
@@ -132,7 +132,7 @@ fn show(view: &HostView, said: &mut String, printer: &Printer) {
     let slots = if view.slots == 1 { "slot" } else { "slots" };
     let mut text = format!("{}: {} {slots} left", view.name, view.slots);
     for wait in view.waiting.iter().take(3) {
-        text.push_str(&format!("\n  waits for {wait}"));
+        text.push_str(&format!("\n  waiting: {wait}"));
     }
     if text != *said {
         printer.note(&text);
@@ -160,9 +160,9 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             ("empty",                       view("draining", 0, 0), Some(0), "web-1: empty after 1s; `windlass host uncordon web-1` uses it again"),
-            ("only volumes are left",       view("draining", 2, 2), Some(4), "web-1: 2 slots cannot leave it, the others have\n  waits for default/db: a place"),
-            ("one may still leave",         view("draining", 3, 2), None,    "web-1: 3 slots are left, and go on leaving; look with `windlass host show web-1`\n  waits for default/db: a place"),
-            ("somebody uncordoned it",      view("ready", 3, 0),    Some(6), "web-1: somebody uncordoned it, 3 slots are left\n  waits for default/db: a place"),
+            ("only volumes are left",       view("draining", 2, 2), Some(4), "web-1: 2 slots cannot leave it, the others have\n  waiting: default/db: a place"),
+            ("one may still leave",         view("draining", 3, 2), None,    "web-1: 3 slots are left, and go on leaving; look with `windlass host show web-1`\n  waiting: default/db: a place"),
+            ("somebody uncordoned it",      view("ready", 3, 0),    Some(6), "web-1: somebody uncordoned it, 3 slots are left\n  waiting: default/db: a place"),
         ];
         for (case, view, code, said) in table {
             assert_eq!(reached(&view).map(Exit::code), code, "{case}");

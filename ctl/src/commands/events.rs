@@ -17,7 +17,7 @@ use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::printable;
 
-/// How often it is looked whether the certificate needs renewing.
+/// The interval of looks at the certificate's age.
 const FRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: &EventsArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {

@@ -17,11 +17,11 @@ use crate::{clock, table};
 
 use super::recover;
 
-/// What an eviction or a ban does to what the host runs.
+/// The effect of an eviction or a ban on the containers of the host.
 const GOES_ON: &str =
-    "What it runs goes on there until somebody stops it, and replacements start elsewhere at once";
+    "Its containers keep running until somebody stops them, and replacements start elsewhere at once";
 
-/// What `host token -o json` prints.
+/// The document of `host token`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct HostToken {
     /// The host it is for.
@@ -113,14 +113,40 @@ async fn steer(
     client: &mut Client,
     printer: &Printer,
 ) -> Result<(), CtlError> {
-    let is_out = matches!(action, HostAction::Evict | HostAction::Ban);
-    show(&client.steer_host(host, action).await?, printer);
-    if is_out {
-        printer.note(&format!("the certificate of `{host}` is revoked. {GOES_ON}."));
-    }
+    let view = client.steer_host(host, action).await?;
+    printer.document(&view, |_| steered(host, view.slots, action));
     Ok(())
 }
 
-fn show(view: &windlass_core::view::HostView, printer: &Printer) {
-    printer.document(view, |_| table::host(view, clock::now()));
+/// The result of a command to a host, in one line.
+fn steered(host: &HostId, slots: u32, action: HostAction) -> String {
+    let kept = match slots {
+        0 => "it has no slots".to_owned(),
+        1 => "it keeps its 1 slot".to_owned(),
+        n => format!("it keeps its {n} slots"),
+    };
+    match action {
+        HostAction::Cordon => format!("{host} is unschedulable; {kept}"),
+        HostAction::Drain | HostAction::Unspecified => format!("{host} is draining"),
+        HostAction::Uncordon => format!("{host} is schedulable"),
+        HostAction::Evict => format!("{host} is evicted: its certificate is revoked. {GOES_ON}."),
+        HostAction::Ban => format!("{host} is banned: its certificate is revoked for good. {GOES_ON}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_to_a_host_prints_one_line() {
+        let host: HostId = "web-1".parse().unwrap();
+        let of = |slots, action| steered(&host, slots, action);
+        assert_eq!(of(3, HostAction::Cordon), "web-1 is unschedulable; it keeps its 3 slots");
+        assert_eq!(of(1, HostAction::Cordon), "web-1 is unschedulable; it keeps its 1 slot");
+        assert_eq!(of(0, HostAction::Cordon), "web-1 is unschedulable; it has no slots");
+        assert_eq!(of(3, HostAction::Uncordon), "web-1 is schedulable");
+        assert!(of(3, HostAction::Evict).starts_with("web-1 is evicted: its certificate is revoked."));
+        assert!(of(3, HostAction::Ban).lines().count() == 1);
+    }
 }

@@ -12,7 +12,7 @@ use crate::printer::Printer;
 /// A compose file is at most so long.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Why nothing was imported.
+/// The reason why nothing was imported.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
     #[error("failed to read `{path}`")]

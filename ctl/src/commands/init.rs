@@ -24,10 +24,10 @@ use crate::home::{ContextConfig, Home};
 use crate::printer::Printer;
 use crate::shell::quote;
 
-/// How long the first trust document lets new releases in.
+/// The lifetime of the first trust document, for new releases.
 const TRUST_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Why no fleet was made.
+/// The reason why no fleet was made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
     #[error("there is a fleet already: `{path}` exists")]
@@ -60,7 +60,7 @@ impl Failure for InitError {
     }
 }
 
-/// What was made.
+/// The result of `init`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct Made {
     /// The fleet.
@@ -69,7 +69,7 @@ pub(crate) struct Made {
     pub(crate) context: String,
     /// The context that was the current one before, if that is another.
     pub(crate) previous_context: Option<String>,
-    /// Where the coordinator will answer.
+    /// The address of the coordinator.
     pub(crate) server: String,
     /// The operator's folder.
     pub(crate) home: PathBuf,
@@ -85,7 +85,7 @@ pub(crate) struct Made {
     pub(crate) ca_fingerprint: Digest,
 }
 
-/// What is asked for.
+/// The wanted fleet.
 pub(crate) struct Wanted<'a> {
     pub(crate) args: &'a InitArgs,
     pub(crate) server: String,

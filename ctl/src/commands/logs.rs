@@ -18,9 +18,9 @@ use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::printable;
 
-/// How often it is looked whether the certificate needs renewing.
+/// The interval of looks at the certificate's age.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a log that is not followed waits for a coordinator that went away.
+/// The wait of a log that is not followed for a coordinator that went away.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Lines per instance, where nothing else is asked for.
 const TAIL: u32 = 100;
@@ -36,7 +36,7 @@ pub(crate) struct LogLineView {
     pub(crate) instance: String,
     /// `stdout` or `stderr`.
     pub(crate) stream: &'static str,
-    /// What was written; words for people in a note.
+    /// The line; words for people in a note.
     pub(crate) text: String,
     /// The line was longer than 1 MiB.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -44,7 +44,7 @@ pub(crate) struct LogLineView {
     /// No container wrote this: `started`, `ended` or `dropped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<&'static str>,
-    /// How many lines are missing here, in a note `dropped`; absent if nobody knows.
+    /// The number of lines that are missing here, in a note `dropped`; absent if it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dropped: Option<u64>,
 }
@@ -57,7 +57,7 @@ pub(super) async fn run(args: &LogsArgs, global: &Global, printer: &Printer) -> 
     let selects = args.since.is_some() || args.until.is_some() || args.grep.is_some() || args.previous;
     let query = LogQuery {
         service: service.to_string(),
-        instance: args.instance.clone(),
+        instance: args.instance.clone().unwrap_or_default(),
         tail: match args.tail {
             Some(Tail::Last(lines)) => Some(lines),
             Some(Tail::All) => None,

@@ -29,7 +29,7 @@ use crate::{clock, table};
 /// By how much the clock of this machine may be ahead of the admin's.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// Why somebody did not become an operator here.
+/// The reason why somebody did not become an operator here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OperatorError {
     #[error(transparent)]
@@ -69,10 +69,10 @@ impl Failure for OperatorError {
     }
 }
 
-/// What `operator invite -o json` prints.
+/// The document of `operator invite`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct OperatorTokenView {
-    /// Who it is for.
+    /// The operator it is for.
     pub(crate) operator: OperatorName,
     /// Role and scope.
     pub(crate) grant: String,
@@ -84,14 +84,14 @@ pub(crate) struct OperatorTokenView {
     pub(crate) next: String,
 }
 
-/// What `operator join -o json` prints.
+/// The document of `operator join`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct OperatorJoined {
     /// The fleet.
     pub(crate) fleet: FleetId,
     /// The context that was made, and is the current one now.
     pub(crate) context: String,
-    /// Who you are.
+    /// Your operator name.
     pub(crate) operator: String,
     /// Role and scope.
     pub(crate) grant: String,
@@ -125,8 +125,8 @@ pub(super) async fn run(
         OperatorCommand::Revoke { name, unknown } => {
             let context = Context::load(global)?;
             let question = format!(
-                "Revoke operator `{name}`? Every certificate and token of theirs counts no more, and their \
-                 connections are cut."
+                "Revoke operator `{name}`? All certificates and tokens are revoked, and connections \
+                 are cut."
             );
             printer.confirm(&question, global.yes)?;
             let session = context.session().await?;
@@ -282,7 +282,7 @@ fn believe(token: &OperatorToken, envelopes: &[Vec<u8>]) -> Result<TrustStore, O
     if trust.document().ca.contains(&token.ca_pin()) { Ok(trust) } else { Err(OperatorError::WrongCa) }
 }
 
-/// Who may deploy needs a key to sign with. It is made here, and only its public half leaves.
+/// An operator who may deploy needs a key to sign with. It is made here, and only its public half leaves.
 fn release_key(fleet: &FleetHome, grant: Option<&Grant>) -> Result<Option<PublicKey>, CtlError> {
     let path = fleet.release_key();
     if !path.exists() {

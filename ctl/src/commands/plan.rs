@@ -7,6 +7,7 @@ use windlass_core::Digest;
 use windlass_core::release::Release;
 use windlass_core::view::PlanView;
 
+use super::deploy::destination;
 use super::release::{self, DocumentError};
 use crate::args::{Global, PlanArgs};
 use crate::context::Context;
@@ -20,7 +21,7 @@ use crate::{signing, table};
 /// Version of the file that `--save` writes.
 const VERSION: u32 = 1;
 
-/// What `--save` writes and `deploy --plan` reads.
+/// The file that `--save` writes and `deploy --plan` reads.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SavedPlan {
@@ -37,7 +38,7 @@ pub(super) struct SavedPlan {
 pub(super) struct PlannedRelease {
     /// The digest of the preview that a person saw.
     pub(super) preview: Digest,
-    /// What is signed once it is applied.
+    /// The release that is signed once it is applied.
     pub(super) release: Release,
 }
 
@@ -73,7 +74,11 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
         saved.releases.push(PlannedRelease { preview: view.digest, release });
         views.push(view);
     }
-    let tables = |colour| views.iter().map(|view| table::plan(view, colour)).collect::<Vec<_>>().join("\n");
+    let about = destination(&context, drafts.iter().map(|draft| &draft.service));
+    let tables = |colour| {
+        let tables: Vec<String> = views.iter().map(|view| table::plan(view, colour)).collect();
+        format!("{about}\n{}", tables.join("\n"))
+    };
     match &views[..] {
         [one] => printer.document(one, tables),
         several => printer.document(several, tables),

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, table};
 
-/// How long hosts may take to show the releases they keep.
+/// The time that hosts have to show the releases they keep.
 const ASKED: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(200);
 

@@ -23,7 +23,7 @@ use crate::{clock, signing, table};
 /// The most bytes a document of ours has on disk.
 const MAX_FILE: u64 = 8 << 20;
 
-/// Why a document on disk cannot be used.
+/// The reason why a document on disk cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocumentError {
     #[error("failed to read `{path}`")]
@@ -57,20 +57,20 @@ impl Failure for DocumentError {
     }
 }
 
-/// What `release show`, `sign` and `verify` print.
+/// The document of `release show`, `sign` and `verify`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct ReleaseDocument {
     /// Digest of the payload.
     pub(crate) digest: Digest,
     /// Digest of the content: what quarantine and "unchanged" go by.
     pub(crate) content: Digest,
-    /// Do the signatures suffice, by the trust document in the home folder?
+    /// Whether the signatures suffice, by the trust document in the home folder.
     pub(crate) trusted: bool,
-    /// Why not.
+    /// The reason, if they do not.
     pub(crate) problem: Option<String>,
     /// Ids of the keys whose signatures hold and count.
     pub(crate) signed_by: Vec<String>,
-    /// How many signatures the trust document asks for.
+    /// The number of signatures that the trust document asks for.
     pub(crate) needed: usize,
     /// The payload.
     pub(crate) release: Release,
@@ -143,7 +143,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-/// Where a release comes from.
+/// The source of a release.
 enum Source {
     File(PathBuf),
     Stored(String, Option<Counter>),

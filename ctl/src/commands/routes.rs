@@ -1,4 +1,4 @@
-//! `routes`: which name leads where, and which ingress knows it.
+//! `routes`: the names, the services that they lead to, and the ingresses that have them.
 
 use crate::args::{Global, RoutesArgs, RoutesCommand};
 use crate::context::Context;
@@ -7,13 +7,21 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::table;
 
+/// The document of an ingress that is forgotten.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Forgotten {
+    /// Its host.
+    host: windlass_core::HostId,
+}
+
 pub(super) async fn run(args: &RoutesArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
     let session = context.session().await?;
     let mut client = session.client();
     if let Some(RoutesCommand::Forget { host }) = &args.command {
         client.forget_ingress(host).await?;
-        printer.note(&format!("the ingress of {host} counts no more, until it reports again"));
+        let text = format!("rollouts no longer wait for the ingress on {host}, until it reports again");
+        printer.done(&Forgotten { host: host.clone() }, &text);
         return Ok(Exit::Done);
     }
     let wanted = match &args.service {

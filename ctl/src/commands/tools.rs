@@ -1,24 +1,26 @@
-//! `schema`, `render`, `completions`: for editors, shells and scripts.
+//! `schema`, `render`, `man`: for editors, people and scripts.
 
 use clap::CommandFactory as _;
-use schemars::{JsonSchema, schema_for};
+use schemars::{JsonSchema, json_schema, schema_for};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use windlass_core::manifest::{self, Leaf, Origins};
 use windlass_core::{EnvironmentId, ServiceName, diff, view};
 
 use super::audit::{AuditListView, AuditView};
-use super::context::ContextView;
+use super::context::{ContextChange, ContextView};
 use super::drain::DrainOutcome;
 use super::host::HostToken;
 use super::init::Made;
 use super::logs::LogLineView;
 use super::operator::{OperatorJoined, OperatorTokenView};
 use super::ps::PsView;
-use super::release::ReleaseDocument;
+use super::release::{DocumentError, ReleaseDocument};
+use super::routes::Forgotten;
 use super::trust::{ChangeView, RevocationsView};
 use super::version::VersionView;
-use crate::args::{Cli, CompletionsArgs, Global, RenderArgs, SchemaArgs};
+use super::wait::WaitView;
+use crate::args::{Cli, Global, ManArgs, RenderArgs, SchemaArgs};
 use crate::attend::ServiceOutcome;
 use crate::compose::Imported;
 use crate::context::Context;
@@ -31,11 +33,11 @@ use crate::top::Snapshot;
 
 pub(super) fn schema(args: &SchemaArgs, printer: &Printer) -> Exit {
     let schema = if args.outputs { outputs() } else { manifest::schema() };
-    printer.text(&serde_json::to_string_pretty(&schema).unwrap_or_default());
+    printer.document(&schema, |_| serde_json::to_string_pretty(&schema).unwrap_or_default());
     Exit::Done
 }
 
-/// What each command prints with `-o json`.
+/// The schema of the results of each command.
 fn outputs() -> Value {
     fn of<T: JsonSchema>() -> Value {
         schema_for!(T).to_value()
@@ -43,6 +45,8 @@ fn outputs() -> Value {
     let commands = [
         ("init", of::<Made>()),
         ("context ls", of::<Vec<ContextView>>()),
+        ("context use, rename, rm", of::<ContextChange>()),
+        ("wait", of::<WaitView>()),
         ("host token", of::<HostToken>()),
         ("host ls", of::<Vec<view::HostView>>()),
         ("host show, cordon, uncordon, evict, ban", of::<view::HostView>()),
@@ -59,7 +63,9 @@ fn outputs() -> Value {
         ("scale, stop, rm: each line but the last", of::<view::StatusView>()),
         ("scale, stop, rm: the last line", of::<ServiceOutcome>()),
         ("rollout ls", of::<Vec<view::RolloutView>>()),
-        ("rollout show, pause, resume, abort", of::<view::RolloutView>()),
+        ("rollout show, pause, resume, approve, promote, abort", of::<view::RolloutView>()),
+        ("routes", of::<Vec<view::RoutesView>>()),
+        ("routes forget", of::<Forgotten>()),
         ("explain", of::<view::ExplainView>()),
         ("explain --recompute", of::<view::RecomputedView>()),
         ("status", of::<Vec<view::StatusView>>()),
@@ -71,18 +77,60 @@ fn outputs() -> Value {
         ("events: each line", of::<view::EventView>()),
         ("top", of::<Snapshot>()),
         ("operator invite", of::<OperatorTokenView>()),
-        ("operator join", of::<OperatorJoined>()),
+        ("operator join, recover", of::<OperatorJoined>()),
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),
         ("trust add-key, remove-key, rotate", of::<ChangeView>()),
         ("trust revoke, revoked", of::<RevocationsView>()),
+        ("trust show", trust_document()),
+        ("trust sign", trust_result(&["version", "digest", "signatures", "complete"])),
+        ("trust publish", trust_result(&["version", "digest"])),
+        ("trust verify", trust_result(&["ok", "version", "digest"])),
         ("audit ls", of::<AuditListView>()),
         ("audit verify", of::<AuditView>()),
+        ("audit accept", json!({ "type": "object", "properties": { "accepted": { "type": "object" } } })),
         ("version", of::<VersionView>()),
         ("import compose", of::<Imported>()),
+        ("render", json!({ "type": "array", "items": rendered() })),
         ("every command: an error, on stderr", of::<Report>()),
     ];
     Value::Object(commands.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Map<_, _>>())
+}
+
+/// A trust document: a formats.md document, of which the top is described here.
+fn trust_document() -> Value {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "fleet": { "type": "string" }, "version": { "type": "integer" }, "epoch": { "type": "integer" },
+            "created_at": { "type": "string" }, "expires_at": { "type": "string" },
+            "root": { "type": "object" }, "roles": { "type": "object" }, "hosts": { "type": "object" },
+            "ca": { "type": "array" }, "coordinators": { "type": "array" }, "floors": { "type": "object" },
+            "revoked": { "type": "object" },
+        },
+        "required": ["fleet", "version", "epoch", "created_at", "expires_at", "root", "roles", "ca", "coordinators"],
+    })
+    .to_value()
+}
+
+/// A finished manifest.
+fn rendered() -> Value {
+    let text = json!({ "type": "string" });
+    json!({ "type": "object", "properties": {
+        "service": text, "environment": text, "warnings": { "type": "array", "items": text }, "values": { "type": "array" },
+    } })
+}
+
+/// The result of a command on a trust document.
+fn trust_result(fields: &[&str]) -> Value {
+    let of = |field: &str| match field {
+        "ok" | "complete" => json!({ "type": "boolean" }),
+        "digest" => json!({ "type": "string" }),
+        _ => json!({ "type": "integer" }),
+    };
+    let properties: Map<String, Value> =
+        fields.iter().map(|field| ((*field).to_owned(), of(field))).collect();
+    json!({ "type": "object", "properties": properties, "required": fields })
 }
 
 /// A finished manifest, as `render -o json` prints it.
@@ -119,9 +167,81 @@ pub(super) fn render(args: &RenderArgs, global: &Global, printer: &Printer) -> R
     Ok(Exit::Done)
 }
 
-pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> Exit {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "windlass", &mut script);
-    printer.text(&String::from_utf8_lossy(&script));
-    Exit::Done
+/// Prints the manual, or writes a page for each command.
+pub(super) fn man(args: &ManArgs, printer: &Printer) -> Result<Exit, CtlError> {
+    only_text("man", printer)?;
+    if let Some(folder) = &args.out {
+        let failed = |source| DocumentError::Write { path: folder.clone(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
+        printer.note(&format!("wrote manual pages to {}", folder.display()));
+        return Ok(Exit::Done);
+    }
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    debug_assert!(rendered.is_ok(), "memory takes everything");
+    printer.text(&String::from_utf8_lossy(&page));
+    Ok(Exit::Done)
+}
+
+/// Refuses `-o json` and `-o yaml` where a command prints text that has only one form.
+pub(super) fn only_text(command: &str, printer: &Printer) -> Result<(), CtlError> {
+    if printer.is_structured() {
+        return Err(CtlError::Usage {
+            message: format!("`{command}` prints text only, not JSON or YAML"),
+            hint: "leave `-o` out".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Commands whose result is a text, or that follow others.
+    const TEXT: [&str; 4] = ["completions", "man", "dev", "schema"];
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
+        let subs: Vec<_> = command.get_subcommands().filter(|sub| !sub.is_hide_set()).collect();
+        if subs.is_empty() || !command.is_arg_required_else_help_set() && !path.is_empty() {
+            found.insert(path.to_owned());
+        }
+        for sub in subs {
+            leaves(sub, format!("{path} {}", sub.get_name()).trim_start(), found);
+        }
+    }
+
+    /// `host show, cordon: each line` names `host show` and `host cordon`.
+    fn named(row: &str, known: &BTreeSet<String>) -> Vec<String> {
+        let words = row.split(':').next().unwrap_or_default();
+        let mut group = String::new();
+        let name = |item: &str| {
+            let item: Vec<&str> = item
+                .split(' ')
+                .filter(|w| w.chars().all(|c| c.is_lowercase() || c == '-') && !w.starts_with('-'))
+                .collect();
+            let item = item.join(" ");
+            if let Some((before, _)) = item.rsplit_once(' ') {
+                group = before.to_owned();
+            }
+            let grouped = format!("{group} {item}");
+            if known.contains(&grouped) { grouped } else { item }
+        };
+        words.split(", ").map(name).collect()
+    }
+
+    #[test]
+    fn the_schema_of_results_has_every_command() {
+        let mut known = BTreeSet::new();
+        leaves(&Cli::command(), "", &mut known);
+        let rows = outputs();
+        let rows: Vec<&String> = rows.as_object().unwrap().keys().collect();
+        let named: BTreeSet<String> = rows.iter().flat_map(|row| named(row, &known)).collect();
+        let missing: Vec<&String> =
+            known.iter().filter(|path| !named.contains(*path) && !TEXT.contains(&path.as_str())).collect();
+        assert!(known.len() > 50 && missing.is_empty(), "{missing:?}");
+    }
 }

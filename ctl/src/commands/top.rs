@@ -19,14 +19,14 @@ use crate::printer::Printer;
 use crate::session::Session;
 use crate::top::{Asked, Effect, Keys, Screen, Snapshot, State, View, draw, text};
 
-/// How often the age of what is shown is drawn anew.
+/// The interval at which ages are drawn anew.
 const REDRAW: Duration = Duration::from_secs(1);
-/// How long one look at everything may take.
+/// The deadline of one look at everything.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Columns of a frame that no terminal shows.
 const WIDTH: u16 = 160;
 
-/// Why there is no picture.
+/// The reason why there is no picture.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TopError {
     #[error("`top` needs a terminal")]
@@ -68,7 +68,7 @@ pub(super) async fn run(args: &TopArgs, global: &Global, printer: &Printer) -> R
     Ok(Exit::Done)
 }
 
-/// What is on the screen.
+/// The content of the screen.
 struct Shown {
     state: State,
     asked: Asked,
@@ -76,7 +76,7 @@ struct Shown {
     rows: usize,
 }
 
-/// What woke the loop.
+/// The event that woke the loop.
 enum Woken {
     Typed(Option<Event>),
     Answered(Box<Answer>),

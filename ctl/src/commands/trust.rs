@@ -212,7 +212,7 @@ fn scopes(
     }
 }
 
-/// What the owner of a new release key does next.
+/// The next step of the owner of a new release key.
 fn deploy(scopes: &[EnvironmentScope]) -> String {
     match scopes.first() {
         Some(EnvironmentScope::Only(environment)) => format!("windlass deploy -f FILE -e {environment}"),

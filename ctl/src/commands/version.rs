@@ -18,7 +18,7 @@ pub(crate) struct VersionView {
     coordinator: Option<String>,
     /// The fleet of the context.
     fleet: Option<String>,
-    /// Why the coordinator's is not known.
+    /// The reason why the coordinator's is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

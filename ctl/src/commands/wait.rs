@@ -20,7 +20,16 @@ use crate::session::{Session, SessionError};
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What did not happen in time.
+/// The document of a wait that ended in time.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub(super) struct WaitView {
+    /// The coordinator that answers.
+    server: String,
+    /// The hosts that are ready.
+    hosts: Vec<HostId>,
+}
+
+/// The reason why a wait ended at its timeout.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WaitError {
     #[error("the coordinator at `{server}` did not answer within {after}")]
@@ -65,10 +74,11 @@ pub(super) async fn run(args: &WaitArgs, global: &Global, printer: &Printer) -> 
         }
     }
     let hosts: Vec<String> = args.hosts.iter().map(|host| format!("`{host}`")).collect();
-    printer.note(&match hosts.as_slice() {
+    let text = match hosts.as_slice() {
         [] => format!("the coordinator at {} answers", context.config.server),
         hosts => format!("ready: {}", hosts.join(", ")),
-    });
+    };
+    printer.done(&WaitView { server: context.config.server, hosts: args.hosts.clone() }, &text);
     Ok(Exit::Done)
 }
 

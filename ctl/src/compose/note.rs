@@ -7,7 +7,7 @@ use serde::Serialize;
 pub(crate) struct Note {
     /// The key in the compose file: `services.web.build`.
     pub(crate) key: String,
-    /// Why it is not carried over, or what is different.
+    /// The reason why it is not carried over, or the difference.
     pub(crate) reason: String,
     /// The way to have it all the same.
     pub(crate) hint: String,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Why a compose file cannot be read.
+/// The reason why a compose file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ComposeError {
     #[error("not valid YAML: {0}")]

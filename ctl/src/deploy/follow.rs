@@ -15,10 +15,10 @@ use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::session::Session;
 
-/// How often it is looked whether the certificate needs renewing.
+/// The interval of looks at the certificate's age.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How following ended.
+/// The end of following.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The rollout ended or paused.

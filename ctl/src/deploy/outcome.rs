@@ -1,4 +1,4 @@
-//! What a following command ends with: one object for programs, a sentence for people.
+//! The end of a following command: one object for programs, a sentence for people.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::printer::Colour;
 use crate::table;
 
-/// How a deploy, a rollback or a watch ended.
+/// The outcome of a deploy, a rollback or a watch.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub(crate) struct Outcome {
     /// The rollout; none if there was nothing to do.
@@ -28,15 +28,15 @@ pub(crate) struct Outcome {
     /// `succeeded | rolled_back | aborted | failed | paused | superseded | unchanged`; null while it goes on, which
     /// is how a timeout and `--detach` end.
     pub(crate) outcome: Option<String>,
-    /// Why, in words.
+    /// The reason, in words.
     pub(crate) reason: Option<String>,
-    /// Was any container touched?
+    /// Whether any container was changed.
     pub(crate) changed: bool,
     /// From the rollout's making to its end, or to now, in milliseconds.
     pub(crate) duration_ms: u64,
-    /// How many healthy instances each release has now.
+    /// The number of healthy instances of each release now.
     pub(crate) serving: BTreeMap<Counter, u32>,
-    /// What failed, with evidence.
+    /// The failures, with evidence.
     pub(crate) failures: Vec<FailureView>,
     /// The hooks that ran, each with its end and the last lines that it wrote.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,7 +45,7 @@ pub(crate) struct Outcome {
     pub(crate) stragglers: Vec<HostId>,
 }
 
-/// What a deploy of several services did not get to: the line before the outcome of the one that failed.
+/// The services that a deploy did not get to: the line before the outcome of the one that failed.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct Skipped {
     /// The services that were not submitted, `environment/service`.
@@ -123,7 +123,7 @@ impl Outcome {
                 colour.paint(31, &format!("{what}: failed before anything was changed{why}"))
             }
             Some("failed") => colour.paint(31, &format!("{what}: failed; manual action required{why}")),
-            Some("paused") => colour.paint(33, &format!("{what}: paused, and waits for a person{why}")),
+            Some("paused") => colour.paint(33, &format!("{what}: paused; manual action required{why}")),
             Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
             Some(other) => format!("{what}: {other}{why}"),
             None => format!("{what}: goes on"),
@@ -131,7 +131,7 @@ impl Outcome {
     }
 }
 
-/// What people read at the end of a rollout: the sentence, and after a failure everything they would ask next.
+/// The text at the end of a rollout: the sentence, and after a failure all evidence.
 pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
     let mut text = if exit == Exit::Done { String::new() } else { table::failed_hooks(view, colour) };
     if exit != Exit::Done && !view.failures.is_empty() {

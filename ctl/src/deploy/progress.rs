@@ -15,7 +15,7 @@ use crate::printer::{Printer, safe};
 use bars::Bars;
 use news::News;
 
-/// Where progress goes.
+/// The destination of progress.
 pub(crate) struct Progress {
     printer: Printer,
     bars: Option<Bars>,
@@ -87,7 +87,7 @@ impl Progress {
         }
     }
 
-    /// What was seen last.
+    /// The newest view.
     pub(crate) fn last(&self) -> Option<Box<RolloutView>> {
         self.last.clone()
     }
@@ -101,7 +101,7 @@ impl Drop for Progress {
     }
 }
 
-/// Do two views say the same? How long it has taken so far is no news.
+/// Returns whether two views say the same. The time taken so far is no news.
 pub(super) fn is_same(before: &RolloutView, now: &RolloutView) -> bool {
     let before = RolloutView { duration_ms: now.duration_ms, ..before.clone() };
     before == *now

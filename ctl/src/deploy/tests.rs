@@ -1,4 +1,4 @@
-//! What a person reads while a rollout goes on, and at its end.
+//! The lines of a rollout for people, while it goes on and at its end.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn with(state: State, change: impl FnOnce(&mut RolloutView)) -> RolloutView {
     view
 }
 
-/// What is said at each of the views, which come a number of seconds after the first one.
+/// The lines at each of the views, which come a number of seconds after the first one.
 fn said(views: impl IntoIterator<Item = (u64, RolloutView)>) -> String {
     let (mut news, start) = (News::default(), Instant::now());
     let mut all = Vec::new();
@@ -77,7 +77,7 @@ fn only_a_wait_that_lasts_is_said_and_once() {
     let both = [(0, waits(State::Advancing, &many)), (3, waits(State::Advancing, &many))];
     assert!(
         said(both).ends_with(
-            "3s    waits for room on host web-0, room on host web-1, room on host web-2 and 2 more"
+            "3s    waiting: room on host web-0, room on host web-1, room on host web-2 and 2 more"
         )
     );
 }
@@ -85,12 +85,16 @@ fn only_a_wait_that_lasts_is_said_and_once() {
 #[test]
 fn what_is_waited_for_is_said_although_nothing_is_heard() {
     let (mut news, start) = (News::default(), Instant::now());
-    news.of(&waits(State::Preparing, &["a person"]), start);
+    news.of(&waits(State::Preparing, &["manual action"]), start);
     let at = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(news.waited(at(2)), None);
-    assert_eq!(news.waited(at(3)).as_deref(), Some("  waits for a person"));
+    assert_eq!(news.waited(at(3)).as_deref(), Some("  waiting: manual action"));
     assert_eq!(news.waited(at(4)), None);
-    assert_eq!(news.waiting(at(4)), "; waits for a person", "on a terminal it stands as long as it lasts");
+    assert_eq!(
+        news.waiting(at(4)),
+        "; waiting: manual action",
+        "on a terminal it stands as long as it lasts"
+    );
 }
 
 #[test]
@@ -98,13 +102,13 @@ fn a_soak_has_a_time_to_go_and_no_clock() {
     let soak = || waits(State::Soaking, &["the end of the soak at 2026-11-22T12:05:29.500Z"]);
     insta::assert_snapshot!(said([(0, soak()), (1, soak()), (9, soak())]), @r"
      0s  default/web r3: soaking, 1 of 2 available
-     0s    waits for the end of the soak, 30s to go
+     0s    waiting: the end of the soak, 30s to go
     ");
     let (mut news, start) = (News::default(), Instant::now());
     news.of(&soak(), start);
     let at = |seconds| news.waiting(start + Duration::from_secs(seconds));
-    assert_eq!(at(10), "; waits for the end of the soak, 20s to go");
-    assert_eq!(at(60), "; waits for the end of the soak, 0s to go");
+    assert_eq!(at(10), "; waiting: the end of the soak, 20s to go");
+    assert_eq!(at(60), "; waiting: the end of the soak, 0s to go");
 }
 
 #[test]

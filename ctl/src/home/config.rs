@@ -25,7 +25,7 @@ pub(crate) struct Config {
 pub(crate) struct ContextConfig {
     /// The fleet.
     pub(crate) fleet: FleetId,
-    /// Where its coordinator answers, `host:port`.
+    /// The address of its coordinator, `host:port`.
     pub(crate) server: String,
     /// The environment meant when neither a flag nor a manifest names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

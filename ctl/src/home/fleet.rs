@@ -22,7 +22,7 @@ impl FleetHome {
         Self { root, fleet }
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.root
     }

@@ -14,7 +14,7 @@ const MAX_LEN: u64 = 4096;
 /// A checkpoint that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub(crate) struct KeptCheckpoint {
-    /// How many entries the log had.
+    /// The number of entries of the log.
     pub(crate) size: u64,
     /// Hash of the last of them.
     pub(crate) head: Digest,
@@ -25,7 +25,7 @@ pub(crate) struct KeptCheckpoint {
 }
 
 impl KeptCheckpoint {
-    /// What it says of the log. Its signature was checked when it was kept.
+    /// Its statement about the log. Its signature was checked when it was kept.
     pub(crate) const fn anchor(&self) -> Anchor {
         Anchor { size: self.size, head: self.head, segment: self.segment, by: By::Kept }
     }

@@ -1,4 +1,4 @@
-//! What reaches a person's terminal. Much of it was written by others: names and reasons that a captured host made up,
+//! Text for a person's terminal. Much of it was written by others: names and reasons that a captured host made up,
 //! lines of a container, the words of a registry. None of it may move the cursor, set a title, or turn the text around.
 
 use std::borrow::Cow;

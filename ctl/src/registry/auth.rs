@@ -1,13 +1,13 @@
-//! How a registry asks for a login: the `WWW-Authenticate` header, read.
+//! The `WWW-Authenticate` header, with which a registry asks for a login.
 
-/// What a registry wants.
+/// The login that a registry asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// User and password with every request.
     Basic,
     /// A token from elsewhere.
     Bearer {
-        /// Where.
+        /// The address.
         realm: String,
         /// For whom.
         service: Option<String>,

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::ResolveError;
 
-/// How long a credential helper may take; some ask a key ring that a person must unlock.
+/// The deadline of a credential helper; some ask a key ring that a person must unlock.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The name under which Docker keeps the login of its own hub.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -53,7 +53,7 @@ struct Entry {
     identitytoken: String,
 }
 
-/// Where a registry's login is.
+/// The place of a registry's login.
 enum Place {
     Here(Login),
     Helper { helper: String, server: String },

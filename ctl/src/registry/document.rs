@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use windlass_core::Digest;
 
-/// What a registry answers with.
+/// The documents of a registry.
 pub(super) enum Document {
     /// An image for one platform.
     Manifest(Manifest),
@@ -69,7 +69,7 @@ impl Index {
         self.manifests.iter().find(fits).map(|descriptor| descriptor.digest)
     }
 
-    /// What there is.
+    /// The platforms that there are.
     pub(super) fn platforms(&self) -> Vec<String> {
         let known = self.manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref());
         known.filter(|platform| platform.os != "unknown").map(ToString::to_string).collect()
@@ -77,7 +77,7 @@ impl Index {
 }
 
 impl Platform {
-    /// Is `found` what is wanted? Without a variant, any variant is.
+    /// Returns whether `found` is the wanted platform. Without a variant, any variant is.
     pub(super) fn accepts(&self, found: &Self) -> bool {
         self.os == found.os
             && self.architecture == found.architecture

@@ -1,4 +1,4 @@
-//! Where a registry may lead us: by a redirect, or by the address at which it wants its users to log in.
+//! The hosts to which a registry may lead us: by a redirect, or by the address at which it wants its users to log in.
 //!
 //! A registry answers whatever it likes. It must not get the password of another one, nor have this machine ask its
 //! own services, or those of the cloud it runs in, in the registry's name.
@@ -19,7 +19,7 @@ pub(super) enum Refused {
     Inside(String),
 }
 
-/// How redirects of a registry are followed. Logins never go along: the HTTP client drops them when host or port
+/// The policy of redirects of a registry. Logins never go along: the HTTP client drops them when host or port
 /// change.
 pub(super) fn redirects() -> redirect::Policy {
     redirect::Policy::custom(|attempt| {
@@ -68,7 +68,7 @@ pub(super) fn host_of(realm: &str) -> Option<String> {
     plain.then(|| url.host_str().map(str::to_owned)).flatten()
 }
 
-/// May the login of `registry` be shown to `host`? To the registry itself, at any port, and within its domain:
+/// Returns whether the login of `registry` may be shown to `host`: to the registry itself, at any port, and within its domain:
 /// `registry.example.com` and `auth.example.com` belong to one owner.
 pub(super) fn is_same_site(registry: &str, host: &str) -> bool {
     let own = host_of(&format!("https://{registry}/")).unwrap_or_default();

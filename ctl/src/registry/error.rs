@@ -1,10 +1,10 @@
-//! Why an image was not resolved.
+//! The reason why an image was not resolved.
 
 use std::path::PathBuf;
 
 use windlass_core::Digest;
 
-/// Why an image was not resolved.
+/// The reason why an image was not resolved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
     #[error("failed to reach the registry `{registry}`")]
@@ -62,7 +62,7 @@ pub(crate) enum ResolveError {
     Tls(#[source] reqwest::Error),
 }
 
-/// What really went wrong with a request: the innermost cause. The layers of an HTTP client above it tell a person
+/// The innermost cause of a failed request. The layers of an HTTP client above it tell a person
 /// nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -84,7 +84,7 @@ impl ResolveError {
         Self::Unreachable { registry: registry.to_owned(), is_plain, source: error.into() }
     }
 
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { is_plain: true, .. } => {

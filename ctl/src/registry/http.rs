@@ -15,7 +15,7 @@ use super::credentials::{Credentials, Login};
 use super::elsewhere;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take, however slowly it drips.
+/// The deadline of an answer, however slowly it drips.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 /// OCI asks registries to take manifests of up to 4 MiB.
 const MAX_DOCUMENT: usize = 4 << 20;
@@ -111,7 +111,7 @@ impl Http {
         }
     }
 
-    /// What the registry asks for in its refusal.
+    /// The login that the registry asks for in its refusal.
     async fn log_in(
         &self,
         of: &Repository,
@@ -153,7 +153,7 @@ impl Http {
         }
     }
 
-    /// What may be shown at `realm`: the registry's own login within its domain, and elsewhere only one that was made
+    /// The login that may be shown at `realm`: the registry's own login within its domain, and elsewhere only one that was made
     /// for that place.
     async fn login_at(
         &self,

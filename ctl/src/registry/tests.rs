@@ -15,10 +15,10 @@ use super::credentials::Credentials;
 use super::http::{Http, TIMEOUT};
 use super::*;
 
-/// What the registry answers with, by path without `/v2/`; everything else is 404.
+/// The answers of the registry, by path without `/v2/`; everything else is 404.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// How it asks for a login.
+/// The header with which it asks for a login.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Login {
     None,

@@ -1,4 +1,4 @@
-//! What is wrong now, a line each.
+//! Conditions, a line each.
 
 use windlass_core::Timestamp;
 use windlass_core::view::ConditionView;

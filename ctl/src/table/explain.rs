@@ -19,7 +19,7 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
         ("release", Some(format!("{} → {}", or_dash(view.from), view.release))),
         ("state", Some(view.state.as_str().replace('_', " "))),
         ("reason", view.reason.as_deref().map(printable)),
-        ("waits for", list(view.waiting.clone())),
+        ("waiting", list(view.waiting.clone())),
         ("started", Some(format!("{} by {}", ago(view.created_at, now), view.actor))),
         ("duration", Some(display_duration(Duration::from_secs(view.duration_ms / 1000)))),
         ("stragglers", list(view.stragglers.iter().map(ToString::to_string).collect())),

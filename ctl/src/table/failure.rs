@@ -1,4 +1,4 @@
-//! What a failed deploy prints unasked: everything a person would look for next.
+//! The evidence that a failed deploy prints unasked.
 
 use windlass_core::observation::{Evidence, FailureReason};
 use windlass_core::view::{FailureView, RolloutView};
@@ -88,7 +88,7 @@ fn seen(evidence: &Evidence) -> String {
     text
 }
 
-/// What the instance was about when its clock ran out.
+/// The phase of the instance when its clock ran out.
 const fn phase(evidence: &Evidence) -> &'static str {
     use windlass_core::observation::Clock;
     match evidence.clock {

@@ -1,25 +1,25 @@
-//! What to do about a failure, where its kind says enough.
+//! Hints for failures whose kind says enough.
 
 use windlass_core::observation::{Clock, FailureReason, RefusalCode};
 use windlass_core::view::FailureView;
 
-/// What to do next, in one line.
+/// The next step, in one line.
 pub(super) fn of(failure: &FailureView) -> Option<String> {
     if let Some(refusal) = &failure.refused {
         return Some(refused(refusal.code).replace("HOST", failure.host.as_str()));
     }
     let evidence = failure.evidence.as_ref()?;
     let pull = match evidence.reason {
-        FailureReason::PullStalled { .. } => "is the registry reachable from HOST, and its network sound?",
+        FailureReason::PullStalled { .. } => "check the network between HOST and the registry",
         _ if evidence.clock == Clock::Pull => {
-            "does the image exist, and can HOST's engine reach the registry? Try `docker pull` there"
+            "check that the image exists and that HOST's engine reaches the registry: `docker pull` there"
         }
         _ => return None,
     };
     Some(pull.replace("HOST", failure.host.as_str()))
 }
 
-/// What to do about a refusal. A host refuses nothing without a reason that somebody can look at.
+/// The next step after a refusal.
 const fn refused(code: RefusalCode) -> &'static str {
     use RefusalCode as R;
     match code {
@@ -31,31 +31,46 @@ const fn refused(code: RefusalCode) -> &'static str {
             "see what HOST has and runs with `windlass host show HOST`; on it, `windlass-agent inventory`"
         }
         R::CheckFailed => {
-            "HOST could not reach what the release needs: try it from there, then deploy again; nothing was touched there"
+            "HOST could not reach a dependency of the release: try it from there, then deploy again; nothing was touched there"
         }
         R::WrongImage => {
-            "the registry answers HOST with other bytes than were signed: find out why before anything else"
+            "the registry answers HOST with other bytes than were signed: find out why before you deploy again"
         }
         R::Quarantined => {
             "this content failed on HOST before: fix it, or deploy it again with --retry-quarantined"
         }
-        R::BelowFloor => "a newer release was made the least allowed one; see `windlass trust show`",
+        R::BelowFloor => {
+            "the trust document allows only newer releases (`floors`): see `windlass trust show`"
+        }
         R::Revoked => "the release or its key was revoked; see `windlass trust show`",
         R::WrongHost => "the labels of HOST changed: compare `windlass host show HOST` with the placement",
         R::UnsignedRelease | R::UnknownKey | R::BadSignature | R::BelowThreshold => {
-            "compare who signed (`windlass release show`) with who may (`windlass trust show`)"
+            "compare the signers (`windlass release show`) with the trusted keys (`windlass trust show`)"
         }
         R::Expired | R::NotYetValid => {
-            "look at the clocks of HOST and the coordinator, and at the expiry in `windlass trust show`"
+            "check the clocks of HOST and the coordinator, and the expiry in `windlass trust show`"
         }
         R::Stale | R::Equivocation | R::WrongEpoch => {
-            "was the coordinator restored from a backup, or are there two? On HOST, `windlass-agent inventory` says what it has"
+            "check that only one coordinator runs; after a restore: `windlass host recover`; `windlass-agent inventory` on HOST shows the plan it has"
         }
         R::WrongPeer | R::WrongAudience => {
-            "something else than its coordinator speaks to HOST: look at its agent's log"
+            "a program that is not its coordinator speaks to HOST: see the log of its agent"
         }
         R::TooLarge | R::Malformed | R::WrongType => {
-            "are agent and coordinator of versions that go together? See `windlass host show HOST`"
+            "check the versions of agent (`windlass host show HOST`) and coordinator (`windlass version`); upgrade the older one"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_hint() {
+        let lines: Vec<String> =
+            RefusalCode::ALL.iter().map(|code| format!("{}: {}", code.as_str(), refused(*code))).collect();
+        assert!(lines.iter().all(|line| !line.contains('?')), "a hint asks");
+        insta::assert_snapshot!("hints", lines.join("\n"));
     }
 }

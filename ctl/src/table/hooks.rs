@@ -48,7 +48,7 @@ fn took(hook: &HookView, now: Timestamp) -> String {
     }
 }
 
-/// What a hook does, in a few words: `runs`, `exited with code 3: no such table`.
+/// The state of a hook, in a few words: `runs`, `exited with code 3: no such table`.
 pub(crate) fn words(hook: &HookView) -> String {
     match (&hook.message, hook.since) {
         (Some(message), _) => {

@@ -7,14 +7,14 @@ use windlass_core::view::{Action, PlanView, PlannedSlot};
 use super::{changes, grid, or_dash};
 use crate::printer::Colour;
 
-/// What a release would do.
+/// The effect that a release would have.
 pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
+    if plan.unchanged {
+        let (environment, service, at) = (&plan.environment, &plan.service, or_dash(plan.current));
+        return format!("{environment}/{service}: nothing to change, it is at {at}\n");
+    }
     let mut text =
         format!("{}/{}: {} → {}\n", plan.environment, plan.service, or_dash(plan.current), plan.release);
-    if plan.unchanged {
-        text.push_str("nothing to change\n");
-        return text;
-    }
     if plan.current.is_some() {
         text.push('\n');
         text.push_str(&changes(&plan.changes, colour));

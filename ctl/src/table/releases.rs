@@ -32,7 +32,7 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
         ]
     };
     let rows = releases.iter().map(row).collect();
-    grid(&["RELEASE", "", "IMAGE", "DIGEST", "AUTHOR", "MADE", "SIGNATURES"], rows, colour)
+    grid(&["RELEASE", "STATUS", "IMAGE", "RELEASE DIGEST", "AUTHOR", "MADE", "SIGNATURES"], rows, colour)
 }
 
 /// One release. `signers` are ids of keys, verified or not as the caller says in `verdict`.

@@ -33,13 +33,13 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
     grid(&headers, rollouts.iter().map(row).collect(), colour)
 }
 
-/// How many of its slots are available, now. Of one that has ended, and that others came after, nobody counts that.
+/// The number of its slots that are available now. Of one that has ended, and that others came after, nobody counts that.
 fn available(rollout: &RolloutView, of: &str) -> Option<String> {
     let counted = rollout.total > 0 || !rollout.state.is_final();
     counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }
 
-/// How two releases share the traffic: `r2 10%, r1 90% (step 1 of 3, for 2m)`.
+/// The shares of two releases: `r2 10%, r1 90% (step 1 of 3, for 2m)`.
 fn shares(traffic: &TrafficView, now: Timestamp) -> String {
     let (release, weight, other) = (traffic.release, traffic.weight, traffic.other);
     let since = traffic.since.map(|at| format!(", for {}", display_duration(whole_seconds(now, at))));
@@ -67,7 +67,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("release", Some(format!("{} → {}", or_dash(rollout.from), rollout.release))),
         ("state", Some(rollout.state.as_str().replace('_', " "))),
         ("reason", rollout.reason.clone()),
-        ("waits for", list(waits)),
+        ("waiting", list(waits)),
         ("available", available(rollout, " of ")),
         ("serving", Some(serving(&rollout.serving))),
         ("traffic", rollout.traffic.as_ref().map(|traffic| shares(traffic, now))),

@@ -6,16 +6,27 @@ use std::time::Duration;
 use comfy_table::{Cell, Color};
 use windlass_core::time::display_duration;
 use windlass_core::traffic::Weight;
-use windlass_core::view::{HostProblems, InstanceView, Problem, SharesView, StatusView, WatchView};
-use windlass_core::{Counter, Timestamp};
+use windlass_core::view::{
+    HostProblems, InstanceView, Problem, RolloutView, SharesView, StatusView, WatchView,
+};
+use windlass_core::{Counter, EnvironmentId, Timestamp};
 
 use super::{ago, fields, grid, or_dash, printable, state, usage};
 use crate::printer::Colour;
 
-/// All services.
-pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
+/// All services; of one environment only, where it is named with the number of services in others.
+pub(crate) fn services(
+    services: &[StatusView],
+    elsewhere: Option<(&EnvironmentId, usize)>,
+    colour: Colour,
+) -> String {
     if services.is_empty() {
-        return "no services yet; make one with `windlass deploy -f FILE`\n".to_owned();
+        return match elsewhere {
+            Some((environment, others @ 1..)) => {
+                format!("no services in {environment}; {others} in other environments\n")
+            }
+            Some(_) | None => "no services yet; make one with `windlass deploy -f FILE`\n".to_owned(),
+        };
     }
     let row = |status: &StatusView| {
         let (cpu, memory) = usage::of_service(status);
@@ -38,7 +49,7 @@ pub(crate) fn services(services: &[StatusView], colour: Colour) -> String {
     grid(&headers, rows, colour)
 }
 
-/// What is wrong first of all, and how much else.
+/// The first condition, and the number of others.
 fn why(status: &StatusView) -> String {
     let Some(first) = status.conditions.first() else { return "-".to_owned() };
     let more = match status.conditions.len() {
@@ -48,15 +59,20 @@ fn why(status: &StatusView) -> String {
     format!("{}{more}", printable(&first.line()))
 }
 
-/// One service with its instances.
-pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> String {
+/// One service with its instances; `last` is its newest rollout, where nothing runs.
+pub(crate) fn service(
+    status: &StatusView,
+    last: Option<&RolloutView>,
+    now: Timestamp,
+    colour: Colour,
+) -> String {
     let mut text = fields(&[
         ("service", Some(format!("{}/{}", status.environment, status.service))),
         ("release", Some(or_dash(status.release))),
         ("last good", status.good.filter(|good| Some(*good) != status.release).map(|good| good.to_string())),
         ("image", status.image.clone()),
         ("state", Some(standing(status).replace('_', " "))),
-        ("waits for", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
+        ("waiting", Some(status.waiting.join(", ")).filter(|text| !text.is_empty())),
         ("rollout", status.rollout.as_ref().map(ToString::to_string)),
         ("reason", status.reason.as_deref().map(printable)),
         ("traffic", status.traffic.map(|shares| shared(shares, now))),
@@ -69,10 +85,7 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
         if status.rollout.is_some() {
             text.push_str("\nno instances yet: its rollout goes on.\n");
         } else {
-            text.push_str(
-                "\nno instances: no host runs it. Was its host evicted or banned? See `windlass host ls`; \
-                 `windlass plan -f FILE` says where a deploy would put it.\n",
-            );
+            text.push_str(&no_instances(status, last));
         }
         text.push_str(&super::conditions(&status.conditions, now));
         text.push_str(&problems(status));
@@ -136,6 +149,26 @@ pub(crate) fn service(status: &StatusView, now: Timestamp, colour: Colour) -> St
     text
 }
 
+/// The reason why nothing runs, where no rollout is active: the outcome of the last one, or where to look.
+fn no_instances(status: &StatusView, last: Option<&RolloutView>) -> String {
+    let service = format!("{}/{}", status.environment, status.service);
+    match last {
+        Some(last) => {
+            let state = last.state.as_str().replace('_', " ");
+            let reason =
+                last.reason.as_ref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+            format!(
+                "\nno instances: {} {state}{reason}; see `windlass rollout show {service}`.\n",
+                last.release
+            )
+        }
+        None => format!(
+            "\nno instances. `windlass rollout ls {service}` shows its rollouts, `windlass host ls` the hosts, and \
+             `windlass plan -f FILE` where a deploy would put it.\n"
+        ),
+    }
+}
+
 /// The shares of two releases, and until when the one without traffic is kept warm.
 fn shared(shares: SharesView, now: Timestamp) -> String {
     let SharesView { release, weight, other, warm_until } = shares;
@@ -162,15 +195,15 @@ pub(super) fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
     }
 }
 
-/// How many of the healthy ones are only thought to be.
+/// The number of healthy instances whose state is unknown now.
 fn in_doubt(status: &StatusView) -> String {
     match status.in_doubt {
         0 => String::new(),
-        n => format!(" ({n} in doubt)"),
+        n => format!(" ({n} unknown)"),
     }
 }
 
-/// What is wrong with its hosts.
+/// The problems of its hosts.
 fn problems(status: &StatusView) -> String {
     let line = |of: &HostProblems| -> Vec<String> {
         let one = |problem: &Problem| format!("host {}: {}\n", of.host, printable(&problem.text));

@@ -1,4 +1,4 @@
-//! What people see. Accept a new screen with `INSTA_UPDATE=always`, and read the diff.
+//! Screens for people. Accept a new screen with `INSTA_UPDATE=always`, and read the diff.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -148,11 +148,11 @@ pub(crate) fn status_view() -> Value {
 #[test]
 fn services_in_a_table_and_one_in_full() {
     let status: StatusView = view(status_view());
-    insta::assert_snapshot!("services", services(std::slice::from_ref(&status), Colour::Off));
-    insta::assert_snapshot!("service", service(&status, now(), Colour::Off));
-    let coloured = service(&status, now(), Colour::On);
+    insta::assert_snapshot!("services", services(std::slice::from_ref(&status), None, Colour::Off));
+    insta::assert_snapshot!("service", service(&status, None, now(), Colour::Off));
+    let coloured = service(&status, None, now(), Colour::On);
     assert!(coloured.contains("\u{1b}["), "colour where it is asked for");
-    assert!(!service(&status, now(), Colour::Off).contains('\u{1b}'));
+    assert!(!service(&status, None, now(), Colour::Off).contains('\u{1b}'));
 }
 
 #[test]
@@ -165,8 +165,16 @@ fn a_service_that_nothing_runs_says_so() {
     gone["serving"] = json!({});
     gone["instances"] = json!([]);
     let gone: StatusView = view(gone);
-    insta::assert_snapshot!("services_gone", services(std::slice::from_ref(&gone), Colour::Off));
-    insta::assert_snapshot!("service_gone", service(&gone, now(), Colour::Off));
+    let elsewhere = services(&[], Some((&"staging".parse().unwrap(), 3)), Colour::Off);
+    assert_eq!(elsewhere, "no services in staging; 3 in other environments\n");
+    assert!(
+        services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off).starts_with("no services yet")
+    );
+    let last: windlass_core::view::RolloutView = rollout_view("failed");
+    let said = service(&gone, Some(&last), now(), Colour::Off);
+    assert!(said.contains("see `windlass rollout show ") && said.contains(" failed"), "{said}");
+    insta::assert_snapshot!("services_gone", services(std::slice::from_ref(&gone), None, Colour::Off));
+    insta::assert_snapshot!("service_gone", service(&gone, None, now(), Colour::Off));
 }
 
 #[test]
@@ -248,10 +256,12 @@ fn a_plan_says_what_happens_where_and_why() {
     let text = plan(&plan_view, Colour::Off);
     assert!(!text.contains("GPUS"), "{text}");
     insta::assert_snapshot!("plan", text);
-    let mut with_gpus = plan_view;
+    let mut with_gpus = plan_view.clone();
     with_gpus.slots[0].gpus = vec!["GPU-1".to_owned(), "GPU-2".to_owned()];
     let text = plan(&with_gpus, Colour::Off);
     assert!(text.contains("GPUS") && text.contains("GPU-1 GPU-2"), "{text}");
+    let unchanged = PlanView { unchanged: true, ..plan_view };
+    assert_eq!(plan(&unchanged, Colour::Off), "default/web: nothing to change, it is at r1\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How hosts and instances do, in cells and lines. A figure that is old is never shown: its age stands in its place.
+//! Usage of hosts and instances, in cells and lines. A figure that is old is never shown: its age stands in its place.
 
 use comfy_table::Cell;
 use windlass_core::Timestamp;

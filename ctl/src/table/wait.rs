@@ -1,4 +1,4 @@
-//! What a rollout waits for, in words that stay the same while it waits: counters and times stand apart.
+//! The waits of a rollout, in words that stay the same while it waits: counters and times stand apart.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::bytes;
 /// One thing that is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// What, without a number that moves.
+    /// The wait, without a number that moves.
     pub(crate) what: String,
-    /// How much of a pull is there; none while the total is unknown.
+    /// The bytes of a pull, and its total; none while that is unknown.
     pulled: Option<(u64, u64)>,
-    /// How long it lasts from now, if that is known.
+    /// The time that is left, if that is known.
     pub(crate) ends_after: Option<Duration>,
-    /// Why it is not so yet, with times that move.
+    /// The reason, with times that move.
     because: Option<Because>,
 }
 

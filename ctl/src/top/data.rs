@@ -1,4 +1,4 @@
-//! What `top` asks the coordinator for, again and again.
+//! The data of `top`, as the coordinator answers.
 
 use serde::Serialize;
 use windlass_core::view::{EventView, HostView, RolloutView, StatusView};

@@ -6,12 +6,12 @@ use std::time::Duration;
 use ratatui::crossterm::event::{self, Event};
 use tokio::sync::mpsc;
 
-/// How soon the thread sees that nobody reads.
+/// The time within which the thread sees that nobody reads.
 const LOOK: Duration = Duration::from_millis(100);
 /// Keys that wait.
 const WAITING: usize = 64;
 
-/// What was typed, or that the size has changed.
+/// A key, or a change of the size.
 pub(crate) struct Keys(mpsc::Receiver<Event>);
 
 impl Keys {

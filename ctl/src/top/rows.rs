@@ -14,7 +14,7 @@ use crate::table;
 pub(super) struct Row {
     pub(super) cells: Vec<Cell>,
     pub(super) tone: Tone,
-    /// What stands in the view of its details.
+    /// The text of its details.
     pub(super) details: String,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Cell {
     number: Option<f64>,
 }
 
-/// What a row means. Never by colour alone: its state is written in it.
+/// The meaning of a row. Never by colour alone: its state is written in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Well,
@@ -47,7 +47,7 @@ pub(super) const fn columns(view: View) -> &'static [&'static str] {
     }
 }
 
-/// How many columns a view has.
+/// The number of columns of a view.
 pub(crate) const fn columns_of(view: View) -> usize {
     columns(view).len()
 }
@@ -161,7 +161,7 @@ fn service(status: &StatusView, now: Timestamp) -> Row {
         number(f64::from(status.restarts), status.restarts.to_string()),
         status.conditions.first().map_or_else(none, |condition| text(condition.line())),
     ];
-    Row { cells, tone, details: table::service(status, now, Colour::Off) }
+    Row { cells, tone, details: table::service(status, None, now, Colour::Off) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "to sort by")]
@@ -210,7 +210,7 @@ fn instance(status: &StatusView, of: &InstanceView) -> Row {
         number(f64::from(of.restarts), of.restarts.to_string()),
         why.map_or_else(none, text),
     ];
-    let doubt = of.doubt.as_ref().map(|doubt| format!("in doubt    {doubt}\n")).unwrap_or_default();
+    let doubt = of.doubt.as_ref().map(|doubt| format!("unknown     {doubt}\n")).unwrap_or_default();
     let (cpu, memory) = table::of_instance(of);
     let endpoints: Vec<String> = of.endpoints.iter().map(|(name, at)| format!("{name}={at}")).collect();
     let details = format!(

@@ -1,4 +1,4 @@
-//! What was typed: which view, which row, which words. Pure.
+//! The state of the screen: view, row and words of the filter. Pure.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -7,7 +7,7 @@ const FILTER: usize = 64;
 /// Rows that page keys go.
 const PAGE: usize = 10;
 
-/// What is looked at.
+/// The view on the screen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum View {
     #[default]
@@ -50,7 +50,7 @@ impl From<crate::args::TopView> for View {
     }
 }
 
-/// What a key is to do beside changing the state.
+/// The effect of a key beside a change of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Nothing,

@@ -25,7 +25,7 @@ use crate::Desk;
 
 pub(crate) const ROLLOUT: &str = "0193ab00-0000-7000-8000-000000000001";
 
-/// What one call of `WatchRollout` does.
+/// The course of one call of `WatchRollout`.
 #[derive(Clone)]
 pub(crate) enum Watch {
     /// Sends these states, then ends as a coordinator that stops does.
@@ -46,13 +46,13 @@ pub(crate) struct Script {
     pub(crate) unchanged: bool,
     /// One per call; the last one is repeated.
     pub(crate) watches: VecDeque<Watch>,
-    /// What `GetStatus` answers with.
+    /// The answers of `GetStatus`.
     pub(crate) status: Value,
     /// The same, one per call and the last one again; `null` says that there is no such service.
     pub(crate) statuses: VecDeque<Value>,
-    /// What `SteerService` answers with; a refusal if there is none.
+    /// The answer of `SteerService`; a refusal if there is none.
     pub(crate) heard: Option<pb::SteerServiceResponse>,
-    /// What it was asked.
+    /// The requests so far.
     pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Services that `SteerService` does not know.
     pub(crate) unknown: Vec<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Script {
     pub(crate) rollouts: Value,
     /// Rollouts that were asked for by `GetRollout`.
     pub(crate) asked: Vec<String>,
-    /// Where rollbacks were to go.
+    /// The targets of rollbacks.
     pub(crate) rolled_back: Vec<pb::RollbackRequest>,
     /// The answer to `ListQuarantine` and `ClearQuarantine`.
     pub(crate) quarantine: Value,
@@ -72,15 +72,15 @@ pub(crate) struct Script {
     pub(crate) version: Option<String>,
     /// Entries of the audit log.
     pub(crate) audit: Vec<Vec<u8>>,
-    /// What each call of `StreamEvents` sends, by the numbers of the events, and with which code it ends.
+    /// The events of each call of `StreamEvents`, by number, and the code with which it ends.
     pub(crate) events: VecDeque<(Vec<u64>, Code)>,
-    /// Where each of these calls wanted to begin.
+    /// The beginning that each of these calls asked for.
     pub(crate) events_from: Vec<Option<u64>>,
     /// Releases that were submitted.
     pub(crate) submitted: Vec<Release>,
-    /// What a restored coordinator says of its hosts.
+    /// The recovery view of a restored coordinator.
     pub(crate) recovery: Value,
-    /// What it was told about that.
+    /// The recovery requests so far.
     pub(crate) recovered: Vec<pb::RecoverRequest>,
     /// The token that it answers with, whatever was asked, and until when it says that it is good.
     pub(crate) token: (String, i64),

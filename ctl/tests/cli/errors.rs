@@ -75,7 +75,7 @@ fn a_question_that_nobody_can_answer_is_an_error() {
     let desk = Desk::with_fleet();
     insta::assert_snapshot!(desk.screen(&["host", "ban", "web-1"]), @"
     $ windlass host ban web-1
-    error: this needs a confirmation: Revoke the certificate of `web-1`? What it runs goes on there until somebody stops it, and replacements start elsewhere at once. It may never join again.
+    error: this needs a confirmation: Revoke the certificate of `web-1`? Its containers keep running until somebody stops them, and replacements start elsewhere at once. It may never join again.
 
     hint: add --yes to say yes beforehand
     exit 1

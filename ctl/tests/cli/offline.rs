@@ -81,6 +81,9 @@ fn a_key_that_may_not_sign_is_told_before_anything_is_submitted() {
     let args = ["release", "sign", "-f", &file, "--counter", "1", "--out", "r.json", "--key", "bob.key"];
     let output = desk.run(&args);
     assert!(stderr(&output).contains("warning: hosts would not take it yet"), "{}", stderr(&output));
+    let output = desk.run(&[&args[..7], &["structured.json", "--key", "bob.key", "-o", "json"]].concat());
+    let warning: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(warning["warning"].as_str().unwrap().starts_with("hosts would not take it yet"), "{warning}");
     insta::assert_snapshot!(desk.screen(&["release", "verify", "r.json"]), @"
     $ windlass release verify r.json
     error: the trust document does not let these keys sign releases of `default/web`
@@ -219,7 +222,9 @@ fn schemas_and_completions() {
     let desk = Desk::new();
     let schema = desk.json(&["schema"]);
     assert!(schema["properties"]["service"].is_object());
-    let outputs = desk.json(&["schema", "--output"]);
+    let outputs = desk.json(&["schema", "--results"]);
+    assert_eq!(desk.json(&["schema", "--output"]), outputs, "the spelling of version 0.1");
+    assert!(stdout(&desk.run(&["schema", "-o", "yaml"])).contains("\nproperties:\n"));
     assert!(outputs["status SERVICE"]["properties"]["instances"].is_object());
     assert!(
         outputs["deploy, rollback, restart, rollout watch: the last line"]["properties"]["outcome"]
@@ -227,6 +232,57 @@ fn schemas_and_completions() {
     );
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&desk.run(&["completions", shell])).contains("rollback"), "{shell}");
+    }
+    let refused = desk.error(&["completions", "bash", "-o", "json"]);
+    assert_eq!(refused["error"], "`completions` prints text only, not JSON or YAML");
+    assert!(stdout(&desk.run(&["man"])).contains(".TH windlass 1"));
+    assert!(desk.run(&["man", "--out", "pages"]).status.success());
+    let page = std::fs::read_to_string(desk.path("pages/windlass-rollout-show.1")).unwrap();
+    assert!(page.contains("web@r6"), "{page}");
+}
+
+#[test]
+fn bash_completes_names_that_the_program_prints() {
+    let desk = Desk::new();
+    desk.write("windlass.bash", &stdout(&desk.run(&["completions", "bash"])));
+    // In the place of the program: names it would have from the coordinator, if it is asked with the words so far.
+    let stub = "windlass() { [[ \"$*\" == '__complete for rollback w' ]] && printf 'web\\nworker\\ndb\\n'; }";
+    let script = format!(
+        "source windlass.bash; {stub}; COMP_WORDS=(windlass rollback w); COMP_CWORD=2; \
+         _windlass_named windlass w rollback; echo \"${{COMPREPLY[@]}}\""
+    );
+    let output =
+        std::process::Command::new("bash").args(["-c", &script]).current_dir(desk.path("")).output().unwrap();
+    assert_eq!(stdout(&output).trim(), "web worker", "{}", stderr(&output));
+    let silent = Desk::new().run(&["__complete", "services"]);
+    assert!(
+        silent.status.success() && silent.stdout.is_empty() && silent.stderr.is_empty(),
+        "no fleet, no words"
+    );
+}
+
+#[test]
+fn commands_that_change_contexts_print_a_document() {
+    let desk = Desk::with_fleet();
+    let renamed = desk.json(&["context", "rename", "demo", "prod", "-o", "json"]);
+    assert_eq!(renamed, serde_json::json!({ "context": "prod", "was": "demo", "current": "prod" }));
+    let used = desk.json(&["context", "use", "prod", "-o", "json"]);
+    assert_eq!(used, serde_json::json!({ "context": "prod", "current": "prod" }));
+    let removed = desk.json(&["context", "rm", "prod", "-o", "json"]);
+    assert_eq!(removed, serde_json::json!({ "context": "prod", "current": null }));
+}
+
+#[test]
+fn numbers_and_releases_that_are_none_are_named() {
+    let desk = Desk::new();
+    for (args, said) in [
+        (&["scale", "web", "five"][..], "`five` is not a number of instances"),
+        (&["logs", "web", "--release", "7"], "`7` is not a release: write it like `r7`"),
+        (&["rollback", "web", "--to", "7"], "`7` is not a release: write it like `r7`"),
+    ] {
+        let output = desk.run(args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
     }
 }
 

@@ -111,6 +111,7 @@ fn a_coordinator_that_restarts_is_waited_for() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(stdout, "default/web r2: succeeded after 5s\n");
     insta::assert_snapshot!(stderr, @"
+    fleet demo, environment default
     default/web r2: advancing, 0 of 1 available
     lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout goes on, trying again
     the coordinator is back

@@ -37,7 +37,7 @@ fn scaling_follows_until_the_count_is_available() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.starts_with("default/web: 3 of 3 available after "), "{stdout}");
     insta::assert_snapshot!(stderr, @r"
-    default/web: 1 of 3 available; waits for room
+    default/web: 1 of 3 available; waiting: room
     default/web: 2 of 3 available
     ");
     let asked = coordinator.script.lock().unwrap().told.remove(0);
@@ -102,9 +102,9 @@ fn what_is_said_at_the_end_tells_what_to_do_next() {
     let (code, _, stderr, _) = run(slow, &["scale", "default/web", "3", "--timeout", "1s"]);
     assert_eq!(code, 5);
     insta::assert_snapshot!(stderr, @r"
-    default/web: 1 of 3 available; waits for a host that takes one more (h1: no room)
+    default/web: 1 of 3 available; waiting: a host that takes one more (h1: no room)
     default/web: the timeout passed; the coordinator goes on; look with `windlass status default/web`
-    it waits for a host that takes one more (h1: no room)
+    waiting: a host that takes one more (h1: no room)
     kept on h1: volume windlass.default.web.data
     ");
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use windlass_core::HostId;
 use windlass_core::host::Liveness;
+use windlass_core::time::display_duration;
 
+use crate::config::LivenessRules;
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 
@@ -39,7 +41,8 @@ impl Watch {
             let seen = before.is_some_and(|told| told.seen);
             if before.map(|told| told.liveness) != Some(liveness) {
                 changed = true;
-                lines.extend(line(seen, new_here, liveness).map(|line| (host.clone(), line)));
+                let rules = *coordinator.registry.rules();
+                lines.extend(line(seen, new_here, liveness, rules).map(|line| (host.clone(), line)));
             }
             self.told.insert(host, Told { liveness, seen: seen || liveness == Liveness::Connected });
         }
@@ -60,14 +63,20 @@ impl Watch {
     }
 }
 
-/// What people hear. That known hosts connect after a start of the coordinator is no news; that they do not, is.
-const fn line(seen: bool, new_here: bool, now: Liveness) -> Option<(&'static str, &'static str)> {
+/// The event of a change. Known hosts that connect after a start of the coordinator are no news; those that do not, are.
+fn line(seen: bool, new_here: bool, now: Liveness, rules: LivenessRules) -> Option<(&'static str, String)> {
+    let LivenessRules { suspect, lost, unknown, .. } = rules;
     match (now, seen, new_here) {
-        (Liveness::Connected, true, _) => Some(("host.returned", "it is heard of again")),
-        (Liveness::Connected, false, true) => Some(("host.connected", "it has connected")),
-        (Liveness::Suspect, true, _) => Some(("host.suspect", "it has not been heard of for a while")),
+        (Liveness::Connected, true, _) => {
+            Some(("host.returned", "host returned: connected again".to_owned()))
+        }
+        (Liveness::Connected, false, true) => Some(("host.connected", "host connected".to_owned())),
+        (Liveness::Suspect, true, _) => {
+            Some(("host.suspect", format!("host suspect: no contact for {}", display_duration(suspect))))
+        }
         (Liveness::Lost, true, _) | (Liveness::Lost, false, false) => {
-            Some(("host.lost", "host lost: no contact; its containers keep running"))
+            let silent = display_duration(if seen { lost } else { unknown });
+            Some(("host.lost", format!("host lost: no contact for {silent}; its containers keep running")))
         }
         (Liveness::Connected | Liveness::Suspect, false, false)
         | (Liveness::Suspect | Liveness::Lost, false, true)
@@ -92,8 +101,18 @@ mod tests {
             ("it has joined and not connected yet", false, true, Liveness::Lost, None),
             ("a start", false, false, Liveness::Unknown, None),
         ];
+        let rules = LivenessRules::default();
         for (case, seen, new_here, now, want) in table {
-            assert_eq!(line(seen, new_here, now).map(|(kind, _)| kind), want, "{case}");
+            assert_eq!(line(seen, new_here, now, rules).map(|(kind, _)| kind), want, "{case}");
         }
+    }
+
+    #[test]
+    fn events_of_silent_hosts_name_how_long() {
+        let rules = LivenessRules::default();
+        let said = |seen, now| line(seen, false, now, rules).map(|(_, text)| text).unwrap();
+        assert_eq!(said(true, Liveness::Suspect), "host suspect: no contact for 15s");
+        assert_eq!(said(true, Liveness::Lost), "host lost: no contact for 30s; its containers keep running");
+        assert_eq!(said(false, Liveness::Lost), "host lost: no contact for 1m; its containers keep running");
     }
 }

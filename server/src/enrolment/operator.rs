@@ -1,7 +1,7 @@
 //! Operators' certificates: made against a single-use token, renewed, and revoked.
 //!
 //! What lets an operator in is a certificate that our CA signed, that nobody revoked, and whose key they have. The
-//! ledger keeps beside it who was let in by whom, and up to which generation a name's certificates count no more.
+//! ledger keeps beside it who was let in by whom, and up to which generation a name's certificates are revoked.
 //! The operator that `init` made is noted when they are first seen to act on operators or renew.
 
 use std::time::Duration;

@@ -80,7 +80,7 @@ impl Enrolment {
             let identity = Identity::operator(self.authority.ca().fleet().clone(), name);
             let cut = self.revocations.revoke_identity(&identity, up_to);
             if cut > 0 {
-                tracing::info!(operator = %name, connections = cut, "cut connections of a certificate that counts no more");
+                tracing::info!(operator = %name, connections = cut, "cut connections of a revoked or superseded certificate");
             }
         }
     }

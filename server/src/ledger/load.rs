@@ -32,7 +32,7 @@ pub enum LoadError {
         expected: FleetId,
     },
     /// Part of it is missing.
-    #[error("the store is half of a backup: its import was cut off")]
+    #[error("the import is incomplete: it was interrupted")]
     HalfImported,
     /// A key that says nothing.
     #[error("the store has a key that is none of ours: `{0}`")]

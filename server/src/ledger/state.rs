@@ -124,7 +124,7 @@ impl State {
         self.recovery.as_ref().map_or(0, |recovery| recovery.segment)
     }
 
-    /// Is nothing to be decided, because the store is older than its fleet and nobody has said yet what counts?
+    /// Returns whether decisions wait, because the store is older than its fleet and recovery is pending.
     pub(crate) fn is_recovering(&self) -> bool {
         self.recovery.as_ref().is_some_and(RecoveryRecord::is_open)
     }

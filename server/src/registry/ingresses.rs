@@ -55,7 +55,7 @@ impl Registry {
         self.look(host, |live| live.ingress.clone()).unwrap_or_default()
     }
 
-    /// The ingress of a host counts no more.
+    /// Forgets the ingress of a host.
     pub(crate) fn ingress_forgotten(&self, host: &HostId) {
         self.with(host, |live| live.ingress = Processes::default());
         self.windows.write().unwrap_or_else(PoisonError::into_inner).forget(host);

@@ -119,7 +119,7 @@ async fn above_all(coordinator: &Coordinator, host: &HostId, shown: Vec<Shown>) 
     Ok(())
 }
 
-/// The ingress of a host counts no more, until it reports again.
+/// Forgets the ingress of a host, until it reports again.
 pub(crate) async fn forget(coordinator: &Coordinator, host: HostId, actor: String) -> Result<(), HostError> {
     let name = host.clone();
     coordinator

@@ -1,4 +1,4 @@
-//! Hosts: whether they are there, and how they do.
+//! Metrics of hosts and their GPUs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,7 +47,7 @@ pub(super) fn write(out: &mut Out<'_>, hosts: &[Host], now: Timestamp) -> fmt::R
     let measured = || hosts.iter().filter_map(|host| Some((host, host.stats.as_deref()?)));
     let ages =
         measured().filter_map(|(host, stats)| Some((host.labels(), now.since(stats.told_at?).as_secs_f64())));
-    out.gauge("host_measurement_age_seconds", "Time since a host said how it does", ages)?;
+    out.gauge("host_measurement_age_seconds", "Time since the last measurement of a host", ages)?;
     let offsets = measured()
         .filter_map(|(host, stats)| Some((host.labels(), seconds(stats.at?) - seconds(stats.told_at?))));
     let help = "By how much the clock of a host is ahead of the coordinator's, its way here included";
@@ -85,7 +85,7 @@ pub(super) fn write(out: &mut Out<'_>, hosts: &[Host], now: Timestamp) -> fmt::R
         let all = [("user", cpu.user), ("system", cpu.system), ("iowait", cpu.iowait), ("steal", cpu.steal)];
         all.map(|(mode, percent)| ([("host", host.name.as_str()), ("mode", mode)], percent / 100.0))
     });
-    out.gauge("host_cpu_mode_ratio", "Share of all processors by what they do", modes)?;
+    out.gauge("host_cpu_mode_ratio", "Share of all processors by mode", modes)?;
     let waits = measured().filter_map(|(host, stats)| Some((host, stats.pressure?))).flat_map(waits_of);
     out.gauge("host_pressure_ratio", "Share of time in which work waits for a resource", waits)?;
     disks(out, hosts)?;
@@ -102,7 +102,7 @@ fn waits_of((host, pressure): (&Host, Pressure)) -> impl Iterator<Item = ([(&'st
     })
 }
 
-/// What is known of every member, also of one that is not there.
+/// The facts of every member, also of one that is not connected.
 fn about(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     let infos = hosts.iter().map(|host| {
         let facts = &host.member.facts;
@@ -117,10 +117,12 @@ fn about(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     });
     out.gauge("host_info", "Versions of a host, which is 1", infos)?;
     let gauges: [(&str, &str, Of<Host>); 8] = [
-        ("host_up", "Is a host heard of?", |of| yes(of.member.liveness == Liveness::Connected)),
-        ("host_lost", "Does a host count as gone?", |of| yes(of.member.liveness == Liveness::Lost)),
-        ("host_engine_up", "Does its engine answer?", |of| yes(of.engine_up())),
-        ("host_schedulable", "May it get slots?", |of| yes(of.member.scheduling == Scheduling::Ready)),
+        ("host_up", "Whether a host is connected", |of| yes(of.member.liveness == Liveness::Connected)),
+        ("host_lost", "Whether a host is lost", |of| yes(of.member.liveness == Liveness::Lost)),
+        ("host_engine_up", "Whether the engine of a host answers", |of| yes(of.engine_up())),
+        ("host_schedulable", "Whether a host is schedulable", |of| {
+            yes(of.member.scheduling == Scheduling::Ready)
+        }),
         ("host_slots", "Slots on it", |of| f64::from(of.member.taken.slots)),
         ("host_memory_reserved_bytes", "Memory that slots reserve", |of| number(of.member.taken.memory)),
         ("host_cores", "Its processors", |of| number(of.member.facts.cpu_millis) / 1000.0),
@@ -154,11 +156,11 @@ fn disks(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
 
 fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     let infos = hosts.iter().flat_map(|host| {
-        host.member
-            .facts
-            .gpus
-            .iter()
-            .map(|gpu| ([("host", host.name.as_str()), ("gpu", &gpu.uuid), ("model", &gpu.name)], 1.0))
+        host.member.facts.gpus.iter().map(|gpu| {
+            let parent = gpu.parent.as_deref().unwrap_or_default();
+            let name = ("host", host.name.as_str());
+            ([name, ("gpu", &gpu.uuid), ("model", &gpu.name), ("parent", parent)], 1.0)
+        })
     });
     out.gauge("gpu_info", "A GPU of a host, which is 1", infos)?;
     let gauges: [(&str, &str, Of<GpuStats>); 12] = [
@@ -169,23 +171,48 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         ("gpu_power_watts", "Power that a GPU takes", |of| of.power),
         ("gpu_power_limit_watts", "Power that it may take", |of| of.power_limit),
         ("gpu_clock_hertz", "Clock of its processors", |of| f64::from(of.clock) * 1e6),
-        ("gpu_throttled", "Is it slowed down, by heat or for want of power?", |of| {
+        ("gpu_throttled", "Whether a GPU is slowed down, by heat or for want of power", |of| {
             yes(!of.throttled.is_empty())
         }),
-        ("gpu_pages_pending", "Do pages of its memory wait for a restart to be taken out of use?", |of| {
-            yes(of.pages_pending)
-        }),
+        (
+            "gpu_pages_pending",
+            "Whether pages of its memory wait for a restart to be taken out of use",
+            |of| yes(of.pages_pending),
+        ),
         ("gpu_retired_pages", "Pages of its memory that were taken out of use", |of| {
             number(of.retired_pages)
         }),
         ("gpu_remapped_rows", "Rows of its memory that others stand in for", |of| number(of.remapped_rows)),
-        ("gpu_remap_failed", "Is a row of its memory bad that no other one can stand in for?", |of| {
+        ("gpu_remap_failed", "Whether a row of its memory is bad that no other one can stand in for", |of| {
             yes(of.remap_failed)
         }),
     ];
     for (name, help, value) in gauges {
         out.gauge(name, help, of_gpus(hosts, value))?;
     }
+    let throttled = hosts.iter().flat_map(|host| {
+        let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
+        gpus.flat_map(move |gpu| {
+            let labels =
+                move |reason| [("host", host.name.as_str()), ("gpu", gpu.uuid.as_str()), ("reason", reason)];
+            gpu.throttled.iter().map(move |reason| (labels(reason.as_str()), 1.0))
+        })
+    });
+    out.gauge("gpu_throttle_reason", "A reason for which a GPU is slowed down now, which is 1", throttled)?;
+    let processes = hosts.iter().flat_map(|host| {
+        let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
+        gpus.flat_map(move |gpu| {
+            gpu.processes.iter().filter_map(move |process| {
+                let name = [
+                    ("host", host.name.clone()),
+                    ("gpu", gpu.uuid.clone()),
+                    ("pid", process.pid.to_string()),
+                ];
+                Some((name, number(process.memory?)))
+            })
+        })
+    });
+    out.gauge("gpu_process_memory_bytes", "Memory of a GPU that a process holds", processes)?;
     let counters: [(&str, &str, Of<GpuStats>); 3] = [
         ("gpu_ecc_corrected_errors", "Errors of its memory that were corrected", |of| {
             number(of.ecc_corrected)

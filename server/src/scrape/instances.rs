@@ -64,7 +64,7 @@ type Figure = (&'static str, &'static str, fn(&InstanceStats) -> f64);
 
 pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     let healthy = instances.iter().map(|of| (of.labels(), yes(of.healthy)));
-    out.gauge("instance_healthy", "Is an instance healthy, as far as is known?", healthy)?;
+    out.gauge("instance_healthy", "Whether an instance is healthy, as far as is known", healthy)?;
     let runs = instances.iter().map(|of| (of.labels(), f64::from(of.restarts) + 1.0));
     out.counter("instance_runs", "Runs of an instance, the first one included", runs)?;
     let gauges: [Figure; 6] = [

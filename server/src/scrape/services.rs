@@ -117,7 +117,7 @@ pub(super) fn write(out: &mut Out<'_>, services: &[Service], now: Timestamp) -> 
         ([environment, name, ("state", rollout.state)], 1.0)
     });
     out.gauge("rollout_state", "The state of the newest rollout of a service, which is 1", states)?;
-    each!("rollout_active", "Does a rollout move the service now?", |of| Some(yes(of
+    each!("rollout_active", "Whether a rollout of the service is active", |of| Some(yes(of
         .rollout
         .as_ref()
         .is_some_and(|rollout| !rollout.is_final))));

@@ -79,7 +79,7 @@ pub enum DumpError {
     #[error("the backup is not signed by this coordinator")]
     Seal(#[from] SealError),
     /// Nobody may take that for a backup.
-    #[error("the store is half of a backup: its import was cut off")]
+    #[error("the import is incomplete: it was interrupted")]
     HalfImported,
 }
 

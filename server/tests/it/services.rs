@@ -48,6 +48,11 @@ async fn a_service_is_scaled_stopped_and_started_over_restarts_of_the_coordinato
     assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
     assert!(!steer(&fleet, asks(Scale, 3)).await.unwrap().unchanged);
     shows(&fleet, "steady", 3).await;
+    let mut control = fleet.control("viewer/*").await;
+    let scaled = pb::StreamEventsRequest { tail: 10, kind: "service.scale".to_owned(), ..Default::default() };
+    let event = control.stream_events(scaled).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    let event: serde_json::Value = serde_json::from_slice(&event.view).unwrap();
+    assert!(event["message"].as_str().unwrap().starts_with("from 2 to 3 instances, by operator/"), "{event}");
     assert!(steer(&fleet, asks(Scale, 3)).await.unwrap().unchanged);
     let refused = steer(&fleet, asks(Scale, 5)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);

@@ -185,6 +185,13 @@ async fn rules_name_only_metrics_that_exist_and_the_guide() {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     promtool(&["check", "config", &path("prometheus.yml")], "");
     promtool(&["test", "rules", &path("windlass.test.yml")], "");
+    // Requests are counted by ingresses, in metrics of their own.
+    let examples = read("deploy/prometheus/examples.rules.yml");
+    let words = examples.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_"));
+    for name in words.filter(|word| !word.starts_with("windlass_ingress_")) {
+        assert!(families.has(name), "an example names {name}, which is no metric");
+    }
+    promtool(&["test", "rules", &path("examples.test.yml")], "");
 }
 
 /// Asks promtool, where it is installed; `tests/lab/install.sh` installs it.

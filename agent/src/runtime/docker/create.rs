@@ -13,7 +13,7 @@ use windlass_core::reconcile::{GpuClaim, Launch, LocalHost};
 use windlass_core::release::{ImageHealth, Spec, Ulimit, volume_name};
 
 use super::super::access::CDI;
-use super::super::{RuntimeError, labels};
+use super::super::{RuntimeError, labels, published_on};
 use super::error::refused;
 
 /// What the engine is asked for. `files` are binds of files that lie on the host already.
@@ -144,17 +144,17 @@ pub(super) async fn set_policy(
     docker.update_container(id, body).await.map_err(refused("update the restart policy"))
 }
 
-/// On loopback only if that is where the host is reached; else on every address.
+/// The published ports, on the addresses of [`published_on`].
 fn ports(launch: &Launch, local: &LocalHost) -> HashMap<String, Option<Vec<PortBinding>>> {
-    let loopback = local.address == "localhost"
-        || local.address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let host_ip = if loopback { "127.0.0.1" } else { "0.0.0.0" };
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in launch.ports.values() {
-        let binding =
-            PortBinding { host_ip: Some(host_ip.to_owned()), host_port: Some(port.host.to_string()) };
-        let all = bindings.entry(format!("{}/tcp", port.container)).or_default();
-        all.get_or_insert_default().push(binding);
+        let all = bindings.entry(format!("{}/tcp", port.container)).or_default().get_or_insert_default();
+        for host_ip in published_on(&local.address) {
+            all.push(PortBinding {
+                host_ip: Some((*host_ip).to_owned()),
+                host_port: Some(port.host.to_string()),
+            });
+        }
     }
     bindings
 }

@@ -62,6 +62,13 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
+        if file.mode.0 & 0o004 == 0 && manifest.security.user.as_ref().is_some_and(|user| is_named(&user.0)) {
+            findings.error(
+                &["files", target, "mode"],
+                "lets only the owner read the file, and the owner of a file cannot be a user that only the image knows",
+                "write `security.user` as a number, or give the file mode `0644`",
+            );
+        }
     }
     if manifest.files.len() > MAX_FILES {
         findings.error(
@@ -70,6 +77,12 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             "put many files into a volume or the image",
         );
     }
+}
+
+/// Returns whether a user has a name that only its image can turn into a number.
+fn is_named(user: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default();
+    name != "root" && name.parse::<u32>().is_err()
 }
 
 /// A path that something is mounted at: good, not the kernel's, and not taken.

@@ -22,8 +22,16 @@ pub(in crate::manifest) fn list(key: &str, items: &[Node]) -> Option<String> {
         ("volumes", true) => "data: { mount: /data }".to_owned(),
         (_, true) => "MODE: fast".to_owned(),
     };
+    if key == "ports" && items.iter().filter_map(Node::raw).any(is_udp) {
+        return Some("ports are TCP: leave out those that end with `/udp`".to_owned());
+    }
     let more = if items.len() > entries.len() && !entries.is_empty() { ", …" } else { "" };
     Some(format!("write a map by name: `{key}: {{ {whole}{more} }}`"))
+}
+
+/// `53:53/udp`.
+fn is_udp(text: &str) -> bool {
+    text.to_ascii_lowercase().ends_with("/udp")
 }
 
 /// `8080:80`, `127.0.0.1:8080:80/tcp`, `80`.

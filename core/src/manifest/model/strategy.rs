@@ -109,7 +109,7 @@ pub(crate) struct BlueGreen {
     #[serde(default = "defaults::keep_old")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) keep_old: Span,
-    /// Whether a person lets the first step begin, with `windlass rollout promote`.
+    /// Whether the first step waits for approval, with `windlass rollout approve`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) approve: bool,
     /// How long an instance must be healthy to count.
@@ -177,7 +177,7 @@ pub(crate) struct StepKeys {
     /// Names of the gates that have to pass; every gate if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gates: Option<Vec<String>>,
-    /// Whether a person lets the next step begin, with `windlass rollout approve`.
+    /// Whether the next step waits for approval, with `windlass rollout approve`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) approve: bool,
 }

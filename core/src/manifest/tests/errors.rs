@@ -237,6 +237,22 @@ fn everything_wrong_is_reported_at_once() {
 }
 
 #[test]
+fn a_file_that_its_named_user_cannot_read_is_refused() {
+    let of = |user: &str, mode: &str| {
+        let text = format!(
+            "service: a\nimage: nginx:1\nsecurity: {{ user: {user} }}\nfiles: {{ /x: {{ content: a, mode: {mode} }} }}\n"
+        );
+        try_load(&text).err().map(|errors| errors.to_string())
+    };
+    let said = of("app", "0600").unwrap();
+    assert!(said.contains("`files./x.mode`") && said.contains("write `security.user` as a number"), "{said}");
+    assert!(of("app:app", "0640").is_some());
+    for (user, mode) in [("app", "0644"), ("1000", "0600"), ("\"1000:1000\"", "0400"), ("root", "0600")] {
+        assert_eq!(of(user, mode), None, "{user} {mode}");
+    }
+}
+
+#[test]
 fn surprises_are_warnings() {
     let warnings = |rest: &str| -> Vec<String> {
         let text = format!("service: web\nimage: nginx:1\n{rest}");

@@ -76,6 +76,7 @@ fn lists_of_compose_are_written_as_maps() {
         ("ports: [\"8080:80\", \"127.0.0.1:9443:443/tcp\"]",
          "`ports`: expected a map, found a list\n  hint: write a map by name: `ports: { http: { container: 80, host: 8080 }, port-443: { container: 443, host: 9443 } }`"),
         ("ports: [3000]", "`ports: { http: 3000 }`"),
+        ("ports: [\"53:53/udp\", \"53:53\"]", "hint: ports are TCP: leave out those that end with `/udp`"),
         ("ports: [8000-8010]", "`ports: { http: 80 }`"),
         ("volumes: [\"db_data:/var/lib/pg\", \"./conf:/etc/app:ro\", \"/srv/x:/x\", /cache]",
          "`volumes: { db-data: { mount: /var/lib/pg }, data-1: { mount: /etc/app, host_path: /srv/…, read_only: true }, data-2: { mount: /x, host_path: /srv/x }, … }`"),

@@ -238,7 +238,7 @@ fn a_drain_waits_for_what_is_on_a_lost_host_until_somebody_says_that_it_is_off()
     let waits = step(&fleet);
     assert!(waits.touched.is_empty(), "{:?}", waits.touched);
     let said = waits.waiting.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    assert!(said.contains("enough others to serve, so that production/web/1"), "{said}");
+    assert!(said.contains("disruption budget, to stop production/web/1"), "{said}");
     fleet.members.remove(&hosts[0]);
     let next = step(&fleet);
     let on = |n: usize| next.slots.values().find(|assignment| assignment.host() == &hosts[n]);

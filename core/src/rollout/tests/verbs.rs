@@ -41,6 +41,7 @@ fn the_signed_range_decides_about_a_count() {
         ("below",             ranged(1, 2, 6), 1, Err("r1 of `production/web` may have from 2 to 6 replicas, not 1")),
         ("above",             ranged(1, 2, 6), 7, Err("r1 of `production/web` may have from 2 to 6 replicas, not 7")),
         ("a fixed count",     ranged(1, 3, 3), 4, Err("r1 of `production/web` has exactly 3 replicas")),
+        ("a fixed count of one", ranged(1, 1, 1), 4, Err("r1 of `production/web` has exactly 1 replica")),
         ("one per host",      per_host,        3, Err("`production/web` runs once on every host that its placement allows, so it has no count")),
     ];
     for (case, release, asked, want) in table {

@@ -119,7 +119,7 @@ impl Windows {
         }
     }
 
-    /// The ingress of a host counts no more.
+    /// Forgets the ingress of a host.
     pub fn forget(&mut self, host: &HostId) {
         self.hosts.remove(host);
         for windows in self.services.values_mut() {

@@ -9,7 +9,7 @@ use crate::time::{Timestamp, display_duration};
 use super::sentence::{NAMED, count, place};
 
 /// What a decision was made from, a line each.
-pub(super) fn made_from(decision: &Decision) -> Vec<String> {
+pub(super) fn inputs(decision: &Decision) -> Vec<String> {
     match &decision.what {
         What::Placed { slots, more, refused, more_refused, .. } => {
             let line = |p: &Placement| format!("{}: {}", place(&p.slot, &p.host), chosen(&p.because));
@@ -101,15 +101,18 @@ fn chosen(why: &Chosen) -> String {
 
 fn standing(stood: &Stood) -> String {
     format!(
-        "stood: {} slots, {} available, {} on their way, {} with two instances, {} without one that serves",
+        "before: {} slots, {} available, {} updating, {} surging, {} unavailable",
         stood.total, stood.available, stood.in_flight, stood.surging, stood.unavailable
     )
 }
 
 fn limits(allowed: &Allowed) -> String {
     let bound = |n: Option<u32>| n.map_or_else(|| "any".to_owned(), |n| n.to_string());
+    // `max_unavailable: 0` counts as 1: a slot that cannot start its new instance first would never be updated.
+    let why =
+        if allowed.unavailable == Some(1) { " (at least 1, for slots that cannot start first)" } else { "" };
     format!(
-        "allowed: {} on their way, {} with two instances, {} without one",
+        "limits applied: {} updating at once, {} surge, {} unavailable{why}",
         bound(allowed.batch),
         bound(allowed.surge),
         bound(allowed.unavailable)

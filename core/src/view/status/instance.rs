@@ -13,6 +13,10 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InstanceView {
     /// Its name.
+    #[serde(default)]
+    pub instance: String,
+    /// `instance`, as version 0.1 names it.
+    #[schemars(extend("deprecated" = true))]
     pub id: String,
     /// Its slot.
     pub slot: SlotId,

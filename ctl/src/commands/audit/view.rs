@@ -26,7 +26,7 @@ pub(crate) enum AuditError {
     NoOperator(#[source] VerifyError),
     #[error("the loss is one of fleet `{0}`")]
     OtherFleet(FleetId),
-    #[error("the log is {0}: that is nothing to accept")]
+    #[error("the log is {0}; only lost entries can be accepted")]
     Unsound(Verdict),
     #[error("failed to read `{path}`")]
     Read {

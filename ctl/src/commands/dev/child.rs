@@ -14,14 +14,14 @@ use super::DevError;
 const READ: u64 = 16 * 1024;
 /// So many lines of it are shown.
 const LINES: usize = 6;
-/// How long a program may take to stop.
+/// The time that a program has to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(super) struct Child {
     program: &'static str,
     inner: tokio::process::Child,
     log: PathBuf,
-    /// How long the log was when it began.
+    /// The length of the log when it began.
     begun_at: u64,
 }
 
@@ -53,7 +53,7 @@ impl Child {
         Ok(Self { program, inner, log, begun_at })
     }
 
-    /// Where it writes to.
+    /// Its log file.
     pub(super) fn log(&self) -> &Path {
         &self.log
     }

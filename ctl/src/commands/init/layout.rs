@@ -1,4 +1,4 @@
-//! What `init` writes, and where. The coordinator's folder:
+//! The files of `init`. The coordinator's folder:
 //!
 //! ```text
 //! server.toml      settings
@@ -17,7 +17,7 @@ use windlass_certs::files;
 use super::{InitError, Keys, Wanted};
 use crate::error::CtlError;
 
-/// What is written.
+/// The files.
 pub(super) struct Parts<'a> {
     pub(super) keys: &'a Keys,
     pub(super) ca: &'a CertificateAuthority,
@@ -99,7 +99,7 @@ fn settings(wanted: &Wanted<'_>) -> String {
     text
 }
 
-/// Where the coordinator listens: on loopback if it is reached there, else everywhere, since its public name or
+/// The address on which the coordinator listens: loopback if it is reached there, else every address, since its public name or
 /// address may not be one of the machine's own.
 pub(super) fn listen(server: &str) -> String {
     match server.parse::<std::net::SocketAddr>() {

@@ -65,7 +65,7 @@ async fn make(args: &SignArgs, context: &Context, printer: &Printer) -> Result<(
     write(out, &envelope, release, context, printer)
 }
 
-/// What is pinned by digest needs no registry.
+/// An image that is pinned by digest needs no registry.
 async fn image(rendered: &Rendered, args: &SignArgs, context: &Context) -> Result<Image, CtlError> {
     if rendered.image.digest.is_some() {
         return Ok(registry::offline(&rendered.image, &args.manifest.platform)?);
@@ -73,7 +73,7 @@ async fn image(rendered: &Rendered, args: &SignArgs, context: &Context) -> Resul
     Ok(deploy::resolver(&args.manifest, context)?.resolve(&rendered.image).await?)
 }
 
-/// Who they say they are; the signature says who answers for it.
+/// The author that the environment names; the signature says who answers for it.
 fn author(context: &Context) -> String {
     match context.fleet.operator() {
         Ok(identity) => identity.peer().identity.name().to_owned(),

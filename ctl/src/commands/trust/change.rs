@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::shell::quote;
 
-/// Why the trust document was not changed.
+/// The reason why the trust document was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
     #[error("there is no root key here: `{0}` does not exist")]
@@ -51,7 +51,7 @@ impl Failure for ChangeError {
     }
 }
 
-/// What `trust add-key`, `remove-key` and `rotate` print with `-o json`.
+/// The document of `trust add-key`, `remove-key` and `rotate`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct ChangeView {
     /// `unchanged`, `published`, `signed` (written down, complete) or `needs_signatures`.
@@ -60,11 +60,11 @@ pub(crate) struct ChangeView {
     pub(crate) version: u64,
     /// Digest of its payload.
     pub(crate) digest: Digest,
-    /// What is different from the version before, in words.
+    /// The changes against the version before, in words.
     pub(crate) changes: Vec<String>,
-    /// Where it was written, unless it was published.
+    /// The file, unless it was published.
     pub(crate) file: Option<String>,
-    /// How many signatures are missing.
+    /// The number of missing signatures.
     pub(crate) missing: usize,
     /// Ids of the root keys that can give them.
     pub(crate) signers: Vec<String>,

@@ -15,7 +15,7 @@ use crate::table::bytes;
 /// Bars of pulls that are shown at once.
 const MAX_BARS: usize = 12;
 
-/// What is drawn.
+/// The bars on the screen.
 pub(super) struct Bars {
     all: MultiProgress,
     head: ProgressBar,

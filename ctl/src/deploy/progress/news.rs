@@ -1,4 +1,4 @@
-//! What of a rollout is news to a person. Pure: views and the time in, lines out.
+//! The news of a rollout for people. Pure: views and the time in, lines out.
 //!
 //! Many views differ in nothing but a byte counter, or in what is waited for between two heartbeats. A line is said
 //! when the state or the available count changes, when an instance changes its state, and, once, when the same
@@ -14,12 +14,12 @@ use windlass_core::view::{RolloutView, SlotView};
 
 use crate::table::{Wait, hook_words};
 
-/// What is waited for longer than this is worth a line.
+/// A wait of more than this is worth a line.
 const LASTING: Duration = Duration::from_secs(3);
 /// Things waited for that are named in one line.
 const MAX_WAITS: usize = 3;
 
-/// What was said, and what is waited for.
+/// The lines so far, and the waits.
 #[derive(Debug, Default)]
 pub(in crate::deploy) struct News {
     headline: Option<String>,
@@ -71,12 +71,12 @@ impl News {
         lines
     }
 
-    /// What has come to last too long by now and was not said; nothing most of the time.
+    /// The waits that have come to last too long by now and were not said; none most of the time.
     pub(in crate::deploy) fn waited(&mut self, now: Instant) -> Option<String> {
         let said = &self.said;
         let due: Vec<String> =
             self.lasting(now).filter(|what| !said.contains(*what)).map(str::to_owned).collect();
-        let text = (!due.is_empty()).then(|| format!("  waits for {}", self.words(&due, now)));
+        let text = (!due.is_empty()).then(|| format!("  waiting: {}", self.words(&due, now)));
         self.said.extend(due);
         text
     }
@@ -84,7 +84,7 @@ impl News {
     /// Everything that has lasted too long, said or not: for a line that is drawn again and again.
     pub(in crate::deploy) fn waiting(&self, now: Instant) -> String {
         let lasting: Vec<String> = self.lasting(now).map(str::to_owned).collect();
-        if lasting.is_empty() { String::new() } else { format!("; waits for {}", self.words(&lasting, now)) }
+        if lasting.is_empty() { String::new() } else { format!("; waiting: {}", self.words(&lasting, now)) }
     }
 
     fn hear(&mut self, view: &RolloutView, now: Instant) {
@@ -96,7 +96,7 @@ impl News {
         }
     }
 
-    /// What ends by itself at a known time is no question of patience: it counts at once.
+    /// A wait with a known end is no question of patience: it counts at once.
     fn lasting(&self, now: Instant) -> impl Iterator<Item = &str> {
         let lasts = move |waited: &&Waited| {
             waited.wait.ends_after.is_some() || now.duration_since(waited.since) >= LASTING
@@ -136,7 +136,7 @@ pub(super) fn headline(view: &RolloutView) -> String {
     )
 }
 
-/// What one slot's instance of the release it is to have does.
+/// The state of one slot's instance of its release.
 fn instance(slot: &SlotView) -> String {
     match (&slot.refused, slot.state) {
         (Some(refusal), _) => format!("{} refused: {refusal}", slot.release),

@@ -17,7 +17,7 @@ use super::{files, text};
 /// So long a test waits for an answer that never ends.
 const SHORT: Duration = Duration::from_millis(700);
 
-/// What is answered.
+/// The answer.
 enum Answer {
     /// This, and the connection is closed.
     Is(Vec<u8>),

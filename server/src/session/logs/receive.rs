@@ -63,7 +63,7 @@ pub(crate) fn receive(
             let passed = tokio::select! {
                 biased;
                 () = coordinator.stopping.cancelled() => return Err(stopping()),
-                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
+                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate is revoked or superseded")),
                 passed = passing => passed,
             };
             if passed.is_none() || part.end {
@@ -73,7 +73,7 @@ pub(crate) fn receive(
             next = tokio::select! {
                 biased;
                 () = coordinator.stopping.cancelled() => return Err(stopping()),
-                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate counts no more")),
+                () = cut.cancelled() => return Err(Status::unauthenticated("the certificate is revoked or superseded")),
                 () = reader.sender.closed() => return Ok(()),
                 next = inbound.message() => next?,
             };

@@ -32,7 +32,7 @@ pub struct HostRecord {
     pub joined_at: Timestamp,
     /// The newest certificate it was given.
     pub certificate: CertificateRecord,
-    /// Certificates of this generation and before count no more: it was evicted, or joined again.
+    /// Certificates up to this generation are revoked or superseded: it was evicted, or joined again.
     #[serde(default)]
     pub revoked_up_to: u64,
     /// The newest segment of the audit log in which its plan was compared with the store: where a later one has begun,

@@ -19,7 +19,7 @@ pub struct OperatorRecord {
     pub added_at: Timestamp,
     /// The newest certificate that was issued.
     pub generation: u64,
-    /// Certificates of this generation and before count no more.
+    /// Certificates up to this generation are revoked or superseded.
     pub revoked_up_to: u64,
     /// When the newest certificate ends.
     pub not_after: Option<Timestamp>,

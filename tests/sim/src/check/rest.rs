@@ -20,7 +20,7 @@ pub fn at_rest(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<Str
 
 fn coordinator(view: &View<'_>, now: Timestamp) -> Option<String> {
     if view.is_set_back() {
-        return Some("nobody has said yet what counts".to_owned());
+        return Some("recovery is pending".to_owned());
     }
     for id in view.services().keys() {
         if let Some(rollout) = view.active(id) {
