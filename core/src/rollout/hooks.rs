@@ -167,7 +167,8 @@ pub(super) fn run(draft: &mut Draft<'_>, stage: Stage) -> Standing {
                 draft.is_steady(spec.progress_deadline);
                 return Standing::Waits;
             }
-            unfinished => return unfinished,
+            Standing::Blocked => return Standing::Blocked,
+            Standing::Failed(reason) => return Standing::Failed(reason),
         }
     }
     Standing::Done

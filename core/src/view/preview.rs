@@ -277,9 +277,9 @@ fn place(
 
 /// Slots that the newest step made on other hosts than those whose instances they stand beside, and why.
 fn elsewhere(rollout: &Rollout) -> impl Iterator<Item = (SlotId, String)> {
-    let placed = rollout.log.fresh().iter().flat_map(|decision| match &decision.what {
-        What::Placed { slots, .. } => slots.as_slice(),
-        _ => &[],
+    let placed = rollout.log.fresh().iter().flat_map(|decision| {
+        let What::Placed { slots, .. } = &decision.what else { return [].as_slice() };
+        slots.as_slice()
     });
     placed.filter_map(|placement| match &placement.because {
         Chosen::Best { instead: Some(instead), .. } => Some((placement.slot.clone(), instead.why.clone())),

@@ -177,7 +177,9 @@ fn whatever_turns_it_back_the_old_set_was_there_all_along() {
         ),
         (
             "fails on one host",
-            |world, r2| drop(world.fails.insert((reference(r2).digest, 3))),
+            |world, r2| {
+                world.fails.insert((reference(r2).digest, 3));
+            },
             State::RolledBack,
         ),
         (
@@ -658,7 +660,9 @@ fn a_plan_says_where_the_new_set_goes() {
     assert!(shown.steps.iter().any(|step| step.contains("100% of the traffic")), "{:?}", shown.steps);
     assert_eq!(shown.error, None);
     // Where there is none, it says why of each host.
-    [3, 4].map(|n| drop(world.fleet.members.remove(&host(n))));
+    for n in [3, 4] {
+        world.fleet.members.remove(&host(n));
+    }
     let error = plan(&world, &r2).error.unwrap();
     assert!(error.contains("h0000 cannot hold both releases") && error.contains("h0002: no room"), "{error}");
     // What it says is what happens, and the record says why.
@@ -667,14 +671,14 @@ fn a_plan_says_where_the_new_set_goes() {
     world.until("succeeds", |world| world.state() == State::Succeeded);
     let now: Vec<String> = [hosts_of(&world, &r1), hosts_of(&world, &r2)].concat();
     assert!(rows.iter().zip(&now).all(|(row, now)| row.starts_with(now.as_str())), "{now:?}");
-    let told = world.decisions.iter().flat_map(|what| match what {
-        What::Placed { slots, .. } => slots.clone(),
-        _ => Vec::new(),
+    let told = world.decisions.iter().flat_map(|what| {
+        let What::Placed { slots, .. } = what else { return Vec::new() };
+        slots.clone()
     });
     let instead: Vec<u32> = told
-        .filter_map(|placed| match placed.because {
-            Chosen::Best { instead: Some(instead), .. } => Some(instead.slot.index),
-            _ => None,
+        .filter_map(|placed| {
+            let Chosen::Best { instead: Some(instead), .. } = placed.because else { return None };
+            Some(instead.slot.index)
         })
         .collect();
     assert_eq!(instead, [0, 1, 2]);
