@@ -247,7 +247,7 @@ async fn another_operator_approves_what_the_rollout_asks() {
     let mut elsewhere = pb::control_client::ControlClient::new(elsewhere);
     let denied = elsewhere.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied, "of another environment: {denied}");
-    let author = format!("{}", second.author);
+    let author = second.author.to_string();
     let author = fleet.channel(&fleet.named_operator(&author, "approver/default")).await.unwrap();
     let mut author = pb::control_client::ControlClient::new(author);
     let denied = author.steer_rollout(approve(1, digest(&second))).await.unwrap_err();
