@@ -38,11 +38,19 @@ impl Keeper {
     pub async fn take_trust(&self, envelopes: &[Vec<u8>]) -> Result<usize, TakeError> {
         let _one_at_a_time = self.accepting.lock().await;
         let journal = self.journal.as_ref().map_err(|_| TakeError::Adopting)?;
-        let mut store = TrustStore::clone(&self.trust());
-        let walked = store.walk(envelopes.iter().map(Vec::as_slice));
+        let (before, given) = (TrustStore::clone(&self.trust()), envelopes.to_vec());
+        // Beside the loop: a thousand versions at once are seconds of work.
+        let (store, walked, versions) = on_disk(move || {
+            let mut store = before.clone();
+            let walked = store.walk(given.iter().map(Vec::as_slice));
+            let is_newer = store.version() > before.version();
+            let versions = if is_newer { routes::believed(&before, &given) } else { Vec::new() };
+            (store, walked, versions)
+        })
+        .await;
         let taken = store.version().saturating_sub(self.trust().version());
         if taken > 0 {
-            let (data, versions) = (self.data.clone(), routes::believed(&self.trust(), envelopes));
+            let data = self.data.clone();
             on_disk(move || versions.iter().try_for_each(|version| routes::keep_version(&data, version)))
                 .await?;
             if store.document().epoch > self.trust().document().epoch {

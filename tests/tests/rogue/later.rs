@@ -262,7 +262,7 @@ fn chains_are_walked_whole(target: &mut Target) -> Result<(), String> {
         versions.filter_map(|line| line["version"].as_u64()).max().unwrap_or(0)
     };
     let walks_to = |target: &Target, want: u64| {
-        within(MINUTE, || match taken(target) {
+        within(3 * MINUTE, || match taken(target) {
             version if version == want => Ok(()),
             version => Err(format!("the agent is at trust version {version}, not {want}")),
         })
