@@ -23,10 +23,10 @@ pub(crate) enum ReleaseCommand {
     Show {
         /// Release file or service
         of: String,
-        /// Which release of the service [default: the newest]
+        /// Release of the service [default: the newest]
         release: Option<windlass_core::Counter>,
     },
-    /// What differs between two releases
+    /// Show the differences between two releases
     #[command(after_help = "Examples:\n  \
         windlass release diff web r6 r7\n  \
         windlass release diff a.release.json b.release.json\n  \
@@ -59,7 +59,7 @@ pub(crate) struct SignArgs {
     /// Number of the release
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) counter: Option<u64>,
-    /// Where it is written [default: --envelope FILE itself]
+    /// File to write [default: --envelope FILE itself]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Add a signature to this release instead
@@ -70,7 +70,7 @@ pub(crate) struct SignArgs {
     pub(crate) keys: Vec<PathBuf>,
 }
 
-/// How a change of the trust document is signed and where it goes.
+/// Flags of the signing of a trust document, and of its destination.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
     /// Sign with this root key instead of the home folder's
@@ -96,7 +96,7 @@ pub(crate) enum TrustCommand {
     /// Trust one more key, in one step: edit, sign, publish
     #[command(after_help = "Examples:\n  \
         windlass trust add-key ed25519:Xq3\u{2026} --scope staging   # of `operator join`\n  \
-        windlass trust add-key bob.pem --everywhere   # a PEM file, public or private\n  \
+        windlass trust add-key bob.pem --everywhere   # a PEM file\n  \
         windlass trust add-key root2.pem --role root --key /media/usb/root.key\n  \
         windlass trust add-key bob.pem -e staging --out next.trust.json   # offline\n\n\
         Signs with the root key of the home folder, or with --key. Where more root keys must sign, it writes the document and \
@@ -105,7 +105,7 @@ pub(crate) enum TrustCommand {
     AddKey {
         /// `ed25519:…`, or a PEM file
         key: String,
-        /// What it signs
+        /// Role of the key
         #[arg(long, value_name = "ROLE", value_enum, default_value_t = KeyRole::Release)]
         role: KeyRole,
         /// Releases of these environments; or of one, with `-e`
@@ -148,18 +148,18 @@ pub(crate) enum TrustCommand {
         #[command(flatten)]
         how: ChangeArgs,
     },
-    /// Certificates count no more, for every member of the fleet: signs the next revocation list and publishes it
+    /// Revoke certificates: sign the next revocation list and publish it
     #[command(after_help = "Examples:\n  \
-        windlass trust revoke 3f9c12aa07b14e55       # one certificate, by its serial number\n  \
-        windlass trust revoke stolen.pem             # the same, from the certificate itself\n  \
-        windlass trust revoke operator/bob           # all that this name has or ever gets\n  \
-        windlass trust revoke host/web-1 --up-to 4   # and can come back with a later generation\n\n\
-        Coordinator, hosts and command line take the list by its signatures, cut connections, and pass it on. It is signed with\n\
-        the revoke key of the home folder, or with --key; where more keys must sign, it is written to a file and says who is next.\n\
-        What is revoked stays revoked. A coordinator's certificate is revoked by serial number: stop that coordinator first, and\n\
+        windlass trust revoke 3f9c12aa07b14e55      # one certificate, by serial\n  \
+        windlass trust revoke stolen.pem            # the same, from its file\n  \
+        windlass trust revoke operator/bob          # all of this name, for good\n  \
+        windlass trust revoke host/web-1 --up-to 4  # all up to this generation\n\n\
+        Coordinator, hosts and command line take the list by its signatures, cut connections, and pass it on. It is signed with \
+        the revoke key of the home folder, or with --key; where more keys must sign, it is written to a file and says who is next. \
+        A revocation is for good. A coordinator's certificate is revoked by serial number: stop that coordinator first, and \
         start it again after; it makes a new one.")]
     Revoke(RevokeArgs),
-    /// Certificates that count no more, by the newest revocation list
+    /// List revoked certificates, by the newest revocation list
     #[command(after_help = "Examples:\n  windlass trust revoked\n  windlass trust revoked --offline -o json")]
     Revoked {
         /// From the home folder only, without asking the coordinator
@@ -175,7 +175,7 @@ pub(crate) enum TrustCommand {
     Sign {
         /// A trust document (JSON), or an envelope of a document or list that others have signed already
         file: PathBuf,
-        /// Where it is written [default: an envelope itself]
+        /// File to write [default: an envelope itself]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Sign with this root or revoke key instead of the home folder's
@@ -222,10 +222,10 @@ pub(crate) enum AuditCommand {
     #[command(after_help = "Examples:\n  \
         windlass audit verify\n  \
         windlass audit accept 3f9c12aa07b1\n  \
-        windlass audit accept 3f9c12aa07b1 --from audit.jsonl       # a saved log, without the coordinator\n  \
-        windlass audit accept 3f9c12aa07b1 --out loss.json          # also for the homes of others\n  \
-        windlass audit accept --from loss.json                      # that was signed elsewhere\n\n\
-        Signed with your release key and kept in your home folder. It counts only if the trust document names the key, for\n\
+        windlass audit accept 3f9c12aa07b1 --from audit.jsonl   # a saved log\n  \
+        windlass audit accept 3f9c12aa07b1 --out loss.json      # also for others\n  \
+        windlass audit accept --from loss.json                  # signed elsewhere\n\n\
+        Signed with your release key and kept in your home folder. It counts only if the trust document names the key, for \
         releases or as a root key, and covers that loss at that restore, and no other.")]
     Accept(AcceptArgs),
 }

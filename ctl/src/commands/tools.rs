@@ -83,9 +83,9 @@ fn outputs() -> Value {
         ("trust add-key, remove-key, rotate", of::<ChangeView>()),
         ("trust revoke, revoked", of::<RevocationsView>()),
         ("trust show", trust_document()),
-        ("trust sign", trust_result(&["version", "digest", "signatures", "complete"])),
-        ("trust publish", trust_result(&["version", "digest"])),
-        ("trust verify", trust_result(&["ok", "version", "digest"])),
+        ("trust sign", trust_result(&["version", "digest", "signatures", "complete"], &["version"])),
+        ("trust publish", trust_result(&["version", "digest"], &["version"])),
+        ("trust verify", trust_result(&["ok", "version", "digest"], &["ok", "version", "digest"])),
         ("audit ls", of::<AuditListView>()),
         ("audit verify", of::<AuditView>()),
         ("audit accept", json!({ "type": "object", "properties": { "accepted": { "type": "object" } } })),
@@ -121,8 +121,8 @@ fn rendered() -> Value {
     } })
 }
 
-/// The result of a command on a trust document.
-fn trust_result(fields: &[&str]) -> Value {
+/// The result of a command on a trust document or a revocation list; `always` there are the fields of both.
+fn trust_result(fields: &[&str], always: &[&str]) -> Value {
     let of = |field: &str| match field {
         "ok" | "complete" => json!({ "type": "boolean" }),
         "digest" => json!({ "type": "string" }),
@@ -130,7 +130,7 @@ fn trust_result(fields: &[&str]) -> Value {
     };
     let properties: Map<String, Value> =
         fields.iter().map(|field| ((*field).to_owned(), of(field))).collect();
-    json!({ "type": "object", "properties": properties, "required": fields })
+    json!({ "type": "object", "properties": properties, "required": always })
 }
 
 /// A finished manifest, as `render -o json` prints it.

@@ -4,7 +4,7 @@
 //! | record | kept |
 //! |---|---|
 //! | tokens of hosts and operators | never |
-//! | operators | whom an admin names, if the fleet's CA signed their certificate; rights are those of the certificate. The others' certificates count no more |
+//! | operators | whom an admin names, if the fleet's CA signed their certificate; rights are those of the certificate. The others' certificates are revoked |
 //! | hosts | as members those that an admin names, if the fleet's CA signed their certificate over the key of the record; else evicted |
 //! | that somebody was revoked, evicted or banned | yes: an entry that is missing is believed of nobody |
 //! | all others | as they are: releases, trust documents and plans have signatures of their own, which hosts check |
@@ -76,7 +76,7 @@ pub struct Dropped {
     pub unconfirmed: usize,
 }
 
-/// Generations that are left out, so that certificates count no more that the backup does not know of.
+/// Generations that are left out, so that certificates are revoked that the backup does not know of.
 const GAP: u64 = 1_000_000;
 
 type Record = (String, Vec<u8>);

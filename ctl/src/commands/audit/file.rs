@@ -37,7 +37,7 @@ pub(super) fn lines(
     Ok(())
 }
 
-/// What the coordinator sent, in a file that gets its name once it is whole.
+/// The coordinator's log, in a file that gets its name once it is whole.
 pub(super) struct Copy {
     path: PathBuf,
     unfinished: PathBuf,

@@ -20,7 +20,7 @@ pub(crate) struct AuditEntryView {
     pub(crate) n: u64,
     /// When, by the coordinator's clock.
     pub(crate) at: Timestamp,
-    /// Who: `operator/alice`, `agent/web-1`, `coordinator`.
+    /// The actor: `operator/alice`, `agent/web-1`, `coordinator`.
     pub(crate) actor: String,
     /// The action: `release.submit`, `host.join`, …
     pub(crate) verb: String,
@@ -38,7 +38,7 @@ pub(crate) struct AuditEntryView {
 pub(crate) struct AuditListView {
     /// The entries, the newest last.
     entries: Vec<AuditEntryView>,
-    /// Where the next page begins, with --from; absent at the end of the log.
+    /// The beginning of the next page, for --from; absent at the end of the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What is read of a log, and what is held against it.
+//! The entries of a log, and the checkpoints that are compared with it.
 
 use windlass_certs::dsse::{Envelope, KeySet, PayloadType, VerifyError};
 use windlass_certs::keys::PublicKey;

@@ -11,7 +11,7 @@ use windlass_core::audit::{Loss, Segment, Verdict};
 use crate::error::Failure;
 use crate::home::KeptCheckpoint;
 
-/// Why the log cannot be checked.
+/// The reason why the log cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuditError {
     #[error("line {line} of `{path}` is neither an entry nor a checkpoint")]
@@ -69,11 +69,11 @@ impl Failure for AuditError {
 /// The document that `audit verify -o json` prints.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct AuditView {
-    /// What the log turned out to be.
+    /// The verdict on the log.
     pub(crate) verdict: Verdict,
     /// The same in words: `OK`, `ALTERED at n`, `TRUNCATED`, `FORKED`, `UNANCHORED TAIL(k)`.
     pub(crate) text: String,
-    /// Is nothing wrong?
+    /// Whether the log is sound.
     pub(crate) sound: bool,
     /// Entries that were read.
     pub(crate) entries: usize,
@@ -83,13 +83,13 @@ pub(crate) struct AuditView {
     pub(crate) witnesses: Vec<String>,
     /// Hosts that name a checkpoint and do not show its signature: they prove nothing.
     pub(crate) unproven: Vec<String>,
-    /// Who contradicts the log: a host, or `this machine` by what it kept.
+    /// The witness against the log: a host, or `this machine` by the checkpoint that it kept.
     pub(crate) contradicted_by: Option<String>,
     /// Entries that were given up when a backup was restored, and that no operator has accepted as lost.
     pub(crate) losses: Vec<Loss>,
     /// The newest checkpoint that was verified on this machine before, and was held against it.
     pub(crate) kept: Option<KeptCheckpoint>,
-    /// Where backups were restored; the first is the beginning. What was lost with each is counted as far as a
+    /// The places of restored backups; the first is the beginning. Losses are counted as far as a
     /// checkpoint or a host knows of it.
     pub(crate) segments: Vec<Segment>,
 }

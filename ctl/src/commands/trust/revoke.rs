@@ -26,7 +26,7 @@ pub(crate) use view::RevocationsView;
 pub(super) use view::lines;
 use view::{steps, text};
 
-/// Why nothing was revoked.
+/// The reason why nothing was revoked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RevokeError {
     #[error("`{0}` names no certificate and no member")]
@@ -183,7 +183,7 @@ fn following(file: &Path, is_complete: bool) -> (&'static str, Vec<String>) {
     }
 }
 
-/// What the command line names.
+/// The certificates that the command line names.
 fn named(args: &RevokeArgs, fleet: &FleetId) -> Result<RevokedSet, CtlError> {
     let mut set = RevokedSet::default();
     let up_to = args.up_to.unwrap_or(u64::MAX);

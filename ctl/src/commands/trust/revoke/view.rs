@@ -16,7 +16,7 @@ pub(crate) struct RevokedMember {
     pub(crate) up_to: Option<u64>,
 }
 
-/// What `trust revoke` and `trust revoked` print with `-o json`.
+/// The document of `trust revoke` and `trust revoked`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct RevocationsView {
     /// `none`, `in_force`, `unchanged`, `published`, `signed` (written down, complete) or `needs_signatures`.
@@ -29,7 +29,7 @@ pub(crate) struct RevocationsView {
     pub(crate) certificates: Vec<String>,
     /// Members, whichever their certificate.
     pub(crate) members: Vec<RevokedMember>,
-    /// Where it was written, unless it was published.
+    /// The file, unless it was published.
     pub(crate) file: Option<String>,
     /// Digest of its payload, if it was signed just now.
     pub(crate) digest: Option<Digest>,
