@@ -250,6 +250,7 @@ impl Host {
             watching_since: agent.begun_at.min(self.clock(context.now)),
             from_journal: agent.from_journal,
             checks: BTreeMap::new(),
+            gpu_errors: BTreeMap::new(),
             networks: BTreeMap::new(),
             subnets: BTreeSet::new(),
             clock_set_at: agent.clock_set_at,
