@@ -61,7 +61,7 @@ async fn each_kind_knows_whom_it_wants() {
         (redis(at.clone()), "something answers that is not Redis"),
         (http(&at, vec![]), ""),
         (http(&at, vec![204]), ""),
-        (http(&at, vec![200]), "HTTP 204"),
+        (http(&at, vec![200]), "wanted status 200, got HTTP 204"),
         (HostAsk::Tcp { address: at }, ""),
     ];
     for (ask, why) in table {

@@ -202,7 +202,8 @@ fn gpu_fallback_and_gpu_errors_bring_a_release_back() {
     // It is good, and while it is watched the card that it holds reports an error.
     let watched = ml(1, true).with("rollback_on", json!({ "gpu_errors": 1 })).with("soak", "5m");
     let file = watched.write(&doubles, "watched.json");
-    let planned = fleet.cli.json(&["plan", "-f", file.to_str().unwrap()]);
+    let planned = fleet.cli.run(&["plan", "-f", file.to_str().unwrap(), "-o", "json"]);
+    let planned = planned.expect_code(10).json();
     assert_eq!(planned["slots"][0]["gpus"], json!([B]), "{planned}");
     fleet.deploy_detached(&watched);
     wait::until("the new one is watched on its card", SOON, || {
