@@ -290,8 +290,7 @@ impl Shop {
         self.images.insert(image, Program { behaviour, start, size });
         let replicas =
             if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
-        let is_fixed =
-            matches!(profile.shape, Shape::FixedPort | Shape::BlueGreenApart | Shape::Exclusive);
+        let is_fixed = matches!(profile.shape, Shape::FixedPort | Shape::BlueGreenApart | Shape::Exclusive);
         let replicas = if is_fixed { profile.replicas } else { replicas };
         let mut spec = profile.spec(image, size, replicas);
         if dice.chance(12) && counter > 1 {
