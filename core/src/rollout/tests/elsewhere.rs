@@ -15,7 +15,7 @@ use crate::id::HostId;
 use crate::release::Release;
 use crate::rollout::{Chosen, Kind, State, Steering, Verb, What, tell};
 use crate::service::Mode;
-use crate::view::{preview, status};
+use crate::view::{Action, preview, status};
 
 const MIB: u64 = 1 << 20;
 
@@ -175,13 +175,7 @@ fn whatever_turns_it_back_the_old_set_was_there_all_along() {
             },
             State::Aborted,
         ),
-        (
-            "fails on one host",
-            |world, r2| {
-                world.fails.insert((reference(r2).digest, 3));
-            },
-            State::RolledBack,
-        ),
+        ("fails on one host", |world, r2| world.fails.extend([(reference(r2).digest, 3)]), State::RolledBack),
         (
             "fails everywhere",
             |world, r2| world.fails.extend((3..5).map(|n| (reference(r2).digest, n))),
@@ -659,10 +653,13 @@ fn a_plan_says_where_the_new_set_goes() {
     assert_eq!(reason(0), "runs on until the rollout is over, and without traffic for 5m after that");
     assert!(shown.steps.iter().any(|step| step.contains("100% of the traffic")), "{:?}", shown.steps);
     assert_eq!(shown.error, None);
+    // The warm set ends with the next deploy.
+    let (warm, _, _) = succeeded();
+    let gone = plan(&warm, &web(3, |_| {})).slots.into_iter().filter(|of| of.action == Action::Remove);
+    let gone: Vec<(u32, bool)> = gone.map(|of| (of.slot.index, of.reason.is_some())).collect();
+    assert_eq!(gone, [(0, false), (1, false), (2, false), (3, true), (5, true)]);
     // Where there is none, it says why of each host.
-    for n in [3, 4] {
-        world.fleet.members.remove(&host(n));
-    }
+    [3, 4].iter().for_each(|n| drop(world.fleet.members.remove(&host(*n))));
     let error = plan(&world, &r2).error.unwrap();
     assert!(error.contains("h0000 cannot hold both releases") && error.contains("h0002: no room"), "{error}");
     // What it says is what happens, and the record says why.
