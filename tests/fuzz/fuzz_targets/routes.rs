@@ -14,11 +14,12 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(report) = serde_json::from_slice::<IngressReport>(data)
         && report.check().is_ok()
     {
-        let bytes = report.to_bytes();
-        let again: IngressReport = serde_json::from_slice(&bytes).expect("we read what we write");
-        assert_eq!(report, again);
         let fitted = report.fitted();
-        assert!(fitted.check().is_ok() && fitted.to_bytes().len() <= MAX_REPORT);
+        let bytes = fitted.clone().to_bytes();
+        assert!(bytes.len() <= MAX_REPORT);
+        let again: IngressReport = serde_json::from_slice(&bytes).expect("we read what we write");
+        assert!(again.check().is_ok());
+        assert_eq!(fitted, again);
     }
 });
 
@@ -28,14 +29,18 @@ fn table(routes: &Routes) {
     assert_eq!(*routes, again);
     let checked = routes.check().is_ok();
     let ingress = Ingress::new(Limits::default(), 1);
-    assert_eq!(ingress.take(routes.clone()).is_ok(), checked, "what is checked is followed, and nothing else");
+    assert_eq!(
+        ingress.take(routes.clone()).is_ok(),
+        checked,
+        "what is checked is followed, and nothing else"
+    );
     if !checked {
         return;
     }
     assert!(ingress.take(routes.clone()).is_ok(), "the same again changes nothing");
     for service in &routes.services {
         for bucket in [0, 1, u16::MAX] {
-            let _ = choose(service, Position::of_bucket(bucket, &service.salt), |_, name| Some(name));
+            let _ = choose(service, Position::of_bucket(bucket, &service.salt), |_, _| Some("x"));
         }
     }
     // A release that each endpoint's host has restored at another port.
