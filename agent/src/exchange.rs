@@ -2,9 +2,10 @@
 
 mod secure;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -45,11 +46,20 @@ pub(crate) struct Ask<'a> {
     pub(crate) most: usize,
 }
 
+/// The name of a host in a request: an address of IPv6 stands in brackets.
+fn authority(host: &str) -> Cow<'_, str> {
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => Cow::Owned(format!("[{address}]")),
+        Err(_) => Cow::Borrowed(host),
+    }
+}
+
 /// Asks over a connection of its own. A failure comes in words, with whether it means that no process listens there.
 pub(crate) async fn ask(ask: &Ask<'_>) -> Result<Answer, (String, bool)> {
     let named = |name: &str| ask.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
     let mut message = hyper::Request::builder().method(ask.method).uri(ask.path);
-    for (name, value) in [("host", ask.authority), ("user-agent", "windlass-agent")] {
+    let authority = authority(ask.authority);
+    for (name, value) in [("host", authority.as_ref()), ("user-agent", "windlass-agent")] {
         if !named(name) {
             message = message.header(name, value);
         }

@@ -126,3 +126,12 @@ async fn a_check_of_the_host_speaks_tls_and_reads_the_answer() {
     assert_eq!(failed[0], want);
     assert!(failed[1].starts_with("strange (POST https://") && failed[1].contains("TLS: "), "{failed:?}");
 }
+
+#[test]
+fn a_host_of_ipv6_is_named_in_brackets() {
+    for (host, want) in
+        [("::1", "[::1]"), ("2001:db8::5", "[2001:db8::5]"), ("10.0.0.5", "10.0.0.5"), ("web-1", "web-1")]
+    {
+        assert_eq!(authority(host), want);
+    }
+}
