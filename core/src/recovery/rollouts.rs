@@ -14,6 +14,15 @@ pub(super) enum Course {
     Trying(ReleaseRef),
 }
 
+impl Course {
+    /// The release that the service is at, or tries.
+    pub(super) const fn release(self) -> ReleaseRef {
+        match self {
+            Self::At(release) | Self::Trying(release) => release,
+        }
+    }
+}
+
 /// Ends the stored rollout as the hosts show that it ended, or pauses the one that they are in the middle of. Answers
 /// with the rollouts to store.
 pub(super) fn settle(

@@ -51,20 +51,29 @@ pub(super) fn merge<'a>(
                 course
             }
         };
+        let to = course.map(Course::release);
+        // What stands beside a whole set of its own was never to change.
+        let stays = to.filter(|to| is_whole(&service, shown, to, &slots)).map(|to| to.digest);
+        let changing = slots.values_mut().filter(|slot| stays.is_none_or(|to| slot.release() == to));
         match course {
             Some(Course::At(to)) => {
                 service.current = Some(to);
-                slots.values_mut().for_each(|slot| bring_to(slot, to.digest, None, true));
+                changing.for_each(|slot| bring_to(slot, to.digest, None, true));
+                slots
+                    .values_mut()
+                    .filter(|slot| slot.release() != to.digest)
+                    .for_each(|slot| retire(slot, now));
             }
             Some(Course::Trying(to)) => {
                 service.current = Some(to);
                 let fallback = service.last_good().map(|from| from.digest);
-                slots.values_mut().for_each(|slot| bring_to(slot, to.digest, fallback, false));
+                changing.for_each(|slot| bring_to(slot, to.digest, fallback, false));
             }
             None if slots.is_empty() => service.current = None,
             None => {}
         }
-        count(&mut service, shown, known.is_none(), &slots);
+        let counted = slots.values().filter(|slot| stays.is_none_or(|to| slot.release() == to));
+        count(&mut service, shown, known.is_none(), &slots, counted);
         let most = known.map_or(service.replicas, |known| known.replicas);
         exclusive::hold_back(&mut slots, shown, most);
     }
@@ -147,15 +156,39 @@ fn bring_to(slot: &mut Slot, release: Digest, fallback: Option<Digest>, good: bo
     }
 }
 
-/// How many instances there are to be, and the next index.
-fn count(service: &mut Service, shown: &Shown<'_>, is_new: bool, slots: &Slots) {
+/// Whether the release has as many slots as the service is to have: where its strategy starts a second set, any others are the
+/// first one, on other hosts.
+fn is_whole(service: &Service, shown: &Shown<'_>, to: &ReleaseRef, slots: &Slots) -> bool {
+    let Some(release) = shown.releases.get(&to.digest).filter(|release| release.spec.runs_beside()) else {
+        return false;
+    };
+    let wanted = service.replicas_for(release).filter(|_| service.replicas > 0);
+    let at = slots.values().filter(|slot| slot.release() == to.digest).count();
+    wanted.is_some_and(|wanted| at >= wanted as usize)
+}
+
+/// The set that another one has replaced goes as soon as that serves.
+fn retire(slot: &mut Slot, now: Timestamp) {
+    if let Ok(kept) = slot::apply(Some(slot), &Transition::Retain { until: now }) {
+        *slot = kept;
+    }
+}
+
+/// How many instances there are to be, by those that count, and the next index.
+fn count<'a>(
+    service: &mut Service,
+    shown: &Shown<'_>,
+    is_new: bool,
+    slots: &Slots,
+    counted: impl Iterator<Item = &'a Slot>,
+) {
     let last = slots.keys().map(|slot| slot.index + 1).max().unwrap_or(0);
     service.next_index = service.next_index.max(last);
     let restarts = slots.values().map(|slot| slot.target().generation).max().unwrap_or(0);
     service.generation = service.generation.max(restarts);
     let release = service.current.and_then(|current| shown.releases.get(&current.digest));
     let Some(Scale::Replicas { min, max }) = release.map(|release| release.spec.scale) else { return };
-    let single = slots.values().filter(|slot| slot.stands_in_for().is_none() && !slot.is_kept()).count();
+    let single = counted.filter(|slot| slot.stands_in_for().is_none() && !slot.is_kept()).count();
     let single = u32::try_from(single).unwrap_or(u32::MAX);
     let wanted = match shown.others {
         Others::GoneOn if !is_new => service.replicas,

@@ -510,3 +510,59 @@ proptest! {
         prop_assert!(again.slots.is_empty() || world.merge(others).slots.is_empty(), "it settles: {:?}", again);
     }
 }
+
+/// `rN` that stands beside another set.
+fn beside(counter: u64) -> (Release, ReleaseRef) {
+    let release = release(counter, |json| {
+        json["version"] = 3.into();
+        json["spec"]["scale"] = serde_json::json!({ "replicas": { "min": 1, "max": 9 } });
+        json["spec"]["strategy"] = serde_json::json!({ "blue_green": {
+            "steps": [1000], "watch": "1m", "keep_old": "1h", "min_ready": "5s"
+        } });
+    });
+    let name = reference(&release);
+    (release, name)
+}
+
+/// The store of an hour ago, and r2 on hosts of its own since: good, or on trial.
+fn second_set(good: bool) -> World {
+    let mut world = World::an_hour_ago();
+    let (release, name) = beside(2);
+    world.releases.insert(name.digest, release);
+    let part = |n| PlanSlot { release: name.digest, good, ..running(n, 1) };
+    let world = (0..3).fold(world, |world, n| world.shows(n, 100, vec![running(n, 1)]));
+    (3..6).fold(world, |world, n| world.shows(n, 200, vec![part(n)]))
+}
+
+#[test]
+fn a_second_set_on_other_hosts_does_not_double_the_count() {
+    let world = second_set(true).after(Others::None);
+    assert_eq!((world.service().current, world.service().replicas), (Some(beside(2).1), 3));
+    for n in 0..3 {
+        assert_eq!(world.want(n), running(n, 1), "it is not brought to what stands elsewhere");
+        assert_eq!(world.slots[&web()][&slot(n)].kept_until(), Some(at(5000)));
+        assert!(!world.slots[&web()][&slot(n + 3)].is_kept());
+    }
+    let world = second_set(false).after(Others::None);
+    assert_eq!((world.service().current, world.service().replicas), (Some(beside(2).1), 3));
+    for n in 0..3 {
+        assert_eq!(world.want(n), running(n, 1), "the old set is what it goes back to");
+        assert!(!world.slots[&web()][&slot(n)].is_kept());
+    }
+    let paused = world.service().rollout.as_ref().map(|id| world.rollouts[id].state);
+    assert_eq!(paused, Some(State::Paused));
+}
+
+#[test]
+fn a_warm_set_that_serves_again_is_a_member_again() {
+    // The store is from while r2 had the traffic; since then somebody has gone back.
+    let mut world = second_set(true).after(Others::None);
+    let good = r(1);
+    world.services.get_mut(&web()).unwrap().mark_good(good);
+    world.plans.clear();
+    let world = (0..3).fold(world, |world, n| world.shows(n, 300, vec![running(n, 1)]));
+    let world = (3..6).fold(world, |world, n| world.shows(n, 400, Vec::new())).after(Others::None);
+    assert_eq!((world.service().current, world.service().replicas), (Some(r(1)), 3));
+    assert_eq!(world.slots[&web()].len(), 3);
+    assert!(world.slots[&web()].values().all(|slot| !slot.is_kept()));
+}

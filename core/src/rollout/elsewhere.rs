@@ -46,6 +46,7 @@ pub(super) fn stands_beside(draft: &Draft<'_>, release: &Release) -> bool {
 /// of the same rollout gave it to them.
 pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, release: &Release) -> Sides {
     let mut sides = Sides { beside: Vec::new(), full: Vec::new(), taken: draft.taken() };
+    let exclusive = draft.is_exclusive();
     for slot in slots {
         let at = &draft.slots[&slot];
         let runs = Intent::from(at).lets_anything_run();
@@ -58,7 +59,7 @@ pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, relea
         let devices =
             |member: &Member| placement::devices(&release.spec, &member.facts, (taken, taken), held).ok();
         let gpus = member.and_then(devices).unwrap_or_else(|| held.to_vec());
-        let fits = if draft.is_exclusive() {
+        let fits = if exclusive {
             Err(StopFirst::Exclusive)
         } else {
             placement::start_first(&release.spec, member, taken, &gpus)

@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capacity::Taken;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::placement::{self, Candidates, Place, Unfit};
+use crate::placement::{self, Candidates, Place};
 use crate::plan::{Order, Phase};
 use crate::release::{Release, Scale};
 use crate::service::ReleaseRef;
-use crate::slot::{Certainty, Transition, Waiting};
+use crate::slot::{Certainty, Transition};
 use crate::traffic::{Split, Weight};
 
 use super::decision::{Chosen, Instead};
 use super::draft::{Draft, NewSlot};
 use super::elsewhere::{self, Full, Sides, stands_beside};
 use super::ending;
-use super::model::{GoingBack, Kind, Reason, SLOTS_PER_STEP, State};
-use super::places::why_nowhere;
+use super::model::{GoingBack, Kind, Reason, State};
 use super::returning;
+
+mod find;
+
+use find::{New, Nowhere, find};
 
 /// Pending: gives every slot its part in the rollout. Nothing is started yet.
 pub(crate) fn place(draft: &mut Draft<'_>) {
@@ -65,42 +67,6 @@ fn all_run(draft: &Draft<'_>, release: &Digest) -> bool {
     draft.slots.values().all(|slot| &slot.release() == release && slot.run() == Phase::Running)
 }
 
-/// There is no place for a slot.
-enum Nowhere {
-    /// Some hosts have not been heard of yet, or not for a moment.
-    Yet,
-    /// Every host says no; why.
-    At(String),
-}
-
-impl Nowhere {
-    fn because(
-        draft: &mut Draft<'_>,
-        candidates: &Candidates<'_>,
-        refused: &BTreeMap<HostId, Unfit>,
-    ) -> Self {
-        if !candidates.are_undecided() {
-            return Self::At(why_nowhere(refused));
-        }
-        for (host, why) in refused {
-            if let Unfit::NotConnected(liveness) = why {
-                draft.wait(Waiting::Host { host: host.clone(), liveness: *liveness });
-            }
-        }
-        Self::Yet
-    }
-
-    /// The same for an instance that would have gone to another host, as its own could not hold both.
-    fn after(self, full: &[Full]) -> Self {
-        match self {
-            Self::At(why) if !full.is_empty() => {
-                Self::At(format!("{}; and on no other host: {why}", elsewhere::words(full)))
-            }
-            Self::At(_) | Self::Yet => self,
-        }
-    }
-}
-
 fn place_replicas(
     draft: &mut Draft<'_>,
     to: ReleaseRef,
@@ -137,22 +103,20 @@ fn place_replicas(
 
 /// At most `count` slots that may stay on their hosts for the release. Those that were placed by an earlier step come first,
 /// then those that serve, then the oldest. What is lost comes last: it may have a replacement.
-fn slots_to_keep(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release, count: usize) -> Vec<SlotId> {
+fn slots_to_keep(draft: &Draft<'_>, to: ReleaseRef, release: &Release, count: usize) -> Vec<SlotId> {
     let fitting = draft.slots.keys().filter(|slot| draft.fits(slot, release)).cloned();
-    let (mut keep, mut others): (Vec<SlotId>, Vec<SlotId>) =
-        fitting.partition(|slot| draft.slots[slot].release() == to.digest);
-    keep.sort_by_key(|slot| slot.index);
-    others.sort_by_cached_key(|slot| {
-        let facts = draft.facts(slot);
-        (facts.is_lost(), draft.slots[slot].is_kept(), !facts.serves_now(), slot.index)
+    let mut keep: Vec<SlotId> = fitting.collect();
+    let is_placed = |slot: &SlotId| draft.slots[slot].release() == to.digest;
+    keep.sort_by_cached_key(|slot| {
+        let (facts, kept) = (draft.facts(slot), draft.slots[slot].is_kept());
+        (!is_placed(slot), facts.is_lost(), kept, !facts.serves_now(), slot.index)
     });
-    if stands_beside(draft, release) {
-        // The first of them have theirs on other hosts already.
-        let first_new = draft.rollout().first_new;
-        let made = keep.iter().filter(|slot| slot.index >= first_new).count();
-        others.drain(..made.min(others.len()));
+    if let Some(rollout) = draft.rollout.as_ref().filter(|_| stands_beside(draft, release)) {
+        // The first of the others have theirs on other hosts already.
+        let placed = keep.iter().filter(|slot| is_placed(slot)).count();
+        let made = keep[..placed].iter().filter(|slot| slot.index >= rollout.first_new).count();
+        keep.drain(placed..(placed + made).min(keep.len()));
     }
-    keep.extend(others);
     keep.truncate(count);
     keep
 }
@@ -174,49 +138,6 @@ fn in_batches(draft: &mut Draft<'_>, stuck: Vec<Full>) -> Result<Vec<SlotId>, No
         return Ok(stuck.into_iter().map(|full| full.slot).collect());
     }
     Err(Nowhere::At(elsewhere::words(&stuck)))
-}
-
-/// Hosts for slots that are to be made.
-struct New {
-    /// One for each, and the reason why the instance does not go into a slot that there is.
-    places: Vec<(Place, Option<Instead>)>,
-    /// Slots of which a rollback finds no host that takes another one.
-    without_place: Vec<SlotId>,
-}
-
-/// Finds hosts for `missing` slots, the first of them in the place of `full` ones.
-fn find(
-    draft: &mut Draft<'_>,
-    release: &Release,
-    taken: &BTreeMap<HostId, Taken>,
-    missing: usize,
-    full: Vec<Full>,
-) -> Result<New, Nowhere> {
-    let mut new = New { places: Vec::new(), without_place: Vec::new() };
-    if missing == 0 {
-        return Ok(new);
-    }
-    let candidates = Candidates::of(draft.snapshot.fleet, release);
-    draft.refusals(candidates.refusals(taken));
-    let mut filling = candidates.fill(taken, &draft.own());
-    let mut full = full.into_iter();
-    // One step makes no more; the one too many says that there are more.
-    for _ in 0..missing.min(SLOTS_PER_STEP + 1) {
-        let instead = full.next();
-        match (filling.next_place(), instead) {
-            (Ok(place), full) => {
-                let instead = full.map(|Full { slot, why, .. }| Instead { slot, why });
-                new.places.push((place, instead));
-            }
-            (Err(_), Some(full)) if draft.rollout().kind != Kind::Deploy => new.without_place.push(full.slot),
-            (Err(refused), first) => {
-                let nowhere = Nowhere::because(draft, &candidates, &refused);
-                let full: Vec<Full> = first.into_iter().chain(full).collect();
-                return Err(nowhere.after(&full));
-            }
-        }
-    }
-    Ok(new)
 }
 
 /// Makes slots on these hosts.

@@ -7,7 +7,7 @@ use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase};
 use crate::release::Scale;
 use crate::service::ReleaseRef;
-use crate::slot::{Budget, Certainty, Limits, Seen, Transition, Waiting};
+use crate::slot::{Budget, Certainty, Limits, Seen, Slot, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::draft::Draft;
@@ -209,7 +209,8 @@ fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, ma
 fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
     let Some(release) = draft.release(&from.digest) else { return };
     let new: BTreeSet<SlotId> = standing.new.iter().cloned().collect();
-    let back = || draft.slots.values().filter(|slot| !new.contains(slot.id()) && !slot.is_leaving());
+    let stays = |slot: &&Slot| !slot.is_leaving() && !slot.is_kept();
+    let back = || draft.slots.values().filter(stays).filter(|slot| !new.contains(slot.id()));
     let mut hosts: BTreeSet<HostId> = back().map(|slot| slot.host().clone()).collect();
     let have = back().count();
     let mut missing = match release.spec.scale {

@@ -232,6 +232,8 @@ fn place(
         view.error = rollout.reason.as_ref().map(ToString::to_string);
         return;
     }
+    let gone = slots.iter().filter(|(id, _)| !slots_now.contains_key(*id));
+    view.slots.extend(gone.map(|(id, slot)| planned(id, slot.host(), Action::Remove)));
     let mut by_host: BTreeMap<&HostId, Vec<&Slot>> = BTreeMap::new();
     for slot in slots_now.values() {
         by_host.entry(slot.host()).or_default().push(slot);
@@ -273,6 +275,7 @@ fn place(
         }
         view.slots.push(planned);
     }
+    view.slots.sort_by(|a, b| a.slot.cmp(&b.slot));
 }
 
 /// Slots that the newest step made on other hosts than those whose instances they stand beside, and why.

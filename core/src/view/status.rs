@@ -250,11 +250,7 @@ pub fn status(
         waiting: waiting.iter().map(ToString::to_string).collect(),
         desired: wanted,
         wanted,
-        available: if service.split.is_some() {
-            available(slots, fleet).min(wanted)
-        } else {
-            available(slots, fleet)
-        },
+        available: available(slots, fleet).min(one_set(service, releases).unwrap_or(u32::MAX)),
         healthy,
         unknown: unknown(&instances),
         in_doubt: unknown(&instances),
@@ -313,10 +309,7 @@ fn replicas(service: &Service, releases: &Releases) -> Option<u32> {
 /// The count, or as many slots as there are. A slot that stands in for another one does not count twice, and neither does one of
 /// the two releases that share the traffic.
 fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>, releases: &Releases) -> u32 {
-    if service.split.is_some()
-        && let Some(release) = service.current.and_then(|current| releases.get(&current.digest))
-        && let Some(count) = service.replicas_for(release)
-    {
+    if let Some(count) = one_set(service, releases) {
         return count;
     }
     let pairs = slots.values().filter(|assignment| assignment.stands_in_for().is_some()).count();
@@ -326,6 +319,13 @@ fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>, releases: &Re
         Some(count) if service.mode == Mode::Running => count.max(slots),
         Some(_) | None => slots,
     }
+}
+
+/// The instances of one of two sets that stand beside each other, or may.
+fn one_set(service: &Service, releases: &Releases) -> Option<u32> {
+    let two = service.split.is_some() || service.rollout.is_some();
+    let release = service.current.filter(|_| two).and_then(|current| releases.get(&current.digest))?;
+    service.replicas_for(release).filter(|_| release.spec.runs_beside())
 }
 
 /// Slots whose instance of the release they are to have is available, as far as is known.

@@ -15,7 +15,7 @@ use crate::id::HostId;
 use crate::release::Release;
 use crate::rollout::{Chosen, Kind, State, Steering, Verb, What, tell};
 use crate::service::Mode;
-use crate::view::{preview, status};
+use crate::view::{Action, preview, status};
 
 const MIB: u64 = 1 << 20;
 
@@ -659,6 +659,11 @@ fn a_plan_says_where_the_new_set_goes() {
     assert_eq!(reason(0), "runs on until the rollout is over, and without traffic for 5m after that");
     assert!(shown.steps.iter().any(|step| step.contains("100% of the traffic")), "{:?}", shown.steps);
     assert_eq!(shown.error, None);
+    // The warm set ends with the next deploy.
+    let (warm, _, _) = succeeded();
+    let gone = plan(&warm, &web(3, |_| {})).slots.into_iter().filter(|of| of.action == Action::Remove);
+    let gone: Vec<(u32, bool)> = gone.map(|of| (of.slot.index, of.reason.is_some())).collect();
+    assert_eq!(gone, [(0, false), (1, false), (2, false), (3, true), (5, true)]);
     // Where there is none, it says why of each host.
     for n in [3, 4] {
         world.fleet.members.remove(&host(n));
