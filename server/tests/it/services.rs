@@ -52,7 +52,7 @@ async fn a_service_is_scaled_stopped_and_started_over_restarts_of_the_coordinato
     let scaled = pb::StreamEventsRequest { tail: 10, kind: "service.scale".to_owned(), ..Default::default() };
     let event = control.stream_events(scaled).await.unwrap().into_inner().message().await.unwrap().unwrap();
     let event: serde_json::Value = serde_json::from_slice(&event.view).unwrap();
-    assert!(event["message"].as_str().unwrap().starts_with("from 2 to 3 instances, by operator/"), "{event}");
+    assert!(event["message"].as_str().unwrap().starts_with("from 1 to 3 instances, by operator/"), "{event}");
     assert!(steer(&fleet, asks(Scale, 3)).await.unwrap().unchanged);
     let refused = steer(&fleet, asks(Scale, 5)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -138,6 +138,6 @@ async fn an_agent_that_does_not_read_restarts_is_not_sent_one() {
     assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
     let refused = steer(&fleet, asks(pb::ServiceAction::Restart, 0)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("the agents of web-1 are too old"), "{}", refused.message());
+    assert!(refused.message().contains("the agents of web-1 do not support this"), "{}", refused.message());
     assert_eq!(status(&fleet).await["state"], "steady", "and nothing has changed");
 }

@@ -7,6 +7,7 @@ use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
 use windlass_core::rollout::State;
 use windlass_core::service::{Mode, Service};
+use windlass_core::slot::Slot;
 use windlass_core::traffic::Weight;
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
@@ -80,6 +81,18 @@ impl Checks {
                 let gone = before.keys().filter(|slot| !slots.contains_key(*slot) && !moves(slot));
                 self.told.extend(gone.cloned());
             }
+            // A set of which a rollout has let go has no requests: that it stops is the doing of whoever deployed the next one.
+            let runs_beside = |old: &Slot| {
+                view.releases().get(&old.release()).is_some_and(|release| release.spec.runs_beside())
+            };
+            let has_left = |old: &Slot| {
+                let is_of_rollout = active.is_none_or(|rollout| {
+                    [Some(rollout.to), rollout.from].iter().flatten().any(|of| of.digest == old.release())
+                });
+                !is_of_rollout && !old.is_good() && old.other().is_none() && runs_beside(old)
+            };
+            let left = known.slots.iter().filter(|(slot, old)| !slots.contains_key(*slot) && has_left(old));
+            self.told.extend(left.map(|(slot, _)| slot.clone()));
             let moved = moved.map(|(slot, _)| format!("{slot} moved to another host"));
             *known = Known { slots, wanted, excused };
             moved.into_iter().for_each(|line| self.fail(line));
