@@ -1,5 +1,7 @@
 //! The fleet, server, environment and service that a command line means.
 
+use std::collections::BTreeSet;
+
 use windlass_core::manifest::Environment;
 use windlass_core::{Counter, EnvironmentId, ServiceId, ServiceName};
 
@@ -22,6 +24,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The fleet and the environments that a command is about: `fleet prod, environment default`.
+    pub(crate) fn destination<'a>(&self, services: impl IntoIterator<Item = &'a ServiceId>) -> String {
+        let environments: BTreeSet<&str> =
+            services.into_iter().map(|service| service.environment.as_str()).collect();
+        let several = if environments.len() == 1 { "" } else { "s" };
+        let names = environments.into_iter().collect::<Vec<_>>().join(", ");
+        format!("fleet {}, environment{several} {names}", self.config.fleet)
+    }
+
     /// Reads the home folder and lets the flags win.
     pub(crate) fn load(global: &Global) -> Result<Self, HomeError> {
         let home = Home::find()?;

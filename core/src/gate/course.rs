@@ -133,22 +133,18 @@ impl Course {
         (step, since): (u32, Timestamp),
         (restarts_before, gpu_errors_before): (BTreeMap<String, u32>, BTreeMap<String, u32>),
     ) -> Self {
-        let kept = |gate: &GateCourse| GateCourse {
-            looks: gate.looks,
-            newest: gate.newest.clone(),
-            ..GateCourse::default()
-        };
         // The same step watched anew, after a start of the coordinator: exits count from the step's beginning.
         let same = before.filter(|before| before.step == step).map(|before| before.restarts_before.clone());
         let restarts_before = same.unwrap_or(restarts_before);
         let gates = before.into_iter().flat_map(|before| &before.gates);
-        let gates = gates.map(|(name, gate)| (name.clone(), kept(gate))).collect();
+        let gates = gates.map(|(name, gate)| (name.clone(), gate.anew())).collect();
         Self { step, since, restarts_before, gpu_errors_before, gates }
     }
 
-    /// The next watch of this step counts exits from its own beginning: a person has seen those so far.
-    pub const fn forget_exits(&mut self) {
+    /// The next watch begins from nothing, of this step too: a person has seen the windows and exits so far.
+    pub fn forget(&mut self) {
         self.step = 0;
+        self.gates.values_mut().for_each(|gate| *gate = gate.anew());
     }
 
     /// Whether it is that of the step, watched since then.
@@ -183,6 +179,11 @@ impl Course {
 }
 
 impl GateCourse {
+    /// The gate in a step that begins: how often it was judged, and its newest verdict.
+    fn anew(&self) -> Self {
+        Self { looks: self.looks, newest: self.newest.clone(), ..Self::default() }
+    }
+
     /// Adds a window.
     pub fn add(&mut self, judged: &Judged) {
         let Judged { asked, verdict, why, .. } = judged;

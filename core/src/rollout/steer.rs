@@ -90,8 +90,7 @@ pub fn steer(
             if let Some(shift) = &mut next.shift {
                 (shift.watched_since, shift.settled) = (None, false);
             }
-            // A person who lets it go on has seen the exits so far.
-            next.gates.iter_mut().for_each(Course::forget_exits);
+            next.gates.iter_mut().for_each(Course::forget);
         }
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;

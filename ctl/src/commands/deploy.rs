@@ -2,7 +2,6 @@
 
 mod series;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use windlass_core::ServiceId;
@@ -56,7 +55,7 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
-    printer.note(&destination(&context, &services));
+    printer.note(&context.destination(&services));
     let mut series = Series::new(&services, args.follow.detach);
     for (draft, rest) in drafts.iter().zip(rests(&services)) {
         let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
@@ -81,7 +80,7 @@ async fn planned(
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = plan.releases.iter().map(|release| release.release.service_id()).collect();
-    printer.note(&destination(context, &services));
+    printer.note(&context.destination(&services));
     let mut series = Series::new(&services, args.follow.detach);
     for ((release, service), rest) in plan.releases.iter().zip(&services).zip(rests(&services)) {
         let payload = signing::payload(&release.release);
@@ -112,7 +111,7 @@ async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Resu
     let mut session = context.session().await?;
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = releases.iter().map(|(_, release)| release.service_id()).collect();
-    printer.note(&destination(context, &services));
+    printer.note(&context.destination(&services));
     let mut series = Series::new(&services, args.follow.detach);
     for (((envelope, release), service), rest) in releases.iter().zip(&services).zip(rests(&services)) {
         let submitted = async {
@@ -141,18 +140,6 @@ async fn number_again(service: &ServiceId, session: &Session) -> String {
     let info = session.client().service(service).await;
     let next = info.map_or_else(|_| "N".to_owned(), |info| info.last_counter.saturating_add(1).to_string());
     format!("its number is not the next one of `{service}`: sign it again with --counter {next}")
-}
-
-/// The fleet and the environments that a command is about: `fleet prod, environment default`.
-pub(super) fn destination<'a>(
-    context: &Context,
-    services: impl IntoIterator<Item = &'a ServiceId>,
-) -> String {
-    let environments: BTreeSet<&str> =
-        services.into_iter().map(|service| service.environment.as_str()).collect();
-    let several = if environments.len() == 1 { "" } else { "s" };
-    let names = environments.into_iter().collect::<Vec<_>>().join(", ");
-    format!("fleet {}, environment{several} {names}", context.config.fleet)
 }
 
 /// Of every service, those that come after it.

@@ -7,7 +7,6 @@ use windlass_core::Digest;
 use windlass_core::release::Release;
 use windlass_core::view::PlanView;
 
-use super::deploy::destination;
 use super::release::{self, DocumentError};
 use crate::args::{Global, PlanArgs};
 use crate::context::Context;
@@ -74,7 +73,7 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
         saved.releases.push(PlannedRelease { preview: view.digest, release });
         views.push(view);
     }
-    let about = destination(&context, drafts.iter().map(|draft| &draft.service));
+    let about = context.destination(drafts.iter().map(|draft| &draft.service));
     let tables = |colour| {
         let tables: Vec<String> = views.iter().map(|view| table::plan(view, colour)).collect();
         format!("{about}\n{}", tables.join("\n"))

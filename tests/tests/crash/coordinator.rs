@@ -196,11 +196,11 @@ fn a_store_that_dies_at_any_step_of_its_making_or_copying_is_whole_or_refused() 
             continue;
         }
         assert!(
-            !sound && said.contains("its import was cut off") && said.contains("hint:"),
+            !sound && said.contains("the import is incomplete") && said.contains("hint:"),
             "{point}: {said}"
         );
         let (runs, said) = call(&fleet, &data, &["--listen", "127.0.0.1:0"]);
-        assert!(!runs && said.contains("its import was cut off"), "nothing runs on half a store: {said}");
+        assert!(!runs && said.contains("the import is incomplete"), "nothing runs on half a store: {said}");
         fs::rename(data.join("store"), data.join("store.half")).unwrap();
         let (imported, said) = call(&fleet, &data, &["store", "import", path(&backup)]);
         assert!(imported && call(&fleet, &data, &["check"]).0, "{point}: {said}");

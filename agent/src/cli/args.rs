@@ -1,0 +1,216 @@
+//! The words of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use windlass_core::units::Span;
+
+use super::json;
+use crate::failure::Failure;
+use crate::{gpu, ingress, output};
+
+/// Flags of the log.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct LogArgs {
+    /// Log lines on stderr, like `info` or `info,windlass_agent=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "WINDLASS_LOG", global = true)]
+    pub(super) log: String,
+    /// Format of log lines
+    #[arg(
+        long,
+        value_name = "human|json",
+        default_value = "human",
+        env = "WINDLASS_LOG_FORMAT",
+        global = true
+    )]
+    pub(super) log_format: String,
+    /// The filter, as version 0.1 spelled it
+    #[arg(long, value_name = "FILTER", global = true, hide = true)]
+    pub(super) log_filter: Option<String>,
+}
+
+impl LogArgs {
+    /// Format and filter. In version 0.1 `--log` was the format, and `--log-filter` the filter.
+    pub(super) fn read(&self) -> (&str, &str) {
+        let filter = self.log_filter.as_deref();
+        match self.log.as_str() {
+            format @ ("human" | "json") => (format, filter.unwrap_or("info")),
+            log => (&self.log_format, filter.unwrap_or(log)),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Join a fleet with a token
+    #[command(after_help = "\
+Examples:
+  windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" \\
+      --data ./agent-1 --address 127.0.0.1 \\
+      --registry 127.0.0.1:5000 --policy ./policy.toml
+  windlass host token web-1 | windlass-agent join --token - \\
+      --server deploy.example.com:7443 --registry registry.example.com
+
+Writes the commented starter policy if there is none. May be repeated until it has worked.")]
+    Join(JoinArgs),
+    /// Run the agent until it is told to stop
+    #[command(after_help = "\
+Examples:
+  windlass-agent run
+  windlass-agent run --data ./agent-1 --engine unix:///var/run/docker.sock \\
+      --policy ./policy.toml --log-format json
+
+SIGTERM stops it within 10 s; a second signal at once. Workloads keep running.")]
+    Run,
+    /// Run the ingress of this host: the reverse proxy beside the agent
+    #[command(after_help = "\
+Examples:
+  windlass-agent ingress --http 0.0.0.0:80 --https 0.0.0.0:443 \\
+      --certs /etc/windlass/certs
+  windlass-agent ingress --data ./agent-1 --http 127.0.0.1:8080 \\
+      --metrics 127.0.0.1:9102 --access-log -
+
+It needs the agent's socket and its own folder, no key. It goes on by its last tables while the agent is away. A second one \
+with the same --state takes the listeners over, and the first one ends when its requests have ended: no connection is \
+refused. SIGTERM stops accepting, waits for requests under way (--drain), and ends; a second signal ends it at once.")]
+    Ingress(IngressArgs),
+    /// Show what this host is, allows, runs and refused
+    #[command(
+        after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels"
+    )]
+    Inventory(OutputArgs),
+    /// Check everything that the agent needs, with a hint for each thing that is not right
+    #[command(
+        after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed."
+    )]
+    Doctor(OutputArgs),
+    /// Install the agent as a systemd service, with the configuration given
+    #[command(
+        after_help = "Examples:\n  windlass-agent install\n  windlass-agent install --data /srv/windlass/agent"
+    )]
+    Install(PlaceArgs),
+    /// Remove the service; what runs, the agent's folder and the policy stay
+    #[command(after_help = "Examples:\n  windlass-agent uninstall")]
+    Uninstall(PlaceArgs),
+    /// Stop and remove every container of this host; named volumes stay
+    #[command(
+        after_help = "Examples:\n  windlass-agent remove-workloads\n  windlass-agent remove-workloads --data ./agent-1\n\nThe agent must not be running: it would start them again."
+    )]
+    RemoveWorkloads(OutputArgs),
+    /// The fleet's trust document
+    #[command(subcommand, after_help = "Examples:\n  windlass-agent trust import trust-7.json")]
+    Trust(TrustCommand),
+    /// Completions for a shell
+    #[command(
+        after_help = "Examples:\n  windlass-agent completions bash > /etc/bash_completion.d/windlass-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Manual pages
+    #[command(hide = true, after_help = "Examples:\n  windlass-agent man --out /usr/local/share/man/man1")]
+    Man {
+        /// Write a page for each command to this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Asks NVIDIA's library, for an agent that must not wait for it
+    #[command(name = gpu::SUBCOMMAND, hide = true)]
+    GpuProbe,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// What `windlass host token HOST` printed; `-` reads it from stdin
+    #[arg(long, value_name = "TOKEN", env = "WINDLASS_TOKEN", hide_env_values = true)]
+    pub(super) token: String,
+    /// Address at which published ports of this host are reached [default: the one that leads to the server]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) address: Option<String>,
+    /// Where images may come from, for the starter policy; may be repeated
+    #[arg(long, value_name = "REGISTRY")]
+    pub(super) registry: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IngressArgs {
+    /// Serve plain HTTP here
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) http: Option<SocketAddr>,
+    /// Serve HTTPS here, with the certificates of --certs
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) https: Option<SocketAddr>,
+    /// Answer plain requests with a redirect to HTTPS at this port
+    #[arg(long, value_name = "PORT", requires = "http")]
+    pub(super) redirect: Option<u16>,
+    /// Folder with NAME.crt and NAME.key files (PEM), read again when they change; `default` serves all other names
+    #[arg(long, value_name = "DIR")]
+    pub(super) certs: Option<PathBuf>,
+    /// Folder of the ingress itself [default: DATA/ingress]
+    #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
+    pub(super) state: Option<PathBuf>,
+    /// Serve /metrics for Prometheus here
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) metrics: Option<SocketAddr>,
+    /// Write a line of JSON for each request to this file, without its query; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    pub(super) access_log: Option<PathBuf>,
+    /// At the end, how long requests under way may go on
+    #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN)]
+    pub(super) drain: Span,
+    /// At the end, how long tunnels (WebSockets) may go on
+    #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
+    pub(super) drain_tunnels: Span,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: Format,
+}
+
+impl OutputArgs {
+    /// Prints a result in the format that was asked for.
+    pub(super) fn result(&self, text: &str, view: &impl serde::Serialize) -> Result<(), Failure> {
+        Ok(output::lines(&match self.output {
+            Format::Table => text.to_owned(),
+            Format::Json => json(view),
+        })?)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Another root, for building images
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) root: PathBuf,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TrustCommand {
+    /// Take trust documents from a file, when the coordinator withholds them
+    #[command(
+        after_help = "Examples:\n  windlass-agent trust import trust-7.json --data ./agent-1\n\nThe agent must not be running; what it runs goes on."
+    )]
+    Import {
+        /// One envelope, or several, one per line, the oldest first
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
