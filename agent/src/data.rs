@@ -114,7 +114,7 @@ impl DataDir {
         self.try_lock()
     }
 
-    /// Does an agent run with this folder?
+    /// Whether an agent runs with this folder.
     pub fn is_running(&self) -> bool {
         matches!(self.try_lock(), Err(DataError::Busy { .. }))
     }

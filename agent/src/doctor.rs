@@ -89,7 +89,7 @@ pub fn table(findings: &[Finding]) -> String {
     text
 }
 
-/// Did something fail?
+/// Whether something failed.
 pub fn is_unwell(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.verdict == Verdict::Fail)
 }

@@ -28,7 +28,7 @@ pub struct Inventory {
     pub fleet: String,
     /// The host's name.
     pub host: String,
-    /// Does an agent run, and when did it say so last?
+    /// Whether an agent runs, and when it said so last.
     pub agent: Agent,
     /// Version of the trust document in force.
     pub trust_version: u64,
@@ -36,7 +36,7 @@ pub struct Inventory {
     pub plan_seq: u64,
     /// What the host is, its policy included.
     pub facts: HostFacts,
-    /// Can the engine be asked?
+    /// Whether the engine can be asked.
     pub engine: EngineState,
     /// The slots of the plan, and what is in them.
     pub slots: Vec<SlotObservation>,
@@ -49,7 +49,7 @@ pub struct Inventory {
 /// The agent's process.
 #[derive(Debug, Serialize)]
 pub struct Agent {
-    /// Does one run?
+    /// Whether one runs.
     pub running: bool,
     /// The coordinator it is connected to; empty if none.
     pub coordinator: String,

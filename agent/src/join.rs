@@ -53,7 +53,7 @@ pub struct Join {
 pub struct Joined {
     /// Who this host is now.
     pub member: Member,
-    /// Was the starter policy written?
+    /// Whether the starter policy was written.
     pub wrote_policy: bool,
 }
 

@@ -174,7 +174,7 @@ impl Keeper {
         self.journal.as_ref().map_or_else(|_| self.lost.subscribe(), Journal::trouble)
     }
 
-    /// Was the newest offer refused for a reason that passes by itself? The clock here, or that of whoever signed, is wrong.
+    /// Whether the newest offer was refused for a reason that passes by itself: the clock here, or the signer's, is wrong.
     pub fn is_refused_for_now(&self) -> bool {
         let desired = self.desired.borrow();
         let code = desired.plan_refusal.as_ref().map(|refusal| refusal.code);

@@ -60,7 +60,7 @@ pub struct Report {
     pub health: Health,
 }
 
-/// Are there any questions at all?
+/// Whether there are any questions at all.
 pub const fn has_probes(probes: &release::Health) -> bool {
     probes.startup.is_some() || probes.readiness.is_some() || probes.liveness.is_some()
 }
@@ -312,7 +312,7 @@ impl State {
         (changed || first).then(|| self.say())
     }
 
-    /// Is this the probe whose yes makes it ready?
+    /// Whether this is the probe whose yes makes it ready.
     fn says_ready(&self, kind: Kind) -> bool {
         match kind {
             Kind::Readiness => true,

@@ -104,7 +104,7 @@ impl Default for Options {
     }
 }
 
-/// May anything that is wanted never run twice? Then what the coordinator acknowledges is waited for.
+/// Whether anything wanted may never run twice. Then what the coordinator acknowledges is waited for.
 fn has_exclusive(desired: &Desired) -> bool {
     desired.releases.values().any(|release| release.release.spec.exclusive)
 }

@@ -71,7 +71,7 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
-    /// Is it the engine that is missing, rather than the thing asked for?
+    /// Whether the engine is missing, rather than the thing asked for.
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
@@ -216,7 +216,7 @@ pub struct LogLine {
     pub at: Option<Timestamp>,
     /// The same in Unix nanoseconds; 0 if the engine does not say.
     pub nanos: i64,
-    /// Was it written to stderr?
+    /// Whether it was written to stderr.
     pub stderr: bool,
     /// The line without its end, cut at 1 MiB.
     pub text: String,
@@ -272,7 +272,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// One of them in full; `None` if it has gone or is not ours. Its `health` is the engine's word, if it
     /// has one: paused, or what the HEALTHCHECK of its image says; since when is filled in later.
     fn inspect(&self, id: &str) -> impl Future<Output = Result<Option<Container>, RuntimeError>> + Send;
-    /// Is the container made as its release says: of its image, with its command, environment, mounts and rights?
+    /// Whether the container is made as its release says: of its image, with its command, environment, mounts and rights.
     fn is_made_as(
         &self,
         id: &str,
@@ -329,7 +329,7 @@ pub trait Runtime: Send + Sync + 'static {
         argv: &[String],
         limit: Duration,
     ) -> impl Future<Output = Result<Command, RuntimeError>> + Send;
-    /// Does a command that could not be killed still run?
+    /// Whether a command that could not be killed still runs.
     fn goes_on(&self, command: &str) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
     /// What happens to containers of ours, from now on. Ends when the engine goes.
     fn events(&self) -> RuntimeStream<EngineEvent>;

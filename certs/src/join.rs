@@ -35,7 +35,7 @@ pub trait Joins: fmt::Display + FromStr {
     const BARE: &'static str;
     /// The first part of one with terms.
     const VERSION: &'static str;
-    /// Are these terms that somebody of this kind can be promised?
+    /// Whether these are terms that somebody of this kind can be promised.
     fn suits(terms: &Terms) -> bool;
 }
 

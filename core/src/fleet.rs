@@ -122,7 +122,7 @@ impl Fleet for FleetView {
     }
 }
 
-/// May a host get slots? Set by a person.
+/// Whether a host may get slots. Set by a person.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheduling {

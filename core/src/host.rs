@@ -104,7 +104,7 @@ pub struct HostPolicy {
     pub gpu_reserve: Size,
     /// Users that containers may run as.
     pub users: Users,
-    /// May an operator run commands in containers?
+    /// Whether an operator may run commands in containers.
     pub exec: bool,
     /// Most memory that all releases together may ask for.
     pub max_memory: Limit,
@@ -191,7 +191,7 @@ impl Default for HostPolicy {
     }
 }
 
-/// Is a host there? Never stored: derived from its stream.
+/// Whether a host is there. Never stored: derived from its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {

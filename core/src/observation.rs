@@ -102,7 +102,7 @@ impl Instance {
     }
 }
 
-/// Can the engine be asked?
+/// Whether the engine can be asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineState {

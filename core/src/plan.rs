@@ -49,7 +49,7 @@ pub struct PlanSlot {
     pub release: Digest,
     /// What its instance is to be.
     pub phase: Phase,
-    /// Did the release's rollout succeed? Until then local rollback is armed.
+    /// Whether the release's rollout succeeded. Until then local rollback is armed.
     pub good: bool,
     /// The last good release, restored if the new one fails here. Never a merely healthy one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

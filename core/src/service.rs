@@ -94,7 +94,7 @@ pub struct Watch {
     pub gpu_errors_before: BTreeMap<String, u32>,
 }
 
-/// Is a service to run? Set by a person.
+/// Whether a service is to run. Set by a person.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

@@ -62,9 +62,9 @@ pub struct ReleaseView {
     pub author: String,
     /// When.
     pub created_at: Timestamp,
-    /// Did its rollout succeed?
+    /// Whether the release's rollout succeeded.
     pub good: bool,
-    /// Is it what the service is at?
+    /// Whether the service is at this release.
     pub current: bool,
     /// Key ids that signed it.
     pub signed_by: Vec<String>,

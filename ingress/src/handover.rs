@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! successor                                   process that serves
-//!   connect ────────────────────────────────▶   same user? (SO_PEERCRED)
+//!   connect ────────────────────────────────▶   checks for the same user (SO_PEERCRED)
 //!           ◀──── version, listeners, state ──  with the descriptors (SCM_RIGHTS)
 //!   reads and verifies all of it
 //!   ready   ────────────────────────────────▶   stops accepting, goes on serving

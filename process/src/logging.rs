@@ -74,7 +74,7 @@ pub fn init(format: Format, filter: &str) -> Result<(), LoggingError> {
 #[derive(Debug)]
 struct Patient<W>(W);
 
-/// Was the last line lost? Then the next one waits for nobody.
+/// Whether the last line was lost. Then the next one waits for nobody.
 static LOSING: AtomicBool = AtomicBool::new(false);
 /// Where there is room at all, there is room for so many bytes (`PIPE_BUF`).
 const PIECE: usize = 4096;

@@ -123,7 +123,7 @@ impl Bare {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Has its store failed?
+    /// Whether the coordinator's store has failed.
     pub fn is_dead(&self) -> bool {
         self.tasks.is_empty() || self.coordinator.ledger.is_closed()
     }

@@ -1,7 +1,7 @@
 //! The task that moves services: look, decide purely, store, and only then let hosts know.
 //!
 //! ```text
-//! topics, clock ──▶ which services? ──▶ core::rollout::advance(state, fleet, now)
+//! topics, clock ──▶ dirty services ───▶ core::rollout::advance(state, fleet, now)
 //!                                          │ in the ledger's writer, so on the newest state
 //!                                          ▼
 //!              one transaction: service, slots (≤ 64), rollout, plans' numbers, audit, events
@@ -277,7 +277,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Is nothing due that it knows of?
+    /// Whether the engine knows of nothing that is due.
     pub(crate) fn is_idle(&self) -> bool {
         !self.all_dirty && self.dirty.is_empty()
     }

@@ -156,7 +156,7 @@ impl Ledger {
         ))
     }
 
-    /// Has the writer ended?
+    /// Whether the writer has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.jobs.is_closed()
     }

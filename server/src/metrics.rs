@@ -226,7 +226,7 @@ impl Metrics {
         }
     }
 
-    /// Instances were started again; did the last one end for memory?
+    /// Counts instances that were started again; `oom` says whether the last one ended for memory.
     pub(crate) fn restarted(&self, oom: bool, count: u32) {
         let reason = if oom { "memory" } else { "exit" };
         self.restarts.get_or_create(&ReasonLabel { reason }).inc_by(u64::from(count));

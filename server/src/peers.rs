@@ -75,7 +75,7 @@ impl Peers {
         cut
     }
 
-    /// May `who` write something down with `method` once more?
+    /// Whether `who` may write something down with `method` once more.
     pub(crate) fn may_write(&self, who: &str, is_admin: bool, method: &str) -> bool {
         let (now, kind) = (self.now(), usize::from(!is_admin));
         let may = self.lock().writes[kind].take(&(who.to_owned(), method.to_owned()), now).is_ok();

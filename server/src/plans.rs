@@ -188,7 +188,7 @@ pub(crate) fn overruled(
     PlanRecord { seq, epoch, issued_at: now, expires_at, slots, since }
 }
 
-/// Is `plan` the newest that is known for its host?
+/// Whether `plan` is the newest that is known for its host.
 pub(crate) fn is_known(record: &PlanRecord, plan: &HostPlan) -> bool {
     (record.seq, record.issued_at, record.slots) == (plan.seq, plan.issued_at, digest(&plan.slots))
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! import ─┐                                     ┌─ same plan ─────────────────▶ compared
 //!         ├▶ open: nothing is decided, nobody ──┤
-//! found ──┘  gets a plan; hosts say hello       └─ ahead ─▶ keeps which releases? ─▶ held ─▶ an admin
+//! found ──┘  gets a plan; hosts say hello       └─ ahead ─▶ lists kept releases ──▶ held ─▶ an admin
 //!                                                               (same slots: taken over)       │
 //!            ended: the fleet goes on ◀── all compared, or an admin says so ◀───────────────────┘
 //! ```

@@ -75,14 +75,14 @@ struct Live {
     last_seen: Option<Timestamp>,
     /// The same by a clock that nobody sets.
     heard_at: Option<Duration>,
-    /// Did its agent end the stream, rather than fall silent? Then it may be dead, and what it runs goes on.
+    /// Whether the agent ended the stream, rather than fall silent. Then it may be dead, and what it runs goes on.
     departed: bool,
     observation: Option<Arc<Observation>>,
-    /// Was the observation made on the stream that stands now? One from before may be old.
+    /// Whether the observation was made on the stream that stands now. One from before may be old.
     current: bool,
-    /// Has it reported since the coordinator began? What was stored before may be older than what was decided by it.
+    /// Whether the host reported since the coordinator began. What was stored before may be older than what was decided by it.
     reported: bool,
-    /// Is the observation newer than what is stored?
+    /// Whether the observation is newer than what is stored.
     unstored: bool,
     /// How it does.
     stats: Option<Arc<HostStats>>,
@@ -176,7 +176,7 @@ impl Registry {
         });
     }
 
-    /// May something be written down that is wrong with a host? The first few say it all: one that reconnects for ever
+    /// Whether a complaint about a host may be written down. The first few say it all: one that reconnects for ever
     /// with a forged plan or a bad receipt fills neither audit log nor disk.
     pub(crate) fn may_complain(&self, host: &HostId, now: Timestamp) -> bool {
         self.change(host, |live| {
@@ -189,7 +189,7 @@ impl Registry {
         })
     }
 
-    /// May a host's facts be stored? At most once a second: each time costs a write and a look at every service.
+    /// Whether a host's facts may be stored. At most once a second: each time costs a write and a look at every service.
     pub(crate) fn may_store_facts(&self, host: &HostId, now: Timestamp) -> bool {
         self.change(host, |live| {
             let may = live.facts_at.is_none_or(|at| now.since(at) >= CALM || now < at);

@@ -185,7 +185,7 @@ pub(crate) fn raised(state: &State) -> BTreeSet<EnvironmentId> {
     state.routes.iter().filter(|(_, record)| behind(record)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Does a host serve an environment?
+/// Whether a host serves an environment.
 pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) -> bool {
     let record = state.hosts.get(host).filter(|record| record.is_member());
     record.is_some_and(|record| {

@@ -157,7 +157,7 @@ impl StoreError {
     }
 }
 
-/// Is it that the disk is full? Then nothing is damaged, and restoring a backup would be the wrong advice.
+/// Whether the disk is full. Then nothing is damaged, and restoring a backup would be the wrong advice.
 fn is_full(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! Is there an engine, and which?
+//! Whether there is an engine, and its version.
 
 use super::Finding;
 use crate::config::Config;

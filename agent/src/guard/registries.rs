@@ -9,7 +9,7 @@ use windlass_certs::tls::lookup;
 
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// Would the engine ask `registry` (`host[:port]`) in plain HTTP, off loopback? A name counts by its addresses, as the
+/// Whether the engine would ask `registry` (`host[:port]`) in plain HTTP, off loopback. A name counts by its addresses, as the
 /// engine sees it.
 pub(super) async fn is_plain(info: &Value, registry: &str) -> bool {
     let settings = &info["RegistryConfig"];
@@ -40,7 +40,7 @@ fn split(registry: &str) -> (&str, u16) {
     (host, port.and_then(|port| port.parse().ok()).unwrap_or(443))
 }
 
-/// Does `network` (`10.0.0.0/8`) hold this address?
+/// Whether `network` (`10.0.0.0/8`) holds this address.
 fn contains(network: &str, address: IpAddr) -> bool {
     let Some((base, bits)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };

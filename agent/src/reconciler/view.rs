@@ -60,7 +60,7 @@ pub(super) struct View<R> {
     images_at: Instant,
     resync: Duration,
     was_away: bool,
-    /// Was what a crash left removed?
+    /// Whether the leftovers of a crash were removed.
     is_tidy: bool,
     interrupted_before: Timestamp,
     now: fn() -> Timestamp,

@@ -120,7 +120,7 @@ impl Journal {
         self.write(new, one_at_a_time).await
     }
 
-    /// Writes the state once more as it is: can anything be written?
+    /// Writes the state once more as it is, to see whether anything can be written.
     pub async fn rewrite(&self) -> Result<(), JournalError> {
         let one_at_a_time = self.inner.writing.clone().lock_owned().await;
         self.write(State::clone(&self.state()), one_at_a_time).await

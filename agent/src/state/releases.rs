@@ -55,7 +55,7 @@ impl ReleaseStore {
         }
     }
 
-    /// Was it verified on this host before?
+    /// Whether it was verified on this host before.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.path(digest).exists()
     }

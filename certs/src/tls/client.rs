@@ -61,7 +61,7 @@ impl ClientTls {
         self.servers.pin(ca_pins);
     }
 
-    /// Was a coordinator that was let through revoked since? Its connection must be ended; the answer is given once.
+    /// Whether a coordinator that was let through was revoked since. Its connection must be ended; the answer is given once.
     pub fn must_part(&self) -> bool {
         let parts = self.servers.trusts_revoked();
         self.servers.forget_revoked();

@@ -205,7 +205,7 @@ impl FleetServers {
         Arc::new(Self { pins: ArcSwap::from_pointee(pins), members, algorithms, accepted })
     }
 
-    /// Was one of those that were let through revoked since?
+    /// Whether one of those that were let through was revoked since.
     pub(super) fn trusts_revoked(&self) -> bool {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         accepted.iter().any(|peer| self.members.revocations.is_revoked(peer))

@@ -24,7 +24,7 @@ pub struct Evidence {
     pub reason: FailureReason,
     /// Exit code of the process, if it ended.
     pub exit_code: Option<i64>,
-    /// Did the kernel kill it for memory?
+    /// Whether the kernel killed the process for memory.
     pub oom_killed: bool,
     /// How often it had been started again.
     pub restarts: u32,
@@ -256,7 +256,7 @@ pub struct ProbeResult {
     pub at: Timestamp,
     /// `startup`, `readiness` or `liveness`.
     pub probe: String,
-    /// Was the answer good?
+    /// Whether the answer was good.
     pub ok: bool,
     /// What came back: `HTTP 503`, `connection refused`, `exit 1`, `timed out after 3s`.
     pub detail: String,

@@ -62,7 +62,7 @@ impl std::fmt::Display for Pending {
 pub struct LastExit {
     /// Exit code of the process.
     pub code: i64,
-    /// Did the kernel kill it for memory?
+    /// Whether the kernel killed the process for memory.
     pub oom_killed: bool,
     /// When.
     pub at: Timestamp,

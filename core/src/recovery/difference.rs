@@ -31,7 +31,7 @@ pub struct Side {
     pub digest: Digest,
     /// What its instance is to be.
     pub phase: Phase,
-    /// Did its rollout succeed?
+    /// Whether the release's rollout succeeded.
     pub good: bool,
     /// The release that is kept for a way back.
     pub kept: Option<Counter>,

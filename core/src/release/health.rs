@@ -13,10 +13,10 @@ pub struct Health {
     /// Asked until it succeeds once; the other two wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup: Option<Probe>,
-    /// Is it ready for work?
+    /// Whether the instance is ready for work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Probe>,
-    /// Is it alive? A failure restarts it.
+    /// Whether the instance is alive. A failure restarts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Probe>,
     /// What becomes of the image's HEALTHCHECK; without a word it counts as a readiness probe, if there is no other.

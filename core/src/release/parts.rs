@@ -152,7 +152,7 @@ pub struct Security {
     /// `uid[:gid]` or a name known in the image; the image's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Is the root file system read-only?
+    /// Whether the root file system is read-only.
     pub read_only_root: bool,
     /// Scratch mounts (tmpfs), absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

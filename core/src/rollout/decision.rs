@@ -60,7 +60,7 @@ pub enum What {
         to: Counter,
         /// The rollout that it took over from.
         supersedes: Option<RolloutId>,
-        /// Does it start content that failed before?
+        /// Whether the rollout starts content that failed before.
         retry_quarantined: bool,
     },
     /// Slots got a host, or kept theirs.
@@ -116,7 +116,7 @@ pub enum What {
         /// With evidence.
         #[serde(flatten)]
         failure: Box<Failure>,
-        /// Were log lines and probe history left out, since so many failed before?
+        /// Whether log lines and probe history were left out, since so many failed before.
         cut: bool,
     },
     /// A slot that failed gets another try.

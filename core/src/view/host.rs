@@ -25,9 +25,9 @@ pub struct HostView {
     /// `host`, as version 0.1 names it.
     #[schemars(extend("deprecated" = true))]
     pub name: HostId,
-    /// Is it there? An evicted or banned host says so here.
+    /// Whether the host is there. An evicted or banned host says so here.
     pub state: String,
-    /// May it get slots?
+    /// Whether the host may get slots.
     pub scheduling: Scheduling,
     /// Labels pinned on it.
     pub labels: BTreeMap<String, String>,
@@ -39,7 +39,7 @@ pub struct HostView {
     pub agent_version: String,
     /// Version of its engine.
     pub engine_version: String,
-    /// Can its engine be asked?
+    /// Whether the host's engine can be asked.
     pub engine: EngineState,
     /// Operating system.
     pub os: String,

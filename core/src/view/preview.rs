@@ -29,7 +29,7 @@ pub struct PlanView {
     pub release: Counter,
     /// The release it is at.
     pub current: Option<Counter>,
-    /// Is there anything to do?
+    /// Whether nothing is to be done.
     pub unchanged: bool,
     /// Slots and what happens to them.
     pub slots: Vec<PlannedSlot>,

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// What would happen if an admin said that the fleet goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecoveryView {
-    /// Is nothing decided until an admin says so?
+    /// Whether nothing is decided until an admin says so.
     pub open: bool,
     /// How it was noticed that the store is older than the fleet; absent if it never was.
     pub cause: Option<String>,
@@ -89,7 +89,7 @@ pub struct RecoveringService {
     pub after: Option<Counter>,
     /// The last release whose rollout succeeded.
     pub good: Option<Counter>,
-    /// Will a paused rollout wait for a person?
+    /// Whether a paused rollout will wait for a person.
     pub paused: bool,
     /// The number of its next release.
     pub next: Counter,

@@ -43,7 +43,7 @@ pub struct RolloutView {
     pub outcome: Option<String>,
     /// Why, in words.
     pub reason: Option<String>,
-    /// Was any container touched for it?
+    /// Whether any container was touched for the rollout.
     pub changed: bool,
     /// What it waits for, in words.
     pub waiting: Vec<String>,
@@ -117,7 +117,7 @@ pub struct SlotView {
     pub slot: SlotId,
     /// Its host.
     pub host: HostId,
-    /// Is its host there?
+    /// Whether the slot's host is there.
     pub host_state: Liveness,
     /// The release it is to have.
     pub release: Counter,
@@ -127,7 +127,7 @@ pub struct SlotView {
     pub order: Order,
     /// The state of the instance of that release.
     pub state: Option<InstanceState>,
-    /// Has that been healthy for min ready?
+    /// Whether that instance has been healthy for min ready.
     pub available: bool,
     /// The pull under way.
     pub pull: Option<PullProgress>,

@@ -170,7 +170,7 @@ fn sign(
     Ok(())
 }
 
-/// Is it the envelope of a revocation list?
+/// Whether it is the envelope of a revocation list.
 fn is_list(bytes: &[u8]) -> bool {
     Envelope::parse(bytes, PayloadType::Revocation.max_len())
         .is_ok_and(|envelope| envelope.payload_type() == PayloadType::Revocation)

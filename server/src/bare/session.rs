@@ -38,7 +38,7 @@ pub struct Session {
     plan: Arc<Notify>,
     everyone: watch::Receiver<u64>,
     fresh: bool,
-    /// Is it to be asked which releases it keeps?
+    /// Whether the host is to be asked which releases it keeps.
     asks: bool,
     sent: u64,
     sent_checkpoint: u64,
@@ -58,7 +58,7 @@ pub struct Said {
 }
 
 impl Session {
-    /// Has the host connected again?
+    /// Whether the host has connected again.
     pub fn is_replaced(&self) -> bool {
         self.place.replaced.is_cancelled()
     }

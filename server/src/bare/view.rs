@@ -64,7 +64,7 @@ impl<'a> View<'a> {
         self.registry.fleet(self.state, None, now).members.into_iter().filter_map(of).collect()
     }
 
-    /// Was every slot of `release` available when its host was last heard of, and is none of these hosts lost?
+    /// Whether every slot of `release` was available when its host was last heard of, and none of these hosts is lost.
     pub fn was_available(&self, service: &ServiceId, release: &Digest, now: Timestamp) -> bool {
         let fleet = self.registry.fleet(self.state, Some(service), now);
         let mut slots = self
@@ -98,22 +98,22 @@ impl<'a> View<'a> {
         self.state.plans.get(host).map_or(0, |plan| plan.seq)
     }
 
-    /// Is the host a member, and may it get slots? `None` if it is not in the fleet.
+    /// Whether the host, a member, may get slots. `None` if it is not in the fleet.
     pub fn scheduling(&self, host: &HostId) -> Option<Scheduling> {
         self.state.hosts.get(host).filter(|record| record.is_member()).map(|record| record.scheduling)
     }
 
-    /// Is the host there?
+    /// Whether the host is there.
     pub fn liveness(&self, host: &HostId, now: Timestamp) -> Liveness {
         self.registry.liveness(host, now)
     }
 
-    /// Does the host hold a plan that is not known here?
+    /// Whether the host holds a plan that is not known here.
     pub fn is_recovering(&self, host: &HostId) -> bool {
         self.state.awaits(host)
     }
 
-    /// Is nothing decided, because the store is older than its fleet?
+    /// Whether nothing is decided, because the store is older than its fleet.
     pub fn is_set_back(&self) -> bool {
         self.state.is_recovering()
     }
@@ -123,7 +123,7 @@ impl<'a> View<'a> {
         engine::advance(self.state, self.registry, service, now)
     }
 
-    /// Would a look at the service change nothing?
+    /// Whether a look at the service would change nothing.
     pub fn is_idle(&self, service: &ServiceId, now: Timestamp) -> bool {
         self.advance(service, now).is_none_or(|advance| engine::is_idle(self.state, service, &advance))
     }

@@ -29,7 +29,7 @@ pub(super) struct Told {
 struct OfHost {
     conditions: BTreeMap<Key, ConditionView>,
     restarts: BTreeMap<String, u32>,
-    /// Was anything heard of it yet? What stood before is no news.
+    /// Whether the host was heard of yet. What stood before is no news.
     known: bool,
     budget: (Timestamp, u32),
 }

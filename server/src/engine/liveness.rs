@@ -20,12 +20,12 @@ pub(super) struct Watch {
 #[derive(Debug, Clone, Copy)]
 struct Told {
     liveness: Liveness,
-    /// Was it connected since this coordinator started?
+    /// Whether the host was connected since this coordinator started.
     seen: bool,
 }
 
 impl Watch {
-    /// Tells what has changed since it was last asked. Has anything?
+    /// Tells what has changed since the last call; returns whether anything has.
     pub(super) async fn changed(&mut self, coordinator: &Coordinator) -> anyhow::Result<bool> {
         let now = coordinator.ledger.now();
         let started = coordinator.registry.started();

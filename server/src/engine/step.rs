@@ -16,7 +16,7 @@ use crate::releases;
 /// What a look came to.
 #[derive(Debug, Default)]
 pub(super) struct Step {
-    /// Was anything stored?
+    /// Whether anything was stored.
     pub(super) changed: bool,
     /// When to look again.
     pub(super) wake_at: Option<Timestamp>,

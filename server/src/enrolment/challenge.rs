@@ -46,7 +46,7 @@ impl Challenges {
         Some(challenge)
     }
 
-    /// Uses one up. Was it one of ours, and in time?
+    /// Uses a challenge up; returns whether it was one of ours, and in time.
     pub(super) fn take(&self, challenge: &[u8; 32], now: Timestamp) -> bool {
         let Some(key) = self.key.get() else { return false };
         let mac = hmac::sign(key, &challenge[..16]);

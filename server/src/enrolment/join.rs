@@ -36,7 +36,7 @@ pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) ->
     }
 }
 
-/// Is a token of `host` one of ours, used or not? It is asked again, with the key, in the write that takes it.
+/// Whether a token of `host` is one of ours, used or not. The check is repeated, with the key, in the write that takes it.
 pub(super) fn knows(state: &State, host: &HostId, hash: &Digest) -> Result<(), EnrolError> {
     let known = state.hosts.get(host);
     let is_open = state.tokens.get(hash).is_some_and(|token| &token.host == host);

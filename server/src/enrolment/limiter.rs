@@ -37,13 +37,13 @@ impl Limiter {
         Self { failures: Mutex::new(Quotas::new(FAILURES, REMEMBERED)), renewals: Mutex::new(renewals) }
     }
 
-    /// An attempt from this address has failed: is it one of too many?
+    /// Counts a failed attempt from this address; returns whether it is one of too many.
     pub(super) fn failed(&self, from: IpAddr, now: Timestamp) -> bool {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.take(&Source::of(from), now).is_err()
     }
 
-    /// May an agent get another certificate? Each is an entry of the audit log, for ever.
+    /// Whether an agent may get another certificate. Each is an entry of the audit log, for ever.
     pub(super) fn agent(&self, name: &str, now: Timestamp) -> Result<(), EnrolError> {
         self.renewal(0, name, now)
     }

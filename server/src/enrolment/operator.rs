@@ -46,7 +46,7 @@ pub(super) fn token(
     expires_at
 }
 
-/// Is a token of `name` one of ours, used or not?
+/// Whether a token of `name` is one of ours, used or not.
 pub(super) fn knows(state: &State, name: &OperatorName, hash: &Digest) -> bool {
     state.operator_tokens.get(hash).is_some_and(|token| &token.name == name)
         || state.operators.get(name).is_some_and(|record| record.token == Some(*hash))

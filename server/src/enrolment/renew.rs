@@ -120,7 +120,7 @@ fn renew_host(
     Ok(issued.chain_pem)
 }
 
-/// Did our CA sign it?
+/// Whether our CA signed the certificate.
 fn is_ours(draft: &Draft<'_>, authority: &Authority, revocations: &Revocations, expired: &Expired) -> bool {
     let root = authority.ca().certificate().clone().into_owned();
     verify_expired(&draft.state.fleet, &[root], revocations, &expired.leaf).is_ok()

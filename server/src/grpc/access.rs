@@ -90,7 +90,7 @@ const TABLE: &[(&str, Needs)] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Member),
 ];
 
-/// May `peer` call `path`?
+/// Whether `peer` may call `path`.
 fn decide(path: &str, fleet: &FleetId, peer: Option<&PeerIdentity>) -> Result<(), Status> {
     let Some((_, needs)) = TABLE.iter().find(|(known, _)| *known == path) else {
         return Err(Status::unimplemented("there is no such method"));
@@ -171,12 +171,12 @@ impl Caller {
         Err(Status::permission_denied(text))
     }
 
-    /// May the operator see what is in `environment`?
+    /// Whether the operator may see what is in `environment`.
     pub(crate) fn sees(&self, environment: &EnvironmentId) -> bool {
         self.grant().is_some_and(|grant| grant.allows(Viewer, environment))
     }
 
-    /// May the operator see what belongs to no environment?
+    /// Whether the operator may see what belongs to no environment.
     pub(crate) fn sees_fleet(&self) -> bool {
         self.grant().is_some_and(|grant| grant.allows_fleet(Viewer))
     }

@@ -129,7 +129,7 @@ impl State {
         self.recovery.as_ref().is_some_and(RecoveryRecord::is_open)
     }
 
-    /// Is it still to be found out, or to be decided, what `host` holds? It gets no plan until then.
+    /// Whether the plan that `host` holds is still to be found out, or to be decided. It gets no plan until then.
     pub(crate) fn awaits(&self, host: &HostId) -> bool {
         self.hosts.get(host).is_some_and(|record| record.compared < self.segment())
     }

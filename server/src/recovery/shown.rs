@@ -47,7 +47,7 @@ pub(super) struct Memory {
 pub(super) struct Held {
     pub(super) plan: Arc<HostPlan>,
     pub(super) digest: Digest,
-    /// Does the store not know it?
+    /// Whether the plan is one that the store does not know.
     pub(super) ahead: bool,
     /// Releases that it was asked for and has not shown; `None` until it has said which ones it keeps.
     pub(super) open: Option<BTreeSet<Digest>>,
@@ -146,14 +146,14 @@ impl Recoveries {
         Some((wanted, memory.releases.keys().copied().collect()))
     }
 
-    /// Was the host asked for this release? It counts as answered then.
+    /// Whether the host was asked for this release. It counts as answered then.
     fn answers(&self, host: &HostId, digest: &Digest) -> bool {
         let mut memory = self.lock();
         let asked = memory.hosts.get_mut(host).and_then(|held| held.open.as_mut());
         asked.is_some_and(|open| open.remove(digest))
     }
 
-    /// Has a host that is ahead shown everything that it was asked for?
+    /// Whether the host is ahead and has shown everything that it was asked for.
     pub(super) fn is_complete(&self, host: &HostId) -> bool {
         self.lock().hosts.get(host).is_some_and(|held| held.ahead && held.is_complete())
     }

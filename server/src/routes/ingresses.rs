@@ -82,7 +82,7 @@ pub(crate) async fn raise(
     above_all(coordinator, host, shown).await
 }
 
-/// Is a table that a host holds one that this store has not made?
+/// Whether a table that a host holds is one that this store has not made.
 fn ahead(state: &State, host: &HostId, shown: &Shown) -> bool {
     let newest = state.routes.get(&shown.environment);
     let known = newest.map_or(0, |record| record.newest());

@@ -218,7 +218,7 @@ fn sealed(
     }
 }
 
-/// Is the key the backend's own?
+/// Whether the key is the backend's own.
 fn is_own(key: &[u8]) -> bool {
     key == REVISION || key == SEAL
 }
@@ -250,7 +250,7 @@ fn open_error(path: &Path, error: sled::Error) -> StoreError {
     StoreError::Unreadable { path, source: error.into() }
 }
 
-/// Is it sled's way of saying that the disk is full? It keeps the system's error to itself.
+/// Whether the error is sled's way of saying that the disk is full. Sled keeps the system's error to itself.
 pub(super) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let io = error.downcast_ref::<sled::Error>().and_then(|error| match error {
         sled::Error::Io(io) => Some(io),

@@ -17,7 +17,7 @@ use crate::rollouts::{request, status};
 struct Mortal {
     inner: Arc<MemoryStore>,
     left: Arc<AtomicI64>,
-    /// Is the last write stored?
+    /// Whether the last write is stored.
     stored: bool,
 }
 

@@ -80,7 +80,7 @@ pub struct Agent {
 struct Watched {
     run: u64,
     health: Option<Health>,
-    /// Was there an answer that was not good?
+    /// Whether there was an answer that was not good.
     broken: bool,
 }
 
@@ -187,7 +187,7 @@ impl Host {
         self.wake(context, until.max(Duration::from_millis(1)));
     }
 
-    /// Would it do nothing, if it were asked once more?
+    /// Whether it would do nothing, if it were asked once more; else the reason.
     pub fn is_settled(&self, context: &Context) -> Result<(), String> {
         let Some(agent) = &self.agent else { return Err("its agent does not run".to_owned()) };
         let observed = self.observed(context);
@@ -363,25 +363,25 @@ impl Host {
         plan.slots.iter().find(|want| &want.slot == slot)
     }
 
-    /// Does its agent have this release, and believe it?
+    /// Whether its agent has this release, and believes it.
     pub(crate) fn believes(&self, release: &Digest) -> bool {
         self.agent.as_ref().is_some_and(|agent| agent.desired.releases.contains_key(release))
     }
 
-    /// Did what is wanted fail in the slot, as it was last said?
+    /// Whether the wanted release failed in the slot, as it was last said.
     pub(crate) fn has_failed(&self, slot: &SlotId) -> bool {
         let agent = self.agent.as_ref();
         let known = agent.and_then(|agent| agent.memory.slots.get(slot));
         known.is_some_and(|known| known.failed.is_some())
     }
 
-    /// Does the slot stand still because the coordinator was not heard of?
+    /// Whether the slot stands still because the coordinator was not heard of.
     pub(crate) fn is_isolated(&self, slot: &SlotId, now: Timestamp) -> bool {
         let known = self.agent.as_ref().and_then(|agent| agent.memory.slots.get(slot));
         known.is_some_and(|known| known.isolated_at.is_some()) || self.is_unleased(slot, now)
     }
 
-    /// Is the slot's release one that never runs twice, and its lease over?
+    /// Whether the slot's release is one that never runs twice, and its lease is over.
     fn is_unleased(&self, slot: &SlotId, now: Timestamp) -> bool {
         let Some(agent) = &self.agent else { return false };
         let release = self.plan_slot(slot).and_then(|want| agent.desired.releases.get(&want.release));

@@ -107,7 +107,7 @@ impl Checks {
         self.runs += 1;
     }
 
-    /// Looks at the world after an event: what does not serve any more, and whose doing is that?
+    /// Looks at the world after an event, for slots that do not serve any more, and whose doing that is.
     pub fn look(&mut self, hosts: &[Host], now: Timestamp) {
         let serving: BTreeSet<SlotId> = hosts
             .iter()
@@ -137,7 +137,7 @@ impl Checks {
         self.check_exclusive(hosts, now);
     }
 
-    /// A step of ours has just stopped an instance that served. Are too many of them gone by our own doing?
+    /// A step of ours has just stopped an instance that served: checks whether too many of them are gone by our own doing.
     fn check_minimum(&mut self, service: &ServiceId, serving: &BTreeSet<SlotId>) {
         let Some(outages) = self.outages.get(service) else { return };
         let Some(known) = self.services.get(service) else { return };
@@ -214,7 +214,7 @@ impl Checks {
         }
     }
 
-    /// Does the coordinator, which was set back and has offered this host nothing since, know nothing of what runs there?
+    /// Whether the coordinator was set back, has offered this host nothing since, and knows nothing of what runs there.
     pub fn has_forgotten(&self, host: &HostId, seen: &Container) -> bool {
         let known = self.services.get(&seen.slot.service).and_then(|known| known.slots.get(&seen.slot));
         self.unshown.contains(host) && !known.is_some_and(|known| Intent::from(known).has_run(&seen.release))
@@ -238,7 +238,7 @@ impl Checks {
 }
 
 impl Known {
-    /// Is the slot on a host that its rollout does not wait for?
+    /// Whether the slot is on a host that its rollout does not wait for.
     fn is_excused(&self, slot: &SlotId) -> bool {
         self.slots.get(slot).is_some_and(|assignment| self.excused.contains(assignment.host()))
     }

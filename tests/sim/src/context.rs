@@ -47,7 +47,7 @@ pub struct Context {
     pub plans: BTreeMap<usize, Vec<Bytes>>,
     /// Nothing breaks any more.
     pub is_calm: bool,
-    /// Write down what happens?
+    /// Whether events are written down.
     pub trace: bool,
 }
 

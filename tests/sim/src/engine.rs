@@ -8,7 +8,7 @@ use windlass_core::reconcile::{
 };
 use windlass_core::{Digest, SlotId, Timestamp};
 
-/// Does it answer?
+/// Whether an engine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// Yes.
@@ -24,11 +24,11 @@ pub enum Standing {
 pub struct Process {
     /// As the engine shows it.
     pub container: Container,
-    /// Could it be used, if somebody asked?
+    /// Whether it could be used, if somebody asked.
     pub ready: bool,
     /// Since when, in virtual time.
     pub ready_since: Timestamp,
-    /// Would it answer at all?
+    /// Whether it would answer at all.
     pub live: bool,
     /// It, or one before it in this container, ended or failed by itself.
     pub misbehaved: bool,
@@ -65,7 +65,7 @@ pub struct Request {
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
-    /// Does it answer?
+    /// Whether it answers.
     pub standing: Standing,
     /// Containers by the engine's id.
     pub processes: BTreeMap<String, Process>,
@@ -195,14 +195,14 @@ impl Engine {
         self.processes.values().filter(revived).map(|process| process.container.id.clone()).collect()
     }
 
-    /// Is there an instance of the slot that serves?
+    /// Whether an instance of the slot serves.
     pub fn serves(&self, slot: &SlotId) -> bool {
         self.processes.values().any(|process| &process.container.slot == slot && process.serves())
     }
 }
 
 impl Process {
-    /// Does it do its work?
+    /// Whether it does its work.
     pub fn serves(&self) -> bool {
         self.ready && self.live && matches!(self.container.state, ContainerState::Running { .. })
     }

@@ -54,7 +54,7 @@ pub enum Written {
 pub struct Doom {
     /// So many writes happen before.
     pub writes: u64,
-    /// Is the last one there?
+    /// Whether the last one is there.
     pub written: bool,
 }
 
@@ -73,7 +73,7 @@ pub struct Host {
     pub memory: u64,
     /// Milliseconds that its clock is ahead.
     pub ahead: i64,
-    /// Is the machine on?
+    /// Whether the machine is on.
     pub is_on: bool,
     /// How often it came up.
     pub boots: u64,
@@ -207,7 +207,7 @@ impl Host {
         self.is_deceived = false;
     }
 
-    /// Is the newest plan of its journal one that nobody honest has signed?
+    /// Whether the newest plan of its journal is one that nobody honest has signed.
     pub fn holds_a_lie(&self) -> bool {
         let mark = self.disk.state.as_ref().and_then(|state| state.plan.as_ref());
         mark.is_some_and(|mark| self.lies.contains(&mark.digest))
@@ -239,7 +239,7 @@ impl Host {
         }
     }
 
-    /// Did its engine, or its disk, keep the agent from stopping what never runs twice when the lease was over? One that
+    /// Whether its engine, or its disk, kept the agent from stopping what never runs twice when the lease was over. One that
     /// lost its journal while nobody heard of that does not know what it has to stop.
     pub fn was_kept_from_stopping(&self, now: Timestamp) -> bool {
         let contact = self.agent.as_ref().map_or_else(|| self.kept_lease(), Agent::lease);

@@ -12,7 +12,7 @@ use windlass_server::store::{Entry, Revision, Store, StoreError, Transaction, Wa
 pub struct Death {
     /// So many writes from now on; 1 is the next.
     pub writes: i64,
-    /// Is the last one stored?
+    /// Whether the last one is stored.
     pub stored: bool,
 }
 
@@ -21,7 +21,7 @@ pub struct Mortal {
     inner: Arc<dyn Store>,
     /// Writes until it dies, the one it dies at included; negative if it is dead. Far away unless it was told.
     left: AtomicI64,
-    /// Is the last write stored? 0 or 1.
+    /// Whether the last write is stored: 0 or 1.
     stored: AtomicI64,
     /// How often it was asked to write.
     pub written: AtomicU64,

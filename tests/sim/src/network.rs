@@ -57,7 +57,7 @@ pub fn slip_in(host: &Host, context: &mut Context, stream: u64, plan: Bytes) {
     }
 }
 
-/// Does a message that was under way arrive, although the network may have been cut meanwhile?
+/// Whether a message that was under way arrives, although the network may have been cut meanwhile.
 pub fn arrives(host: &Host, context: &mut Context, stream: u64, is_up: bool) -> bool {
     let way = (host.index, stream, is_up);
     let cut = if is_up { host.cut_up } else { host.cut_down };

@@ -343,13 +343,13 @@ impl Shop {
         }
     }
 
-    /// Does its process do what it should?
+    /// Whether its process does what it should.
     pub fn behaves(&self, release: &Digest) -> bool {
         let image = self.signed.get(release).map(|signed| signed.release.spec.image.digest);
         image.and_then(|image| self.images.get(&image)).is_some_and(|p| p.behaviour == Behaviour::Good)
     }
 
-    /// Does the release run on every host?
+    /// Whether the release runs on every host.
     pub fn is_per_host(&self, release: &Digest) -> bool {
         self.signed.get(release).is_some_and(|signed| signed.release.spec.scale == Scale::PerHost)
     }

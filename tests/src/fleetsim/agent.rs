@@ -188,7 +188,7 @@ impl Agent {
         send(say, Say::Receipt(pb::ReceiptReport { envelope, ..Default::default() })).await
     }
 
-    /// Verifies an offered plan and fetches what it names that is new here. Is there another plan in force now?
+    /// Verifies an offered plan and fetches what it names that is new here. Returns whether another plan is in force now.
     async fn take(&mut self, client: &mut AgentLinkClient<Channel>, bytes: &[u8]) -> Result<bool> {
         let plan = match self.verify(bytes) {
             Ok(Some(plan)) => plan,

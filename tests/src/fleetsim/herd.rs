@@ -56,7 +56,7 @@ impl Herd {
         self.agents.len()
     }
 
-    /// Are there none?
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.agents.is_empty()
     }

@@ -82,7 +82,7 @@ fn server(fleet: &Fleet, data: &Path, arguments: &[&str], point: &str) -> Proces
     Process::start("windlass-server", command, environment, &log)
 }
 
-/// The same, and it must end by itself: did it succeed, and what did it say?
+/// The same, and it must end by itself. Returns whether it succeeded, and its output.
 #[track_caller]
 fn call(fleet: &Fleet, data: &Path, arguments: &[&str]) -> (bool, String) {
     let mut process = server(fleet, data, arguments, "");

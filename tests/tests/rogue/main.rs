@@ -12,7 +12,7 @@
 //! | `routes` | 1 to 9 of a traffic table, and where an ingress leads nobody |
 //! | `hooks` | 10: hooks that nobody signed, and one that was, named twice |
 //! | `later` | 8 to 10 with a past: restarts, epochs, trust documents, quarantine |
-//! | `coverage` | is every code provoked by one of them? |
+//! | `coverage` | whether every code is provoked by one of them |
 
 #![expect(clippy::unwrap_used, reason = "every function here is part of a test")]
 
@@ -29,7 +29,7 @@ mod slots;
 
 use windlass_core::observation::Refusal;
 
-/// Is it the refusal that was expected? The detail tells apart what shares a code.
+/// Fails unless it is the refusal that was expected. The detail tells apart what shares a code.
 fn check(refusal: &Refusal, code: &str, detail: &str) -> Result<(), String> {
     if refusal.code.as_str() == code && refusal.detail.contains(detail) {
         Ok(())

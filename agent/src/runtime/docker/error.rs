@@ -25,7 +25,7 @@ pub(super) fn unavailable(error: Error) -> RuntimeError {
     RuntimeError::Unavailable(Box::new(error))
 }
 
-/// Did the engine not answer at all?
+/// Whether the engine did not answer at all.
 pub(super) const fn is_unavailable(error: &Error) -> bool {
     matches!(
         error,

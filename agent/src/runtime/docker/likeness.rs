@@ -1,4 +1,4 @@
-//! Is a container made as a release says? What its labels say counts for nothing here.
+//! Whether a container is made as a release says. What its labels say counts for nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -19,10 +19,10 @@ pub(crate) struct Health {
     /// Asked until it succeeds once; the other two wait for it. By default every 2 s, 30 times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) startup: Option<Probe>,
-    /// Is it ready for work? By default every 5 s, no after 3 failures.
+    /// Whether the instance is ready for work. By default every 5 s, no after 3 failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) readiness: Option<Probe>,
-    /// Is it alive? A failure restarts it. By default every 10 s, no after 3 failures.
+    /// Whether the instance is alive. A failure restarts it. By default every 10 s, no after 3 failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) liveness: Option<Probe>,
     /// `off`: the HEALTHCHECK of the image is not run. By default it counts as a readiness probe, unless there is one here.
@@ -31,7 +31,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Is there no probe at all?
+    /// Whether the section names no probe at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.probes().next().is_none() && self.image.is_none()
     }

@@ -189,7 +189,7 @@ pub(crate) struct Security {
     /// `uid[:gid]`, or a name known in the image; by default the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<Text>,
-    /// Is the root file system read-only?
+    /// Whether the root file system is read-only.
     #[serde(default)]
     pub(crate) read_only_root: bool,
     /// Scratch mounts, absolute paths.

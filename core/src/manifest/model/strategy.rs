@@ -31,7 +31,7 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Does it name no strategy at all?
+    /// Whether the section names no strategy at all.
     pub(crate) const fn is_empty(&self) -> bool {
         self.rolling.is_none()
             && self.recreate.is_none()

@@ -43,7 +43,7 @@ pub struct InstanceView {
     pub not_ready: Option<NotReady>,
     /// The engine's id of its container.
     pub container: Option<String>,
-    /// Is its host there?
+    /// Whether the instance's host is there.
     pub host_state: Liveness,
     /// Why that may not be its state now: the host is not heard of, or its engine does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -33,7 +33,7 @@ struct Events {
     /// Number of the first event that was not looked at.
     next: u64,
     follow: bool,
-    /// Is it still to be said where the stream begins?
+    /// Whether the place where the stream begins is still to be said.
     opening: bool,
     missed: u64,
     ready: VecDeque<EventRecord>,

@@ -15,9 +15,9 @@ use windlass_core::{Digest, HostId, Timestamp};
 pub struct HostRecord {
     /// Its name.
     pub name: HostId,
-    /// Does it belong to the fleet?
+    /// Whether the host belongs to the fleet.
     pub standing: Standing,
-    /// May it get slots?
+    /// Whether the host may get slots.
     #[serde(default)]
     pub scheduling: Scheduling,
     /// Labels given with the token it joined with.
@@ -60,11 +60,11 @@ pub struct CertificateRecord {
     pub not_after: Timestamp,
     /// Leaf and CA, PEM: what a retry is answered with.
     pub chain: String,
-    /// Has it been seen in use? Then whoever still renews from the one before is a clone.
+    /// Whether the certificate has been seen in use. Then whoever still renews from the one before is a clone.
     pub seen: bool,
 }
 
-/// Does a host belong to the fleet?
+/// Whether a host belongs to the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -92,7 +92,7 @@ impl Standing {
 }
 
 impl HostRecord {
-    /// Does it belong to the fleet?
+    /// Whether the host belongs to the fleet.
     pub fn is_member(&self) -> bool {
         self.standing == Standing::Member
     }

@@ -20,7 +20,7 @@ pub struct RecoveryRecord {
 }
 
 impl RecoveryRecord {
-    /// Does it still go on?
+    /// Whether the recovery still goes on.
     pub const fn is_open(&self) -> bool {
         self.ended_at.is_none()
     }

@@ -38,12 +38,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Is there a plan that is not taken yet?
+    /// Whether there is a plan that is not taken yet.
     pub const fn has_offer(&self) -> bool {
         self.offer.is_some() || self.next.is_some()
     }
 
-    /// Was it let in?
+    /// Whether it was let in.
     pub const fn is_welcomed(&self) -> bool {
         self.welcomed
     }

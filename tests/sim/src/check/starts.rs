@@ -57,7 +57,7 @@ impl Host {
         None
     }
 
-    /// Is what the plan in force wants of a slot, or wants beside it, below the floor? Then it cannot come to rest.
+    /// Whether a release that the plan in force wants in a slot, or beside it, is below the floor. Then it cannot come to rest.
     pub(crate) fn is_below_floor(&self, context: &Context, slot: &SlotId) -> bool {
         let Some(want) = self.plan_slot(slot) else { return false };
         let previous = want.previous.as_ref().map(|previous| previous.release);
@@ -119,7 +119,7 @@ impl Host {
         context.checks.fail(line);
     }
 
-    /// Is there room for one more of these, beside everything that runs?
+    /// Whether there is room for one more of these, beside everything that runs.
     fn has_room_for(&self, spec: &Spec) -> bool {
         let up = self.engine.processes.values().filter(|process| process.container.state.is_up());
         let taken: u64 = up.map(|process| process.container.memory).sum();
@@ -128,7 +128,7 @@ impl Host {
         taken.saturating_add(most) <= self.memory
     }
 
-    /// A step of ours is about to stop a container: does it take an instance away that served?
+    /// A step of ours is about to stop a container: notes it, if that takes an instance away that served.
     pub(crate) fn note_stop(&self, context: &mut Context, id: &str) {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
