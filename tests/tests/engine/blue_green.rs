@@ -172,7 +172,10 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
     });
     fleet.cli.run(&["rollback", "web", "--timeout", "2m"]).expect_code(0);
     load.end().expect_none_lost();
-    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
+    wait::until("what was left behind has stopped", Duration::from_secs(60), || {
+        let running = (fleet.count_running("v1"), fleet.count_running("v2"));
+        if running == (2, 0) { Ok(()) } else { Err(format!("{running:?}")) }
+    });
     assert_eq!(on(&fleet, "r1"), blue_on, "where there is room");
     process.stop(Duration::from_secs(40));
 }
