@@ -62,3 +62,24 @@ fn a_release_that_is_not_verified_takes_no_place() {
     let found = beyond_delegation(&slots, |digest| (*digest == good).then_some(&one), |_| false);
     assert!(found.is_empty(), "{found:?}");
 }
+
+#[test]
+fn a_set_that_stands_beside_another_takes_one_slot_more() {
+    let beside = signed(1, |it| {
+        let (watch, keep_old, min_ready) = (Span::ZERO, Span::ZERO, Span::ZERO);
+        let steps = vec![crate::traffic::Weight::ALL];
+        it.spec.strategy =
+            crate::release::Strategy::BlueGreen { steps, watch, keep_old, approve: false, min_ready };
+    });
+    assert_eq!(refused(&beside, &[0, 1, 2].map(slot), &[]), [2]);
+}
+
+#[test]
+fn of_two_releases_the_larger_number_counts() {
+    let (few, many) = (signed(1, |_| {}), signed(3, |_| {}));
+    let other = Digest::of(b"other");
+    let slots = [slot(0), PlanSlot { release: other, ..slot(1) }, slot(2), slot(700)];
+    let found =
+        beyond_delegation(&slots, |digest| Some(if *digest == other { &many } else { &few }), |_| false);
+    assert_eq!(found.keys().map(|slot| slot.index).collect::<Vec<_>>(), [700]);
+}
