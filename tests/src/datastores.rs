@@ -20,6 +20,7 @@ pub struct Datastores {
     /// `address:port` of the cache.
     pub redis: String,
     _running: [Process; 2],
+    _data: Folder,
 }
 
 impl Datastores {
@@ -56,6 +57,7 @@ impl Datastores {
             postgres: format!("{gateway}:5432"),
             redis: format!("{gateway}:6379"),
             _running: [postgres, redis],
+            _data: data,
         };
         for address in [&started.postgres, &started.redis] {
             wait::until(&format!("{address} accepts connections"), STARTED, || {
@@ -66,8 +68,15 @@ impl Datastores {
     }
 }
 
-/// The database's folder: outside the scenario's, which is root's alone.
+/// The database's folder: outside the scenario's, which is root's alone. It goes with its value, after the processes.
+#[derive(Debug)]
 struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0); // the next run clears it too
+    }
+}
 
 impl Folder {
     fn of_postgres() -> Self {
