@@ -32,7 +32,7 @@ pub struct Wires {
     pub observation: watch::Receiver<Arc<Observation>>,
     /// What is known of the GPUs.
     pub gpus: watch::Receiver<gpu::Shared>,
-    /// What our containers use of the GPUs.
+    /// The use that our containers make of the GPUs.
     pub gpu_use: watch::Receiver<Arc<gpu::Use>>,
     /// Where measurements are published.
     pub stats: watch::Sender<Arc<HostStats>>,

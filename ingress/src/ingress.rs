@@ -37,9 +37,9 @@ pub(crate) struct Shared {
     pub(crate) table: ArcSwap<Table>,
     /// Tells requests that wait for an endpoint that the table has changed.
     pub(crate) changed: watch::Sender<u64>,
-    /// What serves clients: a drain waits for it.
+    /// Tasks that serve clients: a drain waits for them.
     pub(crate) tracker: TaskTracker,
-    /// What carries connections to endpoints.
+    /// Tasks that carry connections to endpoints.
     upstream: TaskTracker,
     pub(crate) drain: Drain,
     pub(crate) budget: RetryBudget,

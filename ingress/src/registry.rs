@@ -273,7 +273,7 @@ impl Registry {
         });
         self.retired.retain(|(endpoint, ..)| {
             let busy = endpoint.in_flight() > 0 || endpoint.tunnels() > 0;
-            // What was cut is shown until it has ended.
+            // A stream that was cut is shown until it has ended.
             busy
         });
     }

@@ -10,10 +10,10 @@ use windlass_core::reconcile::Container;
 
 use super::Seen;
 
-/// What was counted, by the engine's id of the container.
+/// Counts by the engine's id of the container.
 pub(crate) type Counted = BTreeMap<String, GpuErrors>;
 
-/// What is remembered from look to look.
+/// The state that is kept from look to look.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     looked: Option<Instant>,
@@ -72,7 +72,7 @@ impl Faults {
         self.counted = counted;
     }
 
-    /// What was counted.
+    /// The counts.
     pub(crate) const fn counted(&self) -> &Counted {
         &self.counted
     }

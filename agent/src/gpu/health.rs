@@ -48,7 +48,7 @@ pub(super) fn lost(before: &Seen, look: &Look, missing: &str, now: Timestamp) ->
     all
 }
 
-/// What is remembered from look to look.
+/// The state that is kept from look to look.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     known: BTreeMap<String, Known>,

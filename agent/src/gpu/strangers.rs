@@ -82,7 +82,7 @@ impl Strangers {
         changed
     }
 
-    /// What our containers use.
+    /// The use of our containers.
     pub(crate) const fn used(&self) -> &Use {
         &self.used
     }
@@ -107,7 +107,7 @@ fn strangers(stats: &GpuStats, declared: u64, owner: impl Fn(u32) -> Owner) -> u
     if held < NOTHING { 0 } else { held.div_ceil(STEP).saturating_mul(STEP) }
 }
 
-/// What a container uses of its GPUs, and may use. Of a GPU that it has alone all that is used counts; of one that is shared, what
+/// The use that a container makes of its GPUs, and may make. Of a GPU that it has alone all that is used counts; of one that is shared, what
 /// its own processes hold, where the driver tells of all memory whose it is.
 fn used(claims: &[GpuClaim], seen: &Seen, is_mine: impl Fn(u32) -> bool) -> Option<(u64, u64)> {
     let (mut used, mut limit) = (0_u64, 0_u64);

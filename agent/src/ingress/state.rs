@@ -332,7 +332,7 @@ fn told<T: Default + DeserializeOwned>(
     })
 }
 
-/// What the agent said last; nothing if the file is not there or cannot be read, as the agent says it again.
+/// The agent's last word; nothing if the file is not there or cannot be read, as the agent says it again.
 fn reach(path: &Path) -> Reach {
     let bytes = read_bounded(path, MOST_NETWORKS).ok();
     bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()

@@ -19,7 +19,7 @@ pub struct GpuErrors {
 pub struct GpuError {
     /// The GPU, or the instance of one (MIG).
     pub gpu: String,
-    /// What it reported: `XID 79`, `3 memory errors that were not corrected`.
+    /// The report: `XID 79`, `3 memory errors that were not corrected`.
     pub what: String,
     /// When that was seen, by the host's clock.
     pub at: Timestamp,

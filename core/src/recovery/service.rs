@@ -52,7 +52,7 @@ pub(super) fn merge<'a>(
             }
         };
         let to = course.map(Course::release);
-        // What stands beside a whole set of its own was never to change.
+        // A set that stands beside a whole other one was never to change.
         let stays = to.filter(|to| is_whole(&service, shown, to, &slots)).map(|to| to.digest);
         let changing = slots.values_mut().filter(|slot| stays.is_none_or(|to| slot.release() == to));
         match course {

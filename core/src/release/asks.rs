@@ -82,7 +82,7 @@ pub struct WarmUp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Smoke {
-    /// What is asked.
+    /// The question.
     pub request: Request,
     /// The answer that is wanted.
     pub expect: Expect,
@@ -134,7 +134,7 @@ pub struct Expect {
 pub struct HostCheck {
     /// What people call it, like `database`.
     pub name: String,
-    /// What is asked.
+    /// The question.
     pub ask: HostAsk,
     /// How long it may take.
     pub timeout: Span,

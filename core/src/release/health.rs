@@ -36,7 +36,7 @@ pub enum ImageHealth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// What is asked.
+    /// The question.
     pub check: Check,
     /// Time between the beginnings of two questions.
     pub every: Span,
@@ -77,7 +77,7 @@ pub enum Check {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AskedRequest {
-    /// What is asked.
+    /// The question.
     pub request: Request,
     /// The answer that is wanted.
     pub expect: Expect,

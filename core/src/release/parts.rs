@@ -13,7 +13,7 @@ use crate::units::Size;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// What the manifest asked for, for people: `registry.example.com/web:1.5.2`.
+    /// The image as the manifest names it, for people: `registry.example.com/web:1.5.2`.
     pub reference: String,
     /// `host[:port]/path`, normalised, without tag or digest.
     pub repository: String,

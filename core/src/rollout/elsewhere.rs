@@ -21,7 +21,7 @@ const NAMED: usize = 5;
 /// A slot whose host holds no second instance.
 pub(super) struct Full {
     pub(super) slot: SlotId,
-    /// What the host says to a second one.
+    /// The host's answer to a second one.
     pub(super) why: String,
     /// Whether the second one may stand on another host.
     pub(super) may_stand_elsewhere: bool,
@@ -33,7 +33,7 @@ pub(super) struct Sides {
     pub(super) beside: Vec<SlotId>,
     /// It does not.
     pub(super) full: Vec<Full>,
-    /// What the hosts of the service have reserved then, the new instances in its slots included.
+    /// Reservations on the hosts of the service then, the new instances in its slots included.
     pub(super) taken: BTreeMap<HostId, Taken>,
 }
 

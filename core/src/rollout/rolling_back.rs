@@ -175,7 +175,7 @@ fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
 
 fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
     let mut standing = Standing::new();
-    // What is kept since an earlier rollout has no part in this one.
+    // A slot that is kept since an earlier rollout has no part in this one.
     for slot in draft.members() {
         let facts = draft.facts(&slot);
         if facts.is_lost() {

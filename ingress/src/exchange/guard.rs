@@ -18,7 +18,7 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// (<https://grpc.io/docs/guides/status-codes/>). The others are the caller's.
 const GRPC_FAILURES: [&[u8]; 5] = [b"2", b"4", b"13", b"14", b"15"];
 
-/// What an exchange is on either side.
+/// The sides of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
     /// The status of gRPC counts.

@@ -110,7 +110,7 @@ async fn bytes_after_an_upgrade_that_is_refused_are_no_request() {
     }
 }
 
-/// Whoever answers, what the client took for its tunnel is no request.
+/// Bytes that the client took for its tunnel are no request, whoever answers.
 #[tokio::test]
 async fn an_upgrade_that_we_answer_ends_the_connection() {
     let world = World::start(Limits::default()).await;

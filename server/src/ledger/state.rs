@@ -61,7 +61,7 @@ pub(crate) struct State {
     pub plans: BTreeMap<HostId, PlanRecord>,
     /// The newest traffic table of each environment.
     pub routes: BTreeMap<EnvironmentId, RoutesRecord>,
-    /// That a store was restored that nobody had signed, if it was.
+    /// The restore of a store that nobody had signed, if there was one.
     pub closed: Option<ClosedRecord>,
     /// That the store was set back once, if it was.
     pub recovery: Option<RecoveryRecord>,

@@ -167,7 +167,7 @@ fn a_hundred_thousand_requests_see_a_switch_and_its_return() {
 }
 
 #[test]
-fn a_rollback_beside_a_rollout_counts_once_however_often_it_is_said() {
+fn a_rollback_beside_a_rollout_counts_once() {
     let (mut fleet, mut process, at) = fleet("said", 2);
     fleet.deploy(&web(&fleet, "v2", "1s")).expect_code(0);
     ingress::wait_until_routed(&at, "v2");

@@ -73,7 +73,7 @@ fn an_image_of_another_repository_does_not_start() {
     });
     asked.unwrap();
     assert!(target.host.engine.running("elsewhere").unwrap().is_empty());
-    // What came from where it was signed to be runs, also after a restart.
+    // An image that came from where it was signed to be runs, also after a restart.
     target.restart();
     target.honest().and_then(|()| target.serves()).unwrap();
 }

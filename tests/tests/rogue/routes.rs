@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The name that the trust document gives to production.
 const NAME: &str = "shop.example.com";
 
-/// What is offered, by the attack's name, and how it is refused.
+/// The offers by the attack's name, and how each is refused.
 type Row = (&'static str, &'static str, fn(&Target) -> Vec<u8>);
 
 /// A table of production that leads [`NAME`] to these places.

@@ -216,7 +216,7 @@ fn a_kept_checkpoint_that_is_gone_needs_an_operators_word() {
     desk.start();
     let (code, text) = verify();
     assert_eq!(code, 0, "{text}");
-    // That one restore was accepted, and no other.
+    // One restore was accepted, and no other.
     desk.stop();
     desk.start();
     assert_eq!(verify(), (0, "OK".to_owned()));

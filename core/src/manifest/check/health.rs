@@ -68,7 +68,7 @@ fn kind(key: &str, probe: &Probe, findings: &mut Findings<'_>) {
     }
 }
 
-/// What a probe says of its request and of the answer beyond a path.
+/// The request of a probe and its answer, beyond a path.
 fn close(key: &str, probe: &Probe, manifest: &Manifest, findings: &mut Findings<'_>) {
     if let release::Check::Request(asked) = lower::probe(probe, &defaults::READINESS).check {
         let mut at = Place { key: "health", index: key.to_owned(), manifest, findings };

@@ -1,4 +1,4 @@
-//! What requests have in common: how TLS is spoken, and the answer that is wanted.
+//! The common parts of requests: how TLS is spoken, and the answer that is wanted.
 
 use std::collections::BTreeMap;
 

@@ -433,7 +433,7 @@ fn a_service_that_stops_or_goes_takes_its_warm_set_along() {
 }
 
 #[test]
-fn a_host_that_drains_loses_its_warm_instance_or_moves_its_new_one() {
+fn a_host_that_drains_loses_warm_ones_and_moves_new_ones() {
     for (drained, warm) in [(0, 2), (4, 3)] {
         let (mut world, r1, r2) = succeeded();
         // Somewhere to go.
@@ -662,7 +662,7 @@ fn a_plan_says_where_the_new_set_goes() {
     [3, 4].iter().for_each(|n| drop(world.fleet.members.remove(&host(*n))));
     let error = plan(&world, &r2).error.unwrap();
     assert!(error.contains("h0000 cannot hold both releases") && error.contains("h0002: no room"), "{error}");
-    // What it says is what happens, and the record says why.
+    // The plan comes true, and the record says why.
     let (mut world, _, _) = self::world();
     world.begin(&r2, Kind::Deploy);
     world.until("succeeds", |world| world.state() == State::Succeeded);
