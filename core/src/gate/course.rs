@@ -133,9 +133,12 @@ impl Course {
         (step, since): (u32, Timestamp),
         (restarts_before, gpu_errors_before): (BTreeMap<String, u32>, BTreeMap<String, u32>),
     ) -> Self {
-        // The same step watched anew, after a start of the coordinator: exits count from the step's beginning.
-        let same = before.filter(|before| before.step == step).map(|before| before.restarts_before.clone());
-        let restarts_before = same.unwrap_or(restarts_before);
+        // The same step watched anew, after a start of the coordinator: exits and errors count from the step's beginning.
+        let same = before.filter(|before| before.step == step);
+        let (restarts_before, gpu_errors_before) = match same {
+            Some(before) => (before.restarts_before.clone(), before.gpu_errors_before.clone()),
+            None => (restarts_before, gpu_errors_before),
+        };
         let gates = before.into_iter().flat_map(|before| &before.gates);
         let gates = gates.map(|(name, gate)| (name.clone(), gate.anew())).collect();
         Self { step, since, restarts_before, gpu_errors_before, gates }

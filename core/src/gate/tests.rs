@@ -382,3 +382,14 @@ fn placeholders_are_filled_and_escaped() {
     assert_eq!(words.url("http://h/q?r={{release}}&w={{window}}"), "http://h/q?r=r7&w=1m");
     assert!(words.url("http://h/{{digest}}").starts_with("http://h/sha256%3A"));
 }
+
+#[test]
+fn a_step_watched_anew_forgets_no_exit_and_no_gpu_error() {
+    let counts = |n: u32| std::collections::BTreeMap::from([("i".to_owned(), n)]);
+    let first = Course::begin(None, (1, at(0)), (counts(1), counts(2)));
+    // The coordinator was away while both rose.
+    let anew = Course::begin(Some(&first), (1, at(90)), (counts(3), counts(4)));
+    assert_eq!((anew.restarts_before, anew.gpu_errors_before), (counts(1), counts(2)));
+    let next = Course::begin(Some(&first), (2, at(90)), (counts(3), counts(4)));
+    assert_eq!((next.restarts_before, next.gpu_errors_before), (counts(3), counts(4)));
+}

@@ -19,6 +19,8 @@ pub const WATCH: Span = Span::from_secs(60);
 pub const MIN_INSTANCES: u32 = 1;
 /// Shares of a canary of which no step is named, in thousandths.
 pub const CANARY_STEPS: [u16; 6] = [10, 50, 100, 250, 500, 1000];
+/// How long a step of a canary lasts that no gate judges and nobody approves: five windows of a gate.
+pub const CANARY_HOLD: Span = Span::from_secs(5 * 60);
 /// How long the old set of instances runs on after it.
 pub const KEEP_OLD: Span = Span::from_secs(600);
 /// How long the whole service is watched after the last step.

@@ -19,7 +19,7 @@ use super::model::{
 };
 
 pub(super) use asks::{checks, probe, smoke, warm_up};
-pub(super) use canary::rules;
+pub(super) use canary::{is_judged, rules};
 pub(super) use gates::gates;
 
 /// What runs, with the pinned image and the content of the files.

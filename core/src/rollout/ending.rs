@@ -253,4 +253,7 @@ pub(crate) fn end(draft: &mut Draft<'_>, state: State, reason: Option<Reason>) {
     }
     draft.go(state);
     draft.service.rollout = None;
+    // A release that it is at is held no more, whoever had left it before.
+    let current = draft.service.current.map(|current| current.content);
+    draft.service.held.retain(|content| Some(*content) != current);
 }

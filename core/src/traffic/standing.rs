@@ -209,6 +209,20 @@ impl Routed {
     }
 }
 
+/// The release of the split that alone has instances that answer, where the table divides nothing for that reason.
+fn alone(routed: &RoutedService, split: &Split) -> Option<Digest> {
+    let is_divided = routed.releases.iter().any(|share| share.release == split.new && share.weight.is_some());
+    let serves = |release: &Digest| {
+        routed.endpoints.iter().any(|endpoint| &endpoint.release == release && !endpoint.draining)
+    };
+    match (serves(&split.new), serves(&split.old)) {
+        _ if is_divided => None,
+        (true, false) => Some(split.new),
+        (false, true) => Some(split.old),
+        (true, true) | (false, false) => None,
+    }
+}
+
 impl Traffic {
     /// Whether the requests of a service are divided by `split`, everywhere.
     pub fn taken(&self, service: &ServiceId, split: &Split) -> Taken {
@@ -223,11 +237,8 @@ impl Traffic {
         };
         let share =
             routed.releases.iter().find(|share| share.release == split.new).and_then(|share| share.weight);
-        let serves = |release: &Digest| {
-            routed.endpoints.iter().any(|endpoint| &endpoint.release == release && !endpoint.draining)
-        };
         // Where one of the two has no instance, the other one has every request.
-        let alone = share.is_none() && serves(&split.new) != serves(&split.old);
+        let alone = alone(routed, split).is_some();
         let rules: Vec<_> = routed.matches.iter().filter(|rule| !is_host_name(rule.on, &rule.name)).collect();
         let ruled = rules.len() == split.matches.len()
             && rules.iter().zip(&split.matches).all(|(has, rule)| rule.is(has));
@@ -241,6 +252,12 @@ impl Traffic {
         let missing: Vec<HostId> =
             counted().filter(|(_, of)| !has_it(of)).map(|(host, _)| host.clone()).collect();
         if missing.is_empty() { Taken::ByAll } else { Taken::Missing(missing) }
+    }
+
+    /// The release of a split that has every request, whatever its share: the other one has no instance that answers.
+    pub fn alone(&self, service: &ServiceId, split: &Split) -> Option<Digest> {
+        let table = self.tables.get(&service.environment)?;
+        alone(table.routes.services.iter().find(|of| of.service == service.name)?, split)
     }
 
     /// Whether requests go to an instance, now.

@@ -20,6 +20,7 @@ use crate::traffic::Weight;
 use super::condition::{self, ConditionView};
 use super::gates::{GateView, gates};
 use super::hooks::{self, HookView};
+use super::status::alone;
 use super::waiting::Waits;
 
 /// A rollout.
@@ -61,6 +62,12 @@ pub struct RolloutView {
     pub available: u32,
     /// Every slot of the service; none in `rollout ls`.
     pub slots: Vec<SlotView>,
+    /// Steps of its strategy that were taken.
+    #[serde(default)]
+    pub step: u32,
+    /// Steps of its strategy in all; none if it has none.
+    #[serde(default)]
+    pub steps: u32,
     /// How the traffic is shared, while two releases share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficView>,
@@ -102,6 +109,9 @@ pub struct TrafficView {
     pub weight: Weight,
     /// The release that has the rest.
     pub other: Counter,
+    /// The one of the two that has every request meanwhile: the other one has no instance that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<Counter>,
     /// Steps that were taken.
     pub step: u32,
     /// Steps in all; none if the rollout moves no traffic.
@@ -213,7 +223,9 @@ pub fn rollout(
         available,
         serving: serving(&slots, fleet),
         slots,
-        traffic: traffic(rollout, service, releases).filter(|_| active),
+        step: rollout.shift.as_ref().map_or(0, |shift| shift.taken),
+        steps: steps(rollout, releases),
+        traffic: traffic(rollout, service, releases, fleet).filter(|_| active),
         asks: asked(rollout, releases).filter(|_| active),
         gates: gates(rollout, releases, now),
         hooks: hooks::of(rollout),
@@ -223,19 +235,29 @@ pub fn rollout(
     }
 }
 
-fn traffic(rollout: &Rollout, service: &Service, releases: &Releases) -> Option<TrafficView> {
+fn traffic(
+    rollout: &Rollout,
+    service: &Service,
+    releases: &Releases,
+    fleet: &dyn Fleet,
+) -> Option<TrafficView> {
     let split = service.split.as_ref()?;
     let (new, old) = (releases.get(&split.new)?, releases.get(&split.old)?);
     let shift = rollout.shift.as_ref();
-    let steps = releases.get(&rollout.to.digest).map_or(0, |release| release.spec.strategy.steps());
     Some(TrafficView {
         release: new.counter,
         weight: split.weight,
         other: old.counter,
+        alone: alone(service, releases, fleet),
         step: shift.map_or(0, |shift| shift.taken),
-        steps: u32::try_from(steps).unwrap_or(u32::MAX),
+        steps: steps(rollout, releases),
         since: shift.and_then(|shift| shift.watched_since),
     })
+}
+
+fn steps(rollout: &Rollout, releases: &Releases) -> u32 {
+    let steps = releases.get(&rollout.to.digest).map_or(0, |release| release.spec.strategy.steps());
+    u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {

@@ -23,6 +23,7 @@ mod shares;
 
 pub use instance::InstanceView;
 pub use shares::SharesView;
+pub(super) use shares::alone;
 
 /// A service, as it stands now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -255,7 +256,7 @@ pub fn status(
         unknown: unknown(&instances),
         in_doubt: unknown(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
-        traffic: SharesView::of(service, slots, releases),
+        traffic: SharesView::of(service, slots, releases, fleet),
         watch: service.watch.as_ref().map(|watch| WatchView {
             release: watch.release.counter,
             until: watch.until,

@@ -243,6 +243,8 @@ fn a_rollout_that_failed_on_one_host() {
       ],
       "state": "paused",
       "state_since": "1970-01-01T00:01:00.000Z",
+      "step": 0,
+      "steps": 0,
       "stragglers": [],
       "total": 3,
       "waiting": [

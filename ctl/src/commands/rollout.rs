@@ -120,8 +120,9 @@ async fn steer(
     // A promotion is meant for the step that the rollout is at now, and for no later one.
     let at = match action {
         RolloutAction::Promote | RolloutAction::PromoteFull => {
-            let traffic = client.rollout(&rollout).await?.traffic;
-            Some(traffic.map_or(0, |traffic| traffic.step))
+            let view = client.rollout(&rollout).await?;
+            // A coordinator of the version before says it of a service with traffic only.
+            Some(view.traffic.map_or(view.step, |traffic| traffic.step))
         }
         _ => None,
     };

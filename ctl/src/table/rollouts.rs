@@ -39,6 +39,19 @@ fn available(rollout: &RolloutView, of: &str) -> Option<String> {
     counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }
 
+/// The end of a sentence about shares, where one of the two releases has every request all the same.
+pub(super) fn alone(alone: Option<Counter>, (new, old): (Counter, Counter)) -> String {
+    let Some(serves) = alone else { return String::new() };
+    let silent = if serves == new { old } else { new };
+    format!("; {serves} has every request meanwhile: {silent} has no instance that answers")
+}
+
+/// The step of a strategy that moves instances instead of traffic: `2 of 6`.
+fn step(rollout: &RolloutView) -> Option<String> {
+    let alone = rollout.traffic.is_none() && rollout.step > 0 && rollout.steps > 0;
+    alone.then(|| format!("{} of {}", rollout.step, rollout.steps))
+}
+
 /// The shares of two releases: `r2 10%, r1 90% (step 1 of 3, for 2m)`.
 fn shares(traffic: &TrafficView, now: Timestamp) -> String {
     let (release, weight, other) = (traffic.release, traffic.weight, traffic.other);
@@ -48,7 +61,8 @@ fn shares(traffic: &TrafficView, now: Timestamp) -> String {
         (0, _) | (_, 0) => String::new(),
         (step, of) => format!(" (step {step} of {of}{since})"),
     };
-    format!("{release} {weight}, {other} {}{step}", weight.rest())
+    let alone = super::alone(traffic.alone, (release, other));
+    format!("{release} {weight}, {other} {}{step}{alone}", weight.rest())
 }
 
 fn whole_seconds(now: Timestamp, at: Timestamp) -> Duration {
@@ -70,6 +84,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("waiting", list(waits)),
         ("available", available(rollout, " of ")),
         ("serving", Some(serving(&rollout.serving))),
+        ("step", step(rollout)),
         ("traffic", rollout.traffic.as_ref().map(|traffic| shares(traffic, now))),
         ("started", Some(format!("{} by {}", ago(rollout.created_at, now), rollout.actor))),
         ("duration", Some(display_duration(duration))),

@@ -171,13 +171,14 @@ fn no_instances(status: &StatusView, last: Option<&RolloutView>) -> String {
 
 /// The shares of two releases, and until when the one without traffic is kept warm.
 fn shared(shares: SharesView, now: Timestamp) -> String {
-    let SharesView { release, weight, other, warm_until } = shares;
+    let SharesView { release, weight, other, alone, warm_until } = shares;
     let warm = if weight == Weight::ALL { Some(other) } else { (weight == Weight::NONE).then_some(release) };
     let until = warm.zip(warm_until).map(|(warm, until)| {
         let left = display_duration(Duration::from_secs(until.since(now).as_secs()));
         format!("; {warm} stays warm for {left}")
     });
-    format!("{release} {weight}, {other} {}{}", weight.rest(), until.unwrap_or_default())
+    let alone = super::alone(alone, (release, other));
+    format!("{release} {weight}, {other} {}{}{alone}", weight.rest(), until.unwrap_or_default())
 }
 
 /// Until when `rollback_on` looks at a release whose rollout is over.

@@ -196,7 +196,9 @@ fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, Release
         return Ok(on_its_way);
     }
     let target = match to {
-        None => service.rollback_target().ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
+        None => once_more(draft, &service)
+            .or_else(|| service.rollback_target())
+            .ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
         Some(counter) => named(draft, &service, counter)?,
     };
     may_run_again(draft, &id, &target)?;
@@ -218,6 +220,13 @@ fn on_its_way_back(draft: &Draft<'_>, service: &Service) -> Option<Started> {
         && service.current == Some(active.to)
         && active.state != rollout::State::RollingBack;
     is_it.then(|| Started { rollout: Some(active.id.clone()), release: active.to.counter })
+}
+
+/// The target of a rollback that turns back itself, because a person aborted it: said again, `rollback` means the same one.
+fn once_more(draft: &Draft<'_>, service: &Service) -> Option<ReleaseRef> {
+    let active = draft.state.active_rollout(&service.id)?;
+    let turns_back = active.kind == Kind::Rollback && active.state == rollout::State::RollingBack;
+    turns_back.then_some(active.to)
 }
 
 /// A release that was good once may have been withdrawn since.

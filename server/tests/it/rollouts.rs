@@ -91,7 +91,15 @@ async fn a_rollback_said_twice_goes_back_once() {
     let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
     let first = control.rollback(back()).await.unwrap().into_inner();
     let second = control.rollback(back()).await.unwrap().into_inner();
-    assert_eq!((first.release.as_str(), first.rollout), ("r2", second.rollout));
+    assert_eq!((first.release.as_str(), first.rollout.clone()), ("r2", second.rollout));
+    let abort = pb::SteerRolloutRequest {
+        rollout: first.rollout,
+        action: pb::RolloutAction::Abort.into(),
+        ..Default::default()
+    };
+    control.steer_rollout(abort).await.unwrap();
+    let third = control.rollback(back()).await.unwrap().into_inner();
+    assert_eq!(third.release, "r2", "while an abort takes it back, it is meant once more");
 }
 
 #[tokio::test]

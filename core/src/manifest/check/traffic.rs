@@ -71,6 +71,10 @@ fn preview(route: &Route, manifest: &Manifest, at: &[&str], findings: &mut Findi
             "`next.api.example.com`",
         );
     }
+    if manifest.routes().iter().any(|other| !other.preview && other.host == route.host) {
+        let reason = format!("`{}` serves already: a preview has a name of its own", cut(&route.host));
+        findings.error(&below(at, "host"), reason, &format!("`next.{}`", cut(&route.host)));
+    }
 }
 
 fn below<'a>(at: &[&'a str], key: &'a str) -> Vec<&'a str> {

@@ -17,6 +17,14 @@ pub(super) fn lower(canary: &Canary, manifest: &Manifest) -> release::Strategy {
     if steps.last().is_none_or(|step| step.weight != Weight::ALL) {
         steps.push(of_share(Weight::ALL, &every));
     }
+    for (index, step) in steps.iter_mut().enumerate() {
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let says_hold =
+            matches!(canary.steps.get(index), Some(CanaryStep::More(keys)) if keys.hold.is_some());
+        if step.weight != Weight::ALL && !says_hold && !is_judged(step, number, manifest) {
+            step.hold = Some(defaults::CANARY_HOLD);
+        }
+    }
     if let Some(all) = &canary.r#match {
         let rules = rules(all);
         let open = steps.iter_mut().filter(|step| step.weight != Weight::ALL);
@@ -32,6 +40,16 @@ pub(super) fn lower(canary: &Canary, manifest: &Manifest) -> release::Strategy {
         keep_failed: canary.keep_failed.filter(|span| !span.is_zero()),
         min_ready: canary.min_ready,
     }
+}
+
+/// Whether a gate that decides is asked in a step, or a person approves it. Steps count from 1.
+pub(in crate::manifest) fn is_judged(step: &release::CanaryStep, number: u32, manifest: &Manifest) -> bool {
+    // A dry run stops nothing.
+    let decides = manifest.gates.iter().any(|(name, gate)| {
+        let is_asked = step.gates.contains(name) || gate.from_step.is_some_and(|from| from <= number);
+        is_asked && !gate.dry_run
+    });
+    decides || step.approve
 }
 
 /// The gates that a step asks which names none.

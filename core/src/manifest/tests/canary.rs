@@ -6,6 +6,9 @@ use super::*;
 use crate::verify::check_release;
 
 const ROUTED: &str = "service: web\nimage: a:1\nports: { http: 80 }\nroute: { host: a.example.com }\n";
+/// A gate that decides, and one that does not.
+const GATES: &str =
+    "gates: { errors: { error_rate: { max: 1% } }, tried: { error_rate: { max: 2% }, dry_run: true } }\n";
 const WATCHED: &str = "rollback_on: { error_rate: 5% }\n";
 
 fn errors(rest: &str) -> String {
@@ -30,6 +33,23 @@ fn a_canary_without_steps_has_six() {
         said["steps"].as_array().unwrap().iter().map(|s| s["weight"].as_u64().unwrap()).collect();
     assert_eq!(weights, [10, 50, 100, 250, 500, 1000]);
     assert_eq!((&said["min_instances"], &said["keep_old"]), (&json!(1), &json!("10m")));
+}
+
+#[test]
+fn a_step_that_only_triggers_watch_lasts_five_minutes() {
+    // A last step names both gates.
+    let holds = |step: &str| {
+        let steps = format!("steps: [{step}, {{ weight: 90%, gates: [errors, tried] }}]");
+        let said = strategy(&format!("{WATCHED}{GATES}strategy: {{ canary: {{ {steps} }} }}\n"));
+        said["steps"][0]["hold"].clone()
+    };
+    assert_eq!(holds("10%"), json!(null), "its gates decide");
+    assert_eq!(holds("{ weight: 50%, gates: [] }"), json!("5m"));
+    assert_eq!(holds("{ weight: 5%, gates: [tried] }"), json!("5m"), "a dry run");
+    assert_eq!(holds("{ weight: 5%, gates: [], approve: true }"), json!(null));
+    assert_eq!(holds("{ weight: 5%, gates: [], hold: 1m }"), json!("1m"));
+    assert_eq!(holds("{ weight: 5%, gates: [], hold: 0s }"), json!(null), "a person has said so");
+    assert_eq!(holds("{ match: { header: { x: 1 } } }"), json!("5m"), "nobody would see it");
 }
 
 #[test]
@@ -115,6 +135,9 @@ fn a_preview_has_a_release_beside_another() {
     assert_eq!(spec.traffic.routes.iter().map(|route| route.preview).collect::<Vec<_>>(), [false, true]);
     let said = try_load(&of("")).unwrap_err().to_string();
     assert!(said.contains("`route.1.preview`: leads to the new release while it stands beside"), "{said}");
+    let shared = of("strategy: { blue_green: {} }").replace("next.a.b", "a.b, path: /next");
+    let said = try_load(&shared).unwrap_err().to_string();
+    assert!(said.contains("`route.1.host`: `a.b` serves already: a preview has a name of its own"), "{said}");
     let mut rolling = spec;
     rolling.strategy = spec_of("service: web\nimage: a:1\n").strategy;
     assert!(check_release(&release(4, rolling)).is_err(), "a host refuses what no manifest makes");

@@ -36,8 +36,9 @@ pub(super) fn is_in_force(draft: &mut Draft<'_>, split: &Split, deadline: Span) 
     {
         return false;
     }
-    if shift.watched_since.is_none() {
-        draft.tell_switched(split.weight, now.since(shift.at));
+    let alone = draft.snapshot.fleet.traffic().and_then(|of| of.alone(&draft.service.id, split));
+    if shift.watched_since.is_none() && alone.is_none() {
+        draft.tell_switched(split.weight, now.since(begun));
     }
     draft.rollout().shift = Some(Shift { watched_since: Some(now), ..shift });
     true

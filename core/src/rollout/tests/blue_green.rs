@@ -267,3 +267,40 @@ fn a_fix_gets_in_beside_a_warm_set() {
     world.until("r3 has every request", |world| world.state() == State::Succeeded);
     assert_eq!((world.share(&r3), world.running(&r3)), (1000, 2));
 }
+
+#[test]
+fn a_release_that_an_aborted_rollback_returns_to_is_not_held() {
+    let (mut world, r1, r2) = at_share(1000);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    world.begin(&r1, Kind::Rollback);
+    world.second();
+    world.steer(Steering::Abort);
+    world.until("is back", |world| world.state() == State::Aborted);
+    assert_eq!((world.service.current, world.service.held.len()), (Some(reference(&r2)), 0));
+    let r3 = blue_green(3, &steps(&[1000]));
+    world.begin(&r3, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    assert_eq!(world.service.rollback_target(), Some(reference(&r2)));
+}
+
+#[test]
+fn a_resumed_step_counts_the_switch_from_the_resume() {
+    let (mut world, ..) = at_share(100);
+    world.until("watches the first step", |world| {
+        world.rollout.as_ref().unwrap().shift.as_ref().is_some_and(|shift| shift.watched_since.is_some())
+    });
+    world.steer(Steering::Pause);
+    (0..3600).for_each(|_| world.second());
+    world.decisions.clear();
+    world.steer(Steering::Resume);
+    (0..10).for_each(|_| world.second());
+    let took = world.decisions.iter().filter_map(|what| match what {
+        What::Switched { took_ms, .. } => Some(*took_ms),
+        _ => None,
+    });
+    assert!(
+        took.clone().count() == 1 && took.clone().all(|ms| ms < 10_000),
+        "{:?}",
+        took.collect::<Vec<_>>()
+    );
+}

@@ -551,3 +551,24 @@ fn time_without_a_coordinator_is_no_hold_of_workers() {
     world.until("has two", |world| world.running(&r2) == 2);
     assert!(world.now - since >= 60, "{}", world.now - since);
 }
+
+#[test]
+fn the_view_has_the_step_of_a_canary_without_a_port() {
+    let worker = |counter| {
+        release(counter, |json| {
+            json["version"] = 4.into();
+            json["spec"]["scale"] = json!({ "replicas": { "min": 4, "max": 4 } });
+            json["spec"]["strategy"] = three_steps();
+        })
+    };
+    let mut world = World::at(&worker(1), 4);
+    world.begin(&worker(2), Kind::Deploy);
+    world.until("takes its first step", |world| {
+        world.rollout.as_ref().unwrap().shift.as_ref().is_some_and(|shift| shift.taken == 1)
+    });
+    let rollout = world.rollout.as_ref().unwrap();
+    let (slots, releases) = (&world.slots, &world.releases);
+    let view =
+        crate::view::rollout(rollout, &world.service, slots, releases, &world.fleet, &[], at(world.now));
+    assert_eq!((view.step, view.steps, view.traffic), (1, 3, None));
+}

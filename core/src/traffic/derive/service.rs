@@ -67,16 +67,26 @@ fn matches(split: &Split, previews: &[&Route]) -> Vec<Match> {
     rules.take(MAX_RULES).collect()
 }
 
-/// The names that lead to the new release alone.
+/// The names that lead to the new release alone: a name that serves otherwise, for another path or by the old release, is none
+/// of them, as the rule of a preview is about every request for its name.
 fn previews<'a>(
     places: &Places<'a>,
     split: &Split,
     ports: &BTreeMap<String, RoutedPort>,
     allows: &dyn Fn(&str) -> bool,
 ) -> Vec<&'a Route> {
-    let new = places.releases.get(&split.new);
-    let routes = new.into_iter().flat_map(|release| &release.spec.traffic.routes);
-    routes.filter(|route| route.preview && ports.contains_key(&route.port) && allows(&route.host)).collect()
+    let routes = |release| {
+        let release = places.releases.get(release);
+        release.into_iter().flat_map(|release| &release.spec.traffic.routes)
+    };
+    let serves = |host: &str| {
+        let all = routes(&split.new).chain(routes(&split.old));
+        all.into_iter().any(|route| !route.preview && route.host == host)
+    };
+    routes(&split.new)
+        .filter(|route| route.preview && ports.contains_key(&route.port))
+        .filter(|route| allows(&route.host) && !serves(&route.host))
+        .collect()
 }
 
 /// Whether the requests are divided. Where a release with a share has no instance that answers, all that do are one pool: a

@@ -10,7 +10,7 @@ use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
 use crate::service::{Mode, ReleaseRef};
 use crate::slot::Slot;
-use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes};
+use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, Weight};
 use crate::units::Span;
 
 fn release(service: &str, counter: u64) -> Release {
@@ -507,5 +507,41 @@ proptest! {
             }
             world.before = derived.services;
         }
+    }
+}
+
+#[test]
+fn a_preview_never_takes_a_name_that_serves() {
+    let route = |path: &str, preview| Route {
+        host: "web.example.com".into(),
+        path: path.into(),
+        port: "http".into(),
+        preview,
+    };
+    let own = Route { host: "next.example.com".into(), path: "/".into(), port: "http".into(), preview: true };
+    // By the new release itself, for another path; by the old one; and a name of its own.
+    for (routes, has_rule) in [
+        (vec![route("/", false), route("/next", true)], false),
+        (vec![route("/", true)], false),
+        (vec![route("/", false), own], true),
+    ] {
+        let mut world = World::new(2);
+        let second = world.add("web", 2);
+        world.releases.get_mut(&second.digest).unwrap().spec.traffic.routes = routes.clone();
+        let old = world.want(0).release();
+        world.place("web", 1, second, Phase::Running);
+        world.shows("web", 1, second, InstanceState::Healthy);
+        world.service("web").split = Some(Split {
+            new: second.digest,
+            weight: Weight::NONE,
+            old,
+            salt: "salt".into(),
+            matches: Vec::new(),
+        });
+        let derived = world.derive();
+        check(&derived).unwrap();
+        assert_eq!(!derived.services[0].matches.is_empty(), has_rule, "{routes:?}");
+        assert!(derived.names.iter().any(|name| name.host == "web.example.com" && name.path == "/"));
+        assert!(derived.names.iter().all(|name| name.path == "/"), "{:?}", derived.names);
     }
 }

@@ -120,15 +120,10 @@ impl OfStep<'_, '_, '_> {
                 self.error("gates", reason, "name it from the first step with a weight on, or `from_step`");
             }
         }
-        // A dry run stops nothing.
-        let watched = self.manifest.gates.iter().any(|(name, gate)| {
-            let is_asked =
-                step.gates.contains(name) || gate.from_step.is_some_and(|from| from <= self.number);
-            is_asked && !gate.dry_run
-        });
+        let judged = lower::is_judged(step, self.number, self.manifest);
         let triggers = lower::rollback_on(&self.manifest.rollback_on).watches();
         let is_only_matched = step.weight == Weight::NONE;
-        if !(watched || step.approve || triggers || is_only_matched) {
+        if !(judged || triggers || is_only_matched) {
             self.findings.error(
                 &self.place,
                 "has neither gates nor an approval, so nothing but time would let it pass",
