@@ -177,7 +177,7 @@ async fn a_revocation_cuts_live_streams_at_once() {
 }
 
 #[tokio::test]
-async fn an_evicted_host_comes_back_with_a_later_generation_and_a_banned_one_never() {
+async fn evicted_host_joins_with_a_later_generation_banned_never() {
     let mut fleet = Fleet::start();
     let (first, second) = (fleet.member(&agent(1)), fleet.member(&agent(2)));
     let identity = first.peer().identity.clone();

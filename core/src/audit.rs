@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_backup_is_explained_and_a_silent_one_is_contradicted() {
+    fn silent_restore_is_contradicted_and_a_declared_one_explained() {
         let (mut entries, heads) = log(5);
         let of = |head: Head, segment| Checkpoint { segment, ..checkpoint(head) };
         // A backup of three entries comes back: two are lost, and witnesses know of them.

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_rollback_goes_further_back_and_never_to_what_was_left() {
+    fn second_rollback_goes_further_back_past_the_release_left() {
         let mut service = Service::new("production/web".parse().unwrap());
         for counter in 1..=3 {
             service.mark_good(reference(counter));

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenth_of_the_requests_and_three_a_second_may_be_tried_again() {
+    fn retry_budget_is_a_tenth_plus_three_a_second() {
         let budget = RetryBudget(AtomicI64::new(0));
         assert!(!budget.take());
         (0..20).for_each(|_| budget.request());

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_was_set_is_noticed_once_and_one_that_drifts_is_not() {
+    fn clock_step_is_noticed_once_and_drift_is_not() {
         let start = 1_000_000_000;
         let mut steps = Steps::since(start, Duration::ZERO);
         let (minute, later) = (start + 60_500, Duration::from_secs(60));

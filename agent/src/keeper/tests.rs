@@ -322,7 +322,7 @@ async fn a_checkpoint_is_kept_and_a_shorter_history_is_not() {
 }
 
 #[tokio::test]
-async fn a_release_that_was_lost_on_this_host_is_missing_until_somebody_has_it() {
+async fn lost_release_is_missing_until_a_source_has_it() {
     let mut host = Host::joined();
     let r1 = host.release(1, |_| {});
     host.open().await.offer(&host.plan(1, &[r1]), &host.shelf).await.unwrap();
@@ -337,7 +337,7 @@ async fn a_release_that_was_lost_on_this_host_is_missing_until_somebody_has_it()
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_refuses_a_plan_for_now_and_nothing_else_does() {
+async fn only_a_wrong_clock_refuses_a_plan_for_now() {
     let mut host = Host::joined();
     let r1 = host.release(1, |_| {});
     let keeper = host.open().await;
@@ -384,7 +384,7 @@ async fn the_agents_own_files_are_never_bound_whatever_policy_allows() {
 }
 
 #[tokio::test]
-async fn a_trust_file_is_written_when_there_is_a_newer_version_and_not_otherwise() {
+async fn trust_file_is_written_only_for_a_newer_version() {
     let host = Host::joined();
     let keeper = host.open().await;
     let first = host.fleet.sign_trust(&host.fleet.document());

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_asks_for_releases_gets_each_and_holds_up_nothing() {
+    fn coordinator_asking_for_releases_gets_each_without_delay() {
         let mut outbox = Outbox::default();
         let now = Instant::now();
         let digest = Digest::of(b"a release");

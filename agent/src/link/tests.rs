@@ -200,7 +200,7 @@ async fn a_refused_plan_is_reported_and_the_agent_goes_on_serving() {
 }
 
 #[tokio::test]
-async fn whoever_is_no_coordinator_of_this_fleet_is_refused_and_counted() {
+async fn foreign_coordinator_is_refused_and_counted() {
     let (_coordinator, listening, machine) = joined().await;
     let address = listening.address;
     listening.die().await;
@@ -225,7 +225,7 @@ async fn counted(machine: &Machine, code: RefusalCode) {
 }
 
 #[tokio::test]
-async fn a_coordinator_whose_certificate_was_revoked_is_left_at_once_and_not_trusted_after_a_restart() {
+async fn revoked_coordinator_is_left_at_once_and_after_a_restart() {
     let (coordinator, listening, machine) = joined().await;
     let agent = machine.run();
     coordinator.until("linked", |known| known.hellos.len() == 1).await;

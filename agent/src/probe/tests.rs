@@ -193,7 +193,7 @@ async fn a_proxy_that_closes_is_nobody() {
 }
 
 #[test]
-fn whether_it_serves_is_decided_by_the_probe_that_says_ready_or_by_any_that_says_no() {
+fn readiness_probe_or_any_failed_probe_decides_serving() {
     use Kind::{Liveness, Readiness, Startup};
     #[rustfmt::skip]
     // Which probe answers, and whether its count of good or of bad answers is full.

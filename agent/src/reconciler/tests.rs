@@ -267,7 +267,7 @@ async fn an_exit_is_answered_at_once_and_evidence_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_becomes_available_and_what_has_stopped_is_reported_at_once() {
+async fn start_and_stop_of_an_instance_are_reported_at_once() {
     let mut host = Host::new();
     let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
     host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
@@ -314,7 +314,7 @@ async fn an_engine_that_is_away_is_no_failure_of_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs_is_noticed_and_nothing_is_held_against_the_release() {
+async fn hanging_engine_is_noticed_and_blames_no_release() {
     let mut host = Host::new();
     let probe = json!({"check": {"exec": {"argv": ["true"]}}, "every": "1s", "timeout": "1s", "failures": 2, "successes": 1});
     let probe: windlass_core::release::Probe = serde_json::from_value(probe).unwrap();
@@ -358,7 +358,7 @@ async fn an_engine_that_hangs_over_one_container_serves_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_hangs_in_the_middle_of_a_start_or_a_pull_does_not_condemn_the_release() {
+async fn engine_hanging_in_a_start_or_pull_blames_no_release() {
     let mut host = Host::new();
     let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
     host.plan(vec![running(0, one)]);
@@ -381,7 +381,7 @@ async fn an_engine_that_hangs_in_the_middle_of_a_start_or_a_pull_does_not_condem
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_has_no_room_to_start_is_no_failure_of_the_release() {
+async fn engine_without_room_blames_no_release() {
     let mut host = Host::new();
     let one = host.release(1, |_| {});
     let message = "mkdir /var/lib/docker/overlay2/x: no space left on device".to_owned();
@@ -394,7 +394,7 @@ async fn an_engine_that_has_no_room_to_start_is_no_failure_of_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_is_full_is_said_and_what_was_seen_is_still_reported() {
+async fn full_disk_is_reported_and_observations_go_on() {
     let mut host = Host::new();
     let one = host.release(1, |_| {});
     host.plan(vec![running(0, one)]);
@@ -413,7 +413,7 @@ async fn a_disk_that_is_full_is_said_and_what_was_seen_is_still_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_fails_no_release_holds_up_nothing_and_cuts_no_time_short() {
+async fn clock_step_fails_no_release_and_keeps_all_deadlines() {
     for hours in [2, -2] {
         let mut host = Host::new();
         let one = host.release(1, |spec| {
@@ -454,7 +454,7 @@ async fn a_clock_that_is_set_fails_no_release_holds_up_nothing_and_cuts_no_time_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_candidate_that_ended_while_nobody_watched_is_started_once_more() {
+async fn candidate_that_ended_unwatched_is_started_once_more() {
     let mut host = Host::new();
     let one = host.release(1, |_| {});
     host.plan(vec![running(0, one)]);
@@ -475,7 +475,7 @@ async fn a_candidate_that_ended_while_nobody_watched_is_started_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_from_an_older_copy_stops_nothing_that_came_after_it() {
+async fn older_copy_of_a_journal_stops_no_later_instance() {
     let mut host = Host::new();
     let (one, two) = (host.release(1, |_| {}), host.release(2, |_| {}));
     host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);

@@ -145,7 +145,7 @@ fn two_signatures_of_one_person_are_one() {
 }
 
 #[test]
-fn retired_keys_count_for_what_was_accepted_and_revoked_ones_for_nothing() {
+fn retired_keys_count_for_accepted_documents_revoked_never() {
     let fleet = Fleet::new();
     let (digest, envelope) = fleet.sign_release(&fleet.payload(1));
     let judge = |trust: &TrustStore, acceptance, now| {
@@ -339,7 +339,7 @@ fn a_fallback_that_may_not_run_is_none_and_refuses_nothing() {
 
 /// A coordinator that cannot sign a release of `web` could else start `api`, signed by others, with web's volumes.
 #[test]
-fn a_release_of_another_service_never_comes_into_a_slot_as_fallback_or_previous() {
+fn release_of_another_service_is_no_fallback_or_predecessor() {
     let (web, mut plan) = (World::new(), World::new().plan);
     let (mut api, fleet) = (web.release.clone(), &web.fleet);
     api.service = "api".parse().unwrap();

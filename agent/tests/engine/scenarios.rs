@@ -120,7 +120,7 @@ async fn a_release_has_exactly_what_it_asks_for() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_drawn_again_and_a_missing_image_says_so() {
+async fn taken_port_is_drawn_again_and_missing_image_says_so() {
     let Some(mut host) = Host::new("engine-d").await else { return };
     let one = host.release(1, "v1", |_| {});
     let gone = host.release(2, "v2", |spec| spec.image.digest = windlass_core::Digest::of(b"gone"));

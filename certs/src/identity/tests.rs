@@ -141,7 +141,7 @@ fn a_certificate_may_have_8_kib_and_a_serial_21_bytes() {
 }
 
 #[test]
-fn a_certificate_counts_from_its_first_moment_to_its_last_and_is_renewed_around_half_of_that() {
+fn certificate_counts_for_its_life_and_renews_around_half() {
     let client = [Usage::ClientAuth];
     let der = certificate(&["spiffe://demo/agent/web-1", "windlass:generation/1"], &client, |params| {
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);

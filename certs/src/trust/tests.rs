@@ -193,7 +193,7 @@ fn the_most_specific_rule_decides_alone() {
 }
 
 #[test]
-fn retired_keys_count_for_what_was_accepted_and_revoked_ones_for_nothing() {
+fn retired_keys_count_for_accepted_documents_revoked_never() {
     let keys = keys();
     let mut trust = document(&keys);
     trust.roles.release[0].keys = vec![keys.team.public()];

@@ -299,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_cut_off_or_changed_is_seen_by_whoever_kept_a_checkpoint(
+        fn holder_of_a_checkpoint_sees_every_cut_and_change(
             kept in 1_usize..12, cut in 0_usize..12, flip in any::<Option<(usize, u8)>>(),
         ) {
             let (mut entries, heads) = log(12, "true");

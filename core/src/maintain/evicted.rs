@@ -72,7 +72,7 @@ mod tests {
 
     /// Found by the simulation (seed 419): one of two went with its host, and the other stopped for the new release.
     #[test]
-    fn what_has_gone_with_its_host_counts_as_down_until_it_has_a_place() {
+    fn slot_of_an_evicted_host_counts_as_down_until_placed() {
         for (scheduling, made) in [(Scheduling::Cordoned, 0), (Scheduling::Ready, 1)] {
             let mut midway = Midway::new();
             let evicted = midway.slots.values().next().unwrap().host().clone();

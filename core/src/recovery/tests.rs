@@ -188,7 +188,7 @@ fn a_host_that_is_not_ahead_changes_nothing() {
 }
 
 #[test]
-fn what_succeeded_meanwhile_is_taken_over_and_the_next_plan_says_what_the_last_one_said() {
+fn releases_since_the_backup_are_adopted_with_an_equal_plan() {
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![running(n, 3)]));
     let mut world = World { counters: [(web(), 3)].into(), ..world }.after(Others::None);
     let service = world.service();
@@ -204,7 +204,7 @@ fn what_succeeded_meanwhile_is_taken_over_and_the_next_plan_says_what_the_last_o
 }
 
 #[test]
-fn a_number_that_a_host_has_seen_is_not_given_again_even_if_its_release_failed() {
+fn number_seen_by_a_host_is_not_reused_after_a_failure() {
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![running(n, 1)]));
     let world = World { counters: [(web(), 4)].into(), ..world }.after(Others::None);
     assert_eq!((world.service().last_counter, world.service().current), (4, Some(r(1))));
@@ -231,7 +231,7 @@ fn numbers_are_left_out_for_hosts_that_were_not_heard_of() {
 }
 
 #[test]
-fn a_host_that_comes_late_catches_up_with_what_the_fleet_does_now() {
+fn late_host_catches_up_with_the_fleet() {
     // The fleet was told to go on without h2, and is at r4 since; h2 was at r3 when everything died.
     let gone_on = |world: &mut World| {
         for n in 0..2 {
@@ -287,7 +287,7 @@ fn a_service_that_the_store_never_knew_comes_whole() {
 }
 
 #[test]
-fn a_service_that_no_host_has_any_more_does_not_come_back_by_itself() {
+fn service_gone_from_all_hosts_does_not_come_back() {
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, Vec::new()));
     let world = world.after(Others::None);
     assert!(world.slots[&web()].is_empty());
@@ -303,7 +303,7 @@ fn restarts_are_counted_on_from_what_the_hosts_have() {
 }
 
 #[test]
-fn a_service_that_was_stopped_meanwhile_stays_stopped_and_one_that_was_started_runs() {
+fn service_stopped_or_started_since_the_backup_stays_so() {
     let still = |n| PlanSlot { phase: Phase::Standby, ..running(n, 1) };
     let world = (0..3).fold(World::an_hour_ago(), |world, n| world.shows(n, 100, vec![still(n)]));
     let mut world = world.after(Others::None);

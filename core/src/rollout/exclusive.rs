@@ -141,7 +141,7 @@ mod tests {
     /// Found by the simulation: the folder of an agent was lost, its host was cut off, and the instance that nobody stopped
     /// there ran beside its replacement.
     #[test]
-    fn an_agent_without_its_journal_stops_nothing_and_no_time_tells_that_it_has() {
+    fn no_clock_shows_a_stop_by_an_agent_without_journal() {
         let refusal = |code| Some(Refusal { code, detail: String::new() });
         let silent = Some(Duration::from_secs(600));
         #[rustfmt::skip]
@@ -187,7 +187,7 @@ mod tests {
 
     /// Found by the simulation (seed 1882751895603860): it was replaced after the time that its lease takes.
     #[test]
-    fn a_lost_host_whose_agent_stops_nothing_is_replaced_by_no_clock() {
+    fn no_clock_replaces_a_lost_host_whose_agent_stops_nothing() {
         let release = release(1, |json| {
             json["spec"]["exclusive"] = true.into();
             json["spec"]["strategy"]["rolling"]["max_surge"] = 0.into();
@@ -228,7 +228,7 @@ mod tests {
     /// Found by the simulation (seed 1882775357498022): a launch was under way when the slot was told to stand still, its host
     /// said truly that nothing ran, and the next one started elsewhere.
     #[test]
-    fn a_slot_that_is_on_its_way_may_run_until_its_host_says_that_it_stands_still() {
+    fn slot_in_transition_may_run_until_its_host_says_stopped() {
         let release = release(1, |json| json["spec"]["exclusive"] = true.into());
         for (status, moves) in [(SlotStatus::Converging, false), (SlotStatus::Settled, true)] {
             let mut fleet = fleet(2);

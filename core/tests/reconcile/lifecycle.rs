@@ -149,7 +149,7 @@ fn a_standby_comes_back_with_a_start() {
 }
 
 #[test]
-fn a_good_instance_that_ends_is_started_again_with_growing_delays() {
+fn ended_good_instance_restarts_with_growing_delays() {
     let mut world = World::new();
     let one = world.release(1, Behaviour { exits: Some((secs(3), 1)), ..HEALTHY }, |_| {});
     world.plan(vec![good(0, one)]);
@@ -273,7 +273,7 @@ fn an_isolated_host_stops_what_must_not_run_alone() {
 
 /// Found by the simulation (seed 1882738388893706): an older copy of a journal, from when its host was alone.
 #[test]
-fn a_note_that_the_host_was_alone_keeps_from_starting_and_stops_nothing_that_runs() {
+fn partition_note_blocks_starts_and_stops_nothing() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |spec| {
         spec.on_lost.stop_isolated_after = Some(windlass_core::Span::from_secs(60));
@@ -315,7 +315,7 @@ fn an_agent_whose_lease_is_over_waits_for_the_next_one() {
 
 /// The release before was one that must never run twice, the planned one is not.
 #[test]
-fn a_predecessor_that_must_never_run_twice_starts_under_a_lease_and_beside_nothing() {
+fn exclusive_predecessor_starts_under_a_lease_and_alone() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |spec| spec.exclusive = true);
     let two = world.release(2, HEALTHY, |_| {});
@@ -433,7 +433,7 @@ fn an_older_instance_has_its_time_until_its_probes_decide() {
 /// It joined anew and had no plan for a long time, so that nobody could ask what it adopted. Found by the simulation (seed
 /// 1882751895604490).
 #[test]
-fn what_an_agent_could_not_ask_since_it_knew_no_release_has_its_time_once_it_does() {
+fn health_clock_starts_when_the_release_is_known() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![running(0, one)]);
@@ -453,7 +453,7 @@ fn what_an_agent_could_not_ask_since_it_knew_no_release_has_its_time_once_it_doe
 }
 
 #[test]
-fn what_the_agent_has_seen_to_start_does_not_serve_before_a_probe_says_so() {
+fn started_instance_serves_only_after_a_probe() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.observed.watching_since = world.now;

@@ -84,7 +84,7 @@ fn images_go_when_the_disk_is_full_and_nobody_needs_them() {
 }
 
 #[test]
-fn an_image_stays_below_the_mark_and_while_a_release_of_the_plan_is_not_known() {
+fn image_stays_below_the_mark_or_with_a_release_unknown() {
     let mut world = World::new();
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
     world.plan(vec![good(0, one)]);

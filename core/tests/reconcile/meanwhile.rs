@@ -8,7 +8,7 @@ use crate::world::*;
 
 /// Found by the simulation (seed 176): one that hung was started again although its content had failed next door.
 #[test]
-fn what_failed_in_another_slot_of_the_host_goes_on_and_is_not_started_again() {
+fn content_failed_in_another_slot_runs_on_without_restart() {
     let hangs = Behaviour { hangs_after: Some(secs(60)), ..HEALTHY };
     for (case, behaviour, exits, reason) in [
         ("goes on", HEALTHY, false, None),
@@ -45,7 +45,7 @@ fn what_failed_in_another_slot_of_the_host_goes_on_and_is_not_started_again() {
 
 /// Found by the simulation (seed 37): a plan that asked for another try was answered with the failure before it.
 #[test]
-fn a_failure_that_a_newer_plan_has_overtaken_is_not_reported_although_a_step_is_under_way() {
+fn failure_overtaken_by_a_newer_plan_is_not_reported() {
     let mut world = World::new();
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
@@ -69,7 +69,7 @@ fn a_failure_that_a_newer_plan_has_overtaken_is_not_reported_although_a_step_is_
 
 /// Found by the simulation (seed 909): the predecessor's launches came first, and failed for ever.
 #[test]
-fn a_predecessor_that_cannot_be_made_does_not_keep_the_new_instance_from_starting() {
+fn missing_predecessor_does_not_block_the_candidate() {
     let mut world = World::new();
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
     world.plan(vec![good(0, one)]);
@@ -85,7 +85,7 @@ fn a_predecessor_that_cannot_be_made_does_not_keep_the_new_instance_from_startin
 }
 
 #[test]
-fn an_instance_that_is_being_stopped_is_reported_as_draining_whatever_its_plan_says_now() {
+fn stopping_instance_is_draining_under_any_newer_plan() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![good(0, one)]);
@@ -106,7 +106,7 @@ fn an_instance_that_is_being_stopped_is_reported_as_draining_whatever_its_plan_s
 /// A coordinator that was restored knows less than its host ran meanwhile, and the agent has lost its journal, too. Found by
 /// the simulation (seed 1882754990998828): what served stopped at once, and its predecessor had yet to start.
 #[test]
-fn what_no_plan_names_serves_until_the_predecessor_does_that_is_to_run_before_the_new_one_is_begun() {
+fn unplanned_instance_serves_until_the_predecessor_serves() {
     let mut world = World::new();
     let releases = [1, 2, 3].map(|counter| world.release(counter, HEALTHY, |_| {}));
     let [one, two, three] = releases;
@@ -151,7 +151,7 @@ fn a_predecessor_that_has_to_be_made_gets_a_side() {
 /// Somebody asks for the old release before the coordinator has heard that its hosts have gone back to it by themselves:
 /// its plan has the new one run until the old one is begun, and nothing would.
 #[test]
-fn what_was_gone_back_to_serves_on_although_its_plan_has_what_failed_run_before_it() {
+fn rollback_target_serves_on_with_a_failed_predecessor() {
     let mut world = World::new();
     let exits = Behaviour { exits: Some((secs(20), 4)), ..HEALTHY };
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, exits, |_| {}));
@@ -190,7 +190,7 @@ fn what_may_rest_serves_until_the_new_one_does() {
 /// A host that joined anew, whose coordinator was restored, runs what was made under a higher number than that of its plan.
 /// Found by the simulation (seed 1882762945504000): an agent that was started again took its journal for an older copy.
 #[test]
-fn a_lower_number_that_was_taken_counts_after_a_restart_and_an_older_copy_does_not() {
+fn accepted_lower_number_counts_after_a_restart() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![good(0, one)]);
@@ -212,7 +212,7 @@ fn a_lower_number_that_was_taken_counts_after_a_restart_and_an_older_copy_does_n
 
 /// What failed in it before says nothing of the launch that is under way.
 #[test]
-fn a_slot_that_is_to_stand_still_is_on_its_way_while_a_step_is_under_way() {
+fn idle_slot_is_in_transition_while_a_step_runs() {
     let mut world = World::new();
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));

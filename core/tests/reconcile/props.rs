@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rollout_with_start_first_never_leaves_a_slot_without_an_instance_that_serves(
+    fn start_first_rollout_always_has_a_serving_instance(
         behaviour in 2..4_usize, times in proptest::collection::vec((0..8_u64, 0..3_usize), 20..60),
     ) {
         let mut world = World::new();

@@ -11,7 +11,7 @@ fn says_no() -> StartFailure {
 }
 
 #[test]
-fn a_restart_that_the_engine_refuses_is_said_at_once_and_the_old_instance_serves() {
+fn refused_restart_is_reported_at_once_and_old_one_serves() {
     for order in [Order::StartFirst, Order::StopFirst] {
         let mut world = World::new();
         let one = world.release(1, HEALTHY, |_| {});
@@ -39,7 +39,7 @@ fn a_restart_that_the_engine_refuses_is_said_at_once_and_the_old_instance_serves
 }
 
 #[test]
-fn a_restart_with_nothing_to_go_back_to_goes_on_trying_and_says_why_meanwhile() {
+fn restart_without_a_fallback_keeps_trying_and_says_why() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.starts = vec![says_no(), says_no()];
@@ -53,7 +53,7 @@ fn a_restart_with_nothing_to_go_back_to_goes_on_trying_and_says_why_meanwhile() 
 
 /// Nobody asked for a new instance: one that was good is made again until it starts.
 #[test]
-fn an_instance_of_a_good_release_that_went_is_made_again_however_often_the_engine_refuses() {
+fn vanished_good_instance_is_made_again_despite_refusals() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![good(0, one)]);

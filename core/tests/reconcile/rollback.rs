@@ -89,7 +89,7 @@ fn the_mark_is_journaled_before_anything_is_touched() {
 }
 
 #[test]
-fn a_missing_fallback_is_made_from_the_kept_image_without_a_registry() {
+fn missing_fallback_is_made_from_the_kept_image() {
     let mut world = World::new();
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
@@ -166,7 +166,7 @@ fn quarantine_outlives_a_new_signature_and_ends_as_documented() {
 }
 
 #[test]
-fn a_quarantined_predecessor_is_never_started_again_and_the_fallback_serves_instead() {
+fn fallback_serves_instead_of_a_quarantined_predecessor() {
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
     #[rustfmt::skip]
     let table = [
@@ -210,7 +210,7 @@ fn a_quarantined_predecessor_is_never_started_again_and_the_fallback_serves_inst
 }
 
 #[test]
-fn a_predecessor_that_runs_goes_on_although_its_content_failed_beside_it() {
+fn running_predecessor_goes_on_when_its_content_failed() {
     let mut world = World::new();
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, HEALTHY, |_| {}));
     let three = world.release(3, HEALTHY, |_| {});
@@ -239,7 +239,7 @@ fn a_predecessor_that_runs_goes_on_although_its_content_failed_beside_it() {
 }
 
 #[test]
-fn the_failed_container_stays_until_another_release_needs_its_place() {
+fn failed_container_stays_until_its_place_is_needed() {
     let mut world = World::new();
     let crash = Behaviour { exits: Some((secs(0), 1)), ..HEALTHY };
     let (one, two) = (world.release(1, HEALTHY, |_| {}), world.release(2, crash, |_| {}));
@@ -341,7 +341,7 @@ fn a_fixed_port_that_is_taken_is_tried_with_pauses() {
 }
 
 #[test]
-fn a_candidate_that_was_stopped_by_hand_after_it_proved_itself_is_started() {
+fn proven_candidate_stopped_by_hand_is_started() {
     let mut world = World::new();
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![running(0, one)]);

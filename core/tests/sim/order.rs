@@ -23,7 +23,7 @@ fn fixed_port(count: u32, max_unavailable: Amount) -> Spec {
 }
 
 #[test]
-fn a_fixed_port_goes_one_at_a_time_or_as_many_as_may_be_unavailable() {
+fn fixed_port_rolls_within_max_unavailable() {
     for seed in seeds() {
         for (amount, most) in [(Amount::Count(0), 1), (Amount::Count(2), 2), (Amount::Percent(50), 2)] {
             let mut world = World::settled(seed, 4, fixed_port(4, amount));
@@ -171,7 +171,7 @@ fn shared_gpus_go_start_first_only_if_both_fit_on_the_device() {
 }
 
 #[test]
-fn a_full_host_goes_stop_first_and_no_good_release_is_refused_for_want_of_room() {
+fn full_host_goes_stop_first_and_refuses_no_good_release() {
     for seed in seeds() {
         let mut spec = spec(6);
         // Three per host fill it but for one more.

@@ -77,7 +77,7 @@ fn with_recreate_all_stop_before_any_starts() {
 }
 
 #[test]
-fn an_instance_that_does_not_come_back_stops_the_restart_and_its_slot_keeps_the_old_one() {
+fn failed_instance_stops_the_restart_and_keeps_the_old_one() {
     for seed in seeds() {
         for stop_first in [false, true] {
             let mut spec = spec(4);
@@ -111,7 +111,7 @@ fn an_instance_that_does_not_come_back_stops_the_restart_and_its_slot_keeps_the_
 
 /// It used to end by its deadline, and to say only that nothing had moved.
 #[test]
-fn an_instance_that_the_engine_does_not_start_fails_the_restart_at_once_with_what_it_said() {
+fn engine_refusal_fails_the_restart_at_once_with_its_reason() {
     for seed in seeds() {
         for stop_first in [false, true] {
             let mut spec = spec(4);
@@ -145,7 +145,7 @@ fn an_instance_that_the_engine_does_not_start_fails_the_restart_at_once_with_wha
 }
 
 #[test]
-fn an_agent_that_lost_its_memory_and_a_coordinator_that_dies_restart_nothing_twice() {
+fn lost_journal_and_dead_coordinator_restart_nothing_twice() {
     for seed in 0..seeds().end * 2 {
         let mut world = World::settled(seed, 3, spec(5));
         let starts = world.starts(1);

@@ -7,7 +7,7 @@ use super::seeds;
 use super::world::World;
 
 #[test]
-fn a_good_release_ends_as_succeeded_everywhere_and_never_below_the_minimum() {
+fn good_release_succeeds_everywhere_above_the_minimum() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.deploy(Behaviour::Good);
@@ -36,7 +36,7 @@ fn a_bad_release_ends_as_rolled_back_everywhere() {
 }
 
 #[test]
-fn the_first_release_of_a_service_fails_when_it_is_bad_and_nothing_is_left_running() {
+fn bad_first_release_fails_and_leaves_nothing_running() {
     for seed in seeds() {
         let mut world = World::new(seed, 2, 3);
         world.deploy(Behaviour::NeverReady);

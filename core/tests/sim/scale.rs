@@ -87,7 +87,7 @@ fn one_per_host_follows_the_hosts() {
 }
 
 #[test]
-fn draining_many_hosts_stops_what_runs_on_every_host_a_few_at_a_time() {
+fn draining_many_hosts_stops_per_host_slots_within_budget() {
     for seed in seeds() {
         for most in [1, 2] {
             for deploys in [false, true] {
@@ -117,7 +117,7 @@ fn draining_many_hosts_stops_what_runs_on_every_host_a_few_at_a_time() {
 }
 
 #[test]
-fn a_drain_of_one_per_host_goes_on_where_it_was_changed_in_the_middle() {
+fn drain_of_one_per_host_goes_on_after_a_change() {
     for seed in seeds() {
         let mut spec = spec(1);
         spec.scale = Scale::PerHost;
@@ -138,7 +138,7 @@ fn a_drain_of_one_per_host_goes_on_where_it_was_changed_in_the_middle() {
 
 /// Found by the simulation (seed 1882746802667557): they went at once, and were made anew at once.
 #[test]
-fn what_had_no_part_in_a_rollout_since_its_host_drained_comes_to_its_release_a_few_at_a_time() {
+fn slots_skipped_while_draining_catch_up_within_budget() {
     for seed in seeds() {
         let mut spec = spec(1);
         spec.scale = Scale::PerHost;
@@ -181,7 +181,7 @@ fn from_replicas_to_one_per_host_and_back() {
 }
 
 #[test]
-fn a_slot_with_a_named_volume_stays_on_its_host_whether_that_drains_or_is_lost() {
+fn slot_with_a_volume_stays_on_a_drained_or_lost_host() {
     for seed in seeds() {
         let mut spec = spec(6);
         let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false };
@@ -204,7 +204,7 @@ fn a_slot_with_a_named_volume_stays_on_its_host_whether_that_drains_or_is_lost()
 
 /// The same manifest again used to be "unchanged", and a higher count to change nothing.
 #[test]
-fn slots_that_went_with_their_volumes_are_made_again_when_a_person_says_so_and_not_before() {
+fn slots_gone_with_volumes_return_only_when_a_person_says() {
     for seed in seeds() {
         for by_scaling in [false, true] {
             let mut spec = spec(6);
@@ -250,7 +250,7 @@ fn a_drained_host_loses_its_slots_and_the_count_stays() {
 }
 
 #[test]
-fn a_drain_moves_a_few_at_a_time_and_never_more_than_may_be_missing() {
+fn drain_moves_slots_within_the_disruption_budget() {
     for seed in seeds() {
         for (surge, unavailable) in [(2, 0), (0, 2)] {
             let mut spec = spec(8);

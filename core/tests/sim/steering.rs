@@ -8,7 +8,7 @@ use super::seeds;
 use super::world::World;
 
 #[test]
-fn a_second_deploy_supersedes_the_first_at_any_moment_and_keeps_its_fallback() {
+fn second_deploy_supersedes_any_time_and_keeps_the_fallback() {
     for seed in seeds() {
         for moment in [0, 3, 9, 17, 30, 50] {
             let mut world = World::settled(seed, 3, spec(6));
@@ -23,7 +23,7 @@ fn a_second_deploy_supersedes_the_first_at_any_moment_and_keeps_its_fallback() {
 }
 
 #[test]
-fn a_chain_of_superseding_deploys_ends_at_the_last_good_or_the_last() {
+fn chain_of_superseding_deploys_ends_at_last_good_or_last() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.checks.slack = 3;
@@ -97,7 +97,7 @@ fn a_pause_takes_no_step_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_failure_that_pauses_is_tried_once_more_at_every_resume_and_can_be_aborted() {
+fn paused_failure_retries_once_per_resume_and_can_abort() {
     for seed in seeds() {
         for bad in [Behaviour::NeverReady, Behaviour::CrashesLater] {
             let mut spec = spec(4);

@@ -117,7 +117,7 @@ fn a_rollout_that_succeeds_says_where_when_and_why() {
 }
 
 #[test]
-fn a_rollout_that_fails_says_what_failed_with_evidence_and_what_serves() {
+fn failed_rollout_names_failure_evidence_and_what_serves() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(3));
         world.deploy(Behaviour::NeverReady);

@@ -10,7 +10,7 @@ use super::seeds;
 use super::world::World;
 
 #[test]
-fn a_rollout_ends_although_a_host_is_lost_in_the_middle_and_the_host_gets_the_outcome() {
+fn rollout_ends_with_a_lost_host_that_later_gets_the_outcome() {
     for seed in seeds() {
         for bad in [Behaviour::Good, Behaviour::NeverReady] {
             let mut world = World::settled(seed, 4, spec(8));
@@ -66,7 +66,7 @@ fn a_service_whose_every_host_is_lost_has_not_succeeded() {
 }
 
 #[test]
-fn a_lost_host_is_replaced_after_its_time_and_the_right_one_stays_when_it_returns() {
+fn lost_host_is_replaced_after_its_time_and_one_slot_stays() {
     for seed in seeds() {
         for on_return in [OnReturn::KeepNew, OnReturn::KeepOld] {
             let mut spec = spec(4);
@@ -101,7 +101,7 @@ fn a_lost_host_is_replaced_after_its_time_and_the_right_one_stays_when_it_return
 }
 
 #[test]
-fn a_replacement_waits_its_time_from_the_start_of_the_coordinator() {
+fn replacement_waits_from_the_start_of_the_coordinator() {
     for seed in seeds() {
         let mut spec = spec(4);
         spec.on_lost.replace_after = Some(Span::from_secs(600));
@@ -140,7 +140,7 @@ fn an_evicted_host_holds_up_nothing() {
 
 /// Found by the simulation (seed 1882749738681045): they stopped at the end of the way back, and others were made.
 #[test]
-fn what_was_made_in_the_place_of_an_evicted_hosts_slots_goes_back_with_the_others() {
+fn replacements_of_an_evicted_hosts_slots_revert_too() {
     for seed in seeds() {
         let mut spec = spec(8);
         spec.soak = Span::from_secs(600);
@@ -179,7 +179,7 @@ fn a_host_that_refuses_plans_fails_the_rollout() {
 }
 
 #[test]
-fn an_engine_that_is_away_for_a_while_holds_up_and_fails_nothing() {
+fn engine_away_for_a_while_delays_and_fails_nothing() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.deploy(Behaviour::Good);
@@ -197,7 +197,7 @@ fn an_engine_that_is_away_for_a_while_holds_up_and_fails_nothing() {
 }
 
 #[test]
-fn an_engine_that_stays_away_is_left_out_at_the_deadline_and_catches_up_when_it_is_back() {
+fn absent_engine_is_omitted_at_the_deadline_and_catches_up() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.deploy(Behaviour::Good);
@@ -215,7 +215,7 @@ fn an_engine_that_stays_away_is_left_out_at_the_deadline_and_catches_up_when_it_
 /// Where old and new never run together, everything waits for the old ones to stop: an engine that is away was taken for
 /// one that does not.
 #[test]
-fn a_recreate_blames_no_release_for_an_engine_that_stays_away_in_either_direction() {
+fn recreate_blames_no_release_for_an_absent_engine() {
     for seed in seeds() {
         for bad in [Behaviour::Good, Behaviour::NeverReady] {
             let mut spec = spec(6);
@@ -244,7 +244,7 @@ fn a_recreate_blames_no_release_for_an_engine_that_stays_away_in_either_directio
 
 /// Found by the simulation (seed 1882750793548311): it stopped what it started, again and again.
 #[test]
-fn a_rollback_to_the_last_good_release_that_finds_no_place_ends_although_old_and_new_never_run_together() {
+fn recreate_rollback_without_a_place_ends() {
     for seed in seeds() {
         let mut spec = spec(2);
         spec.strategy = recreate();
@@ -263,7 +263,7 @@ fn a_rollback_to_the_last_good_release_that_finds_no_place_ends_although_old_and
 }
 
 #[test]
-fn a_recreate_that_moves_goes_on_at_the_deadline_although_the_host_that_it_leaves_is_out_of_reach() {
+fn moving_recreate_goes_on_at_the_deadline_with_a_lost_host() {
     for seed in seeds() {
         for cut in [false, true] {
             let mut spec = spec(1);
@@ -286,7 +286,7 @@ fn a_recreate_that_moves_goes_on_at_the_deadline_although_the_host_that_it_leave
 }
 
 #[test]
-fn an_image_that_one_host_cannot_pull_fails_before_anything_is_touched() {
+fn failed_pull_on_one_host_fails_before_any_change() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(6));
         world.hosts[1].engine.no_registry = true;
@@ -317,7 +317,7 @@ fn a_lost_agents_disk_stops_nothing() {
 }
 
 #[test]
-fn a_rollout_goes_on_after_the_coordinator_was_killed_at_any_moment() {
+fn rollout_goes_on_after_the_coordinator_is_killed() {
     for seed in seeds() {
         for moment in [0, 2, 7, 15, 28, 41] {
             let mut world = World::settled(seed, 3, spec(6));

@@ -18,7 +18,7 @@ fn ranged(seed: u64, hosts: usize) -> World {
 }
 
 #[test]
-fn a_service_is_scaled_within_its_range_and_never_serves_less_than_both_counts() {
+fn scaling_keeps_to_the_range_and_serves_the_smaller_count() {
     for seed in seeds() {
         let mut world = ranged(seed, 3);
         for count in [6, 4, 8, 2] {
@@ -36,7 +36,7 @@ fn a_service_is_scaled_within_its_range_and_never_serves_less_than_both_counts()
 }
 
 #[test]
-fn scaling_down_takes_what_does_not_serve_first_and_then_the_newest() {
+fn scaling_down_takes_non_serving_slots_first_then_newest() {
     for seed in seeds() {
         let mut world = ranged(seed, 4);
         assert!(world.tell(Verb::Scale(6)));
@@ -57,7 +57,7 @@ fn scaling_down_takes_what_does_not_serve_first_and_then_the_newest() {
 }
 
 #[test]
-fn a_stopped_service_stands_still_through_everything_and_starts_as_it_was() {
+fn stopped_service_stays_stopped_and_starts_as_it_was() {
     for seed in seeds() {
         let mut world = ranged(seed, 3);
         let slots: Vec<_> = world.slots.keys().cloned().collect();
@@ -106,7 +106,7 @@ fn a_deploy_and_a_rollback_start_a_stopped_service() {
 }
 
 #[test]
-fn stopping_in_the_middle_of_a_rollout_ends_it_and_the_good_release_starts_again() {
+fn stop_ends_a_rollout_and_start_brings_the_good_release() {
     for seed in 0..seeds().end * 3 {
         for recreates in [false, true] {
             let mut world = ranged(seed, 3);
@@ -133,7 +133,7 @@ fn stopping_in_the_middle_of_a_rollout_ends_it_and_the_good_release_starts_again
 }
 
 #[test]
-fn a_removed_service_leaves_nothing_behind_also_where_the_host_was_away() {
+fn removed_service_leaves_nothing_on_a_returning_host() {
     for seed in seeds() {
         let mut world = ranged(seed, 3);
         world.hosts[1].cut = true;

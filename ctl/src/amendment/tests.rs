@@ -50,7 +50,7 @@ fn may(document: &TrustDocument, service: &str, key: &PublicKey) -> bool {
 }
 
 #[test]
-fn a_key_for_one_environment_takes_nothing_from_the_others_there() {
+fn key_for_one_environment_takes_nothing_from_others() {
     let (alice, bob, vault) = (key(), key(), key());
     let rules = vec![rule("*", None, &[&alice], 1), rule("*", Some("vault"), &[&alice, &vault], 2)];
     let mut next = document(rules);

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_first_is_not_crowded_out_by_those_who_ask_and_never_answer() {
+    fn first_asker_is_not_crowded_out_by_silent_askers() {
         let (challenges, now) = (Challenges::default(), Timestamp::ZERO);
         let honest = challenges.make(now).unwrap();
         for _ in 0..10_000 {

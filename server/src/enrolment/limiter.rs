@@ -66,7 +66,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn an_address_that_fails_too_often_is_told_so_and_others_are_not() {
+    fn address_that_fails_too_often_is_limited_alone() {
         let (limiter, now) = (Limiter::new(HOUR, HOUR), Timestamp::from_millis(1_000_000));
         let [bad, good] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
         for _ in 0..20 {

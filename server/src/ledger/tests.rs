@@ -72,7 +72,7 @@ async fn what_was_written_is_in_memory_in_the_store_and_in_the_chain() {
 }
 
 #[tokio::test]
-async fn a_second_writer_on_the_same_store_is_refused_at_its_first_write() {
+async fn second_writer_on_a_store_is_refused_at_its_first_write() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let first = state();
     let trust = first.trust.clone();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_wrong_with_a_host_is_written_down_a_few_times_and_others_do_not_pay_for_it() {
+fn faults_of_a_host_are_logged_few_times_at_no_others_cost() {
     let start = Timestamp::from_millis(1_000_000);
     let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
     let [bad, good]: [HostId; 2] = ["web-1", "web-2"].map(|name| name.parse().unwrap());
@@ -12,7 +12,7 @@ fn what_is_wrong_with_a_host_is_written_down_a_few_times_and_others_do_not_pay_f
 }
 
 #[test]
-fn facts_are_stored_once_a_second_and_a_clock_that_was_set_back_does_not_stop_that() {
+fn facts_are_stored_each_second_with_the_clock_set_back() {
     let start = Timestamp::from_millis(1_000_000);
     let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
     let host: HostId = "web-1".parse().unwrap();
@@ -25,7 +25,7 @@ fn facts_are_stored_once_a_second_and_a_clock_that_was_set_back_does_not_stop_th
 }
 
 #[test]
-fn a_clock_that_is_set_loses_no_host_and_hides_none_that_is_silent() {
+fn clock_step_loses_no_host_and_hides_no_silent_one() {
     let start = Timestamp::from_millis(100_000_000);
     let at = |seconds: i64| Timestamp::from_millis(start.as_millis() + seconds * 1000);
     for step in [10_800, -10_800] {
@@ -100,7 +100,7 @@ fn a_host_is_isolated_only_if_its_stream_ended_by_silence() {
 /// Found by the simulation (seed 1882754990998544), where the network doubles messages: the older report took the place of
 /// the newest, which the agent knew to be acknowledged and did not say again.
 #[test]
-fn what_is_older_than_what_was_said_on_the_same_stream_tells_nothing_new() {
+fn older_report_on_the_same_stream_is_ignored() {
     let start = Timestamp::from_millis(1_000_000);
     let registry = Registry::new(LivenessRules::default(), Clock::manual(start));
     let host: HostId = "web-1".parse().unwrap();

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_bit_that_has_changed_is_an_error_or_harmless_wherever_it_is() {
+    fn any_single_bit_flip_is_an_error_or_harmless() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let store = SledStore::open(&path).unwrap();
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_ends_early_or_has_another_record_is_refused_and_one_without_a_seal_is_given_one() {
+    fn truncated_or_grown_store_is_refused_unsealed_one_sealed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let open = || SledStore::open(&path);

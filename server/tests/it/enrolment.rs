@@ -31,7 +31,7 @@ async fn a_host_joins_connects_and_is_listed() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_once_and_a_retry_with_the_same_key_gets_the_same_answer() {
+async fn token_is_good_once_and_a_retry_gets_the_same_answer() {
     let fleet = Fleet::start().await;
     let token = token(&fleet, "web-1").await;
     let (key, receipts) = (TlsKey::generate().unwrap(), SigningKey::generate().unwrap());
@@ -146,7 +146,7 @@ async fn audit_entries(fleet: &Fleet) -> usize {
 }
 
 #[tokio::test]
-async fn two_renewals_from_one_certificate_are_a_clone_and_both_are_cut_off() {
+async fn two_renewals_of_one_certificate_cut_off_both_clones() {
     let fleet = Fleet::start().await;
     let mut agent = Agent::joined(&fleet, "web-1").await;
     let copy = Agent::joined(&fleet, "web-2").await;
@@ -169,7 +169,7 @@ async fn two_renewals_from_one_certificate_are_a_clone_and_both_are_cut_off() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_renews_with_proof_of_its_key_and_not_without() {
+async fn expired_certificate_renews_only_with_proof_of_its_key() {
     let shorten = |config: &mut Config| config.lifetimes.agent = Duration::from_secs(2);
     let fleet = Fleet::start_with(true, shorten).await;
     let agent = Agent::joined(&fleet, "web-1").await;
@@ -207,7 +207,7 @@ async fn an_expired_certificate_renews_with_proof_of_its_key_and_not_without() {
 }
 
 #[tokio::test]
-async fn an_operator_who_was_away_too_long_renews_with_proof_of_the_key_and_a_foreign_ca_does_not_help() {
+async fn expired_operator_renews_with_proof_never_by_a_foreign_ca() {
     let fleet = Fleet::start().await;
     let hour = Duration::from_secs(3600);
     let other_ca = CertificateAuthority::generate(fleet_id(), now()).unwrap();

@@ -29,7 +29,7 @@ async fn the_newest_stream_of_a_host_wins() {
 }
 
 #[tokio::test]
-async fn a_silent_host_is_suspect_and_then_lost_and_what_it_runs_is_still_its() {
+async fn silent_host_is_suspect_then_lost_and_keeps_its_slots() {
     let (fleet, players) = fleet_of(&["web-1"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     drop(players);
@@ -65,7 +65,7 @@ async fn an_agent_fetches_what_its_plan_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_receipt_that_does_not_hold_or_contradicts_the_log_is_reported() {
+async fn invalid_or_contradicting_receipt_is_reported() {
     let fleet = Fleet::start().await;
     let agent = Agent::joined(&fleet, "web-1").await;
     let link = agent.connect(&fleet).await.unwrap();

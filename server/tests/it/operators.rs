@@ -134,7 +134,7 @@ async fn a_token_for_a_host_is_none_for_an_operator() {
 }
 
 #[tokio::test]
-async fn a_revoked_operator_is_cut_on_live_streams_and_stays_out_over_a_restart() {
+async fn revoked_operator_is_cut_on_live_streams_and_stays_out() {
     let mut fleet = Fleet::start().await;
     let bob = joined(&fleet, "bob", "admin/*").await;
     let mut control = ControlClient::new(fleet.channel(&bob).await.unwrap());
@@ -171,7 +171,7 @@ async fn a_revoked_operator_is_cut_on_live_streams_and_stays_out_over_a_restart(
 }
 
 #[tokio::test]
-async fn an_open_token_ends_with_a_revocation_and_nobody_revokes_themselves() {
+async fn revocation_ends_an_open_token_and_spares_the_caller() {
     let fleet = Fleet::start().await;
     let token = token(&fleet, "bob", "admin/*").await;
     revoke(&fleet, "bob").await.unwrap();

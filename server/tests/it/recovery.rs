@@ -106,7 +106,7 @@ fn api(counter: u64) -> Release {
 }
 
 #[tokio::test]
-async fn what_hosts_hold_is_taken_over_when_an_admin_says_so_and_nothing_restarts() {
+async fn releases_of_hosts_are_adopted_by_an_admin_with_no_restart() {
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
     let old = backup(&fleet).await;
@@ -216,7 +216,7 @@ async fn what_hosts_hold_is_taken_over_when_an_admin_says_so_and_nothing_restart
 }
 
 #[tokio::test]
-async fn a_higher_number_with_the_same_slots_asks_nobody_and_no_number_is_given_twice() {
+async fn higher_number_with_equal_slots_asks_nobody() {
     let bad = release(2, 1, "bad");
     let (mut fleet, mut players) = fleet_of(&["web-1"], &[&bad]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
@@ -244,7 +244,7 @@ async fn a_higher_number_with_the_same_slots_asks_nobody_and_no_number_is_given_
 }
 
 #[tokio::test]
-async fn a_host_that_comes_late_is_held_for_itself_and_its_numbers_were_left_out() {
+async fn late_host_is_held_alone_and_its_numbers_are_skipped() {
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
     let old = backup(&fleet).await;
@@ -274,7 +274,7 @@ async fn a_host_that_comes_late_is_held_for_itself_and_its_numbers_were_left_out
 }
 
 #[tokio::test]
-async fn what_was_decided_about_a_host_that_nobody_had_heard_comes_under_a_number_of_its_own() {
+async fn decision_on_an_unheard_host_gets_its_own_plan_number() {
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
     let newest = backup(&fleet).await;
@@ -304,7 +304,7 @@ async fn what_was_decided_about_a_host_that_nobody_had_heard_comes_under_a_numbe
 }
 
 #[tokio::test]
-async fn a_restored_coordinator_lets_nothing_exclusive_start_before_it_knows_what_hosts_hold() {
+async fn restored_coordinator_holds_exclusive_until_hosts_report() {
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
     let newest = backup(&fleet).await;
@@ -358,7 +358,7 @@ async fn a_host_gets_what_the_store_knows_only_if_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_release_whose_number_stands_for_another_one_is_not_taken_over() {
+async fn release_with_a_conflicting_number_is_not_adopted() {
     let (mut fleet, mut players) = fleet_of(&["web-1"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     let old = backup(&fleet).await;
@@ -435,7 +435,7 @@ async fn a_host_that_lies_moves_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_set_back_without_a_word_is_found_by_the_first_host_that_is_ahead() {
+async fn silent_store_rollback_is_found_by_the_first_host_ahead() {
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 2, "one")).await, "succeeded");
     let old = fleet.store().list("").await.unwrap();
@@ -473,7 +473,7 @@ async fn a_store_that_was_set_back_without_a_word_is_found_by_the_first_host_tha
 }
 
 #[tokio::test]
-async fn a_store_that_is_gone_is_not_made_again_unless_somebody_says_so() {
+async fn missing_store_is_made_again_only_on_request() {
     let mut fleet = Fleet::start_with(false, |_: &mut Config| {}).await;
     fleet.stop().await;
     let folder = fleet.folder.path().to_owned();

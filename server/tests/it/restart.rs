@@ -71,7 +71,7 @@ async fn a_host_that_is_ahead_of_a_restored_store_keeps_what_it_runs() {
 }
 
 #[tokio::test]
-async fn the_audit_log_holds_over_a_restart_and_is_anchored_at_the_stop() {
+async fn audit_log_holds_over_a_restart_and_is_signed_at_the_stop() {
     let (mut fleet, players) = fleet_of(&["web-1"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     drop(players);

@@ -61,7 +61,7 @@ async fn changes(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
 }
 
 #[tokio::test]
-async fn an_operator_of_another_environment_sees_and_changes_nothing_here() {
+async fn operator_of_another_environment_sees_and_changes_nothing() {
     let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     for grant in ["viewer/other", "deployer/other", "approver/other", "admin/other"] {

@@ -42,7 +42,7 @@ async fn shows(fleet: &Fleet, state: &str, healthy: u32) {
 }
 
 #[tokio::test]
-async fn a_service_is_scaled_stopped_and_started_over_restarts_of_the_coordinator() {
+async fn scale_stop_and_start_survive_coordinator_restarts() {
     use pb::ServiceAction::{Scale, Stop};
     let (mut fleet, mut players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
@@ -112,7 +112,7 @@ async fn only_a_deployer_of_the_environment_changes_a_service() {
 }
 
 #[tokio::test]
-async fn a_restart_makes_new_instances_of_the_same_release_under_a_rollout() {
+async fn restart_makes_new_instances_of_the_release_in_a_rollout() {
     let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
     assert_eq!(deploy(&fleet, &ranged(1, "one")).await, "succeeded");
     for _ in 0..2 {

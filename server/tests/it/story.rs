@@ -45,7 +45,7 @@ async fn a_failed_rollout_is_explained_over_a_restart() {
 }
 
 #[tokio::test]
-async fn what_a_person_steered_is_told_and_old_rollouts_take_their_decisions_along() {
+async fn steering_is_recorded_and_old_rollouts_take_decisions_along() {
     let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
     for counter in 1..=24 {
         let content = if counter % 2 == 0 { "even" } else { "odd" };

@@ -11,7 +11,7 @@ use windlass_tests::wait;
 use trial::Trial;
 
 #[test]
-fn the_trial_comes_up_serves_is_measured_rolls_back_survives_down_and_up_and_goes_without_a_trace() {
+fn trial_serves_rolls_back_survives_down_and_leaves_no_trace() {
     let trial = Trial::new("compose");
     trial.images();
     trial.compose(&["up", "-d"]);

@@ -154,7 +154,7 @@ impl Scene {
 }
 
 #[test]
-fn an_agent_that_dies_at_any_step_of_a_deploy_finishes_it_while_the_old_release_serves() {
+fn agent_death_at_any_step_of_a_deploy_is_finished() {
     let mut scene = Scene::start("crash-agent");
     scene.fleet.deploy_ok(&scene.web("v4"), "r1");
     let watch = Watch::begin("web", &scene.fleet.hosts, TAGS);
@@ -172,7 +172,7 @@ fn an_agent_that_dies_at_any_step_of_a_deploy_finishes_it_while_the_old_release_
 }
 
 #[test]
-fn an_agent_that_dies_at_any_step_of_a_local_rollback_restores_the_old_release() {
+fn agent_death_at_any_step_of_a_local_rollback_restores() {
     let mut scene = Scene::start("crash-rollback");
     let in_turn = |service: Service| {
         service
@@ -224,7 +224,7 @@ fn run(command: &[&str]) {
 }
 
 #[test]
-fn an_agent_that_dies_while_it_makes_room_removes_what_nobody_needs_and_nothing_else() {
+fn agent_death_while_making_room_removes_only_unneeded() {
     let lab = Lab::enter();
     let disk = SmallDisk::new(lab.scratch("crash-disk"), 256);
     let small = lab.host_with(1, &serde_json::json!({ "data-root": path(&disk.0) }));

@@ -110,7 +110,7 @@ pub(crate) fn check_store(fleet: &Fleet) {
 }
 
 #[test]
-fn a_coordinator_that_dies_at_any_write_of_a_rollout_ends_it_as_if_nothing_had_been() {
+fn coordinator_death_at_any_write_of_a_rollout_ends_it() {
     let (mut fleet, points) = fleet("crash-server", 1, "");
     let web = |fleet: &Fleet, tag: &str| {
         let service = Service::web(&fleet.lab.image(tag), 1);
@@ -153,7 +153,7 @@ fn a_coordinator_that_dies_at_any_write_of_a_rollout_ends_it_as_if_nothing_had_b
 }
 
 #[test]
-fn a_store_that_dies_at_any_step_of_its_making_or_copying_is_whole_or_refused() {
+fn store_death_while_made_or_copied_leaves_whole_or_refused() {
     let (mut fleet, points) = fleet("crash-store", 0, "");
     assert!(fleet.server.stop(SOON).success(), "{}", fleet.server.tail(10));
     let original = fleet.folder.join("server");
@@ -208,7 +208,7 @@ fn a_store_that_dies_at_any_step_of_its_making_or_copying_is_whole_or_refused() 
 }
 
 #[test]
-fn a_coordinator_that_dies_while_it_keeps_house_loses_no_entry_and_no_backup() {
+fn coordinator_death_in_housekeeping_loses_no_entry_or_backup() {
     let (mut fleet, points) = fleet("crash-house", 0, "[backups]\nevery = \"1s\"\n");
     let (revoked, backups) =
         (fleet.folder.join("server/revocations.json"), fleet.folder.join("server/backups"));

@@ -115,7 +115,7 @@ fn fleet(name: &str, settings: &str) -> (Fleet, Points) {
 }
 
 #[test]
-fn a_join_that_dies_at_any_step_works_when_it_is_repeated_with_the_same_token() {
+fn join_death_at_any_step_is_repeated_with_the_same_token() {
     let (mut fleet, points) = fleet("crash-join", "");
     let mut machines = Vec::new();
     for (n, point) in JOIN.iter().enumerate() {
@@ -150,7 +150,7 @@ fn a_join_that_dies_at_any_step_works_when_it_is_repeated_with_the_same_token() 
 }
 
 #[test]
-fn an_agent_that_dies_while_it_renews_or_takes_a_trust_document_is_never_taken_for_a_clone() {
+fn agent_death_in_renewal_or_trust_update_is_no_clone() {
     let (mut fleet, points) = fleet("crash-renew", "[certificates]\nagent = \"4s\"\n");
     let machine = Machine::new(&fleet, "h".to_owned());
     machine.join(&fleet);

@@ -37,7 +37,7 @@ fn log(evidence: &Value) -> String {
 }
 
 #[test]
-fn a_release_that_crashes_at_its_start_is_rolled_back_with_exit_code_and_log() {
+fn crash_at_start_rolls_back_with_exit_code_and_log() {
     let fleet = Fleet::start("crash", 2);
     let image = fleet.lab.image("crash");
     assert_eq!(comes_back(&fleet, |web| web.with("image", image)), 3, "the old release served all along");
@@ -47,7 +47,7 @@ fn a_release_that_crashes_at_its_start_is_rolled_back_with_exit_code_and_log() {
 }
 
 #[test]
-fn a_release_that_crashes_after_it_was_healthy_is_rolled_back_during_the_soak() {
+fn crash_after_healthy_rolls_back_during_the_soak() {
     let fleet = Fleet::start("crash-later", 2);
     let image = fleet.lab.image("crash20");
     // Three instances take about ten seconds; the first one crashes 20 s after its start. By then the old ones are
@@ -69,7 +69,7 @@ fn a_release_that_is_never_ready_is_rolled_back_with_its_probes() {
 }
 
 #[test]
-fn a_release_that_takes_too_much_memory_is_rolled_back_and_says_so() {
+fn out_of_memory_release_rolls_back_and_says_so() {
     let fleet = Fleet::start("memory", 2);
     let image = fleet.lab.image("oom");
     // It grows after one second: well before it would count as available.
@@ -79,7 +79,7 @@ fn a_release_that_takes_too_much_memory_is_rolled_back_and_says_so() {
 }
 
 #[test]
-fn a_port_that_a_stranger_has_fails_the_release_and_leaves_the_stranger_alone() {
+fn port_of_a_stranger_fails_the_release_and_spares_it() {
     let options =
         windlass_tests::FleetOptions { policy: "host_ports = [8090]\n".into(), ..Default::default() };
     let fleet = Fleet::start_with(windlass_tests::Lab::enter(), "port", 2, options);
@@ -102,7 +102,7 @@ fn a_port_that_a_stranger_has_fails_the_release_and_leaves_the_stranger_alone() 
 }
 
 #[test]
-fn a_first_release_that_does_not_work_is_stopped_and_needs_a_person() {
+fn bad_first_release_is_stopped_and_needs_a_person() {
     let fleet = Fleet::start("first", 1);
     let end = fleet.deploy(&Service::web(&fleet.lab.image("v3"), 1)).expect_code(4).last();
     assert_eq!(end["outcome"], "failed", "{end}");

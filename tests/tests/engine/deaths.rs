@@ -14,7 +14,7 @@ fn wait_for_release(fleet: &Fleet, release: &str) {
 }
 
 #[test]
-fn an_agent_that_is_killed_in_the_middle_comes_back_and_the_rollout_succeeds() {
+fn agent_killed_in_a_rollout_comes_back_and_it_succeeds() {
     let mut fleet = Fleet::start("agent-dies", 2);
     let web = |fleet: &Fleet, tag| Service::web(&fleet.lab.image(tag), 4);
     fleet.deploy_ok(&web(&fleet, "v1"), "r1");
@@ -34,7 +34,7 @@ fn an_agent_that_is_killed_in_the_middle_comes_back_and_the_rollout_succeeds() {
 }
 
 #[test]
-fn with_the_coordinator_dead_the_hosts_roll_back_by_themselves_and_it_ends_as_rolled_back() {
+fn hosts_roll_back_by_themselves_with_the_coordinator_dead() {
     let mut fleet = Fleet::start("coordinator-dies", 3);
     let web = |fleet: &Fleet, tag| {
         let service = Service::web(&fleet.lab.image(tag), 6);
@@ -71,7 +71,7 @@ fn with_the_coordinator_dead_the_hosts_roll_back_by_themselves_and_it_ends_as_ro
 }
 
 #[test]
-fn a_coordinator_that_is_killed_during_a_good_rollout_finishes_it_after_its_restart() {
+fn coordinator_killed_in_a_good_rollout_finishes_it() {
     let mut fleet = Fleet::start("good-goes-on", 2);
     let web = |fleet: &Fleet, tag| Service::web(&fleet.lab.image(tag), 4);
     fleet.deploy_ok(&web(&fleet, "v1"), "r1");
@@ -90,7 +90,7 @@ fn a_coordinator_that_is_killed_during_a_good_rollout_finishes_it_after_its_rest
 }
 
 #[test]
-fn stopping_the_programs_in_order_takes_less_than_ten_seconds_and_touches_no_workload() {
+fn ordered_stop_ends_in_ten_seconds_and_spares_workloads() {
     let mut fleet = Fleet::start("stop", 1);
     fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 2), "r1");
     let limit = Duration::from_secs(10);

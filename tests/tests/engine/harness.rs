@@ -6,7 +6,7 @@ use serde_json::json;
 use windlass_tests::{Lab, Watch, wait};
 
 #[test]
-fn the_watch_sees_instances_that_fall_silent_and_those_that_are_missing() {
+fn watch_sees_silent_and_missing_instances() {
     let lab = Lab::enter();
     let hosts = lab.hosts(1);
     let engine = &hosts[0].engine;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use windlass_tests::{Fleet, Service, http, wait};
 
 #[test]
-fn a_partitioned_host_goes_on_serving_and_gets_what_it_missed_when_it_returns() {
+fn partitioned_host_serves_on_and_catches_up_on_return() {
     let fleet = Fleet::start("partition", 3);
     let web = |tag| Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "15s");
     fleet.deploy_ok(&web("v1"), "r1");
@@ -33,7 +33,7 @@ fn a_partitioned_host_goes_on_serving_and_gets_what_it_missed_when_it_returns() 
 }
 
 #[test]
-fn an_evicted_host_is_cut_off_at_once_stays_out_and_keeps_its_workload() {
+fn evicted_host_is_cut_off_at_once_and_keeps_its_workload() {
     let mut fleet = Fleet::start("evict", 2);
     fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 2), "r1");
     let before = fleet.hosts[1].engine.running("web").unwrap()[0].id.clone();

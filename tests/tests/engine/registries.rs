@@ -25,7 +25,7 @@ fn containers(fleet: &Fleet) -> Vec<String> {
 }
 
 #[test]
-fn a_tag_that_does_not_exist_is_refused_before_a_release_is_made() {
+fn missing_tag_is_refused_before_a_release_is_made() {
     let fleet = Fleet::start("tag", 1);
     let image = fleet.lab.image("no-such-tag");
     nothing_changes(&fleet, &Service::web(&image, 2), &["no-such-tag"]);
@@ -33,7 +33,7 @@ fn a_tag_that_does_not_exist_is_refused_before_a_release_is_made() {
 }
 
 #[test]
-fn a_registry_that_cannot_be_reached_is_refused_before_a_release_is_made() {
+fn unreachable_registry_is_refused_before_a_release_is_made() {
     let fleet = Fleet::start("unreachable", 1);
     let image = format!("{}:5999/web:v2", fleet.lab.gateway());
     let bad = Service::web(&image, 2);
@@ -41,7 +41,7 @@ fn a_registry_that_cannot_be_reached_is_refused_before_a_release_is_made() {
 }
 
 #[test]
-fn a_registry_that_only_the_hosts_cannot_reach_fails_the_pull_and_touches_nothing() {
+fn registry_unreachable_for_hosts_fails_the_pull_only() {
     let fleet = Fleet::start("no-route", 2);
     for host in &fleet.hosts {
         let drop = "iptables -w 10 -I OUTPUT -p tcp --dport 5000 -j REJECT --reject-with tcp-reset";

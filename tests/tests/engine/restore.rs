@@ -43,7 +43,7 @@ fn seqs(fleet: &Fleet) -> Vec<u64> {
 }
 
 #[test]
-fn a_coordinator_restored_from_an_old_backup_takes_over_what_its_hosts_hold_and_nothing_restarts() {
+fn coordinator_restored_from_an_old_backup_restarts_nothing() {
     let mut fleet = Fleet::start("restore", 2);
     let web = |fleet: &Fleet, tag| Service::web(&fleet.lab.image(tag), 2);
     fleet.deploy_ok(&web(&fleet, "v1"), "r1");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use windlass_tests::{Fleet, Service, Watch};
 
 #[test]
-fn a_rolling_update_never_serves_less_than_before_nor_a_wrong_version() {
+fn rolling_update_keeps_capacity_and_serves_right_versions() {
     let fleet = Fleet::start("rolling", 3);
     let web = |tag| Service::web(&fleet.lab.image(tag), 6).with("strategy.rolling.batch", 2);
     fleet.deploy_ok(&web("v1"), "r1");
@@ -35,7 +35,7 @@ fn a_rolling_update_never_serves_less_than_before_nor_a_wrong_version() {
 }
 
 #[test]
-fn a_deploy_of_the_same_content_changes_nothing_and_a_rollback_returns_without_the_registry() {
+fn equal_deploy_changes_nothing_rollback_needs_no_registry() {
     let fleet = Fleet::start("rollback", 2);
     let web = |tag| Service::web(&fleet.lab.image(tag), 2);
     fleet.deploy_ok(&web("v1"), "r1");

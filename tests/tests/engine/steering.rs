@@ -5,7 +5,7 @@ use std::time::Duration;
 use windlass_tests::{Fleet, Service, wait};
 
 #[test]
-fn a_second_deploy_is_refused_unless_it_supersedes_and_the_first_then_says_so() {
+fn second_deploy_is_refused_unless_it_supersedes() {
     let fleet = Fleet::start("two", 2);
     let web = |tag| Service::web(&fleet.lab.image(tag), 2).with("soak", "20s");
     let write = |tag| web(tag).write(&fleet.folder, &format!("{tag}.yaml")).display().to_string();
@@ -28,7 +28,7 @@ fn a_second_deploy_is_refused_unless_it_supersedes_and_the_first_then_says_so() 
 }
 
 #[test]
-fn a_plan_a_pause_an_abort_and_a_timeout_have_the_exit_codes_that_are_promised() {
+fn plan_pause_abort_and_timeout_have_documented_exit_codes() {
     let fleet = Fleet::start("codes", 2);
     let web = |tag| Service::web(&fleet.lab.image(tag), 4);
     let write = |service: Service, name: &str| service.write(&fleet.folder, name).display().to_string();

@@ -33,7 +33,7 @@ fn a_host_whose_clock_is_set_fails_no_release_and_stops_nothing() {
 }
 
 #[test]
-fn a_coordinator_whose_clock_is_set_loses_no_host_replaces_nothing_and_still_notices_one_that_goes() {
+fn coordinator_clock_step_loses_no_host_and_sees_one_go() {
     let mut fleet = Fleet::start("clock-server", 3);
     let clock = FakeClock::of(&mut fleet.server, &fleet.folder, "server");
     fleet.wait_for_server();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use windlass_tests::{Disk, Fleet, FleetOptions, Lab, Service, Watch, wait};
 
 #[test]
-fn full_disks_of_agent_engine_and_coordinator_lose_nothing_are_said_and_are_over_when_there_is_room() {
+fn full_disks_lose_nothing_are_reported_and_recover() {
     let lab = Lab::enter();
     let engine_disk = Disk::over(&lab.scratch("engine-disk").join("small"), "160m");
     let data_root = lab.scratch_path("engine-disk").join("small/engine");

@@ -31,7 +31,7 @@ fn wait_until_back(fleet: &Fleet, host: &Host) {
 }
 
 #[test]
-fn an_engine_that_hangs_or_stops_in_the_middle_of_a_rollout_is_waited_for_and_fails_nothing() {
+fn hanging_or_stopped_engine_is_waited_for_in_a_rollout() {
     let fleet = Fleet::start("engines", 2);
     let web = |tag: &str, ready_after: u32| {
         let service = Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "90s");

@@ -39,7 +39,7 @@ fn status(fleet: &Fleet, service: &str) -> Value {
 }
 
 #[test]
-fn an_exclusive_service_never_runs_twice_through_a_partition_and_waits_for_a_host_whose_agent_is_dead() {
+fn exclusive_never_runs_twice_in_partition_or_agent_death() {
     let mut fleet = Fleet::start("exclusive", 3);
     fleet.deploy_ok(&lonely(&fleet, "web", "v1"), "r1");
     fleet.deploy_ok(&lonely(&fleet, "api", "v1"), "r1");

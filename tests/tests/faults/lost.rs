@@ -11,7 +11,7 @@ fn places<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
 }
 
 #[test]
-fn a_lost_host_is_replaced_after_the_time_given_and_on_its_return_one_of_the_two_goes() {
+fn lost_host_is_replaced_and_one_of_two_goes_on_its_return() {
     let fleet = Fleet::start("replaced", 3);
     for (release, tag, on_return) in [("r1", "v1", "keep_new"), ("r2", "v2", "keep_old")] {
         let service = Service::web(&fleet.lab.image(tag), 2)

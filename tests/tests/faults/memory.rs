@@ -30,7 +30,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_memory_that_is_damaged_older_or_gone_stops_nothing_takes_nothing_back_and_is_said() {
+fn damaged_older_or_missing_journal_stops_nothing() {
     let mut fleet = Fleet::start("memory", 2);
     let web = |fleet: &Fleet, tag: &str| Service::web(&fleet.lab.image(tag), 2);
     fleet.deploy_ok(&web(&fleet, "v1"), "r1");

@@ -31,7 +31,7 @@ fn inside(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn a_host_that_is_cut_off_during_its_batch_or_after_it_serves_all_along_and_ends_where_the_rollout_did() {
+fn host_cut_off_in_a_rollout_serves_on_and_ends_as_it_did() {
     let fleet = Fleet::start("cut-off", 3);
     let web = |tag: &str, ready_after: u32| {
         let service = Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "18s");

@@ -7,7 +7,7 @@ use windlass_tests::{Choke, Fleet, FleetOptions, Lab, Service, Watch};
 const MIB: u64 = 1 << 20;
 
 #[test]
-fn a_registry_that_dies_in_the_middle_of_a_pull_touches_nothing_and_the_pull_goes_on_when_it_is_back() {
+fn registry_death_in_a_pull_changes_nothing_and_it_resumes() {
     let lab = Lab::enter();
     let (front, back) = (format!("{}:5003", lab.gateway()), format!("{}:5002", lab.gateway()));
     lab.script("registry.sh", &["up", "--port", "5002"]);

@@ -15,8 +15,7 @@ fn boot(fleet: &Fleet) {
 }
 
 #[test]
-fn after_a_power_cut_what_ran_runs_again_before_the_agent_does_standbys_stay_stopped_and_no_release_is_blamed()
- {
+fn power_cut_restarts_what_ran_and_blames_no_release() {
     let mut fleet = Fleet::start("reboot", 2);
     let web = |fleet: &Fleet, tag: &str, ready_after: u32| {
         let service = Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "60s");

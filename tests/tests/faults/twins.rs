@@ -9,7 +9,7 @@ use windlass_tests::process::{Process, words};
 use windlass_tests::{Fleet, Service, Watch, wait};
 
 #[test]
-fn two_agents_with_one_identity_are_reported_and_cut_off_and_what_runs_goes_on() {
+fn two_agents_of_one_identity_are_cut_off_workloads_go_on() {
     let fleet = Fleet::start("twins", 1);
     fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 1), "r1");
     let before = fleet.hosts[0].running_ids("web");

@@ -108,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn a_slot_that_the_host_does_not_want_is_refused_and_the_rest_of_the_plan_applies() {
+fn slot_against_host_policy_is_refused_alone() {
     let lab = Lab::enter();
     let srv = lab.folder().join("fleets/rogue-policy/srv").display().to_string();
     let policy = format!("{POLICY}mounts = [\"{srv}\"]");

@@ -108,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn a_slot_with_a_bad_release_is_refused_and_the_rest_of_the_plan_applies() {
+fn slot_with_a_bad_release_is_refused_alone() {
     let policy = "environments = [\"production\"]";
     let mut target = Target::start("rogue-releases", policy, |_, image, trust| {
         trust.floors.insert("production/patched".parse().unwrap(), Counter(5));

@@ -9,7 +9,7 @@ use windlass_tests::Lab;
 use crate::desk::Desk;
 
 #[test]
-fn an_operator_joins_from_another_machine_works_within_the_role_and_is_revoked() {
+fn operator_joins_works_within_the_role_and_is_revoked() {
     let desk = Desk::new();
     let (alice, bob) = (desk.person("alice"), desk.person("bob"));
     let boss = alice.run(&["operator", "invite", "bob", "--role", "boss", "--everywhere"]).expect_code(2);

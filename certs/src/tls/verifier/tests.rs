@@ -53,7 +53,7 @@ fn meets(servers: &FleetServers, chain: &[CertificateDer<'static>], time: Timest
 }
 
 #[test]
-fn a_client_is_a_member_of_this_fleet_and_brings_few_certificates() {
+fn client_is_a_member_and_brings_few_certificates() {
     let world = World::new();
     let agent = world.agent(1);
     let leaf = &agent.chain()[0];
@@ -77,7 +77,7 @@ fn a_client_is_a_member_of_this_fleet_and_brings_few_certificates() {
 }
 
 #[test]
-fn a_certificate_that_expired_is_read_as_of_its_last_day_and_a_revoked_one_not_at_all() {
+fn expired_certificate_is_read_as_of_its_end_revoked_never() {
     let (world, other) = (World::new(), World::new());
     let agent = world.agent(1);
     let read = |world: &World, fleet: &str, leaf: &[u8]| {

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_begins_anew_and_a_clock_that_is_set_back_make_no_loop() {
+    fn new_restart_count_and_clock_set_back_make_no_crash_loop() {
         let mut known = InstanceMemory::default();
         for (restarts, second) in [(0, 1000), (1, 1010), (2, 1020), (0, 1030), (1, 5)] {
             count(&mut known, restarts, at(second));

@@ -90,7 +90,7 @@ impl Cared {
 
 /// Found by the simulation (seed 1882738388895039): only a deploy brought such a slot back.
 #[test]
-fn a_slot_that_a_failed_rollback_left_behind_comes_to_the_good_release_a_few_at_a_time() {
+fn stragglers_of_a_failed_rollback_come_back_within_budget() {
     for (order, at_once) in [("stop_first", 1), ("start_first", 2)] {
         let mut cared = Cared::new(order);
         cared.is_left_at_r1(0);
@@ -121,7 +121,7 @@ fn a_slot_that_a_failed_rollback_left_behind_comes_to_the_good_release_a_few_at_
 
 /// Found by the simulation (seed 1882751895602538): two lost hosts returned, and both stopped what served at once.
 #[test]
-fn a_slot_that_was_left_behind_on_a_lost_host_comes_to_the_good_release_when_that_returns() {
+fn straggler_on_a_lost_host_comes_back_when_it_reconnects() {
     let mut cared = Cared::new("stop_first");
     for n in [0, 2] {
         cared.is_left_at_r1(n);
@@ -134,7 +134,7 @@ fn a_slot_that_was_left_behind_on_a_lost_host_comes_to_the_good_release_when_tha
 }
 
 #[test]
-fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_known_to_serve() {
+fn straggler_stops_only_while_enough_others_serve() {
     #[rustfmt::skip]
     let table = [
         ("all serve",                         [(InstanceState::Healthy, false); 3], 1),
@@ -156,7 +156,7 @@ fn what_waits_for_the_good_release_stops_for_it_only_while_enough_others_are_kno
 
 /// A deploy of more instances went back, and that failed: what serves is what it had made.
 #[test]
-fn what_is_too_many_goes_where_nothing_serves_whichever_release_it_is_at() {
+fn surplus_goes_first_where_nothing_serves() {
     let mut cared = Cared::of("stop_first", 6);
     let r2 = cared.r2.clone();
     for n in 0..3 {
@@ -198,7 +198,7 @@ fn of_a_slot_and_its_replacement_the_one_goes_that_has_failed() {
 /// Its host was away when the rollout ended, so that the instance before still runs beside: a restart's new one had no
 /// place in the slot, and waited for ever. Found by the simulation (seed 1882775357492256).
 #[test]
-fn a_restart_has_the_older_of_two_instances_make_way_for_the_new_one() {
+fn restart_removes_the_older_of_two_instances() {
     for (state, order) in
         [(InstanceState::Healthy, Order::StartFirst), (InstanceState::Unready, Order::StopFirst)]
     {
@@ -224,7 +224,7 @@ fn a_restart_has_the_older_of_two_instances_make_way_for_the_new_one() {
 
 /// What runs once per host: whether the one on a lost host serves, nobody knows, and one of three may be down.
 #[test]
-fn a_drain_waits_for_what_is_on_a_lost_host_until_somebody_says_that_it_is_off() {
+fn drain_waits_for_a_lost_host_until_it_is_declared_off() {
     let release = release(1, |json| json["spec"]["scale"] = "per_host".into());
     let mut fleet = fleet(3);
     let (service, slots, releases) = steady(&release, 3, &mut fleet);

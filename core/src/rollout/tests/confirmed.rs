@@ -230,7 +230,7 @@ fn no_deadline_passes_for_a_host_that_is_silent_for_a_moment() {
 
 /// However long it blinks, there is an end.
 #[test]
-fn a_host_that_is_never_quite_heard_of_holds_up_a_deadline_for_a_minute() {
+fn flapping_host_holds_up_a_deadline_for_a_minute() {
     let mut run = Run::new();
     run.until(nothing, |run| run.rollout.state == State::Preparing);
     let begun = run.now;

@@ -35,7 +35,7 @@ fn what_serves_nothing_yet_is_turned_before_anything_else_stops() {
 /// A person goes back to the last good release while another one serves, and a host refuses that before anything was
 /// begun. Found by the simulation (seed 1882751411161084).
 #[test]
-fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_begun_one_at_a_time() {
+fn refused_rollback_reverts_unstarted_slots_one_at_a_time() {
     let mut midway = all_at_r2();
     let (good, between) = (reference(&midway.r1).digest, reference(&midway.r2).digest);
     let target = Target { kind: Kind::Rollback, ..deploy(&midway.r1, true) };
@@ -59,7 +59,7 @@ fn a_rollback_to_the_last_good_release_that_is_refused_turns_what_it_had_not_beg
 /// Two hosts are away when the rollout goes back. Found by the simulation (seeds 1882751895607787, 1882751895609719): both
 /// came back, and both stopped what served.
 #[test]
-fn what_is_on_lost_hosts_is_turned_when_they_return_and_a_few_at_a_time() {
+fn slots_on_lost_hosts_revert_within_budget_on_return() {
     let mut midway = all_at_r2();
     for n in 1..3 {
         midway.is_away(n, true);
@@ -83,7 +83,7 @@ fn what_is_on_lost_hosts_is_turned_when_they_return_and_a_few_at_a_time() {
 /// What a lost host was told to keep still serves nothing there, whatever became of the host: it hears at once what it is
 /// to hold, and no other slot waits for it.
 #[test]
-fn what_stands_still_on_a_lost_host_is_turned_and_holds_up_nobody() {
+fn stopped_slot_on_a_lost_host_reverts_and_delays_nobody() {
     for (stands_still, turned) in [(true, vec![0, 1]), (false, vec![1])] {
         let mut midway = all_at_r2();
         if stands_still {
@@ -101,7 +101,7 @@ fn what_stands_still_on_a_lost_host_is_turned_and_holds_up_nobody() {
 
 /// The new release is of another strategy than the one before: old and new never run together, in neither direction.
 #[test]
-fn what_never_runs_beside_another_stops_first_although_the_one_it_goes_back_to_starts_first() {
+fn recreate_stops_first_when_reverting_to_start_first() {
     let recreate = |json: &mut serde_json::Value| {
         json["spec"]["strategy"] = serde_json::json!({ "recreate": { "min_ready": "5s" } });
     };

@@ -98,7 +98,7 @@ impl Run {
 }
 
 #[test]
-fn a_host_without_its_engine_or_without_room_to_write_leaves_the_count_at_the_deadline_and_fails_nothing() {
+fn host_without_engine_or_disk_leaves_the_count_at_deadline() {
     for trouble in [Trouble::Engine, Trouble::Journal] {
         for begins_in in [State::Preparing, State::Advancing, State::Soaking] {
             let mut run = Run::new();
@@ -159,7 +159,7 @@ fn what_is_waited_for_is_named() {
 }
 
 #[test]
-fn a_rollout_ends_in_time_although_the_coordinators_clock_was_set_back() {
+fn rollout_ends_in_time_with_the_clock_set_back() {
     let mut run = Run::new();
     run.until("begun", |run| run.rollout().state == State::Advancing);
     run.trouble = Some(Trouble::Engine);

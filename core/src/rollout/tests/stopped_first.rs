@@ -8,7 +8,7 @@ use crate::plan::{Order, Phase};
 
 /// Found by the simulation (seed 69): the new release was taken for what serves, so that the plan stopped the old one.
 #[test]
-fn an_old_instance_that_was_to_stop_and_still_runs_is_what_serves_for_the_next_rollout() {
+fn unstopped_incumbent_serves_for_the_next_rollout() {
     let Midway { r1, r2, .. } = Midway::new();
     let r3 = release(3, stop_first);
     #[rustfmt::skip]
@@ -32,7 +32,7 @@ fn an_old_instance_that_was_to_stop_and_still_runs_is_what_serves_for_the_next_r
 /// A coordinator that starts again knows what hosts said before they took their newest plans. Found by the scenario of
 /// crash points: the next deploy stopped what served, and started what had been replaced.
 #[test]
-fn what_a_host_said_about_an_older_plan_brings_back_nothing_that_was_replaced() {
+fn report_on_an_older_plan_brings_back_no_replaced_release() {
     let r3 = release(3, stop_first);
     for order in [Order::StartFirst, Order::StopFirst] {
         let mut midway = Midway::new();
@@ -48,7 +48,7 @@ fn what_a_host_said_about_an_older_plan_brings_back_nothing_that_was_replaced() 
 }
 
 #[test]
-fn what_may_be_stopping_counts_as_stopped_until_its_host_says_otherwise_about_its_newest_plan() {
+fn possible_stop_counts_until_a_report_on_the_newest_plan() {
     let mut midway = Midway::new();
     let r1 = midway.r1.clone();
     midway.begin(0);
@@ -67,7 +67,7 @@ fn what_may_be_stopping_counts_as_stopped_until_its_host_says_otherwise_about_it
 }
 
 #[test]
-fn on_the_way_back_nothing_stops_while_a_slot_that_had_to_stop_first_serves_nothing() {
+fn rollback_stops_nothing_while_a_stop_first_slot_is_down() {
     // The first failed at r2 and restores r1; the second serves r2, the third r1.
     let Midway { r1, r2, .. } = Midway::new();
     #[rustfmt::skip]
@@ -96,7 +96,7 @@ fn on_the_way_back_nothing_stops_while_a_slot_that_had_to_stop_first_serves_noth
 
 /// Found by the simulation (seed 1882738388894035): what serves there was of no release that the way back knew.
 #[test]
-fn a_release_between_is_not_stopped_uncounted_although_the_newest_had_failed_before_it_was_begun() {
+fn release_between_is_stopped_within_budget_only() {
     for fails in [false, true] {
         let mut midway = Midway::new();
         let (r1, r2, r3) = (midway.r1.clone(), midway.r2.clone(), release(3, stop_first));
@@ -127,7 +127,7 @@ fn a_release_between_is_not_stopped_uncounted_although_the_newest_had_failed_bef
 
 /// Found by the simulation (seed 1882737769185306): what is not known to serve was taken for what may be stopped.
 #[test]
-fn what_an_agent_that_began_anew_does_not_know_yet_may_serve_and_is_not_stopped_beside_others() {
+fn unknown_readiness_of_a_new_agent_may_serve_and_is_kept() {
     let Midway { r2, .. } = Midway::new();
     let on_the_way_back = |forgets: &[usize]| {
         let mut midway = Midway::new();

@@ -53,7 +53,7 @@ fn the_signed_range_decides_about_a_count() {
 
 /// Found by the simulation: a rollout that superseded another went back, and the count from before both came with it.
 #[test]
-fn care_keeps_to_the_signed_range_whatever_count_was_gone_back_to() {
+fn maintenance_keeps_to_the_signed_range_after_a_rollback() {
     let release = ranged(1, 2, 3);
     for (count, want) in [(1, 2), (2, 2), (3, 3), (4, 3), (40, 3)] {
         let mut fleet = fleet(3);
@@ -143,7 +143,7 @@ fn what_each_verb_does_while_a_rollout_is_active() {
 }
 
 #[test]
-fn a_deploy_makes_a_stopped_or_removed_service_run_under_the_next_number() {
+fn deploy_starts_a_stopped_or_removed_service_as_next() {
     let release = ranged(1, 2, 6);
     for verb in [Verb::Stop, Verb::Remove] {
         let told = tell(&service(&release), None, Some(&release), verb, false, "ada", at(1)).unwrap();

@@ -167,7 +167,7 @@ async fn a_token_without_end_is_cut() {
 }
 
 #[tokio::test]
-async fn other_bytes_than_the_digest_names_are_refused_wherever_they_come() {
+async fn bytes_with_another_digest_are_refused_everywhere() {
     let good = files();
     let single = good["team/web/manifests/1"].clone();
     let index = good["team/web/manifests/multi"].clone();

@@ -44,7 +44,7 @@ mod tests {
     use crate::grpc::status::HINT;
 
     #[test]
-    fn what_fits_into_no_message_is_refused_with_what_to_ask_for_instead() {
+    fn too_large_answer_is_refused_with_a_smaller_request() {
         // Two quotes beside the text.
         let largest = MAX_MESSAGE - FRAME - 2;
         assert_eq!(whole(&"x".repeat(largest), "ask for less").unwrap().len(), MAX_MESSAGE - FRAME);

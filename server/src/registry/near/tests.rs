@@ -118,7 +118,7 @@ fn decide(state: &State, fleet: &dyn Fleet, id: &ServiceId) -> Advance {
 }
 
 #[test]
-fn a_decision_near_a_service_is_the_one_that_the_whole_fleet_gives() {
+fn decision_near_a_service_equals_that_of_the_whole_fleet() {
     let mut state = state();
     let registry = fleet(&mut state);
     let cases = [
@@ -142,7 +142,7 @@ fn a_decision_near_a_service_is_the_one_that_the_whole_fleet_gives() {
 }
 
 #[test]
-fn no_deadline_counts_the_time_before_a_recovery_had_ended_wherever_it_is_asked() {
+fn no_deadline_counts_time_before_the_end_of_recovery() {
     let mut state = state();
     let registry = fleet(&mut state);
     let id = service(&mut state, "web", 3, &[0, 1, 2]);
@@ -156,7 +156,7 @@ fn no_deadline_counts_the_time_before_a_recovery_had_ended_wherever_it_is_asked(
 }
 
 #[test]
-fn what_is_taken_of_a_host_is_what_its_slots_take_whatever_came_and_went() {
+fn resources_taken_of_a_host_equal_those_of_its_slots() {
     let mut state = state();
     fleet(&mut state);
     let ids = ["a", "b", "c"].map(|name| service(&mut state, name, 3, &[0, 1, 2]));

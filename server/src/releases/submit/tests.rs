@@ -28,7 +28,7 @@ fn rollout(draft: &Draft<'_>) -> Rollout {
 }
 
 #[tokio::test]
-async fn ids_of_rollouts_rise_although_the_clock_stands_still_or_is_set_back() {
+async fn rollout_ids_rise_with_the_clock_stopped_or_set_back() {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let opened = Ledger::open(Arc::new(MemoryStore::new()), state_for_tests(), clock.clone()).await;
     let (ledger, writer) = opened.unwrap();

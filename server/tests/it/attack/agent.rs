@@ -131,7 +131,7 @@ async fn a_host_has_the_labels_it_was_granted_and_adds_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_receipts_and_plans_from_the_future_are_told_of_a_few_times_and_fill_no_log() {
+async fn forged_receipts_and_future_plans_fill_no_log() {
     let (fleet, _players, rogue) = captured().await;
     let stranger = SigningKey::generate().unwrap();
     let receipt = Receipt {
@@ -253,7 +253,7 @@ impl Store for Counted {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_never_stops_talking_takes_no_memory_no_disk_and_nobody_s_turn() {
+async fn endless_talker_takes_no_memory_disk_or_turn() {
     let mut fleet = Fleet::start().await;
     fleet.stop().await;
     let commits = Arc::new(AtomicU64::new(0));

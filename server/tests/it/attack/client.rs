@@ -192,7 +192,7 @@ fn revoke(fleet: &Fleet, identity: &CertifiedIdentity) {
 }
 
 #[tokio::test]
-async fn an_operator_of_another_environment_sees_and_moves_nothing_here() {
+async fn operator_of_another_environment_sees_and_moves_nothing() {
     let fleet = Fleet::start().await;
     let mut players = Players::default();
     players.add(&fleet, Agent::joined(&fleet, "web-1").await).await;

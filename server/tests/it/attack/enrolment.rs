@@ -39,7 +39,7 @@ async fn of_many_who_race_for_one_token_one_gets_a_certificate() {
 }
 
 #[tokio::test]
-async fn what_a_request_asks_for_beside_its_key_is_ignored_and_odd_keys_are_refused() {
+async fn request_fields_beside_the_key_are_ignored() {
     let fleet = Fleet::start().await;
     let token = token(&fleet, "web-1").await;
     let receipts = SigningKey::generate().unwrap();
@@ -93,7 +93,7 @@ async fn what_a_request_asks_for_beside_its_key_is_ignored_and_odd_keys_are_refu
 }
 
 #[tokio::test]
-async fn a_flood_of_guesses_is_stopped_writes_nothing_and_disturbs_nobody() {
+async fn flood_of_guesses_is_stopped_and_writes_nothing() {
     let fleet = Fleet::start().await;
     let mut players = Players::default();
     for host in ["web-1", "web-2"] {
