@@ -214,7 +214,7 @@ pub fn rollout(
         serving: serving(&slots, fleet),
         slots,
         traffic: traffic(rollout, service, releases).filter(|_| active),
-        asks: asked(rollout, releases).filter(|_| active),
+        asks: asked(rollout, releases, now).filter(|_| active),
         gates: gates(rollout, releases, now),
         hooks: hooks::of(rollout),
         failures: rollout.failures.iter().map(failure).collect(),
@@ -238,9 +238,9 @@ fn traffic(rollout: &Rollout, service: &Service, releases: &Releases) -> Option<
     })
 }
 
-fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {
+fn asked(rollout: &Rollout, releases: &Releases, now: Timestamp) -> Option<AskedView> {
     let shift =
-        rollout.shift.as_ref().filter(|shift| shift.approved.is_none() && shift.promoted.is_none())?;
+        rollout.shift.as_ref().filter(|shift| shift.approval(now).is_none() && shift.promoted.is_none())?;
     let release = releases.get(&rollout.to.digest).filter(|_| rollout.kind == Kind::Deploy)?;
     let wanted = rollout.state == State::Advancing && release.spec.strategy.wants_approval(shift.taken);
     wanted.then_some(AskedView { step: shift.taken, release: rollout.to.digest })
