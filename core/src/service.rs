@@ -102,9 +102,9 @@ pub struct Watch {
 pub struct InstanceWatch {
     /// When the release succeeded.
     pub since: Timestamp,
-    /// Restarts that do not count, by instance: those before that, and those at a time that nobody knows.
+    /// Restarts that do not count, by slot and instance: those before that, and those at a time that nobody knows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub restarts_before: BTreeMap<String, u32>,
+    pub restarts_before: BTreeMap<SlotId, BTreeMap<String, u32>>,
     /// Slots that were not heard of then, nor since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unheard: BTreeSet<SlotId>,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::id::SlotId;
 use crate::observation::{Cause, Instance, InstanceState, SlotObservation, SlotStatus};
 use crate::plan::Phase;
 use crate::release::RollbackOn;
@@ -24,7 +25,7 @@ pub(super) fn begin(draft: &Draft<'_>) -> InstanceWatch {
     let mut begun = InstanceWatch::new(draft.now());
     for slot in draft.slots.keys() {
         match draft.facts(slot).heard() {
-            Some(seen) => learn(&mut begun.restarts_before, seen),
+            Some(seen) => learn(&mut begun, slot, seen),
             None => drop(begun.unheard.insert(slot.clone())),
         }
     }
@@ -41,12 +42,16 @@ pub(super) fn look(
     let now = draft.now();
     watch.unheard.retain(|slot| draft.slots.contains_key(slot));
     watch.unready.retain(|slot, _| draft.slots.contains_key(slot));
+    watch.restarts_before.retain(|slot, _| draft.slots.contains_key(slot));
     let mut first = None;
     for slot in draft.keys() {
         let facts = draft.facts(&slot);
         let seen = facts.heard();
-        if let Some(seen) = seen.filter(|_| watch.unheard.remove(&slot)) {
-            learn(&mut watch.restarts_before, seen);
+        if let Some(seen) = seen {
+            if watch.unheard.remove(&slot) {
+                learn(watch, &slot, seen);
+            }
+            forget_gone(watch, &slot, seen);
         }
         let is_wanted = facts.intent.release == release.digest && facts.intent.run == Phase::Running;
         let Some(instance) = seen.filter(|_| is_wanted).and_then(|seen| member(seen, release)) else {
@@ -59,7 +64,13 @@ pub(super) fn look(
             restarts,
             why,
         };
-        let before = watch.restarts_before.get(&instance.id).copied().unwrap_or_default();
+        // An exit before it has served tells of its new host rather than of the release.
+        if instance.vitals.unproven && instance.restarts > 0 {
+            let known = watch.restarts_before.entry(slot.clone()).or_default();
+            known.insert(instance.id.clone(), instance.restarts);
+        }
+        let before = watch.restarts_before.get(&slot).and_then(|known| known.get(&instance.id));
+        let before = before.copied().unwrap_or_default();
         let restarts = instance.restarts.saturating_sub(before);
         if restarts >= rules.restarts.max(1) {
             let why = instance.vitals.last_exit.map(|exit| exit.to_string());
@@ -90,9 +101,22 @@ pub(super) fn look(
 }
 
 /// Notes the restarts so far of the instances of a slot.
-fn learn(restarts: &mut BTreeMap<String, u32>, seen: &SlotObservation) {
+fn learn(watch: &mut InstanceWatch, slot: &SlotId, seen: &SlotObservation) {
     let restarted = seen.instances.iter().filter(|instance| instance.restarts > 0);
-    restarts.extend(restarted.map(|instance| (instance.id.clone(), instance.restarts)));
+    let restarts: BTreeMap<String, u32> =
+        restarted.map(|instance| (instance.id.clone(), instance.restarts)).collect();
+    if !restarts.is_empty() {
+        watch.restarts_before.insert(slot.clone(), restarts);
+    }
+}
+
+/// Forgets instances that a slot has no more.
+fn forget_gone(watch: &mut InstanceWatch, slot: &SlotId, seen: &SlotObservation) {
+    let Some(known) = watch.restarts_before.get_mut(slot) else { return };
+    known.retain(|id, _| seen.instances.iter().any(|instance| &instance.id == id));
+    if known.is_empty() {
+        watch.restarts_before.remove(slot);
+    }
 }
 
 /// The instance of `release` that a slot has: neither one that failed nor one that is kept because a restart failed.

@@ -63,6 +63,11 @@ impl Trial {
         Arc::make_mut(self.midway.fleet.members.get_mut(&host).unwrap().observation.as_mut().unwrap())
     }
 
+    /// Instances whose restarts of before are remembered.
+    fn remembered(&self) -> usize {
+        self.watch().instances.unwrap().restarts_before.values().flatten().count()
+    }
+
     fn watch(&self) -> Watch {
         self.midway.service.watch.clone().unwrap()
     }
@@ -224,6 +229,38 @@ fn restarts_that_nobody_could_date_do_not_count() {
     assert_eq!(trial.passes(60), None, "nothing is heard");
     trial.midway.is_away(1, false);
     assert!(trial.passes(2).is_some());
+}
+
+#[test]
+fn exits_before_an_instance_has_served_do_not_count() {
+    let mut trial = watched();
+    let one = trial.one(1);
+    (one.id, one.restarts, one.state, one.vitals.unproven) =
+        ("web.1.r2.2".to_owned(), 0, InstanceState::Starting, true);
+    for restarts in 1..9 {
+        assert_eq!(trial.passes(4), None);
+        trial.crash(1, restarts);
+    }
+    assert_eq!(trial.passes(4), None, "its new host may lack what it needs");
+    trial.one(1).vitals.unproven = false;
+    trial.healthy(1);
+    assert_eq!(trial.passes(4), None);
+    trial.crash(1, 9);
+    trial.unready(1);
+    assert_eq!(trial.passes(4), None);
+    // What is remembered is of instances that are there, however many there were.
+    assert_eq!(trial.remembered(), 1);
+    let known = trial.one(1).clone();
+    for n in 3..50 {
+        let one = trial.one(1);
+        (one.id, one.restarts, one.vitals.unproven) = (format!("web.1.r2.{n}"), 1, true);
+        assert_eq!(trial.passes(2), None);
+    }
+    assert_eq!(trial.remembered(), 1);
+    *trial.one(1) = Instance { id: "web.1.r2.50".to_owned(), restarts: 0, ..known };
+    assert_eq!(trial.passes(2), None);
+    trial.crash(1, 2);
+    assert_eq!(fired(&trial.passes(4).unwrap()).0, Trigger::Restarts);
 }
 
 #[test]

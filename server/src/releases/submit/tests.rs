@@ -9,6 +9,7 @@ use windlass_core::rollout::{Rollout, Target};
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::LivenessRules;
 use crate::ledger::{Ledger, State, state_for_tests};
 use crate::store::memory::MemoryStore;
 
@@ -40,7 +41,7 @@ fn rollout(draft: &Draft<'_>) -> Rollout {
 
 /// A ledger at `clock` whose trust document asks for `threshold` of these signatures.
 async fn ledger(keys: &[SigningKey], threshold: u32, clock: &Clock) -> (Ledger, JoinSet<anyhow::Result<()>>) {
-    let [root, dispatch] = std::array::from_fn(|_| SigningKey::generate().unwrap());
+    let [root, dispatch, audit] = std::array::from_fn(|_| SigningKey::generate().unwrap());
     let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
     let release = ReleaseRole {
         environment: EnvironmentScope::Any,
@@ -56,12 +57,7 @@ async fn ledger(keys: &[SigningKey], threshold: u32, clock: &Clock) -> (Ledger, 
         created_at: clock.now(),
         expires_at: clock.now() + 30 * DAY,
         root: role(&root),
-        roles: Roles {
-            release: vec![release],
-            dispatch: role(&dispatch),
-            audit: role(&dispatch),
-            revoke: None,
-        },
+        roles: Roles { release: vec![release], dispatch: role(&dispatch), audit: role(&audit), revoke: None },
         hosts: Default::default(),
         ca: vec![Digest::of(b"ca")],
         coordinators: vec!["127.0.0.1:7443".to_owned()],
@@ -97,7 +93,8 @@ async fn signatures_of_several_people_count_for_a_week() {
             actor: "operator/ada".to_owned(),
         };
         let submit = async |ledger: &Ledger| {
-            let (registry, submission) = (Registry::new(begun), submission.clone());
+            let (registry, submission) =
+                (Registry::new(LivenessRules::default(), clock.clone()), submission.clone());
             ledger.write(move |draft| take(draft, &registry, submission)).await.unwrap()
         };
         match submit(&ledger).await {
