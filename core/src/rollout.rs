@@ -34,6 +34,7 @@ pub(crate) mod exclusive;
 mod figures;
 mod gating;
 pub(crate) mod hooks;
+mod instances;
 mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
@@ -45,6 +46,7 @@ mod returning;
 pub(crate) mod revert;
 mod rolling_back;
 mod room;
+mod shift;
 mod soaking;
 mod start;
 mod steer;
@@ -61,15 +63,16 @@ pub use decision::{
     SLOTS, Stood, VERDICTS, What,
 };
 pub use exclusive::must_have_stopped;
-pub use figures::{Figures, Trigger};
+pub use figures::{BlamedInstance, Figures, Trigger};
 pub use hooks::HookRun;
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Approval, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Promotion, Reason, Rollout,
-    SLOTS_PER_STEP, Shift, Snapshot, State,
+    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Reason, Rollout, SLOTS_PER_STEP, Snapshot,
+    State,
 };
 pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
+pub use shift::{APPROVAL_COUNTS, Approval, Promotion, Shift};
 pub use start::{StartError, Target, start};
 pub use steer::{ApproveError, Approved, SteerError, Steering, approve, is_at, skips_approval, steer};
 pub use verbs::{Told, Verb, VerbError, tell};

@@ -92,6 +92,43 @@ pub struct Watch {
     /// Errors of their GPUs that do not count, by instance.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gpu_errors_before: BTreeMap<String, u32>,
+    /// The watch over its single instances; `None` if it began under a coordinator that did not watch them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<InstanceWatch>,
+}
+
+/// The watch over the single instances of a release that has succeeded: by `restarts` and `unhealthy_for`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceWatch {
+    /// When the release succeeded.
+    pub since: Timestamp,
+    /// Restarts that do not count, by slot and instance: those before that, and those at a time that nobody knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts_before: BTreeMap<SlotId, BTreeMap<String, u32>>,
+    /// Slots that were not heard of then, nor since.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unheard: BTreeSet<SlotId>,
+    /// Slots whose instance is unready.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unready: BTreeMap<SlotId, Unready>,
+}
+
+impl InstanceWatch {
+    /// One that begins at `since`.
+    pub const fn new(since: Timestamp) -> Self {
+        Self { since, restarts_before: BTreeMap::new(), unheard: BTreeSet::new(), unready: BTreeMap::new() }
+    }
+}
+
+/// An instance that is unready and was ready before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unready {
+    /// Which.
+    pub instance: String,
+    /// Since when, by its host's clock.
+    pub since: Timestamp,
+    /// Since when the coordinator hears so without a break.
+    pub heard_since: Timestamp,
 }
 
 /// Whether a service is to run. Set by a person.

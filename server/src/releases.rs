@@ -103,6 +103,12 @@ pub(crate) enum ReleaseError {
         /// The coordinator's time.
         now: Timestamp,
     },
+    /// Where several people have to sign, they did so too long ago.
+    #[error("the release is of {made}, and the signatures of two or more people count for 7 days")]
+    SignaturesExpired {
+        /// When it was made.
+        made: Timestamp,
+    },
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -196,6 +202,9 @@ impl ReleaseError {
             | Self::Revoked
             | Self::BelowFloor { .. }
             | Self::Write(_) => None,
+            Self::SignaturesExpired { .. } => {
+                Some("make it anew: `windlass release sign -f FILE`, and let the others sign that".to_owned())
+            }
             Self::FromTheFuture { .. } => {
                 Some("compare the clocks of this machine and of the coordinator, then sign again".to_owned())
             }

@@ -143,7 +143,8 @@ pub(crate) async fn steer(
     change(coordinator, id, actor, verb(steering), move |state, old, actor, now| {
         at.map_or(Ok(()), |at| rollout::is_at(old, at))?;
         let release = state.releases.get(&old.to.digest);
-        if !may_approve && release.is_none_or(|release| rollout::skips_approval(old, release, steering)) {
+        if !may_approve && release.is_none_or(|release| rollout::skips_approval(old, release, steering, now))
+        {
             return Err(RolloutError::NeedsApprover);
         }
         Ok(rollout::steer(old, steering, actor, now)?)

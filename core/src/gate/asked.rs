@@ -27,14 +27,15 @@ pub fn asked_in<'a>(spec: &'a Spec, step: u32, named: &[String]) -> BTreeMap<&'a
     asked.map(|(name, gate)| (name.as_str(), gate)).collect()
 }
 
-/// Windows of a gate in all steps of the canary, as far as they can be planned: as many as have to pass, or as fit in the hold.
+/// Windows of a gate in all steps that ask it, as far as they can be planned: as many as have to pass, or as fit in the hold.
 pub fn planned(spec: &Spec, name: &str, gate: &Gate) -> u32 {
-    let steps = spec.strategy.canary();
+    let strategy = &spec.strategy;
     let window = gate.window.duration().as_millis().max(1);
-    let windows = (1..).zip(steps).filter(|(n, step)| asked_in(spec, *n, &step.gates).contains_key(name));
+    let steps = (1..).map_while(|step| Some((step, strategy.judged(step)?)));
+    let windows = steps.filter(|(step, named)| asked_in(spec, *step, named).contains_key(name));
     let of = |hold: Option<Span>| hold.map_or(0, |hold| hold.duration().as_millis().div_ceil(window));
-    let sum =
-        windows.map(|(_, step)| u64::try_from(of(step.hold)).unwrap_or(MAX_LOOKS).max(gate.passes.into()));
+    let sum = windows
+        .map(|(step, _)| u64::try_from(of(strategy.hold(step))).unwrap_or(MAX_LOOKS).max(gate.passes.into()));
     let sum = sum.fold(0, u64::saturating_add).clamp(u64::from(gate.passes.max(1)), MAX_LOOKS);
     u32::try_from(sum).unwrap_or(u32::MAX)
 }

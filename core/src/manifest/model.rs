@@ -175,7 +175,7 @@ pub(super) struct Manifest {
     /// is replaced only when it must have stopped, which takes `on_lost.stop_isolated_after`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) exclusive: bool,
-    /// Questions that the steps of a canary ask, by name.
+    /// Questions that the steps of a canary, or of `blue_green`, ask, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) gates: BTreeMap<String, Gate>,
     /// Commands that a rollout runs once, before it touches anything and after its last step.

@@ -17,6 +17,9 @@ pub struct Vitals {
     /// How it ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
+    /// It has never been healthy for min ready.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
     /// Since when it ends again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_loop: Option<Timestamp>,

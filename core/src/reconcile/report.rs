@@ -94,11 +94,11 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         generation: seen.generation,
         side: if seen.side == 0 { PortSide::A } else { PortSide::B },
         undecided: spec.is_some() && !at.ready && is_undecided(turn, seen, state),
-        vitals: vitals(turn, seen, state),
+        vitals: vitals(turn, seen, (state, at.proven)),
     }
 }
 
-fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
+fn vitals(turn: &Turn<'_>, seen: &Container, (state, proven): (InstanceState, bool)) -> Vitals {
     let known = turn.memory.of(seen);
     let started_at = match seen.state {
         ContainerState::Running { started_at } => Some(started_at),
@@ -109,6 +109,7 @@ fn vitals(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> Vitals {
     Vitals {
         started_at,
         last_exit: known.and_then(|known| known.last_exit),
+        unproven: !proven,
         crash_loop: known.and_then(|known| known.crash_loop),
         not_ready: why.filter(|_| waits && seen.state.is_up()),
         pending: asks::pending(turn, seen).filter(|_| state.is_running()),

@@ -139,6 +139,26 @@ impl Strategy {
         of.is_some_and(|of| of.approve)
     }
 
+    /// The gates that step `step` names, from 1 on; `None` of a strategy without such a step. A set beside the old one names none:
+    /// its gates say from which step on they are asked.
+    pub fn judged(&self, step: u32) -> Option<&[String]> {
+        let index = (step as usize).checked_sub(1)?;
+        if let Self::BlueGreen { steps, .. } = self {
+            return steps.get(index).map(|_| [].as_slice());
+        }
+        self.canary().get(index).map(|of| of.gates.as_slice())
+    }
+
+    /// How long step `step` lasts at least, from 1 on.
+    pub fn hold(&self, step: u32) -> Option<Span> {
+        let index = (step as usize).checked_sub(1)?;
+        if let Self::BlueGreen { steps, watch, .. } = self {
+            // The watch over the last one is the soak.
+            return (index + 1 < steps.len()).then_some(*watch);
+        }
+        self.canary().get(index).and_then(|of| of.hold)
+    }
+
     /// The steps of a canary; none of another strategy.
     pub fn canary(&self) -> &[CanaryStep] {
         if let Self::Canary { steps, .. } = self { steps } else { &[] }

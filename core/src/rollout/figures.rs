@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::GpuFault;
-use crate::id::Counter;
+use crate::id::{Counter, HostId};
 use crate::time::{Timestamp, display_duration};
 use crate::traffic::{Fault, Window};
 
@@ -13,6 +13,10 @@ use crate::traffic::{Fault, Window};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
+    /// Restarts of one instance after the release had succeeded.
+    Restarts,
+    /// One instance that was unready for too long after the release had succeeded.
+    UnhealthyFor,
     /// Exits of its instances.
     Crashes,
     /// Errors of GPUs.
@@ -30,6 +34,8 @@ impl Trigger {
     /// Its key in a manifest.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Restarts => "restarts",
+            Self::UnhealthyFor => "unhealthy_for",
             Self::Crashes => "crashes",
             Self::GpuErrors => "gpu_errors",
             Self::Status5xx => "status_5xx",
@@ -71,6 +77,9 @@ pub struct Figures {
     /// Exits of its instances.
     #[serde(default)]
     pub crashes: u32,
+    /// The instance that did it, where one alone is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<BlamedInstance>,
     /// Errors of the GPUs of its instances.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gpu_errors: u32,
@@ -88,6 +97,21 @@ pub struct Figures {
     pub faults: Vec<Fault>,
 }
 
+/// An instance that brought its release back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BlamedInstance {
+    /// Its name.
+    pub id: String,
+    /// Its host.
+    pub host: HostId,
+    /// How often it was restarted since the release succeeded.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How it ended last, or why it is not ready, as its host says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 impl Figures {
     /// The figures of a window of requests.
     pub(crate) fn of_window(release: Counter, limit: impl ToString, window: Window) -> Self {
@@ -103,6 +127,7 @@ impl Figures {
             errors: window.errors(),
             p95_ms: window.p95().map(|p95| millis(p95.at_least)),
             crashes: 0,
+            instance: None,
             gpu_errors: 0,
             gpu_faults: Vec::new(),
             reporting: window.reporting,
@@ -131,7 +156,21 @@ impl Figures {
         Self { gpu_errors, gpu_faults, ..Self::without_requests(release, limit, times) }
     }
 
-    fn without_requests(release: Counter, limit: u32, (from, until): (Timestamp, Timestamp)) -> Self {
+    /// The figures of one instance.
+    pub(crate) fn of_instance(
+        release: Counter,
+        limit: impl ToString,
+        instance: BlamedInstance,
+        times: (Timestamp, Timestamp),
+    ) -> Self {
+        Self { instance: Some(instance), ..Self::without_requests(release, limit, times) }
+    }
+
+    fn without_requests(
+        release: Counter,
+        limit: impl ToString,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Self {
         Self {
             release,
             from,
@@ -144,6 +183,7 @@ impl Figures {
             errors: 0,
             p95_ms: None,
             crashes: 0,
+            instance: None,
             gpu_errors: 0,
             gpu_faults: Vec::new(),
             reporting: 0,
@@ -157,6 +197,7 @@ impl Figures {
         let span = self.span();
         let Self { requests, errors, server_errors, limit, .. } = self;
         match what {
+            Trigger::Restarts | Trigger::UnhealthyFor => self.instance_words(what),
             Trigger::Crashes => {
                 let exits = if self.crashes == 1 { "exit" } else { "exits" };
                 format!(
@@ -190,11 +231,28 @@ impl Figures {
         }
     }
 
+    /// The same for a trigger of one instance.
+    fn instance_words(&self, what: Trigger) -> String {
+        let (span, limit) = (self.span(), &self.limit);
+        let Some(BlamedInstance { id, host, restarts, why }) = &self.instance else {
+            return format!("{} ({limit})", what.as_str());
+        };
+        let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        if what == Trigger::UnhealthyFor {
+            return format!("{id} on {host} was unready for {span} (at most {limit}){why}");
+        }
+        let times = if *restarts == 1 { "restart" } else { "restarts" };
+        format!(
+            "{restarts} {times} of {id} on {host} in the {span} since {} succeeded ({limit} are enough){why}",
+            self.release
+        )
+    }
+
     /// What it was made from, a line each.
     pub(crate) fn lines(&self, what: Trigger) -> Vec<String> {
         let mut lines = vec![format!("{} from {} until {}", what.as_str(), self.from, self.until)];
         lines.extend(self.gpu_faults.iter().map(ToString::to_string));
-        if !matches!(what, Trigger::Crashes | Trigger::GpuErrors) {
+        if matches!(what, Trigger::Status5xx | Trigger::ErrorRate | Trigger::P95) {
             let Self { requests, errors, server_errors, client_gone, broken, .. } = self;
             lines.push(format!(
                 "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx, {broken} \

@@ -14,7 +14,8 @@ use crate::time::Timestamp;
 use crate::traffic::KEPT;
 
 use super::draft::Draft;
-use super::model::Reason;
+use super::ending;
+use super::model::{Kind, Reason};
 use super::trial::{GpuErrors, gpu_errors, more, restarts};
 
 /// How often requests are looked at in the middle of a window. Ingresses report as often.
@@ -73,6 +74,26 @@ pub(super) fn look(draft: &mut Draft<'_>, step: u32, named: &[String], since: Ti
     let why = course.and_then(|course| course.newest.as_ref()).map(|newest| newest.why.clone());
     let reason = Reason::Gate { gate, end, why: why.unwrap_or_default() };
     if end == GateEnd::Failed { Gates::Failed(reason) } else { Gates::Unclear(reason) }
+}
+
+/// Judges the step that is taken while instances of it, or of the next one, are on their way. Answers whether the rollout goes on.
+pub(super) fn goes_on(draft: &mut Draft<'_>, step: u32, named: &[String]) -> bool {
+    let shift = draft.rollout().shift.clone();
+    let since = shift.filter(|shift| shift.promoted.is_none()).and_then(|shift| shift.watched_since);
+    let Some(since) = since.filter(|_| draft.rollout().kind == Kind::Deploy) else { return true };
+    let gates = look(draft, step, named, since);
+    may_go_on(draft, &gates)
+}
+
+/// Goes back where a gate has failed, and pauses where nobody can tell. Answers whether it did neither.
+pub(super) fn may_go_on(draft: &mut Draft<'_>, gates: &Gates) -> bool {
+    let Some((_, release)) = draft.target() else { return false };
+    match gates {
+        Gates::Failed(reason) => ending::on_release_failure(draft, &release.spec, reason.clone()),
+        Gates::Unclear(reason) => ending::pause(draft, reason.clone()),
+        Gates::Going | Gates::Passed => return true,
+    }
+    false
 }
 
 /// Judges the window of a gate if it is over, and what is clear before that. Answers how the gate stands.

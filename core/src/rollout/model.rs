@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Log;
 use super::figures::{Figures, Trigger};
 use super::hooks::HookRun;
+use super::shift::Shift;
 use crate::fleet::Fleet;
 use crate::gate::{Course, GateEnd};
 use crate::id::{HostId, RolloutId, ServiceId, SlotId};
@@ -99,54 +100,6 @@ pub struct Rollout {
     /// How much of its story is written.
     #[serde(default)]
     pub log: Log,
-}
-
-/// How far the traffic of a service has moved to the new release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Shift {
-    /// Steps that were taken; the weights of the last one are in force.
-    pub taken: u32,
-    /// When that one was taken.
-    pub at: Timestamp,
-    /// Since when every ingress divides the requests so, and the new release is watched.
-    pub watched_since: Option<Timestamp>,
-    /// What a person let it skip.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promoted: Option<Promotion>,
-    /// Whether the step has held, its gates have passed, and who had to has approved: the next one begins.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub settled: bool,
-    /// Who approved the step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approved: Option<Approval>,
-}
-
-impl Shift {
-    /// Nothing is taken, as of `at`.
-    pub const fn new(at: Timestamp) -> Self {
-        Self { taken: 0, at, watched_since: None, promoted: None, settled: false, approved: None }
-    }
-}
-
-/// A person has let the step after this one begin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Approval {
-    /// Who.
-    pub by: String,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What a person lets a rollout skip.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Promotion {
-    /// The approval or the watch that it is at: the next step begins.
-    Step,
-    /// Every step but the last one.
-    Full,
 }
 
 /// Forward or back.

@@ -22,16 +22,15 @@ pub struct Question {
 
 /// The questions to providers whose window has ended by `now` and which nobody has judged yet.
 pub fn questions(rollout: &Rollout, release: &Release, now: Timestamp) -> Vec<Question> {
-    let steps = release.spec.strategy.canary();
     let Some(shift) = &rollout.shift else { return Vec::new() };
     let Some(since) = shift.watched_since.filter(|_| rollout.state == State::Advancing) else {
         return Vec::new();
     };
-    let Some(step) = steps.get((shift.taken as usize).wrapping_sub(1)) else { return Vec::new() };
+    let Some(named) = release.spec.strategy.judged(shift.taken) else { return Vec::new() };
     if rollout.kind != Kind::Deploy || shift.promoted.is_some() {
         return Vec::new();
     }
-    let asked = asked_in(&release.spec, shift.taken, &step.gates);
+    let asked = asked_in(&release.spec, shift.taken, named);
     let asked = asked.into_iter().filter(|(_, gate)| gate.ask.timeout().is_some());
     let due = asked.filter_map(|(name, gate)| {
         let until = Course::next(rollout.gates.as_ref(), (shift.taken, since), name, gate, now).1;

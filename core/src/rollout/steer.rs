@@ -170,13 +170,13 @@ pub fn is_at(rollout: &Rollout, asked: u32) -> Result<(), ApproveError> {
     if asked == at { Ok(()) } else { Err(ApproveError::Step { asked, at }) }
 }
 
-/// Whether a promotion skips an approval that the release asks for: of this step, or of any that is left.
-pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering) -> bool {
+/// Whether a promotion at `now` skips an approval that the release asks for: of this step, or of any that is left.
+pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering, now: Timestamp) -> bool {
     let Some(shift) = rollout.shift.as_ref().filter(|shift| shift.promoted < Some(Promotion::Full)) else {
         return false;
     };
     let strategy = &release.spec.strategy;
-    let wanted = strategy.wants_approval(shift.taken) && shift.approved.is_none();
+    let wanted = strategy.wants_approval(shift.taken) && shift.approval(now).is_none();
     let later = || {
         let steps = u32::try_from(strategy.canary().len()).unwrap_or(u32::MAX);
         (shift.taken.saturating_add(1)..=steps).any(|step| strategy.wants_approval(step))
@@ -188,7 +188,7 @@ pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering) 
     }
 }
 
-/// Approves a step of a rollout to `release`. Doing so twice is doing so once.
+/// Approves a step of a rollout to `release`. Doing so twice is doing so once; after the first approval has expired it counts anew.
 ///
 /// # Errors
 /// The approval is for another step or release, comes from who asked for the rollout, or nothing is to be approved.
@@ -218,7 +218,7 @@ pub fn approve(
     let mut next = rollout.clone();
     next.log.take_fresh();
     let shift = next.shift.get_or_insert_with(|| Shift::new(now));
-    if shift.approved.is_some() {
+    if shift.approval(now).is_some() {
         return Ok(next);
     }
     shift.approved = Some(Approval { by: actor.to_owned(), at: now });

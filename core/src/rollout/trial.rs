@@ -4,7 +4,6 @@
 //! data: a window with too few requests, or of an ingress that says nothing, brings nothing back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::gate::GpuFault;
@@ -16,10 +15,8 @@ use crate::units::Span;
 
 use super::draft::Draft;
 use super::figures::{Figures, Trigger, spaced};
+use super::instances::{self, LOOK_EVERY};
 use super::model::{Begins, Kind, Reason};
-
-/// How often a release is looked at that no rollout moves any more. Ingresses report as often.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Errors of GPUs that are kept with what they brought about.
 const FAULTS: usize = 16;
@@ -36,14 +33,15 @@ pub(crate) struct Trial<'a> {
 
 /// The watch over a release whose rollout has succeeded, as far as its manifest wants one.
 pub(crate) fn watch_after(draft: &mut Draft<'_>, rules: &RollbackOn) -> Option<Watch> {
-    let until = draft.now() + rules.watch.filter(|_| rules.watches())?.duration();
+    let until = draft.now() + rules.watch?.duration();
     let rollout = draft.rollout();
     let release = rollout.to;
     let from = rollout.from.filter(|from| rollout.kind == Kind::Deploy && from.digest != release.digest)?;
     let since = rollout.counts_from.unwrap_or(rollout.created_at);
     let restarts_before = rollout.restarts_before.clone();
     let gpu_errors_before = rollout.gpu_errors_before.clone();
-    Some(Watch { release, from, since, until, restarts_before, gpu_errors_before })
+    let instances = Some(instances::begin(draft));
+    Some(Watch { release, from, since, until, restarts_before, gpu_errors_before, instances })
 }
 
 /// Watches a release whose rollout has succeeded. If a trigger fires, a rollout back begins.
@@ -63,9 +61,14 @@ pub(crate) fn watch(draft: &mut Draft<'_>) -> bool {
     };
     let next = if rules.counts_requests() { now + LOOK_EVERY } else { watch.until };
     draft.wake(next.min(watch.until));
-    let before = (watch.restarts_before, watch.gpu_errors_before);
+    let mut seen = watch.instances.clone();
+    let of_one = seen.as_mut().and_then(|seen| instances::look(draft, seen, watch.release, rules));
+    let before = (watch.restarts_before.clone(), watch.gpu_errors_before.clone());
     let trial = Trial { release: watch.release, rules, since: watch.since, before };
-    let Some(reason) = trial.first(draft) else { return false };
+    let Some(reason) = trial.first(draft).or(of_one) else {
+        draft.service.watch = Some(Watch { instances: seen, ..watch });
+        return false;
+    };
     draft.service.watch = None;
     draft.begins = Some(Begins { to: watch.from, reason });
     true

@@ -69,6 +69,7 @@ pub(crate) struct SlotFacts<'a> {
     pub(crate) reach: Reach,
     is_lost: bool,
     engine_down: bool,
+    engine_answers: bool,
     read_only: bool,
     /// The observation of the slot under its present part.
     confirmed: Option<&'a SlotObservation>,
@@ -101,6 +102,7 @@ impl<'a> SlotFacts<'a> {
             reach,
             is_lost: member.is_none_or(|member| member.liveness == Liveness::Lost),
             engine_down: heard.is_some_and(|seen| !has_engine(seen)),
+            engine_answers: heard.is_some_and(|seen| seen.engine == EngineState::Available),
             read_only: heard.is_some_and(|seen| seen.unwritable.is_some()),
             confirmed: heard.filter(|_| reach == Reach::Confirmed).and_then(|seen| seen.slot(id)),
             last: heard.and_then(|seen| seen.slot(id)),
@@ -276,6 +278,12 @@ impl<'a> SlotFacts<'a> {
     /// The last observation of it on the stream that stands, under whichever plan.
     pub(crate) const fn last(&self) -> Option<&'a SlotObservation> {
         self.last
+    }
+
+    /// The observation of it, if its host is heard of now and its engine answers.
+    pub(crate) fn heard(&self) -> Option<&'a SlotObservation> {
+        let heard = matches!(self.reach, Reach::Confirmed | Reach::Unconfirmed | Reach::ReadOnly);
+        self.last.filter(|_| heard && self.engine_answers)
     }
 
     /// Whether `release` ran in it when it was last heard of, under whichever plan.

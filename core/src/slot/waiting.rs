@@ -123,6 +123,13 @@ pub enum Waiting {
     },
     /// A person who lets the traffic move.
     Approval,
+    /// The same, again: an approval does not count for ever.
+    ApprovalExpired {
+        /// Who had approved.
+        by: String,
+        /// Until when that counted.
+        expired: Timestamp,
+    },
     /// The end of the soak.
     Soak(Timestamp),
     /// Room for both instances on a host.
@@ -233,6 +240,10 @@ impl std::fmt::Display for Waiting {
                 write!(f, "; the end of the next one at {until}")
             }
             Self::Approval => f.write_str("approval of the next step (`windlass rollout approve`)"),
+            Self::ApprovalExpired { by, expired } => write!(
+                f,
+                "another approval of the next step (`windlass rollout approve`): that of {by} expired at {expired}"
+            ),
             Self::Soak(until) => write!(f, "the end of the soak at {until}"),
             Self::Room(host) => write!(f, "room on host {host}"),
             Self::Others { host, slot } => {

@@ -226,7 +226,7 @@ pub fn rollout(
         step: rollout.shift.as_ref().map_or(0, |shift| shift.taken),
         steps: steps(rollout, releases),
         traffic: traffic(rollout, service, releases, fleet).filter(|_| active),
-        asks: asked(rollout, releases).filter(|_| active),
+        asks: asked(rollout, releases, now).filter(|_| active),
         gates: gates(rollout, releases, now),
         hooks: hooks::of(rollout),
         failures: rollout.failures.iter().map(failure).collect(),
@@ -260,9 +260,9 @@ fn steps(rollout: &Rollout, releases: &Releases) -> u32 {
     u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
-fn asked(rollout: &Rollout, releases: &Releases) -> Option<AskedView> {
+fn asked(rollout: &Rollout, releases: &Releases, now: Timestamp) -> Option<AskedView> {
     let shift =
-        rollout.shift.as_ref().filter(|shift| shift.approved.is_none() && shift.promoted.is_none())?;
+        rollout.shift.as_ref().filter(|shift| shift.approval(now).is_none() && shift.promoted.is_none())?;
     let release = releases.get(&rollout.to.digest).filter(|_| rollout.kind == Kind::Deploy)?;
     let wanted = rollout.state == State::Advancing && release.spec.strategy.wants_approval(shift.taken);
     wanted.then_some(AskedView { step: shift.taken, release: rollout.to.digest })

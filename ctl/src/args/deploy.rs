@@ -156,7 +156,8 @@ pub(crate) enum RolloutCommand {
     /// Approve the current step (not by the operator who deployed)
     #[command(
         after_help = "Where the manifest says `approve: true`, the rollout waits until another operator has approved. The \
-                      approval names rollout, release and step, and stands in the audit log. Gates and times still count.\n\n\
+                      approval names rollout, release and step, counts for 24 hours, and stands in the audit log. Gates \
+                      and times still count.\n\n\
                       Examples:\n  windlass rollout approve web\n  windlass rollout approve web --step 2 --yes"
     )]
     Approve {

@@ -1,6 +1,7 @@
 //! Providers of every kind, over real connections to this process.
 
 mod prometheus;
+mod whole;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -37,17 +38,18 @@ fn sample(seconds: f64, value: &str) -> String {
     vector(&json!([{ "metric": { "job": "web" }, "value": [seconds, value] }]))
 }
 
-/// Status and body of each kind of provider; `None` never answers.
-fn reply(kind: &str) -> Option<(&'static str, String)> {
+/// Status and body of each kind of provider at a second; `None` never answers.
+fn reply(kind: &str, at: f64) -> Option<(&'static str, String)> {
     let ok = |body: String| Some(("200 OK", body));
     match kind {
-        "good" => ok(sample(1_800_000_000.0, "0.25")),
+        "good" => ok(sample(at, "0.25")),
+        "bad" => ok(sample(at, "1.5")),
         "empty" => ok(vector(&json!([]))),
-        "nan" => ok(sample(1_800_000_000.0, "NaN")),
-        "infinite" => ok(sample(1_800_000_000.0, "+Inf")),
+        "nan" => ok(sample(at, "NaN")),
+        "infinite" => ok(sample(at, "+Inf")),
         "several" => ok(vector(&json!([{ "value": [1, "1"] }, { "value": [1, "2"] }]))),
-        "stale" => ok(sample(1_799_999_000.0, "1")),
-        "future" => ok(sample(1_800_000_100.0, "1")),
+        "stale" => ok(sample(at - 1000.0, "1")),
+        "future" => ok(sample(at + 100.0, "1")),
         "html" => ok("<html>an error page</html>".to_owned()),
         "huge" => ok(" ".repeat(10 << 20)),
         "broken" => Some(("500 Internal Server Error", "secret words".to_owned())),
@@ -64,6 +66,11 @@ fn reply(kind: &str) -> Option<(&'static str, String)> {
 }
 
 async fn provider() -> Provider {
+    provider_at(Arc::new(Mutex::new((now(), None)))).await
+}
+
+/// A provider whose clock shows the time in `says`, and that answers as the kind there, or as its path says.
+async fn provider_at(says: Arc<Mutex<(Timestamp, Option<&'static str>)>>) -> Provider {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (mut serving, asked) = (JoinSet::new(), Arc::new(Mutex::new(Vec::new())));
@@ -72,7 +79,7 @@ async fn provider() -> Provider {
         let mut open = JoinSet::new();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let known = known.clone();
+            let (known, says) = (known.clone(), says.clone());
             open.spawn(async move {
                 let mut head = Vec::new();
                 while !head.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -84,7 +91,11 @@ async fn provider() -> Provider {
                 let head = String::from_utf8(head).unwrap();
                 let kind = head.split('/').nth(1).unwrap().split([' ', '?']).next().unwrap().to_owned();
                 known.lock().unwrap().push(head.lines().next().unwrap().to_owned());
-                let Some((status, body)) = reply(&kind) else { return std::future::pending().await };
+                let (at, instead) = *says.lock().unwrap();
+                let second = at.as_millis() as f64 / 1000.0;
+                let Some((status, body)) = reply(instead.unwrap_or(&kind), second) else {
+                    return std::future::pending().await;
+                };
                 let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
                 // Who reads no more than it wants ends the connection in the middle.
                 drop(stream.write_all(&[head.into_bytes(), body.into_bytes()].concat()).await);

@@ -146,6 +146,7 @@ impl Refusal for ReleaseError {
             Self::Start(StartError::Active(_))
             | Self::TrustExpired(_)
             | Self::FromTheFuture { .. }
+            | Self::SignaturesExpired { .. }
             | Self::Recovering
             | Self::PreviewChanged
             | Self::AgentTooOld(_)

@@ -23,6 +23,9 @@ use crate::store::record::ReleaseRecord;
 /// that is wrong, and the hosts would take the release.
 const AHEAD: Duration = Duration::from_secs(600);
 
+/// How long the signatures of a release count where several people have to sign: each was made after the release was.
+const SIGNATURES_COUNT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Who asks for what the coordinator begins by itself.
 const ITSELF: &str = "windlass";
 
@@ -139,6 +142,11 @@ fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Rele
     // Every host refuses it, so that its rollout could only fail.
     if release.created_at > draft.now + AHEAD {
         return Err(ReleaseError::FromTheFuture { at: release.created_at, now: draft.now });
+    }
+    // What was taken in time may be submitted again.
+    let is_new = !draft.state.releases.contains_key(&envelope.digest());
+    if is_new && keys.threshold() > 1 && draft.now >= release.created_at + SIGNATURES_COUNT {
+        return Err(ReleaseError::SignaturesExpired { made: release.created_at });
     }
     let floor = trust.floor(id);
     if release.counter < floor {

@@ -1,5 +1,6 @@
 //! Triggers on real requests: a release that fails a share of them goes back while it soaks, one that turns bad after its
-//! rollout goes back within `for`, through a coordinator that was killed; and a route is not left without an answer.
+//! rollout goes back within `for`, through a coordinator that was killed, also by one of its instances; and a route is not left
+//! without an answer.
 
 use std::time::Duration;
 
@@ -93,4 +94,71 @@ fn a_release_that_answers_with_errors_goes_back() {
     ingress::wait_until_routed(&at, "v1");
     fleet.cli.run(&["rm", "web", "--yes", "--force", "--timeout", "1m"]).expect_code(0);
     process.stop(Duration::from_secs(40));
+}
+
+/// `windlass` begins a rollback to `release` within `limit`, and its reason has these words.
+fn goes_back_by_itself(fleet: &Fleet, release: &str, words: &str, limit: Duration) {
+    wait::until("a rollback begins by itself", limit, || {
+        let rollout = fleet.rollout();
+        let begun = rollout["kind"] == "rollback" && rollout["release"] == release;
+        if begun && rollout["actor"] == "windlass" { Ok(()) } else { Err(format!("{rollout:#}")) }
+    });
+    fleet.wait_for_outcome("succeeded");
+    let reason = fleet.rollout()["reason"].to_string();
+    assert!(reason.contains(words), "{reason}");
+}
+
+#[test]
+fn one_instance_brings_a_release_back_after_its_success() {
+    let mut fleet = Fleet::start("triggers-after", 2);
+    let hosts = [fleet.hosts[0].clone(), fleet.hosts[1].clone()];
+    let watched = |fleet: &Fleet, tag: &str| {
+        Service::web(&fleet.lab.image(tag), 2)
+            .with("rollback_on", json!({ "restarts": 2, "unhealthy_for": "10s", "for": "1h" }))
+    };
+    fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 2), "r1");
+    fleet.deploy_ok(&watched(&fleet, "v2"), "r2");
+    assert_eq!(fleet.status()["watch"]["back_to"], "r1");
+
+    // A restart that a person asks for counts for nothing, and the watch goes on with the new instances.
+    fleet.cli.ok(&["restart", "web", "--timeout", "2m"]);
+    // It exits once; the coordinator is killed, and it exits once more.
+    let exit = |fleet: &Fleet| {
+        let port = fleet.wait_for_release(&hosts[0], "r2");
+        drop(http::get(&format!("{}:{port}", hosts[0].address), "/exit?code=7", Duration::from_secs(5)));
+    };
+    exit(&fleet);
+    wait::until("the restart is seen", Duration::from_secs(60), || {
+        let status = fleet.status();
+        if status["restarts"] == 1 { Ok(()) } else { Err(status.to_string()) }
+    });
+    fleet.server.kill_9();
+    fleet.server.start_again();
+    fleet.wait_for_server();
+    hosts.iter().for_each(|host| fleet.wait_for_host(&host.name, "connected"));
+    let status = fleet.status();
+    assert_eq!((&status["release"], &status["watch"]["back_to"]), (&json!("r2"), &json!("r1")), "{status:#}");
+    wait::until("both serve again", Duration::from_secs(60), || {
+        let serving = fleet.serving();
+        if serving.len() == 2 { Ok(()) } else { Err(format!("{serving:?}")) }
+    });
+    exit(&fleet);
+    goes_back_by_itself(&fleet, "r1", "2 restarts of production.web.", Duration::from_secs(90));
+    assert_eq!(fired(&fleet)["reason"]["trigger"]["what"], "restarts");
+    assert!(fleet.status()["watch"].is_null());
+
+    // An instance that runs and answers nobody.
+    fleet.deploy_ok(&watched(&fleet, "v2").with("env.AGAIN", "1"), "r3");
+    fleet.wait_for_release(&hosts[1], "r3");
+    let running = hosts[1].engine.running("web").unwrap();
+    let stuck = running.iter().find(|container| container.label("release") == "r3").expect("r3 runs here");
+    hosts[1].engine.freeze(&stuck.id).unwrap();
+    goes_back_by_itself(&fleet, "r1", "was unready for", Duration::from_secs(120));
+    let figures = &fired(&fleet)["reason"]["trigger"]["figures"];
+    assert_eq!(
+        (&figures["instance"]["host"], &figures["limit"]),
+        (&json!(hosts[1].name), &json!("10s")),
+        "{figures:#}"
+    );
+    fleet.wait_until_serving("v1", 2, Duration::from_secs(60));
 }

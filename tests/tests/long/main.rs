@@ -6,3 +6,4 @@
 mod canary;
 mod colours;
 mod examples;
+mod rates;

@@ -10,12 +10,22 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if manifest.gates.len() > MAX_GATES {
         findings.error(&["gates"], format!("has more than {MAX_GATES} entries"), "");
     }
-    if !manifest.gates.is_empty() && manifest.strategy.canary.is_none() {
+    let (canary, blue_green) = (&manifest.strategy.canary, &manifest.strategy.blue_green);
+    if !manifest.gates.is_empty() && canary.is_none() && blue_green.is_none() {
         findings.error(
             &["gates"],
-            "are asked by the steps of a canary, and the strategy is another one",
+            "are asked by the steps of `canary` or `blue_green`, and the strategy is another one",
             "`strategy: { canary: {} }`, or `rollback_on` for other strategies",
         );
+    }
+    let steps = blue_green.is_some().then(|| lower::strategy(manifest).steps());
+    for (name, gate) in &manifest.gates {
+        if let (Some(from), Some(steps)) = (gate.from_step, steps)
+            && from as usize > steps
+        {
+            let hint = format!("the traffic moves in {steps} steps");
+            findings.error(&["gates", name, "from_step"], "comes after the last step", &hint);
+        }
     }
     let lowered = lower::gates(manifest);
     for (name, gate) in &manifest.gates {

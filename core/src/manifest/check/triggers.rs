@@ -29,11 +29,4 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if rules.gpu_errors.is_some() && !gpus::has(manifest) {
         findings.error(&["rollback_on", "gpu_errors"], gpus::NONE, gpus::HINT);
     }
-    if rules.watch.is_some() && !rules.watches() {
-        findings.error(
-            &["rollback_on", "for"],
-            "watches for nothing",
-            "name what brings the release before back: `crashes`, `gpu_errors`, `error_rate`, `status_5xx` or `p95`",
-        );
-    }
 }

@@ -8,11 +8,13 @@ use crate::release::{self, GateAsk};
 
 /// The gates; none of those that ask nothing, or a number that is none.
 pub(in crate::manifest) fn gates(manifest: &Manifest) -> BTreeMap<String, release::Gate> {
-    let lower = |(name, gate): (&String, &Gate)| Some((name.clone(), lower_gate(gate)?));
+    // The steps of a set beside the old one name no gates.
+    let from_step = manifest.strategy.blue_green.as_ref().map(|_| 1);
+    let lower = |(name, gate): (&String, &Gate)| Some((name.clone(), lower_gate(gate, from_step)?));
     manifest.gates.iter().filter_map(lower).collect()
 }
 
-fn lower_gate(gate: &Gate) -> Option<release::Gate> {
+fn lower_gate(gate: &Gate, from_step: Option<u32>) -> Option<release::Gate> {
     let baseline = gate.baseline.unwrap_or(true);
     let number = |value: Option<f64>| value.and_then(Number::new);
     let ask = if let Some(of) = &gate.error_rate {
@@ -38,5 +40,12 @@ fn lower_gate(gate: &Gate) -> Option<release::Gate> {
         GateAsk::Http { url, pointer, timeout, min: number(of.min), max: number(of.max) }
     };
     let (window, passes, fails) = (gate.window, gate.passes, gate.fails);
-    Some(release::Gate { ask, window, passes, fails, dry_run: gate.dry_run, from_step: gate.from_step })
+    Some(release::Gate {
+        ask,
+        window,
+        passes,
+        fails,
+        dry_run: gate.dry_run,
+        from_step: gate.from_step.or(from_step),
+    })
 }

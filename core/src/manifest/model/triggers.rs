@@ -12,10 +12,11 @@ use super::scalar::{self, Share};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackOn {
-    /// So many exits of an instance after it was healthy. An exit before that always does.
+    /// So many exits of one instance after it was healthy. An exit before that always does. With `for`, so many restarts of one
+    /// instance after its release succeeded, too.
     #[serde(default = "defaults::restarts")]
     pub(crate) restarts: u32,
-    /// Unready for so long after it was healthy.
+    /// One instance is unready for so long after it was healthy.
     #[serde(default = "defaults::unhealthy_for")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) unhealthy_for: Span,
@@ -35,7 +36,7 @@ pub(crate) struct RollbackOn {
     /// and the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) p95: Option<Slow>,
-    /// How long the release is watched after its rollout succeeded; by default it is not.
+    /// How long the release is watched after its rollout succeeded, by all that is said here; by default it is not.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) watch: Option<Span>,

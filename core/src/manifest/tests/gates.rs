@@ -93,7 +93,21 @@ fn gates_that_make_no_sense_are_refused() {
     let many: String = (0..17).map(|n| format!("  g{n}: {{ crashes: {{ max: 0 }} }}\n")).collect();
     assert!(errors(&format!("gates:\n{many}")).contains("`gates`: has more than 16 entries"));
     let rolling = "service: web\nimage: a:1\ngates: { a: { crashes: { max: 0 } } }\n";
-    assert!(errors_of(rolling).contains("asked by the steps of a canary"), "{}", errors_of(rolling));
+    assert!(
+        errors_of(rolling).contains("asked by the steps of `canary` or `blue_green`"),
+        "{}",
+        errors_of(rolling)
+    );
+    let blue = |from: &str| {
+        format!(
+            "service: web\nimage: a:1\nports: {{ http: 80 }}\nroute: {{ host: a.example.com }}\nstrategy: {{ blue_green: {{ steps: [50%] }} }}\n\
+             gates: {{ a: {{ error_rate: {{ max: 1% }}{from} }} }}\n"
+        )
+    };
+    assert_eq!(spec_of(&blue("")).gates["a"].from_step, Some(1), "every step of the traffic asks it");
+    assert_eq!(spec_of(&blue(", from_step: 2")).gates["a"].from_step, Some(2));
+    let late = errors_of(&blue(", from_step: 3"));
+    assert!(late.contains("comes after the last step") && late.contains("in 2 steps"), "{late}");
     let nothing = "has neither gates nor an approval";
     assert!(errors("gates: { a: { crashes: { max: 0 }, dry_run: true } }").contains(nothing));
     assert!(

@@ -1,7 +1,7 @@
 //! Blue/green: a second set beside the first one at full strength, and the traffic in steps from one to the other.
 //!
 //! ```text
-//!  start all, without traffic ──▶ approval ──▶ weights of step 1 ──▶ every ingress has taken them ──▶ watch ──▶ … ──▶ soak
+//!  start all, without traffic ──▶ approval ──▶ weights of step 1 ──▶ every ingress has taken them ──▶ watch, gates ──▶ … ──▶ soak
 //! ```
 //!
 //! The old set runs until the rollout is over, and as long after it as `keep_old` says. A rollback asks nobody and watches
@@ -12,8 +12,10 @@ use crate::traffic::{Split, Weight};
 use crate::units::Span;
 
 use super::super::draft::Draft;
-use super::super::model::{Kind, Promotion, State};
-use super::shifting::is_in_force;
+use super::super::gating::{self, Gates, goes_on, may_go_on};
+use super::super::model::{Kind, State};
+use super::super::shift::Promotion;
+use super::shifting::{is_in_force, waits_for_approval};
 use super::standing::{Old, Standing};
 
 /// The part of the manifest that decides how the traffic moves.
@@ -30,6 +32,11 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     let Some(mut standing) = Standing::look(draft, Old::RunsOn) else { return };
     standing.begin(draft, Limits::NONE);
     if !standing.is_complete() {
+        // The step that is taken is judged all the same: the new release has its share of the requests.
+        let taken = draft.rollout().shift.as_ref().map_or(0, |shift| shift.taken);
+        if taken > 0 && !goes_on(draft, taken, &[]) {
+            return;
+        }
         return standing.look_at_deadline(draft);
     }
     let Some(split) = draft.service.split.clone().filter(|split| split.new == standing.to.digest) else {
@@ -42,30 +49,27 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     }
 }
 
-/// Whether the traffic stays as it is for now: a person has to let it move, or the watch over the last step goes on.
+/// Whether the traffic stays as it is for now: a person has to let it move, the watch over the last step goes on, or gates have not
+/// passed.
 fn is_held(draft: &mut Draft<'_>, params: &Params<'_>, split: &Split) -> bool {
     let Some(shift) = draft.rollout().shift.clone() else { return true };
     if shift.promoted.is_some() || draft.rollout().kind != Kind::Deploy {
         return false;
     }
     if shift.taken == 0 {
-        let waits = params.approve && shift.approved.is_none();
-        if waits {
-            draft.wait(Waiting::Approval);
-        }
-        return waits;
+        return params.approve && waits_for_approval(draft);
     }
-    // The watch over the last step is the soak.
-    if shift.taken as usize >= params.steps.len() {
-        return false;
+    let now = draft.now();
+    let since = shift.watched_since.unwrap_or(now);
+    // The watch over the last step is the soak, which begins when its gates have passed.
+    let is_last = shift.taken as usize >= params.steps.len();
+    let until = if is_last { now } else { since + params.watch.duration() };
+    if now < until {
+        draft.wait(Waiting::Watch { weight: split.weight, until });
+        draft.wake(until);
     }
-    let until = shift.watched_since.unwrap_or(draft.now()) + params.watch.duration();
-    if draft.now() >= until {
-        return false;
-    }
-    draft.wait(Waiting::Watch { weight: split.weight, until });
-    draft.wake(until);
-    true
+    let gates = gating::look(draft, shift.taken, &[], since);
+    !may_go_on(draft, &gates) || matches!(gates, Gates::Going) || now < until
 }
 
 /// Gives the new release its next share, or comes to the soak after the last one.

@@ -12,10 +12,10 @@ use crate::slot::{Limits, Waiting};
 use crate::traffic::Split;
 
 use super::super::draft::Draft;
-use super::super::ending;
-use super::super::gating::{self, Gates};
-use super::super::model::{Kind, Promotion, Shift, State};
-use super::shifting::{is_in_force, shift, take};
+use super::super::gating::{self, Gates, goes_on, may_go_on};
+use super::super::model::{Kind, State};
+use super::super::shift::{Promotion, Shift};
+use super::shifting::{is_in_force, shift, take, waits_for_approval};
 use super::standing::{Old, Standing};
 
 /// The part of the manifest that decides how the traffic moves.
@@ -58,7 +58,7 @@ pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
     if !standing.has(wanted) {
         // The step that is taken is judged all the same: its release has its share of the requests.
         if let Some(taken) = params.steps.get((at.taken as usize).wrapping_sub(1))
-            && !goes_on(draft, taken, at.taken)
+            && !goes_on(draft, at.taken, &taken.gates)
         {
             return;
         }
@@ -115,29 +115,5 @@ fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
     if !may_go_on(draft, &gates) || matches!(gates, Gates::Going) || now < until {
         return false;
     }
-    if of.approve && at.approved.is_none() {
-        draft.wait(Waiting::Approval);
-        return false;
-    }
-    true
-}
-
-/// Judges the step that is taken while instances of it, or of the next one, are on their way. Answers whether the rollout goes on.
-fn goes_on(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
-    let shift = draft.rollout().shift.clone();
-    let since = shift.filter(|shift| shift.promoted.is_none()).and_then(|shift| shift.watched_since);
-    let Some(since) = since.filter(|_| draft.rollout().kind == Kind::Deploy) else { return true };
-    let gates = gating::look(draft, number, &of.gates, since);
-    may_go_on(draft, &gates)
-}
-
-/// Goes back where a gate has failed, and pauses where nobody can tell. Answers whether it did neither.
-fn may_go_on(draft: &mut Draft<'_>, gates: &Gates) -> bool {
-    let Some((_, release)) = draft.target() else { return false };
-    match gates {
-        Gates::Failed(reason) => ending::on_release_failure(draft, &release.spec, reason.clone()),
-        Gates::Unclear(reason) => ending::pause(draft, reason.clone()),
-        Gates::Going | Gates::Passed => return true,
-    }
-    false
+    !(of.approve && waits_for_approval(draft))
 }

@@ -11,7 +11,8 @@ use crate::units::Span;
 
 use super::super::draft::Draft;
 use super::super::ending;
-use super::super::model::{Promotion, Reason, Shift};
+use super::super::model::Reason;
+use super::super::shift::{Promotion, Shift};
 
 /// How far the traffic has moved; nothing is taken at first.
 pub(super) fn shift(draft: &mut Draft<'_>) -> Shift {
@@ -70,6 +71,19 @@ fn is_given_up(draft: &mut Draft<'_>, split: &Split, taken: Taken, until: Timest
     let Some((_, release)) = draft.target() else { return false };
     ending::on_failure(draft, &release.spec, reason);
     false
+}
+
+/// Whether a person has not approved the step yet, or so long ago that it does not count any more.
+pub(super) fn waits_for_approval(draft: &mut Draft<'_>) -> bool {
+    let (now, shift) = (draft.now(), shift(draft));
+    if shift.approval(now).is_some() {
+        return false;
+    }
+    draft.wait(shift.approved.map_or(Waiting::Approval, |expired| Waiting::ApprovalExpired {
+        expired: expired.expires_at(),
+        by: expired.by,
+    }));
+    true
 }
 
 /// Notes that step `next` of `last` is taken, with the weights that the service has now.

@@ -1,6 +1,6 @@
 //! Blue/green: the new set gets traffic only as said, the old one is there until it is not needed, and every way back is short.
 
-use super::fixture::reference;
+use super::fixture::{at, reference};
 use super::shifting::{World, blue_green, steps};
 use crate::release::Release;
 use crate::rollout::{Kind, State, Steering, What};
@@ -303,4 +303,104 @@ fn a_resumed_step_counts_the_switch_from_the_resume() {
         "{:?}",
         took.collect::<Vec<_>>()
     );
+}
+
+/// r2 with a gate of exits, three windows of 10 s in each step.
+fn gated(change: impl FnOnce(&mut Release)) -> Release {
+    let mut release = blue_green(2, &steps(&[100, 1000]));
+    let gates = serde_json::json!({ "crashes": {
+        "ask": { "crashes": { "max": 0 } }, "window": "10s", "passes": 3, "fails": 1, "from_step": 1
+    } });
+    release.version = 4;
+    release.spec.gates = serde_json::from_value(gates).unwrap();
+    release.spec.rollback_on.restarts = 100;
+    change(&mut release);
+    release
+}
+
+/// Instances of r2 have exited so often.
+fn exits(world: &mut World, r2: &Release, times: u32) {
+    let digest = reference(r2).digest;
+    for member in world.fleet.members.values_mut() {
+        let seen = std::sync::Arc::make_mut(member.observation.as_mut().unwrap());
+        let instances = seen.slots.iter_mut().flat_map(|slot| &mut slot.instances);
+        instances.filter(|of| of.release == digest).for_each(|of| of.restarts = times);
+        member.last_report = member.observation.clone();
+    }
+}
+
+#[test]
+fn gates_of_a_second_set_are_asked_after_every_step() {
+    use crate::gate::{Verdict, planned};
+    use crate::units::Span;
+    let short = |release: &mut Release| {
+        let crate::release::Strategy::BlueGreen { watch, .. } = &mut release.spec.strategy else { panic!() };
+        *watch = Span::from_secs(1);
+    };
+    let r2 = gated(short);
+    assert_eq!(planned(&r2.spec, "crashes", &r2.spec.gates["crashes"]), 6);
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    let mut since = Vec::new();
+    world.until("succeeds", |world| {
+        let now = (world.share(&r2), world.rollout.as_ref().unwrap().state);
+        if since.last().is_none_or(|(last, _)| *last != now) {
+            since.push((now, world.now));
+        }
+        world.state() == State::Succeeded
+    });
+    let at = |share, state| since.iter().find(|(now, _)| *now == (share, state)).unwrap().1;
+    let (first, last, soak) =
+        (at(100, State::Advancing), at(1000, State::Advancing), at(1000, State::Soaking));
+    assert!(last - first >= 30 && soak - last >= 30, "a watch of 1 s is over long before: {since:?}");
+    let judged = world.decisions.iter().filter_map(|what| match what {
+        What::Judged { judged } => Some((judged.asked.step, judged.verdict)),
+        _ => None,
+    });
+    let of = |step| (step, Verdict::Pass);
+    assert_eq!(judged.collect::<Vec<_>>(), [of(1), of(1), of(1), of(2), of(2), of(2)]);
+}
+
+#[test]
+fn a_gate_that_fails_takes_the_traffic_back_from_the_second_set() {
+    for share in [100, 1000] {
+        let (r1, r2) = (blue_green(1, &steps(&[1000])), gated(|_| {}));
+        let mut world = World::new();
+        world.begin(&r2, Kind::Deploy);
+        world.until("has its share", |world| world.share(&r2) == share);
+        (0..5).for_each(|_| world.second());
+        for _ in 0..300 {
+            exits(&mut world, &r2, 1);
+            let before = world.share(&r2);
+            world.second();
+            assert!(world.share(&r2) <= before, "its share only falls");
+            if world.state().is_final() {
+                break;
+            }
+        }
+        assert_eq!((world.state(), world.share(&r1)), (State::RolledBack, 1000), "{share}");
+        let reason = world.rollout.as_ref().unwrap().reason.as_ref().unwrap().to_string();
+        assert!(reason.contains("gate crashes failed"), "{reason}");
+    }
+}
+
+#[test]
+fn a_provider_that_is_down_holds_the_second_set_where_it_is() {
+    let r2 = gated(|release| {
+        let ask = serde_json::json!({ "prometheus": { "url": "http://p", "query": "q", "timeout": "5s", "max": 1.0 } });
+        release.spec.gates.get_mut("crashes").unwrap().ask = serde_json::from_value(ask).unwrap();
+    });
+    let mut world = World::new();
+    world.begin(&r2, Kind::Deploy);
+    world.until("asks", |world| {
+        let rollout = world.rollout.as_ref().unwrap();
+        !crate::rollout::questions(rollout, &r2, at(world.now)).is_empty()
+    });
+    world.until("pauses", |world| world.state() == State::Paused || world.state().is_final());
+    assert_eq!((world.state(), world.share(&r2)), (State::Paused, 100));
+    // Who promotes goes on without gates.
+    world.steer(Steering::Resume);
+    world.second();
+    world.steer(Steering::PromoteFull);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
 }

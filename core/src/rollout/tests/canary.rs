@@ -232,26 +232,26 @@ fn only_somebody_else_approves_this_step_of_this_release() {
         "nobody is the author of a way back"
     );
     assert!(
-        skips_approval(&rollout, &r2, Steering::Promote)
-            && skips_approval(&rollout, &r2, Steering::PromoteFull)
+        skips_approval(&rollout, &r2, Steering::Promote, at(2000))
+            && skips_approval(&rollout, &r2, Steering::PromoteFull, at(2000))
     );
-    assert!(!skips_approval(&rollout, &r2, Steering::Abort));
+    assert!(!skips_approval(&rollout, &r2, Steering::Abort, at(2000)));
     let free =
         with_port(2, &canary(&json!([{ "weight": 100, "gates": [], "hold": "10s" }, { "weight": 1000 }])));
-    assert!(!skips_approval(&rollout, &free, Steering::PromoteFull), "nothing is asked");
+    assert!(!skips_approval(&rollout, &free, Steering::PromoteFull, at(2000)), "nothing is asked");
     let later = canary(
         &json!([{ "weight": 100, "hold": "10s" }, { "weight": 500, "approve": true }, { "weight": 1000 }]),
     );
     let later = with_port(2, &later);
-    assert!(!skips_approval(&rollout, &later, Steering::Promote));
-    assert!(skips_approval(&rollout, &later, Steering::PromoteFull), "a later step asks");
+    assert!(!skips_approval(&rollout, &later, Steering::Promote, at(2000)));
+    assert!(skips_approval(&rollout, &later, Steering::PromoteFull, at(2000)), "a later step asks");
     let other = reference(&with_port(3, &three_steps())).digest;
     assert!(matches!(says(Approved { release: other, ..meant }, "bob"), Err(ApproveError::Content { .. })));
     for step in [0, 2] {
         assert!(matches!(says(Approved { step, ..meant }, "bob"), Err(ApproveError::Step { .. })), "{step}");
     }
     let approved = says(meant, "bob").unwrap();
-    assert!(!skips_approval(&approved, &r2, Steering::Promote), "it is there");
+    assert!(!skips_approval(&approved, &r2, Steering::Promote, at(2000)), "it is there");
     assert_eq!(approve(&approved, &r2, meant, "eve", at(2001)).unwrap().shift, approved.shift, "once");
     world.rollout = Some(approved);
     world.until("goes on", |world| world.share(&r2) == 1000);
@@ -260,6 +260,62 @@ fn only_somebody_else_approves_this_step_of_this_release() {
     world.until("succeeds", |world| world.state() == State::Succeeded);
     let late = approve(world.rollout.as_ref().unwrap(), &r2, meant, "bob", at(4000));
     assert!(matches!(late, Err(ApproveError::State(_))), "{late:?}");
+}
+
+#[test]
+fn an_approval_counts_for_a_day_and_its_end_ends_nothing() {
+    let gated = json!({ "weight": 100, "approve": true, "hold": "1m" });
+    let blue = json!({ "blue_green": { "steps": [1000], "watch": "1m", "keep_old": "1h", "min_ready": "5s", "approve": true } });
+    for (strategy, step) in [(canary(&json!([gated, { "weight": 1000 }])), 1), (blue, 0)] {
+        let r2 = with_port(2, &strategy);
+        let mut world = world(&r2);
+        let waits = |world: &World| world.waiting.iter().any(|text| text.contains("rollout approve"));
+        world.until("waits", waits);
+        let meant = Approved { step, release: reference(&r2).digest };
+        let says = |world: &mut World, who: &str| {
+            let rollout = world.rollout.as_ref().unwrap();
+            world.rollout = Some(approve(rollout, &r2, meant, who, at(world.now)).unwrap());
+        };
+        let asks = |world: &World| {
+            let (rollout, now) = (world.rollout.as_ref().unwrap(), at(world.now));
+            let world = (&world.service, &world.slots, &world.releases, &world.fleet);
+            crate::view::rollout(rollout, world.0, world.1, world.2, world.3, &[], now).asks
+        };
+        assert_eq!(asks(&world).map(|asked| (asked.step, asked.release)), Some((step, meant.release)));
+        // It is approved, and somebody pauses it before it goes on.
+        says(&mut world, "bob");
+        assert_eq!(asks(&world), None);
+        world.steer(Steering::Pause);
+        world.now += 24 * 3600;
+        world.steer(Steering::Resume);
+        let share = world.share(&r2);
+        let told = |world: &World| {
+            world.waiting.iter().any(|text| text.contains("that of bob expired at 1970-01-02T"))
+        };
+        world.until("waits again", told);
+        assert_eq!(
+            asks(&world).map(|asked| asked.step),
+            Some(step),
+            "the command line finds what to approve"
+        );
+        for _ in 0..1000 {
+            world.second();
+            assert_eq!(
+                (world.share(&r2), world.state()),
+                (share, State::Advancing),
+                "it waits, and does not end"
+            );
+        }
+        let rollout = world.rollout.clone().unwrap();
+        assert!(skips_approval(&rollout, &r2, Steering::Promote, at(world.now)), "a promotion would skip it");
+        says(&mut world, "eve");
+        let shift = world.rollout.as_ref().and_then(|rollout| rollout.shift.clone()).unwrap();
+        assert_eq!(shift.approval(at(world.now)).map(|of| of.by.as_str()), Some("eve"));
+        let stored = serde_json::to_vec(&world.rollout).unwrap();
+        world.rollout = serde_json::from_slice(&stored).unwrap();
+        world.until("goes on", |world| world.share(&r2) == 1000);
+        world.until("succeeds", |world| world.state() == State::Succeeded);
+    }
 }
 
 #[test]

@@ -19,14 +19,14 @@ use crate::traffic::{
 };
 
 /// r2 on trial since second 100, with an ingress that reports every two seconds.
-struct Trial {
-    midway: Midway,
+pub(super) struct Trial {
+    pub(super) midway: Midway,
     windows: Windows,
     counts: BTreeMap<Digest, Counts>,
-    now: i64,
+    pub(super) now: i64,
 }
 
-fn rules(rules: &Value) -> Release {
+pub(super) fn rules(rules: &Value) -> Release {
     release(2, |json| {
         stop_first(json);
         json["version"] = 3.into();
@@ -35,7 +35,7 @@ fn rules(rules: &Value) -> Release {
 }
 
 impl Trial {
-    fn new(r2: Release) -> Self {
+    pub(super) fn new(r2: Release) -> Self {
         let midway = Midway::between(release(1, stop_first), r2);
         let mut trial = Self { midway, windows: Windows::default(), counts: BTreeMap::new(), now: 100 };
         trial.report();
@@ -43,7 +43,7 @@ impl Trial {
     }
 
     /// Every slot is at r2, and healthy, and the soak goes on.
-    fn soak(&mut self) {
+    pub(super) fn soak(&mut self) {
         let r2 = self.midway.r2.clone();
         for slot in self.midway.slots.values_mut() {
             slot.edit(|want| (want.phase, want.previous) = (Phase::Running, None));
@@ -53,7 +53,7 @@ impl Trial {
         self.midway.rollout.soak_since = Some(at(self.now));
     }
 
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         let of = |(release, counts): (&Digest, &Counts)| {
             (*release, ReleaseTraffic { weighted: counts.clone(), ..ReleaseTraffic::default() })
         };
@@ -94,12 +94,12 @@ impl Trial {
         self.report();
     }
 
-    fn requests(&mut self, requests: u64, failed: u64) {
+    pub(super) fn requests(&mut self, requests: u64, failed: u64) {
         self.requests_of(&self.midway.r2.clone(), requests, failed, 10);
     }
 
     /// One decision.
-    fn step(&mut self) -> Advance {
+    pub(super) fn step(&mut self) -> Advance {
         let ingress = Ingress {
             processes: crate::traffic::Processes::default(),
             since: Timestamp::ZERO,
@@ -137,8 +137,13 @@ impl Trial {
     }
 
     /// The rollout has succeeded, and r2 is watched.
-    fn succeed(&mut self) {
+    pub(super) fn succeed(&mut self) {
         self.soak();
+        self.succeed_as_it_is();
+    }
+
+    /// The same, of slots as they are.
+    pub(super) fn succeed_as_it_is(&mut self) {
         self.now += 12;
         self.report();
         self.step();
@@ -151,7 +156,7 @@ impl Trial {
         self.midway.seen(n).instances[0].vitals.gpu_errors = Some(GpuErrors { count, last: Some(last) });
     }
 
-    fn crash(&mut self, n: usize, restarts: u32) {
+    pub(super) fn crash(&mut self, n: usize, restarts: u32) {
         self.midway.seen(n).instances[0].restarts = restarts;
     }
 }
@@ -347,7 +352,9 @@ fn errors_of_gpus_bring_a_release_back_with_evidence() {
 }
 
 fn watched() -> Trial {
-    Trial::new(rules(&json!({ "status_5xx": { "count": 10, "within": "1m" }, "crashes": 3, "for": "1h" })))
+    Trial::new(rules(
+        &json!({ "restarts": 100, "status_5xx": { "count": 10, "within": "1m" }, "crashes": 3, "for": "1h" }),
+    ))
 }
 
 #[test]

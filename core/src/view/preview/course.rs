@@ -1,5 +1,6 @@
 //! The course of a rollout in words: what it asks, starts and shifts, one thing after the other.
 
+use crate::gate::asked_in;
 use crate::release::{CanaryStep, Spec, Strategy};
 use crate::traffic::{MatchOn, Weight};
 use crate::units::Span;
@@ -44,9 +45,10 @@ fn traffic(spec: &Spec, total: u32) -> Vec<String> {
         Strategy::OneThenAll { .. } => Vec::new(),
         Strategy::BlueGreen { steps, watch, approve, .. } => {
             let approval = approve.then(|| "another operator approves".to_owned());
-            let shares = steps.iter().map(|weight| {
+            let shares = (1..).zip(steps).map(|(step, weight)| {
                 let watched = if *weight == Weight::ALL { String::new() } else { lasts(Some(*watch)) };
-                format!("{weight} of the traffic to the new instances{watched}")
+                let gates: Vec<String> = asked_in(spec, step, &[]).into_keys().map(str::to_owned).collect();
+                format!("{weight} of the traffic to the new instances{watched}{}", until(&gates))
             });
             approval.into_iter().chain(shares).collect()
         }
@@ -75,9 +77,7 @@ fn canary(step: &CanaryStep, is_routed: bool, instances: u32, total: u32) -> Str
         text.push_str(&format!(", and requests with {on} {}: {}", rule.name, rule.value));
     }
     text.push_str(&lasts(step.hold));
-    if !step.gates.is_empty() {
-        text.push_str(&format!(", until {} passed", listed(&step.gates)));
-    }
+    text.push_str(&until(&step.gates));
     if step.approve {
         text.push_str(", until another operator approves");
     }
@@ -86,6 +86,10 @@ fn canary(step: &CanaryStep, is_routed: bool, instances: u32, total: u32) -> Str
 
 fn lasts(span: Option<Span>) -> String {
     span.map(|span| format!(", for {span} at least")).unwrap_or_default()
+}
+
+fn until(gates: &[String]) -> String {
+    if gates.is_empty() { String::new() } else { format!(", until {} passed", listed(gates)) }
 }
 
 fn listed(gates: &[String]) -> String {
