@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub releases: &'a Releases,
     /// Services of the table before: an instance of which nobody knows whether it is ready keeps its place.
     pub before: &'a [RoutedService],
+    /// Whether every agent and ingress of the environment reads tables of version 2.
+    pub standbys: bool,
     /// Returns whether the trust document gives a host name to the environment.
     pub allows: &'a dyn Fn(&str) -> bool,
 }
@@ -88,6 +90,7 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
             releases: scene.releases,
             before: before.get(name).copied(),
             reported: reported.remove(name).unwrap_or_default(),
+            standbys: scene.standbys,
         };
         let Some(service::Part { routed, names }) = service::derive(&places, room, scene.allows) else {
             continue;

@@ -52,6 +52,7 @@ pub(super) fn report(seq: u64, in_flight: u64) -> IngressReport {
         started_at: crate::Timestamp::ZERO,
         at: crate::Timestamp::ZERO,
         program: "test".to_owned(),
+        routes_versions: Vec::new(),
         listens: Vec::new(),
         ending: false,
         tables: [("production".parse().unwrap(), in_force)].into(),
@@ -90,6 +91,7 @@ fn endpoint(number: u16) -> Endpoint {
         side: PortSide::A,
         release: Digest::of(&[0]),
         draining: false,
+        stands_by: None,
     }
 }
 

@@ -53,6 +53,7 @@ impl Ingress {
             started_at: Timestamp::ZERO,
             at: now(),
             program: "test".to_owned(),
+            routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
             listens: Vec::new(),
             ending: false,
             tables: [(routes.environment.clone(), in_force)].into(),
