@@ -102,7 +102,7 @@ fn next(
         return None;
     }
     let floor = record.map_or(0, |record| record.floor);
-    let Derived { names, services } = derive(state, registry, environment, before, now);
+    let Derived { names, services } = derive(state, registry, environment, before);
     let epoch = state.trust.document().epoch;
     let is_known = match before {
         None => names.is_empty() && services.is_empty() && floor == 0,
@@ -138,7 +138,6 @@ fn derive(
     registry: &Registry,
     environment: &EnvironmentId,
     before: Option<&Table>,
-    now: Timestamp,
 ) -> Derived {
     let none = Slots::new();
     let services = state.services.values().filter(|service| &service.id.environment == environment);
@@ -170,7 +169,7 @@ fn derive(
         hosts: hosts.collect(),
         releases: &state.releases,
         before: before.map_or(&[], |table| table.routes.services.as_slice()),
-        standbys: reads_newest(state, registry, environment, before, now),
+        standbys: reads_newest(state, registry, environment, before),
         allows: &|host| trust.allows_host(environment, host),
     })
 }
@@ -182,9 +181,8 @@ fn reads_newest(
     registry: &Registry,
     environment: &EnvironmentId,
     before: Option<&Table>,
-    now: Timestamp,
 ) -> bool {
-    let ingresses = ingresses::traffic(state, registry, now).ingresses;
+    let ingresses = ingresses::traffic(state, registry).ingresses;
     let of_it = ingresses.values().filter(|ingress| ingress.serves.contains(environment));
     let was_newest = before.is_some_and(|table| table.routes.version == ROUTES_VERSION);
     let reads = |report: &IngressReport| report.routes_versions.contains(&ROUTES_VERSION);

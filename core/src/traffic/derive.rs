@@ -83,6 +83,9 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
         scene.before.iter().map(|service| (&service.service, service)).collect();
     let mut derived = Derived::default();
     let (mut taken, mut room) = (BTreeSet::new(), MAX_ENDPOINTS);
+    // What stands by takes no place from what serves.
+    let instances = reported.values().flatten().flat_map(|(.., slot)| &slot.instances);
+    let has_room = instances.map(|instance| instance.endpoints.len()).sum::<usize>() <= MAX_ENDPOINTS;
     for seen in &scene.services {
         let name = &seen.service.id.name;
         let places = Places {
@@ -90,7 +93,7 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
             releases: scene.releases,
             before: before.get(name).copied(),
             reported: reported.remove(name).unwrap_or_default(),
-            standbys: scene.standbys,
+            standbys: scene.standbys && has_room,
         };
         let Some(service::Part { routed, names }) = service::derive(&places, room, scene.allows) else {
             continue;

@@ -36,7 +36,7 @@ fn what_another_host_has_restored_is_found_by_the_ingress() {
     });
     wait::until("the ingress follows that table", LONG, || {
         let shown = fleet.cli.json(&["routes", "web"]);
-        let ingress = &shown["ingresses"][0];
+        let ingress = &shown[0]["ingresses"][0];
         if ingress["acknowledged"] == ingress["wanted"] { Ok(()) } else { Err(shown.to_string()) }
     });
     fleet.server.kill_9();

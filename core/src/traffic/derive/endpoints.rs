@@ -48,9 +48,9 @@ impl<'a> Places<'a> {
         let mut places = Vec::new();
         for (host, seen, slot) in &self.reported {
             let assignment = self.seen.slots.get(&slot.slot).filter(|of| of.host() == *host);
+            let want = assignment.filter(|_| self.standbys && !seen.recovering).map(Slot::plan);
             for instance in &slot.instances {
-                let want = assignment.filter(|_| self.standbys && !seen.recovering).map(Slot::plan);
-                let behind = want.and_then(|want| stands_behind(slot, &want, instance));
+                let behind = want.as_ref().and_then(|want| stands_behind(slot, want, instance));
                 let rests = behind.filter(|_| instance.state == InstanceState::Standby).map(|_| true);
                 let fate = self.fate(host, slot, assignment, seen, instance).or(rests);
                 let Some(draining) = fate else { continue };
