@@ -108,8 +108,14 @@ fn a_table_within_its_bounds_is_accepted() {
 #[test]
 fn every_broken_table_is_refused_with_its_reason() {
     let web = || service(&[Some(100), Some(900)]);
+    let standing = |draining: bool| {
+        let endpoint = Endpoint { draining, stands_by: Some(StandsBy::default()), ..endpoint(1) };
+        RoutedService { endpoints: vec![endpoint], ..web() }
+    };
     let cases: Vec<(Routes, &str)> = vec![
-        (Routes { version: 2, ..table(vec![], &[]) }, "version 2"),
+        (Routes { version: 3, ..table(vec![], &[]) }, "version 3"),
+        (Routes { version: 1, ..table(vec![standing(true)], &[]) }, "version 1"),
+        (table(vec![standing(false)], &[]), "an endpoint that gets requests stands by"),
         (table(vec![service(&[Some(100), Some(100)])], &[]), "sum to 200"),
         (table(vec![service(&[Some(1000), None])], &[]), "sum to 1000"),
         (table(vec![web(), web()], &[]), "web stands there twice"),

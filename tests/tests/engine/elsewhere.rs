@@ -47,7 +47,8 @@ fn what_another_host_has_restored_is_found_by_the_ingress() {
         if counted >= 100.0 { Ok(()) } else { Err(format!("{counted} requests")) }
     });
     let there = format!("endpoint=\"{}:", other.address);
-    assert!(ingress::metric(&edge, "windlass_ingress_endpoint_up", &[&there]) == 1.0, "one side of two");
+    let up = ingress::metric(&edge, "windlass_ingress_endpoint_up", &[&there]);
+    assert!((up - 1.0).abs() < 0.5, "one side of two: {up}");
     let answers = load.end();
     println!("{} requests in {:?}: {:?}", answers.answered(), answers.took, answers.whole);
     answers.expect_none_lost();

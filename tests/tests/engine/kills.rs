@@ -60,7 +60,7 @@ fn a_kill_costs_only_requests_under_way_that_nobody_may_repeat() {
     );
     assert!((1..=32).contains(&posts.failed), "those under way: {} {:#?}", posts.failed, posts.first);
     assert_eq!(posts.refused, 0);
-    assert_eq!((own + cut) as u64, posts.failed, "both sides count the same");
+    assert!((own + cut - posts.failed as f64).abs() < 0.5, "both sides count the same");
     let why = |failure: &&String| !failure.contains("502") && !failure.contains("cut");
     assert_eq!(posts.first.iter().find(why), None, "nothing else failed");
 
