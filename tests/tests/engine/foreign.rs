@@ -77,7 +77,7 @@ fn python_service(fleet: &Fleet, version: &str) -> Service {
     let probe =
         |failures: u32| json!({ "http": "/health", "every": "1s", "timeout": "5s", "failures": failures });
     let service = service.with("health", json!({ "startup": probe(60), "readiness": probe(10) }));
-    let service = service.with("progress_deadline", "3m").with("drain_timeout", "10s");
+    let service = service.with("progress_deadline", "3m").with("drain_timeout", "3m");
     let rpc = json!({ "container": 9000, "protocol": "grpc" });
     let ports = json!({ "http": 8080, "ws": 8081, "rpc": rpc });
     let route = |name: &str, port: &str| json!({ "host": format!("{name}.lab"), "port": port });
@@ -254,7 +254,8 @@ fn clients_of_others_lose_nothing_while_a_release_changes() {
     fs::write(fleet.folder.join("stop"), "").unwrap();
     for client in clients {
         let said = expect_good(client);
-        assert!(said["messages"].is_null() || said["messages"] == 100_000, "{said}");
+        let whole = [json!(100_000), json!(10_000)].contains(&said["messages"]);
+        assert!(whole || said["cut"] == 0, "{said}");
     }
     proxy.stop(Duration::from_secs(40));
 }
