@@ -31,6 +31,7 @@ pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts 
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan_versions: PLAN_VERSIONS.to_vec(),
         release_versions: RELEASE_VERSIONS.to_vec(),
+        routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
         address: member.address.clone(),
         labels: policy.labels.clone().unwrap_or_else(|| member.labels.clone()),
         hostname: line("/proc/sys/kernel/hostname"),

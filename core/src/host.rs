@@ -29,6 +29,9 @@ pub struct HostFacts {
     /// Versions of releases that the agent reads; `1` alone if it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub release_versions: Vec<u32>,
+    /// Versions of traffic tables that the agent reads; `1` alone if it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes_versions: Vec<u32>,
     /// Address at which published ports are reached, certified at join.
     pub address: String,
     /// Labels pinned on the host.
@@ -66,6 +69,11 @@ impl HostFacts {
     /// Returns whether the agent reads releases of that version. One that never connected is not known to be too old.
     pub fn reads_release(&self, version: u32) -> bool {
         version == 1 || self.release_versions.contains(&version) || self.plan_versions.is_empty()
+    }
+
+    /// The same of traffic tables.
+    pub fn reads_routes(&self, version: u32) -> bool {
+        version == 1 || self.routes_versions.contains(&version) || self.plan_versions.is_empty()
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) use document::{is_host, is_path};
 pub use choose::{Choice, Position, choose};
 pub use derive::{Derived, HostSeen, Scene, ServiceSeen, derive};
 pub use document::{
-    Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ReleaseShare,
-    RoutedPort, RoutedService, Routes, Weight,
+    Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ROUTES_VERSIONS,
+    ReleaseShare, RoutedPort, RoutedService, Routes, StandsBy, Weight,
 };
 pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;

@@ -48,6 +48,8 @@ pub enum Population {
     Weighted,
     /// By a match: no evidence for a gate.
     Matched,
+    /// At an endpoint that stands by, in the place of another release: no evidence either.
+    Unconfirmed,
 }
 
 /// Whose counters they are; without a release, those of requests for which none was chosen.
@@ -192,6 +194,7 @@ impl Registry {
         let protocol = service.ports.get(port).map(|port| port.protocol).unwrap_or_default();
         let mut all = Vec::new();
         let (places, restored) = places(self.held.as_ref(), id, service, port);
+        let mut standing = Vec::new();
         for place in places {
             let key = EndpointKey {
                 address: SocketAddr::new(place.address, place.number),
@@ -201,6 +204,7 @@ impl Registry {
             let known = self.endpoints.get(&key).cloned();
             let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
             endpoint.set_draining(place.draining);
+            standing.push((Arc::clone(&endpoint), place.stands_by));
             endpoint.set_drain(service.drain.duration());
             let path = service.ports.get(port).and_then(|port| port.probe.as_ref());
             endpoint.set_probe(path, service.releases.len() > 1);
@@ -208,10 +212,22 @@ impl Registry {
             self.owners.insert(key, id.clone());
             all.push(endpoint);
         }
+        let mut standbys = BTreeMap::new();
+        for (endpoint, stands_by) in standing {
+            let first = stands_by.and_then(|of| of.instead_of).and_then(|number| {
+                let address = SocketAddr::new(endpoint.key.address.ip(), number);
+                all.iter().find(|first| first.key.address == address && !first.is_draining()).cloned()
+            });
+            if stands_by.is_some() {
+                let counters = self.counters(id, Some(endpoint.key.release), Population::Unconfirmed);
+                standbys.insert(endpoint.key.release, counters);
+            }
+            endpoint.set_standby(stands_by.map(|_| first));
+        }
         // A restored release takes the share of the one that failed.
         let of_release = |endpoint: &Endpoint, release: &Digest| {
-            let failed = restored.get(&endpoint.key.address);
-            failed.unwrap_or(&endpoint.key.release) == release
+            let failed = restored.get(&endpoint.key.address).copied().or_else(|| endpoint.first_release());
+            failed.unwrap_or(endpoint.key.release) == *release
         };
         let releases = service.releases.iter().map(|share| Release {
             endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
@@ -232,6 +248,7 @@ impl Registry {
             protocol,
             releases,
             unnamed,
+            standbys,
             all,
             nobody: self.counters(id, None, Population::Weighted),
             hold: service.hold.map(|hold| hold.duration()),
@@ -250,6 +267,7 @@ impl Registry {
         for (key, endpoint) in std::mem::replace(&mut self.endpoints, endpoints) {
             if !self.endpoints.contains_key(&key) {
                 endpoint.set_draining(true);
+                endpoint.set_standby(None);
                 endpoint.pool.clear();
                 let until = now + endpoint.drain();
                 let Some(owner) = self.owners.remove(&key) else { continue };
@@ -285,7 +303,8 @@ impl Registry {
 
     /// At most so many endpoints whose probe is due.
     pub(crate) fn due(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
-        let due = |endpoint: &&Arc<Endpoint>| !endpoint.is_draining() && endpoint.take_probe(limits, now);
+        let probed = |of: &Endpoint| !of.is_draining() || of.stands_by();
+        let due = |endpoint: &&Arc<Endpoint>| probed(endpoint) && endpoint.take_probe(limits, now);
         self.endpoints.values().filter(due).take(most).cloned().collect()
     }
 
@@ -317,3 +336,6 @@ impl Registry {
         sums
     }
 }
+
+#[cfg(test)]
+mod tests;

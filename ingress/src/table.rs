@@ -1,6 +1,6 @@
 //! The tables in force, made ready for requests: what a host name leads to, and the endpoints of each release.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) releases: Vec<Release>,
     /// The counters, by weight and by a match, of releases that the table does not name and that answer all the same.
     pub(crate) unnamed: Vec<(Digest, Arc<ReleaseCounters>, Arc<ReleaseCounters>)>,
+    /// The counters of releases of which an endpoint stands by, for what it answers in another one's place.
+    pub(crate) standbys: BTreeMap<Digest, Arc<ReleaseCounters>>,
     /// What no release can be blamed for: no release was chosen.
     pub(crate) nobody: Arc<ReleaseCounters>,
     pub(crate) hold: Option<Duration>,
@@ -128,6 +130,7 @@ pub(crate) mod tests {
             all: Vec::new(),
             releases: Vec::new(),
             unnamed: Vec::new(),
+            standbys: BTreeMap::new(),
             nobody: Arc::default(),
             hold: None,
             slow_start: None,

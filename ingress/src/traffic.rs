@@ -32,6 +32,9 @@ impl Ingress {
                 (Some(release), Population::Matched) => {
                     service.releases.entry(*release).or_default().matched = counts;
                 }
+                (Some(release), Population::Unconfirmed) => {
+                    service.releases.entry(*release).or_default().unconfirmed = counts;
+                }
             }
         }
         let now = Instant::now();
@@ -43,8 +46,7 @@ impl Ingress {
             let named: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.release).collect();
             let mut spare = service.releases.len().saturating_sub(MOST_RELEASES);
             service.releases.retain(|release, traffic| {
-                let busy =
-                    named.contains(release) || traffic.weighted.in_flight + traffic.matched.in_flight > 0;
+                let busy = named.contains(release) || traffic.all().iter().any(|of| of.in_flight > 0);
                 let keep = busy || spare == 0;
                 spare -= usize::from(!keep);
                 keep
@@ -65,7 +67,11 @@ impl Ingress {
 }
 
 fn seen(endpoint: &Endpoint, limits: &Limits, now: Instant) -> EndpointTraffic {
-    let state = if endpoint.is_draining() {
+    let state = if endpoint.takes(limits, now) && endpoint.is_draining() {
+        EndpointState::Healthy
+    } else if endpoint.stands_by() {
+        EndpointState::StandsBy
+    } else if endpoint.is_draining() {
         EndpointState::Draining
     } else if endpoint.is_ejected(now) {
         EndpointState::Ejected

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use windlass_core::host::Liveness;
 use windlass_core::service::Slots;
-use windlass_core::traffic::{self, Derived, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table};
+use windlass_core::traffic::{
+    self, Derived, IngressReport, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table,
+};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use crate::authority::Authority;
@@ -113,7 +115,7 @@ fn next(
         return None;
     }
     let routes = Routes {
-        version: ROUTES_VERSION,
+        version: Routes::version_for(&services),
         fleet: state.fleet.clone(),
         environment: environment.clone(),
         epoch,
@@ -167,8 +169,29 @@ fn derive(
         hosts: hosts.collect(),
         releases: &state.releases,
         before: before.map_or(&[], |table| table.routes.services.as_slice()),
+        standbys: reads_newest(state, registry, environment, before),
         allows: &|host| trust.allows_host(environment, host),
     })
+}
+
+/// Whether every agent and every ingress of an environment reads tables of the newest version: one that does not would stay
+/// on the table before. Ingresses that have said nothing since the coordinator began read what they read before.
+fn reads_newest(
+    state: &State,
+    registry: &Registry,
+    environment: &EnvironmentId,
+    before: Option<&Table>,
+) -> bool {
+    let ingresses = ingresses::traffic(state, registry).ingresses;
+    let of_it = ingresses.values().filter(|ingress| ingress.serves.contains(environment));
+    let was_newest = before.is_some_and(|table| table.routes.version == ROUTES_VERSION);
+    let reads = |report: &IngressReport| report.routes_versions.contains(&ROUTES_VERSION);
+    let mut members = state.hosts.iter().filter(|(host, _)| serves(state, host, environment));
+    members.all(|(_, record)| record.facts.reads_routes(ROUTES_VERSION))
+        && of_it.map(|ingress| &ingress.processes).all(|processes| match processes.serving() {
+            None => was_newest,
+            Some(_) => processes.all().all(reads),
+        })
 }
 
 /// Every environment that has a table, or may have one.

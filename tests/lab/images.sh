@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds the sample service as a static binary, makes one image per case of it, and pushes them.
 #
-#   images.sh [--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB]
+#   images.sh [--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--tree TAG=FOLDER]
 #
 # Needs no engine and no base image: an image is a tarball, a configuration and a manifest, all written
 # here, so that digests are the same on every run. All images share one layer. Without --registry, the
 # lab's own is used; --socket also loads them into an engine as web:v1 and so on. --pad adds a layer of
-# random bytes as `web:padded`, for pulls that take their time.
+# random bytes as `web:padded`, for pulls that take their time; --tree pushes one image alone, with what lies in a folder.
 # Prints one line per image: `web:v1 sha256:<digest of its manifest>`.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -32,8 +32,8 @@ checked VERSION=checked
 TABLE
 }
 
-SYNOPSIS='[--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB]'
-registry='' pad='' sockets=() login=()
+SYNOPSIS='[--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--tree TAG=FOLDER]'
+registry='' pad='' tree='' sockets=() login=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage "$SYNOPSIS"
     case $1 in
@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
         --auth) login=(--user "$2") ;;
         --socket) sockets+=("$2") ;;
         --pad) pad=$2 ;;
+        --tree) tree=$2 ;;
         *) usage "$SYNOPSIS" ;;
     esac
     shift 2
@@ -127,6 +128,15 @@ push() { # TAG LAYER...
 
 build
 layer base "$work/root"
+if [ -n "$tree" ]; then
+    tag=${tree%%=*}
+    layer tree "${tree#*=}"
+    configuration "$tag" "VERSION=$tag" base tree
+    push_blob "$work/base.tar.gz"
+    push_blob "$work/tree.tar.gz"
+    push "$tag" base tree
+    exit 0
+fi
 while read -r tag variables; do
     configuration "$tag" "$variables" base
 done < <(images)

@@ -24,6 +24,9 @@ pg_ctlcluster postgresql a real database that hosts are asked to reach
 redis-server redis-server a real cache that hosts are asked to reach
 jq jq writes image manifests, reads answers
 faketime faketime sets the clock of one program, so that nobody else's is touched
+wrk wrk loads an ingress, in tests and benchmarks
+h2load nghttp2-client loads an ingress over HTTP/2
+python3 python3-venv runs clients and servers of others
 openssl openssl hashes and certificates in tests
 htpasswd apache2-utils passwords for the registry with authentication
 TABLE

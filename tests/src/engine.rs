@@ -88,6 +88,20 @@ impl Engine {
         self.ask("POST", &format!("/containers/{id}/kill?signal=SIGSTOP"), "").map(drop)
     }
 
+    /// Lets a container's first process go on.
+    pub fn thaw(&self, id: &str) -> Result<()> {
+        self.ask("POST", &format!("/containers/{id}/kill?signal=SIGCONT"), "").map(drop)
+    }
+
+    /// Ends a container's first process, as its kernel would; the engine may start it again.
+    pub fn end(&self, id: &str) -> Result<()> {
+        let pid =
+            self.inspect(id)?["State"]["Pid"].as_u64().filter(|pid| *pid > 1).context("it has no process")?;
+        let ended = std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status()?;
+        anyhow::ensure!(ended.success(), "process {pid} could not be ended");
+        Ok(())
+    }
+
     /// Removes a container, running or not.
     pub fn remove(&self, id: &str) -> Result<()> {
         self.ask("DELETE", &format!("/containers/{id}?force=1"), "").map(drop)

@@ -16,7 +16,7 @@ use crate::wait;
 const CLIENTS: u32 = 8;
 /// Failures that are kept in words.
 const TOLD: usize = 10;
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// The load. Ask [`Load::end`] for what became of it.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Answers {
     pub last: BTreeMap<String, Duration>,
     /// Requests that got another answer, or none.
     pub failed: u64,
+    /// Of these, requests for which nobody accepted a connection: none of them was under way.
+    pub refused: u64,
     /// The first of these, in words.
     pub first: Vec<String>,
     /// When the first and the last of them ended, since the load began.
@@ -47,11 +49,20 @@ pub struct Answers {
 impl Load {
     /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`.
     pub fn begin(address: &str, name: &str, path: &str, rate: u32) -> Self {
+        Self::of(address, name, &format!("GET {path}"), "\r\n", rate)
+    }
+
+    /// The same with requests that nobody may repeat, as they have a body.
+    pub fn posts(address: &str, name: &str, path: &str, rate: u32) -> Self {
+        Self::of(address, name, &format!("POST {path}"), "Content-Length: 1\r\n\r\nx", rate)
+    }
+
+    fn of(address: &str, name: &str, line: &str, rest: &str, rate: u32) -> Self {
         let address: SocketAddr = address.parse().expect("an address and a port");
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let head = |keeps: bool| {
             let connection = if keeps { "keep-alive" } else { "close" };
-            format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: {connection}\r\n\r\n")
+            format!("{line} HTTP/1.1\r\nHost: {name}\r\nConnection: {connection}\r\n{rest}")
         };
         let every = Duration::from_secs(1) * (2 * CLIENTS) / rate;
         let client = |n: u32| {
@@ -89,6 +100,7 @@ impl Load {
                 *last = at.max(*last);
             }
             all.failed += answers.failed;
+            all.refused += answers.refused;
             all.failed_at = match (all.failed_at, answers.failed_at) {
                 (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
                 (known, other) => known.or(other),
@@ -151,7 +163,10 @@ impl Answers {
                     }
                     kept = stream.filter(|_| keeps);
                 }
-                Err(error) => answers.fail(format!("{error:#}"), begun_at.elapsed()),
+                Err(error) => {
+                    answers.refused += u64::from(error.is::<Refused>());
+                    answers.fail(format!("{error:#}"), begun_at.elapsed());
+                }
             }
             due += every;
             wait::pause(due.saturating_duration_since(Instant::now()));
@@ -168,6 +183,16 @@ impl Answers {
     }
 }
 
+/// Nobody accepted the connection.
+#[derive(Debug)]
+struct Refused;
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("connect")
+    }
+}
+
 type Kept = BufReader<TcpStream>;
 
 /// Sends one request and reads the whole answer. Answers with the connection if the other end keeps it open.
@@ -175,7 +200,7 @@ fn request(address: SocketAddr, head: &str, kept: Option<Kept>) -> Result<(u16, 
     let mut stream = match kept {
         Some(kept) => kept,
         None => {
-            let stream = TcpStream::connect_timeout(&address, LIMIT).context("connect")?;
+            let stream = TcpStream::connect_timeout(&address, LIMIT).context(Refused)?;
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
             stream.set_nodelay(true)?;

@@ -91,7 +91,9 @@ fn each(report: &IngressReport, mut show: impl FnMut(&str, &Counts)) {
     for (service, ServiceTraffic { releases, nobody, .. }) in &report.services {
         for (release, traffic) in releases {
             let release = release.short();
-            for (by, counts) in [("weight", &traffic.weighted), ("match", &traffic.matched)] {
+            let unconfirmed = Some(("unconfirmed", &traffic.unconfirmed)).filter(|(_, of)| !of.is_empty());
+            let by = [("weight", &traffic.weighted), ("match", &traffic.matched)].into_iter();
+            for (by, counts) in by.chain(unconfirmed) {
                 show(&format!("service=\"{service}\",release=\"{release}\",by=\"{by}\""), counts);
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use windlass_core::Timestamp;
-use windlass_core::traffic::{IngressReport, Listen};
+use windlass_core::traffic::{IngressReport, Listen, ROUTES_VERSIONS};
 use windlass_ingress::handover::Listener;
 
 use super::follower::Follower;
@@ -78,6 +78,7 @@ impl Reporter {
             started_at: self.0.started_at,
             at: clock::now(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            routes_versions: ROUTES_VERSIONS.to_vec(),
             listens: self.listens(),
             ending: self.0.ending.load(Relaxed),
             tables: seen.tables,

@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub releases: &'a Releases,
     /// Services of the table before: an instance of which nobody knows whether it is ready keeps its place.
     pub before: &'a [RoutedService],
+    /// Whether every agent and ingress of the environment reads tables of version 2.
+    pub standbys: bool,
     /// Returns whether the trust document gives a host name to the environment.
     pub allows: &'a dyn Fn(&str) -> bool,
 }
@@ -81,6 +83,9 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
         scene.before.iter().map(|service| (&service.service, service)).collect();
     let mut derived = Derived::default();
     let (mut taken, mut room) = (BTreeSet::new(), MAX_ENDPOINTS);
+    // What stands by takes no place from what serves.
+    let instances = reported.values().flatten().flat_map(|(.., slot)| &slot.instances);
+    let has_room = instances.map(|instance| instance.endpoints.len()).sum::<usize>() <= MAX_ENDPOINTS;
     for seen in &scene.services {
         let name = &seen.service.id.name;
         let places = Places {
@@ -88,6 +93,7 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
             releases: scene.releases,
             before: before.get(name).copied(),
             reported: reported.remove(name).unwrap_or_default(),
+            standbys: scene.standbys && has_room,
         };
         let Some(service::Part { routed, names }) = service::derive(&places, room, scene.allows) else {
             continue;

@@ -10,8 +10,10 @@ use crate::id::{Counter, EnvironmentId, FleetId, HostId, ServiceName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-/// The version of the payload that this code reads and writes.
-pub const ROUTES_VERSION: u32 = 1;
+/// The newest version of the payload that this code reads and writes.
+pub const ROUTES_VERSION: u32 = 2;
+/// Every version that it reads. A table is written in the lowest one that can say what it says.
+pub const ROUTES_VERSIONS: [u32; 2] = [1, ROUTES_VERSION];
 
 pub(crate) const MAX_NAMES: usize = 4096;
 pub(crate) const MAX_SERVICES: usize = 2048;
@@ -26,7 +28,7 @@ const MAX_TEXT: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Routes {
-    /// Version of this format: `1`.
+    /// Version of this format: `2` if an endpoint stands by, else `1`.
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -218,6 +220,19 @@ pub struct Endpoint {
     /// It gets no new requests; those under way go on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
+    /// It drains, or rests, and its host restores it by itself if the release fails that is on trial there: requests go to it
+    /// as long as it answers and the endpoint before it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_by: Option<StandsBy>,
+}
+
+/// The endpoint of the same slot that an endpoint stands by for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StandsBy {
+    /// Its port of the host; absent if it has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<u16>,
 }
 
 /// A slot has two ports, so that two instances can stand side by side.
@@ -247,12 +262,18 @@ impl PortSide {
 pub struct InvalidRoutes(String);
 
 impl Routes {
+    /// The lowest version that can say what `services` say.
+    pub fn version_for(services: &[RoutedService]) -> u32 {
+        let mut endpoints = services.iter().flat_map(|service| &service.endpoints);
+        if endpoints.any(|endpoint| endpoint.stands_by.is_some()) { 2 } else { 1 }
+    }
+
     /// Checks every bound and every reference.
     ///
     /// # Errors
     /// The first thing that is wrong, in words; texts of the document are cut at 80 characters.
     pub fn check(&self) -> Result<(), InvalidRoutes> {
-        if self.version != ROUTES_VERSION {
+        if !ROUTES_VERSIONS.contains(&self.version) || self.version < Self::version_for(&self.services) {
             return bad(format!("version {} is not supported", self.version));
         }
         bound("names", self.names.len(), MAX_NAMES)?;
@@ -310,6 +331,9 @@ impl RoutedService {
             }
             if endpoint.number == 0 || !places.insert((endpoint.address, endpoint.number)) {
                 return Err(format!("endpoint {}:{} stands there twice", endpoint.address, endpoint.number));
+            }
+            if endpoint.stands_by.is_some() && !endpoint.draining {
+                return Err("an endpoint that gets requests stands by".to_owned());
             }
         }
         for rule in &self.matches {

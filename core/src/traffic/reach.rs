@@ -123,6 +123,7 @@ mod tests {
             side: PortSide::A,
             release: Digest::of(b"r1"),
             draining: false,
+            stands_by: None,
         }
     }
 

@@ -45,6 +45,9 @@ pub struct IngressReport {
     pub at: Timestamp,
     /// Version of the program.
     pub program: String,
+    /// Versions of traffic tables that it reads; `1` alone if it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes_versions: Vec<u32>,
     /// The addresses at which it accepts connections.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<Listen>,
@@ -116,6 +119,16 @@ pub struct ReleaseTraffic {
     /// By a match: no evidence for a gate.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub matched: Counts,
+    /// Answered by an endpoint that stands by, in the place of another release: no evidence for a gate either.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub unconfirmed: Counts,
+}
+
+impl ReleaseTraffic {
+    /// All that was counted.
+    pub fn all(&self) -> [&Counts; 3] {
+        [&self.weighted, &self.matched, &self.unconfirmed]
+    }
 }
 
 /// Counters since the process began, and two gauges.
@@ -182,7 +195,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn is_empty(&self) -> bool {
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -216,6 +230,8 @@ pub enum EndpointState {
     Unready,
     /// It finishes what it has: the table drains it, or has it no more.
     Draining,
+    /// It gets requests only in the place of another one, which answers.
+    StandsBy,
     /// Of a newer version.
     #[serde(other)]
     Unknown,
@@ -245,6 +261,7 @@ impl IngressReport {
         bound("endpoints", endpoints, MAX_ENDPOINTS)?;
         let details = self.refused.values().map(|refusal| refusal.detail.len());
         let texts = self.listens.iter().map(|listen| listen.name.len()).chain([self.program.len()]);
+        bound("versions of tables", self.routes_versions.len(), MAX_LISTENS)?;
         bound("bytes of a text", details.chain(texts).max().unwrap_or_default(), MAX_TEXT)?;
         let seqs = self.tables.values().flat_map(|table| [table.epoch, table.seq]);
         if seqs.chain([self.process, self.unrouted, self.cut_services]).any(|number| number > MAX_NUMBER) {
@@ -260,7 +277,7 @@ impl IngressReport {
 impl ServiceTraffic {
     fn check(&self) -> Result<(), InvalidReport> {
         bound("releases", self.releases.len(), MAX_RELEASES)?;
-        let releases = self.releases.values().flat_map(|release| [&release.weighted, &release.matched]);
+        let releases = self.releases.values().flat_map(ReleaseTraffic::all);
         for counts in releases.chain([&self.nobody]) {
             counts.check()?;
         }

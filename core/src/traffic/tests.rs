@@ -52,6 +52,7 @@ pub(super) fn report(seq: u64, in_flight: u64) -> IngressReport {
         started_at: crate::Timestamp::ZERO,
         at: crate::Timestamp::ZERO,
         program: "test".to_owned(),
+        routes_versions: Vec::new(),
         listens: Vec::new(),
         ending: false,
         tables: [("production".parse().unwrap(), in_force)].into(),
@@ -90,6 +91,7 @@ fn endpoint(number: u16) -> Endpoint {
         side: PortSide::A,
         release: Digest::of(&[0]),
         draining: false,
+        stands_by: None,
     }
 }
 
@@ -106,8 +108,14 @@ fn a_table_within_its_bounds_is_accepted() {
 #[test]
 fn every_broken_table_is_refused_with_its_reason() {
     let web = || service(&[Some(100), Some(900)]);
+    let standing = |draining: bool| {
+        let endpoint = Endpoint { draining, stands_by: Some(StandsBy::default()), ..endpoint(1) };
+        RoutedService { endpoints: vec![endpoint], ..web() }
+    };
     let cases: Vec<(Routes, &str)> = vec![
-        (Routes { version: 2, ..table(vec![], &[]) }, "version 2"),
+        (Routes { version: 3, ..table(vec![], &[]) }, "version 3"),
+        (Routes { version: 1, ..table(vec![standing(true)], &[]) }, "version 1"),
+        (table(vec![standing(false)], &[]), "an endpoint that gets requests stands by"),
         (table(vec![service(&[Some(100), Some(100)])], &[]), "sum to 200"),
         (table(vec![service(&[Some(1000), None])], &[]), "sum to 1000"),
         (table(vec![web(), web()], &[]), "web stands there twice"),

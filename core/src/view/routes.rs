@@ -49,7 +49,8 @@ pub struct RoutedView {
 impl RoutedView {
     /// Whether nobody answers under its names.
     pub fn is_unserved(&self) -> bool {
-        !self.names.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.state == "draining")
+        let unserved = |endpoint: &EndpointView| ["draining", "stands_by"].contains(&endpoint.state.as_str());
+        !self.names.is_empty() && self.endpoints.iter().all(unserved)
     }
 }
 
@@ -74,7 +75,8 @@ pub struct EndpointView {
     pub port: String,
     /// The release of its instance, if the table knows it.
     pub release: Option<Counter>,
-    /// `serving`, `draining`; `ejected` if no ingress that knows it sends requests there.
+    /// `serving`, `draining`; `ejected` if no ingress that knows it sends requests there; `stands_by` for one that its host
+    /// restores if the release on trial fails there, `stands_in` if an ingress has found it so.
     pub state: String,
     /// Requests and tunnels under way on it, in all ingresses.
     pub in_flight: u64,
@@ -164,7 +166,10 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
         let said: Vec<_> =
             said.filter(|of| of.address == address && of.release == endpoint.release).collect();
         let out = |state: EndpointState| matches!(state, EndpointState::Ejected | EndpointState::Unready);
+        let stands_in = said.iter().any(|of| of.state == EndpointState::Healthy);
         let state = match endpoint.draining {
+            true if endpoint.stands_by.is_some() && !stands_in => "stands_by",
+            true if endpoint.stands_by.is_some() => "stands_in",
             true => "draining",
             false if !said.is_empty() && said.iter().all(|of| out(of.state)) => "ejected",
             false => "serving",

@@ -44,6 +44,9 @@ impl Target {
 
     /// The counters that a request at `endpoint` goes by.
     pub(super) fn counters(&self, chosen: Chosen, endpoint: &Endpoint) -> &Arc<ReleaseCounters> {
+        if let Some(unconfirmed) = self.standbys.get(&endpoint.key.release).filter(|_| endpoint.stands_by()) {
+            return unconfirmed;
+        }
         let matched = matches!(chosen, Chosen::One { matched: true, .. });
         if let Some(release) = self.release_of(endpoint) {
             return if matched { &release.matched } else { &release.counters };
@@ -69,9 +72,10 @@ pub(super) async fn route(
     loop {
         changed.borrow_and_update();
         let routed = look_up(shared, door, host, head, bucket, fresh)?;
-        let Some(hold) =
-            routed.target.hold.filter(|_| pickable(routed.target.endpoints(routed.release)) == 0)
-        else {
+        let Some(hold) = routed.target.hold.filter(|_| {
+            let endpoints = routed.target.endpoints(routed.release);
+            pickable(endpoints, &shared.limits, Instant::now()) == 0
+        }) else {
             return Ok(routed);
         };
         if waiting.is_none() {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::endpoint::Endpoint;
 use crate::limits::Limits;
 
-/// Answers with an endpoint for a request, or `None` if each was tried or drains.
+/// Answers with an endpoint for a request, or `None` if each was tried or drains. One that stands by is asked when there is
+/// nobody else, whatever its probes say.
 ///
 /// Ejected and unready endpoints are left out while others are there, and at most half of them: where more are ejected, the
 /// trouble is more likely ours, and all of them count again.
@@ -18,12 +19,15 @@ pub(crate) fn pick(
     limits: &Limits,
     now: Instant,
 ) -> Option<Arc<Endpoint>> {
-    let ejected = endpoints.iter().filter(|e| !e.is_draining() && e.is_left_out(limits, now)).count();
-    let alive = pickable(endpoints);
+    let takes = |endpoint: &Arc<Endpoint>| endpoint.takes(limits, now);
+    let ejected = endpoints.iter().filter(|e| takes(e) && e.is_left_out(limits, now)).count();
+    let alive = pickable(endpoints, limits, now);
     let believe = ejected * 2 <= alive;
+    let is_tried = |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(other, endpoint));
+    let last_resort = || endpoints.iter().find(|e| e.stands_by() && !is_tried(e)).cloned();
     let fits = |endpoint: &&Arc<Endpoint>| {
-        let left_out = endpoint.is_draining() || (believe && endpoint.is_left_out(limits, now));
-        !left_out && !tried.iter().any(|other| Arc::ptr_eq(other, endpoint))
+        let left_out = !takes(endpoint) || (believe && endpoint.is_left_out(limits, now));
+        !left_out && !is_tried(endpoint)
     };
     let count = endpoints.iter().filter(fits).count();
     let nth = |n: u64| {
@@ -33,11 +37,10 @@ pub(crate) fn pick(
     match count {
         0 if believe && ejected > 0 => {
             // Only ejected ones are left: better one of those than none.
-            let left =
-                |e: &&Arc<Endpoint>| !e.is_draining() && !tried.iter().any(|other| Arc::ptr_eq(other, e));
-            endpoints.iter().find(left).cloned()
+            let left = |e: &&Arc<Endpoint>| takes(e) && !is_tried(e);
+            endpoints.iter().find(left).cloned().or_else(last_resort)
         }
-        0 => None,
+        0 => last_resort(),
         1 => nth(0).cloned(),
         _ => {
             let (low, high) = (random & 0xffff_ffff, random >> 32);
@@ -49,8 +52,8 @@ pub(crate) fn pick(
 }
 
 /// How many endpoints take new requests.
-pub(crate) fn pickable(endpoints: &[Arc<Endpoint>]) -> usize {
-    endpoints.iter().filter(|endpoint| !endpoint.is_draining()).count()
+pub(crate) fn pickable(endpoints: &[Arc<Endpoint>], limits: &Limits, now: Instant) -> usize {
+    endpoints.iter().filter(|endpoint| endpoint.takes(limits, now)).count()
 }
 
 /// Requests under way, weighed up while the endpoint is young: after a tenth of the slow start it counts ten times.

@@ -39,6 +39,12 @@ impl From<Protocol> for ProtocolKind {
     }
 }
 
+/// The endpoint before one that stands by.
+#[derive(Debug)]
+struct Standby {
+    first: Option<Arc<Endpoint>>,
+}
+
 /// An endpoint.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -48,6 +54,10 @@ pub(crate) struct Endpoint {
     pub(crate) cut: CancellationToken,
     /// It gets no new requests.
     draining: AtomicBool,
+    /// Its host restores it, or has: the endpoint in whose place requests go to it, if the table has that one.
+    standby: ArcSwapOption<Standby>,
+    /// Its last probe was answered.
+    proven: AtomicBool,
     /// Milliseconds that a request may go on after the endpoint has left the table.
     drain: AtomicU64,
     in_flight: AtomicI64,
@@ -82,6 +92,8 @@ impl Endpoint {
             pool: Pool::new(limits),
             cut: CancellationToken::new(),
             draining: AtomicBool::new(false),
+            standby: ArcSwapOption::empty(),
+            proven: AtomicBool::new(false),
             drain: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             tunnels: AtomicI64::new(0),
@@ -105,6 +117,35 @@ impl Endpoint {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// It stands by for an endpoint of the table, or for one that is not there yet; `None` if it does not.
+    pub(crate) fn set_standby(&self, first: Option<Option<Arc<Self>>>) {
+        self.standby.store(first.map(|first| Arc::new(Standby { first })));
+    }
+
+    /// Whether it stands by.
+    pub(crate) fn stands_by(&self) -> bool {
+        self.is_draining() && self.standby.load().is_some()
+    }
+
+    /// The release in whose place requests go to it, if it stands by for one.
+    pub(crate) fn first_release(&self) -> Option<Digest> {
+        self.standby.load().as_ref().and_then(|standby| Some(standby.first.as_ref()?.key.release))
+    }
+
+    /// Whether it gets new requests: one that stands by, while it answers and the one before it does not.
+    pub(crate) fn takes(&self, limits: &Limits, now: Instant) -> bool {
+        if !self.is_draining() {
+            return true;
+        }
+        let proven = || self.proven.load(Relaxed) && !self.is_left_out(limits, now);
+        self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now) && proven())
+    }
+
+    /// Whether its last probe was answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.load(Relaxed)
     }
 
     pub(crate) fn set_drain(&self, drain: Duration) {
@@ -159,9 +200,14 @@ impl Endpoint {
         self.probe.load_full().filter(|_| self.key.protocol == ProtocolKind::Http1)
     }
 
-    /// Whether its next probe is due, which then counts as begun.
+    /// Whether its next probe is due, which then counts as begun. One in whose favour it stands by is awaited.
     pub(crate) fn take_probe(&self, limits: &Limits, now: Instant) -> bool {
-        let every = if self.busy.load(Relaxed) { limits.probe_busy } else { limits.probe };
+        let awaited = self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now));
+        let every = match self.busy.load(Relaxed) {
+            _ if awaited && !self.proven.load(Relaxed) => limits.probe_busy / 8,
+            true => limits.probe_busy,
+            false => limits.probe,
+        };
         let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
         let now = self.millis(now);
         let due = now.saturating_sub(self.probed_at.load(Relaxed)) >= every;
@@ -174,6 +220,7 @@ impl Endpoint {
     /// A probe was answered, or not. Answers whether that changes if it gets requests.
     pub(crate) fn probed(&self, ready: bool, limits: &Limits) -> bool {
         let before = self.is_unready(limits);
+        self.proven.store(ready, Relaxed);
         if ready {
             self.unanswered.store(0, Relaxed);
             self.reached();
@@ -290,6 +337,13 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let gauge = if self.tunnel { &self.endpoint.tunnels } else { &self.endpoint.in_flight };
         gauge.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Standby {
+    /// Whether the endpoint before it is not there, or gets no requests.
+    fn is_open(&self, limits: &Limits, now: Instant) -> bool {
+        self.first.as_ref().is_none_or(|first| first.is_draining() || first.is_left_out(limits, now))
     }
 }
 

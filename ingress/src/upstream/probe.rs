@@ -39,26 +39,40 @@ impl Ingress {
             }
             let due = self.0.registry().due(limits, Instant::now(), MOST.saturating_sub(probes.len()));
             for endpoint in due {
-                let limits = limits.clone();
-                probes.spawn(async move { probe(&endpoint, &limits).await });
+                let ingress = self.clone();
+                probes.spawn(async move {
+                    if probe(&endpoint, &ingress.0.limits).await {
+                        ingress.0.changed.send_modify(|count| *count += 1);
+                    }
+                });
             }
         }
     }
 }
 
-async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) {
+/// Probes an endpoint. Answers whether one that stands by answers from now on, which requests may wait for.
+async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) -> bool {
     let path = endpoint.probe_path();
     let answered =
         timeout(limits.probe_timeout, ask(endpoint.key.address, path.as_deref().map(String::as_str)));
     let ready = matches!(answered.await, Ok(Ok(true)));
-    if endpoint.probed(ready, limits) {
-        let (address, release) = (endpoint.key.address, endpoint.key.release.short());
+    let (address, release) = (endpoint.key.address, endpoint.key.release.short());
+    let answers_now = ready && !endpoint.is_proven();
+    let changes = endpoint.probed(ready, limits);
+    if endpoint.stands_by() {
+        if answers_now {
+            tracing::info!(%address, release, "an endpoint that stands by answers its probes");
+        }
+        return answers_now;
+    }
+    if changes {
         if ready {
             tracing::info!(%address, release, "an endpoint answers its probes again");
         } else {
             tracing::warn!(%address, release, "an endpoint does not answer its probes; it gets no requests while others do");
         }
     }
+    false
 }
 
 /// Whether the endpoint is ready. Only the status counts.

@@ -168,6 +168,44 @@ async fn a_held_request_waits_for_the_next_endpoint() {
 }
 
 #[tokio::test]
+async fn requests_that_wait_have_a_number() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits { held: 3, ..Limits::default() }).await;
+    let held = |seq, endpoints: &[_]| {
+        let mut table = pool(seq, endpoints);
+        table.services[0].hold = Some(Span::from_secs(60));
+        table
+    };
+    world.ingress.take(held(1, &[])).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut client = RawClient::connect(world.address).await;
+        client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+        waiting.push(client);
+    }
+    let nobody = ("production/web".parse().unwrap(), None, windlass_ingress::Population::Weighted);
+    until("three wait", || world.ingress.counters().get(&nobody).is_some_and(|of| of.held == 3)).await;
+    assert!(world.get("/").await.0.starts_with("http/1.1 503"), "the fourth is told at once");
+    // One that leaves gives its place to another.
+    drop(waiting.pop());
+    let mut next = RawClient::connect(world.address).await;
+    let began = tokio::time::Instant::now();
+    loop {
+        next.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+        match tokio::time::timeout(Duration::from_millis(200), next.response()).await {
+            Err(_) => break, // it waits
+            Ok((head, _)) => assert!(head.starts_with("http/1.1 503"), "{head}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "no place comes back");
+    }
+    world.ingress.take(held(2, &[web])).unwrap();
+    for mut client in waiting {
+        assert_eq!(client.response().await.1, b"one");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_no_error_of_the_release() {
     let mut tasks = JoinSet::new();
     let web = server(&mut tasks, "one").await;

@@ -9,6 +9,7 @@ mod limits;
 mod requests;
 mod slow_clients;
 mod smuggling;
+mod standbys;
 mod streams;
 mod tls;
 mod uploads;

@@ -45,6 +45,17 @@ async fn ambiguous_requests_never_reach_an_endpoint_as_they_are() {
             "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         ),
         (
+            "two TEs",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "hidden TE",
+            "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding:\x0bchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        ),
+        ("NUL in the target", "GET /a\0b HTTP/1.1\r\nHost: web.example\r\n\r\n"),
+        ("NUL in Host", "GET / HTTP/1.1\r\nHost: web.example\0\r\n\r\n"),
+        ("Host of another port", "GET http://web.example:81/ HTTP/1.1\r\nHost: web.example\r\n\r\n"),
+        (
             "unknown TE",
             "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         ),

@@ -95,6 +95,7 @@ pub(crate) fn endpoint(address: SocketAddr, n: u8) -> Endpoint {
         side: PortSide::A,
         release: release(n),
         draining: false,
+        stands_by: None,
     }
 }
 
@@ -149,6 +150,12 @@ pub(crate) fn speaking(mut routes: Routes, protocol: Protocol) -> Routes {
 /// `/status/500` with that status; an upgrade to `echo` with every byte.
 pub(crate) async fn server(tasks: &mut JoinSet<()>, name: &'static str) -> SocketAddr {
     let (listener, address) = listener().await;
+    serve_on(tasks, listener, name);
+    address
+}
+
+/// The same on a socket that is there already.
+pub(crate) fn serve_on(tasks: &mut JoinSet<()>, listener: TcpListener, name: &'static str) {
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
@@ -159,7 +166,6 @@ pub(crate) async fn server(tasks: &mut JoinSet<()>, name: &'static str) -> Socke
             });
         }
     });
-    address
 }
 
 /// The same over HTTP/2 without TLS.

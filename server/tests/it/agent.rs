@@ -138,6 +138,7 @@ impl Agent {
             agent_version: "test".to_owned(),
             plan_versions: self.plan_versions.clone(),
             release_versions: self.release_versions.clone(),
+            routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
             address: "127.0.0.1".to_owned(),
             labels: [("role".to_owned(), "app".to_owned())].into(),
             platform: "linux/amd64".to_owned(),

@@ -7,7 +7,7 @@ use tonic::Code;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::release::{Release, Route};
 use windlass_core::traffic::{
-    EndpointState, EndpointTraffic, IngressReport, Routes, ServiceTraffic, TableInForce,
+    EndpointState, EndpointTraffic, IngressReport, ROUTES_VERSIONS, Routes, ServiceTraffic, TableInForce,
 };
 use windlass_core::{Digest, Timestamp};
 use windlass_proto::json::encode;
@@ -21,9 +21,9 @@ use crate::rollouts::{deploy, request, status};
 /// Tables with their envelopes.
 type Taken = Vec<(Routes, Vec<u8>)>;
 
-/// The ingress beside an agent: tables that came, with their envelopes.
+/// The ingress beside an agent: tables that came, with their envelopes, and whether it is of the version before.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ingress(Arc<Mutex<Taken>>);
+pub(crate) struct Ingress(Arc<Mutex<Taken>>, bool);
 
 impl Ingress {
     /// Takes a table, and answers with the report that acknowledges it.
@@ -53,6 +53,7 @@ impl Ingress {
             started_at: Timestamp::ZERO,
             at: now(),
             program: "test".to_owned(),
+            routes_versions: if self.1 { Vec::new() } else { ROUTES_VERSIONS.to_vec() },
             listens: Vec::new(),
             ending: false,
             tables: [(routes.environment.clone(), in_force)].into(),
@@ -102,8 +103,12 @@ fn routed(counter: u64, content: &str, host: &str) -> Release {
 }
 
 async fn fleet_with_ingress() -> (Fleet, Players, Ingress) {
+    fleet_with(Ingress::default()).await
+}
+
+async fn fleet_with(ingress: Ingress) -> (Fleet, Players, Ingress) {
     let fleet = Fleet::start().await;
-    let (mut players, ingress) = (Players::default(), Ingress::default());
+    let mut players = Players::default();
     for (n, host) in ["web-1", "web-2"].into_iter().enumerate() {
         let mut agent = Agent::joined(&fleet, host).await;
         agent.publishes = true;
@@ -160,6 +165,23 @@ async fn a_deploy_leads_to_a_signed_table_and_its_report_is_shown() {
     let forget = pb::ForgetIngressRequest { host: "web-1".to_owned() };
     fleet.control("admin/*").await.forget_ingress(forget).await.unwrap();
     assert_eq!(routes(&fleet).await["ingresses"], serde_json::json!([]), "it counts no more");
+}
+
+/// One that does not read the newest version would refuse it, and stay on the table before.
+#[tokio::test]
+async fn tables_are_written_as_every_ingress_reads_them() {
+    for (is_old, newest) in [(false, 2), (true, 1)] {
+        let (fleet, _players, ingress) = fleet_with(Ingress(Arc::default(), is_old)).await;
+        assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+        until("it serves", async || ingress.serving() == [1]).await;
+        assert_eq!(deploy(&fleet, &routed(2, "two", "web.example.com")).await, "succeeded");
+        until("the next one serves", async || ingress.serving() == [2]).await;
+        let tables = ingress.0.lock().unwrap();
+        let versions = tables.iter().map(|(routes, _)| routes.version);
+        assert_eq!(versions.max(), Some(newest), "of the version before: {is_old}");
+        let last = &tables.last().unwrap().0;
+        assert_eq!((last.version, last.check()), (Routes::version_for(&last.services), Ok(())));
+    }
 }
 
 #[tokio::test]

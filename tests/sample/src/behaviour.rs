@@ -25,6 +25,10 @@ pub struct Behaviour {
     pub fail_percent: u64,
     /// Added to every ordinary request.
     pub latency: Duration,
+    /// Answers go out in pieces, with this between two of them.
+    pub trickle: Option<Duration>,
+    /// Connections that have been idle for so long are closed.
+    pub idle_close: Option<Duration>,
     pub log_every: u64,
     pub log_tick: Option<Duration>,
     /// A JSON fragment added to the answer of `/health`, for example `"gpu":true`.
@@ -61,6 +65,8 @@ impl Behaviour {
             ignore_sigterm: flag("IGNORE_SIGTERM"),
             fail_percent: number("FAIL_PERCENT")?.unwrap_or(0).min(100),
             latency: after("LATENCY_MS")?.unwrap_or_default(),
+            trickle: after("TRICKLE_MS")?,
+            idle_close: after("IDLE_CLOSE_MS")?,
             log_every: number("LOG_EVERY")?.unwrap_or(100).max(1),
             log_tick: after("LOG_EVERY_MS")?,
             health_extra: get("HEALTH_EXTRA").map_or_else(String::new, |json| format!(",{json}")),

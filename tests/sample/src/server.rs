@@ -72,6 +72,7 @@ impl Server {
     /// Serves one connection to its end.
     pub fn connection(&self, stream: &TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(self.behaviour.idle_close)?;
         let (mut reader, mut writer) = (BufReader::new(stream), stream);
         // In flight from the first byte on: a request that has arrived is answered, not cut off.
         while !reader.fill_buf()?.is_empty() {
@@ -98,7 +99,11 @@ impl Server {
         let (status, body) = self.answer(&request);
         self.count(status);
         let close = request.wants_close() || self.is_draining();
-        respond(writer, status, &body, close).map(|()| close)
+        match self.behaviour.trickle {
+            None => respond(writer, status, &body, close)?,
+            Some(pause) => respond(&mut Trickle { writer, pause }, status, &body, close)?,
+        }
+        Ok(close)
     }
 
     fn count(&self, status: u16) {
@@ -201,4 +206,24 @@ fn write_lines(request: &Request) -> (u16, String) {
 fn echo(reader: &mut impl Read, writer: &mut impl Write) -> std::io::Result<()> {
     writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")?;
     std::io::copy(reader, writer).map(|_| ())
+}
+
+/// Writes in pieces of 16 bytes, with a pause after each.
+struct Trickle<'w, W> {
+    writer: &'w mut W,
+    pause: Duration,
+}
+
+impl<W: Write> Write for Trickle<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(16)];
+        self.writer.write_all(piece)?;
+        self.writer.flush()?;
+        thread::sleep(self.pause);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
 }

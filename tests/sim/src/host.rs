@@ -150,6 +150,7 @@ impl Host {
             agent_version: "sim".to_owned(),
             plan_versions: windlass_core::plan::PLAN_VERSIONS.to_vec(),
             release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
+            routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
             address: "127.0.0.1".to_owned(),
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,

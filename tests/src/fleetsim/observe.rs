@@ -18,6 +18,7 @@ pub(super) fn facts(member: &Member) -> HostFacts {
         agent_version: "0.0.0-herd".to_owned(),
         plan_versions: PLAN_VERSIONS.to_vec(),
         release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
+        routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
         address: "127.0.0.1".to_owned(),
         labels: [("role".to_owned(), member.role.clone())].into(),
         hostname: member.host.to_string(),

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
 use windlass_tests::crash::{self, Points};
 use windlass_tests::fleet::{environment, path};
 use windlass_tests::process::{Process, words};
-use windlass_tests::{Fleet, FleetOptions, Lab, Service, Watch, http, wait};
+use windlass_tests::{Fleet, FleetOptions, Lab, Load, Service, Watch, http, ingress, wait};
 
 /// Passed by every write; the number says which one, counted from the start of the process. The rollout of a single
 /// instance has at least eight of them.
@@ -262,4 +263,60 @@ fn coordinator_death_in_housekeeping_loses_no_entry_or_backup() {
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Passed between two arrows of a rollout whose service stands behind an ingress: a slot is written, or a table.
+pub(crate) const ARROWS: &[&str] = &[
+    "server.ledger.stored:4",
+    "server.ledger.stored:8",
+    "server.ledger.decided:6",
+    "server.ledger.stored:10",
+];
+
+/// Each of these lies between start, routed, drained and stopped; what is lost then is what a client would see.
+#[test]
+fn a_coordinator_that_dies_between_two_arrows_costs_no_request() {
+    let (mut fleet, points) = fleet("crash-arrows", 1, "");
+    let web = |fleet: &Fleet, tag: &str| {
+        let service =
+            Service::web(&fleet.lab.image(tag), 2).with("soak", "200ms").with("drain_timeout", "20s");
+        service.with("route", json!({ "host": ingress::NAME, "port": "http" })).with("hold", "30s")
+    };
+    let rolling = |fleet: &Fleet, tag: &str| web(fleet, tag).with("strategy.rolling.min_ready", "200ms");
+    let recreate = |fleet: &Fleet, tag: &str| {
+        web(fleet, tag).with("strategy", json!({ "recreate": { "min_ready": "200ms" } }))
+    };
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&rolling(&fleet, "v4"), "r1");
+    ingress::wait_until_routed(&at, "v4");
+    let load = Load::begin(&at, ingress::NAME, "/version", 100);
+    for (n, point) in ARROWS.iter().enumerate() {
+        let (tag, is_rolling) = (TAGS[n % TAGS.len()], n % 2 == 0);
+        let next = if is_rolling { rolling(&fleet, tag) } else { recreate(&fleet, tag) };
+        let watch = Watch::begin("web", &fleet.hosts, TAGS);
+        points.arm(&mut fleet.server, point);
+        wait_until_ready_or_dead(&mut fleet);
+        let file = next.write(&fleet.folder, "next.yaml");
+        let deploy = fleet.cli.start(&["deploy", "-f", path(&file), "--timeout", "1m", "-o", "json"]);
+        points.expect_death(&mut fleet.server, point);
+        drop(deploy); // what counts is what the coordinator knows
+        fleet.server.start_again();
+        fleet.wait_for_server();
+        if fleet.rollout()["state"] != "succeeded" {
+            let end = fleet.cli.run(&["rollout", "watch", "web", "--timeout", "1m", "-o", "json"]).last();
+            assert_eq!(end["outcome"], "succeeded", "{point}: {end}");
+        }
+        let end = fleet.deploy(&next).expect_code(0).last();
+        assert!(["succeeded", "unchanged"].iter().any(|good| end["outcome"] == *good), "{point}: {end}");
+        ingress::wait_until_routed(&at, tag);
+        let seen = watch.end();
+        // A surplus, never a gap: but where the strategy stops all of them first, and requests wait.
+        assert!(!is_rolling || seen.fewest >= 2, "{point}: {seen:#?}");
+    }
+    let answers = load.end();
+    println!("{} requests in {:?}: {:?}", answers.answered(), answers.took, answers.whole);
+    answers.expect_none_lost();
+    proxy.stop(Duration::from_secs(40));
 }

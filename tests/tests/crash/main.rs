@@ -19,7 +19,7 @@ fn every_point_has_a_scenario() {
     let tables = [agent::POINTS, agent::BAD_RELEASE, agent::COLLECTION, joining::JOIN, joining::RENEWAL]
         .into_iter()
         .chain([joining::TRUST, coordinator::ROLLOUT, coordinator::FIRST_START, coordinator::HOUSEKEEPING])
-        .chain([coordinator::COPIES]);
+        .chain([coordinator::COPIES, coordinator::ARROWS]);
     let died: BTreeSet<&str> = tables.flatten().map(|point| crash::name(point)).collect();
     let all: BTreeSet<&str> =
         windlass_agent::crash::points().chain(windlass_server::crash::points()).collect();

@@ -89,6 +89,15 @@ fn bodies_and_tunnels_outlast_a_switch() {
     let switched_at = Instant::now();
     let (status, body) = upload.end().expect("the upload is answered");
     assert_eq!((status, body), (200, BODY.to_string()), "every byte came");
+    // What it waits for is said wherever somebody looks.
+    wait::until("the requests under way are said", Duration::from_secs(10), || {
+        let shown = fleet.cli.json(&["routes", "web"]);
+        let endpoints = shown[0]["services"][0]["endpoints"].as_array().cloned().unwrap_or_default();
+        let drains = |of: &serde_json::Value| of["release"] == "r1" && of["in_flight"].as_u64() > Some(0);
+        let said = [fleet.status().to_string(), fleet.rollout().to_string()];
+        let words = said.iter().all(|text| text.contains("requests under way on"));
+        if words && endpoints.iter().any(drains) { Ok(()) } else { Err(format!("{said:#?} {shown}")) }
+    });
     // The tunnel is not cut with the switch, and does not outlast the drain timeout by more than a stop takes.
     tunnel.echo().expect("the tunnel stands after the switch");
     let ended =

@@ -59,6 +59,7 @@ fn table(seq: u64, endpoints: &[(&HostId, u16, Digest, bool)]) -> Table {
         side: PortSide::A,
         release: *release,
         draining: *draining,
+        stands_by: None,
     };
     let port = RoutedPort { container: 8000, protocol: Protocol::Http, probe: None };
     let service = RoutedService {
@@ -91,6 +92,7 @@ pub(crate) fn ingress(seq: u64) -> Ingress {
         started_at: at(90),
         at: at(101),
         program: "test".into(),
+        routes_versions: Vec::new(),
         listens: Vec::new(),
         ending: false,
         tables: BTreeMap::new(),

@@ -113,6 +113,7 @@ impl Canary {
             started_at: at(1),
             at: at(self.now),
             program: "test".into(),
+            routes_versions: Vec::new(),
             listens: Vec::new(),
             ending: false,
             tables: BTreeMap::new(),

@@ -13,7 +13,7 @@ use crate::observation::{InstanceState, Observation, SlotObservation, SlotStatus
 use crate::release::Release;
 use crate::rollout::{Advance, Kind, Rollout, Snapshot, Steering, Target, advance, start, steer};
 use crate::service::{Releases, Service, Slots};
-use crate::traffic::{self, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table, Traffic, Weight};
+use crate::traffic::{self, Routes, Scene, ServiceSeen, Table, Traffic, Weight};
 
 /// Two slots on two hosts at r1, and r2, which is blue/green.
 pub(crate) struct World {
@@ -262,13 +262,14 @@ impl World {
             hosts: hosts.collect(),
             releases: &self.releases,
             before: before.as_ref().map_or(&[], |table| table.routes.services.as_slice()),
+            standbys: true,
             allows: &|_| true,
         });
         if self.silent || before.as_ref().is_some_and(|table| table.routes.services == derived.services) {
             return;
         }
         let routes = Routes {
-            version: ROUTES_VERSION,
+            version: Routes::version_for(&derived.services),
             fleet: "lab".parse().unwrap(),
             environment: environment(),
             epoch: 1,

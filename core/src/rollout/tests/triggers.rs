@@ -64,6 +64,7 @@ impl Trial {
             started_at: at(1),
             at: at(self.now),
             program: "test".into(),
+            routes_versions: Vec::new(),
             listens: Vec::new(),
             ending: false,
             tables: BTreeMap::new(),

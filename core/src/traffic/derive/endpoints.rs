@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::observation::{Instance, InstanceState, SlotObservation};
-use crate::plan::Phase;
+use crate::plan::{Phase, PlanSlot};
 use crate::service::Releases;
 use crate::slot::Slot;
-use crate::traffic::{Endpoint, RoutedService};
+use crate::traffic::{Endpoint, RoutedService, StandsBy};
 
 use super::{HostSeen, Reported, ServiceSeen};
 
@@ -18,6 +18,8 @@ pub(super) struct Places<'a> {
     pub(super) releases: &'a Releases,
     pub(super) before: Option<&'a RoutedService>,
     pub(super) reported: Reported<'a>,
+    /// Whether everybody reads tables in which endpoints stand by.
+    pub(super) standbys: bool,
 }
 
 /// An instance and what becomes of it.
@@ -26,6 +28,17 @@ pub(super) struct Place<'a> {
     pub(super) seen: &'a HostSeen<'a>,
     pub(super) instance: &'a Instance,
     pub(super) draining: bool,
+    /// Its host restores it if this one fails, which may not be there yet.
+    behind: Option<Option<&'a Instance>>,
+}
+
+impl Place<'_> {
+    /// Which endpoint it stands by for at a port, if it stands by.
+    pub(super) fn stands_by(&self, port: &str) -> Option<StandsBy> {
+        let first = self.behind?;
+        let instead_of = first.and_then(|first| port_of(first.endpoints.get(port)?));
+        Some(StandsBy { instead_of }).filter(|_| self.draining)
+    }
 }
 
 impl<'a> Places<'a> {
@@ -35,10 +48,14 @@ impl<'a> Places<'a> {
         let mut places = Vec::new();
         for (host, seen, slot) in &self.reported {
             let assignment = self.seen.slots.get(&slot.slot).filter(|of| of.host() == *host);
+            let want = assignment.filter(|_| self.standbys && !seen.recovering).map(Slot::plan);
             for instance in &slot.instances {
-                let Some(draining) = self.fate(host, slot, assignment, seen, instance) else { continue };
+                let behind = want.as_ref().and_then(|want| stands_behind(slot, want, instance));
+                let rests = behind.filter(|_| instance.state == InstanceState::Standby).map(|_| true);
+                let fate = self.fate(host, slot, assignment, seen, instance).or(rests);
+                let Some(draining) = fate else { continue };
                 let draining = draining || replaced.contains(&slot.slot);
-                places.push(Place { host, seen, instance, draining });
+                places.push(Place { host, seen, instance, draining, behind });
             }
         }
         places
@@ -132,4 +149,18 @@ fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: 
     };
     let restores = want.fallback == Some(instance.release) && !want.good && want.phase.runs();
     !restores || slot.instances.iter().any(planned)
+}
+
+/// The instance on trial, if there is one yet, in whose place the host restores `instance` by itself; `None` if it does not.
+/// While the one on trial does not serve, the other one serves or is about to stop: then nobody stands by but one that rests.
+fn stands_behind<'a>(
+    slot: &'a SlotObservation,
+    want: &PlanSlot,
+    instance: &Instance,
+) -> Option<Option<&'a Instance>> {
+    let restores = !want.good && want.phase.runs() && want.fallback == Some(instance.release);
+    let first = slot.instances.iter().find(|other| other.release == want.release);
+    let serves = first.is_some_and(|first| first.state == InstanceState::Healthy);
+    let stands = restores && want.release != instance.release;
+    (stands && (serves || instance.state == InstanceState::Standby)).then_some(first)
 }

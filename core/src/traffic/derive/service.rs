@@ -188,6 +188,7 @@ fn endpoints(
                     side: place.instance.side,
                     release: place.instance.release,
                     draining: place.draining,
+                    stands_by: place.stands_by(port),
                 });
             }
         }

@@ -10,7 +10,7 @@ use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
 use crate::service::{Mode, ReleaseRef};
 use crate::slot::Slot;
-use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, Weight};
+use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, StandsBy, Weight};
 use crate::units::Span;
 
 fn release(service: &str, counter: u64) -> Release {
@@ -46,6 +46,7 @@ struct World {
     candidate: Option<Digest>,
     moving: bool,
     recovering: bool,
+    standbys: bool,
     denied: Vec<String>,
 }
 
@@ -61,6 +62,7 @@ impl World {
             candidate: None,
             moving: false,
             recovering: false,
+            standbys: true,
             denied: Vec::new(),
         };
         let first = world.add("web", 1);
@@ -185,6 +187,7 @@ impl World {
             hosts: hosts.collect(),
             releases: &self.releases,
             before: &self.before,
+            standbys: self.standbys,
             allows: &|host| !self.denied.iter().any(|denied| denied == host),
         })
     }
@@ -544,4 +547,49 @@ fn a_preview_never_takes_a_name_that_serves() {
         assert!(derived.names.iter().any(|name| name.host == "web.example.com" && name.path == "/"));
         assert!(derived.names.iter().all(|name| name.path == "/"), "{:?}", derived.names);
     }
+}
+
+#[test]
+fn what_a_host_would_restore_stands_by_for_what_is_on_trial() {
+    let trial = |states: [InstanceState; 2], previous: Option<Phase>| {
+        let mut world = World::new(1);
+        world.next();
+        let second = world.add("web", 2);
+        world.service("web").current = Some(second);
+        let old = world.want(0).release();
+        world.want(0).edit(|want| {
+            (want.release, want.good, want.fallback) = (second.digest, false, Some(old));
+            want.previous = previous.map(|phase| Previous { release: old, phase });
+        });
+        world.instance(0).state = states[0];
+        world.shows("web", 0, second, states[1]);
+        (world, second)
+    };
+    let stands = |endpoints: &[Endpoint]| -> Vec<(u16, bool, Option<StandsBy>)> {
+        endpoints.iter().map(|of| (of.number, of.draining, of.stands_by)).collect()
+    };
+    let behind = |number| Some(StandsBy { instead_of: number });
+    let (up, rests) = (InstanceState::Healthy, InstanceState::Standby);
+    let serving = (20_000, false, None);
+    let (mut world, second) = trial([rests, up], None);
+    assert_eq!(stands(&world.next()), [serving, (20_001, true, behind(Some(20_000)))], "it rests");
+    assert_eq!(Routes::version_for(&world.before), 2);
+    assert_eq!(world.before[0].releases.len(), 2, "both are known, so that both are probed often");
+    // The release has proved itself: nothing is restored any more.
+    world.want(0).edit(|want| want.good = true);
+    assert_eq!(stands(&world.next()), [serving]);
+    assert_eq!(Routes::version_for(&world.before), 1, "everybody reads it again");
+    let (mut world, _) = trial([up, up], Some(Phase::Draining));
+    assert_eq!(stands(&world.next()), [serving, (20_001, true, behind(Some(20_000)))], "it drains");
+    let (mut world, _) = trial([up, InstanceState::Starting], Some(Phase::Draining));
+    assert_eq!(stands(&world.next()), [(20_001, true, None)], "it stops before the new one starts");
+    let (mut world, _) = trial([rests, InstanceState::Starting], None);
+    assert_eq!(stands(&world.next()), [(20_001, true, behind(Some(20_000)))], "it has stopped");
+    let (mut world, _) = trial([rests, up], None);
+    world.want(0).edit(|want| want.phase = Phase::Absent);
+    assert!(stands(&world.next()).iter().all(|(.., stands)| stands.is_none()), "nothing is on trial");
+    let (mut world, _) = trial([rests, up], None);
+    world.standbys = false;
+    assert_eq!(stands(&world.next()), [serving], "somebody would not read it");
+    assert_eq!(second.counter, Counter(2));
 }

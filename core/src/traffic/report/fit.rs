@@ -1,6 +1,6 @@
 //! Keeping a report within its bound.
 
-use super::{IngressReport, MAX_REPORT, MAX_TEXT, ServiceTraffic};
+use super::{IngressReport, MAX_REPORT, MAX_TEXT, ReleaseTraffic, ServiceTraffic};
 
 impl IngressReport {
     /// The report as JSON of at most [`MAX_REPORT`] bytes.
@@ -49,12 +49,12 @@ const SLACK: usize = 64;
 impl ServiceTraffic {
     fn requests(&self) -> u64 {
         let releases = self.releases.values();
-        releases.map(|release| release.weighted.requests + release.matched.requests).sum()
+        releases.flat_map(ReleaseTraffic::all).map(|counts| counts.requests).sum()
     }
 
     fn cut_histograms(&mut self) {
         let releases = self.releases.values_mut();
-        let counts = releases.flat_map(|release| [&mut release.weighted, &mut release.matched]);
+        let counts = releases.flat_map(|of| [&mut of.weighted, &mut of.matched, &mut of.unconfirmed]);
         for counts in counts.chain([&mut self.nobody]) {
             self.histograms_cut |= !counts.to_head.is_empty() || !counts.to_end.is_empty();
             counts.to_head.clear();

@@ -7,6 +7,7 @@ fn report() -> IngressReport {
         started_at: at,
         at,
         program: "1.0.0".to_owned(),
+        routes_versions: Vec::new(),
         listens: vec![Listen { name: "http".to_owned(), address: "127.0.0.1:80".parse().unwrap() }],
         ending: false,
         tables: BTreeMap::new(),

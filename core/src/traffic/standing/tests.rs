@@ -25,6 +25,7 @@ fn routes(seq: u64, seconds: i64, endpoints: &[(u16, bool)]) -> Routes {
         side: PortSide::A,
         release: old(),
         draining: *draining,
+        stands_by: None,
     };
     let web = RoutedService {
         service: "web".parse().unwrap(),

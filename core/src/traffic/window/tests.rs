@@ -36,6 +36,7 @@ fn report(process: u64, began: i64, now: i64, counts: Counts) -> IngressReport {
         started_at: at(began),
         at: at(now),
         program: "test".into(),
+        routes_versions: Vec::new(),
         listens: Vec::new(),
         ending: false,
         tables: BTreeMap::new(),

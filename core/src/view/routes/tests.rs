@@ -112,3 +112,29 @@ fn an_endpoint_is_ejected_when_all_that_know_it_say_so() {
     assert_eq!(ingress, [(Some(17), 2), (Some(17), 3), (None, 0)]);
     assert_eq!(routes(&seen, &"staging".parse().unwrap(), None), None);
 }
+
+#[test]
+fn an_endpoint_that_stands_by_is_said_to_serve_once_it_does() {
+    let seen = |state: EndpointState| {
+        let mut seen = traffic(true, true, &[("edge-1", Some((17, 2)))]);
+        for table in seen.tables.values_mut() {
+            for service in &mut Arc::make_mut(table).routes.services {
+                let stands_by = Some(crate::traffic::StandsBy { instead_of: Some(20_002) });
+                service.endpoints.iter_mut().for_each(|endpoint| endpoint.stands_by = stands_by);
+            }
+        }
+        for ingress in seen.ingresses.values_mut() {
+            let mut report = ingress.processes.serving().unwrap().clone();
+            let services = report.services.values_mut();
+            services.flat_map(|of| &mut of.endpoints).for_each(|endpoint| endpoint.state = state);
+            ingress.processes.take(Arc::new(report), Timestamp::from_millis(HOUR));
+        }
+        seen
+    };
+    let shown = |state| {
+        let view = routes(&seen(state), &"production".parse().unwrap(), None).unwrap();
+        (view.services[0].endpoints[0].state.clone(), found(&seen(state), Duration::ZERO).len())
+    };
+    assert_eq!(shown(EndpointState::StandsBy), ("stands_by".to_owned(), 1), "nobody answers");
+    assert_eq!(shown(EndpointState::Healthy), ("stands_in".to_owned(), 0));
+}

@@ -1,0 +1,40 @@
+use std::time::{Duration, Instant};
+
+use windlass_core::traffic::Routes;
+
+use super::*;
+
+/// A table with one service of this name and one endpoint.
+fn table(seq: u64, service: &str) -> Routes {
+    let port = 1 + seq % 60_000;
+    let json = format!(
+        r#"{{"version":1,"fleet":"fleet","environment":"production","epoch":1,"seq":{seq},
+            "issued_at":"2026-01-01T00:00:00Z","names":[],"services":[{{"service":"{service}",
+            "ports":{{"http":{{"container":80}}}},"releases":[{{"release":"{release}","counter":"r1"}}],
+            "endpoints":[{{"host":"h1","address":"10.0.0.1","port":"http","number":{port},"side":"a",
+            "release":"{release}"}}],"drain":"1s"}}]}}"#,
+        release = Digest::of(service.as_bytes()),
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+/// Services come and go for years: what is kept of them ends with them.
+#[test]
+fn nothing_is_kept_of_services_that_are_gone() {
+    let (limits, begun) = (Limits::default(), Instant::now());
+    let mut registry = Registry::default();
+    let mut in_force = None;
+    for seq in 1..=500 {
+        let now = begun + Duration::from_secs(10 * seq);
+        in_force = Some(registry.take(table(seq, &format!("web-{seq}")), &limits, now).unwrap());
+        registry.tidy(&limits, now);
+    }
+    let now = begun + Duration::from_secs(10_000);
+    registry.tidy(&limits, now);
+    registry.tidy(&limits, now + Duration::from_secs(600));
+    assert_eq!((registry.endpoints.len(), registry.owners.len(), registry.retired.len()), (1, 1, 0));
+    // The table in force, and the one before until the next comes.
+    assert!(registry.waiting.len() <= 2, "{}", registry.waiting.len());
+    assert!(registry.counters.len() <= 6, "{}", registry.counters.len());
+    drop(in_force);
+}
