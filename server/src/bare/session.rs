@@ -142,8 +142,7 @@ impl Bare {
             let (version, checkpoint) =
                 self.coordinator.ledger.read(|state| (state.trust.version(), state.checkpoint.clone()));
             said.trust = Some(version);
-            said.routes =
-                session::newer_routes(&self.coordinator, &session.host, &mut session.sent_routes);
+            said.routes = session::newer_routes(&self.coordinator, &session.host, &mut session.sent_routes);
             if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > session.sent_checkpoint) {
                 session.sent_checkpoint = size;
                 said.checkpoint = Some(envelope);

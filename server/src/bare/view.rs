@@ -1,6 +1,7 @@
 //! What a coordinator knows, for whoever checks it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use windlass_core::fleet::{Member, Scheduling};
 use windlass_core::host::Liveness;
@@ -54,8 +55,8 @@ impl<'a> View<'a> {
     }
 
     /// The newest traffic table of each environment.
-    pub fn tables(&self) -> impl Iterator<Item = &'a Table> {
-        self.state.routes.values().filter_map(|record| record.table.as_deref())
+    pub fn tables(&self) -> impl Iterator<Item = &'a Arc<Table>> {
+        self.state.routes.values().filter_map(|record| record.table.as_ref())
     }
 
     /// Whether the ingress of a host counts.
