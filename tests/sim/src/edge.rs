@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_agent::verify;
+use windlass_core::observation::RefusalCode;
 use windlass_core::traffic::Routes;
 use windlass_core::verify::{AcceptedRoutes, PlanOrder, trusted_now};
 use windlass_proto::pb::RoutesPosition;
@@ -99,7 +100,16 @@ impl Host {
             Ok(verified) => verified,
             Err(refusal) => {
                 context.say(|| format!("{} refuses a table: {refusal}", self.name));
-                self.keep_offer(envelope);
+                // These pass by themselves, or with the next trust document.
+                if matches!(
+                    refusal.code,
+                    RefusalCode::NotYetValid
+                        | RefusalCode::WrongEpoch
+                        | RefusalCode::UnknownKey
+                        | RefusalCode::Policy
+                ) {
+                    self.keep_offer(envelope);
+                }
                 return;
             }
         };
