@@ -11,6 +11,7 @@
 
 mod recovery;
 mod session;
+mod traffic;
 mod view;
 
 use std::collections::BTreeMap;
@@ -257,13 +258,14 @@ impl Bare {
         if self.is_dead() { Err(BareError::Stopped) } else { Ok(()) }
     }
 
-    /// Looks at every service that is due, once each. Answers whether it did anything that is looked at again.
+    /// Looks at every service that is due, once each, and makes the traffic tables that are due. Answers whether it did anything that is looked at again.
     ///
     /// # Errors
     /// The store failed.
     pub async fn turn(&mut self) -> Result<bool, BareError> {
         self.engine.catch_up();
         self.engine.work(&self.stop).await?;
+        self.engine.settle_tables().await?;
         self.engine.catch_up();
         Ok(!self.engine.is_idle())
     }

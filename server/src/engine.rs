@@ -101,7 +101,7 @@ impl Engine {
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
-            match self.tables.settle(&self.coordinator).await {
+            match self.settle_tables().await {
                 Ok(()) => {}
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -161,6 +161,11 @@ impl Engine {
             // A step that changed something comes back as a topic of its own.
         }
         Ok(())
+    }
+
+    /// Makes the traffic tables that are due.
+    pub(crate) async fn settle_tables(&mut self) -> Result<(), WriteError> {
+        self.tables.settle(&self.coordinator).await
     }
 
     /// Takes in a topic, and those behind it.
@@ -284,12 +289,12 @@ impl Engine {
 
     /// When to look although nothing happens.
     pub(crate) fn due_at(&self) -> Option<Timestamp> {
-        self.timers.values().min().copied()
+        self.timers.values().copied().chain(self.tables.due_at()).min()
     }
 
     fn next_timer(&self) -> Duration {
         let now = self.coordinator.ledger.now();
-        let next = self.due_at().into_iter().chain(self.tables.due_at()).min().map(|at| at.since(now));
+        let next = self.due_at().map(|at| at.since(now));
         // A moment later than asked, so that the clock has really passed it.
         next.map_or(Duration::from_secs(3600), |wait| wait + Duration::from_millis(1))
     }

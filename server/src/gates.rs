@@ -130,7 +130,7 @@ fn next<'a>(
 }
 
 /// The questions that are open.
-fn open(state: &State, now: Timestamp) -> BTreeMap<QuestionKey, Question> {
+pub(crate) fn open(state: &State, now: Timestamp) -> BTreeMap<QuestionKey, Question> {
     if state.is_recovering() {
         return BTreeMap::new();
     }
@@ -144,7 +144,7 @@ fn open(state: &State, now: Timestamp) -> BTreeMap<QuestionKey, Question> {
 }
 
 /// Keeps an answer, and has the engine look at its service.
-fn take(coordinator: &Coordinator, key: QuestionKey, answer: Answer) {
+pub(crate) fn take(coordinator: &Coordinator, key: QuestionKey, answer: Answer) {
     let service: Option<ServiceId> = coordinator
         .ledger
         .read(|state| state.rollouts.get(&key.rollout).map(|rollout| rollout.service.clone()));

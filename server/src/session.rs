@@ -39,7 +39,7 @@ use crate::routes;
 
 pub(crate) use inbound::{admit, bounded, heard, observed, settle};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
-pub(crate) use outbound::newest_plan;
+pub(crate) use outbound::{newer_routes, newest_plan};
 
 /// How long a new stream may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);

@@ -57,7 +57,9 @@ impl Draft<'_> {
         let member = self.member_of(slot).filter(|_| !facts.is_out_of_reach())?;
         let address: IpAddr = member.facts.address.parse().ok()?;
         let runs = |seen: &&Instance| &seen.release == release && seen.state.is_running();
-        let instances = facts.last()?.instances.iter().filter(runs);
+        // A host that is silent, or has connected again and not reported yet, is taken at its last word.
+        let before = || member.last_report.as_deref()?.slot(slot);
+        let instances = facts.last().or_else(before)?.instances.iter().filter(runs);
         let ports = instances.flat_map(|seen| seen.endpoints.values()).filter_map(|text| port_of(text));
         let ports: Vec<u16> = ports.collect();
         if ports.is_empty() {

@@ -1,5 +1,6 @@
 //! A host's stream, without the stream: what a session does with what an agent says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +9,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tonic::{Code, Status};
 use windlass_certs::identity::PeerIdentity;
 use windlass_core::host::HostFacts;
-use windlass_core::{Digest, HostId};
+use windlass_core::{Digest, EnvironmentId, HostId};
+use windlass_proto::pb::RoutesPosition;
 
 use super::{Bare, BareError};
 use crate::plans;
 use crate::recovery;
 use crate::registry::Place;
+use crate::routes;
 use crate::session;
 
 /// What an agent says first.
@@ -27,6 +30,8 @@ pub struct Hello {
     pub seq: u64,
     /// That plan's envelope.
     pub plan: Vec<u8>,
+    /// The traffic tables that it has.
+    pub routes: Vec<RoutesPosition>,
 }
 
 /// A host's place among the connected. Dropping it is the end of its stream.
@@ -42,6 +47,7 @@ pub struct Session {
     asks: bool,
     sent: u64,
     sent_checkpoint: u64,
+    sent_routes: BTreeMap<EnvironmentId, Digest>,
 }
 
 /// What a session has to say, beside acknowledgements.
@@ -55,6 +61,8 @@ pub struct Said {
     pub checkpoint: Option<Vec<u8>>,
     /// It is asked which releases it keeps.
     pub kept: bool,
+    /// Traffic tables that are newer than what was said, as they were signed.
+    pub routes: Vec<Bytes>,
 }
 
 impl Session {
@@ -91,11 +99,13 @@ impl Bare {
             asks: false,
             sent: 0,
             sent_checkpoint: 0,
+            sent_routes: BTreeMap::new(),
         };
         session::settle(coordinator).await.map_err(|error| of_status(error.into()))?;
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust };
         session.asks =
             recovery::compare(coordinator, host, holds).await.map_err(|error| of_status(error.into()))?;
+        routes::raise(coordinator, host, hello.routes).await.map_err(of_status)?;
         coordinator.host_changed(host);
         Ok(session)
     }
@@ -132,6 +142,7 @@ impl Bare {
             let (version, checkpoint) =
                 self.coordinator.ledger.read(|state| (state.trust.version(), state.checkpoint.clone()));
             said.trust = Some(version);
+            said.routes = session::newer_routes(&self.coordinator, &session.host, &mut session.sent_routes);
             if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > session.sent_checkpoint) {
                 session.sent_checkpoint = size;
                 said.checkpoint = Some(envelope);

@@ -1,6 +1,7 @@
 //! What a coordinator knows, for whoever checks it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use windlass_core::fleet::{Member, Scheduling};
 use windlass_core::host::Liveness;
@@ -8,11 +9,13 @@ use windlass_core::observation::{EngineState, InstanceState, SlotStatus};
 use windlass_core::plan::PlanSlot;
 use windlass_core::rollout::{Advance, Rollout};
 use windlass_core::service::{Releases, Service, Slots};
+use windlass_core::traffic::{Table, Traffic};
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, Timestamp};
 
 use crate::engine;
 use crate::ledger::State;
 use crate::registry::Registry;
+use crate::routes;
 
 /// What is stored, and what is known of hosts.
 #[derive(Clone, Copy)]
@@ -44,6 +47,22 @@ impl<'a> View<'a> {
     /// Releases that are remembered.
     pub const fn releases(&self) -> &'a Releases {
         &self.state.releases
+    }
+
+    /// Traffic tables, and the ingresses that count.
+    pub fn traffic(&self) -> Traffic {
+        routes::traffic(self.state, self.registry)
+    }
+
+    /// The newest traffic table of each environment.
+    pub fn tables(&self) -> impl Iterator<Item = &'a Arc<Table>> {
+        self.state.routes.values().filter_map(|record| record.table.as_ref())
+    }
+
+    /// Whether the ingress of a host counts.
+    pub fn counts_ingress(&self, host: &HostId) -> bool {
+        let record = self.state.hosts.get(host).filter(|record| record.is_member());
+        record.is_some_and(|record| record.ingress_since.is_some())
     }
 
     /// The rollout that moves a service.

@@ -1,7 +1,9 @@
 //! The messages of the coordinator on a session.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use windlass_core::HostId;
+use windlass_core::{Digest, EnvironmentId, HostId};
 use windlass_proto::pb;
 use windlass_proto::pb::connect_response::Message;
 
@@ -15,6 +17,29 @@ pub(crate) fn newest_plan(coordinator: &Coordinator, host: &HostId, sent: u64) -
         return None;
     }
     coordinator.plans.envelope(host).filter(|(seq, _)| *seq > sent)
+}
+
+/// The traffic tables of the environments that `host` serves which are not the ones that `sent` names; it names them from now on.
+pub(crate) fn newer_routes(
+    coordinator: &Coordinator,
+    host: &HostId,
+    sent: &mut BTreeMap<EnvironmentId, Digest>,
+) -> Vec<Bytes> {
+    let newer: Vec<_> = coordinator.ledger.read(|state| {
+        if state.is_recovering() {
+            return Vec::new();
+        }
+        let tables = state.routes.iter().filter_map(|(name, record)| Some((name, record.table.clone()?)));
+        let newer = tables.filter(|(name, table)| {
+            sent.get(*name) != Some(&table.digest) && routes::serves(state, host, name)
+        });
+        newer.map(|(_, table)| table).collect()
+    });
+    let offered = newer.into_iter().map(|table| {
+        sent.insert(table.routes.environment.clone(), table.digest);
+        coordinator.tables.envelope(&table)
+    });
+    offered.collect()
 }
 
 impl Session {
@@ -63,19 +88,7 @@ impl Session {
         if !self.knows_routes {
             return;
         }
-        let newer: Vec<_> = self.coordinator.ledger.read(|state| {
-            if state.is_recovering() {
-                return Vec::new();
-            }
-            let tables = state.routes.iter().filter_map(|(name, record)| Some((name, record.table.clone()?)));
-            let newer = tables.filter(|(name, table)| {
-                self.sent_routes.get(*name) != Some(&table.digest) && routes::serves(state, &self.host, name)
-            });
-            newer.map(|(_, table)| table).collect()
-        });
-        for table in newer {
-            self.sent_routes.insert(table.routes.environment.clone(), table.digest);
-            let envelope = self.coordinator.tables.envelope(&table);
+        for envelope in newer_routes(&self.coordinator, &self.host, &mut self.sent_routes) {
             self.push(Message::Routes(pb::RoutesOffer { envelope }));
         }
     }

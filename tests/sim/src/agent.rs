@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use windlass_agent::lease::Contact;
 use windlass_core::condition::Condition;
 use windlass_core::observation::{
@@ -48,6 +49,8 @@ pub struct Agent {
     pub wake_at: Option<Timestamp>,
     /// Its stream.
     pub link: Option<Link>,
+    /// A traffic table that it could not take when it came.
+    pub table: Option<Bytes>,
     /// Streams that failed in a row.
     pub misses: u32,
     begun_at: Timestamp,
@@ -111,6 +114,7 @@ impl Host {
             life: self.lives,
             wake_at: None,
             link: None,
+            table: None,
             misses: 0,
             begun_at: now,
             memory: memory.unwrap_or_else(Memory::of_new_host),
@@ -131,6 +135,10 @@ impl Host {
         });
         context.say(|| format!("{} agent starts, life {}", self.name, self.lives));
         self.wake(context, Duration::ZERO);
+        if self.edge.is_installed {
+            let hands = context.now + context.traffic.millis(10, 600);
+            context.queue.push(hands, Event::Hand(self.index));
+        }
         let connects = context.now + context.dice.millis(1, 500);
         context.queue.push(connects, Event::Connect(self.index, self.lives));
     }

@@ -61,7 +61,8 @@ impl World {
             return;
         }
         self.context.say(|| "the coordinator is restored from a backup".to_owned());
-        self.context.checks.set_back(&self.hosts);
+        let now = self.context.now;
+        self.context.checks.set_back(&self.hosts, now);
         let at = self.context.now + self.context.dice.seconds(1, 60);
         self.context.queue.push(at, Event::Act(Action::Republish));
     }

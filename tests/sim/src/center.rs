@@ -1,6 +1,6 @@
 //! The coordinator of the simulation: the real one without sockets, the store it lives on, and its end of the streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::json::decode_bounded;
 use windlass_core::Timestamp;
+use windlass_core::gate::QuestionKey;
 use windlass_core::plan::HostPlan;
 use windlass_server::bare::{Bare, BareError, Hello, Session, View};
 use windlass_server::config::LivenessRules;
@@ -75,6 +76,8 @@ pub struct Center {
     due: Option<Timestamp>,
     seconds: u64,
     looked: u64,
+    /// Questions of gates that were asked in this life.
+    pub(crate) asked: BTreeSet<QuestionKey>,
 }
 
 impl Center {
@@ -91,6 +94,7 @@ impl Center {
             due: None,
             seconds: 0,
             looked: 0,
+            asked: BTreeSet::new(),
         }
     }
 
@@ -118,6 +122,7 @@ impl Center {
             Ok((mortal, bare)) => {
                 context.say(|| "coordinator starts".to_owned());
                 self.looked = 0;
+                self.asked.clear();
                 self.due = None;
                 (self.mortal, self.bare) = (Some(mortal), Some(bare));
             }
@@ -235,6 +240,9 @@ impl Center {
             if let Some(envelope) = said.checkpoint {
                 network::down(host, context, stream, Down::Checkpoint(envelope));
             }
+            for envelope in said.routes.into_iter().filter(|_| host.edge.is_installed) {
+                network::down(host, context, stream, Down::Routes(envelope));
+            }
             if let Some((seq, envelope)) = said.plan {
                 context.say(|| format!("plan {seq} for {}", host.name));
                 let allowed = bare.look(|view| check::allowed(&view, &context.shop));
@@ -257,13 +265,15 @@ impl Center {
     /// A message arrives.
     pub async fn receive(&mut self, context: &mut Context, host: &Host, stream: u64, message: Up) {
         let Some(bare) = &self.bare else { return hang_up(context, host.index, stream) };
-        if let Up::Hello(facts, trust, seq, plan) = message {
+        if let Up::Hello(facts, trust, seq, plan, routes) = message {
             if self.seats.get(&host.index).is_some_and(|seat| seat.stream == stream) {
                 // It comes once, and first.
                 self.seats.remove(&host.index);
                 return hang_up(context, host.index, stream);
             }
-            return self.greet(context, host, stream, Hello { facts: *facts, trust, seq, plan }).await;
+            return self
+                .greet(context, host, stream, Hello { facts: *facts, trust, seq, plan, routes })
+                .await;
         }
         let Some(seat) = self.seats.get(&host.index).filter(|seat| seat.stream == stream) else { return };
         match message {
@@ -275,6 +285,15 @@ impl Center {
             Up::Observation(bytes) => match bare.observed(&seat.session, &bytes) {
                 Ok(revision) => network::down(host, context, stream, Down::Ack(revision)),
                 Err(error) => context.checks.fail(format!("{}: its report is refused: {error}", host.name)),
+            },
+            Up::Ingress(report) => match bare.ingress_reported(&seat.session, &report).await {
+                Ok(()) => {}
+                Err(BareError::Refused(why)) => {
+                    context
+                        .checks
+                        .fail(format!("{}: the report of its ingress is refused: {why}", host.name));
+                }
+                Err(BareError::Stopped) => self.die(context).await,
             },
             Up::Fetch(digests) => {
                 let releases =

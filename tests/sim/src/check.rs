@@ -10,13 +10,19 @@
 //! | seq never falls on a host | the agent, where its journal is written |
 //! | two plans with one number never exist; a rollout that ended stays ended; a slot never moves | `decisions` |
 //! | on the way back, the share of the release that is left never rises | `decisions` |
-//! | a rollout whose gate has failed neither goes on nor succeeds | `decisions` |
+//! | a rollout whose gate has failed neither goes on nor succeeds, and its share does not rise | `decisions`, `lanes` |
+//! | numbers of tables rise; shares sum to the whole; in tables, the share of what is left only falls | `lanes` |
+//! | requests go back to a release once it is at strength | `lanes` |
+//! | nothing is stopped that an ingress leads requests to | `routed` |
 //! | `exclusive` services never run twice | [`Checks::look`] |
 //! | every rollout ends; after the last event one more plan is empty; nothing is lost | `rest` |
 
 mod confirmed;
 mod decisions;
+mod exempt;
+mod lanes;
 mod rest;
+mod routed;
 mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +38,7 @@ use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId, Timestamp};
 use crate::host::Host;
 
 pub use decisions::allowed;
+pub use exempt::{Exempted, Exemption};
 pub use rest::{at_rest, checkpoint};
 
 /// What is checked, and what has to be remembered for it.
@@ -67,6 +74,12 @@ pub struct Checks {
     shares: BTreeMap<RolloutId, Weight>,
     /// Services of which two instances must never run.
     pub exclusive: BTreeSet<ServiceId>,
+    /// Whether requests are led in this world.
+    pub is_routed: bool,
+    /// What was excused.
+    pub exempted: Exempted,
+    lanes: lanes::Lanes,
+    routed: routed::Routed,
     /// Processes that were started.
     pub runs: u64,
     /// Looks that found an instance stopped by us.
@@ -135,6 +148,7 @@ impl Checks {
         }
         self.serving = serving;
         self.check_exclusive(hosts, now);
+        self.check_routed(hosts, now);
     }
 
     /// A step of ours has just stopped an instance that served: checks whether too many of them are gone by our own doing.
@@ -221,7 +235,9 @@ impl Checks {
     }
 
     /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
-    pub fn set_back(&mut self, hosts: &[Host]) {
+    pub fn set_back(&mut self, hosts: &[Host], now: Timestamp) {
+        self.lanes.set_back();
+        self.routed.set_back(now);
         self.unshown = hosts.iter().map(|host| host.name.clone()).collect();
         let held: BTreeMap<HostId, u64> =
             hosts.iter().map(|host| (host.name.clone(), host.highest)).collect();

@@ -12,6 +12,9 @@ use crate::keys::BEGIN;
 use crate::network::Streams;
 use crate::shop::Shop;
 
+/// In so many of a hundred worlds requests are led.
+const ROUTED: u64 = 40;
+
 /// What a simulation is like.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
@@ -31,6 +34,10 @@ pub struct Context {
     pub now: Timestamp,
     /// Chance.
     pub dice: Dice,
+    /// Chance of what befalls requests, apart, so that a world without ingresses runs as it would if there were none.
+    pub traffic: Dice,
+    /// Whether requests are led in this world.
+    pub is_routed: bool,
     /// What will happen.
     pub queue: Queue,
     /// Releases.
@@ -61,9 +68,13 @@ impl Context {
             lost: *dice.pick(&[0, 1, 3]),
             overtakes: dice.chance(30),
         };
+        let mut traffic = Dice::new(seed ^ 0x0072_6f75_7465_7300);
+        let is_routed = traffic.chance(ROUTED);
         Self {
             now: BEGIN,
             dice,
+            traffic,
+            is_routed,
             queue: Queue::default(),
             shop: Shop::default(),
             checks: Checks::default(),

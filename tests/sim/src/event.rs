@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
+use windlass_core::gate::{Answer, QuestionKey};
 use windlass_core::host::HostFacts;
 use windlass_core::{Digest, Timestamp};
+use windlass_proto::pb::RoutesPosition;
 
 use crate::operator::Action;
 use crate::trouble::Trouble;
@@ -39,6 +41,14 @@ pub enum Event {
     Request(usize, u64),
     /// Something happens to a process: container, run, what.
     Life(usize, String, u64, Life),
+    /// An ingress process starts.
+    EdgeStarts(usize),
+    /// An agent hands the newest table to its ingress.
+    Hand(usize),
+    /// An ingress process looks at its requests: its number, and whether it does so again and again.
+    Pulse(usize, u64, bool),
+    /// A provider answers the question of a gate.
+    Answer(Box<(QuestionKey, Answer)>),
     /// A machine comes up.
     Boot(usize),
     /// Something breaks.
@@ -67,12 +77,14 @@ pub enum Life {
 /// From an agent.
 #[derive(Debug, Clone)]
 pub enum Up {
-    /// Who it is, its trust document's version, and the newest plan it took.
-    Hello(Box<HostFacts>, u64, u64, Vec<u8>),
+    /// Who it is, its trust document's version, the newest plan it took, and the traffic tables that it has.
+    Hello(Box<HostFacts>, u64, u64, Vec<u8>, Vec<RoutesPosition>),
     /// It is there; the number of the heartbeat.
     Beat(u64),
     /// What it sees, as it travels.
     Observation(Vec<u8>),
+    /// What its ingress reports.
+    Ingress(Vec<u8>),
     /// It wants these releases.
     Fetch(Vec<Digest>),
     /// It keeps these releases.
@@ -90,6 +102,8 @@ pub enum Down {
     Welcome,
     /// The newest plan.
     Plan(Bytes),
+    /// A traffic table.
+    Routes(Bytes),
     /// An observation arrived.
     Ack(u64),
     /// A heartbeat arrived: its number, and that of the newest plan.

@@ -14,6 +14,7 @@ use windlass_core::{Counter, Digest, HostId, ServiceId, Size, Timestamp};
 
 use crate::agent::Agent;
 use crate::context::Context;
+use crate::edge::{Edge, Kept};
 use crate::engine::{Engine, Standing};
 use crate::event::Event;
 use crate::keys::{BEGIN, fleet, keys};
@@ -30,6 +31,8 @@ pub struct Disk {
     pub trust: TrustStore,
     /// The lease of what never runs twice: in which boot of the machine, and of when.
     pub lease: Option<(u64, Duration)>,
+    /// The newest traffic table.
+    pub table: Option<Kept>,
 }
 
 /// The clock that nobody sets. It does not begin anew with a boot, as the real one does; what is compared with what is
@@ -93,6 +96,8 @@ pub struct Host {
     pub peer: Option<PeerIdentity>,
     /// How often it joined.
     pub joined: usize,
+    /// Its ingress.
+    pub edge: Edge,
     /// Its engine.
     pub engine: Engine,
     /// What ended before was ended by a reboot or an outage of the engine.
@@ -133,6 +138,11 @@ pub struct Host {
     pub highest: u64,
 }
 
+/// The address of a host.
+pub fn address(index: usize) -> String {
+    format!("10.0.0.{}", index + 1)
+}
+
 impl Host {
     /// A machine that never joined.
     ///
@@ -151,7 +161,7 @@ impl Host {
             plan_versions: windlass_core::plan::PLAN_VERSIONS.to_vec(),
             release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
             routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
-            address: "127.0.0.1".to_owned(),
+            address: address(index),
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,
             memory: 8 << 30,
@@ -176,9 +186,16 @@ impl Host {
             doom: None,
             peer: None,
             joined: 0,
+            edge: Edge::default(),
             engine: Engine::default(),
             interrupted_before: Timestamp::ZERO,
-            disk: Disk { state: None, releases: BTreeMap::new(), trust: keys().first_trust(), lease: None },
+            disk: Disk {
+                state: None,
+                releases: BTreeMap::new(),
+                trust: keys().first_trust(),
+                lease: None,
+                table: None,
+            },
             copy: None,
             copy_at: None,
             agent: None,
@@ -202,7 +219,7 @@ impl Host {
     pub fn fresh_disk(&mut self, context: &mut Context, trust: TrustStore) {
         let mark = TrustMark { version: trust.version(), digest: trust.digest() };
         let state = Some(State::joined(mark, self.clock(context.now)));
-        self.disk = Disk { state, releases: BTreeMap::new(), trust, lease: None };
+        self.disk = Disk { state, releases: BTreeMap::new(), trust, lease: None, table: None };
         self.forget(context);
         self.is_restored = false;
         self.is_deceived = false;

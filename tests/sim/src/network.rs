@@ -32,7 +32,9 @@ pub struct Streams {
 pub fn up(host: &Host, context: &mut Context, stream: u64, message: Up) {
     let index = host.index;
     let cut = host.cut_up;
-    for at in arrivals(context, (index, stream, true), cut, false) {
+    // Reports of an ingress say what was counted so far: those of one process come in order, as on any real stream.
+    let in_order = matches!(message, Up::Ingress(_));
+    for at in arrivals(context, (index, stream, true), cut, in_order) {
         context.queue.push(at, Event::Up(index, stream, message.clone()));
     }
 }
@@ -68,7 +70,7 @@ pub fn arrives(host: &Host, context: &mut Context, stream: u64, is_up: bool) -> 
 }
 
 /// When a message arrives: never, once, or more often.
-fn arrivals(context: &mut Context, way: Way, cut: bool, is_plan: bool) -> Vec<Timestamp> {
+fn arrivals(context: &mut Context, way: Way, cut: bool, in_order: bool) -> Vec<Timestamp> {
     if context.streams.broken.contains(&way) {
         return Vec::new();
     }
@@ -78,11 +80,11 @@ fn arrivals(context: &mut Context, way: Way, cut: bool, is_plan: bool) -> Vec<Ti
     }
     let slow = context.weather.delay;
     let at = context.now + context.dice.millis(1, slow);
-    let overtakes = context.weather.overtakes && !context.is_calm && !is_plan;
+    let overtakes = context.weather.overtakes && !context.is_calm && !in_order;
     let last = context.streams.last.get(&way).copied().unwrap_or(Timestamp::ZERO);
     let at = if overtakes { at } else { at.max(last + Duration::from_millis(1)) };
     context.streams.last.insert(way, at.max(last));
-    let twice = !context.is_calm && !is_plan && context.dice.chance(context.weather.twice);
+    let twice = !context.is_calm && !in_order && context.dice.chance(context.weather.twice);
     let again = twice.then(|| at + context.dice.millis(1, 2 * slow));
     [Some(at), again].into_iter().flatten().collect()
 }

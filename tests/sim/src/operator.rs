@@ -12,7 +12,9 @@ use windlass_server::bare::{BareError, HostAction};
 
 use crate::dice::Dice;
 use crate::event::Event;
+use crate::host::address;
 use crate::keys::keys;
+use crate::meddle::Meddling;
 use crate::shop::Behaviour;
 use crate::trouble::Trouble;
 use crate::world::World;
@@ -52,6 +54,12 @@ pub enum Action {
     Republish,
     /// Raises the floor of a service to the release it has.
     Floor(usize),
+    /// Does something with a rollout under way.
+    Meddle(Meddling),
+    /// Approves the step that a rollout is at.
+    Approve(usize),
+    /// Says that the ingress of a host is gone for good.
+    ForgetIngress(usize),
 }
 
 impl Action {
@@ -115,6 +123,9 @@ impl World {
             Action::Recover => self.recover().await,
             Action::Republish => self.republish().await,
             Action::Floor(service) => self.raise_floor(service).await,
+            Action::Meddle(meddling) => self.meddle(meddling).await,
+            Action::Approve(service) => self.approve(service).await,
+            Action::ForgetIngress(host) => self.forget_ingress(host).await,
         };
         match done {
             Ok(()) => {}
@@ -196,19 +207,24 @@ impl World {
         })
     }
 
-    async fn roll_back(&mut self, service: usize, to: Option<Counter>) -> Result<(), BareError> {
+    pub(crate) async fn roll_back(&mut self, service: usize, to: Option<Counter>) -> Result<(), BareError> {
         let id = self.service(service);
         let Some(bare) = &self.center.bare else { return Ok(()) };
         bare.rollback(&id, to).await.map(drop)
     }
 
-    async fn steer(&mut self, service: usize, steering: Steering) -> Result<(), BareError> {
+    pub(crate) async fn steer(&mut self, service: usize, steering: Steering) -> Result<(), BareError> {
         let id = self.service(service);
         let Some(bare) = &self.center.bare else { return Ok(()) };
         let Some(rollout) = bare.look(|view| view.active(&id).map(|rollout| rollout.id.clone())) else {
             return Ok(());
         };
-        bare.steer(&rollout, steering).await
+        let done = bare.steer(&rollout, steering).await;
+        let goes_on = matches!(steering, Steering::Resume | Steering::Promote | Steering::PromoteFull);
+        if goes_on && !matches!(done, Err(BareError::Refused(_))) {
+            self.context.checks.is_let_go(&rollout);
+        }
+        done
     }
 
     async fn tell(&mut self, service: usize, verb: Verb, supersede: bool) -> Result<(), BareError> {
@@ -249,7 +265,7 @@ impl World {
         let request = keys().request(host, machine.joined);
         let receipts = keys().receipts.public();
         let labels = Default::default();
-        let joined = bare.join(&machine.name, labels, request, receipts, "127.0.0.1").await;
+        let joined = bare.join(&machine.name, labels, request, receipts, &address(host)).await;
         if joined == Err(BareError::Stopped) {
             // It may have happened: whoever joins asks again.
             machine.peer = None;
@@ -337,6 +353,9 @@ impl World {
             let id = self.service(service);
             let Some(bare) = &self.center.bare else { return };
             let paused = bare.look(|view| view.active(&id).is_some_and(|r| r.state == State::Paused));
+            if self.context.is_routed {
+                self.act(Action::Approve(service)).await;
+            }
             if paused {
                 let resume = self.context.dice.chance(30);
                 let steering = if resume { Steering::Resume } else { Steering::Abort };

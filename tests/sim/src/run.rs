@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::center::Backing;
+use crate::check::{Exempted, Exemption};
 use crate::say;
 use crate::world::{Outcome, World};
 
@@ -36,6 +37,8 @@ pub struct Total {
     pub stops: u64,
     /// How rollouts ended.
     pub ends: BTreeMap<&'static str, usize>,
+    /// What was excused in all of them.
+    pub exempted: Exempted,
     /// Those in which something did not hold.
     pub violations: Vec<Outcome>,
 }
@@ -138,6 +141,9 @@ impl Total {
         for (end, count) in &outcome.ends {
             *self.ends.entry(end).or_insert(0) += count;
         }
+        for (why, count) in &outcome.exempted {
+            *self.exempted.entry(*why).or_insert(0) += count;
+        }
         if outcome.violation.is_some() {
             self.violations.push(outcome);
         }
@@ -160,6 +166,10 @@ pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Resul
         total.stops,
         ends.join(", ")
     ));
+    let exempted = Exemption::ALL
+        .iter()
+        .map(|why| format!("{} {why:?}", total.exempted.get(why).copied().unwrap_or_default()));
+    say(&format!("exempted: {}", exempted.collect::<Vec<_>>().join(", ")));
     say(&format!(
         "seeds {}, events {}, violations {} ({:.1} s)",
         total.seeds,

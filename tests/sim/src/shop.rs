@@ -1,5 +1,7 @@
 //! Every release that an operator signed, and what its process does when it runs.
 
+mod lane;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use windlass_core::{Counter, Digest, ServiceId, Span, Timestamp};
 
 use crate::dice::Dice;
 use crate::keys::{fleet, keys};
+
+pub use lane::Lane;
 
 /// What the process of an image does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +127,8 @@ pub struct Profile {
     memory: u64,
     on_failure: &'static str,
     keep_old: bool,
+    /// How requests are led to it, if they are.
+    lane: Option<Lane>,
 }
 
 /// A release as it was signed.
@@ -145,6 +151,8 @@ pub struct Program {
     pub start: u64,
     /// Bytes of the image, which say how long a pull takes.
     pub size: u64,
+    /// Thousandths of the requests that it fails.
+    pub errors: u64,
 }
 
 /// Releases and images.
@@ -182,6 +190,7 @@ impl Profile {
             memory: *dice.pick(&[32, 64, 200]),
             on_failure: *dice.pick(&["rollback_all", "rollback_all", "rollback_failed", "pause"]),
             keep_old: dice.chance(50),
+            lane: None,
         }
     }
 
@@ -269,6 +278,7 @@ impl Profile {
             | Shape::BlueGreen
             | Shape::PerHost => {}
         }
+        self.add_lane(&mut spec);
         spec
     }
 }
@@ -287,7 +297,7 @@ impl Shop {
         let image = Digest::of(format!("{} {}", profile.id, self.made).as_bytes());
         let size = 1000 * (1 + dice.below(9)) * if dice.chance(10) { 12 } else { 1 };
         let start = 200 + dice.below(3800);
-        self.images.insert(image, Program { behaviour, start, size });
+        self.images.insert(image, Program { behaviour, start, size, errors: profile.errors(&image) });
         let replicas =
             if dice.chance(20) { 1 + u32::try_from(dice.below(4)).unwrap_or(0) } else { profile.replicas };
         let is_fixed = matches!(profile.shape, Shape::FixedPort | Shape::BlueGreenApart | Shape::Exclusive);
@@ -310,16 +320,12 @@ impl Shop {
     }
 
     fn sign(&mut self, profile: &Profile, counter: u64, spec: Value, now: Timestamp) -> Digest {
-        let version = match profile.shape {
-            Shape::Canary => 4,
-            Shape::BlueGreen | Shape::BlueGreenApart => 3,
-            _ => 1,
-        };
         let release = json!({
-            "version": version, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
+            "version": 1, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
             "counter": Counter(counter), "created_at": now, "author": "sim", "spec": spec
         });
-        let release: Release = serde_json::from_value(release).expect("a release of ours");
+        let mut release: Release = serde_json::from_value(release).expect("a release of ours");
+        release.version = release.spec.version();
         let envelope = seal(&release, &keys().release);
         let digest = envelope.digest();
         let content = release.content_digest();
@@ -347,6 +353,12 @@ impl Shop {
     pub fn behaves(&self, release: &Digest) -> bool {
         let image = self.signed.get(release).map(|signed| signed.release.spec.image.digest);
         image.and_then(|image| self.images.get(&image)).is_some_and(|p| p.behaviour == Behaviour::Good)
+    }
+
+    /// Thousandths of the requests that a release fails.
+    pub fn errors(&self, release: &Digest) -> u64 {
+        let image = self.signed.get(release).map(|signed| signed.release.spec.image.digest);
+        image.and_then(|image| self.images.get(&image)).map_or(0, |program| program.errors)
     }
 
     /// Whether the release runs on every host.

@@ -63,6 +63,12 @@ pub enum Trouble {
     Forgery(usize),
     /// Somebody sends an agent the plan of another host.
     Misdelivery(usize),
+    /// An ingress process is killed, and started again.
+    EdgeKilled(usize),
+    /// A successor takes over from an ingress process.
+    EdgeTakenOver(usize),
+    /// An ingress ends, and is started again much later.
+    EdgeGone(usize),
     /// Somebody who has the coordinator's key sends an agent a plan that no honest coordinator would.
     Lie(usize),
 }
@@ -124,6 +130,7 @@ impl World {
             Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::NoRegistry(_) => dice.seconds(2, 150),
             Trouble::EngineRestart(_) => dice.seconds(1, 20),
             Trouble::DiskFull(_) | Trouble::Flaky(_) | Trouble::Clock(_) => dice.seconds(5, 90),
+            Trouble::EdgeGone(_) => dice.seconds(20, 200),
             _ => return,
         };
         self.context.queue.push(self.context.now + lasts, Event::Heal(trouble));
@@ -161,6 +168,7 @@ impl World {
                 link.into_iter().for_each(|link| network::goes_silent(context, index, link.stream));
                 host.die(context);
                 host.is_on = false;
+                host.edge.processes.clear();
                 host.engine.end_all(host.clock(context.now));
                 host.engine.requests.clear();
             }
@@ -192,6 +200,13 @@ impl World {
                 host.wake(context, Duration::ZERO);
             }
             Trouble::Forgery(_) => forge(host, context),
+            Trouble::EdgeKilled(_) => {
+                host.edge_dies(context);
+                let back = context.now + context.traffic.millis(100, 9000);
+                context.queue.push(back, Event::EdgeStarts(index));
+            }
+            Trouble::EdgeTakenOver(_) => host.edge_is_taken_over(context),
+            Trouble::EdgeGone(_) => host.edge_dies(context),
             Trouble::CenterCrash
             | Trouble::CenterDoom
             | Trouble::CenterOld
@@ -227,6 +242,7 @@ impl World {
                 host.hindered_at = Some(context.now);
                 host.is_flaky = false;
             }
+            Trouble::EdgeGone(_) => host.edge_starts(context),
             Trouble::NoRegistry(_) => host.no_registry = false,
             Trouble::Clock(_) if host.ahead != 0 => {
                 host.ahead = 0;
@@ -251,6 +267,10 @@ impl World {
         revived.iter().for_each(|id| host.run(context, id));
         let starts = context.now + context.dice.millis(500, 20_000);
         context.queue.push(starts, Event::AgentStarts(index));
+        if host.edge.is_installed {
+            let starts = context.now + context.traffic.millis(500, 10_000);
+            context.queue.push(starts, Event::EdgeStarts(index));
+        }
     }
 
     /// Nothing breaks any more, and everything that was broken is whole again.
@@ -265,6 +285,7 @@ impl World {
                 Trouble::DiskFull(index),
                 Trouble::Flaky(index),
                 Trouble::NoRegistry(index),
+                Trouble::EdgeGone(index),
                 Trouble::Clock(index),
                 Trouble::Off(index),
             ] {
@@ -336,6 +357,9 @@ const fn host_of(trouble: Trouble) -> Option<usize> {
         | T::Clock(host)
         | T::Forgery(host)
         | T::Misdelivery(host)
+        | T::EdgeKilled(host)
+        | T::EdgeTakenOver(host)
+        | T::EdgeGone(host)
         | T::Lie(host) => Some(host),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use windlass_core::{Counter, ServiceId, Timestamp};
 
 use crate::center::{Backing, Center};
-use crate::check;
+use crate::check::{self, Exempted};
 use crate::context::Context;
 use crate::event::{Down, Event, Up};
 use crate::host::Host;
@@ -59,10 +59,24 @@ pub struct Outcome {
     pub stops: u64,
     /// How rollouts ended.
     pub ends: BTreeMap<&'static str, usize>,
+    /// What was excused.
+    pub exempted: Exempted,
     /// Equal for equal runs.
     pub fingerprint: u64,
     /// What did not hold, and when.
     pub violation: Option<String>,
+}
+
+/// Some hosts get an ingress, and services what leads requests to them.
+fn install(context: &mut Context, hosts: &mut [Host], profiles: &mut [Profile]) {
+    let edges = *context.traffic.pick(&[0, 1, 1, 1, 2, 2]);
+    for _ in 0..edges {
+        let index = context.traffic.index(hosts.len());
+        hosts[index].edge.is_installed = true;
+        let at = BEGIN + context.traffic.seconds(1, 60);
+        context.queue.push(at, Event::EdgeStarts(index));
+    }
+    profiles.iter_mut().for_each(|profile| profile.lead(&mut context.traffic, edges > 0));
 }
 
 impl World {
@@ -79,6 +93,11 @@ impl World {
         let mut made: Vec<Host> = (0..hosts).map(|index| Host::new(index, memory)).collect();
         for host in &mut made {
             host.ahead = i64::try_from(context.dice.below(80_000)).unwrap_or(0) - 40_000;
+        }
+        context.checks.is_routed = context.is_routed;
+        let mut profiles = profiles;
+        if context.is_routed {
+            install(&mut context, &mut made, &mut profiles);
         }
         Self {
             center: Center::new(backing, BEGIN),
@@ -115,6 +134,7 @@ impl World {
             starts: checks.runs,
             stops: checks.stopped,
             ends: checks.ends(),
+            exempted: checks.exempted.clone(),
             fingerprint: self.fingerprint,
             violation,
         };
@@ -159,6 +179,9 @@ impl World {
         for host in &mut self.hosts {
             host.copy_at = Some(begin + Duration::from_millis(dice.below(window)));
         }
+        if self.context.is_routed {
+            self.draw_lanes(begin, window);
+        }
     }
 
     async fn run_until(&mut self, until: Timestamp) {
@@ -184,10 +207,15 @@ impl World {
             Event::Tick => {
                 self.context.queue.push(self.context.now + Duration::from_secs(1), Event::Tick);
                 self.center.tick(&mut self.context).await;
+                self.ask();
                 self.copies().await;
                 self.notice_recovery();
             }
             Event::Due => {}
+            Event::EdgeStarts(host) => self.hosts[host].edge_starts(&mut self.context),
+            Event::Hand(host) => self.hosts[host].hand(&mut self.context),
+            Event::Pulse(host, process, again) => self.pulse(host, process, again),
+            Event::Answer(answered) => self.answered(answered.0, answered.1),
             Event::CenterStarts => {
                 self.center.start(&mut self.context).await;
                 self.hurry();

@@ -7,7 +7,7 @@ use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
-use crate::id::{Counter, EnvironmentId, HostId, ServiceId};
+use crate::id::{Counter, EnvironmentId, HostId, ServiceId, SlotId};
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase};
 use crate::rollout::{Advance, Snapshot, State, advance, restart};
@@ -276,8 +276,8 @@ fn a_deadline_leaves_a_drain_its_time() {
     }
 }
 
-#[test]
-fn a_rollout_ends_after_what_it_stops_has_drained() {
+/// A rollout that is about to end, and an instance of the old release beyond the count, which drains.
+fn draining_surplus() -> (Midway, Vec<(HostId, u16, Digest)>, SlotId) {
     let mut midway = Midway::new();
     let r2 = midway.r2.clone();
     let new = reference(&r2).digest;
@@ -309,6 +309,24 @@ fn a_rollout_ends_after_what_it_stops_has_drained() {
     assert_eq!(next.rollout.as_ref().unwrap().state, State::Soaking, "{:?}", next.waiting);
     assert_eq!(next.slots[&third].run(), Phase::Draining, "it finishes what it has");
     (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    (midway, endpoints, third)
+}
+
+/// Found by the simulation: a coordinator that was started again, or a stream that broke, ended a drain at once.
+#[test]
+fn a_drain_goes_on_while_its_host_has_not_reported_anew() {
+    let (mut midway, endpoints, third) = draining_surplus();
+    let all = routed(5, &endpoints[2..], None);
+    let member = midway.fleet.members.get_mut(&endpoints[2].0).unwrap();
+    member.last_report = member.observation.take();
+    let next = step(&midway, followed(&all), 131);
+    assert_eq!(next.slots.get(&third).map(|slot| slot.run()), Some(Phase::Draining), "{:?}", next.waiting);
+}
+
+#[test]
+fn a_rollout_ends_after_what_it_stops_has_drained() {
+    let (midway, endpoints, third) = draining_surplus();
+    let all = routed(5, &endpoints[2..], None);
     let drained = routed(6, &endpoints[2..], Some(0));
     let drained = Table::next(Some(&all), drained.routes, drained.digest);
     let next = step(&midway, followed(&drained), 131);

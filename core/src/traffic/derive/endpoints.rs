@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
-use crate::observation::{Instance, InstanceState, SlotObservation};
-use crate::plan::{Phase, PlanSlot};
+use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
+use crate::plan::{Order, Phase, PlanSlot};
 use crate::service::Releases;
 use crate::slot::Slot;
 use crate::traffic::{Endpoint, RoutedService, StandsBy};
@@ -137,7 +137,11 @@ fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: 
                 && other.available
                 && other.state == InstanceState::Healthy
         };
-        let is_replaced = instance.generation < want.generation && slot.instances.iter().any(newer);
+        // Its host stops it at once, and starts it again only if the newer one fails.
+        let has_failed = matches!(slot.status, SlotStatus::Failed { .. });
+        let stops_first = want.order == Order::StopFirst && !has_failed;
+        let is_older = instance.generation < want.generation;
+        let is_replaced = is_older && (stops_first || slot.instances.iter().any(newer));
         return want.phase != Phase::Running || is_replaced;
     }
     if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {

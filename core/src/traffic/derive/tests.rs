@@ -349,6 +349,25 @@ fn a_restored_fallback_serves() {
     assert_eq!(marks(&world.next()), [(20_001, false)]);
 }
 
+/// Found by the simulation: a table led requests to what had drained once more, while its host stopped it.
+#[test]
+fn what_a_restart_stops_first_gets_no_more_requests() {
+    let mut world = World::new(1);
+    world.next();
+    world.want(0).edit(|want| (want.generation, want.order) = (1, Order::StopFirst));
+    assert_eq!(marks(&world.next()), [(20_001, true)]);
+    // The newer one fails, and its host goes back to this one.
+    let evidence = serde_json::json!({
+        "instance": null, "release": Digest::of(b"1"), "counter": "r1", "clock": "health",
+        "reason": { "exited": { "code": 1 } }, "exit_code": 1, "oom_killed": false, "restarts": 0,
+        "log": [], "probes": [], "at": crate::Timestamp::ZERO,
+    });
+    let failed = serde_json::json!({ "failed": { "restored": null, "evidence": evidence } });
+    let observation = world.observations.get_mut(&World::host(0)).unwrap();
+    observation.slots[0].status = serde_json::from_value(failed).unwrap();
+    assert_eq!(marks(&world.next()), [(20_001, false)]);
+}
+
 #[test]
 fn an_older_generation_drains_when_the_newer_one_serves() {
     let mut world = World::new(1);

@@ -73,7 +73,8 @@ impl Host {
             is_fetching: false,
         });
         context.say(|| format!("{} says hello on stream {stream}, at plan {seq}", self.name));
-        let hello = Up::Hello(Box::new(self.facts.clone()), self.disk.trust.version(), seq, plan);
+        let hello =
+            Up::Hello(Box::new(self.facts.clone()), self.disk.trust.version(), seq, plan, self.position());
         network::up(self, context, stream, hello);
         // No welcome in time is the end of it.
         context.queue.push(context.now + Duration::from_secs(10), Event::Beat(self.index, stream));
@@ -110,6 +111,7 @@ impl Host {
         }
         // A plan that could not be written down, or was refused for now, is looked at again.
         self.consider(context);
+        self.table_again(context);
     }
 
     /// There is a newer report.
@@ -173,6 +175,7 @@ impl Host {
                 }
                 self.consider(context);
             }
+            Down::Routes(envelope) => self.take_table(context, envelope),
             Down::BeatAck(number, seq) => {
                 let at = link.beats.acknowledged(number);
                 at.into_iter().for_each(|at| self.renew(context, Contact { at, seq: Some(seq) }));

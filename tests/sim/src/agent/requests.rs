@@ -264,6 +264,7 @@ impl Host {
         if let Some(process) = self.engine.processes.get_mut(&target.container) {
             process.by_hand = true;
         }
+        self.note_routed(context, &target.container);
         self.note_stop(context, &target.container);
         self.engine.end(&target.container, STOPPED, false, now);
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_core::gate::{GateCourse, Standing};
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
 use windlass_core::rollout::State;
@@ -12,6 +11,7 @@ use windlass_core::traffic::Weight;
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
 use windlass_server::bare::View;
 
+use super::lanes::failed_gate;
 use super::{Checks, Known, Outage};
 use crate::host::Host;
 use crate::shop::Shop;
@@ -102,6 +102,10 @@ impl Checks {
         self.check_gates(view);
         self.check_confirmed(view, hosts, now);
         self.check_soaks(view, now);
+        if self.is_routed {
+            self.decide_stops(view, hosts, now);
+            self.check_lanes(view, hosts, now);
+        }
     }
 
     /// The share of a release that is left only falls.
@@ -126,19 +130,9 @@ impl Checks {
         let goes_on = |state: State| matches!(state, State::Advancing | State::Soaking | State::Succeeded);
         let of_failed =
             view.rollouts().values().filter(|rollout| goes_on(rollout.state)).find_map(|rollout| {
-                let gates = &view.releases().get(&rollout.to.digest)?.spec.gates;
-                let course = rollout.gates.as_ref()?;
-                let failed = |(name, of): &(&String, &GateCourse)| {
-                    gates
-                        .get(*name)
-                        .is_some_and(|gate| !gate.dry_run && of.standing(gate) == Standing::Failed)
-                };
-                let (name, _) = course.gates.iter().find(failed)?;
-                Some(format!(
-                    "rollout {} is {} although gate `{name}` failed",
-                    rollout.id,
-                    rollout.state.as_str()
-                ))
+                let name = failed_gate(rollout, view.releases().get(&rollout.to.digest)?)?;
+                let state = rollout.state.as_str();
+                Some(format!("rollout {} is {state} although gate `{name}` failed", rollout.id))
             });
         of_failed.into_iter().for_each(|line| self.fail(line));
     }

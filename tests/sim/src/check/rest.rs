@@ -9,13 +9,16 @@ use windlass_core::service::Mode;
 use windlass_core::{SlotId, Timestamp};
 use windlass_server::bare::View;
 
+use super::lanes::{endpoints, tables_at_rest};
 use crate::context::Context;
 use crate::host::Host;
 
 /// Why the world is not at rest; `None` if it is.
 pub fn at_rest(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
     let now = context.now;
-    coordinator(view, now).or_else(|| agents(view, context, hosts)).or_else(|| services(view, context, hosts))
+    let tables = || tables_at_rest(view, hosts).filter(|_| context.is_routed);
+    let services = || services(view, context, hosts);
+    coordinator(view, now).or_else(|| agents(view, context, hosts)).or_else(services).or_else(tables)
 }
 
 fn coordinator(view: &View<'_>, now: Timestamp) -> Option<String> {
@@ -118,6 +121,10 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
             if !up.iter().all(|process| process.serves()) {
                 return Some(format!("{slot} does not serve; {}", said(host, slot)));
             }
+        }
+        let leads = endpoints(view, &id.name, &good.digest);
+        if context.is_routed && context.shop.behaves(&good.digest) && leads < slots.len() {
+            return Some(format!("{id}: the table leads to {leads} of {} instances", slots.len()));
         }
         let release = &context.shop.signed.get(&good.digest)?.release;
         // Of a good release that has turned bad, a slot on its way elsewhere never arrives.

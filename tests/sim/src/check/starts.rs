@@ -5,6 +5,7 @@ use windlass_core::reconcile::Step;
 use windlass_core::release::Spec;
 use windlass_core::{Digest, SlotId};
 
+use super::Exemption;
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::engine::Process;
@@ -132,23 +133,37 @@ impl Host {
     pub(crate) fn note_stop(&self, context: &mut Context, id: &str) {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
-        // What fails by itself is not ours; nor is a slot whose newer instance served and broke meanwhile, one that was
-        // to stand still because its host was alone, or one whose plan the world took away.
-        let broke =
-            self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
-        let excused = self.is_isolated(slot, context.now) || self.excused_stops.contains(id);
-        // Whoever made this plan could not know that it serves: it had not begun to.
-        let made = context.checks.made.get(&(self.name.clone(), self.seq()));
-        let excused = excused || made.is_some_and(|made| *made < process.ready_since);
-        // What came below the floor is believed no more, and so not asked whether it serves: whoever raised it wants it gone.
-        let container = &process.container;
-        let below = container.counter < self.floor(&slot.service);
-        let excused = excused || (below && !self.believes(&container.release));
-        if broke || self.is_astray || self.is_deceived || excused {
-            return;
+        if let Some(why) = self.why_not_ours(context, process) {
+            return context.checks.exempt(why);
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
         let allowed = allowed.and_then(|services| services.get(&slot.service)).copied().unwrap_or(1);
         context.checks.stops.push((slot.clone(), allowed));
+    }
+
+    /// The reason for which a stop is not ours. What fails by itself is not; nor is a slot whose newer instance served and
+    /// broke meanwhile, one that was to stand still because its host was alone, or one whose plan the world took away.
+    fn why_not_ours(&self, context: &Context, process: &Process) -> Option<Exemption> {
+        let container = &process.container;
+        let slot = &container.slot;
+        let broke =
+            self.engine.processes.values().any(|other| &other.container.slot == slot && other.misbehaved);
+        if broke {
+            return Some(Exemption::Broken);
+        }
+        if self.is_astray || self.is_deceived {
+            return Some(Exemption::Misled);
+        }
+        if self.is_isolated(slot, context.now) || self.excused_stops.contains(&container.id) {
+            return Some(Exemption::Excused);
+        }
+        // Whoever made this plan could not know that it serves: it had not begun to.
+        let made = context.checks.made.get(&(self.name.clone(), self.seq()));
+        if made.is_some_and(|made| *made < process.ready_since) {
+            return Some(Exemption::Unforeseen);
+        }
+        // What came below the floor is believed no more, and so not asked whether it serves: whoever raised it wants it gone.
+        let below = container.counter < self.floor(&slot.service);
+        (below && !self.believes(&container.release)).then_some(Exemption::BelowFloor)
     }
 }
