@@ -60,9 +60,10 @@ fn text(host: &str, stats: &HostStats) -> String {
     let instances = stats.instances.iter();
     let instances = instances.map(|of| (format!("{of_host},id=\"{}\"", escape(&of.instance)), of));
     write_each(&mut out, &INSTANCE, &instances.collect::<Vec<_>>());
-    let probes = stats.instances.iter().filter_map(|of| {
-        Some((format!("{of_host},id=\"{}\"", escape(&of.instance)), of.probe.as_ref()?))
-    });
+    let probes = stats
+        .instances
+        .iter()
+        .filter_map(|of| Some((format!("{of_host},id=\"{}\"", escape(&of.instance)), of.probe.as_ref()?)));
     write_each(&mut out, &PROBE, &probes.collect::<Vec<_>>());
     out
 }

@@ -90,7 +90,12 @@ impl Drop for Watcher {
         }
         if watchers.is_empty() {
             // Nobody looks any more: the rows of ten thousand hosts are not kept for nobody.
-            self.boards.0.kept.iter().filter_map(|kept| kept.try_lock().ok()).for_each(|mut kept| *kept = None);
+            self.boards
+                .0
+                .kept
+                .iter()
+                .filter_map(|kept| kept.try_lock().ok())
+                .for_each(|mut kept| *kept = None);
         }
     }
 }
@@ -107,11 +112,17 @@ mod tests {
     #[test]
     fn who_watches_is_counted_by_operator_and_in_all() {
         let boards = Boards::default();
-        let mut own: Vec<Watcher> = (0..OF_ONE).filter_map(|_| boards.enter("operator/ann".to_owned())).collect();
+        let mut own: Vec<Watcher> =
+            (0..OF_ONE).filter_map(|_| boards.enter("operator/ann".to_owned())).collect();
         assert_eq!(own.len(), OF_ONE);
         assert!(boards.enter("operator/ann".to_owned()).is_none());
-        let others: Vec<Watcher> = (0..OF_ALL).filter_map(|n| boards.enter(format!("operator/o{n}"))).collect();
-        assert_eq!(others.len(), OF_ALL - OF_ONE, "an operator who is there takes no place of others beyond these");
+        let others: Vec<Watcher> =
+            (0..OF_ALL).filter_map(|n| boards.enter(format!("operator/o{n}"))).collect();
+        assert_eq!(
+            others.len(),
+            OF_ALL - OF_ONE,
+            "an operator who is there takes no place of others beyond these"
+        );
         drop(own.pop());
         let again = boards.enter("operator/ann".to_owned());
         assert!(again.is_some(), "a place that was given up is free");

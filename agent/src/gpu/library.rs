@@ -108,9 +108,9 @@ impl Library {
 
 /// What the driver says of itself; old ones do not say everything.
 fn driver(nvml: &Nvml) -> GpuDriver {
-    let cuda = nvml.sys_cuda_driver_version().map(|cuda| {
-        format!("{}.{}", cuda_driver_version_major(cuda), cuda_driver_version_minor(cuda))
-    });
+    let cuda = nvml
+        .sys_cuda_driver_version()
+        .map(|cuda| format!("{}.{}", cuda_driver_version_major(cuda), cuda_driver_version_minor(cuda)));
     let version = nvml.sys_driver_version().unwrap_or_default();
     let mut driver = GpuDriver { version, cuda: cuda.unwrap_or_default() };
     driver.bound();

@@ -163,6 +163,7 @@ impl Client {
             limit: number(wanted.limit),
             environment: wanted.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
             interval_ms: u32::try_from(every.as_millis()).unwrap_or(u32::MAX),
+            lease_ms: 0,
         };
         let answer = self.control.watch_fleet(request).await;
         open("watch the fleet", answer, |item| {

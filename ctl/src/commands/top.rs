@@ -28,6 +28,8 @@ use crate::top::{act, draw, feed, text};
 const REDRAW: Duration = Duration::from_secs(1);
 /// The deadline of an action.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A screen that is older than this, and than two intervals, is not shown any more.
+const STALE: Duration = Duration::from_secs(10);
 /// News that wait to be drawn.
 const WAITING: usize = 4;
 /// Columns of a frame that no terminal shows.
@@ -56,6 +58,7 @@ pub(super) async fn run(args: &TopArgs, global: &Global, printer: &Printer) -> R
     let about = About {
         text: format!("{fleet} as {}", context.config.server),
         is_production: environment.map_or(fleet.as_str(), EnvironmentId::as_str).starts_with("prod"),
+        stale_after: STALE.max(args.interval.duration() * 2),
     };
     let mut state = State::default();
     let view = args.view.map_or(View::Hosts, View::from);

@@ -30,7 +30,17 @@ pub(crate) fn instances(views: &[PsView], now: Timestamp, colour: Colour) -> Str
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
         ]
     };
-    let headers =
-        ["INSTANCE", "SERVICE", "SLOT", "HOST", "RELEASE", "STATE", "PROBE", "SINCE", "RESTARTS", "ENDPOINTS"];
+    let headers = [
+        "INSTANCE",
+        "SERVICE",
+        "SLOT",
+        "HOST",
+        "RELEASE",
+        "STATE",
+        "PROBE",
+        "SINCE",
+        "RESTARTS",
+        "ENDPOINTS",
+    ];
     grid(&headers, views.iter().map(row).collect(), colour)
 }

@@ -35,11 +35,14 @@ pub(crate) fn of_instance(instance: &InstanceView) -> (String, String) {
 
 /// What the probe of an instance said last, and how soon: `ok 12ms`.
 pub(crate) fn of_probe(probe: Option<&ProbeStats>) -> String {
-    probe.map_or_else(|| "-".to_owned(), |probe| {
-        let word = if probe.ok { "ok" } else { "bad" };
-        let millis = probe.seconds * 1000.0;
-        if millis < 10.0 { format!("{word} {millis:.1}ms") } else { format!("{word} {millis:.0}ms") }
-    })
+    probe.map_or_else(
+        || "-".to_owned(),
+        |probe| {
+            let word = if probe.ok { "ok" } else { "bad" };
+            let millis = probe.seconds * 1000.0;
+            if millis < 10.0 { format!("{word} {millis:.1}ms") } else { format!("{word} {millis:.0}ms") }
+        },
+    )
 }
 
 /// Processors and memory of all instances of a service; a dash where nothing was measured.
@@ -134,8 +137,17 @@ fn instances(all: &[InstanceStats]) -> String {
             )),
         ]
     };
-    let headers =
-        ["INSTANCE", "CPU", "THROTTLED", "MEMORY", "PROBE", "OOM KILLS", "PIDS", "NET IN/OUT", "DISK READ/WRITTEN"];
+    let headers = [
+        "INSTANCE",
+        "CPU",
+        "THROTTLED",
+        "MEMORY",
+        "PROBE",
+        "OOM KILLS",
+        "PIDS",
+        "NET IN/OUT",
+        "DISK READ/WRITTEN",
+    ];
     format!("\n{}", grid(&headers, all.iter().map(row).collect(), Colour::Off))
 }
 

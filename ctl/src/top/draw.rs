@@ -19,8 +19,6 @@ use super::state::Confirm;
 use super::{Asked, State, View};
 use crate::printer::Colour;
 
-/// An answer that is older than this is not shown any more.
-const STALE: Duration = Duration::from_secs(10);
 /// Columns of the widest cell that is not the last one.
 const WIDEST: u16 = 40;
 /// Columns between two cells.
@@ -42,6 +40,8 @@ pub(crate) struct About {
     pub(crate) text: String,
     /// Whether it is one that people depend on.
     pub(crate) is_production: bool,
+    /// The age from which on a screen is not shown any more.
+    pub(crate) stale_after: Duration,
 }
 
 /// Draws everything.
@@ -57,7 +57,7 @@ pub(crate) fn draw(
     let [head, body, foot] = areas.areas(frame.area());
     let age = asked.at.map(|(_, told)| now.since(told));
     frame.render_widget(Paragraph::new(vec![title(asked, about, age, colour), tabs(state, colour)]), head);
-    let fresh = asked.screen.as_ref().filter(|_| age.is_some_and(|age| age <= STALE));
+    let fresh = asked.screen.as_ref().filter(|_| age.is_some_and(|age| age <= about.stale_after));
     let screen = fresh.filter(|screen| screen.board == state.view);
     let found = match (screen, asked.at) {
         (Some(screen), Some((at, told))) => {
@@ -111,7 +111,9 @@ fn title<'a>(asked: &Asked, about: &'a About, age: Option<Duration>, colour: Col
         let (up, hosts, moving) = (screen.hosts_up, screen.hosts, screen.moving);
         parts.push(Span::raw(format!("  {up}/{hosts} hosts up  {moving} rollouts under way")));
     }
-    if let (Some(age), true) = (age, asked.problem.is_some() || age.is_some_and(|age| age > STALE)) {
+    if let (Some(age), true) =
+        (age, asked.problem.is_some() || age.is_some_and(|age| age > about.stale_after))
+    {
         parts.push(Span::styled(format!("  stale {}", whole(age)), paint(Color::Red, colour)));
     }
     Line::from(parts)

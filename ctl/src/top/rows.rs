@@ -1,7 +1,9 @@
 //! The words of each row: its cells, in the order of the columns of its board, and the details behind them. Pure.
 
 use windlass_core::Timestamp;
-use windlass_core::view::{EventView, GpuRow, HostView, InstanceRow, RolloutView, RowView, ScreenView, ServiceRow};
+use windlass_core::view::{
+    EventView, GpuRow, HostView, InstanceRow, RolloutView, RowView, ScreenView, ServiceRow,
+};
 
 use crate::printer::Colour;
 use crate::table;
@@ -219,7 +221,10 @@ fn gpu(row: &GpuRow) -> Row {
         ("held by", Some(some(holders.join(", ")).unwrap_or_else(|| "nobody".to_owned()))),
         ("others hold", (gpu.strangers > 0).then(|| table::bytes(gpu.strangers))),
         ("clock", used.filter(|used| used.clock > 0).map(|used| format!("{} MHz", used.clock))),
-        ("power limit", used.filter(|used| used.power_limit > 0.0).map(|used| format!("{:.0} W", used.power_limit))),
+        (
+            "power limit",
+            used.filter(|used| used.power_limit > 0.0).map(|used| format!("{:.0} W", used.power_limit)),
+        ),
         ("slowed by", used.and_then(|used| some(used.throttled.join(", ")))),
         ("errors", used.map(errors)),
         ("processes", some(processes.join(", "))),

@@ -136,11 +136,15 @@ impl State {
 
     fn begin(&mut self, verb: Verb, screen: Option<&ScreenView>) {
         match screen.and_then(|screen| self.target(screen)) {
-            None => self.note = Some(format!("{}: mark a rollout, a service or an instance first", verb.name())),
+            None => {
+                self.note = Some(format!("{}: mark a rollout, a service or an instance first", verb.name()))
+            }
             Some(target) if !target.may => {
                 let environment = &target.service.environment;
-                self.note =
-                    Some(format!("{}: this needs role `deployer` in environment `{environment}`", verb.name()));
+                self.note = Some(format!(
+                    "{}: this needs role `deployer` in environment `{environment}`",
+                    verb.name()
+                ));
             }
             Some(target) => {
                 let action = Action { verb, target };
@@ -152,7 +156,8 @@ impl State {
     fn confirming(&mut self, mut confirm: Confirm, code: KeyCode) -> Effect {
         match code {
             KeyCode::Enter if confirm.typed == confirm.action.target.service.name.as_str() => {
-                self.note = Some(format!("{} {}: asked", confirm.action.verb.name(), confirm.action.target.service));
+                self.note =
+                    Some(format!("{} {}: asked", confirm.action.verb.name(), confirm.action.target.service));
                 return Effect::Act(confirm.action);
             }
             KeyCode::Enter => self.note = Some("that is not its name: nothing was done".to_owned()),

@@ -115,7 +115,7 @@ fn rollout(rollout: &RolloutView) -> Vec<Key<'_>> {
         rollout.traffic.as_ref().map_or(Key::None, |of| words(format!("{} {}", of.release, of.weight))),
         Key::Number(-(rollout.created_at.as_millis() as f64)),
         Key::Number(rollout.duration_ms as f64),
-        waits.map_or(Key::None, |text| words(text)),
+        waits.map_or(Key::None, words),
     ]
 }
 

@@ -7,7 +7,12 @@ fn gpu(number: u32) -> RowView {
     let stats = GpuStats { uuid: uuid.clone(), utilization: f64::from(number % 100), ..GpuStats::default() };
     let gpu = Gpu { uuid, name: "L4".to_owned(), memory: 24 << 30, ..Gpu::default() };
     let host = format!("gpu-{}", number / 8).parse().unwrap();
-    RowView::Gpu(Box::new(GpuRow { host, gpu, stats: (!number.is_multiple_of(7)).then_some(stats), holders: Vec::new() }))
+    RowView::Gpu(Box::new(GpuRow {
+        host,
+        gpu,
+        stats: (!number.is_multiple_of(7)).then_some(stats),
+        holders: Vec::new(),
+    }))
 }
 
 fn event(subject: &str, message: &str) -> RowView {
@@ -61,7 +66,8 @@ fn another_environment_is_left_out_and_hosts_are_not() {
 
 #[test]
 fn numbers_stand_before_words_and_nothing_is_last() {
-    let mut keys = [Key::None, Key::Words("b".into()), Key::Number(2.0), Key::Words("a".into()), Key::Number(-1.0)];
+    let mut keys =
+        [Key::None, Key::Words("b".into()), Key::Number(2.0), Key::Words("a".into()), Key::Number(-1.0)];
     keys.sort_by(Key::compare);
     assert_eq!(
         keys,

@@ -50,13 +50,18 @@ pub(super) fn watch(
     request: pb::WatchFleetRequest,
 ) -> Result<Stream<pb::WatchFleetResponse>, Status> {
     let every = Duration::from_millis(request.interval_ms.into()).clamp(LEAST, MOST);
+    let asked = request.lease_ms;
     let wanted = read(&caller, request)?;
     let place = coordinator.boards.enter(caller.actor()).ok_or_else(|| {
         let hint = Some("end another `windlass top`, or try again in a minute".to_owned());
         with_hint(tonic::Code::ResourceExhausted, "too many watch the fleet at once".to_owned(), hint)
     })?;
     let due = Instant::now();
-    let (ends, sent) = (due + LEASE.max(every * 2), None);
+    let lease = match asked {
+        0 => LEASE,
+        millis => Duration::from_millis(millis.into()).min(LEASE),
+    };
+    let (ends, sent) = (due + lease.max(every * 2), None);
     let watch = Watch { coordinator, caller, wanted, every, due, ends, sent, _place: place };
     let screens = stream::unfold(watch, |mut watch| async move {
         let screen = watch.next().await?;

@@ -31,9 +31,8 @@ pub(super) async fn look(coordinator: &Coordinator, board: Board) -> Looked {
         Board::Rollouts => rollouts(coordinator, now).await,
         Board::Events => coordinator.ledger.read(events),
     };
-    let (hosts, moving) = coordinator
-        .ledger
-        .read(|state| (coordinator.registry.count(state, now), moving(state)));
+    let (hosts, moving) =
+        coordinator.ledger.read(|state| (coordinator.registry.count(state, now), moving(state)));
     Looked { now, rows, hosts, moving }
 }
 
@@ -81,9 +80,9 @@ async fn services(coordinator: &Coordinator, now: Timestamp, board: Board) -> Ve
     let mut rows = Vec::with_capacity(ids.len());
     for ids in ids.chunks(TOGETHER.1) {
         for id in ids {
-            let status = coordinator.ledger.read(|state| {
-                status_of(state, &coordinator.registry, state.services.get(id)?, now)
-            });
+            let status = coordinator
+                .ledger
+                .read(|state| status_of(state, &coordinator.registry, state.services.get(id)?, now));
             match status {
                 Some(status) if board == Board::Instances => rows.extend(RowView::instances(&status)),
                 Some(status) => rows.push(RowView::of_service(status)),
