@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use windlass_core::Timestamp;
-use windlass_core::host::ProbeStats;
 use windlass_core::observation::{Cause, NotReady, ProbeResult};
 use windlass_core::reconcile::Health;
 use windlass_core::release::{self, Probe};
@@ -80,7 +79,7 @@ pub async fn watch<R: Runtime>(
     now: fn() -> Timestamp,
 ) {
     let mut state = State::new(&subject, now());
-    let (mut figures, entry) = (ProbeStats::default(), Entry::new(&subject.answers, &subject.container));
+    let mut entry = Entry::new(&subject.answers, &subject.container);
     loop {
         let Some((due, index)) = state.next() else { return };
         tokio::time::sleep_until(due).await;
@@ -89,11 +88,7 @@ pub async fn watch<R: Runtime>(
         let answer = check::ask(&*runtime, &subject, &schedule.probe, &mut schedule.hanging).await;
         let at = now();
         if schedule.counts && !answer.is_unasked {
-            figures.ok = answer.ok;
-            figures.seconds = answer.took.unwrap_or_else(|| began.elapsed()).as_secs_f64();
-            figures.answers = figures.answers.saturating_add(1);
-            figures.failures = figures.failures.saturating_add(u64::from(!answer.ok));
-            entry.tell(figures);
+            entry.note(answer.ok, answer.took.unwrap_or_else(|| began.elapsed()));
         }
         remember(
             &subject.history,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use windlass_core::host::ProbeStats;
 
@@ -21,18 +22,24 @@ impl Answers {
 pub(super) struct Entry {
     answers: Answers,
     container: String,
+    figures: ProbeStats,
 }
 
 impl Entry {
     pub(super) fn new(answers: &Answers, container: &str) -> Self {
-        Self { answers: answers.clone(), container: container.to_owned() }
+        Self { answers: answers.clone(), container: container.to_owned(), figures: ProbeStats::default() }
     }
 
-    pub(super) fn tell(&self, figures: ProbeStats) {
+    /// One more answer, and the time that it took.
+    pub(super) fn note(&mut self, ok: bool, took: Duration) {
+        let figures = &mut self.figures;
+        (figures.ok, figures.seconds) = (ok, took.as_secs_f64());
+        figures.answers = figures.answers.saturating_add(1);
+        figures.failures = figures.failures.saturating_add(u64::from(!ok));
         let mut all = self.answers.0.lock().unwrap_or_else(PoisonError::into_inner);
         match all.get_mut(&self.container) {
-            Some(place) => *place = figures,
-            None => drop(all.insert(self.container.clone(), figures)),
+            Some(place) => *place = *figures,
+            None => drop(all.insert(self.container.clone(), *figures)),
         }
     }
 }

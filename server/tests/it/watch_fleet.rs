@@ -104,7 +104,7 @@ async fn a_stream_ends_by_itself_and_few_stand_at_once() {
     let mut bob = pb::control_client::ControlClient::new(fleet.channel(&other).await.unwrap());
     assert!(bob.watch_fleet(of(Board::Hosts)).await.is_ok());
     standing.pop();
-    until("a place is free", async || control.watch_fleet(short()).await.is_ok()).await;
+    until("a place is free", async || control.clone().watch_fleet(short()).await.is_ok()).await;
 }
 
 #[tokio::test]
