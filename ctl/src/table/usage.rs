@@ -176,3 +176,21 @@ fn share(used: u64, total: u64) -> Option<String> {
 fn whole(rate: f64) -> u64 {
     rate.max(0.0) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_has_a_word_and_a_time() {
+        let probe = |ok, seconds| ProbeStats { ok, seconds, answers: 2, failures: 1 };
+        for (probe, want) in [
+            (None, "-"),
+            (Some(probe(true, 0.0042)), "ok 4.2ms"),
+            (Some(probe(false, 0.25)), "bad 250ms"),
+            (Some(probe(true, 3.0)), "ok 3000ms"),
+        ] {
+            assert_eq!(of_probe(probe.as_ref()), want);
+        }
+    }
+}

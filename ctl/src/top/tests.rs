@@ -106,7 +106,6 @@ fn frames_at_80_by_24_and_at_200_by_50() {
     insta::assert_snapshot!("small_confirm", frame(&confirming, &all, (80, 24), AT));
     let viewer = State { view: View::Rollouts, ..State::default() };
     let none = asked(&snapshot(), &viewer, Some(&[]));
-    let none = asked(&snapshot(), &viewer, Some(&[]));
     insta::assert_snapshot!("small_viewer", frame(&viewer, &none, (80, 24), AT));
     let help = State { help: true, ..State::default() };
     insta::assert_snapshot!("small_help", frame(&help, &asked(&snapshot(), &help, None), (80, 24), AT));
