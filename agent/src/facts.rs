@@ -44,6 +44,7 @@ pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts 
         gpus: gpus.gpus.clone(),
         gpus_lost: gpus.lost.clone(),
         gpu_access: GpuAccess::Unknown,
+        gpu_driver: gpus.driver.clone(),
         policy: policy.host.clone(),
         silent: gpus.silent.iter().cloned().collect(),
     }
@@ -102,12 +103,14 @@ pub async fn follow_gpus(
         let (others, differs) = {
             let facts = facts.borrow();
             let others = facts.gpus != gpus;
-            (others, others || facts.gpus_lost != new.lost || facts.silent != silent)
+            let own = facts.gpus_lost != new.lost || facts.silent != silent || facts.gpu_driver != new.driver;
+            (others, others || own)
         };
         if differs && !waits {
             facts.send_modify(|facts| {
                 let facts = Arc::make_mut(facts);
                 (facts.gpus, facts.gpus_lost, facts.silent) = (gpus, new.lost.clone(), silent);
+                facts.gpu_driver = new.driver.clone();
             });
             told = (new, Instant::now());
             if others {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use windlass_core::condition::Condition;
-use windlass_core::host::{Gpu, GpuLost, GpuStats, Silent};
+use windlass_core::host::{Gpu, GpuDriver, GpuLost, GpuStats, Silent};
 
 pub use child::serve;
 pub use probe::{Limits, Probe};
@@ -43,6 +43,8 @@ pub struct Seen {
     pub gpus: Vec<Gpu>,
     /// Those that were there and cannot be given away now.
     pub lost: Vec<GpuLost>,
+    /// The driver, as the last answer says.
+    pub driver: GpuDriver,
     /// How they do; nothing while there is no answer.
     pub stats: Vec<GpuStats>,
     /// What of that a person has to know.
@@ -64,6 +66,7 @@ impl Seen {
         };
         let same_errors = self.stats.is_empty() || errors(self) == errors(other);
         self.gpus == other.gpus
+            && self.driver == other.driver
             && self.lost == other.lost
             && self.conditions == other.conditions
             && silent(self) == silent(other)
@@ -96,6 +99,9 @@ enum Answer {
 /// One look at everything.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Look {
+    /// Versions of the driver.
+    #[serde(default)]
+    driver: GpuDriver,
     /// Devices that can be given away.
     gpus: Vec<Gpu>,
     /// How they do.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats};
+use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats};
 
 use crate::readers;
 
@@ -60,6 +60,11 @@ fn text(host: &str, stats: &HostStats) -> String {
     let instances = stats.instances.iter();
     let instances = instances.map(|of| (format!("{of_host},id=\"{}\"", escape(&of.instance)), of));
     write_each(&mut out, &INSTANCE, &instances.collect::<Vec<_>>());
+    let probes = stats
+        .instances
+        .iter()
+        .filter_map(|of| Some((format!("{of_host},id=\"{}\"", escape(&of.instance)), of.probe.as_ref()?)));
+    write_each(&mut out, &PROBE, &probes.collect::<Vec<_>>());
     out
 }
 
@@ -142,6 +147,17 @@ const INSTANCE: [Family<InstanceStats>; 6] = [
     ("instance_pids", "gauge", "Its processes", |of| number(of.pids)),
 ];
 
+const PROBE: [Family<ProbeStats>; 4] = [
+    ("instance_probe_success", "gauge", "Whether the last answer to its probe was good", |of| {
+        f64::from(u8::from(of.ok))
+    }),
+    ("instance_probe_duration_seconds", "gauge", "Time that the last answer took", |of| of.seconds),
+    ("instance_probe_answers_total", "counter", "Answers to its probe in its present run", |of| {
+        number(of.answers)
+    }),
+    ("instance_probe_failures_total", "counter", "The bad ones of them", |of| number(of.failures)),
+];
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,8 +168,13 @@ mod tests {
     #[tokio::test]
     async fn the_last_measurement_is_served() {
         let disk = DiskStats { mount: "/a \"b\"".to_owned(), used: 1, total: 2, ..DiskStats::default() };
-        let instance =
-            InstanceStats { instance: "p.web.0.r1.1".to_owned(), memory_used: 7, ..InstanceStats::default() };
+        let probe = ProbeStats { ok: true, seconds: 0.25, answers: 4, failures: 1 };
+        let instance = InstanceStats {
+            instance: "p.web.0.r1.1".to_owned(),
+            memory_used: 7,
+            probe: Some(probe),
+            ..InstanceStats::default()
+        };
         let stats = HostStats {
             at: Some(crate::clock::now()),
             memory_used: 3,
@@ -186,6 +207,8 @@ mod tests {
             "windlass_host_disk_size_bytes{host=\"web-1\",mount=\"/a \\\"b\\\"\"} 2",
             "windlass_instance_memory_bytes{host=\"web-1\",id=\"p.web.0.r1.1\"} 7",
             "# TYPE windlass_instance_cpu_seconds_total counter",
+            "windlass_instance_probe_duration_seconds{host=\"web-1\",id=\"p.web.0.r1.1\"} 0.25",
+            "windlass_instance_probe_failures_total{host=\"web-1\",id=\"p.web.0.r1.1\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

@@ -17,7 +17,11 @@ use windlass_core::release::{self, Probe};
 
 use crate::runtime::Runtime;
 
+mod answers;
 mod check;
+
+pub use answers::Answers;
+use answers::Entry;
 
 /// Answers kept per instance.
 const HISTORY: usize = 10;
@@ -47,6 +51,8 @@ pub struct Subject {
     pub probes: release::Health,
     /// Where the answers are kept.
     pub history: History,
+    /// Where the figures of the answers are told.
+    pub answers: Answers,
 }
 
 /// What an instance's probes say from now on. Its history is in [`Subject::history`].
@@ -73,12 +79,17 @@ pub async fn watch<R: Runtime>(
     now: fn() -> Timestamp,
 ) {
     let mut state = State::new(&subject, now());
+    let mut entry = Entry::new(&subject.answers, &subject.container);
     loop {
         let Some((due, index)) = state.next() else { return };
         tokio::time::sleep_until(due).await;
         let schedule = &mut state.schedules[index];
+        let began = Instant::now();
         let answer = check::ask(&*runtime, &subject, &schedule.probe, &mut schedule.hanging).await;
         let at = now();
+        if schedule.counts && !answer.is_unasked {
+            entry.note(answer.ok, answer.took.unwrap_or_else(|| began.elapsed()));
+        }
         remember(
             &subject.history,
             ProbeResult {
@@ -127,6 +138,8 @@ impl Kind {
 #[derive(Debug)]
 struct Schedule {
     kind: Kind,
+    /// Whether its answers are told as figures: those of readiness where there is such a probe.
+    counts: bool,
     probe: Probe,
     due: Instant,
     eager: Duration,
@@ -177,6 +190,7 @@ impl State {
             let probe = probe.clone()?;
             Some(Schedule {
                 kind,
+                counts: kind == Kind::Readiness || probes.readiness.is_none(),
                 asks: format!("{} {}", kind.name(), check::words(&probe)),
                 probe,
                 due: Instant::now(),

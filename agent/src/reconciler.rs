@@ -33,6 +33,7 @@ use windlass_process::{Backoff, Steps};
 
 use crate::gpu;
 use crate::lease::{Contact, uptime};
+use crate::probe::Answers;
 use crate::runtime::{Runtime, RuntimeError};
 
 mod asks;
@@ -87,6 +88,8 @@ pub struct Options {
     pub strangers: watch::Sender<Arc<gpu::Held>>,
     /// Where it is published how much memory of them containers use.
     pub gpu_use: watch::Sender<Arc<gpu::Use>>,
+    /// Where the figures of probes are told.
+    pub answers: Answers,
     /// How often everything is looked at although no event came.
     pub resync: Duration,
     /// The wall clock.
@@ -99,8 +102,9 @@ impl Default for Options {
     fn default() -> Self {
         let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
         let (networks, strangers) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
-        let gpu_use = watch::Sender::new(Arc::default());
-        Self { memory: 0, gpus, networks, strangers, gpu_use, resync: Duration::from_secs(15), now, uptime }
+        let (gpu_use, answers) = (watch::Sender::new(Arc::default()), Answers::default());
+        let resync = Duration::from_secs(15);
+        Self { memory: 0, gpus, networks, strangers, gpu_use, answers, resync, now, uptime }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::renew::Renewal;
 use crate::runtime::Runtime;
 use crate::status::Status;
 use crate::traffic::socket::Socket;
-use crate::{clock, facts, gpu, lease, metrics, state, stats, status, watchdog};
+use crate::{clock, facts, gpu, lease, metrics, probe, state, stats, status, watchdog};
 
 /// How long tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
@@ -194,11 +194,11 @@ pub async fn run<R: Runtime>(
         Signer::new(keeper.clone(), key, receipt::Wires { observation, receipt, cancel: cancel.clone() })
             .run()
     });
-    let gpu_use = watch::Sender::new(Arc::default());
+    let (gpu_use, answers) = (watch::Sender::new(Arc::default()), probe::Answers::default());
     tasks.spawn("statistics", {
         let (observation, gpu_use) = (observation.subscribe(), gpu_use.subscribe());
-        let (gpus, cancel) = (gpus.clone(), cancel.clone());
-        stats::run(stats::Wires { observation, gpus, gpu_use, stats: measured, cancel })
+        let (gpus, answers, cancel) = (gpus.clone(), answers.clone(), cancel.clone());
+        stats::run(stats::Wires { observation, gpus, gpu_use, answers, stats: measured, cancel })
     });
     if let Some(address) = config.metrics {
         let host = keeper.member().host.to_string();
@@ -218,6 +218,7 @@ pub async fn run<R: Runtime>(
             networks,
             strangers: held.clone(),
             gpu_use,
+            answers,
             ..reconciler::Options::default()
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()

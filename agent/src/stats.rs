@@ -10,12 +10,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{HostStats, InstanceStats};
+use windlass_core::host::{HostStats, InstanceStats, ProbeStats};
 use windlass_core::observation::Observation;
 use windlass_process::aside::Aside;
 
-use crate::gpu;
-use crate::reconciler;
+use crate::{gpu, probe, reconciler};
 
 mod cgroup;
 pub mod disk;
@@ -34,6 +33,8 @@ pub struct Wires {
     pub gpus: watch::Receiver<gpu::Shared>,
     /// The use that our containers make of the GPUs.
     pub gpu_use: watch::Receiver<Arc<gpu::Use>>,
+    /// The figures of probes.
+    pub answers: probe::Answers,
     /// Where measurements are published.
     pub stats: watch::Sender<Arc<HostStats>>,
     /// Asks the task to end.
@@ -68,6 +69,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
                 let mut stats = beside(stats, disk::engine(), &wires.gpus.borrow());
                 disks.fill(&mut stats);
                 with_gpus(&mut stats, &wires.gpu_use.borrow(), &named);
+                with_probes(&mut stats, &wires.answers.all(), &named);
                 stats.bound();
                 wires.stats.send_replace(Arc::new(stats));
             }
@@ -91,6 +93,19 @@ fn with_gpus(stats: &mut HostStats, used: &gpu::Use, named: &BTreeMap<String, St
         for of in stats.instances.iter_mut().filter(|of| &of.instance == instance) {
             (of.gpu_memory_used, of.gpu_memory_limit) = (*used, *limit);
         }
+    }
+}
+
+/// Fills in what the probes of instances say. `named` are the instances by the engine's id.
+fn with_probes(
+    stats: &mut HostStats,
+    answers: &BTreeMap<String, ProbeStats>,
+    named: &BTreeMap<String, String>,
+) {
+    let answered = answers.iter().filter_map(|(container, probe)| Some((named.get(container)?, *probe)));
+    let by_name: BTreeMap<&String, ProbeStats> = answered.collect();
+    for of in &mut stats.instances {
+        of.probe = by_name.get(&of.instance).copied();
     }
 }
 
@@ -152,6 +167,7 @@ impl Collector {
                     pids_limit: usage.pids_limit,
                     gpu_memory_used: 0,
                     gpu_memory_limit: 0,
+                    probe: None,
                     counters: usage.counters,
                 })
             })
@@ -163,6 +179,19 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_probe_said_is_told_with_its_instance() {
+        let named = BTreeMap::from([("c1".to_owned(), "web.0".to_owned())]);
+        let instance = |name: &str| InstanceStats { instance: name.to_owned(), ..InstanceStats::default() };
+        let instances = vec![instance("web.0"), instance("web.1")];
+        let mut stats = HostStats { instances, ..HostStats::default() };
+        let probe = ProbeStats { ok: true, seconds: 0.25, answers: 4, failures: 1 };
+        let answers = BTreeMap::from([("c1".to_owned(), probe), ("gone".to_owned(), ProbeStats::default())]);
+        with_probes(&mut stats, &answers, &named);
+        let told: Vec<_> = stats.instances.iter().map(|of| of.probe).collect();
+        assert_eq!(told, [Some(probe), None]);
+    }
 
     #[test]
     fn what_an_instance_uses_of_gpus_is_told_with_it() {

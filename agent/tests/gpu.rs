@@ -11,8 +11,12 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 20] = [
     "nvmlInit_v2",
+    "nvmlSystemGetDriverVersion",
+    "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlEventSetCreate",
+    "nvmlDeviceRegisterEvents",
     "nvmlDeviceGetCount_v2",
     "nvmlDeviceGetHandleByIndex_v2",
     "nvmlDeviceGetUUID",
@@ -29,6 +33,8 @@ const FUNCTIONS: [&str; 16] = [
     "nvmlDeviceGetMigMode",
     "nvmlEventSetWait_v2",
 ];
+/// Those of them that are called only when the library is loaded.
+const AT_LOAD: usize = 5;
 const LONG: Duration = Duration::from_secs(60);
 
 struct Scene {
@@ -117,13 +123,14 @@ async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
     let mut seen = probe.seen();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(probe.run());
-    for function in FUNCTIONS {
+    for (number, function) in FUNCTIONS.into_iter().enumerate() {
         let well =
             until(&mut seen, "there are two", |seen| seen.stats.len() == 2 && seen.silent.is_none()).await;
         assert_eq!(well.gpus.len(), 2, "{function}");
         assert_eq!((well.stats[0].utilization, well.stats[0].power), (37.0, 61.0), "{function}");
-        // One that was loaded is not initialised again, so that this one hangs in the next child.
-        let also = if function == "nvmlInit_v2" { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
+        assert_eq!((well.driver.version.as_str(), well.driver.cuda.as_str()), ("550", "12.4"), "{function}");
+        // One that was loaded is not loaded again, so that such a call hangs in the next child.
+        let also = if number < AT_LOAD { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
         scene.say(&format!("hang {function} 3600{also}"));
         let silent = until(&mut seen, function, |seen| seen.silent.is_some()).await;
         assert_eq!((silent.gpus.len(), silent.stats.len()), (2, 0), "{function}: what was known last");

@@ -13,10 +13,10 @@ use crate::units::Size;
 mod gpu;
 mod stats;
 
-pub use gpu::{Gpu, GpuAccess, GpuLost, GpuProcess, GpuStats};
+pub use gpu::{Gpu, GpuAccess, GpuDriver, GpuLost, GpuProcess, GpuStats};
 pub use stats::{
-    CpuModes, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats, Pressure, Stall,
-    Usage,
+    CpuModes, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats, Pressure,
+    ProbeStats, Stall, Usage,
 };
 
 /// What a host is. Sent by the agent when it connects and when it changes.
@@ -58,6 +58,9 @@ pub struct HostFacts {
     /// How containers get GPUs.
     #[serde(default)]
     pub gpu_access: GpuAccess,
+    /// The driver of its GPUs, as far as that is known.
+    #[serde(default, skip_serializing_if = "GpuDriver::is_unknown")]
+    pub gpu_driver: GpuDriver,
     /// What the host's policy allows, so that placement and previews can ask it.
     pub policy: HostPolicy,
     /// What does not answer: of that, what stands here is what was known last.

@@ -16,6 +16,7 @@ mod recomputed;
 mod recovery;
 mod rollout;
 mod routes;
+mod screen;
 mod status;
 mod trouble;
 mod waiting;
@@ -40,6 +41,9 @@ pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{AskedView, FailureView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
+pub use screen::{
+    Board, FILTER, GpuRow, InstanceRow, Key, ROWS, RowView, ScreenView, ServiceRow, Wanted, choose,
+};
 pub use status::{HostProblems, InstanceView, SharesView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};
 

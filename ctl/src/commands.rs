@@ -37,6 +37,7 @@ use crate::printer::Printer;
 pub(crate) use audit::AuditEntryView;
 pub(crate) use context::ContextView;
 pub(crate) use ps::PsView;
+pub(crate) use rollout::steer_rollout;
 
 /// Runs the command of the command line.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {

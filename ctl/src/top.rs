@@ -1,8 +1,11 @@
-//! `windlass top`: the fleet in a terminal. What is shown follows from what was asked ([`data`]) and from what was typed
-//! ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`mod@draw`]); [`screen`] has the terminal.
+//! `windlass top`: the fleet in a terminal. What is shown follows from what the coordinator said ([`data`]) and from what was
+//! typed ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`mod@draw`]); [`feed`] asks, and [`screen`] has
+//! the terminal.
 
+mod act;
 mod data;
 mod draw;
+mod feed;
 mod keys;
 mod rows;
 mod screen;
@@ -10,9 +13,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use act::{Action, act};
 pub(crate) use data::{Asked, Snapshot};
-pub(crate) use draw::{draw, text};
+pub(crate) use draw::{About, draw, text};
+pub(crate) use feed::{News, feed};
 pub(crate) use keys::Keys;
-pub(crate) use rows::columns_of as columns;
 pub(crate) use screen::Screen;
-pub(crate) use state::{Effect, State, View};
+pub(crate) use state::{Effect, State};
+pub(crate) use windlass_core::view::Board as View;

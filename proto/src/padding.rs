@@ -37,6 +37,7 @@ padded!(
     pb::SendLogsRequest,
     pb::StreamLogsResponse,
     pb::StreamEventsResponse,
+    pb::WatchFleetResponse,
     pb::StreamAuditResponse
 );
 

@@ -8,6 +8,7 @@ use windlass_certs::trust::TrustStore;
 use windlass_core::HostId;
 
 use crate::authority::Authority;
+use crate::boards::Boards;
 use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
@@ -47,6 +48,8 @@ pub(crate) struct Coordinator {
     pub peers: Peers,
     /// The revocation list in force.
     pub revoked: Published,
+    /// Rows of the fleet, for those who watch it.
+    pub boards: Boards,
     /// Who waits for the logs of which host.
     pub readers: Readers,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
@@ -98,6 +101,7 @@ impl Coordinator {
             metrics,
             peers,
             revoked,
+            boards: Boards::default(),
             readers,
             stopping,
         };

@@ -18,6 +18,7 @@ mod audit;
 mod authority;
 mod backups;
 pub mod bare;
+mod boards;
 mod certificate;
 mod clock;
 pub mod config;

@@ -241,6 +241,19 @@ impl Registry {
         FleetView { since: self.counts_since(state, now), members: members.collect() }
     }
 
+    /// Some hosts of the fleet, as they are now.
+    pub(crate) fn some(&self, state: &State, names: &[HostId], now: Timestamp) -> FleetView {
+        self.look_at_clock();
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let nothing = Live::default();
+        let records = names.iter().filter_map(|name| state.hosts.get(name)).filter(|of| of.is_member());
+        let members = records.map(|record| {
+            let live = hosts.get(&record.name).unwrap_or(&nothing);
+            (record.name.clone(), self.member(state, record, live, None, now))
+        });
+        FleetView { since: self.counts_since(state, now), members: members.collect() }
+    }
+
     /// The fleet for a decision about `service` alone: its own hosts at once, all others only if it asks.
     pub(crate) fn around<'a>(&'a self, state: &'a State, service: &'a ServiceId, now: Timestamp) -> Near<'a> {
         self.look_at_clock();

@@ -1,8 +1,10 @@
 //! TLS of a request: by the CAs that it brings along, by those that the host trusts, or by none.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -17,17 +19,37 @@ use windlass_core::release::Tls;
 
 /// Certificates that one request may bring along.
 const CERTIFICATES: usize = 64;
+/// Configurations that are kept.
+const CONFIGURATIONS: usize = 16;
 
 /// Speaks TLS over a connection to `host`. A certificate that does not fit is an error in words.
 pub(super) async fn secure(stream: TcpStream, host: &str, tls: &Tls) -> io::Result<TlsStream<TcpStream>> {
     let name = tls.name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|_| wrong("no name that a certificate can be for"))?;
-    let connector = TlsConnector::from(Arc::new(config(tls)?));
+    let connector = TlsConnector::from(kept(tls)?);
     connector.connect(name, stream).await
 }
 
 fn wrong(why: impl Into<String>) -> io::Error {
     io::Error::other(why.into())
+}
+
+/// The configuration, made once for each way in which releases ask: a probe asks every few seconds.
+fn kept(tls: &Tls) -> io::Result<Arc<ClientConfig>> {
+    static KEPT: Mutex<VecDeque<(Tls, Arc<ClientConfig>)>> = Mutex::new(VecDeque::new());
+    let find = |kept: &VecDeque<(Tls, Arc<ClientConfig>)>| {
+        kept.iter().find(|(of, _)| of == tls).map(|(_, config)| config.clone())
+    };
+    if let Some(config) = find(&KEPT.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return Ok(config);
+    }
+    let config = Arc::new(config(tls)?);
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() >= CONFIGURATIONS {
+        kept.pop_front();
+    }
+    kept.push_back((tls.clone(), config.clone()));
+    Ok(config)
 }
 
 fn config(tls: &Tls) -> io::Result<ClientConfig> {
@@ -42,6 +64,8 @@ fn config(tls: &Tls) -> io::Result<ClientConfig> {
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Every answer is of a certificate that was verified, and not of a session that goes on.
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 

@@ -10,8 +10,8 @@ use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
-use nvml_wrapper::{Device, EventSet, Nvml};
-use windlass_core::host::{Gpu, GpuProcess, GpuStats};
+use nvml_wrapper::{Device, EventSet, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
+use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuStats};
 
 use super::{Broken, Look, Xid};
 
@@ -26,6 +26,8 @@ const MOST: (usize, usize) = (64, 64);
 #[derive(Debug)]
 pub(super) struct Library {
     nvml: &'static Nvml,
+    /// The driver, which does not change while the library is loaded.
+    driver: GpuDriver,
     /// Tells the errors that the driver reports; none where it cannot.
     events: Option<EventSet<'static>>,
 }
@@ -48,12 +50,12 @@ impl Library {
             // A set that a device could not enter is lost with it.
             events = events.and_then(|set| device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok());
         }
-        Self { nvml, events }
+        Self { nvml, driver: driver(nvml), events }
     }
 
     /// Everything that there is, and how it does. One that does not answer is broken.
     pub(super) fn look(&self) -> Result<Look, NvmlError> {
-        let mut look = Look::default();
+        let mut look = Look { driver: self.driver.clone(), ..Look::default() };
         for number in 0..self.nvml.device_count()? {
             if let Err((uuid, error)) = self.device(number, &mut look) {
                 let why = match error {
@@ -102,6 +104,17 @@ impl Library {
         });
         xids.collect()
     }
+}
+
+/// What the driver says of itself; old ones do not say everything.
+fn driver(nvml: &Nvml) -> GpuDriver {
+    let cuda = nvml
+        .sys_cuda_driver_version()
+        .map(|cuda| format!("{}.{}", cuda_driver_version_major(cuda), cuda_driver_version_minor(cuda)));
+    let version = nvml.sys_driver_version().unwrap_or_default();
+    let mut driver = GpuDriver { version, cuda: cuda.unwrap_or_default() };
+    driver.bound();
+    driver
 }
 
 fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats), NvmlError> {

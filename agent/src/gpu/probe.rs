@@ -162,8 +162,8 @@ impl Probe {
             tracing::info!(gpu = back.uuid, "a GPU that was lost is there again");
         }
         let conditions = self.health.conditions(&lost, &stats, now);
-        let (gpus, at) = (look.gpus.clone(), Some(Instant::now()));
-        self.publish(|seen| *seen = Seen { gpus, lost, stats, conditions, silent: None, at });
+        let (gpus, driver, at) = (look.gpus.clone(), look.driver.clone(), Some(Instant::now()));
+        self.publish(|seen| *seen = Seen { gpus, lost, driver, stats, conditions, silent: None, at });
     }
 
     /// The answer, which must come within `limit`; that it is missed is said long before.

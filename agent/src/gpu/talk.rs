@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::{Answer, Question, SUBCOMMAND, Seen};
+use super::{Answer, Look, Question, SUBCOMMAND, Seen};
 
 /// Longest answer: some kilobytes per GPU.
 const MAX_ANSWER: u64 = 1024 * 1024;
@@ -91,6 +91,7 @@ fn bounded(answer: Answer) -> Answer {
         Answer::Nothing => Answer::Nothing,
         Answer::Failed(why) => Answer::Failed(short(why)),
         Answer::Seen(mut look) => {
+            look.driver.bound();
             look.gpus.truncate(most);
             look.stats.truncate(most);
             look.divided.truncate(most);
@@ -126,7 +127,9 @@ fn bounded(answer: Answer) -> Answer {
 pub async fn ask_once(deadline: Duration) -> Result<Seen, NoAnswer> {
     let (_child, mut talk) = start(this_program())?;
     match timeout(deadline, talk.ask(Question::Look)).await {
-        Ok(Ok(Answer::Seen(look))) => Ok(Seen { gpus: look.gpus, stats: look.stats, ..Seen::default() }),
+        Ok(Ok(Answer::Seen(Look { gpus, driver, stats, .. }))) => {
+            Ok(Seen { gpus, driver, stats, ..Seen::default() })
+        }
         Ok(Ok(_)) => Err(NoAnswer::Broken("answers something else".to_owned())),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(NoAnswer::Hangs(deadline)),

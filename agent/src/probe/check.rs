@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use windlass_core::release::{AskedRequest, Check, MAX_ANSWER, Probe};
 
 use super::Subject;
@@ -26,11 +26,13 @@ pub(super) struct Answer {
     pub(super) nobody_listens: bool,
     /// The question never reached the instance: the answer says nothing of it.
     pub(super) is_unasked: bool,
+    /// The time that the instance took, where the probe itself takes longer.
+    pub(super) took: Option<Duration>,
 }
 
 impl Answer {
     const fn new(ok: bool, detail: String) -> Self {
-        Self { ok, detail, nobody_listens: false, is_unasked: false }
+        Self { ok, detail, nobody_listens: false, is_unasked: false, took: None }
     }
 
     fn failed((detail, nobody_listens): (String, bool)) -> Self {
@@ -62,12 +64,16 @@ pub(super) async fn ask<R: Runtime>(
     if let Check::Exec { argv } = &probe.check {
         return command(runtime, subject, probe, argv, before).await;
     }
+    let began = Instant::now();
     let question = async {
         match &probe.check {
             Check::Http { path, port } => http(subject, path, port).await,
             Check::Request(asked) => request(subject, asked).await,
             Check::Tcp { port } => match connect(subject, port).await {
-                Ok(stream) => accepted(stream).await,
+                Ok(stream) => {
+                    let took = Some(began.elapsed());
+                    Answer { took, ..accepted(stream).await }
+                }
                 Err(answer) => answer,
             },
             Check::Exec { .. } => Answer::new(false, String::new()), // asked above

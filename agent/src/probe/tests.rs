@@ -31,6 +31,7 @@ fn subject(port: u16, probes: release::Health) -> Subject {
         ports: [("http".to_owned(), port)].into(),
         probes,
         history: History::default(),
+        answers: Answers::default(),
     }
 }
 
@@ -118,6 +119,33 @@ async fn readiness_comes_and_goes_and_only_the_status_counts() {
     asked.until(|health| health.ready).await;
     let details = asked.details();
     assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
+}
+
+#[tokio::test]
+async fn the_figures_of_its_answers_are_told_while_it_runs() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    let answer = |number: usize| match number {
+        0 => "HTTP/1.1 200 OK\r\n\r\n",
+        _ => "HTTP/1.1 503 Oops\r\n\r\n",
+    };
+    server.spawn(serve(listener, answer, Arc::default()));
+    let probes = release::Health { readiness: Some(probe(http(), 20)), ..release::Health::default() };
+    let subject = subject(port, probes);
+    let answers = subject.answers.clone();
+    let mut asked = ask(subject);
+    asked.until(|health| health.ready).await;
+    asked.until(|health| !health.ready).await;
+    let figures = answers.all()["c1"];
+    assert!(!figures.ok && figures.answers >= 3 && figures.failures == figures.answers - 1, "{figures:?}");
+    assert!(figures.seconds > 0.0 && figures.seconds < LIMIT.as_secs_f64(), "{figures:?}");
+    drop(asked);
+    let begun = Instant::now();
+    while !answers.all().is_empty() {
+        assert!(begun.elapsed() < LIMIT, "of one that is asked no more nothing is told");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A service that fell back to its processor answers 200, and is not healthy.

@@ -8,7 +8,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use windlass_core::Timestamp;
 use windlass_core::reconcile::{Container, ContainerState, Desired, Health};
 
-use crate::probe::{self, History, Report, Subject};
+use crate::probe::{self, Answers, History, Report, Subject};
 use crate::runtime::Runtime;
 
 /// Reports waiting to be read; a probe waits if there are more.
@@ -30,13 +30,14 @@ pub(super) struct Probes<R> {
     watched: BTreeMap<String, Watched>,
     sender: mpsc::Sender<Report>,
     reports: mpsc::Receiver<Report>,
+    answers: Answers,
     now: fn() -> Timestamp,
 }
 
 impl<R: Runtime> Probes<R> {
-    pub(super) fn new(runtime: Arc<R>, now: fn() -> Timestamp) -> Self {
+    pub(super) fn new(runtime: Arc<R>, answers: Answers, now: fn() -> Timestamp) -> Self {
         let (sender, reports) = mpsc::channel(CAPACITY);
-        Self { runtime, tasks: JoinSet::new(), watched: BTreeMap::new(), sender, reports, now }
+        Self { runtime, tasks: JoinSet::new(), watched: BTreeMap::new(), sender, reports, answers, now }
     }
 
     /// Waits until an instance's health changes. Cancel-safe.
@@ -98,6 +99,7 @@ impl<R: Runtime> Probes<R> {
                 ports: seen.ports.clone(),
                 probes: probes.clone(),
                 history: history.clone(),
+                answers: self.answers.clone(),
             };
             let task =
                 self.tasks.spawn(probe::watch(self.runtime.clone(), subject, self.sender.clone(), self.now));

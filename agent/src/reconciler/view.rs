@@ -69,7 +69,7 @@ pub(super) struct View<R> {
 impl<R: Runtime> View<R> {
     pub(super) fn new(runtime: Arc<R>, options: &Options) -> Self {
         Self {
-            probes: Probes::new(runtime.clone(), options.now),
+            probes: Probes::new(runtime.clone(), options.answers.clone(), options.now),
             runtime,
             events: None,
             info: None,

@@ -53,6 +53,32 @@ pub struct GpuLost {
     pub why: String,
 }
 
+/// Bytes of a version.
+const VERSION: usize = 80;
+
+/// The versions of the driver of a host's GPUs; what it does not tell is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct GpuDriver {
+    /// Of the driver: `550.90.07`.
+    pub version: String,
+    /// The newest CUDA that it runs: `12.4`.
+    pub cuda: String,
+}
+
+impl GpuDriver {
+    /// Whether nothing is known.
+    pub const fn is_unknown(&self) -> bool {
+        self.version.is_empty() && self.cuda.is_empty()
+    }
+
+    /// Cuts what is longer than it may be.
+    pub fn bound(&mut self) {
+        crate::observation::cut(&mut self.version, VERSION);
+        crate::observation::cut(&mut self.cuda, VERSION);
+    }
+}
+
 /// How containers get GPUs on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -169,9 +169,25 @@ pub struct InstanceStats {
     /// Memory of them that it may use: what it declared, or all of theirs; 0 without any, or if that is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gpu_memory_limit: u64,
+    /// What its probe said last; none without a probe, or before the first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStats>,
     /// What only counts upwards.
     #[serde(default)]
     pub counters: InstanceCounters,
+}
+
+/// The answers of the probe by which an instance is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ProbeStats {
+    /// Whether the last answer was good.
+    pub ok: bool,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Answers since the present run of the instance began.
+    pub answers: u64,
+    /// The bad ones of them.
+    pub failures: u64,
 }
 
 /// What of a container only counts upwards.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capacity::{GpuTaken, Taken};
 use crate::fleet::{Member, Scheduling};
-use crate::host::{Gpu, GpuAccess, GpuLost, HostPolicy, HostStats, Liveness};
+use crate::host::{Gpu, GpuAccess, GpuDriver, GpuLost, HostPolicy, HostStats, Liveness};
 use crate::id::{HostId, SlotId};
 use crate::observation::{EngineState, Refusal};
 use crate::service::Releases;
@@ -61,6 +61,9 @@ pub struct HostView {
     /// How containers get GPUs.
     #[serde(default)]
     pub gpu_access: GpuAccess,
+    /// The driver of its GPUs.
+    #[serde(default, skip_serializing_if = "GpuDriver::is_unknown")]
+    pub gpu_driver: GpuDriver,
     /// Slots that have a GPU, by its UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gpu_holders: BTreeMap<String, Vec<GpuHolder>>,
@@ -154,6 +157,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostVi
         gpus: facts.gpus.clone(),
         gpus_lost: facts.gpus_lost.clone(),
         gpu_access: facts.gpu_access.clone(),
+        gpu_driver: facts.gpu_driver.clone(),
         gpu_holders: BTreeMap::new(),
         pinned: 0,
         waiting: Vec::new(),

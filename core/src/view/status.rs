@@ -166,6 +166,7 @@ pub fn status(
             gpus: assignment.devices_of(&instance.release).to_vec(),
             memory_limit: None,
             throttled_percent: None,
+            probe: None,
         };
         let mut here: Vec<InstanceView> =
             seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
@@ -200,6 +201,7 @@ pub fn status(
             gpus: assignment.target().gpus.clone(),
             memory_limit: None,
             throttled_percent: None,
+            probe: None,
         };
         if refused.is_some() {
             here.push(placeholder(InstanceState::Refused));

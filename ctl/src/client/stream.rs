@@ -1,10 +1,11 @@
 //! The coordinator's streams.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tonic::{Status, Streaming};
 use windlass_core::Timestamp;
-use windlass_core::view::{EventView, RolloutView};
+use windlass_core::view::{EventView, RolloutView, ScreenView, Wanted};
 use windlass_process::merge::Position;
 use windlass_proto::{json, limits, pb};
 
@@ -27,6 +28,9 @@ impl<M, T> Stream<M, T> {
 
 /// A rollout at every change.
 pub(crate) type RolloutStream = Stream<pb::WatchRolloutResponse, RolloutView>;
+
+/// A part of the fleet, and when it was so by the coordinator's clock; none if it is as before.
+pub(crate) type FleetStream = Stream<pb::WatchFleetResponse, (Option<ScreenView>, Timestamp)>;
 
 /// Events, each with where to go on after it.
 pub(crate) type EventStream = Stream<pb::StreamEventsResponse, EventItem>;
@@ -147,6 +151,27 @@ pub(crate) enum AuditItem {
 }
 
 impl Client {
+    /// A part of the fleet, every so often, until the lease of the stream ends.
+    pub(crate) async fn fleet(&mut self, wanted: &Wanted, every: Duration) -> Result<FleetStream, CallError> {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let request = pb::WatchFleetRequest {
+            board: wanted.board.name().to_owned(),
+            filter: wanted.filter.clone(),
+            sort: number(wanted.sort),
+            descending: wanted.descending,
+            from: number(wanted.from),
+            limit: number(wanted.limit),
+            environment: wanted.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+            interval_ms: u32::try_from(every.as_millis()).unwrap_or(u32::MAX),
+            lease_ms: 0,
+        };
+        let answer = self.control.watch_fleet(request).await;
+        open("watch the fleet", answer, |item| {
+            let screen = (!item.view.is_empty()).then(|| json::decode("view", &item.view)).transpose()?;
+            Ok((screen, Timestamp::from_millis(item.at)))
+        })
+    }
+
     /// A rollout at every change, until it ends or pauses.
     pub(crate) async fn watch_rollout(&mut self, rollout: &str) -> Result<RolloutStream, CallError> {
         let request = pb::WatchRolloutRequest { rollout: rollout.to_owned() };

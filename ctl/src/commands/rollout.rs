@@ -6,7 +6,7 @@ use windlass_core::{Counter, RolloutId, ServiceId};
 
 use super::deploy::ended;
 use crate::args::{Global, RolloutCommand};
-use crate::client::{Client, RolloutAction, Submitted};
+use crate::client::{CallError, Client, RolloutAction, Submitted};
 use crate::context::{Context, at_release};
 use crate::deploy::{self, Outcome, Progress};
 use crate::error::{CtlError, Failure};
@@ -117,18 +117,29 @@ async fn steer(
     printer: &Printer,
 ) -> Result<(), CtlError> {
     let rollout = meant(rollout, context, client).await?;
-    // A promotion is meant for the step that the rollout is at now, and for no later one.
-    let at = match action {
-        RolloutAction::Promote | RolloutAction::PromoteFull => {
-            let view = client.rollout(&rollout).await?;
+    let view = steer_rollout(client, &rollout, action, None).await?;
+    printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
+    Ok(())
+}
+
+/// Steers a rollout, which is named by its id or by its service. A promotion is meant for the step that the rollout is at, and for no
+/// later one: for `step` where a person saw that, else for the one that it is at now.
+pub(crate) async fn steer_rollout(
+    client: &mut Client,
+    rollout: &str,
+    action: RolloutAction,
+    step: Option<u32>,
+) -> Result<RolloutView, CallError> {
+    let at = match (action, step) {
+        (RolloutAction::Promote | RolloutAction::PromoteFull, Some(step)) => Some(step),
+        (RolloutAction::Promote | RolloutAction::PromoteFull, None) => {
+            let view = client.rollout(rollout).await?;
             // A coordinator of the version before says it of a service with traffic only.
             Some(view.traffic.map_or(view.step, |traffic| traffic.step))
         }
         _ => None,
     };
-    let view = client.steer_rollout(&rollout, action, at).await?;
-    printer.document(&view, |colour| table::rollout(&view, clock::now(), colour));
-    Ok(())
+    client.steer_rollout(rollout, action, at).await
 }
 
 /// There is no rollout to this release.

@@ -83,6 +83,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("memory used", stats.map(|s| format!("{} of {}", bytes(s.memory_used), bytes(s.memory_total)))),
         ("disk", stats.map(|s| format!("{} of {}", bytes(s.disk_used), bytes(s.disk_total)))),
         ("gpus", Some(gpus.join("\n             ")).filter(|gpus| !gpus.is_empty())),
+        ("gpu driver", driver(host)),
         ("no gpu access", access.map(str::to_owned)),
         ("slots", Some(host.slots.to_string())),
         ("leaving", Some(host.waiting.join("; ")).filter(|text| !text.is_empty())),
@@ -127,6 +128,15 @@ fn gpu_line(host: &HostView, gpu: &Gpu, now: Timestamp) -> String {
         strangers.unwrap_or_default()
     );
     super::printable(&line)
+}
+
+/// `550.90.07, CUDA 12.4`.
+fn driver(host: &HostView) -> Option<String> {
+    let driver = &host.gpu_driver;
+    let cuda = Some(format!("CUDA {}", driver.cuda)).filter(|_| !driver.cuda.is_empty());
+    let version = Some(driver.version.clone()).filter(|version| !version.is_empty());
+    let words: Vec<String> = version.into_iter().chain(cuda).collect();
+    (!words.is_empty()).then(|| super::printable(&words.join(", ")))
 }
 
 fn lost(gpu: &GpuLost) -> String {

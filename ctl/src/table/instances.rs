@@ -4,7 +4,7 @@ use comfy_table::Cell;
 use windlass_core::Timestamp;
 
 use super::services::standing_of;
-use super::{ago, grid, or_dash};
+use super::{ago, grid, or_dash, usage};
 use crate::commands::PsView;
 use crate::printer::Colour;
 
@@ -24,12 +24,23 @@ pub(crate) fn instances(views: &[PsView], now: Timestamp, colour: Colour) -> Str
             Cell::new(&instance.host),
             Cell::new(instance.release),
             standing_of(instance, now),
+            Cell::new(usage::of_probe(instance.probe.as_ref())),
             Cell::new(or_dash(instance.since.map(|at| ago(at, now)))),
             Cell::new(instance.restarts),
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
         ]
     };
-    let headers =
-        ["INSTANCE", "SERVICE", "SLOT", "HOST", "RELEASE", "STATE", "SINCE", "RESTARTS", "ENDPOINTS"];
+    let headers = [
+        "INSTANCE",
+        "SERVICE",
+        "SLOT",
+        "HOST",
+        "RELEASE",
+        "STATE",
+        "PROBE",
+        "SINCE",
+        "RESTARTS",
+        "ENDPOINTS",
+    ];
     grid(&headers, views.iter().map(row).collect(), colour)
 }

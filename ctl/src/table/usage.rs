@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use windlass_core::Timestamp;
-use windlass_core::host::{HostStats, InstanceStats};
+use windlass_core::host::{HostStats, InstanceStats, ProbeStats};
 use windlass_core::view::{HostView, InstanceView, StatusView};
 
 use super::{ago, bytes, fields, grid};
@@ -31,6 +31,18 @@ pub(crate) fn of_instance(instance: &InstanceView) -> (String, String) {
     });
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     (or_dash(cpu), or_dash(memory))
+}
+
+/// What the probe of an instance said last, and how soon: `ok 12ms`.
+pub(crate) fn of_probe(probe: Option<&ProbeStats>) -> String {
+    probe.map_or_else(
+        || "-".to_owned(),
+        |probe| {
+            let word = if probe.ok { "ok" } else { "bad" };
+            let millis = probe.seconds * 1000.0;
+            if millis < 10.0 { format!("{word} {millis:.1}ms") } else { format!("{word} {millis:.0}ms") }
+        },
+    )
 }
 
 /// Processors and memory of all instances of a service; a dash where nothing was measured.
@@ -114,6 +126,7 @@ fn instances(all: &[InstanceStats]) -> String {
             Cell::new(percent(of.cpu_percent)),
             Cell::new(percent(of.throttled_percent)),
             Cell::new(format!("{}/{}", bytes(of.memory_used), bytes(of.memory_limit))),
+            Cell::new(of_probe(of.probe.as_ref())),
             Cell::new(counters.oom_kills),
             Cell::new(of.pids),
             Cell::new(format!("{}/{}", bytes(counters.network_rx_bytes), bytes(counters.network_tx_bytes))),
@@ -124,8 +137,17 @@ fn instances(all: &[InstanceStats]) -> String {
             )),
         ]
     };
-    let headers =
-        ["INSTANCE", "CPU", "THROTTLED", "MEMORY", "OOM KILLS", "PIDS", "NET IN/OUT", "DISK READ/WRITTEN"];
+    let headers = [
+        "INSTANCE",
+        "CPU",
+        "THROTTLED",
+        "MEMORY",
+        "PROBE",
+        "OOM KILLS",
+        "PIDS",
+        "NET IN/OUT",
+        "DISK READ/WRITTEN",
+    ];
     format!("\n{}", grid(&headers, all.iter().map(row).collect(), Colour::Off))
 }
 
@@ -153,4 +175,22 @@ fn share(used: u64, total: u64) -> Option<String> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people, not below 0")]
 fn whole(rate: f64) -> u64 {
     rate.max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_has_a_word_and_a_time() {
+        let probe = |ok, seconds| ProbeStats { ok, seconds, answers: 2, failures: 1 };
+        for (probe, want) in [
+            (None, "-"),
+            (Some(probe(true, 0.0042)), "ok 4.2ms"),
+            (Some(probe(false, 0.25)), "bad 250ms"),
+            (Some(probe(true, 3.0)), "ok 3000ms"),
+        ] {
+            assert_eq!(of_probe(probe.as_ref()), want);
+        }
+    }
 }

@@ -1,7 +1,9 @@
-//! The data of `top`, as the coordinator answers.
+//! The data of `top`: a screen of the coordinator, or everything, of which a screen is cut here.
 
 use serde::Serialize;
-use windlass_core::view::{EventView, HostView, RolloutView, StatusView};
+use windlass_core::view::{
+    Board, EventView, HostView, RolloutView, RowView, ScreenView, StatusView, Wanted, choose,
+};
 use windlass_core::{EnvironmentId, Timestamp};
 
 use crate::client::{CallError, Client, EventQuery};
@@ -12,7 +14,7 @@ const EVENTS: u32 = 200;
 /// Finished rollouts that are shown.
 const ROLLOUTS: usize = 100;
 
-/// The fleet at one moment.
+/// The fleet at one moment, as `-o json` prints it.
 #[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub(crate) struct Snapshot {
     /// When it was asked for, by the clock of this machine.
@@ -27,11 +29,25 @@ pub(crate) struct Snapshot {
     pub(crate) events: Vec<EventView>,
 }
 
-/// The last answer, and why there is no newer one.
+/// The last screen, and why there is no newer one.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) screen: Option<ScreenView>,
+    /// When that was so, by the coordinator's clock, and when it was told here.
+    pub(crate) at: Option<(Timestamp, Timestamp)>,
     pub(crate) problem: Option<String>,
+}
+
+impl Asked {
+    /// Takes a screen in that was true at `at`, by the coordinator's clock.
+    pub(crate) fn take(&mut self, screen: ScreenView, at: Timestamp, now: Timestamp) {
+        (self.screen, self.at, self.problem) = (Some(screen), Some((at, now)), None);
+    }
+
+    /// What was said last is still so.
+    pub(crate) fn still(&mut self, at: Timestamp, now: Timestamp) {
+        (self.at, self.problem) = (Some((at, now)), None);
+    }
 }
 
 impl Snapshot {
@@ -64,5 +80,28 @@ impl Snapshot {
         }
         events.reverse();
         Ok(Self { at, hosts, services, rollouts, events })
+    }
+
+    /// The part of it that is wanted, as a coordinator would cut it.
+    pub(crate) fn screen(&self, wanted: &Wanted) -> ScreenView {
+        let rows: Vec<RowView> = match wanted.board {
+            Board::Hosts => self.hosts.iter().map(|of| RowView::Host(Box::new(of.clone()))).collect(),
+            Board::Services => self.services.iter().cloned().map(RowView::of_service).collect(),
+            Board::Rollouts => self.rollouts.iter().cloned().map(RowView::of_rollout).collect(),
+            Board::Instances => self.services.iter().flat_map(RowView::instances).collect(),
+            Board::Gpus => self.hosts.iter().flat_map(|host| RowView::gpus(host, self.at)).collect(),
+            Board::Events => self.events.iter().cloned().map(RowView::Event).collect(),
+        };
+        let (found, chosen) = choose(rows.iter(), wanted, self.at);
+        ScreenView {
+            board: wanted.board,
+            from: wanted.from,
+            found,
+            hosts: self.hosts.len(),
+            hosts_up: self.hosts.iter().filter(|host| host.state == "connected").count(),
+            moving: self.rollouts.iter().filter(|rollout| !rollout.state.is_final()).count(),
+            steers: None,
+            rows: chosen.into_iter().map(|number| rows[number].clone()).collect(),
+        }
     }
 }

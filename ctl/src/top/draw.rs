@@ -11,13 +11,14 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Clear, Paragraph, Row as TableRow, Table, TableState, Wrap};
 use windlass_core::Timestamp;
 use windlass_core::time::display_duration;
+use windlass_core::view::ScreenView;
 
-use super::rows::{Row, Tone, columns, rows};
-use super::{Asked, Snapshot, State, View};
+use super::act::Verb;
+use super::rows::{Row, Tone, rows};
+use super::state::Confirm;
+use super::{Asked, State, View};
 use crate::printer::Colour;
 
-/// An answer that is older than this is not shown any more.
-const STALE: Duration = Duration::from_secs(10);
 /// Columns of the widest cell that is not the last one.
 const WIDEST: u16 = 40;
 /// Columns between two cells.
@@ -26,57 +27,74 @@ const SPACING: u16 = 2;
 const LAST: u16 = 16;
 const HELP: &str = "1-6, Tab  view          /   filter          Enter  details\n\
                     j k g G   row           s   sort by next    S      the other way round\n\
-                    Esc       back          ?   this            q      quit\n";
+                    Esc       back          ?   this            q      quit\n\
+                    \n\
+                    Of the service in the marked row, each confirmed by its name:\n\
+                    a  abort its rollout    p   pause it        u      let it go on\n\
+                    P  promote it           r   roll the service back\n";
 
-/// Draws everything. Answers with how many rows there are.
+/// The words of the first line.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// The fleet, and the way to it.
+    pub(crate) text: String,
+    /// Whether it is one that people depend on.
+    pub(crate) is_production: bool,
+    /// The age from which on a screen is not shown any more.
+    pub(crate) stale_after: Duration,
+}
+
+/// Draws everything.
 pub(crate) fn draw(
     frame: &mut Frame<'_>,
     state: &State,
     asked: &Asked,
-    about: &str,
+    about: &About,
     now: Timestamp,
     colour: Colour,
-) -> usize {
+) {
     let areas = Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)]);
     let [head, body, foot] = areas.areas(frame.area());
-    let age = asked.snapshot.as_ref().map(|snapshot| now.since(snapshot.at));
+    let age = asked.at.map(|(_, told)| now.since(told));
     frame.render_widget(Paragraph::new(vec![title(asked, about, age, colour), tabs(state, colour)]), head);
-    let found = match &asked.snapshot {
-        Some(snapshot) if age.is_some_and(|age| age <= STALE) => {
-            let found = rows(snapshot, state, now);
-            table(frame, body, state, &found, colour);
+    let fresh = asked.screen.as_ref().filter(|_| age.is_some_and(|age| age <= about.stale_after));
+    let screen = fresh.filter(|screen| screen.board == state.view);
+    let found = match (screen, asked.at) {
+        (Some(screen), Some((at, told))) => {
+            // Ages are by the clock of the coordinator, which sets the times that are shown.
+            let found = rows(screen, at + now.since(told));
+            table(frame, body, state, screen, &found, colour);
             found
         }
         _ => {
-            frame.render_widget(Paragraph::new(silence(asked, age)).wrap(Wrap { trim: false }), body);
+            let words = if fresh.is_some() { "\n...".to_owned() } else { silence(asked, age) };
+            frame.render_widget(Paragraph::new(words).wrap(Wrap { trim: false }), body);
             Vec::new()
         }
     };
-    frame.render_widget(Paragraph::new(footer(state, found.len())), foot);
-    let shown = found.get(state.row.min(found.len().saturating_sub(1)));
-    if state.help {
+    frame.render_widget(Paragraph::new(footer(state, screen, colour)), foot);
+    let shown = screen.and_then(|screen| found.get(state.row.checked_sub(screen.from)?));
+    if let Some(confirm) = &state.confirm {
+        popup(frame, body, "confirm: Enter, Esc", &question(confirm), 0);
+    } else if state.help {
         popup(frame, body, "keys", HELP, 0);
     } else if let Some(row) = shown.filter(|_| state.details) {
         popup(frame, body, "details: j k, Esc", &row.details, state.scroll);
     }
-    found.len()
 }
 
 /// One frame as text, as high as it has to be.
 pub(crate) fn text(
-    snapshot: Snapshot,
+    asked: &Asked,
     state: &State,
-    about: &str,
+    about: &About,
     width: u16,
     now: Timestamp,
 ) -> Result<String, std::convert::Infallible> {
-    let count = rows(&snapshot, state, now).len();
+    let count = asked.screen.as_ref().map_or(0, |screen| screen.rows.len());
     let height = u16::try_from(count + 4).unwrap_or(u16::MAX).min(2000);
-    let asked = Asked { snapshot: Some(snapshot), problem: None };
     let mut terminal = Terminal::new(TestBackend::new(width, height))?;
-    terminal.draw(|frame| {
-        draw(frame, state, &asked, about, now, Colour::Off);
-    })?;
+    terminal.draw(|frame| draw(frame, state, asked, about, now, Colour::Off))?;
     let buffer = terminal.backend().buffer();
     let line = |y: u16| -> String {
         let cells = (0..width).map(|x| buffer[(x, y)].symbol());
@@ -85,15 +103,17 @@ pub(crate) fn text(
     Ok((0..height - 1).map(line).collect::<Vec<_>>().join("\n"))
 }
 
-fn title<'a>(asked: &Asked, about: &'a str, age: Option<Duration>, colour: Colour) -> Line<'a> {
-    let mut parts = vec![Span::styled("windlass top  ", Modifier::BOLD), Span::raw(about)];
-    if let Some(snapshot) = &asked.snapshot {
-        let up = snapshot.hosts.iter().filter(|host| host.state == "connected").count();
-        let hosts = snapshot.hosts.len();
-        let moving = snapshot.rollouts.iter().filter(|rollout| !rollout.state.is_final()).count();
+fn title<'a>(asked: &Asked, about: &'a About, age: Option<Duration>, colour: Colour) -> Line<'a> {
+    let style = if about.is_production { paint(Color::Red, colour) } else { Style::new() };
+    let mut parts =
+        vec![Span::styled("windlass top  ", Modifier::BOLD), Span::styled(about.text.as_str(), style)];
+    if let Some(screen) = &asked.screen {
+        let (up, hosts, moving) = (screen.hosts_up, screen.hosts, screen.moving);
         parts.push(Span::raw(format!("  {up}/{hosts} hosts up  {moving} rollouts under way")));
     }
-    if let (Some(age), true) = (age, asked.problem.is_some() || age.is_some_and(|age| age > STALE)) {
+    if let (Some(age), true) =
+        (age, asked.problem.is_some() || age.is_some_and(|age| age > about.stale_after))
+    {
         parts.push(Span::styled(format!("  stale {}", whole(age)), paint(Color::Red, colour)));
     }
     Line::from(parts)
@@ -129,8 +149,15 @@ fn paint(color: Color, colour: Colour) -> Style {
     if colour == Colour::On { style.fg(color) } else { style }
 }
 
-fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour: Colour) {
-    let names = columns(state.view);
+fn table(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    state: &State,
+    screen: &ScreenView,
+    found: &[Row],
+    colour: Colour,
+) {
+    let names = screen.board.columns();
     let headers = names.iter().enumerate().map(|(index, name)| {
         let mark = match (index == state.sort, state.descending) {
             (false, _) => "",
@@ -150,14 +177,19 @@ fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour
             (Tone::Bad, Colour::On) => Style::new().fg(Color::Red),
         };
         let cells = shown.iter().filter_map(|(index, _)| row.cells.get(*index));
-        TableRow::new(cells.map(|cell| cell.text.as_str())).style(style)
+        TableRow::new(cells.map(String::as_str)).style(style)
     });
     let table = Table::new(rows, widths)
         .header(TableRow::new(shown.iter().map(|(index, _)| headers[*index].as_str())).style(Modifier::BOLD))
         .column_spacing(SPACING)
         .row_highlight_style(Modifier::REVERSED);
-    let marked = (!found.is_empty()).then(|| state.row.min(found.len() - 1));
-    let mut at = TableState::new().with_selected(marked);
+    // The part that was asked for may not have come yet: nothing is marked then.
+    let last = screen.found.saturating_sub(1);
+    let marked = state.row.min(last).checked_sub(screen.from).filter(|row| *row < found.len());
+    // The rows stand still while the marked one moves within a page.
+    let height = usize::from(area.height.saturating_sub(1)).max(1);
+    let above = marked.map_or(0, |row| row / height * height);
+    let mut at = TableState::new().with_offset(above).with_selected(marked);
     frame.render_stateful_widget(table, area, &mut at);
 }
 
@@ -166,7 +198,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, state: &State, found: &[Row], colour
 fn fitting(headers: &[String], found: &[Row], width: u16) -> Vec<(usize, Option<u16>)> {
     let last = headers.len().saturating_sub(1);
     let widest = |(index, header): (usize, &String)| {
-        let cells = found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.text.chars().count());
+        let cells = found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.chars().count());
         let widest = cells.chain([header.chars().count()]).max().unwrap_or(0);
         (index, Some(u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST)))
     };
@@ -181,12 +213,31 @@ fn fitting(headers: &[String], found: &[Row], width: u16) -> Vec<(usize, Option<
     shown
 }
 
-fn footer(state: &State, rows: usize) -> String {
+fn footer(state: &State, screen: Option<&ScreenView>, colour: Colour) -> Line<'static> {
     if state.typing {
-        return format!("/{}_   Enter: keep  Esc: no filter", state.filter);
+        return Line::from(format!("/{}_   Enter: keep  Esc: no filter", state.filter));
+    }
+    if let Some(note) = &state.note {
+        return Line::styled(crate::table::printable(note), Modifier::BOLD);
     }
     let filter = if state.filter.is_empty() { String::new() } else { format!("  /{}", state.filter) };
-    format!("{rows} rows{filter}  ?: keys  q: quit")
+    let found = screen.map_or(0, |screen| screen.found);
+    let mut parts = vec![Span::raw(format!("{found} rows{filter}  "))];
+    if let Some(target) = screen.and_then(|screen| state.target(screen)) {
+        let keys = Verb::ALL.map(|verb| format!("{} {}", verb.key(), verb.name())).join("  ");
+        parts.push(match (target.may, colour) {
+            (true, _) => Span::raw(format!("{keys}  ")),
+            (false, Colour::On) => Span::styled(format!("({keys})  "), Modifier::DIM),
+            (false, Colour::Off) => Span::raw(format!("({keys})  ")),
+        });
+    }
+    parts.push(Span::raw("?: keys  q: quit"));
+    Line::from(parts)
+}
+
+fn question(confirm: &Confirm) -> String {
+    let (verb, service) = (confirm.action.verb, &confirm.action.target.service);
+    format!("{service}\n{}.\n\nType {} to confirm: {}_\n", verb.effect(), service.name, confirm.typed)
 }
 
 fn popup(frame: &mut Frame<'_>, area: Rect, title: &str, text: &str, scroll: u16) {

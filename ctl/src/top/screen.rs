@@ -36,6 +36,11 @@ impl Screen {
         execute!(io::stdout(), Clear(ClearType::All))
     }
 
+    /// The rows that there are on it.
+    pub(crate) fn height(&self) -> io::Result<u16> {
+        Ok(self.terminal.size()?.height)
+    }
+
     pub(crate) const fn terminal(&mut self) -> &mut DefaultTerminal {
         &mut self.terminal
     }

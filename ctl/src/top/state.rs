@@ -1,40 +1,16 @@
-//! The state of the screen: view, row and words of the filter. Pure.
+//! The state of the screen: view, row, words of the filter, and what is to be confirmed. Pure.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use windlass_core::EnvironmentId;
+use windlass_core::view::{ROWS, ScreenView, Wanted};
+
+use super::View;
+use super::act::{Action, Target, Verb};
 
 /// Characters of a filter.
 const FILTER: usize = 64;
 /// Rows that page keys go.
 const PAGE: usize = 10;
-
-/// The view on the screen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum View {
-    #[default]
-    Hosts,
-    Services,
-    Rollouts,
-    Instances,
-    Gpus,
-    Events,
-}
-
-impl View {
-    /// In the order of their keys.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Hosts, Self::Services, Self::Rollouts, Self::Instances, Self::Gpus, Self::Events];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Hosts => "hosts",
-            Self::Services => "services",
-            Self::Rollouts => "rollouts",
-            Self::Instances => "instances",
-            Self::Gpus => "gpus",
-            Self::Events => "events",
-        }
-    }
-}
 
 impl From<crate::args::TopView> for View {
     fn from(view: crate::args::TopView) -> Self {
@@ -51,10 +27,20 @@ impl From<crate::args::TopView> for View {
 }
 
 /// The effect of a key beside a change of the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     Nothing,
     Quit,
+    /// Somebody confirmed it.
+    Act(Action),
+}
+
+/// An action that waits for its confirmation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Confirm {
+    pub(crate) action: Action,
+    /// The name, as far as it is typed.
+    pub(crate) typed: String,
 }
 
 /// Everything that was typed.
@@ -67,20 +53,29 @@ pub(crate) struct State {
     pub(crate) filter: String,
     /// Whether the filter is being typed.
     pub(crate) typing: bool,
-    /// Row that is marked.
+    /// Row that is marked, of all that fit the filter.
     pub(crate) row: usize,
     /// Whether the details of that row are open.
     pub(crate) details: bool,
     /// Lines of them that are above.
     pub(crate) scroll: u16,
     pub(crate) help: bool,
+    pub(crate) confirm: Option<Confirm>,
+    /// What came of the last action, until the next key.
+    pub(crate) note: Option<String>,
 }
 
 impl State {
-    /// Takes a key in. `rows`: how many there are now; `columns`: of the view.
-    pub(crate) fn key(&mut self, key: KeyEvent, rows: usize, columns: usize) -> Effect {
+    /// Takes a key in, with what is on the screen now.
+    pub(crate) fn key(&mut self, key: KeyEvent, screen: Option<&ScreenView>) -> Effect {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             return Effect::Quit;
+        }
+        self.note = None;
+        let screen = screen.filter(|screen| screen.board == self.view);
+        let rows = screen.map_or(0, |screen| screen.found);
+        if let Some(confirm) = self.confirm.take() {
+            return self.confirming(confirm, key.code);
         }
         if self.typing {
             self.typed(key.code);
@@ -92,7 +87,7 @@ impl State {
             KeyCode::Esc if !self.filter.is_empty() => self.filter.clear(),
             KeyCode::Char('?') => self.help = !self.help,
             KeyCode::Char('/') => (self.typing, self.details) = (true, false),
-            KeyCode::Char('s') => self.sort = (self.sort + 1) % columns.max(1),
+            KeyCode::Char('s') => self.sort = (self.sort + 1) % self.view.columns().len(),
             KeyCode::Char('S') => self.descending = !self.descending,
             KeyCode::Char(digit @ '1'..='6') => self.show(usize::from(digit as u8 - b'1')),
             KeyCode::Tab | KeyCode::Right => self.show((self.number() + 1) % View::ALL.len()),
@@ -108,9 +103,75 @@ impl State {
             KeyCode::PageUp => self.row = self.row.saturating_sub(PAGE),
             KeyCode::Home | KeyCode::Char('g') => self.row = 0,
             KeyCode::End | KeyCode::Char('G') => self.row = usize::MAX,
+            KeyCode::Char(letter) => {
+                if let Some(verb) = Verb::ALL.into_iter().find(|verb| verb.key() == letter) {
+                    self.begin(verb, screen);
+                }
+            }
             _ => {}
         }
         self.row = self.row.min(rows.saturating_sub(1));
+        Effect::Nothing
+    }
+
+    /// The part of the fleet that is to be asked for: the page of the marked row, with one before and one after.
+    pub(crate) fn wanted(&self, height: u16, environment: Option<&EnvironmentId>) -> Wanted {
+        let page = usize::from(height).clamp(PAGE, ROWS / 3);
+        Wanted {
+            board: self.view,
+            filter: self.filter.clone(),
+            sort: self.sort,
+            descending: self.descending,
+            from: (self.row / page).saturating_sub(1) * page,
+            limit: page * 3,
+            environment: environment.cloned(),
+        }
+    }
+
+    /// What something could be done to, in the marked row.
+    pub(crate) fn target(&self, screen: &ScreenView) -> Option<Target> {
+        let row = self.row.checked_sub(screen.from).and_then(|row| screen.rows.get(row))?;
+        Target::of(row, screen)
+    }
+
+    fn begin(&mut self, verb: Verb, screen: Option<&ScreenView>) {
+        match screen.and_then(|screen| self.target(screen)) {
+            None => {
+                self.note = Some(format!("{}: mark a rollout, a service or an instance first", verb.name()))
+            }
+            Some(target) if !target.may => {
+                let environment = &target.service.environment;
+                self.note = Some(format!(
+                    "{}: this needs role `deployer` in environment `{environment}`",
+                    verb.name()
+                ));
+            }
+            Some(target) => {
+                let action = Action { verb, target };
+                self.confirm = Some(Confirm { action, typed: String::new() });
+            }
+        }
+    }
+
+    fn confirming(&mut self, mut confirm: Confirm, code: KeyCode) -> Effect {
+        match code {
+            KeyCode::Enter if confirm.typed == confirm.action.target.service.name.as_str() => {
+                self.note =
+                    Some(format!("{} {}: asked", confirm.action.verb.name(), confirm.action.target.service));
+                return Effect::Act(confirm.action);
+            }
+            KeyCode::Enter => self.note = Some("that is not its name: nothing was done".to_owned()),
+            KeyCode::Esc => self.note = Some("nothing was done".to_owned()),
+            KeyCode::Backspace => {
+                confirm.typed.pop();
+                self.confirm = Some(confirm);
+            }
+            KeyCode::Char(c) if confirm.typed.chars().count() < FILTER => {
+                confirm.typed.push(c);
+                self.confirm = Some(confirm);
+            }
+            _ => self.confirm = Some(confirm),
+        }
         Effect::Nothing
     }
 

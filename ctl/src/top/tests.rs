@@ -7,6 +7,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::json;
 
+use super::act::Verb;
 use super::*;
 use crate::printer::Colour;
 use crate::table::tests::{host_view, now, stats, status_view, view};
@@ -39,17 +40,33 @@ fn snapshot() -> Snapshot {
     }
 }
 
+const AT: u64 = 0;
+
+fn about() -> About {
+    About {
+        text: "demo as coordinator:7443".to_owned(),
+        is_production: false,
+        stale_after: Duration::from_secs(10),
+    }
+}
+
+/// The screen that `state` asks for, from a coordinator that lets its reader steer what is in `steers`.
+fn asked(snapshot: &Snapshot, state: &State, steers: Option<&[&str]>) -> Asked {
+    let mut asked = Asked::default();
+    let mut screen = snapshot.screen(&state.wanted(50, None));
+    screen.steers = steers.map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
+    asked.take(screen, now(), now());
+    asked
+}
+
 fn frame(state: &State, asked: &Asked, (width, height): (u16, u16), later: u64) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let at = now() + Duration::from_secs(later);
-    terminal
-        .draw(|frame| {
-            draw(frame, state, asked, "demo as coordinator:7443", at, Colour::On);
-        })
-        .unwrap();
+    terminal.draw(|frame| draw(frame, state, asked, &about(), at, Colour::On)).unwrap();
     terminal.backend().to_string()
 }
 
+/// Presses `keys`, each on the screen that the state before asks for.
 fn press(state: &mut State, keys: &str) -> Vec<Effect> {
     let key = |c| match c {
         '\n' => KeyCode::Enter,
@@ -57,42 +74,113 @@ fn press(state: &mut State, keys: &str) -> Vec<Effect> {
         '\t' => KeyCode::Tab,
         c => KeyCode::Char(c),
     };
-    keys.chars().map(|c| state.key(KeyEvent::new(key(c), KeyModifiers::NONE), 3, 10)).collect()
+    let snapshot = snapshot();
+    keys.chars()
+        .map(|c| {
+            let asked = asked(&snapshot, state, Some(&["default"]));
+            state.key(KeyEvent::new(key(c), KeyModifiers::NONE), asked.screen.as_ref())
+        })
+        .collect()
 }
 
 #[test]
 fn frames_at_80_by_24_and_at_200_by_50() {
-    let asked = Asked { snapshot: Some(snapshot()), problem: None };
     for (name, size) in [("small", (80, 24)), ("large", (200, 50))] {
         for view in View::ALL {
             let state = State { view, ..State::default() };
-            insta::assert_snapshot!(format!("{name}_{}", view.name()), frame(&state, &asked, size, 0));
+            let asked = asked(&snapshot(), &state, Some(&["default"]));
+            insta::assert_snapshot!(format!("{name}_{}", view.name()), frame(&state, &asked, size, AT));
         }
-        let details = State { details: true, ..State::default() };
-        insta::assert_snapshot!(format!("{name}_details"), frame(&details, &asked, size, 0));
+        for view in [View::Hosts, View::Instances, View::Gpus] {
+            let state = State { view, details: true, ..State::default() };
+            let asked = asked(&snapshot(), &state, None);
+            insta::assert_snapshot!(
+                format!("{name}_details_{}", view.name()),
+                frame(&state, &asked, size, AT)
+            );
+        }
+    }
+    let mut confirming = State { view: View::Rollouts, ..State::default() };
+    press(&mut confirming, "awe");
+    let all = asked(&snapshot(), &confirming, Some(&["default"]));
+    insta::assert_snapshot!("small_confirm", frame(&confirming, &all, (80, 24), AT));
+    let viewer = State { view: View::Rollouts, ..State::default() };
+    let none = asked(&snapshot(), &viewer, Some(&[]));
+    insta::assert_snapshot!("small_viewer", frame(&viewer, &none, (80, 24), AT));
+    let help = State { help: true, ..State::default() };
+    insta::assert_snapshot!("small_help", frame(&help, &asked(&snapshot(), &help, None), (80, 24), AT));
+}
+
+#[test]
+fn each_row_has_a_cell_and_a_key_for_each_column() {
+    for view in View::ALL {
+        let state = State { view, ..State::default() };
+        let screen = asked(&snapshot(), &state, None).screen.unwrap();
+        assert!(!screen.rows.is_empty(), "{}", view.name());
+        for (row, shown) in screen.rows.iter().zip(super::rows::rows(&screen, now())) {
+            let columns = view.columns().len();
+            assert_eq!((row.keys(now()).len(), shown.cells.len()), (columns, columns), "{}", view.name());
+        }
     }
 }
 
 #[test]
 fn old_figures_give_way_to_their_age() {
-    let problem = Some("connection refused".to_owned());
-    let asked = Asked { snapshot: Some(snapshot()), problem };
-    let young = frame(&State::default(), &asked, (100, 24), 5);
+    let state = State::default();
+    let mut asked = asked(&snapshot(), &state, None);
+    asked.problem = Some("connection refused".to_owned());
+    let young = frame(&state, &asked, (100, 24), 5);
     assert!(young.contains("stale 5s") && young.contains("web-1"), "{young}");
-    let old = frame(&State::default(), &asked, (100, 24), 12);
+    let old = frame(&state, &asked, (100, 24), 12);
     assert!(old.contains("stale 12s") && old.contains("connection refused"), "{old}");
     assert!(!old.contains("web-1") && !old.contains("37%"), "{old}");
-    let never = frame(&State::default(), &Asked::default(), (100, 24), 0);
+    let never = frame(&state, &Asked::default(), (100, 24), 0);
     assert!(never.contains("Waiting for the coordinator"), "{never}");
+    asked.still(now(), now() + Duration::from_secs(12));
+    let again = frame(&state, &asked, (100, 24), 13);
+    assert!(again.contains("web-1") && !again.contains("stale 1"), "{again}");
+    let other = frame(&State { view: View::Events, ..state }, &asked, (100, 24), 13);
+    assert!(!other.contains("web-1"), "rows of one view are none of another: {other}");
 }
 
 #[test]
 fn one_frame_as_text_has_every_row() {
     let mut many = snapshot();
-    many.hosts = (0..300).map(|n| view(host_view(&format!("web-{n}"), "connected"))).collect();
-    let text = text(many, &State::default(), "demo", 160, now()).unwrap();
-    assert_eq!(text.lines().filter(|line| line.contains("connected")).count(), 300);
+    many.hosts = (0..900).map(|n| view(host_view(&format!("web-{n}"), "connected"))).collect();
+    let state = State::default();
+    let mut wanted = state.wanted(0, None);
+    wanted.limit = usize::MAX;
+    let mut all = Asked::default();
+    all.take(many.screen(&wanted), now(), now());
+    let text = text(&all, &state, &about(), 160, now()).unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains("connected")).count(), 900);
     assert!(text.lines().all(|line| !line.contains('\u{1b}')));
+}
+
+#[test]
+fn the_marked_row_is_always_in_what_is_asked_for() {
+    let mut many = snapshot();
+    many.hosts = (0..2000).map(|n| view(host_view(&format!("web-{n:04}"), "connected"))).collect();
+    let mut state = State::default();
+    let screen = |state: &State| many.screen(&state.wanted(22, None));
+    assert_eq!((screen(&state).rows.len(), screen(&state).found), (66, 2000), "a screenful, of all");
+    let keys =
+        [KeyCode::Down, KeyCode::PageDown, KeyCode::PageDown, KeyCode::PageDown, KeyCode::End, KeyCode::Up];
+    for key in keys {
+        let before = screen(&state);
+        state.key(KeyEvent::new(key, KeyModifiers::NONE), Some(&before));
+        let after = screen(&state);
+        let name = &many.hosts[state.row].name;
+        let marked = state.row - after.from;
+        assert!(
+            matches!(&after.rows[marked], windlass_core::view::RowView::Host(host) if &host.name == name)
+        );
+        let mut asked = Asked::default();
+        asked.take(after, now(), now());
+        let frame = frame(&state, &asked, (80, 24), AT);
+        assert!(frame.contains(name.as_str()), "{name} is not to be seen: {frame}");
+    }
+    assert_eq!(state.row, 1998);
 }
 
 #[test]
@@ -102,7 +190,7 @@ fn keys_choose_view_row_order_and_filter() {
     assert_eq!(state.view, View::Services);
     press(&mut state, "\t\t");
     assert_eq!(state.view, View::Instances);
-    press(&mut state, "jjjjj");
+    press(&mut state, "1jjjjj");
     assert_eq!(state.row, 2, "the last of three rows");
     press(&mut state, "sS");
     assert_eq!((state.sort, state.descending), (1, true));
@@ -117,22 +205,59 @@ fn keys_choose_view_row_order_and_filter() {
     assert_eq!(state.row, 0);
     press(&mut state, "\u{1b}");
     assert_eq!(state.filter, "");
-    press(&mut state, "1");
+    press(&mut state, "21");
     assert_eq!((state.sort, state.descending), (0, false), "each view begins as is usual there");
     assert_eq!(press(&mut state, "q"), [Effect::Quit]);
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     state.typing = true;
-    assert_eq!(state.key(interrupt, 0, 0), Effect::Quit);
+    assert_eq!(state.key(interrupt, None), Effect::Quit);
 }
 
 #[test]
 fn rows_are_filtered_and_sorted_by_number() {
     let found = |state: &State| -> Vec<String> {
-        let all = super::rows::rows(&snapshot(), state, now());
-        all.into_iter().map(|row| row.cells[0].text.clone()).collect()
+        let screen = snapshot().screen(&state.wanted(50, None));
+        super::rows::rows(&screen, now()).into_iter().map(|row| row.cells[0].clone()).collect()
     };
     let by_cpu = State { sort: 2, ..State::default() };
-    assert_eq!(found(&by_cpu), ["web-1", "web-3", "web-2"], "numbers, then words");
+    assert_eq!(found(&by_cpu), ["web-1", "web-2", "web-3"], "what is known, then the others as they come");
     assert_eq!(found(&State { filter: "LOST".to_owned(), ..State::default() }), ["web-3"]);
     assert_eq!(found(&State { descending: true, ..State::default() }), ["web-3", "web-2", "web-1"]);
+}
+
+#[test]
+fn an_action_is_confirmed_by_the_name_of_its_service() {
+    let rollouts = || State { view: View::Rollouts, ..State::default() };
+    for (keys, verb) in [
+        ('a', Verb::Abort),
+        ('p', Verb::Pause),
+        ('u', Verb::Resume),
+        ('P', Verb::Promote),
+        ('r', Verb::Rollback),
+    ] {
+        let mut state = rollouts();
+        let effects = press(&mut state, &format!("{keys}weq\n"));
+        assert!(effects.iter().all(|effect| *effect == Effect::Nothing), "a wrong name does nothing");
+        assert!(state.confirm.is_none() && state.note.take().unwrap().contains("nothing was done"));
+        assert_eq!(
+            press(&mut state, &format!("{keys}web\u{1b}")).pop(),
+            Some(Effect::Nothing),
+            "Esc is a no"
+        );
+        let Some(Effect::Act(action)) = press(&mut state, &format!("{keys}web\n")).pop() else {
+            panic!("{verb:?} was confirmed")
+        };
+        assert_eq!((action.verb, action.target.service.to_string().as_str()), (verb, "default/web"));
+        assert_eq!(action.target.rollout.as_deref(), Some("0193ab00-0000-7000-8000-000000000001"));
+    }
+    // Nothing of a host, and nothing for who may not.
+    let mut hosts = State::default();
+    press(&mut hosts, "a");
+    assert!(hosts.confirm.is_none() && hosts.note.is_some());
+    let mut viewer = rollouts();
+    let screen = asked(&snapshot(), &viewer, Some(&["staging"])).screen;
+    viewer.key(KeyEvent::new(KeyCode::Char('a'), KeyModifiers::NONE), screen.as_ref());
+    assert!(
+        viewer.confirm.is_none() && viewer.note.unwrap().contains("role `deployer` in environment `default`")
+    );
 }

@@ -56,6 +56,14 @@ pub(crate) struct Script {
     pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Services that `SteerService` does not know.
     pub(crate) unknown: Vec<String>,
+    /// The screens of each call of `WatchFleet`, one every 100 ms; it does not know the call without any.
+    pub(crate) screens: Vec<Value>,
+    /// The screens that were asked for.
+    pub(crate) watched: Vec<pb::WatchFleetRequest>,
+    /// The answers of `SteerRollout`, one per call; a refusal if there is none.
+    pub(crate) steering: VecDeque<Value>,
+    /// The requests so far.
+    pub(crate) steered: Vec<pb::SteerRolloutRequest>,
     /// The answer to `ListRollouts`.
     pub(crate) rollouts: Value,
     /// Rollouts that were asked for by `GetRollout`.
@@ -66,6 +74,8 @@ pub(crate) struct Script {
     pub(crate) quarantine: Value,
     /// The requests to clear.
     pub(crate) cleared: Vec<pb::ClearQuarantineRequest>,
+    /// The answer to `ListHosts`; it does not know the call if there is none.
+    pub(crate) hosts: Value,
     /// The answer to `GetHost`.
     pub(crate) host: Value,
     /// Its version; it does not know the call if there is none.
@@ -172,6 +182,7 @@ macro_rules! not_needed {
 #[tonic::async_trait]
 impl Control for Stub {
     type WatchRolloutStream = Items<pb::WatchRolloutResponse>;
+    type WatchFleetStream = Items<pb::WatchFleetResponse>;
     type StreamLogsStream = Items<pb::StreamLogsResponse>;
     type StreamEventsStream = Items<pb::StreamEventsResponse>;
     type StreamAuditStream = Items<pb::StreamAuditResponse>;
@@ -242,6 +253,40 @@ impl Control for Stub {
             }
         };
         Ok(Response::new(stream))
+    }
+
+    async fn watch_fleet(
+        &self,
+        request: Request<pb::WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.watched.push(request.into_inner());
+        if script.screens.is_empty() {
+            return Err(Status::unimplemented("there is no such method"));
+        }
+        let screens = script.screens.clone().into_iter().map(|screen| {
+            let view = screen.to_string().into_bytes().into();
+            let at = jiff::Timestamp::now().as_millisecond();
+            Ok(pb::WatchFleetResponse { view, at, ..Default::default() })
+        });
+        let same = || {
+            Ok(pb::WatchFleetResponse { at: jiff::Timestamp::now().as_millisecond(), ..Default::default() })
+        };
+        let pause = std::time::Duration::from_millis(100);
+        let all = tokio_stream::iter(screens).chain(tokio_stream::iter(std::iter::repeat_with(same)));
+        Ok(Response::new(Box::pin(all.throttle(pause))))
+    }
+
+    async fn steer_rollout(
+        &self,
+        request: Request<pb::SteerRolloutRequest>,
+    ) -> Result<Response<pb::SteerRolloutResponse>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.steered.push(request.into_inner());
+        let view = script.steering.pop_front();
+        let view =
+            view.ok_or_else(|| Status::permission_denied("this needs an operator with role `deployer`"))?;
+        Ok(Response::new(pb::SteerRolloutResponse { view: view.to_string().into_bytes().into() }))
     }
 
     async fn steer_service(
@@ -404,6 +449,17 @@ impl Control for Stub {
         Ok(Response::new(pb::GetVersionResponse { version, fleet, release_version: 4 }))
     }
 
+    async fn list_hosts(
+        &self,
+        _: Request<pb::ListHostsRequest>,
+    ) -> Result<Response<pb::ListHostsResponse>, Status> {
+        let hosts = self.0.lock().unwrap().hosts.clone();
+        if hosts.is_null() {
+            return Err(Status::unimplemented("there is no such method"));
+        }
+        Ok(Response::new(pb::ListHostsResponse { view: hosts.to_string().into_bytes().into() }))
+    }
+
     async fn get_host(
         &self,
         _: Request<pb::GetHostRequest>,
@@ -422,12 +478,10 @@ impl Control for Stub {
     }
 
     not_needed! {
-        list_hosts, ListHostsRequest, ListHostsResponse;
         steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;
         list_releases, ListReleasesRequest, ListReleasesResponse;
         get_release, GetReleaseRequest, GetReleaseResponse;
-        steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;
         get_history, GetHistoryRequest, GetHistoryResponse;

@@ -129,10 +129,10 @@ fn instances_of_all_services_are_listed_in_one_table() {
     let (code, stdout, stderr, _) = run(script(), &["ps"]);
     assert_eq!(code, 0, "{stderr}");
     insta::assert_snapshot!(stdout, @r"
-    INSTANCE   SERVICE       SLOT   HOST   RELEASE   STATE     SINCE   RESTARTS   ENDPOINTS
-    web-0      default/web   0      h1     r2        healthy   -       0          http=127.0.0.1:4915
-    web-1      default/web   1      h2     r2        healthy   -       1          http=127.0.0.1:4915
-    db-0       staging/db    0      h1     r2        healthy   -       0          http=127.0.0.1:4915
+    INSTANCE   SERVICE       SLOT   HOST   RELEASE   STATE     PROBE   SINCE   RESTARTS   ENDPOINTS
+    web-0      default/web   0      h1     r2        healthy   -       -       0          http=127.0.0.1:4915
+    web-1      default/web   1      h2     r2        healthy   -       -       1          http=127.0.0.1:4915
+    db-0       staging/db    0      h1     r2        healthy   -       -       0          http=127.0.0.1:4915
     ");
     let (_, stdout, _, _) = run(script(), &["ps", "--host", "h1", "-e", "staging", "-o", "json"]);
     let found: Value = serde_json::from_str(&stdout).unwrap();

@@ -71,6 +71,7 @@ const TABLE: &[(&str, Needs)] = &[
     ("/windlass.v1.Control/SteerService", Operator(Deployer)),
     ("/windlass.v1.Control/GetStatus", Operator(Viewer)),
     ("/windlass.v1.Control/GetHistory", Operator(Viewer)),
+    ("/windlass.v1.Control/WatchFleet", Operator(Viewer)),
     ("/windlass.v1.Control/ListRoutes", Operator(Viewer)),
     ("/windlass.v1.Control/ForgetIngress", Fleet(Admin)),
     ("/windlass.v1.Control/StreamLogs", Operator(Viewer)),

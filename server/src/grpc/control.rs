@@ -4,6 +4,7 @@ mod answer;
 mod audit;
 mod common;
 mod events;
+mod fleet;
 mod history;
 mod hosts;
 mod logs;
@@ -55,6 +56,7 @@ impl ControlService {
 #[tonic::async_trait]
 impl Control for ControlService {
     type WatchRolloutStream = Stream<pb::WatchRolloutResponse>;
+    type WatchFleetStream = Stream<pb::WatchFleetResponse>;
     type StreamLogsStream = Stream<pb::StreamLogsResponse>;
     type StreamEventsStream = Stream<pb::StreamEventsResponse>;
     type StreamAuditStream = Stream<pb::StreamAuditResponse>;
@@ -155,6 +157,11 @@ impl Control for ControlService {
         let caller = Caller::of(&request)?;
         let stream = watch::rollout(self.0.clone(), &caller, &request.into_inner().rollout)?;
         Ok(self.until_stop(stream))
+    }
+
+    async fn watch_fleet(&self, request: Request<pb::WatchFleetRequest>) -> Reply<Self::WatchFleetStream> {
+        let caller = Caller::of(&request)?;
+        fleet::watch(self.0.clone(), caller, request.into_inner()).map(|stream| self.until_stop(stream))
     }
 
     async fn explain_rollout(

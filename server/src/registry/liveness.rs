@@ -19,6 +19,17 @@ impl Registry {
         self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
     }
 
+    /// How many members the fleet has, and how many of them are connected.
+    pub(crate) fn count(&self, state: &State, now: Timestamp) -> (usize, usize) {
+        self.look_at_clock();
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let members = state.hosts.values().filter(|record| record.is_member());
+        members.fold((0, 0), |(all, up), record| {
+            let seen = hosts.get(&record.name).and_then(|live| live.last_seen);
+            (all + 1, up + usize::from(self.judge(seen, now) == Liveness::Connected))
+        })
+    }
+
     /// Notices when the clock was set, and answers since when deadlines count. Whoever asks about hosts looks first, not
     /// only who decides: nobody is told of a host that is lost by the new time alone.
     pub(crate) fn look_at_clock(&self) -> Timestamp {

@@ -163,6 +163,18 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         })
     });
     out.gauge("gpu_info", "A GPU of a host, which is 1", infos)?;
+    let drivers = hosts.iter().filter(|host| !host.member.facts.gpu_driver.is_unknown()).map(|host| {
+        let driver = &host.member.facts.gpu_driver;
+        (
+            [
+                ("host", host.name.as_str()),
+                ("driver_version", &driver.version),
+                ("cuda_version", &driver.cuda),
+            ],
+            1.0,
+        )
+    });
+    out.gauge("gpu_driver_info", "Versions of the driver of a host's GPUs, which is 1", drivers)?;
     let gauges: [(&str, &str, Of<GpuStats>); 12] = [
         ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),

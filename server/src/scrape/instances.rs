@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use windlass_core::HostId;
-use windlass_core::host::{HostStats, InstanceStats};
+use windlass_core::host::{HostStats, InstanceStats, ProbeStats};
 use windlass_core::observation::InstanceState;
 use windlass_core::view::StatusView;
 
@@ -102,7 +102,35 @@ pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     for (name, help, value) in counters {
         out.counter(name, help, measured(instances, value))?;
     }
+    probes(out, instances)
+}
+
+/// A family by name, its help, and where its value is.
+type Answered = (&'static str, &'static str, fn(&ProbeStats) -> f64);
+
+fn probes(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
+    let gauges: [Answered; 2] = [
+        ("instance_probe_success", "Whether the last answer to its probe was good", |of| yes(of.ok)),
+        ("instance_probe_duration_seconds", "Time that the last answer took", |of| of.seconds),
+    ];
+    for (name, help, value) in gauges {
+        out.gauge(name, help, answered(instances, value))?;
+    }
+    let counters: [Answered; 2] = [
+        ("instance_probe_answers", "Answers to its probe in its present run", |of| number(of.answers)),
+        ("instance_probe_failures", "The bad ones of them", |of| number(of.failures)),
+    ];
+    for (name, help, value) in counters {
+        out.counter(name, help, answered(instances, value))?;
+    }
     Ok(())
+}
+
+fn answered(
+    instances: &[Instance],
+    value: fn(&ProbeStats) -> f64,
+) -> impl Iterator<Item = ([(&'static str, &str); 6], f64)> {
+    instances.iter().filter_map(move |of| Some((of.labels(), value(&of.stats.as_ref()?.probe?))))
 }
 
 fn measured(

@@ -236,7 +236,8 @@ async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts)
 /// What the host says of itself, but for what was certified when it joined: its address, and its labels, of which it
 /// may drop some and never add one. A captured host would else claim `role=app`, and get such releases with all that
 /// is in them.
-fn pinned(record: &HostRecord, facts: HostFacts) -> Arc<HostFacts> {
+fn pinned(record: &HostRecord, mut facts: HostFacts) -> Arc<HostFacts> {
+    facts.gpu_driver.bound();
     let kept = |key: &String, value: &String| facts.labels.get(key) == Some(value);
     let labels = record.labels.iter().filter(|(key, value)| kept(key, value));
     let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();

@@ -14,7 +14,10 @@ use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
-use windlass_core::host::{CpuModes, DiskStats, HostFacts, HostPolicy, HostStats, InstanceStats, Pressure};
+use windlass_core::host::{
+    CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuStats, HostFacts, HostPolicy, HostStats,
+    InstanceStats, Pressure, ProbeStats,
+};
 use windlass_core::observation::{
     Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
     SlotStatus,
@@ -46,6 +49,8 @@ pub(crate) struct Agent {
     pub(crate) publishes: bool,
     /// Whether it says how its host and containers do.
     pub(crate) is_measured: bool,
+    /// Whether its host has a GPU, which is busy and hot.
+    pub(crate) has_gpu: bool,
     /// The ingress beside it, if it has one.
     pub(crate) ingress: Option<Ingress>,
     /// The newest plan, with its envelope.
@@ -99,6 +104,7 @@ impl Agent {
             release_versions,
             publishes: false,
             is_measured: false,
+            has_gpu: false,
             ingress: None,
             plan: None,
             kept: BTreeMap::new(),
@@ -144,6 +150,8 @@ impl Agent {
             platform: "linux/amd64".to_owned(),
             cpu_millis: 4000,
             memory: 8 << 30,
+            gpus: if self.has_gpu { vec![gpu(&self.host)] } else { Vec::new() },
+            gpu_driver: GpuDriver { version: "550.90.07".to_owned(), cuda: "12.4".to_owned() },
             policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()
         }
@@ -365,6 +373,39 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
     }
 }
 
+/// A number of answers that only rises.
+fn answered() -> u64 {
+    u64::try_from(crate::fleet::now().as_millis()).unwrap()
+}
+
+/// The GPU of a host.
+fn gpu(host: &HostId) -> Gpu {
+    Gpu { uuid: format!("GPU-{host}"), name: "NVIDIA \"L4\"".to_owned(), memory: 24 << 30, ..Gpu::default() }
+}
+
+fn gpu_stats(host: &HostId) -> GpuStats {
+    GpuStats {
+        uuid: gpu(host).uuid,
+        utilization: 93.0,
+        memory_used: 9 << 30,
+        memory_total: 24 << 30,
+        temperature: 84.0,
+        power: 71.5,
+        power_limit: 72.0,
+        clock: 2040,
+        ecc_corrected: 2,
+        ecc_uncorrected: 1,
+        xid_count: 3,
+        xid: 79,
+        throttled: vec!["thermal".to_owned(), "power_cap".to_owned()],
+        processes: vec![
+            GpuProcess { pid: 4711, memory: Some(9 << 30) },
+            GpuProcess { pid: 4712, memory: None },
+        ],
+        ..GpuStats::default()
+    }
+}
+
 /// What a host says whose containers use three quarters of their memory.
 fn measure(agent: &Agent) -> pb::StatsReport {
     let seen = agent.observe(1);
@@ -373,6 +414,7 @@ fn measure(agent: &Agent) -> pb::StatsReport {
         cpu_percent: 40.0,
         memory_used: 75,
         memory_limit: 100,
+        probe: Some(ProbeStats { ok: true, seconds: 0.25, answers: answered(), failures: 1 }),
         ..InstanceStats::default()
     });
     let disk = DiskStats { mount: "/a \"b\" \\c".to_owned(), used: 1, total: 2, ..DiskStats::default() };
@@ -382,6 +424,7 @@ fn measure(agent: &Agent) -> pb::StatsReport {
         memory_total: 9,
         disks: vec![disk],
         instances: instances.collect(),
+        gpus: if agent.has_gpu { vec![gpu_stats(&agent.host)] } else { Vec::new() },
         cpu: Some(CpuModes { user: 30.0, system: 10.0, ..CpuModes::default() }),
         pressure: Some(Pressure::default()),
         ..HostStats::default()

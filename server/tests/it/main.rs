@@ -19,3 +19,4 @@ mod scopes;
 mod services;
 mod story;
 mod telemetry;
+mod watch_fleet;

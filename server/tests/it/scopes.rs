@@ -36,6 +36,12 @@ async fn everything(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     note("StreamLogs", c.stream_logs(logs).await.map(drop));
     let events = pb::StreamEventsRequest { service: web(), ..Default::default() };
     note("StreamEvents", c.stream_events(events).await.map(drop));
+    let watch = pb::WatchFleetRequest {
+        board: "services".to_owned(),
+        environment: "default".to_owned(),
+        ..Default::default()
+    };
+    note("WatchFleet", c.watch_fleet(watch).await.map(drop));
     seen
 }
 

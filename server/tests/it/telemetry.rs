@@ -46,7 +46,7 @@ async fn measured(tweak: fn(&mut windlass_server::Config)) -> (Fleet, Players) {
     let fleet = Fleet::start_with(true, tweak).await;
     let mut players = Players::default();
     let mut agent = Agent::joined(&fleet, "web-1").await;
-    agent.is_measured = true;
+    (agent.is_measured, agent.has_gpu) = (true, true);
     players.add(&fleet, agent).await;
     fleet.wait_for("web-1", "connected").await;
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
@@ -103,6 +103,18 @@ async fn prometheus_reads_everything_in_both_formats() {
         ("windlass_service_healthy_instances", "gauge"),
         ("windlass_rollout_duration_seconds", "gauge"),
         ("windlass_instance_cpu_seconds_total", "counter"),
+        ("windlass_instance_probe_success", "gauge"),
+        ("windlass_instance_probe_duration_seconds", "gauge"),
+        ("windlass_instance_probe_answers_total", "counter"),
+        ("windlass_instance_probe_failures_total", "counter"),
+        ("windlass_gpu_info", "gauge"),
+        ("windlass_gpu_driver_info", "gauge"),
+        ("windlass_gpu_busy_ratio", "gauge"),
+        ("windlass_gpu_clock_hertz", "gauge"),
+        ("windlass_gpu_power_limit_watts", "gauge"),
+        ("windlass_gpu_ecc_corrected_errors_total", "counter"),
+        ("windlass_gpu_ecc_uncorrected_errors_total", "counter"),
+        ("windlass_gpu_xid_errors_total", "counter"),
         ("windlass_trust_expiry_timestamp_seconds", "gauge"),
         ("windlass_certificate_expiry_timestamp_seconds", "gauge"),
         ("windlass_tls_handshakes_total", "counter"),
@@ -115,6 +127,16 @@ async fn prometheus_reads_everything_in_both_formats() {
         classic
             .contains(r#"windlass_rollout_state{environment="default",service="web",state="succeeded"} 1"#)
     );
+    for line in [
+        r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="thermal"} 1"#,
+        r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="power_cap"} 1"#,
+        r#"windlass_gpu_process_memory_bytes{host="web-1",gpu="GPU-web-1",pid="4711"} 9663676416"#,
+        r#"windlass_gpu_driver_info{host="web-1",driver_version="550.90.07",cuda_version="12.4"} 1"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1"} 3"#,
+    ] {
+        assert!(classic.contains(line), "{line} is not in {classic}");
+    }
+    assert!(!classic.contains("pid=\"4712\""), "a process of which the driver tells nothing has no figure");
     assert!(!classic.contains("# EOF"));
     let open = metrics(&fleet, "application/openmetrics-text; version=1.0.0").await;
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE windlass_tls_handshakes counter"));
@@ -160,7 +182,7 @@ async fn prometheus_finds_instances_with_metrics_of_their_own() {
 }
 
 #[tokio::test]
-async fn rules_name_only_metrics_that_exist_and_the_guide() {
+async fn rules_and_boards_name_only_metrics_that_exist() {
     let (fleet, _players) = measured(|_| {}).await;
     let families = Families::parse(&metrics(&fleet, "*/*").await);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -180,6 +202,15 @@ async fn rules_name_only_metrics_that_exist_and_the_guide() {
         let anchor = alert.to_lowercase();
         assert!(rules.contains(&format!("runbook: docs/guide.md#{anchor}\n")), "{alert} has no runbook");
         assert!(headings.contains(&anchor), "the guide has no heading `#### {alert}`");
+    }
+    let ingress = read("agent/src/ingress/metrics.rs");
+    for file in std::fs::read_dir(root.join("deploy/grafana/dashboards")).unwrap() {
+        let board = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for name in board.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_")) {
+            let counted = name.strip_prefix("windlass_ingress_").map(|rest| rest.trim_end_matches("_bucket"));
+            let exists = families.has(name) || counted.is_some_and(|rest| ingress.contains(rest));
+            assert!(exists, "a board names {name}, which is no metric");
+        }
     }
     let folder = root.join("deploy/prometheus");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();

@@ -118,9 +118,14 @@ impl Coordinator {
         }
     }
 
+    /// All of `/metrics`.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(http::get(&self.http.to_string(), "/metrics", Duration::from_secs(30))?.body)
+    }
+
     /// One figure of `/metrics`; lines are named with their labels.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let text = http::get(&self.http.to_string(), "/metrics", Duration::from_secs(5))?.body;
+        let text = self.metrics()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no metric `{name}`"))?.trim().parse()?)
     }

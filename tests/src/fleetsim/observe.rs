@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windlass_core::host::{HostFacts, HostPolicy, HostStats, InstanceStats};
+use windlass_core::host::{HostFacts, HostPolicy, HostStats, InstanceStats, ProbeStats};
 use windlass_core::observation::{
     EngineState, Instance, InstanceState, Observation, SlotObservation, SlotStatus,
 };
@@ -58,6 +58,7 @@ fn instance_stats(slot: &PlanSlot) -> InstanceStats {
         memory_used: 48_000_000,
         memory_limit: 64 << 20,
         pids: 11,
+        probe: Some(ProbeStats { ok: true, seconds: 0.0042, answers: 1234, failures: 1 }),
         ..InstanceStats::default()
     }
 }

@@ -85,6 +85,7 @@ fn a_lost_gpu_harms_nobody() {
     let well = fleet.wait_for_view(&host.name, "two GPUs", SOON, |view| {
         uuids(view, "gpus").len() == 2 && view["gpu_access"] == "hook" && view["state"] == "connected"
     });
+    assert_eq!(well["gpu_driver"]["version"], "550.90.07", "{}", well["gpu_driver"]);
     assert_eq!(
         (&well["gpus"][0]["memory"], &well["gpus"][0]["reserved"]),
         (&json!(24_576_u64 << 20), &json!(500 << 20))

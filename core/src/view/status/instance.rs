@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::{InstanceStats, Liveness};
+use crate::host::{InstanceStats, Liveness, ProbeStats};
 use crate::id::{Counter, HostId, SlotId};
 use crate::observation::{InstanceState, LastExit, NotReady, Refusal};
 use crate::time::Timestamp;
@@ -66,6 +66,9 @@ pub struct InstanceView {
     /// Share of the time in which its limit of processors held it back, 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_percent: Option<f64>,
+    /// What its probe said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStats>,
     /// Its GPUs, by UUID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
@@ -78,5 +81,12 @@ impl InstanceView {
         self.throttled_percent = used.map(|used| used.throttled_percent);
         self.memory_used = used.map(|used| used.memory_used);
         self.memory_limit = used.map(|used| used.memory_limit);
+        self.probe = used.and_then(|used| used.probe);
+    }
+
+    /// Why it is not ready, or how it ended last, in words.
+    pub fn trouble(&self) -> Option<String> {
+        let why = self.not_ready.as_ref().map(ToString::to_string);
+        why.or_else(|| self.last_exit.map(|exit| exit.to_string()))
     }
 }

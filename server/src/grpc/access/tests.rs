@@ -78,6 +78,7 @@ fn role_by_method() {
         ("/windlass.v1.Control/AddOperator",            [false, false, false, false, false, false, false, false, true ]),
         ("/windlass.v1.Control/ListOperators",          [false, false, false, false, true , false, false, false, true ]),
         ("/windlass.v1.Control/GetHistory",             [false, false, false, true , true , true , true , true , true ]),
+        ("/windlass.v1.Control/WatchFleet",             [false, false, false, true , true , true , true , true , true ]),
         ("/windlass.v1.Control/ListRoutes",             [false, false, false, true , true , true , true , true , true ]),
         ("/windlass.v1.Control/ForgetIngress",          [false, false, false, false, false, false, false, false, true ]),
         ("/windlass.v1.Control/RevokeOperator",         [false, false, false, false, false, false, false, false, true ]),

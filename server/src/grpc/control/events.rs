@@ -119,7 +119,7 @@ impl Events {
         }
         loop {
             while let Some(event) = self.ready.pop_front() {
-                if self.wanted.holds(&event) && self.may_see(&event) {
+                if self.wanted.holds(&event) && may_see(&self.caller, &event.kind, &event.subject) {
                     return Some(self.message(event));
                 }
             }
@@ -159,16 +159,16 @@ impl Events {
         self.next = newer.first().map_or(next, |event| event.n + 1);
         self.ready.extend(newer.into_iter().rev());
     }
+}
 
-    /// What is about a service is for those who may see its environment; hosts are everybody's.
-    fn may_see(&self, event: &EventRecord) -> bool {
-        if is_of_the_fleet(&event.kind) {
-            return self.caller.sees_fleet();
-        }
-        match event.subject.parse::<ServiceId>() {
-            Ok(service) => self.caller.sees(&service.environment),
-            Err(_) => true,
-        }
+/// What is about a service is for those who may see its environment; hosts are everybody's.
+pub(super) fn may_see(caller: &Caller, kind: &str, subject: &str) -> bool {
+    if is_of_the_fleet(kind) {
+        return caller.sees_fleet();
+    }
+    match subject.parse::<ServiceId>() {
+        Ok(service) => caller.sees(&service.environment),
+        Err(_) => true,
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller) -> Result<Bytes, 
 }
 
 /// Leaves out what is of environments that the caller does not see.
-fn narrow(view: &mut HostView, caller: &Caller) {
+pub(super) fn narrow(view: &mut HostView, caller: &Caller) {
     if !caller.sees_fleet() {
         view::narrow(view, |environment| caller.sees(environment));
     }
@@ -118,7 +118,12 @@ pub(super) async fn steer(
 }
 
 /// A host that is not in the fleet any more is shown by its standing.
-fn view(coordinator: &Coordinator, state: &State, fleet: &FleetView, record: &HostRecord) -> HostView {
+pub(super) fn view(
+    coordinator: &Coordinator,
+    state: &State,
+    fleet: &FleetView,
+    record: &HostRecord,
+) -> HostView {
     if let Some(member) = fleet.members.get(&record.name) {
         let mut view =
             view::host(&record.name, member, coordinator.registry.stats_of(&record.name).as_deref());

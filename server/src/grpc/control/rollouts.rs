@@ -121,7 +121,12 @@ fn statuses(coordinator: &Coordinator, wanted: Option<&ServiceId>) -> Vec<Status
 }
 
 /// `None` for a service that is removed, once every host has said so.
-fn status_of(state: &State, registry: &Registry, service: &Service, now: Timestamp) -> Option<StatusView> {
+pub(super) fn status_of(
+    state: &State,
+    registry: &Registry,
+    service: &Service,
+    now: Timestamp,
+) -> Option<StatusView> {
     let none = Slots::new();
     let slots = state.slots.get(&service.id).unwrap_or(&none);
     if service.mode == Mode::Removed && service.is_gone(state.slots.get(&service.id)) {

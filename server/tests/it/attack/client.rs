@@ -52,6 +52,7 @@ const WANT: &[(&str, [u8; 9])] = &[
     ("Control/SteerHost",          [0, 0, 0, 0, 0, 0, 0, 0, 1]),
     ("Control/ListHosts",          [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/GetHost",            [0, 0, 1, 1, 1, 1, 1, 1, 1]),
+    ("Control/WatchFleet",         [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/GetService",         [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/Preview",            [0, 0, 1, 1, 1, 1, 1, 1, 1]),
     ("Control/SubmitRelease",      [0, 0, 0, 0, 1, 1, 1, 1, 1]),

@@ -11,10 +11,9 @@ use tokio::net::TcpListener;
 use super::{get_of, measured};
 use crate::fleet::LIMIT;
 
-/// Panels that have nothing to show of this fleet: it has no ingress and no GPU, and nothing is wrong with it.
-const EMPTY: [&str; 8] = [
+/// Panels that have nothing to show of this fleet: it has no ingress, and nothing is wrong with it.
+const EMPTY: [&str; 7] = [
     "windlass_ingress_",
-    "windlass_gpu_",
     "windlass_rollout_active == 1",
     "windlass_rollout_step",
     "windlass_service_conditions",

@@ -1,7 +1,7 @@
 //! The benchmarks: Windlass beside a peer, in turn, in one run, on the same machine. Prints the table that
 //! `docs/benchmarks.md` keeps.
 //!
-//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet|canaries` one. The last five need
+//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet|canaries|telemetry` one. The last six need
 //! neither engines nor root: thousands of agents are simulated, see `windlass_tests::fleetsim`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -16,11 +16,13 @@ mod many;
 mod place;
 mod rest;
 mod swarm;
+mod telemetry;
 mod ten;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let known = ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet", "canaries"];
+    let known =
+        ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet", "canaries", "telemetry"];
     anyhow::ensure!(
         known.contains(&only.as_str()),
         "there is no benchmark `{only}`; there are {}",
@@ -54,6 +56,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("canaries") {
         runtime()?.block_on(canaries::run())?;
+    }
+    if wanted("telemetry") {
+        runtime()?.block_on(telemetry::run())?;
     }
     Ok(())
 }

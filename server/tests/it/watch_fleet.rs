@@ -1,0 +1,154 @@
+//! `WatchFleet`: screens that are sorted and cut here, of what their reader may see, for as long as a lease lasts.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::{Code, Streaming};
+use windlass_core::view::{Board, ROWS};
+use windlass_proto::pb;
+
+use crate::agent::{Agent, Players};
+use crate::fleet::{Fleet, LIMIT, until};
+use crate::release::release;
+use crate::rollouts::{deploy, fleet_of};
+
+fn of(board: Board) -> pb::WatchFleetRequest {
+    pb::WatchFleetRequest { board: board.name().to_owned(), limit: 10, ..Default::default() }
+}
+
+/// The next screen, and whether it is another one than before.
+async fn next(stream: &mut Streaming<pb::WatchFleetResponse>, last: &mut Value) -> bool {
+    let message = timeout(LIMIT, stream.message()).await.expect("a screen in time").unwrap();
+    let message = message.expect("the lease has not ended");
+    assert!(message.at > 0);
+    if message.view.is_empty() {
+        return false;
+    }
+    *last = serde_json::from_slice(&message.view).unwrap();
+    true
+}
+
+/// The first screen that an operator with `grant` gets.
+async fn first(fleet: &Fleet, grant: &str, request: pb::WatchFleetRequest) -> Value {
+    let mut control = fleet.control(grant).await;
+    let mut stream = control.watch_fleet(request).await.unwrap().into_inner();
+    let mut screen = Value::Null;
+    assert!(next(&mut stream, &mut screen).await, "the first one is whole");
+    screen
+}
+
+fn names(screen: &Value) -> Vec<&str> {
+    let rows = screen["rows"].as_array().unwrap();
+    rows.iter().map(|row| row["host"]["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_screen_is_a_sorted_part_of_the_fleet_again_and_again() {
+    let (fleet, mut players) = fleet_of(&["web-1", "web-2", "web-3", "db-1"], &[]).await;
+    let part = pb::WatchFleetRequest {
+        filter: "WEB".to_owned(),
+        descending: true,
+        from: 1,
+        limit: 1,
+        ..of(Board::Hosts)
+    };
+    let mut control = fleet.control("viewer/*").await;
+    let mut stream = control.watch_fleet(part).await.unwrap().into_inner();
+    let mut screen = Value::Null;
+    assert!(next(&mut stream, &mut screen).await);
+    let first_at = Instant::now();
+    assert_eq!((names(&screen), &screen["found"], &screen["from"]), (vec!["web-2"], &3.into(), &1.into()));
+    assert_eq!((&screen["hosts"], &screen["hosts_up"], &screen["moving"]), (&4.into(), &4.into(), &0.into()));
+    // A host more: the next screen counts it, and none comes sooner than after a second.
+    players.add(&fleet, Agent::joined(&fleet, "web-4").await).await;
+    let mut seen = 1_u32;
+    while screen["found"] != 4 {
+        assert!(first_at.elapsed() < LIMIT, "{screen}");
+        next(&mut stream, &mut screen).await;
+        seen += 1;
+    }
+    assert_eq!(names(&screen), ["web-3"]);
+    assert!(first_at.elapsed() >= Duration::from_millis(950) * (seen - 1), "at most one a second");
+    // However much is asked for, a screen has an end; and what there is not is no board.
+    let all = pb::WatchFleetRequest { limit: u32::MAX, ..of(Board::Hosts) };
+    assert!(first(&fleet, "viewer/*", all).await["rows"].as_array().unwrap().len() <= ROWS);
+    let unknown = pb::WatchFleetRequest { board: "clouds".to_owned(), ..Default::default() };
+    assert_eq!(control.watch_fleet(unknown).await.unwrap_err().code(), Code::InvalidArgument);
+    let long = pb::WatchFleetRequest { filter: "x".repeat(1000), ..of(Board::Hosts) };
+    assert_eq!(control.watch_fleet(long).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_stream_ends_by_itself_and_few_stand_at_once() {
+    let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
+    let mut control = fleet.control("viewer/*").await;
+    let short = || pb::WatchFleetRequest { lease_ms: 1, ..of(Board::Hosts) };
+    let mut stream = control.watch_fleet(short()).await.unwrap().into_inner();
+    let mut screens = 0;
+    while timeout(LIMIT, stream.message()).await.expect("it ends").unwrap().is_some() {
+        screens += 1;
+    }
+    assert_eq!(screens, 2, "two screens, then an end that is no error");
+    let mut standing = Vec::new();
+    let refused = loop {
+        match control.watch_fleet(of(Board::Hosts)).await {
+            Ok(stream) => standing.push(stream.into_inner()),
+            Err(status) => break status,
+        }
+        assert!(standing.len() < 100, "there is a bound");
+    };
+    assert_eq!((refused.code(), standing.len()), (Code::ResourceExhausted, 8), "{refused}");
+    // Another operator has places of its own, and one that was given up is free again.
+    let other = fleet.named_operator("bob", "viewer/*");
+    let mut bob = pb::control_client::ControlClient::new(fleet.channel(&other).await.unwrap());
+    assert!(bob.watch_fleet(of(Board::Hosts)).await.is_ok());
+    standing.pop();
+    until("a place is free", async || control.clone().watch_fleet(short()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn no_screen_and_no_filter_tells_of_another_environment() {
+    let fleet = Fleet::start().await;
+    let mut players = Players::default();
+    let mut agent = Agent::joined(&fleet, "web-1").await;
+    (agent.is_measured, agent.has_gpu) = (true, true);
+    players.add(&fleet, agent).await;
+    fleet.wait_for("web-1", "connected").await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
+    for board in Board::ALL {
+        for request in [of(board), pb::WatchFleetRequest { filter: "default".to_owned(), ..of(board) }] {
+            let is_filtered = !request.filter.is_empty();
+            let screen = first(&fleet, "viewer/other", request.clone()).await;
+            let text = screen.to_string();
+            for hidden in ["default/web", "default.web", "\"default\""] {
+                assert!(!text.contains(hidden), "{}: {hidden} in {text}", board.name());
+            }
+            assert_eq!(screen["moving"], 0);
+            assert!(
+                !is_filtered || screen["found"] == 0,
+                "{}: a filter finds what is hidden: {text}",
+                board.name()
+            );
+            // The same screen has something for those who may see it.
+            let own = first(&fleet, "viewer/default", request).await;
+            assert_eq!(own["steers"], Value::Array(Vec::new()), "a viewer steers nothing");
+            let is_of_hosts = matches!(board, Board::Hosts | Board::Gpus);
+            assert!(own["found"] != 0 || (is_filtered && is_of_hosts), "{}: {own}", board.name());
+        }
+    }
+    let other = pb::WatchFleetRequest { environment: "other".to_owned(), ..of(Board::Services) };
+    assert_eq!(first(&fleet, "viewer/*", other).await["found"], 0);
+    let services = first(&fleet, "deployer/default", of(Board::Services)).await;
+    assert_eq!(services["steers"][0], "default", "{services}");
+    let gpus = first(&fleet, "viewer/*", of(Board::Gpus)).await;
+    assert_eq!(gpus["rows"][0]["gpu"]["stats"]["throttled"][0], "thermal", "{gpus}");
+    let mut control = fleet.control("viewer/*").await;
+    let instances = pb::WatchFleetRequest { sort: 7, ..of(Board::Instances) };
+    let mut stream = control.watch_fleet(instances).await.unwrap().into_inner();
+    let (mut screen, began) = (Value::Null, Instant::now());
+    while screen["rows"][0]["instance"]["instance"]["probe"]["seconds"] != 0.25 {
+        assert!(began.elapsed() < LIMIT, "the time of a probe is in its row: {screen}");
+        next(&mut stream, &mut screen).await;
+    }
+}
