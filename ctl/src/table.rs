@@ -79,9 +79,11 @@ fn state(text: &str) -> Cell {
         "exited" | "timed_out" | "out_of_memory" | "not_started" | "interrupted" | "failed" | "lost"
         | "refused" | "rolled_back" | "aborted" | "evicted" | "banned" | "cloned" | "revoked"
         | "no instances" | "fail" => cell.fg(Color::Red),
-        "recovering" | "pulling" | "starting" | "unready" | "draining" | "stands_in" | "suspect" | "unknown"
-        | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back" | "stopping"
-        | "removing" | "invited" | "expired" | "inconclusive" | "provider_error" => cell.fg(Color::Yellow),
+        "recovering" | "pulling" | "starting" | "unready" | "draining" | "stands_in" | "suspect"
+        | "unknown" | "pending" | "preparing" | "advancing" | "soaking" | "paused" | "rolling_back"
+        | "stopping" | "removing" | "invited" | "expired" | "inconclusive" | "provider_error" => {
+            cell.fg(Color::Yellow)
+        }
         _ => cell,
     }
 }

@@ -79,7 +79,7 @@ impl Target {
         let (rollout, step) = match row {
             RowView::Service(of) => (of.status.rollout.as_ref().map(ToString::to_string), None),
             RowView::Rollout(of) => {
-                let step = of.traffic.as_ref().map_or(0, |traffic| traffic.step);
+                let step = of.traffic.as_ref().map_or(of.step, |traffic| traffic.step);
                 (Some(of.rollout.to_string()), Some(step))
             }
             RowView::Instance(_) => (None, None),
