@@ -104,7 +104,7 @@ fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
     let since = at.watched_since.unwrap_or(now);
     if at.watched_since.is_none() {
         // Without weights, the step begins when its instances serve.
-        draft.rollout().shift = Some(Shift { watched_since: Some(now), ..at.clone() });
+        draft.rollout().shift = Some(Shift { watched_since: Some(now), ..at });
     }
     let until = since + of.hold.map(|hold| hold.duration()).unwrap_or_default();
     if now < until {

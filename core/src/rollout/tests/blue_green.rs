@@ -294,14 +294,11 @@ fn a_resumed_step_counts_the_switch_from_the_resume() {
     world.decisions.clear();
     world.steer(Steering::Resume);
     (0..10).for_each(|_| world.second());
-    let took = world.decisions.iter().filter_map(|what| match what {
-        What::Switched { took_ms, .. } => Some(*took_ms),
-        _ => None,
-    });
+    let switched = |what: &&What| matches!(what, What::Switched { .. });
+    let switched: Vec<_> = world.decisions.iter().filter(switched).collect();
     assert!(
-        took.clone().count() == 1 && took.clone().all(|ms| ms < 10_000),
-        "{:?}",
-        took.collect::<Vec<_>>()
+        matches!(switched.as_slice(), [What::Switched { took_ms, .. }] if *took_ms < 10_000),
+        "{switched:?}"
     );
 }
 
@@ -353,9 +350,9 @@ fn gates_of_a_second_set_are_asked_after_every_step() {
     let (first, last, soak) =
         (at(100, State::Advancing), at(1000, State::Advancing), at(1000, State::Soaking));
     assert!(last - first >= 30 && soak - last >= 30, "a watch of 1 s is over long before: {since:?}");
-    let judged = world.decisions.iter().filter_map(|what| match what {
-        What::Judged { judged } => Some((judged.asked.step, judged.verdict)),
-        _ => None,
+    let judged = world.decisions.iter().filter_map(|what| {
+        let What::Judged { judged } = what else { return None };
+        Some((judged.asked.step, judged.verdict))
     });
     let of = |step| (step, Verdict::Pass);
     assert_eq!(judged.collect::<Vec<_>>(), [of(1), of(1), of(1), of(2), of(2), of(2)]);
