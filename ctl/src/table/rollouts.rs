@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
-use windlass_core::Timestamp;
+use windlass_core::{Counter, Timestamp};
 use windlass_core::rollout::Kind;
 use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView, TrafficView};
@@ -61,7 +61,7 @@ fn shares(traffic: &TrafficView, now: Timestamp) -> String {
         (0, _) | (_, 0) => String::new(),
         (step, of) => format!(" (step {step} of {of}{since})"),
     };
-    let alone = super::alone(traffic.alone, (release, other));
+    let alone = alone(traffic.alone, (release, other));
     format!("{release} {weight}, {other} {}{step}{alone}", weight.rest())
 }
 

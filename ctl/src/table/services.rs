@@ -177,7 +177,7 @@ fn shared(shares: SharesView, now: Timestamp) -> String {
         let left = display_duration(Duration::from_secs(until.since(now).as_secs()));
         format!("; {warm} stays warm for {left}")
     });
-    let alone = super::alone(alone, (release, other));
+    let alone = super::rollouts::alone(alone, (release, other));
     format!("{release} {weight}, {other} {}{}{alone}", weight.rest(), until.unwrap_or_default())
 }
 

@@ -1,5 +1,6 @@
 //! Clients and servers that nobody here wrote, through a real ingress before real containers, while releases change: curl,
 //! wrk, h2load, grpcio, websockets, and Python's own HTTP server.
+#![expect(clippy::print_stdout, reason = "the figures of a run are told")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -41,7 +41,11 @@ fn of_many_rows_the_wanted_part_is_chosen_in_order() {
     assert!(chosen.iter().all(|number| expected.contains(number)), "{chosen:?}");
     let busy = |number: &usize| match &rows[*number] {
         RowView::Gpu(row) => row.stats.as_ref().map(|stats| stats.utilization),
-        _ => None,
+        RowView::Host(_)
+        | RowView::Service(_)
+        | RowView::Rollout(_)
+        | RowView::Instance(_)
+        | RowView::Event(_) => None,
     };
     let shown: Vec<Option<f64>> = chosen.iter().map(busy).collect();
     assert!(shown.is_sorted() && shown[0] == Some(0.0), "{shown:?}");

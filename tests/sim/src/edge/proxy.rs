@@ -203,6 +203,7 @@ impl Proxy {
             started_at: self.started_at,
             at,
             program: "sim".to_owned(),
+            routes_versions: windlass_core::traffic::ROUTES_VERSIONS.to_vec(),
             listens: Vec::new(),
             ending: self.is_ending(),
             tables: tables.collect(),
@@ -218,7 +219,7 @@ impl Proxy {
         let mut services: BTreeMap<ServiceName, ServiceTraffic> = BTreeMap::new();
         for ((service, release), counts) in &self.counts {
             let of = services.entry(service.clone()).or_default().releases.entry(*release).or_default();
-            *of = ReleaseTraffic { weighted: counts.clone(), matched: Counts::default() };
+            *of = ReleaseTraffic { weighted: counts.clone(), ..ReleaseTraffic::default() };
         }
         for (service, counts) in &self.nobody {
             services.entry(service.clone()).or_default().nobody = counts.clone();
