@@ -217,12 +217,11 @@ fn clients_of_others_lose_nothing_while_a_release_changes() {
             &["h2load", "-c4", "-m8", "-n4000", "--rps=100", &to_tls, "https://web.lab/version"],
         ),
     ];
-    let mut curls = Vec::new();
-    // curl keeps the port of the URL: one for each listener.
-    curls.push(Curls::begin(&host.address, &certificate));
+    // curl keeps the port of the URL.
+    let curls = Curls::begin(&host.address, &certificate);
     deploy(&fleet, &web("v2"), "web.yaml");
     ingress::wait_until_answered(&http, "web.lab", "/version", "v2");
-    curls.into_iter().for_each(Curls::end);
+    curls.end();
     for load in &mut loads {
         let ended = wait::until("a load has ended", LONG, || load.ended().ok_or_else(|| load.tail(3)));
         let said = load.output();

@@ -6,4 +6,4 @@
 mod canary;
 mod colours;
 mod examples;
-mod rates;
+mod gate_rates;

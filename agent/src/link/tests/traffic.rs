@@ -21,6 +21,7 @@ fn report(process: u64, unrouted: u64) -> Up {
         started_at: at,
         at,
         program: "1".to_owned(),
+        routes_versions: Vec::new(),
         listens: Vec::new(),
         ending: false,
         tables: BTreeMap::new(),

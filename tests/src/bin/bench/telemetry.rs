@@ -142,8 +142,8 @@ fn gpu_probe() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (library, state) = (folder.path().join("libnvidia-ml.so.1"), folder.path().join("gpus.state"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu/fake_nvml.c");
-    let built =
-        Command::new("gcc").args(["-std=c11", "-O2", "-shared", "-fPIC", "-o"]).args([&library, &source]);
+    let mut built = Command::new("gcc");
+    built.args(["-std=c11", "-O2", "-shared", "-fPIC", "-o"]).args([&library, &source]);
     ensure!(built.status().context("gcc is not installed")?.success(), "gcc does not build the double");
     let gpu = |n: u32| {
         format!("gpu uuid=GPU-{n} name=NVIDIA-L4 total=24576 used=1000 util=37 temp=55 power=61000\n")
