@@ -92,7 +92,7 @@ async fn provider_at(says: Arc<Mutex<(Timestamp, Option<&'static str>)>>) -> Pro
                 let kind = head.split('/').nth(1).unwrap().split([' ', '?']).next().unwrap().to_owned();
                 known.lock().unwrap().push(head.lines().next().unwrap().to_owned());
                 let (at, instead) = *says.lock().unwrap();
-                let second = at.as_millis() as f64 / 1000.0;
+                let second = f64::from(u32::try_from(at.as_millis() / 1000).unwrap());
                 let Some((status, body)) = reply(instead.unwrap_or(&kind), second) else {
                     return std::future::pending().await;
                 };

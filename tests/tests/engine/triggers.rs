@@ -114,7 +114,7 @@ fn one_instance_brings_a_release_back_after_its_success() {
     let hosts = [fleet.hosts[0].clone(), fleet.hosts[1].clone()];
     let watched = |fleet: &Fleet, tag: &str| {
         Service::web(&fleet.lab.image(tag), 2)
-            .with("rollback_on", json!({ "restarts": 2, "unhealthy_for": "10s", "for": "1h" }))
+            .with("rollback_on", json!({ "restarts": 2, "unhealthy_for": "20s", "for": "1h" }))
     };
     fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), 2), "r1");
     fleet.deploy_ok(&watched(&fleet, "v2"), "r2");
@@ -157,7 +157,7 @@ fn one_instance_brings_a_release_back_after_its_success() {
     let figures = &fired(&fleet)["reason"]["trigger"]["figures"];
     assert_eq!(
         (&figures["instance"]["host"], &figures["limit"]),
-        (&json!(hosts[1].name), &json!("10s")),
+        (&json!(hosts[1].name), &json!("20s")),
         "{figures:#}"
     );
     fleet.wait_until_serving("v1", 2, Duration::from_secs(60));
