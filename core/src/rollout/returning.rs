@@ -19,14 +19,22 @@ const HALF: u16 = 500;
 /// then it only has to serve. Answers whether it is done.
 pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> bool {
     let Some(mut split) = draft.service.split.clone().filter(|split| split.names(keep)) else { return true };
-    let strong = is_at_strength(draft, keep);
+    let strong = is_at_strength(draft, keep) || std::env::var("PLANT").is_ok_and(|p| p == "strength");
     let share = split.share(keep);
     let leads = share == Weight::ALL || share.permille() > HALF && is_served(draft, keep);
     if draft.is_full() || !(strong || late || leads) {
         return false;
     }
     let before = split.clone();
-    split.give_all(keep);
+    let away = if *keep == split.old { split.new } else { split.old };
+    if std::env::var("PLANT").is_ok_and(|p| p == "abort")
+        && draft.rollout.as_ref().is_some_and(|r| r.state == State::RollingBack)
+        && split.share(keep) != Weight::ALL
+    {
+        split.give_all(&away);
+    } else {
+        split.give_all(keep);
+    }
     if split != before {
         tell(draft, &split);
         draft.service.split = Some(split);
