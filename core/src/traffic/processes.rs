@@ -20,6 +20,8 @@ pub struct Reported {
     pub report: Arc<IngressReport>,
     /// When it came, by the coordinator's clock.
     pub at: Timestamp,
+    /// When the first report of its process came.
+    pub first: Timestamp,
 }
 
 /// The newest report of each process of one ingress, the one that serves first.
@@ -30,10 +32,14 @@ impl Processes {
     /// Takes in a report that came at `now`. The process that serves stays whatever becomes of it; one before it counts until
     /// it has nothing left, or was silent for long while another one was not: then it has gone.
     pub fn take(&mut self, report: Arc<IngressReport>, now: Timestamp) {
+        let known = self.0.iter().find(|of| of.report.process == report.process);
+        let first = known.map_or(now, |of| of.first);
         self.0.retain(|of| of.report.process != report.process);
-        self.0.push(Reported { report, at: now });
-        // One that ends has a successor; among others, the one that began last serves.
-        self.0.sort_by_key(|of| (of.report.ending, std::cmp::Reverse(of.report.started_at)));
+        self.0.push(Reported { report, at: now, first });
+        // One that ends has a successor; among others, the one that was heard of last for the first time serves. The clock of
+        // their host may have been set between their starts, and tells only of those that were heard of at once.
+        let begun = |of: &Reported| (of.first, of.report.started_at);
+        self.0.sort_by_key(|of| (of.report.ending, std::cmp::Reverse(begun(of))));
         let mut place = 0;
         self.0.retain(|of| {
             place += 1;
@@ -65,7 +71,10 @@ impl Processes {
 
     /// The clock by which reports came was set.
     pub fn clock_was_set(&mut self, moved: impl Fn(&mut Timestamp)) {
-        self.0.iter_mut().for_each(|of| moved(&mut of.at));
+        for of in &mut self.0 {
+            moved(&mut of.at);
+            moved(&mut of.first);
+        }
     }
 }
 
@@ -118,6 +127,18 @@ mod tests {
         assert_eq!(processes.silent_since(at(0), at(150)), None);
         assert_eq!(processes.silent_since(at(0), at(151)), Some(at(131)));
         assert_eq!(Processes::default().silent_since(at(7), at(151)), Some(at(7)));
+    }
+
+    /// Found by the simulation: where the clock of a host had been set back, a process that was dead counted for ever.
+    #[test]
+    fn a_process_serves_after_another_whatever_its_clock_says() {
+        let mut processes = Processes::default();
+        processes.take(said(1, 500, false, 0), at(100));
+        processes.take(said(2, 101, false, 0), at(110));
+        processes.take(said(1, 500, false, 0), at(111));
+        assert_eq!(kept(&processes), [2, 1]);
+        processes.take(said(2, 101, false, 0), at(140));
+        assert_eq!(kept(&processes), [2]);
     }
 
     #[test]

@@ -78,12 +78,27 @@ pub struct Checks {
     pub is_routed: bool,
     /// What was excused.
     pub exempted: Exempted,
+    /// What ingresses did.
+    pub led: Led,
     lanes: lanes::Lanes,
     routed: routed::Routed,
     /// Processes that were started.
     pub runs: u64,
     /// Looks that found an instance stopped by us.
     pub stopped: u64,
+}
+
+/// What ingresses and gates did in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Led {
+    /// Requests that were led to an instance.
+    pub requests: u64,
+    /// Tables that a process came to follow.
+    pub tables: u64,
+    /// Rollouts of which a gate failed.
+    pub failed_gates: u64,
+    /// Shares that rose on the way back.
+    pub returns: u64,
 }
 
 /// What the coordinator stores of a service.

@@ -182,6 +182,15 @@ impl Host {
         position.collect()
     }
 
+    /// On a new stream the agent says the newest report of each process once more.
+    pub fn tell_again_of_edge(&mut self, context: &mut Context) {
+        for process in &mut self.edge.processes {
+            process.has_news();
+            let soon = context.now + context.traffic.millis(1, 20);
+            context.queue.push(soon, Event::Pulse(self.index, process.number(), false));
+        }
+    }
+
     /// A process of the ingress reports, if there is something to say and the agent has a stream.
     fn tell_of_edge(&mut self, context: &mut Context, number: u64) {
         let at = self.clock(context.now);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::center::Backing;
-use crate::check::{Exempted, Exemption};
+use crate::check::{Exempted, Exemption, Led};
 use crate::say;
 use crate::world::{Outcome, World};
 
@@ -39,6 +39,8 @@ pub struct Total {
     pub ends: BTreeMap<&'static str, usize>,
     /// What was excused in all of them.
     pub exempted: Exempted,
+    /// What ingresses and gates did in all of them.
+    pub led: Led,
     /// Those in which something did not hold.
     pub violations: Vec<Outcome>,
 }
@@ -141,6 +143,10 @@ impl Total {
         for (end, count) in &outcome.ends {
             *self.ends.entry(end).or_insert(0) += count;
         }
+        self.led.requests += outcome.led.requests;
+        self.led.tables += outcome.led.tables;
+        self.led.failed_gates += outcome.led.failed_gates;
+        self.led.returns += outcome.led.returns;
         for (why, count) in &outcome.exempted {
             *self.exempted.entry(*why).or_insert(0) += count;
         }
@@ -165,6 +171,10 @@ pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Resul
         total.starts,
         total.stops,
         ends.join(", ")
+    ));
+    let Led { requests, tables, failed_gates, returns } = total.led;
+    say(&format!(
+        "{requests} requests by {tables} tables, {failed_gates} rollouts with a failed gate, {returns} returns of requests"
     ));
     let exempted = Exemption::ALL
         .iter()
@@ -192,6 +202,18 @@ mod tests {
             assert!(first.events > 500 && first.starts > 2, "{first:?}");
             assert_eq!(run_one(seed, Kept::Memory, false).unwrap(), first);
         }
+    }
+
+    #[test]
+    fn requests_are_led_by_tables_in_some_worlds() {
+        let outcomes = [16, 26, 38].map(|seed| run_one(seed, Kept::Memory, false).unwrap());
+        let total = outcomes.iter().fold(Led::default(), |sum, of| Led {
+            requests: sum.requests + of.led.requests,
+            tables: sum.tables + of.led.tables,
+            ..sum
+        });
+        assert!(total.requests > 1000 && total.tables > 20, "{total:?}");
+        assert!(outcomes.iter().all(|outcome| outcome.violation.is_none()), "{outcomes:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use windlass_core::{Counter, ServiceId, Timestamp};
 
 use crate::center::{Backing, Center};
-use crate::check::{self, Exempted};
+use crate::check::{self, Exempted, Led};
 use crate::context::Context;
 use crate::event::{Down, Event, Up};
 use crate::host::Host;
@@ -61,6 +61,8 @@ pub struct Outcome {
     pub ends: BTreeMap<&'static str, usize>,
     /// What was excused.
     pub exempted: Exempted,
+    /// What ingresses and gates did.
+    pub led: Led,
     /// Equal for equal runs.
     pub fingerprint: u64,
     /// What did not hold, and when.
@@ -135,6 +137,7 @@ impl World {
             stops: checks.stopped,
             ends: checks.ends(),
             exempted: checks.exempted.clone(),
+            led: checks.led,
             fingerprint: self.fingerprint,
             violation,
         };

@@ -165,6 +165,7 @@ impl Host {
                     let beats = context.now + context.dice.millis(1, 5000);
                     context.queue.push(beats, Event::Beat(index, stream));
                     self.report(context);
+                    self.tell_again_of_edge(context);
                 }
             }
             Down::Plan(envelope) => {

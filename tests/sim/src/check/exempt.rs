@@ -19,6 +19,9 @@ pub enum Exemption {
     BelowFloor,
     /// A stop of what requests are led to: that ingress did not count when the stop was decided.
     NotCounted,
+    /// A stop of what requests are led to: a process that was taken over is on the last of its requests, and the coordinator,
+    /// which was started again since, had not heard of that process yet.
+    Unheard,
     /// A stop of what requests are led to: the drain timeout had passed.
     TimedOut,
     /// A stop of what requests are led to: its host was out of reach, or no member, when the stop was decided.
@@ -41,13 +44,14 @@ pub enum Exemption {
 
 impl Exemption {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Broken,
         Self::Excused,
         Self::Misled,
         Self::Unforeseen,
         Self::BelowFloor,
         Self::NotCounted,
+        Self::Unheard,
         Self::TimedOut,
         Self::HostLost,
         Self::SetBack,

@@ -14,6 +14,7 @@ use windlass_server::bare::View;
 
 use super::routed::is_out_of_reach;
 use super::{Checks, Exemption};
+use crate::edge::Proxy;
 use crate::host::Host;
 
 /// What is remembered of tables and shares.
@@ -54,6 +55,7 @@ impl Checks {
             let line = format!("{host}: its ingress goes from table {before:?} back to {now:?}");
             self.fail(line);
         }
+        self.led.tables += 1;
         if !ends {
             self.lanes.held.insert(host.clone(), now);
         }
@@ -144,6 +146,7 @@ impl Checks {
             }
             let release = view.releases().get(&rollout.to.digest);
             if let Some(gate) = release.and_then(|release| failed_gate(rollout, release)) {
+                self.led.failed_gates += 1;
                 self.lanes.failed.insert(rollout.id.clone(), (gate, share));
             }
         }
@@ -211,6 +214,7 @@ impl Checks {
                 missing.push(slot.clone());
             }
         }
+        self.led.returns += 1;
         if missing.is_empty() {
             excuses.into_iter().for_each(|why| self.exempt(why));
         } else if had > had.rest() {
@@ -241,7 +245,16 @@ pub(super) fn failed_gate(rollout: &Rollout, release: &Release) -> Option<String
 /// Why what ingresses follow is not what is wanted, at rest.
 pub(super) fn tables_at_rest(view: &View<'_>, hosts: &[Host]) -> Option<String> {
     let newest = view.tables().next().map_or(0, |table| table.routes.seq);
+    let counted = view.traffic().ingresses;
     for host in hosts.iter().filter(|host| view.scheduling(&host.name).is_some()) {
+        let serves = host.edge.serving().map(Proxy::number);
+        let known = counted.get(&host.name).map(|of| of.processes.serving().map(|report| report.process));
+        if known.is_some_and(|known| known != serves) {
+            return Some(format!(
+                "{}: process {known:?} of its ingress counts, and {serves:?} serves",
+                host.name
+            ));
+        }
         for process in &host.edge.processes {
             let seq = process.table().map_or(0, |table| table.accepted.committed.seq);
             if seq != newest && !process.is_ending() {

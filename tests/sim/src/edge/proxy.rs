@@ -90,6 +90,10 @@ impl Proxy {
         self.has_news = true;
     }
 
+    pub(super) const fn has_news(&mut self) {
+        self.has_news = true;
+    }
+
     /// Whether it has nothing left, and has said so.
     pub(super) fn has_ended(&self, now: Timestamp) -> bool {
         self.ends.is_some_and(|ends| now >= ends || (self.flights.is_empty() && !self.has_news))
@@ -157,6 +161,7 @@ impl Proxy {
         let at = *context.traffic.pick(&endpoints);
         let counts = self.counts.entry((service.service.clone(), at.release)).or_default();
         counts.requests += 1;
+        context.checks.led.requests += 1;
         let fails = context.traffic.below(1000) < context.shop.errors(&at.release);
         if fails || !serves(hosts, &at.host, at.number, &at.release) {
             counts.server_error += 1;
