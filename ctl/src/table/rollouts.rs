@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 use windlass_core::Timestamp;
-use windlass_core::rollout::Kind;
+use windlass_core::rollout::{Kind, State};
 use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView, TrafficView};
 
@@ -99,6 +99,12 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         let headers = ["SLOT", "HOST", "HOST STATE", "RELEASE", "STATE", "AVAILABLE", "NOTE"];
         text.push('\n');
         text.push_str(&grid(&headers, rollout.slots.iter().map(row).collect(), colour));
+    }
+    if rollout.state == State::Paused {
+        let id = &rollout.rollout;
+        text.push_str(&format!(
+            "\nit is paused: go on with `windlass rollout resume {id}`, or back with `windlass rollout abort {id}`\n"
+        ));
     }
     text.push_str(&super::gates(&rollout.gates, now, colour));
     text.push_str(&super::hooks(rollout, now, colour));

@@ -421,13 +421,19 @@ impl Control for Stub {
         Ok(Response::new(pb::GetRolloutResponse { view }))
     }
 
+    async fn steer_rollout(
+        &self,
+        _: Request<pb::SteerRolloutRequest>,
+    ) -> Result<Response<pb::SteerRolloutResponse>, Status> {
+        Err(Status::failed_precondition("a rollout that is advancing cannot be resumed"))
+    }
+
     not_needed! {
         list_hosts, ListHostsRequest, ListHostsResponse;
         steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;
         list_releases, ListReleasesRequest, ListReleasesResponse;
         get_release, GetReleaseRequest, GetReleaseResponse;
-        steer_rollout, SteerRolloutRequest, SteerRolloutResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;
         get_history, GetHistoryRequest, GetHistoryResponse;
