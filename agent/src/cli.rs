@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
+use windlass_certs::join::JoinToken;
 use windlass_process::{logging, report, signals};
 
-use args::{Command, Format, IngressArgs, JoinArgs, LogArgs, TrustCommand};
+use args::{Command, IngressArgs, JoinArgs, LogArgs, OutputArgs, TrustCommand};
 
 use crate::config::{Config, Given};
 use crate::failure::Failure;
@@ -40,6 +41,8 @@ pub struct Cli {
     given: Given,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,44 +86,38 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             Command::GpuProbe | Command::Ingress(_) | Command::Completions { .. } | Command::Man { .. } => {
                 Ok(())
             } // done above
-            Command::Join(args) => joined(&config, args).await,
+            Command::Join(args) => joined(&config, args, &cli.output).await,
             Command::Run => {
                 let engine = config.engine.clone();
                 let make = |local, files: &Path| Ok(DockerEngine::new(&engine, local, files)?);
                 Ok(Box::pin(run::run(&config, signals::shutdown(), make)).await?)
             }
-            Command::Inventory(args) => {
+            Command::Inventory => {
                 let inventory = inventory::collect(&config).await?;
-                Ok(output::lines(&match args.output {
-                    Format::Table => inventory.table(),
-                    Format::Json => json(&inventory),
-                })?)
+                cli.output.result(&inventory.table(), &inventory)
             }
-            Command::Doctor(args) => {
+            Command::Doctor => {
                 let findings = doctor::examine(&config).await;
-                output::lines(&match args.output {
-                    Format::Table => doctor::table(&findings),
-                    Format::Json => json(&findings),
-                })?;
+                cli.output.result(&doctor::table(&findings), &findings)?;
                 if doctor::is_unwell(&findings) { Err(Failure::Unwell) } else { Ok(()) }
             }
             Command::Install(args) => {
                 let done = Places::below(&args.root).install(&config, &std::env::current_exe()?)?;
-                args.output.result(&done, &steps(&done))
+                cli.output.result(&done, &steps(&done))
             }
             Command::Uninstall(args) => {
                 let done = Places::below(&args.root).uninstall(&config)?;
-                args.output.result(&done, &steps(&done))
+                cli.output.result(&done, &steps(&done))
             }
-            Command::RemoveWorkloads(output) => {
+            Command::RemoveWorkloads => {
                 let count = clear::remove_workloads(&config).await?;
                 let text = format!("removed {count} container{}", if count == 1 { "" } else { "s" });
-                output.result(&text, &serde_json::json!({ "removed": count }))
+                cli.output.result(&text, &serde_json::json!({ "removed": count }))
             }
-            Command::Trust(TrustCommand::Import { file, output }) => {
+            Command::Trust(TrustCommand::Import { file }) => {
                 let version = import::import(&config, file).await?;
                 let text = format!("trust version {version} is in force");
-                output.result(&text, &serde_json::json!({ "trust_version": version }))
+                cli.output.result(&text, &serde_json::json!({ "trust_version": version }))
             }
         }
     })
@@ -147,13 +144,14 @@ fn serve(config: &Config, args: &IngressArgs) -> Result<(), Failure> {
     Ok(ended?)
 }
 
-async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
-    let server = config.server.clone().ok_or(Failure::NoServer)?;
+async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result<(), Failure> {
     let mut token = args.token.clone();
     if token == "-" {
         token.clear();
         std::io::stdin().take(windlass_certs::join::MAX_LEN as u64).read_to_string(&mut token)?;
     }
+    // The token names the address that the operator who made it uses.
+    let server = config.server.clone().or_else(|| named(&token)).ok_or(Failure::NoServer)?;
     let address = match &args.address {
         Some(address) => address.clone(),
         None => {
@@ -177,7 +175,12 @@ async fn joined(config: &Config, args: &JoinArgs) -> Result<(), Failure> {
     let view = serde_json::json!({
         "fleet": joined.member.fleet, "host": joined.member.host, "wrote_policy": policy,
     });
-    args.output.result(&text, &view)
+    output.result(&text, &view)
+}
+
+/// The coordinator that a token names.
+fn named(token: &str) -> Option<String> {
+    JoinToken::parse(token).ok()?.terms().server.clone()
 }
 
 /// Prints the completions of a shell.
@@ -211,10 +214,6 @@ fn own_address(server: &str) -> std::io::Result<String> {
         Err(_) => UdpSocket::bind("[::]:0").and_then(|socket| socket.connect(server).map(|()| socket))?,
     };
     Ok(socket.local_addr()?.ip().to_string())
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(value).expect("only string keys and finite numbers, so it is JSON")
 }
 
 #[cfg(test)]
@@ -279,6 +278,39 @@ mod tests {
         man(Some(folder.path())).unwrap();
         let page = std::fs::read_to_string(folder.path().join("windlass-agent-join.1")).unwrap();
         assert!(page.contains("Join a fleet with a token"), "{page}");
+    }
+
+    #[test]
+    fn a_token_names_the_coordinator_where_no_flag_does() {
+        use windlass_certs::join::Terms;
+        let fleet: windlass_core::FleetId = "demo".parse().unwrap();
+        let host: windlass_core::HostId = "web-1".parse().unwrap();
+        let pin = windlass_core::Digest::of(b"pin");
+        let bare = JoinToken::new(fleet.clone(), host.clone(), pin, pin).unwrap();
+        assert_eq!(named(&bare.to_string()), None);
+        let terms = Terms { server: Some("deploy.example.com:7443".to_owned()), ..Terms::default() };
+        let full = bare.under(fleet, host, pin, pin, terms).to_string();
+        assert_eq!(named(&format!(" {full}\n")).as_deref(), Some("deploy.example.com:7443"));
+        assert_eq!(named("no token"), None);
+    }
+
+    #[test]
+    fn the_format_of_results_stands_before_and_behind_the_command() {
+        for line in [
+            "doctor -o yaml",
+            "-o yaml doctor",
+            "inventory --output yaml",
+            "--output yaml trust import t.json",
+        ] {
+            let cli = Cli::try_parse_from(["windlass-agent"].into_iter().chain(line.split(' '))).unwrap();
+            assert!(matches!(cli.output.output, args::Format::Yaml), "{line}");
+        }
+        let names: Vec<String> = Cli::command()
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+            .map(|c| c.get_name().to_owned())
+            .collect();
+        assert!(names.contains(&"man".to_owned()), "{names:?}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// `join` does not know where to.
-    #[error("no coordinator is named")]
+    #[error("no coordinator is named, neither by a flag nor by the token")]
     NoServer,
     /// Which of this host's addresses leads to the coordinator cannot be found out.
     #[error("failed to find out which address of this host leads to `{server}`")]

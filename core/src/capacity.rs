@@ -13,6 +13,7 @@ use crate::policy;
 use crate::release::Spec;
 use crate::service::Releases;
 use crate::slot::{Intent, Occupant, Slot};
+use crate::units::{Size, cores};
 
 pub use need::{DeviceFull, Need, device_fits};
 
@@ -44,7 +45,7 @@ pub enum GpuTaken {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// Not enough memory.
-    #[error("memory: {needed} bytes needed, {free} of {total} free")]
+    #[error("memory: {} needed, {} of {} free", rounded(*.needed), rounded(*.free), rounded(*.total))]
     Memory {
         /// Bytes asked for.
         needed: u64,
@@ -54,7 +55,7 @@ pub enum NoRoom {
         total: u64,
     },
     /// More processors asked for than there are.
-    #[error("cpu: {needed} thousandths of a core needed, the host has {total}")]
+    #[error("cpu: {} cores needed, the host has {}", cores(*.needed), cores(*.total))]
     Cpu {
         /// Asked for.
         needed: u64,
@@ -72,9 +73,16 @@ pub enum NoRoom {
         /// Devices with enough room.
         free: u32,
     },
+    /// It has no GPU.
+    #[error("gpu: {0} needed, the host has none")]
+    NoGpu(u32),
     /// Its engine gives no GPUs to containers; why.
     #[error("gpu: {0}")]
     NoGpuAccess(String),
+}
+
+fn rounded(bytes: u64) -> String {
+    Size::from_bytes(bytes).rounded()
 }
 
 impl Taken {
@@ -151,6 +159,9 @@ impl Taken {
         preferred: &[String],
     ) -> Result<Vec<String>, NoRoom> {
         let Some(wanted) = spec.resources.gpus.filter(|g| g.count > 0) else { return Ok(Vec::new()) };
+        if facts.gpus.is_empty() {
+            return Err(NoRoom::NoGpu(wanted.count));
+        }
         if let Some(why) = facts.gpu_access.refusal() {
             return Err(NoRoom::NoGpuAccess(why.to_owned()));
         }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// A name that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not a {what} name (lowercase letters, digits and `-`, 1 to 63 characters, no `-` at either end)"
+    "`{text}` is not {} {what} name (lowercase letters, digits and `-`, 1 to 63 characters, no `-` at either end)",
+    if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 )]
 pub struct InvalidName {
     /// Which kind of name was expected.

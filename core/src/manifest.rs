@@ -43,6 +43,7 @@ pub use rendered::{MAX_RELEASE, Rendered};
 pub use schema::schema;
 pub use setting::{InvalidSetting, Setting};
 
+pub use node::display_path;
 use node::{Entry, Kind, Node};
 
 /// The words to write instead of a key of another system, if `key` is one: `healthcheck`, `depends_on`, `livenessProbe`.
@@ -147,6 +148,10 @@ fn one(mut tree: Node, sources: &Sources, environment: &Environment) -> Result<R
     if given {
         merge::merge(&mut tree, given_environment(&environment));
     }
+    // Anchors for the rest of the document, as compose files have them.
+    if let Kind::Map(entries) = &mut tree.kind {
+        entries.retain(|entry| !entry.key.starts_with("x-"));
+    }
     let mut rendered = Rendered::new(tree, environment)?;
     if let Some(declared) = declared.filter(|declared| *declared != rendered.environment) {
         let reason = format!("is `{}` as given, not `{declared}` as the manifest says", rendered.environment);
@@ -227,11 +232,13 @@ fn same_names(loaded: &[Rendered], problems: &mut Vec<Problem>) {
 }
 
 fn twice(loaded: &[Rendered], problems: &mut Vec<Problem>) {
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for rendered in loaded {
-        if !seen.insert(rendered.service_id()) {
-            let reason = format!("the service `{}` stands here a second time", rendered.service);
-            problems.push(rendered.problem_at(&["service"], reason));
-        }
+        let here = rendered.problem_at(&["service"], String::new());
+        let Some(first) = seen.insert(rendered.service_id(), here.at.clone()) else { continue };
+        let reason =
+            format!("the service `{}` stands here a second time; first in {first}", rendered.service);
+        problems.push(Problem { reason, ..here });
+        seen.insert(rendered.service_id(), first);
     }
 }

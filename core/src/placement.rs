@@ -26,9 +26,9 @@ pub enum Unfit {
     /// What it holds is not known, see [`crate::recovery`].
     #[error("the host is recovering")]
     Recovering,
-    /// The release's placement does not name it.
-    #[error("its labels do not match the placement")]
-    Labels,
+    /// The release's placement does not name it; what it asks for and what the host has.
+    #[error("{0}")]
+    Labels(String),
     /// Another platform.
     #[error("its platform is {0}, the image's is {1}")]
     Platform(String, String),
@@ -44,12 +44,32 @@ pub enum Unfit {
     /// Not enough of something.
     #[error("no room: {0}")]
     NoRoom(NoRoom),
+    /// A slot of the service is there already, and its named volume is written by one.
+    #[error(
+        "it has a slot of this service, which alone writes into volume `{0}`; `shared: true` at the volume lets several"
+    )]
+    Volume(String),
+}
+
+/// What the placement asks for and the host has not.
+fn labels(host: &HostId, member: &Member, release: &Release) -> String {
+    let placement = &release.spec.placement;
+    if !placement.hosts.is_empty() && !placement.hosts.contains(host) {
+        return "`placement.hosts` does not name it".to_owned();
+    }
+    let has = &member.facts.labels;
+    let lacks = placement.require.iter().filter(|(key, value)| has.get(*key) != Some(value));
+    let told = lacks.map(|(key, value)| match has.get(key) {
+        Some(other) => format!("`{key}={value}` is required, it has `{key}={other}`"),
+        None => format!("`{key}={value}` is required, it has no label `{key}`"),
+    });
+    format!("its labels do not match the placement: {}", told.collect::<Vec<_>>().join("; "))
 }
 
 /// Checks that `release` may run on the host at all. Room is not checked.
 pub fn eligible(host: &HostId, member: &Member, release: &Release) -> Result<(), Unfit> {
     if !release.spec.placement.allows(host, &member.facts.labels) {
-        return Err(Unfit::Labels);
+        return Err(Unfit::Labels(labels(host, member, release)));
     }
     let platform = &release.spec.image.platform;
     if !member.facts.platform.is_empty() && &member.facts.platform != platform {
@@ -141,9 +161,15 @@ impl<'a> Candidates<'a> {
     }
 
     /// Begins to choose hosts, one slot after the other. `taken` is what hosts have reserved that have slots of this
-    /// service, those included; `own` counts these slots per host.
+    /// service, those included; `own` counts these slots per host. A named volume that one slot writes alone keeps others away;
+    /// `fill_again` is for slots that stood there before.
     pub fn fill(&self, taken: &BTreeMap<HostId, Taken>, own: &BTreeMap<HostId, u32>) -> Filling<'_> {
-        Filling::new(self, taken, own)
+        Filling::new(self, taken, own, self.release.spec.volume_of_one())
+    }
+
+    /// The same for slots that are made again: a rollback, or the place of an evicted host.
+    pub fn fill_again(&self, taken: &BTreeMap<HostId, Taken>, own: &BTreeMap<HostId, u32>) -> Filling<'_> {
+        Filling::new(self, taken, own, None)
     }
 }
 
@@ -223,7 +249,9 @@ pub fn start_first(
     let alone = spec.resources.gpus.is_some_and(|wish| wish.count > 0 && wish.memory.is_none());
     match member.map(|member| taken.fit_on_devices(&member.facts, spec, gpus)) {
         Some(Ok(())) => {}
-        Some(Err(NoRoom::Gpus { .. })) | None if alone => return Err(StopFirst::ExclusiveGpus),
+        Some(Err(NoRoom::Gpus { .. } | NoRoom::NoGpu(_))) | None if alone => {
+            return Err(StopFirst::ExclusiveGpus);
+        }
         Some(Err(why)) => return Err(StopFirst::NoRoom(why)),
         None => {}
     }

@@ -9,6 +9,7 @@ mod registry;
 use crate::host::{HostFacts, HostPolicy, Users};
 use crate::release::{Release, Security, Spec};
 
+use paths::listed;
 pub use paths::{FORBIDDEN_MOUNTS, InvalidPath, check_mount, contains, normalise_path};
 pub use registry::{InvalidRepository, allows_repository, normalise_repository};
 
@@ -40,15 +41,25 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
         refuse("environments", format!("this host does not serve `{}`", release.environment));
     }
     if !allows_repository(&policy.registries, &spec.image.repository) {
-        refuse("registries", format!("`{}` is under none of the allowed prefixes", spec.image.repository));
+        let (image, allowed) = (&spec.image.repository, listed(policy.registries.iter()));
+        refuse("registries", format!("`{image}` is under none of the allowed prefixes ({allowed})"));
     }
     if spec.image.size > policy.max_image.bytes() {
         let (size, most) = (crate::Size::from_bytes(spec.image.size), policy.max_image);
-        refuse("max_image", format!("the image has {size}, at most {most} are allowed"));
+        refuse(
+            "max_image",
+            format!("the image has {}, at most {} are allowed", size.rounded(), most.rounded()),
+        );
     }
     for (name, fixed) in spec.ports.iter().filter_map(|(name, port)| Some((name, port.host?))) {
         if !policy.host_ports.contains(&fixed) {
-            refuse("host_ports", format!("port `{name}` asks for {fixed} of the host, which is not listed"));
+            refuse(
+                "host_ports",
+                format!(
+                    "port `{name}` asks for {fixed} of the host, which is not listed ({})",
+                    listed(policy.host_ports.iter())
+                ),
+            );
         }
     }
     for (name, volume) in &spec.volumes {
@@ -63,7 +74,10 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
     }
     for name in &spec.security.capabilities {
         if name == "ALL" || !policy.capabilities.contains(name.as_str()) {
-            refuse("capabilities", format!("`{name}` is not listed"));
+            refuse(
+                "capabilities",
+                format!("`{name}` is not listed ({})", listed(policy.capabilities.iter())),
+            );
         }
     }
     if let (Some(asked), Some(most)) = (spec.resources.gpus, policy.gpus)
@@ -82,7 +96,7 @@ pub fn check(policy: &HostPolicy, facts: &HostFacts, release: &Release) -> Vec<P
     }
     let most = allowed_memory(policy, facts.memory);
     if facts.memory > 0 && spec.resources.memory.bytes() > most {
-        let (asked, most) = (spec.resources.memory, crate::Size::from_bytes(most));
+        let (asked, most) = (spec.resources.memory.rounded(), crate::Size::from_bytes(most).rounded());
         refuse("max_memory", format!("{asked} asked for, at most {most} are allowed"));
     }
     found

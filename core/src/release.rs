@@ -35,7 +35,7 @@ pub(crate) use asks::{
     MAX_AFTER, MAX_ASKS, MAX_BODY, MAX_FILES, MAX_HEADERS, MAX_PAUSE, MAX_POINTERS, MAX_TIMEOUT, MAX_TIMES,
     MAX_TRIES, MAX_WANTED, is_header, is_method, is_pointer,
 };
-pub use container::{ContainerOptions, ULIMITS, Ulimit, is_container_label, is_signal};
+pub use container::{ContainerOptions, SIGNALS, ULIMITS, Ulimit, is_container_label, is_signal};
 pub(crate) use container::{MAX_LABELS, MAX_ULIMITS};
 pub use gates::{Gate, GateAsk};
 pub(crate) use gates::{MAX_GATES, is_gate_name};
@@ -55,9 +55,9 @@ pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 pub use uses::{MAX_USES, NotUsed, check_uses, not_balanced};
 
 /// The newest version of the release payload that this code reads and writes.
-pub const RELEASE_VERSION: u32 = 6;
+pub const RELEASE_VERSION: u32 = 7;
 /// Every version that it reads. A release is written in the lowest one that can say what it says.
-pub const RELEASE_VERSIONS: [u32; 6] = [1, 2, 3, 4, 5, RELEASE_VERSION];
+pub const RELEASE_VERSIONS: [u32; 7] = [1, 2, 3, 4, 5, 6, RELEASE_VERSION];
 
 /// The payload of a `release` envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -219,14 +219,17 @@ impl Spec {
     /// The lowest version of a release that can say what it says: 2 adds traffic, 3 the strategies that shift it, the
     /// triggers that look at the whole service, and what is asked of instances and hosts, 4 canaries, gates, previews, hooks and
     /// files that have to exist, 5 the services that it calls by name and options of the container, 6 requests over TLS, ranges of
-    /// states, probes and checks that want more than a status, and what GPUs do as a gate and as a trigger.
+    /// states, probes and checks that want more than a status, and what GPUs do as a gate and as a trigger, 7 volumes that the slots
+    /// of a host share.
     pub fn version(&self) -> u32 {
         let speaks = self.ports.values().any(|port| !port.protocol.is_default());
         let asks = !(self.warm_up.is_empty() && self.smoke.is_empty() && self.checks.is_empty());
         let previews = self.traffic.routes.iter().any(|route| route.preview);
         let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
         let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
-        if self.asks_closely() || self.looks_at_gpus() {
+        if self.volumes.values().any(|volume| volume.shared) {
+            7
+        } else if self.asks_closely() || self.looks_at_gpus() {
             6
         } else if !self.uses.is_empty() || !self.container.is_default() {
             5
@@ -282,6 +285,12 @@ impl Spec {
     /// Returns whether a slot stays on its host for good. A named volume is there and nowhere else.
     pub fn pins_slots(&self) -> bool {
         self.volumes.values().any(|volume| volume.host_path.is_none())
+    }
+
+    /// A named volume that one slot writes alone: a host takes no second slot of the service.
+    pub fn volume_of_one(&self) -> Option<&str> {
+        let alone = |volume: &Volume| volume.host_path.is_none() && !volume.read_only && !volume.shared;
+        self.volumes.iter().find(|(_, volume)| alone(volume)).map(|(name, _)| name.as_str())
     }
 
     /// Returns whether a container of it binds a folder of the host.

@@ -155,6 +155,29 @@ impl Size {
     }
 }
 
+impl Size {
+    /// The size as people read it, with one decimal at most: `21.2 GiB`, `512 MiB`.
+    pub fn rounded(self) -> String {
+        let units = [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        let Some((unit, bytes)) = units.into_iter().find(|(_, bytes)| self.0 >= *bytes) else {
+            return format!("{} B", self.0);
+        };
+        let tenths = u128::from(self.0) * 10 / u128::from(bytes);
+        match tenths % 10 {
+            0 => format!("{} {unit}", tenths / 10),
+            tenth => format!("{}.{tenth} {unit}", tenths / 10),
+        }
+    }
+}
+
+/// Thousandths of a core as cores, as people read and manifests write them: `0.5`, `2`.
+pub fn cores(millis: u64) -> String {
+    match millis % 1000 {
+        0 => (millis / 1000).to_string(),
+        rest => format!("{}.{rest:03}", millis / 1000).trim_end_matches('0').to_owned(),
+    }
+}
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, bytes) in UNITS {
@@ -294,6 +317,14 @@ mod tests {
             assert_eq!(text.parse::<Size>().ok().map(Size::bytes), want, "{text}");
         }
         assert_eq!(Size::from_bytes(1536 << 20).to_string(), "1536MiB");
+        #[rustfmt::skip]
+        let rounded = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (22_748_862_873, "21.1 GiB"), (512 << 20, "512 MiB"),
+            (u64::MAX, "16777215.9 TiB")];
+        for (bytes, want) in rounded {
+            assert_eq!(Size::from_bytes(bytes).rounded(), want);
+        }
+        let cores: Vec<String> = [0, 500, 2000, 1250, 100_000].map(super::cores).into();
+        assert_eq!(cores, ["0", "0.5", "2", "1.25", "100"]);
     }
 
     #[test]

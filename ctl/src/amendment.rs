@@ -42,6 +42,8 @@ pub(crate) enum Amendment {
         /// It fell into other hands: what only it signed starts no more.
         revoke: bool,
     },
+    /// More time, with the same keys.
+    Renew,
     /// A key for another.
     Rotate {
         /// The old key.
@@ -108,6 +110,7 @@ impl Amendment {
             Self::Add { key, role, scopes } => add(document, key, *role, scopes),
             Self::Remove { key, role, revoke } => remove(document, key, *role, *revoke),
             Self::Rotate { old, new } => rotate(document, old, new),
+            Self::Renew => Ok(Vec::new()),
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "WINDLASS_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// The coordinator, instead of the context's
-    #[arg(long, global = true, env = "WINDLASS_SERVER", value_name = "HOST:PORT")]
+    #[arg(long, global = true, env = "WINDLASS_SERVER", value_name = "HOST:PORT", value_parser = server)]
     pub(crate) server: Option<String>,
     /// The environment [default: the context's, else `default`]
     #[arg(short, long = "env", global = true, env = "WINDLASS_ENV", value_name = "NAME")]
@@ -196,6 +196,18 @@ pub(crate) enum Command {
     Complete(CompleteArgs),
     /// Versions of this program and of the coordinator
     Version(VersionArgs),
+}
+
+/// The address of a coordinator. An empty one is one that a script left out, and named where it is needed.
+pub(crate) fn server(text: &str) -> Result<String, String> {
+    if text.is_empty() || windlass_certs::join::is_address(text) {
+        return Ok(text.to_owned());
+    }
+    let plain = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let like = [plain.to_owned(), format!("{plain}:7443")];
+    let like = like.into_iter().find(|text| windlass_certs::join::is_address(text));
+    let like = like.map_or_else(String::new, |like| format!(", like `{like}`"));
+    Err(format!("write it HOST:PORT{like}"))
 }
 
 /// The log filter for so many `-v`.

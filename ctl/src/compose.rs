@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use draft::Draft;
-pub(crate) use note::{Files, Note};
+pub(crate) use note::{Files, Found, Note};
 pub(crate) use read::ComposeError;
 
 /// The manifests made of a compose file.
@@ -33,6 +33,8 @@ pub(crate) use read::ComposeError;
 pub(crate) struct Imported {
     /// The manifests, in the order in which they are to be deployed.
     pub(crate) manifests: Vec<ImportedManifest>,
+    /// Services of the compose file of which no manifest could be made; their notes come first.
+    pub(crate) failed: Vec<String>,
     /// The parts that they do not carry over.
     pub(crate) notes: Vec<Note>,
 }
@@ -59,29 +61,43 @@ pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeE
     let services = services.ok_or(ComposeError::NoServices)?;
     let mut notes = Vec::new();
     top(&file, &mut notes);
-    let mut manifests = Vec::new();
+    let (mut manifests, mut failed, mut first) = (Vec::new(), Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
     for name in order::by_dependency(services) {
-        let Some(service) = services.get(name).and_then(Value::as_object) else { continue };
+        let Some(service) = services.get(name).and_then(Value::as_object) else {
+            first.push(Note {
+                key: format!("services.{name}"),
+                reason: "no manifest can be made: it is no map".to_owned(),
+                hint: "`image: registry.example.com/web:1` below it".to_owned(),
+            });
+            failed.push(name.to_owned());
+            continue;
+        };
         let mut draft = Draft::new(name, &file, files);
         fill(&mut draft, service, services);
         let (service, mut said) = (draft.service.clone(), std::mem::take(&mut draft.notes));
         if !taken.insert(service.clone()) {
-            said.push(draft.note(
+            first.push(draft.note(
                 "",
-                "another service has the same name as a manifest writes it",
+                &format!("no manifest can be made: another service is called `{service}` already"),
                 "rename one",
             ));
+            failed.push(name.to_owned());
             notes.append(&mut said);
             continue;
         }
-        match write::manifest(&draft) {
+        match write::manifest(&mut draft) {
             Ok(text) => manifests.push(ImportedManifest { service, text }),
-            Err(problems) => said.extend(problems),
+            Err(problems) => {
+                first.extend(problems);
+                failed.push(name.to_owned());
+            }
         }
+        said.append(&mut draft.notes);
         notes.append(&mut said);
     }
-    Ok(Imported { manifests, notes })
+    first.append(&mut notes);
+    Ok(Imported { manifests, failed, notes: first })
 }
 
 fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, Value>) {

@@ -9,6 +9,7 @@ use crate::args::Global;
 use crate::client::Client;
 use crate::error::CtlError;
 use crate::home::{ContextConfig, FleetHome, Home, HomeError};
+use crate::printer::Printer;
 use crate::session::Session;
 
 /// The context that a command runs in: home, configuration and flags together.
@@ -47,6 +48,22 @@ impl Context {
     /// Connects to the fleet's coordinator.
     pub(crate) async fn session(&self) -> Result<Session, CtlError> {
         Ok(Box::pin(Session::open(&self.fleet, &self.config)).await?)
+    }
+
+    /// Warns of an environment that was named with `-e` and that the fleet does not have yet: `stagign` is one too.
+    pub(crate) async fn warn_of_new(&self, services: &[ServiceId], client: &mut Client, printer: &Printer) {
+        let Some(environment) = &self.environment else { return };
+        // Only for the words; a coordinator that does not say leaves them out.
+        let Ok(known) = client.status("").await else { return };
+        let known: BTreeSet<EnvironmentId> = known.into_iter().map(|status| status.environment).collect();
+        let is_new = services.iter().any(|service| service.environment == *environment);
+        if is_new && !known.is_empty() && !known.contains(environment) {
+            let names: Vec<&str> = known.iter().map(EnvironmentId::as_str).collect();
+            let names = names.join(", ");
+            printer.warn(&format!(
+                "the fleet has no environment {environment} yet, and this makes it; it has {names}"
+            ));
+        }
     }
 
     /// The environment of a manifest.

@@ -19,7 +19,7 @@ use crate::amendment::AmendError;
 use crate::client::CallError;
 use crate::exit::Exit;
 use crate::home::HomeError;
-use crate::manifests::ManifestError;
+use crate::manifests::{ManifestError, Mistake};
 use crate::registry::ResolveError;
 
 /// An error of one command, or of a part that several have.
@@ -109,6 +109,9 @@ pub(crate) struct Report {
     pub(crate) causes: Vec<String>,
     /// The next step.
     pub(crate) hint: Option<String>,
+    /// The mistakes of a manifest, each with its own next step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<Mistake>,
 }
 
 impl CtlError {
@@ -165,7 +168,11 @@ impl CtlError {
             other => report::causes(other),
         };
         let causes = lines.split_off(1.min(lines.len()));
-        Report { error: lines.pop().unwrap_or_default(), causes, hint: self.hint() }
+        let problems = match self {
+            Self::Manifest(error) => error.mistakes(),
+            _ => Vec::new(),
+        };
+        Report { error: lines.pop().unwrap_or_default(), causes, hint: self.hint(), problems }
     }
 }
 
@@ -173,9 +180,15 @@ impl Report {
     /// Several lines, for a terminal.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("error: {}", self.error);
-        for cause in &self.causes {
+        for (at, cause) in self.causes.iter().enumerate() {
             text.push_str("\n  caused by: ");
             text.push_str(cause);
+            // Each mistake has its own next step; the one of a single mistake stands at the end.
+            let hint = self.problems.get(at).and_then(|mistake| mistake.hint.as_deref());
+            if let Some(hint) = hint.filter(|_| self.problems.len() > 1) {
+                text.push_str("\n    hint: ");
+                text.push_str(hint);
+            }
         }
         if let Some(hint) = &self.hint {
             text.push_str("\n\nhint: ");

@@ -82,7 +82,9 @@ impl HomeError {
                     .to_owned(),
             ),
             Self::UnknownContext { known, .. } if known.is_empty() => None,
-            Self::UnknownContext { known, .. } => Some(format!("there are: {}", known.join(", "))),
+            Self::UnknownContext { known, .. } => {
+                Some(format!("there are: {}; `windlass context ls` shows their fleets", known.join(", ")))
+            }
             Self::NoTrust(_) => {
                 Some("copy `fleets/<fleet>/trust/` from the folder that `windlass init` wrote".to_owned())
             }

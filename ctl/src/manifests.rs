@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use serde::Serialize;
 use windlass_core::EnvironmentId;
-use windlass_core::manifest::{self, Environment, Errors, MAX_INPUT, MAX_RELEASE, Rendered, Source, Sources};
+use windlass_core::manifest::{
+    self, Environment, Errors, MAX_INPUT, MAX_RELEASE, Problem, Rendered, Source, Sources,
+};
 use windlass_core::release::{Image, Spec};
 
 use crate::args::ManifestArgs;
@@ -41,6 +44,19 @@ pub(crate) enum ManifestError {
     Invalid(#[source] Errors),
 }
 
+/// A mistake in a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub(crate) struct Mistake {
+    /// Its place: `web.yaml:3:1`, or the flag.
+    pub(crate) at: String,
+    /// The key; empty where the whole document is meant.
+    pub(crate) path: String,
+    /// What is wrong.
+    pub(crate) reason: String,
+    /// The next step.
+    pub(crate) hint: Option<String>,
+}
+
 impl ManifestError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
@@ -52,9 +68,25 @@ impl ManifestError {
                 "overlays and files are looked for beside the manifest: deploy one folder at a time"
                     .to_owned(),
             ),
-            Self::Invalid(Errors(problems)) => problems.iter().find_map(|problem| problem.hint.clone()),
+            // Several have each its own, and one for all would be that of another.
+            Self::Invalid(Errors(problems)) => match problems.as_slice() {
+                [problem] => problem.hint.clone(),
+                _ => None,
+            },
             Self::Read { .. } | Self::TooLong { .. } => None,
         }
+    }
+
+    /// Every problem of a manifest with its hint.
+    pub(crate) fn mistakes(&self) -> Vec<Mistake> {
+        let Self::Invalid(Errors(problems)) = self else { return Vec::new() };
+        let mistake = |problem: &Problem| Mistake {
+            at: problem.at.to_string(),
+            path: problem.path.clone(),
+            reason: problem.reason.clone(),
+            hint: problem.hint.clone(),
+        };
+        problems.iter().map(mistake).collect()
     }
 
     /// The error and its causes: every problem of a manifest is one.
@@ -93,7 +125,9 @@ impl Manifests {
 /// The specification to sign. Paths in a manifest begin at its folder.
 pub(crate) fn into_spec(rendered: Rendered, image: Image, folder: &Path) -> Result<Spec, ManifestError> {
     let read = |path: &str| {
-        let path = folder.join(path);
+        // `./a.conf` in this folder is `a.conf`.
+        let path: PathBuf =
+            folder.join(path).components().filter(|part| *part != Component::CurDir).collect();
         let read = std::fs::File::open(&path).and_then(|file| bounded(file, MAX_RELEASE));
         read.map_err(|error| format!("failed to read `{}`: {error}", path.display()))
     };

@@ -196,6 +196,22 @@ pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
         drop(error.print());
         return Exit::Done;
     }
+    // The word of another program of ours.
+    let asked = args.iter().skip(1).find(|arg| !arg.as_encoded_bytes().starts_with(b"-"));
+    let doctor = asked.is_some_and(|arg| arg == "doctor");
+    if doctor {
+        let report = Report {
+            error: "unrecognized subcommand 'doctor'".to_owned(),
+            causes: Vec::new(),
+            hint: Some(
+                "`windlass-agent doctor` checks a host, there; `windlass-server check` a coordinator"
+                    .to_owned(),
+            ),
+            problems: Vec::new(),
+        };
+        failure(&report, wants_structure(args));
+        return Exit::Usage;
+    }
     if wants_structure(args) {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -203,7 +219,15 @@ pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
         let (hints, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("tip:"));
         let causes = causes.into_iter().filter(|line| !line.starts_with("For more")).map(str::to_owned);
         let hint = hints.first().map_or("see --help", |hint| hint.trim_start_matches("tip:").trim());
-        failure(&Report { error: what, causes: causes.collect(), hint: Some(hint.to_owned()) }, true);
+        failure(
+            &Report {
+                error: what,
+                causes: causes.collect(),
+                hint: Some(hint.to_owned()),
+                problems: Vec::new(),
+            },
+            true,
+        );
     } else {
         drop(error.print());
     }

@@ -13,6 +13,9 @@ use crate::clock;
 use crate::context::Context;
 use crate::error::Failure;
 
+/// The way on from a trust document that has expired.
+pub(crate) const RENEW: &str = "whoever has the root key renews it: `windlass trust renew --expires 365d`";
+
 /// The reason why a release was not signed, or is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignError {
@@ -57,12 +60,13 @@ impl Failure for SignError {
                 "sign with a key that the trust document names for this environment: `windlass trust show`"
                     .to_owned(),
             ),
-            Self::TrustExpired => Some(
-                "sign a new version with the root keys: `windlass trust sign`, `windlass trust publish`"
-                    .to_owned(),
-            ),
+            Self::TrustExpired => Some(RENEW.to_owned()),
             Self::OtherFleet { .. } => Some("choose the context with --context".to_owned()),
-            Self::TooMany(_) | Self::NotARelease { .. } | Self::Unreadable { .. } => None,
+            Self::NotARelease { file, .. } => Some(format!(
+                "a manifest is deployed with `windlass deploy -f {}`; a signed release is made with `windlass release sign`",
+                crate::shell::quote(file)
+            )),
+            Self::TooMany(_) | Self::Unreadable { .. } => None,
         }
     }
 }

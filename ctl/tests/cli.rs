@@ -10,6 +10,8 @@ mod coordinator;
 mod errors;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hints.rs"]
+mod hints;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/lies.rs"]
@@ -18,6 +20,8 @@ mod lies;
 mod offline;
 #[path = "cli/recovery.rs"]
 mod recovery;
+#[path = "cli/renewal.rs"]
+mod renewal;
 #[path = "cli/rollouts.rs"]
 mod rollouts;
 #[path = "cli/services.rs"]

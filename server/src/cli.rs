@@ -70,6 +70,33 @@ struct Settings {
         global = true
     )]
     log_format: Format,
+    /// Output format of `check`, `store export` and `store import`
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    output: Output,
+}
+
+/// The format of results.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Output {
+    /// For people: a line of the log
+    #[default]
+    Table,
+    /// One document
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+impl Output {
+    /// Prints a result to stdout, where a program reads it.
+    fn result(self, view: &serde_json::Value) -> Result<(), Failure> {
+        let text = match self {
+            Self::Table => return Ok(()),
+            Self::Json => serde_json::to_string_pretty(view)?,
+            Self::Yaml => serde_saphyr::to_string(view).map_err(|error| anyhow::anyhow!("{error}"))?,
+        };
+        Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,7 +122,7 @@ enum Command {
         shell: Shell,
     },
     /// Manual pages
-    #[command(hide = true, after_help = "Examples:\n  windlass-server man --out /usr/local/share/man/man1")]
+    #[command(after_help = "Examples:\n  windlass-server man --out /usr/local/share/man/man1")]
     Man {
         /// Write a page for each command to this folder
         #[arg(long, value_name = "DIR")]
@@ -236,7 +263,9 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
     let (hosts, services, entries) =
         ledger.read(|state| (state.hosts.len(), state.services.len(), state.head.size));
     tracing::info!(%fleet, hosts, services, audit_entries = entries, "everything can be read");
-    Ok(())
+    settings.output.result(&serde_json::json!({
+        "fleet": fleet, "hosts": hosts, "services": services, "audit_entries": entries,
+    }))
 }
 
 async fn export(settings: &Settings, file: &Path) -> Result<(), Failure> {
@@ -260,7 +289,7 @@ async fn export(settings: &Settings, file: &Path) -> Result<(), Failure> {
     files::place_secret(&unfinished, file).with_context(creating)?;
     Point::ExportPlaced.pass();
     tracing::info!(records, file = %file.display(), "exported");
-    Ok(())
+    settings.output.result(&serde_json::json!({ "records": records, "file": file }))
 }
 
 async fn import(settings: &Settings, file: &Path, unsigned: bool, confirm: &[String]) -> Result<(), Failure> {
@@ -289,7 +318,9 @@ async fn import(settings: &Settings, file: &Path, unsigned: bool, confirm: &[Str
         );
     }
     tracing::info!("hosts that are ahead of it keep what they run; look with `windlass host recover`");
-    Ok(())
+    settings
+        .output
+        .result(&serde_json::json!({ "records": restored.records, "file": file, "newest": newest }))
 }
 
 async fn new(data: &Path) -> Result<(), Failure> {
@@ -307,6 +338,16 @@ async fn new(data: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_format_of_results_stands_before_and_behind_the_command() {
+        for line in ["check -o json", "-o json check", "store export b.jsonl --output json"] {
+            let cli = Cli::try_parse_from(["windlass-server"].into_iter().chain(line.split(' '))).unwrap();
+            assert!(matches!(cli.settings.output, Output::Json), "{line}");
+        }
+        let man = Cli::command().find_subcommand("man").map(clap::Command::is_hide_set);
+        assert_eq!(man, Some(false));
+    }
 
     /// Every help is wrapped once, at the width of the terminal.
     #[test]

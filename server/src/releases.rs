@@ -174,14 +174,16 @@ impl ReleaseError {
             }
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
-            Self::UnknownRelease { service, .. }
-            | Self::NothingBefore(service)
-            | Self::NeverGood { service, .. } => {
-                Some(format!("`windlass release ls {}` shows the releases", service.name))
+            Self::NothingBefore(service) => Some(format!(
+                "deploy a release that works with `windlass deploy -f FILE -e {}`; `windlass stop {service}` ends what runs",
+                service.environment
+            )),
+            Self::UnknownRelease { service, .. } | Self::NeverGood { service, .. } => {
+                Some(format!("`windlass release ls {service}` shows the releases"))
             }
             Self::PreviewChanged => Some("look at `windlass plan` again".to_owned()),
             Self::TrustExpired(_) => {
-                Some("sign a newer trust document with `windlass trust sign`".to_owned())
+                Some("whoever has the root key renews it: `windlass trust renew --expires 365d`".to_owned())
             }
             Self::NameNotAllowed { .. } => {
                 Some("the trust document names the hosts of an environment: `windlass trust show`".to_owned())

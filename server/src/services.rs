@@ -68,6 +68,14 @@ pub(crate) enum ServiceError {
     Write(#[from] WriteError),
 }
 
+/// The way on where the newest release is not good. Whether an earlier one was, only the list says.
+fn unsettled(service: &ServiceId) -> String {
+    format!(
+        "deploy a release that works; if `windlass release ls {service}` shows an earlier good one, `windlass rollback {service}` \
+         goes back to it"
+    )
+}
+
 impl ServiceError {
     /// What the user can do next.
     pub(crate) fn hint(&self) -> Option<String> {
@@ -79,9 +87,7 @@ impl ServiceError {
                     "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
                 ),
                 VerbError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
-                VerbError::Unsettled { service, .. } => {
-                    format!("deploy a release that works, or `windlass rollback {}`", service.name)
-                }
+                VerbError::Unsettled { service, .. } => unsettled(service),
                 VerbError::PerHost(_) => "a new release may say `replicas` instead of `per_host`".to_owned(),
                 VerbError::Fixed { .. } | VerbError::OutOfRange { .. } => {
                     "a new release may have another range: `replicas: { min: 2, max: 10 }`".to_owned()
@@ -89,9 +95,7 @@ impl ServiceError {
             }),
             Self::Restart(error) => Some(match error {
                 RestartError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
-                RestartError::Unsettled { service, .. } => {
-                    format!("deploy a release that works, or `windlass rollback {}`", service.name)
-                }
+                RestartError::Unsettled { service, .. } => unsettled(service),
                 RestartError::Start(StartError::Active(id)) => {
                     format!("wait for it (`windlass rollout watch {id}`) or abort it")
                 }

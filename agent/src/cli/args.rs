@@ -7,7 +7,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use windlass_core::units::Span;
 
-use super::json;
 use crate::failure::Failure;
 use crate::{gpu, ingress, output};
 
@@ -52,9 +51,9 @@ Examples:
       --data ./agent-1 --address 127.0.0.1 \\
       --registry 127.0.0.1:5000 --policy ./policy.toml
   windlass host token web-1 | windlass-agent join --token - \\
-      --server deploy.example.com:7443 --registry registry.example.com
+      --registry registry.example.com
 
-Writes the commented starter policy if there is none. May be repeated until it has worked.")]
+Without --server it goes where the token says. Writes the commented starter policy if there is none. May be repeated until it has worked.")]
     Join(JoinArgs),
     /// Run the agent until it is told to stop
     #[command(after_help = "\
@@ -81,12 +80,12 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
     #[command(
         after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels"
     )]
-    Inventory(OutputArgs),
+    Inventory,
     /// Check everything that the agent needs, with a hint for each thing that is not right
     #[command(
         after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed."
     )]
-    Doctor(OutputArgs),
+    Doctor,
     /// Install the agent as a systemd service, with the configuration given
     #[command(
         after_help = "Examples:\n  windlass-agent install\n  windlass-agent install --data /srv/windlass/agent"
@@ -99,7 +98,7 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
     #[command(
         after_help = "Examples:\n  windlass-agent remove-workloads\n  windlass-agent remove-workloads --data ./agent-1\n\nThe agent must not be running: it would start them again."
     )]
-    RemoveWorkloads(OutputArgs),
+    RemoveWorkloads,
     /// The fleet's trust document
     #[command(subcommand, after_help = "Examples:\n  windlass-agent trust import trust-7.json")]
     Trust(TrustCommand),
@@ -112,7 +111,7 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
         shell: Shell,
     },
     /// Manual pages
-    #[command(hide = true, after_help = "Examples:\n  windlass-agent man --out /usr/local/share/man/man1")]
+    #[command(after_help = "Examples:\n  windlass-agent man --out /usr/local/share/man/man1")]
     Man {
         /// Write a page for each command to this folder
         #[arg(long, value_name = "DIR")]
@@ -134,8 +133,6 @@ pub(super) struct JoinArgs {
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]
     pub(super) registry: Vec<String>,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -169,10 +166,12 @@ pub(super) struct IngressArgs {
     pub(super) drain_tunnels: Span,
 }
 
+/// The format of results.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
 pub(super) struct OutputArgs {
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, global = true)]
     pub(super) output: Format,
 }
 
@@ -181,7 +180,13 @@ impl OutputArgs {
     pub(super) fn result(&self, text: &str, view: &impl serde::Serialize) -> Result<(), Failure> {
         Ok(output::lines(&match self.output {
             Format::Table => text.to_owned(),
-            Format::Json => json(view),
+            Format::Json => serde_json::to_string_pretty(view)
+                .expect("only string keys and finite numbers, so it is JSON"),
+            // By way of JSON, so that both forms have the same fields.
+            Format::Yaml => {
+                let view = serde_json::to_value(view).unwrap_or_default();
+                serde_saphyr::to_string(&view).unwrap_or_default()
+            }
         })?)
     }
 }
@@ -191,14 +196,17 @@ pub(super) struct PlaceArgs {
     /// Another root, for building images
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) root: PathBuf,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(super) enum Format {
+    /// For people.
+    #[default]
     Table,
+    /// One document.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,7 +218,5 @@ pub(super) enum TrustCommand {
     Import {
         /// One envelope, or several, one per line, the oldest first
         file: PathBuf,
-        #[command(flatten)]
-        output: OutputArgs,
     },
 }

@@ -1,5 +1,6 @@
 //! The checks that need no engine.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,7 +53,11 @@ pub(super) fn memory() -> Option<Finding> {
     system.refresh_memory();
     let (total, available) = (system.total_memory(), system.available_memory());
     let free = available.checked_mul(100)?.checked_div(total)?;
-    let detail = format!("{} of {} are available", Size::from_bytes(available), Size::from_bytes(total));
+    let detail = format!(
+        "{} of {} are available",
+        Size::from_bytes(available).rounded(),
+        Size::from_bytes(total).rounded()
+    );
     let hint = "see what takes it: `docker stats`, `ps aux --sort=-rss`";
     Some(if free < 10 { Finding::warn("memory", detail, hint) } else { Finding::ok("memory", detail) })
 }
@@ -145,6 +150,23 @@ pub(super) fn ports(config: &Config) -> Finding {
     }
 }
 
+/// Whether the address under which others reach the host's ports is one of its own. One that a router translates is not, and
+/// a name is not looked up.
+fn address(address: &str) -> Finding {
+    let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
+        return Finding::ok("address", format!("{address}, a name"));
+    };
+    match UdpSocket::bind((ip, 0)) {
+        Ok(_) => Finding::ok("address", address),
+        Err(error) => Finding::warn(
+            "address",
+            format!("it joined with {address}, which no interface of this host has: {error}"),
+            "others reach its published ports there: if the host has another address now, let it join again with `--address`, into a \
+             new folder; if a router translates the address, nothing is wrong",
+        ),
+    }
+}
+
 /// What is checked only on a host that has joined.
 pub(super) struct Joined {
     data: DataDir,
@@ -168,6 +190,10 @@ impl Joined {
 
     pub(super) fn describe(&self) -> String {
         format!("`{}` of fleet `{}`, reached at {}", self.member.host, self.member.fleet, self.member.address)
+    }
+
+    pub(super) fn address(&self) -> Finding {
+        address(&self.member.address)
     }
 
     pub(super) fn state(&self) -> Finding {
@@ -201,7 +227,7 @@ impl Joined {
             return Finding::fail("trust", "the trust document cannot be read", hint);
         };
         let (version, expires, now) = (document.version, document.expires_at, clock::now());
-        let hint = "an admin signs the next version: `windlass trust sign`, then `windlass trust publish`";
+        let hint = "whoever has the root key renews it: `windlass trust renew --expires 365d`";
         if now >= expires {
             Finding::warn(
                 "trust",
@@ -281,5 +307,28 @@ impl Joined {
                 Some("give one: `--server HOST:PORT`".to_owned()),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn an_address_that_the_host_has_lost_is_a_warning() {
+        for (own, want) in
+            [("127.0.0.1", Verdict::Ok), ("web-1.internal", Verdict::Ok), ("192.0.2.77", Verdict::Warn)]
+        {
+            let found = address(own);
+            assert_eq!(found.verdict, want, "{}", found.detail);
+        }
+        assert!(address("192.0.2.77").hint.unwrap().contains("--address"));
+    }
+
+    #[test]
+    fn sizes_are_told_as_people_read_them() {
+        let detail = memory().unwrap().detail;
+        assert!(!detail.contains("KiB"), "{detail}");
     }
 }

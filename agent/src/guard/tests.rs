@@ -18,7 +18,12 @@ use crate::runtime::fake::FakeEngine;
 /// A launch of a release that binds `path`.
 fn launch(path: &str) -> Launch {
     let mut release = Fleet::new().payload(1);
-    let volume = Volume { mount: "/data".to_owned(), host_path: Some(path.to_owned()), read_only: false };
+    let volume = Volume {
+        mount: "/data".to_owned(),
+        host_path: Some(path.to_owned()),
+        read_only: false,
+        shared: false,
+    };
     release.spec.volumes.insert("data".to_owned(), volume);
     Launch {
         plan: PlanNumber { epoch: 1, seq: 1 },

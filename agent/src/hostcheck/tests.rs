@@ -97,8 +97,12 @@ async fn missing_files_of_a_volume_are_named_each() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bert.bin"), "x").unwrap();
     let mut release = Fleet::new().payload(1);
-    let volume =
-        |host_path| windlass_core::release::Volume { mount: "/m".to_owned(), host_path, read_only: true };
+    let volume = |host_path| windlass_core::release::Volume {
+        mount: "/m".to_owned(),
+        host_path,
+        read_only: true,
+        shared: false,
+    };
     release.spec.volumes.insert("models".to_owned(), volume(None));
     release.spec.volumes.insert("bound".to_owned(), volume(Some(dir.path().display().to_string())));
     let files = |volume: &str, paths: &[&str]| {

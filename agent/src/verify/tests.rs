@@ -269,7 +269,7 @@ fn steps_10_and_11_refuse_one_slot() {
         ("11 registry", Some((C::Policy, "registries")), |w| w.facts.policy.registries = vec!["registry.example.com/teammate".into()]),
         ("11 user", Some((C::Policy, "users")), |w| w.facts.policy.users = Users::NonRoot),
         ("11 capability", Some((C::Policy, "capabilities")), |w| w.release.spec.security.capabilities = vec!["SYS_ADMIN".into()]),
-        ("11 mount", Some((C::Policy, "mounts")), |w| { w.release.spec.volumes.insert("a".into(), windlass_core::release::Volume { mount: "/a".into(), host_path: Some("/srv/agent/releases".into()), read_only: true }); w.facts.policy.mounts = vec!["/srv".into()]; w.mounts.allowed = vec!["/srv".into()]; }),
+        ("11 mount", Some((C::Policy, "mounts")), |w| { w.release.spec.volumes.insert("a".into(), windlass_core::release::Volume { mount: "/a".into(), host_path: Some("/srv/agent/releases".into()), read_only: true, shared: false }); w.facts.policy.mounts = vec!["/srv".into()]; w.mounts.allowed = vec!["/srv".into()]; }),
         ("11 more devices than policy allows, though the release asks for none", Some((C::Policy, "gpus")), |w| { w.facts.policy.gpus = Some(1); w.plan.slots[0].gpus = vec!["GPU-1".into(), "GPU-2".into()]; }),
         ("11 as many devices as policy allows", None, |w| { w.facts.policy.gpus = Some(1); w.plan.slots[0].gpus = vec!["GPU-1".into()]; }),
         ("a slot that is to be absent needs no release", None, |w| { w.plan.slots[0].phase = Phase::Absent; w.release.fleet = "other".parse().unwrap(); }),
@@ -311,7 +311,12 @@ fn folders_are_looked_at_before_an_instance_was_made() {
     for (path, made, want) in table {
         let mut world = World::new();
         let host_path = Some(at(path));
-        let volume = windlass_core::release::Volume { mount: "/a".to_owned(), host_path, read_only: true };
+        let volume = windlass_core::release::Volume {
+            mount: "/a".to_owned(),
+            host_path,
+            read_only: true,
+            shared: false,
+        };
         world.release.spec.volumes.insert("a".to_owned(), volume);
         world.facts.policy.mounts = vec![at("srv")];
         world.mounts = Mounts { allowed: vec![at("srv")], own: vec![at("srv/own")] };

@@ -99,7 +99,7 @@ async fn a_release_has_exactly_what_it_asks_for() {
         let file = |content: &str, mode| File { content: content.to_owned(), mode };
         spec.files.insert("/etc/app/greeting".to_owned(), file("aGVsbG8=", 0o400));
         spec.env.insert("GREETING".to_owned(), "hello world".to_owned());
-        let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false };
+        let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false, shared: false };
         spec.volumes.insert("data".to_owned(), volume);
     });
     host.plan(vec![good(0, one)]);

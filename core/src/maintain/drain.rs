@@ -73,7 +73,7 @@ pub(super) fn by_stopping(draft: &mut Draft<'_>, release: &Release) {
 /// Whether there is a place for a slot before it stops where it is.
 fn has_place(draft: &mut Draft<'_>, release: &Release) -> bool {
     let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let place = candidates.fill(&draft.taken(), &draft.own()).next_place();
+    let place = candidates.fill_again(&draft.taken(), &draft.own()).next_place();
     if let Err(refused) = place {
         draft.wait(Waiting::Place(why_nowhere(&refused)));
         draft.wake_soon();

@@ -45,7 +45,7 @@ fn place_again(draft: &mut Draft<'_>) {
         return;
     }
     let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let mut filling = candidates.fill(&draft.taken(), &draft.own());
+    let mut filling = candidates.fill_again(&draft.taken(), &draft.own());
     for _ in 0..missing {
         let place = match filling.next_place() {
             Ok(place) => place,

@@ -3,7 +3,7 @@
 mod forms;
 
 pub use forms::split_words;
-pub(super) use forms::{command, cpu, list, size, variable};
+pub(super) use forms::{command, cpu, list, port, size, variable, volume};
 
 /// A key of another system: where it may stand, `*` for any one key, and what to write instead.
 pub(super) struct Foreign {
@@ -23,6 +23,16 @@ const KUBERNETES: &str = "this is a document of Kubernetes: a manifest begins wi
     the keys (Coming from compose, Kamal, Nomad, Kubernetes)";
 const KAMAL: &str = "this is a file of Kamal: a manifest begins with `service:` and `image:`; the guide compares the keys \
     (Coming from compose, Kamal, Nomad, Kubernetes)";
+const NOMAD: &str = "this is a job of Nomad: a manifest begins with `service:` and `image:`; the guide compares the keys \
+    (Coming from compose, Kamal, Nomad, Kubernetes)";
+
+/// Hints about a whole document, which say it all.
+const WHOLE: [&str; 4] = [COMPOSE, KUBERNETES, KAMAL, NOMAD];
+
+/// Returns whether a hint is about the whole document.
+pub(super) fn is_whole(hint: &str) -> bool {
+    WHOLE.contains(&hint)
+}
 
 const HEALTH: &str = "probes stand in `health`: `health: { readiness: { http: /health, every: 5s } }`";
 const EVERY: &str = "`every: 5s` is the time between two questions";
@@ -33,6 +43,8 @@ const ROLLING: &str = "`strategy: { rolling: { max_surge: 25%, max_unavailable: 
 const PORT: &str = "`ports: { http: 80 }`, or with a fixed port of the host `{ container: 80, host: 8080 }`";
 const VOLUME: &str = "`volumes: { data: { mount: /data } }`, with a folder of the host `{ mount: /data, host_path: /srv/data }`";
 const REGISTRY: &str = "the registry stands in `image`; credentials are read where `docker login` keeps them";
+const KERNEL: &str = "settings of the kernel are the host's: set them there, in `/etc/sysctl.d`";
+const SPACES: &str = "a container shares neither processes nor memory with its host or with others; `shm_size` is the size of its own";
 const OPTION: &str = "it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`";
 const PRIVILEGED: &str =
     "it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability";
@@ -49,6 +61,7 @@ const HOOKS: &str =
 pub(super) const FOREIGN: &[Foreign] = &[
     // Whole documents.
     key("services", COMPOSE),
+    key("version", "a manifest has no version: leave the key away"),
     key("networks", "`uses: [db]` calls another service by its name; clients come by `route`"),
     key("configs", "`files: { /etc/app.toml: { from: app.toml } }`"),
     key("apiVersion", KUBERNETES),
@@ -65,7 +78,7 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("config", "keys of a task stand at the top: `image:`, `command:`, `args:`, `ports:`"),
     key("artifact", "what a service needs stands in its image; small files in `files`"),
     key("vault", "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`"),
-    key("datacenters", "`placement: { require: { dc: east } }`, a label of the host"),
+    key("datacenters", NOMAD),
 
     // A service of compose.
     key("name", "`service: web`"),
@@ -134,14 +147,14 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("logging", "`windlass logs` reads what the engine keeps; its driver is set on the host"),
     key("network_mode", "containers of a host share one network and publish their `ports`"),
     key("hostNetwork", "containers of a host share one network and publish their `ports`"),
-    key("sysctls", OPTION),
+    key("sysctls", KERNEL),
     key("devices", "GPUs are asked for by `resources: { gpus: 1 }`; other devices are not given"),
     key("extra_hosts", "names are resolved by the host's DNS; give the address in `env`"),
     key("dns", "names are resolved by the host's DNS"),
-    key("group_add", "`security: { user: \"1000:1000\" }` names user and group"),
+    key("group_add", "`security: { user: \"1000:1000\" }` names user and group; further groups are not given, as they open devices and files of the host"),
     key("domainname", "clients come by `route: { host: api.example.com }`"),
-    key("ipc", OPTION),
-    key("pid", OPTION),
+    key("ipc", SPACES),
+    key("pid", SPACES),
     key("cgroup_parent", OPTION),
     key("runtime", OPTION),
     key("isolation", OPTION),
@@ -161,7 +174,7 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("minReadySeconds", "`strategy: { rolling: { min_ready: 10s } }`"),
     key("progressDeadlineSeconds", "`progress_deadline: 10m`"),
     key("revisionHistoryLimit", "the last ten good releases are kept"),
-    key("template", "keys of a pod's container stand at the top: `image:`, `command:`, `env:`"),
+    key("template", "a file of the service: `files: { /etc/app.toml: { from: app.toml } }`; values per environment stand in `environments/NAME.yaml`"),
     key("containers", "a manifest is one container: write one document per service, with `---` between"),
     key("initContainers", HOOKS),
     key("lifecycle", HOOKS),
@@ -196,7 +209,7 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("health.*.successThreshold", "`successes: 2`, so many in a row"),
     key("health.*.start_period", START),
     key("health.*.initialDelaySeconds", START),
-    key("strategy.type", ROLLING),
+    key("strategy.type", "its key is the strategy: `strategy: { rolling: {} }`, `recreate`, `blue_green` or `canary`"),
     key("strategy.rollingUpdate", ROLLING),
     key("strategy.parallelism", "`rolling: { batch: 2 }`"),
     key("strategy.rolling.parallelism", "`batch: 2`"),

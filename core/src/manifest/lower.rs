@@ -155,6 +155,7 @@ fn volumes(manifest: &Manifest) -> BTreeMap<String, release::Volume> {
             mount: volume.mount.clone(),
             host_path: volume.host_path.clone(),
             read_only: volume.read_only,
+            shared: volume.shared,
         };
         (name.clone(), lowered)
     };

@@ -230,6 +230,16 @@ impl Manifest {
         }
     }
 
+    /// The name of the port with this number, for whoever names it by that.
+    pub(super) fn port_called(&self, number: &str) -> Option<&str> {
+        let number: u16 = number.parse().ok()?;
+        let is_it = |port: &Port| match port {
+            Port::Container(container) => *container == number,
+            Port::Fixed(fixed) => fixed.container == number,
+        };
+        self.ports.iter().find(|(_, port)| is_it(port)).map(|(name, _)| name.as_str())
+    }
+
     /// Fills in the defaults that depend on other keys; the others come with the types.
     pub(super) fn complete(&mut self, main_port: Option<&str>) {
         if self.replicas.is_none() && !self.per_host {

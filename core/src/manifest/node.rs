@@ -99,7 +99,7 @@ impl Node {
 }
 
 /// Writes a path the way `--set` takes it: `files."/app/x.json".from`.
-pub(super) fn display_path(path: &[impl AsRef<str>]) -> String {
+pub fn display_path(path: &[impl AsRef<str>]) -> String {
     let mut text = String::new();
     for key in path.iter().map(AsRef::as_ref) {
         if !text.is_empty() {

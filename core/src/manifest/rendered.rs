@@ -13,7 +13,7 @@ use super::model::{File, Manifest};
 use super::node::{Node, display_path};
 use super::problem::{Errors, Problem};
 use super::render::{self, Leaf, Origins};
-use super::{check, lower, schema, shape};
+use super::{check, foreign, lower, schema, shape};
 
 /// A release is at most so many bytes, files included.
 pub const MAX_RELEASE: usize = 256 * 1024;
@@ -43,6 +43,11 @@ impl Rendered {
         let mut problems = Vec::new();
         let document = shape::check(&tree, schema::get(), &mut problems);
         let Some(document) = document.filter(|_| problems.is_empty()) else {
+            // A document of another system is one mistake, however many of its keys are unknown.
+            let whole = |problem: &Problem| problem.hint.as_deref().is_some_and(foreign::is_whole);
+            if let Some(at) = problems.iter().position(whole).filter(|_| tree.get("service").is_none()) {
+                return Err(problems.swap_remove(at).into());
+            }
             return Err(Errors(problems));
         };
         let mut manifest: Manifest = serde_json::from_value(document).map_err(|error| {

@@ -4,6 +4,7 @@
 //!
 //! It knows the part of JSON Schema that our own types produce, and no more.
 
+mod hint;
 mod reading;
 mod scalar;
 
@@ -14,12 +15,14 @@ use super::foreign;
 use super::node::{Kind, Node, display_path};
 use super::problem::{Origin, Problem};
 use super::schema::{EVEN_EMPTY, NOT_YET};
+#[cfg(test)]
+pub(super) use hint::EXAMPLES;
 use reading::{accepts_only, choose, description, expected, properties, property, types};
 use scalar::{in_range, text};
 
 /// Checks `node`. `None` means that there is a problem below.
 pub(super) fn check(node: &Node, schema: &Value, problems: &mut Vec<Problem>) -> Option<Value> {
-    Checker { problems, path: Vec::new() }.value(node, schema)
+    Checker { problems, path: Vec::new(), root: node }.value(node, schema)
 }
 
 /// Scalars that keep the kind in which they are written.
@@ -28,6 +31,7 @@ const AS_WRITTEN: &str = "json-scalar";
 struct Checker<'a> {
     problems: &'a mut Vec<Problem>,
     path: Vec<String>,
+    root: &'a Node,
 }
 
 impl Checker<'_> {
@@ -53,31 +57,8 @@ impl Checker<'_> {
     }
 
     fn mismatch(&mut self, node: &Node, schema: &Value) {
-        let (wanted, raw) = (expected(schema), node.raw().unwrap_or_default());
-        let hint = match &node.kind {
-            // `strategy: rolling`
-            Kind::Text(text) if property(schema, text).is_some() => {
-                Some(format!("write `{text}: {{}}` below it"))
-            }
-            Kind::Bool { .. } | Kind::Number { .. } if types(schema).any(|t| t == "string") => {
-                Some(format!("put quotes around it: \"{raw}\""))
-            }
-            Kind::Text(text) if types(schema).any(|t| t == "array") => Some(foreign::command(text)),
-            Kind::Bool { .. } | Kind::Number { .. } if types(schema).any(|t| t == "array") => {
-                Some(format!("write `[{raw}]`"))
-            }
-            Kind::Map(_) | Kind::List(_) if foreign::hint(&self.path).is_some() => {
-                foreign::hint(&self.path).map(str::to_owned)
-            }
-            Kind::List(items) if self.path.len() == 1 => foreign::list(&self.path[0], items),
-            Kind::Null
-            | Kind::Bool { .. }
-            | Kind::Number { .. }
-            | Kind::Text(_)
-            | Kind::List(_)
-            | Kind::Map(_) => None,
-        };
-        self.problem(&node.at, format!("expected {wanted}, found {}", node.kind.name()), hint);
+        let hint = hint::of(&self.path, node, schema, self.root);
+        self.problem(&node.at, format!("expected {}, found {}", expected(schema), node.kind.name()), hint);
     }
 
     fn map(&mut self, node: &Node, schema: &Value) -> Option<Value> {
@@ -92,7 +73,7 @@ impl Checker<'_> {
                         map.insert(entry.key.clone(), value);
                     }
                 }
-                Some(_) | None => self.unknown(&entry.at, schema),
+                Some(_) | None => self.unknown(&entry.at, &entry.value, schema),
             }
             self.path.pop();
         }
@@ -119,20 +100,30 @@ impl Checker<'_> {
 
     fn not_yet(&mut self, at: &Origin, value: &Node, schema: &Value) {
         // An empty canary is still a canary, while an empty list of gates is none.
-        if schema.get(EVEN_EMPTY).is_some() || !value.asks_for_nothing() {
+        let is_wrong = choose(value, schema).is_none();
+        if schema.get(EVEN_EMPTY).is_some() || !value.asks_for_nothing() || is_wrong {
             let hint = schema.get(NOT_YET).and_then(Value::as_str).map(str::to_owned);
             self.problem(at, "not supported yet".to_owned(), hint);
         }
     }
 
-    fn unknown(&mut self, at: &Origin, schema: &Value) {
+    fn unknown(&mut self, at: &Origin, value: &Node, schema: &Value) {
         let keys = || properties(schema).map(|(key, _)| key.as_str());
         let word = self.path.last().map(String::as_str).unwrap_or_default();
-        let known = foreign::hint(&self.path).map(str::to_owned);
-        let near = || closest(word, keys()).map(|key| format!("did you mean `{key}`?"));
+        let later = |key: &str| property(schema, key)?.get(NOT_YET)?.as_str();
+        // `strategy: { type: canary }`
+        let kind = value.raw().filter(|kind| word == "type" && property(schema, kind).is_some());
+        let known = kind.map(|kind| format!("write `{kind}: {{}}` in its place"));
+        let known = known.or_else(|| foreign::hint(&self.path).map(str::to_owned));
+        let near = || {
+            closest(word, keys()).map(|key| match later(key) {
+                Some(instead) => format!("`{key}` is not supported yet: {instead}"),
+                None => format!("did you mean `{key}`?"),
+            })
+        };
         let hint = known.or_else(near).unwrap_or_else(|| {
-            let works = |key: &&str| property(schema, key).is_some_and(|below| below.get(NOT_YET).is_none());
-            format!("known keys here: {}", keys().filter(works).collect::<Vec<_>>().join(", "))
+            let works = keys().filter(|key| later(key).is_none());
+            format!("known keys here: {}", works.collect::<Vec<_>>().join(", "))
         });
         self.problem(at, "unknown key".to_owned(), Some(hint));
     }
@@ -148,6 +139,11 @@ impl Checker<'_> {
             self.path.pop();
         }
         (self.problems.len() == before).then_some(Value::Array(list))
+    }
+
+    /// The unit of a duration that is written without one.
+    fn unit(&self) -> &'static str {
+        if self.path.iter().any(|key| key == "p95") { "ms" } else { "s" }
     }
 
     fn scalar(&mut self, node: &Node, schema: &Value) -> Option<Value> {
@@ -166,7 +162,10 @@ impl Checker<'_> {
             | Kind::Number { .. }
             | Kind::Text(_)
             | Kind::List(_)
-            | Kind::Map(_) => text(raw, format, schema).map(|()| Value::String(raw.to_owned())),
+            | Kind::Map(_) => {
+                let unit = self.unit();
+                text(raw, format, unit, schema).map(|()| Value::String(raw.to_owned()))
+            }
         };
         match result {
             Ok(value) => Some(value),

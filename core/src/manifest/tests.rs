@@ -5,6 +5,8 @@ mod errors;
 mod examples;
 mod foreign;
 mod gates;
+mod guide;
+mod hints;
 mod layers;
 mod props;
 mod schema;

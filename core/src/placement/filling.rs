@@ -15,6 +15,8 @@ use super::{Candidates, Unfit};
 #[derive(Debug)]
 pub struct Filling<'a> {
     candidates: &'a Candidates<'a>,
+    /// A volume that keeps a second slot of the service away from a host.
+    volume: Option<&'a str>,
     queue: BinaryHeap<Reverse<Rank>>,
     /// What is taken of hosts where it is not what the fleet says: slots of this service, old and new.
     taken: BTreeMap<usize, Taken>,
@@ -43,9 +45,11 @@ impl<'a> Filling<'a> {
         candidates: &'a Candidates<'a>,
         taken: &BTreeMap<HostId, Taken>,
         own: &BTreeMap<HostId, u32>,
+        volume: Option<&'a str>,
     ) -> Self {
         let mut filling = Self {
             candidates,
+            volume,
             queue: BinaryHeap::new(),
             taken: BTreeMap::new(),
             own: BTreeMap::new(),
@@ -67,6 +71,11 @@ impl<'a> Filling<'a> {
         let spec = &self.candidates.release.spec;
         while let Some(Reverse((_, _, index))) = self.queue.pop() {
             let (host, member) = self.candidates.hosts[index];
+            let has_one = self.own.get(&index).is_some_and(|count| *count > 0);
+            if let Some(volume) = self.volume.filter(|_| has_one) {
+                self.full.insert(host.clone(), Unfit::Volume(volume.to_owned()));
+                continue;
+            }
             match self.taken.get(&index).unwrap_or(&member.taken).fit(&member.facts, spec) {
                 Ok(gpus) => {
                     let taken = self.taken.entry(index).or_insert_with(|| member.taken.clone());

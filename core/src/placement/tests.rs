@@ -52,14 +52,14 @@ fn every_refusal_says_why() {
     let release = release(1, |json| json["spec"]["placement"]["require"] = json!({ "role": "app" }));
     #[rustfmt::skip]
     let table: [(&str, Change); 7] = [
-        ("its labels do not match the placement", |m| Arc::make_mut(&mut m.facts).labels.clear()),
+        ("its labels do not match the placement: `role=app` is required, it has no label `role`", |m| Arc::make_mut(&mut m.facts).labels.clear()),
         ("its platform is linux/arm64, the image's is linux/amd64", |m| Arc::make_mut(&mut m.facts).platform = "linux/arm64".into()),
-        ("host policy: registries: `registry.lab:5000/web` is under none of the allowed prefixes",
+        ("host policy: registries: `registry.lab:5000/web` is under none of the allowed prefixes (policy.toml allows none)",
             |m| Arc::make_mut(&mut m.facts).policy.registries.clear()),
         ("the host is cordoned", |m| m.scheduling = Scheduling::Cordoned),
         ("the host is draining", |m| m.scheduling = Scheduling::Draining),
         ("the host is lost", |m| m.liveness = Liveness::Lost),
-        ("no room: memory: 67108864 bytes needed, 0 of 0 free",
+        ("no room: memory: 64 MiB needed, 0 B of 0 B free",
             |m| Arc::make_mut(&mut m.facts).policy.max_memory = crate::host::Limit::Bytes(crate::Size::from_bytes(0))),
     ];
     for (want, change) in table {
@@ -71,6 +71,47 @@ fn every_refusal_says_why() {
         let got = choose(&fleet, &release, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
         let got = got[&host("h0000")].to_string();
         assert!(got == want || want.starts_with("no room") && got.contains("max_memory"), "{got}");
+    }
+}
+
+#[test]
+fn a_label_that_differs_is_named_with_both_values() {
+    let release = release(1, |json| json["spec"]["placement"]["require"] = json!({ "role": "ap" }));
+    let mut fleet = fleet(1);
+    let member = fleet.members.get_mut(&host("h0000")).unwrap();
+    Arc::make_mut(&mut member.facts).labels = [("role".to_owned(), "db".to_owned())].into();
+    let got = choose(&fleet, &release, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+    let want = "its labels do not match the placement: `role=ap` is required, it has `role=db`";
+    assert_eq!(got[&host("h0000")].to_string(), want);
+}
+
+#[test]
+fn a_named_volume_keeps_a_second_slot_off_its_host() {
+    let fleet = fleet(2);
+    let with = |volume: Value| release(1, move |json| json["spec"]["volumes"] = json!({ "data": volume }));
+    let places = |release: &Release, again: bool| {
+        let candidates = Candidates::of(&fleet, release);
+        let own = BTreeMap::from([(host("h0000"), 1)]);
+        let mut filling = match again {
+            true => candidates.fill_again(&BTreeMap::new(), &own),
+            false => candidates.fill(&BTreeMap::new(), &own),
+        };
+        std::iter::from_fn(|| Some(filling.next_place().map(|place| place.host.to_string())))
+            .take(2)
+            .collect::<Vec<_>>()
+    };
+    let alone = with(json!({ "mount": "/data" }));
+    let got = places(&alone, false);
+    assert_eq!(got[0].as_deref(), Ok("h0001"));
+    let refused = got[1].as_ref().unwrap_err();
+    assert_eq!(refused.len(), 2);
+    let words = refused[&host("h0000")].to_string();
+    assert!(words.contains("alone writes into volume `data`") && words.contains("`shared: true`"), "{words}");
+    assert!(places(&alone, true)[1].is_ok(), "a rollback goes back to what there was");
+    for volume in
+        [json!({ "mount": "/data", "shared": true }), json!({ "mount": "/data", "read_only": true })]
+    {
+        assert!(places(&with(volume.clone()), false)[1].is_ok(), "{volume}");
     }
 }
 
@@ -124,7 +165,7 @@ fn which_instance_goes_first() {
     let table: Vec<(&str, Edit, Taken, Option<&str>)> = vec![
         ("room for both",          Box::new(|_| {}), memory(960), None),
         ("no room",                Box::new(|_| {}), memory(961),
-            Some("no room for both: memory: 67108864 bytes needed, 66060288 of 1073741824 free")),
+            Some("no room for both: memory: 64 MiB needed, 63 MiB of 1 GiB free")),
         ("asked to stop first",    Box::new(rolling("order", "stop_first".into())), none(), Some("the manifest says so")),
         ("asked to start first",   Box::new(rolling("order", "start_first".into())), memory(1024), None),
         ("no surge, counted",      Box::new(rolling("max_surge", 0.into())), none(), Some("max_surge is 0")),

@@ -49,11 +49,25 @@ pub fn check_mount(allowed: &[String], path: &str, own: &[String]) -> Result<(),
             return Err(format!("`{path}` would open `{folder}`, which may never be bound"));
         }
     }
-    let listed = allowed.iter().filter_map(|prefix| normalise_path(prefix).ok());
-    if listed.into_iter().any(|prefix| prefix != "/" && contains(&prefix, &path)) {
+    let mut prefixes = allowed.iter().filter_map(|prefix| normalise_path(prefix).ok());
+    if prefixes.any(|prefix| prefix != "/" && contains(&prefix, &path)) {
         Ok(())
     } else {
-        Err(format!("`{path}` is under none of the allowed prefixes"))
+        Err(format!("`{path}` is under none of the allowed prefixes ({})", listed(allowed.iter())))
+    }
+}
+
+/// What a rule allows, in words: at most five of it.
+pub(super) fn listed<T: std::fmt::Display>(allowed: impl ExactSizeIterator<Item = T>) -> String {
+    const SHOWN: usize = 5;
+    let more = allowed.len().saturating_sub(SHOWN);
+    let mut names: Vec<String> = allowed.take(SHOWN).map(|one| one.to_string()).collect();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    match names.is_empty() {
+        true => "policy.toml allows none".to_owned(),
+        false => format!("policy.toml allows {}", names.join(", ")),
     }
 }
 

@@ -89,14 +89,56 @@ impl Ulimit {
     }
 }
 
+/// Signals of Linux by name.
+pub const SIGNALS: [&str; 35] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGIOT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPOLL",
+    "SIGPWR",
+    "SIGSYS",
+    "SIGRTMIN",
+];
+
 /// Returns whether text is a signal: `SIGQUIT`, `SIGRTMIN+3`, or its number.
 pub fn is_signal(text: &str) -> bool {
-    let named = text.strip_prefix("SIG").is_some_and(|name| {
-        (2..=12).contains(&name.len())
-            && name.starts_with(|c: char| c.is_ascii_uppercase())
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'+' || b == b'-')
-    });
-    named || text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number) && text == number.to_string())
+    let offset = |rest: &str, sign: char| {
+        rest.is_empty()
+            || rest.strip_prefix(sign).is_some_and(|n| n.parse::<u8>().is_ok_and(|n| (1..=30).contains(&n)))
+    };
+    let real_time = text.strip_prefix("SIGRTMIN").is_some_and(|rest| offset(rest, '+'))
+        || text.strip_prefix("SIGRTMAX").is_some_and(|rest| offset(rest, '-'));
+    real_time
+        || SIGNALS.contains(&text)
+        || text.parse::<u8>().is_ok_and(|number| (1..=64).contains(&number) && text == number.to_string())
 }
 
 /// Returns whether a label may stand on a container: plain text, and none of Windlass itself.
@@ -127,7 +169,8 @@ mod tests {
     #[test]
     fn signals_limits_and_labels_are_told_apart() {
         #[rustfmt::skip]
-        let signals = [("SIGQUIT", true), ("SIGRTMIN+3", true), ("15", true), ("0", false), ("015", false), ("65", false), ("QUIT", false),
+        let signals = [("SIGQUIT", true), ("SIGRTMIN+3", true), ("15", true), ("0", false), ("015", false), ("65", false), ("QUIT", false), ("SIGFOO", false),
+            ("SIGRTMIN+31", false), ("SIGRTMAX-1", true), ("SIGRTMIN", true), ("SIGRTMIN-1", false),
             ("SIG", false), ("sigquit", false), ("SIG KILL", false), ("", false)];
         for (text, want) in signals {
             assert_eq!(is_signal(text), want, "{text}");

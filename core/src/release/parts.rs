@@ -116,6 +116,9 @@ pub struct Volume {
     /// Only reading.
     #[serde(default)]
     pub read_only: bool,
+    /// Whether the slots of a host write into one named volume.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// Limits and requests.

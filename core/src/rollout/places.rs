@@ -31,7 +31,8 @@ impl Draft<'_> {
                 Unfit::NotConnected(_)
                 | Unfit::NotScheduling(_)
                 | Unfit::Recovering
-                | Unfit::Labels
+                | Unfit::Labels(_)
+                | Unfit::Volume(_)
                 | Unfit::NoRoom(_),
             ) => false,
             // Its data is there. Without an ingress its calls are refused, and nothing is lost.

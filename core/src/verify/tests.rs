@@ -116,7 +116,7 @@ fn releases_that_make_no_sense() {
     #[rustfmt::skip]
     let table: [Case; 34] = [
         ("sound", true, |_| {}),
-        ("another version", false, |r| r.version = 7),
+        ("another version", false, |r| r.version = 8),
         ("counter 0", false, |r| r.counter = Counter(0)),
         ("an author who writes lines", false, |r| r.author = "a\nb".into()),
         ("an image without a path", false, |r| r.spec.image.repository = "r.example.com".into()),
@@ -141,7 +141,7 @@ fn releases_that_make_no_sense() {
         ("a probe without a command", false, |r| r.spec.health.liveness = probe(Check::Exec { argv: vec![] })),
         ("a file that is not base64", false, |r| { r.spec.files.insert("/a".into(), crate::release::File { content: "*".into(), mode: 0o644 }); }),
         ("a file with setuid", false, |r| { r.spec.files.insert("/a".into(), crate::release::File { content: String::new(), mode: 0o4755 }); }),
-        ("a mount with a colon", false, |r| { r.spec.volumes.insert("a".into(), crate::release::Volume { mount: "/a:ro".into(), host_path: None, read_only: false }); }),
+        ("a mount with a colon", false, |r| { r.spec.volumes.insert("a".into(), crate::release::Volume { mount: "/a:ro".into(), host_path: None, read_only: false, shared: false }); }),
         ("a mount that climbs", false, |r| r.spec.security.tmpfs = vec!["/a/../etc".into()]),
         ("steps that rise", true, |r| { r.version = 3; r.spec.strategy = blue_green(&[100, 1000], 60); }),
         ("steps in a version without any", false, |r| { r.version = 2; r.spec.strategy = blue_green(&[1000], 60); }),
@@ -321,7 +321,7 @@ fn files_are_looked_for_in_volumes_of_the_release_only() {
     let sound = |volume: &str, paths: &[&str], version: u32| {
         let mut release = release();
         release.version = version;
-        let own = Volume { mount: "/models".into(), host_path: None, read_only: true };
+        let own = Volume { mount: "/models".into(), host_path: None, read_only: true, shared: false };
         release.spec.volumes.insert("models".into(), own);
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         let ask = HostAsk::FilesExist { volume: volume.into(), paths };

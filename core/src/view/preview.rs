@@ -2,7 +2,7 @@
 
 mod course;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ use crate::rollout::{self, Chosen, Kind, Rollout, Snapshot, State, Target, What}
 use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::slot::Slot;
 use crate::time::Timestamp;
+
+use super::status::HostProblems;
+use super::trouble::{self, Problem, Trouble};
 
 /// What a release would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -42,6 +45,9 @@ pub struct PlanView {
     pub changes: Vec<Change>,
     /// What a person should know before.
     pub warnings: Vec<String>,
+    /// The problems of the hosts that get an instance. The digest does not cover them: they come and go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<HostProblems>,
     /// Why it cannot be done, if it cannot.
     pub error: Option<String>,
     /// Digest of all of the above, so that `deploy --plan` applies only what was seen.
@@ -113,6 +119,7 @@ pub fn preview(
         refused: Vec::new(),
         changes: current.map(|current| diff(current, release)).unwrap_or_default(),
         warnings: Vec::new(),
+        problems: Vec::new(),
         error: None,
         digest: Digest::of(b""),
     };
@@ -143,8 +150,25 @@ pub fn preview(
     if service.held.contains(&to.content) {
         view.warnings.push("a person rolled back from this content before".to_owned());
     }
+    view.problems = problems(&view, fleet);
     view.seal();
     view
+}
+
+/// Problems of the hosts that get an instance, as far as they hinder one.
+fn problems(view: &PlanView, fleet: &FleetView) -> Vec<HostProblems> {
+    let starts = |slot: &&PlannedSlot| matches!(slot.action, Action::Create | Action::Replace);
+    let hosts: BTreeSet<&HostId> = view.slots.iter().filter(starts).map(|slot| &slot.host).collect();
+    let hinders = |problem: &Problem| {
+        let passes = matches!(problem.trouble, Trouble::PlanNotTaken { .. } | Trouble::NothingReported);
+        !passes && !matches!(problem.trouble, Trouble::SlotRefused { .. } | Trouble::Cordoned)
+    };
+    let of = |host: &HostId| -> Vec<Problem> {
+        let found = fleet.members.get(host).map(|member| trouble::of(member, None)).unwrap_or_default();
+        found.into_iter().filter(hinders).collect()
+    };
+    let shown = hosts.into_iter().map(|host| HostProblems { host: host.clone(), problems: of(host) });
+    shown.filter(|shown| !shown.problems.is_empty()).collect()
 }
 
 impl PlanView {
@@ -160,8 +184,9 @@ impl PlanView {
 
     fn seal(&mut self) {
         self.digest = Digest::of(b"");
+        let problems = std::mem::take(&mut self.problems);
         let bytes = serde_json::to_vec(self).expect("a view has string keys, so it is JSON");
-        self.digest = Digest::of(&bytes);
+        (self.digest, self.problems) = (Digest::of(&bytes), problems);
     }
 }
 

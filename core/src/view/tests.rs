@@ -1,10 +1,11 @@
 //! What people and scripts get, as it stands.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::fleet::{FleetView, Scheduling};
 use crate::host::Liveness;
-use crate::observation::{InstanceState, Refusal, RefusalCode};
+use crate::observation::{EngineState, InstanceState, Refusal, RefusalCode};
 use crate::plan::{Phase, Previous};
 use crate::rollout::tests::fixture::{at, fleet, reference, release, report, steady};
 use crate::rollout::{Failure, Kind, Reason, Rollout, State, Target, Waiting, start};
@@ -260,6 +261,35 @@ fn previewed(edit: impl FnOnce(&mut serde_json::Value), change: impl FnOnce(&mut
     change(&mut fleet);
     let next = release(2, edit);
     preview(&service, &slots, &releases, &fleet, &next, reference(&next).digest, at(60))
+}
+
+#[test]
+fn a_plan_warns_of_the_problems_of_its_hosts() {
+    let dead = |reason: &'static str| {
+        move |fleet: &mut FleetView| {
+            let member = fleet.members.get_mut(&"h0001".parse().unwrap()).unwrap();
+            let mut seen = member.observation.as_deref().unwrap().clone();
+            seen.engine = EngineState::Unavailable(reason.to_owned());
+            member.observation = Some(Arc::new(seen));
+        }
+    };
+    let edit = |json: &mut serde_json::Value| json["spec"]["env"] = serde_json::json!({ "A": "b" });
+    let view = previewed(edit, dead("no answer"));
+    let said: Vec<String> = view
+        .problems
+        .iter()
+        .flat_map(|of| of.problems.iter().map(|problem| format!("{}: {}", of.host, problem.text)))
+        .collect();
+    assert_eq!(
+        said,
+        ["h0001: engine unavailable: no answer; what is shown of its containers is from before"]
+    );
+    assert_eq!(
+        view.digest,
+        previewed(edit, dead("another word")).digest,
+        "what comes and goes makes no plan stale"
+    );
+    assert!(previewed(edit, |_| {}).problems.is_empty());
 }
 
 #[test]

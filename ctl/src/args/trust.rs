@@ -100,7 +100,7 @@ pub(crate) enum TrustCommand {
         windlass trust add-key root2.pem --role root --key /media/usb/root.key\n  \
         windlass trust add-key bob.pem -e staging --out next.trust.json   # offline\n\n\
         Signs with the root key of the home folder, or with --key. Where more root keys must sign, it writes the document and \
-        says who is next. A key that is trusted already changes nothing. A first key for an environment makes a rule for it \
+        says who is next. A key that is trusted already changes nothing but the time, with --expires. A first key for an environment makes a rule for it \
         that keeps everybody who could sign there before.")]
     AddKey {
         /// `ed25519:…`, or a PEM file
@@ -145,6 +145,16 @@ pub(crate) enum TrustCommand {
         old: String,
         /// The key that comes: `ed25519:…`, or a PEM file
         new: String,
+        #[command(flatten)]
+        how: ChangeArgs,
+    },
+    /// Give the trust document more time, with the same keys
+    #[command(after_help = "Examples:\n  \
+        windlass trust renew --expires 365d\n  \
+        windlass trust renew --expires 365d --key /media/usb/root.key\n\n\
+        Works before and after it has expired: an expired document takes no new release, and what runs goes on. Without \
+        --expires it is a year from now.")]
+    Renew {
         #[command(flatten)]
         how: ChangeArgs,
     },

@@ -81,7 +81,7 @@ impl ServiceOutcome {
             }
             Done::Timeout(status) => {
                 let reason = "the timeout passed; the coordinator goes on";
-                (None, Exit::Timeout, Some(reason.to_owned()), status)
+                (Some("timeout"), Exit::Timeout, Some(reason.to_owned()), status)
             }
             Done::Interrupted(status) => {
                 (None, Exit::Interrupted, Some("interrupted; the coordinator goes on".to_owned()), status)
@@ -119,7 +119,7 @@ impl ServiceOutcome {
                 format!("{what}: {reason}; look with `windlass status {what}`")
             }
         };
-        if self.outcome.is_none() && !self.waiting.is_empty() {
+        if matches!(self.outcome, None | Some("timeout")) && !self.waiting.is_empty() {
             text.push_str(&format!("\nwaiting: {}", self.waiting.join(", ")));
         }
         if !self.stragglers.is_empty() {

@@ -56,6 +56,7 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     session.fetch_trust().await?;
     let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
     printer.note(&context.destination(&services));
+    context.warn_of_new(&services, &mut session.client(), printer).await;
     let mut series = Series::new(&services, args.follow.detach);
     for (draft, rest) in drafts.iter().zip(rests(&services)) {
         let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
@@ -203,6 +204,7 @@ pub(super) fn ended(end: End, submitted: Outcome, printer: &Printer) -> Exit {
         End::Timeout(view) => {
             goes_on(printer, "the timeout passed");
             let mut outcome = view.map_or(submitted.clone(), |view| Outcome::of(&view));
+            outcome.outcome = Some("timeout".to_owned());
             outcome.reason = Some("the timeout passed; the rollout goes on".to_owned());
             printer.line(&outcome);
             Exit::Timeout

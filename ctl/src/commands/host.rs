@@ -95,7 +95,8 @@ fn label(args: &LabelArgs, view: &windlass_core::view::HostView, printer: &Print
             message: format!("the labels of `{host}` are pinned on the host: it has those it joined with"),
             hint: format!(
                 "let it join again with another token: windlass host drain {host} && windlass host evict {host} && windlass host token \
-                 {host}{}; then on the host: windlass-agent join --token TOKEN \u{2026}",
+                 {host}{}; then on the host, into a new folder: windlass-agent join --token TOKEN --data NEW_FOLDER; at last: windlass \
+                 host uncordon {host}",
                 flags.concat()
             ),
         });

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::args::ImportCommand;
-use crate::compose::{self, ComposeError, Imported, ImportedManifest};
+use crate::compose::{self, ComposeError, Found, Imported, ImportedManifest, Note};
 use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -27,8 +27,8 @@ pub(crate) enum ImportError {
         #[source]
         source: ComposeError,
     },
-    #[error("no manifest could be made of `{0}`")]
-    Nothing(PathBuf),
+    #[error("no manifest could be made of {} of `{path}`", .services.join(", "))]
+    Failed { path: PathBuf, services: Vec<String> },
     #[error("failed to write `{path}`")]
     Write {
         path: PathBuf,
@@ -46,7 +46,9 @@ impl Failure for ImportError {
             Self::Write { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
                 Some("move it away, or name another folder with --out".to_owned())
             }
-            Self::Nothing(_) => Some("the notes above say why".to_owned()),
+            Self::Failed { .. } => {
+                Some("the notes above say why: mend the compose file, and run it again".to_owned())
+            }
             Self::Read { .. } | Self::Compose { .. } | Self::Write { .. } => None,
         }
     }
@@ -61,9 +63,10 @@ pub(super) fn run(command: &ImportCommand, printer: &Printer) -> Result<Exit, Ct
     let files = |path: &str| {
         let whole = folder.join(path);
         match out {
-            _ if !whole.is_file() => None,
-            Some(_) => Some(std::path::absolute(&whole).unwrap_or(whole).display().to_string()),
-            None => Some(path.to_owned()),
+            _ if whole.is_dir() => Found::Folder,
+            _ if !whole.exists() => Found::Missing,
+            Some(_) => Found::File(std::path::absolute(&whole).unwrap_or(whole).display().to_string()),
+            None => Found::File(path.to_owned()),
         }
     };
     let imported = compose::import(&text, &files);
@@ -82,11 +85,14 @@ pub(super) fn run(command: &ImportCommand, printer: &Printer) -> Result<Exit, Ct
         }),
     }
     printer.note(&notes(&imported));
-    if imported.manifests.is_empty() {
-        Err(ImportError::Nothing(file.clone()).into())
-    } else {
-        Ok(Exit::Done)
+    if imported.failed.is_empty() {
+        return Ok(Exit::Done);
     }
+    // Programs find them in the document.
+    if printer.is_structured() {
+        return Ok(Exit::Refused);
+    }
+    Err(ImportError::Failed { path: file.clone(), services: imported.failed }.into())
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -118,12 +124,24 @@ fn write(manifests: &[ImportedManifest], out: &Path) -> Result<(), ImportError> 
 }
 
 fn notes(imported: &Imported) -> String {
+    let count = match imported.manifests.len() {
+        1 => "1 manifest".to_owned(),
+        count => format!("{count} manifests"),
+    };
     if imported.notes.is_empty() {
-        return format!("{} manifests; everything was carried over", imported.manifests.len());
+        return format!("{count}; everything was carried over");
     }
-    let mut text = format!("{} manifests; not carried over, or different:", imported.manifests.len());
+    let mut text = format!("{count}; not carried over, or different:");
+    // The same about several keys is said once.
+    let mut said: Vec<(&Note, Vec<&str>)> = Vec::new();
     for note in &imported.notes {
-        text.push_str(&format!("\n  {}: {}\n    hint: {}", note.key, note.reason, note.hint));
+        match said.iter_mut().find(|(first, _)| first.reason == note.reason && first.hint == note.hint) {
+            Some((_, keys)) => keys.push(&note.key),
+            None => said.push((note, vec![&note.key])),
+        }
+    }
+    for (note, keys) in said {
+        text.push_str(&format!("\n  {}: {}\n    hint: {}", keys.join(", "), note.reason, note.hint));
     }
     text
 }

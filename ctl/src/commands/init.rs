@@ -51,9 +51,10 @@ impl Failure for InitError {
                 "`init` never overwrites keys: use that fleet, choose other names, or move `{}` away",
                 path.display()
             )),
-            Self::ContextExists { .. } => {
-                Some("choose another name with --context, or take it out of config.toml".to_owned())
-            }
+            Self::ContextExists { name, .. } => Some(format!(
+                "choose another name with --context, or forget that one first: windlass context rm {}",
+                quote(name)
+            )),
             Self::Trust(_) => Some("is --server `host:port`?".to_owned()),
             Self::Make { .. } => None,
         }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use windlass_core::Digest;
 use windlass_core::release::Release;
 use windlass_core::view::PlanView;
+use windlass_core::{Digest, ServiceId};
 
 use super::release::{self, DocumentError};
 use crate::args::{Global, PlanArgs};
@@ -64,6 +64,8 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
         drafts.push(deploy::draft(document, &folder, &mut resolver, printer).await?);
     }
     let session = context.session().await?;
+    let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    context.warn_of_new(&services, &mut session.client(), printer).await;
     let retry_quarantined = args.retry_quarantined;
     let mut views = Vec::new();
     let mut saved = SavedPlan { version: VERSION, retry_quarantined, releases: Vec::new() };

@@ -52,9 +52,19 @@ impl Failure for DocumentError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotAPlan { .. } => Some("make one with `windlass plan -f FILE --save PLAN`".to_owned()),
+            Self::Read { source, path } if source.kind() == std::io::ErrorKind::NotFound => Some(format!(
+                "is the path right? It is looked for from this folder: `ls {}`",
+                crate::shell::quote(&folder(path))
+            )),
             Self::Read { .. } | Self::TooLong { .. } | Self::Write { .. } => None,
         }
     }
+}
+
+/// The folder that a path leads into.
+fn folder(path: &Path) -> String {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.map_or_else(|| ".".to_owned(), |parent| parent.display().to_string())
 }
 
 /// The document of `release show`, `sign` and `verify`.

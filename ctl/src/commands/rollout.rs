@@ -1,6 +1,5 @@
 //! `rollout`: look at and steer one rollout.
 
-use windlass_core::id::ServiceName;
 use windlass_core::view::RolloutView;
 use windlass_core::{Counter, RolloutId, ServiceId};
 
@@ -28,7 +27,14 @@ pub(super) async fn run(
                 Some(name) => context.service(&name, &mut client).await?.to_string(),
                 None => String::new(),
             };
-            let rollouts = client.rollouts(&service).await?;
+            let mut rollouts = client.rollouts(&service).await?;
+            let all = rollouts.len();
+            if let Some(environment) = global.environment.as_ref().filter(|_| service.is_empty()) {
+                rollouts.retain(|rollout| rollout.environment == *environment);
+                if rollouts.is_empty() && all > 0 {
+                    printer.note(&format!("no rollouts in {environment}; {all} in other environments"));
+                }
+            }
             printer.document(&rollouts, |colour| table::rollouts(&rollouts, clock::now(), colour));
         }
         RolloutCommand::Show { rollout } => {
@@ -76,12 +82,29 @@ pub(super) async fn run(
             steer(&rollout, action, &context, &mut client, printer).await?;
         }
         RolloutCommand::Abort { rollout } => {
-            printer
-                .confirm(&format!("Abort rollout {rollout} and bring the old release back?"), global.yes)?;
+            let rollout = meant(&rollout, &context, &mut client).await?;
+            let view = client.rollout(&rollout).await?;
+            if !view.state.is_final() {
+                printer.confirm(&abort_question(&view), global.yes)?;
+            }
             steer(&rollout, RolloutAction::Abort, &context, &mut client, printer).await?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// What an abort does, as a question.
+fn abort_question(view: &RolloutView) -> String {
+    let (id, service) = (&view.rollout, format!("{}/{}", view.environment, view.service));
+    match view.from {
+        Some(from) => format!("Abort rollout {id} of {service} to {} and bring {from} back?", view.release),
+        None => {
+            format!(
+                "Abort rollout {id} of {service} to {}? There is no earlier release: nothing will serve.",
+                view.release
+            )
+        }
+    }
 }
 
 /// There is nothing to approve.
@@ -89,7 +112,7 @@ pub(super) async fn run(
 #[error("rollout {rollout} of {service} {at}")]
 struct NothingToApprove {
     rollout: RolloutId,
-    service: ServiceName,
+    service: ServiceId,
     at: String,
 }
 
@@ -106,7 +129,8 @@ fn nothing_to_approve(view: &RolloutView, step: Option<u32>) -> NothingToApprove
         }
         (Some(_), None) | (None, _) => format!("is {} and waits for no approval", view.state.as_str()),
     };
-    NothingToApprove { rollout: view.rollout.clone(), service: view.service.clone(), at }
+    let service = ServiceId::new(view.environment.clone(), view.service.clone());
+    NothingToApprove { rollout: view.rollout.clone(), service, at }
 }
 
 async fn steer(
@@ -139,7 +163,11 @@ pub(crate) async fn steer_rollout(
         }
         _ => None,
     };
-    client.steer_rollout(rollout, action, at).await
+    client.steer_rollout(rollout, action, at).await.map_err(|error| match error.hint() {
+        None => error
+            .with_hint(&format!("`windlass rollout show {rollout}` says where it is, and what it waits for")),
+        Some(_) => error,
+    })
 }
 
 /// There is no rollout to this release.

@@ -54,7 +54,8 @@ fn outputs() -> Value {
         ("host drain: the last line", of::<DrainOutcome>()),
         ("host recover", of::<view::RecoveryView>()),
         ("host label", of::<std::collections::BTreeMap<String, String>>()),
-        ("plan", of::<view::PlanView>()),
+        // Of one service the document, of several a list.
+        ("plan", json!({ "oneOf": [of::<view::PlanView>(), of::<Vec<view::PlanView>>()] })),
         ("ps", of::<Vec<PsView>>()),
         ("quarantine ls, clear", of::<Vec<view::QuarantineView>>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),
@@ -80,11 +81,11 @@ fn outputs() -> Value {
         ("operator join, recover", of::<OperatorJoined>()),
         ("operator ls", of::<Vec<view::OperatorView>>()),
         ("operator revoke", of::<view::OperatorView>()),
-        ("trust add-key, remove-key, rotate", of::<ChangeView>()),
+        ("trust add-key, remove-key, rotate, renew", of::<ChangeView>()),
         ("trust revoke, revoked", of::<RevocationsView>()),
         ("trust show", trust_document()),
         ("trust sign", trust_result(&["version", "digest", "signatures", "complete"], &["version"])),
-        ("trust publish", trust_result(&["version", "digest"], &["version"])),
+        ("trust publish", trust_result(&["state", "version", "digest", "expired"], &["version"])),
         ("trust verify", trust_result(&["ok", "version", "digest"], &["ok", "version", "digest"])),
         ("audit ls", of::<AuditListView>()),
         ("audit verify", of::<AuditView>()),
@@ -125,7 +126,7 @@ fn rendered() -> Value {
 fn trust_result(fields: &[&str], always: &[&str]) -> Value {
     let of = |field: &str| match field {
         "ok" | "complete" => json!({ "type": "boolean" }),
-        "digest" => json!({ "type": "string" }),
+        "digest" | "state" | "expired" => json!({ "type": "string" }),
         _ => json!({ "type": "integer" }),
     };
     let properties: Map<String, Value> =

@@ -63,6 +63,9 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
             let amendment = Amendment::Rotate { old: known(&old, &context)?, new: public(&new)? };
             return Box::pin(change::change(&amendment, &how, Vec::new(), &context, printer)).await;
         }
+        TrustCommand::Renew { how } => {
+            return Box::pin(change::change(&Amendment::Renew, &how, Vec::new(), &context, printer)).await;
+        }
         TrustCommand::Sign { file, out, keys } => sign(&file, out, &keys, &context, printer)?,
         TrustCommand::Publish { file } => {
             let bytes = envelope(&file)?;
@@ -76,11 +79,24 @@ pub(super) async fn run(command: TrustCommand, global: &Global, printer: &Printe
             }
             // Checked here first: what does not follow from the version in force must not leave this machine.
             let mut next = session.trust().clone();
-            next.advance(&bytes)?;
+            let is_same = next.advance(&bytes)? == trust::Advance::Unchanged;
+            let expired = change::lapsed(next.document());
+            if is_same {
+                let version = next.version();
+                let document = serde_json::json!({
+                    "state": "unchanged", "version": version, "digest": next.digest(), "expired": expired,
+                });
+                printer.document(&document, |_| {
+                    format!("unchanged: version {version} of the trust document is in force already")
+                });
+                expired.iter().for_each(|at| printer.note(change::expired(*at).trim_end()));
+                return Ok(if expired.is_some() { Exit::Refused } else { Exit::Done });
+            }
             let version = session.client().publish_trust(bytes).await?;
             session.fetch_trust().await?;
             let message = format!("version {version} of the trust document is in force");
-            let document = serde_json::json!({ "version": version, "digest": next.digest() });
+            let document =
+                serde_json::json!({ "state": "published", "version": version, "digest": next.digest() });
             printer.document(&document, |_| message);
         }
         TrustCommand::Verify { file } => {
@@ -179,11 +195,18 @@ fn is_list(bytes: &[u8]) -> bool {
 /// Reads a signed trust document or list; one that nobody has signed is told apart from one that is damaged.
 fn envelope(file: &Path) -> Result<Vec<u8>, CtlError> {
     let bytes = read_file(file)?;
-    let is_signed = Envelope::parse(&bytes, trust::MAX_LEN).is_ok();
-    if !is_signed && json::decode_bounded::<TrustDocument>(&bytes, trust::MAX_LEN).is_ok() {
-        return Err(ChangeError::NotSigned(file.display().to_string()).into());
+    let most = trust::MAX_LEN.max(PayloadType::Revocation.max_len());
+    if Envelope::parse(&bytes, most).is_ok() {
+        return Ok(bytes);
     }
-    Ok(bytes)
+    let name = file.display().to_string();
+    // Whoever looks for a damaged envelope still gets the words of the parser.
+    let looks_signed = bytes.windows(b"\"signatures\"".len()).any(|part| part == b"\"signatures\"");
+    match json::decode_bounded::<TrustDocument>(&bytes, trust::MAX_LEN) {
+        Ok(_) => Err(ChangeError::NotSigned(name).into()),
+        Err(_) if looks_signed => Ok(bytes),
+        Err(_) => Err(ChangeError::NotTrust(name).into()),
+    }
 }
 
 /// Of which environments a release key is. That it counts everywhere must be said.

@@ -1,9 +1,11 @@
 //! A manifest in the making.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use windlass_core::manifest::foreign_key;
 
-use super::note::{Files, Note};
+use super::note::{Files, Found, Note};
 use super::values::label;
 
 /// A manifest in the making, and what it does not carry over.
@@ -19,6 +21,8 @@ pub(super) struct Draft<'f> {
     pub(super) keys: Map<String, Value>,
     /// Keys of the compose file that were read.
     read: Vec<&'static str>,
+    /// Folders of the host that stand for folders beside the compose file, by the path there.
+    pub(super) folders: BTreeMap<String, String>,
     pub(super) notes: Vec<Note>,
 }
 
@@ -29,8 +33,16 @@ impl<'f> Draft<'f> {
     pub(super) fn new(name: &str, file: &'f Map<String, Value>, files: &'f Files<'f>) -> Self {
         let service = label(name);
         let keys = Map::from_iter([("service".to_owned(), json!(service))]);
-        let mut draft =
-            Self { name: name.to_owned(), service, file, files, keys, read: Vec::new(), notes: Vec::new() };
+        let mut draft = Self {
+            name: name.to_owned(),
+            service,
+            file,
+            files,
+            keys,
+            read: Vec::new(),
+            folders: BTreeMap::new(),
+            notes: Vec::new(),
+        };
         if draft.service != name {
             let reason = format!(
                 "the service is called `{}`: names have lowercase letters, digits and `-`",
@@ -41,9 +53,17 @@ impl<'f> Draft<'f> {
         draft
     }
 
+    /// What lies at a path of the compose file.
+    pub(super) fn find(&self, path: &str) -> Found {
+        (self.files)(path)
+    }
+
     /// The path that the manifest names for a file beside the compose file.
     pub(super) fn path_of(&self, file: &str) -> Option<String> {
-        (self.files)(file)
+        match self.find(file) {
+            Found::File(path) => Some(path),
+            Found::Folder | Found::Missing => None,
+        }
     }
 
     /// A key of the service in the compose file; notes that it was read.
@@ -66,6 +86,20 @@ impl<'f> Draft<'f> {
             map = below;
         }
         map.insert((*last).to_owned(), value);
+    }
+
+    /// Takes a key of the manifest away, and the maps above it that are empty then.
+    pub(super) fn remove(&mut self, path: &[String]) {
+        let Some((last, above)) = path.split_last() else { return };
+        let mut map = Some(&mut self.keys);
+        for key in above {
+            map = map.and_then(|map| map.get_mut(key)).and_then(Value::as_object_mut);
+        }
+        let Some(map) = map else { return };
+        map.remove(last);
+        if map.is_empty() && !above.is_empty() {
+            self.remove(above);
+        }
     }
 
     /// The value of a key of the manifest.

@@ -7,6 +7,10 @@ use super::draft::Draft;
 use super::ports::name_of;
 use super::values::{millis, text, words};
 
+/// Keys of a `healthcheck`.
+const KEYS: [&str; 7] =
+    ["test", "disable", "interval", "timeout", "retries", "start_period", "start_interval"];
+
 /// Compose's own defaults.
 const EVERY: u64 = 30_000;
 const RETRIES: u64 = 3;
@@ -36,6 +40,20 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
     );
     probe.insert("failures".to_owned(), json!(failures));
     draft.set(&["health", "readiness"], Value::Object(probe));
+    if check.contains_key("start_interval") && !check.contains_key("start_period") {
+        draft.say(
+            "healthcheck.start_interval",
+            "without `start_period` it means nothing",
+            "`health: { startup: { http: /health, every: 2s, failures: 60 } }` waits for a slow start",
+        );
+    }
+    for key in check.keys().filter(|key| !KEYS.contains(&key.as_str()) && !key.starts_with("x-")) {
+        draft.say(
+            &format!("healthcheck.{key}"),
+            "the key is not known",
+            "look at `health` in `windlass schema`",
+        );
+    }
     // Failures within the start period do not count: a startup probe that is asked all along it.
     if let Some(start) = check.get("start_period").and_then(millis).filter(|start| *start > 0) {
         let often = check.get("start_interval").and_then(millis).unwrap_or(2000).max(100);

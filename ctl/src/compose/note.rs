@@ -13,5 +13,16 @@ pub(crate) struct Note {
     pub(crate) hint: String,
 }
 
-/// The path that a manifest names for a file beside the compose file; `None` for a folder, or nothing yet.
-pub(crate) type Files<'f> = dyn Fn(&str) -> Option<String> + 'f;
+/// A path of the compose file, looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A file, and the path that the manifest names it by.
+    File(String),
+    /// A folder.
+    Folder,
+    /// Nothing is there.
+    Missing,
+}
+
+/// Looks a path up, from the folder of the compose file.
+pub(crate) type Files<'f> = dyn Fn(&str) -> Found + 'f;

@@ -42,6 +42,24 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             },
         }
     }
+    let fixed: Vec<String> = draft
+        .get(&["ports"])
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(|port| port.get("host")?.as_u64())
+        .map(|port| port.to_string())
+        .collect();
+    if !fixed.is_empty() {
+        draft.say(
+            "ports",
+            &format!("a fixed port of the host ({}) needs its host's leave", fixed.join(", ")),
+            &format!(
+                "`host_ports = [{}]` in policy.toml of every host; or leave `host` away and use `route`",
+                fixed.join(", ")
+            ),
+        );
+    }
     let exposed = draft.take(service, "expose").and_then(Value::as_array).cloned().unwrap_or_default();
     for value in &exposed {
         let Some(container) = text(value).and_then(|text| text.split('/').next()?.parse().ok()) else {

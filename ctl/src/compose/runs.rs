@@ -1,6 +1,8 @@
 //! The process of a service: image, command, environment, user and capabilities.
 
 use serde_json::{Map, Value, json};
+use windlass_core::manifest::display_path;
+use windlass_core::release::is_signal;
 
 use super::draft::Draft;
 use super::order::depends_on;
@@ -65,7 +67,9 @@ fn options(draft: &mut Draft<'_>, service: &Map<String, Value>) {
         }
     }
     if let Some(signal) = draft.take(service, "stop_signal").and_then(text) {
-        draft.set(&["stop_signal"], json!(signal));
+        // `QUIT`, as Docker takes it too.
+        let whole = format!("SIG{}", signal.to_ascii_uppercase().trim_start_matches("SIG"));
+        draft.set(&["stop_signal"], json!(if is_signal(&signal) { signal } else { whole }));
     }
     for (name, value) in draft.take(service, "labels").map(pairs).unwrap_or_default() {
         let value = value.as_ref().and_then(text).unwrap_or_default();
@@ -89,9 +93,7 @@ fn image(draft: &mut Draft<'_>, service: &Map<String, Value>) {
         Some(image) if variable(&image).is_some() => {
             let reason = format!("`{}` has a variable without a default", image.as_str().unwrap_or_default());
             draft.say("image", &reason, "name the image at each deploy: `--set image=…`");
-            let text = text(&image).unwrap_or_default();
-            let known = text.split_once("${").and_then(|(before, _)| before.strip_suffix(':'));
-            draft.set(&["image"], json!(known.map_or(pushed, |known| format!("{known}:TAG"))));
+            draft.set(&["image"], json!(text(&image).unwrap_or_default()));
         }
         Some(image) => draft.set(&["image"], json!(text(&image).unwrap_or(pushed))),
         None => draft.set(&["image"], json!(pushed)),
@@ -106,7 +108,7 @@ fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<St
             draft.say(
                 &key,
                 "its value comes from the shell",
-                &format!("`--set env.{name}=…`, or write it into `env`"),
+                &format!("`--set {}=…`, or write it into `env`", display_path(&["env", &name])),
             );
             continue;
         };
@@ -115,7 +117,10 @@ fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<St
             draft.say(
                 &key,
                 &reason,
-                &format!("`--set env.{name}=…`; a secret stands in a folder of the host"),
+                &format!(
+                    "`--set {}=…`; a secret stands in a folder of the host",
+                    display_path(&["env", &name])
+                ),
             );
             continue;
         }

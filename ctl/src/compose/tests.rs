@@ -4,7 +4,11 @@ use super::*;
 
 /// The manifests by service, and the notes as lines.
 fn imported(text: &str) -> (Vec<(String, String)>, Vec<String>) {
-    let files = |path: &str| path.ends_with(".conf").then(|| path.to_owned());
+    let files = |path: &str| match path {
+        path if path.ends_with(".conf") => Found::File(path.to_owned()),
+        path if path.contains("gone") => Found::Missing,
+        _ => Found::Folder,
+    };
     let done = import(text, &files).unwrap();
     let manifests = done.manifests.into_iter().map(|one| (one.service, one.text)).collect();
     let notes = done.notes.into_iter().map(|note| format!("{}: {} | {}", note.key, note.reason, note.hint));
@@ -102,7 +106,7 @@ volumes:
       /etc/app/nginx.conf: { from: "./nginx.conf" }
     volumes:
       media: { mount: /app/media }
-      web: { host_path: /srv/web, mount: /app/static }
+      static: { host_path: /srv/web/static, mount: /app/static }
     health:
       readiness: { every: 10s, failures: 5, http: /health, port: http, timeout: 3s }
       startup: { every: 2s, failures: 25, http: /health, port: http }
@@ -142,7 +146,8 @@ volumes:
     services.web.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
     services.web.depends_on: nothing waits for db, cache; the manifests come in that order | `checks: [{ tcp: db.internal:5432 }]` asks before the first start of a release
     services.web.ports.1: ports are published on the address of the host, not on 127.0.0.1 only | close the port in the host's firewall, or leave `host` away and use `route`
-    services.web.volumes.1: `./static` lies beside the compose file; `/srv/web` stands for it | it must be there on every host, and `mounts` in its policy.toml must allow it
+    services.web.ports: a fixed port of the host (8080, 9100) needs its host's leave | `host_ports = [8080, 9100]` in policy.toml of every host; or leave `host` away and use `route`
+    services.web.volumes.1: `./static` lies beside the compose file; `/srv/web/static` stands for it | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.web.logging: a manifest has no such key | `windlass logs` reads what the engine keeps; its driver is set on the host
     ");
 }
@@ -240,6 +245,7 @@ secrets: { token: { file: ./token } }
     services.API_Gateway: the service is called `api-gateway`: names have lowercase letters, digits and `-` | nothing to do
     services.API_Gateway.cap_add: the host's policy must allow each capability | `capabilities` in policy.toml
     services.API_Gateway.ports.1: ports are TCP; a UDP port is not published | run it beside Windlass, or behind a TCP port
+    services.API_Gateway.ports: a fixed port of the host (80, 7000, 7001, 7002) needs its host's leave | `host_ports = [80, 7000, 7001, 7002]` in policy.toml of every host; or leave `host` away and use `route`
     services.API_Gateway.tmpfs: options of a scratch mount (`size=64m`) are not taken | `resources.memory` limits it
     services.API_Gateway.secrets: sealed secrets come later | a folder of the host works: `volumes: { secrets: { mount: /run/secrets, host_path: /srv/secrets, read_only: true } }`
     services.API_Gateway.deploy.resources.reservations.cpus: one value is limit and request; the limit is taken | lower it if the host is short
@@ -251,7 +257,7 @@ secrets: { token: { file: ./token } }
     services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
     services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.agent.network_mode: a manifest has no such key | containers of a host share one network and publish their `ports`
-    services.agent.pid: a manifest has no such key | it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`
+    services.agent.pid: a manifest has no such key | a container shares neither processes nor memory with its host or with others; `shm_size` is the size of its own
     services.agent.privileged: a manifest has no such key | it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability
     ");
 }
@@ -281,7 +287,7 @@ services:
     let (manifests, notes) = imported(text);
     insta::assert_snapshot!(manifests[1].1, @r#"
     service: worker
-    image: "registry.example.com/ml/worker:TAG"
+    image: "registry.example.com/ml/worker:${TAG}"
     command: [/entry.sh, "--queue", "high priority"]
     workdir: /app
     env:
@@ -334,7 +340,7 @@ fn probes_become_requests_where_they_are_some() {
 
 #[test]
 fn what_cannot_be_made_is_said() {
-    let files = |_: &str| None;
+    let files = |_: &str| Found::Folder;
     assert!(matches!(import("a: [", &files), Err(ComposeError::Yaml(_))));
     assert!(matches!(import("version: '3'\n", &files), Err(ComposeError::NoServices)));
     assert!(matches!(import("services: {}\n", &files), Err(ComposeError::NoServices)));
@@ -349,4 +355,87 @@ fn what_cannot_be_made_is_said() {
         format!("{text}a{}: &a{} [{}]\n", n + 1, n + 1, format!("*a{n}, ").repeat(9))
     });
     assert!(matches!(import(&bomb, &files), Err(ComposeError::Yaml(_))));
+}
+
+#[test]
+fn one_bad_key_does_not_lose_a_service() {
+    let text = r#"
+services:
+  web:
+    image: registry.example.com/web:1
+    user: app
+    stop_signal: QUIT
+    environment: { "spring.profiles.active": prod, "A B": x, MODE: fast }
+    labels: { windlass.host: x, team: shop }
+    ulimits: { nofiles: 5 }
+    shm_size: 0
+    working_dir: app
+    deploy: { replicas: 5000 }
+"#;
+    let (manifest, notes) = one(text);
+    insta::assert_snapshot!(manifest, @r#"
+    service: web
+    image: "registry.example.com/web:1"
+    env:
+      MODE: fast
+      spring.profiles.active: prod
+    security:
+      user: app
+    labels:
+      team: shop
+    stop_signal: SIGQUIT
+    "#);
+    assert!(
+        about(&notes, "services.web.environment.A B")
+            .contains("is not the name of a variable; it is left out")
+    );
+    for key in ["labels.windlass.host", "ulimits.nofiles", "working_dir", "replicas", "shm_size"] {
+        assert!(about(&notes, &format!("services.web.{key}")).contains("left out"), "{key}: {notes:#?}");
+    }
+}
+
+#[test]
+fn a_service_that_fails_stands_first_and_by_name() {
+    let text = "services: { web: { image: 'a:1' }, bad: { image: 'not an image' }, list: [1] }";
+    let done = import(text, &|_: &str| Found::Folder).unwrap();
+    assert_eq!(done.failed, ["bad", "list"]);
+    assert_eq!(done.manifests.len(), 1);
+    let first: Vec<&str> = done.notes.iter().take(2).map(|note| note.key.as_str()).collect();
+    assert_eq!(first, ["services.bad", "services.list"]);
+}
+
+#[test]
+fn folders_beside_the_compose_file_stay_different() {
+    let text = "services: { app: { image: 'a:1', user: app, volumes: ['./data1:/d1', './data2:/d2', '~/c:/c', './x/data1:/d3', \
+        './data1/:/again', '.:/code', './gone.txt:/t', '/etc/a.conf:/etc/a.conf'] } }";
+    let (manifest, notes) = one(text);
+    let paths: Vec<&str> =
+        manifest.lines().filter_map(|line| line.split("host_path: ").nth(1)?.split(',').next()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/etc/a.conf",
+            "/srv/app/c",
+            "/srv/app/code",
+            "/srv/app/data1",
+            "/srv/app/data1-2",
+            "/srv/app/data1",
+            "/srv/app/data2",
+            "/srv/app/gone.txt"
+        ],
+        "{manifest}"
+    );
+    assert!(about(&notes, "services.app.volumes.6").contains("`./gone.txt` is not beside the compose file"));
+    assert!(about(&notes, "services.app.volumes.7").contains("is a file of the host"));
+}
+
+#[test]
+fn a_tag_without_a_default_stays_a_variable() {
+    let (manifest, notes) = one("services: { web: { image: 'a/web:${TAG:?need}', user: app } }");
+    assert!(manifest.contains("image: \"a/web:${TAG}\""), "{manifest}");
+    assert!(about(&notes, "services.web.image").contains("--set image="));
+    let probed = "services: { web: { image: 'a:1', user: app, healthcheck: { test: [CMD, x], start_interval: 1s, odd: 1 } } }";
+    let (_, notes) = one(probed);
+    assert!(about(&notes, "services.web.healthcheck.start_interval").contains("start_period"));
+    assert!(about(&notes, "services.web.healthcheck.odd").contains("not known"));
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::draft::Draft;
+use super::note::Found;
 use super::values::{label, text, texts};
 
 /// One mount.
@@ -101,22 +102,50 @@ fn is_shared(draft: &Draft<'_>, source: &str) -> bool {
 
 /// A file beside the compose file becomes a file of the release; a folder stays one of the host.
 fn bind(draft: &mut Draft<'_>, key: &str, mount: Mount) {
-    if let Some(from) = draft.path_of(&mount.source).filter(|_| mount.source.starts_with('.')) {
+    let source = mount.source.as_str();
+    let is_absolute = source.starts_with('/');
+    let found = draft.find(source);
+    if let (Found::File(from), false) = (&found, is_absolute) {
         return draft.set(&["files", &mount.target], json!({ "from": from }));
     }
-    let is_absolute = mount.source.starts_with('/');
     let path = if is_absolute {
-        mount.source.trim_end_matches('/').to_owned()
+        source.trim_end_matches('/').to_owned()
     } else {
-        format!("/srv/{}", draft.service)
+        folder(draft, source, &mount.target)
     };
-    let reason = match is_absolute {
-        true => format!("`{}` is a folder of the host", mount.source),
-        false => format!("`{}` lies beside the compose file; `{path}` stands for it", mount.source),
+    let reason = match (found, is_absolute) {
+        (Found::File(_), true) => format!("`{source}` is a file of the host, not of the release"),
+        (_, true) => format!("`{source}` is a folder of the host"),
+        (Found::Missing, false) if !source.starts_with('~') => format!(
+            "`{source}` is not beside the compose file; `{path}` stands for a folder. If it is a file, write \
+             `files: {{ {}: {{ from: {source} }} }}`",
+            mount.target
+        ),
+        (_, false) => format!("`{source}` lies beside the compose file; `{path}` stands for it"),
     };
     draft.say(key, &reason, "it must be there on every host, and `mounts` in its policy.toml must allow it");
     let name = label(path.rsplit('/').next().unwrap_or("data"));
     add(draft, &name, mount.target, Some(path), mount.is_read_only);
+}
+
+/// The folder of the host that stands for a path beside the compose file: one for each path.
+fn folder(draft: &mut Draft<'_>, source: &str, target: &str) -> String {
+    let source = source.trim_end_matches('/');
+    if let Some(known) = draft.folders.get(source) {
+        return known.clone();
+    }
+    let last = |path: &str| {
+        let part = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        part.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).collect::<String>()
+    };
+    let is_name = |part: &String| !part.trim_matches('.').is_empty();
+    let part = [last(source), last(target)].into_iter().find(is_name).unwrap_or_else(|| "data".to_owned());
+    let first = format!("/srv/{}/{part}", draft.service);
+    let others = (2..).map(|n| format!("{first}-{n}"));
+    let is_free = |path: &String| !draft.folders.values().any(|taken| taken == path);
+    let path = std::iter::once(first.clone()).chain(others).find(is_free).unwrap_or(first);
+    draft.folders.insert(source.to_owned(), path.clone());
+    path
 }
 
 fn add(draft: &mut Draft<'_>, name: &str, target: String, host_path: Option<String>, is_read_only: bool) {

@@ -1,7 +1,7 @@
 //! The manifest as text, checked as `windlass plan` checks it.
 
-use serde_json::Value;
-use windlass_core::manifest::{self, Environment, Source, Sources, yaml_text};
+use serde_json::{Map, Value};
+use windlass_core::manifest::{self, Environment, Problem, Source, Sources, display_path, yaml_text};
 
 use super::draft::Draft;
 use super::note::Note;
@@ -30,21 +30,43 @@ const ORDER: [&str; 17] = [
 /// Longer maps stand on lines of their own.
 const WIDE: usize = 100;
 
-/// The text; or what is wrong with it.
-pub(super) fn manifest(draft: &Draft<'_>) -> Result<String, Vec<Note>> {
-    let mut text = String::new();
-    let rest = draft.keys.keys().map(String::as_str).filter(|key| !ORDER.contains(key));
-    for key in ORDER.into_iter().chain(rest) {
-        if let Some(value) = draft.keys.get(key) {
-            block(key, value, 0, &mut text);
+/// More rounds than a draft has keys that can be wrong one after the other.
+const ROUNDS: usize = 64;
+
+/// Keys of a manifest without which it is none.
+const NEEDED: [&str; 2] = ["service", "image"];
+
+/// Stands for an image with a variable while the rest is checked.
+const SOME_IMAGE: &str = "registry.example.com/image:1";
+
+/// The text, without the keys that a manifest does not take: each of them is noted. Else what is wrong with it.
+pub(super) fn manifest(draft: &mut Draft<'_>) -> Result<String, Vec<Note>> {
+    let mut dropped: Vec<Vec<String>> = Vec::new();
+    for _ in 0..ROUNDS {
+        let Err(problems) = check(draft) else { break };
+        let mut is_better = false;
+        for problem in &problems {
+            let Some(path) = place(&draft.keys, &problem.path) else { continue };
+            if path.first().is_none_or(|key| NEEDED.contains(&key.as_str())) {
+                continue;
+            }
+            draft.remove(&path);
+            is_better = true;
+            // What is missing because something was left out is no news.
+            if !dropped.iter().any(|known| known.starts_with(&path)) {
+                let reason = format!("`{}` {}; it is left out", problem.path, problem.reason);
+                let hint = problem.hint.as_deref().unwrap_or("write it into the manifest by hand");
+                draft.say(&theirs(&path), &reason, hint);
+            }
+            dropped.push(path);
+        }
+        if !is_better {
+            break;
         }
     }
-    let source = Source { name: format!("{}.yaml", draft.service), text: text.clone() };
-    let sources = Sources { manifests: vec![source], ..Sources::default() };
-    let environment = "default".parse().expect("it is a name");
-    match manifest::load(&sources, &Environment::Default(environment)) {
-        Ok(_) => Ok(text),
-        Err(manifest::Errors(problems)) => Err(problems
+    match check(draft) {
+        Ok(text) => Ok(text),
+        Err(problems) => Err(problems
             .into_iter()
             .map(|problem| {
                 let reason = format!("no manifest can be made: `{}` {}", problem.path, problem.reason);
@@ -52,6 +74,74 @@ pub(super) fn manifest(draft: &Draft<'_>) -> Result<String, Vec<Note>> {
             })
             .collect()),
     }
+}
+
+/// The keys of the draft that a problem is about, or the nearest above them.
+fn place(keys: &Map<String, Value>, problem: &str) -> Option<Vec<String>> {
+    let mut path = Vec::new();
+    let mut map = Some(keys);
+    while let Some(found) = map.and_then(|map| {
+        map.iter().find(|(key, _)| {
+            let mut below = path.clone();
+            below.push((*key).clone());
+            let shown = display_path(&below);
+            problem.strip_prefix(&shown).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }) {
+        path.push(found.0.clone());
+        map = found.1.as_object();
+    }
+    (!path.is_empty()).then_some(path)
+}
+
+/// The key of the compose file that a key of the manifest was made of.
+fn theirs(path: &[String]) -> String {
+    let first = match path[0].as_str() {
+        "env" => "environment",
+        "health" => return "healthcheck".to_owned(),
+        "strategy" | "soak" | "on_failure" => return "deploy.update_config".to_owned(),
+        "placement" => return "deploy.placement".to_owned(),
+        "resources" => return "deploy.resources".to_owned(),
+        "security" | "files" | "volumes" | "ports" => return path[0].clone(),
+        "workdir" => "working_dir",
+        "stop_timeout" => "stop_grace_period",
+        "command" => "entrypoint",
+        "args" => "command",
+        same => same,
+    };
+    std::iter::once(first).chain(path[1..].iter().map(String::as_str)).collect::<Vec<_>>().join(".")
+}
+
+/// The text of the draft as it is; or what is wrong with it.
+fn check(draft: &Draft<'_>) -> Result<String, Vec<Problem>> {
+    let text = yaml(&draft.keys);
+    // An image with a variable stays as it is, and `plan` asks for it.
+    let image = draft.keys.get("image").and_then(Value::as_str).unwrap_or_default();
+    let checked = if image.contains("${") {
+        let mut keys = draft.keys.clone();
+        keys.insert("image".to_owned(), Value::String(SOME_IMAGE.to_owned()));
+        yaml(&keys)
+    } else {
+        text.clone()
+    };
+    let source = Source { name: format!("{}.yaml", draft.service), text: checked };
+    let sources = Sources { manifests: vec![source], ..Sources::default() };
+    let environment = "default".parse().expect("it is a name");
+    match manifest::load(&sources, &Environment::Default(environment)) {
+        Ok(_) => Ok(text),
+        Err(manifest::Errors(problems)) => Err(problems),
+    }
+}
+
+fn yaml(keys: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    let rest = keys.keys().map(String::as_str).filter(|key| !ORDER.contains(key));
+    for key in ORDER.into_iter().chain(rest) {
+        if let Some(value) = keys.get(key) {
+            block(key, value, 0, &mut text);
+        }
+    }
+    text
 }
 
 fn block(key: &str, value: &Value, indent: usize, text: &mut String) {

@@ -25,8 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) release: Counter,
     /// The release before.
     pub(crate) from: Option<Counter>,
-    /// `succeeded | rolled_back | aborted | failed | paused | superseded | unchanged`; null while it goes on, which
-    /// is how a timeout and `--detach` end.
+    /// `succeeded | rolled_back | aborted | failed | paused | superseded | unchanged | timeout`; null while it goes on,
+    /// which is how `--detach` ends.
     pub(crate) outcome: Option<String>,
     /// The reason, in words.
     pub(crate) reason: Option<String>,
@@ -109,22 +109,30 @@ impl Outcome {
         let what = format!("{}/{} {}", self.environment, self.service, self.release);
         let took = display_duration(std::time::Duration::from_millis(self.duration_ms / 100 * 100));
         let why = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let from = self.from.map_or_else(|| "what was before".to_owned(), |from| from.to_string());
+        let nothing = "nothing serves, there was no earlier release";
         match self.outcome.as_deref() {
             Some("unchanged") => format!("{what}: nothing to change"),
             Some("succeeded") => {
                 colour.paint(32, &format!("{what}: succeeded after {took}{}", self.left_out()))
             }
             Some("rolled_back") => {
-                colour.paint(31, &format!("{what}: failed and rolled back to {from} after {took}{why}"))
+                let back = self.from.map_or_else(
+                    || format!("failed after {took}; {nothing}"),
+                    |from| format!("failed and rolled back to {from} after {took}"),
+                );
+                colour.paint(31, &format!("{what}: {back}{why}"))
             }
-            Some("aborted") => colour.paint(31, &format!("{what}: aborted, back at {from}{why}")),
+            Some("aborted") => {
+                let back = self.from.map_or_else(|| nothing.to_owned(), |from| format!("back at {from}"));
+                colour.paint(31, &format!("{what}: aborted, {back}{why}"))
+            }
             Some("failed") if !self.changed => {
                 colour.paint(31, &format!("{what}: failed before anything was changed{why}"))
             }
             Some("failed") => colour.paint(31, &format!("{what}: failed; manual action required{why}")),
             Some("paused") => colour.paint(33, &format!("{what}: paused; manual action required{why}")),
             Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
+            Some("timeout") => format!("{what}: the timeout passed; it goes on"),
             Some(other) => format!("{what}: {other}{why}"),
             None => format!("{what}: goes on"),
         }

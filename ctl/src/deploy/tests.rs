@@ -150,6 +150,24 @@ fn every_end_has_a_sentence() {
 }
 
 #[test]
+fn the_end_of_a_first_release_claims_no_return() {
+    let first = |state: State| {
+        let view = with(state, |view| {
+            (view.changed, view.from, view.reason) = (true, None, None);
+        });
+        Outcome::of(&view).sentence(Colour::Off)
+    };
+    assert_eq!(
+        first(State::Aborted),
+        "default/web r3: aborted, nothing serves, there was no earlier release"
+    );
+    assert_eq!(
+        first(State::RolledBack),
+        "default/web r3: failed after 5m; nothing serves, there was no earlier release"
+    );
+}
+
+#[test]
 fn a_failure_is_reported_unasked() {
     insta::assert_snapshot!(ending(&rollout_view("rolled_back"), Exit::Back, Colour::Off));
     let good = with(State::Succeeded, |_| {});

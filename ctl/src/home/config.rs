@@ -101,6 +101,6 @@ mod tests {
         };
         config.contexts.insert("demo".to_owned(), context);
         let unknown = config.context(Some("prod"), std::path::Path::new("home")).unwrap_err();
-        assert_eq!(unknown.hint().unwrap(), "there are: demo");
+        assert_eq!(unknown.hint().unwrap(), "there are: demo; `windlass context ls` shows their fleets");
     }
 }

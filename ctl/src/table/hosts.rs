@@ -27,7 +27,7 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
             Cell::new(memory),
             Cell::new(if host.gpus.is_empty() { "-".to_owned() } else { host.gpus.len().to_string() }),
             Cell::new(&host.address),
-            Cell::new(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now))),
+            Cell::new(or_dash(host.last_seen.map(|at| ago(at, now)))),
             Cell::new(host.problems.first().map_or("-", |problem| &problem.text)),
         ]
     };
@@ -70,7 +70,13 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("host", Some(host.name.to_string())),
         ("state", Some(host.state.clone())),
         ("recovering", Some(host.recovery.join("\n            ")).filter(|text| !text.is_empty())),
-        ("seen", Some(host.last_seen.map_or_else(|| "never".to_owned(), |at| ago(at, now)))),
+        (
+            "seen",
+            Some(
+                host.last_seen
+                    .map_or_else(|| "not since the coordinator started".to_owned(), |at| ago(at, now)),
+            ),
+        ),
         ("scheduling", Some(host.scheduling.as_str().to_owned())),
         ("labels", Some(labels(host))),
         ("address", text(&host.address)),

@@ -4,7 +4,7 @@ use comfy_table::Cell;
 use windlass_core::plan::Order;
 use windlass_core::view::{Action, PlanView, PlannedSlot};
 
-use super::{changes, grid, or_dash};
+use super::{changes, grid, or_dash, printable};
 use crate::printer::Colour;
 
 /// The effect that a release would have.
@@ -60,6 +60,12 @@ pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
     }
     for warning in &plan.warnings {
         text.push_str(&format!("\n{} {warning}\n", colour.paint(33, "warning:")));
+    }
+    for of in &plan.problems {
+        for problem in &of.problems {
+            let warning = colour.paint(33, "warning:");
+            text.push_str(&format!("\n{warning} host {}: {}\n", of.host, printable(&problem.text)));
+        }
     }
     if let Some(error) = &plan.error {
         text.push_str(&format!("\n{} {error}\n", colour.paint(31, "cannot be done:")));

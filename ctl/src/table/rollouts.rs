@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
-use windlass_core::{Counter, Timestamp};
-use windlass_core::rollout::Kind;
+use windlass_core::rollout::{Kind, State};
 use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView, TrafficView};
+use windlass_core::{Counter, Timestamp};
 
 use super::services::serving;
 use super::{Wait, ago, bytes, failures, fields, grid, or_dash, printable, state};
@@ -114,6 +114,12 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         let headers = ["SLOT", "HOST", "HOST STATE", "RELEASE", "STATE", "AVAILABLE", "NOTE"];
         text.push('\n');
         text.push_str(&grid(&headers, rollout.slots.iter().map(row).collect(), colour));
+    }
+    if rollout.state == State::Paused {
+        let id = &rollout.rollout;
+        text.push_str(&format!(
+            "\nit is paused: go on with `windlass rollout resume {id}`, or back with `windlass rollout abort {id}`\n"
+        ));
     }
     text.push_str(&super::gates(&rollout.gates, now, colour));
     text.push_str(&super::hooks(rollout, now, colour));

@@ -7,7 +7,7 @@ use comfy_table::{Cell, Color};
 use windlass_core::time::display_duration;
 use windlass_core::traffic::Weight;
 use windlass_core::view::{
-    HostProblems, InstanceView, Problem, RolloutView, SharesView, StatusView, WatchView,
+    HostProblems, InstanceView, Problem, RolloutView, SharesView, StatusView, Trouble, WatchView,
 };
 use windlass_core::{Counter, EnvironmentId, Timestamp};
 
@@ -49,14 +49,22 @@ pub(crate) fn services(
     grid(&headers, rows, colour)
 }
 
-/// The first condition, and the number of others.
+/// The first condition, else the first problem of a host, else what is waited for; and the number of others. A host that a
+/// person cordoned hinders nothing that runs.
 fn why(status: &StatusView) -> String {
-    let Some(first) = status.conditions.first() else { return "-".to_owned() };
-    let more = match status.conditions.len() {
+    let hinders = |problem: &&Problem| !matches!(problem.trouble, Trouble::Cordoned);
+    let of_hosts = status.problems.iter().flat_map(|of| {
+        of.problems.iter().filter(hinders).map(|problem| format!("host {}: {}", of.host, problem.text))
+    });
+    let conditions: Vec<String> = status.conditions.iter().map(|condition| condition.line()).collect();
+    let problems: Vec<String> = of_hosts.collect();
+    let all = [conditions, problems, status.waiting.clone()].into_iter().find(|lines| !lines.is_empty());
+    let Some(lines) = all else { return "-".to_owned() };
+    let more = match lines.len() {
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    format!("{}{more}", printable(&first.line()))
+    format!("{}{more}", printable(&lines[0]))
 }
 
 /// One service with its instances; `last` is its newest rollout, where nothing runs.
@@ -80,6 +88,11 @@ pub(crate) fn service(
         ("healthy", Some(format!("{} of {}{}", status.healthy, status.wanted, in_doubt(status)))),
         ("serving", Some(serving(&status.serving))),
     ]);
+    if let Some(rollout) = status.rollout.as_ref().filter(|_| status.state == "paused") {
+        text.push_str(&format!(
+            "\nits rollout is paused: go on with `windlass rollout resume {rollout}`, or back with `windlass rollout abort {rollout}`\n"
+        ));
+    }
     if status.instances.is_empty() {
         // While a rollout prepares hosts there is none yet, and what hinders it is said all the same.
         if status.rollout.is_some() {

@@ -156,6 +156,24 @@ fn services_in_a_table_and_one_in_full() {
 }
 
 #[test]
+fn why_names_a_host_and_then_what_is_waited_for() {
+    let mut status = status_view();
+    status["waiting"] = json!(["host web-1 to pull the image"]);
+    let why = |status: &Value| services(&[view(status.clone())], None, Colour::Off);
+    assert!(why(&status).contains("host web-1 to pull the image"), "{}", why(&status));
+    let engine = json!({ "problem": "engine_unavailable", "reason": "no answer", "text": "engine unavailable: no answer" });
+    let cordoned = json!({ "problem": "cordoned", "text": "cordoned: no new slots" });
+    status["problems"] = json!([{ "host": "web-1", "problems": [cordoned, engine] }]);
+    assert!(why(&status).contains("host web-1: engine unavailable: no answer"), "{}", why(&status));
+    status["state"] = json!("paused");
+    let text = service(&view(status), None, now(), Colour::Off);
+    assert!(
+        text.contains("windlass rollout resume 0193ab00-") && text.contains("windlass rollout abort"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_service_that_nothing_runs_says_so() {
     let mut gone = status_view();
     gone["state"] = json!("steady");
@@ -260,6 +278,11 @@ fn a_plan_says_what_happens_where_and_why() {
     with_gpus.slots[0].gpus = vec!["GPU-1".to_owned(), "GPU-2".to_owned()];
     let text = plan(&with_gpus, Colour::Off);
     assert!(text.contains("GPUS") && text.contains("GPU-1 GPU-2"), "{text}");
+    let mut troubled = plan_view.clone();
+    let problem = json!({ "problem": "engine_unavailable", "reason": "no answer", "text": "engine unavailable: no answer" });
+    troubled.problems = view(json!([{ "host": "web-2", "problems": [problem] }]));
+    let text = plan(&troubled, Colour::Off);
+    assert!(text.contains("warning: host web-2: engine unavailable: no answer"), "{text}");
     let unchanged = PlanView { unchanged: true, ..plan_view };
     assert_eq!(plan(&unchanged, Colour::Off), "default/web: nothing to change, it is at r1\n");
 }

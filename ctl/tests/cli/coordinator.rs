@@ -477,6 +477,13 @@ impl Control for Stub {
         Ok(Response::new(pb::GetRolloutResponse { view }))
     }
 
+    async fn steer_rollout(
+        &self,
+        _: Request<pb::SteerRolloutRequest>,
+    ) -> Result<Response<pb::SteerRolloutResponse>, Status> {
+        Err(Status::failed_precondition("a rollout that is advancing cannot be resumed"))
+    }
+
     not_needed! {
         steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;

@@ -54,6 +54,18 @@ fn every_problem_of_a_manifest_is_told_at_once() {
     let error = desk.error(&["plan", "-f", &file, "-o", "json"]);
     assert_eq!(error["error"], "the manifest is not valid");
     assert!(error["causes"][0].as_str().unwrap().starts_with("web.yaml:"), "{error}");
+    assert_eq!(error["hint"], serde_json::Value::Null, "one for all would be that of another");
+    let problem = &error["problems"][0];
+    assert_eq!((&problem["at"], &problem["path"]), (&"web.yaml:2:1".into(), &"imagee".into()));
+    assert_eq!(problem["hint"], "did you mean `image`?");
+    assert_eq!(error["problems"][1]["hint"], "write `replicas: 3`");
+    let text = format!(
+        "service: web\nimage: a@sha256:{}\nfiles: {{ /x: {{ from: ./nothere.conf }} }}\n",
+        "a".repeat(64)
+    );
+    desk.write("files.yaml", &text);
+    let said = desk.screen(&["release", "sign", "-f", "./files.yaml", "--counter", "1", "--out", "r.json"]);
+    assert!(said.contains("failed to read `nothere.conf`"), "{said}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn every_command_explains_itself() {
         "host cordon", "host uncordon", "host recover", "host evict", "host ban", "plan", "deploy", "rollout", "rollout ls", "rollout show",
         "rollout watch", "rollout pause", "rollout resume", "rollout abort", "rollback", "scale", "restart", "stop", "rm", "status", "wait", "release", "release ls",
         "release show", "release diff", "release sign", "release verify", "logs", "events", "trust", "trust show", "trust sign",
-        "trust publish", "trust verify", "trust add-key", "trust remove-key", "trust rotate", "trust revoke", "trust revoked", "operator", "operator invite",
+        "trust publish", "trust verify", "trust add-key", "trust remove-key", "trust rotate", "trust renew", "trust revoke", "trust revoked", "operator", "operator invite",
         "operator join", "operator ls", "operator revoke", "operator recover", "audit", "audit verify", "schema", "render", "completions", "man", "wait", "routes", "routes forget",
     ];
     for command in commands {

@@ -141,7 +141,7 @@ fn the_server_address_is_asked_for_and_checked() {
     ");
     let output = desk.run(&["init", "--fleet", "demo", "--server", "example.com", "--server-dir", "server"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("`example.com` is not `host:port`"));
+    assert!(stderr(&output).contains("write it HOST:PORT, like `example.com:7443`"));
     assert!(!desk.path("server").exists());
 }
 

@@ -131,7 +131,7 @@ fn the_timeout_ends_the_following_and_not_the_rollout() {
     let (code, stdout, _, _) =
         run(hang(), &["rollout", "watch", "default/web", "--timeout", "300ms", "-o", "json"]);
     let end = last(&stdout);
-    assert_eq!((code, &end["outcome"]), (5, &Value::Null));
+    assert_eq!((code, &end["outcome"]), (5, &json!("timeout")));
     assert!(end["reason"].as_str().unwrap().contains("goes on"));
     // Nobody answers at all: the same, in the same time.
     let gone = watching([Watch::Refuse(Code::Unavailable)]);

@@ -310,7 +310,7 @@ fn labels_of_a_host_are_shown_with_the_way_to_others() {
     insta::assert_snapshot!(stderr, @r"
     error: the labels of `web-1` are pinned on the host: it has those it joined with
 
-    hint: let it join again with another token: windlass host drain web-1 && windlass host evict web-1 && windlass host token web-1 --label role=app --label 'zone=a b'; then on the host: windlass-agent join --token TOKEN …
+    hint: let it join again with another token: windlass host drain web-1 && windlass host evict web-1 && windlass host token web-1 --label role=app --label 'zone=a b'; then on the host, into a new folder: windlass-agent join --token TOKEN --data NEW_FOLDER; at last: windlass host uncordon web-1
     ");
 }
 
@@ -353,9 +353,13 @@ fn a_compose_file_becomes_manifests_that_plan_reads() {
     desk.write("empty.yaml", "services: { a: { image: 'not an image' } }\n");
     let nothing = desk.screen(&["import", "compose", "empty.yaml"]);
     assert!(
-        nothing.contains("no manifest could be made of `empty.yaml`") && nothing.ends_with("exit 1"),
+        nothing.contains("no manifest could be made of a of `empty.yaml`") && nothing.ends_with("exit 1"),
         "{nothing}"
     );
+    desk.write("half.yaml", "services: { a: { image: 'not an image' }, b: { image: 'b:1', user: app } }\n");
+    let half = desk.run(&["import", "compose", "half.yaml", "-o", "json"]);
+    let view: Value = serde_json::from_slice(&half.stdout).unwrap();
+    assert_eq!((half.status.code(), &view["failed"]), (Some(1), &serde_json::json!(["a"])));
     desk.write("other.yaml", "service: web\nimage: a:1\n");
     let other = desk.screen(&["import", "compose", "other.yaml"]);
     assert!(other.contains("there are no `services` in it") && other.ends_with("exit 1"), "{other}");

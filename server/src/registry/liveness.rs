@@ -30,6 +30,11 @@ impl Registry {
         })
     }
 
+    /// Returns when the host was last heard of; none if not since this coordinator started.
+    pub(crate) fn last_seen(&self, host: &HostId) -> Option<Timestamp> {
+        self.look(host, |live| live.last_seen).flatten()
+    }
+
     /// Notices when the clock was set, and answers since when deadlines count. Whoever asks about hosts looks first, not
     /// only who decides: nobody is told of a host that is lost by the new time alone.
     pub(crate) fn look_at_clock(&self) -> Timestamp {

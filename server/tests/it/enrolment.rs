@@ -107,7 +107,10 @@ async fn evicting_cuts_the_stream_and_joining_again_lets_it_back() {
     let (mut agent, _) = players.ended().await;
     let refused = fleet.channel(&agent.identity).await.unwrap_err();
     assert!(matches!(refused, ConnectError::OurCertificateRevoked), "{refused:?}");
-    assert!(fleet.hosts().await[0]["state"] == "evicted");
+    let shown = fleet.hosts().await[0].clone();
+    assert!(shown["state"] == "evicted" && shown["last_seen"].is_string(), "{shown}");
+    let said = shown["problems"][0]["text"].as_str().unwrap();
+    assert!(said.starts_with("evicted: its certificate is revoked; its containers keep running"), "{said}");
 
     agent.identity = Agent::joined(&fleet, "web-1").await.identity;
     assert_eq!(agent.identity.peer().generation, 2);

@@ -251,7 +251,7 @@ impl Profile {
             "on_lost": { "on_return": if self.keep_old { "keep_old" } else { "keep_new" } }
         });
         match self.shape {
-            Shape::Volume => spec["volumes"] = json!({ "data": { "mount": "/data" } }),
+            Shape::Volume => spec["volumes"] = json!({ "data": { "mount": "/data", "shared": true } }),
             Shape::FixedPort | Shape::BlueGreenApart => spec["ports"]["http"]["host"] = json!(8080),
             Shape::Canary => {
                 spec["gates"] = json!({ "crashes": {

@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a field of the future", UNSIGNED, "unknown field", |t, s| changed(t, s, |d| d.with("sidecar", json!({})))),
     ("a duplicate field", UNSIGNED, "duplicate", |t, s| raw(t, s, |p| p.replacen('{', "{\"author\":\"eve\",", 1))),
     ("bytes after it", UNSIGNED, "trailing", |t, s| raw(t, s, |p| p + " {}")),
-    ("version 7", UNSIGNED, "version", |t, s| changed(t, s, |d| d.with("version", 7))),
+    ("version 8", UNSIGNED, "version", |t, s| changed(t, s, |d| d.with("version", 8))),
     ("a hook in a version that has none", UNSIGNED, "version", |t, s| changed(t, s, |d| d.with("spec.hooks", json!({ "before": [{ "name": "a", "run": ["/web"], "timeout": "1m" }] })))),
     ("a hook whose name climbs", UNSIGNED, "hooks", |t, s| changed(t, s, |d| d.with("version", 4).with("spec.hooks", json!({ "before": [{ "name": "../a", "run": ["/web"], "timeout": "1m" }] })))),
     ("files outside of every volume", UNSIGNED, "volume", |t, s| changed(t, s, |d| d.with("version", 4).with("spec.checks", json!([{ "name": "a", "timeout": "1s", "ask": { "files_exist": { "volume": "host", "paths": ["shadow"] } } }])))),

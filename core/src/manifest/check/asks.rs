@@ -57,7 +57,10 @@ impl Place<'_, '_> {
         if self.manifest.ports.is_empty() {
             self.error(&[], "asks a port, and the service has none", "`ports: { http: 3001 }`");
         } else if !self.manifest.ports.contains_key(&request.port) {
-            let near = closest(&request.port, ports()).map(|near| format!("did you mean `{near}`?"));
+            let called = self.manifest.port_called(&request.port);
+            let called = called.map(|name| format!("a port goes by its name: `port: {name}`"));
+            let near = || closest(&request.port, ports()).map(|near| format!("did you mean `{near}`?"));
+            let near = called.or_else(near);
             let hint =
                 near.unwrap_or_else(|| format!("known ports: {}", ports().collect::<Vec<_>>().join(", ")));
             let shown: String = request.port.chars().take(63).collect();

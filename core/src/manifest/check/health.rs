@@ -93,6 +93,10 @@ fn port(key: &str, probe: &Probe, manifest: &Manifest, findings: &mut Findings<'
         (field, Some(name)) if !manifest.ports.contains_key(name) => {
             let known = || manifest.ports.keys().map(String::as_str);
             let hint = match (closest(name, known()), manifest.ports.is_empty()) {
+                _ if manifest.port_called(name).is_some() => {
+                    let called = manifest.port_called(name).unwrap_or_default();
+                    format!("a port goes by its name: `{field}: {called}`")
+                }
                 (Some(near), _) => format!("did you mean `{near}`?"),
                 (None, true) => "the service has no ports; `ports: { http: 3001 }`".to_owned(),
                 (None, false) => format!("known ports: {}", known().collect::<Vec<_>>().join(", ")),

@@ -29,6 +29,10 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
             );
         }
         mount(&volume.mount, &path, &mut taken, findings);
+        if volume.shared && volume.host_path.is_some() {
+            let hint = "leave `shared` away: every instance of a host writes into a folder of it";
+            findings.error(&["volumes", name, "shared"], "is about named volumes", hint);
+        }
         if let Some(host_path) = &volume.host_path
             && let Err(reason) = absolute(host_path)
         {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::manifest::foreign;
 use crate::manifest::image::ImageReference;
 use crate::manifest::model::{Gpus, Manifest, Port, Replicas};
+use crate::manifest::node::display_path;
 
 use super::{Findings, is_label};
 
@@ -128,9 +129,10 @@ fn ports(manifest: &Manifest, findings: &mut Findings<'_>) {
 fn env(manifest: &Manifest, findings: &mut Findings<'_>) {
     for (name, value) in &manifest.env {
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        // `.` and `-` as in `spring.profiles.active`: an engine takes them, a shell does not.
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         if !name.starts_with(first) || !name.chars().all(inner) || name.len() > 128 {
-            let hint = "letters, digits and `_`, not a digit first, at most 128";
+            let hint = "letters, digits, `_`, `.` and `-`, a letter or `_` first, at most 128";
             findings.error(&["env", name], "is not the name of a variable", hint);
         }
         if value.0.contains('\0') || value.0.len() > MAX_VALUE {
@@ -142,8 +144,9 @@ fn env(manifest: &Manifest, findings: &mut Findings<'_>) {
                 &["env", name],
                 format!("has `${{{variable}}}`, which is not replaced"),
                 &format!(
-                    "give the value: `--set env.{name}=…`, or per environment in `environments/NAME.yaml`; a secret \
-                     stands in a folder of the host; `$${{{variable}}}` is the text itself"
+                    "give the value: `--set {}=…`, or per environment in `environments/NAME.yaml`; a secret \
+                     stands in a folder of the host; `$${{{variable}}}` is the text itself",
+                    display_path(&["env", name])
                 ),
             );
         }

@@ -124,7 +124,10 @@ fn port(route: &Route, manifest: &Manifest, at: &[&str], findings: &mut Findings
     match manifest.ports.get(name) {
         None => {
             let known = manifest.ports.keys().map(String::as_str);
-            let near = closest(name, known.clone()).map(|word| format!("did you mean `{word}`?"));
+            let called =
+                manifest.port_called(name).map(|name| format!("a port goes by its name: `port: {name}`"));
+            let near = || closest(name, known.clone()).map(|word| format!("did you mean `{word}`?"));
+            let near = called.or_else(near);
             let all = || format!("its ports are {}", known.collect::<Vec<_>>().join(", "));
             let hint = near.unwrap_or_else(all);
             findings.error(&below(at, "port"), format!("`{}` is not among `ports`", cut(name)), &hint);

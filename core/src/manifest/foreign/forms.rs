@@ -7,22 +7,21 @@ use super::super::render::scalar as word;
 const SHOWN: usize = 3;
 
 /// A list where a map stands: `ports: ["8080:80"]`, `volumes: [data:/data]`, `env: [MODE=fast]`.
-pub(in crate::manifest) fn list(key: &str, items: &[Node]) -> Option<String> {
+pub(in crate::manifest) fn list(path: &[String], items: &[Node]) -> Option<String> {
     let words: Vec<&str> = items.iter().filter_map(Node::raw).take(SHOWN).collect();
-    let entry: fn(usize, &str) -> Option<String> = match key {
-        "ports" => port,
-        "volumes" => volume,
-        "env" => pair,
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let (entry, example): (fn(usize, &str) -> Option<String>, &str) = match path.as_slice() {
+        ["ports"] => (port_entry, "http: 80"),
+        ["volumes"] => (volume_entry, "data: { mount: /data }"),
+        ["env"] => (pair, "MODE: fast"),
+        ["labels"] => (pair, "team: shop"),
+        ["placement", "require"] => (pair, "role: app"),
         _ => return None,
     };
+    let key = path.last()?;
     let entries: Vec<String> = words.iter().enumerate().filter_map(|(n, word)| entry(n, word)).collect();
-    let whole = match (key, entries.is_empty()) {
-        (_, false) => entries.join(", "),
-        ("ports", true) => "http: 80".to_owned(),
-        ("volumes", true) => "data: { mount: /data }".to_owned(),
-        (_, true) => "MODE: fast".to_owned(),
-    };
-    if key == "ports" && items.iter().filter_map(Node::raw).any(is_udp) {
+    let whole = if entries.is_empty() { example.to_owned() } else { entries.join(", ") };
+    if *key == "ports" && items.iter().filter_map(Node::raw).any(is_udp) {
         return Some("ports are TCP: leave out those that end with `/udp`".to_owned());
     }
     let more = if items.len() > entries.len() && !entries.is_empty() { ", …" } else { "" };
@@ -34,47 +33,54 @@ fn is_udp(text: &str) -> bool {
     text.to_ascii_lowercase().ends_with("/udp")
 }
 
+fn port_entry(n: usize, text: &str) -> Option<String> {
+    let container = text.split('/').next()?.rsplit(':').next()?;
+    let name = if n == 0 { "http".to_owned() } else { format!("port-{container}") };
+    port(text).map(|value| format!("{name}: {value}"))
+}
+
 /// `8080:80`, `127.0.0.1:8080:80/tcp`, `80`.
-fn port(n: usize, text: &str) -> Option<String> {
-    let plain = text.split('/').next()?;
+pub(in crate::manifest) fn port(text: &str) -> Option<String> {
+    let plain = text.split('/').next().filter(|_| !is_udp(text))?;
     let mut parts = plain.rsplit(':');
-    let container: u16 = parts.next()?.parse().ok()?;
-    let name = match (n, container) {
-        (0, _) => "http".to_owned(),
-        _ => format!("port-{container}"),
-    };
+    let number = |text: &str| text.parse::<u16>().ok().filter(|number| *number > 0);
+    let container = number(parts.next()?)?;
     match parts.next() {
-        None => Some(format!("{name}: {container}")),
-        Some(host) => {
-            let host: u16 = host.parse().ok()?;
-            Some(format!("{name}: {{ container: {container}, host: {host} }}"))
-        }
+        None => Some(container.to_string()),
+        Some(host) => Some(format!("{{ container: {container}, host: {} }}", number(host)?)),
     }
 }
 
+fn volume_entry(n: usize, text: &str) -> Option<String> {
+    let first = text.split(':').next()?;
+    let is_named = text.contains(':') && !first.starts_with(['/', '.', '~']);
+    let name = if is_named { first.to_lowercase().replace(['_', '.'], "-") } else { format!("data-{n}") };
+    volume(text).map(|value| format!("{}: {value}", word(&name)))
+}
+
 /// `data:/data`, `./conf:/etc/app:ro`, `/data`.
-fn volume(n: usize, text: &str) -> Option<String> {
+pub(in crate::manifest) fn volume(text: &str) -> Option<String> {
     let mut parts = text.split(':');
     let first = parts.next()?;
     let Some(mount) = parts.next() else {
-        return first.starts_with('/').then(|| format!("data-{n}: {{ mount: {} }}", word(first)));
+        return first.starts_with('/').then(|| format!("{{ mount: {} }}", word(first)));
     };
     let read_only =
         if parts.any(|options| options.split(',').any(|o| o == "ro")) { ", read_only: true" } else { "" };
     let mount = word(mount);
     if first.starts_with(['/', '.', '~']) {
         let path = if first.starts_with('/') { word(first) } else { "/srv/…".to_owned() };
-        Some(format!("data-{n}: {{ mount: {mount}, host_path: {path}{read_only} }}"))
-    } else {
-        let name = first.to_lowercase().replace(['_', '.'], "-");
-        Some(format!("{}: {{ mount: {mount}{read_only} }}", word(&name)))
+        return Some(format!("{{ mount: {mount}, host_path: {path}{read_only} }}"));
     }
+    Some(format!("{{ mount: {mount}{read_only} }}"))
 }
 
 /// `MODE=fast`.
 fn pair(_: usize, text: &str) -> Option<String> {
     let (name, value) = text.split_once('=')?;
-    Some(format!("{name}: {}", word(value)))
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let name = if name.chars().all(is_plain) { name.to_owned() } else { word(name) };
+    (!name.is_empty()).then(|| format!("{name}: {}", word(value)))
 }
 
 /// A command line as a list of words, as a shell would split it.

@@ -133,6 +133,9 @@ pub(crate) struct Volume {
     /// Only reading.
     #[serde(default)]
     pub(crate) read_only: bool,
+    /// Whether several instances of one host write into the named volume. Without it each of them gets a host of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shared: bool,
 }
 
 /// Limits and requests.

@@ -39,7 +39,8 @@ pub(super) fn words(schema: &Value) -> Vec<&str> {
         let listed = choice.get("enum").and_then(Value::as_array).into_iter().flatten();
         choice.get("const").into_iter().chain(listed).filter_map(Value::as_str)
     });
-    of_enum.chain(of_const).collect()
+    let own = schema.get("const").and_then(Value::as_str);
+    of_enum.chain(own).chain(of_const).collect()
 }
 
 /// The kinds of value that a schema accepts.

@@ -13,20 +13,20 @@ use super::reading::{accepts_only, words};
 /// Why not, and a hint.
 pub(super) type Refusal = (String, Option<String>);
 
-/// Checks that `raw` is text of this format.
-pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusal> {
+/// Checks that `raw` is text of this format; `unit` is the one of a duration that has none.
+pub(super) fn text(raw: &str, format: &str, unit: &str, schema: &Value) -> Result<(), Refusal> {
     fn parse<T: std::str::FromStr<Err: ToString>>(raw: &str) -> Result<(), Refusal> {
         raw.parse::<T>().map(drop).map_err(|error| (error.to_string(), None))
     }
     match format {
-        "duration-text" => parse::<Span>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
-        "after-text" => parse::<After>(raw).map_err(|refusal| with_unit(refusal, raw, "s")),
+        "duration-text" => parse::<Span>(raw).map_err(|refusal| with_unit::<Span>(refusal, raw, unit)),
+        "after-text" => parse::<After>(raw).map_err(|refusal| with_unit::<After>(refusal, raw, unit)),
         "size-text" => parse::<Size>(raw)
-            .map_err(|refusal| with_unit(refusal, raw, "MiB"))
+            .map_err(|refusal| with_unit::<Size>(refusal, raw, "MiB"))
             .map_err(|(reason, hint)| (reason, hint.or_else(|| foreign::size(raw)))),
         "amount-text" => parse::<Amount>(raw),
         "status-text" => parse::<StatusRange>(raw),
-        "percent-text" => parse::<Share>(raw).map_err(|refusal| with_unit(refusal, raw, "%")),
+        "percent-text" => parse::<Share>(raw).map_err(|refusal| with_unit::<Share>(refusal, raw, "%")),
         "cpu-text" => parse::<Cpu>(raw).map_err(|(reason, _)| (reason, foreign::cpu(raw))),
         "mode-text" => parse::<Mode>(raw),
         "label" => parse::<crate::id::ServiceName>(raw).map_err(|_| {
@@ -40,9 +40,10 @@ pub(super) fn text(raw: &str, format: &str, schema: &Value) -> Result<(), Refusa
 }
 
 /// `10` where `10s` was meant.
-fn with_unit((reason, hint): Refusal, raw: &str, unit: &str) -> Refusal {
-    let digits = !raw.is_empty() && raw.bytes().all(|b| b.is_ascii_digit());
-    (reason, if digits { Some(format!("with a unit: `{raw}{unit}`")) } else { hint })
+fn with_unit<T: std::str::FromStr>((reason, hint): Refusal, raw: &str, unit: &str) -> Refusal {
+    let whole = format!("{raw}{unit}");
+    let is_number = !raw.is_empty() && raw.bytes().all(|b| b.is_ascii_digit()) && whole.parse::<T>().is_ok();
+    (reason, if is_number { Some(format!("with a unit: `{whole}`")) } else { hint })
 }
 
 fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
@@ -51,7 +52,9 @@ fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
         return Ok(());
     }
     let list = allowed.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let hint = closest(raw, allowed.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+    let near = closest(raw, allowed.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+    let udp = raw.eq_ignore_ascii_case("udp") && allowed.contains(&"tcp");
+    let hint = if udp { Some("ports are TCP; a UDP port is not published".to_owned()) } else { near };
     Err((format!("`{}` is not one of {list}", cut(raw)), hint))
 }
 

@@ -70,6 +70,35 @@ fn keys_below_ours_are_told_in_ours() {
 }
 
 #[test]
+fn a_document_of_another_system_is_one_mistake() {
+    let whole = |text: &str| try_load(text).unwrap_err().to_string();
+    #[rustfmt::skip]
+    let table = [
+        ("version: \"3\"\nservices: { web: { image: a } }\nvolumes: [a]\nconfigs: {}\n", "web.yaml:2:1: `services`: unknown key\n  hint: this is a compose file"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {}\nspec: { containers: [] }\n", "this is a document of Kubernetes"),
+        ("job: web\ndatacenters: [dc1]\ngroup: {}\n", "this is a job of Nomad"),
+    ];
+    for (text, want) in table {
+        let said = whole(text);
+        assert!(said.contains(want), "{text}: {said}");
+        assert_eq!(said.matches("hint: ").count(), 1, "{text}: {said}");
+    }
+    let own = said("version: 3\nservices: 2\nreplicas: x\n");
+    assert_eq!(own.matches("hint: ").count(), 3, "a manifest with a key of theirs is told all: {own}");
+    assert!(said("template: {}\n").contains("hint: a file of the service: `files:"));
+}
+
+#[test]
+fn keys_with_an_x_hold_anchors() {
+    let text = "x-env: &env { MODE: fast }\nservice: web\nimage: nginx:1\nenv: { <<: *env, spring.profiles.active: prod }\n";
+    let spec = spec_of(text);
+    assert_eq!((spec.env["MODE"].as_str(), spec.env["spring.profiles.active"].as_str()), ("fast", "prod"));
+    assert!(
+        said("env: { spring.profiles.active: \"${P}\" }").contains("--set env.\"spring.profiles.active\"=…")
+    );
+}
+
+#[test]
 fn lists_of_compose_are_written_as_maps() {
     #[rustfmt::skip]
     let table = [

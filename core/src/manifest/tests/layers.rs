@@ -150,7 +150,10 @@ fn with_several_services_a_setting_names_its_own() {
 #[test]
 fn a_service_stands_only_once() {
     let said = try_load("service: a\nimage: x:1\n---\nservice: a\nimage: x:1\n").unwrap_err().to_string();
-    assert_eq!(said, "web.yaml:4:10: `service`: the service `a` stands here a second time");
+    assert_eq!(
+        said,
+        "web.yaml:4:10: `service`: the service `a` stands here a second time; first in web.yaml:1:10"
+    );
     let environments =
         "service: a\nimage: x:1\nenvironment: one\n---\nservice: a\nimage: x:1\nenvironment: two\n";
     assert_eq!(try_load(environments).unwrap().len(), 2);

@@ -4,6 +4,25 @@ use crate::release::{Check, Gpus, OnFailure, OnLost, OnReturn, OrderRule, Scale,
 use crate::units::{Amount, Size, Span};
 
 #[test]
+fn a_shared_volume_is_signed_as_such() {
+    let spec =
+        |volume: &str| spec_of(&format!("service: web\nimage: nginx:1\nvolumes: {{ data: {volume} }}\n"));
+    let alone = spec("{ mount: /data }");
+    assert_eq!((alone.version(), alone.volume_of_one()), (1, Some("data")));
+    let json = serde_json::to_value(&alone).unwrap();
+    assert!(json["volumes"]["data"].get("shared").is_none(), "its bytes are what they were: {json}");
+    let shared = spec("{ mount: /data, shared: true }");
+    assert_eq!((shared.version(), shared.volume_of_one()), (7, None));
+    let text =
+        "service: web\nimage: nginx:1\nvolumes: { data: { mount: /data, host_path: /srv, shared: true } }\n";
+    let said = try_load(text).unwrap_err().to_string();
+    assert!(
+        said.contains("`volumes.data.shared`: is about named volumes\n  hint: leave `shared` away"),
+        "{said}"
+    );
+}
+
+#[test]
 fn silence_means_the_defaults() {
     let spec = spec_of("service: web\nimage: nginx:1\n");
     insta::assert_snapshot!(serde_json::to_string_pretty(&spec).unwrap(), @r#"

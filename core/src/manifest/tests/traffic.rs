@@ -61,7 +61,7 @@ fn a_release_without_traffic_is_written_as_before() {
     }
     let spoken = spec_of("service: web\nimage: a:1\nports: { db: { container: 5432, protocol: tcp } }\n");
     assert_eq!(spoken.version(), 2);
-    assert!(check_release(&release(7, spoken)).unwrap_err().detail.contains("reads up to 6"));
+    assert!(check_release(&release(8, spoken)).unwrap_err().detail.contains("reads up to 7"));
 }
 
 #[test]

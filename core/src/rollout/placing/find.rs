@@ -72,7 +72,11 @@ pub(super) fn find(
     }
     let candidates = Candidates::of(draft.snapshot.fleet, release);
     draft.refusals(candidates.refusals(taken));
-    let mut filling = candidates.fill(taken, &draft.own());
+    // A rollback goes back to what there was, whatever a newer rule says.
+    let mut filling = match draft.rollout().kind {
+        Kind::Deploy => candidates.fill(taken, &draft.own()),
+        Kind::Rollback | Kind::Restart => candidates.fill_again(taken, &draft.own()),
+    };
     let mut full = full.into_iter();
     // One step makes no more; the one too many says that there are more.
     for _ in 0..missing.min(SLOTS_PER_STEP + 1) {

@@ -220,9 +220,9 @@ fn an_abort_before_anything_started_leaves_nothing() {
 fn no_room_is_refused_with_the_arithmetic_of_every_host() {
     #[rustfmt::skip]
     let table: [(&str, &[u64], &[&str]); 3] = [
-        ("no other host", &[], &["h0000 cannot hold both releases of production/web/0: no room for both: memory: 67108864 bytes needed, 33554432 of 100663296 free"]),
-        ("all are full", &[0, 0], &["h0002 cannot hold both releases of production/web/2", "and on no other host: h0000: no room: memory", "h0004: host policy: max_memory: 64MiB asked for, at most 32MiB are allowed"]),
-        ("one too few", &[1, 1], &["h0002 cannot hold both releases of production/web/2", "h0003: no room: memory: 67108864 bytes needed, 33554432 of 100663296 free"]),
+        ("no other host", &[], &["h0000 cannot hold both releases of production/web/0: no room for both: memory: 64 MiB needed, 32 MiB of 96 MiB free"]),
+        ("all are full", &[0, 0], &["h0002 cannot hold both releases of production/web/2", "and on no other host: h0000: no room: memory", "h0004: host policy: max_memory: 64 MiB asked for, at most 32 MiB are allowed"]),
+        ("one too few", &[1, 1], &["h0002 cannot hold both releases of production/web/2", "h0003: no room: memory: 64 MiB needed, 32 MiB of 96 MiB free"]),
     ];
     for (case, others, want) in table {
         let (r1, r2) = (web(1, |_| {}), web(2, |_| {}));
@@ -647,8 +647,8 @@ fn a_plan_says_where_the_new_set_goes() {
     let reason = |n: usize| shown.slots[n].reason.as_deref().unwrap();
     assert_eq!(
         reason(4),
-        "h0001 cannot hold both releases of production/web/1: no room for both: memory: 67108864 bytes needed, \
-         33554432 of 100663296 free"
+        "h0001 cannot hold both releases of production/web/1: no room for both: memory: 64 MiB needed, \
+         32 MiB of 96 MiB free"
     );
     assert_eq!(reason(0), "runs on until the rollout is over, and without traffic for 5m after that");
     assert!(shown.steps.iter().any(|step| step.contains("100% of the traffic")), "{:?}", shown.steps);

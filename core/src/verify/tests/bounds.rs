@@ -24,7 +24,7 @@ fn numbers(change: impl FnOnce(&mut Probe)) -> Option<Probe> {
 }
 
 fn volume(mount: &str) -> Volume {
-    Volume { mount: mount.into(), host_path: None, read_only: false }
+    Volume { mount: mount.into(), host_path: None, read_only: false, shared: false }
 }
 
 #[test]

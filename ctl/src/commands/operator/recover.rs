@@ -35,6 +35,12 @@ pub(super) fn run(
     if !trust.document().root.keys.contains(&root.public()) {
         return Err(ChangeError::NotRoot(root.id().clone()).into());
     }
+    if !ca.is_dir() {
+        return Err(CtlError::Usage {
+            message: format!("there is no folder `{}` of the CA", ca.display()),
+            hint: "it is `ca` in the coordinator's folder, like --ca server/ca; or in its backup".to_owned(),
+        });
+    }
     let authority = CertificateAuthority::load(ca)?;
     if !trust.document().ca.contains(&authority.fingerprint()) {
         return Err(OperatorError::WrongCa.into());

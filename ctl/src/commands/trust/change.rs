@@ -8,7 +8,7 @@ use serde::Serialize;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::{KeyId, SigningKey};
 use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
-use windlass_core::Digest;
+use windlass_core::{Digest, Span, Timestamp};
 
 use super::super::release::write_file;
 use crate::amendment::{Amendment, Missing, missing};
@@ -19,6 +19,10 @@ use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::shell::quote;
+use crate::signing::RENEW;
+
+/// `trust renew` without `--expires`.
+const RENEWED: Span = Span::from_secs(365 * 24 * 3600);
 
 /// The reason why the trust document was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,8 @@ pub(crate) enum ChangeError {
     Expired,
     #[error("`{0}` is not signed")]
     NotSigned(String),
+    #[error("`{0}` is neither a trust document nor a revocation list")]
+    NotTrust(String),
 }
 
 impl Failure for ChangeError {
@@ -38,7 +44,10 @@ impl Failure for ChangeError {
         match self {
             Self::NoRootKey(_) => Some("name it with --key FILE, or run this where it is".to_owned()),
             Self::NotRoot(_) => Some("see who is with `windlass trust show`".to_owned()),
-            Self::Expired => Some("say until when it shall count, like `--expires 365d`".to_owned()),
+            Self::Expired => Some(format!("say until when it is to count, like `--expires 365d`; or {RENEW}")),
+            Self::NotTrust(_) => Some(
+                "name the file that `windlass trust sign`, or `add-key`, `renew` or `revoke` with --out has written".to_owned(),
+            ),
             Self::NotSigned(file) => {
                 let out = Path::new(file).with_extension("trust.json");
                 Some(format!(
@@ -60,6 +69,9 @@ pub(crate) struct ChangeView {
     pub(crate) version: u64,
     /// Digest of its payload.
     pub(crate) digest: Digest,
+    /// The end of its time, if that has passed: no new release is taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expired: Option<Timestamp>,
     /// The changes against the version before, in words.
     pub(crate) changes: Vec<String>,
     /// The file, unless it was published.
@@ -96,6 +108,7 @@ pub(super) async fn change(
         state: "unchanged",
         version: in_force.version(),
         digest: in_force.digest(),
+        expired: lapsed(in_force.document()),
         changes,
         file: None,
         missing: 0,
@@ -106,6 +119,7 @@ pub(super) async fn change(
         printer.document(&view, |_| text(&view));
         return Ok(Exit::Done);
     };
+    view.expired = None;
     let keys = root_keys(how, context, &in_force, &document)?;
     let payload = serde_json::to_vec(&document).expect("a trust document has string keys, so it is JSON");
     let envelope = Envelope::sign(PayloadType::Trust, payload, &keys.iter().collect::<Vec<_>>());
@@ -148,7 +162,8 @@ fn amended(
     let mut next = in_force.document().clone();
     let mut changes = amendment.apply(&mut next)?;
     let now = clock::now();
-    if let Some(span) = how.expires.filter(|_| !changes.is_empty()) {
+    let renewed = matches!(amendment, Amendment::Renew).then_some(RENEWED);
+    if let Some(span) = how.expires.or(renewed) {
         next.expires_at = now + span.duration();
         changes.push(format!("new releases are taken until {}", next.expires_at));
     }
@@ -189,10 +204,21 @@ fn root_keys(
     Ok(keys)
 }
 
+/// The end of the document's time, if that has passed.
+pub(super) fn lapsed(document: &TrustDocument) -> Option<Timestamp> {
+    (!document.accepts_new_releases(clock::now())).then_some(document.expires_at)
+}
+
+/// A warning of a document that has expired.
+pub(super) fn expired(at: Timestamp) -> String {
+    format!("warning: it expired at {at}: no new release is taken\nhint: {RENEW}\n")
+}
+
 fn text(view: &ChangeView) -> String {
     let mut text = match view.state {
         "unchanged" => {
             format!("nothing to change: version {} of the trust document says so already\n", view.version)
+                + &view.expired.map_or_else(String::new, expired)
         }
         "published" => format!("version {} of the trust document is in force\n", view.version),
         "signed" => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_core::fleet::{FleetView, Scheduling};
 use windlass_core::host::Liveness;
-use windlass_core::view::{self, HostView};
+use windlass_core::view::{self, HostView, Trouble};
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_proto::json::encode;
 use windlass_proto::pb;
@@ -18,7 +18,7 @@ use crate::grpc::status::{invalid, refused};
 use crate::hosts::{self, HostAction, HostError};
 use crate::ledger::State;
 use crate::recovery;
-use crate::store::record::HostRecord;
+use crate::store::record::{HostRecord, Standing};
 
 /// Labels of one host.
 const LABELS: usize = 64;
@@ -136,7 +136,7 @@ pub(super) fn view(
     let gone = windlass_core::fleet::Member {
         facts: record.facts.clone(),
         liveness: Liveness::Lost,
-        last_seen: None,
+        last_seen: coordinator.registry.last_seen(&record.name),
         isolated_for: None,
         scheduling: record.scheduling,
         has_ingress: false,
@@ -149,5 +149,21 @@ pub(super) fn view(
     };
     let mut view = view::host(&record.name, &gone, None);
     view.state = record.standing.as_str().to_owned();
+    view.problems.retain(|problem| matches!(problem.trouble, Trouble::NotHeardOf { .. }));
+    view.problems.iter_mut().for_each(|problem| problem.text = out_of_the_fleet(record.standing).to_owned());
     view
+}
+
+/// What it means for a host that its certificate counts no more, and the way back.
+const fn out_of_the_fleet(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Evicted => {
+            "evicted: its certificate is revoked; its containers keep running. It may join again with `windlass host token`"
+        }
+        Standing::Banned => "banned: its certificate is revoked for good; its containers keep running",
+        Standing::Cloned => {
+            "cloned: two machines used its certificate, and neither gets another; evict it, and let one of them join again"
+        }
+        Standing::Member => "it is not connected",
+    }
 }

@@ -1,0 +1,102 @@
+//! Hints that lead on, and answers that a person at night can act on.
+
+use serde_json::json;
+
+use crate::coordinator::{ROLLOUT, Script, Watch, view};
+use crate::rollouts::run;
+use crate::{Desk, stderr};
+
+#[test]
+fn a_server_without_a_port_is_refused_with_its_form() {
+    let desk = Desk::with_fleet();
+    for (server, like) in [
+        ("deploy.example.com", "like `deploy.example.com:7443`"),
+        ("http://deploy.example.com:7443/", "like `deploy.example.com:7443`"),
+        ("a b", "write it HOST:PORT"),
+    ] {
+        let output = desk.run(&["status", "--server", server]);
+        assert_eq!(output.status.code(), Some(2), "{server}");
+        let text = stderr(&output);
+        assert!(text.contains("write it HOST:PORT") && text.contains(like), "{server}: {text}");
+    }
+}
+
+#[test]
+fn commands_of_the_other_programs_are_named() {
+    let desk = Desk::new();
+    let screen = desk.screen(&["doctor"]);
+    assert!(screen.contains("`windlass-agent doctor`") && screen.ends_with("exit 2"), "{screen}");
+}
+
+#[test]
+fn rollouts_are_listed_of_the_environment_that_was_named() {
+    let mut staging = view("succeeded", true);
+    staging["environment"] = json!("staging");
+    let script = || Script { rollouts: json!([view("succeeded", true), staging]), ..Script::default() };
+    let (code, stdout, _, _) = run(script(), &["rollout", "ls", "-e", "staging", "-o", "json"]);
+    let views: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, views.len()), (0, 1));
+    assert_eq!(views[0]["environment"], "staging");
+    let (code, _, stderr, _) = run(script(), &["rollout", "ls", "-e", "stagign"]);
+    assert_eq!((code, stderr.trim()), (0, "no rollouts in stagign; 2 in other environments"));
+}
+
+#[test]
+fn a_deploy_to_a_new_environment_says_that_it_makes_one() {
+    let status = json!([{
+        "service": "web", "environment": "staging", "release": "r1", "image": "web:1", "good": "r1", "rollout": null,
+        "state": "steady", "replicas": 1, "waiting": [], "wanted": 1, "available": 1, "healthy": 1, "serving": {},
+        "instances": [],
+    }]);
+    let script = || Script {
+        status: status.clone(),
+        watches: [Watch::Views(vec![view("succeeded", true)])].into(),
+        ..Script::default()
+    };
+    let (code, _, stderr, _) = run(script(), &["deploy", "web.yaml", "-e", "stagign"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stderr.contains("warning: the fleet has no environment stagign yet")
+            && stderr.contains("it has staging"),
+        "{stderr}"
+    );
+    let (_, _, stderr, _) = run(script(), &["deploy", "web.yaml", "-e", "staging"]);
+    assert!(!stderr.contains("warning:"), "{stderr}");
+}
+
+#[test]
+fn an_abort_looks_before_it_asks() {
+    let (code, _, stderr, coordinator) = run(Script::default(), &["rollout", "abort", ROLLOUT]);
+    assert_eq!(code, 1);
+    let asked = "Abort rollout 0193ab00-0000-7000-8000-000000000001 of default/web";
+    assert!(stderr.contains(asked), "{stderr}");
+    assert_eq!(coordinator.script.lock().unwrap().asked, [ROLLOUT]);
+}
+
+#[test]
+fn a_refused_step_of_a_rollout_names_where_to_look() {
+    for verb in ["resume", "promote", "pause"] {
+        let (code, _, stderr, _) = run(Script::default(), &["rollout", verb, ROLLOUT]);
+        assert_eq!(code, 1);
+        let want = format!("hint: `windlass rollout show {ROLLOUT}` says where it is");
+        assert!(stderr.contains(&want), "{verb}: {stderr}");
+    }
+}
+
+#[test]
+fn files_that_are_no_documents_of_ours_lead_on() {
+    let desk = Desk::with_fleet();
+    desk.write("ok.yaml", "service: web\nimage: a:1\n");
+    let table: [(&[&str], &str); 4] = [
+        (&["trust", "publish", "ok.yaml"], "is neither a trust document nor a revocation list"),
+        (&["deploy", "--release", "ok.yaml"], "windlass deploy -f ok.yaml"),
+        (&["deploy", "--plan", "nofile"], "is the path right?"),
+        (&["operator", "recover", "--ca", "nofolder"], "there is no folder `nofolder` of the CA"),
+    ];
+    for (args, want) in table {
+        let screen = desk.screen(args);
+        assert!(screen.contains(want) && screen.contains("hint: "), "{screen}");
+    }
+    let screen = desk.screen(&["context", "use", "nowhere"]);
+    assert!(screen.contains("there are: demo; `windlass context ls`"), "{screen}");
+}
