@@ -171,9 +171,14 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     // One of each host is all that a host may have.
     let old = warm.filter(|_| release.spec.scale != Scale::PerHost);
     let left = left_to_care(draft, &to.digest);
-    for slot in draft.keys() {
+    let mut slots = draft.keys();
+    // The new ones first: once one of them is good, the others follow, and nothing is taken back.
+    slots.sort_by_key(|slot| draft.slots[slot].release() != to.digest);
+    let restarts = draft.rollout().is_restart();
+    for slot in slots {
         if draft.slots[&slot].release() != to.digest {
-            if !left.contains(&slot) {
+            // What is warm elsewhere is no matter of a restart.
+            if !left.contains(&slot) && !(restarts && draft.slots[&slot].is_kept()) {
                 retain_or_drop(draft, &slot, old);
             }
             continue;

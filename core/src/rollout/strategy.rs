@@ -29,7 +29,7 @@ pub(super) fn step(draft: &mut Draft<'_>) {
         // New instances of the same release, and those of a rollback that do not fit beside the others, have no traffic of
         // their own: they replace the others in batches.
         Strategy::BlueGreen { .. } | Strategy::Canary { .. }
-            if draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
+            if draft.rollout().is_restart() || draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
         {
             rolling::step(draft);
         }

@@ -17,9 +17,9 @@ use crate::rollout::{Chosen, Kind, State, Steering, Verb, What, tell};
 use crate::service::Mode;
 use crate::view::{Action, preview, status};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
-fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
+pub(super) fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
     release(counter, |json| {
         json["version"] = 4.into();
         json["spec"]["scale"] = json!({ "replicas": { "min": 1, "max": 4 } });
@@ -32,7 +32,7 @@ fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
     })
 }
 
-fn host(n: usize) -> HostId {
+pub(super) fn host(n: usize) -> HostId {
     format!("h{n:04}").parse().unwrap()
 }
 
@@ -55,7 +55,7 @@ fn world() -> (World, Release, Release) {
 }
 
 /// A world in which r2 has `share` of the traffic.
-fn at_share(share: u16) -> (World, Release, Release) {
+pub(super) fn at_share(share: u16) -> (World, Release, Release) {
     let (mut world, r1, r2) = world();
     world.begin(&r2, Kind::Deploy);
     world.until("has its share", |world| world.share(&r2) == share && world.running(&r2) == 3);
@@ -63,7 +63,7 @@ fn at_share(share: u16) -> (World, Release, Release) {
 }
 
 /// A world in which r2 has succeeded, and r1 is warm.
-fn succeeded() -> (World, Release, Release) {
+pub(super) fn succeeded() -> (World, Release, Release) {
     let (mut world, r1, r2) = at_share(1000);
     world.until("succeeds", |world| world.state() == State::Succeeded);
     assert_eq!((world.running(&r1), world.running(&r2)), (3, 3));
@@ -78,13 +78,13 @@ fn settled() -> (World, Release, Release) {
 }
 
 /// The hosts of the slots of a release, by their order.
-fn hosts_of(world: &World, release: &Release) -> Vec<String> {
+pub(super) fn hosts_of(world: &World, release: &Release) -> Vec<String> {
     let of = world.slots.values().filter(|slot| slot.release() == reference(release).digest);
     of.map(|slot| format!("{}@{}", slot.id().index, slot.host())).collect()
 }
 
 /// No host has more than it holds.
-fn assert_room(world: &World) {
+pub(super) fn assert_room(world: &World) {
     for (host, member) in &world.fleet.members {
         let seen = member.observation.as_ref().unwrap();
         let run =
@@ -94,7 +94,7 @@ fn assert_room(world: &World) {
 }
 
 /// Nothing is left over: as many slots as are wanted, all of them at the release, alone and members.
-fn assert_settled(world: &World, release: &Release, count: usize) {
+pub(super) fn assert_settled(world: &World, release: &Release, count: usize) {
     let digest = reference(release).digest;
     let plain = |slot: &&crate::slot::Slot| {
         slot.release() == digest && slot.run().runs() && !slot.is_kept() && slot.stands_in_for().is_none()
