@@ -8,7 +8,7 @@ use crate::placement::{self, Candidates, Place};
 use crate::plan::{Order, Phase};
 use crate::release::{Release, Scale};
 use crate::service::ReleaseRef;
-use crate::slot::{Certainty, Transition};
+use crate::slot::{self, Certainty, Transition};
 use crate::traffic::{Split, Weight};
 
 use super::decision::{Chosen, Instead};
@@ -27,6 +27,9 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else {
         return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace("its release is gone".into()));
     };
+    if let Some(why) = refusal(draft, to, release) {
+        return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why));
+    }
     if !returning::gather(draft) {
         return;
     }
@@ -34,11 +37,7 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         // Every slot stays where it is.
         return draft.go(State::Preparing);
     }
-    let hosts = match release.spec.scale {
-        Scale::PerHost => place_per_host(draft, to, release),
-        Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
-    };
-    match hosts {
+    match find_all(draft, to, release) {
         _ if draft.is_full() || draft.drains() => {}
         Err(Nowhere::Yet) => draft.wake_soon(),
         Err(Nowhere::At(why)) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
@@ -48,6 +47,32 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
             }
             draft.go(State::Preparing);
         }
+    }
+}
+
+fn find_all(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
+    match release.spec.scale {
+        Scale::PerHost => place_per_host(draft, to, release),
+        Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
+    }
+}
+
+/// Why a deploy finds no place even without the instances that end before it begins. It is refused before any of them has ended.
+fn refusal(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<String> {
+    let is_deploy = draft.rollout().kind == Kind::Deploy && !draft.rollout().changed;
+    let keep = returning::keeps(draft).filter(|_| is_deploy)?;
+    let mut alone = Draft::new(&draft.snapshot);
+    alone.service = draft.service.clone();
+    alone.service.split = None;
+    alone.rollout = draft.rollout.clone();
+    alone.slots = draft.slots.clone();
+    alone.slots.retain(|_, slot| slot.release() == keep);
+    for slot in alone.slots.values_mut() {
+        *slot = slot::apply(Some(slot), &Transition::Forget).ok()?;
+    }
+    match find_all(&mut alone, to, release) {
+        Err(Nowhere::At(why)) => Some(why),
+        Ok(()) | Err(Nowhere::Yet) => None,
     }
 }
 

@@ -97,6 +97,11 @@ fn to_keep(draft: &Draft<'_>, split: &Split, late: bool) -> Option<Digest> {
     Some(other.filter(|other| guard::holds(draft, &keep, other)).unwrap_or(keep))
 }
 
+/// The release of a divided service that a rollout begins beside.
+pub(super) fn keeps(draft: &Draft<'_>) -> Option<Digest> {
+    to_keep(draft, draft.service.split.as_ref()?, false)
+}
+
 /// When the release that is to serve alone must do so.
 fn due(draft: &mut Draft<'_>) -> Option<Timestamp> {
     let deadline = draft.target()?.1.spec.progress_deadline.duration();

@@ -270,6 +270,8 @@ fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standin
             let beside = facts.intent.other.is_some_and(|(release, run)| release == failed && run.runs());
             match keeps_failed(draft).filter(|_| beside) {
                 Some(until) => draft.apply(slot, &Transition::Keep { until }),
+                // What an earlier rollout keeps for a while is no matter of this one.
+                None if draft.slots[slot].standby_until().is_some() => false,
                 None => draft.apply(slot, &Transition::Forget),
             };
             return;

@@ -15,6 +15,8 @@ mod stopping;
 use crate::release::{Release, Strategy};
 
 use super::draft::Draft;
+use super::ending;
+use super::hooks::{self, Standing as Joined};
 use super::model::Kind;
 
 pub(super) use recreate::stop_new;
@@ -23,6 +25,9 @@ pub(super) use stopping::Stopping;
 /// One step of a rollout that advances.
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((_, release)) = draft.target() else { return };
+    if let Joined::Failed(reason) = hooks::catch_up(draft) {
+        return ending::on_release_failure(draft, &release.spec, reason);
+    }
     match &release.spec.strategy {
         Strategy::Rolling { .. } => rolling::step(draft),
         Strategy::Recreate { .. } => recreate::step(draft),

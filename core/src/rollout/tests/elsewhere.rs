@@ -37,7 +37,7 @@ pub(super) fn host(n: usize) -> HostId {
 }
 
 /// Three slots at r1 on hosts that hold one instance each, and `others` that hold so many.
-fn world_of(r1: &Release, others: &[u64]) -> World {
+pub(super) fn world_of(r1: &Release, others: &[u64]) -> World {
     let mut world = World::on(r1, 3, 3);
     let one = world.fleet.members[&host(0)].clone();
     for (n, holds) in [1, 1, 1].iter().chain(others).enumerate() {
@@ -658,6 +658,14 @@ fn a_plan_says_where_the_new_set_goes() {
     let gone = plan(&warm, &web(3, |_| {})).slots.into_iter().filter(|of| of.action == Action::Remove);
     let gone: Vec<(u32, bool)> = gone.map(|of| (of.slot.index, of.reason.is_some())).collect();
     assert_eq!(gone, [(0, false), (1, false), (2, false), (3, true), (5, true)]);
+    let warnings = plan(&warm, &web(3, |_| {})).warnings;
+    assert!(warnings.iter().any(|text| text.contains("the warm instances of r1 end")), "{warnings:?}");
+    // A host that drains keeps none.
+    world.fleet.members.get_mut(&host(0)).unwrap().scheduling = Scheduling::Draining;
+    let shown = plan(&world, &r2);
+    let kept = shown.slots.iter().map(|of| of.reason.as_ref().is_some_and(|text| text.contains("for 5m")));
+    assert_eq!(kept.take(3).collect::<Vec<_>>(), [false, true, true], "{:?}", shown.slots);
+    world.fleet.members.get_mut(&host(0)).unwrap().scheduling = Scheduling::Ready;
     // Where there is none, it says why of each host.
     [3, 4].iter().for_each(|n| drop(world.fleet.members.remove(&host(*n))));
     let error = plan(&world, &r2).error.unwrap();
@@ -706,7 +714,7 @@ fn a_status_counts_one_set_of_two() {
 }
 
 /// As many slots as take two steps to place, each on a host that holds one instance.
-fn many() -> (World, Release, Release) {
+pub(super) fn many() -> (World, Release, Release) {
     let wide = |json: &mut Value| json["spec"]["scale"] = json!({ "replicas": { "min": 1, "max": 100 } });
     let (r1, r2) = (web(1, wide), web(2, wide));
     let mut world = World::on(&r1, 70, 140);

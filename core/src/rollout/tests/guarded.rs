@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::elsewhere::{MIB, assert_settled, host, hosts_of, succeeded, web};
-use super::fixture::reference;
+use super::elsewhere::{MIB, assert_settled, host, hosts_of, many, succeeded, web};
+use super::fixture::{at, reference};
 use super::shifting::World;
 use crate::Size;
 use crate::host::{Limit, Liveness};
@@ -214,4 +214,168 @@ fn a_warm_set_that_falls_ill_is_helped_by_the_other() {
     assert_eq!(reason(&world), "r1 was not available everywhere within 2m, so the traffic stays at r2");
     assert_eq!(weight(&world, &r2), 1000);
     world.until("is whole again", |world| reachable(world, &r2) == 3);
+}
+
+#[test]
+fn a_refused_deploy_leaves_the_warm_set() {
+    let (mut world, r1, r2) = succeeded();
+    let before = world.slots.clone();
+    let huge = web(3, |json| json["spec"]["resources"]["memory"] = "1GiB".into());
+    world.begin(&huge, Kind::Deploy);
+    world.until("ends", |world| world.state().is_final());
+    let rollout = world.rollout.as_ref().unwrap();
+    assert_eq!((rollout.state, rollout.changed), (State::Failed, false), "{}", reason(&world));
+    assert_eq!((&world.slots, world.running(&r1), weight(&world, &r2)), (&before, 3, 1000));
+    world.begin(&r1, Kind::Rollback);
+    world.second();
+    assert_eq!(weight(&world, &r1), 1000, "and the way back is as short as before");
+}
+
+#[test]
+fn a_refused_deploy_leaves_what_is_warm_in_its_slot() {
+    let release = |counter| super::shifting::blue_green(counter, &super::shifting::steps(&[1000]));
+    let (r1, r2) = (release(1), release(2));
+    let mut world = World::at(&r1, 2);
+    world.begin(&r2, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    let mut huge = release(3);
+    huge.spec.resources.memory = Size::from_bytes(1 << 30);
+    world.begin(&huge, Kind::Deploy);
+    world.until("ends", |world| world.state().is_final());
+    (0..5).for_each(|_| world.second());
+    assert_eq!((world.state(), world.running(&r1), world.running(&r2)), (State::Failed, 2, 2));
+}
+
+#[test]
+fn a_deploy_that_ends_a_warm_set_says_that_it_did() {
+    let (mut world, r1, _) = succeeded();
+    world.begin(&web(3, |_| {}), Kind::Deploy);
+    world.until("prepares", |world| world.state() == State::Preparing);
+    assert_eq!(world.running(&r1), 0);
+    assert!(world.rollout.as_ref().unwrap().changed);
+}
+
+#[test]
+fn a_restart_leaves_a_warm_set_on_other_hosts() {
+    let (mut world, r1, r2) = succeeded();
+    let id = "00000000-0000-0000-0000-0000000000aa".parse().unwrap();
+    let begun = crate::rollout::restart(&world.service, None, 0, "ada".into(), id, at(world.now)).unwrap();
+    (world.service, world.rollout) = (begun.0, Some(begun.1));
+    let mut fewest = 3;
+    world.until("ends", |world| {
+        assert_eq!((world.running(&r1), weight(world, &r2)), (3, 1000), "{:?}", world.waiting);
+        fewest = fewest.min(reachable(world, &r2));
+        world.state().is_final()
+    });
+    assert_eq!((world.state(), world.running(&r1)), (State::Succeeded, 3), "{}", reason(&world));
+    assert!(fewest >= 2, "one after the other, not {fewest}");
+    let new = world.slots.values().filter(|slot| slot.target().generation == 1).count();
+    assert_eq!(new, 3);
+    world.begin(&r1, Kind::Rollback);
+    world.second();
+    assert_eq!(weight(&world, &r1), 1000);
+}
+
+#[test]
+fn many_slots_become_good_before_any_old_one_is_kept() {
+    let (mut world, r1, r2) = many();
+    let good = |world: &World| {
+        world.slots.values().filter(|slot| slot.release() == reference(&r2).digest && slot.is_good()).count()
+    };
+    let kept = |world: &World| world.slots.values().filter(|slot| slot.is_kept()).count();
+    world.until("are good", |world| good(world) > 0);
+    assert_eq!((world.state(), good(&world), kept(&world)), (State::Soaking, 64, 0));
+    // The coordinator starts again: nothing is taken back.
+    let mut again = world.rollout.clone().unwrap();
+    again.soak_since = None;
+    world.fleet.since = at(world.now);
+    world.rollout = Some(again);
+    world.second();
+    assert_eq!((good(&world), kept(&world)), (70, 58));
+    // And a person who aborts in the middle of it gets the old ones back.
+    world.steer(Steering::Abort);
+    world.until("ends", |world| {
+        assert_eq!(world.running(&r1), 70);
+        world.state().is_final()
+    });
+    assert_eq!((world.state(), weight(&world, &r1)), (State::Aborted, 1000));
+    (0..5).for_each(|_| world.second());
+    assert_settled(&world, &r1, 70);
+}
+
+/// A row of numbers that looks like chance.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Something happens to the service.
+fn happens(world: &mut World, dice: &mut Dice, releases: &[Release; 3]) {
+    let hosts = world.fleet.members.len() as u64;
+    let host = usize::try_from(dice.below(hosts)).unwrap();
+    let active = world.rollout.as_ref().is_some_and(|rollout| !rollout.state.is_final());
+    let goes_back = world.rollout.as_ref().is_some_and(|rollout| rollout.state == State::RollingBack);
+    match dice.below(9) {
+        0 | 1 => lose(world, host),
+        2 | 3 => find(world, host),
+        4 if active && !goes_back => world.steer(Steering::Abort),
+        5 if world.service.good.contains(&reference(&releases[0])) => {
+            world.begin(&releases[0], Kind::Rollback)
+        }
+        6 => world.begin(&releases[2], Kind::Deploy),
+        7 => world.restarts_after = Some(world.writes + u32::try_from(dice.below(4)).unwrap()),
+        8 => {
+            let of = &releases[usize::try_from(dice.below(3)).unwrap()];
+            world.fails.insert((reference(of).digest, host));
+        }
+        _ => world.fails.clear(),
+    }
+}
+
+#[test]
+fn no_release_gets_everything_that_nobody_can_reach() {
+    let releases = [web(1, |_| {}), web(2, |_| {}), web(3, |_| {})];
+    let seeds = std::env::var("GUARD_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    for seed in 0..seeds {
+        let mut dice = Dice(seed);
+        let others: &[u64] =
+            [&[2, 2][..], &[1, 1, 1], &[4], &[1, 2]][usize::try_from(dice.below(4)).unwrap()];
+        let mut world = super::elsewhere::world_of(&releases[0], others);
+        world.begin(&releases[1], Kind::Deploy);
+        let mut next = 1 + dice.below(150);
+        for second in 0..250 {
+            if second == next {
+                let pause = [4, 100][usize::try_from(dice.below(2)).unwrap()];
+                next += 1 + dice.below(pause);
+                happens(&mut world, &mut dice, &releases);
+            }
+            let before: Vec<(u16, usize)> =
+                releases.iter().map(|of| (weight(&world, of), reachable(&world, of))).collect();
+            let split = world.service.split.clone();
+            world.second();
+            let (Some(_), Some(now)) = (split, world.service.split.clone()) else { continue };
+            for (n, of) in releases.iter().enumerate() {
+                let got = weight(&world, of) == 1000 && before[n].0 < 1000;
+                let other = releases
+                    .iter()
+                    .position(|other| Some(reference(other).digest) == now.beside(&reference(of).digest));
+                let serves = other.is_some_and(|other| before[other].1 > 0);
+                assert!(
+                    !got || before[n].1 > 0 || !serves,
+                    "seed {seed}, second {second}: {now:?} {before:?} {:?}",
+                    world.rollout
+                );
+            }
+        }
+        (0..world.fleet.members.len()).for_each(|n| find(&mut world, n));
+        world.fails.clear();
+        world.until("ends", |world| world.rollout.as_ref().is_none_or(|rollout| rollout.state.is_final()));
+        world.until("serves", |world| {
+            releases.iter().any(|of| reachable(world, of) > 0 && weight(world, of) > 0)
+        });
+    }
 }

@@ -240,6 +240,7 @@ impl World {
             let mut seen = instance(slot.id(), digest, release, InstanceState::Healthy);
             let number = port(slot.id(), release);
             seen.endpoints = BTreeMap::from([("http".into(), format!("10.0.0.1:{number}"))]);
+            seen.generation = if n == 0 && target.is_some() { slot.target().generation } else { 0 };
             instances.push(seen);
         }
         SlotObservation {
