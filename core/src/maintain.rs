@@ -106,7 +106,7 @@ fn per_host(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
             continue;
         }
         if let Ok(gpus) = placement::accepts(host, member, release, &member.taken) {
-            draft.add_slot(running(host.clone(), good, gpus, None), None);
+            draft.add_slot(running(host.clone(), good.digest, gpus, None), None);
         }
     }
 }
@@ -125,7 +125,7 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
         .collect();
     let alone: Vec<SlotId> = moving.difference(&leaving::replaced(draft)).cloned().collect();
     let alone = drain::in_turn(draft, release, alone);
-    add(draft, good, release, alone.into_iter().map(Some).collect());
+    add(draft, good.digest, release, alone.into_iter().map(Some).collect());
     pairs::settle(draft, good, release, &moving);
     let pairs = draft.slots.values().filter(|slot| slot.stands_in_for().is_some()).count();
     let others = draft.slots.values().filter(|slot| slot.is_leaving() || slot.is_kept()).count();
@@ -136,14 +136,14 @@ fn replicas(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release) {
     let missing = wanted.saturating_sub(count);
     let given_up = if release.spec.pins_slots() { missing.min(draft.service.given_up as usize) } else { 0 };
     draft.service.given_up = u32::try_from(given_up).unwrap_or(u32::MAX);
-    add(draft, good, release, vec![None; missing - given_up]);
+    add(draft, good.digest, release, vec![None; missing - given_up]);
     if count > wanted {
         surplus::drop_surplus(draft, &good.digest, count - wanted);
     }
 }
 
 /// Adds slots, each in the place of another one or of none.
-fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Option<SlotId>>) {
+pub(crate) fn add(draft: &mut Draft<'_>, good: Digest, release: &Release, slots: Vec<Option<SlotId>>) {
     if slots.is_empty() || !draft.may_start(None) {
         return;
     }
@@ -162,6 +162,6 @@ fn add(draft: &mut Draft<'_>, good: ReleaseRef, release: &Release, slots: Vec<Op
 }
 
 /// A slot of the good release that runs at once.
-const fn running(host: HostId, good: ReleaseRef, gpus: Vec<String>, replaces: Option<SlotId>) -> NewSlot {
-    NewSlot { host, release: good.digest, runs: true, good: true, gpus, stands_in_for: replaces }
+const fn running(host: HostId, good: Digest, gpus: Vec<String>, replaces: Option<SlotId>) -> NewSlot {
+    NewSlot { host, release: good, runs: true, good: true, gpus, stands_in_for: replaces }
 }

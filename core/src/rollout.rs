@@ -33,6 +33,7 @@ pub(crate) mod ending;
 pub(crate) mod exclusive;
 mod figures;
 mod gating;
+mod guard;
 pub(crate) mod hooks;
 mod instances;
 mod machine;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
-use crate::release::{Release, Scale};
+use crate::release::Release;
 use crate::slot::Slot;
 use crate::time::Timestamp;
 use crate::traffic::Split;
@@ -201,10 +201,7 @@ impl Service {
 
     /// How many instances `release` is to have: the service's count, clamped to the release's range.
     pub fn replicas_for(&self, release: &Release) -> Option<u32> {
-        match release.spec.scale {
-            Scale::Replicas { min, max } => Some(self.replicas.clamp(min, max)),
-            Scale::PerHost => None,
-        }
+        release.spec.scale.clamp(self.replicas)
     }
 }
 

@@ -47,6 +47,16 @@ pub enum Scale {
     PerHost,
 }
 
+impl Scale {
+    /// How many instances that are where `count` are asked for; `None` if each host has one.
+    pub fn clamp(&self, count: u32) -> Option<u32> {
+        match *self {
+            Self::Replicas { min, max } => Some(count.clamp(min, max)),
+            Self::PerHost => None,
+        }
+    }
+}
+
 /// Where instances may run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -49,8 +49,9 @@ pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, relea
     let exclusive = draft.is_exclusive();
     for slot in slots {
         let at = &draft.slots[&slot];
-        let runs = Intent::from(at).lets_anything_run();
-        let Some(taken) = sides.taken.get_mut(at.host()).filter(|_| runs && at.release() != to.digest) else {
+        let intent = Intent::from(at);
+        let is_new = intent.lets_anything_run() && at.release() != to.digest && !intent.has_run(&to.digest);
+        let Some(taken) = sides.taken.get_mut(at.host()).filter(|_| is_new) else {
             sides.beside.push(slot);
             continue;
         };

@@ -9,6 +9,7 @@ use crate::id::{HostId, SlotId};
 use crate::observation::{Evidence, Refusal, SlotStatus};
 use crate::plan::Phase;
 use crate::release::{OnFailure, Scale, Spec};
+use crate::service::Slots;
 use crate::slot::{Seen, Slot, Transition, Waiting};
 use crate::time::Timestamp;
 
@@ -171,9 +172,14 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     // One of each host is all that a host may have.
     let old = warm.filter(|_| release.spec.scale != Scale::PerHost);
     let left = left_to_care(draft, &to.digest);
-    for slot in draft.keys() {
+    let mut slots = draft.keys();
+    // The new ones first: once one of them is good, the others follow, and nothing is taken back.
+    slots.sort_by_key(|slot| draft.slots[slot].release() != to.digest);
+    let restarts = draft.rollout().is_restart();
+    for slot in slots {
         if draft.slots[&slot].release() != to.digest {
-            if !left.contains(&slot) {
+            // What is warm elsewhere is no matter of a restart.
+            if !left.contains(&slot) && !(restarts && draft.slots[&slot].is_kept()) {
                 retain_or_drop(draft, &slot, old);
             }
             continue;
@@ -203,12 +209,17 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
 pub(crate) fn retain_or_drop(draft: &mut Draft<'_>, slot: &SlotId, until: Option<Timestamp>) {
     let at = &draft.slots[slot];
     let divided = draft.service.split.as_ref().is_some_and(|split| split.names(&at.release()));
-    let replaced = || draft.slots.values().any(|other| other.stands_in_for() == Some(slot));
-    let is_whole = divided && at.run().runs() && !draft.is_draining(slot) && !replaced();
-    match until.filter(|_| is_whole) {
+    let is_kept = divided && may_be_kept(at, &draft.slots, draft.is_draining(slot));
+    match until.filter(|_| is_kept) {
         Some(until) => drop(draft.apply(slot, &Transition::Retain { until })),
         None => draft.drop_slot(slot),
     }
+}
+
+/// Whether a slot with traffic beside it may be kept after its rollout.
+pub(crate) fn may_be_kept(slot: &Slot, slots: &Slots, is_draining: bool) -> bool {
+    let is_replaced = || slots.values().any(|other| other.stands_in_for() == Some(slot.id()));
+    slot.run().runs() && !is_draining && !is_replaced()
 }
 
 /// Slots of a service that runs once on every host which had no part in the rollout, since their hosts were to have none.

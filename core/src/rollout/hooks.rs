@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::id::{HostId, SlotId};
 use crate::observation::{TASK_LOG, TaskEnd, TaskObservation, TaskOutcome, TaskState, keep_end};
-use crate::plan::Task;
+use crate::plan::{Phase, Task};
 use crate::release::{Hook, HookHosts, Spec, Stage};
 use crate::slot::{Transition, Waiting};
 use crate::time::Timestamp;
@@ -172,6 +172,59 @@ pub(super) fn run(draft: &mut Draft<'_>, stage: Stage) -> Standing {
         }
     }
     Standing::Done
+}
+
+/// Runs the hooks that come first on hosts which have joined since the others ran them, as soon as those have the image.
+pub(super) fn catch_up(draft: &mut Draft<'_>) -> Standing {
+    let Some((to, release)) = draft.target().filter(|_| draft.rollout().kind == Kind::Deploy) else {
+        return Standing::Done;
+    };
+    let spec = &release.spec;
+    let each: Vec<&Hook> =
+        spec.hooks.of(Stage::Before).iter().filter(|hook| hook.on == HookHosts::Each).collect();
+    if each.is_empty() {
+        return Standing::Done;
+    }
+    if let Some(reason) = failed(draft, Stage::Before) {
+        return Standing::Failed(reason);
+    }
+    let has_image = |slot: &SlotId| {
+        let facts = draft.facts(slot);
+        facts.intent.run != Phase::Pulled || facts.last().is_some_and(|seen| seen.pulled)
+    };
+    if !ending::counted(draft, &to.digest).iter().all(has_image) {
+        return Standing::Blocked;
+    }
+    for hook in each {
+        match is_done(draft, spec, Stage::Before, hook) {
+            Standing::Done => {}
+            Standing::Waits => {
+                draft.is_steady(spec.progress_deadline);
+                return Standing::Waits;
+            }
+            other @ (Standing::Blocked | Standing::Failed(_)) => return other,
+        }
+    }
+    Standing::Done
+}
+
+/// Whether the hooks that come first on every host have run on this slot's.
+pub(super) fn have_run(draft: &mut Draft<'_>, spec: &Spec, slot: &SlotId) -> bool {
+    if draft.rollout().kind != Kind::Deploy {
+        return true;
+    }
+    let host = draft.host(slot);
+    let runs = &draft.rollout().hooks;
+    let has_run = |hook: &String| {
+        let mut mine = runs.iter().filter(|run| &run.hook == hook && run.host == host);
+        mine.any(|run| run.end.is_some() && !run.has_failed())
+    };
+    let missing = once_per_host(spec, Stage::Before).into_iter().find(|hook| !has_run(hook));
+    if let Some(hook) = missing {
+        draft.wait(Waiting::Hook { hook, host, since: None });
+        return false;
+    }
+    true
 }
 
 /// Begins a hook on the hosts where it has not begun, and says whether it is over on all of them. A host that is out of reach gets

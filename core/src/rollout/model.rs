@@ -11,7 +11,7 @@ use super::hooks::HookRun;
 use super::shift::Shift;
 use crate::fleet::Fleet;
 use crate::gate::{Course, GateEnd};
-use crate::id::{HostId, RolloutId, ServiceId, SlotId};
+use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
 use crate::observation::{Evidence, Refusal};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::slot::Waiting;
@@ -218,8 +218,18 @@ pub enum Reason {
     SupersededBy(RolloutId),
     /// Ingresses that can be reached did not take the weights of a step; `None` if no table ever said them.
     NotSwitched(Option<String>),
-    /// The release that is to serve alone before it begins was not available everywhere within this long.
+    /// The release that is to serve alone before it begins was not available everywhere within this long. Written by the
+    /// version before.
     NotGathered(Span),
+    /// A release was not fit to have every request in time.
+    NotLed {
+        /// That one.
+        wanted: Counter,
+        /// The one that goes on serving, if one does.
+        serves: Option<Counter>,
+        /// The time that it had.
+        within: Span,
+    },
     /// The release to go back to did not become available.
     RollbackFailed(String),
     /// There is no release to go back to.
@@ -264,10 +274,14 @@ impl std::fmt::Display for Reason {
                 "no traffic table had the weights of the step; `windlass routes` shows the newest one",
             ),
             Self::NotGathered(span) => {
-                write!(
-                    f,
-                    "the release that serves was not available everywhere within {span}, so nothing was begun"
-                )
+                write!(f, "the release that was to have every request was not available within {span}")
+            }
+            Self::NotLed { wanted, serves, within } => {
+                write!(f, "{wanted} was not available everywhere within {within}")?;
+                match serves {
+                    Some(serves) => write!(f, ", so the traffic stays at {serves}"),
+                    None => Ok(()),
+                }
             }
             Self::NoProgress(span) => write!(f, "no progress for {span}"),
             Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),

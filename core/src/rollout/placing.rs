@@ -8,7 +8,7 @@ use crate::placement::{self, Candidates, Place};
 use crate::plan::{Order, Phase};
 use crate::release::{Release, Scale};
 use crate::service::ReleaseRef;
-use crate::slot::{Certainty, Transition};
+use crate::slot::{self, Certainty, Transition};
 use crate::traffic::{Split, Weight};
 
 use super::decision::{Chosen, Instead};
@@ -27,6 +27,9 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
     let Some((to, release)) = draft.target() else {
         return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace("its release is gone".into()));
     };
+    if let Some(why) = refusal(draft, to, release) {
+        return ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why));
+    }
     if !returning::gather(draft) {
         return;
     }
@@ -34,18 +37,42 @@ pub(crate) fn place(draft: &mut Draft<'_>) {
         // Every slot stays where it is.
         return draft.go(State::Preparing);
     }
-    let hosts = match release.spec.scale {
-        Scale::PerHost => place_per_host(draft, to, release),
-        Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
-    };
-    match hosts {
+    match find_all(draft, to, release) {
         _ if draft.is_full() || draft.drains() => {}
         Err(Nowhere::Yet) => draft.wake_soon(),
         Err(Nowhere::At(why)) => ending::go_back(draft, GoingBack::Untouched, Reason::NoPlace(why)),
         Ok(()) => {
-            draft.service.split = split(draft, to, release);
+            if !draft.rollout().is_restart() {
+                draft.service.split = split(draft, to, release);
+            }
             draft.go(State::Preparing);
         }
+    }
+}
+
+fn find_all(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
+    match release.spec.scale {
+        Scale::PerHost => place_per_host(draft, to, release),
+        Scale::Replicas { min, max } => place_replicas(draft, to, release, min, max),
+    }
+}
+
+/// Why a deploy finds no place even without the instances that end before it begins. It is refused before any of them has ended.
+fn refusal(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<String> {
+    let is_deploy = draft.rollout().kind == Kind::Deploy && !draft.rollout().changed;
+    let keep = returning::keeps(draft).filter(|_| is_deploy)?;
+    let mut alone = Draft::new(&draft.snapshot);
+    alone.service = draft.service.clone();
+    alone.service.split = None;
+    alone.rollout = draft.rollout.clone();
+    alone.slots = draft.slots.clone();
+    alone.slots.retain(|_, slot| slot.release() == keep);
+    for slot in alone.slots.values_mut() {
+        *slot = slot::apply(Some(slot), &Transition::Forget).ok()?;
+    }
+    match find_all(&mut alone, to, release) {
+        Err(Nowhere::At(why)) => Some(why),
+        Ok(()) | Err(Nowhere::Yet) => None,
     }
 }
 
@@ -64,7 +91,8 @@ fn split(draft: &mut Draft<'_>, to: ReleaseRef, release: &Release) -> Option<Spl
 }
 
 fn all_run(draft: &Draft<'_>, release: &Digest) -> bool {
-    draft.slots.values().all(|slot| &slot.release() == release && slot.run() == Phase::Running)
+    let mut members = draft.slots.values().filter(|slot| !slot.is_kept());
+    members.all(|slot| &slot.release() == release && slot.run() == Phase::Running)
 }
 
 fn place_replicas(
@@ -104,12 +132,19 @@ fn place_replicas(
 /// At most `count` slots that may stay on their hosts for the release. Those that were placed by an earlier step come first,
 /// then those that serve, then the oldest. What is lost comes last: it may have a replacement.
 fn slots_to_keep(draft: &Draft<'_>, to: ReleaseRef, release: &Release, count: usize) -> Vec<SlotId> {
-    let fitting = draft.slots.keys().filter(|slot| draft.fits(slot, release)).cloned();
-    let mut keep: Vec<SlotId> = fitting.collect();
     let is_placed = |slot: &SlotId| draft.slots[slot].release() == to.digest;
+    let rolls_back = draft.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Rollback);
+    // A warm one on a lost host is none.
+    let is_gone = |slot: &&SlotId| {
+        rolls_back && stands_beside(draft, release) && is_placed(slot) && draft.facts(slot).is_lost()
+    };
+    let fitting =
+        draft.slots.keys().filter(|slot| draft.fits(slot, release)).filter(|slot| !is_gone(slot)).cloned();
+    let mut keep: Vec<SlotId> = fitting.collect();
     keep.sort_by_cached_key(|slot| {
         let (facts, kept) = (draft.facts(slot), draft.slots[slot].is_kept());
-        (!is_placed(slot), facts.is_lost(), kept, !facts.serves_now(), slot.index)
+        let is_warm = facts.intent.has_run(&to.digest);
+        (!is_placed(slot), facts.is_lost(), !is_warm, kept, !facts.serves_now(), slot.index)
     });
     if let Some(rollout) = draft.rollout.as_ref().filter(|_| stands_beside(draft, release)) {
         // The first of the others have theirs on other hosts already.
@@ -218,6 +253,13 @@ const fn pulled(host: HostId, to: ReleaseRef, good: bool, gpus: Vec<String>) -> 
 /// Writes the slot's part: the image of the new release, and beside it whatever serves now.
 fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Release) {
     if draft.slots[slot].release() == to.digest && draft.slots[slot].run() == Phase::Pulled {
+        return;
+    }
+    if draft.slots[slot].other().is_some_and(|other| other.release == to.digest && other.run.runs())
+        && draft.has_split()
+    {
+        // It is warm.
+        returning::retarget(draft, slot, &to.digest);
         return;
     }
     let facts = draft.facts(slot);

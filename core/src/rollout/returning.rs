@@ -4,34 +4,51 @@
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
-use crate::slot::{Intent, Seen, Slot, Transition, Waiting};
-use crate::traffic::Weight;
+use crate::slot::{Certainty, Transition};
+use crate::time::Timestamp;
+use crate::traffic::{Split, Weight};
+use crate::units::Span;
 
 use super::draft::Draft;
 use super::ending;
+use super::guard;
 use super::model::{Kind, Reason, State};
+
+mod strength;
+
+pub(crate) use strength::lacking;
+use strength::{Strength, strength};
 
 /// Half of the requests, in thousandths.
 const HALF: u16 = 500;
 
+/// Whether a release has the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Led {
+    /// It has every request.
+    Done,
+    /// Not yet.
+    Later,
+    /// Not yet: it lacks instances, and no host has room for them.
+    Short,
+}
+
 /// Gives `keep` every request, and makes it the target of each slot that runs it; what runs beside it goes on, without
 /// traffic. That waits until `keep` is at strength, unless it has most of the requests already, or it is too `late` for that:
-/// then it only has to serve. Answers whether it is done.
-pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> bool {
-    let Some(mut split) = draft.service.split.clone().filter(|split| split.names(keep)) else { return true };
-    let strong = is_at_strength(draft, keep);
+/// then it only has to serve. Never does a release get them that does not, while the other one does.
+pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> Led {
+    let Some(split) = draft.service.split.clone().filter(|split| split.names(keep)) else { return Led::Done };
+    let strength = strength(draft, keep);
     let share = split.share(keep);
-    let leads = share == Weight::ALL || share.permille() > HALF && is_served(draft, keep);
-    if draft.is_full() || !(strong || late || leads) {
-        return false;
+    let serves = guard::serves(draft, keep) == Certainty::Yes;
+    let leads = share == Weight::ALL || share.permille() > HALF && serves;
+    if draft.is_full() {
+        return Led::Later;
     }
-    let before = split.clone();
-    split.give_all(keep);
-    if split != before {
-        tell(draft, &split);
-        draft.service.split = Some(split);
-        draft.touches_containers();
+    if guard::holds_from(draft, keep) || !(strength == Strength::Strong || late || leads) {
+        return if strength == Strength::Short { Led::Short } else { Led::Later };
     }
+    give_all(draft, split, keep);
     for slot in draft.staying() {
         let at = &draft.slots[&slot];
         if at.release() != *keep && at.other().is_some_and(|other| &other.release == keep && other.run.runs())
@@ -39,36 +56,28 @@ pub(crate) fn lead_back(draft: &mut Draft<'_>, keep: &Digest, late: bool) -> boo
             retarget(draft, &slot, keep);
         }
     }
-    !draft.is_full()
+    if draft.is_full() { Led::Later } else { Led::Done }
 }
 
-/// Whether every slot that is to have an instance of `keep` has one that serves.
-fn is_at_strength(draft: &mut Draft<'_>, keep: &Digest) -> bool {
-    let mut strong = true;
-    let mut lacking = lacking(draft, keep);
-    for slot in draft.staying() {
-        strong &= is_strong(draft, &slot, keep, &mut lacking);
+fn give_all(draft: &mut Draft<'_>, before: Split, release: &Digest) {
+    let mut split = before.clone();
+    split.give_all(release);
+    if split != before {
+        tell(draft, &split);
+        draft.service.split = Some(split);
+        draft.touches_containers();
     }
-    strong
-}
-
-/// The instances that `keep` has no slot for.
-fn lacking(draft: &Draft<'_>, keep: &Digest) -> usize {
-    let Some(release) = draft.release(keep) else { return 0 };
-    let Some(wanted) = draft.service.replicas_for(release) else { return usize::MAX };
-    let has = |slot: &&Slot| !draft.facts(slot.id()).is_out_of_reach() && Intent::from(*slot).has_run(keep);
-    (wanted as usize).saturating_sub(draft.slots.values().filter(has).count())
 }
 
 /// Makes `keep` the target of a slot; what ran as its target runs on beside it.
-fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
+pub(super) fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
     let at = &draft.slots[slot];
     let beside = Some(at.release()).filter(|_| at.run().runs());
     let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
     draft.apply(slot, &revert)
 }
 
-fn tell(draft: &mut Draft<'_>, split: &crate::traffic::Split) {
+fn tell(draft: &mut Draft<'_>, split: &Split) {
     let Some(release) = draft.release(&split.new) else { return };
     let counter = release.counter;
     if draft.rollout.is_some() {
@@ -76,107 +85,91 @@ fn tell(draft: &mut Draft<'_>, split: &crate::traffic::Split) {
     }
 }
 
-/// Whether the slot has an instance of `keep` that serves, or is not to have one. An instance of it that stands still starts.
-/// Nothing is waited for where nothing can be done.
-fn is_strong(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest, lacking: &mut usize) -> bool {
-    let facts = draft.facts(slot);
-    let intent = facts.intent;
-    let other = intent.other.filter(|(release, _)| release == keep);
-    if facts.is_out_of_reach() {
-        return true;
-    }
-    if &intent.release == keep {
-        // One that was about to stop runs on.
-        if intent.run != Phase::Running {
-            draft.apply(slot, &Transition::Resume);
-        }
-    } else if let Some((_, run)) = other {
-        if run == Phase::Draining {
-            retarget(draft, slot, keep);
-        } else if !run.runs() {
-            return true;
-        }
-    } else if *lacking > 0 && starts_beside(draft, slot, keep) {
-        *lacking -= 1;
-    } else {
-        return true;
-    }
-    match draft.facts(slot).of(keep) {
-        Seen::Available => true,
-        Seen::Nothing(waiting) => {
-            draft.wait(waiting);
-            false
-        }
-        Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_) => {
-            draft.wait(Waiting::Healthy { host: facts.host().clone(), slot: slot.clone() });
-            false
-        }
-    }
+/// The release that serves alone before a rollout places anything: the one it goes to if that still runs, else the last good one.
+fn to_keep(draft: &Draft<'_>, split: &Split, late: bool) -> Option<Digest> {
+    let rollout = draft.rollout.as_ref()?;
+    let to = Some(rollout.to.digest).filter(|to| rollout.kind != Kind::Deploy && split.names(to));
+    let keep = to.or(draft.service.last_good().map(|good| good.digest));
+    let keep = keep.filter(|keep| split.names(keep) && draft.release(keep).is_some())?;
+    // A fix gets in also where nothing is left of the good release: what serves, serves until then.
+    let other = split.beside(&keep).filter(|other| draft.release(other).is_some());
+    let other = other.filter(|_| late && rollout.kind == Kind::Deploy);
+    Some(other.filter(|other| guard::holds(draft, &keep, other)).unwrap_or(keep))
 }
 
-/// A rollback starts an instance beside one in a slot that was made after the release it goes to, if there is room for both.
-/// Answers whether it does.
-fn starts_beside(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
-    let rollout = draft.rollout();
-    let begins =
-        rollout.kind == Kind::Rollback && rollout.state == State::Pending && &rollout.to.digest == keep;
-    let (Some(release), Some(member)) = (draft.release(keep).filter(|_| begins), draft.member_of(slot))
-    else {
-        return false;
-    };
-    let beside = draft.slots[slot].release();
-    if !release.spec.placement.allows(draft.slots[slot].host(), &member.facts.labels) {
-        return false;
-    }
-    let (order, _) = draft.order(slot, &release.spec, Some(beside));
-    order == Order::StartFirst && retarget(draft, slot, keep)
+/// The release of a divided service that a rollout begins beside.
+pub(super) fn keeps(draft: &Draft<'_>) -> Option<Digest> {
+    to_keep(draft, draft.service.split.as_ref()?, false)
 }
 
-/// Whether an instance of the release is available in any slot.
-fn is_served(draft: &mut Draft<'_>, release: &Digest) -> bool {
-    let slots = draft.staying();
-    slots.iter().any(|slot| matches!(draft.facts(slot).of(release), Seen::Available))
+/// When the release that is to serve alone must do so.
+fn due(draft: &mut Draft<'_>) -> Option<Timestamp> {
+    let deadline = draft.target()?.1.spec.progress_deadline.duration();
+    let state_since = draft.rollout().state_since;
+    Some(draft.counted_from(state_since) + deadline)
 }
 
-/// Before a rollout places anything, one release serves alone: the one it goes to if that still runs, else the last good one.
-/// Answers whether that is so.
+/// Before a rollout places anything, one release serves alone. Answers whether that is so.
 pub(crate) fn gather(draft: &mut Draft<'_>) -> bool {
     let Some(split) = draft.service.split.clone() else { return true };
-    let (kind, to) = (draft.rollout().kind, draft.rollout().to.digest);
-    let good = draft.service.last_good().map(|good| good.digest);
-    let keep = Some(to).filter(|to| kind != Kind::Deploy && split.names(to)).or(good);
-    let Some(keep) = keep.filter(|keep| split.names(keep) && draft.release(keep).is_some()) else {
+    let Some(due) = due(draft) else { return false };
+    let is_late = draft.now() >= due;
+    let Some(keep) = to_keep(draft, &split, is_late) else {
         draft.service.split = None;
         return true;
     };
-    let Some((_, release)) = draft.target() else { return false };
-    let deadline = release.spec.progress_deadline;
-    let state_since = draft.rollout().state_since;
-    let until = draft.counted_from(state_since) + deadline.duration();
-    let is_late = draft.now() >= until;
+    let kind = draft.rollout().kind;
     // A person, or a trigger, wants that release: in the end one instance of it that serves is enough.
-    let is_enough = is_late && kind != Kind::Deploy && is_served(draft, &keep);
-    if !lead_back(draft, &keep, is_enough) {
-        if is_late {
-            // Nothing of the new release has begun: the service stays at the one that it kept.
-            draft.service.current = draft.service.last_good().or(draft.service.current);
-            ending::end(draft, State::Failed, Some(Reason::NotGathered(deadline)));
-        } else {
-            draft.wake(until);
+    let is_enough = is_late && kind != Kind::Deploy;
+    match lead_back(draft, &keep, is_enough) {
+        Led::Done => {}
+        // It is placed like any other release, in batches where nothing has room for both.
+        Led::Short if kind == Kind::Rollback => return leave_lost(draft, &keep),
+        Led::Short if is_late && !guard::holds_from(draft, &keep) => {
+            give_all(draft, split, &keep);
+            draft.wake_now();
+            return false;
         }
-        return false;
+        Led::Later | Led::Short => return wait(draft, &keep, due),
     }
     // The other release has no requests any more. Its instances go once they are no help where one of `keep` is ill.
-    if !is_late && !is_at_strength(draft, &keep) {
-        draft.wake(until);
+    if strength(draft, &keep) == Strength::Growing {
+        help(draft, &keep);
+        let ill = guard::holds_from(draft, &keep);
+        let other = split.beside(&keep).filter(|_| ill && kind == Kind::Rollback);
+        if let Some(other) = other.filter(|_| guard::serves(draft, &keep) == Certainty::No) {
+            let split = draft.service.split.clone().unwrap_or(split);
+            give_all(draft, split, &other);
+        }
+        if !is_late || ill {
+            return wait(draft, &keep, due);
+        }
+    }
+    if !drop_others(draft, &keep) {
         return false;
     }
+    if !draft.rollout().is_restart() || draft.slots.values().all(|slot| !slot.is_kept()) {
+        draft.service.split = None;
+    }
+    true
+}
+
+/// Removes every instance of the other release. A restart leaves alone what is warm on other hosts. Answers whether all have gone.
+fn drop_others(draft: &mut Draft<'_>, keep: &Digest) -> bool {
+    let restarts = draft.rollout().is_restart();
     for slot in draft.staying() {
         let at = &draft.slots[&slot];
-        if at.release() != keep {
+        if restarts && at.is_kept() {
+            continue;
+        }
+        if at.release() != *keep {
             // It was made for the release that is left.
+            if at.run().runs() {
+                draft.touches_containers();
+            }
             draft.drop_slot(&slot);
         } else if at.other().is_some_and(|other| other.run.runs()) {
+            draft.touches_containers();
             draft.apply(&slot, &Transition::Forget);
         }
     }
@@ -185,13 +178,71 @@ pub(crate) fn gather(draft: &mut Draft<'_>) -> bool {
     }
     // Only now, so that a rollout that turns back before finds them as they were.
     for slot in draft.staying() {
-        if draft.slots[&slot].is_kept() {
-            draft.apply(&slot, &Transition::Unpair);
+        if draft.slots[&slot].is_kept() && !restarts {
+            rejoin(draft, &slot);
         }
     }
+    !draft.is_full()
+}
+
+/// One that is kept is a member again, unless its host is lost.
+fn rejoin(draft: &mut Draft<'_>, slot: &SlotId) {
+    if draft.facts(slot).is_lost() {
+        draft.drop_slot(slot);
+    } else {
+        draft.apply(slot, &Transition::Unpair);
+    }
+}
+
+/// What is warm on lost hosts is of no help: it goes. Answers whether all of it has gone.
+fn leave_lost(draft: &mut Draft<'_>, keep: &Digest) -> bool {
+    for slot in draft.staying() {
+        let at = &draft.slots[&slot];
+        if at.is_kept() && at.release() == *keep && draft.facts(&slot).is_lost() {
+            draft.drop_slot(&slot);
+        }
+    }
+    !draft.is_full()
+}
+
+/// Instances of the other release that drain run on.
+fn help(draft: &mut Draft<'_>, keep: &Digest) {
+    for slot in draft.staying() {
+        let at = &draft.slots[&slot];
+        if at.release() != *keep && at.run() == Phase::Draining {
+            draft.apply(&slot, &Transition::Resume);
+        } else if let Some(other) = at.other().filter(|other| other.run == Phase::Draining) {
+            let beside = Some(other.release).filter(|_| at.release() == *keep);
+            let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
+            if beside.is_some() {
+                draft.apply(&slot, &revert);
+            }
+        }
+    }
+}
+
+/// Waits until `due`; then the rollout ends, and the service stays at the release that it was at. Answers that nothing is placed.
+fn wait(draft: &mut Draft<'_>, keep: &Digest, due: Timestamp) -> bool {
     if draft.is_full() {
         return false;
     }
-    draft.service.split = None;
-    true
+    if draft.now() < due {
+        draft.wake(due);
+        return false;
+    }
+    let reason = not_led(draft, keep);
+    draft.service.current = draft.service.last_good().or(draft.service.current);
+    ending::end(draft, State::Failed, Some(reason));
+    false
+}
+
+fn not_led(draft: &mut Draft<'_>, keep: &Digest) -> Reason {
+    let within = draft.target().map_or(Span::ZERO, |(_, release)| release.spec.progress_deadline);
+    let other = draft.service.split.as_ref().and_then(|split| split.beside(keep));
+    let counter = |release: &Digest| draft.release(release).map(|release| release.counter);
+    let serves = other.filter(|other| guard::serves(draft, other) == Certainty::Yes);
+    match counter(keep) {
+        Some(wanted) => Reason::NotLed { wanted, serves: serves.as_ref().and_then(counter), within },
+        None => Reason::NotGathered(within),
+    }
 }

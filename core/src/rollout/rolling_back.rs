@@ -12,12 +12,14 @@ use crate::time::Timestamp;
 
 use super::draft::Draft;
 use super::ending;
+use super::guard;
 use super::hooks;
 use super::model::{GoingBack, Progress, Reason, State};
-use super::returning;
+use super::returning::{self, Led};
 use super::revert::revert;
 use super::strategy::{self, Stopping};
 
+mod in_place;
 mod nothing;
 
 /// Slots that may be down at once on the way back, through stops of ours.
@@ -115,8 +117,14 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let one_at_a_time = draft.target().is_some_and(|(_, release)| strategy::is_one_at_a_time(release));
     let recreates = draft.is_exclusive() || one_at_a_time;
     let to = draft.rollout().to.digest;
-    if !returning::lead_back(draft, &from.digest, late) {
-        return;
+    rejoin(draft, &from.digest);
+    match returning::lead_back(draft, &from.digest, late) {
+        Led::Done => {}
+        _ if draft.is_full() => return,
+        // The other one goes on serving.
+        Led::Later | Led::Short if late => return give_up(draft, from, how),
+        Led::Short => return in_place::step(draft, from),
+        Led::Later => return in_place::note(draft, from),
     }
     // A rollback to the last good release that turns back has nothing to stop: what it left is what it goes to.
     let stops_nothing = !recreates || how == GoingBack::OnlyFailed || to == from.digest;
@@ -154,6 +162,15 @@ fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
         draft.rollout().stragglers.extend(std::mem::take(&mut standing.out_of_reach));
     }
     finish(draft, from, how, &standing.new);
+}
+
+/// Slots of the release to go back to that were about to be kept for a while are members again.
+fn rejoin(draft: &mut Draft<'_>, from: &Digest) {
+    for slot in draft.staying() {
+        if draft.slots[&slot].is_kept() && draft.slots[&slot].release() == *from {
+            draft.apply(&slot, &Transition::Unpair);
+        }
+    }
 }
 
 /// Returns whether all instances of the release that is left have stopped, as far as the good one must not run beside
@@ -253,6 +270,8 @@ fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standin
             let beside = facts.intent.other.is_some_and(|(release, run)| release == failed && run.runs());
             match keeps_failed(draft).filter(|_| beside) {
                 Some(until) => draft.apply(slot, &Transition::Keep { until }),
+                // What an earlier rollout keeps for a while is no matter of this one.
+                None if draft.slots[slot].standby_until().is_some() => false,
                 None => draft.apply(slot, &Transition::Forget),
             };
             return;
@@ -281,7 +300,13 @@ fn keeps_failed(draft: &mut Draft<'_>) -> Option<Timestamp> {
 /// service is at, so that hosts that come or go are cared for.
 fn give_up(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
     let before = draft.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
-    let text = format!("{before}; then {} did not become available everywhere", from.counter);
+    let mut text = format!("{before}; then {} did not become available everywhere", from.counter);
+    if guard::holds_from(draft, &from.digest) {
+        // It has the place of nobody any more, and no share that would keep requests from what comes beside it.
+        draft.service.split = None;
+        let left = draft.rollout().to.counter;
+        text.push_str(&format!(", so {left} goes on serving until it does"));
+    }
     settle(draft, from, how);
     ending::end(draft, State::Failed, Some(Reason::RollbackFailed(text)));
 }

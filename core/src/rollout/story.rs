@@ -15,7 +15,7 @@ use super::decision::{
 };
 use super::draft::Draft;
 use super::hooks::HookRun;
-use super::model::{Failure, Kind, State};
+use super::model::{Failure, GoingBack, Kind, State};
 use crate::slot::{Limits, Slot, Transition};
 
 /// Gathered, and not written yet.
@@ -295,7 +295,8 @@ impl Draft<'_> {
             from: rollout.state,
             to,
             reason: rollout.reason.clone(),
-            going_back: rollout.going_back,
+            // What was warm may have ended for it.
+            going_back: rollout.going_back.filter(|how| *how != GoingBack::Untouched || !rollout.changed),
             progress: rollout.progress,
             clocks,
             serves,

@@ -15,6 +15,8 @@ mod stopping;
 use crate::release::{Release, Strategy};
 
 use super::draft::Draft;
+use super::ending;
+use super::hooks::{self, Standing as Joined};
 use super::model::Kind;
 
 pub(super) use recreate::stop_new;
@@ -23,13 +25,16 @@ pub(super) use stopping::Stopping;
 /// One step of a rollout that advances.
 pub(super) fn step(draft: &mut Draft<'_>) {
     let Some((_, release)) = draft.target() else { return };
+    if let Joined::Failed(reason) = hooks::catch_up(draft) {
+        return ending::on_release_failure(draft, &release.spec, reason);
+    }
     match &release.spec.strategy {
         Strategy::Rolling { .. } => rolling::step(draft),
         Strategy::Recreate { .. } => recreate::step(draft),
         // New instances of the same release, and those of a rollback that do not fit beside the others, have no traffic of
         // their own: they replace the others in batches.
         Strategy::BlueGreen { .. } | Strategy::Canary { .. }
-            if draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
+            if draft.rollout().is_restart() || draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
         {
             rolling::step(draft);
         }

@@ -11,6 +11,7 @@ mod elsewhere;
 pub(crate) mod fixture;
 mod gating;
 mod going_back;
+mod guarded;
 mod hooks;
 pub(crate) mod midway;
 mod reach;

@@ -55,6 +55,11 @@ impl Split {
         release == &self.new || release == &self.old
     }
 
+    /// The other one of the two.
+    pub fn beside(&self, release: &Digest) -> Option<Digest> {
+        self.names(release).then_some(if release == &self.new { self.old } else { self.new })
+    }
+
     /// Gives one of the two every request.
     pub fn give_all(&mut self, release: &Digest) {
         if self.names(release) {

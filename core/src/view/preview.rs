@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::{Change, diff};
 use crate::digest::Digest;
-use crate::fleet::FleetView;
+use crate::fleet::{FleetView, Scheduling};
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName, SlotId};
 use crate::placement;
 use crate::plan::Order;
-use crate::release::Release;
+use crate::release::{Release, Scale};
+use crate::rollout::ending::may_be_kept;
 use crate::rollout::{self, Chosen, Kind, Rollout, Snapshot, State, Target, What};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
-use crate::slot::Slot;
+use crate::slot::{self, Slot};
 use crate::time::Timestamp;
 
 use super::status::HostProblems;
@@ -143,6 +144,11 @@ pub fn preview(
         if let (false, Err(why)) = (has, placement::accepts(host, member, release, &member.taken)) {
             view.refused.push(RefusedHost { host: host.clone(), reason: why.to_string() });
         }
+    }
+    if let Some(warm) = warm(service, slots, releases).filter(|_| !unchanged && view.error.is_none()) {
+        let end =
+            format!("the warm instances of {warm} end for it, and with them the quick way back to {warm}");
+        view.warnings.push(end);
     }
     if let Some(active) = &service.rollout {
         view.warnings.push(format!("rollout {active} is active; `deploy` needs --supersede"));
@@ -277,7 +283,12 @@ fn place(
         }
         planned.reason = match action {
             Action::Create => instead.remove(id),
-            Action::Remove if release.spec.runs_beside() && slot.run().runs() => Some(runs_on(release)),
+            Action::Remove if release.spec.runs_beside() && slot.run().runs() => {
+                let drains = fleet.members.get(host).is_some_and(|of| of.scheduling == Scheduling::Draining);
+                let divided = service.split.as_ref().is_some_and(|split| split.names(&slot.release()));
+                let single = release.spec.scale != Scale::PerHost;
+                Some(runs_on(release, single && divided && may_be_kept(slot, &slots_now, drains)))
+            }
             Action::Remove | Action::Replace | Action::Keep => None,
         };
         if let Some(beside) = slot.other().filter(|_| moves) {
@@ -303,6 +314,14 @@ fn place(
     view.slots.sort_by(|a, b| a.slot.cmp(&b.slot));
 }
 
+/// The release that is kept warm for a quick way back.
+fn warm(service: &Service, slots: &Slots, releases: &Releases) -> Option<Counter> {
+    let split = service.split.as_ref().filter(|_| service.rollout.is_none())?;
+    let warm = split.beside(&service.current?.digest)?;
+    let runs = slots.values().any(|slot| slot::Intent::from(slot).has_run(&warm));
+    releases.get(&warm).filter(|_| runs).map(|release| release.counter)
+}
+
 /// Slots that the newest step made on other hosts than those whose instances they stand beside, and why.
 fn elsewhere(rollout: &Rollout) -> impl Iterator<Item = (SlotId, String)> {
     let placed = rollout.log.fresh().iter().flat_map(|decision| {
@@ -315,7 +334,11 @@ fn elsewhere(rollout: &Rollout) -> impl Iterator<Item = (SlotId, String)> {
     })
 }
 
-fn runs_on(release: &Release) -> String {
-    let end = release.spec.keeps_old().map(|keep| format!(", and without traffic for {keep} after that"));
+fn runs_on(release: &Release, is_kept: bool) -> String {
+    let end = release
+        .spec
+        .keeps_old()
+        .filter(|_| is_kept)
+        .map(|keep| format!(", and without traffic for {keep} after that"));
     format!("runs on until the rollout is over{}", end.unwrap_or_default())
 }

@@ -11,6 +11,7 @@ use crate::slot::{Budget, Certainty, Limits, Seen, SlotFacts, Transition, Waitin
 use super::super::decision::Stood;
 use super::super::draft::Draft;
 use super::super::ending::{self, Faults};
+use super::super::hooks;
 use super::super::model::{Kind, Progress, ROOM_GRACE, State};
 use super::stopping::{deadline, is_stopped};
 use crate::maintain;
@@ -210,7 +211,7 @@ impl<'a> Standing<'a> {
             draft.wait(waiting);
             return false;
         }
-        if !draft.may_start(Some(slot)) {
+        if !draft.may_start(Some(slot)) || !hooks::have_run(draft, self.spec, slot) {
             return false;
         }
         let outdated = draft.is_outdated(slot) && facts.intent.run.runs();

@@ -13,8 +13,9 @@ use crate::plan::{Order, Phase};
 use crate::rollout::{Advance, Snapshot, State, advance, restart};
 use crate::time::Timestamp;
 use crate::traffic::{
-    Endpoint, Ingress, IngressReport, PortSide, Processes, Protocol, ROUTES_VERSION, ReleaseShare,
-    RoutedPort, RoutedService, Routes, ServiceWindows, Table, TableInForce, Traffic,
+    Endpoint, EndpointState, EndpointTraffic, Ingress, IngressReport, PortSide, Processes, Protocol,
+    ROUTES_VERSION, ReleaseShare, RoutedPort, RoutedService, Routes, ServiceTraffic, ServiceWindows, Table,
+    TableInForce, Traffic,
 };
 
 /// A fleet with an ingress on its last host.
@@ -87,6 +88,19 @@ fn table(seq: u64, endpoints: &[(&HostId, u16, Digest, bool)]) -> Table {
 }
 
 pub(crate) fn ingress(seq: u64) -> Ingress {
+    busy_ingress(seq, &[])
+}
+
+/// An ingress with a request under way on each of these endpoints.
+pub(crate) fn busy_ingress(seq: u64, busy: &[(u16, Digest)]) -> Ingress {
+    let endpoint = |(port, release): &(u16, Digest)| EndpointTraffic {
+        address: ([10, 0, 0, 1], *port).into(),
+        release: *release,
+        state: EndpointState::Draining,
+        in_flight: 1,
+        tunnels: 0,
+    };
+    let web = ServiceTraffic { endpoints: busy.iter().map(endpoint).collect(), ..ServiceTraffic::default() };
     let mut report = IngressReport {
         process: 1,
         started_at: at(90),
@@ -97,7 +111,7 @@ pub(crate) fn ingress(seq: u64) -> Ingress {
         ending: false,
         tables: BTreeMap::new(),
         refused: BTreeMap::new(),
-        services: BTreeMap::new(),
+        services: BTreeMap::from([("production/web".parse().unwrap(), web)]),
         unrouted: 0,
         cut_services: 0,
     };

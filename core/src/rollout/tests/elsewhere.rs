@@ -17,9 +17,9 @@ use crate::rollout::{Chosen, Kind, State, Steering, Verb, What, tell};
 use crate::service::Mode;
 use crate::view::{Action, preview, status};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
-fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
+pub(super) fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
     release(counter, |json| {
         json["version"] = 4.into();
         json["spec"]["scale"] = json!({ "replicas": { "min": 1, "max": 4 } });
@@ -32,12 +32,12 @@ fn web(counter: u64, edit: impl FnOnce(&mut Value)) -> Release {
     })
 }
 
-fn host(n: usize) -> HostId {
+pub(super) fn host(n: usize) -> HostId {
     format!("h{n:04}").parse().unwrap()
 }
 
 /// Three slots at r1 on hosts that hold one instance each, and `others` that hold so many.
-fn world_of(r1: &Release, others: &[u64]) -> World {
+pub(super) fn world_of(r1: &Release, others: &[u64]) -> World {
     let mut world = World::on(r1, 3, 3);
     let one = world.fleet.members[&host(0)].clone();
     for (n, holds) in [1, 1, 1].iter().chain(others).enumerate() {
@@ -55,7 +55,7 @@ fn world() -> (World, Release, Release) {
 }
 
 /// A world in which r2 has `share` of the traffic.
-fn at_share(share: u16) -> (World, Release, Release) {
+pub(super) fn at_share(share: u16) -> (World, Release, Release) {
     let (mut world, r1, r2) = world();
     world.begin(&r2, Kind::Deploy);
     world.until("has its share", |world| world.share(&r2) == share && world.running(&r2) == 3);
@@ -63,7 +63,7 @@ fn at_share(share: u16) -> (World, Release, Release) {
 }
 
 /// A world in which r2 has succeeded, and r1 is warm.
-fn succeeded() -> (World, Release, Release) {
+pub(super) fn succeeded() -> (World, Release, Release) {
     let (mut world, r1, r2) = at_share(1000);
     world.until("succeeds", |world| world.state() == State::Succeeded);
     assert_eq!((world.running(&r1), world.running(&r2)), (3, 3));
@@ -78,13 +78,13 @@ fn settled() -> (World, Release, Release) {
 }
 
 /// The hosts of the slots of a release, by their order.
-fn hosts_of(world: &World, release: &Release) -> Vec<String> {
+pub(super) fn hosts_of(world: &World, release: &Release) -> Vec<String> {
     let of = world.slots.values().filter(|slot| slot.release() == reference(release).digest);
     of.map(|slot| format!("{}@{}", slot.id().index, slot.host())).collect()
 }
 
 /// No host has more than it holds.
-fn assert_room(world: &World) {
+pub(super) fn assert_room(world: &World) {
     for (host, member) in &world.fleet.members {
         let seen = member.observation.as_ref().unwrap();
         let run =
@@ -94,7 +94,7 @@ fn assert_room(world: &World) {
 }
 
 /// Nothing is left over: as many slots as are wanted, all of them at the release, alone and members.
-fn assert_settled(world: &World, release: &Release, count: usize) {
+pub(super) fn assert_settled(world: &World, release: &Release, count: usize) {
     let digest = reference(release).digest;
     let plain = |slot: &&crate::slot::Slot| {
         slot.release() == digest && slot.run().runs() && !slot.is_kept() && slot.stands_in_for().is_none()
@@ -658,6 +658,14 @@ fn a_plan_says_where_the_new_set_goes() {
     let gone = plan(&warm, &web(3, |_| {})).slots.into_iter().filter(|of| of.action == Action::Remove);
     let gone: Vec<(u32, bool)> = gone.map(|of| (of.slot.index, of.reason.is_some())).collect();
     assert_eq!(gone, [(0, false), (1, false), (2, false), (3, true), (5, true)]);
+    let warnings = plan(&warm, &web(3, |_| {})).warnings;
+    assert!(warnings.iter().any(|text| text.contains("the warm instances of r1 end")), "{warnings:?}");
+    // A host that drains keeps none.
+    world.fleet.members.get_mut(&host(0)).unwrap().scheduling = Scheduling::Draining;
+    let shown = plan(&world, &r2);
+    let kept = shown.slots.iter().map(|of| of.reason.as_ref().is_some_and(|text| text.contains("for 5m")));
+    assert_eq!(kept.take(3).collect::<Vec<_>>(), [false, true, true], "{:?}", shown.slots);
+    world.fleet.members.get_mut(&host(0)).unwrap().scheduling = Scheduling::Ready;
     // Where there is none, it says why of each host.
     [3, 4].iter().for_each(|n| drop(world.fleet.members.remove(&host(*n))));
     let error = plan(&world, &r2).error.unwrap();
@@ -706,7 +714,7 @@ fn a_status_counts_one_set_of_two() {
 }
 
 /// As many slots as take two steps to place, each on a host that holds one instance.
-fn many() -> (World, Release, Release) {
+pub(super) fn many() -> (World, Release, Release) {
     let wide = |json: &mut Value| json["spec"]["scale"] = json!({ "replicas": { "min": 1, "max": 100 } });
     let (r1, r2) = (web(1, wide), web(2, wide));
     let mut world = World::on(&r1, 70, 140);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fixture::{at, reference, release};
+use super::fixture::{at, reference, release, report};
 use super::midway::Midway;
 use crate::id::HostId;
 use crate::observation::{InstanceState, TaskEnd, TaskObservation, TaskOutcome, TaskState};
-use crate::plan::Task;
+use crate::plan::{Phase, Task};
 use crate::release::Release;
 use crate::rollout::{GoingBack, Kind, Reason, State, Steering, steer};
 use crate::units::Span;
@@ -361,4 +361,36 @@ fn a_hook_after_goes_to_no_host_that_is_lost() {
     midway.step();
     assert_eq!(midway.rollout.stragglers.len(), 1, "it is left behind: {:?}", midway.waits());
     assert_eq!(midway.rollout.state, State::Soaking, "{}", midway.reason());
+}
+
+#[test]
+fn a_host_that_joins_midway_runs_the_hooks_of_each_first() {
+    for (outcome, goes_back) in [(TaskOutcome::Succeeded, false), (TaskOutcome::Exited { code: 1 }, true)] {
+        let mut midway = world(&before(&[hook("once", "lowest"), hook("warm", "each")]), |_| {});
+        midway.step();
+        midway.ends(0, "once", TaskOutcome::Succeeded);
+        (0..2).for_each(|_| drop(midway.step()));
+        (0..3).for_each(|n| midway.ends(n, "warm", TaskOutcome::Succeeded));
+        (0..2).for_each(|_| drop(midway.step()));
+        assert_eq!(midway.rollout.state, State::Advancing);
+        // One host goes for good, and another one takes its instance.
+        midway.fleet.members.remove(&"h0000".parse().unwrap());
+        midway.fleet.members.insert("h0003".parse().unwrap(), super::fixture::member());
+        for _ in 0..6 {
+            midway.step();
+            report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
+        }
+        assert_eq!(midway.tasks(), [(3, "warm".to_owned())], "{:?}", midway.waits());
+        let run = |midway: &Midway| midway.slots[&midway.slot(2)].run();
+        assert_eq!(run(&midway), Phase::Pulled, "not before the hook");
+        midway.ends(2, "warm", outcome);
+        midway.step();
+        assert_eq!(midway.rollout.going_back, goes_back.then_some(GoingBack::RolledBack));
+        for _ in 0..6 {
+            report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
+            midway.step();
+        }
+        assert_eq!(midway.rollout.hooks.len(), 5, "each once on each host");
+        assert!(goes_back || run(&midway) == Phase::Running, "{:?}", midway.waits());
+    }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::drained::{Routed, environment, ingress};
+use super::drained::{Routed, busy_ingress, environment};
 use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::evidence;
 use crate::digest::Digest;
 use crate::fleet::FleetView;
-use crate::id::{HostId, RolloutId};
+use crate::id::{HostId, RolloutId, SlotId};
 use crate::observation::{InstanceState, Observation, SlotObservation, SlotStatus};
 use crate::release::Release;
 use crate::rollout::{Advance, Kind, Rollout, Snapshot, Steering, Target, advance, start, steer};
@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) silent: bool,
     /// Releases whose instances fail, and hosts where they do.
     pub(crate) fails: BTreeSet<(Digest, usize)>,
+    /// Slots with a request under way that does not end by itself.
+    pub(crate) busy: BTreeSet<u32>,
     rollouts: u32,
     /// Decisions that were written, and whether the coordinator starts again after each: what it knows is what is stored.
     pub(crate) writes: u32,
@@ -52,6 +54,11 @@ pub(crate) fn blue_green(counter: u64, strategy: &serde_json::Value) -> Release 
 /// `steps` in thousandths, a watch of 60 s and the old set kept for an hour.
 pub(crate) fn steps(steps: &[u16]) -> serde_json::Value {
     serde_json::json!({ "steps": steps, "watch": "1m", "keep_old": "1h", "min_ready": "5s" })
+}
+
+/// The port of an instance.
+fn port(slot: &SlotId, release: &Release) -> u16 {
+    u16::try_from(20_000 + 100 * u64::from(slot.index) + release.counter.0).unwrap()
 }
 
 impl World {
@@ -84,6 +91,7 @@ impl World {
             stuck: false,
             silent: false,
             fails: BTreeSet::new(),
+            busy: BTreeSet::new(),
             rollouts: 0,
             writes: 0,
             restarts_after: None,
@@ -118,9 +126,13 @@ impl World {
         if !self.stuck {
             self.taken = seq;
         }
+        let busy = self.slots.values().filter(|slot| self.busy.contains(&slot.id().index));
+        let busy: Vec<(u16, Digest)> = busy
+            .flat_map(|slot| slot.named().map(|named| (port(slot.id(), &self.releases[&named]), named)))
+            .collect();
         let traffic = Traffic {
             tables: self.table.iter().map(|table| (environment(), table.clone())).collect(),
-            ingresses: BTreeMap::from([("h0000".parse().unwrap(), ingress(self.taken))]),
+            ingresses: BTreeMap::from([("h0000".parse().unwrap(), busy_ingress(self.taken, &busy))]),
         };
         let view = Routed { view: self.fleet.clone(), traffic, windows: None };
         let active = self.rollout.clone().filter(|rollout| !rollout.state.is_final());
@@ -226,8 +238,9 @@ impl World {
                 continue;
             }
             let mut seen = instance(slot.id(), digest, release, InstanceState::Healthy);
-            let number = 20_000 + 100 * slot.id().index + u32::try_from(release.counter.0).unwrap();
+            let number = port(slot.id(), release);
             seen.endpoints = BTreeMap::from([("http".into(), format!("10.0.0.1:{number}"))]);
+            seen.generation = if n == 0 && target.is_some() { slot.target().generation } else { 0 };
             instances.push(seen);
         }
         SlotObservation {
