@@ -179,7 +179,7 @@ pub(crate) fn succeed(draft: &mut Draft<'_>) {
     for slot in slots {
         if draft.slots[&slot].release() != to.digest {
             // What is warm elsewhere is no matter of a restart.
-            if !left.contains(&slot) && !(restarts && draft.slots[&slot].is_kept()) {
+            if !(left.contains(&slot) || restarts && draft.slots[&slot].is_kept()) {
                 retain_or_drop(draft, &slot, old);
             }
             continue;

@@ -6,11 +6,14 @@ use super::super::render::scalar as word;
 /// Items of a list that a hint shows.
 const SHOWN: usize = 3;
 
+/// Writes the entry of a map for the item of a list with this number.
+type Entry = fn(usize, &str) -> Option<String>;
+
 /// A list where a map stands: `ports: ["8080:80"]`, `volumes: [data:/data]`, `env: [MODE=fast]`.
 pub(in crate::manifest) fn list(path: &[String], items: &[Node]) -> Option<String> {
     let words: Vec<&str> = items.iter().filter_map(Node::raw).take(SHOWN).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let (entry, example): (fn(usize, &str) -> Option<String>, &str) = match path.as_slice() {
+    let (entry, example): (Entry, &str) = match path.as_slice() {
         ["ports"] => (port_entry, "http: 80"),
         ["volumes"] => (volume_entry, "data: { mount: /data }"),
         ["env"] => (pair, "MODE: fast"),

@@ -118,10 +118,8 @@ pub(super) fn of(path: &[String], node: &Node, schema: &Value, root: &Node) -> O
         return Some(format!("put quotes around it: \"{raw}\""));
     }
     if is_scalar && is("array") && takes_text(schema) {
-        return Some(match &node.kind {
-            Kind::Text(text) => foreign::command(text),
-            _ => format!("write `[\"{raw}\"]`"),
-        });
+        let text = if let Kind::Text(text) = &node.kind { Some(text) } else { None };
+        return Some(text.map_or_else(|| format!("write `[\"{raw}\"]`"), |text| foreign::command(text)));
     }
     if (is("integer") || is("number")) && raw.parse::<f64>().is_ok_and(f64::is_finite) {
         return Some(format!("without quotes: `{raw}`"));
