@@ -8,7 +8,12 @@ use windlass_core::release::{Spec, Volume};
 use crate::world::*;
 
 fn binds(spec: &mut Spec) {
-    let volume = Volume { mount: "/data".to_owned(), host_path: Some("/srv/a".to_owned()), read_only: false };
+    let volume = Volume {
+        mount: "/data".to_owned(),
+        host_path: Some("/srv/a".to_owned()),
+        read_only: false,
+        shared: false,
+    };
     spec.volumes.insert("data".to_owned(), volume);
 }
 

@@ -282,10 +282,13 @@ impl Control for Stub {
         request: Request<pb::SteerRolloutRequest>,
     ) -> Result<Response<pb::SteerRolloutResponse>, Status> {
         let mut script = self.0.lock().unwrap();
-        script.steered.push(request.into_inner());
-        let view = script.steering.pop_front();
-        let view =
-            view.ok_or_else(|| Status::permission_denied("this needs an operator with role `deployer`"))?;
+        let request = request.into_inner();
+        let resumes = request.action() == pb::RolloutAction::Resume;
+        script.steered.push(request);
+        let view = script.steering.pop_front().ok_or_else(|| match resumes {
+            true => Status::failed_precondition("a rollout that is advancing cannot be resumed"),
+            false => Status::permission_denied("this needs an operator with role `deployer`"),
+        })?;
         Ok(Response::new(pb::SteerRolloutResponse { view: view.to_string().into_bytes().into() }))
     }
 
@@ -475,13 +478,6 @@ impl Control for Stub {
         self.0.lock().unwrap().asked.push(request.into_inner().rollout);
         let view = view("advancing", true).to_string().into_bytes().into();
         Ok(Response::new(pb::GetRolloutResponse { view }))
-    }
-
-    async fn steer_rollout(
-        &self,
-        _: Request<pb::SteerRolloutRequest>,
-    ) -> Result<Response<pb::SteerRolloutResponse>, Status> {
-        Err(Status::failed_precondition("a rollout that is advancing cannot be resumed"))
     }
 
     not_needed! {

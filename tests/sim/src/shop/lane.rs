@@ -49,7 +49,7 @@ impl Profile {
         };
         self.lane = Some(Lane {
             salt: dice.roll(),
-            drain: dice.pick(&["10s", "20s", "45s"]),
+            drain: dice.pick::<&str>(&["10s", "20s", "45s"]),
             asked: *dice.pick(asked),
             approve: dice.chance(30),
             trigger: dice.chance(40).then(|| *dice.pick(&["10s", "40s"])).filter(|_| with_ingress),
