@@ -72,10 +72,11 @@ pub(super) fn look(
         let before = watch.restarts_before.get(&slot).and_then(|known| known.get(&instance.id));
         let before = before.copied().unwrap_or_default();
         let restarts = instance.restarts.saturating_sub(before);
-        if restarts >= rules.restarts.max(1) {
+        let limit = restarts_allowed(rules);
+        if restarts >= limit {
             let why = instance.vitals.last_exit.map(|exit| exit.to_string());
             let times = (watch.since, now);
-            let figures = Figures::of_instance(release.counter, rules.restarts, blamed(restarts, why), times);
+            let figures = Figures::of_instance(release.counter, limit, blamed(restarts, why), times);
             first.get_or_insert((Trigger::Restarts, figures));
         }
         if !is_unready(instance) {
@@ -98,6 +99,12 @@ pub(super) fn look(
         draft.wake(deadline.min(now + LOOK_EVERY));
     }
     first.map(|(what, figures)| Reason::Trigger { what, figures: Box::new(figures) })
+}
+
+/// Restarts of one instance that are enough: as many as `restarts` says. Where that is its default of one and `crashes` is said, so many
+/// exits are borne.
+fn restarts_allowed(rules: &RollbackOn) -> u32 {
+    if rules.restarts > 1 { rules.restarts } else { rules.crashes.unwrap_or(1).max(1) }
 }
 
 /// Notes the restarts so far of the instances of a slot.

@@ -123,6 +123,22 @@ fn restarts_since_success_bring_the_old_release_back() {
 }
 
 #[test]
+fn exits_that_crashes_allows_are_borne_by_the_default_of_restarts() {
+    let mut trial = Trial::new(rules(&json!({ "restarts": 1, "crashes": 3, "for": "1h" })));
+    trial.soak();
+    trial.succeed_as_it_is();
+    trial.crash(0, 2);
+    assert_eq!(trial.step().begins, None, "three were said to be enough");
+    trial.crash(0, 3);
+    assert!(trial.step().begins.is_some());
+    let mut trial = Trial::new(rules(&json!({ "restarts": 1, "for": "1h" })));
+    trial.soak();
+    trial.succeed_as_it_is();
+    trial.crash(0, 1);
+    assert!(trial.step().begins.is_some(), "the first one, where nothing else is said");
+}
+
+#[test]
 fn an_instance_that_recovers_or_never_served_is_no_reason() {
     type Change = fn(&mut Trial);
     let table: [(&str, Change); 6] = [
