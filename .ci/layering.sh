@@ -6,6 +6,7 @@
 #   - no crash point (process/src/crash.rs) stands where something is verified or a policy applied, and no program that
 #     is shipped has any
 #   - main.rs has at most 60 lines, and no source file more than 500 (tests excluded)
+#   - no function's name has more than 60 characters, and the tests that the documents name exist
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
@@ -89,6 +90,15 @@ while read -r lines file; do
         *) [ "$lines" -le 500 ] || bad "$file has $lines lines, more than 500" ;;
     esac
 done < <(find ./*/src -name '*.rs' -exec wc -l {} +)
+
+long=$(git grep -hoE '\bfn [a-z0-9_]{61,}' -- '*.rs' || true)
+[ -z "$long" ] || bad "names of more than 60 characters: $long"
+functions=$(git grep -hoE '\bfn [a-z0-9_]+' -- '*.rs' | sed 's/^fn //' | sort -u)
+for document in docs/reliability.md docs/simulation.md; do
+    named=$(grep -oE '`([a-z_]+::)*[a-z0-9]+(_[a-z0-9]+){4,}`' "$document" | tr -d '`' | sed 's/.*:://' | sort -u)
+    gone=$(comm -23 <(echo "$named") <(echo "$functions"))
+    [ -z "$gone" ] || bad "$document names what is no function: $gone"
+done
 
 [ "$failed" = 0 ] || exit 1
 echo "layering: every rule holds"

@@ -92,8 +92,12 @@ pub struct HostView {
     /// What it holds and a store that was set back does not know, in words; empty if it is not recovering.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovery: Vec<String>,
-    /// What is wrong with it, or was set by a person; the most important first.
+    /// What is wrong with the host itself, or was set by a person; the most important first.
     #[serde(default)]
+    pub host_conditions: Vec<ConditionView>,
+    /// `host_conditions`, as version 0.1 prints them.
+    #[serde(default)]
+    #[schemars(extend("deprecated" = true))]
     pub problems: Vec<Problem>,
     /// What is wrong with the instances and slots on it; only in `host show`.
     #[serde(default)]
@@ -137,6 +141,7 @@ pub fn gpu_holders<'a>(
 pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostView {
     let facts = &member.facts;
     let observation = member.observation.as_deref();
+    let problems = trouble::of(member, stats);
     HostView {
         host: Some(name.clone()),
         name: name.clone(),
@@ -169,7 +174,8 @@ pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostVi
         stats: stats.filter(|_| member.liveness == Liveness::Connected).cloned(),
         policy: None,
         recovery: Vec::new(),
-        problems: trouble::of(member, stats),
+        host_conditions: trouble::conditions(name, &problems),
+        problems,
         conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
         certificate_expires_at: None,
     }

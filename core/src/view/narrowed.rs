@@ -6,7 +6,7 @@ use crate::id::{EnvironmentId, SlotId};
 
 use super::condition::ConditionView;
 use super::host::HostView;
-use super::trouble::{Problem, Trouble};
+use super::trouble::{self, Problem, Trouble};
 
 /// Leaves in `view` what an operator may see who `sees` some environments, and not the fleet as a whole.
 pub fn narrow(view: &mut HostView, sees: impl Fn(&EnvironmentId) -> bool) {
@@ -44,6 +44,7 @@ pub fn narrow(view: &mut HostView, sees: impl Fn(&EnvironmentId) -> bool) {
         | Trouble::Cordoned
         | Trouble::Draining => true,
     });
+    view.host_conditions = trouble::conditions(&view.name, &view.problems);
     view.conditions.retain(|condition: &ConditionView| match (&condition.slot, &condition.instance) {
         (Some(slot), _) => sees_slot(slot),
         (None, Some(instance)) => sees_instance(instance),
@@ -105,6 +106,7 @@ mod tests {
         let refused = |text: &str| Trouble::SlotRefused { slot: slot(text), refusal: refusal(text) };
         view.problems = both.map(|text| Problem::from(refused(text))).to_vec();
         view.problems.push(Problem::from(Trouble::PlanRefused { refusal: refusal("production") }));
+        view.host_conditions = trouble::conditions(&name, &view.problems);
         let condition = |slot: Option<SlotId>, instance: Option<String>| ConditionView {
             code: "crash_loop".to_owned(),
             message: "it ends again and again".to_owned(),
@@ -130,7 +132,9 @@ mod tests {
         narrow(&mut view, |environment| environment.as_str() == "staging");
         let text = serde_json::to_string_pretty(&view).unwrap();
         assert!(!text.contains("production") && view.policy.is_none(), "{text}");
-        assert_eq!((view.waiting.len(), view.problems.len(), view.conditions.len()), (1, 2, 3), "{text}");
+        let counts =
+            (view.waiting.len(), view.problems.len(), view.host_conditions.len(), view.conditions.len());
+        assert_eq!(counts, (1, 2, 2, 3), "{text}");
         assert_eq!(view.stats.as_ref().unwrap().instances.len(), 1);
         assert_eq!(view.gpu_holders.keys().collect::<Vec<_>>(), ["GPU-1"]);
         let mut view = crowded();

@@ -93,6 +93,10 @@ pub struct StatusView {
     pub restarts: u32,
     /// What is wrong with the hosts it is on.
     #[serde(default)]
+    pub host_conditions: Vec<ConditionView>,
+    /// `host_conditions`, as version 0.1 prints them.
+    #[serde(default)]
+    #[schemars(extend("deprecated" = true))]
     pub problems: Vec<HostProblems>,
     /// How many healthy instances each release has.
     pub serving: BTreeMap<Counter, u32>,
@@ -236,6 +240,7 @@ pub fn status(
     };
     let terminating: BTreeMap<HostId, Liveness> =
         service.leaving.iter().map(|host| (host.clone(), liveness(fleet, host))).collect();
+    let problems = problems(slots, fleet, stats);
     StatusView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),
@@ -266,7 +271,8 @@ pub fn status(
         }),
         conditions,
         restarts: instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.restarts)),
-        problems: problems(slots, fleet, stats),
+        host_conditions: problems.iter().flat_map(|of| trouble::conditions(&of.host, &of.problems)).collect(),
+        problems,
         serving,
         instances,
     }

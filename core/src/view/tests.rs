@@ -78,6 +78,14 @@ fn a_service_in_the_middle_of_a_rollout() {
       "environment": "production",
       "good": "r1",
       "healthy": 2,
+      "host_conditions": [
+        {
+          "code": "not_heard_of",
+          "host": "h0002",
+          "message": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then",
+          "since": "1970-01-01T00:00:00.000Z"
+        }
+      ],
       "image": "registry.lab:5000/web:v2",
       "in_doubt": 1,
       "instances": [

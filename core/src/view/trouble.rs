@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Member, Scheduling};
 use crate::host::{HostStats, Liveness, Silent};
-use crate::id::SlotId;
+use crate::id::{HostId, SlotId};
 use crate::observation::{EngineState, Refusal, SlotStatus};
 use crate::time::Timestamp;
+
+use super::condition::ConditionView;
 
 /// Of the disk that holds the engine's data, in percent: from here on a host soon starts nothing new.
 const DISK_FULL: u64 = 95;
@@ -83,6 +85,26 @@ pub enum Trouble {
     Draining,
 }
 
+impl Trouble {
+    /// The stable code, as `problem` has it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotHeardOf { .. } => "not_heard_of",
+            Self::NothingReported => "nothing_reported",
+            Self::Recovering => "recovering",
+            Self::EngineUnavailable { .. } => "engine_unavailable",
+            Self::PlanRefused { .. } => "plan_refused",
+            Self::PlanNotTaken { .. } => "plan_not_taken",
+            Self::SlotRefused { .. } => "slot_refused",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Silent { .. } => "silent",
+            Self::ClockSkew { .. } => "clock_skew",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// The same with its words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Problem {
@@ -97,6 +119,38 @@ impl From<Trouble> for Problem {
     fn from(trouble: Trouble) -> Self {
         Self { text: trouble.to_string(), trouble }
     }
+}
+
+/// The troubles of a host in the form of conditions.
+pub(super) fn conditions(host: &HostId, problems: &[Problem]) -> Vec<ConditionView> {
+    let of = |problem: &Problem| {
+        let (slot, since) = match &problem.trouble {
+            Trouble::SlotRefused { slot, .. } => (Some(slot.clone()), None),
+            Trouble::NotHeardOf { last_seen, .. } => (None, *last_seen),
+            Trouble::Silent { since, .. } => (None, Some(*since)),
+            Trouble::NothingReported
+            | Trouble::Recovering
+            | Trouble::EngineUnavailable { .. }
+            | Trouble::PlanRefused { .. }
+            | Trouble::PlanNotTaken { .. }
+            | Trouble::DiskFull { .. }
+            | Trouble::ClockSkew { .. }
+            | Trouble::Cordoned
+            | Trouble::Draining => (None, None),
+        };
+        ConditionView {
+            code: problem.trouble.code().to_owned(),
+            message: problem.text.clone(),
+            host: host.clone(),
+            slot,
+            instance: None,
+            device: None,
+            since,
+            not_ready: None,
+            last_exit: None,
+        }
+    };
+    problems.iter().map(of).collect()
 }
 
 impl std::fmt::Display for Trouble {
@@ -296,8 +350,19 @@ mod tests {
                 vec!["draining: what it has moves away"]),
         ];
         for (case, member, stats, want) in table {
-            let texts: Vec<String> = of(&member, stats.as_ref()).into_iter().map(|p| p.text).collect();
+            let found = of(&member, stats.as_ref());
+            let texts: Vec<&str> = found.iter().map(|problem| problem.text.as_str()).collect();
             assert_eq!(texts, want, "{case}");
+            let shown = conditions(&"web-1".parse().unwrap(), &found);
+            assert_eq!(shown.len(), found.len(), "{case}");
+            for (condition, problem) in shown.iter().zip(&found) {
+                assert_eq!(
+                    serde_json::to_value(problem).unwrap()["problem"],
+                    condition.code.as_str(),
+                    "{case}"
+                );
+                assert_eq!((&condition.message, condition.host.as_str()), (&problem.text, "web-1"), "{case}");
+            }
         }
     }
 

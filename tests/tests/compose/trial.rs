@@ -156,7 +156,7 @@ impl Trial {
         names
     }
 
-    /// Does nothing run in this host's namespace but its engine?
+    /// Returns whether nothing but its engine runs in this host's namespace.
     pub(crate) fn is_quiet(&self) -> Result<(), String> {
         let left = self.host.run(&["ss", "--listening", "--numeric", "--tcp", "--no-header"]);
         if left.trim().is_empty() { Ok(()) } else { Err(left) }
