@@ -80,6 +80,11 @@ impl CallError {
         matches!(self.code, Code::Unimplemented)
     }
 
+    /// Returns whether the state of the subject does not allow the call.
+    pub(crate) const fn is_out_of_place(&self) -> bool {
+        matches!(self.code, Code::FailedPrecondition)
+    }
+
     /// Returns whether the subject of the call does not exist.
     pub(crate) const fn is_not_found(&self) -> bool {
         matches!(self.code, Code::NotFound)

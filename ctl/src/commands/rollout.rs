@@ -164,9 +164,9 @@ pub(crate) async fn steer_rollout(
         _ => None,
     };
     client.steer_rollout(rollout, action, at).await.map_err(|error| match error.hint() {
-        None => error
+        None if error.is_out_of_place() => error
             .with_hint(&format!("`windlass rollout show {rollout}` says where it is, and what it waits for")),
-        Some(_) => error,
+        None | Some(_) => error,
     })
 }
 

@@ -108,7 +108,7 @@ fn nothing_is_overwritten() {
     $ windlass init --fleet demo --server 127.0.0.1:1 --server-dir other
     error: there is a context `demo` already, of fleet `demo`
 
-    hint: choose another name with --context, or take it out of config.toml
+    hint: choose another name with --context, or forget that one first: windlass context rm demo
     exit 1
     "
     );
@@ -160,7 +160,7 @@ fn two_fleets_are_two_contexts() {
     $ windlass context use demi
     error: there is no context `demi`
 
-    hint: there are: demo, prod
+    hint: there are: demo, prod; `windlass context ls` shows their fleets
     exit 1
     ");
 }

@@ -65,7 +65,7 @@ fn the_exit_code_says_how_a_change_ended() {
     let table: [(&str, Script, &[&str], i32, Value); 7] = [
         ("so already",       told(true, [status("steady", 3, |_| {})]),       &["scale", "default/web", "3"], 0, json!("unchanged")),
         ("not followed",     told(false, [status("steady", 3, |_| {})]),      &["scale", "default/web", "3", "--detach"], 0, Value::Null),
-        ("time is up",       told(false, [status("degraded", 1, |_| {})]),    &["scale", "default/web", "3", "--timeout", "1s"], 5, Value::Null),
+        ("time is up",       told(false, [status("degraded", 1, |_| {})]),    &["scale", "default/web", "3", "--timeout", "1s"], 5, json!("timeout")),
         ("somebody deploys", told(false, [status("advancing", 1, |_| {})]),   &["scale", "default/web", "3"], 6, json!("superseded")),
         ("stopped",          told(false, [status("stopping", 1, |_| {}), status("stopped", 0, |_| {})]), &["stop", "default/web"], 0, json!("succeeded")),
         ("removed",          told(false, [status("removing", 1, |v| v["leaving"] = json!({ "h1": "connected" })), Value::Null]), &["rm", "default/web", "--yes"], 0, json!("succeeded")),

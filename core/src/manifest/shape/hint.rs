@@ -10,7 +10,7 @@ use super::reading::{property, types, words};
 /// A value that a hint repeats is at most so long.
 const SHOWN: usize = 80;
 
-/// Values that keys take, `*` for any one key. A test reads each of them at its place.
+/// Values that keys take: `*` is any one key, `#` an item of a list. A test reads each of them at its place.
 #[rustfmt::skip]
 pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
     ("replicas", "3"),
@@ -41,16 +41,16 @@ pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
     ("health.*.headers", "{ Accept: text/plain }"),
     ("health.*.tls", "{ verify: off }"),
     ("checks", "[{ tcp: \"db.internal:5432\" }]"),
-    ("checks.*", "{ tcp: \"db.internal:5432\" }"),
-    ("checks.*.expect", "{ status: 200 }"),
-    ("checks.*.files_exist", "{ volume: models, paths: [bert.bin] }"),
+    ("checks.#", "{ tcp: \"db.internal:5432\" }"),
+    ("checks.#.expect", "{ status: 200 }"),
+    ("checks.#.files_exist", "{ volume: models, paths: [bert.bin] }"),
     ("warm_up", "[{ http: / }]"),
-    ("warm_up.*", "{ http: / }"),
+    ("warm_up.#", "{ http: / }"),
     ("smoke", "[{ http: /health }]"),
-    ("smoke.*", "{ http: /health }"),
-    ("smoke.*.expect", "{ status: 200 }"),
+    ("smoke.#", "{ http: /health }"),
+    ("smoke.#.expect", "{ status: 200 }"),
     ("route", "{ host: api.example.com }"),
-    ("route.*", "{ host: api.example.com }"),
+    ("route.#", "{ host: api.example.com }"),
     ("strategy", "{ rolling: {} }"),
     ("strategy.*", "{}"),
     ("strategy.canary.steps", "[10%, 50%, 100%]"),
@@ -72,7 +72,7 @@ pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
     ("gates.*.gpu_memory", "{ max: 90% }"),
     ("hooks", "{ before: [{ run: [./migrate] }] }"),
     ("hooks.*", "[{ run: [./migrate] }]"),
-    ("hooks.*.*", "{ run: [./migrate] }"),
+    ("hooks.*.#", "{ run: [./migrate] }"),
 ];
 
 /// The hint about the value at `path`, which `schema` does not take; `root` is the whole document.
@@ -221,8 +221,9 @@ fn port(path: &[String], raw: &str, root: &Node) -> Option<String> {
 fn example(path: &[String], schema: &Value) -> Option<String> {
     let fits = |of: &str| {
         let mut parts = of.split('.');
-        path.iter().all(|key| parts.next().is_some_and(|part| part == "*" || part == key))
-            && parts.next().is_none()
+        let is_item = |key: &str| key.parse::<usize>().is_ok();
+        let is_at = |part: &str, key: &str| part == "*" || part == key || (part == "#" && is_item(key));
+        path.iter().all(|key| parts.next().is_some_and(|part| is_at(part, key))) && parts.next().is_none()
     };
     if let Some((_, value)) = EXAMPLES.iter().find(|(of, _)| fits(of)) {
         return Some((*value).to_owned());

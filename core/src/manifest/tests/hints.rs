@@ -30,7 +30,8 @@ fn is_of_form(problem: &Problem) -> bool {
 /// The value that a hint says to write at a key, if it says one.
 fn advised(key: &str, hint: &str) -> Option<String> {
     let quoted: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
-    let first = *quoted.first()?;
+    // What is to stand elsewhere does not change this value.
+    let first = *quoted.first().filter(|_| !hint.ends_with("at the top of the manifest"))?;
     if let Some(value) = first.strip_prefix(&format!("{key}: ")) {
         return Some(value.to_owned());
     }
@@ -117,7 +118,7 @@ fn examples_of_hints_are_taken_at_their_place() {
             ("*", _) if ["ports", "volumes", "gates"].iter().any(|of| place.starts_with(of)) => {
                 "abc".to_owned()
             }
-            ("*", _) => "0".to_owned(),
+            ("*" | "#", _) => "0".to_owned(),
             (part, _) => part.to_owned(),
         };
         let path: Vec<String> = place.split('.').enumerate().map(|(at, part)| key(part, at)).collect();
