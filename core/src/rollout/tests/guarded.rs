@@ -339,8 +339,7 @@ fn happens(world: &mut World, dice: &mut Dice, releases: &[Release; 3]) {
 #[test]
 fn no_release_gets_everything_that_nobody_can_reach() {
     let releases = [web(1, |_| {}), web(2, |_| {}), web(3, |_| {})];
-    let seeds = std::env::var("GUARD_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
-    for seed in 0..seeds {
+    for seed in 0..6 {
         let mut dice = Dice(seed);
         let others: &[u64] =
             [&[2, 2][..], &[1, 1, 1], &[4], &[1, 2]][usize::try_from(dice.below(4)).unwrap()];
