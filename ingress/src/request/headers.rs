@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, COOKIE, FORWARDED, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -58,7 +58,8 @@ pub(crate) fn response_headers(headers: &mut HeaderMap) {
     strip(headers);
 }
 
-/// Removes what belongs to one connection: the names of RFC 9110, section 7.6.1, and those that `Connection` lists.
+/// Removes what belongs to one connection: the names of RFC 9110, section 7.6.1, and those that `Connection` lists. The host that
+/// was asked for and the length of the body are for everybody, whatever it says.
 fn strip(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let listed: Vec<HeaderName> = headers
@@ -67,6 +68,7 @@ fn strip(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
             .collect();
         for name in listed {
             headers.remove(name);

@@ -74,6 +74,19 @@ fn headers_of_one_connection_end_at_the_ingress() {
 }
 
 #[test]
+fn nobody_takes_host_or_length_off_a_request() {
+    let mut seen = headers(&[
+        ("connection", "Host, content-length, x-a"),
+        ("host", "a.b"),
+        ("content-length", "2"),
+        ("x-a", "1"),
+    ]);
+    request_headers(&mut seen, &FROM, false);
+    assert_eq!((seen["host"].as_bytes(), seen["content-length"].as_bytes()), (&b"a.b"[..], &b"2"[..]));
+    assert!(!seen.contains_key("x-a") && !seen.contains_key("connection"));
+}
+
+#[test]
 fn te_trailers_is_kept_for_http2() {
     let mut seen = headers(&[("te", "trailers")]);
     request_headers(&mut seen, &FROM, true);

@@ -19,12 +19,20 @@ pub(crate) fn pick(
     limits: &Limits,
     now: Instant,
 ) -> Option<Arc<Endpoint>> {
-    let takes = |endpoint: &Arc<Endpoint>| endpoint.takes(limits, now);
+    // What stands in has the place of the one before it, which counts neither as there nor as left out.
+    let stand_in = endpoints.iter().filter(|e| e.is_draining() && e.takes(limits, now));
+    let replaced: Vec<_> = stand_in.filter_map(|e| e.first()).collect();
+    let takes = |endpoint: &Arc<Endpoint>| {
+        endpoint.takes(limits, now) && !replaced.iter().any(|first| Arc::ptr_eq(first, endpoint))
+    };
     let ejected = endpoints.iter().filter(|e| takes(e) && e.is_left_out(limits, now)).count();
-    let alive = pickable(endpoints, limits, now);
+    let alive = endpoints.iter().filter(|e| takes(e)).count();
     let believe = ejected * 2 <= alive;
     let is_tried = |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(other, endpoint));
-    let last_resort = || endpoints.iter().find(|e| e.stands_by() && !is_tried(e)).cloned();
+    let standby = |proven: bool| {
+        let stands_by = |e: &&Arc<Endpoint>| e.stands_by() && e.is_proven() == proven && !is_tried(e);
+        endpoints.iter().find(stands_by).cloned()
+    };
     let fits = |endpoint: &&Arc<Endpoint>| {
         let left_out = !takes(endpoint) || (believe && endpoint.is_left_out(limits, now));
         !left_out && !is_tried(endpoint)
@@ -38,9 +46,9 @@ pub(crate) fn pick(
         0 if believe && ejected > 0 => {
             // Only ejected ones are left: better one of those than none.
             let left = |e: &&Arc<Endpoint>| takes(e) && !is_tried(e);
-            endpoints.iter().find(left).cloned().or_else(last_resort)
+            standby(true).or_else(|| endpoints.iter().find(left).cloned()).or_else(|| standby(false))
         }
-        0 => last_resort(),
+        0 => standby(true).or_else(|| standby(false)),
         1 => nth(0).cloned(),
         _ => {
             let (low, high) = (random & 0xffff_ffff, random >> 32);

@@ -129,9 +129,20 @@ impl Endpoint {
         self.is_draining() && self.standby.load().is_some()
     }
 
-    /// The release in whose place requests go to it, if it stands by for one.
+    /// The endpoint in whose place requests go to it, if it stands by for one.
+    pub(crate) fn first(&self) -> Option<Arc<Self>> {
+        self.standby.load().as_ref().and_then(|standby| standby.first.clone())
+    }
+
+    /// That one's release.
     pub(crate) fn first_release(&self) -> Option<Digest> {
-        self.standby.load().as_ref().and_then(|standby| Some(standby.first.as_ref()?.key.release))
+        self.first().map(|first| first.key.release)
+    }
+
+    /// Whether it has failed of late: it is left out, or was, and has not answered its last probe.
+    fn has_failed(&self, limits: &Limits, now: Instant) -> bool {
+        let doubtful = || self.ejections.load(Relaxed) > 0 && self.unanswered.load(Relaxed) > 0;
+        self.is_left_out(limits, now) || doubtful()
     }
 
     /// Whether it gets new requests: one that stands by, while it answers and the one before it does not.
@@ -341,9 +352,9 @@ impl Drop for InFlight {
 }
 
 impl Standby {
-    /// Whether the endpoint before it is not there, or gets no requests.
+    /// Whether the endpoint before it is not there, or has failed.
     fn is_open(&self, limits: &Limits, now: Instant) -> bool {
-        self.first.as_ref().is_none_or(|first| first.is_draining() || first.is_left_out(limits, now))
+        self.first.as_ref().is_none_or(|first| first.is_draining() || first.has_failed(limits, now))
     }
 }
 

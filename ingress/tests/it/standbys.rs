@@ -24,7 +24,7 @@ fn quick() -> Limits {
 }
 
 /// An address at which something answers from the moment on that it is served.
-async fn later() -> (std::net::TcpListener, SocketAddr) {
+fn later() -> (std::net::TcpListener, SocketAddr) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
@@ -56,7 +56,7 @@ async fn what_a_host_has_restored_answers_without_a_table() {
     let mut tasks = JoinSet::new();
     // The new release ends with its first answer; what stands by is not up yet.
     let (listener, first) = listener().await;
-    let (waiting, behind) = later().await;
+    let (waiting, behind) = later();
     drop(waiting);
     let world = World::start(quick()).await;
     world.ingress.take(trial(1, Some(first), behind)).unwrap();
@@ -90,7 +90,7 @@ async fn what_stands_in_counts_among_those_that_serve() {
     let world = World::start(quick()).await;
     let mut endpoints = Vec::new();
     for n in 0..3 {
-        let (waiting, dead) = later().await;
+        let (waiting, dead) = later();
         drop(waiting);
         let first = if n == 0 { server(&mut tasks, "new").await } else { dead };
         let behind = server(&mut tasks, "old").await;
@@ -115,10 +115,42 @@ async fn what_stands_in_counts_among_those_that_serve() {
     assert_eq!(world.counters(2).connect_errors, before, "nobody asks the dead ones");
 }
 
+/// Both hosts of a service have failed, and one of them is back: all of its requests go there, and cost no second try.
+#[tokio::test]
+async fn what_stands_in_is_asked_first_while_others_are_dead() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits::default()).await;
+    let mut endpoints = Vec::new();
+    for n in 0..2 {
+        let (_, first) = later();
+        let (_, nobody) = later();
+        let behind = if n == 0 { nobody } else { server(&mut tasks, "old").await };
+        let stands_by = Some(StandsBy { instead_of: Some(first.port()) });
+        endpoints.push(endpoint(first, 2));
+        endpoints.push(Endpoint { draining: true, stands_by, ..endpoint(behind, 1) });
+    }
+    world.ingress.take(routes(1, &[(2, None), (1, None)], endpoints.clone())).unwrap();
+    let stands_in = || {
+        let state = |of: &Endpoint| state(&world, (of.address, of.number).into());
+        endpoints.iter().any(|of| of.stands_by.is_some() && state(of) == Some(EndpointState::Healthy))
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !stands_in() {
+        assert!(Instant::now() < deadline, "nobody stands in");
+        world.get("/").await;
+    }
+    let before = world.population(1, Population::Unconfirmed);
+    for _ in 0..500 {
+        assert_eq!(world.get("/").await.1, b"old");
+    }
+    let after = world.population(1, Population::Unconfirmed);
+    assert!(after.success - before.success == 500 && after.retries - before.retries < 50, "{after:?}");
+}
+
 #[tokio::test]
 async fn a_held_request_goes_to_what_stands_in() {
     let mut tasks = JoinSet::new();
-    let (waiting, behind) = later().await;
+    let (waiting, behind) = later();
     drop(waiting);
     let world = World::start(quick()).await;
     let mut table = trial(1, None, behind);

@@ -268,9 +268,9 @@ fn names(folder: &Path) -> Vec<String> {
 /// Passed between two arrows of a rollout whose service stands behind an ingress: a slot is written, or a table.
 pub(crate) const ARROWS: &[&str] = &[
     "server.ledger.stored:4",
-    "server.ledger.stored:8",
-    "server.ledger.decided:6",
-    "server.ledger.stored:10",
+    "server.ledger.stored:5",
+    "server.ledger.decided:7",
+    "server.ledger.stored:7",
 ];
 
 /// Each of these lies between start, routed, drained and stopped; what is lost then is what a client would see.

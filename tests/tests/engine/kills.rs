@@ -83,7 +83,8 @@ fn a_kill_costs_only_requests_under_way_that_nobody_may_repeat() {
     there.expect_none_lost();
     let under_way = here.failed - here.refused;
     println!("of {} requests {under_way} were under way, {} found nobody", here.answered(), here.refused);
-    assert!(under_way <= 16, "one for each client: {:#?}", here.first);
+    // For each client the one that was sent, and one more that waited to be accepted while the process ended.
+    assert!(under_way <= 32, "two for each client: {:#?}", here.first);
     second.stop(Duration::from_secs(40));
     proxy.stop(Duration::from_secs(40));
 }
@@ -111,7 +112,7 @@ fn instances_that_trickle_hang_and_close_cost_no_request() {
     let hung = other.engine.running("web").unwrap().remove(0).id;
     other.engine.freeze(&hung).unwrap();
     let up = || ingress::metric(&edge, "windlass_ingress_endpoint_up", &["service="]);
-    wait::until("it gets no requests", Duration::from_secs(12), || {
+    wait::until("it gets no requests", Duration::from_secs(30), || {
         let up = up();
         if up < 2.0 { Ok(()) } else { Err(format!("{up} get requests")) }
     });
