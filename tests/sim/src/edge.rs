@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use windlass_agent::verify;
+use windlass_core::Timestamp;
 use windlass_core::observation::RefusalCode;
 use windlass_core::traffic::Routes;
 use windlass_core::verify::{AcceptedRoutes, PlanOrder, trusted_now};
@@ -24,6 +25,8 @@ pub use proxy::{Instance, Proxy};
 
 /// How often a process looks at its requests, and reports if something has changed.
 const PULSE: Duration = Duration::from_secs(2);
+/// How long a process waits for the newest table of its agent before it serves by the one that it has.
+const NEWEST: Duration = Duration::from_secs(2);
 /// How long a process that was taken over finishes its requests at most.
 const ENDING: Duration = Duration::from_secs(60);
 
@@ -58,8 +61,13 @@ impl Edge {
 }
 
 impl Host {
-    /// An ingress process starts, unless one serves already.
+    /// An ingress process starts, unless one serves already. It waits a while for the newest table of its agent.
     pub fn edge_starts(&mut self, context: &mut Context) {
+        let opens_at = context.now + NEWEST;
+        self.edge_begins(context, opens_at);
+    }
+
+    fn edge_begins(&mut self, context: &mut Context, opens_at: Timestamp) {
         if !self.edge.is_installed || !self.is_on || self.edge.serving().is_some() {
             return;
         }
@@ -69,7 +77,11 @@ impl Host {
         let accepted = table.as_ref().map(|table| table.accepted.committed);
         context.checks.table_at_start(&self.name, accepted);
         let started_at = self.clock(context.now);
-        self.edge.processes.push(Proxy::new(number, started_at, table.map(|table| (table, started_at))));
+        self.edge.processes.push(Proxy::new(
+            number,
+            (started_at, opens_at),
+            table.map(|table| (table, started_at)),
+        ));
         let first = context.now + context.traffic.millis(20, 400);
         context.queue.push(first, Event::Pulse(self.index, number, true));
     }
@@ -79,7 +91,7 @@ impl Host {
         let until = context.now + ENDING;
         if let Some(process) = self.edge.processes.iter_mut().find(|process| !process.is_ending()) {
             process.end(until);
-            self.edge_starts(context);
+            self.edge_begins(context, context.now);
         }
     }
 
@@ -148,6 +160,7 @@ impl Host {
         let (now, clock) = (context.now, self.clock(context.now));
         let trust = self.disk.trust.document();
         for process in &mut self.edge.processes {
+            process.is_told(now);
             let last = process.table().map(|table| table.accepted);
             if last == Some(table.accepted) {
                 continue;

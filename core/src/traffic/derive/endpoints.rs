@@ -70,7 +70,8 @@ impl<'a> Places<'a> {
         seen: &HostSeen<'_>,
         instance: &Instance,
     ) -> Option<bool> {
-        let told = !seen.recovering && is_told_to_stop(slot, assignment, instance);
+        let drained = self.was_draining(host, instance);
+        let told = !seen.recovering && is_told_to_stop(slot, assignment, instance, drained);
         match instance.state {
             // What never got a request is not drained.
             InstanceState::Draining => self.was_there(host, instance).then_some(true),
@@ -101,11 +102,21 @@ impl<'a> Places<'a> {
 
     /// Returns whether the instance was in the table before.
     fn was_there(&self, host: &HostId, instance: &Instance) -> bool {
+        self.was(host, instance, |_| true)
+    }
+
+    /// Returns whether the instance finished what it had in the table before.
+    fn was_draining(&self, host: &HostId, instance: &Instance) -> bool {
+        self.was(host, instance, |endpoint| endpoint.draining)
+    }
+
+    fn was(&self, host: &HostId, instance: &Instance, like: impl Fn(&Endpoint) -> bool) -> bool {
         let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| port_of(text)).collect();
         let same = |endpoint: &Endpoint| {
             &endpoint.host == host
                 && endpoint.release == instance.release
                 && numbers.contains(&endpoint.number)
+                && like(endpoint)
         };
         self.before.is_some_and(|before| before.endpoints.iter().any(same))
     }
@@ -128,8 +139,14 @@ pub(crate) fn port_of(endpoint: &str) -> Option<u16> {
 }
 
 /// Returns whether the instance is to stop, by its host's newest plan or by its own doing.
-fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: &Instance) -> bool {
+fn is_told_to_stop(
+    slot: &SlotObservation,
+    assignment: Option<&Slot>,
+    instance: &Instance,
+    drained: bool,
+) -> bool {
     let Some(want) = assignment.map(Slot::plan) else { return true };
+    let has_failed = matches!(slot.status, SlotStatus::Failed { .. });
     if want.release == instance.release {
         let newer = |other: &Instance| {
             other.release == want.release
@@ -138,7 +155,6 @@ fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: 
                 && other.state == InstanceState::Healthy
         };
         // Its host stops it at once, and starts it again only if the newer one fails.
-        let has_failed = matches!(slot.status, SlotStatus::Failed { .. });
         let stops_first = want.order == Order::StopFirst && !has_failed;
         let is_older = instance.generation < want.generation;
         let is_replaced = is_older && (stops_first || slot.instances.iter().any(newer));
@@ -147,11 +163,12 @@ fn is_told_to_stop(slot: &SlotObservation, assignment: Option<&Slot>, instance: 
     if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {
         return previous.phase != Phase::Running;
     }
-    // What the host restores by itself when the new release fails.
+    // What the host restores by itself when the new release fails. One that has drained is about to stop until then.
     let planned = |other: &Instance| {
         other.release == want.release && other.available && other.state == InstanceState::Healthy
     };
     let restores = want.fallback == Some(instance.release) && !want.good && want.phase.runs();
+    let restores = restores && (has_failed || !drained);
     !restores || slot.instances.iter().any(planned)
 }
 

@@ -368,6 +368,23 @@ fn what_a_restart_stops_first_gets_no_more_requests() {
     assert_eq!(marks(&world.next()), [(20_001, false)]);
 }
 
+/// Found by the simulation (seed 162): a deploy over another one led requests again to what was about to stop for that one.
+#[test]
+fn what_has_drained_gets_no_requests_as_a_fallback() {
+    let mut world = World::new(1);
+    world.next();
+    let old = world.want(0).release();
+    world.want(0).edit(|want| want.phase = Phase::Draining);
+    assert_eq!(marks(&world.next()), [(20_001, true)]);
+    let second = world.add("web", 2);
+    world.service("web").current = Some(second);
+    world.want(0).edit(|want| {
+        (want.release, want.phase) = (second.digest, Phase::Running);
+        (want.good, want.fallback) = (false, Some(old));
+    });
+    assert_eq!(marks(&world.next()), [(20_001, true)]);
+}
+
 #[test]
 fn an_older_generation_drains_when_the_newer_one_serves() {
     let mut world = World::new(1);

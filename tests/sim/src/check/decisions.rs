@@ -85,11 +85,22 @@ impl Checks {
             let runs_beside = |old: &Slot| {
                 view.releases().get(&old.release()).is_some_and(|release| release.spec.runs_beside())
             };
+            // So it is on the way back, once the old set has every request again.
+            let is_let_go = |old: &Slot| {
+                let goes_back = active.is_some_and(|rollout| {
+                    rollout.state == State::RollingBack && rollout.to.digest == old.release()
+                });
+                let split = service.split.as_ref();
+                goes_back && split.is_some_and(|split| split.share(&old.release()) == Weight::NONE)
+            };
             let has_left = |old: &Slot| {
                 let is_of_rollout = active.is_none_or(|rollout| {
                     [Some(rollout.to), rollout.from].iter().flatten().any(|of| of.digest == old.release())
                 });
-                !is_of_rollout && !old.is_good() && old.other().is_none() && runs_beside(old)
+                (!is_of_rollout || is_let_go(old))
+                    && !old.is_good()
+                    && old.other().is_none()
+                    && runs_beside(old)
             };
             let left = known.slots.iter().filter(|(slot, old)| !slots.contains_key(*slot) && has_left(old));
             self.told.extend(left.map(|(slot, _)| slot.clone()));

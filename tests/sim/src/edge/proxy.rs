@@ -45,6 +45,8 @@ pub struct Proxy {
     started_at: Timestamp,
     /// When it ends at the latest, once it was taken over.
     ends: Option<Timestamp>,
+    /// When it accepts requests at the latest: until then it waits for the newest table of its agent.
+    opens_at: Timestamp,
     /// The table in force, and since when by the host's clock.
     table: Option<(Kept, Timestamp)>,
     flights: Vec<Flight>,
@@ -56,11 +58,16 @@ pub struct Proxy {
 
 impl Proxy {
     /// One that begins with the table that was written down, in force since then.
-    pub(super) const fn new(number: u64, started_at: Timestamp, table: Option<(Kept, Timestamp)>) -> Self {
+    pub(super) const fn new(
+        number: u64,
+        (started_at, opens_at): (Timestamp, Timestamp),
+        table: Option<(Kept, Timestamp)>,
+    ) -> Self {
         Self {
             number,
             started_at,
             ends: None,
+            opens_at,
             table,
             flights: Vec::new(),
             counts: BTreeMap::new(),
@@ -88,6 +95,16 @@ impl Proxy {
     pub(super) const fn end(&mut self, until: Timestamp) {
         self.ends = Some(until);
         self.has_news = true;
+    }
+
+    /// Its agent has told it the newest table that it has.
+    pub(super) fn is_told(&mut self, now: Timestamp) {
+        self.opens_at = self.opens_at.min(now);
+    }
+
+    /// Whether it accepts requests.
+    fn accepts(&self, now: Timestamp) -> bool {
+        !self.is_ending() && self.opens_at <= now
     }
 
     pub(super) const fn has_news(&mut self) {
@@ -120,7 +137,7 @@ impl Proxy {
         };
         let under_way = |of: &Flight| of.ends > now && is_its(&of.host, of.number, &of.release);
         let new = |of: &Endpoint| !of.draining && is_its(&of.host, of.number, &of.release);
-        let table = self.table().filter(|_| !self.is_ending());
+        let table = self.table().filter(|_| self.accepts(now));
         let services = table.into_iter().flat_map(|table| &table.routes.services);
         let mut of_it = services.filter(|of| of.service == instance.service.name);
         self.flights.iter().any(under_way) || of_it.any(|of| of.endpoints.iter().any(new))
@@ -133,7 +150,7 @@ impl Proxy {
             flight.ends > now && serves(hosts, &flight.host, flight.number, &flight.release)
         });
         self.has_news |= self.flights.len() != before;
-        let Some(routes) = self.table().map(|table| table.routes.clone()).filter(|_| !self.is_ending())
+        let Some(routes) = self.table().map(|table| table.routes.clone()).filter(|_| self.accepts(now))
         else {
             return;
         };
