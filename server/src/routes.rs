@@ -18,11 +18,11 @@ use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use crate::authority::Authority;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteError};
 use crate::registry::Registry;
 use crate::store::record::RoutesRecord;
 
-pub(crate) use ingresses::{forget, raise, reported, traffic};
+pub(crate) use ingresses::{forget, raise, reported, serves, traffic};
 
 /// Envelopes of the newest tables. Clones share them.
 #[derive(Clone)]
@@ -182,7 +182,7 @@ fn reads_newest(
     environment: &EnvironmentId,
     before: Option<&Table>,
 ) -> bool {
-    let ingresses = ingresses::traffic(state, registry).ingresses;
+    let ingresses = traffic(state, registry).ingresses;
     let of_it = ingresses.values().filter(|ingress| ingress.serves.contains(environment));
     let was_newest = before.is_some_and(|table| table.routes.version == ROUTES_VERSION);
     let reads = |report: &IngressReport| report.routes_versions.contains(&ROUTES_VERSION);
@@ -208,14 +208,6 @@ pub(crate) fn raised(state: &State) -> BTreeSet<EnvironmentId> {
     state.routes.iter().filter(|(_, record)| behind(record)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Whether a host serves an environment.
-pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) -> bool {
-    let record = state.hosts.get(host).filter(|record| record.is_member());
-    record.is_some_and(|record| {
-        record.facts.policy.environments.as_ref().is_none_or(|served| served.contains(environment))
-    })
-}
-
 /// Names that lead to an instance of a service now; none if requests to it get no answer anyway.
 pub(crate) fn serving(state: &State, service: &ServiceId) -> Vec<String> {
     let record = state.routes.get(&service.environment);
@@ -226,12 +218,4 @@ pub(crate) fn serving(state: &State, service: &ServiceId) -> Vec<String> {
     }
     let names = table.routes.names.iter().filter(|name| name.service == service.name);
     names.map(|name| format!("{}{}", name.host, if name.path == "/" { "" } else { &name.path })).collect()
-}
-
-/// Raises the number of the next table above one that hosts have shown.
-fn above(draft: &mut Draft<'_>, environment: EnvironmentId, seq: u64) {
-    let record = draft.state.routes.get(&environment).cloned().unwrap_or_default();
-    if record.newest() < seq || (record.floor < seq && record.newest() == seq) {
-        draft.change(Change::Routes(environment, Box::new(RoutesRecord { floor: seq, ..record })));
-    }
 }

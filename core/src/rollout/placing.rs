@@ -17,6 +17,7 @@ use super::elsewhere::{self, Full, Sides, stands_beside};
 use super::ending;
 use super::model::{GoingBack, Kind, Reason, State};
 use super::returning;
+use super::revert;
 
 mod find;
 
@@ -259,7 +260,7 @@ fn prepare(draft: &mut Draft<'_>, slot: &SlotId, to: ReleaseRef, release: &Relea
         && draft.has_split()
     {
         // It is warm.
-        returning::retarget(draft, slot, &to.digest);
+        revert::retarget(draft, slot, &to.digest);
         return;
     }
     let facts = draft.facts(slot);

@@ -13,6 +13,7 @@ use super::draft::Draft;
 use super::ending;
 use super::guard;
 use super::model::{Kind, Reason, State};
+use super::revert::retarget;
 
 mod strength;
 
@@ -67,14 +68,6 @@ fn give_all(draft: &mut Draft<'_>, before: Split, release: &Digest) {
         draft.service.split = Some(split);
         draft.touches_containers();
     }
-}
-
-/// Makes `keep` the target of a slot; what ran as its target runs on beside it.
-pub(super) fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
-    let at = &draft.slots[slot];
-    let beside = Some(at.release()).filter(|_| at.run().runs());
-    let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
-    draft.apply(slot, &revert)
 }
 
 fn tell(draft: &mut Draft<'_>, split: &Split) {

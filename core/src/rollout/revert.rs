@@ -1,5 +1,6 @@
 //! One slot goes back to the good release: on the way back of a rollout, or afterwards, where that left one behind.
 
+use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
 use crate::service::ReleaseRef;
@@ -64,4 +65,23 @@ pub(crate) fn revert(
     let starts = may_start || ((failed || old_runs) && !draft.is_exclusive());
     draft.apply_because(slot, &Transition::Revert { to: good.digest, beside, order, starts }, because);
     true
+}
+
+/// Makes `keep` the target of a slot; what ran as its target runs on beside it.
+pub(crate) fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
+    let at = &draft.slots[slot];
+    let beside = Some(at.release()).filter(|_| at.run().runs());
+    let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
+    draft.apply(slot, &revert)
+}
+
+/// Slots that may be down at once on the way back, through stops of ours.
+pub(super) const MOST_DOWN: u32 = 1;
+
+/// Whether the deadline of a rollout that goes back has passed.
+pub(super) fn past_deadline(draft: &mut Draft<'_>) -> bool {
+    match draft.target() {
+        Some((_, release)) => draft.deadline_passed(&release.spec),
+        None => true,
+    }
 }

@@ -16,14 +16,11 @@ use super::guard;
 use super::hooks;
 use super::model::{GoingBack, Progress, Reason, State};
 use super::returning::{self, Led};
-use super::revert::revert;
+use super::revert::{MOST_DOWN, past_deadline, revert};
 use super::strategy::{self, Stopping};
 
 mod in_place;
 mod nothing;
-
-/// Slots that may be down at once on the way back, through stops of ours.
-const MOST_DOWN: u32 = 1;
 
 pub(crate) fn step(draft: &mut Draft<'_>) {
     if draft.rollout().is_restart() {
@@ -73,13 +70,6 @@ fn fate(draft: &mut Draft<'_>, slot: &SlotId, how: GoingBack, late: bool) -> Fat
 fn keep(draft: &mut Draft<'_>, slot: &SlotId) {
     if !draft.facts(slot).is_lost() {
         draft.apply(slot, &Transition::Rest { until: None });
-    }
-}
-
-fn past_deadline(draft: &mut Draft<'_>) -> bool {
-    match draft.target() {
-        Some((_, release)) => draft.deadline_passed(&release.spec),
-        None => true,
     }
 }
 

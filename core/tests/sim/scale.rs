@@ -184,7 +184,7 @@ fn from_replicas_to_one_per_host_and_back() {
 fn slot_with_a_volume_stays_on_a_drained_or_lost_host() {
     for seed in seeds() {
         let mut spec = spec(6);
-        let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false, shared: false };
+        let volume = Volume { mount: "/data".to_owned(), host_path: None, read_only: false, shared: true };
         spec.volumes.insert("data".to_owned(), volume);
         spec.on_lost.replace_after = Some(Span::from_secs(40));
         // Two writers of one volume never run together, so one slot is down while it is replaced.
@@ -209,7 +209,7 @@ fn slots_gone_with_volumes_return_only_when_a_person_says() {
         for by_scaling in [false, true] {
             let mut spec = spec(6);
             let volume =
-                Volume { mount: "/data".to_owned(), host_path: None, read_only: false, shared: false };
+                Volume { mount: "/data".to_owned(), host_path: None, read_only: false, shared: true };
             spec.volumes.insert("data".to_owned(), volume);
             spec.scale = Scale::Replicas { min: 6, max: 7 };
             let mut world = World::settled(seed, 3, spec);

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use comfy_table::Cell;
+use windlass_core::Timestamp;
 use windlass_core::rollout::{Kind, State};
 use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView, TrafficView};
-use windlass_core::{Counter, Timestamp};
 
-use super::services::serving;
+use super::services::{alone, serving};
 use super::{Wait, ago, bytes, failures, fields, grid, or_dash, printable, state};
 use crate::printer::Colour;
 
@@ -37,13 +37,6 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
 fn available(rollout: &RolloutView, of: &str) -> Option<String> {
     let counted = rollout.total > 0 || !rollout.state.is_final();
     counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
-}
-
-/// The end of a sentence about shares, where one of the two releases has every request all the same.
-pub(super) fn alone(alone: Option<Counter>, (new, old): (Counter, Counter)) -> String {
-    let Some(serves) = alone else { return String::new() };
-    let silent = if serves == new { old } else { new };
-    format!("; {serves} has every request meanwhile: {silent} has no instance that answers")
 }
 
 /// The step of a strategy that moves instances instead of traffic: `2 of 6`.

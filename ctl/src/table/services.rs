@@ -190,8 +190,15 @@ fn shared(shares: SharesView, now: Timestamp) -> String {
         let left = display_duration(Duration::from_secs(until.since(now).as_secs()));
         format!("; {warm} stays warm for {left}")
     });
-    let alone = super::rollouts::alone(alone, (release, other));
+    let alone = self::alone(alone, (release, other));
     format!("{release} {weight}, {other} {}{}{alone}", weight.rest(), until.unwrap_or_default())
+}
+
+/// The end of a sentence about shares, where one of the two releases has every request all the same.
+pub(super) fn alone(alone: Option<Counter>, (new, old): (Counter, Counter)) -> String {
+    let Some(serves) = alone else { return String::new() };
+    let silent = if serves == new { old } else { new };
+    format!("; {serves} has every request meanwhile: {silent} has no instance that answers")
 }
 
 /// Until when `rollback_on` looks at a release whose rollout is over.

@@ -9,13 +9,12 @@ use windlass_core::{EnvironmentId, HostId};
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 use windlass_proto::pb;
 
-use super::{above, serves};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::hosts::HostError;
-use crate::ledger::{Change, State, Topic};
+use crate::ledger::{Change, Draft, State, Topic};
 use crate::registry::Registry;
-use crate::store::record::HostRecord;
+use crate::store::record::{HostRecord, RoutesRecord};
 
 /// How far above what is known a number may be that a host shows: a captured host shows what it likes. It is a small part of the
 /// step that hosts allow between two tables, so that all of them take the next one.
@@ -153,4 +152,20 @@ pub(crate) fn traffic(state: &State, registry: &Registry) -> traffic::Traffic {
         (record.name.clone(), traffic::Ingress { processes, since, serves: serves.cloned().collect() })
     });
     traffic::Traffic { tables: tables.collect(), ingresses: ingresses.collect() }
+}
+
+/// Whether a host serves an environment.
+pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) -> bool {
+    let record = state.hosts.get(host).filter(|record| record.is_member());
+    record.is_some_and(|record| {
+        record.facts.policy.environments.as_ref().is_none_or(|served| served.contains(environment))
+    })
+}
+
+/// Raises the number of the next table above one that hosts have shown.
+fn above(draft: &mut Draft<'_>, environment: EnvironmentId, seq: u64) {
+    let record = draft.state.routes.get(&environment).cloned().unwrap_or_default();
+    if record.newest() < seq || (record.floor < seq && record.newest() == seq) {
+        draft.change(Change::Routes(environment, Box::new(RoutesRecord { floor: seq, ..record })));
+    }
 }

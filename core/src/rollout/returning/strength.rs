@@ -10,7 +10,7 @@ use crate::traffic::Weight;
 use super::super::draft::Draft;
 use super::super::guard;
 use super::super::model::{Kind, State};
-use super::retarget;
+use super::super::revert::retarget;
 
 /// How strong a release stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

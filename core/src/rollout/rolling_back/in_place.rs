@@ -7,8 +7,7 @@ use super::super::draft::Draft;
 use super::super::guard;
 use super::super::model::Progress;
 use super::super::returning;
-use super::super::revert::revert;
-use super::{MOST_DOWN, past_deadline};
+use super::super::revert::{MOST_DOWN, past_deadline, revert};
 
 /// Instances of `from` take the place of others, one after the other, until it is at strength and gets the traffic. What has a
 /// named volume stays where that is.

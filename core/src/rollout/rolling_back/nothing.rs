@@ -6,7 +6,8 @@ use crate::slot::Transition;
 use super::super::draft::Draft;
 use super::super::ending;
 use super::super::model::{GoingBack, Reason, State};
-use super::{Fate, fate, keep, past_deadline};
+use super::super::revert::past_deadline;
+use super::{Fate, fate, keep};
 
 /// What was started stops, and is kept for inspection unless a person asked for the end or nothing was
 /// touched.

@@ -123,7 +123,7 @@ fn restarts_since_success_bring_the_old_release_back() {
 }
 
 #[test]
-fn exits_that_crashes_allows_are_borne_by_the_default_of_restarts() {
+fn the_default_of_restarts_bears_exits_that_crashes_allows() {
     let mut trial = Trial::new(rules(&json!({ "restarts": 1, "crashes": 3, "for": "1h" })));
     trial.soak();
     trial.succeed_as_it_is();
