@@ -20,12 +20,12 @@ core/src/recovery/exclusive.rs
 core/src/recovery/service.rs
 core/src/rollout/decision.rs
 core/src/rollout/decision/log.rs
-core/src/rollout/draft.rs
+core/src/rollout/planner.rs
 core/src/rollout/model.rs
 core/src/rollout/rolling_back.rs
 core/src/rollout/rolling_back/nothing.rs
 core/src/rollout/steer.rs
-core/src/rollout/story.rs
+core/src/rollout/decision_notes.rs
 core/src/slot/model.rs
 core/src/slot/stored.rs
 core/src/traffic/derive.rs

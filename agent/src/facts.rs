@@ -11,8 +11,8 @@ use windlass_core::host::{GpuAccess, HostFacts};
 use windlass_core::plan::PLAN_VERSIONS;
 use windlass_core::release::RELEASE_VERSIONS;
 
+use crate::document_store::DocumentStore;
 use crate::gpu;
-use crate::keeper::Keeper;
 use crate::member::Member;
 use crate::policy::Policy;
 use crate::runtime::Runtime;
@@ -87,7 +87,7 @@ pub async fn run<R: Runtime>(
 /// Keeps the GPUs up to date: what is placed here is judged by them. What strangers hold of their memory changes often, and is
 /// told rarely.
 pub async fn follow_gpus(
-    keeper: Arc<Keeper>,
+    keeper: Arc<DocumentStore>,
     facts: watch::Sender<Arc<HostFacts>>,
     (mut seen, mut held): (watch::Receiver<gpu::Shared>, watch::Receiver<Arc<gpu::Held>>),
     cancel: CancellationToken,

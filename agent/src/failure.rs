@@ -3,11 +3,11 @@
 use crate::clear::ClearError;
 use crate::config::ConfigError;
 use crate::data::DataError;
+use crate::document_store::OpenError;
 use crate::import::ImportError;
 use crate::ingress::IngressError;
 use crate::install::InstallError;
 use crate::join::JoinError;
-use crate::keeper::OpenError;
 use crate::member::MemberError;
 use crate::policy::PolicyError;
 use crate::run::RunError;

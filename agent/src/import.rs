@@ -9,7 +9,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
-use crate::keeper::{Keeper, OpenError, Opened, TakeError};
+use crate::document_store::{DocumentStore, OpenError, Opened, TakeError};
 use crate::member::{Member, MemberError};
 use crate::{facts, gpu, policy};
 
@@ -71,7 +71,7 @@ pub async fn import(config: &Config, file: &Path) -> Result<u64, ImportError> {
     let policy = policy::load(&config.policy).unwrap_or_default();
     // Which GPUs there are decides nothing about a trust document.
     let (_facts, facts) = watch::channel(Arc::new(facts::of_host(&member, &policy, &gpu::Seen::default())));
-    let keeper = Keeper::open(Opened { data, member, facts, own: Vec::new() }).await?;
+    let keeper = DocumentStore::open(Opened { data, member, facts, own: Vec::new() }).await?;
     keeper.take_trust(&envelopes(&bytes)).await?;
     Ok(keeper.trust().version())
 }

@@ -29,7 +29,7 @@ use windlass_core::observation::{Observation, Refusal, RefusalCode};
 use windlass_process::{Backoff, backoff, report};
 use windlass_proto::limits;
 
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 use crate::lease::Contact;
 use crate::runtime::Runtime;
 use crate::traffic::socket::Reports;
@@ -76,7 +76,7 @@ pub struct Wires {
 /// The task.
 #[derive(Debug)]
 pub struct Link<R> {
-    keeper: Arc<Keeper>,
+    keeper: Arc<DocumentStore>,
     runtime: Arc<R>,
     tls: ClientTls,
     server: Option<String>,
@@ -88,7 +88,7 @@ pub struct Link<R> {
 impl<R: Runtime> Link<R> {
     /// `server` is asked before the coordinators that the trust document names.
     pub fn new(
-        keeper: Arc<Keeper>,
+        keeper: Arc<DocumentStore>,
         runtime: Arc<R>,
         tls: ClientTls,
         server: Option<String>,
@@ -198,7 +198,7 @@ fn slow(young: &Backoff) -> Backoff {
 }
 
 /// Where to look for a coordinator: as configured, then as joined, then as the trust document says; each once.
-pub fn addresses(keeper: &Keeper, configured: Option<&str>) -> Vec<String> {
+pub fn addresses(keeper: &DocumentStore, configured: Option<&str>) -> Vec<String> {
     let trust = keeper.trust();
     let joined = keeper.member().server.as_str();
     let named = trust.document().coordinators.iter().map(String::as_str);

@@ -12,7 +12,7 @@ use windlass_core::receipt::{RECEIPT_VERSION, Receipt, SlotReceipt, outcomes};
 
 use crate::clock;
 use crate::crash::Call;
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 
 /// What connects the task with the others of the agent.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Wires {
 /// The task.
 #[derive(Debug)]
 pub struct Signer {
-    keeper: Arc<Keeper>,
+    keeper: Arc<DocumentStore>,
     key: SigningKey,
     wires: Wires,
     signed: Option<(Digest, Vec<SlotReceipt>)>,
@@ -36,7 +36,7 @@ pub struct Signer {
 
 impl Signer {
     /// `key` signs receipts and nothing else.
-    pub fn new(keeper: Arc<Keeper>, key: SigningKey, wires: Wires) -> Self {
+    pub fn new(keeper: Arc<DocumentStore>, key: SigningKey, wires: Wires) -> Self {
         Self { keeper, key, wires, signed: None }
     }
 

@@ -22,7 +22,7 @@ use windlass_proto::pb::enrolment_client::EnrolmentClient;
 use crate::clock;
 use crate::crash::Written;
 use crate::data::DataDir;
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 use crate::link;
 
 /// Nobody renews more often than this, however short a certificate lives.
@@ -34,7 +34,7 @@ const MOST_WAIT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Renewal {
     /// Knows where coordinators are, and the pinned CAs.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<DocumentStore>,
     /// Where the identity lies.
     pub data: DataDir,
     /// Shown from the next connection on.

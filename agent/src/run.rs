@@ -22,8 +22,8 @@ use windlass_process::{Tasks, report};
 
 use crate::config::Config;
 use crate::data::{DataDir, DataError};
+use crate::document_store::{DocumentStore, OpenError, Opened};
 use crate::guard::Guarded;
-use crate::keeper::{Keeper, OpenError, Opened};
 use crate::lease::LeaseFile;
 use crate::link::{self, Link};
 use crate::member::{Member, MemberError};
@@ -131,7 +131,7 @@ pub async fn run<R: Runtime>(
     let facts = watch::Sender::new(Arc::new(facts::of_host(&member, &policy, &gpus.borrow())));
     let own = vec![config.policy.clone(), config.engine_socket().to_owned()];
     let opened = Opened { data: data.clone(), member, facts: facts.subscribe(), own };
-    let keeper = Arc::new(Keeper::open(opened).await?);
+    let keeper = Arc::new(DocumentStore::open(opened).await?);
     let identity = CertifiedIdentity::load(&data.identity())?;
     let key = SigningKey::load(&data.receipt_key())?;
     let pins = keeper.trust().document().ca.clone();
@@ -253,7 +253,7 @@ pub async fn run<R: Runtime>(
 
 /// Accepts the CAs of the newest trust document from the next connection on.
 async fn follow_pins(
-    keeper: Arc<Keeper>,
+    keeper: Arc<DocumentStore>,
     tls: ClientTls,
     cancel: tokio_util::sync::CancellationToken,
 ) -> anyhow::Result<()> {

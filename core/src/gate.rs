@@ -26,7 +26,7 @@ mod words;
 
 pub use answer::{Answer, AnswerFault, Said};
 pub use asked::{MAX_ANSWER, QuestionKey, Substitutes, asked_in, planned};
-pub use course::{Course, GateCourse, GateEnd, Newest, Standing};
+pub use course::{Course, GateCourse, GateEnd, GateState, Newest};
 pub use judge::{judge, recompute};
 pub use model::{Asked, Facts, GpuFault, Judged, Ruling, Test, Verdict};
 pub use number::Number;

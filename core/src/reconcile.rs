@@ -18,8 +18,8 @@
 
 mod asks;
 mod collect;
+mod disposition;
 mod ended;
-mod fate;
 mod identity;
 mod input;
 mod judge;

@@ -25,8 +25,8 @@
 
 mod clocks;
 mod decision;
+mod decision_notes;
 mod devices;
-pub(crate) mod draft;
 mod draining;
 mod elsewhere;
 pub(crate) mod ending;
@@ -40,6 +40,7 @@ mod machine;
 pub(crate) mod model;
 pub(crate) mod places;
 mod placing;
+pub(crate) mod planner;
 mod preparing;
 mod questions;
 mod restart;
@@ -51,7 +52,6 @@ mod shift;
 mod soaking;
 mod start;
 mod steer;
-mod story;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -68,14 +68,14 @@ pub use figures::{BlamedInstance, Figures, Trigger};
 pub use hooks::HookRun;
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Begins, Failure, GoingBack, KEEP_OLD, Kind, Progress, Reason, Rollout, SLOTS_PER_STEP, Snapshot,
-    State,
+    Advance, Begins, Failure, KEEP_OLD, Kind, Progress, Reason, RollbackMode, Rollout, SLOTS_PER_STEP,
+    Snapshot, State,
 };
 pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
 pub use shift::{APPROVAL_COUNTS, Approval, Promotion, Shift};
 pub use start::{StartError, Target, start};
-pub use steer::{ApproveError, Approved, SteerError, Steering, approve, is_at, skips_approval, steer};
-pub use verbs::{Told, Verb, VerbError, tell};
+pub use steer::{ApproveError, Approved, RolloutCommand, SteerError, approve, is_at, skips_approval, steer};
+pub use verbs::{CommandOutcome, ServiceCommand, ServiceCommandError, apply_command};
 
 pub use crate::slot::Waiting;

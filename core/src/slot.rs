@@ -6,7 +6,7 @@
 //! | [`Intent`] | the same as plain data, and the one definition of what it lets run |
 //! | [`Transition`] | the closed set of changes; [`apply`] is the only writer of a slot |
 //! | `SlotFacts` | what is known of a slot from its intent and its host's newest word |
-//! | `Budget` | how many slots may be on their way, beside each other, or down |
+//! | `DisruptionBudget` | how many slots may be on their way, beside each other, or down |
 //!
 //! A signed plan is made from slots by [`Slot::plan`]; the way back, [`Slot::adopted`], is for recovery alone.
 
@@ -22,7 +22,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use budget::{Budget, Cost, Limits};
+pub(crate) use budget::{Cost, DisruptionBudget, Limits};
 pub use change::{InvalidTransition, apply};
 pub(crate) use facts::{Certainty, Seen, SlotFacts};
 pub use intent::Intent;

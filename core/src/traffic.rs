@@ -23,7 +23,7 @@ pub(crate) use derive::port_of;
 pub(crate) use document::{is_host, is_path};
 
 pub use choose::{Choice, Position, choose};
-pub use derive::{Derived, HostSeen, Scene, ServiceSeen, derive};
+pub use derive::{Derived, HostSeen, ServiceSeen, TrafficInputs, derive};
 pub use document::{
     Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ROUTES_VERSIONS,
     ReleaseShare, RoutedPort, RoutedService, Routes, StandsBy, Weight,

@@ -180,7 +180,7 @@ fn numbered(
 
 /// What is known about a verified release, for [`release_in_slot`].
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct ReleaseValidity {
     /// The lowest number of its service that may run here: the trust document's and that of good releases.
     pub floor: Counter,
     /// Whether the trust document revokes it.
@@ -191,7 +191,7 @@ pub struct Standing {
 pub fn release_in_slot(
     slot: &SlotId,
     release: &Release,
-    standing: Standing,
+    standing: ReleaseValidity,
     host: &HostId,
     facts: &HostFacts,
 ) -> Result<(), Refusal> {

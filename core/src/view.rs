@@ -35,7 +35,7 @@ pub use hooks::HookView;
 pub use host::{GpuHolder, HostView, gpu_holders, host};
 pub use narrowed::narrow;
 pub use operator::OperatorView;
-pub use preview::{Action, PlanView, PlannedSlot, RefusedHost, preview};
+pub use preview::{Action, PlannedSlot, PreviewView, RefusedHost, preview};
 pub use quarantine::QuarantineView;
 pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};

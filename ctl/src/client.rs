@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
-    AskedView, ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView,
+    AskedView, ExplainView, HostView, OperatorView, PreviewView, RecoveryView, ReleaseView, RolloutView,
     RoutesView, StatusView, VolumeView,
 };
 use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
@@ -164,7 +164,7 @@ impl Client {
         &mut self,
         payload: &[u8],
         retry_quarantined: bool,
-    ) -> Result<PlanView, CallError> {
+    ) -> Result<PreviewView, CallError> {
         let request = pb::PreviewRequest { release: payload.to_vec().into(), retry_quarantined };
         let answer = call("preview the release", self.control.preview(request)).await?;
         view("preview the release", &answer.view)

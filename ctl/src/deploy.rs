@@ -45,7 +45,7 @@ const LOST: &str = "somebody else deploys this service at the same time: run the
 
 /// A release, complete but for its number.
 #[derive(Clone)]
-pub(crate) struct Draft {
+pub(crate) struct PendingRelease {
     /// Of which service.
     pub(crate) service: ServiceId,
     /// The service.
@@ -61,12 +61,12 @@ pub(crate) struct Signed {
 }
 
 /// Resolves the image of a manifest and reads the files it names.
-pub(crate) async fn draft(
+pub(crate) async fn pending_release(
     rendered: Rendered,
     folder: &Path,
     resolver: &mut Resolver,
     printer: &Printer,
-) -> Result<Draft, CtlError> {
+) -> Result<PendingRelease, CtlError> {
     for warning in &rendered.warnings {
         printer.warn(&warning.to_string());
     }
@@ -77,7 +77,7 @@ pub(crate) async fn draft(
     let image = image?;
     let service = rendered.service_id();
     let spec = manifests::into_spec(rendered, image, folder)?;
-    Ok(Draft { service, spec })
+    Ok(PendingRelease { service, spec })
 }
 
 /// The registries that may be plain HTTP, by flag or context.
@@ -86,24 +86,24 @@ pub(crate) fn resolver(args: &ManifestArgs, context: &Context) -> Result<Resolve
     Ok(Resolver::new(insecure.collect(), &args.platform)?)
 }
 
-/// The release that a draft becomes next.
-pub(crate) async fn number(draft: &Draft, session: &Session) -> Result<Release, CtlError> {
-    let info = session.client().service(&draft.service).await?;
+/// The release that a pending release becomes next.
+pub(crate) async fn number(pending: &PendingRelease, session: &Session) -> Result<Release, CtlError> {
+    let info = session.client().service(&pending.service).await?;
     let author = session.operator();
     let counter = Counter(info.last_counter.saturating_add(1));
-    Ok(signing::release(info.fleet, draft.service.clone(), counter, author, draft.spec.clone()))
+    Ok(signing::release(info.fleet, pending.service.clone(), counter, author, pending.spec.clone()))
 }
 
-/// Signs and submits a draft. The number is taken as compare-and-swap: whoever loses takes the next one.
-pub(crate) async fn submit_draft(
-    draft: &Draft,
+/// Signs and submits a pending release. The number is taken as compare-and-swap: whoever loses takes the next one.
+pub(crate) async fn submit_pending(
+    pending: &PendingRelease,
     keys: &[SigningKey],
     how: SubmitArgs,
     session: &Session,
 ) -> Result<Submitted, CtlError> {
     let mut races = 0;
     loop {
-        let release = number(draft, session).await?;
+        let release = number(pending, session).await?;
         let signed = signed(&release, signing::payload(&release), keys, None, session)?;
         match submit(signed, how, session).await {
             Err(CtlError::Call(error)) if error.is_race() && races < RACES => races += 1,

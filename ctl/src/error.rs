@@ -35,15 +35,15 @@ pub(crate) trait Failure: Any + Error + Send + Sync {
 
 /// Some [`Failure`].
 #[derive(Debug)]
-pub(crate) struct Told(Box<dyn Failure>);
+pub(crate) struct AnyFailure(Box<dyn Failure>);
 
-impl Display for Told {
+impl Display for AnyFailure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         Display::fmt(&self.0, formatter)
     }
 }
 
-impl Error for Told {
+impl Error for AnyFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
     }
@@ -51,7 +51,7 @@ impl Error for Told {
 
 impl<E: Failure> From<E> for CtlError {
     fn from(error: E) -> Self {
-        Self::Told(Told(Box::new(error)))
+        Self::AnyFailure(AnyFailure(Box::new(error)))
     }
 }
 
@@ -59,7 +59,7 @@ impl<E: Failure> From<E> for CtlError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CtlError {
     #[error(transparent)]
-    Told(Told),
+    AnyFailure(AnyFailure),
     #[error(transparent)]
     Home(#[from] HomeError),
     #[error(transparent)]
@@ -118,7 +118,7 @@ impl CtlError {
     /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Told(error) => error.0.hint(),
+            Self::AnyFailure(error) => error.0.hint(),
             Self::Home(error) => error.hint(),
             Self::Call(error) => error.hint(),
             Self::Manifest(error) => error.hint(),
@@ -148,7 +148,7 @@ impl CtlError {
             | Self::Ambiguous { .. }
             | Self::Name(_)
             | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
-            Self::Told(error) => error.0.exit(),
+            Self::AnyFailure(error) => error.0.exit(),
             _ => Exit::Refused,
         }
     }
@@ -156,7 +156,7 @@ impl CtlError {
     /// The error of a command, if it is this one.
     pub(crate) fn told<E: Failure>(&self) -> Option<&E> {
         match self {
-            Self::Told(Told(error)) => (error.as_ref() as &dyn Any).downcast_ref(),
+            Self::AnyFailure(AnyFailure(error)) => (error.as_ref() as &dyn Any).downcast_ref(),
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ impl Held {
     }
 
     /// Forgets what is said no more, where these tables no longer lead to what failed.
-    pub(crate) fn settle<'a>(&mut self, tables: impl Iterator<Item = &'a Routes> + Clone) {
+    pub(crate) fn drop_obsolete<'a>(&mut self, tables: impl Iterator<Item = &'a Routes> + Clone) {
         let host = &self.host;
         let leads = |hold: &Hold| {
             let of = tables.clone().filter(|routes| routes.environment == hold.service.environment);

@@ -99,7 +99,7 @@ impl Registry {
         }
         self.documents.insert(routes.environment.clone(), routes);
         if let Some(held) = &mut self.held {
-            held.settle(self.documents.values());
+            held.drop_obsolete(self.documents.values());
         }
         Ok(self.compile(limits, now))
     }
@@ -122,7 +122,7 @@ impl Registry {
 
     fn next_held(&self, host: &HostId, holds: Vec<Hold>) -> Held {
         let mut held = Held::next(self.held.as_ref(), host, holds);
-        held.settle(self.documents.values());
+        held.drop_obsolete(self.documents.values());
         held
     }
 

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
 use crate::history::History;
-use crate::ledger::{Draft, Ledger, LoadError, State, Topic, WriteError, Writer};
+use crate::ledger::{Ledger, LoadError, State, Topic, WriteBatch, WriteError, Writer};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::plans::Plans;
@@ -111,13 +111,13 @@ impl Coordinator {
     /// Decides on the state and stores what was drafted.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        decide: impl FnOnce(&mut WriteBatch<'_>) -> T + Send + 'static,
     ) -> Result<T, WriteError> {
         self.ledger.write(decide).await
     }
 
     /// Wakes whoever decides or shows something about `host`.
     pub(crate) fn host_changed(&self, host: &HostId) {
-        self.ledger.signals().tell(vec![Topic::Observed(host.clone())]);
+        self.ledger.signals().wake(vec![Topic::Observed(host.clone())]);
     }
 }

@@ -32,11 +32,11 @@ use crate::ledger::{State, Topic, WriteError};
 use crate::plans;
 use crate::recovery;
 
-use conditions::Told;
+use conditions::Announced;
 use liveness::Watch;
 use tables::Tables;
 
-pub(crate) use step::{advance, is_idle, tell};
+pub(crate) use step::{advance, is_idle, record_state};
 
 /// How often liveness is judged and everything is looked at that nobody woke.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(crate) struct Engine {
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
-    told: Told,
+    told: Announced,
     tables: Tables,
     /// Since when deadlines count.
     counting_since: Timestamp,
@@ -82,7 +82,7 @@ impl Engine {
             moving: BTreeSet::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
-            told: Told::default(),
+            told: Announced::default(),
             tables: Tables::default(),
             counting_since,
             ticks: 0,
@@ -165,7 +165,7 @@ impl Engine {
 
     /// Makes the traffic tables that are due.
     pub(crate) async fn settle_tables(&mut self) -> Result<(), WriteError> {
-        self.tables.settle(&self.coordinator).await
+        self.tables.make_due(&self.coordinator).await
     }
 
     /// Takes in a topic, and those behind it.
@@ -257,11 +257,11 @@ impl Engine {
             self.told.everything(coordinator);
             self.tables.everything(coordinator);
         }
-        match self.tables.settle(coordinator).await {
+        match self.tables.make_due(coordinator).await {
             Ok(()) | Err(WriteError::Stopping) => {}
             Err(error) => return Err(error.into()),
         }
-        self.told.tell(coordinator).await?;
+        self.told.announce(coordinator).await?;
         if coordinator.ledger.read(State::is_recovering) {
             match recovery::end_if_settled(coordinator).await {
                 Ok(()) | Err(WriteError::Stopping) => {}
@@ -271,8 +271,8 @@ impl Engine {
         let now = coordinator.ledger.now();
         let stale = coordinator.ledger.read(|state| plans::stale(state, now));
         if !stale.is_empty() {
-            let issued = coordinator.ledger.write(move |draft| {
-                stale.iter().for_each(|host| plans::renew(draft, host));
+            let issued = coordinator.ledger.write(move |batch| {
+                stale.iter().for_each(|host| plans::renew(batch, host));
             });
             match issued.await {
                 Ok(()) | Err(WriteError::Stopping) => {}

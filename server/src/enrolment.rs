@@ -27,9 +27,9 @@ use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
 
 use crate::authority::Authority;
 use crate::crash::Point;
-use crate::ledger::{Draft, Ledger, WriteError};
+use crate::ledger::{Ledger, WriteBatch, WriteError};
 use crate::peers::Peers;
-use crate::store::record::{HostRecord, Standing};
+use crate::store::record::{HostRecord, Membership};
 
 pub(crate) use error::EnrolError;
 
@@ -129,7 +129,7 @@ impl Enrolment {
             .map_err(|_| EnrolError::Issue)?;
         let hash = token.secret().hash();
         let expires_at =
-            self.ledger.write(move |draft| token::make(draft, hash, host, labels, actor)).await??;
+            self.ledger.write(move |batch| token::make(batch, hash, host, labels, actor)).await??;
         Ok((token, expires_at))
     }
 
@@ -155,7 +155,7 @@ impl Enrolment {
     pub(crate) async fn join(&self, join: Join, from: IpAddr) -> Result<Joined, EnrolError> {
         let authority = self.authority.clone();
         let host = join.host.clone();
-        let joined = self.ledger.write(move |draft| join::join(draft, &authority, &join)).await?;
+        let joined = self.ledger.write(move |batch| join::join(batch, &authority, &join)).await?;
         Point::JoinStored.pass();
         self.note(&host, from, joined)
     }
@@ -169,7 +169,7 @@ impl Enrolment {
     pub(crate) async fn renew(&self, peer: Arc<PeerIdentity>, csr: Arc<Csr>) -> Result<String, EnrolError> {
         let (authority, limiter) = (self.authority.clone(), self.limiter.clone());
         let host = peer.identity.host();
-        let decide = move |draft: &mut Draft<'_>| renew::renew(draft, &authority, &limiter, &peer, &csr);
+        let decide = move |batch: &mut WriteBatch<'_>| renew::renew(batch, &authority, &limiter, &peer, &csr);
         let renewed = self.ledger.write(decide).await?;
         Point::RenewStored.pass();
         if let Some(host) = host {
@@ -182,13 +182,13 @@ impl Enrolment {
     pub(crate) async fn cut_off(&self, host: &HostId) -> Result<EnrolError, WriteError> {
         let name = host.clone();
         self.ledger
-            .write(move |draft| {
+            .write(move |batch| {
                 if let Some(record) =
-                    draft.state.hosts.get(&name).filter(|record| record.is_member()).cloned()
+                    batch.state.hosts.get(&name).filter(|record| record.is_member()).cloned()
                 {
                     let outcome = "refused: clone, a process came back after another one had taken its place";
                     renew::cut_off(
-                        draft,
+                        batch,
                         record,
                         "host.connect",
                         outcome,
@@ -217,16 +217,16 @@ impl Enrolment {
         let Some(host) = expired.peer.identity.host() else {
             let renewed = self
                 .ledger
-                .write(move |draft| {
-                    operator::renew_expired(draft, &authority, &limiter, &revocations, &expired, &csr)
+                .write(move |batch| {
+                    operator::renew_expired(batch, &authority, &limiter, &revocations, &expired, &csr)
                 })
                 .await?;
             return renewed.map_err(|error| self.refused(&name, from, error));
         };
         let renewed = self
             .ledger
-            .write(move |draft| {
-                renew::renew_expired(draft, &authority, &limiter, &revocations, &expired, &csr)
+            .write(move |batch| {
+                renew::renew_expired(batch, &authority, &limiter, &revocations, &expired, &csr)
             })
             .await?;
         self.enforce(&host); // a clone is cut off whichever way it was found out
@@ -271,7 +271,7 @@ impl Enrolment {
     /// What somebody who got no certificate is told. Failures beyond a few of one address all look alike.
     fn refused(&self, name: &str, from: IpAddr, error: EnrolError) -> EnrolError {
         let from_text = Source::of(from).to_string();
-        self.peers.tell(&from_text, || {
+        self.peers.log_limited(&from_text, || {
             let (name, why) = (printable(name, 64), printable(&error.to_string(), 96));
             tracing::warn!(%name, from = %from_text, "refused a certificate: {why}");
         });
@@ -284,9 +284,9 @@ impl Enrolment {
 /// The newest generation of a host's certificates that is revoked or superseded.
 fn revoked_up_to(record: &HostRecord) -> u64 {
     match record.standing {
-        Standing::Member => record.revoked_up_to,
-        Standing::Evicted | Standing::Cloned => record.certificate.generation,
-        Standing::Banned => u64::MAX,
+        Membership::Member => record.revoked_up_to,
+        Membership::Evicted | Membership::Cloned => record.certificate.generation,
+        Membership::Banned => u64::MAX,
     }
 }
 

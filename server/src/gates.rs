@@ -151,6 +151,6 @@ pub(crate) fn take(coordinator: &Coordinator, key: QuestionKey, answer: Answer) 
     let rollout = key.rollout.clone();
     coordinator.registry.answered(key, answer);
     if let Some(service) = service {
-        coordinator.ledger.signals().tell(vec![Topic::Rollout(rollout, service)]);
+        coordinator.ledger.signals().wake(vec![Topic::Rollout(rollout, service)]);
     }
 }

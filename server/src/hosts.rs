@@ -5,8 +5,8 @@ use windlass_core::fleet::Scheduling;
 
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, WriteError};
-use crate::store::record::{HostRecord, Standing};
+use crate::ledger::{Change, WriteBatch, WriteError};
+use crate::store::record::{HostRecord, Membership};
 
 /// What a person does with a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,46 +77,51 @@ pub(crate) async fn steer(
     actor: String,
 ) -> Result<(), HostError> {
     let name = host.clone();
-    coordinator.ledger.write(move |draft| decide(draft, &host, action, &actor)).await??;
+    coordinator.ledger.write(move |batch| decide(batch, &host, action, &actor)).await??;
     coordinator.enrolment.enforce(&name);
     coordinator.host_changed(&name);
     Ok(())
 }
 
-fn decide(draft: &mut Draft<'_>, host: &HostId, action: HostAction, actor: &str) -> Result<(), HostError> {
-    let record = draft.state.hosts.get(host).ok_or_else(|| HostError::Unknown(host.clone()))?;
+fn decide(
+    batch: &mut WriteBatch<'_>,
+    host: &HostId,
+    action: HostAction,
+    actor: &str,
+) -> Result<(), HostError> {
+    let record = batch.state.hosts.get(host).ok_or_else(|| HostError::Unknown(host.clone()))?;
     let mut next = record.clone();
     match action {
         HostAction::Cordon => next.scheduling = Scheduling::Cordoned,
         HostAction::Uncordon => next.scheduling = Scheduling::Ready,
         HostAction::Drain => next.scheduling = Scheduling::Draining,
-        HostAction::Evict if record.standing == Standing::Banned => {
+        HostAction::Evict if record.standing == Membership::Banned => {
             return Err(HostError::Banned(host.clone()));
         }
-        HostAction::Evict => next.standing = Standing::Evicted,
-        HostAction::Ban => next.standing = Standing::Banned,
+        HostAction::Evict => next.standing = Membership::Evicted,
+        HostAction::Ban => next.standing = Membership::Banned,
     }
     let steers = matches!(action, HostAction::Cordon | HostAction::Uncordon | HostAction::Drain);
     if steers && !record.is_member() {
         return Err(HostError::NotAMember(host.clone()));
     }
-    draft.audit(audit::ok(actor, action.verb(), host));
+    batch.audit(audit::ok(actor, action.verb(), host));
     if *record != next {
-        draft.event(action.verb(), host.as_str(), format!("by {actor}"));
-        leave(&mut next, draft);
-        draft.change(Change::Host(Box::new(next)));
+        batch.event(action.verb(), host.as_str(), format!("by {actor}"));
+        leave(&mut next, batch);
+        batch.change(Change::Host(Box::new(next)));
     }
     Ok(())
 }
 
 /// A host that left keeps nothing that it could come back with.
-fn leave(next: &mut HostRecord, draft: &mut Draft<'_>) {
+fn leave(next: &mut HostRecord, batch: &mut WriteBatch<'_>) {
     if next.is_member() {
         return;
     }
     next.revoked_up_to = next.certificate.generation;
     next.ingress_since = None;
     let open: Vec<_> =
-        draft.state.tokens.values().filter(|token| token.host == next.name).map(|token| token.hash).collect();
-    open.into_iter().for_each(|hash| draft.change(Change::TokenGone(hash)));
+        batch.state.tokens.values().filter(|token| token.host == next.name).map(|token| token.hash).collect();
+    open.into_iter().for_each(|hash| batch.change(Change::TokenGone(hash)));
 }

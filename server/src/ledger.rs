@@ -1,7 +1,7 @@
 //! The coordinator's state: one writer, many readers.
 //!
 //! ```text
-//! handlers, engine, sessions ── write(closure) ──▶ writer task: closure on State → Draft
+//! handlers, engine, sessions ── write(closure) ──▶ writer task: closure on State → WriteBatch
 //!                                                    │ 1. audit entries join the chain
 //!                                                    │ 2. one store transaction, guarded by the log's head
 //!                                                    │ 3. apply to State, tell Signals
@@ -76,7 +76,7 @@ enum Job {
 }
 
 /// What a closure wants stored.
-pub(crate) struct Draft<'a> {
+pub(crate) struct WriteBatch<'a> {
     /// The state before.
     pub state: &'a State,
     /// Now.
@@ -92,12 +92,12 @@ pub(crate) enum WriteError {
     /// The coordinator stops, or its store has failed.
     #[error("the coordinator is stopping")]
     Stopping,
-    /// The draft is more than a store transaction takes.
+    /// The batch is more than a store transaction takes.
     #[error("the change is too large to be stored")]
     TooLarge,
 }
 
-impl Draft<'_> {
+impl WriteBatch<'_> {
     /// Stores a record. What a rollout has decided is stored with it, whoever changed it.
     pub(crate) fn change(&mut self, mut change: Change) {
         if let Change::Rollout(rollout) = &mut change {
@@ -181,7 +181,7 @@ impl Ledger {
     /// Decides on the state, and stores what was drafted. Answers once it is stored.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        decide: impl FnOnce(&mut Draft<'_>) -> T + Send + 'static,
+        decide: impl FnOnce(&mut WriteBatch<'_>) -> T + Send + 'static,
     ) -> Result<T, WriteError> {
         let (answer, answered) = oneshot::channel();
         let job = Decide { decide: Some(decide), decided: None, answer: Some(answer) };
@@ -277,7 +277,7 @@ impl Writer {
                 state.apply(change);
             }
         }
-        self.signals.tell(topics);
+        self.signals.wake(topics);
         Point::Told.pass();
         Ok(())
     }
@@ -285,10 +285,10 @@ impl Writer {
     fn decide(&mut self, job: &mut dyn Work) -> (Vec<Change>, Head) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        let mut draft =
-            Draft { state: &state, now, changes: Vec::new(), facts: Vec::new(), events: Vec::new() };
-        job.decide(&mut draft);
-        let Draft { mut changes, mut facts, mut events, .. } = draft;
+        let mut batch =
+            WriteBatch { state: &state, now, changes: Vec::new(), facts: Vec::new(), events: Vec::new() };
+        job.decide(&mut batch);
+        let WriteBatch { mut changes, mut facts, mut events, .. } = batch;
         if changes.is_empty() {
             self.refusals.thin_out(&mut facts, &mut events, now);
         }
@@ -310,7 +310,7 @@ impl Writer {
 
 /// A closure and who waits for its answer, whatever it answers with.
 trait Work: Send {
-    fn decide(&mut self, draft: &mut Draft<'_>);
+    fn decide(&mut self, batch: &mut WriteBatch<'_>);
     fn answer(&mut self, outcome: Result<(), WriteError>);
 }
 
@@ -322,11 +322,11 @@ struct Decide<F, T> {
 
 impl<F, T> Work for Decide<F, T>
 where
-    F: FnOnce(&mut Draft<'_>) -> T + Send,
+    F: FnOnce(&mut WriteBatch<'_>) -> T + Send,
     T: Send,
 {
-    fn decide(&mut self, draft: &mut Draft<'_>) {
-        self.decided = self.decide.take().map(|decide| decide(draft));
+    fn decide(&mut self, batch: &mut WriteBatch<'_>) {
+        self.decided = self.decide.take().map(|decide| decide(batch));
     }
 
     fn answer(&mut self, outcome: Result<(), WriteError>) {

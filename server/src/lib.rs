@@ -17,7 +17,6 @@
 mod audit;
 mod authority;
 mod backups;
-pub mod bare;
 mod boards;
 mod certificate;
 mod clock;
@@ -25,6 +24,7 @@ pub mod config;
 mod coordinator;
 pub mod crash;
 mod discovery;
+pub mod embedded;
 mod engine;
 mod enrolment;
 mod gates;

@@ -51,7 +51,7 @@ impl Peers {
     }
 
     /// Writes a line that `who` (an address, or a member's name) has caused, if it has not caused many.
-    pub(crate) fn tell(&self, who: &str, write: impl FnOnce()) {
+    pub(crate) fn log_limited(&self, who: &str, write: impl FnOnce()) {
         let now = self.now();
         let told = self.lock().lines.note(&who.to_owned(), now);
         match told {
@@ -90,12 +90,12 @@ impl Peers {
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(TELL) => self.tell_rest(),
+                () = tokio::time::sleep(TELL) => self.log_rest(),
             }
         }
     }
 
-    fn tell_rest(&self) {
+    fn log_rest(&self) {
         let (by_name, others) = self.lock().lines.untold(NAMED);
         for (who, count) in by_name {
             tracing::info!("and {count} more from {who}");
@@ -122,9 +122,9 @@ mod tests {
     fn a_peer_causes_few_lines_and_its_connection_ends() {
         let peers = Peers::new(Metrics::default());
         let mut lines = 0;
-        (0..1000).for_each(|_| peers.tell("10.0.0.1", || lines += 1));
+        (0..1000).for_each(|_| peers.log_limited("10.0.0.1", || lines += 1));
         assert!((8..12).contains(&lines), "{lines}");
-        peers.tell("10.0.0.2", || lines += 100);
+        peers.log_limited("10.0.0.2", || lines += 100);
         assert!(lines > 100, "another one is heard");
         let cut = (0..400).filter(|_| peers.denied("10.0.0.1")).count();
         assert!((130..=144).contains(&cut), "{cut}");

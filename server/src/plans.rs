@@ -15,7 +15,7 @@ use windlass_core::verify::MAX_FIRST;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
 use crate::authority::Authority;
-use crate::ledger::{Change, Draft, Ledger, State};
+use crate::ledger::{Change, Ledger, State, WriteBatch};
 use crate::store::record::PlanRecord;
 
 /// Until when work on a plan may begin.
@@ -25,7 +25,7 @@ const RENEW_WITHIN: Duration = Duration::from_secs(12 * 3600);
 /// Hosts of one transaction.
 pub(crate) const BATCH: usize = 64;
 
-/// Slots that a draft changes, over those of the state.
+/// Slots that a batch changes, over those of the state.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     slots: BTreeMap<SlotId, Option<Slot>>,
@@ -97,16 +97,16 @@ pub(crate) fn release_for(state: &State, host: &HostId, digest: &Digest) -> Opti
 
 /// Numbers a new plan for each of `hosts` whose slots are not what its newest plan says. Not for those that may hold
 /// a newer one than is known: theirs is numbered once that is settled.
-pub(crate) fn issue(draft: &mut Draft<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
-    for host in hosts.iter().filter(|host| !draft.state.awaits(host)).cloned().collect::<Vec<_>>() {
+pub(crate) fn issue(batch: &mut WriteBatch<'_>, hosts: &BTreeSet<HostId>, overlay: &Overlay) {
+    for host in hosts.iter().filter(|host| !batch.state.awaits(host)).cloned().collect::<Vec<_>>() {
         let host = &host;
-        let slots = slots_of(draft.state, host, overlay);
+        let slots = slots_of(batch.state, host, overlay);
         let digest = digest(&slots);
-        let old = draft.state.plans.get(host);
+        let old = batch.state.plans.get(host);
         if old.is_none_or(|old| old.slots != digest) {
-            let seq = next_seq(old, draft.state.trust.document().epoch);
-            let since = unchanged(draft.state, host, &slots);
-            record(draft, host, seq, digest, since);
+            let seq = next_seq(old, batch.state.trust.document().epoch);
+            let since = unchanged(batch.state, host, &slots);
+            record(batch, host, seq, digest, since);
         }
     }
 }
@@ -128,28 +128,28 @@ fn unchanged(state: &State, host: &HostId, slots: &[PlanSlot]) -> BTreeMap<SlotI
 /// Numbers a plan of a host in a store that was set back, if its slots are not what its newest plan says: they changed
 /// while nobody knew which numbers the host holds. One that never had a plan gets its first, though it be empty: it may
 /// run what the store has lost.
-pub(crate) fn number(draft: &mut Draft<'_>, host: &HostId) {
-    let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
-    let old = draft.state.plans.get(host);
-    if draft.state.segment() > 0 && old.is_none_or(|old| old.slots != slots) {
-        let seq = next_seq(old, draft.state.trust.document().epoch);
-        record(draft, host, seq, slots, BTreeMap::new());
+pub(crate) fn number(batch: &mut WriteBatch<'_>, host: &HostId) {
+    let slots = digest(&slots_of(batch.state, host, &Overlay::default()));
+    let old = batch.state.plans.get(host);
+    if batch.state.segment() > 0 && old.is_none_or(|old| old.slots != slots) {
+        let seq = next_seq(old, batch.state.trust.document().epoch);
+        record(batch, host, seq, slots, BTreeMap::new());
     }
 }
 
 /// Numbers the newest plan of a host anew, since it ends soon or its epoch has passed.
-pub(crate) fn renew(draft: &mut Draft<'_>, host: &HostId) {
-    let slots = slots_of(draft.state, host, &Overlay::default());
-    let seq = next_seq(draft.state.plans.get(host), draft.state.trust.document().epoch);
-    let since = unchanged(draft.state, host, &slots);
-    record(draft, host, seq, digest(&slots), since);
+pub(crate) fn renew(batch: &mut WriteBatch<'_>, host: &HostId) {
+    let slots = slots_of(batch.state, host, &Overlay::default());
+    let seq = next_seq(batch.state.plans.get(host), batch.state.trust.document().epoch);
+    let since = unchanged(batch.state, host, &slots);
+    record(batch, host, seq, digest(&slots), since);
 }
 
 /// Numbers a plan for a host of which it was not known what it holds: what it has said so far is about none of its slots.
-pub(crate) fn raise(draft: &mut Draft<'_>, host: &HostId) {
-    let slots = digest(&slots_of(draft.state, host, &Overlay::default()));
-    let seq = next_seq(draft.state.plans.get(host), draft.state.trust.document().epoch);
-    record(draft, host, seq, slots, BTreeMap::new());
+pub(crate) fn raise(batch: &mut WriteBatch<'_>, host: &HostId) {
+    let slots = digest(&slots_of(batch.state, host, &Overlay::default()));
+    let seq = next_seq(batch.state.plans.get(host), batch.state.trust.document().epoch);
+    record(batch, host, seq, slots, BTreeMap::new());
 }
 
 /// The record of a plan that an earlier life of this coordinator made, if deriving it from `slots` gives that very plan
@@ -213,16 +213,16 @@ fn next_seq(old: Option<&PlanRecord>, epoch: u64) -> u64 {
     if is_new_epoch && next > MAX_FIRST { 1 } else { next }
 }
 
-fn record(draft: &mut Draft<'_>, host: &HostId, seq: u64, slots: Digest, since: BTreeMap<SlotId, u64>) {
+fn record(batch: &mut WriteBatch<'_>, host: &HostId, seq: u64, slots: Digest, since: BTreeMap<SlotId, u64>) {
     let plan = PlanRecord {
         seq,
-        epoch: draft.state.trust.document().epoch,
-        issued_at: draft.now,
-        expires_at: draft.now + LIFETIME,
+        epoch: batch.state.trust.document().epoch,
+        issued_at: batch.now,
+        expires_at: batch.now + LIFETIME,
         slots,
         since: Arc::new(since),
     };
-    draft.change(Change::Plan(host.clone(), plan));
+    batch.change(Change::Plan(host.clone(), plan));
 }
 
 fn digest(slots: &[PlanSlot]) -> Digest {

@@ -2,12 +2,12 @@
 
 use windlass_core::quarantine;
 use windlass_core::service::{Mode, Service};
-use windlass_core::view::{Action, PlanView, QuarantineView};
+use windlass_core::view::{Action, PreviewView, QuarantineView};
 use windlass_core::{Counter, ServiceId};
 
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteBatch, WriteError};
 
 /// Hosts that a refusal names.
 const NAMED: usize = 5;
@@ -61,7 +61,7 @@ pub(crate) fn list(state: &State, wanted: Option<&ServiceId>) -> Vec<QuarantineV
 }
 
 /// Why hosts of `plan` would refuse the content; `None` if none of those that get it would.
-pub(crate) fn refusal(failed: &QuarantineView, plan: &PlanView) -> Option<String> {
+pub(crate) fn refusal(failed: &QuarantineView, plan: &PreviewView) -> Option<String> {
     let mut hosts: Vec<&str> = plan
         .slots
         .iter()
@@ -91,24 +91,24 @@ pub(crate) async fn clear(
     release: Option<Counter>,
     actor: String,
 ) -> Result<Vec<QuarantineView>, QuarantineError> {
-    coordinator.ledger.write(move |draft| clear_now(draft, &service, release, &actor)).await?
+    coordinator.ledger.write(move |batch| clear_now(batch, &service, release, &actor)).await?
 }
 
 fn clear_now(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     id: &ServiceId,
     release: Option<Counter>,
     actor: &str,
 ) -> Result<Vec<QuarantineView>, QuarantineError> {
-    if draft.state.is_recovering() {
+    if batch.state.is_recovering() {
         return Err(QuarantineError::Recovering);
     }
-    let known = draft.state.services.get(id).filter(|service| service.mode != Mode::Removed);
+    let known = batch.state.services.get(id).filter(|service| service.mode != Mode::Removed);
     let known = known.ok_or_else(|| QuarantineError::Unknown(id.clone()))?;
-    let mut cleared = of_service(draft.state, known);
+    let mut cleared = of_service(batch.state, known);
     if let Some(counter) = release {
         // A later release with the same content is meant too.
-        let named = draft.state.entries.values();
+        let named = batch.state.entries.values();
         let mut named = named.filter(|entry| &entry.service == id && entry.name.counter == counter);
         let content = named.next().map(|entry| entry.name.content);
         cleared.retain(|one| one.release == counter || Some(one.content) == content);
@@ -123,8 +123,8 @@ fn clear_now(
     service.cleared.extend(cleared.iter().map(|one| one.content));
     for one in &cleared {
         let subject = format!("{id} {}", one.release);
-        draft.audit(audit::fact(actor, "quarantine.clear", &subject, Some(one.content), "ok"));
+        batch.audit(audit::fact(actor, "quarantine.clear", &subject, Some(one.content), "ok"));
     }
-    draft.change(Change::Service(Box::new(service)));
+    batch.change(Change::Service(Box::new(service)));
     Ok(cleared)
 }

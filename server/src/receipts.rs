@@ -45,10 +45,10 @@ pub(crate) async fn take(
     }
     let host = host.clone();
     coordinator
-        .write(move |draft| {
+        .write(move |batch| {
             let actor = format!("agent/{host}");
-            draft.audit(audit::fact(&actor, "host.receipt", &host, None, &problem));
-            draft.event("host.receipt_refused", host.as_str(), problem);
+            batch.audit(audit::fact(&actor, "host.receipt", &host, None, &problem));
+            batch.event("host.receipt_refused", host.as_str(), problem);
         })
         .await?;
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Change, Draft, Ledger, WriteError};
+use crate::ledger::{Change, Ledger, WriteBatch, WriteError};
 use crate::plans::BATCH;
 use crate::registry::Registry;
 
@@ -36,12 +36,12 @@ pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: Cancellation
 /// Copies what is newer than what is stored.
 pub(crate) async fn copy(ledger: &Ledger, registry: &Registry) -> Result<(), WriteError> {
     loop {
-        let batch = registry.take_unstored(BATCH);
-        if batch.is_empty() {
+        let unstored = registry.take_unstored(BATCH);
+        if unstored.is_empty() {
             return Ok(());
         }
-        let store = move |draft: &mut Draft<'_>| {
-            batch.into_iter().for_each(|(host, seen)| draft.change(Change::Observation(host, seen)));
+        let store = move |batch: &mut WriteBatch<'_>| {
+            unstored.into_iter().for_each(|(host, seen)| batch.change(Change::Observation(host, seen)));
         };
         ledger.write(store).await?;
     }

@@ -76,7 +76,7 @@ impl RecoveryError {
 }
 
 /// Takes over at once what asks nobody: a host that holds the slots that the store knows, under a higher number.
-pub(crate) async fn settle(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
+pub(crate) async fn adopt_unchanged(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
     if !coordinator.recoveries.is_complete(host) {
         return Ok(());
     }

@@ -8,7 +8,7 @@ mod submit;
 use windlass_certs::dsse::VerifyError;
 use windlass_core::release::Release;
 use windlass_core::rollout::StartError;
-use windlass_core::view::{PlanView, preview};
+use windlass_core::view::{PreviewView, preview};
 use windlass_core::{
     Counter, Digest, EnvironmentId, FleetId, HostId, RolloutId, ServiceId, ServiceName, Timestamp,
 };
@@ -227,7 +227,7 @@ pub(crate) fn look_ahead(
     release: &Release,
     digest: Digest,
     retry_quarantined: bool,
-) -> PlanView {
+) -> PreviewView {
     coordinator.ledger.read(|state| {
         let now = coordinator.ledger.now();
         plan(state, &coordinator.registry, release, digest, retry_quarantined, now)
@@ -242,7 +242,7 @@ fn plan(
     digest: Digest,
     retry_quarantined: bool,
     now: Timestamp,
-) -> PlanView {
+) -> PreviewView {
     let id = release.service_id();
     let fleet = registry.fleet(state, Some(&id), now);
     let service = state.services.get(&id).cloned();

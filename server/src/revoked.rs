@@ -139,7 +139,7 @@ impl RevokedFile {
             let subject = format!("version {}", self.version);
             let fact = audit::fact(&actor, "revocation.apply", &subject, None, &outcome);
             Point::RevocationBefore.pass();
-            match self.ledger.write(move |draft| draft.audit(fact)).await {
+            match self.ledger.write(move |batch| batch.audit(fact)).await {
                 Ok(()) => Point::RevocationAfter.pass(),
                 Err(WriteError::Stopping) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -189,7 +189,7 @@ impl RevokedFile {
         let cut = self.apply(list);
         self.seen = Some(envelope.clone());
         self.published.list.store(Some(Arc::new((self.version, envelope.into()))));
-        self.ledger.signals().tell_everyone();
+        self.ledger.signals().wake_everyone();
         tracing::info!(version = self.version, connections = cut, "applied a revocation list");
         self.version
     }

@@ -1,6 +1,6 @@
 //! Looking at rollouts and steering them.
 
-use windlass_core::rollout::{self, ApproveError, Approved, Rollout, SteerError, Steering};
+use windlass_core::rollout::{self, ApproveError, Approved, Rollout, RolloutCommand, SteerError};
 use windlass_core::service::Slots;
 use windlass_core::view::{self, HookView, RolloutView};
 use windlass_core::{RolloutId, ServiceId, Timestamp};
@@ -135,7 +135,7 @@ pub(crate) async fn approve(
 pub(crate) async fn steer(
     coordinator: &Coordinator,
     id: RolloutId,
-    steering: Steering,
+    steering: RolloutCommand,
     at: Option<u32>,
     may_approve: bool,
     actor: String,
@@ -162,31 +162,31 @@ async fn change(
 ) -> Result<(), RolloutError> {
     coordinator
         .ledger
-        .write(move |draft| {
-            if draft.state.is_recovering() {
+        .write(move |batch| {
+            if batch.state.is_recovering() {
                 return Err(RolloutError::Recovering);
             }
-            let old = draft.state.rollouts.get(&id);
+            let old = batch.state.rollouts.get(&id);
             let old = old.ok_or_else(|| RolloutError::Unknown(id.to_string()))?;
-            let new = make(draft.state, old, &actor, draft.now)?;
+            let new = make(batch.state, old, &actor, batch.now)?;
             let subject = format!("{} {}", new.service, new.to.counter);
-            draft.audit(audit::fact(&actor, verb, &subject, Some(new.to.digest), "ok"));
+            batch.audit(audit::fact(&actor, verb, &subject, Some(new.to.digest), "ok"));
             if *old != new {
-                engine::tell(draft, Some(old), &new);
-                draft.change(Change::Rollout(Box::new(new)));
+                engine::record_state(batch, Some(old), &new);
+                batch.change(Change::Rollout(Box::new(new)));
             }
             Ok(())
         })
         .await?
 }
 
-const fn verb(steering: Steering) -> &'static str {
+const fn verb(steering: RolloutCommand) -> &'static str {
     match steering {
-        Steering::Pause => "rollout.pause",
-        Steering::Resume => "rollout.resume",
-        Steering::Abort => "rollout.abort",
-        Steering::Approve => "rollout.approve",
-        Steering::Promote => "rollout.promote",
-        Steering::PromoteFull => "rollout.promote_full",
+        RolloutCommand::Pause => "rollout.pause",
+        RolloutCommand::Resume => "rollout.resume",
+        RolloutCommand::Abort => "rollout.abort",
+        RolloutCommand::Approve => "rollout.approve",
+        RolloutCommand::Promote => "rollout.promote",
+        RolloutCommand::PromoteFull => "rollout.promote_full",
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use windlass_core::host::Liveness;
 use windlass_core::service::Slots;
 use windlass_core::traffic::{
-    self, Derived, IngressReport, ROUTES_VERSION, Routes, Scene, ServiceSeen, Table,
+    self, Derived, IngressReport, ROUTES_VERSION, Routes, ServiceSeen, Table, TrafficInputs,
 };
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
@@ -68,11 +68,11 @@ pub(crate) async fn refresh(
     let registry = coordinator.registry.clone();
     coordinator
         .ledger
-        .write(move |draft| {
-            let record = next(draft.state, &registry, &environment, draft.now);
+        .write(move |batch| {
+            let record = next(batch.state, &registry, &environment, batch.now);
             let is_new = record.is_some();
             if let Some(record) = record {
-                draft.change(Change::Routes(environment, Box::new(record)));
+                batch.change(Change::Routes(environment, Box::new(record)));
             }
             is_new
         })
@@ -164,7 +164,7 @@ fn derive(
         (&record.name, seen)
     });
     let trust = state.trust.document();
-    traffic::derive(&Scene {
+    traffic::derive(&TrafficInputs {
         services: services.collect(),
         hosts: hosts.collect(),
         releases: &state.releases,

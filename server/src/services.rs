@@ -1,7 +1,9 @@
 //! The commands of a person to a service without a new release: scale, stop, remove. The engine brings its slots there.
 
 use windlass_core::plan::PLAN_OF_GENERATIONS;
-use windlass_core::rollout::{self, RestartError, StartError, Told, Verb, VerbError};
+use windlass_core::rollout::{
+    self, CommandOutcome, RestartError, ServiceCommand, ServiceCommandError, StartError,
+};
 use windlass_core::service::{Mode, Service};
 use windlass_core::view::VolumeView;
 use windlass_core::{Counter, HostId, ServiceId};
@@ -9,7 +11,7 @@ use windlass_core::{Counter, HostId, ServiceId};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::registry::Registry;
 use crate::releases::{self, Started};
 use crate::routes;
@@ -53,7 +55,7 @@ pub(crate) enum ServiceError {
     },
     /// Its state or its release does not allow it.
     #[error(transparent)]
-    Verb(#[from] VerbError),
+    ServiceCommand(#[from] ServiceCommandError),
     /// There is nothing to restart, or not now.
     #[error(transparent)]
     Restart(#[from] RestartError),
@@ -82,14 +84,16 @@ impl ServiceError {
         match self {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
             Self::Routed { .. } => Some("--force does it all the same".to_owned()),
-            Self::Verb(error) => Some(match error {
-                VerbError::Active(id) => format!(
+            Self::ServiceCommand(error) => Some(match error {
+                ServiceCommandError::Active(id) => format!(
                     "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
                 ),
-                VerbError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
-                VerbError::Unsettled { service, .. } => unsettled(service),
-                VerbError::PerHost(_) => "a new release may say `replicas` instead of `per_host`".to_owned(),
-                VerbError::Fixed { .. } | VerbError::OutOfRange { .. } => {
+                ServiceCommandError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
+                ServiceCommandError::Unsettled { service, .. } => unsettled(service),
+                ServiceCommandError::PerHost(_) => {
+                    "a new release may say `replicas` instead of `per_host`".to_owned()
+                }
+                ServiceCommandError::Fixed { .. } | ServiceCommandError::OutOfRange { .. } => {
                     "a new release may have another range: `replicas: { min: 2, max: 10 }`".to_owned()
                 }
             }),
@@ -114,22 +118,22 @@ pub(crate) async fn restart(
     actor: String,
 ) -> Result<Started, ServiceError> {
     let registry = coordinator.registry.clone();
-    coordinator.ledger.write(move |draft| begin_restart(draft, &registry, &service, actor)).await?
+    coordinator.ledger.write(move |batch| begin_restart(batch, &registry, &service, actor)).await?
 }
 
 fn begin_restart(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     registry: &Registry,
     id: &ServiceId,
     actor: String,
 ) -> Result<Started, ServiceError> {
-    let state = draft.state;
+    let state = batch.state;
     if state.is_recovering() {
         return Err(ServiceError::Recovering);
     }
     let known = state.services.get(id).filter(|service| service.mode != Mode::Removed);
     let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
-    let fleet = registry.fleet(state, Some(id), draft.now);
+    let fleet = registry.fleet(state, Some(id), batch.now);
     let hosts = state.slots.get(id).into_iter().flat_map(|slots| slots.values()).map(|a| a.host());
     let reads = |host: &HostId| {
         fleet.members.get(host).is_none_or(|member| member.facts.plan_versions.contains(&PLAN_OF_GENERATIONS))
@@ -143,62 +147,65 @@ fn begin_restart(
     let reported = fleet.members.values().filter_map(|member| member.observation.as_deref());
     let reported = reported.flat_map(|seen| &seen.slots).filter(|seen| &seen.slot.service == id);
     let seen = reported.flat_map(|seen| &seen.instances).map(|instance| instance.generation).max();
-    let rollout = releases::next_ids(state, draft.now)();
+    let rollout = releases::next_ids(state, batch.now)();
     let active = state.active_rollout(id);
     let (service, rollout) =
-        rollout::restart(known, active, seen.unwrap_or(0), actor.clone(), rollout, draft.now)?;
+        rollout::restart(known, active, seen.unwrap_or(0), actor.clone(), rollout, batch.now)?;
     let subject = format!("{id} {}", rollout.to.counter);
-    draft.audit(audit::fact(&actor, "service.restart", &subject, Some(rollout.to.digest), "ok"));
-    engine::tell(draft, None, &rollout);
+    batch.audit(audit::fact(&actor, "service.restart", &subject, Some(rollout.to.digest), "ok"));
+    engine::record_state(batch, None, &rollout);
     let started = Started { rollout: Some(rollout.id.clone()), release: rollout.to.counter };
-    releases::forget(draft, &service);
-    draft.change(Change::Service(Box::new(service)));
-    draft.change(Change::Rollout(Box::new(rollout)));
+    releases::forget(batch, &service);
+    batch.change(Change::Service(Box::new(service)));
+    batch.change(Change::Rollout(Box::new(rollout)));
     Ok(started)
 }
 
 /// Stores what `actor` says of a service.
-pub(crate) async fn tell(
+pub(crate) async fn command(
     coordinator: &Coordinator,
     service: ServiceId,
-    verb: Verb,
+    verb: ServiceCommand,
     how: How,
     actor: String,
 ) -> Result<Heard, ServiceError> {
-    coordinator.ledger.write(move |draft| decide(draft, &service, verb, how, &actor)).await?
+    coordinator.ledger.write(move |batch| decide(batch, &service, verb, how, &actor)).await?
 }
 
 fn decide(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     id: &ServiceId,
-    verb: Verb,
+    verb: ServiceCommand,
     how: How,
     actor: &str,
 ) -> Result<Heard, ServiceError> {
-    let state = draft.state;
+    let state = batch.state;
     if state.is_recovering() {
         return Err(ServiceError::Recovering);
     }
-    let known =
-        state.services.get(id).filter(|service| service.mode != Mode::Removed || verb == Verb::Remove);
+    let known = state
+        .services
+        .get(id)
+        .filter(|service| service.mode != Mode::Removed || verb == ServiceCommand::Remove);
     let known = known.ok_or_else(|| ServiceError::Unknown(id.clone()))?;
     let active = state.active_rollout(id);
     let release = known.current.and_then(|current| state.releases.get(&current.digest));
     let heard = Heard {
         unchanged: false,
         release: known.current.map(|current| current.counter),
-        volumes: if verb == Verb::Remove { volumes(state, known) } else { Vec::new() },
+        volumes: if verb == ServiceCommand::Remove { volumes(state, known) } else { Vec::new() },
     };
-    let serves_nothing = matches!(verb, Verb::Stop | Verb::Remove | Verb::Scale(0));
+    let serves_nothing =
+        matches!(verb, ServiceCommand::Stop | ServiceCommand::Remove | ServiceCommand::Scale(0));
     if serves_nothing && !how.force {
-        answered(draft, known, verb, actor)?;
+        answered(batch, known, verb, actor)?;
     }
-    let told = rollout::tell(known, active, release, verb, how.supersede, actor, draft.now);
-    let Told { service, ended } = match told {
+    let told = rollout::apply_command(known, active, release, verb, how.supersede, actor, batch.now);
+    let CommandOutcome { service, ended } = match told {
         Ok(told) => told,
         Err(error) => {
             let outcome = format!("refused: {error}");
-            draft.audit(audit::fact(actor, name(verb), id, None, &outcome));
+            batch.audit(audit::fact(actor, name(verb), id, None, &outcome));
             return Err(error.into());
         }
     };
@@ -206,26 +213,31 @@ fn decide(
         return Ok(Heard { unchanged: true, ..heard });
     }
     let outcome = match verb {
-        Verb::Scale(count) => format!("ok: from {} to {count}", known.replicas),
-        Verb::Stop | Verb::Remove => "ok".to_owned(),
+        ServiceCommand::Scale(count) => format!("ok: from {} to {count}", known.replicas),
+        ServiceCommand::Stop | ServiceCommand::Remove => "ok".to_owned(),
     };
-    draft.audit(audit::fact(actor, name(verb), id, None, &outcome));
+    batch.audit(audit::fact(actor, name(verb), id, None, &outcome));
     let words = match verb {
-        Verb::Scale(count) => format!("from {} to {count} instances, by {actor}", known.replicas),
-        Verb::Stop | Verb::Remove => format!("by {actor}"),
+        ServiceCommand::Scale(count) => format!("from {} to {count} instances, by {actor}", known.replicas),
+        ServiceCommand::Stop | ServiceCommand::Remove => format!("by {actor}"),
     };
-    draft.event(name(verb), id.to_string(), words);
+    batch.event(name(verb), id.to_string(), words);
     if let Some(ended) = ended {
-        engine::tell(draft, active, &ended);
-        draft.change(Change::Rollout(Box::new(ended)));
+        engine::record_state(batch, active, &ended);
+        batch.change(Change::Rollout(Box::new(ended)));
     }
-    draft.change(Change::Service(Box::new(service)));
+    batch.change(Change::Service(Box::new(service)));
     Ok(heard)
 }
 
 /// Refuses what would leave names without an answer that have one now.
-fn answered(draft: &mut Draft<'_>, known: &Service, verb: Verb, actor: &str) -> Result<(), ServiceError> {
-    let names = routes::serving(draft.state, &known.id);
+fn answered(
+    batch: &mut WriteBatch<'_>,
+    known: &Service,
+    verb: ServiceCommand,
+    actor: &str,
+) -> Result<(), ServiceError> {
+    let names = routes::serving(batch.state, &known.id);
     if names.is_empty() {
         return Ok(());
     }
@@ -233,15 +245,15 @@ fn answered(draft: &mut Draft<'_>, known: &Service, verb: Verb, actor: &str) -> 
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let names = format!("{}{more}", names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
     let error = ServiceError::Routed { service: known.id.clone(), names };
-    draft.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
+    batch.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
     Err(error)
 }
 
-const fn name(verb: Verb) -> &'static str {
+const fn name(verb: ServiceCommand) -> &'static str {
     match verb {
-        Verb::Scale(_) => "service.scale",
-        Verb::Stop => "service.stop",
-        Verb::Remove => "service.remove",
+        ServiceCommand::Scale(_) => "service.scale",
+        ServiceCommand::Stop => "service.stop",
+        ServiceCommand::Remove => "service.remove",
     }
 }
 

@@ -37,7 +37,7 @@ use crate::recovery;
 use crate::registry::Place;
 use crate::routes;
 
-pub(crate) use inbound::{admit, bounded, heard, observed, settle};
+pub(crate) use inbound::{admit, await_decision, bounded, heard, observed};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::{newer_routes, newest_plan};
 
@@ -103,7 +103,7 @@ impl Session {
         let facts = inbound::facts_of("hello.facts", &hello.facts)?;
         let held = admit(&coordinator, &host, peer, facts).await?;
         if coordinator.registry.comes_back(&host, hello.run) {
-            coordinator.peers.tell(&format!("agent/{host}"), || {
+            coordinator.peers.log_limited(&format!("agent/{host}"), || {
                 tracing::warn!(%host, "two machines connect as one host");
             });
             return Err(refused(coordinator.enrolment.cut_off(&host).await.map_err(refused)?));
@@ -132,7 +132,7 @@ impl Session {
             sent_revocations: hello.revocations,
             held,
         };
-        inbound::settle(&session.coordinator).await?;
+        inbound::await_decision(&session.coordinator).await?;
         session.welcome();
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust_version };
         if recovery::compare(&session.coordinator, &session.host, holds).await? {
@@ -142,13 +142,13 @@ impl Session {
         session.offer_plan();
         session.notify();
         session.coordinator.host_changed(&session.host);
-        session.tell(|host| tracing::info!(%host, generation = peer.generation, "host connected"));
+        session.log(|host| tracing::info!(%host, generation = peer.generation, "host connected"));
         Ok(session)
     }
 
     /// Writes a line about its host; one that comes and goes all the time writes few.
-    fn tell(&self, write: impl FnOnce(&HostId)) {
-        self.coordinator.peers.tell(&format!("agent/{}", self.host), || write(&self.host));
+    fn log(&self, write: impl FnOnce(&HostId)) {
+        self.coordinator.peers.log_limited(&format!("agent/{}", self.host), || write(&self.host));
     }
 
     /// The messages to send, until the session ends.
@@ -209,6 +209,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.coordinator.readers.forget(&self.host, &self.asked);
-        self.tell(|host| tracing::info!(%host, "host disconnected"));
+        self.log(|host| tracing::info!(%host, "host disconnected"));
     }
 }

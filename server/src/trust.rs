@@ -25,21 +25,21 @@ pub(crate) async fn publish(
 ) -> Result<u64, PublishError> {
     coordinator
         .ledger
-        .write(move |draft| {
-            let mut trust = draft.state.trust.clone();
+        .write(move |batch| {
+            let mut trust = batch.state.trust.clone();
             let advanced = trust.advance(&envelope);
             let outcome = advanced
                 .as_ref()
                 .map_or_else(|error| format!("refused: {}", error.code()), |_| "ok".to_owned());
             let subject = format!("version {}", trust.version());
-            draft.audit(audit::fact(&actor, "trust.publish", &subject, Some(trust.digest()), &outcome));
+            batch.audit(audit::fact(&actor, "trust.publish", &subject, Some(trust.digest()), &outcome));
             if let Advance::Taken { version, .. } = advanced? {
-                draft.event(
+                batch.event(
                     "trust.published",
                     "fleet",
                     format!("version {version} of the trust document by {actor}"),
                 );
-                draft.change(Change::Trust(version, envelope));
+                batch.change(Change::Trust(version, envelope));
             }
             Ok(trust.version())
         })

@@ -71,7 +71,7 @@ impl Link {
         self.reporter.linked(true);
         tokio::select! {
             ended = self.hear(&mut from, &fleet, &host) => ended,
-            ended = self.tell(&mut to) => ended,
+            ended = self.send_reports(&mut to) => ended,
         }
     }
 
@@ -99,7 +99,7 @@ impl Link {
     }
 
     /// Reports at once when a table was taken, every two seconds while something changes, and every ten otherwise.
-    async fn tell(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn send_reports(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut last: Option<(IngressReport, Instant)> = None;
         loop {
             let report = self.reporter.report();

@@ -14,7 +14,7 @@ use windlass_proto::limits::{CALL_TIMEOUT, MAX_MESSAGE, MAX_ROUTES_POSITIONS};
 use windlass_proto::pb;
 use windlass_proto::pb::agent_link_client::AgentLinkClient;
 
-use crate::keeper::{Keeper, OfferError, Source, Taken};
+use crate::document_store::{DocumentStore, OfferError, Source, Taken};
 
 /// A plan that was refused because of the time is looked at again after so long.
 const FOR_NOW: Duration = Duration::from_secs(15);
@@ -109,7 +109,7 @@ impl Source for Coordinator {
 /// Works off what is offered until the stream ends (then it is dropped; whatever was journaled stays), or until a
 /// revocation list says that whoever is at the other end counts no more.
 pub(super) async fn run(
-    keeper: &Keeper,
+    keeper: &DocumentStore,
     coordinator: &Coordinator,
     tls: &ClientTls,
     offers: &watch::Sender<Offers>,
@@ -188,7 +188,7 @@ pub(super) async fn run(
 }
 
 /// Takes the tables that wait, and leaves those that may be taken later. Answers whether the time is what one waits for.
-async fn take_tables(keeper: &Keeper, tables: &mut Vec<Bytes>, again: &mut bool) -> bool {
+async fn take_tables(keeper: &DocumentStore, tables: &mut Vec<Bytes>, again: &mut bool) -> bool {
     let (mut left, mut for_now) = (Vec::new(), false);
     for envelope in tables.drain(..) {
         match keeper.take_routes(&envelope).await {
@@ -220,7 +220,7 @@ fn say(what: &str, error: &OfferError) {
 }
 
 /// Fetches and takes trust versions until there is none after ours.
-async fn catch_up(keeper: &Keeper, coordinator: &Coordinator, newest: u64) -> Result<(), ()> {
+async fn catch_up(keeper: &DocumentStore, coordinator: &Coordinator, newest: u64) -> Result<(), ()> {
     loop {
         let have = keeper.trust().version();
         if newest <= have {

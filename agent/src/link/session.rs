@@ -22,7 +22,7 @@ use super::outbox::{Item, Outbox};
 use super::telemetry;
 use super::traffic::{newer, positions};
 use crate::clock;
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 use crate::lease::{self, Beats, Contact};
 use crate::runtime::Runtime;
 
@@ -48,7 +48,7 @@ struct Terms {
 /// One connection's worth of talk.
 #[derive(Debug)]
 pub(super) struct Session<'a, R> {
-    keeper: &'a Arc<Keeper>,
+    keeper: &'a Arc<DocumentStore>,
     runtime: &'a Arc<R>,
     wires: &'a Wires,
     tls: &'a ClientTls,
@@ -59,7 +59,7 @@ pub(super) struct Session<'a, R> {
 impl<'a, R: Runtime> Session<'a, R> {
     /// Over a channel to `address`.
     pub(super) fn new(
-        keeper: &'a Arc<Keeper>,
+        keeper: &'a Arc<DocumentStore>,
         runtime: &'a Arc<R>,
         wires: &'a Wires,
         tls: &'a ClientTls,

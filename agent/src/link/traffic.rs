@@ -5,12 +5,12 @@ use windlass_core::EnvironmentId;
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 use windlass_proto::pb;
 
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 use crate::traffic::socket::Reports;
 use crate::traffic::tables::Table;
 
 /// How far this host is with the tables of each environment.
-pub(super) fn positions(keeper: &Keeper) -> Vec<pb::RoutesPosition> {
+pub(super) fn positions(keeper: &DocumentStore) -> Vec<pb::RoutesPosition> {
     let tables = keeper.tables();
     let position = |(environment, table): (&EnvironmentId, &Table)| pb::RoutesPosition {
         environment: environment.to_string(),

@@ -21,7 +21,7 @@ use windlass_core::traffic::{self, Hold};
 use windlass_process::report;
 
 use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position, Up};
-use crate::keeper::Keeper;
+use crate::document_store::DocumentStore;
 use crate::reconciler::Networks;
 
 /// How often a report is taken from one ingress.
@@ -42,7 +42,7 @@ pub struct Socket {
     /// Where it listens.
     pub path: PathBuf,
     /// The source of tables and trust documents.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<DocumentStore>,
     /// What the agent sees: the releases that it has restored are told.
     pub observation: watch::Receiver<Arc<Observation>>,
     /// The inner networks of this host.
@@ -131,7 +131,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 /// The sources of an ingress: documents, ports of restored releases, inner networks.
 struct Sources {
-    keeper: Arc<Keeper>,
+    keeper: Arc<DocumentStore>,
     observation: watch::Receiver<Arc<Observation>>,
     networks: watch::Receiver<Networks>,
 }
@@ -157,7 +157,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite, sources: Sources, reports: &
     let mut process = None;
     let ended = tokio::select! {
         ended = hear(&mut from, reports, &mut process) => ended,
-        ended = tell(&mut to, sources, trust, tables) => ended,
+        ended = send_documents(&mut to, sources, trust, tables) => ended,
     };
     if let Some(process) = process {
         reports.send_modify(|reports| {
@@ -199,7 +199,7 @@ async fn hear(
 }
 
 /// Hands on trust documents, then tables, whenever there are newer ones, the ports of restored releases, and inner networks.
-async fn tell(
+async fn send_documents(
     to: &mut (impl AsyncWrite + Unpin),
     sources: Sources,
     mut trust: u64,

@@ -10,7 +10,7 @@ use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::policy;
 use windlass_core::reconcile::{Desired, LocalHost, SlotMemory, VerifiedRelease};
-use windlass_core::verify::{self as rules, Standing};
+use windlass_core::verify::{self as rules, ReleaseValidity};
 use windlass_core::{Counter, Digest, ServiceId, SlotId, Timestamp};
 
 use crate::policy::{Mounts, resolve};
@@ -101,7 +101,7 @@ impl Context<'_> {
     fn may_start(&self, slot: &SlotId, release: &VerifiedRelease) -> Result<(), Refusal> {
         let service = release.release.service_id();
         let learned = self.floors.get(&service).copied().unwrap_or(Counter(0));
-        let standing = Standing {
+        let standing = ReleaseValidity {
             floor: learned.max(self.trust.floor(&service)),
             revoked: self.trust.is_release_revoked(&release.digest),
         };

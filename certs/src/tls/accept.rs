@@ -203,7 +203,7 @@ impl Acceptor {
                 Err(error) => {
                     self.shared.stats.count(Outcome::Accept);
                     // Of no address: all of these share the lines of one.
-                    if self.shared.admission.tell(Source::of(IpAddr::from([0, 0, 0, 0]))).is_some() {
+                    if self.shared.admission.line_due(Source::of(IpAddr::from([0, 0, 0, 0]))).is_some() {
                         tracing::warn!(%error, "failed to accept a connection");
                     }
                     sleep(PAUSE).await;
@@ -239,7 +239,7 @@ impl Shared {
     fn failed(&self, source: Source, outcome: Outcome, why: &dyn Display) {
         self.stats.count(outcome);
         // The text may be the other end's: a flood writes a few lines, however much it does.
-        if let Some(more) = self.admission.tell(source) {
+        if let Some(more) = self.admission.line_due(source) {
             let why = printable(&why.to_string(), 100);
             tracing::debug!(from = %source, ?outcome, untold = more, "handshake failed: {why}");
         }

@@ -116,7 +116,7 @@ impl Admission {
     }
 
     /// Whether a line about `source` is written, and how many were not before it.
-    pub(super) fn tell(&self, source: Source) -> Option<u64> {
+    pub(super) fn line_due(&self, source: Source) -> Option<u64> {
         let now = self.now();
         self.lock().lines.note(&source, now)
     }

@@ -89,7 +89,7 @@ pub struct Newest {
 
 /// How a gate stands in its step. In the order of precedence, the strongest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum GateState {
     /// As many windows as it wants have passed, and the newest did.
     Passed,
     /// More windows are wanted.
@@ -216,19 +216,19 @@ impl GateCourse {
     }
 
     /// How the gate stands.
-    pub fn standing(&self, gate: &Gate) -> Standing {
+    pub fn standing(&self, gate: &Gate) -> GateState {
         let failed = self.recent.iter().filter(|failed| **failed).count();
         if self.stopped || self.fails >= gate.fails || failed > gate.fails as usize {
-            return Standing::Failed;
+            return GateState::Failed;
         }
         if self.errors >= ERRORS {
-            return Standing::Unasked;
+            return GateState::Unasked;
         }
         if self.inconclusive > EXTENDS {
-            return Standing::Unclear;
+            return GateState::Unclear;
         }
         let holds = self.fails > 0 || self.errors > 0 || self.inconclusive > 0;
-        if self.passes >= gate.passes && !holds { Standing::Passed } else { Standing::Going }
+        if self.passes >= gate.passes && !holds { GateState::Passed } else { GateState::Going }
     }
 
     /// Whether the provider could not be asked for so long that a person has to know, although the rollout still waits.

@@ -301,7 +301,7 @@ fn a_long_answer_is_cut_and_its_number_counts() {
 }
 
 /// `p`, `f`, `i` and `e` for the verdicts.
-fn course(letters: &str, gate: &Gate) -> Standing {
+fn course(letters: &str, gate: &Gate) -> GateState {
     let mut course = GateCourse::default();
     for (n, letter) in (1..).zip(letters.chars()) {
         let verdict = match letter {
@@ -319,7 +319,7 @@ fn course(letters: &str, gate: &Gate) -> Standing {
 
 #[test]
 fn windows_add_up_to_the_standing_of_a_step() {
-    use Standing::{Failed, Going, Passed, Unasked, Unclear};
+    use GateState::{Failed, Going, Passed, Unasked, Unclear};
     #[rustfmt::skip]
     let table = [
         ("", Going), ("pp", Going), ("ppp", Passed), ("pppp", Passed),

@@ -5,60 +5,60 @@ use crate::id::SlotId;
 use crate::placement::Candidates;
 use crate::release::{Release, Scale};
 use crate::rollout::Chosen;
-use crate::rollout::draft::{Draft, NewSlot};
 use crate::rollout::model::State;
 use crate::rollout::places::why_nowhere;
+use crate::rollout::planner::{NewSlot, Planner};
 use crate::slot::Waiting;
 
 /// Drops slots on hosts that are no members any more, and makes others for a rollout that needs them.
-pub(crate) fn evicted(draft: &mut Draft<'_>) {
-    let gone = draft.slots.values().filter(|slot| draft.snapshot.fleet.member(slot.host()).is_none());
+pub(crate) fn evicted(planner: &mut Planner<'_>) {
+    let gone = planner.slots.values().filter(|slot| planner.snapshot.fleet.member(slot.host()).is_none());
     let gone: Vec<SlotId> = gone.map(|slot| slot.id().clone()).collect();
-    let places = matches!(draft.state(), Some(State::Pending | State::Preparing | State::Advancing));
+    let places = matches!(planner.state(), Some(State::Pending | State::Preparing | State::Advancing));
     for slot in &gone {
-        let release = draft.release(&draft.slots[slot].release());
+        let release = planner.release(&planner.slots[slot].release());
         let pins = release.is_some_and(|r| r.spec.pins_slots() && r.spec.scale != Scale::PerHost);
-        draft.drop_slot(slot);
-        if pins && !places && !draft.slots.contains_key(slot) {
-            draft.service.given_up += 1;
+        planner.drop_slot(slot);
+        if pins && !places && !planner.slots.contains_key(slot) {
+            planner.service.given_up += 1;
         }
     }
-    if matches!(draft.state(), Some(State::Preparing | State::Advancing)) {
-        place_again(draft);
+    if matches!(planner.state(), Some(State::Preparing | State::Advancing)) {
+        place_again(planner);
     }
 }
 
 /// How many slots the new release lacks: they went with their hosts, and no place was found yet.
-pub(crate) fn missing(draft: &Draft<'_>, to: &Digest, release: &Release) -> u32 {
-    let Some(wanted) = draft.service.replicas_for(release) else { return 0 };
-    let have = draft.slots.values().filter(|slot| &slot.release() == to && !slot.is_leaving()).count();
+pub(crate) fn missing(planner: &Planner<'_>, to: &Digest, release: &Release) -> u32 {
+    let Some(wanted) = planner.service.replicas_for(release) else { return 0 };
+    let have = planner.slots.values().filter(|slot| &slot.release() == to && !slot.is_leaving()).count();
     let have = u32::try_from(have).unwrap_or(u32::MAX);
-    wanted.saturating_sub(draft.service.given_up).saturating_sub(have)
+    wanted.saturating_sub(planner.service.given_up).saturating_sub(have)
 }
 
 /// Slots that the new release lost with a host are made elsewhere, if there is a place. What finds none is waited for only
 /// where nothing else may stop without it, and otherwise left to the care of the service afterwards.
-fn place_again(draft: &mut Draft<'_>) {
-    let Some((to, release)) = draft.target() else { return };
-    let missing = missing(draft, &to.digest, release);
+fn place_again(planner: &mut Planner<'_>) {
+    let Some((to, release)) = planner.target() else { return };
+    let missing = missing(planner, &to.digest, release);
     if missing == 0 {
         return;
     }
-    let candidates = Candidates::of(draft.snapshot.fleet, release);
-    let mut filling = candidates.fill_again(&draft.taken(), &draft.own());
+    let candidates = Candidates::of(planner.snapshot.fleet, release);
+    let mut filling = candidates.fill_again(&planner.taken(), &planner.own());
     for _ in 0..missing {
         let place = match filling.next_place() {
             Ok(place) => place,
             Err(refused) => {
-                draft.wait(Waiting::Place(why_nowhere(&refused)));
-                return draft.wake_soon();
+                planner.wait(Waiting::Place(why_nowhere(&refused)));
+                return planner.wake_soon();
             }
         };
-        let good = draft.rollout().is_to_good();
+        let good = planner.rollout().is_to_good();
         let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved, instead: None };
         let (host, gpus) = (place.host, place.gpus);
         let new = NewSlot { host, release: to.digest, runs: false, good, gpus, stands_in_for: None };
-        draft.add_slot(new, Some(because));
+        planner.add_slot(new, Some(because));
     }
 }
 

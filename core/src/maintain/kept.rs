@@ -2,44 +2,44 @@
 //! what failed.
 
 use crate::id::SlotId;
-use crate::rollout::draft::Draft;
+use crate::rollout::planner::Planner;
 use crate::slot::Waiting;
 use crate::time::Timestamp;
 
 /// Removes those whose time is over, and those on hosts that are to be emptied. As many stay as the service lacks instances
 /// that are available: they are all that is left, where the release that replaced them does not serve.
-pub(super) fn end(draft: &mut Draft<'_>) {
-    let now = draft.now();
-    let kept = draft.slots.values().filter_map(|slot| Some((slot.kept_until()?, slot.id().clone())));
+pub(super) fn end(planner: &mut Planner<'_>) {
+    let now = planner.now();
+    let kept = planner.slots.values().filter_map(|slot| Some((slot.kept_until()?, slot.id().clone())));
     let kept: Vec<(Timestamp, SlotId)> = kept.collect();
     let mut ending = Vec::new();
     for (until, slot) in kept {
-        if until <= now || draft.is_draining(&slot) {
+        if until <= now || planner.is_draining(&slot) {
             ending.push(slot);
         } else {
-            draft.wake(until);
+            planner.wake(until);
         }
     }
     if ending.is_empty() {
         return;
     }
-    ending.sort_by_cached_key(|slot| (draft.facts(slot).serves_now(), slot.index));
+    ending.sort_by_cached_key(|slot| (planner.facts(slot).serves_now(), slot.index));
     let (ill, available): (Vec<SlotId>, Vec<SlotId>) =
-        draft.members().into_iter().partition(|slot| !draft.facts(slot).is_available());
-    let stay = wanted(draft).saturating_sub(available.len());
+        planner.members().into_iter().partition(|slot| !planner.facts(slot).is_available());
+    let stay = wanted(planner).saturating_sub(available.len());
     let free = ending.len().saturating_sub(stay);
-    ending.iter().take(free).for_each(|slot| draft.drop_slot(slot));
+    ending.iter().take(free).for_each(|slot| planner.drop_slot(slot));
     if free < ending.len() {
         for slot in ill {
-            draft.wait(Waiting::Healthy { host: draft.host(&slot), slot });
+            planner.wait(Waiting::Healthy { host: planner.host(&slot), slot });
         }
-        draft.wake_soon();
+        planner.wake_soon();
     }
 }
 
 /// How many instances the service is to have.
-fn wanted(draft: &Draft<'_>) -> usize {
-    let release = draft.service.current.and_then(|current| draft.release(&current.digest));
-    let wanted = release.and_then(|release| draft.service.replicas_for(release)).unwrap_or_default();
-    wanted.saturating_sub(draft.service.given_up) as usize
+fn wanted(planner: &Planner<'_>) -> usize {
+    let release = planner.service.current.and_then(|current| planner.release(&current.digest));
+    let wanted = release.and_then(|release| planner.service.replicas_for(release)).unwrap_or_default();
+    wanted.saturating_sub(planner.service.given_up) as usize
 }

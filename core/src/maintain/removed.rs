@@ -4,30 +4,30 @@ use crate::fleet::Member;
 use crate::host::Liveness;
 use crate::id::{HostId, ServiceId};
 use crate::observation::Observation;
-use crate::rollout::draft::Draft;
+use crate::rollout::planner::Planner;
 use crate::slot::{Slot, Waiting};
 
 /// The slots go at once: a host that is lost gets a plan without them when it returns.
-pub(super) fn step(draft: &mut Draft<'_>) {
-    for slot in draft.keys() {
-        let host = draft.host(&slot);
-        draft.drop_slot(&slot);
-        if draft.slots.get(&slot).is_none_or(Slot::is_leaving) {
-            draft.service.leaving.insert(host);
+pub(super) fn step(planner: &mut Planner<'_>) {
+    for slot in planner.keys() {
+        let host = planner.host(&slot);
+        planner.drop_slot(&slot);
+        if planner.slots.get(&slot).is_none_or(Slot::is_leaving) {
+            planner.service.leaving.insert(host);
         }
     }
     // What hosts said before they heard of it, says nothing.
-    if !draft.touched.is_empty() {
+    if !planner.touched.is_empty() {
         return;
     }
-    let id = draft.service.id.clone();
-    let hosts: Vec<HostId> = draft.service.leaving.iter().cloned().collect();
+    let id = planner.service.id.clone();
+    let hosts: Vec<HostId> = planner.service.leaving.iter().cloned().collect();
     for host in hosts {
-        match draft.snapshot.fleet.member(&host) {
+        match planner.snapshot.fleet.member(&host) {
             Some(member) if !is_clean(member, &id) => {
-                draft.wait(Waiting::Gone { host, liveness: member.liveness });
+                planner.wait(Waiting::Gone { host, liveness: member.liveness });
             }
-            Some(_) | None => drop(draft.service.leaving.remove(&host)),
+            Some(_) | None => drop(planner.service.leaving.remove(&host)),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::tasks;
 
 /// What a container is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Ownership {
     /// The journal has its id.
     Ours,
     /// It is what would be made, where the journal cannot know it.
@@ -42,27 +42,27 @@ pub(super) fn ours(
     }
     let of_slots = observed.containers.iter().filter(|seen| !tasks::is_task(&seen.instance));
     let standings = of_slots.map(|seen| (seen, standing(desired, observed, memory, seen)));
-    let mut all: Vec<(&Container, Standing)> = standings.collect();
+    let mut all: Vec<(&Container, Ownership)> = standings.collect();
     // The oldest that is alike is the one that was made; a copy is younger.
     all.sort_by(|(one, _), (other, _)| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
     let (mut kept, mut unseen) = (BTreeSet::new(), BTreeSet::new());
     let mut conditions = Vec::new();
     for (seen, standing) in all {
         // Whether it is ours is found out when its release is here: this look does not settle it.
-        let waits = matches!(standing, Standing::Unproven | Standing::Unseen);
+        let waits = matches!(standing, Ownership::Unproven | Ownership::Unseen);
         if waits && memory.of(seen).is_none() {
             memory.volatile.unproven.insert(seen.id.clone());
         } else {
             memory.volatile.unproven.remove(&seen.id);
         }
         let stays = match standing {
-            Standing::Ours | Standing::Unproven => true,
-            Standing::Unseen => {
+            Ownership::Ours | Ownership::Unproven => true,
+            Ownership::Unseen => {
                 unseen.insert(seen.slot.clone());
                 true
             }
-            Standing::Alike => take_in(memory, seen),
-            Standing::Stranger => false,
+            Ownership::Alike => take_in(memory, seen),
+            Ownership::Stranger => false,
         };
         if stays {
             kept.insert(seen.id.as_str());
@@ -97,11 +97,11 @@ fn without_containers(observed: &Observed) -> Observed {
     }
 }
 
-fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Container) -> Standing {
+fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Container) -> Ownership {
     let known = memory.slots.get(&seen.slot);
     let entry = known.and_then(|known| known.instances.get(&seen.instance));
     if let Some(id) = entry.and_then(|entry| entry.container.as_ref()) {
-        return if *id == seen.id { Standing::Ours } else { Standing::Stranger };
+        return if *id == seen.id { Ownership::Ours } else { Ownership::Stranger };
     }
     // Made after the copy of the journal that is in use: the first look finds it, or nobody made it.
     let is_later = !memory.volatile.looked
@@ -109,17 +109,19 @@ fn standing(desired: &Desired, observed: &Observed, memory: &Memory, seen: &Cont
         && memory::serial(&seen.instance) > known.map_or(0, |known| known.serial);
     let waits = memory.volatile.unproven.contains(&seen.id);
     if entry.is_none() && !memory.adopting && !is_later && !waits {
-        return Standing::Stranger;
+        return Ownership::Stranger;
     }
     if entry.is_some() && observed.busy.contains(&seen.slot) {
-        return Standing::Unproven; // it is being made: its id comes with the answer
+        return Ownership::Unproven; // it is being made: its id comes with the answer
     }
     match (desired.releases.contains_key(&seen.release), seen.likeness) {
-        (false, _) => Standing::Unproven,
-        (true, Likeness::Unknown) => Standing::Unseen,
-        (true, Likeness::Other) => Standing::Stranger,
-        (true, Likeness::Same) if entry.is_none() && is_doubled(observed, memory, seen) => Standing::Stranger,
-        (true, Likeness::Same) => Standing::Alike,
+        (false, _) => Ownership::Unproven,
+        (true, Likeness::Unknown) => Ownership::Unseen,
+        (true, Likeness::Other) => Ownership::Stranger,
+        (true, Likeness::Same) if entry.is_none() && is_doubled(observed, memory, seen) => {
+            Ownership::Stranger
+        }
+        (true, Likeness::Same) => Ownership::Alike,
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn before_deadline(spec: &Spec) -> Span {
 
 /// How an instance does at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct InstanceHealth {
     /// Its process runs.
     pub(super) running: bool,
     /// It is ready for work.
@@ -64,7 +64,7 @@ pub(super) fn standing(
     known: Option<&InstanceMemory>,
     spec: Option<&Spec>,
     times: Times,
-) -> Standing {
+) -> InstanceHealth {
     let restarts = restarts(seen, known);
     let proven =
         seen.policy == RestartPolicy::UnlessStopped || known.is_some_and(|k| k.available_at.is_some());
@@ -72,9 +72,11 @@ pub(super) fn standing(
         ContainerState::Running { started_at } => started_at,
         ContainerState::Created | ContainerState::Restarting => {
             let since = seen.health.as_ref().map_or(seen.created_at, |health| health.since);
-            return Standing::down(proven, since, restarts);
+            return InstanceHealth::down(proven, since, restarts);
         }
-        ContainerState::Exited { finished_at, .. } => return Standing::down(proven, finished_at, restarts),
+        ContainerState::Exited { finished_at, .. } => {
+            return InstanceHealth::down(proven, finished_at, restarts);
+        }
     };
     let remembered = is_remembered(known, started_at);
     let (healthy, since, unbroken) = probed(seen, known, spec, started_at);
@@ -89,7 +91,7 @@ pub(super) fn standing(
     let available_at = (ready && !available && !lasted).then_some(available_at);
     // An agent that begins finds it ready, and it has been since before.
     let since = if goes_on && started_at < times.watching_since { started_at } else { since };
-    Standing { running: true, ready, available, proven, since, restarts, warming, available_at }
+    InstanceHealth { running: true, ready, available, proven, since, restarts, warming, available_at }
 }
 
 /// The run in which it became available goes on: an agent that was restarted does not doubt it before a probe does.
@@ -125,7 +127,7 @@ pub(super) fn healthy_since(
     healthy.then_some(since)
 }
 
-impl Standing {
+impl InstanceHealth {
     const fn down(proven: bool, since: Timestamp, restarts: u32) -> Self {
         let (running, ready, available, warming, available_at) = (false, false, false, false, None);
         Self { running, ready, available, proven, since, restarts, warming, available_at }
@@ -257,7 +259,7 @@ pub(super) fn judge(
 }
 
 fn unready(
-    at: &Standing,
+    at: &InstanceHealth,
     spec: &Spec,
     (started_at, unasked): (Timestamp, Timestamp),
     times: Times,
@@ -282,7 +284,7 @@ const fn ended(code: i64, oom_killed: bool) -> FailureReason {
 }
 
 /// Marks the slot failed and quarantines the content. `older` is the instance that a restart was to replace. Nothing is touched yet: this is journaled first.
-pub(super) fn condemn(
+pub(super) fn mark_failed(
     desired: &Desired,
     memory: &mut Memory,
     want: &PlanSlot,

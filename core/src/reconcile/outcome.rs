@@ -153,7 +153,7 @@ fn start_failed(
     if want.good && older.is_none() {
         delay(memory, slot, code(&reason), &reason.to_string(), now); // with nothing to go back to it is tried again
     }
-    judge::condemn(desired, memory, want, (seen, older), (Clock::Start, reason, Fault::Release), now);
+    judge::mark_failed(desired, memory, want, (seen, older), (Clock::Start, reason, Fault::Release), now);
 }
 
 const fn code(reason: &FailureReason) -> TroubleCode {

@@ -136,7 +136,12 @@ fn is_stopping(turn: &Turn<'_>, seen: &Container) -> bool {
     turn.observed.busy.contains(&seen.slot) && turn.memory.of(seen).is_some_and(|known| known.stopped)
 }
 
-fn state(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container, at: &judge::Standing) -> InstanceState {
+fn state(
+    turn: &Turn<'_>,
+    want: Option<&PlanSlot>,
+    seen: &Container,
+    at: &judge::InstanceHealth,
+) -> InstanceState {
     let kept = is_kept(turn, seen);
     let phase = want.and_then(|want| {
         let previous = want.previous.as_ref().filter(|previous| previous.release == seen.release);

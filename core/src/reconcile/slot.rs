@@ -6,15 +6,15 @@ use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
-use super::fate::{Fate, Scene};
+use super::disposition::{Disposition, SlotContext};
 use super::input::{Container, ContainerState, RestartPolicy};
 use super::judge;
 use super::step::{Step, Target};
 
+mod context;
 mod ends;
 mod launch;
 mod marks;
-mod scene;
 mod starting;
 mod status;
 mod way_back;
@@ -164,50 +164,52 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
     if let Some(step) = collect_log(turn, want, seen) {
         return (Some(step), None);
     }
-    let mut scene = Scene::new(turn, want, seen);
-    if scene.exclusive {
+    let mut context = SlotContext::new(turn, want, seen);
+    if context.exclusive {
         // It is judged by the lease alone, which outlives the agent.
-        if let (Some(release), Some(lease)) = (scene.release, turn.observed.lease)
+        if let (Some(release), Some(lease)) = (context.release, turn.observed.lease)
             && let Some(limit) = release.release.spec.on_lost.stop_isolated_after
         {
             // Once it is over, there is nothing to wait for but the next acknowledgement.
             let over_at = lease.renewed_at + limit.duration();
             Some(over_at).filter(|at| *at > turn.now).into_iter().for_each(|at| turn.wake(at));
         }
-    } else if scene.isolated {
+    } else if context.isolated {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
     }
-    if !scene.exclusive && !scene.alone {
-        wake_when_isolated(turn, &scene);
+    if !context.exclusive && !context.alone {
+        wake_when_isolated(turn, &context);
     }
-    let mut hold = launch::hold(turn, &mut scene);
-    scene.blocked = hold.is_some() && scene.wants_running();
-    let fates = scene.fates();
-    let mut step = stop_one(&fates, launch::needs_a_side(&scene, &fates));
+    let mut hold = launch::hold(turn, &mut context);
+    context.blocked = hold.is_some() && context.wants_running();
+    let dispositions = context.dispositions();
+    let mut step = stop_one(&dispositions, launch::needs_a_side(&context, &dispositions));
     if step.is_none() {
         // The new instance comes first, so that a predecessor that cannot be made holds up nothing.
         let planned: Vec<_> =
-            fates.iter().filter(|(seen, _)| seen.release == want.release).copied().collect();
-        step = start_one(turn, want, &planned, hold.is_some(), scene.unleased);
+            dispositions.iter().filter(|(seen, _)| seen.release == want.release).copied().collect();
+        step = start_one(turn, want, &planned, hold.is_some(), context.unleased);
     }
     if step.is_none() {
-        match launch::missing(turn, &scene, &fates) {
+        match launch::missing(turn, &context, &dispositions) {
             Ok(launch) => step = launch,
             Err(reason) => hold = hold.or(Some(reason)),
         }
     }
     let step = step
-        .or_else(|| start_one(turn, want, &fates, hold.is_some(), scene.unleased))
-        .or_else(|| if scene.exclusive { None } else { keep_one(turn, &fates) })
+        .or_else(|| start_one(turn, want, &dispositions, hold.is_some(), context.unleased))
+        .or_else(|| if context.exclusive { None } else { keep_one(turn, &dispositions) })
         .or_else(|| {
-            let gone = fates.iter().find(|(seen, fate)| *fate == Fate::Gone && !seen.state.is_up());
+            let gone = dispositions
+                .iter()
+                .find(|(seen, disposition)| *disposition == Disposition::Remove && !seen.state.is_up());
             gone.map(|(seen, _)| Step::Remove(target(seen)))
         });
     (step, hold)
 }
 
-fn wake_when_isolated(turn: &mut Turn<'_>, scene: &Scene<'_>) {
-    let limit = scene.release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
+fn wake_when_isolated(turn: &mut Turn<'_>, context: &SlotContext<'_>) {
+    let limit = context.release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
     if let Some((limit, seen)) = limit.zip(turn.observed.coordinator_last_seen) {
         turn.wake(seen + limit.duration());
     }
@@ -221,20 +223,24 @@ fn collect_log(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Opt
     container.map(|seen| Step::CollectLog(target(seen)))
 }
 
-fn stop_one(fates: &[(&Container, Fate)], needs_a_side: bool) -> Option<Step> {
-    let stops = |fate: Fate| matches!(fate, Fate::Rest | Fate::Gone) || (needs_a_side && fate == Fate::Leave);
-    let up = fates.iter().find(|(seen, fate)| stops(*fate) && seen.state.is_up());
+fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> Option<Step> {
+    let stops = |disposition: Disposition| {
+        matches!(disposition, Disposition::Standby | Disposition::Remove)
+            || (needs_a_side && disposition == Disposition::Keep)
+    };
+    let up = dispositions.iter().find(|(seen, disposition)| stops(*disposition) && seen.state.is_up());
     up.map(|(seen, _)| Step::Stop(target(seen)))
 }
 
 /// What has proven itself survives its agent.
-fn keep_one(turn: &Turn<'_>, fates: &[(&Container, Fate)]) -> Option<Step> {
-    fates.iter().find_map(|(seen, fate)| {
+fn keep_one(turn: &Turn<'_>, dispositions: &[(&Container, Disposition)]) -> Option<Step> {
+    dispositions.iter().find_map(|(seen, disposition)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
         let at = judge::standing(seen, turn.memory.of(seen), Some(spec), super::asks::times_of(turn, seen));
         // An engine follows the paths of a container at every start, and checks nothing.
         let binds = spec.binds_host_paths();
-        let keep = *fate == Fate::Run && at.available && seen.policy == RestartPolicy::No && !binds;
+        let keep =
+            *disposition == Disposition::Run && at.available && seen.policy == RestartPolicy::No && !binds;
         keep.then(|| Step::KeepRunning(target(seen)))
     })
 }

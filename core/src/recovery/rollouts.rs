@@ -25,7 +25,7 @@ impl Course {
 
 /// Ends the stored rollout as the hosts show that it ended, or pauses the one that they are in the middle of. Answers
 /// with the rollouts to store.
-pub(super) fn settle(
+pub(super) fn conclude(
     service: &mut Service,
     active: Option<&Rollout>,
     course: Option<Course>,
@@ -68,7 +68,7 @@ fn ended(before: &Rollout, state: State, now: Timestamp) -> Rollout {
     rollout.state_since = now;
     rollout.resume = None;
     rollout.reason = Some(Reason::Restored);
-    rollout.tell_moved(before, now);
+    rollout.note_moved(before, now);
     rollout
 }
 
@@ -86,7 +86,7 @@ fn paused(mut rollout: Rollout, from: Option<ReleaseRef>, now: Timestamp) -> Rol
     rollout.changed = true;
     rollout.stragglers.clear();
     rollout.reason = Some(Reason::Restored);
-    rollout.tell_moved(&before, now);
+    rollout.note_moved(&before, now);
     rollout
 }
 

@@ -47,7 +47,7 @@ pub(super) fn merge<'a>(
                 remember_good(&mut service, shown, &words);
                 let course = course(shown, &words);
                 set_mode(&mut service, &words);
-                merged.rollouts.extend(rollouts::settle(&mut service, active, course, new_id, now));
+                merged.rollouts.extend(rollouts::conclude(&mut service, active, course, new_id, now));
                 course
             }
         };

@@ -6,10 +6,10 @@ use crate::slot::Waiting;
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::draft::Draft;
 use super::model::{Progress, SILENCE};
+use super::planner::Planner;
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// Notes how far the rollout is; a number that rose starts the progress deadline again.
     pub(crate) fn progress(&mut self, seen: Progress) {
         let now = self.now();

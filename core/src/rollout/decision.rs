@@ -2,7 +2,7 @@
 //! person can see afterwards what happened and count it up again.
 //!
 //! A rollout keeps a [`Log`] of how much was written; the decisions themselves are records of their own, so that
-//! a long story makes no long record. What is written is bounded: see [`DETAILS`] and [`SLOTS`]. Changes of
+//! a long rollout makes no long record. What is written is bounded: see [`DETAILS`] and [`SLOTS`]. Changes of
 //! state, failures, steering and stragglers are always written, and happen a bounded number of times.
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ use crate::observation::TaskOutcome;
 use crate::release::Stage;
 use crate::time::Timestamp;
 
-use super::model::{Failure, GoingBack, Kind, Progress, Reason, State};
-use super::steer::Steering;
+use super::model::{Failure, Kind, Progress, Reason, RollbackMode, State};
+use super::steer::RolloutCommand;
 use crate::traffic::Weight;
 use crate::units::Span;
 
@@ -201,7 +201,7 @@ pub enum What {
         /// Who.
         by: String,
         /// What they said.
-        steering: Steering,
+        steering: RolloutCommand,
         /// The state before.
         from: State,
         /// The state after.
@@ -216,7 +216,7 @@ pub enum What {
         /// Why, when that needs saying.
         reason: Option<Reason>,
         /// How it will end, if it goes back.
-        going_back: Option<GoingBack>,
+        going_back: Option<RollbackMode>,
         /// How far it had got.
         progress: Progress,
         /// The clocks of the state that it left.

@@ -7,9 +7,9 @@ use crate::plan::Phase;
 use crate::release::Spec;
 use crate::slot::Transition;
 
-use super::draft::Draft;
+use super::planner::Planner;
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// The slot's devices for `spec`: those that it has, as long as they are there and fit, and others of its host if it needs
     /// them to start first. Where nothing fits they stay as they are: the host refuses them and says why.
     pub(crate) fn devices_for(&mut self, slot: &SlotId, spec: &Spec) -> Vec<String> {
@@ -42,11 +42,11 @@ fn has_lost(facts: &HostFacts, gpus: &[String]) -> bool {
 
 /// Slots whose device has gone get another one of their host, if one is free. What runs there is replaced by a new instance
 /// of the same release, which no rollout is needed for.
-pub(crate) fn replace_lost(draft: &mut Draft<'_>) {
-    let held = draft.slots.values().filter(|slot| !slot.target().gpus.is_empty() && !slot.is_leaving());
+pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
+    let held = planner.slots.values().filter(|slot| !slot.target().gpus.is_empty() && !slot.is_leaving());
     let lost: Vec<SlotId> = held
         .filter(|slot| {
-            let member = draft.snapshot.fleet.member(slot.host());
+            let member = planner.snapshot.fleet.member(slot.host());
             member.is_some_and(|member| {
                 member.liveness == Liveness::Connected && has_lost(&member.facts, &slot.target().gpus)
             })
@@ -54,20 +54,20 @@ pub(crate) fn replace_lost(draft: &mut Draft<'_>) {
         .map(|slot| slot.id().clone())
         .collect();
     for slot in lost {
-        let Some(release) = draft.release(&draft.slots[&slot].release()) else { continue };
-        let host = draft.host(&slot);
-        let others = draft.taken_by_others(&slot, &host);
-        let Some(member) = draft.member_of(&slot) else { continue };
-        let has = draft.slots[&slot].target().gpus.clone();
+        let Some(release) = planner.release(&planner.slots[&slot].release()) else { continue };
+        let host = planner.host(&slot);
+        let others = planner.taken_by_others(&slot, &host);
+        let Some(member) = planner.member_of(&slot) else { continue };
+        let has = planner.slots[&slot].target().gpus.clone();
         let Ok(gpus) = others.fit_gpus(&member.facts, &release.spec, &has) else { continue };
         if has_lost(&member.facts, &gpus) {
             continue;
         }
-        let runs = draft.slots[&slot].run() == Phase::Running;
-        let beside = Some(release).filter(|_| runs).map(|_| draft.slots[&slot].release());
-        let (order, _) = draft.order_with(&slot, &release.spec, &gpus, beside);
+        let runs = planner.slots[&slot].run() == Phase::Running;
+        let beside = Some(release).filter(|_| runs).map(|_| planner.slots[&slot].release());
+        let (order, _) = planner.order_with(&slot, &release.spec, &gpus, beside);
         let because = Some(format!("{} has lost its GPU", host));
-        draft.apply_because(&slot, &Transition::Move { gpus, order }, because);
+        planner.apply_because(&slot, &Transition::Move { gpus, order }, because);
     }
 }
 

@@ -10,9 +10,9 @@ use crate::slot::{HeldUp, Intent, Transition, Waiting};
 use crate::traffic::{Asked, Routed, port_of};
 use crate::units::Span;
 
-use super::draft::Draft;
+use super::planner::Planner;
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// Whether an instance of `slot` that would not run under `after` has to drain first. If so, it drains from now on.
     pub(crate) fn drains_first(&mut self, slot: &SlotId, after: &Intent) -> bool {
         let Some(traffic) = self.snapshot.fleet.traffic() else { return false };

@@ -12,8 +12,8 @@ use crate::release::Release;
 use crate::service::ReleaseRef;
 use crate::slot::{Intent, Slot};
 
-use super::draft::Draft;
 use super::model::Kind;
+use super::planner::Planner;
 
 /// Slots that one message names.
 const NAMED: usize = 5;
@@ -38,24 +38,25 @@ pub(super) struct Sides {
 }
 
 /// Whether the instances of a rollout's release stand beside those of another one.
-pub(super) fn stands_beside(draft: &Draft<'_>, release: &Release) -> bool {
-    release.spec.runs_beside() && draft.rollout.as_ref().is_some_and(|rollout| rollout.kind != Kind::Restart)
+pub(super) fn stands_beside(planner: &Planner<'_>, release: &Release) -> bool {
+    release.spec.runs_beside()
+        && planner.rollout.as_ref().is_some_and(|rollout| rollout.kind != Kind::Restart)
 }
 
 /// Tells `slots` apart by the room on their hosts, one after the other. Those that have their part are beside: an earlier step
 /// of the same rollout gave it to them.
-pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, release: &Release) -> Sides {
-    let mut sides = Sides { beside: Vec::new(), full: Vec::new(), taken: draft.taken() };
-    let exclusive = draft.is_exclusive();
+pub(super) fn sides(planner: &Planner<'_>, slots: Vec<SlotId>, to: ReleaseRef, release: &Release) -> Sides {
+    let mut sides = Sides { beside: Vec::new(), full: Vec::new(), taken: planner.taken() };
+    let exclusive = planner.is_exclusive();
     for slot in slots {
-        let at = &draft.slots[&slot];
+        let at = &planner.slots[&slot];
         let intent = Intent::from(at);
         let is_new = intent.lets_anything_run() && at.release() != to.digest && !intent.has_run(&to.digest);
         let Some(taken) = sides.taken.get_mut(at.host()).filter(|_| is_new) else {
             sides.beside.push(slot);
             continue;
         };
-        let member = draft.member_of(&slot);
+        let member = planner.member_of(&slot);
         let held = at.target().gpus.as_slice();
         let devices =
             |member: &Member| placement::devices(&release.spec, &member.facts, (taken, taken), held).ok();
@@ -71,7 +72,7 @@ pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, relea
                 sides.beside.push(slot);
             }
             Err(why) => {
-                let pinned = is_pinned(draft, at, release);
+                let pinned = is_pinned(planner, at, release);
                 let stays = if pinned { ", and its named volume is there" } else { "" };
                 sides.full.push(Full {
                     why: format!("{} cannot hold both releases of {slot}: {why}{stays}", at.host()),
@@ -85,14 +86,14 @@ pub(super) fn sides(draft: &Draft<'_>, slots: Vec<SlotId>, to: ReleaseRef, relea
 }
 
 /// Whether what runs in the slot, or is to run in its place, has a named volume: that is on the slot's host, and nowhere else.
-fn is_pinned(draft: &Draft<'_>, slot: &Slot, release: &Release) -> bool {
-    let pins = |named| draft.release(&named).is_some_and(|of| of.spec.pins_slots());
+fn is_pinned(planner: &Planner<'_>, slot: &Slot, release: &Release) -> bool {
+    let pins = |named| planner.release(&named).is_some_and(|of| of.spec.pins_slots());
     release.spec.pins_slots() || slot.named().any(pins)
 }
 
 /// Whether the slot is to have an instance beside the one that runs there, and only its image is pulled so far.
-pub(super) fn is_to_have_both(draft: &Draft<'_>, slot: &Slot) -> bool {
-    let runs_beside = draft.release(&slot.release()).is_some_and(|release| release.spec.runs_beside());
+pub(super) fn is_to_have_both(planner: &Planner<'_>, slot: &Slot) -> bool {
+    let runs_beside = planner.release(&slot.release()).is_some_and(|release| release.spec.runs_beside());
     let other_runs = slot.other().is_some_and(|other| other.run.runs());
     runs_beside && other_runs && slot.run() == Phase::Pulled
 }

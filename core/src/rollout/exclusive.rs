@@ -14,7 +14,7 @@ use crate::observation::RefusalCode;
 use crate::release::Spec;
 use crate::slot::{Intent, Slot, Transition, Waiting};
 
-use super::draft::Draft;
+use super::planner::Planner;
 
 /// How long an agent may take to notice that its lease is over, and the engine to answer.
 const NOTICE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub fn must_have_stopped(spec: &Spec) -> Option<Duration> {
     Some(lease + lease / DRIFT + NOTICE + spec.stop_timeout.duration())
 }
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// Whether any release that the service may run says that it must never run twice.
     pub(crate) fn is_exclusive(&self) -> bool {
         let says = |digest| self.release(&digest).is_some_and(|release| release.spec.exclusive);
@@ -98,25 +98,25 @@ pub(crate) fn alone_for(member: &Member) -> Option<Duration> {
 }
 
 /// Forgets slots that have left.
-pub(crate) fn sweep(draft: &mut Draft<'_>) {
-    let leaving = draft.slots.values().filter(|slot| slot.is_leaving());
+pub(crate) fn sweep(planner: &mut Planner<'_>) {
+    let leaving = planner.slots.values().filter(|slot| slot.is_leaving());
     for slot in leaving.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
-        match draft.may_run(&slot) {
-            None => draft.forget_slot(&slot),
-            Some(waiting) => draft.wait(waiting),
+        match planner.may_run(&slot) {
+            None => planner.forget_slot(&slot),
+            Some(waiting) => planner.wait(waiting),
         }
     }
 }
 
 /// Slots that the new release does not have stop before any of its own starts.
-pub(crate) fn stop_others(draft: &mut Draft<'_>, to: &crate::digest::Digest) {
-    if !draft.is_exclusive() {
+pub(crate) fn stop_others(planner: &mut Planner<'_>, to: &crate::digest::Digest) {
+    if !planner.is_exclusive() {
         return;
     }
     let runs = |slot: &&Slot| &slot.release() != to && Intent::from(*slot).lets_anything_run();
-    for slot in draft.slots.values().filter(runs).map(|slot| slot.id().clone()).collect::<Vec<_>>() {
-        draft.rollout().changed = true;
-        draft.apply(&slot, &Transition::Park { makes_way: false });
+    for slot in planner.slots.values().filter(runs).map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+        planner.rollout().changed = true;
+        planner.apply(&slot, &Transition::Park { makes_way: false });
     }
 }
 

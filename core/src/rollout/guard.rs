@@ -4,14 +4,14 @@
 use crate::digest::Digest;
 use crate::slot::{Certainty, Intent, Seen};
 
-use super::draft::Draft;
+use super::planner::Planner;
 
 /// Whether an instance of the release serves on a host that can be reached. It may do so where its host is silent for a
 /// moment, or has not answered to its newest plan.
-pub(crate) fn serves(draft: &Draft<'_>, release: &Digest) -> Certainty {
+pub(crate) fn serves(planner: &Planner<'_>, release: &Digest) -> Certainty {
     let mut certainty = Certainty::No;
-    for slot in draft.slots.values().filter(|slot| !slot.is_leaving()) {
-        let facts = draft.facts(slot.id());
+    for slot in planner.slots.values().filter(|slot| !slot.is_leaving()) {
+        let facts = planner.facts(slot.id());
         if facts.of(release) == Seen::Available {
             return Certainty::Yes;
         }
@@ -23,18 +23,18 @@ pub(crate) fn serves(draft: &Draft<'_>, release: &Digest) -> Certainty {
 }
 
 /// Whether the traffic stays away from `keep`, and nothing of `other` is dropped: that one is known better to serve.
-pub(crate) fn holds(draft: &Draft<'_>, keep: &Digest, other: &Digest) -> bool {
-    serves(draft, other) > serves(draft, keep)
+pub(crate) fn holds(planner: &Planner<'_>, keep: &Digest, other: &Digest) -> bool {
+    serves(planner, other) > serves(planner, keep)
 }
 
 /// The same for the service's two releases, if `keep` is one of them.
-pub(crate) fn holds_from(draft: &Draft<'_>, keep: &Digest) -> bool {
-    let other = draft.service.split.as_ref().and_then(|split| split.beside(keep));
-    other.is_some_and(|other| holds(draft, keep, &other))
+pub(crate) fn holds_from(planner: &Planner<'_>, keep: &Digest) -> bool {
+    let other = planner.service.split.as_ref().and_then(|split| split.beside(keep));
+    other.is_some_and(|other| holds(planner, keep, &other))
 }
 
 /// How many slots have an instance of the release that is available.
-pub(crate) fn available(draft: &Draft<'_>, release: &Digest) -> usize {
-    let staying = draft.slots.values().filter(|slot| !slot.is_leaving());
-    staying.filter(|slot| draft.facts(slot.id()).of(release) == Seen::Available).count()
+pub(crate) fn available(planner: &Planner<'_>, release: &Digest) -> usize {
+    let staying = planner.slots.values().filter(|slot| !slot.is_leaving());
+    staying.filter(|slot| planner.facts(slot.id()).of(release) == Seen::Available).count()
 }

@@ -16,9 +16,9 @@ use crate::slot::{Transition, Waiting};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::draft::Draft;
 use super::ending;
 use super::model::{Kind, Reason, State};
+use super::planner::Planner;
 
 pub use run::HookRun;
 
@@ -28,7 +28,7 @@ const LATE: Span = Span::from_secs(120);
 const LOGS: usize = 64 * 1024;
 
 /// How the hooks of a stage stand.
-pub(super) enum Standing {
+pub(super) enum HookProgress {
     /// All of them have done what they are for.
     Done,
     /// One runs, and is waited for.
@@ -40,21 +40,21 @@ pub(super) enum Standing {
 }
 
 /// Takes in what hosts say of the hooks of the rollout, and takes the tasks away that are not to run any more.
-pub(crate) fn follow(draft: &mut Draft<'_>) {
-    if draft.rollout.as_ref().is_some_and(|rollout| !rollout.hooks.is_empty()) {
-        absorb(draft);
+pub(crate) fn follow(planner: &mut Planner<'_>) {
+    if planner.rollout.as_ref().is_some_and(|rollout| !rollout.hooks.is_empty()) {
+        absorb(planner);
     }
     let tasks: Vec<_> =
-        draft.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.task()?.clone()))).collect();
+        planner.slots.values().filter_map(|slot| Some((slot.id().clone(), slot.task()?.clone()))).collect();
     for (slot, task) in tasks {
-        if !is_to_run(draft, &slot, &task) {
-            draft.apply(&slot, &Transition::Withdraw);
+        if !is_to_run(planner, &slot, &task) {
+            planner.apply(&slot, &Transition::Withdraw);
         }
     }
 }
 
-fn is_to_run(draft: &Draft<'_>, slot: &SlotId, task: &Task) -> bool {
-    let Some(rollout) = draft.rollout.as_ref().filter(|rollout| rollout.id == task.rollout) else {
+fn is_to_run(planner: &Planner<'_>, slot: &SlotId, task: &Task) -> bool {
+    let Some(rollout) = planner.rollout.as_ref().filter(|rollout| rollout.id == task.rollout) else {
         return false;
     };
     rollout.hooks.iter().any(|run| &run.slot == slot && run.hook == task.hook && run.end.is_none())
@@ -65,11 +65,11 @@ const fn may_run(state: State) -> bool {
     matches!(state, State::Preparing | State::Advancing | State::Soaking | State::Paused)
 }
 
-fn absorb(draft: &mut Draft<'_>) {
-    let (now, state, id) = (draft.now(), draft.rollout().state, draft.rollout().id.clone());
-    let mut runs = std::mem::take(&mut draft.rollout().hooks);
+fn absorb(planner: &mut Planner<'_>) {
+    let (now, state, id) = (planner.now(), planner.rollout().state, planner.rollout().id.clone());
+    let mut runs = std::mem::take(&mut planner.rollout().hooks);
     for run in runs.iter_mut().filter(|run| run.end.is_none()) {
-        let member = draft.snapshot.fleet.member(&run.host);
+        let member = planner.snapshot.fleet.member(&run.host);
         let seen = member.and_then(|member| member.observation.as_deref());
         let is_it = |seen: &&TaskObservation| seen.task.rollout == id && seen.task.hook == run.hook;
         let end = match seen.and_then(|seen| seen.tasks.iter().find(is_it)).map(|seen| &seen.state) {
@@ -82,25 +82,25 @@ fn absorb(draft: &mut Draft<'_>) {
         };
         let end = end.or_else(|| {
             let without_run = TaskEnd::without_run;
-            let has_it = draft.slots.get(&run.slot).is_some_and(|slot| slot.task().is_some());
+            let has_it = planner.slots.get(&run.slot).is_some_and(|slot| slot.task().is_some());
             if !may_run(state) {
                 return Some(without_run(TaskOutcome::Stopped));
             }
-            let late = run.late_at(draft.snapshot.fleet.since());
+            let late = run.late_at(planner.snapshot.fleet.since());
             if !has_it || now >= late {
                 let after = Span::from_secs(now.since(run.begun_at).as_secs());
                 return Some(without_run(TaskOutcome::Lost { after }));
             }
-            draft.wake(late);
+            planner.wake(late);
             None
         });
         if let Some(end) = end {
             run.finish(end, now);
-            draft.tell_hook_ended(run);
+            planner.note_hook_ended(run);
         }
     }
     bound(&mut runs);
-    draft.rollout().hooks = runs;
+    planner.rollout().hooks = runs;
 }
 
 /// Cuts the output of hooks to what one record holds: first of those that did what they are for.
@@ -123,9 +123,9 @@ fn bound(runs: &mut [HookRun]) {
 }
 
 /// The first hook of the stage that failed, and that nobody has let it go on from.
-pub(super) fn failed(draft: &Draft<'_>, stage: Stage) -> Option<Reason> {
-    let rollout = draft.rollout.as_ref()?;
-    let each = draft.target().map(|(_, release)| once_per_host(&release.spec, stage)).unwrap_or_default();
+pub(super) fn failed(planner: &Planner<'_>, stage: Stage) -> Option<Reason> {
+    let rollout = planner.rollout.as_ref()?;
+    let each = planner.target().map(|(_, release)| once_per_host(&release.spec, stage)).unwrap_or_default();
     // A host that is left behind counts no more where the hook runs on every host; where it runs once, its end is what counts.
     let is_left = |run: &HookRun| rollout.stragglers.contains(&run.host) && each.contains(&run.hook);
     let bad = |run: &&HookRun| run.stage == stage && run.has_failed() && !is_left(run);
@@ -141,87 +141,87 @@ fn once_per_host(spec: &Spec, stage: Stage) -> BTreeSet<String> {
 }
 
 /// The run was on a host that is left behind: nobody knows whether it did what it is for, and it is not run a second time.
-fn lose(draft: &mut Draft<'_>, lost: &HookRun) {
-    let now = draft.now();
-    let runs = draft.rollout().hooks.iter_mut();
+fn lose(planner: &mut Planner<'_>, lost: &HookRun) {
+    let now = planner.now();
+    let runs = planner.rollout().hooks.iter_mut();
     for run in runs.filter(|run| run.hook == lost.hook && run.host == lost.host && run.end.is_none()) {
         let after = Span::from_secs(now.since(run.begun_at).as_secs());
         run.finish(TaskEnd::without_run(TaskOutcome::Lost { after }), now);
     }
-    draft.wake_now();
+    planner.wake_now();
 }
 
 /// Runs the hooks of a stage, one after the other. Only a rollout to a new release has any.
-pub(super) fn run(draft: &mut Draft<'_>, stage: Stage) -> Standing {
-    let Some((_, release)) = draft.target().filter(|_| draft.rollout().kind == Kind::Deploy) else {
-        return Standing::Done;
+pub(super) fn run(planner: &mut Planner<'_>, stage: Stage) -> HookProgress {
+    let Some((_, release)) = planner.target().filter(|_| planner.rollout().kind == Kind::Deploy) else {
+        return HookProgress::Done;
     };
-    if let Some(reason) = failed(draft, stage) {
-        return Standing::Failed(reason);
+    if let Some(reason) = failed(planner, stage) {
+        return HookProgress::Failed(reason);
     }
     let spec = &release.spec;
     for hook in spec.hooks.of(stage) {
-        match is_done(draft, spec, stage, hook) {
-            Standing::Done => {}
-            Standing::Waits => {
-                draft.is_steady(spec.progress_deadline);
-                return Standing::Waits;
+        match is_done(planner, spec, stage, hook) {
+            HookProgress::Done => {}
+            HookProgress::Waits => {
+                planner.is_steady(spec.progress_deadline);
+                return HookProgress::Waits;
             }
-            Standing::Blocked => return Standing::Blocked,
-            Standing::Failed(reason) => return Standing::Failed(reason),
+            HookProgress::Blocked => return HookProgress::Blocked,
+            HookProgress::Failed(reason) => return HookProgress::Failed(reason),
         }
     }
-    Standing::Done
+    HookProgress::Done
 }
 
 /// Runs the hooks that come first on hosts which have joined since the others ran them, as soon as those have the image.
-pub(super) fn catch_up(draft: &mut Draft<'_>) -> Standing {
-    let Some((to, release)) = draft.target().filter(|_| draft.rollout().kind == Kind::Deploy) else {
-        return Standing::Done;
+pub(super) fn catch_up(planner: &mut Planner<'_>) -> HookProgress {
+    let Some((to, release)) = planner.target().filter(|_| planner.rollout().kind == Kind::Deploy) else {
+        return HookProgress::Done;
     };
     let spec = &release.spec;
     let each: Vec<&Hook> =
         spec.hooks.of(Stage::Before).iter().filter(|hook| hook.on == HookHosts::Each).collect();
     if each.is_empty() {
-        return Standing::Done;
+        return HookProgress::Done;
     }
-    if let Some(reason) = failed(draft, Stage::Before) {
-        return Standing::Failed(reason);
+    if let Some(reason) = failed(planner, Stage::Before) {
+        return HookProgress::Failed(reason);
     }
     let has_image = |slot: &SlotId| {
-        let facts = draft.facts(slot);
+        let facts = planner.facts(slot);
         facts.intent.run != Phase::Pulled || facts.last().is_some_and(|seen| seen.pulled)
     };
-    if !ending::counted(draft, &to.digest).iter().all(has_image) {
-        return Standing::Blocked;
+    if !ending::counted(planner, &to.digest).iter().all(has_image) {
+        return HookProgress::Blocked;
     }
     for hook in each {
-        match is_done(draft, spec, Stage::Before, hook) {
-            Standing::Done => {}
-            Standing::Waits => {
-                draft.is_steady(spec.progress_deadline);
-                return Standing::Waits;
+        match is_done(planner, spec, Stage::Before, hook) {
+            HookProgress::Done => {}
+            HookProgress::Waits => {
+                planner.is_steady(spec.progress_deadline);
+                return HookProgress::Waits;
             }
-            other @ (Standing::Blocked | Standing::Failed(_)) => return other,
+            other @ (HookProgress::Blocked | HookProgress::Failed(_)) => return other,
         }
     }
-    Standing::Done
+    HookProgress::Done
 }
 
 /// Whether the hooks that come first on every host have run on this slot's.
-pub(super) fn have_run(draft: &mut Draft<'_>, spec: &Spec, slot: &SlotId) -> bool {
-    if draft.rollout().kind != Kind::Deploy {
+pub(super) fn have_run(planner: &mut Planner<'_>, spec: &Spec, slot: &SlotId) -> bool {
+    if planner.rollout().kind != Kind::Deploy {
         return true;
     }
-    let host = draft.host(slot);
-    let runs = &draft.rollout().hooks;
+    let host = planner.host(slot);
+    let runs = &planner.rollout().hooks;
     let has_run = |hook: &String| {
         let mut mine = runs.iter().filter(|run| &run.hook == hook && run.host == host);
         mine.any(|run| run.end.is_some() && !run.has_failed())
     };
     let missing = once_per_host(spec, Stage::Before).into_iter().find(|hook| !has_run(hook));
     if let Some(hook) = missing {
-        draft.wait(Waiting::Hook { hook, host, since: None });
+        planner.wait(Waiting::Hook { hook, host, since: None });
         return false;
     }
     true
@@ -229,17 +229,17 @@ pub(super) fn have_run(draft: &mut Draft<'_>, spec: &Spec, slot: &SlotId) -> boo
 
 /// Begins a hook on the hosts where it has not begun, and says whether it is over on all of them. A host that is out of reach gets
 /// none: nobody would hear of its end.
-fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> Standing {
-    let to = draft.rollout().to.digest;
-    let mut slots = ending::counted(draft, &to);
+fn is_done(planner: &mut Planner<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> HookProgress {
+    let to = planner.rollout().to.digest;
+    let mut slots = ending::counted(planner, &to);
     slots.sort_by_key(|slot| slot.index);
-    let runs = |draft: &Draft<'_>| -> Vec<HookRun> {
-        let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
+    let runs = |planner: &Planner<'_>| -> Vec<HookRun> {
+        let runs = planner.rollout.iter().flat_map(|rollout| &rollout.hooks);
         runs.filter(|run| run.hook == hook.name).cloned().collect()
     };
     let mut is_blocked = false;
     for slot in slots {
-        let (known, host) = (runs(draft), draft.host(&slot));
+        let (known, host) = (runs(planner), planner.host(&slot));
         let is_asked_for = match hook.on {
             HookHosts::Lowest => !known.is_empty(),
             HookHosts::Each => known.iter().any(|run| run.host == host),
@@ -247,85 +247,85 @@ fn is_done(draft: &mut Draft<'_>, spec: &Spec, stage: Stage, hook: &Hook) -> Sta
         if is_asked_for {
             continue;
         }
-        if draft.facts(&slot).is_out_of_reach() {
+        if planner.facts(&slot).is_out_of_reach() {
             is_blocked = true;
-            draft.wait(Waiting::Plan(host));
+            planner.wait(Waiting::Plan(host));
             continue;
         }
-        let task = Task { rollout: draft.rollout().id.clone(), hook: hook.name.clone() };
+        let task = Task { rollout: planner.rollout().id.clone(), hook: hook.name.clone() };
         // One of the rollout before may not have stopped yet.
-        let is_free = draft.slots[&slot].task().is_none()
-            && !observed(draft, &host).any(|seen| seen.slot == slot && seen.task.rollout != task.rollout);
-        if !is_free || !draft.apply(&slot, &Transition::Assign { task }) {
+        let is_free = planner.slots[&slot].task().is_none()
+            && !observed(planner, &host).any(|seen| seen.slot == slot && seen.task.rollout != task.rollout);
+        if !is_free || !planner.apply(&slot, &Transition::Assign { task }) {
             is_blocked = true;
-            draft.wait(Waiting::Plan(host));
+            planner.wait(Waiting::Plan(host));
             match hook.on {
                 HookHosts::Lowest => break,
                 HookHosts::Each => continue,
             }
         }
-        let now = draft.now();
+        let now = planner.now();
         let patience = hook.timeout.duration() + spec.stop_timeout.duration() + LATE.duration();
         let patience = Span::from_secs(patience.as_secs());
         let run = HookRun::new(&hook.name, stage, (slot, host), now, patience);
-        draft.tell_hook_begun(&run);
-        draft.rollout().hooks.push(run);
+        planner.note_hook_begun(&run);
+        planner.rollout().hooks.push(run);
     }
     // Where it runs once, one host that could take it is enough.
-    is_blocked &= hook.on == HookHosts::Each || runs(draft).is_empty();
+    is_blocked &= hook.on == HookHosts::Each || runs(planner).is_empty();
     let mut is_done = true;
-    let stragglers = draft.rollout().stragglers.clone();
-    for run in runs(draft) {
+    let stragglers = planner.rollout().stragglers.clone();
+    for run in runs(planner) {
         let is_left = stragglers.contains(&run.host);
         if run.end.is_none() && is_left && hook.on == HookHosts::Lowest {
-            lose(draft, &run);
+            lose(planner, &run);
             is_done = false;
         } else if run.end.is_none() && !is_left {
             is_done = false;
             let HookRun { hook, host, started_at: since, .. } = run;
-            draft.wait(Waiting::Hook { hook, host, since });
+            planner.wait(Waiting::Hook { hook, host, since });
         }
     }
     match (is_done, is_blocked) {
-        (false, _) => Standing::Waits,
-        (true, true) => Standing::Blocked,
-        (true, false) => Standing::Done,
+        (false, _) => HookProgress::Waits,
+        (true, true) => HookProgress::Blocked,
+        (true, false) => HookProgress::Done,
     }
 }
 
 /// Whether a hook that the rollout has stopped still runs, as far as its host is heard of. What goes back waits for it.
-pub(super) fn are_stopping(draft: &mut Draft<'_>) -> bool {
-    let patience = draft.target().map_or(Span::ZERO, |(_, release)| release.spec.stop_timeout).duration();
-    let (now, id) = (draft.now(), draft.rollout().id.clone());
+pub(super) fn are_stopping(planner: &mut Planner<'_>) -> bool {
+    let patience = planner.target().map_or(Span::ZERO, |(_, release)| release.spec.stop_timeout).duration();
+    let (now, id) = (planner.now(), planner.rollout().id.clone());
     let mut runs_on = Vec::new();
-    for run in &draft.rollout().hooks.clone() {
+    for run in &planner.rollout().hooks.clone() {
         let stopped = run.end.as_ref().is_some_and(|end| end.outcome == TaskOutcome::Stopped);
         let until = run.ended_at.unwrap_or(Timestamp::ZERO) + patience + LATE.duration();
         if stopped
             && now < until
-            && observed(draft, &run.host).any(|seen| seen.task.rollout == id && seen.task.hook == run.hook)
+            && observed(planner, &run.host).any(|seen| seen.task.rollout == id && seen.task.hook == run.hook)
         {
             runs_on.push((run.hook.clone(), run.host.clone(), until));
         }
     }
     let any = !runs_on.is_empty();
     for (hook, host, until) in runs_on {
-        draft.wait(Waiting::HookStop { hook, host });
-        draft.wake(until);
+        planner.wait(Waiting::HookStop { hook, host });
+        planner.wake(until);
     }
     any
 }
 
 /// The hooks that a host says are not over.
-fn observed<'a>(draft: &Draft<'a>, host: &HostId) -> impl Iterator<Item = &'a TaskObservation> + use<'a> {
-    let seen = draft.snapshot.fleet.member(host).and_then(|member| member.observation.as_deref());
+fn observed<'a>(planner: &Planner<'a>, host: &HostId) -> impl Iterator<Item = &'a TaskObservation> + use<'a> {
+    let seen = planner.snapshot.fleet.member(host).and_then(|member| member.observation.as_deref());
     let tasks = seen.into_iter().flat_map(|seen| &seen.tasks);
     tasks.filter(|seen| !matches!(seen.state, TaskState::Ended(_)))
 }
 
 /// When the last hook that runs after the last step was over.
-pub(super) fn after_ended(draft: &Draft<'_>) -> Timestamp {
-    let runs = draft.rollout.iter().flat_map(|rollout| &rollout.hooks);
+pub(super) fn after_ended(planner: &Planner<'_>) -> Timestamp {
+    let runs = planner.rollout.iter().flat_map(|rollout| &rollout.hooks);
     let ended = runs.filter(|run| run.stage == Stage::After).filter_map(|run| run.ended_at);
     ended.max().unwrap_or(Timestamp::ZERO)
 }

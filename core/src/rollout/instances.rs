@@ -13,18 +13,18 @@ use crate::plan::Phase;
 use crate::release::RollbackOn;
 use crate::service::{InstanceWatch, ReleaseRef, Unready};
 
-use super::draft::Draft;
 use super::figures::{BlamedInstance, Figures, Trigger};
 use super::model::Reason;
+use super::planner::Planner;
 
 /// How often a release is looked at that no rollout moves any more. Ingresses report as often.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Begins the watch over the instances of a release that succeeds now.
-pub(super) fn begin(draft: &Draft<'_>) -> InstanceWatch {
-    let mut begun = InstanceWatch::new(draft.now());
-    for slot in draft.slots.keys() {
-        match draft.facts(slot).heard() {
+pub(super) fn begin(planner: &Planner<'_>) -> InstanceWatch {
+    let mut begun = InstanceWatch::new(planner.now());
+    for slot in planner.slots.keys() {
+        match planner.facts(slot).heard() {
             Some(seen) => learn(&mut begun, slot, seen),
             None => drop(begun.unheard.insert(slot.clone())),
         }
@@ -34,18 +34,18 @@ pub(super) fn begin(draft: &Draft<'_>) -> InstanceWatch {
 
 /// Takes in what is observed of `release`. Answers with the reason if one of its instances is beyond a limit.
 pub(super) fn look(
-    draft: &mut Draft<'_>,
+    planner: &mut Planner<'_>,
     watch: &mut InstanceWatch,
     release: ReleaseRef,
     rules: &RollbackOn,
 ) -> Option<Reason> {
-    let now = draft.now();
-    watch.unheard.retain(|slot| draft.slots.contains_key(slot));
-    watch.unready.retain(|slot, _| draft.slots.contains_key(slot));
-    watch.restarts_before.retain(|slot, _| draft.slots.contains_key(slot));
+    let now = planner.now();
+    watch.unheard.retain(|slot| planner.slots.contains_key(slot));
+    watch.unready.retain(|slot, _| planner.slots.contains_key(slot));
+    watch.restarts_before.retain(|slot, _| planner.slots.contains_key(slot));
     let mut first = None;
-    for slot in draft.keys() {
-        let facts = draft.facts(&slot);
+    for slot in planner.keys() {
+        let facts = planner.facts(&slot);
         let seen = facts.heard();
         if let Some(seen) = seen {
             if watch.unheard.remove(&slot) {
@@ -85,7 +85,7 @@ pub(super) fn look(
         }
         let known = watch.unready.get(&slot);
         let known = known.filter(|known| known.instance == instance.id && known.since == instance.since);
-        let heard_since = known.map_or(now, |known| draft.counted_from(known.heard_since));
+        let heard_since = known.map_or(now, |known| planner.counted_from(known.heard_since));
         let unready = Unready { instance: instance.id.clone(), since: instance.since, heard_since };
         watch.unready.insert(slot, unready);
         let deadline = heard_since + rules.unhealthy_for.duration();
@@ -96,7 +96,7 @@ pub(super) fn look(
             first.get_or_insert((Trigger::UnhealthyFor, figures));
         }
         // A hole that begins and ends between two looks would not be seen.
-        draft.wake(deadline.min(now + LOOK_EVERY));
+        planner.wake(deadline.min(now + LOOK_EVERY));
     }
     first.map(|(what, figures)| Reason::Trigger { what, figures: Box::new(figures) })
 }

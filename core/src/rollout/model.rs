@@ -60,7 +60,7 @@ pub struct Rollout {
     /// Where a paused rollout goes on.
     pub resume: Option<State>,
     /// How a rollout that goes back will end.
-    pub going_back: Option<GoingBack>,
+    pub going_back: Option<RollbackMode>,
     /// Whether any container was started, stopped or removed for it.
     pub changed: bool,
     /// The service's replica count before it.
@@ -97,7 +97,7 @@ pub struct Rollout {
     /// The hooks that it runs or has run, by their beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookRun>,
-    /// How much of its story is written.
+    /// How much of its decision log is written.
     #[serde(default)]
     pub log: Log,
 }
@@ -163,7 +163,7 @@ impl State {
 /// How a rollout that goes back will end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum GoingBack {
+pub enum RollbackMode {
     /// As rolled back: it failed.
     RolledBack,
     /// As aborted: a person said so.

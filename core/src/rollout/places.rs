@@ -8,9 +8,9 @@ use crate::id::{HostId, SlotId};
 use crate::placement::{self, Unfit};
 use crate::release::{Release, Scale};
 
-use super::draft::Draft;
+use super::planner::Planner;
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// Whether the slot's host is to be emptied.
     pub(crate) fn is_draining(&self, slot: &SlotId) -> bool {
         self.member_of(slot).is_some_and(|member| member.scheduling == Scheduling::Draining)

@@ -4,21 +4,21 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
 use crate::service::ReleaseRef;
-use crate::slot::{Budget, Cost, Seen, Transition};
+use crate::slot::{Cost, DisruptionBudget, Seen, Transition};
 
-use super::draft::Draft;
+use super::planner::Planner;
 
 /// Takes `slot` back to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or as
 /// many others as may be are down in `budget`, where it is entered if it is stopped.
 pub(crate) fn revert(
-    draft: &mut Draft<'_>,
+    planner: &mut Planner<'_>,
     slot: &SlotId,
     good: &ReleaseRef,
-    budget: &mut Budget,
+    budget: &mut DisruptionBudget,
     may_start: bool,
 ) -> bool {
-    let Some(release) = draft.release(&good.digest) else { return false };
-    let facts = draft.facts(slot);
+    let Some(release) = planner.release(&good.digest) else { return false };
+    let facts = planner.facts(slot);
     let intent = facts.intent;
     let failed = match facts.target() {
         Seen::Failed(_) => true,
@@ -38,8 +38,8 @@ pub(crate) fn revert(
     let (order, because) = match beside {
         None => (intent.order, None),
         Some(_) => {
-            let gpus = draft.slots[slot].devices_of(&good.digest).to_vec();
-            draft.order_with(slot, &release.spec, &gpus, beside)
+            let gpus = planner.slots[slot].devices_of(&good.digest).to_vec();
+            planner.order_with(slot, &release.spec, &gpus, beside)
         }
     };
     let stops = beside.is_some() && order == Order::StopFirst;
@@ -48,40 +48,40 @@ pub(crate) fn revert(
     if stops && facts.is_lost() && intent.lets_anything_run() {
         return false;
     }
-    let may_start = may_start && draft.may_start(Some(slot));
+    let may_start = may_start && planner.may_start(Some(slot));
     if stops && !facts.is_lost() {
         let cost = Cost::stop(&facts);
         match budget.fits(&facts, cost) {
             Err(waiting) if may_start => {
-                draft.wait(waiting);
+                planner.wait(waiting);
                 return false;
             }
             Ok(()) | Err(_) => budget.take(&facts, cost),
         }
     }
     if !not_begun || beside.is_some() {
-        draft.touches_containers();
+        planner.touches_containers();
     }
-    let starts = may_start || ((failed || old_runs) && !draft.is_exclusive());
-    draft.apply_because(slot, &Transition::Revert { to: good.digest, beside, order, starts }, because);
+    let starts = may_start || ((failed || old_runs) && !planner.is_exclusive());
+    planner.apply_because(slot, &Transition::Revert { to: good.digest, beside, order, starts }, because);
     true
 }
 
 /// Makes `keep` the target of a slot; what ran as its target runs on beside it.
-pub(crate) fn retarget(draft: &mut Draft<'_>, slot: &SlotId, keep: &Digest) -> bool {
-    let at = &draft.slots[slot];
+pub(crate) fn retarget(planner: &mut Planner<'_>, slot: &SlotId, keep: &Digest) -> bool {
+    let at = &planner.slots[slot];
     let beside = Some(at.release()).filter(|_| at.run().runs());
     let revert = Transition::Revert { to: *keep, beside, order: Order::StartFirst, starts: true };
-    draft.apply(slot, &revert)
+    planner.apply(slot, &revert)
 }
 
 /// Slots that may be down at once on the way back, through stops of ours.
 pub(super) const MOST_DOWN: u32 = 1;
 
 /// Whether the deadline of a rollout that goes back has passed.
-pub(super) fn past_deadline(draft: &mut Draft<'_>) -> bool {
-    match draft.target() {
-        Some((_, release)) => draft.deadline_passed(&release.spec),
+pub(super) fn past_deadline(planner: &mut Planner<'_>) -> bool {
+    match planner.target() {
+        Some((_, release)) => planner.deadline_passed(&release.spec),
         None => true,
     }
 }

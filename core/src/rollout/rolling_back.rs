@@ -7,14 +7,14 @@ use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase};
 use crate::release::Scale;
 use crate::service::ReleaseRef;
-use crate::slot::{Budget, Certainty, Limits, Seen, Slot, Transition, Waiting};
+use crate::slot::{Certainty, DisruptionBudget, Limits, Seen, Slot, Transition, Waiting};
 use crate::time::Timestamp;
 
-use super::draft::Draft;
 use super::ending;
 use super::guard;
 use super::hooks;
-use super::model::{GoingBack, Progress, Reason, State};
+use super::model::{Progress, Reason, RollbackMode, State};
+use super::planner::Planner;
 use super::returning::{self, Led};
 use super::revert::{MOST_DOWN, past_deadline, revert};
 use super::strategy::{self, Stopping};
@@ -22,20 +22,20 @@ use super::strategy::{self, Stopping};
 mod in_place;
 mod nothing;
 
-pub(crate) fn step(draft: &mut Draft<'_>) {
-    if draft.rollout().is_restart() {
+pub(crate) fn step(planner: &mut Planner<'_>) {
+    if planner.rollout().is_restart() {
         // There is nothing to go back to: what was begun is of the same release, and goes on.
-        return ending::end(draft, State::Aborted, None);
+        return ending::end(planner, State::Aborted, None);
     }
-    let how = draft.rollout().going_back.unwrap_or(GoingBack::RolledBack);
-    ending::note_late(draft);
-    if hooks::are_stopping(draft) {
+    let how = planner.rollout().going_back.unwrap_or(RollbackMode::RolledBack);
+    ending::note_late(planner);
+    if hooks::are_stopping(planner) {
         return;
     }
-    let from = draft.rollout().from;
+    let from = planner.rollout().from;
     match from {
-        Some(from) if draft.release(&from.digest).is_some() => back_to(draft, from, how),
-        _ => nothing::back_to_nothing(draft, how),
+        Some(from) if planner.release(&from.digest).is_some() => back_to(planner, from, how),
+        _ => nothing::back_to_nothing(planner, how),
     }
 }
 
@@ -49,9 +49,9 @@ enum Fate {
     Open(Waiting),
 }
 
-fn fate(draft: &mut Draft<'_>, slot: &SlotId, how: GoingBack, late: bool) -> Fate {
-    let facts = draft.facts(slot);
-    if how != GoingBack::OnlyFailed || facts.intent.run != Phase::Running {
+fn fate(planner: &mut Planner<'_>, slot: &SlotId, how: RollbackMode, late: bool) -> Fate {
+    let facts = planner.facts(slot);
+    if how != RollbackMode::OnlyFailed || facts.intent.run != Phase::Running {
         return Fate::Back;
     }
     match facts.target() {
@@ -67,18 +67,18 @@ fn fate(draft: &mut Draft<'_>, slot: &SlotId, how: GoingBack, late: bool) -> Fat
 }
 
 /// The old instance of a slot that stays has done its work, as in any rollout.
-fn keep(draft: &mut Draft<'_>, slot: &SlotId) {
-    if !draft.facts(slot).is_lost() {
-        draft.apply(slot, &Transition::Rest { until: None });
+fn keep(planner: &mut Planner<'_>, slot: &SlotId) {
+    if !planner.facts(slot).is_lost() {
+        planner.apply(slot, &Transition::Rest { until: None });
     }
 }
 
 /// How the slots stand on their way back.
-struct Standing {
+struct RollbackCounts {
     /// Not where they are to be.
     missing: u32,
     /// Slots in which something was stopped and nothing serves. Until it does, nothing else that serves is stopped.
-    budget: Budget,
+    budget: DisruptionBudget,
     /// Of those, the hosts where nothing can be done now.
     out_of_reach: Vec<HostId>,
     turned: u32,
@@ -88,11 +88,11 @@ struct Standing {
     new: Vec<SlotId>,
 }
 
-impl Standing {
+impl RollbackCounts {
     const fn new() -> Self {
         Self {
             missing: 0,
-            budget: Budget::new(Limits { unavailable: MOST_DOWN, ..Limits::NONE }),
+            budget: DisruptionBudget::new(Limits { unavailable: MOST_DOWN, ..Limits::NONE }),
             out_of_reach: Vec::new(),
             turned: 0,
             available: 0,
@@ -102,134 +102,140 @@ impl Standing {
     }
 }
 
-fn back_to(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
-    let late = past_deadline(draft);
-    let one_at_a_time = draft.target().is_some_and(|(_, release)| strategy::is_one_at_a_time(release));
-    let recreates = draft.is_exclusive() || one_at_a_time;
-    let to = draft.rollout().to.digest;
-    rejoin(draft, &from.digest);
-    match returning::lead_back(draft, &from.digest, late) {
+fn back_to(planner: &mut Planner<'_>, from: ReleaseRef, how: RollbackMode) {
+    let late = past_deadline(planner);
+    let one_at_a_time = planner.target().is_some_and(|(_, release)| strategy::is_one_at_a_time(release));
+    let recreates = planner.is_exclusive() || one_at_a_time;
+    let to = planner.rollout().to.digest;
+    rejoin(planner, &from.digest);
+    match returning::lead_back(planner, &from.digest, late) {
         Led::Done => {}
-        _ if draft.is_full() => return,
+        _ if planner.is_full() => return,
         // The other one goes on serving.
-        Led::Later | Led::Short if late => return give_up(draft, from, how),
-        Led::Short => return in_place::step(draft, from),
-        Led::Later => return in_place::note(draft, from),
+        Led::Later | Led::Short if late => return give_up(planner, from, how),
+        Led::Short => return in_place::step(planner, from),
+        Led::Later => return in_place::note(planner, from),
     }
     // A rollback to the last good release that turns back has nothing to stop: what it left is what it goes to.
-    let stops_nothing = !recreates || how == GoingBack::OnlyFailed || to == from.digest;
-    let may_start = stops_nothing || has_stopped(draft, &to, late);
-    let mut standing = look(draft, &from, how, late, may_start);
-    if how != GoingBack::OnlyFailed {
-        take_in(draft, &from, &mut standing);
+    let stops_nothing = !recreates || how == RollbackMode::OnlyFailed || to == from.digest;
+    let may_start = stops_nothing || has_stopped(planner, &to, late);
+    let mut tally = look(planner, &from, how, late, may_start);
+    if how != RollbackMode::OnlyFailed {
+        take_in(planner, &from, &mut tally);
     }
     // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
     // it known whether one that serves may stop as well.
-    let mut todo = std::mem::take(&mut standing.todo);
-    todo.sort_by_cached_key(|slot| (draft.facts(slot).serving() != Certainty::No, slot.index));
+    let mut todo = std::mem::take(&mut tally.todo);
+    todo.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
     for slot in todo {
-        if revert(draft, &slot, &from, &mut standing.budget, may_start) {
-            standing.turned += 1;
+        if revert(planner, &slot, &from, &mut tally.budget, may_start) {
+            tally.turned += 1;
         }
-        standing.missing += u32::from(!draft.facts(&slot).is_lost());
+        tally.missing += u32::from(!planner.facts(&slot).is_lost());
     }
-    draft.tell_arrived(from, standing.available, standing.turned);
-    draft.tell_turned(from);
-    let (begun, available) = (standing.turned, standing.available);
-    draft.progress(Progress { begun, available, ..Progress::default() });
-    let untouched = !draft.rollout().changed && may_start;
-    if draft.is_full() {
+    planner.note_arrived(from, tally.available, tally.turned);
+    planner.note_turned(from);
+    let (begun, available) = (tally.turned, tally.available);
+    planner.progress(Progress { begun, available, ..Progress::default() });
+    let untouched = !planner.rollout().changed && may_start;
+    if planner.is_full() {
         return;
     }
-    if standing.missing > 0 && !untouched {
-        if !past_deadline(draft) {
+    if tally.missing > 0 && !untouched {
+        if !past_deadline(planner) {
             return;
         }
         // A host without its engine is brought back later, like one that was lost; it makes no rollback fail.
-        if standing.out_of_reach.len() < standing.missing as usize {
-            return give_up(draft, from, how);
+        if tally.out_of_reach.len() < tally.missing as usize {
+            return give_up(planner, from, how);
         }
-        draft.rollout().stragglers.extend(std::mem::take(&mut standing.out_of_reach));
+        planner.rollout().stragglers.extend(std::mem::take(&mut tally.out_of_reach));
     }
-    finish(draft, from, how, &standing.new);
+    finish(planner, from, how, &tally.new);
 }
 
 /// Slots of the release to go back to that were about to be kept for a while are members again.
-fn rejoin(draft: &mut Draft<'_>, from: &Digest) {
-    for slot in draft.staying() {
-        if draft.slots[&slot].is_kept() && draft.slots[&slot].release() == *from {
-            draft.apply(&slot, &Transition::Unpair);
+fn rejoin(planner: &mut Planner<'_>, from: &Digest) {
+    for slot in planner.staying() {
+        if planner.slots[&slot].is_kept() && planner.slots[&slot].release() == *from {
+            planner.apply(&slot, &Transition::Unpair);
         }
     }
 }
 
 /// Returns whether all instances of the release that is left have stopped, as far as the good one must not run beside
 /// them. At the deadline, hosts out of reach are not waited for any more.
-fn has_stopped(draft: &mut Draft<'_>, to: &Digest, late: bool) -> bool {
-    let waits_for = match strategy::stop_new(draft, to) {
+fn has_stopped(planner: &mut Planner<'_>, to: &Digest, late: bool) -> bool {
+    let waits_for = match strategy::stop_new(planner, to) {
         Stopping::Done => return true,
         Stopping::On { only_lost } => only_lost,
     };
     if waits_for.is_empty() || !late {
         return false;
     }
-    let hosts: Vec<HostId> = waits_for.iter().map(|slot| draft.host(slot)).collect();
-    draft.leave_behind(hosts);
-    let now = draft.now();
-    draft.rollout().progress_at = now;
+    let hosts: Vec<HostId> = waits_for.iter().map(|slot| planner.host(slot)).collect();
+    planner.leave_behind(hosts);
+    let now = planner.now();
+    planner.rollout().progress_at = now;
     true
 }
 
-fn look(draft: &mut Draft<'_>, from: &ReleaseRef, how: GoingBack, late: bool, may_start: bool) -> Standing {
-    let mut standing = Standing::new();
+fn look(
+    planner: &mut Planner<'_>,
+    from: &ReleaseRef,
+    how: RollbackMode,
+    late: bool,
+    may_start: bool,
+) -> RollbackCounts {
+    let mut tally = RollbackCounts::new();
     // A slot that is kept since an earlier rollout has no part in this one.
-    for slot in draft.members() {
-        let facts = draft.facts(&slot);
+    for slot in planner.members() {
+        let facts = planner.facts(&slot);
         if facts.is_lost() {
-            draft.leave_behind([facts.host().clone()]);
+            planner.leave_behind([facts.host().clone()]);
         }
         // Something stopped there for the release that is left, or for this one, so that nothing goes on serving now.
         let stopped = facts.intent.order == Order::StopFirst && !facts.is_lost();
-        if stopped && facts.serving() != Certainty::Yes && is_restorable(draft, &slot, &from.digest) {
-            standing.budget.is_down(&facts);
+        if stopped && facts.serving() != Certainty::Yes && is_restorable(planner, &slot, &from.digest) {
+            tally.budget.is_down(&facts);
         }
         // One that a rollback to the last good release has not begun is no further than any other: what serves there stops.
         if facts.intent.release == from.digest && facts.intent.run != Phase::Pulled {
-            look_at_turned(draft, &slot, may_start, &mut standing);
+            look_at_turned(planner, &slot, may_start, &mut tally);
             continue;
         }
-        match fate(draft, &slot, how, late) {
-            Fate::Stays => keep(draft, &slot),
+        match fate(planner, &slot, how, late) {
+            Fate::Stays => keep(planner, &slot),
             Fate::Open(waiting) => {
-                draft.wait(waiting);
-                standing.missing += 1;
+                planner.wait(waiting);
+                tally.missing += 1;
             }
-            Fate::Back if is_restorable(draft, &slot, &from.digest) => standing.todo.push(slot),
-            Fate::Back => standing.new.push(slot),
+            Fate::Back if is_restorable(planner, &slot, &from.digest) => tally.todo.push(slot),
+            Fate::Back => tally.new.push(slot),
         }
     }
-    standing
+    tally
 }
 
 /// What was made in the place of slots that went with their hosts stands in for them: it goes back as well, as far as the
 /// count from before wants it. Otherwise it would stop, and others would be made, all at once.
-fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
-    let Some(release) = draft.release(&from.digest) else { return };
-    let new: BTreeSet<SlotId> = standing.new.iter().cloned().collect();
+fn take_in(planner: &mut Planner<'_>, from: &ReleaseRef, tally: &mut RollbackCounts) {
+    let Some(release) = planner.release(&from.digest) else { return };
+    let new: BTreeSet<SlotId> = tally.new.iter().cloned().collect();
     let stays = |slot: &&Slot| !slot.is_leaving() && !slot.is_kept();
-    let back = || draft.slots.values().filter(stays).filter(|slot| !new.contains(slot.id()));
+    let back = || planner.slots.values().filter(stays).filter(|slot| !new.contains(slot.id()));
     let mut hosts: BTreeSet<HostId> = back().map(|slot| slot.host().clone()).collect();
     let have = back().count();
     let mut missing = match release.spec.scale {
         Scale::Replicas { min, max } => {
-            (draft.rollout().replicas_before.clamp(min, max) as usize).saturating_sub(have)
+            (planner.rollout().replicas_before.clamp(min, max) as usize).saturating_sub(have)
         }
         Scale::PerHost => usize::MAX,
     };
-    let (todo, per_host) = (&mut standing.todo, release.spec.scale == Scale::PerHost);
-    standing.new.retain(|slot| {
-        let fits = draft.slots[slot].run() == Phase::Running && draft.fits(slot, release);
-        if missing == 0 || !fits || (per_host && !hosts.insert(draft.host(slot))) {
+    let (todo, per_host) = (&mut tally.todo, release.spec.scale == Scale::PerHost);
+    tally.new.retain(|slot| {
+        let fits = planner.slots[slot].run() == Phase::Running && planner.fits(slot, release);
+        if missing == 0 || !fits || (per_host && !hosts.insert(planner.host(slot))) {
             return true;
         }
         missing -= 1;
@@ -238,31 +244,31 @@ fn take_in(draft: &mut Draft<'_>, from: &ReleaseRef, standing: &mut Standing) {
     });
 }
 
-fn is_restorable(draft: &mut Draft<'_>, slot: &SlotId, from: &Digest) -> bool {
-    draft.slots[slot].names(from) || slot.index < draft.rollout().first_new
+fn is_restorable(planner: &mut Planner<'_>, slot: &SlotId, from: &Digest) -> bool {
+    planner.slots[slot].names(from) || slot.index < planner.rollout().first_new
 }
 
 /// Looks after a slot that was turned back, or was never turned away.
-fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standing: &mut Standing) {
-    standing.turned += 1;
-    if draft.slots[slot].run() != Phase::Running && may_start && draft.may_start(Some(slot)) {
-        draft.apply(slot, &Transition::Resume);
+fn look_at_turned(planner: &mut Planner<'_>, slot: &SlotId, may_start: bool, tally: &mut RollbackCounts) {
+    tally.turned += 1;
+    if planner.slots[slot].run() != Phase::Running && may_start && planner.may_start(Some(slot)) {
+        planner.apply(slot, &Transition::Resume);
     }
-    let facts = draft.facts(slot);
+    let facts = planner.facts(slot);
     if facts.is_lost() {
         return;
     }
     let waiting = match facts.target() {
         Seen::Available => {
-            standing.available += 1;
-            draft.arrived(slot);
-            let failed = draft.rollout().to.digest;
+            tally.available += 1;
+            planner.arrived(slot);
+            let failed = planner.rollout().to.digest;
             let beside = facts.intent.other.is_some_and(|(release, run)| release == failed && run.runs());
-            match keeps_failed(draft).filter(|_| beside) {
-                Some(until) => draft.apply(slot, &Transition::Keep { until }),
+            match keeps_failed(planner).filter(|_| beside) {
+                Some(until) => planner.apply(slot, &Transition::Keep { until }),
                 // What an earlier rollout keeps for a while is no matter of this one.
-                None if draft.slots[slot].standby_until().is_some() => false,
-                None => draft.apply(slot, &Transition::Forget),
+                None if planner.slots[slot].standby_until().is_some() => false,
+                None => planner.apply(slot, &Transition::Forget),
             };
             return;
         }
@@ -272,56 +278,56 @@ fn look_at_turned(draft: &mut Draft<'_>, slot: &SlotId, may_start: bool, standin
         }
     };
     if facts.is_out_of_reach() {
-        standing.out_of_reach.push(facts.host().clone());
+        tally.out_of_reach.push(facts.host().clone());
     }
-    draft.wait(waiting);
-    standing.missing += 1;
+    planner.wait(waiting);
+    tally.missing += 1;
 }
 
 /// How long the instances of the release that failed run on without traffic, so that people can look at them.
-fn keeps_failed(draft: &mut Draft<'_>) -> Option<Timestamp> {
-    let divided = draft.has_split();
-    let failed = draft.rollout().going_back == Some(GoingBack::RolledBack) && divided;
-    let (_, release) = draft.target().filter(|_| failed)?;
-    Some(draft.now() + release.spec.strategy.keeps_failed()?.duration())
+fn keeps_failed(planner: &mut Planner<'_>) -> Option<Timestamp> {
+    let divided = planner.has_split();
+    let failed = planner.rollout().going_back == Some(RollbackMode::RolledBack) && divided;
+    let (_, release) = planner.target().filter(|_| failed)?;
+    Some(planner.now() + release.spec.strategy.keeps_failed()?.duration())
 }
 
 /// The old release did not come back everywhere in time. A person looks; from here on it is what the
 /// service is at, so that hosts that come or go are cared for.
-fn give_up(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
-    let before = draft.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
+fn give_up(planner: &mut Planner<'_>, from: ReleaseRef, how: RollbackMode) {
+    let before = planner.rollout().reason.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut text = format!("{before}; then {} did not become available everywhere", from.counter);
-    if guard::holds_from(draft, &from.digest) {
+    if guard::holds_from(planner, &from.digest) {
         // It has the place of nobody any more, and no share that would keep requests from what comes beside it.
-        draft.service.split = None;
-        let left = draft.rollout().to.counter;
+        planner.service.split = None;
+        let left = planner.rollout().to.counter;
         text.push_str(&format!(", so {left} goes on serving until it does"));
     }
-    settle(draft, from, how);
-    ending::end(draft, State::Failed, Some(Reason::RollbackFailed(text)));
+    restore_service(planner, from, how);
+    ending::end(planner, State::Failed, Some(Reason::RollbackFailed(text)));
 }
 
-fn settle(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack) {
-    if how != GoingBack::OnlyFailed {
-        draft.service.replicas = draft.rollout().replicas_before;
-        draft.service.current = Some(from);
+fn restore_service(planner: &mut Planner<'_>, from: ReleaseRef, how: RollbackMode) {
+    if how != RollbackMode::OnlyFailed {
+        planner.service.replicas = planner.rollout().replicas_before;
+        planner.service.current = Some(from);
     }
 }
 
 /// Everything that is to serve, serves: new slots go, and the rollout ends.
-fn finish(draft: &mut Draft<'_>, from: ReleaseRef, how: GoingBack, new: &[SlotId]) {
-    let until = keeps_failed(draft);
+fn finish(planner: &mut Planner<'_>, from: ReleaseRef, how: RollbackMode, new: &[SlotId]) {
+    let until = keeps_failed(planner);
     for slot in new {
-        ending::retain_or_drop(draft, slot, until);
+        ending::retain_or_drop(planner, slot, until);
     }
-    if draft.is_full() || draft.drains() {
+    if planner.is_full() || planner.drains() {
         return;
     }
     let state = match how {
-        GoingBack::RolledBack => State::RolledBack,
-        GoingBack::Aborted => State::Aborted,
-        GoingBack::Untouched | GoingBack::OnlyFailed => State::Failed,
+        RollbackMode::RolledBack => State::RolledBack,
+        RollbackMode::Aborted => State::Aborted,
+        RollbackMode::Untouched | RollbackMode::OnlyFailed => State::Failed,
     };
-    settle(draft, from, how);
-    ending::end(draft, state, None);
+    restore_service(planner, from, how);
+    ending::end(planner, state, None);
 }

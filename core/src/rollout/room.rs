@@ -10,10 +10,10 @@ use crate::plan::{Order, Phase};
 use crate::release::Spec;
 use crate::slot::Intent;
 
-use super::draft::Draft;
 use super::elsewhere::is_to_have_both;
+use super::planner::Planner;
 
-impl Draft<'_> {
+impl Planner<'_> {
     /// Reservations on each host that has slots of this service, those included.
     pub(crate) fn taken(&self) -> BTreeMap<HostId, Taken> {
         let mut all: BTreeMap<HostId, Taken> = BTreeMap::new();

@@ -3,23 +3,23 @@
 use crate::release::Stage;
 use crate::slot::{Seen, Waiting};
 
-use super::draft::Draft;
 use super::ending::{self, Faults};
-use super::hooks::{self, Standing};
+use super::hooks::{self, HookProgress};
 use super::model::{Kind, Reason, SILENCE};
+use super::planner::Planner;
 
-pub(crate) fn step(draft: &mut Draft<'_>) {
-    let Some((to, release)) = draft.target() else { return };
+pub(crate) fn step(planner: &mut Planner<'_>) {
+    let Some((to, release)) = planner.target() else { return };
     let spec = &release.spec;
     let soak = spec.strategy.soak(spec.soak).duration();
-    let slots = ending::counted(draft, &to.digest);
-    if ending::is_vacuous(draft, spec, slots.len()) {
+    let slots = ending::counted(planner, &to.digest);
+    if ending::is_vacuous(planner, spec, slots.len()) {
         return;
     }
-    let back = draft.rollout().kind != Kind::Deploy;
+    let back = planner.rollout().kind != Kind::Deploy;
     // Marking many slots good takes several steps; once begun it is not taken back.
-    if !draft.rollout().is_to_good() && slots.iter().any(|slot| draft.slots[slot].is_good()) {
-        return ending::succeed(draft);
+    if !planner.rollout().is_to_good() && slots.iter().any(|slot| planner.slots[slot].is_good()) {
+        return ending::succeed(planner);
     }
     let mut faults = Faults::default();
     // Whether every slot is available, as far as was ever heard, and whether all of them are heard of now.
@@ -27,13 +27,13 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
     // A smoke test without its answer decides as well.
     let mut asked = false;
     for slot in &slots {
-        let facts = draft.facts(slot);
+        let facts = planner.facts(slot);
         let host = facts.host().clone();
         match facts.target() {
             Seen::Available => {
                 if let Some(waiting) = facts.pending().filter(|_| !back) {
                     asked = true;
-                    draft.wait(waiting);
+                    planner.wait(waiting);
                 }
             }
             Seen::Failed(evidence) => faults.failed(&host, slot, evidence),
@@ -41,7 +41,7 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
             Seen::Converging(_) => {
                 all = false;
                 let waiting = facts.until_available();
-                draft.wait(waiting);
+                planner.wait(waiting);
             }
             Seen::Nothing(waiting) => {
                 heard = false;
@@ -49,48 +49,48 @@ pub(crate) fn step(draft: &mut Draft<'_>) {
                 if facts.is_out_of_reach() {
                     lost.push(host);
                 }
-                draft.wait(waiting);
+                planner.wait(waiting);
             }
         }
     }
-    if let Some(reason) = faults.record(draft) {
-        return ending::on_failure(draft, spec, reason);
+    if let Some(reason) = faults.record(planner) {
+        return ending::on_failure(planner, spec, reason);
     }
-    let hooked = match hooks::run(draft, Stage::After) {
-        Standing::Done => true,
-        Standing::Blocked => false,
-        Standing::Waits => return,
-        Standing::Failed(reason) => return ending::on_release_failure(draft, spec, reason),
+    let hooked = match hooks::run(planner, Stage::After) {
+        HookProgress::Done => true,
+        HookProgress::Blocked => false,
+        HookProgress::Waits => return,
+        HookProgress::Failed(reason) => return ending::on_release_failure(planner, spec, reason),
     };
-    let now = draft.now();
+    let now = planner.now();
     // What was not watched does not count: a soak begins again with the coordinator.
-    let watched = draft.snapshot.fleet.since()..=now;
-    let begun = draft.rollout().soak_since.filter(|since| all && watched.contains(since));
+    let watched = planner.snapshot.fleet.since()..=now;
+    let begun = planner.rollout().soak_since.filter(|since| all && watched.contains(since));
     // It goes on while a host is silent for a moment, but neither begins nor ends with what is only remembered.
     let begun = begun.or_else(|| (all && heard).then_some(now)).filter(|_| hooked);
-    draft.rollout().soak_since = begun;
+    planner.rollout().soak_since = begun;
     if let Some(since) = begun {
         let until = since + if back { std::time::Duration::ZERO } else { soak };
         if now >= until && heard && !asked {
-            return ending::succeed(draft);
+            return ending::succeed(planner);
         }
         if now < until {
-            draft.wake(until);
-            draft.wait(Waiting::Soak(until));
+            planner.wake(until);
+            planner.wait(Waiting::Soak(until));
         }
     }
     let given = soak + spec.progress_deadline.duration();
     // The hooks after the last step have their own time.
-    let state_since = draft.rollout().state_since.max(hooks::after_ended(draft));
+    let state_since = planner.rollout().state_since.max(hooks::after_ended(planner));
     let silence = if all && !heard { SILENCE } else { std::time::Duration::ZERO };
-    let deadline = draft.counted_from(state_since) + given + silence;
+    let deadline = planner.counted_from(state_since) + given + silence;
     if now < deadline {
-        return draft.wake(deadline);
+        return planner.wake(deadline);
     }
     if !lost.is_empty() && lost.len() < slots.len() {
-        draft.leave_behind(lost);
-        draft.rollout().state_since = now;
+        planner.leave_behind(lost);
+        planner.rollout().state_since = now;
         return;
     }
-    ending::on_failure(draft, spec, Reason::NotSteady(crate::units::Span::from_secs(given.as_secs())));
+    ending::on_failure(planner, spec, Reason::NotSteady(crate::units::Span::from_secs(given.as_secs())));
 }

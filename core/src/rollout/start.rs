@@ -59,7 +59,7 @@ pub fn start(
         ended.state_since = now;
         ended.reason = Some(Reason::SupersededBy(id.clone()));
         ended.stop_hooks(now);
-        ended.tell_moved(rollout, now);
+        ended.note_moved(rollout, now);
         ended
     });
     match target.kind {

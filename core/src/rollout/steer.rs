@@ -7,12 +7,12 @@ use crate::gate::Course;
 use crate::release::Release;
 use crate::time::Timestamp;
 
-use super::{Approval, GoingBack, Kind, Promotion, Reason, Rollout, Shift, State, What};
+use super::{Approval, Kind, Promotion, Reason, RollbackMode, Rollout, Shift, State, What};
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Steering {
+pub enum RolloutCommand {
     /// Take no further step.
     Pause,
     /// Go on where it paused; slots that failed get one more try.
@@ -32,26 +32,26 @@ pub enum Steering {
 #[error("a rollout that {} cannot {}", stands(*state, *steering), verb(*steering))]
 pub struct SteerError {
     /// What was asked.
-    pub steering: Steering,
+    pub steering: RolloutCommand,
     /// The state it is in.
     pub state: State,
 }
 
-fn stands(state: State, steering: Steering) -> String {
-    let promotes = matches!(steering, Steering::Promote | Steering::PromoteFull);
+fn stands(state: State, steering: RolloutCommand) -> String {
+    let promotes = matches!(steering, RolloutCommand::Promote | RolloutCommand::PromoteFull);
     if promotes && state == State::Advancing {
         return "has no step of its traffic to take now".to_owned();
     }
     format!("is {}", state.as_str().replace('_', " "))
 }
 
-const fn verb(steering: Steering) -> &'static str {
+const fn verb(steering: RolloutCommand) -> &'static str {
     match steering {
-        Steering::Pause => "be paused",
-        Steering::Resume => "be resumed",
-        Steering::Abort => "be aborted",
-        Steering::Approve => "be approved",
-        Steering::Promote | Steering::PromoteFull => "be promoted",
+        RolloutCommand::Pause => "be paused",
+        RolloutCommand::Resume => "be resumed",
+        RolloutCommand::Abort => "be aborted",
+        RolloutCommand::Approve => "be approved",
+        RolloutCommand::Promote | RolloutCommand::PromoteFull => "be promoted",
     }
 }
 
@@ -61,11 +61,11 @@ const fn verb(steering: Steering) -> &'static str {
 /// The rollout's state does not allow it.
 pub fn steer(
     rollout: &Rollout,
-    steering: Steering,
+    steering: RolloutCommand,
     actor: &str,
     now: Timestamp,
 ) -> Result<Rollout, SteerError> {
-    use {State as T, Steering as S};
+    use {RolloutCommand as S, State as T};
     let mut next = rollout.clone();
     next.log.take_fresh();
     match (steering, rollout.state) {
@@ -94,7 +94,7 @@ pub fn steer(
         }
         (S::Abort, T::Pending | T::Preparing | T::Advancing | T::Soaking | T::Paused) => {
             next.state = T::RollingBack;
-            next.going_back = Some(GoingBack::Aborted);
+            next.going_back = Some(RollbackMode::Aborted);
             next.log.turn_back();
             next.progress = super::Progress::default();
             next.resume = None;
@@ -107,7 +107,7 @@ pub fn steer(
             shift.promoted = Some(asked);
         }
         (S::Pause, T::Paused) => return Ok(next),
-        (S::Abort, T::RollingBack) if rollout.going_back == Some(GoingBack::Aborted) => return Ok(next),
+        (S::Abort, T::RollingBack) if rollout.going_back == Some(RollbackMode::Aborted) => return Ok(next),
         (steering, state) => return Err(SteerError { steering, state }),
     }
     if next.state != rollout.state {
@@ -171,7 +171,12 @@ pub fn is_at(rollout: &Rollout, asked: u32) -> Result<(), ApproveError> {
 }
 
 /// Whether a promotion at `now` skips an approval that the release asks for: of this step, or of any that is left.
-pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering, now: Timestamp) -> bool {
+pub fn skips_approval(
+    rollout: &Rollout,
+    release: &Release,
+    steering: RolloutCommand,
+    now: Timestamp,
+) -> bool {
     let Some(shift) = rollout.shift.as_ref().filter(|shift| shift.promoted < Some(Promotion::Full)) else {
         return false;
     };
@@ -182,9 +187,11 @@ pub fn skips_approval(rollout: &Rollout, release: &Release, steering: Steering, 
         (shift.taken.saturating_add(1)..=steps).any(|step| strategy.wants_approval(step))
     };
     match steering {
-        Steering::Promote => wanted,
-        Steering::PromoteFull => wanted || later(),
-        Steering::Pause | Steering::Resume | Steering::Abort | Steering::Approve => false,
+        RolloutCommand::Promote => wanted,
+        RolloutCommand::PromoteFull => wanted || later(),
+        RolloutCommand::Pause | RolloutCommand::Resume | RolloutCommand::Abort | RolloutCommand::Approve => {
+            false
+        }
     }
 }
 
@@ -199,7 +206,7 @@ pub fn approve(
     actor: &str,
     now: Timestamp,
 ) -> Result<Rollout, ApproveError> {
-    let steering = Steering::Approve;
+    let steering = RolloutCommand::Approve;
     if rollout.state != State::Advancing {
         return Err(SteerError { steering, state: rollout.state }.into());
     }

@@ -4,48 +4,49 @@
 
 mod blue_green;
 mod canary;
+mod counts;
 #[cfg(test)]
 mod one_then_all;
 mod recreate;
 mod rolling;
 mod shifting;
-mod standing;
 mod stopping;
 
 use crate::release::{Release, Strategy};
 
-use super::draft::Draft;
 use super::ending;
-use super::hooks::{self, Standing as Joined};
+use super::hooks::{self, HookProgress as Joined};
 use super::model::Kind;
+use super::planner::Planner;
 
 pub(super) use recreate::stop_new;
 pub(super) use stopping::Stopping;
 
 /// One step of a rollout that advances.
-pub(super) fn step(draft: &mut Draft<'_>) {
-    let Some((_, release)) = draft.target() else { return };
-    if let Joined::Failed(reason) = hooks::catch_up(draft) {
-        return ending::on_release_failure(draft, &release.spec, reason);
+pub(super) fn step(planner: &mut Planner<'_>) {
+    let Some((_, release)) = planner.target() else { return };
+    if let Joined::Failed(reason) = hooks::catch_up(planner) {
+        return ending::on_release_failure(planner, &release.spec, reason);
     }
     match &release.spec.strategy {
-        Strategy::Rolling { .. } => rolling::step(draft),
-        Strategy::Recreate { .. } => recreate::step(draft),
+        Strategy::Rolling { .. } => rolling::step(planner),
+        Strategy::Recreate { .. } => recreate::step(planner),
         // New instances of the same release, and those of a rollback that do not fit beside the others, have no traffic of
         // their own: they replace the others in batches.
         Strategy::BlueGreen { .. } | Strategy::Canary { .. }
-            if draft.rollout().is_restart() || draft.rollout().kind != Kind::Deploy && !draft.has_split() =>
+            if planner.rollout().is_restart()
+                || planner.rollout().kind != Kind::Deploy && !planner.has_split() =>
         {
-            rolling::step(draft);
+            rolling::step(planner);
         }
         Strategy::BlueGreen { steps, watch, approve, .. } => {
-            blue_green::step(draft, &blue_green::Params { steps, watch: *watch, approve: *approve });
+            blue_green::step(planner, &blue_green::Params { steps, watch: *watch, approve: *approve });
         }
         Strategy::Canary { steps, min_instances, .. } => {
-            canary::step(draft, &canary::Params { steps, min_instances: *min_instances });
+            canary::step(planner, &canary::Params { steps, min_instances: *min_instances });
         }
         #[cfg(test)]
-        Strategy::OneThenAll { .. } => one_then_all::step(draft),
+        Strategy::OneThenAll { .. } => one_then_all::step(planner),
     }
 }
 

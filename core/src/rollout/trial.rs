@@ -13,10 +13,10 @@ use crate::time::Timestamp;
 use crate::traffic::Window;
 use crate::units::Span;
 
-use super::draft::Draft;
 use super::figures::{Figures, Trigger, spaced};
 use super::instances::{self, LOOK_EVERY};
 use super::model::{Begins, Kind, Reason};
+use super::planner::Planner;
 
 /// Errors of GPUs that are kept with what they brought about.
 const FAULTS: usize = 16;
@@ -32,77 +32,77 @@ pub(crate) struct Trial<'a> {
 }
 
 /// The watch over a release whose rollout has succeeded, as far as its manifest wants one.
-pub(crate) fn watch_after(draft: &mut Draft<'_>, rules: &RollbackOn) -> Option<Watch> {
-    let until = draft.now() + rules.watch?.duration();
-    let rollout = draft.rollout();
+pub(crate) fn watch_after(planner: &mut Planner<'_>, rules: &RollbackOn) -> Option<Watch> {
+    let until = planner.now() + rules.watch?.duration();
+    let rollout = planner.rollout();
     let release = rollout.to;
     let from = rollout.from.filter(|from| rollout.kind == Kind::Deploy && from.digest != release.digest)?;
     let since = rollout.counts_from.unwrap_or(rollout.created_at);
     let restarts_before = rollout.restarts_before.clone();
     let gpu_errors_before = rollout.gpu_errors_before.clone();
-    let instances = Some(instances::begin(draft));
+    let instances = Some(instances::begin(planner));
     Some(Watch { release, from, since, until, restarts_before, gpu_errors_before, instances })
 }
 
 /// Watches a release whose rollout has succeeded. If a trigger fires, a rollout back begins.
-pub(crate) fn watch(draft: &mut Draft<'_>) -> bool {
-    let Some(watch) = draft.service.watch.clone() else { return false };
-    let now = draft.now();
-    if draft.rollout.is_some() {
+pub(crate) fn watch(planner: &mut Planner<'_>) -> bool {
+    let Some(watch) = planner.service.watch.clone() else { return false };
+    let now = planner.now();
+    if planner.rollout.is_some() {
         // The rollout that has just succeeded is stored first.
-        draft.wake(now);
+        planner.wake(now);
         return false;
     }
-    let is_at_it = draft.service.current == Some(watch.release);
-    let release = draft.release(&watch.release.digest).filter(|_| is_at_it && now < watch.until);
+    let is_at_it = planner.service.current == Some(watch.release);
+    let release = planner.release(&watch.release.digest).filter(|_| is_at_it && now < watch.until);
     let Some(rules) = release.map(|release| &release.spec.rollback_on) else {
-        draft.service.watch = None;
+        planner.service.watch = None;
         return false;
     };
     let next = if rules.counts_requests() { now + LOOK_EVERY } else { watch.until };
-    draft.wake(next.min(watch.until));
+    planner.wake(next.min(watch.until));
     let mut seen = watch.instances.clone();
-    let of_one = seen.as_mut().and_then(|seen| instances::look(draft, seen, watch.release, rules));
+    let of_one = seen.as_mut().and_then(|seen| instances::look(planner, seen, watch.release, rules));
     let before = (watch.restarts_before.clone(), watch.gpu_errors_before.clone());
     let trial = Trial { release: watch.release, rules, since: watch.since, before };
-    let Some(reason) = trial.first(draft).or(of_one) else {
-        draft.service.watch = Some(Watch { instances: seen, ..watch });
+    let Some(reason) = trial.first(planner).or(of_one) else {
+        planner.service.watch = Some(Watch { instances: seen, ..watch });
         return false;
     };
-    draft.service.watch = None;
-    draft.begins = Some(Begins { to: watch.from, reason });
+    planner.service.watch = None;
+    planner.begins = Some(Begins { to: watch.from, reason });
     true
 }
 
 impl Trial<'_> {
     /// The first trigger that fires, with what it counted.
-    pub(crate) fn first(&self, draft: &Draft<'_>) -> Option<Reason> {
+    pub(crate) fn first(&self, planner: &Planner<'_>) -> Option<Reason> {
         let rules = self.rules;
         let counter = self.release.counter;
         let reason = |what, figures| Some(Reason::Trigger { what, figures: Box::new(figures) });
         if let Some(most) = rules.crashes {
-            let crashes = self.crashes(draft);
+            let crashes = self.crashes(planner);
             if crashes >= most {
-                let times = (self.since, draft.now());
+                let times = (self.since, planner.now());
                 return reason(Trigger::Crashes, Figures::of_crashes(counter, most, crashes, times));
             }
         }
         if let Some(most) = rules.gpu_errors {
-            let GpuErrors { by_instance, last, .. } = gpu_errors(draft, &self.release.digest);
+            let GpuErrors { by_instance, last, .. } = gpu_errors(planner, &self.release.digest);
             let errors = more(&by_instance, &self.before.1);
             if errors >= most {
-                let times = (self.since, draft.now());
+                let times = (self.since, planner.now());
                 return reason(Trigger::GpuErrors, Figures::of_gpus(counter, most, (errors, last), times));
             }
         }
         if let Some(most) = rules.status_5xx
-            && let Some(window) = self.window(draft, most.within)
+            && let Some(window) = self.window(planner, most.within)
             && window.server_errors() >= u64::from(most.count)
         {
             return reason(Trigger::Status5xx, Figures::of_window(counter, most.count, window));
         }
         if let Some(rate) = rules.error_rate
-            && let Some(window) = self.window(draft, rate.within())
+            && let Some(window) = self.window(planner, rate.within())
             && fails_too_often(&rate, &window)
         {
             return reason(
@@ -111,7 +111,7 @@ impl Trial<'_> {
             );
         }
         if let Some(slow) = rules.p95
-            && let Some(window) = self.window(draft, slow.within())
+            && let Some(window) = self.window(planner, slow.within())
             && let Some(p95) = window.p95()
             && p95.samples >= u64::from(slow.least())
             && p95.at_least >= slow.max.duration()
@@ -122,17 +122,17 @@ impl Trial<'_> {
     }
 
     /// Its requests in the last `within`, or since it counts. `None` if nobody has counted any.
-    fn window(&self, draft: &Draft<'_>, within: Span) -> Option<Window> {
-        let (fleet, now) = (draft.snapshot.fleet, draft.now());
-        let windows = fleet.windows(&draft.service.id)?;
-        let from = draft.counted_from(self.since).max(now - within.duration());
-        let environment = &draft.service.id.environment;
+    fn window(&self, planner: &Planner<'_>, within: Span) -> Option<Window> {
+        let (fleet, now) = (planner.snapshot.fleet, planner.now());
+        let windows = fleet.windows(&planner.service.id)?;
+        let from = planner.counted_from(self.since).max(now - within.duration());
+        let environment = &planner.service.id.environment;
         Some(windows.window(&self.release.digest, (from, now), environment, fleet.traffic()))
     }
 
     /// Exits of its instances since it counts.
-    fn crashes(&self, draft: &Draft<'_>) -> u32 {
-        more(&restarts(draft, &self.release.digest), &self.before.0)
+    fn crashes(&self, planner: &Planner<'_>) -> u32 {
+        more(&restarts(planner, &self.release.digest), &self.before.0)
     }
 }
 
@@ -142,8 +142,8 @@ fn fails_too_often(rate: &ErrorRate, window: &Window) -> bool {
 }
 
 /// Instances of a release that were started again, and how often, as far as their hosts are heard of.
-pub(crate) fn restarts(draft: &Draft<'_>, release: &Digest) -> BTreeMap<String, u32> {
-    let facts = draft.slots.keys().filter_map(|slot| draft.facts(slot).last());
+pub(crate) fn restarts(planner: &Planner<'_>, release: &Digest) -> BTreeMap<String, u32> {
+    let facts = planner.slots.keys().filter_map(|slot| planner.facts(slot).last());
     let instances = facts.flat_map(|seen| &seen.instances);
     let restarted = instances.filter(|instance| &instance.release == release && instance.restarts > 0);
     restarted.map(|instance| (instance.id.clone(), instance.restarts)).collect()
@@ -170,10 +170,10 @@ pub(crate) struct GpuErrors {
 }
 
 /// Errors of the GPUs of a release's instances, as far as their hosts are heard of.
-pub(crate) fn gpu_errors(draft: &Draft<'_>, release: &Digest) -> GpuErrors {
+pub(crate) fn gpu_errors(planner: &Planner<'_>, release: &Digest) -> GpuErrors {
     let mut all = GpuErrors::default();
-    for slot in draft.slots.keys() {
-        let facts = draft.facts(slot);
+    for slot in planner.slots.keys() {
+        let facts = planner.facts(slot);
         let seen = facts.last().into_iter().flat_map(|seen| &seen.instances);
         for instance in seen.filter(|instance| &instance.release == release) {
             let (errors, runs) = (&instance.vitals.gpu_errors, instance.state.is_running());

@@ -3,17 +3,17 @@
 
 use crate::release::OnFailure;
 
-use super::draft::Draft;
 use super::ending;
 use super::model::{Kind, State};
+use super::planner::Planner;
 use super::trial::{Trial, gpu_errors, restarts};
 
 /// Sends the rollout back, or has it pause, if a trigger fires. Answers whether one did.
-pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
-    let Some((to, release)) = draft.target() else { return false };
+pub(crate) fn fires(planner: &mut Planner<'_>) -> bool {
+    let Some((to, release)) = planner.target() else { return false };
     let spec = &release.spec;
-    let is_good = draft.slots.values().any(|slot| slot.release() == to.digest && slot.is_good());
-    let rollout = draft.rollout();
+    let is_good = planner.slots.values().any(|slot| slot.release() == to.digest && slot.is_good());
+    let rollout = planner.rollout();
     if !spec.rollback_on.watches() || rollout.kind != Kind::Deploy || rollout.is_to_good() || is_good {
         return false;
     }
@@ -24,12 +24,12 @@ pub(crate) fn fires(draft: &mut Draft<'_>) -> bool {
     let since = rollout.counts_from.unwrap_or(rollout.created_at);
     let before = (rollout.restarts_before.clone(), rollout.gpu_errors_before.clone());
     let trial = Trial { release: to, rules: &spec.rollback_on, since, before };
-    let Some(reason) = trial.first(draft) else { return false };
+    let Some(reason) = trial.first(planner) else { return false };
     if spec.on_failure == OnFailure::Pause {
         // A person who lets it go on has seen these.
-        draft.rollout().restarts_before = restarts(draft, &to.digest);
-        draft.rollout().gpu_errors_before = gpu_errors(draft, &to.digest).by_instance;
+        planner.rollout().restarts_before = restarts(planner, &to.digest);
+        planner.rollout().gpu_errors_before = gpu_errors(planner, &to.digest).by_instance;
     }
-    ending::on_release_failure(draft, spec, reason);
+    ending::on_release_failure(planner, spec, reason);
     true
 }

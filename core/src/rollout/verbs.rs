@@ -22,7 +22,7 @@ use super::{Reason, Rollout, State};
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub enum ServiceCommand {
     /// So many instances.
     Scale(u32),
     /// No instance, for now.
@@ -31,7 +31,7 @@ pub enum Verb {
     Remove,
 }
 
-impl Verb {
+impl ServiceCommand {
     /// The verb, for audit log and errors.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Verb {
 
 /// Why it is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerbError {
+pub enum ServiceCommandError {
     /// A rollout moves it.
     #[error("rollout {0} of this service is active")]
     Active(RolloutId),
@@ -90,7 +90,7 @@ pub enum VerbError {
 
 /// What is to be stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct CommandOutcome {
     /// The service; as it was if there is nothing to do.
     pub service: Service,
     /// The rollout that ends for it.
@@ -101,30 +101,32 @@ pub struct Told {
 ///
 /// # Errors
 /// The release does not allow it, or a rollout is active and `supersede` does not say that it ends.
-pub fn tell(
+pub fn apply_command(
     service: &Service,
     active: Option<&Rollout>,
     release: Option<&Release>,
-    verb: Verb,
+    verb: ServiceCommand,
     supersede: bool,
     actor: &str,
     now: Timestamp,
-) -> Result<Told, VerbError> {
+) -> Result<CommandOutcome, ServiceCommandError> {
     let active = active.filter(|rollout| !rollout.state.is_final());
-    let ends = supersede && !matches!(verb, Verb::Scale(_));
+    let ends = supersede && !matches!(verb, ServiceCommand::Scale(_));
     if let Some(rollout) = active.filter(|_| !ends) {
-        return Err(VerbError::Active(rollout.id.clone()));
+        return Err(ServiceCommandError::Active(rollout.id.clone()));
     }
     let mut next = service.clone();
     match verb {
-        Verb::Scale(count) => {
+        ServiceCommand::Scale(count) => {
             next.replicas = allowed(service, release, count)?;
             next.given_up = 0;
             next.mode = Mode::Running;
         }
-        Verb::Stop if service.current.is_none() => return Err(VerbError::Nothing(service.id.clone())),
-        Verb::Stop => next.mode = Mode::Stopped,
-        Verb::Remove if service.mode != Mode::Removed => {
+        ServiceCommand::Stop if service.current.is_none() => {
+            return Err(ServiceCommandError::Nothing(service.id.clone()));
+        }
+        ServiceCommand::Stop => next.mode = Mode::Stopped,
+        ServiceCommand::Remove if service.mode != Mode::Removed => {
             next.mode = Mode::Removed;
             next.current = None;
             next.good.clear();
@@ -134,11 +136,11 @@ pub fn tell(
             next.leaving = BTreeSet::new();
             next.watch = None;
         }
-        Verb::Remove => {}
+        ServiceCommand::Remove => {}
     }
     let ended = active.map(|rollout| {
         next.rollout = None;
-        if verb == Verb::Stop {
+        if verb == ServiceCommand::Stop {
             next.replicas = rollout.replicas_before;
         }
         let mut ended = rollout.clone();
@@ -146,30 +148,30 @@ pub fn tell(
         ended.state_since = now;
         ended.reason = Some(Reason::Asked(actor.to_owned()));
         ended.stop_hooks(now);
-        ended.tell_moved(rollout, now);
+        ended.note_moved(rollout, now);
         ended
     });
-    Ok(Told { service: next, ended })
+    Ok(CommandOutcome { service: next, ended })
 }
 
 /// The count, if what was signed allows it.
-fn allowed(service: &Service, release: Option<&Release>, asked: u32) -> Result<u32, VerbError> {
+fn allowed(service: &Service, release: Option<&Release>, asked: u32) -> Result<u32, ServiceCommandError> {
     let id = || service.id.clone();
     let (Some(current), Some(release)) = (service.current, release) else {
-        return Err(VerbError::Nothing(id()));
+        return Err(ServiceCommandError::Nothing(id()));
     };
     if service.last_good() != Some(current) {
-        return Err(VerbError::Unsettled { service: id(), release: current.counter });
+        return Err(ServiceCommandError::Unsettled { service: id(), release: current.counter });
     }
     let release_at = current.counter;
     match release.spec.scale {
-        Scale::PerHost => Err(VerbError::PerHost(id())),
+        Scale::PerHost => Err(ServiceCommandError::PerHost(id())),
         Scale::Replicas { min, max } if (min..=max).contains(&asked) => Ok(asked),
         Scale::Replicas { min, max } if min == max => {
-            Err(VerbError::Fixed { service: id(), release: release_at, count: min })
+            Err(ServiceCommandError::Fixed { service: id(), release: release_at, count: min })
         }
         Scale::Replicas { min, max } => {
-            Err(VerbError::OutOfRange { service: id(), release: release_at, min, max, asked })
+            Err(ServiceCommandError::OutOfRange { service: id(), release: release_at, min, max, asked })
         }
     }
 }

@@ -75,7 +75,7 @@ impl Cost {
 
 /// The limits, and what counts against them so far.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget {
+pub(crate) struct DisruptionBudget {
     limits: Limits,
     begun: u32,
     surging: u32,
@@ -85,7 +85,7 @@ pub(crate) struct Budget {
     missing: u32,
 }
 
-impl Budget {
+impl DisruptionBudget {
     /// Nothing counts yet.
     pub(crate) const fn new(limits: Limits) -> Self {
         Self { limits, begun: 0, surging: 0, down: BTreeSet::new(), missing: 0 }

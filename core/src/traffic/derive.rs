@@ -26,7 +26,7 @@ use endpoints::Places;
 pub(crate) use endpoints::port_of;
 
 /// One environment, at one moment.
-pub struct Scene<'a> {
+pub struct TrafficInputs<'a> {
     /// Its services, ordered by name; those that were removed too, as long as something of them runs.
     pub services: Vec<ServiceSeen<'a>>,
     /// Hosts that belong to the fleet.
@@ -77,7 +77,7 @@ pub struct Derived {
 type Reported<'a> = Vec<(&'a HostId, &'a HostSeen<'a>, &'a SlotObservation)>;
 
 /// Derives the table of an environment.
-pub fn derive(scene: &Scene<'_>) -> Derived {
+pub fn derive(scene: &TrafficInputs<'_>) -> Derived {
     let mut reported = reported(scene);
     let before: BTreeMap<&ServiceName, &RoutedService> =
         scene.before.iter().map(|service| (&service.service, service)).collect();
@@ -115,7 +115,7 @@ pub fn derive(scene: &Scene<'_>) -> Derived {
 }
 
 /// What hosts report, by service, in the order of slots and hosts.
-fn reported<'a>(scene: &'a Scene<'a>) -> BTreeMap<&'a ServiceName, Reported<'a>> {
+fn reported<'a>(scene: &'a TrafficInputs<'a>) -> BTreeMap<&'a ServiceName, Reported<'a>> {
     let services: BTreeMap<_, _> =
         scene.services.iter().map(|seen| (&seen.service.id, &seen.service.id.name)).collect();
     let mut reported: BTreeMap<&ServiceName, Reported<'a>> = BTreeMap::new();

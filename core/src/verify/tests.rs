@@ -217,7 +217,7 @@ fn a_release_in_a_slot() {
     struct World {
         release: Release,
         facts: HostFacts,
-        standing: Standing,
+        standing: ReleaseValidity,
         slot: SlotId,
         host: HostId,
     }
@@ -235,7 +235,7 @@ fn a_release_in_a_slot() {
         ("this host is named", None, |w| w.release.spec.placement.hosts = vec!["web-1".parse().unwrap()]),
         ("its environment is not served", Some(RefusalCode::WrongHost), |w| w.facts.policy.environments = Some(["test".parse().unwrap()].into())),
         ("another platform", Some(RefusalCode::WrongHost), |w| w.facts.platform = "linux/arm64".into()),
-        ("the first of several", Some(RefusalCode::BelowFloor), |w| { w.standing = Standing { floor: Counter(9), revoked: true }; w.facts.labels.clear(); }),
+        ("the first of several", Some(RefusalCode::BelowFloor), |w| { w.standing = ReleaseValidity { floor: Counter(9), revoked: true }; w.facts.labels.clear(); }),
     ];
     for (case, want, change) in table {
         let facts = HostFacts {
@@ -247,7 +247,7 @@ fn a_release_in_a_slot() {
         let mut world = World {
             release: release(),
             facts,
-            standing: Standing { floor: Counter(0), revoked: false },
+            standing: ReleaseValidity { floor: Counter(0), revoked: false },
             slot: "production/web/0".parse().unwrap(),
             host: "web-1".parse().unwrap(),
         };

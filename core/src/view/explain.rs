@@ -1,4 +1,4 @@
-//! A rollout's story, as `explain` prints it: every decision that was written, with what it was made from.
+//! A rollout's decision log, as `explain` prints it: every decision that was written, with what it was made from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{ConditionView, RolloutView};
 mod evidence;
 mod sentence;
 
-/// A rollout's story.
+/// A rollout's decision log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ExplainView {
     /// The rollout.
@@ -77,7 +77,7 @@ pub struct DecisionView {
     pub made_from: Vec<String>,
 }
 
-/// Shows the story of a rollout. `view` is the rollout as it stands, `log` its own count of what was written.
+/// Shows the decision log of a rollout. `view` is the rollout as it stands, `log` its own count of what was written.
 pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> ExplainView {
     let created_at = view.created_at;
     let shown = |decision: Decision| DecisionView {

@@ -24,7 +24,7 @@ use super::trouble::{self, Problem, Trouble};
 
 /// What a release would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PlanView {
+pub struct PreviewView {
     /// The service's name.
     pub service: ServiceName,
     /// The service's environment.
@@ -105,11 +105,11 @@ pub fn preview(
     release: &Release,
     digest: Digest,
     now: Timestamp,
-) -> PlanView {
+) -> PreviewView {
     let to = ReleaseRef::of(release, digest);
     let current = service.current.and_then(|current| releases.get(&current.digest));
     let unchanged = service.is_at(&to);
-    let mut view = PlanView {
+    let mut view = PreviewView {
         service: service.id.name.clone(),
         environment: service.id.environment.clone(),
         release: release.counter,
@@ -162,7 +162,7 @@ pub fn preview(
 }
 
 /// Problems of the hosts that get an instance, as far as they hinder one.
-fn problems(view: &PlanView, fleet: &FleetView) -> Vec<HostProblems> {
+fn problems(view: &PreviewView, fleet: &FleetView) -> Vec<HostProblems> {
     let starts = |slot: &&PlannedSlot| matches!(slot.action, Action::Create | Action::Replace);
     let hosts: BTreeSet<&HostId> = view.slots.iter().filter(starts).map(|slot| &slot.host).collect();
     let hinders = |problem: &Problem| {
@@ -177,7 +177,7 @@ fn problems(view: &PlanView, fleet: &FleetView) -> Vec<HostProblems> {
     shown.filter(|shown| !shown.problems.is_empty()).collect()
 }
 
-impl PlanView {
+impl PreviewView {
     /// Notes why it cannot be done, unless a reason is known already or there is nothing to do.
     #[must_use]
     pub fn refuse(mut self, why: impl FnOnce(&Self) -> Option<String>) -> Self {
@@ -209,7 +209,7 @@ fn planned(slot: &SlotId, host: &HostId, action: Action) -> PlannedSlot {
 
 #[expect(clippy::too_many_arguments, reason = "one call, and each is a part of the snapshot")]
 fn place(
-    view: &mut PlanView,
+    view: &mut PreviewView,
     service: &Service,
     slots: &Slots,
     releases: &Releases,

@@ -11,7 +11,7 @@ use crate::rollout::tests::fixture::{at, fleet, reference, release, report, stea
 use crate::rollout::{Failure, Kind, Reason, Rollout, State, Target, Waiting, start};
 use crate::service::{Releases, Service, Slots};
 
-use super::{PlanView, preview, rollout, status};
+use super::{PreviewView, preview, rollout, status};
 
 /// Three slots on three hosts in the middle of a rollout from r1 to r2: one is there, one is on its way, and
 /// the third one's host is lost.
@@ -263,7 +263,7 @@ fn a_rollout_that_failed_on_one_host() {
     "#);
 }
 
-fn previewed(edit: impl FnOnce(&mut serde_json::Value), change: impl FnOnce(&mut FleetView)) -> PlanView {
+fn previewed(edit: impl FnOnce(&mut serde_json::Value), change: impl FnOnce(&mut FleetView)) -> PreviewView {
     let mut fleet = fleet(4);
     let (service, slots, releases) = steady(&release(1, |_| {}), 3, &mut fleet);
     change(&mut fleet);

@@ -1,7 +1,7 @@
 //! How often a gate is wrong: canaries with true rates that are known, and random requests.
 
 use serde_json::{Value, json};
-use windlass_core::gate::{Asked, Facts, GateCourse, Judged, Standing};
+use windlass_core::gate::{Asked, Facts, GateCourse, GateState, Judged};
 use windlass_core::release::Gate;
 use windlass_core::traffic::Tally;
 use windlass_core::{Counter, Timestamp};
@@ -142,15 +142,15 @@ impl Row {
         let mut ends = Ends::default();
         for _ in 0..canaries {
             match self.canary(dice) {
-                Standing::Passed => ends.promoted += 1,
-                Standing::Failed => ends.aborted += 1,
-                Standing::Going | Standing::Unclear | Standing::Unasked => ends.paused += 1,
+                GateState::Passed => ends.promoted += 1,
+                GateState::Failed => ends.aborted += 1,
+                GateState::Going | GateState::Unclear | GateState::Unasked => ends.paused += 1,
             }
         }
         ends
     }
 
-    fn canary(&self, dice: &mut Dice) -> Standing {
+    fn canary(&self, dice: &mut Dice) -> GateState {
         let looks = self.gate.passes * u32::try_from(STEPS.len()).unwrap_or(1);
         let mut look = 0;
         for (step, share) in (1..).zip(STEPS) {
@@ -171,16 +171,16 @@ impl Row {
                 };
                 course.add(&Judged::new(asked, self.window(share, dice)));
                 match course.standing(&self.gate) {
-                    Standing::Going => {}
-                    Standing::Passed => break,
+                    GateState::Going => {}
+                    GateState::Passed => break,
                     ended => return ended,
                 }
             }
-            if course.standing(&self.gate) != Standing::Passed {
-                return Standing::Going;
+            if course.standing(&self.gate) != GateState::Passed {
+                return GateState::Going;
             }
         }
-        Standing::Passed
+        GateState::Passed
     }
 
     fn window(&self, share: u64, dice: &mut Dice) -> Facts {

@@ -2,7 +2,7 @@
 
 use windlass_core::fleet::Scheduling;
 use windlass_core::release::Spec;
-use windlass_core::rollout::{State, Verb, Waiting, must_have_stopped};
+use windlass_core::rollout::{ServiceCommand, State, Waiting, must_have_stopped};
 use windlass_core::{Amount, Span};
 
 use super::fleet::{Behaviour, rolling, spec};
@@ -132,8 +132,8 @@ fn releases_restarts_stops_and_removals_keep_to_it() {
                 0 => world.deploy(Behaviour::Good),
                 1 => world.deploy(Behaviour::NeverReady),
                 2 => drop(world.restart()),
-                3 => drop(world.tell_supersede(Verb::Stop)),
-                4 => drop(world.tell_supersede(Verb::Remove)),
+                3 => drop(world.command_supersede(ServiceCommand::Stop)),
+                4 => drop(world.command_supersede(ServiceCommand::Remove)),
                 _ => world.hosts[away].scheduling = Scheduling::Draining,
             }
             let pause = 10 + world.dice(200);

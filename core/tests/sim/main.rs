@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod check;
+mod decision_log;
 mod engine;
 mod exclusive;
 mod fleet;
@@ -16,7 +17,6 @@ mod restart;
 mod rolling;
 mod scale;
 mod steering;
-mod story;
 mod trouble;
 mod verbs;
 mod world;

@@ -2,7 +2,7 @@
 
 use windlass_core::observation::SlotStatus;
 use windlass_core::release::OrderRule;
-use windlass_core::rollout::{State, Steering, Verb};
+use windlass_core::rollout::{RolloutCommand, ServiceCommand, State};
 use windlass_core::{Amount, Span};
 
 use super::fleet::{Behaviour, recreate, rolling, spec};
@@ -168,7 +168,7 @@ fn lost_journal_and_dead_coordinator_restart_nothing_twice() {
 fn a_restart_starts_what_was_stopped() {
     for seed in seeds() {
         let mut world = World::settled(seed, 3, spec(3));
-        assert!(world.tell(Verb::Stop));
+        assert!(world.command(ServiceCommand::Stop));
         world.run_for(30);
         assert!(world.restart());
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}: {:#?}", world.rollout);
@@ -183,19 +183,19 @@ fn it_is_paused_aborted_superseded_and_refused_as_any_rollout() {
         let mut world = World::settled(seed, 3, spec(5));
         assert!(world.restart());
         assert!(!world.restart(), "seed {seed}: one at a time");
-        assert!(!world.tell(Verb::Stop), "seed {seed}");
+        assert!(!world.command(ServiceCommand::Stop), "seed {seed}");
         world.run_for(seed * 3 % 40);
         match seed % 3 {
             _ if world.state().is_final() => continue,
             0 => {
-                assert!(world.steer(Steering::Pause));
+                assert!(world.steer(RolloutCommand::Pause));
                 world.run_for(30);
-                assert!(world.steer(Steering::Resume));
+                assert!(world.steer(RolloutCommand::Resume));
                 assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
                 assert_eq!(generations(&world), [1; 5], "seed {seed}");
             }
             1 => {
-                assert!(world.steer(Steering::Abort));
+                assert!(world.steer(RolloutCommand::Abort));
                 assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}");
             }
             _ => {

@@ -2,7 +2,7 @@
 
 use windlass_core::fleet::Scheduling;
 use windlass_core::release::{Scale, Volume};
-use windlass_core::rollout::{State, Steering, Verb};
+use windlass_core::rollout::{RolloutCommand, ServiceCommand, State};
 use windlass_core::{Amount, Span};
 
 use super::fleet::{Behaviour, replicas, rolling, spec};
@@ -46,7 +46,7 @@ fn a_failure_while_scaling_gives_the_old_count_back() {
             world.spec.scale = replicas(after);
             world.deploy(Behaviour::Good);
             world.run_for(3 + seed * 5 % 40);
-            if world.steer(Steering::Abort) {
+            if world.steer(RolloutCommand::Abort) {
                 assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}");
                 world.assert_all_serve(1, before as usize);
             }
@@ -220,7 +220,7 @@ fn slots_gone_with_volumes_return_only_when_a_person_says() {
             assert_eq!((world.slots.len(), world.service.given_up), (4, 2), "seed {seed}");
             assert!(!world.service.is_at(&current), "seed {seed}: its content again is not unchanged");
             if by_scaling {
-                assert!(world.tell(Verb::Scale(7)), "seed {seed}");
+                assert!(world.command(ServiceCommand::Scale(7)), "seed {seed}");
                 world.run_for(120);
             } else {
                 world.deploy(Behaviour::Good);

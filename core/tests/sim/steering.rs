@@ -1,7 +1,7 @@
 //! People: pause, resume, abort, supersede, roll back.
 
 use windlass_core::release::OnFailure;
-use windlass_core::rollout::{State, Steering};
+use windlass_core::rollout::{RolloutCommand, State};
 
 use super::fleet::{Behaviour, recreate, spec};
 use super::seeds;
@@ -72,7 +72,7 @@ fn a_rollback_and_an_abort_end_with_the_old_release_serving() {
             world.assert_all_serve(1, 6);
             world.deploy(Behaviour::Good);
             world.run_for(moment + seed % 9);
-            if world.steer(Steering::Abort) {
+            if world.steer(RolloutCommand::Abort) {
                 assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}");
                 world.assert_all_serve(1, 6);
             }
@@ -86,11 +86,11 @@ fn a_pause_takes_no_step_and_goes_on_where_it_was() {
         let mut world = World::settled(seed, 3, spec(6));
         world.deploy(Behaviour::Good);
         world.run_for(10 + seed % 20);
-        assert!(world.steer(Steering::Pause), "seed {seed}");
+        assert!(world.steer(RolloutCommand::Pause), "seed {seed}");
         let slots = world.slots.clone();
         world.run_for(500);
         assert_eq!((world.state(), &slots), (State::Paused, &world.slots), "seed {seed}");
-        assert!(world.steer(Steering::Resume), "seed {seed}");
+        assert!(world.steer(RolloutCommand::Resume), "seed {seed}");
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         world.assert_all_serve(2, 6);
     }
@@ -109,12 +109,12 @@ fn paused_failure_retries_once_per_resume_and_can_abort() {
                 assert!(world.run_until(State::Paused), "seed {seed} {turn}: {:#?}", world.rollout);
                 let starts = world.starts(2);
                 world.run_for(60);
-                assert!(world.steer(Steering::Resume), "seed {seed}");
+                assert!(world.steer(RolloutCommand::Resume), "seed {seed}");
                 world.run_for(40);
                 assert!(world.starts(2) > starts, "seed {seed} {bad:?}: resume {turn} tried nothing");
             }
             assert!(world.run_until(State::Paused), "seed {seed}");
-            assert!(world.steer(Steering::Abort), "seed {seed}");
+            assert!(world.steer(RolloutCommand::Abort), "seed {seed}");
             assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}");
             world.assert_all_serve(1, 4);
             world.assert_quiet();
@@ -159,7 +159,7 @@ fn an_abort_of_a_recreate_never_runs_two_releases_at_once() {
             world.checks.one_release = true;
             world.deploy(Behaviour::Good);
             world.run_for(moment);
-            if world.steer(Steering::Abort) {
+            if world.steer(RolloutCommand::Abort) {
                 assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}: {:#?}", world.rollout);
                 world.assert_all_serve(1, 4);
             }

@@ -3,7 +3,7 @@
 use windlass_core::Span;
 use windlass_core::fleet::Scheduling;
 use windlass_core::release::{OnLost, OnReturn};
-use windlass_core::rollout::{State, Steering};
+use windlass_core::rollout::{RolloutCommand, State};
 
 use super::fleet::{Behaviour, recreate, spec};
 use super::seeds;
@@ -156,7 +156,7 @@ fn replacements_of_an_evicted_hosts_slots_revert_too() {
         }
         world.checks.slack = 0;
         let slots: Vec<_> = world.slots.keys().cloned().collect();
-        assert!(world.steer(Steering::Abort), "seed {seed}");
+        assert!(world.steer(RolloutCommand::Abort), "seed {seed}");
         assert_eq!(world.run_to_end(), State::Aborted, "seed {seed}: {:#?}", world.rollout);
         assert_eq!(world.slots.keys().cloned().collect::<Vec<_>>(), slots, "seed {seed}");
         world.assert_all_serve(1, 8);

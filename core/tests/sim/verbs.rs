@@ -1,7 +1,7 @@
 //! Scale, stop and remove, with losses and deaths.
 
 use windlass_core::release::Scale;
-use windlass_core::rollout::{State, Verb};
+use windlass_core::rollout::{ServiceCommand, State};
 use windlass_core::service::Mode;
 
 use super::fleet::{Behaviour, recreate, replicas, spec};
@@ -12,7 +12,7 @@ fn ranged(seed: u64, hosts: usize) -> World {
     let mut spec = spec(3);
     spec.scale = Scale::Replicas { min: 2, max: 8 };
     let mut world = World::settled(seed, hosts, spec);
-    assert!(world.tell(Verb::Scale(3)));
+    assert!(world.command(ServiceCommand::Scale(3)));
     world.assert_all_serve(1, 3);
     world
 }
@@ -23,14 +23,17 @@ fn scaling_keeps_to_the_range_and_serves_the_smaller_count() {
         let mut world = ranged(seed, 3);
         for count in [6, 4, 8, 2] {
             let before = world.serving().len();
-            assert!(world.tell(Verb::Scale(count)));
+            assert!(world.command(ServiceCommand::Scale(count)));
             for _ in 0..60 {
                 world.second();
                 assert!(world.serving().len() >= before.min(count as usize), "seed {seed}");
             }
             world.assert_all_serve(1, count as usize);
         }
-        assert!(!world.tell(Verb::Scale(9)) && !world.tell(Verb::Scale(1)), "seed {seed}");
+        assert!(
+            !world.command(ServiceCommand::Scale(9)) && !world.command(ServiceCommand::Scale(1)),
+            "seed {seed}"
+        );
         world.assert_quiet();
     }
 }
@@ -39,17 +42,17 @@ fn scaling_keeps_to_the_range_and_serves_the_smaller_count() {
 fn scaling_down_takes_non_serving_slots_first_then_newest() {
     for seed in seeds() {
         let mut world = ranged(seed, 4);
-        assert!(world.tell(Verb::Scale(6)));
+        assert!(world.command(ServiceCommand::Scale(6)));
         world.assert_all_serve(1, 6);
         world.hosts[1].cut = true;
         world.run_for(40);
         let on_cut = world.slots.values().filter(|a| a.host() == &world.hosts[1].name).count();
-        assert!(world.tell(Verb::Scale(6 - u32::try_from(on_cut).unwrap())));
+        assert!(world.command(ServiceCommand::Scale(6 - u32::try_from(on_cut).unwrap())));
         world.run_for(10);
         assert!(world.slots.values().all(|a| a.host() != &world.hosts[1].name), "seed {seed}");
         let before: Vec<_> = world.slots.keys().cloned().collect();
         world.hosts[1].cut = false;
-        assert!(world.tell(Verb::Scale(2)));
+        assert!(world.command(ServiceCommand::Scale(2)));
         world.assert_all_serve(1, 2);
         let after: Vec<_> = world.slots.keys().cloned().collect();
         assert_eq!(after, before[..2], "seed {seed}");
@@ -61,7 +64,7 @@ fn stopped_service_stays_stopped_and_starts_as_it_was() {
     for seed in seeds() {
         let mut world = ranged(seed, 3);
         let slots: Vec<_> = world.slots.keys().cloned().collect();
-        assert!(world.tell(Verb::Stop));
+        assert!(world.command(ServiceCommand::Stop));
         world.run_for(30);
         world.kill_coordinator(20);
         world.run_for(30);
@@ -73,7 +76,7 @@ fn stopped_service_stays_stopped_and_starts_as_it_was() {
         let kept: usize = world.hosts.iter().map(|host| host.engine.containers.len()).sum();
         assert_eq!(kept, 3, "seed {seed}: what was stopped is kept");
         let starts = world.starts(1);
-        assert!(world.tell(Verb::Scale(3)), "seed {seed}");
+        assert!(world.command(ServiceCommand::Scale(3)), "seed {seed}");
         world.assert_all_serve(1, 3);
         assert_eq!(slots, world.slots.keys().cloned().collect::<Vec<_>>(), "seed {seed}");
         assert_eq!(world.starts(1), starts + 3, "seed {seed}: each once");
@@ -88,14 +91,14 @@ fn a_deploy_and_a_rollback_start_a_stopped_service() {
             let mut world = ranged(seed, 3);
             world.deploy(Behaviour::Good);
             assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
-            assert!(world.tell(Verb::Stop));
+            assert!(world.command(ServiceCommand::Stop));
             world.run_for(30);
             world.checks.slack = 9;
             world.deploy(if bad { Behaviour::NeverReady } else { Behaviour::Good });
             let want = if bad { State::RolledBack } else { State::Succeeded };
             assert_eq!(world.run_to_end(), want, "seed {seed}");
             world.assert_all_serve(if bad { 2 } else { 3 }, 3);
-            assert!(world.tell(Verb::Stop));
+            assert!(world.command(ServiceCommand::Stop));
             world.run_for(30);
             world.rollback();
             assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
@@ -120,12 +123,12 @@ fn stop_ends_a_rollout_and_start_brings_the_good_release() {
             if world.state().is_final() {
                 continue;
             }
-            assert!(!world.tell(Verb::Stop), "seed {seed}: only if asked to");
-            assert!(world.tell_supersede(Verb::Stop), "seed {seed}");
+            assert!(!world.command(ServiceCommand::Stop), "seed {seed}: only if asked to");
+            assert!(world.command_supersede(ServiceCommand::Stop), "seed {seed}");
             world.run_for(60);
             assert_eq!((world.running(), world.state()), (0, State::Superseded), "seed {seed}");
             assert_eq!((world.slots.len(), world.last_good()), (3, 1), "seed {seed}");
-            assert!(world.tell(Verb::Scale(3)), "seed {seed}");
+            assert!(world.command(ServiceCommand::Scale(3)), "seed {seed}");
             world.assert_all_serve(1, 3);
             world.assert_quiet();
         }
@@ -138,7 +141,7 @@ fn removed_service_leaves_nothing_on_a_returning_host() {
         let mut world = ranged(seed, 3);
         world.hosts[1].cut = true;
         world.run_for(40);
-        assert!(world.tell(Verb::Remove));
+        assert!(world.command(ServiceCommand::Remove));
         world.run_for(60);
         assert_eq!((world.slots.len(), world.service.mode), (0, Mode::Removed), "seed {seed}");
         let name = world.hosts[1].name.clone();
@@ -165,7 +168,7 @@ fn removing_in_the_middle_of_a_rollout_leaves_nothing_either() {
         world.checks.slack = 9;
         world.deploy(Behaviour::Good);
         world.run_for(seed * 5 % 53);
-        assert!(world.tell_supersede(Verb::Remove), "seed {seed}");
+        assert!(world.command_supersede(ServiceCommand::Remove), "seed {seed}");
         world.run_for(60);
         assert_eq!(world.running(), 0, "seed {seed}");
         assert!(world.hosts.iter().all(|host| host.engine.containers.is_empty()), "seed {seed}");

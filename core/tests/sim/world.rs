@@ -9,7 +9,9 @@ use windlass_core::host::Liveness;
 use windlass_core::observation::Observation;
 use windlass_core::plan::HostPlan;
 use windlass_core::release::Spec;
-use windlass_core::rollout::{self, Advance, Kind, Rollout, Snapshot, State, Steering, Target, Verb};
+use windlass_core::rollout::{
+    self, Advance, Kind, Rollout, RolloutCommand, ServiceCommand, Snapshot, State, Target,
+};
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 
@@ -31,7 +33,7 @@ pub(crate) struct World {
     pub(crate) slots: Slots,
     pub(crate) rollout: Option<Rollout>,
     /// What it has decided so far.
-    pub(crate) story: Vec<rollout::Decision>,
+    pub(crate) decisions: Vec<rollout::Decision>,
     pub(crate) checks: Checks,
     issued: BTreeMap<HostId, u64>,
     /// Since which number each slot's part of its host's plan is as it is.
@@ -59,7 +61,7 @@ impl World {
             service: Service::new("production/web".parse().unwrap()),
             slots: Slots::new(),
             rollout: None,
-            story: Vec::new(),
+            decisions: Vec::new(),
             checks: Checks::default(),
             issued: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -133,7 +135,7 @@ impl World {
     }
 
     /// Answers false if the rollout's state does not allow it.
-    pub(crate) fn steer(&mut self, steering: Steering) -> bool {
+    pub(crate) fn steer(&mut self, steering: RolloutCommand) -> bool {
         let Some(rollout) = &self.rollout else { return false };
         let next = rollout::steer(rollout, steering, "sim", at(self.now)).ok();
         let done = next.is_some();
@@ -143,19 +145,20 @@ impl World {
     }
 
     /// Answers false if it is refused.
-    pub(crate) fn tell(&mut self, verb: Verb) -> bool {
+    pub(crate) fn command(&mut self, verb: ServiceCommand) -> bool {
         self.told(verb, false)
     }
 
     /// The same, and ends an active rollout.
-    pub(crate) fn tell_supersede(&mut self, verb: Verb) -> bool {
+    pub(crate) fn command_supersede(&mut self, verb: ServiceCommand) -> bool {
         self.told(verb, true)
     }
 
-    fn told(&mut self, verb: Verb, supersede: bool) -> bool {
+    fn told(&mut self, verb: ServiceCommand, supersede: bool) -> bool {
         let release = self.service.current.map(|current| &self.releases[&current.digest]);
         let active = self.rollout.as_ref();
-        let told = rollout::tell(&self.service, active, release, verb, supersede, "sim", at(self.now));
+        let told =
+            rollout::apply_command(&self.service, active, release, verb, supersede, "sim", at(self.now));
         let Ok(told) = told else { return false };
         self.service = told.service;
         self.rollout = told.ended.or(self.rollout.take());

@@ -48,21 +48,21 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
     let mut resolver = deploy::resolver(&args.manifest, &context)?;
     let (documents, folder) = manifests.into_parts();
     // Every image and file first: a typo in the last manifest must not leave the first one deployed.
-    let mut drafts = Vec::new();
+    let mut pending_releases = Vec::new();
     for document in documents {
-        drafts.push(deploy::draft(document, &folder, &mut resolver, printer).await?);
+        pending_releases.push(deploy::pending_release(document, &folder, &mut resolver, printer).await?);
     }
     let mut session = context.session().await?;
     session.fetch_trust().await?;
-    let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    let services: Vec<ServiceId> = pending_releases.iter().map(|pending| pending.service.clone()).collect();
     printer.note(&context.destination(&services));
     context.warn_of_new(&services, &mut session.client(), printer).await;
     let mut series = Series::new(&services, args.follow.detach);
-    for (draft, rest) in drafts.iter().zip(rests(&services)) {
-        let submitted = deploy::submit_draft(draft, &keys, args.submit, &session).await;
-        let submitted = submitted.inspect_err(|_| skip(rest, &draft.service, printer))?;
-        let exit = finish(&draft.service, submitted, args.follow, rest, &mut session, printer).await?;
-        if !series.goes_on(&draft.service, exit, printer) {
+    for (pending, rest) in pending_releases.iter().zip(rests(&services)) {
+        let submitted = deploy::submit_pending(pending, &keys, args.submit, &session).await;
+        let submitted = submitted.inspect_err(|_| skip(rest, &pending.service, printer))?;
+        let exit = finish(&pending.service, submitted, args.follow, rest, &mut session, printer).await?;
+        if !series.goes_on(&pending.service, exit, printer) {
             return Ok(exit);
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::release::Release;
-use windlass_core::view::PlanView;
+use windlass_core::view::PreviewView;
 use windlass_core::{Digest, ServiceId};
 
 use super::release::{self, DocumentError};
@@ -59,23 +59,23 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
     let manifests = Manifests::load(&args.manifest, &context.environment())?;
     let mut resolver = deploy::resolver(&args.manifest, &context)?;
     let (documents, folder) = manifests.into_parts();
-    let mut drafts = Vec::new();
+    let mut pending_releases = Vec::new();
     for document in documents {
-        drafts.push(deploy::draft(document, &folder, &mut resolver, printer).await?);
+        pending_releases.push(deploy::pending_release(document, &folder, &mut resolver, printer).await?);
     }
     let session = context.session().await?;
-    let services: Vec<ServiceId> = drafts.iter().map(|draft| draft.service.clone()).collect();
+    let services: Vec<ServiceId> = pending_releases.iter().map(|pending| pending.service.clone()).collect();
     context.warn_of_new(&services, &mut session.client(), printer).await;
     let retry_quarantined = args.retry_quarantined;
     let mut views = Vec::new();
     let mut saved = SavedPlan { version: VERSION, retry_quarantined, releases: Vec::new() };
-    for draft in &drafts {
-        let release = deploy::number(draft, &session).await?;
+    for pending in &pending_releases {
+        let release = deploy::number(pending, &session).await?;
         let view = session.client().preview(&signing::payload(&release), args.retry_quarantined).await?;
         saved.releases.push(PlannedRelease { preview: view.digest, release });
         views.push(view);
     }
-    let about = context.destination(drafts.iter().map(|draft| &draft.service));
+    let about = context.destination(pending_releases.iter().map(|pending| &pending.service));
     let tables = |colour| {
         let tables: Vec<String> = views.iter().map(|view| table::plan(view, colour)).collect();
         format!("{about}\n{}", tables.join("\n"))
@@ -95,7 +95,7 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
     Ok(exit)
 }
 
-fn exit(views: &[PlanView]) -> Exit {
+fn exit(views: &[PreviewView]) -> Exit {
     if views.iter().any(|view| view.error.is_some()) {
         Exit::Refused
     } else if views.iter().all(|view| view.unchanged) {

@@ -55,7 +55,7 @@ fn outputs() -> Value {
         ("host recover", of::<view::RecoveryView>()),
         ("host label", of::<std::collections::BTreeMap<String, String>>()),
         // Of one service the document, of several a list.
-        ("plan", json!({ "oneOf": [of::<view::PlanView>(), of::<Vec<view::PlanView>>()] })),
+        ("plan", json!({ "oneOf": [of::<view::PreviewView>(), of::<Vec<view::PreviewView>>()] })),
         ("ps", of::<Vec<PsView>>()),
         ("quarantine ls, clear", of::<Vec<view::QuarantineView>>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),

@@ -1,4 +1,4 @@
-//! `explain`: a rollout's story.
+//! `explain`: a rollout's decision log.
 
 use std::time::Duration;
 

@@ -2,13 +2,13 @@
 
 use comfy_table::Cell;
 use windlass_core::plan::Order;
-use windlass_core::view::{Action, PlanView, PlannedSlot};
+use windlass_core::view::{Action, PlannedSlot, PreviewView};
 
 use super::{changes, grid, or_dash, printable};
 use crate::printer::Colour;
 
 /// The effect that a release would have.
-pub(crate) fn plan(plan: &PlanView, colour: Colour) -> String {
+pub(crate) fn plan(plan: &PreviewView, colour: Colour) -> String {
     if plan.unchanged {
         let (environment, service, at) = (&plan.environment, &plan.service, or_dash(plan.current));
         return format!("{environment}/{service}: nothing to change, it is at {at}\n");

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_core::view::{
-    ConditionView, HostView, PlanView, RecoveryView, ReleaseView, RolloutView, RoutesView, StatusView,
+    ConditionView, HostView, PreviewView, RecoveryView, ReleaseView, RolloutView, RoutesView, StatusView,
 };
 use windlass_core::{Digest, Timestamp};
 
@@ -254,7 +254,7 @@ fn a_failed_rollout_shows_its_evidence() {
 
 #[test]
 fn a_plan_says_what_happens_where_and_why() {
-    let plan_view: PlanView = view(json!({
+    let plan_view: PreviewView = view(json!({
         "service": "web", "environment": "default", "release": "r2", "current": "r1", "unchanged": false,
         "slots": [
             { "slot": "default/web/0", "host": "web-0", "action": "replace", "order": "start_first", "reason": null },
@@ -283,7 +283,7 @@ fn a_plan_says_what_happens_where_and_why() {
     troubled.problems = view(json!([{ "host": "web-2", "problems": [problem] }]));
     let text = plan(&troubled, Colour::Off);
     assert!(text.contains("warning: host web-2: engine unavailable: no answer"), "{text}");
-    let unchanged = PlanView { unchanged: true, ..plan_view };
+    let unchanged = PreviewView { unchanged: true, ..plan_view };
     assert_eq!(plan(&unchanged, Colour::Off), "default/web: nothing to change, it is at r1\n");
 }
 

@@ -129,7 +129,7 @@ impl Upload {
     }
 
     /// The head of a response is there: no other try will need the body.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn stop_keeping(&self) {
         let Some(shared) = &self.0 else { return };
         let mut source = shared.lock();
         source.keeps = false;

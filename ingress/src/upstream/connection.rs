@@ -83,7 +83,7 @@ pub(crate) async fn send(
     match &sent {
         Ok(_) => {
             endpoint.answered();
-            upload.settle();
+            upload.stop_keeping();
         }
         Err(SendFailure::Closed) if upload.is_broken() => return Err(SendFailure::BrokenOff),
         Err(_) => {}

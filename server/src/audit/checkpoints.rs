@@ -9,7 +9,7 @@ use windlass_core::audit::Checkpoint;
 
 use crate::authority::Authority;
 use crate::crash::Point;
-use crate::ledger::{Change, Draft, Ledger, Topic, WriteError};
+use crate::ledger::{Change, Ledger, Topic, WriteBatch, WriteError};
 
 const EVERY: Duration = Duration::from_secs(60);
 const ENTRIES: u64 = 256;
@@ -77,22 +77,22 @@ pub(crate) async fn anchor(ledger: &Ledger, authority: &Authority) -> Result<(),
     }
     let authority = authority.clone();
     Point::CheckpointBefore.pass();
-    ledger.write(move |draft| checkpoint(draft, &authority)).await?;
+    ledger.write(move |batch| checkpoint(batch, &authority)).await?;
     Point::CheckpointAfter.pass();
     Ok(())
 }
 
-fn checkpoint(draft: &mut Draft<'_>, authority: &Authority) {
-    let head = draft.state.head;
+fn checkpoint(batch: &mut WriteBatch<'_>, authority: &Authority) {
+    let head = batch.state.head;
     let checkpoint = Checkpoint {
         version: 1,
-        fleet: draft.state.fleet.clone(),
+        fleet: batch.state.fleet.clone(),
         size: head.size,
         head: head.hash,
-        segment: draft.state.segment(),
-        at: draft.now,
+        segment: batch.state.segment(),
+        at: batch.now,
     };
     let payload = serde_json::to_vec(&checkpoint).expect("a checkpoint has only string keys, so it is JSON");
     let envelope = authority.sign_checkpoint(payload);
-    draft.change(Change::Checkpoint(head.size, envelope.to_bytes()));
+    batch.change(Change::Checkpoint(head.size, envelope.to_bytes()));
 }

@@ -20,7 +20,7 @@ const RESTARTS: u32 = 1000;
 
 /// What was told last.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Announced {
     hosts: BTreeMap<HostId, OfHost>,
     dirty: BTreeSet<HostId>,
 }
@@ -46,7 +46,7 @@ struct Key {
 /// An event to be: kind, subject, message.
 type Line = (&'static str, String, String);
 
-impl Told {
+impl Announced {
     /// A host has reported.
     pub(super) fn heard(&mut self, host: &HostId) {
         self.dirty.insert(host.clone());
@@ -58,7 +58,7 @@ impl Told {
     }
 
     /// Tells what has changed since it was last asked.
-    pub(super) async fn tell(&mut self, coordinator: &Coordinator) -> anyhow::Result<()> {
+    pub(super) async fn announce(&mut self, coordinator: &Coordinator) -> anyhow::Result<()> {
         if self.dirty.is_empty() {
             return Ok(());
         }
@@ -83,8 +83,8 @@ impl Told {
         if lines.is_empty() {
             return Ok(());
         }
-        let told = coordinator.ledger.write(move |draft| {
-            lines.into_iter().for_each(|(kind, subject, text)| draft.event(kind, subject, text));
+        let told = coordinator.ledger.write(move |batch| {
+            lines.into_iter().for_each(|(kind, subject, text)| batch.event(kind, subject, text));
         });
         match told.await {
             Ok(()) | Err(WriteError::Stopping) => Ok(()),

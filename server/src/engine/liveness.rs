@@ -14,11 +14,11 @@ use crate::ledger::WriteError;
 /// What was told last.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    told: BTreeMap<HostId, Told>,
+    told: BTreeMap<HostId, LastAnnounced>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct LastAnnounced {
     liveness: Liveness,
     /// Whether the host was connected since this coordinator started.
     seen: bool,
@@ -44,15 +44,15 @@ impl Watch {
                 let rules = *coordinator.registry.rules();
                 lines.extend(line(seen, new_here, liveness, rules).map(|line| (host.clone(), line)));
             }
-            self.told.insert(host, Told { liveness, seen: seen || liveness == Liveness::Connected });
+            self.told.insert(host, LastAnnounced { liveness, seen: seen || liveness == Liveness::Connected });
         }
         if !changed {
             return Ok(false);
         }
         coordinator.metrics.hosts(self.told.values().map(|told| told.liveness));
         if !lines.is_empty() {
-            let told = coordinator.ledger.write(move |draft| {
-                lines.into_iter().for_each(|(host, (kind, text))| draft.event(kind, host.as_str(), text));
+            let told = coordinator.ledger.write(move |batch| {
+                lines.into_iter().for_each(|(host, (kind, text))| batch.event(kind, host.as_str(), text));
             });
             match told.await {
                 Ok(()) | Err(WriteError::Stopping) => {}

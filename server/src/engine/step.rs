@@ -8,7 +8,7 @@ use windlass_core::{HostId, ServiceId, Timestamp};
 
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::plans::{self, Overlay};
 use crate::registry::Registry;
 use crate::releases;
@@ -35,14 +35,14 @@ pub(super) async fn step(
     let (registry, service) = (coordinator.registry.clone(), service.clone());
     coordinator
         .ledger
-        .write(move |draft| {
-            let Some(advance) = advance(draft.state, &registry, &service, draft.now) else {
+        .write(move |batch| {
+            let Some(advance) = advance(batch.state, &registry, &service, batch.now) else {
                 return Step::default();
             };
             let wake_at = advance.wake_at;
-            let changed = !is_idle(draft.state, &service, &advance);
+            let changed = !is_idle(batch.state, &service, &advance);
             if changed {
-                store(draft, &service, advance);
+                store(batch, &service, advance);
             }
             Step { changed, wake_at }
         })
@@ -83,8 +83,8 @@ pub(crate) fn is_idle(state: &State, id: &ServiceId, advance: &Advance) -> bool 
 }
 
 /// Everything of one step, in one transaction.
-fn store(draft: &mut Draft<'_>, id: &ServiceId, advance: Advance) {
-    let state = draft.state;
+fn store(batch: &mut WriteBatch<'_>, id: &ServiceId, advance: Advance) {
+    let state = batch.state;
     let old_slots = state.slots.get(id);
     let (mut hosts, mut overlay) = (BTreeSet::<HostId>::new(), Overlay::default());
     for slot in &advance.touched {
@@ -93,29 +93,29 @@ fn store(draft: &mut Draft<'_>, id: &ServiceId, advance: Advance) {
         hosts.extend(old.map(|old| old.host().clone()));
         hosts.extend(new.map(|new| new.host().clone()));
         overlay.set(slot.clone(), new.cloned());
-        draft.change(match new {
+        batch.change(match new {
             Some(new) => Change::Slot(slot.clone(), Box::new(new.clone())),
             None => Change::SlotGone(slot.clone()),
         });
     }
-    plans::issue(draft, &hosts, &overlay);
+    plans::issue(batch, &hosts, &overlay);
     if let Some(begins) = advance.begins {
-        return releases::go_back_alone(draft, advance.service, begins);
+        return releases::go_back_alone(batch, advance.service, begins);
     }
     if state.services.get(id) != Some(&advance.service) {
-        draft.change(Change::Service(Box::new(advance.service)));
+        batch.change(Change::Service(Box::new(advance.service)));
     }
     if let Some(rollout) = advance.rollout {
         let old = state.active_rollout(id);
         if old != Some(&rollout) {
-            tell(draft, old, &rollout);
-            draft.change(Change::Rollout(Box::new(rollout)));
+            record_state(batch, old, &rollout);
+            batch.change(Change::Rollout(Box::new(rollout)));
         }
     }
 }
 
 /// Writes down that a rollout has come to another state.
-pub(crate) fn tell(draft: &mut Draft<'_>, old: Option<&Rollout>, new: &Rollout) {
+pub(crate) fn record_state(batch: &mut WriteBatch<'_>, old: Option<&Rollout>, new: &Rollout) {
     if old.map(|old| old.state) == Some(new.state) {
         return;
     }
@@ -128,11 +128,11 @@ pub(crate) fn tell(draft: &mut Draft<'_>, old: Option<&Rollout>, new: &Rollout) 
     };
     let state = new.state.as_str().replace('_', " ");
     let text = format!("rollout {} of {release} {verb} {state}{reason}", new.id);
-    draft.event(kind(new.state), new.service.to_string(), text);
+    batch.event(kind(new.state), new.service.to_string(), text);
     if new.state.is_final() || new.state == Phase::Paused || new.state == Phase::RollingBack {
         let subject = format!("{} {release}", new.service);
         let outcome = format!("{}{reason}", new.state.as_str());
-        draft.audit(audit::fact("coordinator", "rollout.state", &subject, Some(new.to.digest), &outcome));
+        batch.audit(audit::fact("coordinator", "rollout.state", &subject, Some(new.to.digest), &outcome));
     }
 }
 

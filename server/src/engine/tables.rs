@@ -36,7 +36,7 @@ impl Tables {
     }
 
     /// Makes the tables that are due.
-    pub(super) async fn settle(&mut self, coordinator: &Coordinator) -> Result<(), WriteError> {
+    pub(super) async fn make_due(&mut self, coordinator: &Coordinator) -> Result<(), WriteError> {
         let now = coordinator.ledger.now();
         let calm = |at: &Timestamp| now.since(*at) < CALM && *at <= now;
         let due = self.dirty.iter().filter(|name| !self.looked_at.get(*name).is_some_and(calm));

@@ -10,27 +10,31 @@ use windlass_core::{Digest, HostId, Timestamp};
 use super::{EnrolError, Join, Joined};
 use crate::audit;
 use crate::authority::Authority;
-use crate::ledger::{Change, Draft, State};
+use crate::ledger::{Change, State, WriteBatch};
 use crate::plans;
-use crate::store::record::{CertificateRecord, HostRecord, Standing, TokenRecord};
+use crate::store::record::{CertificateRecord, HostRecord, Membership, TokenRecord};
 
-pub(super) fn join(draft: &mut Draft<'_>, authority: &Authority, join: &Join) -> Result<Joined, EnrolError> {
+pub(super) fn join(
+    batch: &mut WriteBatch<'_>,
+    authority: &Authority,
+    join: &Join,
+) -> Result<Joined, EnrolError> {
     check_address(&join.address)?;
     let hash = join.secret.hash();
-    let known = draft.state.hosts.get(&join.host);
-    if let Some(banned) = known.filter(|record| record.standing == Standing::Banned) {
+    let known = batch.state.hosts.get(&join.host);
+    if let Some(banned) = known.filter(|record| record.standing == Membership::Banned) {
         // Written for the machine that was banned, not for whoever knows its name.
         if banned.token == hash {
-            refuse(draft, join, "banned");
+            refuse(batch, join, "banned");
         }
         return Err(EnrolError::Banned(join.host.clone()));
     }
-    let token = draft.state.tokens.get(&hash);
-    if let Some(token) = token.filter(|token| token.host == join.host && draft.now < token.expires_at) {
-        return enrol(draft, authority, join, token);
+    let token = batch.state.tokens.get(&hash);
+    if let Some(token) = token.filter(|token| token.host == join.host && batch.now < token.expires_at) {
+        return enrol(batch, authority, join, token);
     }
     match known.filter(|record| record.token == hash) {
-        Some(record) => retry(draft, join, record),
+        Some(record) => retry(batch, join, record),
         // Strangers can say anything; nothing is written for them.
         None => Err(EnrolError::InvalidToken),
     }
@@ -44,47 +48,47 @@ pub(super) fn knows(state: &State, host: &HostId, hash: &Digest) -> Result<(), E
         return Ok(());
     }
     // Strangers can say anything; nothing is written for them.
-    let banned = known.is_some_and(|record| record.standing == Standing::Banned);
+    let banned = known.is_some_and(|record| record.standing == Membership::Banned);
     Err(if banned { EnrolError::Banned(host.clone()) } else { EnrolError::InvalidToken })
 }
 
 /// The same token again: the answer was lost, or somebody else has the token.
-fn retry(draft: &mut Draft<'_>, join: &Join, record: &HostRecord) -> Result<Joined, EnrolError> {
-    let fresh = draft.now < record.certificate.not_after && record.is_member();
+fn retry(batch: &mut WriteBatch<'_>, join: &Join, record: &HostRecord) -> Result<Joined, EnrolError> {
+    let fresh = batch.now < record.certificate.not_after && record.is_member();
     if record.key != Digest::of(join.csr.spki()) {
-        refuse(draft, join, "token reused with another key");
-        draft.event(
+        refuse(batch, join, "token reused with another key");
+        batch.event(
             "host.token_reused",
             join.host.as_str(),
             "somebody tried to join with a token that was used before, by another key",
         );
         return Err(EnrolError::TokenReused);
     }
-    if fresh { Ok(answer(draft.state, record)) } else { Err(EnrolError::InvalidToken) }
+    if fresh { Ok(answer(batch.state, record)) } else { Err(EnrolError::InvalidToken) }
 }
 
 fn enrol(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     join: &Join,
     token: &TokenRecord,
 ) -> Result<Joined, EnrolError> {
-    let known = draft.state.hosts.get(&join.host);
+    let known = batch.state.hosts.get(&join.host);
     let last = known.map_or(0, |record| record.certificate.generation);
-    let certificate = issue(authority, join, last + 1, draft.now)?;
+    let certificate = issue(authority, join, last + 1, batch.now)?;
     let record = HostRecord {
         name: join.host.clone(),
-        standing: Standing::Member,
+        standing: Membership::Member,
         scheduling: known.map(|record| record.scheduling).unwrap_or_default(),
         labels: token.labels.clone(),
         address: join.address.clone(),
         receipt_key: join.receipt_key.clone(),
         key: Digest::of(join.csr.spki()),
-        joined_at: draft.now,
+        joined_at: batch.now,
         certificate,
         // Whoever held this name before is somebody else now.
         revoked_up_to: last,
-        compared: draft.state.segment(),
+        compared: batch.state.segment(),
         ingress_since: None,
         token: token.hash,
         facts: Arc::new(HostFacts {
@@ -93,13 +97,13 @@ fn enrol(
             ..known.map(|record| HostFacts::clone(&record.facts)).unwrap_or_default()
         }),
     };
-    let joined = answer(draft.state, &record);
+    let joined = answer(batch.state, &record);
     let actor = format!("agent/{}", join.host);
-    draft.audit(audit::fact(&actor, "host.join", &join.host, Some(record.key), "ok"));
-    draft.event("host.joined", join.host.as_str(), format!("joined with a token by {}", token.made_by));
-    draft.change(Change::TokenGone(token.hash));
-    draft.change(Change::Host(Box::new(record)));
-    plans::number(draft, &join.host);
+    batch.audit(audit::fact(&actor, "host.join", &join.host, Some(record.key), "ok"));
+    batch.event("host.joined", join.host.as_str(), format!("joined with a token by {}", token.made_by));
+    batch.change(Change::TokenGone(token.hash));
+    batch.change(Change::Host(Box::new(record)));
+    plans::number(batch, &join.host);
     Ok(joined)
 }
 
@@ -131,9 +135,9 @@ fn answer(state: &State, record: &HostRecord) -> Joined {
     }
 }
 
-fn refuse(draft: &mut Draft<'_>, join: &Join, why: &str) {
+fn refuse(batch: &mut WriteBatch<'_>, join: &Join, why: &str) {
     let key = Digest::of(join.csr.spki());
-    draft.audit(audit::fact("stranger", "host.join", &join.host, Some(key), &format!("refused: {why}")));
+    batch.audit(audit::fact("stranger", "host.join", &join.host, Some(key), &format!("refused: {why}")));
 }
 
 fn check_address(address: &str) -> Result<(), EnrolError> {

@@ -17,7 +17,7 @@ use super::renew::{RENEWABLE, issue_failed};
 use super::{EnrolError, Expired, JoinOperator, JoinedOperator};
 use crate::audit;
 use crate::authority::Authority;
-use crate::ledger::{Change, Draft, State};
+use crate::ledger::{Change, State, WriteBatch};
 use crate::store::record::{OperatorRecord, OperatorTokenRecord, RevokedBy};
 
 /// How long a token is good: a person has to pass it on to another.
@@ -28,21 +28,21 @@ const GAP: u64 = 1_000_000;
 
 /// Notes a token for `name`. A second one replaces the first.
 pub(super) fn token(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     hash: Digest,
     name: OperatorName,
     grant: Grant,
     actor: String,
 ) -> Timestamp {
-    let (now, expires_at) = (draft.now, draft.now + LIFETIME);
+    let (now, expires_at) = (batch.now, batch.now + LIFETIME);
     let old =
-        draft.state.operator_tokens.values().filter(|token| token.name == name || token.expires_at <= now);
+        batch.state.operator_tokens.values().filter(|token| token.name == name || token.expires_at <= now);
     let old: Vec<Digest> = old.take(64).map(|token| token.hash).collect();
-    old.into_iter().for_each(|hash| draft.change(Change::OperatorTokenGone(hash)));
-    draft.audit(audit::ok(&actor, "operator.add", &format!("{name} {grant}")));
-    draft.event("operator.added", format!("operator/{name}"), format!("a token as {grant}, by {actor}"));
+    old.into_iter().for_each(|hash| batch.change(Change::OperatorTokenGone(hash)));
+    batch.audit(audit::ok(&actor, "operator.add", &format!("{name} {grant}")));
+    batch.event("operator.added", format!("operator/{name}"), format!("a token as {grant}, by {actor}"));
     let token = OperatorTokenRecord { hash, name, grant, made_by: actor, expires_at };
-    draft.change(Change::OperatorToken(Box::new(token)));
+    batch.change(Change::OperatorToken(Box::new(token)));
     expires_at
 }
 
@@ -54,56 +54,56 @@ pub(super) fn knows(state: &State, name: &OperatorName, hash: &Digest) -> bool {
 
 /// A token and a key become an operator.
 pub(super) fn join(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     join: &JoinOperator,
 ) -> Result<JoinedOperator, EnrolError> {
     let hash = join.secret.hash();
-    let token = draft.state.operator_tokens.get(&hash);
-    if let Some(token) = token.filter(|token| token.name == join.name && draft.now < token.expires_at) {
-        return enrol(draft, authority, join, token);
+    let token = batch.state.operator_tokens.get(&hash);
+    if let Some(token) = token.filter(|token| token.name == join.name && batch.now < token.expires_at) {
+        return enrol(batch, authority, join, token);
     }
-    let used = draft.state.operators.get(&join.name).filter(|record| record.token == Some(hash));
+    let used = batch.state.operators.get(&join.name).filter(|record| record.token == Some(hash));
     // Strangers can say anything; nothing is written for them.
     let record = used.ok_or(EnrolError::InvalidOperatorToken)?;
     if record.key != Some(Digest::of(join.csr.spki())) {
         let subject = format!("operator/{}", join.name);
-        draft.audit(audit::fact(
+        batch.audit(audit::fact(
             "stranger",
             "operator.join",
             &join.name,
             None,
             "refused: token reused with another key",
         ));
-        draft.event(
+        batch.event(
             "operator.token_reused",
             subject,
             "somebody tried to join with a token that was used before",
         );
         return Err(EnrolError::OperatorTokenReused);
     }
-    let fresh = record.revoked.is_none() && record.not_after.is_some_and(|until| draft.now < until);
-    if fresh { Ok(answer(draft, record.chain.clone())) } else { Err(EnrolError::InvalidOperatorToken) }
+    let fresh = record.revoked.is_none() && record.not_after.is_some_and(|until| batch.now < until);
+    if fresh { Ok(answer(batch, record.chain.clone())) } else { Err(EnrolError::InvalidOperatorToken) }
 }
 
 fn enrol(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     join: &JoinOperator,
     token: &OperatorTokenRecord,
 ) -> Result<JoinedOperator, EnrolError> {
-    let known = draft.state.operators.get(&join.name);
+    let known = batch.state.operators.get(&join.name);
     // Whoever held this name before is somebody else now, or has other rights.
     let last = known.map_or(0, |record| record.generation.max(record.revoked_up_to)).saturating_add(GAP);
-    let identity = Identity::operator(draft.state.fleet.clone(), &join.name);
+    let identity = Identity::operator(batch.state.fleet.clone(), &join.name);
     let issued = authority
-        .certify_operator(identity, token.grant.clone(), &join.csr, last + 1, draft.now)
+        .certify_operator(identity, token.grant.clone(), &join.csr, last + 1, batch.now)
         .map_err(|error| issue_failed(&error))?;
     let record = OperatorRecord {
         name: join.name.clone(),
         grant: Some(token.grant.clone()),
         added_by: Some(token.made_by.clone()),
-        added_at: draft.now,
+        added_at: batch.now,
         generation: last + 1,
         revoked_up_to: last,
         not_after: Some(issued.peer.not_after),
@@ -114,25 +114,25 @@ fn enrol(
     };
     let actor = format!("operator/{}", join.name);
     let subject = format!("{} {}", join.name, token.grant);
-    draft.audit(audit::fact(&actor, "operator.join", &subject, record.key, "ok"));
-    draft.event("operator.joined", actor, format!("as {}, with a token by {}", token.grant, token.made_by));
-    draft.change(Change::OperatorTokenGone(token.hash));
-    draft.change(Change::Operator(Box::new(record)));
-    Ok(answer(draft, issued.chain_pem))
+    batch.audit(audit::fact(&actor, "operator.join", &subject, record.key, "ok"));
+    batch.event("operator.joined", actor, format!("as {}, with a token by {}", token.grant, token.made_by));
+    batch.change(Change::OperatorTokenGone(token.hash));
+    batch.change(Change::Operator(Box::new(record)));
+    Ok(answer(batch, issued.chain_pem))
 }
 
-fn answer(draft: &Draft<'_>, chain: String) -> JoinedOperator {
-    JoinedOperator { chain, trust: draft.state.trust_chain.clone() }
+fn answer(batch: &WriteBatch<'_>, chain: String) -> JoinedOperator {
+    JoinedOperator { chain, trust: batch.state.trust_chain.clone() }
 }
 
 /// Notes an operator who is known by certificate only.
-pub(super) fn note(draft: &mut Draft<'_>, peer: &PeerIdentity) {
+pub(super) fn note(batch: &mut WriteBatch<'_>, peer: &PeerIdentity) {
     let Some(name) = peer.identity.operator_name() else { return };
-    if !draft.state.operators.contains_key(&name) {
-        let mut record = unseen(name, draft.now);
+    if !batch.state.operators.contains_key(&name) {
+        let mut record = unseen(name, batch.now);
         (record.grant, record.generation) = (peer.grant.clone(), peer.generation);
         record.not_after = Some(peer.not_after);
-        draft.change(Change::Operator(Box::new(record)));
+        batch.change(Change::Operator(Box::new(record)));
     }
 }
 
@@ -155,7 +155,7 @@ const fn unseen(name: OperatorName, now: Timestamp) -> OperatorRecord {
 /// Takes away whatever `name` has: certificates, also those this store never heard of, and open tokens.
 /// A name that nobody has heard of is a typo, unless the caller says that it is not.
 pub(super) fn revoke(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     name: &OperatorName,
     unknown: bool,
     actor: &str,
@@ -163,32 +163,32 @@ pub(super) fn revoke(
     if actor == format!("operator/{name}") {
         return Err(EnrolError::Yourself);
     }
-    let known = draft.state.operators.get(name);
+    let known = batch.state.operators.get(name);
     let tokens: Vec<&OperatorTokenRecord> =
-        draft.state.operator_tokens.values().filter(|token| &token.name == name).collect();
+        batch.state.operator_tokens.values().filter(|token| &token.name == name).collect();
     if known.is_none() && tokens.is_empty() && !unknown {
         return Err(EnrolError::NoOperator(name.clone()));
     }
-    let mut record = known.cloned().unwrap_or_else(|| unseen(name.clone(), draft.now));
+    let mut record = known.cloned().unwrap_or_else(|| unseen(name.clone(), batch.now));
     if known.is_none() {
         record.added_by = tokens.first().map(|token| token.made_by.clone());
     }
     let open: Vec<Digest> = tokens.iter().map(|token| token.hash).collect();
-    draft.audit(audit::ok(actor, "operator.revoke", name));
-    open.into_iter().for_each(|hash| draft.change(Change::OperatorTokenGone(hash)));
+    batch.audit(audit::ok(actor, "operator.revoke", name));
+    open.into_iter().for_each(|hash| batch.change(Change::OperatorTokenGone(hash)));
     if record.revoked.is_none() {
-        record.revoked = Some(RevokedBy { by: actor.to_owned(), at: draft.now });
+        record.revoked = Some(RevokedBy { by: actor.to_owned(), at: batch.now });
         record.revoked_up_to = record.generation.max(record.revoked_up_to).saturating_add(GAP);
         record.chain.clear();
-        draft.event("operator.revoked", format!("operator/{name}"), format!("by {actor}"));
-        draft.change(Change::Operator(Box::new(record)));
+        batch.event("operator.revoked", format!("operator/{name}"), format!("by {actor}"));
+        batch.change(Change::Operator(Box::new(record)));
     }
     Ok(())
 }
 
 /// The next certificate for the same operator, with the same grant.
 pub(super) fn certify(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     limiter: &Limiter,
     peer: &PeerIdentity,
@@ -196,29 +196,29 @@ pub(super) fn certify(
     csr: &Csr,
 ) -> Result<String, EnrolError> {
     let name = peer.identity.operator_name().ok_or(EnrolError::WrongRole)?;
-    let known = draft.state.operators.get(&name);
+    let known = batch.state.operators.get(&name);
     if known.is_some_and(|record| record.revoked.is_some() || peer.generation <= record.revoked_up_to) {
         return Err(EnrolError::Revoked(name));
     }
-    limiter.operator(name.as_str(), draft.now)?;
-    let mut record = known.cloned().unwrap_or_else(|| unseen(name, draft.now));
+    limiter.operator(name.as_str(), batch.now)?;
+    let mut record = known.cloned().unwrap_or_else(|| unseen(name, batch.now));
     let identity = peer.identity.clone();
     let actor = format!("operator/{}", identity.name());
     let generation = peer.generation.saturating_add(1);
     let issued = authority
-        .certify_operator(identity, grant.clone(), csr, generation, draft.now)
+        .certify_operator(identity, grant.clone(), csr, generation, batch.now)
         .map_err(|error| issue_failed(&error))?;
     record.grant = Some(grant.clone());
     record.generation = record.generation.max(generation);
     record.not_after = Some(issued.peer.not_after);
-    draft.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
-    draft.change(Change::Operator(Box::new(record)));
+    batch.audit(audit::ok(&actor, "operator.renew", &issued.peer.serial));
+    batch.change(Change::Operator(Box::new(record)));
     Ok(issued.chain_pem)
 }
 
 /// The same after it expired, with proof of its key.
 pub(super) fn renew_expired(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     limiter: &Limiter,
     revocations: &Revocations,
@@ -226,11 +226,11 @@ pub(super) fn renew_expired(
     csr: &Csr,
 ) -> Result<String, EnrolError> {
     let root = authority.ca().certificate().clone().into_owned();
-    let peer = verify_expired(&draft.state.fleet, &[root], revocations, &expired.leaf)
+    let peer = verify_expired(&batch.state.fleet, &[root], revocations, &expired.leaf)
         .map_err(|_| EnrolError::Unproven)?;
     let grant = peer.grant.clone().ok_or(EnrolError::WrongRole)?;
     let claim = RenewalClaim {
-        fleet: draft.state.fleet.clone(),
+        fleet: batch.state.fleet.clone(),
         host: peer.identity.name().parse().map_err(|_| EnrolError::WrongRole)?,
         generation: peer.generation,
         challenge: expired.challenge,
@@ -242,8 +242,8 @@ pub(super) fn renew_expired(
     if peer.spki != csr.spki() {
         return Err(EnrolError::OtherKey);
     }
-    if draft.now.since(peer.not_after) > RENEWABLE {
+    if batch.now.since(peer.not_after) > RENEWABLE {
         return Err(EnrolError::TooOld);
     }
-    certify(draft, authority, limiter, &peer, &grant, csr)
+    certify(batch, authority, limiter, &peer, &grant, csr)
 }

@@ -7,7 +7,7 @@ use windlass_certs::identity::{Grant, Identity, PeerIdentity};
 use windlass_certs::join::OperatorToken;
 use windlass_core::{OperatorName, Timestamp};
 
-use crate::ledger::{Draft, WriteError};
+use crate::ledger::{WriteBatch, WriteError};
 
 use super::{EnrolError, Enrolment, JoinOperator, JoinedOperator, first_digest, operator};
 
@@ -24,9 +24,9 @@ impl Enrolment {
         let token = OperatorToken::new(fleet, name.clone(), self.authority.ca().fingerprint(), trust_pin)
             .map_err(|_| EnrolError::Issue)?;
         let (hash, by) = (token.secret().hash(), by.clone());
-        let decide = move |draft: &mut Draft<'_>| {
-            operator::note(draft, &by);
-            operator::token(draft, hash, name, grant, format!("operator/{}", by.identity.name()))
+        let decide = move |batch: &mut WriteBatch<'_>| {
+            operator::note(batch, &by);
+            operator::token(batch, hash, name, grant, format!("operator/{}", by.identity.name()))
         };
         let expires_at = self.ledger.write(decide).await?;
         Ok((token, expires_at))
@@ -39,7 +39,7 @@ impl Enrolment {
         from: IpAddr,
     ) -> Result<JoinedOperator, EnrolError> {
         let (authority, name) = (self.authority.clone(), join.name.clone());
-        let joined = self.ledger.write(move |draft| operator::join(draft, &authority, &join)).await?;
+        let joined = self.ledger.write(move |batch| operator::join(batch, &authority, &join)).await?;
         if joined.is_ok() {
             self.enforce_operator(&name);
         }
@@ -53,7 +53,7 @@ impl Enrolment {
             return Ok(());
         }
         let peer = peer.clone();
-        self.ledger.write(move |draft| operator::note(draft, &peer)).await
+        self.ledger.write(move |batch| operator::note(batch, &peer)).await
     }
 
     /// Takes an operator's certificates and tokens away, and cuts their connections.
@@ -64,9 +64,9 @@ impl Enrolment {
         by: &Arc<PeerIdentity>,
     ) -> Result<(), EnrolError> {
         let (by, who) = (by.clone(), name.clone());
-        let decide = move |draft: &mut Draft<'_>| {
-            operator::note(draft, &by);
-            operator::revoke(draft, &who, unknown, &format!("operator/{}", by.identity.name()))
+        let decide = move |batch: &mut WriteBatch<'_>| {
+            operator::note(batch, &by);
+            operator::revoke(batch, &who, unknown, &format!("operator/{}", by.identity.name()))
         };
         self.ledger.write(decide).await??;
         self.enforce_operator(&name);

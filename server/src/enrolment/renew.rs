@@ -20,14 +20,14 @@ use super::limiter::Limiter;
 use super::{EnrolError, Expired, operator};
 use crate::audit;
 use crate::authority::Authority;
-use crate::ledger::{Change, Draft};
-use crate::store::record::{CertificateRecord, HostRecord, Standing};
+use crate::ledger::{Change, WriteBatch};
+use crate::store::record::{CertificateRecord, HostRecord, Membership};
 
 /// How long after its end a certificate may still be renewed with proof of its key.
 pub(super) const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) fn renew(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     limiter: &Limiter,
     peer: &PeerIdentity,
@@ -37,14 +37,14 @@ pub(super) fn renew(
         return Err(EnrolError::OtherKey);
     }
     match (peer.identity.host(), &peer.grant) {
-        (Some(host), _) => renew_host(draft, authority, limiter, &host, peer.generation, csr),
-        (None, Some(grant)) => operator::certify(draft, authority, limiter, peer, grant, csr),
+        (Some(host), _) => renew_host(batch, authority, limiter, &host, peer.generation, csr),
+        (None, Some(grant)) => operator::certify(batch, authority, limiter, peer, grant, csr),
         (None, None) => Err(EnrolError::WrongRole),
     }
 }
 
 pub(super) fn renew_expired(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     limiter: &Limiter,
     revocations: &Revocations,
@@ -53,18 +53,18 @@ pub(super) fn renew_expired(
 ) -> Result<String, EnrolError> {
     let peer = &expired.peer;
     let host = peer.identity.host().ok_or(EnrolError::WrongRole)?;
-    let record = member(draft, &host)?;
+    let record = member(batch, &host)?;
     // The certificate itself is only a claim here; the enrolled key, proven, is what counts. But not for a generation
     // that we know nothing of: only our CA's signature tells a coordinator that was restored from a backup from a
     // host that makes one up.
-    if peer.generation > record.certificate.generation && !is_ours(draft, authority, revocations, expired) {
+    if peer.generation > record.certificate.generation && !is_ours(batch, authority, revocations, expired) {
         return Err(EnrolError::Unproven);
     }
-    if record.key != Digest::of(&peer.spki) || peer.identity.fleet() != &draft.state.fleet {
+    if record.key != Digest::of(&peer.spki) || peer.identity.fleet() != &batch.state.fleet {
         return Err(EnrolError::Unproven);
     }
     let claim = RenewalClaim {
-        fleet: draft.state.fleet.clone(),
+        fleet: batch.state.fleet.clone(),
         host: host.clone(),
         generation: peer.generation,
         challenge: expired.challenge,
@@ -73,40 +73,40 @@ pub(super) fn renew_expired(
     if !verify_proof(&peer.spki, &claim, &expired.proof) {
         return Err(EnrolError::Unproven);
     }
-    if draft.now.since(record.certificate.not_after) > RENEWABLE {
+    if batch.now.since(record.certificate.not_after) > RENEWABLE {
         return Err(EnrolError::TooOld);
     }
     if peer.spki != csr.spki() {
         return Err(EnrolError::OtherKey);
     }
-    renew_host(draft, authority, limiter, &host, peer.generation, csr)
+    renew_host(batch, authority, limiter, &host, peer.generation, csr)
 }
 
 fn renew_host(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     authority: &Authority,
     limiter: &Limiter,
     host: &HostId,
     shown: u64,
     csr: &Csr,
 ) -> Result<String, EnrolError> {
-    let record = member(draft, host)?.clone();
+    let record = member(batch, host)?.clone();
     if record.key != Digest::of(csr.spki()) {
         return Err(EnrolError::OtherKey);
     }
     let newest = &record.certificate;
-    if shown.checked_add(1) == Some(newest.generation) && !newest.seen && draft.now < newest.not_after {
+    if shown.checked_add(1) == Some(newest.generation) && !newest.seen && batch.now < newest.not_after {
         return Ok(newest.chain.clone());
     }
     let lost_and_expired = shown.checked_add(1) == Some(newest.generation) && !newest.seen;
     if shown < newest.generation && !lost_and_expired {
-        report_clone(draft, record, shown);
+        report_clone(batch, record, shown);
         return Err(EnrolError::Cloned(host.clone()));
     }
-    limiter.agent(host.as_str(), draft.now)?;
+    limiter.agent(host.as_str(), batch.now)?;
     let generation = shown.max(newest.generation).checked_add(1).ok_or(EnrolError::Issue)?;
     let issued = authority
-        .certify_agent(host.clone(), csr, generation, draft.now)
+        .certify_agent(host.clone(), csr, generation, batch.now)
         .map_err(|error| issue_failed(&error))?;
     let certificate = CertificateRecord {
         generation,
@@ -115,46 +115,51 @@ fn renew_host(
         chain: issued.chain_pem.clone(),
         seen: false,
     };
-    draft.audit(audit::ok(&format!("agent/{host}"), "host.renew", &certificate.serial));
-    draft.change(Change::Host(Box::new(HostRecord { certificate, ..record })));
+    batch.audit(audit::ok(&format!("agent/{host}"), "host.renew", &certificate.serial));
+    batch.change(Change::Host(Box::new(HostRecord { certificate, ..record })));
     Ok(issued.chain_pem)
 }
 
 /// Whether our CA signed the certificate.
-fn is_ours(draft: &Draft<'_>, authority: &Authority, revocations: &Revocations, expired: &Expired) -> bool {
+fn is_ours(
+    batch: &WriteBatch<'_>,
+    authority: &Authority,
+    revocations: &Revocations,
+    expired: &Expired,
+) -> bool {
     let root = authority.ca().certificate().clone().into_owned();
-    verify_expired(&draft.state.fleet, &[root], revocations, &expired.leaf).is_ok()
+    verify_expired(&batch.state.fleet, &[root], revocations, &expired.leaf).is_ok()
 }
 
-fn member<'a>(draft: &Draft<'a>, host: &HostId) -> Result<&'a HostRecord, EnrolError> {
-    let record = draft.state.hosts.get(host).ok_or_else(|| EnrolError::NotAMember(host.clone()))?;
+fn member<'a>(batch: &WriteBatch<'a>, host: &HostId) -> Result<&'a HostRecord, EnrolError> {
+    let record = batch.state.hosts.get(host).ok_or_else(|| EnrolError::NotAMember(host.clone()))?;
     match record.standing {
-        Standing::Member => Ok(record),
-        Standing::Evicted => Err(EnrolError::NotAMember(host.clone())),
-        Standing::Banned => Err(EnrolError::Banned(host.clone())),
-        Standing::Cloned => Err(EnrolError::Cloned(host.clone())),
+        Membership::Member => Ok(record),
+        Membership::Evicted => Err(EnrolError::NotAMember(host.clone())),
+        Membership::Banned => Err(EnrolError::Banned(host.clone())),
+        Membership::Cloned => Err(EnrolError::Cloned(host.clone())),
     }
 }
 
-fn report_clone(draft: &mut Draft<'_>, record: HostRecord, shown: u64) {
+fn report_clone(batch: &mut WriteBatch<'_>, record: HostRecord, shown: u64) {
     let newest = record.certificate.generation;
     let outcome = format!("refused: clone, generation {shown} renews after {newest} was in use");
-    cut_off(draft, record, "host.renew", &outcome, "two machines renew from one certificate");
+    cut_off(batch, record, "host.renew", &outcome, "two machines renew from one certificate");
 }
 
 /// Cuts a host off that two machines claim to be: which of them is the right one, a person knows.
 pub(super) fn cut_off(
-    draft: &mut Draft<'_>,
+    batch: &mut WriteBatch<'_>,
     record: HostRecord,
     verb: &'static str,
     outcome: &str,
     what: &str,
 ) {
     let host = record.name.clone();
-    draft.audit(audit::fact(&format!("agent/{host}"), verb, &host, Some(record.key), outcome));
+    batch.audit(audit::fact(&format!("agent/{host}"), verb, &host, Some(record.key), outcome));
     let text = format!("{what}; both are cut off, what they run goes on");
-    draft.event("host.cloned", host.as_str(), text);
-    draft.change(Change::Host(Box::new(HostRecord { standing: Standing::Cloned, ..record })));
+    batch.event("host.cloned", host.as_str(), text);
+    batch.change(Change::Host(Box::new(HostRecord { standing: Membership::Cloned, ..record })));
 }
 
 pub(super) fn issue_failed(error: &windlass_certs::ca::CaError) -> EnrolError {

@@ -214,7 +214,7 @@ impl AccessLayer {
         let Some(connection) = connection else { return };
         let from = Source::of(connection.remote.ip()).to_string();
         let peer = connection.peer.as_deref();
-        self.peers.tell(&from, || {
+        self.peers.log_limited(&from, || {
             let who = printable(&peer.map_or_else(|| "stranger".to_owned(), member), 40);
             let path = printable(path, 48);
             tracing::info!(%path, code = ?status.code(), %who, %from, "denied a call");

@@ -196,7 +196,7 @@ impl Refusal for ServiceError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Routed { .. }
-            | Self::Verb(_)
+            | Self::ServiceCommand(_)
             | Self::Restart(_)
             | Self::AgentTooOld(_)
             | Self::Recovering => Code::FailedPrecondition,

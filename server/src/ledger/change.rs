@@ -99,7 +99,7 @@ pub(crate) enum Change {
     Rollout(Box<Rollout>),
     /// A rollout that is too old to remember.
     RolloutGone(RolloutId),
-    /// A decision of a rollout. Comes with its rollout, see [`super::Draft::change`].
+    /// A decision of a rollout. Comes with its rollout, see [`super::WriteBatch::change`].
     Decision(RolloutId, Box<Decision>),
     /// A decision of a rollout that is too old to remember.
     DecisionGone(RolloutId, u32),

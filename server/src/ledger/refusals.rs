@@ -26,7 +26,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Takes out what need not be written of a draft that changes nothing: refusals, and if nothing is left, what people
+    /// Takes out what need not be written of a batch that changes nothing: refusals, and if nothing is left, what people
     /// would be told of them.
     pub(super) fn thin_out<E>(&mut self, facts: &mut Vec<Fact>, events: &mut Vec<E>, now: Timestamp) {
         let before = facts.len();

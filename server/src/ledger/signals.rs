@@ -75,12 +75,12 @@ impl Signals {
     }
 
     /// Wakes every session.
-    pub(crate) fn tell_everyone(&self) {
+    pub(crate) fn wake_everyone(&self) {
         self.everyone.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// Wakes the listeners of `topics`.
-    pub(crate) fn tell(&self, mut topics: Vec<Topic>) {
+    pub(crate) fn wake(&self, mut topics: Vec<Topic>) {
         topics.sort_unstable();
         topics.dedup();
         for topic in topics {
@@ -92,7 +92,7 @@ impl Signals {
                         session.notify_one();
                     }
                 }
-                Topic::Trust | Topic::Checkpoint | Topic::Recovery | Topic::Routes(_) => self.tell_everyone(),
+                Topic::Trust | Topic::Checkpoint | Topic::Recovery | Topic::Routes(_) => self.wake_everyone(),
                 Topic::Host(_)
                 | Topic::Service(_)
                 | Topic::Rollout(..)

@@ -44,9 +44,9 @@ async fn run(store: &Arc<dyn Store>, state: State) -> Running {
     Running { ledger, stop, writer: set }
 }
 
-fn note(draft: &mut Draft<'_>, text: &str) {
-    draft.audit(audit::ok("test", "test", &text));
-    draft.event("test", text, "happened");
+fn note(batch: &mut WriteBatch<'_>, text: &str) {
+    batch.audit(audit::ok("test", "test", &text));
+    batch.event("test", text, "happened");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn what_was_written_is_in_memory_in_the_store_and_in_the_chain() {
     let trust = first.trust.clone();
     let mut running = run(&store, first).await;
     for n in 0..150 {
-        running.ledger.write(move |draft| note(draft, &n.to_string())).await.unwrap();
+        running.ledger.write(move |batch| note(batch, &n.to_string())).await.unwrap();
     }
     running.stop.cancel();
     running.writer.join_next().await.unwrap().unwrap().unwrap();
@@ -78,12 +78,12 @@ async fn second_writer_on_a_store_is_refused_at_its_first_write() {
     let trust = first.trust.clone();
     let one = run(&store, first).await;
     let mut two = run(&store, State::new(trust)).await;
-    one.ledger.write(|draft| note(draft, "one")).await.unwrap();
-    let lost = two.ledger.write(|draft| note(draft, "two")).await;
+    one.ledger.write(|batch| note(batch, "one")).await.unwrap();
+    let lost = two.ledger.write(|batch| note(batch, "two")).await;
     assert_eq!(lost, Err(WriteError::Stopping));
     let ended = two.writer.join_next().await.unwrap().unwrap().unwrap_err();
     assert!(ended.to_string().contains("changed by somebody else"), "{ended}");
-    one.ledger.write(|draft| note(draft, "three")).await.unwrap();
+    one.ledger.write(|batch| note(batch, "three")).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_caller_that_goes_away_leaves_memory_and_store_together() {
     let running = run(&store, state()).await;
     for n in 0..20 {
         // Polled once, then dropped, as a handler is whose client hangs up.
-        let write = running.ledger.write(move |draft| note(draft, &n.to_string()));
+        let write = running.ledger.write(move |batch| note(batch, &n.to_string()));
         drop(tokio::time::timeout(Duration::ZERO, write).await);
     }
     running.ledger.write(|_| ()).await.unwrap();
@@ -108,7 +108,7 @@ async fn old_events_are_forgotten_in_memory_and_in_the_store() {
     for _ in 0..3 {
         running
             .ledger
-            .write(|draft| (0..1000).for_each(|n| draft.event("test", n.to_string(), "happened")))
+            .write(|batch| (0..1000).for_each(|n| batch.event("test", n.to_string(), "happened")))
             .await
             .unwrap();
     }
@@ -132,8 +132,8 @@ async fn refusals_without_end_do_not_grow_the_log_without_end() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let running = run(&store, state()).await;
     for n in 0..500 {
-        let refuse = move |draft: &mut Draft<'_>| {
-            draft.audit(audit::fact(
+        let refuse = move |batch: &mut WriteBatch<'_>| {
+            batch.audit(audit::fact(
                 "operator/bob",
                 "release.submit",
                 &format!("web {n}"),
@@ -145,6 +145,6 @@ async fn refusals_without_end_do_not_grow_the_log_without_end() {
     }
     let size = running.ledger.read(|state| state.head.size);
     assert!((32..40).contains(&size), "{size}");
-    running.ledger.write(|draft| note(draft, "done")).await.unwrap();
+    running.ledger.write(|batch| note(batch, "done")).await.unwrap();
     assert_eq!(running.ledger.read(|state| state.head.size), size + 1);
 }

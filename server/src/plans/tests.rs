@@ -56,23 +56,23 @@ enum Act {
 type Step = (Act, u64, &'static [(&'static str, u64)]);
 
 async fn act(ledger: &Ledger, act: Act) {
-    let done = ledger.write(move |draft| {
+    let done = ledger.write(move |batch| {
         let (name, to, numbered) = match act {
             Act::Put(name, phase) => (name, Some(phase), true),
             Act::Unnumbered(name, phase) => (name, Some(phase), false),
             Act::Gone(name) => (name, None, true),
-            Act::Renew => return renew(draft, &host()),
-            Act::Raise => return raise(draft, &host()),
+            Act::Renew => return renew(batch, &host()),
+            Act::Raise => return raise(batch, &host()),
         };
         let (slot, mut overlay) = (slot(name), Overlay::default());
         let to = to.map(|phase| assignment(&slot, phase));
         overlay.set(slot.clone(), to.clone());
-        draft.change(match to {
+        batch.change(match to {
             Some(to) => Change::Slot(slot, Box::new(to)),
             None => Change::SlotGone(slot),
         });
         if numbered {
-            issue(draft, &[host()].into(), &overlay);
+            issue(batch, &[host()].into(), &overlay);
         }
     });
     done.await.unwrap();

@@ -6,7 +6,7 @@ use windlass_core::audit::{Head, RESTORED, segment_subject};
 use windlass_core::{Digest, Timestamp};
 
 use crate::audit;
-use crate::ledger::{Change, Draft, keys};
+use crate::ledger::{Change, WriteBatch, keys};
 use crate::store::dump::{self, Backup, DumpError, Sealer};
 use crate::store::record::{self, EventRecord, RecoveryRecord};
 use crate::store::{Store, Transaction};
@@ -100,11 +100,11 @@ async fn restore(store: &dyn Store, backup: Backup, now: Timestamp) -> Result<Re
 }
 
 /// A host holds a plan that the store has no trace of, though nobody restored anything.
-pub(super) fn found(draft: &mut Draft<'_>, cause: String) {
-    let recovery = next(draft.state.recovery.as_ref(), draft.state.head.size, cause, draft.now);
-    draft.audit(mark(recovery.segment, None, &recovery.cause));
-    draft.event("store.behind", "fleet", recovery.cause.clone());
-    draft.change(Change::Recovery(recovery));
+pub(super) fn found(batch: &mut WriteBatch<'_>, cause: String) {
+    let recovery = next(batch.state.recovery.as_ref(), batch.state.head.size, cause, batch.now);
+    batch.audit(mark(recovery.segment, None, &recovery.cause));
+    batch.event("store.behind", "fleet", recovery.cause.clone());
+    batch.change(Change::Recovery(recovery));
 }
 
 fn next(before: Option<&RecoveryRecord>, start: u64, cause: String, now: Timestamp) -> RecoveryRecord {

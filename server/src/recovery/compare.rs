@@ -8,7 +8,7 @@ use windlass_core::{Digest, HostId};
 use super::{HINT, begin};
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::plans;
 use crate::store::record::HostRecord;
 
@@ -53,10 +53,10 @@ pub(crate) async fn compare(
     let loud = coordinator.registry.may_complain(host, coordinator.ledger.now());
     let (mine, digest) = plan.clone().unzip();
     let outcome = coordinator
-        .write(move |draft| match &mine {
-            Some(plan) => decide(draft, &name, plan, loud),
+        .write(move |batch| match &mine {
+            Some(plan) => decide(batch, &name, plan, loud),
             None => {
-                unproven(draft, &name, seq, trust, loud);
+                unproven(batch, &name, seq, trust, loud);
                 Outcome::Known
             }
         })
@@ -96,60 +96,60 @@ fn verified(state: &State, host: &HostId, seq: u64, envelope: &[u8]) -> Option<(
 }
 
 /// A number without a plan of ours moves nothing.
-fn unproven(draft: &mut Draft<'_>, host: &HostId, seq: u64, trust: u64, loud: bool) {
-    let known = draft.state.plans.get(host).map_or(0, |plan| plan.seq);
+fn unproven(batch: &mut WriteBatch<'_>, host: &HostId, seq: u64, trust: u64, loud: bool) {
+    let known = batch.state.plans.get(host).map_or(0, |plan| plan.seq);
     if seq > known && loud {
         let actor = format!("agent/{host}");
-        draft.audit(audit::fact(&actor, "host.ahead", host, None, "refused: its plan is not one of ours"));
+        batch.audit(audit::fact(&actor, "host.ahead", host, None, "refused: its plan is not one of ours"));
         // It will refuse our plans as stale; that is visible, and better than believing a number.
-        let newer = if trust > draft.state.trust.version() {
+        let newer = if trust > batch.state.trust.version() {
             format!("; it has version {trust} of the trust document, publish that again")
         } else {
             String::new()
         };
         let text = format!("claims plan {seq}, which was never signed here{newer}");
-        draft.event("host.ahead", host.as_str(), text);
+        batch.event("host.ahead", host.as_str(), text);
     }
-    compared(draft, host);
+    compared(batch, host);
 }
 
-fn decide(draft: &mut Draft<'_>, host: &HostId, plan: &HostPlan, loud: bool) -> Outcome {
-    let state = draft.state;
+fn decide(batch: &mut WriteBatch<'_>, host: &HostId, plan: &HostPlan, loud: bool) -> Outcome {
+    let state = batch.state;
     let behind = state.plans.get(host).is_some_and(|record| {
         let older = plan.seq < record.seq && plan.issued_at <= record.issued_at;
         plans::is_known(record, plan) || older
     });
     if behind {
-        compared(draft, host);
+        compared(batch, host);
         return Outcome::Known;
     }
     let known = state.plans.get(host).map_or(0, |record| record.seq);
     let differing = differences(state.slots_on(host), &state.releases, plan);
     let outcome = if differing.is_empty() { "held: same slots" } else { "held: other slots" };
     if loud {
-        draft.audit(audit::fact(&format!("agent/{host}"), "host.ahead", host, None, outcome));
+        batch.audit(audit::fact(&format!("agent/{host}"), "host.ahead", host, None, outcome));
     }
     let holds = format!("holds plan {}, the store knows {known}", plan.seq);
     let found = !state.awaits(host);
     if found {
-        begin::found(draft, format!("host {host} {holds}: the store is older than its fleet"));
+        begin::found(batch, format!("host {host} {holds}: the store is older than its fleet"));
     }
     if loud && !differing.is_empty() {
         let what: Vec<String> = differing.iter().take(3).map(ToString::to_string).collect();
         let more = differing.len().saturating_sub(what.len());
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         let text = format!("{holds}: {}{more}; {HINT}", what.join("; "));
-        draft.event("host.recovering", host.as_str(), text);
+        batch.event("host.recovering", host.as_str(), text);
     }
     if found { Outcome::Found } else { Outcome::Ahead }
 }
 
 /// The host holds nothing that the store does not know. What was decided about it while that was unclear gets its number
 /// now; and so does what was not, since its agent may know from what runs that there were newer ones, and then waits for one.
-fn compared(draft: &mut Draft<'_>, host: &HostId) {
-    let segment = draft.state.segment();
-    if let Some(record) = draft.state.hosts.get(host).filter(|record| record.compared < segment) {
-        draft.change(Change::Host(Box::new(HostRecord { compared: segment, ..record.clone() })));
-        plans::raise(draft, host);
+fn compared(batch: &mut WriteBatch<'_>, host: &HostId) {
+    let segment = batch.state.segment();
+    if let Some(record) = batch.state.hosts.get(host).filter(|record| record.compared < segment) {
+        batch.change(Change::Host(Box::new(HostRecord { compared: segment, ..record.clone() })));
+        plans::raise(batch, host);
     }
 }

@@ -9,7 +9,7 @@ use super::RecoveryError;
 use super::proposal::{Choice, Proposal, propose};
 use crate::audit;
 use crate::coordinator::Coordinator;
-use crate::ledger::{Change, Draft, State, WriteError};
+use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::store::record::{HostRecord, RecoveryRecord};
 
 /// Changes of one transaction. Nothing else is decided between two of them.
@@ -39,9 +39,9 @@ pub(crate) async fn go_on(coordinator: &Coordinator, answer: Answer) -> Result<R
     let actor = answer.actor.clone();
     let begun = coordinator
         .ledger
-        .write(move |draft| {
+        .write(move |batch| {
             let choice = Choice { only: None, keep_store: answer.keep_store };
-            let proposal = propose(draft.state, &memory, &choice, draft.now);
+            let proposal = propose(batch.state, &memory, &choice, batch.now);
             let unasked = choice.keep_store.iter().find(|host| !proposal.settled.contains(*host));
             if let Some(host) = unasked {
                 return Err(RecoveryError::NotAhead(host.clone()));
@@ -49,7 +49,7 @@ pub(crate) async fn go_on(coordinator: &Coordinator, answer: Answer) -> Result<R
             if proposal.view.digest != answer.preview {
                 return Err(RecoveryError::Changed);
             }
-            Ok(store(draft, proposal, &answer.actor))
+            Ok(store(batch, proposal, &answer.actor))
         })
         .await??;
     let Begun { view, mut rest, settled } = begun;
@@ -59,10 +59,10 @@ pub(crate) async fn go_on(coordinator: &Coordinator, answer: Answer) -> Result<R
         let (part, actor, view) = (rest, actor.clone(), view.clone());
         coordinator
             .ledger
-            .write(move |draft| {
-                part.into_iter().for_each(|change| draft.change(change));
+            .write(move |batch| {
+                part.into_iter().for_each(|change| batch.change(change));
                 if last {
-                    finish(draft, &view, &actor);
+                    finish(batch, &view, &actor);
                 }
             })
             .await?;
@@ -75,21 +75,21 @@ pub(crate) async fn go_on(coordinator: &Coordinator, answer: Answer) -> Result<R
 
 /// All of it, or the first part: as long as a recovery is open nothing else is decided, and what was stored of it is
 /// found again.
-fn store(draft: &mut Draft<'_>, proposal: Proposal, actor: &str) -> Begun {
+fn store(batch: &mut WriteBatch<'_>, proposal: Proposal, actor: &str) -> Begun {
     let Proposal { view, mut changes, settled } = proposal;
-    let rest = if draft.state.is_recovering() && changes.len() > BATCH {
+    let rest = if batch.state.is_recovering() && changes.len() > BATCH {
         changes.split_off(BATCH)
     } else {
         Vec::new()
     };
-    changes.into_iter().for_each(|change| draft.change(change));
+    changes.into_iter().for_each(|change| batch.change(change));
     if rest.is_empty() {
-        finish(draft, &view, actor);
+        finish(batch, &view, actor);
     }
     Begun { view, rest, settled }
 }
 
-fn finish(draft: &mut Draft<'_>, view: &RecoveryView, actor: &str) {
+fn finish(batch: &mut WriteBatch<'_>, view: &RecoveryView, actor: &str) {
     for host in &view.hosts {
         let outcome = match host.state {
             RecoveringState::KeepHost | RecoveringState::Asked => format!("ok: took over plan {}", host.seq),
@@ -97,24 +97,24 @@ fn finish(draft: &mut Draft<'_>, view: &RecoveryView, actor: &str) {
             RecoveringState::Stuck => "held: it cannot be taken over".to_owned(),
             RecoveringState::Unheard => "not heard of: held when it comes".to_owned(),
         };
-        draft.audit(audit::fact(actor, "host.recover", &host.host, None, &outcome));
+        batch.audit(audit::fact(actor, "host.recover", &host.host, None, &outcome));
     }
     for service in view.services.iter().filter(|service| service.paused) {
         let text = "it was in the middle of a rollout when the coordinator died, which is paused: `windlass rollout \
                     resume` or `abort`";
-        draft.event("rollout.paused", format!("{}/{}", service.environment, service.service), text);
+        batch.event("rollout.paused", format!("{}/{}", service.environment, service.service), text);
     }
-    if draft.state.is_recovering() {
-        end(draft, actor);
+    if batch.state.is_recovering() {
+        end(batch, actor);
     }
 }
 
-fn end(draft: &mut Draft<'_>, actor: &str) {
-    let Some(recovery) = &draft.state.recovery else { return };
-    let ended = RecoveryRecord { ended_at: Some(draft.now), ..recovery.clone() };
-    draft.audit(audit::fact(actor, "store.recovered", &"fleet", None, "ok"));
-    draft.event("store.recovered", "fleet", format!("the fleet goes on, by {actor}"));
-    draft.change(Change::Recovery(ended));
+fn end(batch: &mut WriteBatch<'_>, actor: &str) {
+    let Some(recovery) = &batch.state.recovery else { return };
+    let ended = RecoveryRecord { ended_at: Some(batch.now), ..recovery.clone() };
+    batch.audit(audit::fact(actor, "store.recovered", &"fleet", None, "ok"));
+    batch.event("store.recovered", "fleet", format!("the fleet goes on, by {actor}"));
+    batch.change(Change::Recovery(ended));
 }
 
 /// Ends a recovery in which every host turned out to hold what the store knows, or was taken over.
@@ -126,10 +126,10 @@ pub(crate) async fn end_if_settled(coordinator: &Coordinator) -> Result<(), Writ
     if !coordinator.ledger.read(settled) {
         return Ok(());
     }
-    let ended = coordinator.ledger.write(move |draft| {
-        let ends = settled(draft.state);
+    let ended = coordinator.ledger.write(move |batch| {
+        let ends = settled(batch.state);
         if ends {
-            end(draft, "coordinator");
+            end(batch, "coordinator");
         }
         ends
     });
@@ -143,16 +143,16 @@ pub(crate) async fn end_if_settled(coordinator: &Coordinator) -> Result<(), Writ
 pub(super) async fn take_same(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
     let memory = coordinator.recoveries.snapshot();
     let name = host.clone();
-    let taken = coordinator.ledger.write(move |draft| {
+    let taken = coordinator.ledger.write(move |batch| {
         let choice = Choice { only: Some([name.clone()].into()), keep_store: BTreeSet::new() };
-        let proposal = propose(draft.state, &memory, &choice, draft.now);
+        let proposal = propose(batch.state, &memory, &choice, batch.now);
         let same = |view: &RecoveryView| view.hosts.iter().all(|host| host.differences.is_empty());
         if !proposal.settled.contains(&name) || !same(&proposal.view) {
             return false;
         }
         let outcome = "ok: same slots, its number is taken over";
-        draft.audit(audit::fact("coordinator", "host.recover", &name, None, outcome));
-        proposal.changes.into_iter().for_each(|change| draft.change(change));
+        batch.audit(audit::fact("coordinator", "host.recover", &name, None, outcome));
+        proposal.changes.into_iter().for_each(|change| batch.change(change));
         true
     });
     if taken.await? {

@@ -194,7 +194,7 @@ pub(crate) fn shown(coordinator: &Coordinator, host: &HostId, report: &pb::Relea
     let mut memory = coordinator.recoveries.lock();
     let believed = believed.and_then(|release| memory.keep(host, digest, release, &report.envelope));
     let (Some(held), Err(why)) = (memory.hosts.get_mut(host), believed) else { return };
-    coordinator.peers.tell(&format!("agent/{host}"), || {
+    coordinator.peers.log_limited(&format!("agent/{host}"), || {
         let why = windlass_core::quota::printable(&why, 80);
         tracing::warn!(%host, digest = %digest.short(), why, "a release that a host has shown is not believed");
     });

@@ -20,7 +20,7 @@ use windlass_core::{Digest, FleetId, HostId, OperatorName, Timestamp};
 
 use crate::ledger::keys;
 use crate::store::record::{
-    self, CertificateRecord, ClosedRecord, HostRecord, OperatorRecord, RecordError, Standing,
+    self, CertificateRecord, ClosedRecord, HostRecord, Membership, OperatorRecord, RecordError,
 };
 
 /// The CA of a fleet, which vouches for certificates.
@@ -146,12 +146,12 @@ impl Vouching {
             peer.identity.host().as_ref() == Some(&record.name) && Digest::of(&peer.spki) == record.key
         });
         let is_kept = vouched && self.confirmed.hosts.contains(&record.name) && record.is_member();
-        if is_kept || record.standing == Standing::Banned {
+        if is_kept || record.standing == Membership::Banned {
             return (record, true);
         }
         let is_news = record.is_member() && !vouched;
         let last = record.revoked_up_to.max(record.certificate.generation);
-        let standing = if record.is_member() { Standing::Evicted } else { record.standing };
+        let standing = if record.is_member() { Membership::Evicted } else { record.standing };
         let revoked_up_to = beyond(last);
         let certificate = CertificateRecord { generation: revoked_up_to, ..record.certificate };
         (HostRecord { standing, revoked_up_to, certificate, ..record }, !is_news)
@@ -208,7 +208,7 @@ mod tests {
         let issued = ca.issue(&csr, &Leaf::agent(identity, 3), NOW).unwrap();
         let record = HostRecord {
             name: name.parse().unwrap(),
-            standing: Standing::Member,
+            standing: Membership::Member,
             scheduling: Default::default(),
             labels: BTreeMap::new(),
             address: "10.0.0.1".to_owned(),
@@ -272,7 +272,7 @@ mod tests {
         assert!(host("web-1").is_member());
         for name in ["web-2", "web-3"] {
             let host = host(name);
-            assert_eq!((host.standing, host.revoked_up_to), (Standing::Evicted, 3 + GAP), "{name}");
+            assert_eq!((host.standing, host.revoked_up_to), (Membership::Evicted, 3 + GAP), "{name}");
         }
         assert!(kept.contains_key("audit/0"));
     }
@@ -291,7 +291,7 @@ mod tests {
         let banned = {
             let (key, value) = host(&ours, "web-3", None);
             let record: HostRecord = record::decode(&value).unwrap();
-            (key, record::encode(&HostRecord { standing: Standing::Banned, ..record }))
+            (key, record::encode(&HostRecord { standing: Membership::Banned, ..record }))
         };
         let forged = ClosedRecord { at: Timestamp::ZERO, confirmed: ["bob".parse().unwrap()].into() };
         let (kept, dropped) = vouching
@@ -320,9 +320,9 @@ mod tests {
             let host: HostRecord = record::decode(&kept[&format!("{}{name}", keys::HOST)]).unwrap();
             (host.standing, host.certificate.generation)
         };
-        assert_eq!(standing("web-1"), (Standing::Member, 3));
-        assert_eq!(standing("web-2"), (Standing::Evicted, 3 + GAP));
-        assert_eq!(standing("web-3").0, Standing::Banned, "a ban stays");
+        assert_eq!(standing("web-1"), (Membership::Member, 3));
+        assert_eq!(standing("web-2"), (Membership::Evicted, 3 + GAP));
+        assert_eq!(standing("web-3").0, Membership::Banned, "a ban stays");
         let closed: ClosedRecord = record::decode(&kept[keys::CLOSED]).unwrap();
         assert_eq!((closed.at, closed.confirmed), (NOW, ["alice".parse().unwrap()].into()));
         assert!(Confirmed::parse(&["alice".to_owned()]).is_err());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use windlass_core::service::Service;
 use windlass_core::{Digest, RolloutId};
 
-use crate::ledger::{Change, Draft};
+use crate::ledger::{Change, WriteBatch};
 
 /// Finished rollouts that are remembered per service.
 const ROLLOUTS: usize = 20;
@@ -13,8 +13,8 @@ const ROLLOUTS: usize = 20;
 const RELEASES: usize = 20;
 
 /// Drops what is too old. The good releases, and whatever a slot or a remembered rollout names, stay.
-pub(crate) fn forget(draft: &mut Draft<'_>, service: &Service) {
-    let state = draft.state;
+pub(crate) fn forget(batch: &mut WriteBatch<'_>, service: &Service) {
+    let state = batch.state;
     let mut finished: Vec<&RolloutId> = state
         .rollouts
         .values()
@@ -45,10 +45,10 @@ pub(crate) fn forget(draft: &mut Draft<'_>, service: &Service) {
 
     for id in forgotten {
         let written = state.rollouts.get(&id).map_or(0, |rollout| rollout.log.written());
-        (0..written).for_each(|n| draft.change(Change::DecisionGone(id.clone(), n)));
-        draft.change(Change::RolloutGone(id));
+        (0..written).for_each(|n| batch.change(Change::DecisionGone(id.clone(), n)));
+        batch.change(Change::RolloutGone(id));
     }
     for name in idle {
-        draft.change(Change::ReleaseGone(name.digest));
+        batch.change(Change::ReleaseGone(name.digest));
     }
 }

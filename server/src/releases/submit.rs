@@ -15,7 +15,7 @@ use super::{ReleaseError, Started, check_names, check_uses, history, plan};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
-use crate::ledger::{Change, Draft};
+use crate::ledger::{Change, WriteBatch};
 use crate::registry::Registry;
 use crate::store::record::ReleaseRecord;
 
@@ -61,47 +61,51 @@ pub(crate) async fn submit(
     submission: Submission,
 ) -> Result<Started, ReleaseError> {
     let registry = coordinator.registry.clone();
-    coordinator.ledger.write(move |draft| take(draft, &registry, submission)).await?
+    coordinator.ledger.write(move |batch| take(batch, &registry, submission)).await?
 }
 
 /// Starts a rollout to an older good release. Always supersedes.
 pub(crate) async fn rollback(coordinator: &Coordinator, rollback: Rollback) -> Result<Started, ReleaseError> {
-    coordinator.ledger.write(move |draft| go_back(draft, rollback)).await?
+    coordinator.ledger.write(move |batch| go_back(batch, rollback)).await?
 }
 
-fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> Result<Started, ReleaseError> {
+fn take(
+    batch: &mut WriteBatch<'_>,
+    registry: &Registry,
+    submission: Submission,
+) -> Result<Started, ReleaseError> {
     // Only to find the keys; what is decided is decided on the bytes that were verified.
     let claimed: Release = decode(&submission.envelope)?;
     let id = claimed.service_id();
-    let checked = verify(draft, &submission.envelope, &id);
+    let checked = verify(batch, &submission.envelope, &id);
     let subject = format!("{id} {}", claimed.counter);
     let digest = submission.envelope.digest();
     let release = match checked {
         Ok(release) => release,
         Err(error) => {
             let outcome = format!("refused: {error}");
-            draft.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), &outcome));
+            batch.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), &outcome));
             return Err(error);
         }
     };
     let name = ReleaseRef::of(&release, digest);
-    let service = draft.state.services.get(&id).cloned().unwrap_or_else(|| Service::new(id.clone()));
+    let service = batch.state.services.get(&id).cloned().unwrap_or_else(|| Service::new(id.clone()));
     // Before anything is compared with what the store says of the service: it is older than the fleet.
-    if draft.state.is_recovering() {
+    if batch.state.is_recovering() {
         return Err(ReleaseError::Recovering);
     }
     if service.is_at(&name) {
         let release = service.current.map_or(name.counter, |current| current.counter);
         return Ok(Started { rollout: None, release });
     }
-    if let Some(rollout) = already_begun(draft, &service, &name) {
+    if let Some(rollout) = already_begun(batch, &service, &name) {
         return Ok(Started { rollout: Some(rollout), release: name.counter });
     }
-    check_counter(draft, &service, &name)?;
-    check_names(draft.state, &release)?;
-    check_uses(draft.state, &release)?;
+    check_counter(batch, &service, &name)?;
+    check_names(batch.state, &release)?;
+    check_uses(batch.state, &release)?;
     if let Some(wanted) = submission.preview
-        && plan(draft.state, registry, &release, digest, submission.retry_quarantined, draft.now).digest
+        && plan(batch.state, registry, &release, digest, submission.retry_quarantined, batch.now).digest
             != wanted
     {
         return Err(ReleaseError::PreviewChanged);
@@ -113,39 +117,39 @@ fn take(draft: &mut Draft<'_>, registry: &Registry, submission: Submission) -> R
         supersede: submission.supersede,
         retry_quarantined: submission.retry_quarantined,
     };
-    let started = begin(draft, &service, target)?;
-    draft.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), "ok"));
-    draft.change(Change::Release(Box::new(ReleaseRecord {
+    let started = begin(batch, &service, target)?;
+    batch.audit(audit::fact(&submission.actor, "release.submit", &subject, Some(digest), "ok"));
+    batch.change(Change::Release(Box::new(ReleaseRecord {
         digest,
         service: id,
         envelope: String::from_utf8(submission.envelope.to_bytes()).expect("JSON is text"),
-        submitted_at: draft.now,
+        submitted_at: batch.now,
         submitted_by: submission.actor,
     })));
     Ok(started)
 }
 
 /// Signed by those who may, for us, and allowed to run.
-fn verify(draft: &Draft<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Release, ReleaseError> {
-    let trust = draft.state.trust.document();
-    if !trust.accepts_new_releases(draft.now) {
+fn verify(batch: &WriteBatch<'_>, envelope: &Envelope, id: &ServiceId) -> Result<Release, ReleaseError> {
+    let trust = batch.state.trust.document();
+    if !trust.accepts_new_releases(batch.now) {
         return Err(ReleaseError::TrustExpired(trust.expires_at));
     }
     let keys = trust.release_keys(id, Acceptance::New);
     let release: Release = envelope.verify(PayloadType::Release, &keys)?.decode()?;
-    if release.fleet != draft.state.fleet {
-        return Err(ReleaseError::OtherFleet { found: release.fleet, ours: draft.state.fleet.clone() });
+    if release.fleet != batch.state.fleet {
+        return Err(ReleaseError::OtherFleet { found: release.fleet, ours: batch.state.fleet.clone() });
     }
     if !RELEASE_VERSIONS.contains(&release.version) || release.version < release.spec.version() {
         return Err(ReleaseError::Version(release.version));
     }
     // Every host refuses it, so that its rollout could only fail.
-    if release.created_at > draft.now + AHEAD {
-        return Err(ReleaseError::FromTheFuture { at: release.created_at, now: draft.now });
+    if release.created_at > batch.now + AHEAD {
+        return Err(ReleaseError::FromTheFuture { at: release.created_at, now: batch.now });
     }
     // What was taken in time may be submitted again.
-    let is_new = !draft.state.releases.contains_key(&envelope.digest());
-    if is_new && keys.threshold() > 1 && draft.now >= release.created_at + SIGNATURES_COUNT {
+    let is_new = !batch.state.releases.contains_key(&envelope.digest());
+    if is_new && keys.threshold() > 1 && batch.now >= release.created_at + SIGNATURES_COUNT {
         return Err(ReleaseError::SignaturesExpired { made: release.created_at });
     }
     let floor = trust.floor(id);
@@ -168,22 +172,22 @@ fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
 }
 
 /// The rollout that this very release began: the client asks again because the answer was lost.
-fn already_begun(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Option<RolloutId> {
+fn already_begun(batch: &WriteBatch<'_>, service: &Service, name: &ReleaseRef) -> Option<RolloutId> {
     if service.current != Some(*name) || service.last_counter != name.counter.0 {
         return None;
     }
-    let mut newest = draft.state.rollouts.values().rev();
+    let mut newest = batch.state.rollouts.values().rev();
     newest.find(|rollout| rollout.service == service.id).filter(|r| r.to == *name).map(|r| r.id.clone())
 }
 
-fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Result<(), ReleaseError> {
+fn check_counter(batch: &WriteBatch<'_>, service: &Service, name: &ReleaseRef) -> Result<(), ReleaseError> {
     let next = Counter(service.last_counter + 1);
     if name.counter == next {
         return Ok(());
     }
     let id = &service.id;
     let known =
-        draft.state.entries.values().find(|known| &known.service == id && known.name.counter == name.counter);
+        batch.state.entries.values().find(|known| &known.service == id && known.name.counter == name.counter);
     match known {
         // The very same envelope again: its answer was lost. The rollout tells how it stands.
         Some(known) if known.name.digest != name.digest => {
@@ -193,37 +197,37 @@ fn check_counter(draft: &Draft<'_>, service: &Service, name: &ReleaseRef) -> Res
     }
 }
 
-fn go_back(draft: &mut Draft<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
+fn go_back(batch: &mut WriteBatch<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
     let Rollback { service: id, to, actor } = rollback;
-    if draft.state.is_recovering() {
+    if batch.state.is_recovering() {
         return Err(ReleaseError::Recovering);
     }
-    let known = draft.state.services.get(&id).filter(|service| service.mode != Mode::Removed).cloned();
+    let known = batch.state.services.get(&id).filter(|service| service.mode != Mode::Removed).cloned();
     let service = known.ok_or_else(|| ReleaseError::UnknownService(id.clone()))?;
-    if let Some(on_its_way) = on_its_way_back(draft, &service).filter(|_| to.is_none()) {
+    if let Some(on_its_way) = on_its_way_back(batch, &service).filter(|_| to.is_none()) {
         return Ok(on_its_way);
     }
     let target = match to {
-        None => once_more(draft, &service)
+        None => once_more(batch, &service)
             .or_else(|| service.rollback_target())
             .ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
-        Some(counter) => named(draft, &service, counter)?,
+        Some(counter) => named(batch, &service, counter)?,
     };
-    may_run_again(draft, &id, &target)?;
+    may_run_again(batch, &id, &target)?;
     if service.current == Some(target) && service.is_at(&target) {
         return Ok(Started { rollout: None, release: target.counter });
     }
     let subject = format!("{id} {}", target.counter);
-    draft.audit(audit::fact(&actor, "release.rollback", &subject, Some(target.digest), "ok"));
+    batch.audit(audit::fact(&actor, "release.rollback", &subject, Some(target.digest), "ok"));
     let target =
         Target { release: target, kind: Kind::Rollback, actor, supersede: true, retry_quarantined: true };
-    begin(draft, &service, target)
+    begin(batch, &service, target)
 }
 
 /// The rollback that moves the service already: said a second time while it is under way, `rollback` means the same one, and goes
 /// no further back.
-fn on_its_way_back(draft: &Draft<'_>, service: &Service) -> Option<Started> {
-    let active = draft.state.active_rollout(&service.id)?;
+fn on_its_way_back(batch: &WriteBatch<'_>, service: &Service) -> Option<Started> {
+    let active = batch.state.active_rollout(&service.id)?;
     let is_it = active.kind == Kind::Rollback
         && service.current == Some(active.to)
         && active.state != rollout::State::RollingBack;
@@ -231,36 +235,36 @@ fn on_its_way_back(draft: &Draft<'_>, service: &Service) -> Option<Started> {
 }
 
 /// The target of a rollback that turns back itself, because a person aborted it: said again, `rollback` means the same one.
-fn once_more(draft: &Draft<'_>, service: &Service) -> Option<ReleaseRef> {
-    let active = draft.state.active_rollout(&service.id)?;
+fn once_more(batch: &WriteBatch<'_>, service: &Service) -> Option<ReleaseRef> {
+    let active = batch.state.active_rollout(&service.id)?;
     let turns_back = active.kind == Kind::Rollback && active.state == rollout::State::RollingBack;
     turns_back.then_some(active.to)
 }
 
 /// A release that was good once may have been withdrawn since.
-fn may_run_again(draft: &Draft<'_>, id: &ServiceId, target: &ReleaseRef) -> Result<(), ReleaseError> {
-    let floor = draft.state.trust.document().floor(id);
+fn may_run_again(batch: &WriteBatch<'_>, id: &ServiceId, target: &ReleaseRef) -> Result<(), ReleaseError> {
+    let floor = batch.state.trust.document().floor(id);
     if target.counter < floor {
         return Err(ReleaseError::BelowFloor { service: id.clone(), found: target.counter, floor });
     }
-    if draft.state.trust.document().is_release_revoked(&target.digest) {
+    if batch.state.trust.document().is_release_revoked(&target.digest) {
         return Err(ReleaseError::Revoked);
     }
-    draft.state.releases.get(&target.digest).map_or(Ok(()), |release| check_names(draft.state, release))
+    batch.state.releases.get(&target.digest).map_or(Ok(()), |release| check_names(batch.state, release))
 }
 
 /// Starts the rollout back that a watched release calls for. `service` is as that decision leaves it. A release that may not
 /// run any more is not gone back to; the watch is over then, and says so.
-pub(crate) fn go_back_alone(draft: &mut Draft<'_>, service: Service, begins: Begins) {
+pub(crate) fn go_back_alone(batch: &mut WriteBatch<'_>, service: Service, begins: Begins) {
     let Begins { to, reason } = begins;
     let subject = format!("{} {}", service.id, to.counter);
     let fact = |outcome: &str| audit::fact(ITSELF, "release.rollback", &subject, Some(to.digest), outcome);
-    if let Err(error) = may_run_again(draft, &service.id, &to) {
-        draft.audit(fact(&format!("refused: {error} ({reason})")));
-        draft.event("watch.refused", service.id.to_string(), format!("{reason}; {}: {error}", to.counter));
-        return draft.change(Change::Service(Box::new(service)));
+    if let Err(error) = may_run_again(batch, &service.id, &to) {
+        batch.audit(fact(&format!("refused: {error} ({reason})")));
+        batch.event("watch.refused", service.id.to_string(), format!("{reason}; {}: {error}", to.counter));
+        return batch.change(Change::Service(Box::new(service)));
     }
-    draft.audit(fact(&format!("ok: {reason}")));
+    batch.audit(fact(&format!("ok: {reason}")));
     let target = Target {
         release: to,
         kind: Kind::Rollback,
@@ -268,23 +272,23 @@ pub(crate) fn go_back_alone(draft: &mut Draft<'_>, service: Service, begins: Beg
         supersede: true,
         retry_quarantined: true,
     };
-    let id = next_ids(draft.state, draft.now)();
+    let id = next_ids(batch.state, batch.now)();
     // No rollout moves it: a watch is only looked at without one.
-    let Ok((service, mut rollout, _)) = rollout::start(&service, None, target, id, draft.now) else { return };
+    let Ok((service, mut rollout, _)) = rollout::start(&service, None, target, id, batch.now) else { return };
     rollout.reason = Some(reason);
-    engine::tell(draft, None, &rollout);
-    history::forget(draft, &service);
-    draft.change(Change::Service(Box::new(service)));
-    draft.change(Change::Rollout(Box::new(rollout)));
+    engine::record_state(batch, None, &rollout);
+    history::forget(batch, &service);
+    batch.change(Change::Service(Box::new(service)));
+    batch.change(Change::Rollout(Box::new(rollout)));
 }
 
-fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<ReleaseRef, ReleaseError> {
+fn named(batch: &WriteBatch<'_>, service: &Service, counter: Counter) -> Result<ReleaseRef, ReleaseError> {
     if let Some(good) = service.good.iter().find(|good| good.counter == counter) {
         return Ok(*good);
     }
     let id = service.id.clone();
     let known =
-        draft.state.entries.values().any(|entry| entry.service == id && entry.name.counter == counter);
+        batch.state.entries.values().any(|entry| entry.service == id && entry.name.counter == counter);
     Err(if known {
         ReleaseError::NeverGood { service: id, counter }
     } else {
@@ -292,19 +296,19 @@ fn named(draft: &Draft<'_>, service: &Service, counter: Counter) -> Result<Relea
     })
 }
 
-fn begin(draft: &mut Draft<'_>, service: &Service, target: Target) -> Result<Started, ReleaseError> {
+fn begin(batch: &mut WriteBatch<'_>, service: &Service, target: Target) -> Result<Started, ReleaseError> {
     let release = target.release.counter;
-    let id = next_ids(draft.state, draft.now)();
-    let active = draft.state.active_rollout(&service.id);
-    let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), draft.now)?;
+    let id = next_ids(batch.state, batch.now)();
+    let active = batch.state.active_rollout(&service.id);
+    let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), batch.now)?;
     if let Some(superseded) = superseded {
-        engine::tell(draft, active, &superseded);
-        draft.change(Change::Rollout(Box::new(superseded)));
+        engine::record_state(batch, active, &superseded);
+        batch.change(Change::Rollout(Box::new(superseded)));
     }
-    engine::tell(draft, None, &rollout);
-    history::forget(draft, &service);
-    draft.change(Change::Service(Box::new(service)));
-    draft.change(Change::Rollout(Box::new(rollout)));
+    engine::record_state(batch, None, &rollout);
+    history::forget(batch, &service);
+    batch.change(Change::Service(Box::new(service)));
+    batch.change(Change::Rollout(Box::new(rollout)));
     Ok(Started { rollout: Some(id), release })
 }
 

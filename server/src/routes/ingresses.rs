@@ -12,7 +12,7 @@ use windlass_proto::pb;
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::hosts::HostError;
-use crate::ledger::{Change, Draft, State, Topic};
+use crate::ledger::{Change, State, Topic, WriteBatch};
 use crate::registry::Registry;
 use crate::store::record::{HostRecord, RoutesRecord};
 
@@ -32,12 +32,12 @@ pub(crate) async fn reported(coordinator: &Coordinator, host: &HostId, bytes: &[
     if !counts {
         let name = host.clone();
         coordinator
-            .write(move |draft| {
-                let record = draft.state.hosts.get(&name).filter(|record| record.is_member());
+            .write(move |batch| {
+                let record = batch.state.hosts.get(&name).filter(|record| record.is_member());
                 let Some(record) = record.filter(|record| record.ingress_since.is_none()) else { return };
-                let next = HostRecord { ingress_since: Some(draft.now), ..record.clone() };
-                draft.event("ingress.joined", name.as_str(), "its ingress counts from now on");
-                draft.change(Change::Host(Box::new(next)));
+                let next = HostRecord { ingress_since: Some(batch.now), ..record.clone() };
+                batch.event("ingress.joined", name.as_str(), "its ingress counts from now on");
+                batch.change(Change::Host(Box::new(next)));
             })
             .await?;
     }
@@ -54,7 +54,7 @@ pub(crate) async fn reported(coordinator: &Coordinator, host: &HostId, bytes: &[
     let (report, now) = (Arc::new(report), coordinator.ledger.now());
     coordinator.ledger.read(|state| coordinator.registry.ingress_reported(state, host, report, now));
     above_all(coordinator, host, shown).await?;
-    coordinator.ledger.signals().tell(vec![Topic::Ingress(host.clone())]);
+    coordinator.ledger.signals().wake(vec![Topic::Ingress(host.clone())]);
     Ok(())
 }
 
@@ -106,15 +106,15 @@ async fn above_all(coordinator: &Coordinator, host: &HostId, shown: Vec<Shown>) 
     }
     let name = host.clone();
     coordinator
-        .write(move |draft| {
-            for shown in shown.into_iter().filter(|shown| ahead(draft.state, &name, shown)) {
+        .write(move |batch| {
+            for shown in shown.into_iter().filter(|shown| ahead(batch.state, &name, shown)) {
                 let text = format!("{}: table {} is ahead of the store", shown.environment, shown.seq);
-                draft.event("routes.raised", name.as_str(), text);
-                above(draft, shown.environment, shown.seq);
+                batch.event("routes.raised", name.as_str(), text);
+                above(batch, shown.environment, shown.seq);
             }
         })
         .await?;
-    coordinator.ledger.signals().tell(vec![Topic::Ingress(host.clone())]);
+    coordinator.ledger.signals().wake(vec![Topic::Ingress(host.clone())]);
     Ok(())
 }
 
@@ -123,13 +123,13 @@ pub(crate) async fn forget(coordinator: &Coordinator, host: HostId, actor: Strin
     let name = host.clone();
     coordinator
         .ledger
-        .write(move |draft| {
-            let record = draft.state.hosts.get(&name).ok_or_else(|| HostError::Unknown(name.clone()))?;
-            draft.audit(audit::ok(&actor, "routes.forget", &name));
+        .write(move |batch| {
+            let record = batch.state.hosts.get(&name).ok_or_else(|| HostError::Unknown(name.clone()))?;
+            batch.audit(audit::ok(&actor, "routes.forget", &name));
             if record.ingress_since.is_some() {
-                draft.event("ingress.forgotten", name.as_str(), format!("by {actor}"));
+                batch.event("ingress.forgotten", name.as_str(), format!("by {actor}"));
                 let next = HostRecord { ingress_since: None, ..record.clone() };
-                draft.change(Change::Host(Box::new(next)));
+                batch.change(Change::Host(Box::new(next)));
             }
             Ok::<(), HostError>(())
         })
@@ -163,9 +163,9 @@ pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) 
 }
 
 /// Raises the number of the next table above one that hosts have shown.
-fn above(draft: &mut Draft<'_>, environment: EnvironmentId, seq: u64) {
-    let record = draft.state.routes.get(&environment).cloned().unwrap_or_default();
+fn above(batch: &mut WriteBatch<'_>, environment: EnvironmentId, seq: u64) {
+    let record = batch.state.routes.get(&environment).cloned().unwrap_or_default();
     if record.newest() < seq || (record.floor < seq && record.newest() == seq) {
-        draft.change(Change::Routes(environment, Box::new(RoutesRecord { floor: seq, ..record })));
+        batch.change(Change::Routes(environment, Box::new(RoutesRecord { floor: seq, ..record })));
     }
 }

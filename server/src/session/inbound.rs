@@ -18,7 +18,7 @@ use super::Session;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::hosts::HostError;
-use crate::ledger::{Change, Draft, WriteError};
+use crate::ledger::{Change, WriteBatch, WriteError};
 use crate::receipts;
 use crate::recovery;
 use crate::routes;
@@ -103,11 +103,11 @@ impl Session {
                 for digest in recovery::listed(&self.coordinator, &self.host, &report.digests)? {
                     self.push(To::ReleaseRequest(pb::ReleaseRequest { digest: digest.to_string() }));
                 }
-                recovery::settle(&self.coordinator, &self.host).await?;
+                recovery::adopt_unchanged(&self.coordinator, &self.host).await?;
             }
             Some(From::Release(report)) => {
                 recovery::shown(&self.coordinator, &self.host, &report);
-                recovery::settle(&self.coordinator, &self.host).await?;
+                recovery::adopt_unchanged(&self.coordinator, &self.host).await?;
             }
             Some(From::Ingress(report)) => {
                 routes::reported(&self.coordinator, &self.host, &report.report).await?;
@@ -141,14 +141,14 @@ pub(crate) async fn heard(
     let before = coordinator.registry.liveness(host, now);
     coordinator.registry.heard(host, stats, now);
     if before != Liveness::Connected {
-        settle(coordinator).await?;
+        await_decision(coordinator).await?;
     }
     Ok(newest_seq(coordinator, host))
 }
 
 /// Waits for the decision under way. One that was made from this host's silence is stored then, so that what an
 /// acknowledgement says of the newest plan takes it into account: the host would start again what was replaced.
-pub(crate) async fn settle(coordinator: &Coordinator) -> Result<(), WriteError> {
+pub(crate) async fn await_decision(coordinator: &Coordinator) -> Result<(), WriteError> {
     coordinator.write(|_| ()).await
 }
 
@@ -203,8 +203,8 @@ pub(crate) async fn admit(
     let key = windlass_core::Digest::of(&peer.spki);
     let (now, later) = if may_store { (Some(facts), None) } else { (None, Some(facts)) };
     coordinator
-        .write(move |draft| {
-            let record = draft.state.hosts.get(&host).filter(|record| record.is_member());
+        .write(move |batch| {
+            let record = batch.state.hosts.get(&host).filter(|record| record.is_member());
             let record = record.ok_or_else(|| HostError::NotAMember(host.clone()))?;
             if record.key != key {
                 return Err(HostError::OtherKey(host));
@@ -214,7 +214,7 @@ pub(crate) async fn admit(
                 next.facts = pinned(record, facts);
             }
             next.certificate.seen |= generation >= next.certificate.generation;
-            store(draft, record, next);
+            store(batch, record, next);
             Ok(())
         })
         .await?
@@ -225,10 +225,10 @@ pub(crate) async fn admit(
 async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts) -> Result<(), WriteError> {
     let host = host.clone();
     coordinator
-        .write(move |draft| {
-            let Some(record) = draft.state.hosts.get(&host) else { return };
+        .write(move |batch| {
+            let Some(record) = batch.state.hosts.get(&host) else { return };
             let next = HostRecord { facts: pinned(record, facts), ..record.clone() };
-            store(draft, record, next);
+            store(batch, record, next);
         })
         .await
 }
@@ -244,8 +244,8 @@ fn pinned(record: &HostRecord, mut facts: HostFacts) -> Arc<HostFacts> {
     Arc::new(HostFacts { address: record.address.clone(), labels, ..facts })
 }
 
-fn store(draft: &mut Draft<'_>, old: &HostRecord, new: HostRecord) {
+fn store(batch: &mut WriteBatch<'_>, old: &HostRecord, new: HostRecord) {
     if *old != new {
-        draft.change(Change::Host(Box::new(new)));
+        batch.change(Change::Host(Box::new(new)));
     }
 }

@@ -79,7 +79,7 @@ impl Store for MemoryStore {
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision, StoreError>> {
         let committed = self.with(|data| data.commit(&transaction));
         if let Ok(revision) = committed {
-            self.watchers.tell(&transaction, revision);
+            self.watchers.notify(&transaction, revision);
         }
         async { committed }.boxed()
     }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use event::EventRecord;
-pub use host::{CertificateRecord, HostRecord, Standing};
+pub use host::{CertificateRecord, HostRecord, Membership};
 pub use operator::{ClosedRecord, OperatorRecord, OperatorTokenRecord, RevokedBy};
 pub use plan::PlanRecord;
 pub use recovery::RecoveryRecord;

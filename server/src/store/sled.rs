@@ -182,7 +182,7 @@ impl Store for SledStore {
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision, StoreError>> {
         self.run(move |inner| {
             let revision = inner.commit(&transaction)?;
-            inner.watchers.tell(&transaction, revision);
+            inner.watchers.notify(&transaction, revision);
             Ok(revision)
         })
     }

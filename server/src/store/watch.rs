@@ -38,7 +38,7 @@ impl Default for Watchers {
 
 impl Watchers {
     /// Tells everybody what `transaction` touched.
-    pub fn tell(&self, transaction: &Transaction, revision: Revision) {
+    pub fn notify(&self, transaction: &Transaction, revision: Revision) {
         for (key, _) in &transaction.writes {
             // An error means that nobody listens.
             drop(self.0.send(Changed { key: key.clone(), revision }));

@@ -4,6 +4,7 @@
 mod agent;
 mod attack;
 mod crash;
+mod decision_log;
 mod enrolment;
 mod fleet;
 mod gates;
@@ -17,6 +18,5 @@ mod rollouts;
 mod routes;
 mod scopes;
 mod services;
-mod story;
 mod telemetry;
 mod watch_fleet;

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windlass_core::view::{
-    EventView, ExplainView, HostView, OperatorView, PlanView, RecoveryView, ReleaseView, RolloutView,
+    EventView, ExplainView, HostView, OperatorView, PreviewView, RecoveryView, ReleaseView, RolloutView,
     StatusView,
 };
 use windlass_proto::json::{decode, encode};
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     read::<ExplainView>(data);
     read::<HostView>(data);
     read::<OperatorView>(data);
-    read::<PlanView>(data);
+    read::<PreviewView>(data);
     read::<RecoveryView>(data);
     read::<ReleaseView>(data);
     read::<RolloutView>(data);

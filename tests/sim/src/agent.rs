@@ -24,7 +24,7 @@ use windlass_core::reconcile::{
 use windlass_core::{Digest, SlotId, Span, Timestamp};
 
 use crate::context::Context;
-use crate::engine::Standing;
+use crate::engine::Reachability;
 use crate::event::Event;
 use crate::host::{Host, Written, uptime};
 
@@ -155,7 +155,7 @@ impl Host {
         if agent.decided.1 > MOST_AT_ONCE || agent.decided_lately.1 > MOST_A_SECOND {
             return context.checks.fail(format!("{}: its agent decides without end", self.name));
         }
-        if self.engine.standing != Standing::Up {
+        if self.engine.standing != Reachability::Up {
             agent.was_away = true;
             self.publish(context, EngineState::Unavailable("the engine does not answer".to_owned()));
             return self.wake(context, AWAY);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use windlass_server::bare::BareError;
+use windlass_server::embedded::EmbeddedError;
 use windlass_server::import_backup;
 use windlass_server::store::dump;
 use windlass_server::store::memory::MemoryStore;
@@ -68,12 +68,12 @@ impl World {
     }
 
     /// Whoever holds the root keys publishes again what the coordinator has no more.
-    pub(crate) async fn republish(&mut self) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        let (version, _) = bare.trust_after(0);
+    pub(crate) async fn republish(&mut self) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        let (version, _) = embedded.trust_after(0);
         for (version, (envelope, floors)) in self.trusts.range(version + 1..) {
             self.context.say(|| format!("trust {version} is published again"));
-            bare.publish_trust(envelope.clone()).await?;
+            embedded.publish_trust(envelope.clone()).await?;
             self.floors.clone_from(floors);
         }
         Ok(())

@@ -11,8 +11,8 @@ use windlass_certs::json::decode_bounded;
 use windlass_core::Timestamp;
 use windlass_core::gate::QuestionKey;
 use windlass_core::plan::HostPlan;
-use windlass_server::bare::{Bare, BareError, Hello, Session, View};
 use windlass_server::config::LivenessRules;
+use windlass_server::embedded::{Embedded, EmbeddedError, Hello, Session, View};
 use windlass_server::store::Store;
 use windlass_server::store::memory::MemoryStore;
 use windlass_server::{Clock, open_store};
@@ -71,7 +71,7 @@ pub struct Center {
     clock: Clock,
     mortal: Option<Arc<Mortal>>,
     /// Its life, if it lives.
-    pub bare: Option<Bare>,
+    pub embedded: Option<Embedded>,
     seats: BTreeMap<usize, Seat>,
     due: Option<Timestamp>,
     seconds: u64,
@@ -89,7 +89,7 @@ impl Center {
             backups: 0,
             clock: Clock::manual(now),
             mortal: None,
-            bare: None,
+            embedded: None,
             seats: BTreeMap::new(),
             due: None,
             seconds: 0,
@@ -115,26 +115,27 @@ impl Center {
 
     /// It starts on what is stored.
     pub async fn start(&mut self, context: &mut Context) {
-        if self.bare.is_some() {
+        if self.embedded.is_some() {
             return;
         }
         match self.open().await {
-            Ok((mortal, bare)) => {
+            Ok((mortal, embedded)) => {
                 context.say(|| "coordinator starts".to_owned());
                 self.looked = 0;
                 self.asked.clear();
                 self.due = None;
-                (self.mortal, self.bare) = (Some(mortal), Some(bare));
+                (self.mortal, self.embedded) = (Some(mortal), Some(embedded));
             }
             Err(error) => context.checks.fail(format!("the coordinator does not start: {error:#}")),
         }
     }
 
-    async fn open(&self) -> anyhow::Result<(Arc<Mortal>, Bare)> {
+    async fn open(&self) -> anyhow::Result<(Arc<Mortal>, Embedded)> {
         let mortal = Arc::new(Mortal::new(self.backing.open().await?));
         let (trust, rules) = (keys().first_trust(), LivenessRules::default());
-        let bare = Bare::open(mortal.clone(), trust, &keys().server, rules, self.clock.clone()).await?;
-        Ok((mortal, bare))
+        let embedded =
+            Embedded::open(mortal.clone(), trust, &keys().server, rules, self.clock.clone()).await?;
+        Ok((mortal, embedded))
     }
 
     /// Says at which write it dies.
@@ -146,13 +147,13 @@ impl Center {
 
     /// It dies. Its streams break, and whoever looks after it starts it again.
     pub async fn die(&mut self, context: &mut Context) {
-        let Some(bare) = self.bare.take() else { return };
+        let Some(embedded) = self.embedded.take() else { return };
         context.say(|| "coordinator dies".to_owned());
         for (host, seat) in std::mem::take(&mut self.seats) {
             let noticed = context.now + context.dice.millis(1, 200);
             context.queue.push(noticed, Event::Silent(host, seat.stream));
         }
-        bare.close().await;
+        embedded.close().await;
         self.mortal = None;
         let most = if context.dice.chance(20) { 120 } else { 10 };
         let back = context.now + context.dice.seconds(0, most);
@@ -162,8 +163,8 @@ impl Center {
     /// Closes it in order, at the end.
     pub async fn close(&mut self) {
         self.seats.clear();
-        if let Some(bare) = self.bare.take() {
-            bare.close().await;
+        if let Some(embedded) = self.embedded.take() {
+            embedded.close().await;
         }
         self.mortal = None;
     }
@@ -171,13 +172,13 @@ impl Center {
     /// A second has passed.
     pub async fn tick(&mut self, context: &mut Context) {
         self.seconds += 1;
-        let Some(bare) = &mut self.bare else { return };
-        let mut done = bare.tick().await;
+        let Some(embedded) = &mut self.embedded else { return };
+        let mut done = embedded.tick().await;
         if done.is_ok() && self.seconds.is_multiple_of(2) {
-            done = bare.record().await;
+            done = embedded.record().await;
         }
         if done.is_ok() && self.seconds.is_multiple_of(60) {
-            done = bare.anchor().await;
+            done = embedded.anchor().await;
         }
         if done.is_err() {
             self.die(context).await;
@@ -188,8 +189,8 @@ impl Center {
     pub async fn settle(&mut self, context: &mut Context, hosts: &[Host]) {
         let mut turns = 0;
         loop {
-            let Some(bare) = &mut self.bare else { return };
-            match bare.turn().await {
+            let Some(embedded) = &mut self.embedded else { return };
+            match embedded.turn().await {
                 Ok(false) => break,
                 Ok(true) if turns < MOST_TURNS => turns += 1,
                 Ok(true) => return context.checks.fail("the engine never comes to rest".to_owned()),
@@ -198,7 +199,7 @@ impl Center {
         }
         self.check(context, hosts);
         self.say(context, hosts);
-        let due = self.bare.as_ref().and_then(Bare::due_at);
+        let due = self.embedded.as_ref().and_then(Embedded::due_at);
         if let Some(at) = due.filter(|_| due != self.due) {
             // A moment later than asked, as the real one waits.
             let at = at.max(context.now) + Duration::from_millis(1);
@@ -208,10 +209,10 @@ impl Center {
     }
 
     fn check(&mut self, context: &mut Context, hosts: &[Host]) {
-        let (Some(bare), Some(mortal)) = (&self.bare, &self.mortal) else { return };
+        let (Some(embedded), Some(mortal)) = (&self.embedded, &self.mortal) else { return };
         let written = mortal.written.load(Ordering::Relaxed) + 1;
         if std::mem::replace(&mut self.looked, written) != written {
-            bare.look(|view| {
+            embedded.look(|view| {
                 tell(&view, context);
                 context.checks.decided(&view, hosts, context.now);
             });
@@ -220,7 +221,7 @@ impl Center {
 
     /// What sessions have to say.
     fn say(&mut self, context: &mut Context, hosts: &[Host]) {
-        let Some(bare) = &self.bare else { return };
+        let Some(embedded) = &self.embedded else { return };
         let replaced = |(_, seat): &(&usize, &mut Seat)| seat.session.is_replaced();
         let cut: Vec<(usize, u64)> =
             self.seats.iter_mut().filter(replaced).map(|(index, seat)| (*index, seat.stream)).collect();
@@ -230,7 +231,7 @@ impl Center {
         }
         for (index, seat) in &mut self.seats {
             let (host, stream) = (&hosts[*index], seat.stream);
-            let said = bare.say(&mut seat.session);
+            let said = embedded.say(&mut seat.session);
             if said.kept {
                 network::down(host, context, stream, Down::KeptRequest);
             }
@@ -245,7 +246,7 @@ impl Center {
             }
             if let Some((seq, envelope)) = said.plan {
                 context.say(|| format!("plan {seq} for {}", host.name));
-                let allowed = bare.look(|view| check::allowed(&view, &context.shop));
+                let allowed = embedded.look(|view| check::allowed(&view, &context.shop));
                 let parsed = Envelope::parse(&envelope, PayloadType::Plan.max_len()).ok();
                 let plan = parsed.as_ref().and_then(|envelope| {
                     decode_bounded::<HostPlan>(envelope.payload_bytes(), PayloadType::Plan.max_len()).ok()
@@ -264,7 +265,7 @@ impl Center {
 
     /// A message arrives.
     pub async fn receive(&mut self, context: &mut Context, host: &Host, stream: u64, message: Up) {
-        let Some(bare) = &self.bare else { return hang_up(context, host.index, stream) };
+        let Some(embedded) = &self.embedded else { return hang_up(context, host.index, stream) };
         if let Up::Hello(facts, trust, seq, plan, routes) = message {
             if self.seats.get(&host.index).is_some_and(|seat| seat.stream == stream) {
                 // It comes once, and first.
@@ -278,56 +279,56 @@ impl Center {
         let Some(seat) = self.seats.get(&host.index).filter(|seat| seat.stream == stream) else { return };
         match message {
             Up::Hello(..) => {}
-            Up::Beat(number) => match bare.heard(&seat.session).await {
+            Up::Beat(number) => match embedded.heard(&seat.session).await {
                 Ok(seq) => network::down(host, context, stream, Down::BeatAck(number, seq)),
                 Err(_) => self.die(context).await,
             },
-            Up::Observation(bytes) => match bare.observed(&seat.session, &bytes) {
+            Up::Observation(bytes) => match embedded.observed(&seat.session, &bytes) {
                 Ok(revision) => network::down(host, context, stream, Down::Ack(revision)),
                 Err(error) => context.checks.fail(format!("{}: its report is refused: {error}", host.name)),
             },
-            Up::Ingress(report) => match bare.ingress_reported(&seat.session, &report).await {
+            Up::Ingress(report) => match embedded.ingress_reported(&seat.session, &report).await {
                 Ok(()) => {}
-                Err(BareError::Refused(why)) => {
+                Err(EmbeddedError::Refused(why)) => {
                     context
                         .checks
                         .fail(format!("{}: the report of its ingress is refused: {why}", host.name));
                 }
-                Err(BareError::Stopped) => self.die(context).await,
+                Err(EmbeddedError::Stopped) => self.die(context).await,
             },
             Up::Fetch(digests) => {
                 let releases =
-                    digests.into_iter().map(|digest| (digest, bare.release_for(&host.name, &digest)));
+                    digests.into_iter().map(|digest| (digest, embedded.release_for(&host.name, &digest)));
                 network::down(host, context, stream, Down::Releases(releases.collect()));
             }
-            Up::Kept(digests) => match bare.kept(&seat.session, &digests).await {
+            Up::Kept(digests) => match embedded.kept(&seat.session, &digests).await {
                 Ok(wanted) => {
                     for digest in wanted {
                         network::down(host, context, stream, Down::ReleaseRequest(digest));
                     }
                 }
-                Err(BareError::Refused(why)) => {
+                Err(EmbeddedError::Refused(why)) => {
                     context.checks.fail(format!("{}: what it keeps is refused: {why}", host.name));
                 }
-                Err(BareError::Stopped) => self.die(context).await,
+                Err(EmbeddedError::Stopped) => self.die(context).await,
             },
             Up::Release(digest, envelope) => {
-                if bare.shown(&seat.session, &digest, envelope).await.is_err() {
+                if embedded.shown(&seat.session, &digest, envelope).await.is_err() {
                     self.die(context).await;
                 }
             }
             Up::FetchTrust(after) => {
-                let (_, chain) = bare.trust_after(after);
+                let (_, chain) = embedded.trust_after(after);
                 network::down(host, context, stream, Down::TrustChain(chain));
             }
         }
     }
 
     async fn greet(&mut self, context: &mut Context, host: &Host, stream: u64, hello: Hello) {
-        let (Some(bare), Some(peer)) = (&self.bare, &host.peer) else {
+        let (Some(embedded), Some(peer)) = (&self.embedded, &host.peer) else {
             return hang_up(context, host.index, stream);
         };
-        match bare.connect(&host.name, peer, hello).await {
+        match embedded.connect(&host.name, peer, hello).await {
             Ok(session) => {
                 context.say(|| format!("{} is connected", host.name));
                 let old = self.seats.insert(host.index, Seat { stream, session });
@@ -336,12 +337,12 @@ impl Center {
                 }
                 network::down(host, context, stream, Down::Welcome);
             }
-            Err(BareError::Refused(why)) => {
+            Err(EmbeddedError::Refused(why)) => {
                 context.say(|| format!("{} is refused: {why}", host.name));
                 context.refused.insert(host.index);
                 hang_up(context, host.index, stream);
             }
-            Err(BareError::Stopped) => self.die(context).await,
+            Err(EmbeddedError::Stopped) => self.die(context).await,
         }
     }
 

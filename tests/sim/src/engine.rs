@@ -10,7 +10,7 @@ use windlass_core::{Digest, SlotId, Timestamp};
 
 /// Whether an engine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Reachability {
     /// Yes.
     Up,
     /// Its socket is gone; containers go on.
@@ -66,7 +66,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Engine {
     /// Whether it answers.
-    pub standing: Standing,
+    pub standing: Reachability,
     /// Containers by the engine's id.
     pub processes: BTreeMap<String, Process>,
     /// Images by digest.
@@ -80,7 +80,7 @@ pub struct Engine {
 impl Default for Engine {
     fn default() -> Self {
         let (processes, images, requests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { standing: Standing::Up, processes, images, requests, next: 0, runs: 0 }
+        Self { standing: Reachability::Up, processes, images, requests, next: 0, runs: 0 }
     }
 }
 

@@ -15,7 +15,7 @@ use windlass_core::{Counter, Digest, HostId, ServiceId, Size, Timestamp};
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::edge::{Edge, Kept};
-use crate::engine::{Engine, Standing};
+use crate::engine::{Engine, Reachability};
 use crate::event::Event;
 use crate::keys::{BEGIN, fleet, keys};
 use crate::shop::LEASE;
@@ -262,7 +262,7 @@ impl Host {
     pub fn was_kept_from_stopping(&self, now: Timestamp) -> bool {
         let contact = self.agent.as_ref().map_or_else(|| self.kept_lease(), Agent::lease);
         let over_at = contact.map_or(Duration::ZERO, |contact| contact.at + LEASE);
-        let is_hindered = self.is_flaky || self.is_full || self.engine.standing != Standing::Up;
+        let is_hindered = self.is_flaky || self.is_full || self.engine.standing != Reachability::Up;
         let hindered_at = if is_hindered { Some(now) } else { self.hindered_at };
         let hindered = hindered_at.is_some_and(|at| uptime(at) >= over_at);
         self.loss_unheard_since.is_some() || (uptime(now) >= over_at && hindered)

@@ -13,7 +13,7 @@ use windlass_certs::trust::{
 };
 use windlass_core::plan::HostPlan;
 use windlass_core::{Counter, FleetId, ServiceId, Timestamp};
-use windlass_server::bare;
+use windlass_server::embedded;
 
 /// When every simulation begins.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_750_000_000_000);
@@ -31,7 +31,7 @@ pub struct Keys {
     /// Signs receipts of every host.
     pub receipts: SigningKey,
     /// The coordinator's.
-    pub server: bare::Keys,
+    pub server: embedded::Keys,
     /// TLS keys of hosts: requests, DER.
     requests: Vec<Vec<u8>>,
     dispatch: SigningKey,
@@ -67,7 +67,7 @@ impl Keys {
             release: key(),
             stranger: key(),
             receipts: key(),
-            server: bare::Keys::new(ca, dispatch.clone(), audit.clone()),
+            server: embedded::Keys::new(ca, dispatch.clone(), audit.clone()),
             requests: (0..MOST_HOSTS * 2).map(|_| request().der().to_vec()).collect(),
             dispatch,
             audit,

@@ -1,8 +1,8 @@
 //! People at rollouts under way: they promote, approve, pause and go back in the middle of steps; and they forget ingresses.
 
 use windlass_core::ServiceId;
-use windlass_core::rollout::{Approved, State, Steering};
-use windlass_server::bare::BareError;
+use windlass_core::rollout::{Approved, RolloutCommand, State};
+use windlass_server::embedded::EmbeddedError;
 
 use crate::dice::Dice;
 use crate::event::Event;
@@ -15,7 +15,7 @@ use crate::world::World;
 #[derive(Debug, Clone, Copy)]
 pub enum Meddling {
     /// Steers it.
-    Steer(Steering),
+    Steer(RolloutCommand),
     /// Approves the step that it is at.
     Approve,
     /// Goes back to the last good release beside it.
@@ -25,11 +25,11 @@ pub enum Meddling {
 impl Meddling {
     fn any(dice: &mut Dice) -> Self {
         match dice.below(20) {
-            0..4 => Self::Steer(Steering::Promote),
-            4..6 => Self::Steer(Steering::PromoteFull),
-            6..9 => Self::Steer(Steering::Pause),
-            9..13 => Self::Steer(Steering::Resume),
-            13..15 => Self::Steer(Steering::Abort),
+            0..4 => Self::Steer(RolloutCommand::Promote),
+            4..6 => Self::Steer(RolloutCommand::PromoteFull),
+            6..9 => Self::Steer(RolloutCommand::Pause),
+            9..13 => Self::Steer(RolloutCommand::Resume),
+            13..15 => Self::Steer(RolloutCommand::Abort),
             15..19 => Self::Approve,
             _ => Self::RollBack,
         }
@@ -70,9 +70,9 @@ impl World {
     }
 
     /// Somebody does something with a rollout that goes on, if one does.
-    pub(crate) async fn meddle(&mut self, meddling: Meddling) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        let is_moving = |id: &ServiceId| bare.look(|view| view.active(id).is_some());
+    pub(crate) async fn meddle(&mut self, meddling: Meddling) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        let is_moving = |id: &ServiceId| embedded.look(|view| view.active(id).is_some());
         let moving: Vec<usize> =
             (0..self.profiles.len()).filter(|index| is_moving(&self.profiles[*index].id)).collect();
         if moving.is_empty() {
@@ -87,23 +87,23 @@ impl World {
     }
 
     /// Somebody approves the step that a service's rollout is at.
-    pub(crate) async fn approve(&mut self, service: usize) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+    pub(crate) async fn approve(&mut self, service: usize) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let id = &self.profiles[service].id;
-        let wanted = bare.look(|view| {
+        let wanted = embedded.look(|view| {
             let rollout = view.active(id).filter(|rollout| rollout.state == State::Advancing)?;
             let step = rollout.shift.as_ref().map_or(0, |shift| shift.taken);
             Some((rollout.id.clone(), Approved { step, release: rollout.to.digest }))
         });
         match wanted {
-            Some((rollout, approved)) => bare.approve(&rollout, approved).await,
+            Some((rollout, approved)) => embedded.approve(&rollout, approved).await,
             None => Ok(()),
         }
     }
 
     /// Somebody says that an ingress is gone for good.
-    pub(crate) async fn forget_ingress(&mut self, host: usize) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        bare.forget_ingress(&self.hosts[host].name).await
+    pub(crate) async fn forget_ingress(&mut self, host: usize) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        embedded.forget_ingress(&self.hosts[host].name).await
     }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use windlass_certs::identity::PeerIdentity;
-use windlass_core::rollout::{State, Steering, Verb};
+use windlass_core::rollout::{RolloutCommand, ServiceCommand, State};
 use windlass_core::view::{RecoveringHost, RecoveringState};
 use windlass_core::{Counter, Digest, HostId, ServiceId};
-use windlass_server::bare::{BareError, HostAction};
+use windlass_server::embedded::{EmbeddedError, HostAction};
 
 use crate::dice::Dice;
 use crate::event::Event;
@@ -37,9 +37,9 @@ pub enum Action {
     /// Goes back to any release that was good.
     RollBackTo(usize),
     /// Steers the active rollout.
-    Steer(usize, Steering),
+    Steer(usize, RolloutCommand),
     /// Scales, stops or removes a service, perhaps although a rollout moves it.
-    Tell(usize, Verb, bool),
+    Tell(usize, ServiceCommand, bool),
     /// Has new instances made of the release that a service is at.
     Restart(usize),
     /// Does something with a host.
@@ -69,16 +69,20 @@ impl Action {
         match dice.below(109) {
             100..105 => Self::Restart(service),
             0..32 => Self::Deploy(service, Behaviour::any(dice)),
-            32..36 => Self::Tell(service, Verb::Scale(1 + u32::try_from(dice.below(5)).unwrap_or(0)), false),
-            36..39 => Self::Tell(service, Verb::Stop, dice.chance(50)),
-            39 => Self::Tell(service, Verb::Remove, dice.chance(50)),
+            32..36 => Self::Tell(
+                service,
+                ServiceCommand::Scale(1 + u32::try_from(dice.below(5)).unwrap_or(0)),
+                false,
+            ),
+            36..39 => Self::Tell(service, ServiceCommand::Stop, dice.chance(50)),
+            39 => Self::Tell(service, ServiceCommand::Remove, dice.chance(50)),
             40..46 => Self::Again(service, dice.chance(50)),
             46..48 => Self::Forge(service),
             48..54 => Self::RollBack(service),
             54..58 => Self::RollBackTo(service),
-            58..64 => Self::Steer(service, Steering::Pause),
-            64..70 => Self::Steer(service, Steering::Resume),
-            70..76 => Self::Steer(service, Steering::Abort),
+            58..64 => Self::Steer(service, RolloutCommand::Pause),
+            64..70 => Self::Steer(service, RolloutCommand::Resume),
+            70..76 => Self::Steer(service, RolloutCommand::Abort),
             76..80 => Self::Host(host, HostAction::Cordon),
             80..86 => Self::Host(host, HostAction::Drain),
             86..92 => Self::Host(host, HostAction::Uncordon),
@@ -129,8 +133,8 @@ impl World {
         };
         match done {
             Ok(()) => {}
-            Err(BareError::Refused(why)) => self.context.say(|| format!("refused: {why}")),
-            Err(BareError::Stopped) => self.center.die(&mut self.context).await,
+            Err(EmbeddedError::Refused(why)) => self.context.say(|| format!("refused: {why}")),
+            Err(EmbeddedError::Stopped) => self.center.die(&mut self.context).await,
         }
     }
 
@@ -144,10 +148,10 @@ impl World {
         new: Option<Behaviour>,
         retry: bool,
         supersede: bool,
-    ) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+    ) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let (id, now) = (self.service(service), self.context.now);
-        let counter = bare.look(|view| view.services().get(&id).map_or(0, |s| s.last_counter)) + 1;
+        let counter = embedded.look(|view| view.services().get(&id).map_or(0, |s| s.last_counter)) + 1;
         let profile = &self.profiles[service];
         let (shop, dice) = (&mut self.context.shop, &mut self.context.dice);
         let digest = match new {
@@ -166,7 +170,7 @@ impl World {
             let dies = self.context.now + self.context.dice.seconds(2, 14);
             self.context.queue.push(dies, Event::Break(Trouble::CenterCrash));
         }
-        if done == Err(BareError::Stopped) {
+        if done == Err(EmbeddedError::Stopped) {
             // The answer was lost; whoever asked asks again.
             let again = self.context.now + self.context.dice.seconds(20, 90);
             self.unanswered += 1;
@@ -175,76 +179,92 @@ impl World {
         done
     }
 
-    async fn submit(&mut self, digest: Digest, supersede: bool, retry: bool) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+    async fn submit(&mut self, digest: Digest, supersede: bool, retry: bool) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let Some(signed) = self.context.shop.signed.get(&digest) else { return Ok(()) };
-        bare.submit(signed.envelope.clone(), supersede, retry).await.map(drop)
+        embedded.submit(signed.envelope.clone(), supersede, retry).await.map(drop)
     }
 
-    async fn forge(&mut self, service: usize) -> Result<(), BareError> {
+    async fn forge(&mut self, service: usize) -> Result<(), EmbeddedError> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let mut signed = self.context.shop.signed.iter();
         let of_service =
             signed.find(|(_, signed)| signed.release.service_id() == id).map(|(digest, _)| *digest);
         let Some(envelope) = of_service.and_then(|digest| self.context.shop.forged(&digest)) else {
             return Ok(());
         };
-        match bare.submit(envelope, true, true).await {
+        match embedded.submit(envelope, true, true).await {
             Ok(_) => self.context.checks.fail(format!("{id}: a release was taken that nobody signed")),
-            Err(BareError::Refused(_)) => {}
-            Err(BareError::Stopped) => return Err(BareError::Stopped),
+            Err(EmbeddedError::Refused(_)) => {}
+            Err(EmbeddedError::Stopped) => return Err(EmbeddedError::Stopped),
         }
         Ok(())
     }
 
     fn good_counters(&self, service: usize) -> Vec<Counter> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Vec::new() };
-        bare.look(|view| {
+        let Some(embedded) = &self.center.embedded else { return Vec::new() };
+        embedded.look(|view| {
             let good = view.services().get(&id).map(|service| service.good.clone()).unwrap_or_default();
             good.into_iter().map(|release| release.counter).collect()
         })
     }
 
-    pub(crate) async fn roll_back(&mut self, service: usize, to: Option<Counter>) -> Result<(), BareError> {
+    pub(crate) async fn roll_back(
+        &mut self,
+        service: usize,
+        to: Option<Counter>,
+    ) -> Result<(), EmbeddedError> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        bare.rollback(&id, to).await.map(drop)
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        embedded.rollback(&id, to).await.map(drop)
     }
 
-    pub(crate) async fn steer(&mut self, service: usize, steering: Steering) -> Result<(), BareError> {
+    pub(crate) async fn steer(
+        &mut self,
+        service: usize,
+        steering: RolloutCommand,
+    ) -> Result<(), EmbeddedError> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        let Some(rollout) = bare.look(|view| view.active(&id).map(|rollout| rollout.id.clone())) else {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        let Some(rollout) = embedded.look(|view| view.active(&id).map(|rollout| rollout.id.clone())) else {
             return Ok(());
         };
-        let done = bare.steer(&rollout, steering).await;
-        let goes_on = matches!(steering, Steering::Resume | Steering::Promote | Steering::PromoteFull);
-        if goes_on && !matches!(done, Err(BareError::Refused(_))) {
+        let done = embedded.steer(&rollout, steering).await;
+        let goes_on = matches!(
+            steering,
+            RolloutCommand::Resume | RolloutCommand::Promote | RolloutCommand::PromoteFull
+        );
+        if goes_on && !matches!(done, Err(EmbeddedError::Refused(_))) {
             self.context.checks.is_let_go(&rollout);
         }
         done
     }
 
-    async fn tell(&mut self, service: usize, verb: Verb, supersede: bool) -> Result<(), BareError> {
+    async fn tell(
+        &mut self,
+        service: usize,
+        verb: ServiceCommand,
+        supersede: bool,
+    ) -> Result<(), EmbeddedError> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        bare.tell(&id, verb, supersede).await
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        embedded.command(&id, verb, supersede).await
     }
 
-    async fn restart(&mut self, service: usize) -> Result<(), BareError> {
+    async fn restart(&mut self, service: usize) -> Result<(), EmbeddedError> {
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        bare.restart(&id).await
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        embedded.restart(&id).await
     }
 
-    async fn steer_host(&mut self, host: usize, action: HostAction) -> Result<(), BareError> {
+    async fn steer_host(&mut self, host: usize, action: HostAction) -> Result<(), EmbeddedError> {
         let name = self.hosts[host].name.clone();
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        let done = bare.steer_host(&name, action).await;
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        let done = embedded.steer_host(&name, action).await;
         let is_evicted = matches!(action, HostAction::Evict | HostAction::Ban);
-        if is_evicted && !matches!(done, Err(BareError::Refused(_))) {
+        if is_evicted && !matches!(done, Err(EmbeddedError::Refused(_))) {
             // Whoever evicts it says that it is off.
             self.hosts[host].is_disowned = self.hosts[host].is_on;
         }
@@ -256,8 +276,8 @@ impl World {
     }
 
     /// The agent is stopped, joins into a new folder, and starts.
-    pub async fn rejoin(&mut self, host: usize) -> Result<(), BareError> {
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+    pub async fn rejoin(&mut self, host: usize) -> Result<(), EmbeddedError> {
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let machine = &mut self.hosts[host];
         if !machine.is_on {
             return Ok(());
@@ -265,21 +285,23 @@ impl World {
         let request = keys().request(host, machine.joined);
         let receipts = keys().receipts.public();
         let labels = Default::default();
-        let joined = bare.join(&machine.name, labels, request, receipts, &address(host)).await;
-        if joined == Err(BareError::Stopped) {
+        let joined = embedded.join(&machine.name, labels, request, receipts, &address(host)).await;
+        if joined == Err(EmbeddedError::Stopped) {
             // It may have happened: whoever joins asks again.
             machine.peer = None;
         }
         let chain = joined?;
         let mut trust = keys().first_trust();
-        let (_, newer) = bare.trust_after(1);
+        let (_, newer) = embedded.trust_after(1);
         if let Err(error) = trust.walk(newer.iter().map(Vec::as_slice)) {
             self.context.checks.fail(format!("the trust chain does not hold: {error}"));
         }
         let certificate = CertificateDer::pem_slice_iter(chain.as_bytes()).find_map(Result::ok);
         machine.peer = match certificate.map(|der| PeerIdentity::from_der(&der)) {
             Some(Ok(peer)) => Some(peer),
-            other => return Err(BareError::Refused(format!("its certificate cannot be read: {other:?}"))),
+            other => {
+                return Err(EmbeddedError::Refused(format!("its certificate cannot be read: {other:?}")));
+            }
         };
         machine.joined += 1;
         self.context.refused.remove(&host);
@@ -291,7 +313,7 @@ impl World {
         Ok(())
     }
 
-    async fn cleanse(&mut self, host: usize) -> Result<(), BareError> {
+    async fn cleanse(&mut self, host: usize) -> Result<(), EmbeddedError> {
         if !self.hosts[host].is_deceived {
             return Ok(());
         }
@@ -300,15 +322,15 @@ impl World {
         self.steer_host(host, HostAction::Evict).await
     }
 
-    async fn recover(&mut self) -> Result<(), BareError> {
+    async fn recover(&mut self) -> Result<(), EmbeddedError> {
         self.recovers_at = None;
-        let Some(bare) = &self.center.bare else { return Ok(()) };
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let deceived = self.hosts.iter().filter(|host| host.is_deceived).map(|host| host.name.clone());
         let mut overruled: BTreeSet<HostId> = deceived.collect();
         let stuck = |host: &RecoveringHost| host.state == RecoveringState::Stuck;
-        let shown = bare.recovery(&overruled);
+        let shown = embedded.recovery(&overruled);
         overruled.extend(shown.hosts.into_iter().filter(stuck).map(|host| host.host));
-        let done = bare.recover(&overruled).await?;
+        let done = embedded.recover(&overruled).await?;
         for host in &done.hosts {
             self.context.say(|| format!("  {}: {}", host.host, host.state.as_str()));
         }
@@ -317,9 +339,9 @@ impl World {
 
     /// People notice when the coordinator waits for them to say what counts.
     pub(crate) fn notice_recovery(&mut self) {
-        let Some(bare) = &self.center.bare else { return };
+        let Some(embedded) = &self.center.embedded else { return };
         let names = || self.hosts.iter().map(|host| &host.name);
-        let waits = bare.look(|view| view.is_set_back() || names().any(|host| view.is_recovering(host)));
+        let waits = embedded.look(|view| view.is_set_back() || names().any(|host| view.is_recovering(host)));
         if waits && self.recovers_at.is_none_or(|at| at < self.context.now) {
             let at = self.context.now + self.context.dice.seconds(2, 60);
             self.recovers_at = Some(at);
@@ -327,48 +349,48 @@ impl World {
         }
     }
 
-    async fn raise_floor(&mut self, service: usize) -> Result<(), BareError> {
+    async fn raise_floor(&mut self, service: usize) -> Result<(), EmbeddedError> {
         self.republish().await?;
         let id = self.service(service);
-        let Some(bare) = &self.center.bare else { return Ok(()) };
-        let current = bare.look(|view| view.services().get(&id).and_then(|service| service.last_good()));
+        let Some(embedded) = &self.center.embedded else { return Ok(()) };
+        let current = embedded.look(|view| view.services().get(&id).and_then(|service| service.last_good()));
         let Some(current) = current else { return Ok(()) };
-        let (version, _) = bare.trust_after(0);
+        let (version, _) = embedded.trust_after(0);
         let mut floors = self.floors.clone();
         floors.insert(id, current.counter);
         let envelope = keys().trust(version + 1, &floors);
         self.trusts.insert(version + 1, (envelope.clone(), floors.clone()));
-        bare.publish_trust(envelope).await?;
+        embedded.publish_trust(envelope).await?;
         self.floors = floors;
         Ok(())
     }
 
     /// When nothing breaks any more, people look after what waits for them.
     pub async fn look_after(&mut self) {
-        let version = self.center.bare.as_ref().map_or(0, |bare| bare.trust_after(0).0);
+        let version = self.center.embedded.as_ref().map_or(0, |embedded| embedded.trust_after(0).0);
         if self.trusts.keys().next_back().is_some_and(|newest| *newest > version) {
             self.act(Action::Republish).await;
         }
         for service in 0..self.profiles.len() {
             let id = self.service(service);
-            let Some(bare) = &self.center.bare else { return };
-            let paused = bare.look(|view| view.active(&id).is_some_and(|r| r.state == State::Paused));
+            let Some(embedded) = &self.center.embedded else { return };
+            let paused = embedded.look(|view| view.active(&id).is_some_and(|r| r.state == State::Paused));
             if self.context.is_routed {
                 self.act(Action::Approve(service)).await;
             }
             if paused {
                 let resume = self.context.dice.chance(30);
-                let steering = if resume { Steering::Resume } else { Steering::Abort };
+                let steering = if resume { RolloutCommand::Resume } else { RolloutCommand::Abort };
                 self.act(Action::Steer(service, steering)).await;
             }
         }
         for host in 0..self.hosts.len() {
-            let Some(bare) = &self.center.bare else { return };
+            let Some(embedded) = &self.center.embedded else { return };
             let name = self.hosts[host].name.clone();
-            let scheduling = bare.look(|view| view.scheduling(&name));
+            let scheduling = embedded.look(|view| view.scheduling(&name));
             let is_refused = self.context.refused.remove(&host);
             // Whoever lets a host join again waits until what it had runs elsewhere.
-            let has_slots = bare.look(|view| {
+            let has_slots = embedded.look(|view| {
                 view.slots().values().flat_map(BTreeMap::values).any(|assignment| assignment.host() == &name)
             });
             let machine = &self.hosts[host];

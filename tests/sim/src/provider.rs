@@ -21,8 +21,8 @@ const FAULTS: [AnswerFault; 6] = [
 impl World {
     /// Questions that nobody has asked yet are asked.
     pub(crate) fn ask(&mut self) {
-        let Some(bare) = self.center.bare.as_ref().filter(|_| self.context.is_routed) else { return };
-        for question in bare.questions() {
+        let Some(embedded) = self.center.embedded.as_ref().filter(|_| self.context.is_routed) else { return };
+        for question in embedded.questions() {
             if self.center.asked.insert(question.key.clone()) {
                 self.answer(question);
             }
@@ -53,10 +53,10 @@ impl World {
 
     /// An answer comes, if the coordinator that asked is still there.
     pub(crate) fn answered(&mut self, key: QuestionKey, answer: Answer) {
-        let Some(bare) = &self.center.bare else { return };
+        let Some(embedded) = &self.center.embedded else { return };
         if self.center.asked.contains(&key) {
             self.context.say(|| format!("{} is answered: {:?}", key.gate, answer.said));
-            bare.answered(key, answer);
+            embedded.answered(key, answer);
         }
     }
 }

@@ -7,7 +7,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_core::reconcile::ContainerState;
 
 use crate::dice::Dice;
-use crate::engine::Standing;
+use crate::engine::Reachability;
 use crate::event::Event;
 use crate::host::Doom;
 use crate::keys::keys;
@@ -154,7 +154,7 @@ impl World {
             }
             Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::EngineRestart(_) => {
                 let hung = matches!(trouble, Trouble::EngineHung(_));
-                host.engine.standing = if hung { Standing::Hung } else { Standing::Down };
+                host.engine.standing = if hung { Reachability::Hung } else { Reachability::Down };
                 if matches!(trouble, Trouble::EngineRestart(_)) {
                     host.engine.end_all(host.clock(context.now));
                 }
@@ -225,9 +225,9 @@ impl World {
                 (host.cut_up, host.cut_down) = (false, false);
             }
             Trouble::EngineDown(_) | Trouble::EngineHung(_) | Trouble::EngineRestart(_)
-                if host.is_on && host.engine.standing != Standing::Up =>
+                if host.is_on && host.engine.standing != Reachability::Up =>
             {
-                host.engine.standing = Standing::Up;
+                host.engine.standing = Reachability::Up;
                 host.hindered_at = Some(context.now);
                 let revived = host.engine.to_revive();
                 revived.iter().for_each(|id| host.run(context, id));
@@ -261,7 +261,7 @@ impl World {
         }
         host.is_on = true;
         host.boots += 1;
-        host.engine.standing = Standing::Up;
+        host.engine.standing = Reachability::Up;
         host.interrupted_before = host.clock(context.now);
         let revived = host.engine.to_revive();
         revived.iter().for_each(|id| host.run(context, id));

@@ -262,8 +262,9 @@ impl World {
     /// People deploy as soon as the coordinator is back, while what it knows of its hosts is from before; the more so where
     /// it died in the middle of a rollout.
     fn hurry(&mut self) {
-        let Some(bare) = self.center.bare.as_ref().filter(|_| !self.context.is_calm) else { return };
-        let moving = |service: &usize| bare.look(|view| view.active(&self.profiles[*service].id).is_some());
+        let Some(embedded) = self.center.embedded.as_ref().filter(|_| !self.context.is_calm) else { return };
+        let moving =
+            |service: &usize| embedded.look(|view| view.active(&self.profiles[*service].id).is_some());
         let moved: Vec<usize> = (0..self.profiles.len()).filter(moving).collect();
         let dice = &mut self.context.dice;
         let service = if moved.is_empty() { dice.index(self.profiles.len()) } else { *dice.pick(&moved) };
@@ -334,11 +335,13 @@ impl World {
     }
 
     fn why_not_at_rest(&self) -> Option<String> {
-        let Some(bare) = &self.center.bare else { return Some("the coordinator does not run".to_owned()) };
+        let Some(embedded) = &self.center.embedded else {
+            return Some("the coordinator does not run".to_owned());
+        };
         if self.unanswered > 0 {
             return Some("somebody will ask again".to_owned());
         }
-        bare.look(|view| check::at_rest(&view, &self.context, &self.hosts))
+        embedded.look(|view| check::at_rest(&view, &self.context, &self.hosts))
     }
 
     /// The audit log holds; and what is stored is what is known.
@@ -358,13 +361,13 @@ impl World {
 
     /// What the coordinator knows of services, slots and rollouts.
     fn known(&self) -> Option<impl PartialEq + use<>> {
-        let bare = self.center.bare.as_ref()?;
-        Some(bare.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone())))
+        let embedded = self.center.embedded.as_ref()?;
+        Some(embedded.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone())))
     }
 
     /// The entries of the audit log, which has to hold.
     async fn audit_log(&mut self) -> Option<Vec<Vec<u8>>> {
-        let read = self.center.bare.as_ref()?.audit_log().await;
+        let read = self.center.embedded.as_ref()?.audit_log().await;
         let (entries, checkpoints) = match read {
             Ok(read) => read,
             Err(error) => {

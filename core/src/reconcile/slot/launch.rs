@@ -12,7 +12,7 @@ use crate::release::{Image, Spec};
 
 use super::super::Turn;
 use super::super::asks;
-use super::super::fate::{Fate, Scene};
+use super::super::disposition::{Disposition, SlotContext};
 use super::super::input::{Container, GpuClaim, VerifiedRelease};
 use super::super::judge;
 use super::super::memory::{PullTrouble, Retry};
@@ -45,21 +45,21 @@ pub(super) enum Hold {
 }
 
 /// Steps 10 to 12 and 14 of the verification, and the pull. `None`: it may be started, or it runs.
-pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
-    let want = scene.want;
-    let instance = scene.target();
+pub(super) fn hold(turn: &mut Turn<'_>, context: &mut SlotContext<'_>) -> Option<Hold> {
+    let want = context.want;
+    let instance = context.target();
     let begins = match want.phase {
         Phase::Running | Phase::Draining => !instance.is_some_and(|seen| seen.state.is_up()),
         Phase::Pulled => true,
         Phase::Standby | Phase::Absent => false,
     };
-    if scene.restoring || scene.isolated || !begins {
+    if context.restoring || context.isolated || !begins {
         return None;
     }
     if let Some(refusal) = turn.desired.refusals.get(&want.slot) {
         return Some(Hold::Refused(refusal.clone()));
     }
-    let Some(release) = scene.release else {
+    let Some(release) = context.release else {
         return Some(Hold::Refused(refused(RefusalCode::UnsignedRelease, "the release is not here")));
     };
     if !want.good && turn.memory.is_quarantined(&want.slot.service, &release.content) {
@@ -67,23 +67,23 @@ pub(super) fn hold(turn: &mut Turn<'_>, scene: &mut Scene<'_>) -> Option<Hold> {
         let reason = known.map_or_else(String::new, |known| known.reason.clone());
         return Some(Hold::Refused(refused(RefusalCode::Quarantined, reason)));
     }
-    if instance.is_some() && scene.wants_running() {
-        return scene.unleased.then_some(Hold::Lease);
+    if instance.is_some() && context.wants_running() {
+        return context.unleased.then_some(Hold::Lease);
     }
     let checks = if want.good { None } else { asks::check(turn, &want.slot, release) };
     if let Some(asks::Held::Failed(detail)) = checks {
         return Some(Hold::Refused(refused(RefusalCode::CheckFailed, detail)));
     }
-    if scene.unleased && scene.wants_running() {
+    if context.unleased && context.wants_running() {
         return Some(Hold::Lease);
     }
     // The checks are made while the image is pulled.
-    image(turn, scene, &release.release.spec)
+    image(turn, context, &release.release.spec)
         .or_else(|| checks.map(|_| Hold::Checks))
-        .or_else(|| if scene.wants_running() { room(turn, scene, release) } else { None })
+        .or_else(|| if context.wants_running() { room(turn, context, release) } else { None })
 }
 
-fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, spec: &Spec) -> Option<Hold> {
+fn image(turn: &mut Turn<'_>, context: &SlotContext<'_>, spec: &Spec) -> Option<Hold> {
     let image = &spec.image;
     if turn.observed.image(image).is_some() {
         return None;
@@ -108,7 +108,7 @@ fn image(turn: &mut Turn<'_>, scene: &Scene<'_>, spec: &Spec) -> Option<Hold> {
         turn.wake(retry.what.first_at + patience);
         return Some(Hold::Pull);
     }
-    let evidence = known.and_then(|retry| pull_evidence(turn, scene.want, &retry.what));
+    let evidence = known.and_then(|retry| pull_evidence(turn, context.want, &retry.what));
     Some(evidence.map_or(Hold::Pull, Hold::PullFailed))
 }
 
@@ -123,20 +123,20 @@ pub(super) fn pull(turn: &mut Turn<'_>, image: &Image, seq: u64) {
     }
 }
 
-fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Option<Hold> {
-    let want = scene.want;
+fn room(turn: &Turn<'_>, context: &mut SlotContext<'_>, release: &VerifiedRelease) -> Option<Hold> {
+    let want = context.want;
     let wish = release.release.spec.resources.gpus.map_or(0, |wish| wish.count);
     let given = want.gpus.len();
     let too_few = (wish as usize > given).then_some(room::Shortage::TooFewGpus { asked: wish, given });
     let new = Need::of_release(&release.release.spec, &want.gpus);
     let capacity = &turn.observed.capacity;
-    let predecessor = scene.running_predecessor();
-    let outdated = scene.outdated().map(|seen| seen.id.clone());
+    let predecessor = context.running_predecessor();
+    let outdated = context.outdated().map(|seen| seen.id.clone());
     let named = |seen: &Container| predecessor == Some(seen.release) || outdated.as_ref() == Some(&seen.id);
     // What runs in the slot until the new one serves, devices included: unless it stops first.
     let runs = |counts: &dyn Fn(&Container) -> bool| {
         let mut beside = Need::default();
-        let stays = scene.seen.iter().filter(|seen| seen.state.is_up() && !scene.stops_first());
+        let stays = context.seen.iter().filter(|seen| seen.state.is_up() && !context.stops_first());
         stays.filter(|seen| counts(seen)).for_each(|seen| beside.add(&room::need(seen)));
         beside
     };
@@ -148,7 +148,7 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
     };
     let verdict = too_few.map_or(Ok(()), Err).and_then(|()| room::disk_fits(capacity, 0)).and_then(|()| {
         fits(&all).or_else(|_| {
-            scene.tight = true;
+            context.tight = true;
             fits(&stays)
         })
     });
@@ -165,52 +165,56 @@ fn room(turn: &Turn<'_>, scene: &mut Scene<'_>, release: &VerifiedRelease) -> Op
 /// predecessor as long as the new one does not serve.
 pub(super) fn missing(
     turn: &mut Turn<'_>,
-    scene: &Scene<'_>,
-    fates: &[(&Container, Fate)],
+    context: &SlotContext<'_>,
+    dispositions: &[(&Container, Disposition)],
 ) -> Result<Option<Step>, Hold> {
-    let want = scene.want;
-    let release = if scene.isolated || scene.unleased {
+    let want = context.want;
+    let release = if context.isolated || context.unleased {
         None
-    } else if scene.restoring {
-        scene.armed_fallback()
-    } else if scene.wants_running() && scene.target().is_none() && !scene.blocked {
+    } else if context.restoring {
+        context.armed_fallback()
+    } else if context.wants_running() && context.target().is_none() && !context.blocked {
         Some(want.release)
-    } else if scene.wants_running() && (scene.available || scene.stops_first()) && !scene.blocked {
+    } else if context.wants_running() && (context.available || context.stops_first()) && !context.blocked {
         None
     } else {
-        scene.running_predecessor()
+        context.running_predecessor()
     };
     let is_here = |release: &Digest| match release {
-        planned if *planned == want.release => scene.target().is_some(),
-        other => scene.instance_of(other).is_some(),
+        planned if *planned == want.release => context.target().is_some(),
+        other => context.instance_of(other).is_some(),
     };
     let release = release.filter(|release| !is_here(release));
     let Some(release) = release.and_then(|release| turn.desired.releases.get(&release)).cloned() else {
         return Ok(None);
     };
-    let failed = scene.known.failed.as_ref();
+    let failed = context.known.failed.as_ref();
     let failed = failed.is_some_and(|failed| failed.restart.is_none() && failed.content == release.content);
     let wanted = &release.release.spec.image;
     let Some(image) = turn.observed.image(wanted).map(|image| image.id.clone()) else {
         // The last resort: kept images of fallbacks need no registry.
         let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
-        if (scene.restoring || scene.barred) && !failed && !turn.observed.pulls.contains_key(&wanted.digest) {
+        if (context.restoring || context.barred)
+            && !failed
+            && !turn.observed.pulls.contains_key(&wanted.digest)
+        {
             pull(turn, wanted, seq);
         }
         return Ok(None);
     };
-    let Some(side) = free_side(fates).filter(|_| !failed) else { return Ok(None) };
+    let Some(side) = free_side(dispositions).filter(|_| !failed) else { return Ok(None) };
     // A plan names the devices of its target; what goes back gets them when nothing of the slot has them any more.
-    if release.digest != want.release && is_held(&Need::of_release(&release.release.spec, &want.gpus), fates)
+    if release.digest != want.release
+        && is_held(&Need::of_release(&release.release.spec, &want.gpus), dispositions)
     {
         return Ok(None);
     }
-    launch(turn, scene, release, image, side).map(Some)
+    launch(turn, context, release, image, side).map(Some)
 }
 
 /// Whether an instance of the slot that runs has one of these devices, and they cannot share it.
-fn is_held(wanted: &Need, fates: &[(&Container, Fate)]) -> bool {
-    let up = fates.iter().filter(|(seen, _)| seen.state.is_up()).flat_map(|(seen, _)| &seen.gpus);
+fn is_held(wanted: &Need, dispositions: &[(&Container, Disposition)]) -> bool {
+    let up = dispositions.iter().filter(|(seen, _)| seen.state.is_up()).flat_map(|(seen, _)| &seen.gpus);
     let alone = |claim: &GpuClaim| {
         let wanted = wanted.gpus.get(&claim.uuid);
         wanted.is_some_and(|wanted| wanted.and(claim.taken()) == GpuTaken::Exclusively)
@@ -220,12 +224,12 @@ fn is_held(wanted: &Need, fates: &[(&Container, Fate)]) -> bool {
 
 fn launch(
     turn: &mut Turn<'_>,
-    scene: &Scene<'_>,
+    context: &SlotContext<'_>,
     release: Arc<VerifiedRelease>,
     image: String,
     side: u8,
 ) -> Result<Step, Hold> {
-    let slot = scene.want.slot.clone();
+    let slot = context.want.slot.clone();
     let ports = ports::assign(turn.desired, &mut turn.memory, &slot, &release, side).map_err(
         |ports::RangeExhausted| Hold::Refused(refused(RefusalCode::NoRoom, "ports: the range is used up")),
     )?;
@@ -234,15 +238,15 @@ fn launch(
     let instance = instance_name(&slot, &release, known.serial);
     let network = networks::of_launch(turn, &slot, &instance, &release).map_err(Hold::Refused)?;
     let known = turn.memory.slot(&slot);
-    let generation = if release.digest == scene.want.release { scene.want.generation } else { 0 };
-    if release.digest == scene.want.release {
+    let generation = if release.digest == context.want.release { context.want.generation } else { 0 };
+    if release.digest == context.want.release {
         known.kept = None; // it makes way for the new one
     }
     if let Some(pulled) = turn.memory.pulled.get_mut(&release.release.spec.image.digest) {
         pulled.used_at = turn.now;
     }
     let plan = turn.plan_number();
-    let need = Need::of_release(&release.release.spec, &scene.want.gpus);
+    let need = Need::of_release(&release.release.spec, &context.want.gpus);
     turn.claims.entry(slot.clone()).or_default().add(&need);
     let memory = |taken: &GpuTaken| match taken {
         GpuTaken::Exclusively => None,
@@ -266,13 +270,13 @@ fn instance_name(slot: &SlotId, release: &VerifiedRelease, serial: u64) -> Strin
 }
 
 /// Which side a new instance gets: one without a container, else one whose containers stand still.
-fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
+fn free_side(dispositions: &[(&Container, Disposition)]) -> Option<u8> {
     let rank = |side: u8| {
-        let mine = fates.iter().filter(|(seen, _)| seen.side == side && !seen.ports.is_empty());
-        mine.map(|(seen, fate)| {
+        let mine = dispositions.iter().filter(|(seen, _)| seen.side == side && !seen.ports.is_empty());
+        mine.map(|(seen, disposition)| {
             if seen.state.is_up() {
                 3
-            } else if *fate == Fate::Gone {
+            } else if *disposition == Disposition::Remove {
                 1
             } else {
                 2
@@ -284,14 +288,18 @@ fn free_side(fates: &[(&Container, Fate)]) -> Option<u8> {
 }
 
 /// Returns whether there is no side for the instance that is to be made before something has stopped.
-pub(super) fn needs_a_side(scene: &Scene<'_>, fates: &[(&Container, Fate)]) -> bool {
-    let missing = if scene.wants_running() {
-        scene.target().is_none()
+pub(super) fn needs_a_side(context: &SlotContext<'_>, dispositions: &[(&Container, Disposition)]) -> bool {
+    let missing = if context.wants_running() {
+        context.target().is_none()
     } else {
-        let predecessor = scene.running_predecessor();
-        predecessor.is_some_and(|release| scene.instance_of(&release).is_none())
+        let predecessor = context.running_predecessor();
+        predecessor.is_some_and(|release| context.instance_of(&release).is_none())
     };
-    missing && !scene.blocked && !scene.restoring && !scene.isolated && free_side(fates).is_none()
+    missing
+        && !context.blocked
+        && !context.restoring
+        && !context.isolated
+        && free_side(dispositions).is_none()
 }
 
 fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {

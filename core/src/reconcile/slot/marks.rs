@@ -6,7 +6,7 @@ use crate::observation::Fault;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
-use super::super::fate::Scene;
+use super::super::disposition::SlotContext;
 use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
@@ -99,17 +99,17 @@ pub(super) fn absolve(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container])
 
 /// Marks the slot failed if the planned release failed in it.
 pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
-    let scene = Scene::new(turn, want, seen);
-    let watched = want.phase == Phase::Running && !scene.restoring && !scene.isolated;
-    let Some(container) = scene.target().filter(|_| watched) else { return };
+    let context = SlotContext::new(turn, want, seen);
+    let watched = want.phase == Phase::Running && !context.restoring && !context.isolated;
+    let Some(container) = context.target().filter(|_| watched) else { return };
     if want.good && !judge::is_restart_on_trial(&turn.memory, want, Some(container)) {
         // A restart that failed with nothing to go back to was tried again, and serves now.
-        if scene.available && scene.known.failed.is_some() {
+        if context.available && context.known.failed.is_some() {
             turn.memory.slot(&want.slot).failed = None;
         }
         return;
     }
-    let older = scene.outdated().map(|older| older.instance.clone());
+    let older = context.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
     let mut times = super::super::asks::times_of(turn, container);
     if spec.is_some() && matches!(container.state, ContainerState::Running { .. }) {
@@ -126,7 +126,7 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
             let instances = (Some(container), older.as_deref());
             let fault = if lacks_a_device(turn, container) { Fault::Device } else { Fault::Release };
             let what = (clock, reason, fault);
-            judge::condemn(turn.desired, &mut turn.memory, want, instances, what, turn.now);
+            judge::mark_failed(turn.desired, &mut turn.memory, want, instances, what, turn.now);
         }
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 
 use super::super::Turn;
 use super::super::asks::times_of;
-use super::super::fate::Fate;
+use super::super::disposition::Disposition;
 use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::{self, Restarts};
@@ -22,16 +22,16 @@ const LASTING: Duration = Duration::from_secs(600);
 pub(super) fn start_one(
     turn: &mut Turn<'_>,
     want: &PlanSlot,
-    fates: &[(&Container, Fate)],
+    dispositions: &[(&Container, Disposition)],
     target_held: bool,
     unleased: bool,
 ) -> Option<Step> {
-    for (seen, fate) in fates {
+    for (seen, disposition) in dispositions {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
         // What is not verified, or is refused, is never started.
         let refused = turn.desired.refusals.contains_key(&want.slot);
         let held = spec.is_none() || unleased || ((target_held || refused) && seen.release == want.release);
-        if *fate != Fate::Run || (held && !seen.state.is_up()) {
+        if *disposition != Disposition::Run || (held && !seen.state.is_up()) {
             continue;
         }
         let known = turn.memory.of(seen).cloned().unwrap_or_default();

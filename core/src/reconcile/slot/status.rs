@@ -6,7 +6,7 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::asks::times_of;
-use super::super::fate::{Fate, Scene};
+use super::super::disposition::{Disposition, SlotContext};
 use super::super::input::Container;
 use super::super::judge;
 use super::super::memory::PullTrouble;
@@ -29,16 +29,19 @@ pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Contai
 }
 
 pub(super) fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
-    let scene = Scene::new(turn, want, seen);
-    let image = scene.release.map(|release| &release.release.spec.image);
-    let target = scene.target();
+    let context = SlotContext::new(turn, want, seen);
+    let image = context.release.map(|release| &release.release.spec.image);
+    let target = context.target();
     let done = match want.phase {
-        Phase::Running => scene.available && !scene.isolated,
+        Phase::Running => context.available && !context.isolated,
         Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
         Phase::Pulled => image.is_some_and(|image| turn.observed.image(image).is_some()),
         Phase::Standby | Phase::Absent => true,
     };
-    done && scene.fates().iter().all(|(seen, fate)| *fate != Fate::Run || seen.state.is_up())
+    done && context
+        .dispositions()
+        .iter()
+        .all(|(seen, disposition)| *disposition != Disposition::Run || seen.state.is_up())
 }
 
 /// Evidence of a pull that failed, when no instance was made yet.

@@ -1,4 +1,4 @@
-//! How much of a rollout's story was written, and what of it is news.
+//! How much of a rollout's decision log was written, and what of it is news.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Clocks, DETAILS, Decision, VERDICTS, What};
 /// Slots of one rollout of which it is remembered when they began and whether they are available.
 const FOLLOWED: usize = 256;
 
-/// How much of a rollout's story is written.
+/// How much of a rollout's decision log is written.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Log {
     /// Decisions that were written; the number of the next one.
@@ -148,7 +148,7 @@ impl Log {
 
 impl Rollout {
     /// Writes that the rollout has left the state of `before` by something else than its own step.
-    pub(crate) fn tell_moved(&mut self, before: &Self, now: Timestamp) {
+    pub(crate) fn note_moved(&mut self, before: &Self, now: Timestamp) {
         drop(self.log.take_fresh());
         let what = What::Moved {
             from: before.state,

@@ -10,7 +10,12 @@ fn place(index: u32) -> Place {
 }
 
 fn moved() -> What {
-    What::Steered { by: "ada".into(), steering: Steering::Pause, from: State::Advancing, to: State::Paused }
+    What::Steered {
+        by: "ada".into(),
+        steering: RolloutCommand::Pause,
+        from: State::Advancing,
+        to: State::Paused,
+    }
 }
 
 #[test]

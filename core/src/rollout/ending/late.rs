@@ -9,25 +9,26 @@ use crate::service::ReleaseRef;
 use crate::slot::Seen;
 use crate::time::Timestamp;
 
-use super::super::draft::Draft;
 use super::super::model::Reason;
+use super::super::planner::Planner;
 use super::{Faults, counted};
 
 /// Why a rollout got no further: what was seen of the slots that are not there yet is written down as what failed.
-pub(crate) fn no_progress(draft: &mut Draft<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
+pub(crate) fn no_progress(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
     let mut faults = Faults::default();
-    for slot in counted(draft, &to.digest) {
-        let facts = draft.facts(&slot);
+    for slot in counted(planner, &to.digest) {
+        let facts = planner.facts(&slot);
         let (Seen::Converging(_), Some(seen)) = (facts.target(), facts.last()) else { continue };
         let runs = facts.intent.run == Phase::Running;
         let instance = seen.current_of(&to.digest, facts.intent.generation).filter(|_| runs);
-        let evidence = hindered(seen, to, draft.now()).or_else(|| waited(instance?, to, spec, draft.now()));
+        let evidence =
+            hindered(seen, to, planner.now()).or_else(|| waited(instance?, to, spec, planner.now()));
         if let Some(evidence) = evidence {
             faults.failed(facts.host(), &slot, &evidence);
         }
     }
     let plain = Reason::NoProgress(spec.progress_deadline);
-    faults.record(draft).unwrap_or(plain)
+    faults.record(planner).unwrap_or(plain)
 }
 
 fn evidence(to: ReleaseRef, clock: Clock, reason: FailureReason, at: Timestamp) -> Evidence {

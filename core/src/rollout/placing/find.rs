@@ -9,10 +9,10 @@ use crate::release::Release;
 use crate::slot::Waiting;
 
 use super::super::decision::Instead;
-use super::super::draft::Draft;
 use super::super::elsewhere::{Full, words};
 use super::super::model::{Kind, SLOTS_PER_STEP};
 use super::super::places::why_nowhere;
+use super::super::planner::Planner;
 
 /// There is no place for a slot.
 pub(super) enum Nowhere {
@@ -24,7 +24,7 @@ pub(super) enum Nowhere {
 
 impl Nowhere {
     pub(super) fn because(
-        draft: &mut Draft<'_>,
+        planner: &mut Planner<'_>,
         candidates: &Candidates<'_>,
         refused: &BTreeMap<HostId, Unfit>,
     ) -> Self {
@@ -33,7 +33,7 @@ impl Nowhere {
         }
         for (host, why) in refused {
             if let Unfit::NotConnected(liveness) = why {
-                draft.wait(Waiting::Host { host: host.clone(), liveness: *liveness });
+                planner.wait(Waiting::Host { host: host.clone(), liveness: *liveness });
             }
         }
         Self::Yet
@@ -60,7 +60,7 @@ pub(super) struct New {
 
 /// Finds hosts for `missing` slots, the first of them in the place of `full` ones.
 pub(super) fn find(
-    draft: &mut Draft<'_>,
+    planner: &mut Planner<'_>,
     release: &Release,
     taken: &BTreeMap<HostId, Taken>,
     missing: usize,
@@ -70,12 +70,12 @@ pub(super) fn find(
     if missing == 0 {
         return Ok(new);
     }
-    let candidates = Candidates::of(draft.snapshot.fleet, release);
-    draft.refusals(candidates.refusals(taken));
+    let candidates = Candidates::of(planner.snapshot.fleet, release);
+    planner.refusals(candidates.refusals(taken));
     // A rollback goes back to what there was, whatever a newer rule says.
-    let mut filling = match draft.rollout().kind {
-        Kind::Deploy => candidates.fill(taken, &draft.own()),
-        Kind::Rollback | Kind::Restart => candidates.fill_again(taken, &draft.own()),
+    let mut filling = match planner.rollout().kind {
+        Kind::Deploy => candidates.fill(taken, &planner.own()),
+        Kind::Rollback | Kind::Restart => candidates.fill_again(taken, &planner.own()),
     };
     let mut full = full.into_iter();
     // One step makes no more; the one too many says that there are more.
@@ -86,9 +86,11 @@ pub(super) fn find(
                 let instead = full.map(|Full { slot, why, .. }| Instead { slot, why });
                 new.places.push((place, instead));
             }
-            (Err(_), Some(full)) if draft.rollout().kind != Kind::Deploy => new.without_place.push(full.slot),
+            (Err(_), Some(full)) if planner.rollout().kind != Kind::Deploy => {
+                new.without_place.push(full.slot)
+            }
             (Err(refused), first) => {
-                let nowhere = Nowhere::because(draft, &candidates, &refused);
+                let nowhere = Nowhere::because(planner, &candidates, &refused);
                 let full: Vec<Full> = first.into_iter().chain(full).collect();
                 return Err(nowhere.after(&full));
             }

@@ -11,12 +11,12 @@ use crate::slot::{Limits, Waiting};
 use crate::traffic::{Split, Weight};
 use crate::units::Span;
 
-use super::super::draft::Draft;
 use super::super::gating::{self, Gates, goes_on, may_go_on};
 use super::super::model::{Kind, State};
+use super::super::planner::Planner;
 use super::super::shift::Promotion;
+use super::counts::{Old, RolloutCounts};
 use super::shifting::{is_in_force, waits_for_approval};
-use super::standing::{Old, Standing};
 
 /// The part of the manifest that decides how the traffic moves.
 pub(super) struct Params<'a> {
@@ -28,62 +28,62 @@ pub(super) struct Params<'a> {
     pub(super) approve: bool,
 }
 
-pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
-    let Some(mut standing) = Standing::look(draft, Old::RunsOn) else { return };
-    standing.begin(draft, Limits::NONE);
-    if !standing.is_complete() {
+pub(super) fn step(planner: &mut Planner<'_>, params: &Params<'_>) {
+    let Some(mut tally) = RolloutCounts::look(planner, Old::RunsOn) else { return };
+    tally.begin(planner, Limits::NONE);
+    if !tally.is_complete() {
         // The step that is taken is judged all the same: the new release has its share of the requests.
-        let taken = draft.rollout().shift.as_ref().map_or(0, |shift| shift.taken);
-        if taken > 0 && !goes_on(draft, taken, &[]) {
+        let taken = planner.rollout().shift.as_ref().map_or(0, |shift| shift.taken);
+        if taken > 0 && !goes_on(planner, taken, &[]) {
             return;
         }
-        return standing.look_at_deadline(draft);
+        return tally.look_at_deadline(planner);
     }
-    let Some(split) = draft.service.split.clone().filter(|split| split.new == standing.to.digest) else {
+    let Some(split) = planner.service.split.clone().filter(|split| split.new == tally.to.digest) else {
         // No other release serves beside it.
-        return draft.go(State::Soaking);
+        return planner.go(State::Soaking);
     };
-    draft.is_steady(standing.spec.progress_deadline);
-    if is_in_force(draft, &split, standing.spec.progress_deadline) && !is_held(draft, params, &split) {
-        take_step(draft, params, split);
+    planner.is_steady(tally.spec.progress_deadline);
+    if is_in_force(planner, &split, tally.spec.progress_deadline) && !is_held(planner, params, &split) {
+        take_step(planner, params, split);
     }
 }
 
 /// Whether the traffic stays as it is for now: a person has to let it move, the watch over the last step goes on, or gates have not
 /// passed.
-fn is_held(draft: &mut Draft<'_>, params: &Params<'_>, split: &Split) -> bool {
-    let Some(shift) = draft.rollout().shift.clone() else { return true };
-    if shift.promoted.is_some() || draft.rollout().kind != Kind::Deploy {
+fn is_held(planner: &mut Planner<'_>, params: &Params<'_>, split: &Split) -> bool {
+    let Some(shift) = planner.rollout().shift.clone() else { return true };
+    if shift.promoted.is_some() || planner.rollout().kind != Kind::Deploy {
         return false;
     }
     if shift.taken == 0 {
-        return params.approve && waits_for_approval(draft);
+        return params.approve && waits_for_approval(planner);
     }
-    let now = draft.now();
+    let now = planner.now();
     let since = shift.watched_since.unwrap_or(now);
     // The watch over the last step is the soak, which begins when its gates have passed.
     let is_last = shift.taken as usize >= params.steps.len();
     let until = if is_last { now } else { since + params.watch.duration() };
     if now < until {
-        draft.wait(Waiting::Watch { weight: split.weight, until });
-        draft.wake(until);
+        planner.wait(Waiting::Watch { weight: split.weight, until });
+        planner.wake(until);
     }
-    let gates = gating::look(draft, shift.taken, &[], since);
-    !may_go_on(draft, &gates) || matches!(gates, Gates::Going) || now < until
+    let gates = gating::look(planner, shift.taken, &[], since);
+    !may_go_on(planner, &gates) || matches!(gates, Gates::Going) || now < until
 }
 
 /// Gives the new release its next share, or comes to the soak after the last one.
-fn take_step(draft: &mut Draft<'_>, params: &Params<'_>, mut split: Split) {
-    let Some(shift) = draft.rollout().shift.clone() else { return };
-    let full = shift.promoted == Some(Promotion::Full) || draft.rollout().kind != Kind::Deploy;
+fn take_step(planner: &mut Planner<'_>, params: &Params<'_>, mut split: Split) {
+    let Some(shift) = planner.rollout().shift.clone() else { return };
+    let full = shift.promoted == Some(Promotion::Full) || planner.rollout().kind != Kind::Deploy;
     let last = u32::try_from(params.steps.len()).unwrap_or(u32::MAX);
     if shift.taken >= last {
-        return draft.go(State::Soaking);
+        return planner.go(State::Soaking);
     }
     let next = if full { last } else { shift.taken + 1 };
     let Some(weight) = params.steps.get(next as usize - 1).copied() else { return };
     split.weight = weight;
-    draft.service.split = Some(split);
+    planner.service.split = Some(split);
     let promoted = shift.promoted.filter(|promoted| *promoted == Promotion::Full);
-    super::shifting::take(draft, next, last, promoted);
+    super::shifting::take(planner, next, last, promoted);
 }

@@ -11,12 +11,12 @@ use crate::release::CanaryStep;
 use crate::slot::{Limits, Waiting};
 use crate::traffic::Split;
 
-use super::super::draft::Draft;
 use super::super::gating::{self, Gates, goes_on, may_go_on};
 use super::super::model::{Kind, State};
+use super::super::planner::Planner;
 use super::super::shift::{Promotion, Shift};
+use super::counts::{Old, RolloutCounts};
 use super::shifting::{is_in_force, shift, take, waits_for_approval};
-use super::standing::{Old, Standing};
 
 /// The part of the manifest that decides how the traffic moves.
 pub(super) struct Params<'a> {
@@ -32,88 +32,94 @@ impl Params<'_> {
     }
 }
 
-pub(super) fn step(draft: &mut Draft<'_>, params: &Params<'_>) {
-    let Some((to, release)) = draft.target() else { return };
-    let split = draft.service.split.clone().filter(|split| split.new == to.digest);
+pub(super) fn step(planner: &mut Planner<'_>, params: &Params<'_>) {
+    let Some((to, release)) = planner.target() else { return };
+    let split = planner.service.split.clone().filter(|split| split.new == to.digest);
     let old = if split.is_some() { Old::RunsOn } else { Old::Rests };
-    let Some(mut standing) = Standing::look(draft, old) else { return };
-    let replaces = draft.rollout().from.is_some_and(|from| from.digest != to.digest);
+    let Some(mut tally) = RolloutCounts::look(planner, old) else { return };
+    let replaces = planner.rollout().from.is_some_and(|from| from.digest != to.digest);
     if (!replaces && split.is_none()) || (split.is_none() && release.spec.is_routed()) {
         // No other release serves beside it.
-        standing.begin(draft, Limits::NONE);
-        return standing.close(draft);
+        tally.begin(planner, Limits::NONE);
+        return tally.close(planner);
     }
-    let at = shift(draft);
+    let at = shift(planner);
     // A rollback to what is still warm asks nobody.
-    let full = at.promoted == Some(Promotion::Full) || draft.rollout().kind != Kind::Deploy;
+    let full = at.promoted == Some(Promotion::Full) || planner.rollout().kind != Kind::Deploy;
     let next = match at.taken {
         _ if full => params.last(),
         0 => 1,
         taken if at.settled => taken + 1,
         taken => taken,
     };
-    let Some(of) = params.steps.get(next as usize - 1) else { return draft.go(State::Soaking) };
-    let wanted = of.instances(standing.total, params.min_instances);
-    standing.begin_up_to(draft, wanted);
-    if !standing.has(wanted) {
+    let Some(of) = params.steps.get(next as usize - 1) else { return planner.go(State::Soaking) };
+    let wanted = of.instances(tally.total, params.min_instances);
+    tally.begin_up_to(planner, wanted);
+    if !tally.has(wanted) {
         // The step that is taken is judged all the same: its release has its share of the requests.
         if let Some(taken) = params.steps.get((at.taken as usize).wrapping_sub(1))
-            && !goes_on(draft, at.taken, &taken.gates)
+            && !goes_on(planner, at.taken, &taken.gates)
         {
             return;
         }
-        return standing.look_at_deadline(draft);
+        return tally.look_at_deadline(planner);
     }
-    let deadline = standing.spec.progress_deadline;
-    draft.is_steady(deadline);
+    let deadline = tally.spec.progress_deadline;
+    planner.is_steady(deadline);
     if next > at.taken {
-        return take_step(draft, params, next, of, split);
+        return take_step(planner, params, next, of, split);
     }
-    if split.is_some_and(|split| !is_in_force(draft, &split, deadline)) {
+    if split.is_some_and(|split| !is_in_force(planner, &split, deadline)) {
         return;
     }
-    if is_settled(draft, of, next) {
+    if is_settled(planner, of, next) {
         if next >= params.last() {
-            return draft.go(State::Soaking);
+            return planner.go(State::Soaking);
         }
-        draft.rollout().shift.iter_mut().for_each(|shift| shift.settled = true);
-        draft.wake_now();
+        planner.rollout().shift.iter_mut().for_each(|shift| shift.settled = true);
+        planner.wake_now();
     }
 }
 
 /// Gives the new release the share of a step.
-fn take_step(draft: &mut Draft<'_>, params: &Params<'_>, next: u32, of: &CanaryStep, split: Option<Split>) {
-    let full = draft.rollout().shift.as_ref().and_then(|shift| shift.promoted);
+fn take_step(
+    planner: &mut Planner<'_>,
+    params: &Params<'_>,
+    next: u32,
+    of: &CanaryStep,
+    split: Option<Split>,
+) {
+    let full = planner.rollout().shift.as_ref().and_then(|shift| shift.promoted);
     if let Some(mut split) = split {
         split.weight = of.weight;
         split.matches = of.matches.clone();
-        draft.service.split = Some(split);
+        planner.service.split = Some(split);
     }
-    take(draft, next, params.last(), full.filter(|promoted| *promoted == Promotion::Full));
+    take(planner, next, params.last(), full.filter(|promoted| *promoted == Promotion::Full));
 }
 
 /// Whether the step has held as long as it is to, its gates have passed, and who has to has approved it.
-fn is_settled(draft: &mut Draft<'_>, of: &CanaryStep, number: u32) -> bool {
-    let now = draft.now();
-    let Some(mut at) = draft.rollout().shift.clone() else { return false };
-    if at.promoted.is_some() || draft.rollout().kind != Kind::Deploy {
+fn is_settled(planner: &mut Planner<'_>, of: &CanaryStep, number: u32) -> bool {
+    let now = planner.now();
+    let Some(mut at) = planner.rollout().shift.clone() else { return false };
+    if at.promoted.is_some() || planner.rollout().kind != Kind::Deploy {
         return true;
     }
     // Without a coordinator nobody watched.
-    at.watched_since = at.watched_since.filter(|since| *since >= draft.snapshot.fleet.since());
+    at.watched_since = at.watched_since.filter(|since| *since >= planner.snapshot.fleet.since());
     let since = at.watched_since.unwrap_or(now);
     if at.watched_since.is_none() {
         // Without weights, the step begins when its instances serve.
-        draft.rollout().shift = Some(Shift { watched_since: Some(now), ..at });
+        planner.rollout().shift = Some(Shift { watched_since: Some(now), ..at });
     }
     let until = since + of.hold.map(|hold| hold.duration()).unwrap_or_default();
     if now < until {
-        draft.wait(Waiting::Watch { weight: of.weight, until });
-        draft.wake(until);
+        planner.wait(Waiting::Watch { weight: of.weight, until });
+        planner.wake(until);
     }
-    let gates = gating::look(draft, number, &of.gates, since);
-    if !may_go_on(draft, &gates) || matches!(gates, Gates::Going) || now < until {
+    let gates = gating::look(planner, number, &of.gates, since);
+    if !may_go_on(planner, &gates) || matches!(gates, Gates::Going) || now < until {
         return false;
     }
-    !(of.approve && waits_for_approval(draft))
+    !(of.approve && waits_for_approval(planner))
 }

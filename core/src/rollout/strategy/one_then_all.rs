@@ -1,20 +1,20 @@
 //! One slot first, and once it is available all the others: the example of ARCHITECTURE.md for a new strategy. Only the
 //! tests have it.
 
-use super::super::draft::Draft;
 use super::super::exclusive;
-use super::standing::{Old, Standing};
+use super::super::planner::Planner;
+use super::counts::{Old, RolloutCounts};
 use crate::slot::Limits;
 
-pub(super) fn step(draft: &mut Draft<'_>) {
-    let Some(mut standing) = Standing::look(draft, Old::Rests) else { return };
-    exclusive::stop_others(draft, &standing.to.digest);
-    let limits = match standing.available {
+pub(super) fn step(planner: &mut Planner<'_>) {
+    let Some(mut tally) = RolloutCounts::look(planner, Old::Rests) else { return };
+    exclusive::stop_others(planner, &tally.to.digest);
+    let limits = match tally.available {
         0 => Limits { batch: 1, ..Limits::NONE },
         _ => Limits::NONE,
     };
-    standing.begin(draft, limits);
-    standing.close(draft);
+    tally.begin(planner, limits);
+    tally.close(planner);
 }
 
 mod tests {
@@ -23,7 +23,7 @@ mod tests {
     use crate::release::Release;
     use crate::rollout::tests::fixture::{reference, release};
     use crate::rollout::tests::shifting::World;
-    use crate::rollout::{Kind, State, Steering};
+    use crate::rollout::{Kind, RolloutCommand, State};
 
     fn one_then_all(counter: u64) -> Release {
         release(counter, |json| {
@@ -66,7 +66,7 @@ mod tests {
         }
         let (mut world, r1, r2) = world();
         world.until("has begun", |world| world.running(&r2) == 1);
-        world.steer(Steering::Abort);
+        world.steer(RolloutCommand::Abort);
         world.until("goes back", |world| world.state() == State::Aborted);
         assert_eq!((world.running(&r1), world.running(&r2)), (4, 0));
     }

@@ -5,8 +5,8 @@ use crate::id::{HostId, SlotId};
 use crate::release::Spec;
 use crate::slot::Waiting;
 
-use super::super::draft::Draft;
 use super::super::ending;
+use super::super::planner::Planner;
 
 /// How far something is from having stopped.
 pub(in crate::rollout) enum Stopping {
@@ -20,30 +20,30 @@ pub(in crate::rollout) enum Stopping {
 }
 
 /// Past the deadline, slots on hosts out of reach leave the count if nothing else is waited for; else the rollout failed.
-pub(super) fn deadline(draft: &mut Draft<'_>, spec: &Spec, only_lost: &[SlotId]) {
-    if !draft.deadline_passed(spec) {
+pub(super) fn deadline(planner: &mut Planner<'_>, spec: &Spec, only_lost: &[SlotId]) {
+    if !planner.deadline_passed(spec) {
         return;
     }
     if only_lost.is_empty() {
-        let Some((to, _)) = draft.target() else { return };
-        let reason = ending::no_progress(draft, to, spec);
-        ending::on_failure(draft, spec, reason);
+        let Some((to, _)) = planner.target() else { return };
+        let reason = ending::no_progress(planner, to, spec);
+        ending::on_failure(planner, spec, reason);
         return;
     }
-    let hosts: Vec<HostId> = only_lost.iter().map(|slot| draft.host(slot)).collect();
-    let now = draft.now();
-    draft.leave_behind(hosts);
-    draft.rollout().progress_at = now;
-    draft.wake(now);
+    let hosts: Vec<HostId> = only_lost.iter().map(|slot| planner.host(slot)).collect();
+    let now = planner.now();
+    planner.leave_behind(hosts);
+    planner.rollout().progress_at = now;
+    planner.wake(now);
 }
 
 /// Waits until `release` does not run in `slot`. Answers whether it does not.
-pub(super) fn is_stopped(draft: &mut Draft<'_>, slot: &SlotId, release: &Digest) -> bool {
-    let waiting = match draft.facts(slot).is_stopped(release) {
+pub(super) fn is_stopped(planner: &mut Planner<'_>, slot: &SlotId, release: &Digest) -> bool {
+    let waiting = match planner.facts(slot).is_stopped(release) {
         Ok(true) => return true,
-        Ok(false) => Waiting::Stop { host: draft.host(slot), slot: slot.clone() },
+        Ok(false) => Waiting::Stop { host: planner.host(slot), slot: slot.clone() },
         Err(waiting) => waiting,
     };
-    draft.wait(waiting);
+    planner.wait(waiting);
     false
 }

@@ -3,7 +3,7 @@
 use super::fixture::{at, reference, release};
 use super::midway::Midway;
 use crate::observation::{InstanceState, Pending, Refusal, RefusalCode, SlotStatus};
-use crate::rollout::{GoingBack, State, Waiting};
+use crate::rollout::{RollbackMode, State, Waiting};
 
 fn soaking() -> Midway {
     let edit = |json: &mut serde_json::Value| json["spec"]["soak"] = "1s".into();
@@ -55,7 +55,7 @@ fn nothing_begins_before_every_host_has_made_its_checks() {
     midway.step();
     assert_eq!(
         (midway.rollout.state, midway.rollout.going_back),
-        (State::RollingBack, Some(GoingBack::Untouched))
+        (State::RollingBack, Some(RollbackMode::Untouched))
     );
     let reason = midway.rollout.reason.as_ref().unwrap().to_string();
     assert!(reason.contains(&format!("check_failed: {detail}")), "{reason}");

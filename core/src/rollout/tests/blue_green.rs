@@ -3,7 +3,7 @@
 use super::fixture::{at, reference};
 use super::shifting::{World, blue_green, steps};
 use crate::release::Release;
-use crate::rollout::{Kind, State, Steering, What};
+use crate::rollout::{Kind, RolloutCommand, State, What};
 
 fn releases() -> (Release, Release) {
     (blue_green(1, &steps(&[1000])), blue_green(2, &steps(&[100, 500, 1000])))
@@ -67,13 +67,13 @@ fn a_rollback_to_a_warm_set_is_one_change_of_weights() {
 fn whatever_turns_it_back_its_share_never_rises_again() {
     type Turn = fn(&mut World, &Release);
     let turns: [(&str, Turn, State); 3] = [
-        ("abort", |world, _| world.steer(Steering::Abort), State::Aborted),
+        ("abort", |world, _| world.steer(RolloutCommand::Abort), State::Aborted),
         (
             "paused, then aborted",
             |world, _| {
-                world.steer(Steering::Pause);
+                world.steer(RolloutCommand::Pause);
                 world.second();
-                world.steer(Steering::Abort);
+                world.steer(RolloutCommand::Abort);
             },
             State::Aborted,
         ),
@@ -164,11 +164,11 @@ fn a_person_lets_the_traffic_move() {
         world.second();
         assert_eq!((world.share(&r2), world.state()), (0, State::Advancing));
     }
-    world.steer(Steering::Promote);
+    world.steer(RolloutCommand::Promote);
     world.until("takes the first step", |world| world.share(&r2) == 100);
     world.second();
-    world.steer(Steering::PromoteFull);
-    world.steer(Steering::PromoteFull);
+    world.steer(RolloutCommand::PromoteFull);
+    world.steer(RolloutCommand::PromoteFull);
     world.until("takes the last step", |world| world.share(&r2) == 1000);
     world.until("succeeds", |world| world.state() == State::Succeeded);
 }
@@ -274,7 +274,7 @@ fn a_release_that_an_aborted_rollback_returns_to_is_not_held() {
     world.until("succeeds", |world| world.state() == State::Succeeded);
     world.begin(&r1, Kind::Rollback);
     world.second();
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("is back", |world| world.state() == State::Aborted);
     assert_eq!((world.service.current, world.service.held.len()), (Some(reference(&r2)), 0));
     let r3 = blue_green(3, &steps(&[1000]));
@@ -289,10 +289,10 @@ fn a_resumed_step_counts_the_switch_from_the_resume() {
     world.until("watches the first step", |world| {
         world.rollout.as_ref().unwrap().shift.as_ref().is_some_and(|shift| shift.watched_since.is_some())
     });
-    world.steer(Steering::Pause);
+    world.steer(RolloutCommand::Pause);
     (0..3600).for_each(|_| world.second());
     world.decisions.clear();
-    world.steer(Steering::Resume);
+    world.steer(RolloutCommand::Resume);
     (0..10).for_each(|_| world.second());
     let switched = |what: &&What| matches!(what, What::Switched { .. });
     let switched: Vec<_> = world.decisions.iter().filter(switched).collect();
@@ -396,8 +396,8 @@ fn a_provider_that_is_down_holds_the_second_set_where_it_is() {
     world.until("pauses", |world| world.state() == State::Paused || world.state().is_final());
     assert_eq!((world.state(), world.share(&r2)), (State::Paused, 100));
     // Who promotes goes on without gates.
-    world.steer(Steering::Resume);
+    world.steer(RolloutCommand::Resume);
     world.second();
-    world.steer(Steering::PromoteFull);
+    world.steer(RolloutCommand::PromoteFull);
     world.until("succeeds", |world| world.state() == State::Succeeded);
 }

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::fixture::{at, reference, release};
 use super::shifting::World;
 use crate::release::Release;
-use crate::rollout::{ApproveError, Approved, Kind, Rollout, State, Steering, What, approve, skips_approval};
+use crate::rollout::{
+    ApproveError, Approved, Kind, Rollout, RolloutCommand, State, What, approve, skips_approval,
+};
 
 fn with_port(counter: u64, strategy: &Value) -> Release {
     release(counter, |json| {
@@ -124,7 +126,7 @@ fn without_a_port_the_share_is_one_of_instances() {
     let mut world = World::at(&r1, 4);
     world.begin(&r2, Kind::Deploy);
     world.until("has two", |world| world.running(&r2) == 2 && world.running(&r1) == 2);
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("is back", |world| world.state() == State::Aborted);
     assert_eq!((world.running(&r1), world.running(&r2)), (4, 0));
 }
@@ -133,14 +135,14 @@ fn without_a_port_the_share_is_one_of_instances() {
 fn from_every_step_its_share_only_falls() {
     type Turn = fn(&mut World, &Release);
     let turns: [(&str, Turn, State); 3] = [
-        ("abort", |world, _| world.steer(Steering::Abort), State::Aborted),
+        ("abort", |world, _| world.steer(RolloutCommand::Abort), State::Aborted),
         (
             "promoted, paused, then aborted",
             |world, _| {
-                world.steer(Steering::Promote);
-                world.steer(Steering::Pause);
+                world.steer(RolloutCommand::Promote);
+                world.steer(RolloutCommand::Pause);
                 world.second();
-                world.steer(Steering::Abort);
+                world.steer(RolloutCommand::Abort);
             },
             State::Aborted,
         ),
@@ -196,7 +198,7 @@ fn what_is_matched_reaches_it_without_weight() {
     assert_eq!(matched(&world), [], "the next step has none");
     let mut world = self::world(&r2);
     world.until("matches", |world| !matched(world).is_empty());
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("is back", |world| world.state() == State::Aborted);
     assert_eq!(matched(&world), []);
 }
@@ -232,26 +234,26 @@ fn only_somebody_else_approves_this_step_of_this_release() {
         "nobody is the author of a way back"
     );
     assert!(
-        skips_approval(&rollout, &r2, Steering::Promote, at(2000))
-            && skips_approval(&rollout, &r2, Steering::PromoteFull, at(2000))
+        skips_approval(&rollout, &r2, RolloutCommand::Promote, at(2000))
+            && skips_approval(&rollout, &r2, RolloutCommand::PromoteFull, at(2000))
     );
-    assert!(!skips_approval(&rollout, &r2, Steering::Abort, at(2000)));
+    assert!(!skips_approval(&rollout, &r2, RolloutCommand::Abort, at(2000)));
     let free =
         with_port(2, &canary(&json!([{ "weight": 100, "gates": [], "hold": "10s" }, { "weight": 1000 }])));
-    assert!(!skips_approval(&rollout, &free, Steering::PromoteFull, at(2000)), "nothing is asked");
+    assert!(!skips_approval(&rollout, &free, RolloutCommand::PromoteFull, at(2000)), "nothing is asked");
     let later = canary(
         &json!([{ "weight": 100, "hold": "10s" }, { "weight": 500, "approve": true }, { "weight": 1000 }]),
     );
     let later = with_port(2, &later);
-    assert!(!skips_approval(&rollout, &later, Steering::Promote, at(2000)));
-    assert!(skips_approval(&rollout, &later, Steering::PromoteFull, at(2000)), "a later step asks");
+    assert!(!skips_approval(&rollout, &later, RolloutCommand::Promote, at(2000)));
+    assert!(skips_approval(&rollout, &later, RolloutCommand::PromoteFull, at(2000)), "a later step asks");
     let other = reference(&with_port(3, &three_steps())).digest;
     assert!(matches!(says(Approved { release: other, ..meant }, "bob"), Err(ApproveError::Content { .. })));
     for step in [0, 2] {
         assert!(matches!(says(Approved { step, ..meant }, "bob"), Err(ApproveError::Step { .. })), "{step}");
     }
     let approved = says(meant, "bob").unwrap();
-    assert!(!skips_approval(&approved, &r2, Steering::Promote, at(2000)), "it is there");
+    assert!(!skips_approval(&approved, &r2, RolloutCommand::Promote, at(2000)), "it is there");
     assert_eq!(approve(&approved, &r2, meant, "eve", at(2001)).unwrap().shift, approved.shift, "once");
     world.rollout = Some(approved);
     world.until("goes on", |world| world.share(&r2) == 1000);
@@ -285,9 +287,9 @@ fn an_approval_counts_for_a_day_and_its_end_ends_nothing() {
         // It is approved, and somebody pauses it before it goes on.
         says(&mut world, "bob");
         assert_eq!(asks(&world), None);
-        world.steer(Steering::Pause);
+        world.steer(RolloutCommand::Pause);
         world.now += 24 * 3600;
-        world.steer(Steering::Resume);
+        world.steer(RolloutCommand::Resume);
         let share = world.share(&r2);
         let told = |world: &World| {
             world.waiting.iter().any(|text| text.contains("that of bob expired at 1970-01-02T"))
@@ -307,7 +309,10 @@ fn an_approval_counts_for_a_day_and_its_end_ends_nothing() {
             );
         }
         let rollout = world.rollout.clone().unwrap();
-        assert!(skips_approval(&rollout, &r2, Steering::Promote, at(world.now)), "a promotion would skip it");
+        assert!(
+            skips_approval(&rollout, &r2, RolloutCommand::Promote, at(world.now)),
+            "a promotion would skip it"
+        );
         says(&mut world, "eve");
         let shift = world.rollout.as_ref().and_then(|rollout| rollout.shift.clone()).unwrap();
         assert_eq!(shift.approval(at(world.now)).map(|of| of.by.as_str()), Some("eve"));
@@ -322,10 +327,10 @@ fn an_approval_counts_for_a_day_and_its_end_ends_nothing() {
 fn a_person_may_skip_a_step_or_all_of_them() {
     let (mut world, _, r2) = at_step(1);
     let before = world.now;
-    world.steer(Steering::Promote);
+    world.steer(RolloutCommand::Promote);
     world.until("takes the second step", |world| world.share(&r2) == 500);
     assert!(world.now - before < 30, "{}", world.now - before);
-    world.steer(Steering::PromoteFull);
+    world.steer(RolloutCommand::PromoteFull);
     world.until("takes the last step", |world| world.share(&r2) == 1000);
     assert_eq!(world.running(&r2), 4, "its instances come first, all the same");
     world.until("succeeds", |world| world.state() == State::Succeeded);
@@ -402,7 +407,7 @@ fn a_preview_leads_to_the_new_release_alone() {
         (rule.release, rule.name, rule.value),
         (reference(&r2).digest, "host".into(), "next.a.b".into())
     );
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("is back", |world| world.state() == State::Aborted);
     world.second();
     assert_eq!(names(&world), ["a.b"]);
@@ -441,7 +446,7 @@ fn most_of_the_traffic_becomes_all_of_it_at_once() {
     let (mut world, r1, r2) = at_step(1);
     world.fails.insert((reference(&r1).digest, 3));
     world.second();
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     let asked = world.now;
     world.until("r1 has every request", |world| world.share(&r1) == 1000);
     assert!(world.now - asked < 5, "nothing is waited for: r1 has had nine tenths of them all along");
@@ -551,9 +556,9 @@ fn who_resumes_a_canary_lets_its_step_be_judged_again() {
     world.until("has settled", |world| {
         world.rollout.as_ref().and_then(|of| of.shift.as_ref()).is_some_and(|shift| shift.settled)
     });
-    world.steer(Steering::Pause);
+    world.steer(RolloutCommand::Pause);
     world.second();
-    world.steer(Steering::Resume);
+    world.steer(RolloutCommand::Resume);
     let resumed = world.now;
     world.until("takes the next step", |world| world.share(&r2) == 1000);
     assert!(world.now - resumed >= 30, "three windows are judged first: {}", world.now - resumed);
@@ -579,7 +584,7 @@ fn exits_of_a_step_are_counted_over_a_new_coordinator() {
     }
     assert_eq!(world.state(), State::Paused, "{:?}", world.waiting);
     // Who lets it go on has seen that exit.
-    world.steer(Steering::Resume);
+    world.steer(RolloutCommand::Resume);
     for _ in 0..20 {
         restarted(&mut world, &r2, 1);
         world.second();

@@ -13,7 +13,7 @@ use crate::fleet::Scheduling;
 use crate::host::{Limit, Liveness};
 use crate::id::HostId;
 use crate::release::Release;
-use crate::rollout::{Chosen, Kind, State, Steering, Verb, What, tell};
+use crate::rollout::{Chosen, Kind, RolloutCommand, ServiceCommand, State, What, apply_command};
 use crate::service::Mode;
 use crate::view::{Action, preview, status};
 
@@ -165,13 +165,13 @@ fn one_that_fits_beside_stays_in_its_slot() {
 fn whatever_turns_it_back_the_old_set_was_there_all_along() {
     type Turn = fn(&mut World, &Release);
     let turns: [(&str, Turn, State); 4] = [
-        ("abort", |world, _| world.steer(Steering::Abort), State::Aborted),
+        ("abort", |world, _| world.steer(RolloutCommand::Abort), State::Aborted),
         (
             "paused, then aborted",
             |world, _| {
-                world.steer(Steering::Pause);
+                world.steer(RolloutCommand::Pause);
                 world.second();
-                world.steer(Steering::Abort);
+                world.steer(RolloutCommand::Abort);
             },
             State::Aborted,
         ),
@@ -208,7 +208,7 @@ fn an_abort_before_anything_started_leaves_nothing() {
         let (mut world, r1, r2) = world();
         world.begin(&r2, Kind::Deploy);
         (0..seconds).for_each(|_| world.second());
-        world.steer(Steering::Abort);
+        world.steer(RolloutCommand::Abort);
         world.until("is back", |world| world.state().is_final());
         world.second();
         assert_settled(&world, &r1, 3);
@@ -396,8 +396,8 @@ fn a_count_changes_beside_a_warm_set() {
         let (mut world, r1, r2) = succeeded();
         let release = world.releases[&reference(&r2).digest].clone();
         let at = super::fixture::at(world.now);
-        let verb = Verb::Scale(count);
-        let told = tell(&world.service, None, Some(&release), verb, false, "ada", at).unwrap();
+        let verb = ServiceCommand::Scale(count);
+        let told = apply_command(&world.service, None, Some(&release), verb, false, "ada", at).unwrap();
         world.service = told.service;
         let wanted = count as usize;
         world.until("has as many", |world| {
@@ -417,13 +417,13 @@ fn a_count_changes_beside_a_warm_set() {
 
 #[test]
 fn a_service_that_stops_or_goes_takes_its_warm_set_along() {
-    for verb in [Verb::Stop, Verb::Remove] {
+    for verb in [ServiceCommand::Stop, ServiceCommand::Remove] {
         let (mut world, r1, r2) = succeeded();
         let at = super::fixture::at(world.now);
-        world.service = tell(&world.service, None, None, verb, false, "ada", at).unwrap().service;
+        world.service = apply_command(&world.service, None, None, verb, false, "ada", at).unwrap().service;
         world.until("has stopped", |world| world.running(&r1) + world.running(&r2) == 0);
         (0..5).for_each(|_| world.second());
-        let left = if verb == Verb::Stop { 3 } else { 0 };
+        let left = if verb == ServiceCommand::Stop { 3 } else { 0 };
         assert_eq!(world.slots.len(), left, "{verb:?}");
         assert!(world.slots.values().all(|slot| slot.release() == reference(&r2).digest && !slot.is_kept()));
         world.service.mode = Mode::Running;
@@ -464,7 +464,7 @@ fn a_lost_host_of_either_colour_ends_in_a_known_state() {
                 }
                 if aborts {
                     world.second();
-                    world.steer(Steering::Abort);
+                    world.steer(RolloutCommand::Abort);
                 }
                 world.until("ends", |world| world.state().is_final());
                 let back = world.service.current == Some(reference(&r1));
@@ -523,7 +523,7 @@ fn an_abort_of_a_return_keeps_what_is_warm() {
         if world.state().is_final() {
             continue;
         }
-        world.steer(Steering::Abort);
+        world.steer(RolloutCommand::Abort);
         world.until("ends", |world| world.state().is_final());
         (0..400).for_each(|_| world.second());
         assert_eq!(world.running(&r1), 0, "after {seconds} s: {:?}", world.waiting);

@@ -14,8 +14,8 @@ use crate::gate::{Answer, AnswerFault, GateEnd, Number, QuestionKey, Said, Verdi
 use crate::host::Usage;
 use crate::id::{HostId, ServiceId};
 use crate::observation::{GpuError, GpuErrors, InstanceState};
-use crate::rollout::draft::Draft;
 use crate::rollout::gating::{Gates, look};
+use crate::rollout::planner::Planner;
 use crate::rollout::{Decision, Reason, Snapshot, VERDICTS, Waiting, What};
 use crate::time::Timestamp;
 use crate::traffic::{
@@ -182,15 +182,15 @@ impl Canary {
             fleet: &fleet,
             now: at(self.now),
         };
-        let mut draft = Draft::new(&snapshot);
+        let mut planner = Planner::new(&snapshot);
         let named = ["named".to_owned()];
-        let stands = match look(&mut draft, 1, &named, at(self.since)) {
+        let stands = match look(&mut planner, 1, &named, at(self.since)) {
             Gates::Passed => Stands::Passed,
             Gates::Going => Stands::Going,
             Gates::Failed(reason) => Stands::Failed(end(&reason)),
             Gates::Unclear(reason) => Stands::Unclear(end(&reason)),
         };
-        let advance = draft.finish();
+        let advance = planner.finish();
         self.midway.rollout = advance.rollout.unwrap();
         self.decisions.extend(self.midway.rollout.log.take_fresh());
         (self.waiting, self.wake) = (advance.waiting, advance.wake_at);

@@ -5,7 +5,7 @@ use super::midway::{Midway, deploy};
 use crate::id::SlotId;
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase, Previous};
-use crate::rollout::{GoingBack, Kind, State, Target, start};
+use crate::rollout::{Kind, RollbackMode, State, Target, start};
 
 /// All three are begun, and run r2.
 fn all_at_r2() -> Midway {
@@ -50,7 +50,7 @@ fn refused_rollback_reverts_unstarted_slots_one_at_a_time() {
     }
     report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
     midway.go_back();
-    midway.rollout.going_back = Some(GoingBack::Untouched);
+    midway.rollout.going_back = Some(RollbackMode::Untouched);
     let touched = midway.step();
     assert_eq!(touched.len(), 1, "one of three may be unavailable: {touched:?}");
     assert_eq!(midway.rollout.state, State::RollingBack, "and the others follow");

@@ -9,7 +9,7 @@ use crate::Size;
 use crate::host::{Limit, Liveness};
 use crate::observation::InstanceState;
 use crate::release::Release;
-use crate::rollout::{Kind, State, Steering};
+use crate::rollout::{Kind, RolloutCommand, State};
 
 /// One slot at r1 on the first host, and hosts that hold so many instances each.
 pub(super) fn single(holds: &[u64]) -> (World, Release, Release) {
@@ -102,7 +102,7 @@ fn what_turns_back_to_a_lost_host_is_made_elsewhere_first() {
         world.until("has its share", |world| world.share(&r2) == share && world.running(&r2) == 1);
         lose(&mut world, 0);
         world.second();
-        world.steer(Steering::Abort);
+        world.steer(RolloutCommand::Abort);
         world.until("ends", |world| {
             assert!(reachable(world, &r1) + reachable(world, &r2) > 0, "{case}: {:?}", world.slots);
             assert!(weight(world, &r1) < 1000 || share == 0 || reachable(world, &r1) > 0, "{case}");
@@ -127,7 +127,7 @@ fn what_turns_back_without_room_goes_in_place() {
     world.until("has its share", |world| world.share(&r2) == 1000);
     lose(&mut world, 0);
     world.second();
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("ends", |world| world.state().is_final());
     assert_eq!((world.state(), reachable(&world, &r1)), (State::Aborted, 1), "{}", reason(&world));
     assert_eq!(hosts_of(&world, &r1).last().unwrap(), "1@h0001");
@@ -143,7 +143,7 @@ fn what_cannot_go_back_goes_on_serving() {
     world.releases.get_mut(&reference(&r1).digest).unwrap().spec.placement =
         serde_json::from_value(serde_json::json!({ "spread": "host", "hosts": ["h0000"] })).unwrap();
     world.second();
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("ends", |world| {
         assert_served(world, [&r1, &r2], "the one that serves");
         world.state().is_final()
@@ -174,7 +174,7 @@ fn midway_back() -> (World, Release, Release) {
 fn a_remnant_never_gets_the_traffic() {
     type Turn = fn(&mut World);
     let turns: [(&str, Turn); 2] = [
-        ("abort", |world| world.steer(Steering::Abort)),
+        ("abort", |world| world.steer(RolloutCommand::Abort)),
         ("another deploy", |world| world.begin(&web(3, |_| {}), Kind::Deploy)),
     ];
     for (case, turn) in turns {
@@ -293,7 +293,7 @@ fn many_slots_become_good_before_any_old_one_is_kept() {
     world.second();
     assert_eq!((good(&world), kept(&world)), (70, 58));
     // And a person who aborts in the middle of it gets the old ones back.
-    world.steer(Steering::Abort);
+    world.steer(RolloutCommand::Abort);
     world.until("ends", |world| {
         assert_eq!(world.running(&r1), 70);
         world.state().is_final()
@@ -322,7 +322,7 @@ fn happens(world: &mut World, dice: &mut Dice, releases: &[Release; 3]) {
     match dice.below(9) {
         0 | 1 => lose(world, host),
         2 | 3 => find(world, host),
-        4 if active && !goes_back => world.steer(Steering::Abort),
+        4 if active && !goes_back => world.steer(RolloutCommand::Abort),
         5 if world.service.good.contains(&reference(&releases[0])) => {
             world.begin(&releases[0], Kind::Rollback)
         }

@@ -8,7 +8,7 @@ use crate::id::HostId;
 use crate::observation::{InstanceState, TaskEnd, TaskObservation, TaskOutcome, TaskState};
 use crate::plan::{Phase, Task};
 use crate::release::Release;
-use crate::rollout::{GoingBack, Kind, Reason, State, Steering, steer};
+use crate::rollout::{Kind, Reason, RollbackMode, RolloutCommand, State, steer};
 use crate::units::Span;
 
 /// r2 with these hooks; every host has its image.
@@ -110,7 +110,7 @@ fn a_failing_hook_before_ends_the_rollout_untouched() {
     midway.step();
     midway.ends(0, "test", TaskOutcome::Exited { code: 3 });
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched));
     assert_eq!(midway.reason(), "hook test on h0000 exited with code 3: boom");
     for _ in 0..4 {
         midway.step();
@@ -132,7 +132,7 @@ fn a_hook_on_each_host_runs_on_every_host_at_once() {
     assert_eq!(midway.rollout.state, State::Preparing);
     midway.ends(2, "warm", TaskOutcome::TimedOut { after: Span::from_secs(300) });
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched));
     assert_eq!(midway.reason(), "hook warm on h0002 was not done after 5m, and was stopped: boom");
 }
 
@@ -155,7 +155,7 @@ fn a_hook_of_which_nothing_is_heard_fails_after_its_time() {
     assert_eq!(midway.outcome(0), None, "what no coordinator has watched does not count");
     midway.fleet.since = at(0);
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched));
     assert_eq!(midway.reason(), "hook test on h0000 is lost: nothing was heard of it for 50s");
 }
 
@@ -165,7 +165,7 @@ fn an_abort_stops_the_hook_before_it_goes_back() {
     midway.step();
     midway.tell(0, "test", TaskState::Running { since: at(101) });
     midway.step();
-    midway.rollout = steer(&midway.rollout, Steering::Abort, "ada", at(110)).unwrap();
+    midway.rollout = steer(&midway.rollout, RolloutCommand::Abort, "ada", at(110)).unwrap();
     midway.step();
     assert_eq!((midway.tasks(), midway.outcome(0)), (vec![], Some(TaskOutcome::Stopped)));
     assert_eq!(midway.waits(), ["hook test on h0000 to stop"]);
@@ -226,12 +226,12 @@ fn a_failing_hook_after_does_what_on_failure_says() {
         midway.ends(0, "announce", TaskOutcome::OutOfMemory);
         midway.step();
         assert_eq!(midway.rollout.state, state, "{on_failure}");
-        let back = (state == State::RollingBack).then_some(GoingBack::RolledBack);
+        let back = (state == State::RollingBack).then_some(RollbackMode::RolledBack);
         assert_eq!(midway.rollout.going_back, back, "{on_failure}: it is the release, and no slot");
         assert!(midway.reason().starts_with("hook announce on h0000 was killed for"), "{}", midway.reason());
         if state == State::Paused {
             // It ran once. A person who lets the rollout go on does so without it.
-            midway.rollout = steer(&midway.rollout, Steering::Resume, "ada", at(110)).unwrap();
+            midway.rollout = steer(&midway.rollout, RolloutCommand::Resume, "ada", at(110)).unwrap();
             for _ in 0..3 {
                 midway.step();
             }
@@ -288,15 +288,15 @@ fn a_release_with_hooks_is_of_version_4() {
 fn a_pause_by_a_person_excuses_no_hook() {
     let mut midway = world(&before(&[hook("test", "lowest")]), |_| {});
     midway.step();
-    midway.rollout = steer(&midway.rollout, Steering::Pause, "ada", at(110)).unwrap();
+    midway.rollout = steer(&midway.rollout, RolloutCommand::Pause, "ada", at(110)).unwrap();
     midway.step();
     assert_eq!(midway.tasks(), [(0, "test".to_owned())], "what runs, runs");
     midway.ends(0, "test", TaskOutcome::Exited { code: 1 });
     midway.step();
     assert_eq!((midway.rollout.state, midway.tasks()), (State::Paused, vec![]));
-    midway.rollout = steer(&midway.rollout, Steering::Resume, "ada", at(110)).unwrap();
+    midway.rollout = steer(&midway.rollout, RolloutCommand::Resume, "ada", at(110)).unwrap();
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched));
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_hook_on_a_host_that_is_left_behind_is_lost() {
     midway.step();
     assert!(matches!(midway.outcome(0), Some(TaskOutcome::Lost { .. })), "nobody knows whether it ran");
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched), "{}", midway.reason());
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched), "{}", midway.reason());
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_hook_that_never_stops_holds_up_no_rollout_for_ever() {
     midway.rollout.progress_at = at(70);
     midway.fleet.since = at(1);
     midway.step();
-    assert_eq!(midway.rollout.going_back, Some(GoingBack::Untouched), "{:?}", midway.waits());
+    assert_eq!(midway.rollout.going_back, Some(RollbackMode::Untouched), "{:?}", midway.waits());
     assert!(midway.reason().contains("a hook that does not stop"), "{}", midway.reason());
 }
 
@@ -385,7 +385,7 @@ fn a_host_that_joins_midway_runs_the_hooks_of_each_first() {
         assert_eq!(run(&midway), Phase::Pulled, "not before the hook");
         midway.ends(2, "warm", outcome);
         midway.step();
-        assert_eq!(midway.rollout.going_back, goes_back.then_some(GoingBack::RolledBack));
+        assert_eq!(midway.rollout.going_back, goes_back.then_some(RollbackMode::RolledBack));
         for _ in 0..6 {
             report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);
             midway.step();

@@ -10,7 +10,7 @@ use crate::id::SlotId;
 use crate::observation::{Clock, Evidence, FailureReason, InstanceState, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, Previous};
 use crate::release::Release;
-use crate::rollout::{GoingBack, Kind, Rollout, Snapshot, State, Target, Waiting, advance, start};
+use crate::rollout::{Kind, RollbackMode, Rollout, Snapshot, State, Target, Waiting, advance, start};
 use crate::service::{Releases, Service, Slots};
 
 /// Three slots on three hosts, r1 good, r2 on its way with one of three unavailable at most, stop-first.
@@ -141,7 +141,7 @@ impl Midway {
     }
 
     pub(crate) fn go_back(&mut self) {
-        (self.rollout.state, self.rollout.going_back) = (State::RollingBack, Some(GoingBack::RolledBack));
+        (self.rollout.state, self.rollout.going_back) = (State::RollingBack, Some(RollbackMode::RolledBack));
     }
 
     /// One step of the rollout, or of the care after it; the slots that it changed.

@@ -8,7 +8,7 @@ use super::fixture::{at, fleet, reference, release, report, steady};
 use crate::fleet::FleetView;
 use crate::observation::{EngineState, InstanceState, Observation};
 use crate::rollout::{
-    Kind, Reason, Rollout, Snapshot, State, Steering, Target, Waiting, advance, start, steer,
+    Kind, Reason, Rollout, RolloutCommand, Snapshot, State, Target, Waiting, advance, start, steer,
 };
 use crate::service::{Releases, Service, Slots};
 
@@ -132,7 +132,7 @@ fn a_rollback_does_not_fail_for_a_host_that_cannot_act_now() {
         run.until("begun", |run| run.rollout().progress.available > 0);
         run.trouble = Some(trouble);
         let id = run.rollout().id.clone();
-        let steered = steer(run.rollout(), Steering::Abort, "ada", at(run.now)).unwrap();
+        let steered = steer(run.rollout(), RolloutCommand::Abort, "ada", at(run.now)).unwrap();
         assert_eq!(steered.id, id);
         run.rollout = Some(steered);
         run.until("the end", |run| run.rollout().state.is_final());

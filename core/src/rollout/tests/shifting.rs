@@ -11,9 +11,9 @@ use crate::fleet::FleetView;
 use crate::id::{HostId, RolloutId, SlotId};
 use crate::observation::{InstanceState, Observation, SlotObservation, SlotStatus};
 use crate::release::Release;
-use crate::rollout::{Advance, Kind, Rollout, Snapshot, Steering, Target, advance, start, steer};
+use crate::rollout::{Advance, Kind, Rollout, RolloutCommand, Snapshot, Target, advance, start, steer};
 use crate::service::{Releases, Service, Slots};
-use crate::traffic::{self, Routes, Scene, ServiceSeen, Table, Traffic, Weight};
+use crate::traffic::{self, Routes, ServiceSeen, Table, Traffic, TrafficInputs, Weight};
 
 /// Two slots on two hosts at r1, and r2, which is blue/green.
 pub(crate) struct World {
@@ -114,7 +114,7 @@ impl World {
         self.rollout = Some(rollout);
     }
 
-    pub(crate) fn steer(&mut self, steering: Steering) {
+    pub(crate) fn steer(&mut self, steering: RolloutCommand) {
         let rollout = self.rollout.as_ref().unwrap();
         self.rollout = Some(steer(rollout, steering, "ada", at(self.now)).unwrap());
     }
@@ -270,7 +270,7 @@ impl World {
                 traffic::HostSeen { address, recovering: false, observation: member.observation.as_deref() },
             )
         });
-        let derived = traffic::derive(&Scene {
+        let derived = traffic::derive(&TrafficInputs {
             services: vec![seen],
             hosts: hosts.collect(),
             releases: &self.releases,

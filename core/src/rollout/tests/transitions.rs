@@ -1,7 +1,7 @@
 //! What a person may say in which state, and what may begin beside what.
 
 use super::fixture::{at, reference, release};
-use crate::rollout::{GoingBack, Kind, Rollout, StartError, State, Steering, Target, start, steer};
+use crate::rollout::{Kind, RollbackMode, Rollout, RolloutCommand, StartError, State, Target, start, steer};
 use crate::service::Service;
 
 fn target(counter: u64, kind: Kind, supersede: bool) -> Target {
@@ -51,16 +51,16 @@ fn steering() {
         let paused = state == Paused;
         #[rustfmt::skip]
         let table = [
-            (Steering::Pause,  (moves || paused).then_some(Paused)),
-            (Steering::Resume, paused.then_some(Soaking)),
-            (Steering::Abort,  (moves || paused).then_some(RollingBack)),
+            (RolloutCommand::Pause,  (moves || paused).then_some(Paused)),
+            (RolloutCommand::Resume, paused.then_some(Soaking)),
+            (RolloutCommand::Abort,  (moves || paused).then_some(RollingBack)),
         ];
         for (steering, want) in table {
             let (_, rollout) = rollout_in(state);
             let next = steer(&rollout, steering, "ada", at(9));
             assert_eq!(next.as_ref().ok().map(|next| next.state), want, "{steering:?} in {state:?}");
             if let Ok(next) = next {
-                assert_eq!(steer(&next, steering, "bob", at(10)).is_ok(), steering != Steering::Resume);
+                assert_eq!(steer(&next, steering, "bob", at(10)).is_ok(), steering != RolloutCommand::Resume);
             }
         }
     }
@@ -68,22 +68,24 @@ fn steering() {
 
 #[test]
 fn saying_it_twice_changes_nothing() {
-    for (state, steering) in [(State::Advancing, Steering::Pause), (State::Advancing, Steering::Abort)] {
+    for (state, steering) in
+        [(State::Advancing, RolloutCommand::Pause), (State::Advancing, RolloutCommand::Abort)]
+    {
         let once = steer(&rollout_in(state).1, steering, "ada", at(9)).unwrap();
         assert_eq!(steer(&once, steering, "bob", at(10)).unwrap(), once, "{steering:?}");
     }
     let (_, mut failed) = rollout_in(State::RollingBack);
-    failed.going_back = Some(GoingBack::RolledBack);
-    let error = steer(&failed, Steering::Abort, "ada", at(9)).unwrap_err();
+    failed.going_back = Some(RollbackMode::RolledBack);
+    let error = steer(&failed, RolloutCommand::Abort, "ada", at(9)).unwrap_err();
     assert_eq!(error.to_string(), "a rollout that is rolling back cannot be aborted");
 }
 
 #[test]
 fn a_resume_tries_again_what_failed_and_a_pause_remembers_where() {
     let (_, advancing) = rollout_in(State::Advancing);
-    let paused = steer(&advancing, Steering::Pause, "ada", at(9)).unwrap();
+    let paused = steer(&advancing, RolloutCommand::Pause, "ada", at(9)).unwrap();
     assert_eq!((paused.resume, paused.state_since), (Some(State::Advancing), at(9)));
-    let resumed = steer(&paused, Steering::Resume, "ada", at(600)).unwrap();
+    let resumed = steer(&paused, RolloutCommand::Resume, "ada", at(600)).unwrap();
     assert_eq!(
         (resumed.state, resumed.progress_at),
         (State::Advancing, at(600)),

@@ -12,7 +12,9 @@ use crate::digest::Digest;
 use crate::observation::{GpuError, GpuErrors, InstanceState};
 use crate::plan::Phase;
 use crate::release::Release;
-use crate::rollout::{Advance, GoingBack, Reason, Snapshot, State, Steering, Trigger, advance, start, steer};
+use crate::rollout::{
+    Advance, Reason, RollbackMode, RolloutCommand, Snapshot, State, Trigger, advance, start, steer,
+};
 use crate::time::Timestamp;
 use crate::traffic::{
     Counts, Ingress, IngressReport, ReleaseTraffic, ServiceTraffic, Traffic, Wanted, Windows,
@@ -200,7 +202,7 @@ fn each_trigger_fires_with_its_figures_and_not_on_too_little() {
                     assert_eq!(trial.state(), State::RollingBack, "{case}");
                     assert_eq!(&trial.reason(), words, "{case}");
                     let back = trial.midway.rollout.going_back;
-                    assert_eq!(back, Some(GoingBack::RolledBack), "{case}");
+                    assert_eq!(back, Some(RollbackMode::RolledBack), "{case}");
                 }
                 None => assert_ne!(trial.state(), State::RollingBack, "{case}: {}", trial.reason()),
             }
@@ -265,7 +267,8 @@ fn a_pause_by_a_trigger_goes_on_with_new_counts() {
     trial.requests(100, 10);
     trial.step();
     assert_eq!(trial.state(), State::Paused, "{}", trial.reason());
-    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Resume, "ada", at(trial.now)).unwrap();
+    trial.midway.rollout =
+        steer(&trial.midway.rollout, RolloutCommand::Resume, "ada", at(trial.now)).unwrap();
     trial.crash(1, 1);
     trial.requests(100, 9);
     trial.step();
@@ -280,14 +283,14 @@ fn a_pause_by_a_trigger_goes_on_with_new_counts() {
     trial.requests(100, 10);
     trial.step();
     let back = trial.midway.rollout.going_back;
-    assert_eq!((trial.state(), back), (State::RollingBack, Some(GoingBack::RolledBack)));
+    assert_eq!((trial.state(), back), (State::RollingBack, Some(RollbackMode::RolledBack)));
 }
 
 #[test]
 fn a_trigger_brings_a_paused_rollout_back() {
     let said = json!({ "status_5xx": { "count": 10, "within": "1m" } });
     let mut trial = Trial::new(rules(&said));
-    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Pause, "ada", at(trial.now)).unwrap();
+    trial.midway.rollout = steer(&trial.midway.rollout, RolloutCommand::Pause, "ada", at(trial.now)).unwrap();
     trial.requests(100, 9);
     trial.step();
     assert_eq!(trial.state(), State::Paused);
@@ -298,7 +301,7 @@ fn a_trigger_brings_a_paused_rollout_back() {
     let mut r2 = rules(&said);
     r2.spec.on_failure = crate::release::OnFailure::Pause;
     let mut trial = Trial::new(r2);
-    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Pause, "ada", at(trial.now)).unwrap();
+    trial.midway.rollout = steer(&trial.midway.rollout, RolloutCommand::Pause, "ada", at(trial.now)).unwrap();
     trial.requests(100, 50);
     trial.step();
     assert_eq!(trial.state(), State::Paused);
@@ -345,7 +348,8 @@ fn errors_of_gpus_bring_a_release_back_with_evidence() {
     trial.gpu(1, 1);
     trial.step();
     assert_eq!(trial.state(), State::Paused);
-    trial.midway.rollout = steer(&trial.midway.rollout, Steering::Resume, "ada", at(trial.now)).unwrap();
+    trial.midway.rollout =
+        steer(&trial.midway.rollout, RolloutCommand::Resume, "ada", at(trial.now)).unwrap();
     trial.succeed();
     assert_eq!(trial.step().begins, None);
     trial.gpu(1, 2);

@@ -2,7 +2,10 @@
 
 use super::fixture::{at, fleet, reference, release, steady};
 use crate::release::Release;
-use crate::rollout::{Kind, Rollout, Snapshot, State, Target, Verb, VerbError, advance, start, tell};
+use crate::rollout::{
+    Kind, Rollout, ServiceCommand, ServiceCommandError, Snapshot, State, Target, advance, apply_command,
+    start,
+};
 use crate::service::{Mode, Service};
 
 fn ranged(counter: u64, min: u32, max: u32) -> Release {
@@ -45,7 +48,15 @@ fn the_signed_range_decides_about_a_count() {
         ("one per host",      per_host,        3, Err("`production/web` runs once on every host that its placement allows, so it has no count")),
     ];
     for (case, release, asked, want) in table {
-        let told = tell(&service(&release), None, Some(&release), Verb::Scale(asked), false, "ada", at(1));
+        let told = apply_command(
+            &service(&release),
+            None,
+            Some(&release),
+            ServiceCommand::Scale(asked),
+            false,
+            "ada",
+            at(1),
+        );
         let got = told.map(|told| told.service.replicas).map_err(|error| error.to_string());
         assert_eq!(got, want.map_err(str::to_owned), "{case}");
     }
@@ -79,13 +90,15 @@ fn what_each_verb_does_in_each_state_of_the_service() {
     let release = ranged(1, 2, 6);
     let settled = service(&release);
     let stopped = Service { mode: Mode::Stopped, ..settled.clone() };
-    let removed = tell(&settled, None, Some(&release), Verb::Remove, false, "ada", at(1)).unwrap().service;
+    let removed = apply_command(&settled, None, Some(&release), ServiceCommand::Remove, false, "ada", at(1))
+        .unwrap()
+        .service;
     let unsettled = Service { current: Some(reference(&ranged(2, 2, 6))), ..settled.clone() };
     let new = Service::new(settled.id.clone());
     use Mode::{Removed, Running, Stopped};
-    use Verb::{Remove, Scale, Stop};
+    use ServiceCommand::{Remove, Scale, Stop};
     #[rustfmt::skip]
-    let table: [(&str, &Service, Verb, Result<Mode, &str>); 14] = [
+    let table: [(&str, &Service, ServiceCommand, Result<Mode, &str>); 14] = [
         ("scaled",                         &settled,   Scale(4), Ok(Running)),
         ("stopped",                        &settled,   Stop,     Ok(Stopped)),
         ("removed",                        &settled,   Remove,   Ok(Removed)),
@@ -102,7 +115,7 @@ fn what_each_verb_does_in_each_state_of_the_service() {
         ("never deployed, nothing to do",  &new,       Remove,   Ok(Removed)),
     ];
     for (case, service, verb, want) in table {
-        let told = tell(service, None, Some(&release), verb, false, "ada", at(1));
+        let told = apply_command(service, None, Some(&release), verb, false, "ada", at(1));
         let got = told.map(|told| told.service.mode).map_err(|error| error.to_string());
         assert_eq!(got, want.map_err(str::to_owned), "{case}");
     }
@@ -118,15 +131,15 @@ fn what_each_verb_does_while_a_rollout_is_active() {
     for state in [Pending, Preparing, Advancing, Soaking, Paused, RollingBack] {
         let (service, rollout) = active(&settled, state);
         for (verb, supersede, allowed) in [
-            (Verb::Scale(4), false, false),
-            (Verb::Scale(4), true, false),
-            (Verb::Stop, false, false),
-            (Verb::Stop, true, true),
-            (Verb::Remove, false, false),
-            (Verb::Remove, true, true),
+            (ServiceCommand::Scale(4), false, false),
+            (ServiceCommand::Scale(4), true, false),
+            (ServiceCommand::Stop, false, false),
+            (ServiceCommand::Stop, true, true),
+            (ServiceCommand::Remove, false, false),
+            (ServiceCommand::Remove, true, true),
         ] {
             let case = format!("{} with supersede {supersede} while {}", verb.as_str(), state.as_str());
-            let told = tell(&service, Some(&rollout), Some(&release), verb, supersede, "ada", at(2));
+            let told = apply_command(&service, Some(&rollout), Some(&release), verb, supersede, "ada", at(2));
             match told {
                 Ok(told) => {
                     let ended = told.ended.expect("the rollout ends");
@@ -135,7 +148,7 @@ fn what_each_verb_does_while_a_rollout_is_active() {
                 }
                 Err(error) => {
                     assert!(!allowed, "{case}");
-                    assert_eq!(error, VerbError::Active(rollout.id.clone()), "{case}");
+                    assert_eq!(error, ServiceCommandError::Active(rollout.id.clone()), "{case}");
                 }
             }
         }
@@ -145,10 +158,15 @@ fn what_each_verb_does_while_a_rollout_is_active() {
 #[test]
 fn deploy_starts_a_stopped_or_removed_service_as_next() {
     let release = ranged(1, 2, 6);
-    for verb in [Verb::Stop, Verb::Remove] {
-        let told = tell(&service(&release), None, Some(&release), verb, false, "ada", at(1)).unwrap();
+    for verb in [ServiceCommand::Stop, ServiceCommand::Remove] {
+        let told =
+            apply_command(&service(&release), None, Some(&release), verb, false, "ada", at(1)).unwrap();
         let (next, rollout) = active(&told.service, State::Pending);
         assert_eq!((next.mode, next.last_counter), (Mode::Running, 2));
-        assert_eq!(rollout.from.is_none(), verb == Verb::Remove, "what was removed is not gone back to");
+        assert_eq!(
+            rollout.from.is_none(),
+            verb == ServiceCommand::Remove,
+            "what was removed is not gone back to"
+        );
     }
 }

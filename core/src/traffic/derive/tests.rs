@@ -182,7 +182,7 @@ impl World {
             let address = Some(format!("10.0.0.{}", n + 1).parse().unwrap());
             (host, HostSeen { address, recovering: self.recovering, observation: Some(observation) })
         });
-        derive(&Scene {
+        derive(&TrafficInputs {
             services: services.collect(),
             hosts: hosts.collect(),
             releases: &self.releases,

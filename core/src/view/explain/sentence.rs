@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::{HostId, SlotId};
 use crate::plan::Order;
 use crate::release::Stage;
-use crate::rollout::{Begin, Failure, GoingBack, Kind, State, Steering, What};
+use crate::rollout::{Begin, Failure, Kind, RollbackMode, RolloutCommand, State, What};
 use crate::time::display_duration;
 
 /// Hosts or slots that a sentence names; `-o json` has all that were written.
@@ -91,20 +91,20 @@ pub(super) fn text(what: &What) -> String {
         ),
         What::Steered { by, steering, from, to } => {
             let verb = match steering {
-                Steering::Pause => "paused it",
-                Steering::Resume => "let it go on",
-                Steering::Abort => "aborted it",
-                Steering::Approve => "approved the step",
-                Steering::Promote => "let its traffic take the next step",
-                Steering::PromoteFull => "let its traffic take every step",
+                RolloutCommand::Pause => "paused it",
+                RolloutCommand::Resume => "let it go on",
+                RolloutCommand::Abort => "aborted it",
+                RolloutCommand::Approve => "approved the step",
+                RolloutCommand::Promote => "let its traffic take the next step",
+                RolloutCommand::PromoteFull => "let its traffic take every step",
             };
             format!("{by} {verb}: {} → {}", words(*from), words(*to))
         }
         What::Moved { from, to, reason, going_back, serves, .. } => {
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let how = match (going_back, to) {
-                (Some(GoingBack::Untouched), State::RollingBack) => " (no container was touched)",
-                (Some(GoingBack::OnlyFailed), State::RollingBack) => " (only what failed goes back)",
+                (Some(RollbackMode::Untouched), State::RollingBack) => " (no container was touched)",
+                (Some(RollbackMode::OnlyFailed), State::RollingBack) => " (only what failed goes back)",
                 _ => "",
             };
             let serves = serves.map(|at| format!("; the service is at {at}")).unwrap_or_default();

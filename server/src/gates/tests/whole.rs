@@ -14,7 +14,7 @@ use windlass_core::observation::{
 use windlass_core::plan::Phase;
 use windlass_core::release::Release;
 use windlass_core::rollout::{
-    Decision, Kind, Rollout, Snapshot, State, Steering, Target, What, advance, questions, start, steer,
+    Decision, Kind, Rollout, RolloutCommand, Snapshot, State, Target, What, advance, questions, start, steer,
 };
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::traffic::PortSide;
@@ -200,7 +200,7 @@ impl World {
         panic!("never {what}: {:?}", self.rollout);
     }
 
-    fn steer(&mut self, steering: Steering) {
+    fn steer(&mut self, steering: RolloutCommand) {
         self.rollout = Some(steer(self.rollout.as_ref().unwrap(), steering, "ada", self.now).unwrap());
     }
 
@@ -313,7 +313,7 @@ async fn each_fault_of_a_provider_pauses_the_rollout_for_a_person() {
                 "{kind}: it never ends by itself"
             );
             if round == 1 {
-                world.steer(Steering::Resume);
+                world.steer(RolloutCommand::Resume);
             }
         }
 
@@ -326,10 +326,10 @@ async fn each_fault_of_a_provider_pauses_the_rollout_for_a_person() {
 
         // Good metrics let it go on, and a person may always go back.
         if kind == "down" {
-            world.steer(Steering::Abort);
+            world.steer(RolloutCommand::Abort);
         } else {
             says.lock().unwrap().1 = Some("good");
-            world.steer(Steering::Resume);
+            world.steer(RolloutCommand::Resume);
         }
         world.until("ends", |world| world.state().is_final()).await;
         let end = if kind == "down" { (State::Aborted, [2, 0]) } else { (State::Succeeded, [0, 2]) };

@@ -18,7 +18,7 @@ use crate::grpc::status::{invalid, refused};
 use crate::hosts::{self, HostAction, HostError};
 use crate::ledger::State;
 use crate::recovery;
-use crate::store::record::{HostRecord, Standing};
+use crate::store::record::{HostRecord, Membership};
 
 /// Labels of one host.
 const LABELS: usize = 64;
@@ -155,15 +155,15 @@ pub(super) fn view(
 }
 
 /// What it means for a host that its certificate counts no more, and the way back.
-const fn out_of_the_fleet(standing: Standing) -> &'static str {
+const fn out_of_the_fleet(standing: Membership) -> &'static str {
     match standing {
-        Standing::Evicted => {
+        Membership::Evicted => {
             "evicted: its certificate is revoked; its containers keep running. It may join again with `windlass host token`"
         }
-        Standing::Banned => "banned: its certificate is revoked for good; its containers keep running",
-        Standing::Cloned => {
+        Membership::Banned => "banned: its certificate is revoked for good; its containers keep running",
+        Membership::Cloned => {
             "cloned: two machines used its certificate, and neither gets another; evict it, and let one of them join again"
         }
-        Standing::Member => "it is not connected",
+        Membership::Member => "it is not connected",
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::fleet::Fleet as _;
-use windlass_core::rollout::{Approved, Steering};
+use windlass_core::rollout::{Approved, RolloutCommand};
 use windlass_core::service::{Mode, Service, Slots};
 use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
@@ -72,11 +72,11 @@ pub(super) async fn steer(
     let id = || find(coordinator, caller, &request.rollout, OperatorRole::Deployer);
     let steering = match request.action() {
         pb::RolloutAction::Unspecified => return Err(Status::invalid_argument("`action` is missing")),
-        pb::RolloutAction::Pause => Steering::Pause,
-        pb::RolloutAction::Resume => Steering::Resume,
-        pb::RolloutAction::Abort => Steering::Abort,
-        pb::RolloutAction::Promote => Steering::Promote,
-        pb::RolloutAction::PromoteFull => Steering::PromoteFull,
+        pb::RolloutAction::Pause => RolloutCommand::Pause,
+        pb::RolloutAction::Resume => RolloutCommand::Resume,
+        pb::RolloutAction::Abort => RolloutCommand::Abort,
+        pb::RolloutAction::Promote => RolloutCommand::Promote,
+        pb::RolloutAction::PromoteFull => RolloutCommand::PromoteFull,
         pb::RolloutAction::Approve => {
             let id = find(coordinator, caller, &request.rollout, OperatorRole::Approver)?;
             let release = request.release.parse();
@@ -87,7 +87,7 @@ pub(super) async fn steer(
         }
     };
     let id = id()?;
-    let at = request.at.filter(|_| matches!(steering, Steering::Promote | Steering::PromoteFull));
+    let at = request.at.filter(|_| matches!(steering, RolloutCommand::Promote | RolloutCommand::PromoteFull));
     let may_approve = find(coordinator, caller, &request.rollout, OperatorRole::Approver).is_ok();
     let steered = rollouts::steer(coordinator, id.clone(), steering, at, may_approve, caller.actor());
     steered.await.map_err(refused)?;

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
-use windlass_core::rollout::Verb;
+use windlass_core::rollout::ServiceCommand;
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 
@@ -19,9 +19,9 @@ pub(super) async fn steer(
     let id = service(caller, &request.service, OperatorRole::Deployer)?;
     let verb = match request.action() {
         pb::ServiceAction::Unspecified => return Err(Status::invalid_argument("`action` is missing")),
-        pb::ServiceAction::Scale => Verb::Scale(request.replicas),
-        pb::ServiceAction::Stop => Verb::Stop,
-        pb::ServiceAction::Remove => Verb::Remove,
+        pb::ServiceAction::Scale => ServiceCommand::Scale(request.replicas),
+        pb::ServiceAction::Stop => ServiceCommand::Stop,
+        pb::ServiceAction::Remove => ServiceCommand::Remove,
         pb::ServiceAction::Restart => {
             let started = services::restart(coordinator, id, caller.actor()).await.map_err(refused)?;
             return Ok(pb::SteerServiceResponse {
@@ -32,7 +32,7 @@ pub(super) async fn steer(
         }
     };
     let how = services::How { supersede: request.supersede, force: request.force };
-    let told = services::tell(coordinator, id, verb, how, caller.actor()).await.map_err(refused)?;
+    let told = services::command(coordinator, id, verb, how, caller.actor()).await.map_err(refused)?;
     Ok(pb::SteerServiceResponse {
         unchanged: told.unchanged,
         rollout: String::new(),

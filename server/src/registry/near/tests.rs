@@ -18,7 +18,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::ledger::state_for_tests as state;
-use crate::store::record::{HostRecord, RecoveryRecord, Standing};
+use crate::store::record::{HostRecord, Membership, RecoveryRecord};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
@@ -44,7 +44,7 @@ fn fleet(state: &mut State) -> Registry {
         let mut record: HostRecord = serde_json::from_value(record).unwrap();
         record.facts = Arc::new(facts);
         record.scheduling = if n == 4 { Scheduling::Draining } else { Scheduling::Ready };
-        record.standing = if n == 5 { Standing::Evicted } else { Standing::Member };
+        record.standing = if n == 5 { Membership::Evicted } else { Membership::Member };
         state.hosts.insert(host.clone(), record);
         if n != 6 {
             let engine = EngineState::Available;

@@ -22,7 +22,7 @@ const RELEASE: &str = r#"{"version":1,"fleet":"lab","environment":"production","
     "strategy":{"recreate":{"min_ready":"5s"}},"soak":"10s","progress_deadline":"2m","stop_timeout":"10s",
     "on_failure":"rollback_all","rollback_on":{"restarts":1,"unhealthy_for":"2m"},"on_lost":{"on_return":"keep_new"}}}"#;
 
-fn rollout(draft: &Draft<'_>) -> Rollout {
+fn rollout(batch: &WriteBatch<'_>) -> Rollout {
     let name = |n: u64| ReleaseRef {
         counter: Counter(n),
         digest: Digest::of(&n.to_be_bytes()),
@@ -36,7 +36,7 @@ fn rollout(draft: &Draft<'_>) -> Rollout {
         retry_quarantined: false,
     };
     let service = Service::new("production/web".parse().unwrap());
-    rollout::start(&service, None, target, next_ids(draft.state, draft.now)(), draft.now).unwrap().1
+    rollout::start(&service, None, target, next_ids(batch.state, batch.now)(), batch.now).unwrap().1
 }
 
 /// A ledger at `clock` whose trust document asks for `threshold` of these signatures.
@@ -95,7 +95,7 @@ async fn signatures_of_several_people_count_for_a_week() {
         let submit = async |ledger: &Ledger| {
             let (registry, submission) =
                 (Registry::new(LivenessRules::default(), clock.clone()), submission.clone());
-            ledger.write(move |draft| take(draft, &registry, submission)).await.unwrap()
+            ledger.write(move |batch| take(batch, &registry, submission)).await.unwrap()
         };
         match submit(&ledger).await {
             Ok(_) => assert!(taken, "{threshold} {days}"),
@@ -120,7 +120,7 @@ async fn rollout_ids_rise_with_the_clock_stopped_or_set_back() {
     set.spawn(writer.run(CancellationToken::new()));
     for back in [0, 0, 3600, 7200, 0] {
         clock.set(Timestamp::from_millis(1_700_000_000_000 - back * 1000));
-        ledger.write(|draft| draft.change(Change::Rollout(Box::new(rollout(draft))))).await.unwrap();
+        ledger.write(|batch| batch.change(Change::Rollout(Box::new(rollout(batch))))).await.unwrap();
     }
     let made = ledger.read(|state| state.rollouts.values().map(|r| r.created_at).collect::<Vec<_>>());
     assert_eq!(made.len(), 5, "each has an id of its own");

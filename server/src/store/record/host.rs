@@ -16,7 +16,7 @@ pub struct HostRecord {
     /// Its name.
     pub name: HostId,
     /// Whether the host belongs to the fleet.
-    pub standing: Standing,
+    pub standing: Membership,
     /// Whether the host may get slots.
     #[serde(default)]
     pub scheduling: Scheduling,
@@ -67,7 +67,7 @@ pub struct CertificateRecord {
 /// Whether a host belongs to the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum Membership {
     /// Yes.
     Member,
     /// Not any more; it may join again.
@@ -79,7 +79,7 @@ pub enum Standing {
     Cloned,
 }
 
-impl Standing {
+impl Membership {
     /// As lists write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl Standing {
 impl HostRecord {
     /// Whether the host belongs to the fleet.
     pub fn is_member(&self) -> bool {
-        self.standing == Standing::Member
+        self.standing == Membership::Member
     }
 }
 

@@ -7,7 +7,7 @@ use windlass_core::reconcile::{LocalImage, Outcome, PullFailure, StartFailure, S
 use windlass_core::{Digest, Span};
 
 use crate::context::Context;
-use crate::engine::{Request, Standing};
+use crate::engine::{Reachability, Request};
 use crate::event::{Event, Life};
 use crate::host::Host;
 use crate::shop::Behaviour;
@@ -55,15 +55,15 @@ impl Host {
             context.queue.push(context.now + after, Event::Request(self.index, number));
         };
         match self.engine.standing {
-            Standing::Hung if !request.is_orphan => return again(context, Duration::from_secs(1)),
-            Standing::Hung | Standing::Down => {
+            Reachability::Hung if !request.is_orphan => return again(context, Duration::from_secs(1)),
+            Reachability::Hung | Reachability::Down => {
                 self.engine.requests.remove(&number);
                 let gone = "the engine went away".to_owned();
                 let slot = request.step.slot().cloned();
                 let outcomes = slot.map(|slot| Outcome::StepFailed { slot, message: gone });
                 return self.finish(context, &request, outcomes.into_iter().collect());
             }
-            Standing::Up => {}
+            Reachability::Up => {}
         }
         match self.perform(context, &request, number) {
             Next::Again(_) if request.is_orphan => drop(self.engine.requests.remove(&number)),
@@ -272,7 +272,7 @@ impl Host {
     /// Something happens to a process.
     pub fn live(&mut self, context: &mut Context, id: &str, run: u64, what: Life) {
         let now = self.clock(context.now);
-        let is_up = self.engine.standing == Standing::Up;
+        let is_up = self.engine.standing == Reachability::Up;
         let Some(process) = self.engine.processes.get_mut(id).filter(|process| process.run == run) else {
             return;
         };

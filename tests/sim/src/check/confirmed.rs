@@ -2,7 +2,7 @@
 
 use windlass_core::Timestamp;
 use windlass_core::rollout::State;
-use windlass_server::bare::View;
+use windlass_server::embedded::View;
 
 use super::Checks;
 use crate::host::Host;

@@ -9,7 +9,7 @@ use windlass_core::service::{Mode, Service};
 use windlass_core::slot::Slot;
 use windlass_core::traffic::Weight;
 use windlass_core::{HostId, ServiceId, SlotId, Timestamp};
-use windlass_server::bare::View;
+use windlass_server::embedded::View;
 
 use super::lanes::failed_gate;
 use super::{Checks, Known, Outage};

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use windlass_core::gate::{GateCourse, Standing};
+use windlass_core::gate::{GateCourse, GateState};
 use windlass_core::release::Release;
 use windlass_core::rollout::{Rollout, State};
 use windlass_core::slot::Intent;
 use windlass_core::traffic::{RoutedService, Split, Table, Weight};
 use windlass_core::verify::Committed;
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, ServiceName, SlotId, Timestamp};
-use windlass_server::bare::View;
+use windlass_server::embedded::View;
 
 use super::routed::is_out_of_reach;
 use super::{Checks, Exemption};
@@ -237,7 +237,7 @@ impl Checks {
 pub(super) fn failed_gate(rollout: &Rollout, release: &Release) -> Option<String> {
     let failed = |(name, of): &(&String, &GateCourse)| {
         let gate = release.spec.gates.get(*name);
-        gate.is_some_and(|gate| !gate.dry_run && of.standing(gate) == Standing::Failed)
+        gate.is_some_and(|gate| !gate.dry_run && of.standing(gate) == GateState::Failed)
     };
     rollout.gates.as_ref()?.gates.iter().find(failed).map(|(name, _)| name.clone())
 }

@@ -7,7 +7,7 @@ use windlass_core::audit::Checkpoint;
 use windlass_core::plan::Phase;
 use windlass_core::service::Mode;
 use windlass_core::{SlotId, Timestamp};
-use windlass_server::bare::View;
+use windlass_server::embedded::View;
 
 use super::lanes::{endpoints, tables_at_rest};
 use crate::context::Context;

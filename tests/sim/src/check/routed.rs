@@ -8,12 +8,12 @@ use windlass_core::plan::Phase;
 use windlass_core::slot::Intent;
 use windlass_core::traffic::Table;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
-use windlass_server::bare::View;
+use windlass_server::embedded::View;
 
 use super::{Checks, Exemption};
 use crate::context::Context;
 use crate::edge::Instance;
-use crate::engine::Standing;
+use crate::engine::Reachability;
 use crate::host::Host;
 
 /// A stop, as it was decided.
@@ -216,5 +216,5 @@ fn timed_out(table: &Table, instance: &Instance, now: Timestamp) -> bool {
 
 /// Whether nothing can be done on a machine now.
 pub(super) fn is_out_of_reach(host: &Host) -> bool {
-    !host.is_on || host.is_full || host.engine.standing != Standing::Up || host.agent.is_none()
+    !host.is_on || host.is_full || host.engine.standing != Reachability::Up || host.agent.is_none()
 }

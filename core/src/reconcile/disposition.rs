@@ -1,4 +1,4 @@
-//! The fate of each container of a slot.
+//! The disposition of each container of a slot.
 
 use crate::digest::Digest;
 use crate::plan::{Order, Phase, PlanSlot};
@@ -9,19 +9,19 @@ use super::ports;
 
 /// What is to become of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Disposition {
     /// It runs.
     Run,
     /// It stands still and is kept.
-    Rest,
+    Standby,
     /// It is stopped and removed.
-    Gone,
+    Remove,
     /// It stays as it is, until the new instance serves.
-    Leave,
+    Keep,
 }
 
-/// What a decision knows about a slot while it chooses fates.
-pub(super) struct Scene<'a> {
+/// What a decision knows about a slot while it chooses dispositions.
+pub(super) struct SlotContext<'a> {
     pub(super) want: &'a PlanSlot,
     pub(super) seen: &'a [&'a Container],
     pub(super) known: SlotMemory,
@@ -50,7 +50,7 @@ pub(super) struct Scene<'a> {
     pub(super) tight: bool,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> SlotContext<'a> {
     /// The instance of `release` that counts: one that runs, else the newest.
     pub(super) fn instance_of(&self, release: &Digest) -> Option<&'a Container> {
         let mine = |seen: &&&Container| &seen.release == release && !self.is_spent(seen);
@@ -135,23 +135,23 @@ impl<'a> Scene<'a> {
         self.barred && self.want.previous.as_ref().is_some_and(|previous| previous.release == seen.release)
     }
 
-    /// The fate of every container, in the order of `seen`.
-    pub(super) fn fates(&self) -> Vec<(&'a Container, Fate)> {
+    /// The disposition of every container, in the order of `seen`.
+    pub(super) fn dispositions(&self) -> Vec<(&'a Container, Disposition)> {
         let target = self.target().map(|seen| &seen.id);
         let outdated = self.outdated().map(|seen| &seen.id);
         let previous = self.predecessor().map(|(release, _)| release);
         let previous_instance = previous.and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
         let fallback =
             self.armed_fallback().and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
-        let fate = |seen: &'a Container| {
+        let disposition = |seen: &'a Container| {
             if self.is_kept(seen) {
-                Fate::Rest
+                Disposition::Standby
             } else if self.isolated {
                 let stops = seen.state.is_up() && self.alone;
                 let stays = !seen.state.is_up() && self.is_named(seen);
-                if stops || stays { Fate::Rest } else { Fate::Leave }
+                if stops || stays { Disposition::Standby } else { Disposition::Keep }
             } else if self.restoring && Some(&seen.id) == outdated {
-                Fate::Run
+                Disposition::Run
             } else if self.restoring {
                 self.when_restoring(seen, Some(&seen.id) == fallback, Some(&seen.id) == previous_instance)
             } else if Some(&seen.id) == target {
@@ -165,16 +165,16 @@ impl<'a> Scene<'a> {
                 || self.is_spent(seen)
                 || self.is_barred(seen)
             {
-                Fate::Gone // a second one of the same release, or one to be replaced
+                Disposition::Remove // a second one of the same release, or one to be replaced
             } else if self.must_wait() {
-                Fate::Leave
+                Disposition::Keep
             } else if Some(&seen.id) == fallback {
-                Fate::Rest
+                Disposition::Standby
             } else {
-                Fate::Gone
+                Disposition::Remove
             }
         };
-        self.seen.iter().map(|seen| (*seen, fate(seen))).collect()
+        self.seen.iter().map(|seen| (*seen, disposition(seen))).collect()
     }
 
     fn is_named(&self, seen: &Container) -> bool {
@@ -191,56 +191,58 @@ impl<'a> Scene<'a> {
     }
 
     /// What a restart replaces. It needs no standby: the new one is of the same release.
-    fn of_outdated(&self, seen: &Container) -> Fate {
+    fn of_outdated(&self, seen: &Container) -> Disposition {
         if self.available {
-            Fate::Gone
+            Disposition::Remove
         } else if self.blocked || (seen.state.is_up() && !self.stops_first()) {
-            Fate::Run
+            Disposition::Run
         } else {
-            Fate::Rest
+            Disposition::Standby
         }
     }
 
-    fn of_target(&self) -> Fate {
+    fn of_target(&self) -> Disposition {
         match self.want.phase {
-            Phase::Running | Phase::Draining => Fate::Run,
+            Phase::Running | Phase::Draining => Disposition::Run,
             // What was to run until it is begun has failed here, and nothing runs in its stead.
-            Phase::Pulled if self.barred && self.predecessor().is_none() => Fate::Leave,
-            Phase::Standby => Fate::Rest,
-            Phase::Pulled | Phase::Absent => Fate::Gone,
+            Phase::Pulled if self.barred && self.predecessor().is_none() => Disposition::Keep,
+            Phase::Standby => Disposition::Standby,
+            Phase::Pulled | Phase::Absent => Disposition::Remove,
         }
     }
 
-    fn of_previous(&self, is_fallback: bool) -> Fate {
+    fn of_previous(&self, is_fallback: bool) -> Disposition {
         let phase = self.want.previous.as_ref().map_or(Phase::Absent, |previous| previous.phase);
         match phase {
-            Phase::Running | Phase::Draining if self.blocked => Fate::Run,
-            Phase::Standby | Phase::Pulled | Phase::Absent if self.blocked => Fate::Leave,
-            Phase::Running | Phase::Draining if self.wants_running() && self.stops_first() => Fate::Rest,
-            Phase::Running | Phase::Draining => Fate::Run,
+            Phase::Running | Phase::Draining if self.blocked => Disposition::Run,
+            Phase::Standby | Phase::Pulled | Phase::Absent if self.blocked => Disposition::Keep,
+            Phase::Running | Phase::Draining if self.wants_running() && self.stops_first() => {
+                Disposition::Standby
+            }
+            Phase::Running | Phase::Draining => Disposition::Run,
             // It was to rest once the new one served. That does not serve any more, or is gone.
-            Phase::Standby if self.must_wait() => Fate::Leave,
-            Phase::Standby => Fate::Rest,
-            Phase::Pulled | Phase::Absent if is_fallback => Fate::Rest,
-            Phase::Pulled | Phase::Absent => Fate::Gone,
+            Phase::Standby if self.must_wait() => Disposition::Keep,
+            Phase::Standby => Disposition::Standby,
+            Phase::Pulled | Phase::Absent if is_fallback => Disposition::Standby,
+            Phase::Pulled | Phase::Absent => Disposition::Remove,
         }
     }
 
-    fn when_restoring(&self, seen: &Container, is_fallback: bool, is_previous: bool) -> Fate {
+    fn when_restoring(&self, seen: &Container, is_fallback: bool, is_previous: bool) -> Disposition {
         if is_fallback {
-            return Fate::Run;
+            return Disposition::Run;
         }
         if !is_previous {
-            return Fate::Gone;
+            return Disposition::Remove;
         }
         let phase = self.want.previous.as_ref().map_or(Phase::Absent, |previous| previous.phase);
         let makes_room = self.stops_first() && self.armed_fallback().is_some();
         debug_assert!(seen.release != self.want.release, "the failed release is not its own predecessor");
         match phase {
-            Phase::Running | Phase::Draining if makes_room => Fate::Rest,
-            Phase::Running | Phase::Draining => Fate::Run,
-            Phase::Standby => Fate::Rest,
-            Phase::Pulled | Phase::Absent => Fate::Gone,
+            Phase::Running | Phase::Draining if makes_room => Disposition::Standby,
+            Phase::Running | Phase::Draining => Disposition::Run,
+            Phase::Standby => Disposition::Standby,
+            Phase::Pulled | Phase::Absent => Disposition::Remove,
         }
     }
 }

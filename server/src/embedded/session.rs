@@ -12,7 +12,7 @@ use windlass_core::host::HostFacts;
 use windlass_core::{Digest, EnvironmentId, HostId};
 use windlass_proto::pb::RoutesPosition;
 
-use super::{Bare, BareError};
+use super::{Embedded, EmbeddedError};
 use crate::plans;
 use crate::recovery;
 use crate::registry::Place;
@@ -72,7 +72,7 @@ impl Session {
     }
 }
 
-impl Bare {
+impl Embedded {
     /// A host connects: it is let in, and what it holds is compared with what is stored.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Bare {
         host: &HostId,
         peer: &PeerIdentity,
         hello: Hello,
-    ) -> Result<Session, BareError> {
+    ) -> Result<Session, EmbeddedError> {
         let coordinator = &self.coordinator;
         session::admit(coordinator, host, peer, hello.facts).await.map_err(of_status)?;
         // Nobody reads logs here.
@@ -101,7 +101,7 @@ impl Bare {
             sent_checkpoint: 0,
             sent_routes: BTreeMap::new(),
         };
-        session::settle(coordinator).await.map_err(|error| of_status(error.into()))?;
+        session::await_decision(coordinator).await.map_err(|error| of_status(error.into()))?;
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust };
         session.asks =
             recovery::compare(coordinator, host, holds).await.map_err(|error| of_status(error.into()))?;
@@ -114,7 +114,7 @@ impl Bare {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn heard(&self, session: &Session) -> Result<u64, BareError> {
+    pub async fn heard(&self, session: &Session) -> Result<u64, EmbeddedError> {
         session::heard(&self.coordinator, &session.host, None).await.map_err(of_status)
     }
 
@@ -122,7 +122,7 @@ impl Bare {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn observed(&self, session: &Session, observation: &[u8]) -> Result<u64, BareError> {
+    pub fn observed(&self, session: &Session, observation: &[u8]) -> Result<u64, EmbeddedError> {
         session::observed(&self.coordinator, &session.host, observation).map_err(of_status)
     }
 
@@ -165,9 +165,9 @@ impl Bare {
     }
 }
 
-pub(super) fn of_status(status: Status) -> BareError {
+pub(super) fn of_status(status: Status) -> EmbeddedError {
     match status.code() {
-        Code::Unavailable | Code::Internal => BareError::Stopped,
-        _ => BareError::Refused(status.message().to_owned()),
+        Code::Unavailable | Code::Internal => EmbeddedError::Stopped,
+        _ => EmbeddedError::Refused(status.message().to_owned()),
     }
 }

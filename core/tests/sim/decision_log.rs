@@ -1,8 +1,8 @@
-//! The story that rollouts write of themselves, held to what the model saw: checked after every step of every
+//! The decisions that rollouts record, held to what the model saw: checked after every step of every
 //! simulation here.
 
 use windlass_core::plan::Order;
-use windlass_core::rollout::{Decision, Rollout, SLOTS, State, Steering, What};
+use windlass_core::rollout::{Decision, Rollout, RolloutCommand, SLOTS, State, What};
 use windlass_core::view::{self, ExplainView};
 
 use super::fleet::{Behaviour, spec};
@@ -17,15 +17,15 @@ impl World {
         let fresh = rollout.log.take_fresh();
         for decision in &fresh {
             if matches!(decision.what, What::Started { .. }) {
-                self.story.clear();
+                self.decisions.clear();
             }
-            assert_eq!(decision.n as usize, self.story.len(), "seed {seed}: numbered without a gap");
+            assert_eq!(decision.n as usize, self.decisions.len(), "seed {seed}: numbered without a gap");
             check(seed, decision);
-            self.story.push(decision.clone());
+            self.decisions.push(decision.clone());
         }
-        assert_eq!(rollout.log.written() as usize, self.story.len(), "seed {seed}: nothing got lost");
-        assert_eq!(last_state(&self.story), rollout.state, "seed {seed}: {:#?}", self.story.last());
-        check_failures(seed, rollout, &self.story);
+        assert_eq!(rollout.log.written() as usize, self.decisions.len(), "seed {seed}: nothing got lost");
+        assert_eq!(last_state(&self.decisions), rollout.state, "seed {seed}: {:#?}", self.decisions.last());
+        check_failures(seed, rollout, &self.decisions);
     }
 
     fn explain(&self) -> ExplainView {
@@ -39,7 +39,7 @@ impl World {
             &[],
             windlass_core::Timestamp::ZERO,
         );
-        let explained = view::explain(shown, &rollout.log, self.story.clone());
+        let explained = view::explain(shown, &rollout.log, self.decisions.clone());
         // What the coordinator shows is what the command line reads.
         let shown = serde_json::to_vec(&explained).unwrap();
         match serde_json::from_slice::<ExplainView>(&shown) {
@@ -52,17 +52,17 @@ impl World {
     fn kinds(&self) -> Vec<String> {
         let kind =
             |d: &Decision| serde_json::to_value(&d.what).unwrap()["decision"].as_str().unwrap().to_owned();
-        let mut kinds: Vec<String> = self.story.iter().map(kind).collect();
+        let mut kinds: Vec<String> = self.decisions.iter().map(kind).collect();
         kinds.dedup();
         kinds
     }
 }
 
-fn last_state(story: &[Decision]) -> State {
+fn last_state(decisions: &[Decision]) -> State {
     let state = |decision: &Decision| {
         if let What::Moved { to, .. } | What::Steered { to, .. } = &decision.what { Some(*to) } else { None }
     };
-    story.iter().rev().find_map(state).unwrap_or(State::Pending)
+    decisions.iter().rev().find_map(state).unwrap_or(State::Pending)
 }
 
 /// What a decision says must follow from the numbers that stand beside it.
@@ -85,9 +85,9 @@ fn check(seed: u64, decision: &Decision) {
     }
 }
 
-fn check_failures(seed: u64, rollout: &Rollout, story: &[Decision]) {
+fn check_failures(seed: u64, rollout: &Rollout, decisions: &[Decision]) {
     for failure in &rollout.failures {
-        let told = story.iter().any(|decision| {
+        let told = decisions.iter().any(|decision| {
             matches!(&decision.what, What::Failed { failure: told, .. } if told.slot == failure.slot)
         });
         assert!(told, "seed {seed}: {} failed and nobody says so", failure.slot);
@@ -138,9 +138,9 @@ fn who_steered_and_what_was_left_behind_is_told() {
     let mut world = World::settled(3, 3, spec(3));
     world.deploy(Behaviour::Good);
     world.run_for(3);
-    assert!(world.steer(Steering::Pause));
+    assert!(world.steer(RolloutCommand::Pause));
     world.run_for(3);
-    assert!(world.steer(Steering::Resume));
+    assert!(world.steer(RolloutCommand::Resume));
     world.hosts[2].cut = true;
     world.run_to_end();
     let texts: Vec<String> = world.explain().decisions.into_iter().map(|d| d.text).collect();

@@ -14,7 +14,7 @@ use windlass_core::verify::{AcceptedRoutes, PlanOrder};
 use windlass_process::report;
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 
-use super::Keeper;
+use super::DocumentStore;
 use crate::data::{DataDir, on_disk, read_bounded};
 use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
 use crate::verify;
@@ -51,7 +51,7 @@ pub enum Taken {
     Refused(Refusal),
 }
 
-impl Keeper {
+impl DocumentStore {
     /// The newest table of each environment.
     pub fn tables(&self) -> watch::Receiver<Arc<Tables>> {
         self.routes.newest.subscribe()

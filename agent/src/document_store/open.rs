@@ -14,7 +14,7 @@ use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_process::report;
 
-use super::{Keeper, Source, revoke, routes};
+use super::{DocumentStore, Source, revoke, routes};
 use crate::counters::Counters;
 use crate::data::DataDir;
 use crate::member::Member;
@@ -67,7 +67,7 @@ impl Source for Nobody {
     }
 }
 
-impl Keeper {
+impl DocumentStore {
     /// Reads journal, trust document and releases, and publishes the journaled plan. The caller holds the folder's lock.
     pub async fn open(opened: Opened) -> Result<Self, OpenError> {
         let Opened { data, member, facts, own } = opened;
@@ -177,7 +177,7 @@ impl Keeper {
     }
 }
 
-impl Keeper {
+impl DocumentStore {
     /// Every release that is kept and still verifies: without a plan nothing starts, but what runs is still probed.
     fn known_releases(&self, state: &State, trust: &TrustDocument) -> BTreeMap<Digest, Arc<VerifiedRelease>> {
         let facts = self.facts.borrow().clone();

@@ -12,11 +12,11 @@ use crate::slot::{self, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::decision::Chosen;
+use super::decision_notes::DecisionNotes;
 use super::model::{Advance, Begins, Rollout, SLOTS_PER_STEP, Snapshot, State};
-use super::story::Story;
 
 /// The working copy of one decision.
-pub(crate) struct Draft<'a> {
+pub(crate) struct Planner<'a> {
     pub(crate) snapshot: Snapshot<'a>,
     pub(crate) service: Service,
     pub(crate) slots: Slots,
@@ -28,13 +28,13 @@ pub(crate) struct Draft<'a> {
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) waiting: Vec<Waiting>,
     /// What this decision has done and not written down yet.
-    pub(crate) story: Story,
+    pub(crate) notes: DecisionNotes,
     /// The slots in which something waits until it has drained, and how long that may take.
     pub(super) drains: BTreeMap<SlotId, Duration>,
     full: bool,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> Planner<'a> {
     pub(crate) fn new(snapshot: &Snapshot<'a>) -> Self {
         Self {
             snapshot: *snapshot,
@@ -49,14 +49,14 @@ impl<'a> Draft<'a> {
             begins: None,
             wake_at: None,
             waiting: Vec::new(),
-            story: Story::default(),
+            notes: DecisionNotes::default(),
             drains: BTreeMap::new(),
             full: false,
         }
     }
 
     pub(crate) fn finish(mut self) -> Advance {
-        self.tell();
+        self.write_notes();
         if self.full {
             self.wake_at = Some(self.snapshot.now);
         }
@@ -231,7 +231,7 @@ impl<'a> Draft<'a> {
         self.touched.insert(slot.clone());
         let before = self.slots.insert(slot.clone(), after);
         if let Some(before) = before {
-            self.tell_transition(&before, transition, because);
+            self.note_transition(&before, transition, because);
         }
         true
     }

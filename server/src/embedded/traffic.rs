@@ -5,18 +5,18 @@ use windlass_core::rollout::{Approved, Question};
 use windlass_core::{HostId, RolloutId};
 
 use super::session::{Session, of_status};
-use super::{Bare, BareError, refused};
+use super::{Embedded, EmbeddedError, refused};
 use crate::gates;
 use crate::hosts::HostError;
 use crate::rollouts::{self, RolloutError};
 use crate::routes;
 
-impl Bare {
+impl Embedded {
     /// An ingress reports, on the stream of its host's agent, as the report travels.
     ///
     /// # Errors
     /// It cannot be read, or the store failed.
-    pub async fn ingress_reported(&self, session: &Session, report: &[u8]) -> Result<(), BareError> {
+    pub async fn ingress_reported(&self, session: &Session, report: &[u8]) -> Result<(), EmbeddedError> {
         routes::reported(&self.coordinator, &session.host, report).await.map_err(of_status)
     }
 
@@ -24,7 +24,7 @@ impl Bare {
     ///
     /// # Errors
     /// There is no such host, or the store failed.
-    pub async fn forget_ingress(&self, host: &HostId) -> Result<(), BareError> {
+    pub async fn forget_ingress(&self, host: &HostId) -> Result<(), EmbeddedError> {
         let forgotten = routes::forget(&self.coordinator, host.clone(), "operator/sim".to_owned());
         forgotten.await.map_err(|error| match error {
             HostError::Write(error) => error.into(),
@@ -36,7 +36,7 @@ impl Bare {
     ///
     /// # Errors
     /// The step wants no approval, or the store failed.
-    pub async fn approve(&self, rollout: &RolloutId, approved: Approved) -> Result<(), BareError> {
+    pub async fn approve(&self, rollout: &RolloutId, approved: Approved) -> Result<(), EmbeddedError> {
         let actor = "operator/approver".to_owned();
         let done = rollouts::approve(&self.coordinator, rollout.clone(), approved, actor);
         done.await.map_err(|error| match error {

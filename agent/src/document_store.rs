@@ -49,7 +49,7 @@ type Found = BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>;
 
 /// What this host believes. Shared by the link and the facts task.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct DocumentStore {
     member: Member,
     local: Arc<LocalHost>,
     mounts: Mounts,
@@ -99,7 +99,7 @@ pub enum OfferError {
     Releases(#[from] ReleaseStoreError),
 }
 
-impl Keeper {
+impl DocumentStore {
     /// The newest time that counts.
     fn now(&self, state: &State) -> Timestamp {
         trusted_now(clock::now(), state.trusted_time)

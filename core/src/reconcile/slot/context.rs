@@ -5,11 +5,11 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::asks::times_of;
-use super::super::fate::Scene;
+use super::super::disposition::SlotContext;
 use super::super::input::{Container, Lease};
 use super::super::judge;
 
-impl<'a> Scene<'a> {
+impl<'a> SlotContext<'a> {
     pub(super) fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
         let known = turn.memory.slots.get(&want.slot).cloned().unwrap_or_default();
         let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
@@ -32,7 +32,7 @@ impl<'a> Scene<'a> {
         let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
         let restoring = false;
         let (blocked, available, predecessor_starts, barred, tight) = (false, false, false, false, false);
-        let mut scene = Self {
+        let mut context = Self {
             want,
             seen,
             known,
@@ -50,31 +50,31 @@ impl<'a> Scene<'a> {
         };
         // Where the plan has everything stand still, so does what would be gone back to.
         let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
-        scene.restoring = scene.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
+        context.restoring = context.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
             // A restart with nothing to go back to goes on trying.
-            failed.restart.is_none() || scene.outdated().is_some()
+            failed.restart.is_none() || context.outdated().is_some()
         });
         let spec = release.map(|release| &release.release.spec);
         let standing =
             |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen));
-        scene.available = scene.target().is_some_and(|seen| standing(seen).available);
-        scene.barred = scene.running_predecessor().is_some_and(|release| {
+        context.available = context.target().is_some_and(|seen| standing(seen).available);
+        context.barred = context.running_predecessor().is_some_and(|release| {
             let content = turn.desired.releases.get(&release).map(|release| release.content);
-            let serves = scene.instance_of(&release).is_some_and(|seen| {
+            let serves = context.instance_of(&release).is_some_and(|seen| {
                 seen.state.is_up() && seen.health.as_ref().is_none_or(|health| health.live)
             });
             // What the plan falls back on is good, whatever failed here before.
-            scene.armed_fallback() != Some(release)
+            context.armed_fallback() != Some(release)
                 && !serves
                 && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
         });
-        scene.predecessor_starts = scene.running_predecessor().is_some_and(|release| {
+        context.predecessor_starts = context.running_predecessor().is_some_and(|release| {
             let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
             let ready = |seen: &Container| {
                 judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen)).ready
             };
-            !scene.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
+            !context.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
         });
-        scene
+        context
     }
 }

@@ -13,14 +13,14 @@ use crate::traffic::Weight;
 use super::decision::{
     Allowed, Arrival, Begin, Chosen, Clocks, Place, Placement, Refused, SLOTS, Stood, What, cut,
 };
-use super::draft::Draft;
 use super::hooks::HookRun;
-use super::model::{Failure, GoingBack, Kind, State};
+use super::model::{Failure, Kind, RollbackMode, State};
+use super::planner::Planner;
 use crate::slot::{Limits, Slot, Transition};
 
 /// Gathered, and not written yet.
 #[derive(Default)]
-pub(crate) struct Story {
+pub(crate) struct DecisionNotes {
     placed: Vec<Placement>,
     more_placed: u32,
     refused: Vec<Refused>,
@@ -35,8 +35,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Draft<'_> {
-    fn is_told(&self) -> bool {
+impl Planner<'_> {
+    fn is_recorded(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| !rollout.state.is_final())
     }
 
@@ -55,7 +55,7 @@ impl Draft<'_> {
     }
 
     /// A slot was changed: what the record of the decision says of it. `before` is the slot before that.
-    pub(crate) fn tell_transition(
+    pub(crate) fn note_transition(
         &mut self,
         before: &Slot,
         transition: &Transition,
@@ -96,31 +96,31 @@ impl Draft<'_> {
 
     /// A slot got its part in the rollout.
     pub(crate) fn placed(&mut self, slot: &SlotId, host: &HostId, because: Chosen) {
-        if !self.is_told() {
+        if !self.is_recorded() {
             return;
         }
-        if self.story.placed.len() < SLOTS {
-            self.story.placed.push(Placement { slot: slot.clone(), host: host.clone(), because });
+        if self.notes.placed.len() < SLOTS {
+            self.notes.placed.push(Placement { slot: slot.clone(), host: host.clone(), because });
         } else {
-            self.story.more_placed += 1;
+            self.notes.more_placed += 1;
         }
     }
 
     /// Returns whether the hosts that cannot take a slot are still to be named.
     pub(crate) fn wants_refusals(&self) -> bool {
-        self.is_told() && self.rollout.as_ref().is_some_and(|rollout| !rollout.log.named_refusals())
+        self.is_recorded() && self.rollout.as_ref().is_some_and(|rollout| !rollout.log.named_refusals())
     }
 
     /// Hosts that cannot take a slot. Asked for once in a rollout.
     pub(crate) fn refusals<'h, W: ToString>(&mut self, refused: impl Iterator<Item = (&'h HostId, W)>) {
-        if !self.is_told() || !self.rollout().log.names_refusals() {
+        if !self.is_recorded() || !self.rollout().log.names_refusals() {
             return;
         }
         for (host, why) in refused {
-            if self.story.refused.len() < SLOTS {
-                self.story.refused.push(Refused { host: host.clone(), reason: why.to_string() });
+            if self.notes.refused.len() < SLOTS {
+                self.notes.refused.push(Refused { host: host.clone(), reason: why.to_string() });
             } else {
-                self.story.more_refused += 1;
+                self.notes.more_refused += 1;
             }
         }
     }
@@ -128,9 +128,9 @@ impl Draft<'_> {
     /// The image of a slot is on its host.
     pub(crate) fn saw_image(&mut self, slot: &SlotId) {
         let index = slot.index;
-        if self.is_told() && self.rollout().log.saw_image(index) {
+        if self.is_recorded() && self.rollout().log.saw_image(index) {
             let place = self.place_of(slot);
-            self.story.pulled.extend(place);
+            self.notes.pulled.extend(place);
         }
     }
 
@@ -138,40 +138,40 @@ impl Draft<'_> {
     /// there is no old one.
     fn began(&mut self, slot: &SlotId, order: Option<Order>, because: Option<String>) {
         let now = self.now();
-        if !self.is_told() {
+        if !self.is_recorded() {
             return;
         }
         self.rollout().log.began(slot.index, now);
         if let Some(Place { slot, host }) = self.place_of(slot) {
             let gpus = self.slots.get(&slot).map(|slot| slot.target().gpus.clone()).unwrap_or_default();
-            self.story.begun.push(Begin { slot, host, order, because, gpus });
+            self.notes.begun.push(Begin { slot, host, order, because, gpus });
         }
     }
 
     /// The slot is available.
     pub(crate) fn arrived(&mut self, slot: &SlotId) {
         let now = self.now();
-        if !self.is_told() {
+        if !self.is_recorded() {
             return;
         }
         if let Some(after) = self.rollout().log.arrived(slot.index, now)
             && let Some(Place { slot, host }) = self.place_of(slot)
         {
-            self.story.arrived.push(Arrival { slot, host, after_ms: after.map(millis) });
+            self.notes.arrived.push(Arrival { slot, host, after_ms: after.map(millis) });
         }
     }
 
     /// The slot goes.
     pub(crate) fn removed(&mut self, slot: &SlotId, host: HostId) {
-        if self.is_told() {
-            self.story.removed.push(Place { slot: slot.clone(), host });
+        if self.is_recorded() {
+            self.notes.removed.push(Place { slot: slot.clone(), host });
         }
     }
 
     /// A slot that failed gets another try.
     fn retried(&mut self, slot: &SlotId) {
         let now = self.now();
-        if !self.is_told() {
+        if !self.is_recorded() {
             return;
         }
         self.rollout().log.began(slot.index, now);
@@ -199,8 +199,8 @@ impl Draft<'_> {
     }
 
     /// Writes that images have come.
-    pub(crate) fn tell_pulled(&mut self, pulled: u32, of: u32) {
-        let mut slots = std::mem::take(&mut self.story.pulled);
+    pub(crate) fn note_pulled(&mut self, pulled: u32, of: u32) {
+        let mut slots = std::mem::take(&mut self.notes.pulled);
         if !slots.is_empty() {
             let more = cut(&mut slots);
             self.detail(What::Pulled { slots, more, pulled, of });
@@ -208,8 +208,8 @@ impl Draft<'_> {
     }
 
     /// Writes which slots are available now.
-    pub(crate) fn tell_arrived(&mut self, release: ReleaseRef, available: u32, of: u32) {
-        let mut slots = std::mem::take(&mut self.story.arrived);
+    pub(crate) fn note_arrived(&mut self, release: ReleaseRef, available: u32, of: u32) {
+        let mut slots = std::mem::take(&mut self.notes.arrived);
         if !slots.is_empty() {
             let more = cut(&mut slots);
             self.detail(What::Available { slots, more, release: release.counter, available, of });
@@ -217,8 +217,8 @@ impl Draft<'_> {
     }
 
     /// Writes which slots were begun.
-    pub(crate) fn tell_begun(&mut self, stood: Stood, limits: &Limits) {
-        let mut slots = std::mem::take(&mut self.story.begun);
+    pub(crate) fn note_begun(&mut self, stood: Stood, limits: &Limits) {
+        let mut slots = std::mem::take(&mut self.notes.begun);
         if !slots.is_empty() {
             let more = cut(&mut slots);
             self.detail(What::Begun { slots, more, stood, allowed: shown(limits) });
@@ -226,30 +226,30 @@ impl Draft<'_> {
     }
 
     /// Writes that a hook was asked for.
-    pub(crate) fn tell_hook_begun(&mut self, run: &HookRun) {
+    pub(crate) fn note_hook_begun(&mut self, run: &HookRun) {
         let place = Place { slot: run.slot.clone(), host: run.host.clone() };
         self.detail(What::HookBegun { hook: run.hook.clone(), stage: run.stage, place });
     }
 
     /// Writes that a hook ended.
-    pub(crate) fn tell_hook_ended(&mut self, run: &HookRun) {
+    pub(crate) fn note_hook_ended(&mut self, run: &HookRun) {
         let Some(TaskEnd { outcome, took, .. }) = run.end.clone() else { return };
         let place = Place { slot: run.slot.clone(), host: run.host.clone() };
         self.detail(What::HookEnded { hook: run.hook.clone(), place, outcome, took });
     }
 
     /// Writes that the shares of the traffic changed.
-    pub(crate) fn tell_weighed(&mut self, release: Counter, weight: Weight, step: Option<u32>, of: u32) {
+    pub(crate) fn note_weighed(&mut self, release: Counter, weight: Weight, step: Option<u32>, of: u32) {
         self.note(What::Weighed { release, weight, step, of });
     }
 
     /// Writes that every ingress divides the requests so.
-    pub(crate) fn tell_switched(&mut self, weight: Weight, took: Duration) {
+    pub(crate) fn note_switched(&mut self, weight: Weight, took: Duration) {
         self.note(What::Switched { weight, took_ms: millis(took) });
     }
 
     /// Writes the verdict of a gate's window. One that ends the step is written however many there were.
-    pub(crate) fn tell_judged(&mut self, judged: Judged, ends: bool) {
+    pub(crate) fn note_judged(&mut self, judged: Judged, ends: bool) {
         let what = What::Judged { judged: Box::new(judged) };
         if ends {
             return self.note(what);
@@ -261,8 +261,8 @@ impl Draft<'_> {
     }
 
     /// Writes which slots were turned back.
-    pub(crate) fn tell_turned(&mut self, release: ReleaseRef) {
-        let mut slots = std::mem::take(&mut self.story.begun);
+    pub(crate) fn note_turned(&mut self, release: ReleaseRef) {
+        let mut slots = std::mem::take(&mut self.notes.begun);
         if !slots.is_empty() {
             let more = cut(&mut slots);
             self.detail(What::Turned { slots, more, release: release.counter });
@@ -270,16 +270,16 @@ impl Draft<'_> {
     }
 
     /// Writes what is left: slots that came and went.
-    pub(crate) fn tell(&mut self) {
-        let story = std::mem::take(&mut self.story);
-        if !story.placed.is_empty() || !story.refused.is_empty() {
+    pub(crate) fn write_notes(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        if !notes.placed.is_empty() || !notes.refused.is_empty() {
             let wanted = self.target().and_then(|(_, release)| self.service.replicas_for(release));
-            let (slots, more) = (story.placed, story.more_placed);
-            let (refused, more_refused) = (story.refused, story.more_refused);
+            let (slots, more) = (notes.placed, notes.more_placed);
+            let (refused, more_refused) = (notes.refused, notes.more_refused);
             self.detail(What::Placed { slots, more, refused, more_refused, wanted });
         }
-        if !story.removed.is_empty() {
-            let mut slots = story.removed;
+        if !notes.removed.is_empty() {
+            let mut slots = notes.removed;
             let more = cut(&mut slots);
             self.detail(What::Removed { slots, more });
         }
@@ -287,7 +287,7 @@ impl Draft<'_> {
 
     /// Writes that the rollout comes to `to`; called before it does, after reason and outcome were set.
     pub(crate) fn moved(&mut self, to: State) {
-        self.tell();
+        self.write_notes();
         let clocks = self.clocks();
         let serves = self.service.current.filter(|_| to.is_final()).map(|current| current.counter);
         let rollout = self.rollout();
@@ -296,7 +296,7 @@ impl Draft<'_> {
             to,
             reason: rollout.reason.clone(),
             // What was warm may have ended for it.
-            going_back: rollout.going_back.filter(|how| *how != GoingBack::Untouched || !rollout.changed),
+            going_back: rollout.going_back.filter(|how| *how != RollbackMode::Untouched || !rollout.changed),
             progress: rollout.progress,
             clocks,
             serves,

@@ -13,14 +13,14 @@ use windlass_core::FleetId;
 use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_process::report;
 
-use super::Keeper;
+use super::DocumentStore;
 use crate::data::on_disk;
 use crate::verify;
 
 /// More than the envelope of the longest list; what is longer is none.
 const MAX_FILE: u64 = 2 << 20;
 
-impl Keeper {
+impl DocumentStore {
     /// Takes a revocation list that is newer than the one in force: on disk first, in force after. One that is not
     /// believed is refused, and changes nothing. An error means that it could not be kept.
     pub async fn revoke(&self, envelope: &[u8]) -> Result<(), FileError> {

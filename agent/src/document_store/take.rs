@@ -9,7 +9,7 @@ use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
 use windlass_core::audit::Checkpoint;
 use windlass_core::receipt::Witnessed;
 
-use super::{Keeper, routes};
+use super::{DocumentStore, routes};
 use crate::crash::Written;
 use crate::data::on_disk;
 use crate::state::{JournalError, TrustMark};
@@ -32,7 +32,7 @@ pub enum TakeError {
     Adopting,
 }
 
-impl Keeper {
+impl DocumentStore {
     /// Walks from the trust document in force through `envelopes`, the oldest first. Answers how many versions were
     /// taken; those before an error stay.
     pub async fn take_trust(&self, envelopes: &[Vec<u8>]) -> Result<usize, TakeError> {

@@ -6,13 +6,13 @@ use crate::observation::{Refusal, RefusalCode};
 use crate::plan::{Order, Phase};
 use crate::release::Spec;
 use crate::service::ReleaseRef;
-use crate::slot::{Budget, Certainty, Limits, Seen, SlotFacts, Transition, Waiting};
+use crate::slot::{Certainty, DisruptionBudget, Limits, Seen, SlotFacts, Transition, Waiting};
 
 use super::super::decision::Stood;
-use super::super::draft::Draft;
 use super::super::ending::{self, Faults};
 use super::super::hooks;
 use super::super::model::{Kind, Progress, ROOM_GRACE, State};
+use super::super::planner::Planner;
 use super::stopping::{deadline, is_stopped};
 use crate::maintain;
 
@@ -26,7 +26,7 @@ pub(super) enum Old {
 }
 
 /// The slots of the new release.
-pub(super) struct Standing<'a> {
+pub(super) struct RolloutCounts<'a> {
     /// The new release.
     pub(super) to: ReleaseRef,
     /// Its specification.
@@ -38,7 +38,7 @@ pub(super) struct Standing<'a> {
     /// Available at the new release.
     pub(super) available: u32,
     /// Slots on their way, with two instances, or down, and the limits of that.
-    pub(super) budget: Budget,
+    pub(super) budget: DisruptionBudget,
     /// On hosts that are lost or out of reach.
     pub(super) lost: Vec<SlotId>,
     /// Slots whose old instance is still there.
@@ -49,46 +49,46 @@ pub(super) struct Standing<'a> {
     old: Old,
 }
 
-impl<'a> Standing<'a> {
+impl<'a> RolloutCounts<'a> {
     /// Looks at every slot. `None` if the rollout has failed, or has nothing to move.
-    pub(super) fn look(draft: &mut Draft<'a>, old: Old) -> Option<Self> {
-        let (to, release) = draft.target()?;
+    pub(super) fn look(planner: &mut Planner<'a>, old: Old) -> Option<Self> {
+        let (to, release) = planner.target()?;
         let spec = &release.spec;
-        let mut standing = Self {
+        let mut tally = Self {
             to,
             spec,
             total: 0,
             todo: Vec::new(),
             available: 0,
-            budget: Budget::new(Limits::NONE),
+            budget: DisruptionBudget::new(Limits::NONE),
             lost: Vec::new(),
             unfinished: 0,
             stuck: 0,
             faults: Faults::default(),
             old,
         };
-        for slot in ending::counted(draft, &to.digest) {
-            standing.total += 1;
-            standing.look_at(draft, slot);
+        for slot in ending::counted(planner, &to.digest) {
+            tally.total += 1;
+            tally.look_at(planner, slot);
         }
         // An instance that went with its host, and has no place yet, serves nothing either.
-        standing.budget.lacks(maintain::missing(draft, &to.digest, release));
-        if ending::is_vacuous(draft, spec, standing.total as usize) {
+        tally.budget.lacks(maintain::missing(planner, &to.digest, release));
+        if ending::is_vacuous(planner, spec, tally.total as usize) {
             return None;
         }
-        let available = standing.available;
-        draft.tell_arrived(to, available, standing.total);
-        draft.progress(Progress {
+        let available = tally.available;
+        planner.note_arrived(to, available, tally.total);
+        planner.progress(Progress {
             bytes: 0,
             pulled: 0,
-            begun: standing.budget.begun() + available,
+            begun: tally.budget.begun() + available,
             available,
         });
-        if let Some(reason) = std::mem::take(&mut standing.faults).record(draft) {
-            ending::on_failure(draft, spec, reason);
+        if let Some(reason) = std::mem::take(&mut tally.faults).record(planner) {
+            ending::on_failure(planner, spec, reason);
             return None;
         }
-        Some(standing)
+        Some(tally)
     }
 
     /// Whether every slot is on a host that is lost or out of reach.
@@ -96,11 +96,11 @@ impl<'a> Standing<'a> {
         self.lost.len() == self.total as usize
     }
 
-    fn look_at(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
-        if draft.slots[&slot].run() == Phase::Running && !draft.is_outdated(&slot) {
-            return self.look_at_begun(draft, slot);
+    fn look_at(&mut self, planner: &mut Planner<'_>, slot: SlotId) {
+        if planner.slots[&slot].run() == Phase::Running && !planner.is_outdated(&slot) {
+            return self.look_at_begun(planner, slot);
         }
-        let facts = draft.facts(&slot);
+        let facts = planner.facts(&slot);
         if facts.serving() != Certainty::Yes {
             self.budget.is_down(&facts);
         }
@@ -111,25 +111,25 @@ impl<'a> Standing<'a> {
         }
     }
 
-    fn look_at_begun(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
-        let facts = draft.facts(&slot);
+    fn look_at_begun(&mut self, planner: &mut Planner<'_>, slot: SlotId) {
+        let facts = planner.facts(&slot);
         let host = facts.host().clone();
         let healthy = facts.until_available();
         let waiting = match facts.target() {
-            Seen::Available => return self.look_at_available(draft, slot),
-            Seen::Failed(_) if try_again(draft, &slot) => healthy,
+            Seen::Available => return self.look_at_available(planner, slot),
+            Seen::Failed(_) if try_again(planner, &slot) => healthy,
             Seen::Failed(evidence) => return self.faults.failed(&host, &slot, evidence),
-            Seen::Refused(refusal) if is_quarantined(refusal) && try_again(draft, &slot) => healthy,
-            Seen::Refused(refusal) if may_make_room(draft, refusal) => Waiting::Room(host),
+            Seen::Refused(refusal) if is_quarantined(refusal) && try_again(planner, &slot) => healthy,
+            Seen::Refused(refusal) if may_make_room(planner, refusal) => Waiting::Room(host),
             Seen::Refused(refusal) => return self.faults.refused(&host, &slot, refusal),
             Seen::Converging(_) => healthy,
             Seen::Nothing(waiting) => waiting,
         };
-        draft.wait(waiting);
-        let facts = draft.facts(&slot);
+        planner.wait(waiting);
+        let facts = planner.facts(&slot);
         let start_first = facts.intent.order == Order::StartFirst;
         let beside_runs = facts.intent.other.is_some_and(|(_, run)| run == Phase::Running);
-        let old_runs = beside_runs || draft.rollout().is_restart();
+        let old_runs = beside_runs || planner.rollout().is_restart();
         // What this one stands beside may have stopped for another release before, and serve no more.
         let is_alone = old_runs && facts.serving() != Certainty::Yes;
         if !start_first || facts.is_out_of_reach() || is_alone {
@@ -148,19 +148,19 @@ impl<'a> Standing<'a> {
     }
 
     /// The new instance serves and has proven itself: the old one may stop.
-    fn look_at_available(&mut self, draft: &mut Draft<'_>, slot: SlotId) {
+    fn look_at_available(&mut self, planner: &mut Planner<'_>, slot: SlotId) {
         self.available += 1;
-        draft.arrived(&slot);
-        let facts = draft.facts(&slot);
+        planner.arrived(&slot);
+        let facts = planner.facts(&slot);
         let start_first = facts.intent.order == Order::StartFirst;
         let stopped = if self.old == Old::RunsOn {
             true
-        } else if draft.rollout().is_restart() {
+        } else if planner.rollout().is_restart() {
             // The agent stops it by itself as soon as the new one is available.
-            older_is_stopped(draft, &facts)
+            older_is_stopped(planner, &facts)
         } else if let Some((before, _)) = facts.intent.other {
-            draft.apply(&slot, &Transition::Rest { until: None });
-            is_stopped(draft, &slot, &before)
+            planner.apply(&slot, &Transition::Rest { until: None });
+            is_stopped(planner, &slot, &before)
         } else {
             true
         };
@@ -173,28 +173,28 @@ impl<'a> Standing<'a> {
     }
 
     /// Begins as many slots as `limits` allow.
-    pub(super) fn begin(&mut self, draft: &mut Draft<'_>, limits: Limits) {
+    pub(super) fn begin(&mut self, planner: &mut Planner<'_>, limits: Limits) {
         self.budget.limit(limits);
         let stood = self.stood();
         let mut todo = std::mem::take(&mut self.todo);
-        todo.sort_by_cached_key(|slot| (draft.facts(slot).serving() != Certainty::No, slot.index));
+        todo.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
         for slot in todo {
-            let free = self.budget.has_batch() && !draft.is_full();
-            if !free || !self.begin_one(draft, &slot) {
+            let free = self.budget.has_batch() && !planner.is_full();
+            if !free || !self.begin_one(planner, &slot) {
                 self.todo.push(slot);
             }
         }
-        draft.tell_begun(stood, &limits);
+        planner.note_begun(stood, &limits);
     }
 
     /// Begins slots until `wanted` are begun or available.
-    pub(super) fn begin_up_to(&mut self, draft: &mut Draft<'_>, wanted: u32) {
+    pub(super) fn begin_up_to(&mut self, planner: &mut Planner<'_>, wanted: u32) {
         let limits = match self.old {
             Old::RunsOn => Limits::NONE,
             Old::Rests => Limits::of(&self.spec.strategy, false, self.total, self.available),
         };
         let batch = limits.batch.min(wanted.saturating_sub(self.available));
-        self.begin(draft, Limits { batch, ..limits });
+        self.begin(planner, Limits { batch, ..limits });
     }
 
     /// Whether `wanted` slots are available, or all that are on hosts that are there, and none is on its way.
@@ -204,17 +204,17 @@ impl<'a> Standing<'a> {
     }
 
     /// Begins one slot if it may be begun now.
-    fn begin_one(&mut self, draft: &mut Draft<'_>, slot: &SlotId) -> bool {
-        let facts = draft.facts(slot);
+    fn begin_one(&mut self, planner: &mut Planner<'_>, slot: &SlotId) -> bool {
+        let facts = planner.facts(slot);
         // While a host has not taken its newest plan, what it holds is not known.
         if let Err(waiting) = facts.word() {
-            draft.wait(waiting);
+            planner.wait(waiting);
             return false;
         }
-        if !draft.may_start(Some(slot)) || !hooks::have_run(draft, self.spec, slot) {
+        if !planner.may_start(Some(slot)) || !hooks::have_run(planner, self.spec, slot) {
             return false;
         }
-        let outdated = draft.is_outdated(slot) && facts.intent.run.runs();
+        let outdated = planner.is_outdated(slot) && facts.intent.run.runs();
         let before = facts.intent.other.map(|(release, _)| release);
         let beside = if outdated { Some(facts.intent.release) } else { before };
         // Two run there already, and a slot has room for two: the older one makes way, if the other serves.
@@ -222,15 +222,15 @@ impl<'a> Standing<'a> {
         let (order, because) = if crowded && !facts.is_available() {
             (Order::StopFirst, Some("two instances run there already".to_owned()))
         } else {
-            draft.order(slot, self.spec, beside)
+            planner.order(slot, self.spec, beside)
         };
         if order == Order::StopFirst && self.old == Old::RunsOn {
-            if draft.rollout().kind == Kind::Rollback {
+            if planner.rollout().kind == Kind::Rollback {
                 // It goes on in batches, without weights.
-                draft.service.split = None;
-                draft.wake_now();
+                planner.service.split = None;
+                planner.wake_now();
             }
-            draft.wait(Waiting::Room(facts.host().clone()));
+            planner.wait(Waiting::Room(facts.host().clone()));
             return false;
         }
         let mut cost = crate::slot::Cost::stop(&facts);
@@ -241,23 +241,23 @@ impl<'a> Standing<'a> {
             return false;
         }
         debug_assert_eq!(facts.intent.release, self.to.digest, "only slots of the new release are begun");
-        let generation = draft.rollout().generation;
+        let generation = planner.rollout().generation;
         let start = Transition::Start { order, generation, makes_way: crowded };
         // One whose old instance drains first is on its way as well.
-        if !draft.apply_because(slot, &start, because) && !draft.waits_for_drain(slot) {
+        if !planner.apply_because(slot, &start, because) && !planner.waits_for_drain(slot) {
             return false;
         }
-        draft.rollout().changed = true;
+        planner.rollout().changed = true;
         self.budget.take(&facts, cost);
         true
     }
 
     /// Comes to the soak if nothing is left to do, and looks at the deadline if something is.
-    pub(super) fn close(self, draft: &mut Draft<'_>) {
+    pub(super) fn close(self, planner: &mut Planner<'_>) {
         if self.is_complete() {
-            draft.go(State::Soaking);
+            planner.go(State::Soaking);
         } else {
-            self.look_at_deadline(draft);
+            self.look_at_deadline(planner);
         }
     }
 
@@ -271,12 +271,12 @@ impl<'a> Standing<'a> {
     }
 
     /// Looks at the deadline of what is left to do.
-    pub(super) fn look_at_deadline(self, draft: &mut Draft<'_>) {
+    pub(super) fn look_at_deadline(self, planner: &mut Planner<'_>) {
         let moving = self.is_moving();
-        if !draft.is_full() {
+        if !planner.is_full() {
             // Where nothing else moves, it is the lost hosts that everything waits for.
             let only_lost = if moving || self.is_all_lost() { &[] } else { self.lost.as_slice() };
-            deadline(draft, self.spec, only_lost);
+            deadline(planner, self.spec, only_lost);
         }
     }
 
@@ -291,18 +291,18 @@ impl<'a> Standing<'a> {
     }
 
     /// Whether the rollout is one that a person wants over soon.
-    pub(super) fn hurries(draft: &mut Draft<'_>) -> bool {
-        draft.rollout().kind == Kind::Rollback
+    pub(super) fn hurries(planner: &mut Planner<'_>) -> bool {
+        planner.rollout().kind == Kind::Rollback
     }
 }
 
-fn older_is_stopped(draft: &mut Draft<'_>, facts: &SlotFacts<'_>) -> bool {
+fn older_is_stopped(planner: &mut Planner<'_>, facts: &SlotFacts<'_>) -> bool {
     let waiting = match facts.older_is_stopped() {
         Ok(true) => return true,
         Ok(false) => Waiting::Stop { host: facts.host().clone(), slot: facts.id().clone() },
         Err(waiting) => waiting,
     };
-    draft.wait(waiting);
+    planner.wait(waiting);
     false
 }
 
@@ -311,26 +311,26 @@ const fn is_quarantined(refusal: &Refusal) -> bool {
 }
 
 /// An old instance may still be about to make room; a host that goes on refusing is believed.
-fn may_make_room(draft: &mut Draft<'_>, refusal: &Refusal) -> bool {
+fn may_make_room(planner: &mut Planner<'_>, refusal: &Refusal) -> bool {
     if refusal.code != RefusalCode::NoRoom {
         return false;
     }
-    let progress_at = draft.rollout().progress_at;
-    let until = draft.counted_from(progress_at) + ROOM_GRACE;
-    let waits = draft.now() < until;
+    let progress_at = planner.rollout().progress_at;
+    let until = planner.counted_from(progress_at) + ROOM_GRACE;
+    let waits = planner.now() < until;
     if waits {
-        draft.wake(until);
+        planner.wake(until);
     }
     waits
 }
 
 /// After a resume, a slot that failed before gets one more try.
-fn try_again(draft: &mut Draft<'_>, slot: &SlotId) -> bool {
-    let rollout = draft.rollout();
+fn try_again(planner: &mut Planner<'_>, slot: &SlotId) -> bool {
+    let rollout = planner.rollout();
     let asked = rollout.retry_quarantined && rollout.failures.iter().any(|failure| &failure.slot == slot);
-    if !asked || draft.slots[slot].retries() {
+    if !asked || planner.slots[slot].retries() {
         return false;
     }
-    draft.apply(slot, &Transition::Retry);
+    planner.apply(slot, &Transition::Retry);
     true
 }

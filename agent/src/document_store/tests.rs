@@ -62,7 +62,7 @@ impl Host {
     }
 
     /// Starts the keeper, as after a restart of the agent.
-    async fn open(&self) -> Keeper {
+    async fn open(&self) -> DocumentStore {
         let member = Member {
             fleet: fixture::fleet(),
             host: fixture::host(),
@@ -72,7 +72,7 @@ impl Host {
             trust_pin: Digest::of(b"pin"),
         };
         let (data, facts) = (self.data(), self.facts.subscribe());
-        Keeper::open(Opened { data, member, facts, own: Vec::new() }).await.unwrap()
+        DocumentStore::open(Opened { data, member, facts, own: Vec::new() }).await.unwrap()
     }
 
     /// Signs a release and puts it on the shelf.
@@ -89,11 +89,11 @@ impl Host {
     }
 }
 
-fn seq(keeper: &Keeper) -> u64 {
+fn seq(keeper: &DocumentStore) -> u64 {
     keeper.desired().borrow().plan.as_ref().map_or(0, |plan| plan.seq)
 }
 
-fn refused(keeper: &Keeper) -> Option<RefusalCode> {
+fn refused(keeper: &DocumentStore) -> Option<RefusalCode> {
     keeper.desired().borrow().plan_refusal.as_ref().map(|refusal| refusal.code)
 }
 
@@ -271,7 +271,7 @@ async fn a_crash_between_the_trust_file_and_the_journal_is_survived() {
         facts: host.facts.subscribe(),
         own: Vec::new(),
     };
-    assert!(matches!(Keeper::open(opened).await, Err(OpenError::Trust(_))));
+    assert!(matches!(DocumentStore::open(opened).await, Err(OpenError::Trust(_))));
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn a_good_release_raises_the_floor_for_ever() {
     (plan.seq, plan.slots[0].good) = (3, true);
     keeper.offer(&host.fleet.sign_plan(&plan), &host.shelf).await.unwrap();
     keeper.offer(&host.plan(4, &[r1]), &host.shelf).await.unwrap();
-    let codes = |keeper: &Keeper| {
+    let codes = |keeper: &DocumentStore| {
         keeper.desired().borrow().refusals.values().map(|refusal| refusal.code).collect::<Vec<_>>()
     };
     assert_eq!(codes(&keeper), [RefusalCode::BelowFloor]);
@@ -375,7 +375,7 @@ async fn the_agents_own_files_are_never_bound_whatever_policy_allows() {
     let member = host.open().await.member().clone();
     let (data, facts) = (host.data(), host.facts.subscribe());
     let own = vec![PathBuf::from("policy.toml"), PathBuf::from("/etc/windlass")];
-    let keeper = Keeper::open(Opened { data, member, facts, own }).await.unwrap();
+    let keeper = DocumentStore::open(Opened { data, member, facts, own }).await.unwrap();
     let here = std::env::current_dir().unwrap().join("policy.toml");
     let agent = host.folder.path().join("agent");
     let want =
@@ -392,7 +392,7 @@ async fn trust_file_is_written_only_for_a_newer_version() {
     assert_eq!(keeper.take_trust(&[]).await.unwrap(), 0);
     assert_eq!(keeper.take_trust(&[first]).await.unwrap(), 0);
     assert!(!host.data().trust().exists());
-    let error = Keeper::open(Opened {
+    let error = DocumentStore::open(Opened {
         data: host.data(),
         member: keeper.member().clone(),
         facts: host.facts.subscribe(),
@@ -431,7 +431,7 @@ async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
     let keeper = host.open().await;
     assert_eq!(keeper.revocations_version(), 0);
     keeper.revoke(&signed(&list(4))).await.unwrap();
-    let in_force = |keeper: &Keeper| (keeper.revocations_version(), keeper.revocations().current());
+    let in_force = |keeper: &DocumentStore| (keeper.revocations_version(), keeper.revocations().current());
     let fourth = (4, Arc::new(list(4).revoked));
     assert_eq!(in_force(&keeper), fourth);
     // The same again is no attack; an older one is, and one of nobody's.

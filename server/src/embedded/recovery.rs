@@ -7,19 +7,19 @@ use windlass_core::{Digest, HostId};
 use windlass_proto::pb;
 
 use super::session::of_status;
-use super::{Bare, BareError, Session, refused};
+use super::{Embedded, EmbeddedError, Session, refused};
 use crate::recovery::{self, Answer, RecoveryError};
 
-impl Bare {
+impl Embedded {
     /// A host says which releases it keeps. Answers with those to ask it for.
     ///
     /// # Errors
     /// It lists too many, or the store failed.
-    pub async fn kept(&self, session: &Session, digests: &[Digest]) -> Result<Vec<Digest>, BareError> {
+    pub async fn kept(&self, session: &Session, digests: &[Digest]) -> Result<Vec<Digest>, EmbeddedError> {
         let listed: Vec<String> = digests.iter().map(ToString::to_string).collect();
         let wanted = recovery::listed(&self.coordinator, &session.host, &listed)
             .map_err(|error| of_status(error.into()))?;
-        self.settle(session).await?;
+        self.adopt_unchanged(session).await?;
         Ok(wanted)
     }
 
@@ -32,14 +32,16 @@ impl Bare {
         session: &Session,
         digest: &Digest,
         envelope: Vec<u8>,
-    ) -> Result<(), BareError> {
+    ) -> Result<(), EmbeddedError> {
         let report = pb::ReleaseReport { digest: digest.to_string(), envelope: envelope.into() };
         recovery::shown(&self.coordinator, &session.host, &report);
-        self.settle(session).await
+        self.adopt_unchanged(session).await
     }
 
-    async fn settle(&self, session: &Session) -> Result<(), BareError> {
-        recovery::settle(&self.coordinator, &session.host).await.map_err(|error| of_status(error.into()))
+    async fn adopt_unchanged(&self, session: &Session) -> Result<(), EmbeddedError> {
+        recovery::adopt_unchanged(&self.coordinator, &session.host)
+            .await
+            .map_err(|error| of_status(error.into()))
     }
 
     /// What would be taken over, as `windlass host recover` shows it.
@@ -52,7 +54,7 @@ impl Bare {
     ///
     /// # Errors
     /// There is nothing to say about one of them, or the store failed.
-    pub async fn recover(&self, overruled: &BTreeSet<HostId>) -> Result<RecoveryView, BareError> {
+    pub async fn recover(&self, overruled: &BTreeSet<HostId>) -> Result<RecoveryView, EmbeddedError> {
         let asked = |state| matches!(state, RecoveringState::KeepStore);
         let preview = self.recovery(overruled);
         let keep_store = preview.hosts.iter().filter(|host| asked(host.state)).map(|host| host.host.clone());

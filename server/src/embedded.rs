@@ -26,7 +26,7 @@ use windlass_certs::dsse::Envelope;
 use windlass_certs::keys::{PublicKey, SigningKey};
 use windlass_certs::revocation::Revocations;
 use windlass_certs::trust::TrustStore;
-use windlass_core::rollout::{Steering, Verb};
+use windlass_core::rollout::{RolloutCommand, ServiceCommand};
 use windlass_core::{Counter, HostId, RolloutId, ServiceId, Timestamp};
 
 use crate::audit;
@@ -61,7 +61,7 @@ impl Keys {
 }
 
 /// A coordinator without sockets.
-pub struct Bare {
+pub struct Embedded {
     coordinator: Arc<Coordinator>,
     engine: Engine,
     /// The writer. It ends when the store fails, and the coordinator with it.
@@ -71,7 +71,7 @@ pub struct Bare {
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BareError {
+pub enum EmbeddedError {
     /// The store has failed. What is stored is there; this coordinator is not.
     #[error("the coordinator has stopped")]
     Stopped,
@@ -80,7 +80,7 @@ pub enum BareError {
     Refused(String),
 }
 
-impl From<WriteError> for BareError {
+impl From<WriteError> for EmbeddedError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Stopping => Self::Stopped,
@@ -89,7 +89,7 @@ impl From<WriteError> for BareError {
     }
 }
 
-impl Bare {
+impl Embedded {
     /// Opens the store as a coordinator does that starts, and looks at every service when it is first asked.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl Bare {
         csr: Csr,
         receipt_key: PublicKey,
         address: &str,
-    ) -> Result<String, BareError> {
+    ) -> Result<String, EmbeddedError> {
         let enrolment = &self.coordinator.enrolment;
         let actor = "operator/sim".to_owned();
         let (token, _) = enrolment.token(host.clone(), labels, actor).await.map_err(of_enrolment)?;
@@ -165,7 +165,7 @@ impl Bare {
         envelope: Envelope,
         supersede: bool,
         retry_quarantined: bool,
-    ) -> Result<Option<RolloutId>, BareError> {
+    ) -> Result<Option<RolloutId>, EmbeddedError> {
         let actor = "operator/sim".to_owned();
         let submission = Submission { envelope, supersede, retry_quarantined, preview: None, actor };
         let started = releases::submit(&self.coordinator, submission).await;
@@ -180,7 +180,7 @@ impl Bare {
         &self,
         service: &ServiceId,
         to: Option<Counter>,
-    ) -> Result<Option<RolloutId>, BareError> {
+    ) -> Result<Option<RolloutId>, EmbeddedError> {
         let rollback = Rollback { service: service.clone(), to, actor: "operator/sim".to_owned() };
         let started = releases::rollback(&self.coordinator, rollback).await;
         started.map(|started| started.rollout).map_err(of_release)
@@ -190,7 +190,7 @@ impl Bare {
     ///
     /// # Errors
     /// Its state does not allow it, or the store failed.
-    pub async fn steer(&self, rollout: &RolloutId, steering: Steering) -> Result<(), BareError> {
+    pub async fn steer(&self, rollout: &RolloutId, steering: RolloutCommand) -> Result<(), EmbeddedError> {
         let steered = rollouts::steer(
             &self.coordinator,
             rollout.clone(),
@@ -209,10 +209,15 @@ impl Bare {
     ///
     /// # Errors
     /// Its state does not allow it, or the store failed.
-    pub async fn tell(&self, service: &ServiceId, verb: Verb, supersede: bool) -> Result<(), BareError> {
+    pub async fn command(
+        &self,
+        service: &ServiceId,
+        verb: ServiceCommand,
+        supersede: bool,
+    ) -> Result<(), EmbeddedError> {
         let actor = "operator/sim".to_owned();
         let how = services::How { supersede, force: true };
-        let told = services::tell(&self.coordinator, service.clone(), verb, how, actor).await;
+        let told = services::command(&self.coordinator, service.clone(), verb, how, actor).await;
         told.map(drop).map_err(of_service)
     }
 
@@ -220,7 +225,7 @@ impl Bare {
     ///
     /// # Errors
     /// Its state does not allow it, or the store failed.
-    pub async fn restart(&self, service: &ServiceId) -> Result<(), BareError> {
+    pub async fn restart(&self, service: &ServiceId) -> Result<(), EmbeddedError> {
         let started = services::restart(&self.coordinator, service.clone(), "operator/sim".to_owned()).await;
         started.map(drop).map_err(of_service)
     }
@@ -229,7 +234,7 @@ impl Bare {
     ///
     /// # Errors
     /// It was refused, or the store failed.
-    pub async fn steer_host(&self, host: &HostId, action: HostAction) -> Result<(), BareError> {
+    pub async fn steer_host(&self, host: &HostId, action: HostAction) -> Result<(), EmbeddedError> {
         let steered = hosts::steer(&self.coordinator, host.clone(), action, "operator/sim".to_owned());
         steered.await.map_err(|error| match error {
             hosts::HostError::Write(error) => error.into(),
@@ -241,7 +246,7 @@ impl Bare {
     ///
     /// # Errors
     /// It does not follow the one in force, or the store failed.
-    pub async fn publish_trust(&self, envelope: Vec<u8>) -> Result<u64, BareError> {
+    pub async fn publish_trust(&self, envelope: Vec<u8>) -> Result<u64, EmbeddedError> {
         let published = trust::publish(&self.coordinator, envelope, "operator/sim".to_owned());
         published.await.map_err(|error| match error {
             trust::PublishError::Write(error) => error.into(),
@@ -253,16 +258,16 @@ impl Bare {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn tick(&mut self) -> Result<(), BareError> {
-        self.engine.tick().await.map_err(|_| BareError::Stopped)?;
-        if self.is_dead() { Err(BareError::Stopped) } else { Ok(()) }
+    pub async fn tick(&mut self) -> Result<(), EmbeddedError> {
+        self.engine.tick().await.map_err(|_| EmbeddedError::Stopped)?;
+        if self.is_dead() { Err(EmbeddedError::Stopped) } else { Ok(()) }
     }
 
     /// Looks at every service that is due, once each, and makes the traffic tables that are due. Answers whether it did anything that is looked at again.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn turn(&mut self) -> Result<bool, BareError> {
+    pub async fn turn(&mut self) -> Result<bool, EmbeddedError> {
         self.engine.catch_up();
         self.engine.work(&self.stop).await?;
         self.engine.settle_tables().await?;
@@ -279,7 +284,7 @@ impl Bare {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn record(&self) -> Result<(), BareError> {
+    pub async fn record(&self) -> Result<(), EmbeddedError> {
         Ok(recorder::copy(&self.coordinator.ledger, &self.coordinator.registry).await?)
     }
 
@@ -287,7 +292,7 @@ impl Bare {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn anchor(&self) -> Result<(), BareError> {
+    pub async fn anchor(&self) -> Result<(), EmbeddedError> {
         Ok(audit::anchor(&self.coordinator.ledger, &self.coordinator.authority).await?)
     }
 
@@ -311,25 +316,25 @@ impl Bare {
     }
 }
 
-fn refused(error: impl std::error::Error) -> BareError {
-    BareError::Refused(error.to_string())
+fn refused(error: impl std::error::Error) -> EmbeddedError {
+    EmbeddedError::Refused(error.to_string())
 }
 
-fn of_service(error: services::ServiceError) -> BareError {
+fn of_service(error: services::ServiceError) -> EmbeddedError {
     match error {
         services::ServiceError::Write(error) => error.into(),
         error => refused(error),
     }
 }
 
-fn of_enrolment(error: EnrolError) -> BareError {
+fn of_enrolment(error: EnrolError) -> EmbeddedError {
     match error {
         EnrolError::Write(error) => error.into(),
         error => refused(error),
     }
 }
 
-fn of_release(error: ReleaseError) -> BareError {
+fn of_release(error: ReleaseError) -> EmbeddedError {
     match error {
         ReleaseError::Write(error) => error.into(),
         error => refused(error),
