@@ -4,7 +4,7 @@
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::plan::{Order, Phase};
-use crate::slot::{Certainty, Transition};
+use crate::slot::{Certainty, Intent, Seen, Transition};
 use crate::time::Timestamp;
 use crate::traffic::{Split, Weight};
 use crate::units::Span;
@@ -129,14 +129,17 @@ pub(crate) fn gather(planner: &mut Planner<'_>) -> bool {
     }
     // The other release has no requests any more. Its instances go once they are no help where one of `keep` is ill.
     if strength(planner, &keep) == Strength::Growing {
-        help(planner, &keep);
-        let ill = guard::holds_from(planner, &keep);
-        let other = split.beside(&keep).filter(|_| ill && kind == Kind::Rollback);
+        // A host that has not answered to its newest plan says nothing of its instance.
+        if is_ill(planner, &keep) {
+            help(planner, &keep);
+        }
+        let holds = guard::holds_from(planner, &keep);
+        let other = split.beside(&keep).filter(|_| holds && kind == Kind::Rollback);
         if let Some(other) = other.filter(|_| guard::serves(planner, &keep) == Certainty::No) {
             let split = planner.service.split.clone().unwrap_or(split);
             give_all(planner, split, &other);
         }
-        if !is_late || ill {
+        if !is_late || holds {
             return wait(planner, &keep, due);
         }
     }
@@ -198,6 +201,13 @@ fn leave_lost(planner: &mut Planner<'_>, keep: &Digest) -> bool {
         }
     }
     !planner.is_full()
+}
+
+/// Whether an instance of `keep` is known not to serve.
+fn is_ill(planner: &Planner<'_>, keep: &Digest) -> bool {
+    let runs = planner.slots.values().filter(|slot| !slot.is_leaving() && Intent::from(*slot).has_run(keep));
+    let mut seen = runs.map(|slot| planner.facts(slot.id()).of(keep));
+    seen.any(|seen| matches!(seen, Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_)))
 }
 
 /// Instances of the other release that drain run on.
