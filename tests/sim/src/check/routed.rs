@@ -63,7 +63,7 @@ impl Host {
         let in_slot = || self.engine.processes.values().filter(|other| &other.container.slot == slot);
         let excuse = if in_slot().any(|other| other.misbehaved) {
             Exemption::Broken
-        } else if self.is_isolated(slot, context.now) {
+        } else if self.is_isolated(slot, context.now) || self.excused_stops.contains(&container.id) {
             Exemption::Excused
         } else if self.is_astray
             || self.is_restored
