@@ -155,7 +155,9 @@ fn ours(path: &[String], node: &Node) -> Option<String> {
         (["ports", _], Kind::Text(text)) => foreign::port(text),
         (["volumes", _], Kind::Text(text)) => foreign::volume(text),
         (["files", _], Kind::Text(text)) if !text.is_empty() => Some(format!("{{ from: {} }}", word(text))),
-        (["route"] | ["route", _], Kind::Text(text)) => route(text),
+        (["route"], Kind::Text(text)) => route(text),
+        // An item of a list, and no key of a map.
+        (["route", at], Kind::Text(text)) if at.parse::<usize>().is_ok() => route(text),
         (["gates", _, "p95" | "error_rate" | "memory" | "cpu" | "gpu_memory"], Kind::Text(text)) => {
             Some(format!("{{ max: {} }}", word(text)))
         }
