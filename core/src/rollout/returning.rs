@@ -129,10 +129,6 @@ pub(crate) fn gather(planner: &mut Planner<'_>) -> bool {
     }
     // The other release has no requests any more. Its instances go once they are no help where one of `keep` is ill.
     if strength(planner, &keep) == Strength::Growing {
-        // A host that has not answered to its newest plan says nothing of its instance.
-        if is_ill(planner, &keep) {
-            help(planner, &keep);
-        }
         let holds = guard::holds_from(planner, &keep);
         let other = split.beside(&keep).filter(|_| holds && kind == Kind::Rollback);
         if let Some(other) = other.filter(|_| guard::serves(planner, &keep) == Certainty::No) {
@@ -140,6 +136,10 @@ pub(crate) fn gather(planner: &mut Planner<'_>) -> bool {
             give_all(planner, split, &other);
         }
         if !is_late || holds {
+            // A host that has not answered to its newest plan says nothing of its instance.
+            if is_ill(planner, &keep) {
+                help(planner, &keep);
+            }
             return wait(planner, &keep, due);
         }
     }

@@ -29,6 +29,7 @@ pub mod liar;
 pub mod meddle;
 pub mod mortal;
 pub mod network;
+mod open;
 pub mod operator;
 pub mod provider;
 pub mod run;

@@ -11,7 +11,9 @@ const LONG: Duration = Duration::from_secs(60);
 /// Asks the instance on a host to end, at its own port, and waits until the host has restored the release before.
 fn end_instance(host: &Host) {
     let running = host.engine.running("web").unwrap();
-    let port = running.iter().find_map(|seen| seen.port).unwrap();
+    // The old instance may still be on its way to its rest.
+    let on_trial = running.iter().filter(|seen| seen.label("release") == "r2");
+    let port = on_trial.filter_map(|seen| seen.port).next().expect("r2 runs here");
     drop(http::get(&format!("{}:{port}", host.address), "/exit?code=1", Duration::from_secs(5)));
     wait::until(&format!("{} has gone back", host.name), LONG, || {
         let serving = host.serving("web").join(" ");

@@ -143,7 +143,7 @@ fn one_instance_brings_a_release_back_after_its_success() {
         if serving.len() == 2 { Ok(()) } else { Err(format!("{serving:?}")) }
     });
     exit(&fleet);
-    goes_back_by_itself(&fleet, "r1", "2 restarts of production.web.", Duration::from_secs(90));
+    goes_back_by_itself(&fleet, "r1", "2 restarts of default.web.", Duration::from_secs(90));
     assert_eq!(fired(&fleet)["reason"]["trigger"]["what"], "restarts");
     assert!(fleet.status()["watch"].is_null());
 

@@ -114,8 +114,8 @@ impl Checks {
         self.check_confirmed(view, hosts, now);
         self.check_soaks(view, now);
         if self.is_routed {
-            self.decide_stops(view, hosts, now);
             self.check_lanes(view, hosts, now);
+            self.decide_stops(view, hosts, now);
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Exemption {
     SetBack,
     /// A stop of what requests are led to: a restart replaces it, and its host stops it by itself.
     Restarted,
+    /// A stop of what requests are led to: it was under way when the coordinator was told to have the instance run on.
+    Reversed,
     /// A share that rises: no instance of the other release answers, so that all that do are one pool.
     OnePool,
     /// A share that rises before its release is at strength: it is too late to wait.
@@ -44,7 +46,7 @@ pub enum Exemption {
 
 impl Exemption {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Broken,
         Self::Excused,
         Self::Misled,
@@ -56,6 +58,7 @@ impl Exemption {
         Self::HostLost,
         Self::SetBack,
         Self::Restarted,
+        Self::Reversed,
         Self::OnePool,
         Self::Late,
         Self::Leads,

@@ -190,7 +190,8 @@ impl Checks {
         let mut excuses: BTreeSet<Exemption> = BTreeSet::new();
         for (slot, is) in view.slots().get(id).into_iter().flatten() {
             let machine = hosts.iter().find(|host| &host.name == is.host());
-            if is.is_leaving() || !Intent::from(is).has_run(keep) {
+            // One that the same decision has made comes in addition.
+            if is.is_leaving() || !Intent::from(is).has_run(keep) || !self.routed.knows(slot) {
                 continue;
             }
             let Some(host) = machine else { continue };

@@ -48,6 +48,11 @@ pub(super) struct Routed {
 }
 
 impl Routed {
+    /// Whether the slot was there before the newest decision.
+    pub(super) fn knows(&self, slot: &SlotId) -> bool {
+        self.intents.contains_key(slot)
+    }
+
     /// The coordinator was set back: what it had decided is forgotten.
     pub(super) fn set_back(&mut self, now: Timestamp) {
         *self = Self { set_back_at: Some(now), ..Self::default() };
@@ -169,6 +174,10 @@ impl Checks {
         now: Timestamp,
     ) -> Option<Exemption> {
         let routed = &self.routed;
+        let intent = routed.intents.get(&stop.slot).map(|(intent, _)| intent);
+        if intent.is_some_and(|intent| intent.has_run(&stop.instance.release)) {
+            return Some(Exemption::Reversed);
+        }
         let decided = routed.decided.get(&(stop.slot.clone(), stop.instance.release));
         if stop.is_replaced && decided.is_none() {
             return Some(Exemption::Restarted);
