@@ -203,11 +203,13 @@ fn leave_lost(planner: &mut Planner<'_>, keep: &Digest) -> bool {
     !planner.is_full()
 }
 
-/// Whether an instance of `keep` is known not to serve.
+/// Whether an instance of `keep` is known not to serve, on a host where something can be done.
 fn is_ill(planner: &Planner<'_>, keep: &Digest) -> bool {
     let runs = planner.slots.values().filter(|slot| !slot.is_leaving() && Intent::from(*slot).has_run(keep));
-    let mut seen = runs.map(|slot| planner.facts(slot.id()).of(keep));
-    seen.any(|seen| matches!(seen, Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_)))
+    let facts = runs.map(|slot| planner.facts(slot.id())).filter(|facts| !facts.is_out_of_reach());
+    facts
+        .map(|facts| facts.of(keep))
+        .any(|seen| matches!(seen, Seen::Converging(_) | Seen::Failed(_) | Seen::Refused(_)))
 }
 
 /// Instances of the other release that drain run on.

@@ -109,7 +109,7 @@ fn goes_back_by_itself(fleet: &Fleet, release: &str, words: &str, limit: Duratio
 }
 
 #[test]
-fn one_instance_brings_a_release_back_after_its_success() {
+fn restarts_after_the_success_bring_a_release_back() {
     let mut fleet = Fleet::start("triggers-after", 2);
     let hosts = [fleet.hosts[0].clone(), fleet.hosts[1].clone()];
     let watched = |fleet: &Fleet, tag: &str| {
@@ -147,18 +147,5 @@ fn one_instance_brings_a_release_back_after_its_success() {
     assert_eq!(fired(&fleet)["reason"]["trigger"]["what"], "restarts");
     assert!(fleet.status()["watch"].is_null());
 
-    // An instance that runs and answers nobody.
-    fleet.deploy_ok(&watched(&fleet, "v2").with("env.AGAIN", "1"), "r3");
-    fleet.wait_for_release(&hosts[1], "r3");
-    let running = hosts[1].engine.running("web").unwrap();
-    let stuck = running.iter().find(|container| container.label("release") == "r3").expect("r3 runs here");
-    hosts[1].engine.freeze(&stuck.id).unwrap();
-    goes_back_by_itself(&fleet, "r1", "was unready for", Duration::from_secs(120));
-    let figures = &fired(&fleet)["reason"]["trigger"]["figures"];
-    assert_eq!(
-        (&figures["instance"]["host"], &figures["limit"]),
-        (&json!(hosts[1].name), &json!("20s")),
-        "{figures:#}"
-    );
     fleet.wait_until_serving("v1", 2, Duration::from_secs(60));
 }
