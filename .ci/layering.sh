@@ -95,6 +95,7 @@ long=$(git grep -hoE '\bfn [a-z0-9_]{61,}' -- '*.rs' || true)
 [ -z "$long" ] || bad "names of more than 60 characters: $long"
 functions=$(git grep -hoE '\bfn [a-z0-9_]+' -- '*.rs' | sed 's/^fn //' | sort -u)
 for document in docs/reliability.md docs/simulation.md; do
+    # shellcheck disable=SC2016 # the backquotes are those of the document
     named=$(grep -oE '`([a-z_]+::)*[a-z0-9]+(_[a-z0-9]+){4,}`' "$document" | tr -d '`' | sed 's/.*:://' | sort -u)
     gone=$(comm -23 <(echo "$named") <(echo "$functions"))
     [ -z "$gone" ] || bad "$document names what is no function: $gone"
