@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`join`], [`renew`], [`member`] | how this host came to be a member, and stays one |
 //! | [`link`] | the stream to a coordinator |
-//! | [`keeper`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
+//! | [`document_store`], [`verify`], [`policy`] | what is believed: verify, journal, publish |
 //! | [`state`], [`data`] | what survives a crash |
 //! | [`reconciler`], [`runtime`], [`guard`], [`probe`], [`stats`], [`gpu`] | what runs, how it does |
 //! | `ask`, `hostcheck`, `exchange` | warm-up, smoke tests, and checks before a start |

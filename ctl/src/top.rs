@@ -1,5 +1,5 @@
 //! `windlass top`: the fleet in a terminal. What is shown follows from what the coordinator said ([`data`]) and from what was
-//! typed ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`mod@draw`]); [`feed`] asks, and [`screen`] has
+//! typed ([`state`]) alone, so that a frame is a pure function of both ([`rows`], [`mod@draw`]); [`mod@feed`] asks, and [`screen`] has
 //! the terminal.
 
 mod act;
