@@ -68,7 +68,12 @@ impl Load {
         let client = |n: u32| {
             let (stop, answered, keeps) = (Arc::clone(&stop), Arc::clone(&answered), n < CLIENTS);
             let head = head(keeps);
-            std::thread::spawn(move || Answers::gather(address, &head, keeps, every, &stop, &answered))
+            // One after another: all at once, they would come as bursts with nothing under way in between.
+            let after = every * n / (2 * CLIENTS);
+            std::thread::spawn(move || {
+                wait::pause(after);
+                Answers::gather(address, &head, keeps, every, &stop, &answered)
+            })
         };
         Self {
             clients: (0..2 * CLIENTS).map(client).collect(),

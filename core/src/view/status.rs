@@ -54,7 +54,7 @@ pub struct StatusView {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("deprecated" = true))]
     pub leaving: BTreeMap<HostId, Liveness>,
-    /// What it waits for while no rollout moves it, in words.
+    /// The things that it, or its rollout, waits for, in words.
     #[serde(default)]
     pub waiting: Vec<String>,
     /// Instances it is to have; those it keeps, while it is stopped.

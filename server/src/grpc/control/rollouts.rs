@@ -136,10 +136,8 @@ pub(super) fn status_of(
     let stats: BTreeMap<HostId, _> =
         slots.values().filter_map(|a| Some((a.host().clone(), fresh(a.host())?))).collect();
     let rollout = state.active_rollout(&service.id);
-    let waiting = match rollout {
-        Some(_) => Vec::new(),
-        None => engine::advance(state, registry, &service.id, now).map(|a| a.waiting).unwrap_or_default(),
-    };
+    let advance = engine::advance(state, registry, &service.id, now);
+    let waiting = advance.map(|advance| advance.waiting).unwrap_or_default();
     let fleet = registry.around(state, &service.id, now);
     let mut view = view::status(service, slots, rollout, &state.releases, &fleet, &stats, &waiting);
     if let Some(traffic) = fleet.traffic() {
