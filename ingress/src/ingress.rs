@@ -19,7 +19,7 @@ use crate::budget::RetryBudget;
 use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
 use crate::limits::Limits;
-use crate::registry::{CounterKey, NotTaken, Registry};
+use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
 use crate::upstream::Endpoint;
 
@@ -116,6 +116,12 @@ impl Shared {
         mixed ^ (mixed >> 31)
     }
 
+    /// From the next request on. Called under the lock of the registry, so that tables come in their order.
+    fn put_in_force(&self, next: Next) {
+        next.put_in_force(&self.table);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,9 +158,8 @@ impl Ingress {
     /// The table breaks a bound, or is older than the one in force; then nothing changes.
     pub fn take(&self, routes: Routes) -> Result<(), NotTaken> {
         let mut registry = self.0.registry();
-        let table = registry.take(routes, &self.0.limits, Instant::now())?;
-        self.0.table.store(Arc::new(table));
-        self.0.changed.send_modify(|count| *count += 1);
+        let next = registry.take(routes, &self.0.limits, Instant::now())?;
+        self.0.put_in_force(next);
         Ok(())
     }
 
@@ -162,9 +167,8 @@ impl Ingress {
     /// leads to what failed there, requests go to these instead, until the table says so itself.
     pub fn hold(&self, host: &HostId, holds: Vec<Hold>) {
         let mut registry = self.0.registry();
-        let Some(table) = registry.hold(host, holds, &self.0.limits, Instant::now()) else { return };
-        self.0.table.store(Arc::new(table));
-        self.0.changed.send_modify(|count| *count += 1);
+        let next = registry.hold(host, holds, &self.0.limits, Instant::now());
+        next.into_iter().for_each(|next| self.0.put_in_force(next));
     }
 
     /// The ports of restored releases by which requests would be led, had `holds` been taken: those, and others until a table
@@ -181,9 +185,8 @@ impl Ingress {
     /// Takes the inner networks of this host, all of them: at their gateways, services answer by their names.
     pub fn call(&self, networks: Vec<InnerNetwork>) {
         let mut registry = self.0.registry();
-        let Some(table) = registry.call(networks, &self.0.limits, Instant::now()) else { return };
-        self.0.table.store(Arc::new(table));
-        self.0.changed.send_modify(|count| *count += 1);
+        let next = registry.call(networks, &self.0.limits, Instant::now());
+        next.into_iter().for_each(|next| self.0.put_in_force(next));
     }
 
     /// The addresses of inner networks at which services are called, by what is in force now.

@@ -24,7 +24,7 @@ use crate::tunnel;
 use crate::upstream::Sent;
 
 use attempts::{Failure, attempt};
-use route::{Routed, route};
+use route::{Wanted, route};
 
 /// The client of a connection.
 #[derive(Debug, Clone)]
@@ -109,14 +109,14 @@ async fn answer(
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     shared.budget.request();
-    let Routed { target, release, cookie, counters } =
-        route(shared, client.door(), &host, &head, began).await?;
+    let wanted = Wanted::new(shared, client.door(), &host, &head);
+    let routed = route(shared, &wanted, &head, began).await?;
     if let Some(record) = record {
-        record.of(&target.id);
+        record.of(&routed.target.id);
     }
-    let kind = Kind { grpc: target.is_grpc(), stream: head.version >= Version::HTTP_2 };
-    let mut exchange = Exchange::begin(counters, kind, began, record.take());
-    let http2 = target.is_http2();
+    let kind = Kind { grpc: routed.target.is_grpc(), stream: head.version >= Version::HTTP_2 };
+    let mut exchange = Exchange::begin(Arc::clone(&routed.counters), kind, began, record.take());
+    let (http2, cookie) = (routed.target.is_http2(), routed.cookie);
     let from =
         Forwarded { client: client.address.ip(), tls: client.is_tls(), host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
@@ -128,7 +128,7 @@ async fn answer(
         join_cookies(&mut head.headers);
     }
     let upload = Upload::new(body);
-    let mut sent = match attempt(shared, &target, release, &head, &upload, &mut exchange).await {
+    let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange).await {
         Ok(sent) => sent,
         Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left
         Err(failure) => return Ok(own_answer(exchange, failure)),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use windlass_core::network::InnerNetwork;
-use windlass_core::traffic::{Hold, InvalidRoutes, RoutedService, Routes};
+use windlass_core::traffic::{Endpoint as Place, Hold, InvalidRoutes, RoutedService, Routes};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
 
 use crate::counters::ReleaseCounters;
@@ -81,9 +82,54 @@ struct Kept {
 /// How long the counters of a release are shown that no table names any more.
 const SHOWN: Duration = Duration::from_secs(300);
 
+/// Tables that are compiled and not in force yet.
+#[derive(Debug)]
+#[must_use = "it is not in force"]
+pub(crate) struct Next {
+    table: Table,
+    closes: Vec<Close>,
+}
+
+/// What the targets of the next tables have.
+#[derive(Debug, Default)]
+struct Found {
+    endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
+    closes: Vec<Close>,
+}
+
+/// An endpoint that gets no request by the next tables, and gets some by those before.
+#[derive(Debug)]
+enum Close {
+    /// It is about to stop.
+    Drains(Arc<Endpoint>),
+    /// It stands by for no other one.
+    StandsByNoLonger(Arc<Endpoint>),
+    /// No table has it.
+    Leaves(Arc<Endpoint>),
+}
+
+impl Next {
+    /// Lets requests go by these tables. Endpoints are closed only then: a request always finds those of the tables before, or
+    /// those of these.
+    pub(crate) fn put_in_force(self, in_force: &ArcSwap<Table>) {
+        in_force.store(Arc::new(self.table));
+        for close in self.closes {
+            match close {
+                Close::Drains(endpoint) => endpoint.set_draining(true),
+                Close::StandsByNoLonger(endpoint) => endpoint.set_standby(None),
+                Close::Leaves(endpoint) => {
+                    endpoint.set_draining(true);
+                    endpoint.set_standby(None);
+                    endpoint.pool.clear();
+                }
+            }
+        }
+    }
+}
+
 impl Registry {
-    /// Takes a table that is newer than the one in force, and answers with all tables compiled.
-    pub(crate) fn take(&mut self, routes: Routes, limits: &Limits, now: Instant) -> Result<Table, NotTaken> {
+    /// Takes a table that is newer than the one in force, and answers with all tables compiled, to be put in force.
+    pub(crate) fn take(&mut self, routes: Routes, limits: &Limits, now: Instant) -> Result<Next, NotTaken> {
         routes.check()?;
         if let Some(old) = self.documents.get(&routes.environment)
             && (routes.epoch, routes.seq) <= (old.epoch, old.seq)
@@ -111,7 +157,7 @@ impl Registry {
         holds: Vec<Hold>,
         limits: &Limits,
         now: Instant,
-    ) -> Option<Table> {
+    ) -> Option<Next> {
         let held = self.next_held(host, holds);
         if self.held.as_ref() == Some(&held) {
             return None;
@@ -142,7 +188,7 @@ impl Registry {
         networks: Vec<InnerNetwork>,
         limits: &Limits,
         now: Instant,
-    ) -> Option<Table> {
+    ) -> Option<Next> {
         if self.networks == networks {
             return None;
         }
@@ -150,10 +196,10 @@ impl Registry {
         Some(self.compile(limits, now))
     }
 
-    fn compile(&mut self, limits: &Limits, now: Instant) -> Table {
+    fn compile(&mut self, limits: &Limits, now: Instant) -> Next {
         let mut table = Table::default();
         let mut inner: Vec<Inner> = self.networks.iter().cloned().map(Inner::new).collect();
-        let mut endpoints = HashMap::new();
+        let mut found = Found::default();
         let documents = std::mem::take(&mut self.documents);
         for routes in documents.values() {
             let mut targets = HashMap::new();
@@ -161,7 +207,7 @@ impl Registry {
                 let id = full_name(&routes.environment, service);
                 let service = Arc::new(service.clone());
                 for port in service.ports.keys() {
-                    let target = Arc::new(self.target(&id, &service, port, &mut endpoints, limits, now));
+                    let target = Arc::new(self.target(&id, &service, port, &mut found, limits, now));
                     let container = service.ports.get(port).map_or(0, |port| port.container);
                     let called = inner.iter_mut().filter(|inner| *inner.environment() == routes.environment);
                     called.for_each(|inner| inner.add(&target, container));
@@ -176,10 +222,10 @@ impl Registry {
         }
         inner.into_iter().for_each(|inner| table.inner.add(inner));
         self.documents = documents;
-        self.retire(endpoints, now);
+        self.retire(&mut found, now);
         // Those of services that are in no table; the table before has the newest ones still.
         self.waiting.retain(|_, count| Arc::strong_count(count) > 1);
-        table
+        Next { table, closes: found.closes }
     }
 
     fn target(
@@ -187,7 +233,7 @@ impl Registry {
         id: &ServiceId,
         service: &Arc<RoutedService>,
         port: &str,
-        endpoints: &mut HashMap<EndpointKey, Arc<Endpoint>>,
+        found: &mut Found,
         limits: &Limits,
         now: Instant,
     ) -> Target {
@@ -201,33 +247,49 @@ impl Registry {
                 release: place.release,
                 protocol: protocol.into(),
             };
-            let known = self.endpoints.get(&key).cloned();
-            let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
-            endpoint.set_draining(place.draining);
-            standing.push((Arc::clone(&endpoint), place.stands_by));
+            let endpoint = match self.endpoints.get(&key).cloned() {
+                Some(known) if place.draining => {
+                    found.closes.push(Close::Drains(Arc::clone(&known)));
+                    known
+                }
+                known => {
+                    let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
+                    endpoint.set_draining(place.draining);
+                    endpoint
+                }
+            };
+            standing.push((Arc::clone(&endpoint), place));
             endpoint.set_drain(service.drain.duration());
             let path = service.ports.get(port).and_then(|port| port.probe.as_ref());
             endpoint.set_probe(path, service.releases.len() > 1);
-            endpoints.insert(key, Arc::clone(&endpoint));
+            found.endpoints.insert(key, Arc::clone(&endpoint));
             self.owners.insert(key, id.clone());
             all.push(endpoint);
         }
         let mut standbys = BTreeMap::new();
-        for (endpoint, stands_by) in standing {
-            let first = stands_by.and_then(|of| of.instead_of).and_then(|number| {
-                let address = SocketAddr::new(endpoint.key.address.ip(), number);
-                all.iter().find(|first| first.key.address == address && !first.is_draining()).cloned()
-            });
-            if stands_by.is_some() {
-                let counters = self.counters(id, Some(endpoint.key.release), Population::Unconfirmed);
-                standbys.insert(endpoint.key.release, counters);
+        let serving = |address| {
+            let at = |of: &&(Arc<Endpoint>, Place)| !of.1.draining && of.0.key.address == address;
+            standing.iter().find(at).map(|(first, _)| Arc::clone(first))
+        };
+        let mut firsts = HashMap::new();
+        for (endpoint, place) in &standing {
+            let Some(stands_by) = place.stands_by else {
+                found.closes.push(Close::StandsByNoLonger(Arc::clone(endpoint)));
+                continue;
+            };
+            let beside = |number| serving(SocketAddr::new(endpoint.key.address.ip(), number));
+            let first = stands_by.instead_of.and_then(beside);
+            if let Some(first) = &first {
+                firsts.insert(endpoint.key, first.key.release);
             }
-            endpoint.set_standby(stands_by.map(|_| first));
+            let counters = self.counters(id, Some(endpoint.key.release), Population::Unconfirmed);
+            standbys.insert(endpoint.key.release, counters);
+            endpoint.set_standby(Some(first));
         }
         // A restored release takes the share of the one that failed.
         let of_release = |endpoint: &Endpoint, release: &Digest| {
-            let failed = restored.get(&endpoint.key.address).copied().or_else(|| endpoint.first_release());
-            failed.unwrap_or(endpoint.key.release) == *release
+            let failed = restored.get(&endpoint.key.address).or_else(|| firsts.get(&endpoint.key));
+            *failed.unwrap_or(&endpoint.key.release) == *release
         };
         let releases = service.releases.iter().map(|share| Release {
             endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
@@ -263,12 +325,11 @@ impl Registry {
     }
 
     /// From now on these are the endpoints. Those that are missing get no request, and finish what they have.
-    fn retire(&mut self, endpoints: HashMap<EndpointKey, Arc<Endpoint>>, now: Instant) {
-        for (key, endpoint) in std::mem::replace(&mut self.endpoints, endpoints) {
+    fn retire(&mut self, found: &mut Found, now: Instant) {
+        let now_there = std::mem::take(&mut found.endpoints);
+        for (key, endpoint) in std::mem::replace(&mut self.endpoints, now_there) {
             if !self.endpoints.contains_key(&key) {
-                endpoint.set_draining(true);
-                endpoint.set_standby(None);
-                endpoint.pool.clear();
+                found.closes.push(Close::Leaves(Arc::clone(&endpoint)));
                 let until = now + endpoint.drain();
                 let Some(owner) = self.owners.remove(&key) else { continue };
                 self.retired.push((endpoint, owner, until));

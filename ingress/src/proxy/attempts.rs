@@ -11,13 +11,14 @@ use hyper::{Method, Request, StatusCode, Version};
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
-use crate::table::Target;
 use crate::upstream::{InFlight, SendFailure, Sent, Unsent, pick, send};
 
-use super::route::Chosen;
+use super::route::{Routed, Wanted};
 
 /// Further tries after the first.
 const MORE: usize = 2;
+/// How often a table that changes meanwhile may have a request choose anew.
+const TURNS: usize = 8;
 
 /// Why no endpoint answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,23 +53,33 @@ impl Failure {
 /// Sends a request to endpoints of the choice until one answers or no further try is allowed.
 pub(super) async fn attempt(
     shared: &Arc<Shared>,
-    target: &Target,
-    chosen: Chosen,
+    wanted: &Wanted<'_>,
+    mut routed: Routed,
     head: &Parts,
     body: &Upload,
     exchange: &mut Exchange,
 ) -> Result<Sent, Failure> {
-    let endpoints = target.endpoints(chosen);
     let (mut tried, mut failed) = (Vec::new(), Vec::new());
-    let mut last = Failure::NoEndpoint;
+    let (mut last, mut turns) = (Failure::NoEndpoint, 0);
     loop {
         let now = Instant::now();
+        let target = &routed.target;
+        let endpoints = target.endpoints(routed.release);
         let choose =
             |tried: &[_]| pick(endpoints, tried, target.slow_start, shared.random(), &shared.limits, now);
         // One that refused may take it on another connection, if there is nobody else.
-        let picked = choose(&tried).or_else(|| choose(&failed));
-        let Some(endpoint) = picked else { return Err(last) };
-        exchange.at(InFlight::request(Arc::clone(&endpoint)), target.counters(chosen, &endpoint));
+        let Some(endpoint) = choose(&tried).or_else(|| choose(&failed)) else {
+            // A table that has come since it was routed may have closed them all.
+            turns += 1;
+            routed = wanted.again(shared, head, &routed).filter(|_| turns <= TURNS).ok_or(last)?;
+            continue;
+        };
+        let in_flight = InFlight::request(Arc::clone(&endpoint));
+        if endpoint.is_closed() && turns < TURNS {
+            turns += 1;
+            continue; // since it was picked
+        }
+        exchange.at(in_flight, target.counters(routed.release, &endpoint));
         let sent = send(shared, &endpoint, outgoing(head, body.outgoing(), target.is_http2()), body);
         let failure = match sent.await {
             Ok(sent) => return Ok(sent),

@@ -56,22 +56,43 @@ impl Target {
     }
 }
 
+/// Says where a request wants to go. All choices for it are made by the same numbers.
+#[derive(Debug)]
+pub(super) struct Wanted<'r> {
+    door: Option<Door>,
+    host: &'r str,
+    /// The bucket that the client has kept.
+    bucket: Option<u16>,
+    fresh: u64,
+}
+
+impl<'r> Wanted<'r> {
+    pub(super) fn new(shared: &Shared, door: Option<Door>, host: &'r str, head: &Parts) -> Self {
+        Self { door, host, bucket: bucket_of(&head.headers), fresh: shared.random() }
+    }
+
+    /// Where it goes by the tables that have come in force since it was `routed`; `None` if none has.
+    pub(super) fn again(&self, shared: &Shared, head: &Parts, routed: &Routed) -> Option<Routed> {
+        let again = look_up(shared, self, head).ok()?;
+        let is_new = !Arc::ptr_eq(&again.target, &routed.target);
+        // Its headers are made for the one protocol.
+        (is_new && again.target.protocol == routed.target.protocol).then_some(again)
+    }
+}
+
 /// Finds the target of a request and chooses a release. Where a step under way leaves no endpoint, and the service says
 /// so, the request waits for one.
 pub(super) async fn route(
     shared: &Shared,
-    door: Option<Door>,
-    host: &str,
+    wanted: &Wanted<'_>,
     head: &Parts,
     began: Instant,
 ) -> Result<Routed, Refusal> {
     let mut changed = shared.changed.subscribe();
-    let bucket = bucket_of(&head.headers);
-    let fresh = shared.random();
     let mut waiting: Option<Waiting> = None;
     loop {
         changed.borrow_and_update();
-        let routed = look_up(shared, door, host, head, bucket, fresh)?;
+        let routed = look_up(shared, wanted, head)?;
         let Some(hold) = routed.target.hold.filter(|_| {
             let endpoints = routed.target.endpoints(routed.release);
             pickable(endpoints, &shared.limits, Instant::now()) == 0
@@ -118,14 +139,8 @@ fn target(shared: &Shared, door: Option<Door>, host: &str, path: &str) -> Result
     Err(refusal)
 }
 
-fn look_up(
-    shared: &Shared,
-    door: Option<Door>,
-    host: &str,
-    head: &Parts,
-    bucket: Option<u16>,
-    fresh: u64,
-) -> Result<Routed, Refusal> {
+fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
+    let &Wanted { door, host, bucket, fresh } = wanted;
     let target = target(shared, door, host, head.uri.path())?;
     let service = &target.service;
     let split =

@@ -23,10 +23,11 @@ fn table(seq: u64, service: &str) -> Routes {
 fn nothing_is_kept_of_services_that_are_gone() {
     let (limits, begun) = (Limits::default(), Instant::now());
     let mut registry = Registry::default();
-    let mut in_force = None;
+    let in_force = ArcSwap::default();
     for seq in 1..=500 {
         let now = begun + Duration::from_secs(10 * seq);
-        in_force = Some(registry.take(table(seq, &format!("web-{seq}")), &limits, now).unwrap());
+        let next = registry.take(table(seq, &format!("web-{seq}")), &limits, now).unwrap();
+        next.put_in_force(&in_force);
         registry.tidy(&limits, now);
     }
     let now = begun + Duration::from_secs(10_000);
@@ -36,5 +37,4 @@ fn nothing_is_kept_of_services_that_are_gone() {
     // The table in force, and the one before until the next comes.
     assert!(registry.waiting.len() <= 2, "{}", registry.waiting.len());
     assert!(registry.counters.len() <= 6, "{}", registry.counters.len());
-    drop(in_force);
 }

@@ -1,7 +1,8 @@
 //! One address at which an instance answers, as this ingress sees it. Its state outlives the table that named it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ impl Endpoint {
     }
 
     pub(crate) fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Relaxed);
+        self.draining.store(draining, SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -124,6 +125,11 @@ impl Endpoint {
         self.standby.store(first.map(|first| Arc::new(Standby { first })));
     }
 
+    /// Whether a request that has just begun to count may still go to it: the table may have closed it since it was picked.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.draining.load(SeqCst) && self.standby.load().is_none()
+    }
+
     /// Whether it stands by.
     pub(crate) fn stands_by(&self) -> bool {
         self.is_draining() && self.standby.load().is_some()
@@ -132,11 +138,6 @@ impl Endpoint {
     /// The endpoint in whose place requests go to it, if it stands by for one.
     pub(crate) fn first(&self) -> Option<Arc<Self>> {
         self.standby.load().as_ref().and_then(|standby| standby.first.clone())
-    }
-
-    /// That one's release.
-    pub(crate) fn first_release(&self) -> Option<Digest> {
-        self.first().map(|first| first.key.release)
     }
 
     /// Whether it has failed of late: it is left out, or was, and has not answered its last probe.
@@ -170,7 +171,7 @@ impl Endpoint {
 
     /// Requests under way on it.
     pub(crate) fn in_flight(&self) -> i64 {
-        self.in_flight.load(Relaxed)
+        self.in_flight.load(SeqCst)
     }
 
     /// Tunnels through it.
@@ -330,7 +331,8 @@ pub(crate) struct InFlight {
 
 impl InFlight {
     pub(crate) fn request(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.in_flight.fetch_add(1, Relaxed);
+        // Either who asks whether the endpoint is done sees this request, or this request sees that the endpoint is closed.
+        endpoint.in_flight.fetch_add(1, SeqCst);
         Self { endpoint, tunnel: false }
     }
 

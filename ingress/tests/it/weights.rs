@@ -91,3 +91,45 @@ async fn a_release_without_an_endpoint_does_not_look_free_of_errors() {
     assert!(two.requests > 0 && two.own_answers == two.requests && two.server_error == two.requests);
     assert_eq!(one.success, one.requests);
 }
+
+/// Each table closes what the one before led to, while requests are on their way between looking it up and being sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_request_falls_between_two_tables() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let world = World::start(Limits::default()).await;
+    let table = |seq: u64| {
+        let (all, leaves) = ([old, new][usize::from(seq.is_multiple_of(2))], seq % 4 < 2);
+        let to = |address, n| windlass_core::traffic::Endpoint {
+            draining: address != all,
+            ..endpoint(address, n)
+        };
+        let both = [(old, 1), (new, 2)].map(|(address, n)| to(address, n));
+        let kept = both.into_iter().filter(|of| !(leaves && of.draining)).collect();
+        let whole = |address| Some(if address == all { 1000 } else { 0 });
+        routes(seq, &[(1, whole(old)), (2, whole(new))], kept)
+    };
+    world.ingress.take(table(1)).unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let (mut client, stop) = (RawClient::connect(world.address).await, stop.clone());
+        clients.spawn(async move {
+            let mut answers = 0;
+            while !stop.is_cancelled() {
+                client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+                let (head, body) = client.response().await;
+                assert!(head.starts_with("http/1.1 200"), "{head}{}", String::from_utf8_lossy(&body));
+                answers += 1;
+            }
+            answers
+        });
+    }
+    for seq in 2..4000 {
+        world.ingress.take(table(seq)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    let answers: u64 = clients.join_all().await.into_iter().sum();
+    assert!(answers > 100, "{answers} requests while 4,000 tables came");
+}
