@@ -131,6 +131,20 @@ pub fn display_duration(duration: Duration) -> String {
     text
 }
 
+/// Writes a duration that was measured: `750ms`, `4.9s`, `12s`, `1m5s`. Below ten seconds with tenths, above without.
+pub fn display_measured(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0..1000 => display_duration(Duration::from_millis(u64::try_from(millis).unwrap_or_default())),
+        1000..10_000 => {
+            let tenths = millis / 100;
+            let dot = if tenths % 10 == 0 { String::new() } else { format!(".{}", tenths % 10) };
+            format!("{}{dot}s", tenths / 10)
+        }
+        _ => display_duration(Duration::from_secs(duration.as_secs())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +164,22 @@ mod tests {
         let table = [(0, "0s"), (750, "750ms"), (1500, "1s500ms"), (10_000, "10s"), (90_000, "1m30s"), (86_400_000, "24h"), (604_800_000, "7d")];
         for (millis, want) in table {
             assert_eq!(display_duration(Duration::from_millis(millis)), want);
+        }
+    }
+
+    #[test]
+    fn measured_times_are_written_with_tenths() {
+        let table = [
+            (0, "0s"),
+            (80, "80ms"),
+            (1000, "1s"),
+            (4962, "4.9s"),
+            (9999, "9.9s"),
+            (12_700, "12s"),
+            (65_400, "1m5s"),
+        ];
+        for (millis, want) in table {
+            assert_eq!(display_measured(Duration::from_millis(millis)), want);
         }
     }
 }

@@ -7,10 +7,18 @@ pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     if length > 64 {
         return None;
     }
-    let allowed = if length <= 3 { 1 } else { 2 + length / 8 };
+    let allowed = if length <= 5 { 1 } else { 2 + length / 8 };
     let word = word.to_lowercase().replace('-', "_");
     let scored = candidates.into_iter().map(|candidate| (distance(&word, candidate), candidate));
-    scored.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
+    // Two errors of a typist rarely meet the first letter: `device` is no `service`.
+    let begins_alike = |of: &str| of.chars().next() == word.chars().next();
+    let is_cut_short = |of: &str| of.starts_with(&word) && length > 2;
+    let near = scored.filter(|(distance, of)| match *distance {
+        0 | 1 => true,
+        2 => (2 <= allowed && begins_alike(of)) || is_cut_short(of),
+        more => more <= allowed && begins_alike(of),
+    });
+    near.min().map(|(_, candidate)| candidate)
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
@@ -43,7 +51,7 @@ mod tests {
         let keys = ["replicas", "resources", "env", "ports", "per_host"];
         #[rustfmt::skip]
         let table = [("replica", Some("replicas")), ("repilcas", Some("replicas")), ("Env", Some("env")), ("per-host", Some("per_host")),
-            ("port", Some("ports")), ("containers", None), ("x", None)];
+            ("port", Some("ports")), ("containers", None), ("x", None), ("prots", Some("ports")), ("rarts", None), ("resou", None), ("replic", Some("replicas")), ("sources", None)];
         for (word, want) in table {
             assert_eq!(closest(word, keys), want, "{word}");
         }

@@ -1,13 +1,15 @@
 //! Keys of other systems, each with the key that does the same here. Whoever writes one knows what they want.
 
+mod below;
 mod forms;
+mod more;
 
 pub use forms::split_words;
-pub(super) use forms::{command, cpu, list, port, size, variable, volume};
+pub(super) use forms::{command, cpu, list, one_port, size, variable, volume};
 
-/// A key of another system: where it may stand, `*` for any one key, and what to write instead.
+/// Keys of another system that mean the same: where they may stand, and what to write instead.
 pub(super) struct Foreign {
-    /// Like `health.*.periodSeconds`.
+    /// Like `health.*.retries|failureThreshold`: `*` is any one key, `|` stands between keys.
     pub(super) path: &'static str,
     /// The words to write instead.
     pub(super) hint: &'static str,
@@ -53,16 +55,17 @@ const RESTART: &str =
     "containers are always restarted; `rollback_on: { restarts: 1 }` says when that rolls back";
 const DEPENDS: &str = "`uses: [db]` calls another service by its name; nothing waits for one: `checks: [{ postgres: db.internal:5432 }]` asks \
     before the first start";
+const SECRETS: &str = "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`";
 const HOOKS: &str =
     "`hooks: { before: [{ run: [./migrate] }] }` runs a command once, before a rollout touches anything";
 
-/// The table. Every path is one that a manifest does not have.
+/// Whole documents, and the keys of a service that are met most. Every path is one that a manifest does not have.
 #[rustfmt::skip]
-pub(super) const FOREIGN: &[Foreign] = &[
+const FOREIGN: &[Foreign] = &[
     // Whole documents.
     key("services", COMPOSE),
     key("version", "a manifest has no version: leave the key away"),
-    key("networks", "`uses: [db]` calls another service by its name; clients come by `route`"),
+    key("networks|network", "`uses: [db]` calls another service by its name; clients come by `route`"),
     key("configs", "`files: { /etc/app.toml: { from: app.toml } }`"),
     key("apiVersion", KUBERNETES),
     key("kind", KUBERNETES),
@@ -83,7 +86,7 @@ pub(super) const FOREIGN: &[Foreign] = &[
     // A service of compose.
     key("name", "`service: web`"),
     key("container_name", "the name is made of service and slot; `service:` is the part that you choose"),
-    key("hostname", "it is the container's id; `env` may give the process another name"),
+    key("hostname|setHostnameAsFQDN|subdomain", "a container is named by its service and slot, like `web-0`; `env` may give the process another name"),
     key("build", "images are built elsewhere: `docker build`, `docker push`, then `image:` names it"),
     key("image_pull_policy", "an image is pinned by digest and pulled once; `windlass deploy` asks for the tag's newest"),
     key("imagePullPolicy", "an image is pinned by digest and pulled once; `windlass deploy` asks for the tag's newest"),
@@ -181,76 +184,19 @@ pub(super) const FOREIGN: &[Foreign] = &[
     key("serviceAccountName", "a process gets no access to the coordinator"),
     key("selector", "slots belong to their service; nothing is selected by labels"),
     key("type", "a manifest is a service; one instance per host is `per_host: true`"),
-    key("env.clear", "variables stand in `env` itself: `env: { MODE: fast }`"),
-    key("env.secret", "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`"),
-
-    // Below a key that we have.
-    key("resources.limits", LIMITS),
-    key("resources.requests", LIMITS),
-    key("resources.reservations", LIMITS),
-    key("resources.cpus", "`cpu: 0.5`"),
-    key("resources.memory_max", "`memory: 512MiB`"),
-    key("resources.mem", "`memory: 512MiB`"),
-    key("health.test", HEALTH),
-    key("health.http", HEALTH),
-    key("health.path", HEALTH),
-    key("health.interval", HEALTH),
-    key("health.*.httpGet", "`http: /health`, and `port:` for the name of another port"),
-    key("health.*.tcpSocket", "`tcp: http`, the name of a port"),
-    key("health.*.test", "`exec: [pg_isready]`"),
-    key("health.*.command", "`exec: [pg_isready]`"),
-    key("health.*.path", "`http: /health`"),
-    key("health.*.interval", EVERY),
-    key("health.*.period", EVERY),
-    key("health.*.periodSeconds", EVERY),
-    key("health.*.timeoutSeconds", "`timeout: 2s`"),
-    key("health.*.retries", FAILURES),
-    key("health.*.failureThreshold", FAILURES),
-    key("health.*.successThreshold", "`successes: 2`, so many in a row"),
-    key("health.*.start_period", START),
-    key("health.*.initialDelaySeconds", START),
-    key("strategy.type", "its key is the strategy: `strategy: { rolling: {} }`, `recreate`, `blue_green` or `canary`"),
-    key("strategy.rollingUpdate", ROLLING),
-    key("strategy.parallelism", "`rolling: { batch: 2 }`"),
-    key("strategy.rolling.parallelism", "`batch: 2`"),
-    key("strategy.rolling.maxSurge", "`max_surge: 25%`"),
-    key("strategy.rolling.maxUnavailable", "`max_unavailable: 0`"),
-    key("strategy.rolling.delay", "`min_ready: 10s`: so long an instance must be healthy before the next one begins"),
-    key("strategy.rolling.min_healthy_time", "`min_ready: 10s`"),
-    key("ports.*.target", "`container: 80`"),
-    key("ports.*.published", "`host: 8080`"),
-    key("ports.*.containerPort", "`container: 80`"),
-    key("ports.*.hostPort", "`host: 8080`"),
-    key("ports.*.to", "`container: 80`"),
-    key("ports.*.static", "`host: 8080`"),
-    key("volumes.*.target", "`mount: /data`"),
-    key("volumes.*.mountPath", "`mount: /data`"),
-    key("volumes.*.path", "`mount: /data`"),
-    key("volumes.*.source", "`host_path: /srv/data`"),
-    key("volumes.*.hostPath", "`host_path: /srv/data`"),
-    key("volumes.*.readOnly", "`read_only: true`"),
-    key("volumes.*.driver", "a named volume lies on its host, and its slot stays there"),
-    key("volumes.*.external", "a named volume is made by the agent; a folder of the host is `host_path: /srv/data`"),
-    key("placement.constraints", "`require: { role: app }`, labels of the host"),
-    key("placement.preferences", "`spread: host` or `spread: pack`"),
-    key("placement.max_replicas_per_node", "`spread: host`; one instance per host is `per_host: true` at the top"),
-    key("security.privileged", PRIVILEGED),
-    key("security.runAsUser", "`user: \"1000\"`"),
-    key("security.runAsNonRoot", "`user: \"1000\"`"),
-    key("security.readOnlyRootFilesystem", "`read_only_root: true`"),
-    key("security.allowPrivilegeEscalation", "no new privileges are gained, whatever is said"),
-    key("security.cap_add", "`capabilities: [NET_ADMIN]`"),
-    key("route.hosts", "several names are a list: `route: [{ host: a.example.com }, { host: b.example.com }]`"),
-    key("route.tls", "certificates are the ingress's: see the guide, Traffic"),
-    key("route.ssl", "certificates are the ingress's: see the guide, Traffic"),
 ];
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = &'static Foreign> {
+    FOREIGN.iter().chain(more::MORE).chain(below::BELOW)
+}
 
 /// The words to write instead of the key at `path`, if it is one of another system.
 pub(super) fn hint(path: &[String]) -> Option<&'static str> {
+    let is_it = |part: &str, key: &String| part == "*" || part.split('|').any(|name| name == key);
     let fits = |foreign: &&Foreign| {
         let mut parts = foreign.path.split('.');
-        path.iter().all(|key| parts.next().is_some_and(|part| part == "*" || part == key))
-            && parts.next().is_none()
+        path.iter().all(|key| parts.next().is_some_and(|part| is_it(part, key))) && parts.next().is_none()
     };
-    FOREIGN.iter().find(fits).map(|foreign| foreign.hint)
+    all().find(fits).map(|foreign| foreign.hint)
 }

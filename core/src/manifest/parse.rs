@@ -78,8 +78,25 @@ fn explain(error: &serde_saphyr::Error) -> (String, Option<String>) {
     let first = text.lines().next().unwrap_or_default();
     let end = first.rfind(" at line ").unwrap_or(first.len());
     let message: String = first[..end].chars().take(200).collect();
+    if let Some((_, breach)) = message.split_once("budget breached: ") {
+        return (too_much(breach), Some("write several files, with one service each".to_owned()));
+    }
     let hint = message.contains("tab").then(|| "indent with spaces".to_owned());
     (format!("not valid YAML: {message}"), hint)
+}
+
+/// The bound that was breached, in words, from its name in the library.
+fn too_much(breach: &str) -> String {
+    let bounds = [
+        ("Nodes", "has more than 20,000 values"),
+        ("Depth", "is nested more than 32 levels deep"),
+        ("Documents", "has more than 64 documents"),
+        ("Aliases", "has more than 200 aliases"),
+        ("Anchors", "has more than 200 anchors"),
+    ];
+    let is_it = |(name, _): &&(&str, &str)| breach.starts_with(name);
+    let bound = bounds.iter().find(is_it).map_or("is too large", |(_, words)| words);
+    format!("the file {bound}")
 }
 
 fn node(raw: Spanned<Raw>, text: &str, origin: &dyn Fn(&Location) -> Origin) -> Node {

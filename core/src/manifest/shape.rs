@@ -112,7 +112,9 @@ impl Checker<'_> {
         let word = self.path.last().map(String::as_str).unwrap_or_default();
         let later = |key: &str| property(schema, key)?.get(NOT_YET)?.as_str();
         // `strategy: { type: canary }`
-        let kind = value.raw().filter(|kind| word == "type" && property(schema, kind).is_some());
+        let takes_map =
+            |kind: &&str| property(schema, kind).is_some_and(|of| types(of).any(|t| t == "object"));
+        let kind = value.raw().filter(|_| word == "type").filter(takes_map);
         let known = kind.map(|kind| format!("write `{kind}: {{}}` in its place"));
         let known = known.or_else(|| foreign::hint(&self.path).map(str::to_owned));
         let near = || {

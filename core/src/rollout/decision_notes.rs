@@ -330,5 +330,10 @@ impl Planner<'_> {
 /// Limits as decisions show them.
 fn shown(limits: &Limits) -> Allowed {
     let bound = |count: u32| Some(count).filter(|count| *count != u32::MAX);
-    Allowed { batch: bound(limits.batch), surge: bound(limits.surge), unavailable: bound(limits.unavailable) }
+    Allowed {
+        batch: bound(limits.batch),
+        surge: bound(limits.surge),
+        unavailable: bound(limits.unavailable),
+        raised: limits.is_raised,
+    }
 }

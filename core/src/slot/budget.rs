@@ -20,11 +20,14 @@ pub(crate) struct Limits {
     pub(crate) surge: u32,
     /// Without an instance that serves.
     pub(crate) unavailable: u32,
+    /// The release says 0 of those: one slot that cannot start its new instance first would never be updated.
+    pub(crate) is_raised: bool,
 }
 
 impl Limits {
     /// No limit.
-    pub(crate) const NONE: Self = Self { batch: u32::MAX, surge: u32::MAX, unavailable: u32::MAX };
+    pub(crate) const NONE: Self =
+        Self { batch: u32::MAX, surge: u32::MAX, unavailable: u32::MAX, is_raised: false };
 
     /// Of a rollout over `total` slots, of which `available` have proven the new release. A person who rolls back has said
     /// that it is urgent: `hurries` leaves batches and surge out.
@@ -39,9 +42,10 @@ impl Limits {
             #[cfg(test)]
             Strategy::OneThenAll { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
         };
-        let unavailable = max_unavailable.of_down(total).max(1);
+        let said = max_unavailable.of_down(total);
+        let (unavailable, is_raised) = (said.max(1), said == 0);
         if hurries {
-            return Self { unavailable, ..Self::NONE };
+            return Self { unavailable, is_raised, ..Self::NONE };
         }
         // The first batch is one instance, unless a person counted the batch out.
         let first = matches!(batch, Amount::Percent(_)) && available == 0;
@@ -49,6 +53,7 @@ impl Limits {
             batch: if first { 1 } else { batch.of_up(total).max(1) },
             surge: max_surge.of_up(total),
             unavailable,
+            is_raised,
         }
     }
 }

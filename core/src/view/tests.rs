@@ -82,7 +82,7 @@ fn a_service_in_the_middle_of_a_rollout() {
         {
           "code": "not_heard_of",
           "host": "h0002",
-          "message": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then",
+          "message": "lost: no contact since 1970-01-01T00:00:00.000Z; its data is of then",
           "since": "1970-01-01T00:00:00.000Z"
         }
       ],
@@ -122,7 +122,7 @@ fn a_service_in_the_middle_of_a_rollout() {
         {
           "as_of": "1970-01-01T00:00:00.000Z",
           "container": "c0ffee",
-          "doubt": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then",
+          "doubt": "lost: no contact since 1970-01-01T00:00:00.000Z; its data is of then",
           "endpoints": {
             "http": "10.0.0.1:20002"
           },
@@ -145,7 +145,7 @@ fn a_service_in_the_middle_of_a_rollout() {
               "last_seen": "1970-01-01T00:00:00.000Z",
               "problem": "not_heard_of",
               "state": "lost",
-              "text": "lost: not heard of since 1970-01-01T00:00:00.000Z; what is shown is as of then"
+              "text": "lost: no contact since 1970-01-01T00:00:00.000Z; its data is of then"
             }
           ]
         }
@@ -288,10 +288,7 @@ fn a_plan_warns_of_the_problems_of_its_hosts() {
         .iter()
         .flat_map(|of| of.problems.iter().map(|problem| format!("{}: {}", of.host, problem.text)))
         .collect();
-    assert_eq!(
-        said,
-        ["h0001: engine unavailable: no answer; what is shown of its containers is from before"]
-    );
+    assert_eq!(said, ["h0001: engine unavailable: no answer; the data of its containers is older"]);
     assert_eq!(
         view.digest,
         previewed(edit, dead("another word")).digest,
@@ -435,7 +432,7 @@ fn what_is_shown_of_a_host_that_is_not_heard_of_says_so() {
         assert_eq!(view.in_doubt, 3, "{liveness:?}");
         for instance in &view.instances {
             let doubt = instance.doubt.as_deref().unwrap_or_else(|| panic!("{liveness:?}: {instance:#?}"));
-            assert!(doubt.contains("not heard of since"), "{doubt}");
+            assert!(doubt.contains("no contact since"), "{doubt}");
             assert_eq!(instance.as_of, Some(at(0)), "{liveness:?}");
         }
         assert_eq!(view.problems.len(), 3, "{liveness:?}");
@@ -447,7 +444,7 @@ fn what_is_shown_of_a_host_that_is_not_heard_of_says_so() {
     let view = shown(&fleet);
     assert!(view.instances.iter().all(|instance| instance.state == InstanceState::Unknown), "{view:#?}");
     assert_eq!((view.healthy, view.in_doubt), (0, 0));
-    assert!(view.problems.iter().all(|of| of.problems[0].text.contains("has not said yet")), "{view:#?}");
+    assert!(view.problems.iter().all(|of| of.problems[0].text.contains("has not reported yet")), "{view:#?}");
 }
 
 #[test]

@@ -157,17 +157,15 @@ impl std::fmt::Display for Trouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotHeardOf { state, last_seen: Some(at) } => {
-                write!(f, "{}: not heard of since {at}; what is shown is as of then", state.as_str())
+                write!(f, "{}: no contact since {at}; its data is of then", state.as_str())
             }
-            Self::NotHeardOf { state, last_seen: None } => write!(
-                f,
-                "{}: not heard of since the coordinator started; what is shown is from before",
-                state.as_str()
-            ),
-            Self::NothingReported => f.write_str("connected, and has not said yet what it runs"),
+            Self::NotHeardOf { state, last_seen: None } => {
+                write!(f, "{}: no contact since the coordinator started; its data is older", state.as_str())
+            }
+            Self::NothingReported => f.write_str("connected, has not reported yet what it runs"),
             Self::Recovering => f.write_str("recovering: it holds a plan that the store does not know"),
             Self::EngineUnavailable { reason } => {
-                write!(f, "engine unavailable: {reason}; what is shown of its containers is from before")
+                write!(f, "engine unavailable: {reason}; the data of its containers is older")
             }
             Self::PlanRefused { refusal } => write!(f, "refuses its newest plan: {refusal}"),
             Self::PlanNotTaken { issued, has } => write!(f, "has plan {has}, the newest is {issued}"),
@@ -176,7 +174,7 @@ impl std::fmt::Display for Trouble {
                 write!(f, "disk {} % full: nothing new is started", percent(*used, *total))
             }
             Self::Silent { what, since, reason } => {
-                write!(f, "{what}: no answer since {since} ({reason}); what is shown of that is from before")
+                write!(f, "{what}: no answer since {since} ({reason}); its data is older")
             }
             Self::ClockSkew { ahead_ms } => {
                 let way = if *ahead_ms > 0 { "ahead of" } else { "behind" };
@@ -324,15 +322,15 @@ mod tests {
         let table: Vec<(&str, Member, Option<HostStats>, Vec<&str>)> = vec![
             ("a host that is well", well(), Some(stats(100, 50)), vec![]),
             ("suspect", Member { liveness: Liveness::Suspect, ..well() }, None,
-                vec!["suspect: not heard of since 1970-01-01T00:01:40.000Z; what is shown is as of then"]),
+                vec!["suspect: no contact since 1970-01-01T00:01:40.000Z; its data is of then"]),
             ("lost", Member { liveness: Liveness::Lost, ..well() }, Some(stats(0, 99)),
-                vec!["lost: not heard of since 1970-01-01T00:01:40.000Z; what is shown is as of then"]),
+                vec!["lost: no contact since 1970-01-01T00:01:40.000Z; its data is of then"]),
             ("never heard of", Member { liveness: Liveness::Unknown, last_seen: None, ..well() }, None,
-                vec!["unknown: not heard of since the coordinator started; what is shown is from before"]),
+                vec!["unknown: no contact since the coordinator started; its data is older"]),
             ("connected and silent", Member { observation: None, ..well() }, None,
-                vec!["connected, and has not said yet what it runs"]),
+                vec!["connected, has not reported yet what it runs"]),
             ("the engine is gone", Member { observation: seen(|s| s.engine = EngineState::Unavailable("no answer".into())), ..well() }, None,
-                vec!["engine unavailable: no answer; what is shown of its containers is from before"]),
+                vec!["engine unavailable: no answer; the data of its containers is older"]),
             ("the journal is lost", Member { observation: seen(|s| s.plan_refusal = Some(adopting())), ..well() }, None,
                 vec!["refuses its newest plan: stale: the journal is lost; this host adopts what runs and takes no plan"]),
             ("it lags behind", Member { issued_seq: 9, ..well() }, None, vec!["has plan 7, the newest is 9"]),
@@ -342,8 +340,8 @@ mod tests {
                 vec!["refuses production/web/0: no_room: disk: 2 GiB needed"]),
             ("the disk is full", well(), Some(stats(100, 96)), vec!["disk 96 % full: nothing new is started"]),
             ("something hangs", Member { facts: hung("GPUs"), ..well() }, Some(HostStats { silent: hung("GPUs").silent.iter().chain(&hung("disk").silent).cloned().collect(), ..stats(100, 5) }),
-                vec!["GPUs: no answer since 1970-01-01T00:00:05.000Z (it hangs); what is shown of that is from before",
-                     "disk: no answer since 1970-01-01T00:00:05.000Z (it hangs); what is shown of that is from before"]),
+                vec!["GPUs: no answer since 1970-01-01T00:00:05.000Z (it hangs); its data is older",
+                     "disk: no answer since 1970-01-01T00:00:05.000Z (it hangs); its data is older"]),
             ("its clock is ahead", well(), Some(stats(190, 5)), vec!["its clock is 90 s ahead of the coordinator's"]),
             ("its clock is behind", well(), Some(stats(10, 5)), vec!["its clock is 90 s behind the coordinator's"]),
             ("a person said so", Member { scheduling: Scheduling::Draining, ..well() }, None,

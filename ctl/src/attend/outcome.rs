@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 use windlass_core::host::Liveness;
-use windlass_core::time::display_duration;
+use windlass_core::time::display_measured;
 use windlass_core::view::{StatusView, VolumeView};
 use windlass_core::{Counter, EnvironmentId, HostId, ServiceId, ServiceName};
 
@@ -101,7 +101,7 @@ impl ServiceOutcome {
     /// The sentence.
     pub(crate) fn sentence(&self) -> String {
         let what = format!("{}/{}", self.environment, self.service);
-        let took = display_duration(Duration::from_millis(self.duration_ms / 100 * 100));
+        let took = display_measured(Duration::from_millis(self.duration_ms));
         let mut text = match (self.outcome, self.verb) {
             (Some("succeeded"), "scale") => {
                 format!("{what}: {} of {} available after {took}", self.available, self.replicas.unwrap_or(0))

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use windlass_core::HostId;
 use windlass_core::fleet::Scheduling;
-use windlass_core::time::display_duration;
+use windlass_core::time::display_measured;
 use windlass_core::view::HostView;
 
 use crate::args::AttendArgs;
@@ -110,7 +110,7 @@ fn outcome(view: &HostView, exit: Exit, took: Duration) -> DrainOutcome {
 
 fn sentence(outcome: &DrainOutcome) -> String {
     let DrainOutcome { host, slots, pinned, .. } = outcome;
-    let took = display_duration(Duration::from_millis(outcome.duration_ms / 100 * 100));
+    let took = display_measured(Duration::from_millis(outcome.duration_ms));
     let mut text = match outcome.outcome {
         Some("succeeded") => {
             format!("{host}: empty after {took}; `windlass host uncordon {host}` uses it again")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use windlass_core::time::display_duration;
+use windlass_core::time::display_measured;
 use windlass_core::view::{FailureView, HookView, RolloutView};
 use windlass_core::{Counter, EnvironmentId, HostId, RolloutId, ServiceId, ServiceName};
 
@@ -107,7 +107,7 @@ impl Outcome {
     /// The sentence.
     pub(crate) fn sentence(&self, colour: Colour) -> String {
         let what = format!("{}/{} {}", self.environment, self.service, self.release);
-        let took = display_duration(std::time::Duration::from_millis(self.duration_ms / 100 * 100));
+        let took = display_measured(std::time::Duration::from_millis(self.duration_ms));
         let why = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let nothing = "nothing serves, there was no earlier release";
         match self.outcome.as_deref() {

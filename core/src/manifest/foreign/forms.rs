@@ -7,11 +7,13 @@ use super::super::render::scalar as word;
 const SHOWN: usize = 3;
 
 /// Writes the entry of a map for the item of a list with this number.
-type Entry = fn(usize, &str) -> Option<String>;
+type Entry = fn(usize, &Node) -> Option<String>;
+
+/// Ports that no release may have.
+const UDP: &str = "ports are TCP: leave out those of UDP";
 
 /// A list where a map stands: `ports: ["8080:80"]`, `volumes: [data:/data]`, `env: [MODE=fast]`.
 pub(in crate::manifest) fn list(path: &[String], items: &[Node]) -> Option<String> {
-    let words: Vec<&str> = items.iter().filter_map(Node::raw).take(SHOWN).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let (entry, example): (Entry, &str) = match path.as_slice() {
         ["ports"] => (port_entry, "http: 80"),
@@ -22,13 +24,48 @@ pub(in crate::manifest) fn list(path: &[String], items: &[Node]) -> Option<Strin
         _ => return None,
     };
     let key = path.last()?;
-    let entries: Vec<String> = words.iter().enumerate().filter_map(|(n, word)| entry(n, word)).collect();
-    let whole = if entries.is_empty() { example.to_owned() } else { entries.join(", ") };
-    if *key == "ports" && items.iter().filter_map(Node::raw).any(is_udp) {
-        return Some("ports are TCP: leave out those that end with `/udp`".to_owned());
+    if *key == "ports" && items.iter().any(is_udp_item) {
+        return Some(UDP.to_owned());
     }
+    let shown = items.iter().take(SHOWN).enumerate();
+    let entries: Vec<String> = shown.filter_map(|(n, item)| entry(n, item)).collect();
+    let whole = if entries.is_empty() { example.to_owned() } else { entries.join(", ") };
     let more = if items.len() > entries.len() && !entries.is_empty() { ", …" } else { "" };
-    Some(format!("write a map by name: `{key}: {{ {whole}{more} }}`"))
+    let bound = items.iter().filter_map(Node::raw).find_map(bound_to).filter(|_| *key == "ports");
+    let note = bound.map(|address| everywhere(address)).unwrap_or_default();
+    Some(format!("write a map by name: `{key}: {{ {whole}{more} }}`{note}"))
+}
+
+/// The sentence about a short form that names an address of the host.
+fn everywhere(address: &str) -> String {
+    format!("; it is open at every address of the host, not at {address} alone")
+}
+
+/// The address in `127.0.0.1:8080:80`.
+fn bound_to(text: &str) -> Option<&str> {
+    let (rest, _) = text.rsplit_once(':')?;
+    Some(rest.rsplit_once(':')?.0)
+}
+
+/// A port in a short form, where a map or a number stands.
+pub(in crate::manifest) fn one_port(name: &str, text: &str) -> Option<String> {
+    if is_udp(text) {
+        return Some(UDP.to_owned());
+    }
+    let plain = text.split('/').next().unwrap_or_default();
+    if let Some((first, last)) = plain.rsplit(':').next().unwrap_or_default().split_once('-')
+        && first.parse::<u16>().is_ok()
+        && last.parse::<u16>().is_ok()
+    {
+        return Some(format!("a range is not taken: name each port, like `{}: {first}`", word(name)));
+    }
+    let note = bound_to(text).map(everywhere).unwrap_or_default();
+    port(text).map(|value| format!("write `{}: {value}`{note}", word(name)))
+}
+
+fn is_udp_item(item: &Node) -> bool {
+    let protocol = item.get("protocol").and_then(Node::raw);
+    item.raw().is_some_and(is_udp) || protocol.is_some_and(|name| name.eq_ignore_ascii_case("udp"))
 }
 
 /// `53:53/udp`.
@@ -36,10 +73,20 @@ fn is_udp(text: &str) -> bool {
     text.to_ascii_lowercase().ends_with("/udp")
 }
 
-fn port_entry(n: usize, text: &str) -> Option<String> {
+fn port_entry(n: usize, item: &Node) -> Option<String> {
+    let named = |container: &str| if n == 0 { "http".to_owned() } else { format!("port-{container}") };
+    let Some(text) = item.raw() else {
+        // `{ containerPort: 80, hostPort: 8080 }`, `{ target: 80, published: 8080 }`
+        let of = |keys: [&str; 3]| keys.into_iter().find_map(|key| item.get(key)?.raw());
+        let container = of(["containerPort", "target", "to"])?;
+        let name = of(["name", "label", "name"]).map_or_else(|| named(container), word);
+        return Some(match of(["hostPort", "published", "static"]) {
+            Some(host) => format!("{name}: {{ container: {container}, host: {host} }}"),
+            None => format!("{name}: {container}"),
+        });
+    };
     let container = text.split('/').next()?.rsplit(':').next()?;
-    let name = if n == 0 { "http".to_owned() } else { format!("port-{container}") };
-    port(text).map(|value| format!("{name}: {value}"))
+    port(text).map(|value| format!("{}: {value}", named(container)))
 }
 
 /// `8080:80`, `127.0.0.1:8080:80/tcp`, `80`.
@@ -54,7 +101,8 @@ pub(in crate::manifest) fn port(text: &str) -> Option<String> {
     }
 }
 
-fn volume_entry(n: usize, text: &str) -> Option<String> {
+fn volume_entry(n: usize, item: &Node) -> Option<String> {
+    let text = item.raw()?;
     let first = text.split(':').next()?;
     let is_named = text.contains(':') && !first.starts_with(['/', '.', '~']);
     let name = if is_named { first.to_lowercase().replace(['_', '.'], "-") } else { format!("data-{n}") };
@@ -78,9 +126,13 @@ pub(in crate::manifest) fn volume(text: &str) -> Option<String> {
     Some(format!("{{ mount: {mount}{read_only} }}"))
 }
 
-/// `MODE=fast`.
-fn pair(_: usize, text: &str) -> Option<String> {
-    let (name, value) = text.split_once('=')?;
+/// `MODE=fast`, `{ name: MODE, value: fast }`.
+fn pair(_: usize, item: &Node) -> Option<String> {
+    let of = |key| item.get(key).and_then(Node::raw);
+    let (name, value) = match item.raw() {
+        Some(text) => text.split_once('=')?,
+        None => (of("name")?, of("value")?),
+    };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     let name = if name.chars().all(is_plain) { name.to_owned() } else { word(name) };
     (!name.is_empty()).then(|| format!("{name}: {}", word(value)))

@@ -89,6 +89,12 @@ pub(super) fn of(path: &[String], node: &Node, schema: &Value, root: &Node) -> O
     if let Some(theirs) = foreign::hint(path).filter(|_| is_whole) {
         return Some(theirs.to_owned());
     }
+    if let ([ports, name], Kind::Text(text)) = (path, &node.kind)
+        && ports == "ports"
+        && let Some(said) = foreign::one_port(name, text)
+    {
+        return Some(said);
+    }
     if let Some(value) = ours(path, node) {
         return Some(write(path, &value));
     }
@@ -152,7 +158,6 @@ fn takes_text(schema: &Value) -> bool {
 fn ours(path: &[String], node: &Node) -> Option<String> {
     let keys: Vec<&str> = path.iter().map(String::as_str).collect();
     match (keys.as_slice(), &node.kind) {
-        (["ports", _], Kind::Text(text)) => foreign::port(text),
         (["volumes", _], Kind::Text(text)) => foreign::volume(text),
         (["files", _], Kind::Text(text)) if !text.is_empty() => Some(format!("{{ from: {} }}", word(text))),
         (["route"], Kind::Text(text)) => route(text),
@@ -161,9 +166,17 @@ fn ours(path: &[String], node: &Node) -> Option<String> {
         (["gates", _, "p95" | "error_rate" | "memory" | "cpu" | "gpu_memory"], Kind::Text(text)) => {
             Some(format!("{{ max: {} }}", word(text)))
         }
+        (["health"], Kind::Text(text)) if text.starts_with('/') => {
+            Some(format!("{{ readiness: {{ http: {} }} }}", word(text)))
+        }
+        (["health", _], Kind::Text(text)) if text.starts_with('/') => {
+            Some(format!("{{ http: {} }}", word(text)))
+        }
+        ([.., "exec"], Kind::Map(_)) => node.get("command").map(flow),
         (["gates", _, "crashes" | "gpu_errors"], Kind::Number { raw, .. }) => {
             Some(format!("{{ max: {raw} }}"))
         }
+        (["security", "capabilities"], Kind::Map(_)) => node.get("add").map(flow),
         ([.., "expect"], Kind::Number { raw, .. }) => Some(format!("{{ status: {raw} }}")),
         (["warm_up" | "smoke"], Kind::Text(text)) if text.starts_with('/') => {
             Some(format!("[{{ http: {} }}]", word(text)))

@@ -1,7 +1,7 @@
 //! Keys and values as other systems write them.
 
 use super::*;
-use crate::manifest::foreign::{FOREIGN, hint};
+use crate::manifest::foreign::{all, hint};
 use crate::manifest::schema;
 
 fn said(rest: &str) -> String {
@@ -25,26 +25,78 @@ fn below<'s>(schema: &'s serde_json::Value, path: &[&str]) -> Option<&'s serde_j
     })
 }
 
+/// `a.*.b|c` as `a.*.b` and `a.*.c`.
+fn paths(pattern: &str) -> Vec<String> {
+    let (above, last) = pattern.rsplit_once('.').map_or(("", pattern), |(above, last)| (above, last));
+    let dot = if above.is_empty() { "" } else { "." };
+    last.split('|').map(|key| format!("{above}{dot}{key}")).collect()
+}
+
+/// The keys of a service of compose (compose-spec, 05-services.md), of `deploy.yml` of Kamal 2, of a job of Nomad 1.9 down to its
+/// task, and of a Deployment, StatefulSet, CronJob, Service, Ingress and autoscaler of Kubernetes 1.31 down to its container.
+const THEIRS: &str = "annotations attach build blkio_config cpu_count cpu_percent cpu_shares cpu_period cpu_quota cpu_rt_runtime \
+    cpu_rt_period cpus cpuset cap_add cap_drop cgroup cgroup_parent configs container_name credential_spec depends_on deploy \
+    develop device_cgroup_rules devices dns dns_opt dns_search domainname driver_opts entrypoint env_file environment expose \
+    extends external_links extra_hosts gpus group_add healthcheck hostname ipc isolation label_file links logging mac_address \
+    mem_limit mem_reservation mem_swappiness memswap_limit models name network_mode networks oom_kill_disable oom_score_adj pid \
+    pids_limit platform post_start pre_stop privileged profiles provider pull_policy read_only restart runtime scale security_opt \
+    stdin_open stop_grace_period storage_opt sysctls tmpfs tty use_api_socket user userns_mode uts volumes_from working_dir \
+    include services version update_config rollback_config endpoint_mode restart_policy \
+    servers accessories aliases allow_empty_roles asset_path boot builder deploy_timeout error_pages_path hooks_path \
+    minimum_version options primary_role proxy readiness_delay registry require_destination retain_containers roles run_directory \
+    secrets_path ssh sshkit stop_wait_time cmd \
+    affinity all_at_once artifact config connect constraint consul count csi_plugin datacenters device disconnect \
+    dispatch_payload driver ephemeral_disk gateway group identity kill_signal kill_timeout leader logs max_client_disconnect meta \
+    migrate multiregion namespace network node_pool numa parameterized periodic priority region reschedule scaling schedule \
+    scratch shutdown_delay sidecar_service spread stop_after_client_disconnect task template ui update variable vault volume \
+    volume_mount action check \
+    activeDeadlineSeconds apiVersion automountServiceAccountToken backoffLimit clusterIP completions concurrencyPolicy containers \
+    data dnsConfig dnsPolicy enableServiceLinks envFrom ephemeralContainers externalTrafficPolicy hostAliases hostIPC \
+    hostNetwork hostPID imagePullPolicy imagePullSecrets ingressClassName initContainers jobTemplate kind lifecycle \
+    livenessProbe maxReplicas maxUnavailable metadata metrics minAvailable minReadySeconds minReplicas nodeName nodeSelector os \
+    overhead parallelism paused podManagementPolicy preemptionPolicy priorityClassName progressDeadlineSeconds readinessGates \
+    readinessProbe resizePolicy restartPolicy revisionHistoryLimit rules runtimeClassName scaleTargetRef schedulerName \
+    securityContext selector serviceAccount serviceAccountName serviceName sessionAffinity setHostnameAsFQDN \
+    shareProcessNamespace spec startupProbe status stdin stringData subdomain terminationGracePeriodSeconds \
+    terminationMessagePath tls tolerations topologySpreadConstraints updateStrategy volumeClaimTemplates volumeDevices \
+    volumeMounts workingDir";
+
+#[test]
+fn every_key_of_theirs_has_its_own_hint() {
+    let without: Vec<&str> =
+        THEIRS.split_whitespace().filter(|key| hint(&[(*key).to_owned()]).is_none()).collect();
+    assert_eq!(without, [""; 0]);
+}
+
+#[test]
+fn words_that_look_alike_are_not_meant() {
+    for key in ["mode", "logz", "roels", "devise"] {
+        let text = said(&format!("{key}: x\n"));
+        assert!(!text.contains("did you mean"), "{text}");
+    }
+}
+
 #[test]
 fn a_key_of_another_system_is_told_in_ours() {
     let schema = schema();
-    for foreign in FOREIGN {
-        let path: Vec<&str> = foreign.path.split('.').collect();
+    for (written, foreign) in
+        all().flat_map(|foreign| paths(foreign.path).into_iter().map(move |path| (path, foreign)))
+    {
+        let path: Vec<&str> = written.split('.').collect();
         let (key, above) = path.split_last().unwrap();
-        let place =
-            below(&schema, above).unwrap_or_else(|| panic!("{}: there is no such place", foreign.path));
+        let place = below(&schema, above).unwrap_or_else(|| panic!("{written}: there is no such place"));
         let has_any = place.get("additionalProperties").is_some_and(serde_json::Value::is_object);
         // `environment` is the name of one here, and the variables of a process in compose.
-        if !has_any && foreign.path != "environment" {
-            assert!(below(&schema, &path).is_none(), "{} is a key of ours", foreign.path);
+        if !has_any && written != "environment" {
+            assert!(below(&schema, &path).is_none(), "{written} is a key of ours");
         }
-        let written: Vec<String> =
+        let whole: Vec<String> =
             path.iter().map(|part| if *part == "*" { "readiness" } else { part }.to_owned()).collect();
-        assert_eq!(hint(&written), Some(foreign.hint), "{}: another entry is found first", foreign.path);
-        if above.is_empty() && foreign.path != "environment" {
+        assert_eq!(hint(&whole), Some(foreign.hint), "{written}: another entry is found first");
+        if above.is_empty() && written != "environment" {
             let text = said(&format!("{key}: x\n"));
             let at = format!("web.yaml:3:1: `{key}`: ");
-            assert!(text.starts_with(&at) && text.contains(foreign.hint), "{}: {text}", foreign.path);
+            assert!(text.starts_with(&at) && text.contains(foreign.hint), "{written}: {text}");
         }
     }
 }
@@ -105,8 +157,18 @@ fn lists_of_compose_are_written_as_maps() {
         ("ports: [\"8080:80\", \"127.0.0.1:9443:443/tcp\"]",
          "`ports`: expected a map, found a list\n  hint: write a map by name: `ports: { http: { container: 80, host: 8080 }, port-443: { container: 443, host: 9443 } }`"),
         ("ports: [3000]", "`ports: { http: 3000 }`"),
-        ("ports: [\"53:53/udp\", \"53:53\"]", "hint: ports are TCP: leave out those that end with `/udp`"),
+        ("ports: [\"53:53/udp\", \"53:53\"]", "hint: ports are TCP: leave out those of UDP"),
         ("ports: [8000-8010]", "`ports: { http: 80 }`"),
+        ("ports: [\"53:53\", { target: 53, protocol: UDP }]", "hint: ports are TCP"),
+        ("ports: [{ containerPort: 80, hostPort: 8080 }, { target: 443, name: tls }]", "`ports: { http: { container: 80, host: 8080 }, tls: 443 }`"),
+        ("ports: [\"127.0.0.1:8080:80\"]", "host: 8080 } }`; it is open at every address of the host, not at 127.0.0.1 alone"),
+        ("ports: { dns: \"53:53/udp\" }", "hint: ports are TCP: leave out those of UDP"),
+        ("ports: { dns: \"8000-8010\" }", "hint: a range is not taken: name each port, like `dns: 8000`"),
+        ("ports: { web: \"127.0.0.1:8080:80\" }", "write `web: { container: 80, host: 8080 }`; it is open at every address"),
+        ("env: [{ name: A, value: b }]", "`env: { A: b }`"),
+        ("security: { capabilities: { add: [NET_ADMIN], drop: [ALL] } }", "write `capabilities: [NET_ADMIN]`"),
+        ("health: /health", "write `health: { readiness: { http: /health } }`"),
+        ("ports: { http: 80 }\nhealth: { readiness: { exec: { command: [a, b] } } }", "write `exec: [a, b]`"),
         ("volumes: [\"db_data:/var/lib/pg\", \"./conf:/etc/app:ro\", \"/srv/x:/x\", /cache]",
          "`volumes: { db-data: { mount: /var/lib/pg }, data-1: { mount: /etc/app, host_path: /srv/…, read_only: true }, data-2: { mount: /x, host_path: /srv/x }, … }`"),
         ("env: [MODE=fast, \"N=1\"]", "`env: { MODE: fast, N: \"1\" }`"),
@@ -162,10 +224,11 @@ fn the_guide_and_the_hints_know_the_same_keys() {
     let ours = schema();
     for key in &keys {
         let last = key.rsplit('.').next().unwrap();
-        let is_told = FOREIGN.iter().any(|foreign| foreign.path.rsplit('.').next() == Some(last));
+        let is_told =
+            all().any(|foreign| paths(foreign.path).iter().any(|path| path.rsplit('.').next() == Some(last)));
         let is_ours = ours["properties"].get(key.split('.').next().unwrap()).is_some();
         // Below a key that has a hint of its own.
-        let is_below = FOREIGN.iter().any(|foreign| key.starts_with(&format!("{}.", foreign.path)));
+        let is_below = all().any(|foreign| key.starts_with(&format!("{}.", foreign.path)));
         assert!(is_told || is_ours || is_below, "`{key}` stands in the guide and has no hint");
     }
 }

@@ -133,7 +133,7 @@ fn short_forms_are_told_in_the_form_that_is_taken() {
     #[rustfmt::skip]
     let table = [
         ("ports: { http: \"8080:80\" }", "hint: write `http: { container: 80, host: 8080 }`"),
-        ("ports: { dns: \"53:53/udp\" }", "hint: write `dns: 80`"),
+        ("ports: { dns: \"53:53/udp\" }", "hint: ports are TCP"),
         ("ports: { dns: { container: 53, protocol: udp } }", "hint: ports are TCP"),
         ("volumes: { d: /y }", "hint: write `d: { mount: /y }`"),
         ("volumes: { d: \"./x:/y:ro\" }", "`d: { mount: /y, host_path: /srv/…, read_only: true }`"),

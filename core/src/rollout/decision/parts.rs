@@ -116,6 +116,9 @@ pub struct Allowed {
     pub surge: Option<u32>,
     /// Without an instance that serves.
     pub unavailable: Option<u32>,
+    /// The release says 0 of those, and one counts: a slot that cannot start its new instance first would never be updated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub raised: bool,
 }
 
 /// The clocks that a decision looked at.

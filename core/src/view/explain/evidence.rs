@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::observation::{Evidence, FailureReason, ProbeResult};
 use crate::rollout::{Allowed, Chosen, Clocks, Decision, Placement, Reason, State, Stood, What};
-use crate::time::{Timestamp, display_duration};
+use crate::time::{Timestamp, display_measured};
 
 use super::sentence::{NAMED, count, place};
 
@@ -99,18 +99,25 @@ fn chosen(why: &Chosen) -> String {
     }
 }
 
+/// `1 slot`, `2 slots`.
+fn counted(count: u32, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn standing(stood: &Stood) -> String {
     format!(
-        "before: {} slots, {} available, {} updating, {} surging, {} unavailable",
-        stood.total, stood.available, stood.in_flight, stood.surging, stood.unavailable
+        "before: {}, {} available, {} updating, {} surging, {} unavailable",
+        counted(stood.total, "slot"),
+        stood.available,
+        stood.in_flight,
+        stood.surging,
+        stood.unavailable
     )
 }
 
 fn limits(allowed: &Allowed) -> String {
     let bound = |n: Option<u32>| n.map_or_else(|| "any".to_owned(), |n| n.to_string());
-    // `max_unavailable: 0` counts as 1: a slot that cannot start its new instance first would never be updated.
-    let why =
-        if allowed.unavailable == Some(1) { " (at least 1, for slots that cannot start first)" } else { "" };
+    let why = if allowed.raised { " (0 counts as 1 for slots that cannot start first)" } else { "" };
     format!(
         "limits applied: {} updating at once, {} surge, {} unavailable{why}",
         bound(allowed.batch),
@@ -137,10 +144,10 @@ fn seen(evidence: &Evidence) -> Vec<String> {
         evidence.exit_code.map_or_else(|| "did not exit".to_owned(), |code| format!("exit code {code}"));
     let memory = if evidence.oom_killed { ", killed for memory" } else { "" };
     let mut lines = vec![format!(
-        "{}, the {} clock, {exit}{memory}, {} restarts, at {}",
+        "{}, the {} clock, {exit}{memory}, {}, at {}",
         evidence.counter,
         evidence.clock.as_str(),
-        evidence.restarts,
+        counted(evidence.restarts, "restart"),
         evidence.at
     )];
     if let FailureReason::SmokeFailed { test } = &evidence.reason {
@@ -155,7 +162,5 @@ fn seen(evidence: &Evidence) -> Vec<String> {
 }
 
 fn span(duration: Duration) -> String {
-    // To the millisecond where it is short, to the second where nobody asks for more.
-    let whole = duration.as_secs() >= 60;
-    display_duration(if whole { Duration::from_secs(duration.as_secs()) } else { duration })
+    display_measured(duration)
 }

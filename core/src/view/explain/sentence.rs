@@ -7,7 +7,7 @@ use crate::id::{HostId, SlotId};
 use crate::plan::Order;
 use crate::release::Stage;
 use crate::rollout::{Begin, Failure, Kind, RollbackMode, RolloutCommand, State, What};
-use crate::time::display_duration;
+use crate::time::display_measured;
 
 /// Hosts or slots that a sentence names; `-o json` has all that were written.
 pub(super) const NAMED: usize = 8;
@@ -45,7 +45,7 @@ pub(super) fn text(what: &What) -> String {
         What::Available { slots, more, release, available, of } => {
             let took = |after: &Option<u64>| {
                 after
-                    .map(|ms| format!(" after {}", display_duration(Duration::from_millis(ms))))
+                    .map(|ms| format!(" after {}", display_measured(Duration::from_millis(ms))))
                     .unwrap_or_default()
             };
             let list = slots.iter().map(|s| format!("{}{}", place(&s.slot, &s.host), took(&s.after_ms)));
@@ -65,7 +65,7 @@ pub(super) fn text(what: &What) -> String {
         }
         What::Judged { judged } => judged.words(),
         What::Switched { weight, took_ms } => {
-            let after = display_duration(Duration::from_millis(*took_ms));
+            let after = display_measured(Duration::from_millis(*took_ms));
             format!("every ingress has taken the weights after {after}: the new release has {weight}")
         }
         What::HookBegun { hook, stage, place } => {
