@@ -110,6 +110,7 @@ async fn send(instance: &Instance, request: &Request) -> Result<Answer, String> 
     let ask = exchange::Ask {
         host: &instance.address,
         port,
+        own: true,
         authority: &instance.address,
         method: &request.method,
         path: &request.path,

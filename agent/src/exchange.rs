@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use windlass_certs::tls::lookup;
 use windlass_core::release::{Answer, Tls};
 
+use crate::runtime::reached_at;
+
 /// Bytes that are held of an answer's head at once.
 const BUFFER: usize = 64 * 1024;
 
@@ -29,12 +31,19 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     TcpStream::connect(found.as_slice()).await
 }
 
+/// A connection to a port that an instance of this host has published.
+pub(crate) async fn connect_own(address: &str, port: u16) -> io::Result<TcpStream> {
+    connect(reached_at(address), port).await
+}
+
 /// A request to somebody, as it is sent.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// Name or address.
     pub(crate) host: &'a str,
     pub(crate) port: u16,
+    /// It is an instance of this host, and `host` the address under which others reach the host.
+    pub(crate) own: bool,
     /// How it is named in the request, if no header says that.
     pub(crate) authority: &'a str,
     pub(crate) method: &'a str,
@@ -70,7 +79,8 @@ pub(crate) async fn ask(ask: &Ask<'_>) -> Result<Answer, (String, bool)> {
     }
     let body = Full::new(Bytes::copy_from_slice(ask.body.as_bytes()));
     let message = message.body(body).map_err(|error| (error.to_string(), false))?;
-    let stream = connect(ask.host, ask.port).await.map_err(|error| broken(&error))?;
+    let host = if ask.own { reached_at(ask.host) } else { ask.host };
+    let stream = connect(host, ask.port).await.map_err(|error| broken(&error))?;
     let Some(tls) = ask.tls else {
         return exchange(stream, message, ask.most).await.map_err(|error| failed(&error));
     };

@@ -87,6 +87,7 @@ async fn answered(request: &UrlRequest) -> Result<(), String> {
     let ask = exchange::Ask {
         host: url.host,
         port: url.port,
+        own: false,
         authority: url.authority,
         method: &request.method,
         path: url.path,

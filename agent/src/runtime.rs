@@ -24,7 +24,7 @@ pub mod fake;
 pub mod labels;
 mod publish;
 
-pub(crate) use publish::published_on;
+pub(crate) use publish::{published_on, reached_at};
 
 /// What an engine was asked and did not do.
 #[derive(Debug, thiserror::Error)]

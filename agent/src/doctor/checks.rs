@@ -161,8 +161,8 @@ fn address(address: &str) -> Finding {
         Err(error) => Finding::warn(
             "address",
             format!("it joined with {address}, which no interface of this host has: {error}"),
-            "others reach its published ports there: if the host has another address now, let it join again with `--address`, into a \
-             new folder; if a router translates the address, nothing is wrong",
+            "others reach its published ports there, and its own probes go by loopback meanwhile: if the host has another address \
+             now, let it join again with `--address`, into a new folder; if a router translates the address, nothing is wrong",
         ),
     }
 }

@@ -54,7 +54,8 @@ async fn serve(tasks: &mut JoinSet<()>, names: &[&str]) -> (u16, String) {
 async fn get(port: u16, tls: Option<&Tls>) -> Result<u16, String> {
     let headers = BTreeMap::from([("Host".to_owned(), "api.internal".to_owned())]);
     let (host, authority, method, path, body) = ("127.0.0.1", "127.0.0.1", "GET", "/", "");
-    let ask = Ask { host, port, authority, method, path, headers: &headers, body, tls, most: 100 };
+    let ask =
+        Ask { host, port, own: false, authority, method, path, headers: &headers, body, tls, most: 100 };
     ask_in_time(&ask).await.map(|answer| answer.status)
 }
 

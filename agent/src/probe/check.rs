@@ -128,7 +128,7 @@ async fn command<R: Runtime>(
 
 async fn connect(subject: &Subject, port: &str) -> Result<TcpStream, Answer> {
     let Some(number) = subject.ports.get(port) else { return Err(no_port(port)) };
-    exchange::connect(&subject.address, *number).await.map_err(|error| broken(&error))
+    exchange::connect_own(&subject.address, *number).await.map_err(|error| broken(&error))
 }
 
 fn no_port(name: &str) -> Answer {
@@ -155,7 +155,18 @@ async fn http(subject: &Subject, path: &str, name: &str) -> Answer {
     let Some(port) = subject.ports.get(name) else { return no_port(name) };
     let (host, authority, headers) = (&subject.address, &subject.address, BTreeMap::new());
     let (method, body) = ("GET", "");
-    let ask = Ask { host, port: *port, authority, method, path, headers: &headers, body, tls: None, most: 0 };
+    let ask = Ask {
+        host,
+        port: *port,
+        own: true,
+        authority,
+        method,
+        path,
+        headers: &headers,
+        body,
+        tls: None,
+        most: 0,
+    };
     match exchange::ask(&ask).await {
         Ok(answer) => {
             let status = answer.status;
@@ -172,6 +183,7 @@ async fn request(subject: &Subject, asked: &AskedRequest) -> Answer {
     let ask = Ask {
         host: &subject.address,
         port: *port,
+        own: true,
         authority: &subject.address,
         method: &request.method,
         path: &request.path,

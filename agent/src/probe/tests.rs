@@ -121,6 +121,18 @@ async fn readiness_comes_and_goes_and_only_the_status_counts() {
     assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
 }
 
+/// The address of a host may go, by DHCP or a router, while its instances serve on.
+#[tokio::test]
+async fn an_instance_is_probed_though_its_host_lost_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener, |_| "HTTP/1.1 200 OK\r\n\r\n", Arc::default()));
+    let probes = release::Health { readiness: Some(probe(http(), 20)), ..release::Health::default() };
+    let mut asked = ask(Subject { address: "203.0.113.9".to_owned(), ..subject(port, probes) });
+    asked.until(|health| health.ready).await;
+}
+
 #[tokio::test]
 async fn the_figures_of_its_answers_are_told_while_it_runs() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

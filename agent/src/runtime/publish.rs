@@ -1,6 +1,7 @@
 //! The addresses on which ports are published.
 
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
 
 /// The addresses on which the ports of a host are published that is reached at `address`: loopback only if that is its
 /// address; else every address, those of IPv6 too if its own is one.
@@ -14,9 +15,35 @@ pub(crate) fn published_on(address: &str) -> &'static [&'static str] {
     }
 }
 
+/// The address at which this host reaches what it has published itself: that under which others reach it while an interface
+/// has it, else loopback. An address may go while instances serve on, or be a router's, which does not lead back.
+pub(crate) fn reached_at(address: &str) -> &str {
+    let Ok(ip) = address.parse::<IpAddr>() else { return address };
+    let is_gone = UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+    match published_on(address).last() {
+        Some(&"0.0.0.0") if is_gone => "127.0.0.1",
+        Some(&"::") if is_gone => "::1",
+        Some(_) | None => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_the_host_has_lost_is_not_probed() {
+        let table = [
+            ("127.0.0.1", "127.0.0.1"),
+            ("localhost", "localhost"),
+            ("web-1.example.com", "web-1.example.com"),
+            ("203.0.113.9", "127.0.0.1"),
+            ("2001:db8::5", "::1"),
+        ];
+        for (address, want) in table {
+            assert_eq!(reached_at(address), want, "{address}");
+        }
+    }
 
     #[test]
     fn ports_are_published_where_the_host_is_reached() {
