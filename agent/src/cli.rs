@@ -150,8 +150,9 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
         token.clear();
         std::io::stdin().take(windlass_certs::join::MAX_LEN as u64).read_to_string(&mut token)?;
     }
-    // The token names the address that the operator who made it uses.
-    let server = config.server.clone().or_else(|| named(&token)).ok_or(Failure::NoServer)?;
+    // The token names the address that the operator who made it uses. One that is damaged names none, and is told of first.
+    let named = JoinToken::parse(token.trim()).map_err(JoinError::Token)?.terms().server.clone();
+    let server = config.server.clone().or(named).ok_or(Failure::NoServer)?;
     let address = match &args.address {
         Some(address) => address.clone(),
         None => {
@@ -179,10 +180,6 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
 }
 
 /// The coordinator that a token names.
-fn named(token: &str) -> Option<String> {
-    JoinToken::parse(token).ok()?.terms().server.clone()
-}
-
 /// Prints the completions of a shell.
 fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();

@@ -78,7 +78,9 @@ impl AuthorityError {
         match self {
             Self::Key(error) => error.hint(),
             Self::Read { .. } | Self::Ca(_) => Some(
-                "make the folder with `windlass init --server-dir DIR`, and name it with --data".to_owned(),
+                "a new fleet gets its folder from `windlass init --server-dir DIR`; one that is there already needs its files back, from the \
+                 backup or the machine that has them, never new ones"
+                    .to_owned(),
             ),
             Self::Trust { .. } | Self::OtherFleet { .. } => None,
         }

@@ -136,9 +136,9 @@ impl ConfigError {
     /// What the user can do next.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Read { .. } => {
-                Some("make the folder with `windlass init --server-dir DIR`, and name it with --data")
-            }
+            Self::Read { .. } => Some(
+                "name the coordinator's folder with --data; a new fleet gets one from `windlass init --server-dir DIR`",
+            ),
             Self::Malformed { .. } | Self::Nonsense { .. } => None,
         }
     }

@@ -143,8 +143,13 @@ pub(crate) enum ReleaseError {
         counter: Counter,
     },
     /// Nothing good before the current one.
-    #[error("`{0}` has no earlier good release")]
-    NothingBefore(ServiceId),
+    #[error("`{service}` has no earlier good release that nobody rolled back from")]
+    NothingBefore {
+        /// The service.
+        service: ServiceId,
+        /// Good releases other than the current one, the newest first: a person may name one of them.
+        others: Vec<Counter>,
+    },
     /// A rollback goes to what was good once.
     #[error("{counter} of `{service}` was never good")]
     NeverGood {
@@ -174,10 +179,19 @@ impl ReleaseError {
             }
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
-            Self::NothingBefore(service) => Some(format!(
-                "deploy a release that works with `windlass deploy -f FILE -e {}`; `windlass stop {service}` ends what runs",
-                service.environment
-            )),
+            Self::NothingBefore { service, others } => Some(match others.first() {
+                Some(newest) => {
+                    let names: Vec<String> = others.iter().map(ToString::to_string).collect();
+                    let names = names.join(", ");
+                    format!(
+                        "good ones are {names}: go to one with `windlass rollback {service} --to {newest}`"
+                    )
+                }
+                None => format!(
+                    "deploy a release that works: `windlass deploy -f FILE -e {}`",
+                    service.environment
+                ),
+            }),
             Self::UnknownRelease { service, .. } | Self::NeverGood { service, .. } => {
                 Some(format!("`windlass release ls {service}` shows the releases"))
             }

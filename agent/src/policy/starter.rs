@@ -83,7 +83,7 @@ pub(super) fn text(registries: &[String]) -> String {
 registries = [{}]
 
 # insecure_registries = []          # registries off loopback that may be plain HTTP
-# labels = {{ role = "app" }}         # placement asks for these; default: those given at join
+# labels = {{ role = "app" }}         # keep only these of the labels given at join; default: all of them
 # environments = ["production"]     # environments this host serves; default: any
 # host_ports = [80, 443]            # fixed ports a release may ask for; default: none
 # port_range = "20000-29999"        # where the agent draws its own ports
@@ -92,7 +92,6 @@ registries = [{}]
 # gpus = "all"                      # or a number, for all releases together
 # gpu_reserve = "0B"                # memory of each GPU that shares leave free, for what else runs here
 # users = "non-root"                # or "any", the default
-# exec = false                      # may operators run commands in containers?
 # max_memory = "90%"                # of the machine, for all releases together; or a size
 # max_image = "20GiB"               # compressed
 # verify_origin = false             # run an image that is here already only if it came from its own registry

@@ -27,6 +27,14 @@ impl Planner<'_> {
         }
     }
 
+    /// Notes that an instance stops whose requests were waited for: that took its own time, and the deadline begins again.
+    pub(crate) fn drain_ended(&mut self) {
+        let now = self.now();
+        if let Some(rollout) = self.rollout.as_mut().filter(|rollout| !rollout.state.is_final()) {
+            rollout.progress_at = now;
+        }
+    }
+
     /// Notes that nothing is missing: a watch may last longer than the progress deadline, and what breaks in it has the whole
     /// deadline to come back. Written now and then, not at every look.
     pub(crate) fn is_steady(&mut self, deadline: Span) {

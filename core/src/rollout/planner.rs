@@ -225,6 +225,7 @@ impl<'a> Planner<'a> {
             return false;
         }
         let Some(before) = self.slots.get(slot) else { return false };
+        let drained = transition.stops() && slot::Intent::from(before).drains();
         if &after == before || !self.may_touch(slot) {
             return false;
         }
@@ -232,6 +233,9 @@ impl<'a> Planner<'a> {
         let before = self.slots.insert(slot.clone(), after);
         if let Some(before) = before {
             self.note_transition(&before, transition, because);
+        }
+        if drained {
+            self.drain_ended();
         }
         true
     }

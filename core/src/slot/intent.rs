@@ -76,6 +76,11 @@ impl Intent {
         run == Some(Phase::Draining)
     }
 
+    /// Whether an instance is to finish what it has, since it is about to stop.
+    pub fn drains(&self) -> bool {
+        self.run == Phase::Draining || self.other.is_some_and(|(_, run)| run == Phase::Draining)
+    }
+
     /// Whether both instances are meant to run at once.
     pub fn runs_both(&self) -> bool {
         let other_runs = self.other.is_some_and(|(_, run)| run.runs());

@@ -15,7 +15,7 @@ use crate::id::{EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::{IngressReport, Processes, RoutedService, Routes, Split, Weight, is_host_name};
+use super::{IngressReport, Processes, RoutedService, Routes, Split, TableInForce, Weight, is_host_name};
 
 /// Endpoints that left a table, and are remembered.
 pub const MAX_LEFT: usize = 16_384;
@@ -33,9 +33,13 @@ pub struct Table {
     /// The first table in which a service had the shares that it has in this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub weighed: BTreeMap<ServiceName, Weighed>,
+    /// The table since which every endpoint that left is remembered: of this epoch, since nothing is known of tables that a store
+    /// lost. Absent in what an older coordinator wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Weighed>,
 }
 
-/// The table in which a service got its shares.
+/// A table by its place in the order of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Weighed {
     /// Its epoch.
@@ -116,10 +120,13 @@ impl Table {
             };
             left.extend(before.left.iter().filter(still).cloned());
         }
+        let newest = Weighed { epoch: routes.epoch, seq: routes.seq };
+        let goes_on = before.filter(|before| before.routes.epoch == routes.epoch && left.len() <= MAX_LEFT);
+        let since = goes_on.and_then(|before| before.since).unwrap_or(newest);
         // The newest stand first.
         left.truncate(MAX_LEFT);
         let weighed = weighed(before, &routes);
-        Self { routes, digest, left, weighed }
+        Self { routes, digest, left, weighed, since: Some(since) }
     }
 
     fn left(&self, (host, number, release): Key<'_>) -> Option<&Left> {
@@ -142,11 +149,22 @@ pub struct Ingress {
 impl Ingress {
     /// Whether all of its processes follow the table with this epoch and number, or a later one.
     fn has_taken(&self, environment: &EnvironmentId, needed: (u64, u64)) -> bool {
-        let has_taken = |report: &IngressReport| {
+        self.each(|report| {
             let in_force = report.tables.get(environment);
             in_force.is_some_and(|table| (table.epoch, table.seq) >= needed)
-        };
-        self.processes.serving().is_some() && self.processes.all().all(has_taken)
+        })
+    }
+
+    /// Whether all of its processes follow this table or a later one, or none at all.
+    fn is_from(&self, environment: &EnvironmentId, since: Weighed) -> bool {
+        let is_from = |table: &TableInForce| (table.epoch, table.seq) >= (since.epoch, since.seq);
+        self.each(|report| report.tables.get(environment).is_none_or(is_from))
+    }
+
+    /// Whether it has reported, and `holds` of each of its processes. One that has ended sends no request to anybody.
+    fn each(&self, holds: impl Fn(&IngressReport) -> bool) -> bool {
+        let has_ended = |report: &IngressReport| report.ending && report.under_way() == 0;
+        self.processes.serving().is_some() && self.processes.all().all(|of| has_ended(of) || holds(of))
     }
 }
 
@@ -277,15 +295,15 @@ impl Traffic {
         };
         let is_in_table = asked.ports.iter().any(serving);
         let left = asked.ports.iter().filter_map(|port| table.left((asked.host, *port, asked.release)));
-        // What nobody remembers is in no table from the newest on.
+        let left = left.map(|left| ((left.epoch, left.seq), left.at)).max();
+        // An instance that no remembered table has had gets no request from an ingress that follows one of them.
+        let never_in = table.since.filter(|_| left.is_none() && !is_in_table);
         let newest = (table.routes.epoch, table.routes.seq);
-        let (needed, at) = left
-            .map(|left| ((left.epoch, left.seq), left.at))
-            .max()
-            .unwrap_or((newest, table.routes.issued_at));
+        let (needed, at) = left.unwrap_or((newest, table.routes.issued_at));
         let mut routed = Routed::default();
         for (host, ingress) in self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment)) {
-            let has_taken = ingress.has_taken(environment, needed);
+            let has_taken = ingress.has_taken(environment, needed)
+                || never_in.is_some_and(|since| ingress.is_from(environment, since));
             let in_flight = ingress.processes.all().map(|report| under_way(report, asked));
             let in_flight = in_flight.fold(0, u64::saturating_add);
             if is_in_table || !has_taken {

@@ -8,13 +8,17 @@ use crate::ledger::WriteError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EnrolError {
     /// No such token, for this host, now.
-    #[error("the token is not valid: it is unknown, used, expired or of another host")]
+    #[error(
+        "the token is not valid: it is unknown, used, expired, of another host, or replaced by a newer token of this one"
+    )]
     InvalidToken,
     /// Used before, with another key.
     #[error("the token was used before, by another key")]
     TokenReused,
     /// No such token, for this operator, now.
-    #[error("the token is not valid: it is unknown, used, expired or of another operator")]
+    #[error(
+        "the token is not valid: it is unknown, used, expired, of another operator, or replaced by a newer token of this one"
+    )]
     InvalidOperatorToken,
     /// Used before, with another key.
     #[error("the token was used before, by another key")]

@@ -151,7 +151,7 @@ impl Refusal for ReleaseError {
             | Self::PreviewChanged
             | Self::AgentTooOld(_)
             | Self::NotBalanced { .. }
-            | Self::NothingBefore(_)
+            | Self::NothingBefore { .. }
             | Self::NeverGood { .. } => Code::FailedPrecondition,
             Self::UnknownService(_) | Self::UnknownRelease { .. } => Code::NotFound,
             Self::Write(error) => error.code(),

@@ -197,6 +197,16 @@ fn check_counter(batch: &WriteBatch<'_>, service: &Service, name: &ReleaseRef) -
     }
 }
 
+/// The refusal, with the releases that a person may name.
+fn nothing_before(service: &Service) -> ReleaseError {
+    let current = service.current.map(|current| current.digest);
+    let others = service.good.iter().filter(|good| Some(good.digest) != current);
+    ReleaseError::NothingBefore {
+        service: service.id.clone(),
+        others: others.map(|good| good.counter).collect(),
+    }
+}
+
 fn go_back(batch: &mut WriteBatch<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
     let Rollback { service: id, to, actor } = rollback;
     if batch.state.is_recovering() {
@@ -210,7 +220,7 @@ fn go_back(batch: &mut WriteBatch<'_>, rollback: Rollback) -> Result<Started, Re
     let target = match to {
         None => once_more(batch, &service)
             .or_else(|| service.rollback_target())
-            .ok_or_else(|| ReleaseError::NothingBefore(id.clone()))?,
+            .ok_or_else(|| nothing_before(&service))?,
         Some(counter) => named(batch, &service, counter)?,
     };
     may_run_again(batch, &id, &target)?;

@@ -93,8 +93,13 @@ fn write(folder: &Path, spec: &Spec) -> std::io::Result<Vec<Mount>> {
         std::fs::write(&path, content)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode & 0o777))?;
         if let Some((user, group)) = owner {
-            // Without the right to, the file stays ours: its mode decides who reads it.
-            chown(&path, Some(user), group).ok();
+            // Without the right to, the file stays ours, and everybody has to be able to read it.
+            if let Err(error) = chown(&path, Some(user), group)
+                && file.mode & 0o004 == 0
+            {
+                let why = format!("the file for `{target}` cannot be given to user {user}: {error}");
+                return Err(std::io::Error::new(error.kind(), why));
+            }
         }
         binds.push(Mount {
             target: Some(target.clone()),

@@ -66,12 +66,20 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
-        if file.mode.0 & 0o004 == 0 && manifest.security.user.as_ref().is_some_and(|user| is_named(&user.0)) {
-            findings.error(
-                &["files", target, "mode"],
+        let at = ["files", target.as_str(), "mode"];
+        match &manifest.security.user {
+            _ if file.mode.0 & 0o004 != 0 => {}
+            Some(user) if is_named(&user.0) => findings.error(
+                &at,
                 "lets only the owner read the file, and the owner of a file cannot be a user that only the image knows",
                 "write `security.user` as a number, or give the file mode `0644`",
-            );
+            ),
+            Some(_) => {}
+            None => findings.warning(
+                &at,
+                "lets only root read the file: an image that runs as another user cannot",
+                "`security: { user: \"1000:1000\" }` makes that user the owner; or give the file mode `0644`",
+            ),
         }
     }
     if manifest.files.len() > MAX_FILES {

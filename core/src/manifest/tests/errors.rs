@@ -273,6 +273,10 @@ fn surprises_are_warnings() {
         ]
     );
     assert_eq!(load_one("service: a\nimage: nginx\n").warnings[0].path, "image");
+    assert_eq!(
+        warnings("files: { /x: { content: a, mode: \"0600\" }, /y: { content: a } }"),
+        ["files./x.mode: lets only root read the file: an image that runs as another user cannot"]
+    );
 }
 
 #[test]

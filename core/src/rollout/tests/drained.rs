@@ -290,6 +290,27 @@ fn a_deadline_leaves_a_drain_its_time() {
     }
 }
 
+/// The drain timeout passes at the same moment as the deadline of what began before it.
+#[test]
+fn a_drain_that_took_its_time_fails_no_rollout() {
+    let mut midway = Midway::new();
+    let endpoints = three(&mut midway);
+    let all = routed(5, &endpoints, None);
+    let next = step(&midway, followed(&all), 110);
+    (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    let begun = midway.rollout.progress_at;
+    let drains = routed(6, &endpoints, Some(0));
+    let drains = Table::next(Some(&all), drains.routes, drains.digest);
+    let busy = Traffic {
+        tables: BTreeMap::from([(environment(), Arc::new(drains.clone()))]),
+        ingresses: BTreeMap::from([("edge".parse().unwrap(), busy_ingress(6, &[(20_000, endpoints[0].2)]))]),
+    };
+    // The table was made at 100: its drain timeout of 10 m has passed, and so has the deadline of 2 m.
+    let next = step(&midway, busy, 700);
+    assert_eq!(next.rollout.as_ref().unwrap().state, State::Advancing, "{:?}", next.waiting);
+    assert_eq!(next.rollout.unwrap().progress_at, at(700), "{begun}: the drain is over");
+}
+
 /// A rollout that is about to end, and an instance of the old release beyond the count, which drains.
 fn draining_surplus() -> (Midway, Vec<(HostId, u16, Digest)>, SlotId) {
     let mut midway = Midway::new();

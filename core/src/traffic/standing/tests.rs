@@ -136,6 +136,36 @@ fn requests_in_a_process_that_was_taken_over_count() {
     assert_eq!(asks(of(1, 0, true, 1, 0)).in_flight, 1, "one that is done counts no more");
 }
 
+/// A newcomer ended the only ingress: every later rollout waited for it, and failed.
+#[test]
+fn an_ingress_that_has_ended_keeps_nothing_alive() {
+    let first = table(None, routes(1, 0, &[(20_000, false)]));
+    let second = table(Some(&first), routes(2, 100, &[]));
+    let ended = |in_flight| {
+        let mut ingress = ingress(None, 0);
+        ingress.processes.take(Arc::new(IngressReport { ending: true, ..report(1, in_flight) }), at(50));
+        ask(&second, vec![("a", ingress)], 101)
+    };
+    assert!(ended(0).is_free());
+    assert!(!ended(1).is_free(), "it finishes a request, and may send it on");
+}
+
+#[test]
+fn an_instance_no_table_ever_had_waits_for_no_ingress() {
+    let first = table(None, routes(1, 0, &[(20_002, false)]));
+    let second = table(Some(&first), routes(2, 100, &[(20_003, false)]));
+    assert!(
+        ask(&second, vec![("a", ingress(Some(1), 0))], 101).is_free(),
+        "no table of its epoch has the instance"
+    );
+    assert!(!ask(&second, vec![("a", ingress(None, 0))], 101).is_free(), "nobody knows what it follows");
+    let restored = table(Some(&second), Routes { epoch: 2, ..routes(3, 100, &[(20_003, false)]) });
+    assert!(
+        !ask(&restored, vec![("a", ingress(Some(1), 0))], 101).is_free(),
+        "the store may have lost tables"
+    );
+}
+
 #[test]
 fn later_tables_do_not_ask_for_more() {
     let mut newest = table(None, routes(1, 0, &[(20_000, false)]));

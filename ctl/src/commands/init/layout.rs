@@ -81,7 +81,7 @@ fn settings(wanted: &Wanted<'_>) -> String {
         "# Coordinator of fleet `{}`, reached at {}.\n\
          # Every key has a default; WINDLASS_* variables win over this file, and flags over both.\n\n\
          listen = \"{}\"\n\
-         # http = \"127.0.0.1:7480\"          # dashboard and metrics\n",
+         # http = \"127.0.0.1:7480\"          # /metrics, /healthz, /readyz\n",
         wanted.args.fleet,
         wanted.server,
         listen(&wanted.server),
