@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use windlass_core::release::{Release, not_balanced};
 use windlass_core::service::Mode;
 use windlass_core::traffic::taken;
-use windlass_core::{HostId, ServiceId, ServiceName};
+use windlass_core::{EnvironmentId, HostId, ServiceId, ServiceName};
 
 use super::ReleaseError;
 use crate::ledger::State;
+use crate::routes::serves;
+use crate::store::record::HostRecord;
 
 /// Refuses a release whose names are not its service's to have, or that a host of its slots cannot read.
 pub(crate) fn check(state: &State, release: &Release) -> Result<(), ReleaseError> {
@@ -51,7 +53,8 @@ fn current<'a>(state: &'a State, release: &'a Release, name: &ServiceName) -> Op
     state.releases.get(&moves_to.or(service.current)?.digest)
 }
 
-/// Says which services a release calls by name that are not there: they may come later.
+/// Says which services a release calls by name that are not there, and which of its names lead nowhere: what is missing may come
+/// later.
 pub(crate) fn warnings(state: &State, release: &Release) -> Vec<String> {
     let missing = release.spec.uses.iter().filter(|name| current(state, release, name).is_none());
     let environment = &release.environment;
@@ -60,7 +63,19 @@ pub(crate) fn warnings(state: &State, release: &Release) -> Vec<String> {
             "`uses: [{name}]`: there is no service `{name}` in `{environment}` yet; until it is deployed, nothing answers at its name"
         )
     };
-    missing.map(text).collect()
+    let nowhere = release.spec.traffic.routes.first().filter(|_| !has_ingress(state, environment)).map(|route| {
+        format!(
+            "nothing answers at `{}` yet: no ingress serves `{environment}`; `windlass-agent ingress` beside an agent is one",
+            route.host
+        )
+    });
+    missing.map(text).chain(nowhere).collect()
+}
+
+/// Whether an ingress has ever reported from a host of the environment, and was not forgotten.
+fn has_ingress(state: &State, environment: &EnvironmentId) -> bool {
+    let has_one = |host: &&HostRecord| host.ingress_since.is_some() && serves(state, &host.name, environment);
+    state.hosts.values().any(|host| has_one(&host))
 }
 
 /// Releases of other services of its environment that may answer requests now, or after a way back that nobody asks for.

@@ -187,10 +187,17 @@ async fn tables_are_written_as_every_ingress_reads_them() {
 #[tokio::test]
 async fn two_services_of_an_environment_cannot_have_one_name() {
     let (fleet, _players, _ingress) = fleet_with_ingress().await;
-    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
-    let mut other = routed(1, "one", "web.example.com");
-    other.service = "api".parse().unwrap();
     let mut control = fleet.control("deployer/default").await;
+    let first = routed(1, "one", "web.example.com");
+    let preview =
+        pb::PreviewRequest { release: serde_json::to_vec(&first).unwrap().into(), ..Default::default() };
+    let plan = control.preview(preview).await.unwrap().into_inner();
+    let plan: serde_json::Value = serde_json::from_slice(&plan.view).unwrap();
+    let said = "nothing answers at `web.example.com` yet: no ingress serves `default`";
+    assert!(plan["warnings"][0].as_str().unwrap().starts_with(said), "{plan}");
+    assert_eq!(deploy(&fleet, &first).await, "succeeded");
+    let mut other = first;
+    other.service = "api".parse().unwrap();
     let refused = control.submit_release(request(&fleet, &other)).await.unwrap_err();
     assert_eq!(refused.code(), Code::AlreadyExists);
     assert_eq!(refused.message(), "`web.example.com/` leads to the service `web` already");
