@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
-use windlass_certs::join::JoinToken;
+use windlass_certs::join::{InvalidToken, JoinToken};
 use windlass_process::{logging, report, signals};
 
 use args::{Command, IngressArgs, JoinArgs, LogArgs, OutputArgs, TrustCommand};
@@ -17,7 +17,7 @@ use args::{Command, IngressArgs, JoinArgs, LogArgs, OutputArgs, TrustCommand};
 use crate::config::{Config, Given};
 use crate::failure::Failure;
 use crate::install::Places;
-use crate::join::{Join, join};
+use crate::join::{Join, JoinError, join};
 use crate::runtime::docker::DockerEngine;
 use crate::{clear, doctor, gpu, import, ingress, inventory, output, run};
 
@@ -111,7 +111,13 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
             }
             Command::RemoveWorkloads => {
                 let count = clear::remove_workloads(&config).await?;
-                let text = format!("removed {count} container{}", if count == 1 { "" } else { "s" });
+                let mut text = format!("removed {count} container{}", if count == 1 { "" } else { "s" });
+                if count > 0 {
+                    text.push_str(
+                        "\nthe coordinator wants them here still: an agent that runs starts them again. For good: \
+                         `windlass host drain HOST` before, or `windlass host evict HOST`",
+                    );
+                }
                 cli.output.result(&text, &serde_json::json!({ "removed": count }))
             }
             Command::Trust(TrustCommand::Import { file }) => {
@@ -151,7 +157,7 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
         std::io::stdin().take(windlass_certs::join::MAX_LEN as u64).read_to_string(&mut token)?;
     }
     // The token names the address that the operator who made it uses. One that is damaged names none, and is told of first.
-    let named = JoinToken::parse(token.trim()).map_err(JoinError::Token)?.terms().server.clone();
+    let named = named(&token).map_err(JoinError::Token)?;
     let server = config.server.clone().or(named).ok_or(Failure::NoServer)?;
     let address = match &args.address {
         Some(address) => address.clone(),
@@ -172,6 +178,10 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
     if joined.wrote_policy {
         text.push_str(&format!("\nwrote the starter policy {}", config.policy.display()));
     }
+    let (data, file) = (config.data.display(), config.policy.display());
+    text.push_str(&format!(
+        "\nnext: `windlass-agent run --data {data} --policy {file}`, or the service of `windlass-agent install`"
+    ));
     let policy = joined.wrote_policy.then_some(&config.policy);
     let view = serde_json::json!({
         "fleet": joined.member.fleet, "host": joined.member.host, "wrote_policy": policy,
@@ -180,6 +190,13 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
 }
 
 /// The coordinator that a token names.
+///
+/// # Errors
+/// The token is damaged.
+fn named(token: &str) -> Result<Option<String>, InvalidToken> {
+    Ok(JoinToken::parse(token)?.terms().server.clone())
+}
+
 /// Prints the completions of a shell.
 fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
@@ -284,11 +301,11 @@ mod tests {
         let host: windlass_core::HostId = "web-1".parse().unwrap();
         let pin = windlass_core::Digest::of(b"pin");
         let bare = JoinToken::new(fleet.clone(), host.clone(), pin, pin).unwrap();
-        assert_eq!(named(&bare.to_string()), None);
+        assert_eq!(named(&bare.to_string()).unwrap(), None);
         let terms = Terms { server: Some("deploy.example.com:7443".to_owned()), ..Terms::default() };
         let full = bare.under(fleet, host, pin, pin, terms).to_string();
-        assert_eq!(named(&format!(" {full}\n")).as_deref(), Some("deploy.example.com:7443"));
-        assert_eq!(named("no token"), None);
+        assert_eq!(named(&format!(" {full}\n")).unwrap().as_deref(), Some("deploy.example.com:7443"));
+        assert!(named("no token").is_err(), "a damaged token is told of, and no missing --server");
     }
 
     #[test]

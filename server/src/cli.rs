@@ -53,10 +53,10 @@ struct Settings {
     )]
     data: PathBuf,
     /// Where agents and operators connect
-    #[arg(long, value_name = "HOST:PORT", env = "WINDLASS_LISTEN", global = true)]
+    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_LISTEN", global = true)]
     listen: Option<SocketAddr>,
     /// Where metrics and health are read (plain HTTP); nowhere unless given
-    #[arg(long, value_name = "HOST:PORT", env = "WINDLASS_HTTP", global = true)]
+    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_HTTP", global = true)]
     http: Option<SocketAddr>,
     /// Log lines on stderr, like `info` or `info,windlass_server=debug`
     #[arg(long, value_name = "FILTER", env = "WINDLASS_LOG", default_value = "info", global = true)]

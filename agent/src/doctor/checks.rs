@@ -1,6 +1,6 @@
 //! The checks that need no engine.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -150,11 +150,18 @@ pub(super) fn ports(config: &Config) -> Finding {
     }
 }
 
-/// Whether the address under which others reach the host's ports is one of its own. One that a router translates is not, and
-/// a name is not looked up.
+/// Whether the address under which others reach the host's ports is one of its own. One that a router translates is not. A name
+/// has to have an address here.
 fn address(address: &str) -> Finding {
     let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
-        return Finding::ok("address", format!("{address}, a name"));
+        return match (address, 0).to_socket_addrs() {
+            Ok(_) => Finding::ok("address", format!("{address}, a name")),
+            Err(error) => Finding::warn(
+                "address",
+                format!("it joined with the name {address}, which has no address here: {error}"),
+                "others look its published ports up by that name: mend the name, or let it join again with `--address`, into a new folder",
+            ),
+        };
     };
     match UdpSocket::bind((ip, 0)) {
         Ok(_) => Finding::ok("address", address),
@@ -318,11 +325,12 @@ mod tests {
     #[test]
     fn an_address_that_the_host_has_lost_is_a_warning() {
         for (own, want) in
-            [("127.0.0.1", Verdict::Ok), ("web-1.internal", Verdict::Ok), ("192.0.2.77", Verdict::Warn)]
+            [("127.0.0.1", Verdict::Ok), ("localhost", Verdict::Ok), ("192.0.2.77", Verdict::Warn)]
         {
             let found = address(own);
             assert_eq!(found.verdict, want, "{}", found.detail);
         }
+        assert!(address("banana.invalid").hint.unwrap().contains("mend the name"));
         assert!(address("192.0.2.77").hint.unwrap().contains("--address"));
     }
 

@@ -41,8 +41,12 @@ impl Link {
                 && !said
             {
                 said = true;
-                let socket = self.socket.display();
-                tracing::warn!(%socket, error = %report::chain(&error), "the agent is away; the last tables stay in force");
+                let (socket, error) = (self.socket.display(), report::chain(&error));
+                if self.follower.has().1.is_empty() {
+                    tracing::warn!(%socket, %error, "no agent answers, and there is no table yet: is --data the folder of an agent that runs?");
+                } else {
+                    tracing::warn!(%socket, %error, "the agent is away; the last tables stay in force");
+                }
             }
             tokio::select! {
                 () = self.cancel.cancelled() => return Ok(()),

@@ -112,11 +112,11 @@ pub(crate) enum ContextCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
-    /// A single-use token with which a host joins; prints the token alone
+    /// Make a token with which a host joins, once and within ten minutes; a newer one for the same host replaces it
     #[command(after_help = "Example:\n  \
         TOKEN=$(windlass host token web-1 --label role=app)\n  \
         windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" \\\n      \
-        --data ./agent-1 --address 127.0.0.1")]
+        --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml")]
     Token {
         /// Host name
         host: HostId,
