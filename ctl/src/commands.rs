@@ -45,7 +45,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
     match cli.command {
         Command::Init(args) => init::run(&args, &global, printer),
         Command::Dev(args) => Box::pin(dev::run(&args, printer)).await,
-        Command::Context(command) => context::run(&command, printer),
+        Command::Context(command) => context::run(&command, &global, printer),
         Command::Host(command) => host::run(command, &global, printer).await,
         Command::Plan(args) => Box::pin(plan::run(&args, &global, printer)).await,
         Command::Deploy(args) => Box::pin(deploy::run(&args, &global, printer)).await,

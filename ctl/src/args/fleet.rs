@@ -94,6 +94,17 @@ pub(crate) enum ContextCommand {
         /// Context name
         name: String,
     },
+    /// Make a context for a fleet whose keys are kept here, like one that was forgotten
+    #[command(
+        after_help = "Example:\n  windlass context add prod --fleet prod --server deploy.example.com:7443"
+    )]
+    Add {
+        /// Context name
+        name: String,
+        /// Fleet whose folder is in the home folder
+        #[arg(long, value_name = "NAME")]
+        fleet: FleetId,
+    },
     /// Give a context another name
     #[command(after_help = "Example:\n  windlass context rename demo staging")]
     Rename {
@@ -116,7 +127,8 @@ pub(crate) enum HostCommand {
     #[command(after_help = "Example:\n  \
         TOKEN=$(windlass host token web-1 --label role=app)\n  \
         windlass-agent join --server 127.0.0.1:7443 --token \"$TOKEN\" \\\n      \
-        --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml")]
+        --data ./agent-1 --address 127.0.0.1 \\\n      \
+        --registry 127.0.0.1:5000 --policy ./policy.toml")]
     Token {
         /// Host name
         host: HostId,

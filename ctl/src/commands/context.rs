@@ -3,11 +3,12 @@
 use serde::Serialize;
 use windlass_core::{EnvironmentId, FleetId, Timestamp};
 
-use crate::args::ContextCommand;
+use crate::args::{ContextCommand, Global};
 use crate::error::CtlError;
 use crate::exit::Exit;
-use crate::home::{Config, Home, HomeError};
+use crate::home::{Config, ContextConfig, Home, HomeError};
 use crate::printer::Printer;
+use crate::shell::quote;
 use crate::{clock, table};
 
 /// A context in a list.
@@ -41,7 +42,7 @@ pub(super) struct ContextChange {
     current: Option<String>,
 }
 
-pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, CtlError> {
+pub(super) fn run(command: &ContextCommand, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let home = Home::find()?;
     let mut config = home.config()?;
     match command {
@@ -52,6 +53,13 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
             home.save(&config)?;
             let change = ContextChange { context: name.clone(), was: None, current: config.current };
             printer.done(&change, &format!("now using `{name}`"));
+            return Ok(Exit::Done);
+        }
+        ContextCommand::Add { name, fleet } => {
+            add(&mut config, name, fleet, global.server.as_deref(), &home)?;
+            home.save(&config)?;
+            let change = ContextChange { context: name.clone(), was: None, current: config.current };
+            printer.done(&change, &format!("`{name}` is a context of fleet `{fleet}`, and the current one"));
             return Ok(Exit::Done);
         }
         ContextCommand::Rename { from, to } => {
@@ -74,7 +82,13 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
                 &change,
                 &format!("`{name}` is forgotten; the keys of fleet `{}` stay in {kept}", gone.fleet),
             );
-            if was_current {
+            printer.note(&format!(
+                "to have it back: windlass context add {} --fleet {} --server {}",
+                quote(name),
+                gone.fleet,
+                gone.server
+            ));
+            if was_current && !config.contexts.is_empty() {
                 printer.note("no context is current now; choose one with: windlass context use NAME");
             }
             return Ok(Exit::Done);
@@ -103,22 +117,61 @@ pub(super) fn run(command: &ContextCommand, printer: &Printer) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
+/// Makes a context of a fleet whose trust document is here.
+fn add(
+    config: &mut Config,
+    name: &str,
+    fleet: &FleetId,
+    server: Option<&str>,
+    home: &Home,
+) -> Result<(), CtlError> {
+    check_name(name)?;
+    if config.contexts.contains_key(name) {
+        return Err(taken(name));
+    }
+    let server = server.ok_or_else(|| CtlError::Usage {
+        message: "no coordinator is named".to_owned(),
+        hint: "add its address: `--server deploy.example.com:7443`".to_owned(),
+    })?;
+    home.fleet(fleet).trust()?;
+    let context = ContextConfig {
+        fleet: fleet.clone(),
+        server: server.to_owned(),
+        environment: None,
+        insecure_registries: Vec::new(),
+        release_keys: Vec::new(),
+    };
+    config.contexts.insert(name.to_owned(), context);
+    config.current = Some(name.to_owned());
+    Ok(())
+}
+
+fn taken(name: &str) -> CtlError {
+    CtlError::Usage {
+        message: format!("there is a context `{name}` already"),
+        hint: format!("forget that one first: windlass context rm {name}"),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), CtlError> {
+    let is_name = !name.is_empty()
+        && name.len() <= 63
+        && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    if is_name {
+        return Ok(());
+    }
+    Err(CtlError::Usage {
+        message: format!("`{name}` is not a name of a context"),
+        hint: "letters, digits, `-`, `_` and `.`, at most 63".to_owned(),
+    })
+}
+
 /// Gives the context `from` the name `to`, which no other one may have.
 fn rename(config: &mut Config, from: &str, to: &str, home: &Home) -> Result<(), CtlError> {
     let (_, context) = config.context(Some(from), home.path())?;
-    let is_name =
-        !to.is_empty() && to.len() <= 63 && to.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
-    if !is_name {
-        return Err(CtlError::Usage {
-            message: format!("`{to}` is not a name of a context"),
-            hint: "letters, digits, `-`, `_` and `.`, at most 63".to_owned(),
-        });
-    }
+    check_name(to)?;
     if from != to && config.contexts.contains_key(to) {
-        return Err(CtlError::Usage {
-            message: format!("there is a context `{to}` already"),
-            hint: format!("forget that one first: windlass context rm {to}"),
-        });
+        return Err(taken(to));
     }
     config.contexts.remove(from);
     config.contexts.insert(to.to_owned(), context);

@@ -48,11 +48,12 @@ impl Failure for InitError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { path } => Some(format!(
-                "`init` never overwrites keys: use that fleet, choose other names, or move `{}` away",
+                "`init` never overwrites keys: choose other names, or move `{}` away; a fleet whose keys are in the home folder \
+                 gets its context back with `windlass context add`",
                 path.display()
             )),
             Self::ContextExists { name, .. } => Some(format!(
-                "choose another name with --context, or forget that one first: windlass context rm {}",
+                "if it is the fleet that you mean, go on with it: `windlass status --context {0}`; for another one choose --fleet and --context",
                 quote(name)
             )),
             Self::Trust(_) => Some("is --server `host:port`?".to_owned()),

@@ -45,7 +45,7 @@ fn outputs() -> Value {
     let commands = [
         ("init", of::<Made>()),
         ("context ls", of::<Vec<ContextView>>()),
-        ("context use, rename, rm", of::<ContextChange>()),
+        ("context add, use, rename, rm", of::<ContextChange>()),
         ("wait", of::<WaitView>()),
         ("host token", of::<HostToken>()),
         ("host ls", of::<Vec<view::HostView>>()),

@@ -108,7 +108,7 @@ fn nothing_is_overwritten() {
     $ windlass init --fleet demo --server 127.0.0.1:1 --server-dir other
     error: there is a context `demo` already, of fleet `demo`
 
-    hint: choose another name with --context, or forget that one first: windlass context rm demo
+    hint: if it is the fleet that you mean, go on with it: `windlass status --context demo`; for another one choose --fleet and --context
     exit 1
     "
     );
@@ -118,7 +118,7 @@ fn nothing_is_overwritten() {
     $ windlass init --fleet second --server 127.0.0.1:1 --server-dir server
     error: there is a fleet already: `server` exists
 
-    hint: `init` never overwrites keys: use that fleet, choose other names, or move `server` away
+    hint: `init` never overwrites keys: choose other names, or move `server` away; a fleet whose keys are in the home folder gets its context back with `windlass context add`
     exit 1
     "
     );

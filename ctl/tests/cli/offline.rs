@@ -270,6 +270,16 @@ fn commands_that_change_contexts_print_a_document() {
     assert_eq!(used, serde_json::json!({ "context": "prod", "current": "prod" }));
     let removed = desk.json(&["context", "rm", "prod", "-o", "json"]);
     assert_eq!(removed, serde_json::json!({ "context": "prod", "current": null }));
+    // The keys are still there, and so is a way back to them.
+    let back = ["context", "add", "prod", "--fleet", "demo", "--server", "127.0.0.1:1", "-o", "json"];
+    assert_eq!(desk.json(&back), serde_json::json!({ "context": "prod", "current": "prod" }));
+    assert_eq!(desk.json(&["context", "ls", "-o", "json"])[0]["server"], "127.0.0.1:1");
+    let unknown = desk.run(&["context", "add", "other", "--fleet", "nowhere", "--server", "127.0.0.1:1"]);
+    assert!(
+        stderr(&unknown).contains("there is no trust document of fleet `nowhere`"),
+        "{}",
+        stderr(&unknown)
+    );
 }
 
 #[test]

@@ -199,6 +199,7 @@ fn contexts_are_renamed_and_forgotten() {
     insta::assert_snapshot!(desk.screen(&["context", "rm", "staging"]), @r"
     $ windlass context rm staging
     `staging` is forgotten; the keys of fleet `two` stay in DESK/home/fleets/two
+    to have it back: windlass context add staging --fleet two --server 127.0.0.1:2
     no context is current now; choose one with: windlass context use NAME
     exit 0
     ");
