@@ -19,7 +19,7 @@ use windlass_server::config::Detail;
 use crate::agent::{Agent, Players};
 use crate::fleet::{Fleet, LIMIT, until};
 use crate::release::release;
-use crate::rollouts::{deploy, status};
+use crate::rollouts::{deploy, request, status};
 use crate::routes::{Ingress, routed};
 use format::Families;
 
@@ -181,6 +181,22 @@ async fn prometheus_finds_instances_with_metrics_of_their_own() {
     {
         assert_eq!(labels[format!("__meta_windlass_{name}")], value, "{groups:#}");
     }
+}
+
+#[tokio::test]
+async fn prometheus_reads_what_a_rollout_waits_for() {
+    let (fleet, players) = measured(|_| {}).await;
+    assert!(!metrics(&fleet, "*/*").await.contains("windlass_rollout_waits{"), "no rollout is under way");
+    drop(players);
+    let submitted = request(&fleet, &routed(2, "two", "web.example.com"));
+    fleet.control("deployer/default").await.submit_release(submitted).await.unwrap();
+    let waits = r#"windlass_rollout_waits{environment="default",service="web",kind="host"} 1"#;
+    until("it waits for its host", async || metrics(&fleet, "*/*").await.contains(waits)).await;
+    assert!(
+        metrics(&fleet, "*/*")
+            .await
+            .contains("windlass_rollout_active{environment=\"default\",service=\"web\"} 1")
+    );
 }
 
 #[tokio::test]

@@ -13,9 +13,10 @@ use super::{get_of, measured};
 use crate::fleet::LIMIT;
 
 /// Panels that have nothing to show of this fleet, with which nothing is wrong.
-const EMPTY: [&str; 6] = [
+const EMPTY: [&str; 7] = [
     "windlass_rollout_active == 1",
     "windlass_rollout_step",
+    "windlass_rollout_waits",
     "windlass_service_conditions",
     "> 0",
     "rolled_back|failed",
