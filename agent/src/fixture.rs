@@ -1,6 +1,7 @@
 //! A fleet for tests: keys, CA, trust documents, and documents signed with them.
 
 pub(crate) mod coordinator;
+pub(crate) mod promtool;
 
 use std::time::Duration;
 

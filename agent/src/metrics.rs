@@ -182,6 +182,13 @@ mod tests {
             instances: vec![instance],
             ..HostStats::default()
         };
+        let gpu = GpuStats { uuid: "GPU-1".to_owned(), xid_count: 2, ..GpuStats::default() };
+        let with_gpu = super::text("web-1", &HostStats { gpus: vec![gpu], ..stats.clone() });
+        assert!(
+            with_gpu.contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\"} 2"),
+            "{with_gpu}"
+        );
+        crate::fixture::promtool::check_metrics(&with_gpu);
         let (publish, stats_of) = watch::channel(Arc::new(HostStats::default()));
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let cancel = CancellationToken::new();

@@ -241,3 +241,40 @@ async fn gpus_go_and_come_with_their_driver() {
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
 }
+
+/// The script for real GPUs, with the stand-ins: one in two is divided.
+#[test]
+#[expect(clippy::print_stderr, reason = "a check that is left out is told")]
+fn the_script_for_real_gpus_runs_with_stand_ins() {
+    if Command::new("jq").arg("--version").output().is_err() {
+        return eprintln!("LEFT OUT: tests/gpu/real.sh, because jq is not installed");
+    }
+    let scene = Scene::new();
+    scene.write("gpu uuid=GPU-1 name=L4 total=24576 used=1000\ngpu uuid=GPU-2 name=A30 total=24576 mig=1\nmig gpu=1 uuid=MIG-1 total=5952\nmig gpu=1 uuid=MIG-2 total=5952");
+    let doubles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gpu");
+    let path = format!("{}:{}", doubles.display(), std::env::var("PATH").unwrap());
+    let run = |state: &Path| {
+        let mut script = Command::new(doubles.join("real.sh"));
+        script.arg(&scene.program).env("PATH", &path).env("FAKE_NVML_STATE", state);
+        let ended = script.env("WINDLASS_DATA", scene.folder.path()).output().unwrap();
+        let said = [ended.stdout, ended.stderr].map(|of| String::from_utf8_lossy(&of).into_owned()).concat();
+        (ended.status.code(), said)
+    };
+    let (code, said) = run(&scene.folder.path().join("gpus.state"));
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "ok     inventory: 2 GPUs as nvidia-smi lists them",
+        "ok     inventory: MIG instances as nvidia-smi lists them",
+        "ok     cost: ",
+        "figure a look takes ",
+        "skip   hang: no agent with GPUs runs here",
+    ] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
+    // It fails where nvidia-smi lists another GPU than the probe sees.
+    let other = scene.folder.path().join("other.state");
+    std::fs::write(&other, "driver 550\ngpu uuid=GPU-9 name=L4 total=24576\n").unwrap();
+    let (code, said) = run(&other);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAIL   inventory: "), "{said}");
+}

@@ -11,6 +11,7 @@ mod holds;
 mod names;
 mod processes;
 mod reach;
+mod recent;
 mod report;
 mod split;
 mod standing;
@@ -32,6 +33,7 @@ pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;
 pub use processes::{Processes, Reported};
 pub use reach::{Reach, is_of_a_host};
+pub use recent::{Rate, Rates, Recent};
 pub use report::{
     BUCKETS, Counts, EndpointState, EndpointTraffic, IngressReport, InvalidReport, Listen, MAX_REPORT,
     REPORT_EVERY, REPORT_QUIET, ReleaseTraffic, ServiceTraffic, TableInForce,

@@ -40,9 +40,12 @@ pub use quarantine::QuarantineView;
 pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{AskedView, FailureView, RolloutView, SlotView, TrafficView, rollout};
-pub use routes::{EndpointView, IngressView, RoutedView, RoutesView, ShareView, routes, routes_conditions};
+pub use routes::{
+    EndpointView, IngressView, RecentView, RoutedView, RoutesView, ShareView, routes, routes_conditions,
+};
 pub use screen::{
-    Board, FILTER, GpuRow, InstanceRow, Key, ROWS, RowView, ScreenView, ServiceRow, Wanted, choose,
+    Board, FILTER, GpuRow, IngressRow, InstanceRow, Key, ROWS, RouteRow, RowView, ScreenView, ServiceRow,
+    Wanted, choose,
 };
 pub use status::{HostProblems, InstanceView, SharesView, StatusView, WatchView, status};
 pub use trouble::{Problem, Trouble};

@@ -52,7 +52,7 @@ pub(crate) use routes::routes;
 pub(crate) use services::{service, services};
 pub(crate) use sparks::history;
 pub(crate) use trust::trust;
-pub(crate) use usage::{of_instance, of_probe};
+pub(crate) use usage::{error_share, latency, of_instance, of_probe, per_second};
 pub(crate) use wait::Wait;
 
 /// A table without lines, as wide as it needs to be.

@@ -12,6 +12,7 @@ mod screen;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub(crate) use act::{Action, act};
 pub(crate) use data::{Asked, Snapshot};

@@ -22,7 +22,7 @@ use windlass_core::fleet::{FleetView, Member};
 use windlass_core::gate::{Answer, QuestionKey};
 use windlass_core::host::{HostStats, Liveness};
 use windlass_core::observation::Observation;
-use windlass_core::traffic::{Processes, Windows};
+use windlass_core::traffic::{Processes, Recent, Windows};
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_process::Steps;
 use windlass_proto::limits::KEEPALIVE;
@@ -65,6 +65,8 @@ pub(crate) struct Registry {
     next: Arc<AtomicU64>,
     /// What ingresses counted, for the decisions of services that ask.
     windows: Arc<RwLock<Windows>>,
+    /// The last reports of ingresses, for people who look.
+    recent: Arc<RwLock<Recent>>,
     /// What providers answered to the questions of gates.
     answers: Arc<RwLock<BTreeMap<QuestionKey, Answer>>>,
 }
@@ -128,6 +130,7 @@ impl Registry {
             steps: Arc::new(Mutex::new(steps)),
             next: Arc::default(),
             windows: Arc::default(),
+            recent: Arc::default(),
             answers: Arc::default(),
         }
     }

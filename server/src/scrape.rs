@@ -27,6 +27,8 @@ pub(crate) use gather::{Place, gather, status};
 
 /// Instances that are told; a fleet that has more tells how many it leaves out.
 pub(crate) const INSTANCES: usize = 5000;
+/// Rollouts under way that are asked what they wait for: each is a decision.
+pub(crate) const ROLLOUTS: usize = 200;
 
 /// Everything, as it was at one moment.
 #[derive(Debug)]

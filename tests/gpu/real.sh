@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# On a host with real NVIDIA GPUs: does the agent's probe see what there is, what does a look cost, is a hang noticed, is memory
-# accounted for? Builds nothing, changes nothing, ends what it starts; at most ten minutes.
+# Never run on a real NVIDIA GPU yet: none was at hand. It runs with the stand-ins of this folder in `agent/tests/gpu.rs` (inventory,
+# cost) and in the scenario `gpus_of_two_hosts_are_filled_within_bounds` (a hang, under an agent that runs). The memory of
+# a program that allocates has been tried with neither.
+#
+# On a host with real NVIDIA GPUs: the probe of the agent sees the GPUs that nvidia-smi lists, a look costs little, a hang is
+# noticed, memory is accounted for. Builds nothing, changes nothing, ends what it starts; at most ten minutes.
 #
 #   tests/gpu/real.sh [PATH/windlass-agent]
 #

@@ -143,3 +143,40 @@ fn endpoints(out: &mut String, report: &IngressReport) {
         line(out, "windlass_ingress_endpoint_in_flight", labels, endpoint.in_flight);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use windlass_core::Digest;
+
+    use super::*;
+
+    /// Every family with a sample. The coordinator's tests give this text to a Prometheus, and ask it what the boards ask.
+    #[test]
+    fn the_text_is_as_prometheus_wants_it() {
+        let release = Digest::of(b"r1");
+        let weighted = json!({
+            "requests": 40, "informational": 1, "success": 30, "redirection": 2, "client_error": 3, "server_error": 4,
+            "client_gone": 1, "cut": 2, "broken": 1, "own_answers": 2, "grpc_failed": 1, "connect_errors": 3, "retries": 2,
+            "held": 1, "in_flight": 5, "tunnels": 1, "to_head": [[0, 10], [33, 25], [255, 5]], "to_head_us": 400_000_000,
+        });
+        let report = json!({
+            "process": 1, "started_at": "2026-11-22T12:00:00.000Z", "at": "2026-11-22T12:00:00.000Z", "program": "1.0.0",
+            "tables": { "default": {
+                "epoch": 1, "seq": 7, "digest": release, "applied_at": "2026-11-22T12:00:00.000Z",
+            } },
+            "services": { "default/web": {
+                "releases": { release.to_string(): { "weighted": weighted, "unconfirmed": { "requests": 2 } } },
+                "nobody": { "requests": 3, "server_error": 3, "own_answers": 3 },
+                "endpoints": [
+                    { "address": "10.0.0.1:20000", "release": release, "state": "healthy", "in_flight": 5 },
+                    { "address": "[2001:db8::1]:20000", "release": release, "state": "ejected" },
+                ],
+            } },
+            "unrouted": 9,
+        });
+        let text = text(&serde_json::from_value(report).unwrap(), 6);
+        insta::assert_snapshot!("metrics", text);
+        crate::fixture::promtool::check_metrics(&text);
+    }
+}

@@ -1,5 +1,7 @@
 //! Tables over what fits.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -48,6 +50,8 @@ fn what_fits() {
         ("not a shared one",         gpus(&[("gpu-0", Some(1))]), alone(), Ok(vec!["gpu-1"])),
         ("two, one is held",         gpus(&[("gpu-0", Some(1))]), both(), Err("gpu: 2 needed, 1 free")),
         ("a share beside a share",   gpus(&[("gpu-0", Some(10))]), share("6GiB"), Ok(vec!["gpu-0"])),
+        ("a share where shares are",  gpus(&[("gpu-1", Some(1))]), share("6GiB"), Ok(vec!["gpu-1"])),
+        ("the fullest that has room", gpus(&[("gpu-0", Some(4)), ("gpu-1", Some(9))]), share("6GiB"), Ok(vec!["gpu-1"])),
         ("a share too much there",   gpus(&[("gpu-0", Some(10))]), share("7GiB"), Ok(vec!["gpu-1"])),
         ("never beside an exclusive", gpus(&[("gpu-0", None), ("gpu-1", None)]), share("1GiB"),
             Err("gpu: 1 needed, 0 free")),
@@ -130,5 +134,38 @@ fn a_device_is_held_as_the_hungrier_of_both_instances_holds_it() {
         let mut taken = Taken::default();
         taken.add(&slot, &releases);
         assert_eq!(taken.gpus["gpu-0"], want, "{case}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes: a share takes the fullest shared device that has room, an empty one only if none has, and is refused
+    /// only if no device has.
+    #[test]
+    fn shares_leave_devices_whole(shares in vec(1_u64..=16, 1..40)) {
+        let mut facts = HostFacts::clone(&member().facts);
+        let gpu = |n| Gpu { uuid: format!("gpu-{n}"), memory: 16 * GIB, ..Gpu::default() };
+        facts.gpus = (0..8).map(gpu).collect();
+        facts.policy.max_memory = crate::host::Limit::Bytes(Size::from_bytes(64 * GIB));
+        facts.memory = 64 * GIB;
+        let mut taken = Taken::default();
+        for gib in shares {
+            let spec = with(json!({ "gpus": { "count": 1, "memory": format!("{gib}GiB") } })).spec;
+            let used = |gpu: &Gpu| match taken.gpus.get(&gpu.uuid) {
+                Some(GpuTaken::Memory(used)) => used / GIB,
+                Some(GpuTaken::Exclusively) => 16,
+                None => 0,
+            };
+            let room: Vec<u64> = facts.gpus.iter().map(used).filter(|used| used + gib <= 16).collect();
+            match taken.fit(&facts, &spec) {
+                Ok(given) => {
+                    let chosen = facts.gpus.iter().find(|gpu| given == [gpu.uuid.clone()]).map(used);
+                    prop_assert_eq!(chosen, room.iter().max().copied(), "{} GiB on {:?}", gib, given);
+                    taken.add_instance(&spec, &given);
+                }
+                Err(why) => prop_assert!(room.is_empty(), "{}: {} GiB fit beside {:?}", why, gib, room),
+            }
+        }
     }
 }

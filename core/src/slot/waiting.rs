@@ -180,6 +180,19 @@ pub struct HeldUp {
     pub until: Option<Timestamp>,
 }
 
+impl Waiting {
+    /// Its kind, as JSON names it: `healthy`, `pull`.
+    pub fn kind(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(kind)) => kind,
+            Ok(serde_json::Value::Object(one)) => {
+                one.into_iter().map(|(kind, _)| kind).next().unwrap_or_default()
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,5 +1,7 @@
 //! Traffic, as `routes` prints it.
 
+mod recent;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,11 +17,13 @@ use crate::traffic::{Endpoint, EndpointState, IngressReport, RoutedService, Tabl
 
 use super::ConditionView;
 
+pub use recent::RecentView;
+
 /// An ingress that has not taken a table for so long is behind.
 const BEHIND: Duration = Duration::from_secs(10);
 
 /// The traffic of one environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RoutesView {
     /// The environment.
     pub environment: EnvironmentId,
@@ -34,7 +38,7 @@ pub struct RoutesView {
 }
 
 /// The traffic of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RoutedView {
     /// Its name.
     pub service: ServiceName,
@@ -44,6 +48,9 @@ pub struct RoutedView {
     pub releases: Vec<ShareView>,
     /// Where its instances answer.
     pub endpoints: Vec<EndpointView>,
+    /// Requests that found no instance, if there were any lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nobody: Option<RecentView>,
 }
 
 impl RoutedView {
@@ -55,13 +62,16 @@ impl RoutedView {
 }
 
 /// A release and its share of the requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ShareView {
     /// Its number.
     pub release: Counter,
     /// Its share in thousandths; absent where all endpoints are one pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
+    /// The requests that it got lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<RecentView>,
 }
 
 /// An endpoint.
@@ -191,9 +201,10 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
         releases: service
             .releases
             .iter()
-            .map(|share| ShareView { release: share.counter, weight: share.weight })
+            .map(|share| ShareView { release: share.counter, weight: share.weight, recent: None })
             .collect(),
         endpoints: service.endpoints.iter().map(endpoint).collect(),
+        nobody: None,
     }
 }
 

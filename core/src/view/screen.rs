@@ -1,7 +1,9 @@
 //! One screen of the fleet, as `windlass top` shows it: filtered, sorted and cut where the data is, so that a fleet of any
 //! size costs a screenful on the wire.
 
+mod board;
 mod keys;
+mod traffic;
 
 use std::cmp::Ordering;
 
@@ -13,7 +15,9 @@ use crate::time::Timestamp;
 
 use super::{EventView, GpuHolder, HostView, InstanceView, RolloutView, StatusView};
 
+pub use board::Board;
 pub use keys::Key;
+pub use traffic::{IngressRow, RouteRow};
 
 /// Rows of one screen of a coordinator at most.
 pub const ROWS: usize = 500;
@@ -21,66 +25,6 @@ pub const ROWS: usize = 500;
 const PARTS: usize = 100;
 /// Bytes of a filter at most.
 pub const FILTER: usize = 256;
-
-/// The subject of a screen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Board {
-    /// A row per host.
-    #[default]
-    Hosts,
-    /// A row per service.
-    Services,
-    /// A row per rollout, the newest first.
-    Rollouts,
-    /// A row per instance.
-    Instances,
-    /// A row per GPU.
-    Gpus,
-    /// A row per event, the newest first.
-    Events,
-}
-
-impl Board {
-    /// In the order in which they are offered.
-    pub const ALL: [Self; 6] =
-        [Self::Hosts, Self::Services, Self::Rollouts, Self::Instances, Self::Gpus, Self::Events];
-
-    /// Its name, in small letters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hosts => "hosts",
-            Self::Services => "services",
-            Self::Rollouts => "rollouts",
-            Self::Instances => "instances",
-            Self::Gpus => "gpus",
-            Self::Events => "events",
-        }
-    }
-
-    /// The board of a name.
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|board| board.name() == name)
-    }
-
-    /// The names of its columns: rows are sorted by the number of one.
-    pub const fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Hosts => {
-                &["HOST", "STATE", "CPU", "LOAD", "MEM", "DISK", "NET IN", "NET OUT", "SLOTS", "NOTE"]
-            }
-            Self::Services => &["SERVICE", "RELEASE", "STATE", "HEALTHY", "CPU", "MEM", "RESTARTS", "WHY"],
-            Self::Rollouts => {
-                &["SERVICE", "RELEASE", "STATE", "AVAILABLE", "TRAFFIC", "STARTED", "TOOK", "WAITS FOR"]
-            }
-            Self::Instances => {
-                &["SERVICE", "SLOT", "HOST", "RELEASE", "STATE", "CPU", "MEM", "PROBE", "RESTARTS", "WHY"]
-            }
-            Self::Gpus => &["HOST", "GPU", "MODEL", "BUSY", "MEM", "OF", "TEMP", "POWER"],
-            Self::Events => &["AT", "KIND", "SUBJECT", "MESSAGE"],
-        }
-    }
-}
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +42,10 @@ pub enum RowView {
     Gpu(Box<GpuRow>),
     /// An event.
     Event(EventView),
+    /// A release of a service that requests are routed to.
+    Route(Box<RouteRow>),
+    /// An ingress of an environment.
+    Ingress(Box<IngressRow>),
 }
 
 /// A service.
@@ -231,7 +179,8 @@ impl RowView {
             Self::Rollout(of) => Some(ServiceId::new(of.environment.clone(), of.service.clone())),
             Self::Instance(of) => Some(ServiceId::new(of.environment.clone(), of.service.clone())),
             Self::Event(of) => of.subject.parse().ok(),
-            Self::Host(_) | Self::Gpu(_) => None,
+            Self::Route(of) => Some(ServiceId::new(of.environment.clone(), of.service.clone())),
+            Self::Host(_) | Self::Gpu(_) | Self::Ingress(_) => None,
         }
     }
 
@@ -241,6 +190,8 @@ impl RowView {
             Self::Service(of) => of.status.environment == *wanted,
             Self::Rollout(of) => of.environment == *wanted,
             Self::Instance(of) => of.environment == *wanted,
+            Self::Route(of) => of.environment == *wanted,
+            Self::Ingress(of) => of.environment == *wanted,
             Self::Event(_) => self.service().is_none_or(|service| service.environment == *wanted),
             Self::Host(_) | Self::Gpu(_) => true,
         }

@@ -185,6 +185,8 @@ pub(crate) enum TopView {
     Instances,
     Gpus,
     Events,
+    Routes,
+    Ingresses,
 }
 
 /// An interval that costs the coordinator little.

@@ -1,4 +1,4 @@
-//! `top`: hosts, services, rollouts, instances, GPUs and events in a terminal, asked for again and again.
+//! `top`: hosts, services, rollouts, instances, GPUs, events and traffic in a terminal, asked for again and again.
 
 use std::future::Future;
 use std::io::IsTerminal as _;

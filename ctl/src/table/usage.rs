@@ -45,6 +45,39 @@ pub(crate) fn of_probe(probe: Option<&ProbeStats>) -> String {
     )
 }
 
+/// A rate of requests.
+pub(crate) fn per_second(rate: Option<f64>) -> String {
+    rate.map_or_else(
+        || "-".to_owned(),
+        |rate| if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") },
+    )
+}
+
+/// A share of requests that failed. One that is not zero is never shown as zero.
+pub(crate) fn error_share(ratio: Option<f64>) -> String {
+    ratio.map_or_else(
+        || "-".to_owned(),
+        |ratio| match ratio * 100.0 {
+            none if none <= 0.0 => "0%".to_owned(),
+            little if little < 0.1 => "<0.1%".to_owned(),
+            some if some < 10.0 => format!("{some:.1}%"),
+            much => format!("{much:.0}%"),
+        },
+    )
+}
+
+/// A latency.
+pub(crate) fn latency(seconds: Option<f64>) -> String {
+    seconds.map_or_else(
+        || "-".to_owned(),
+        |seconds| match seconds * 1000.0 {
+            few if few < 10.0 => format!("{few:.1}ms"),
+            some if some < 10_000.0 => format!("{some:.0}ms"),
+            _ => format!("{seconds:.0}s"),
+        },
+    )
+}
+
 /// Processors and memory of all instances of a service; a dash where nothing was measured.
 pub(crate) fn of_service(status: &StatusView) -> (String, String) {
     let cpu: Vec<f64> = status.instances.iter().filter_map(|of| of.cpu_percent).collect();

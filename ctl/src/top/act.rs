@@ -82,8 +82,8 @@ impl Target {
                 let step = of.traffic.as_ref().map_or(of.step, |traffic| traffic.step);
                 (Some(of.rollout.to_string()), Some(step))
             }
-            RowView::Instance(_) => (None, None),
-            RowView::Host(_) | RowView::Gpu(_) | RowView::Event(_) => return None,
+            RowView::Instance(_) | RowView::Route(_) => (None, None),
+            RowView::Host(_) | RowView::Gpu(_) | RowView::Event(_) | RowView::Ingress(_) => return None,
         };
         let service = row.service()?;
         let may = screen.steers.as_ref().is_none_or(|steers| steers.contains(&service.environment));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use windlass_core::view::{
-    Board, EventView, HostView, RolloutView, RowView, ScreenView, StatusView, Wanted, choose,
+    Board, EventView, HostView, RolloutView, RoutesView, RowView, ScreenView, StatusView, Wanted, choose,
 };
 use windlass_core::{EnvironmentId, Timestamp};
 
@@ -27,6 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) rollouts: Vec<RolloutView>,
     /// The newest events, the newest first.
     pub(crate) events: Vec<EventView>,
+    /// The traffic of each environment that has some.
+    pub(crate) routes: Vec<RoutesView>,
 }
 
 /// The last screen, and why there is no newer one.
@@ -79,7 +81,12 @@ impl Snapshot {
             events.extend(item.event);
         }
         events.reverse();
-        Ok(Self { at, hosts, services, rollouts, events })
+        let mut routes = match client.routes("").await {
+            Err(error) if error.is_unimplemented() => Vec::new(),
+            answer => answer?,
+        };
+        routes.retain(|routes| is_wanted(&routes.environment));
+        Ok(Self { at, hosts, services, rollouts, events, routes })
     }
 
     /// The part of it that is wanted, as a coordinator would cut it.
@@ -91,6 +98,8 @@ impl Snapshot {
             Board::Instances => self.services.iter().flat_map(RowView::instances).collect(),
             Board::Gpus => self.hosts.iter().flat_map(|host| RowView::gpus(host, self.at)).collect(),
             Board::Events => self.events.iter().cloned().map(RowView::Event).collect(),
+            Board::Routes => self.routes.iter().flat_map(RowView::routes).collect(),
+            Board::Ingresses => self.routes.iter().flat_map(RowView::ingresses).collect(),
         };
         let (found, chosen) = choose(rows.iter(), wanted, self.at);
         ScreenView {

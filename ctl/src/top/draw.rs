@@ -25,7 +25,7 @@ const WIDEST: u16 = 40;
 const SPACING: u16 = 2;
 /// Columns that words in the last cell need.
 const LAST: u16 = 16;
-const HELP: &str = "1-6, Tab  view          /   filter          Enter  details\n\
+const HELP: &str = "1-8, Tab  view          /   filter          Enter  details\n\
                     j k g G   row           s   sort by next    S      the other way round\n\
                     Esc       back          ?   this            q      quit\n\
                     \n\
@@ -56,7 +56,10 @@ pub(crate) fn draw(
     let areas = Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)]);
     let [head, body, foot] = areas.areas(frame.area());
     let age = asked.at.map(|(_, told)| now.since(told));
-    frame.render_widget(Paragraph::new(vec![title(asked, about, age, colour), tabs(state, colour)]), head);
+    frame.render_widget(
+        Paragraph::new(vec![title(asked, about, age, colour), tabs(state, head.width, colour)]),
+        head,
+    );
     let fresh = asked.screen.as_ref().filter(|_| age.is_some_and(|age| age <= about.stale_after));
     let screen = fresh.filter(|screen| screen.board == state.view);
     let found = match (screen, asked.at) {
@@ -119,11 +122,24 @@ fn title<'a>(asked: &Asked, about: &'a About, age: Option<Duration>, colour: Col
     Line::from(parts)
 }
 
-fn tabs(state: &State, colour: Colour) -> Line<'static> {
+fn tabs(state: &State, width: u16, colour: Colour) -> Line<'static> {
+    let names: usize = View::ALL.iter().map(|view| view.name().len() + 5).sum();
+    let is_narrow = names > usize::from(width);
+    let mut before = false;
     let tab = |(number, view): (usize, &View)| {
-        let (open, close) = if *view == state.view { ("[", "]") } else { (" ", " ") };
-        let style = if *view == state.view { paint(Color::Cyan, colour) } else { Style::new() };
-        Span::styled(format!("{open}{} {}{close} ", number + 1, view.name()), style)
+        let is_shown = *view == state.view;
+        let style = if is_shown { paint(Color::Cyan, colour) } else { Style::new() };
+        let name = format!("{} {}", number + 1, view.name());
+        let text = match (is_shown, is_narrow) {
+            (true, false) => format!("[{name}] "),
+            (false, false) => format!(" {name}  "),
+            (true, true) => format!("[{name}]"),
+            // One column between two names, which a bracket may have.
+            (false, true) if before => name,
+            (false, true) => format!(" {name}"),
+        };
+        before = is_shown;
+        Span::styled(text, style)
     };
     View::ALL.iter().enumerate().map(tab).collect()
 }

@@ -5,6 +5,7 @@ use windlass_core::view::{
     EventView, GpuRow, HostView, InstanceRow, RolloutView, RowView, ScreenView, ServiceRow,
 };
 
+use super::traffic;
 use crate::printer::Colour;
 use crate::table;
 
@@ -38,15 +39,17 @@ fn shown(row: &RowView, now: Timestamp) -> Row {
         RowView::Instance(of) => instance(of, now),
         RowView::Gpu(of) => gpu(of),
         RowView::Event(of) => event(of),
+        RowView::Route(of) => traffic::route(of),
+        RowView::Ingress(of) => traffic::ingress(of),
     }
 }
 
-fn text(text: impl ToString) -> String {
+pub(super) fn text(text: impl ToString) -> String {
     // What others wrote may have control characters, which move the cursor.
     table::printable(&text.to_string())
 }
 
-fn none() -> String {
+pub(super) fn none() -> String {
     "-".to_owned()
 }
 
@@ -233,7 +236,7 @@ fn gpu(row: &GpuRow) -> Row {
 }
 
 /// A line for each that there is something of.
-fn details(lines: &[(&str, Option<String>)]) -> String {
+pub(super) fn details(lines: &[(&str, Option<String>)]) -> String {
     let there = lines.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     there.map(|(name, value)| format!("{name:12}{}\n", table::printable(value))).collect()
 }

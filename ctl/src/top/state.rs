@@ -22,6 +22,8 @@ impl From<crate::args::TopView> for View {
             TopView::Instances => Self::Instances,
             TopView::Gpus => Self::Gpus,
             TopView::Events => Self::Events,
+            TopView::Routes => Self::Routes,
+            TopView::Ingresses => Self::Ingresses,
         }
     }
 }
@@ -89,7 +91,7 @@ impl State {
             KeyCode::Char('/') => (self.typing, self.details) = (true, false),
             KeyCode::Char('s') => self.sort = (self.sort + 1) % self.view.columns().len(),
             KeyCode::Char('S') => self.descending = !self.descending,
-            KeyCode::Char(digit @ '1'..='6') => self.show(usize::from(digit as u8 - b'1')),
+            KeyCode::Char(digit @ '1'..='8') => self.show(usize::from(digit as u8 - b'1')),
             KeyCode::Tab | KeyCode::Right => self.show((self.number() + 1) % View::ALL.len()),
             KeyCode::BackTab | KeyCode::Left => {
                 self.show((self.number() + View::ALL.len() - 1) % View::ALL.len());

@@ -31,12 +31,40 @@ fn snapshot() -> Snapshot {
     let event = json!({
         "n": 7, "at": "2026-11-22T12:09:00.000Z", "kind": "host.lost", "subject": "web-3", "message": "not heard of for 30s",
     });
+    let endpoint = |release: &str, state: &str| {
+        json!({
+            "host": "web-1", "address": "10.0.0.1:20000", "port": "http", "release": release, "state": state, "in_flight": 3,
+        })
+    };
+    let routes = json!({
+        "environment": "default", "seq": 17, "issued_at": "2026-11-22T12:00:00.000Z",
+        "services": [{
+            "service": "web",
+            "names": [{ "host": "shop.example", "path": "/", "port": "http" }],
+            "releases": [
+                { "release": "r1", "weight": 900, "recent": {
+                    "per_second": 812.4, "error_ratio": 0.0004, "p95_seconds": 0.0412, "in_flight": 31,
+                } },
+                { "release": "r2", "weight": 100, "recent": {
+                    "per_second": 9.25, "error_ratio": 0.125, "p95_seconds": 1.25, "in_flight": 3,
+                } },
+            ],
+            "endpoints": [endpoint("r1", "serving"), endpoint("r1", "draining"), endpoint("r2", "stands_in")],
+            "nobody": { "per_second": 0.5, "error_ratio": 1.0, "in_flight": 0 },
+        }, { "service": "api", "names": [], "releases": [{ "release": "r7" }], "endpoints": [] }],
+        "ingresses": [
+            { "host": "edge-1", "wanted": 17, "acknowledged": 17, "in_flight": 6 },
+            { "host": "edge-2", "wanted": 17, "acknowledged": 15, "in_flight": 0, "refused": "expired\u{1b}[2J: 2h ago" },
+            { "host": "edge-3", "wanted": 17, "acknowledged": null, "in_flight": 0 },
+        ],
+    });
     Snapshot {
         at: now(),
         hosts: [busy, old, lost].map(view).into(),
         services: vec![view(status_view())],
         rollouts: vec![view(rollout("web", "advancing")), view(rollout("api", "rolled_back"))],
         events: vec![view(event)],
+        routes: vec![view(routes)],
     }
 }
 
@@ -91,7 +119,7 @@ fn frames_at_80_by_24_and_at_200_by_50() {
             let asked = asked(&snapshot(), &state, Some(&["default"]));
             insta::assert_snapshot!(format!("{name}_{}", view.name()), frame(&state, &asked, size, AT));
         }
-        for view in [View::Hosts, View::Instances, View::Gpus] {
+        for view in [View::Hosts, View::Instances, View::Gpus, View::Routes, View::Ingresses] {
             let state = State { view, details: true, ..State::default() };
             let asked = asked(&snapshot(), &state, None);
             insta::assert_snapshot!(
@@ -223,6 +251,42 @@ fn rows_are_filtered_and_sorted_by_number() {
     assert_eq!(found(&by_cpu), ["web-1", "web-2", "web-3"], "what is known, then the others as they come");
     assert_eq!(found(&State { filter: "LOST".to_owned(), ..State::default() }), ["web-3"]);
     assert_eq!(found(&State { descending: true, ..State::default() }), ["web-3", "web-2", "web-1"]);
+}
+
+#[test]
+fn every_view_has_its_name_on_a_narrow_terminal() {
+    for view in View::ALL {
+        let state = State { view, ..State::default() };
+        let frame = frame(&state, &asked(&snapshot(), &state, None), (80, 24), AT);
+        for (number, other) in View::ALL.iter().enumerate() {
+            let name = format!("{} {}", number + 1, other.name());
+            let shown = if *other == view { format!("[{name}]") } else { name };
+            assert!(frame.contains(&shown), "{shown} is not to be seen: {frame}");
+        }
+    }
+}
+
+#[test]
+fn traffic_is_sorted_by_its_figures_and_tells_who_fails() {
+    let rows = |sort: usize, descending: bool| -> Vec<String> {
+        let state = State { view: View::Routes, sort, descending, ..State::default() };
+        let screen = snapshot().screen(&state.wanted(50, None));
+        let rows = super::rows::rows(&screen, now());
+        rows.into_iter().map(|row| format!("{} {}", row.cells[1], row.cells[2..6].join(" "))).collect()
+    };
+    assert_eq!(
+        rows(2, true),
+        ["r7 - - - -", "r1 812 <0.1% 41ms 31", "r2 9.2 12% 1250ms 3", "- 0.5 100% - 0"],
+        "what nobody told stands at one end"
+    );
+    assert!(rows(3, false)[0].starts_with("r1 "), "the fewest errors first");
+    // What a person does to a service, they do from here too; an ingress has no rollout.
+    let mut state = State { view: View::Routes, row: 1, ..State::default() };
+    let Some(Effect::Act(action)) = press(&mut state, "rweb\n").pop() else { panic!("it was confirmed") };
+    assert_eq!(action.target.service.to_string(), "default/web");
+    let mut ingresses = State { view: View::Ingresses, ..State::default() };
+    press(&mut ingresses, "a");
+    assert!(ingresses.confirm.is_none() && ingresses.note.is_some());
 }
 
 #[test]

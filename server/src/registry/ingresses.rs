@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use windlass_core::traffic::{IngressReport, Processes, ServiceWindows, Wanted};
+use windlass_core::traffic::{IngressReport, Processes, ServiceWindows, Traffic, Wanted};
+use windlass_core::view::RoutesView;
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use super::Registry;
@@ -44,6 +45,7 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take(host, &report, now, &wanted, serves);
+        self.recent.write().unwrap_or_else(PoisonError::into_inner).take(host, &report, now);
         self.with(host, |live| {
             live.seen(now, &self.clock);
             live.ingress.take(report, now);
@@ -59,6 +61,12 @@ impl Registry {
     pub(crate) fn ingress_forgotten(&self, host: &HostId) {
         self.with(host, |live| live.ingress = Processes::default());
         self.windows.write().unwrap_or_else(PoisonError::into_inner).forget(host);
+        self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(host);
+    }
+
+    /// The same routes, with the requests that each release got lately.
+    pub(crate) fn with_recent(&self, view: RoutesView, traffic: &Traffic, now: Timestamp) -> RoutesView {
+        view.with_recent(traffic, &self.recent.read().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     /// The windows of a service, if any are kept.

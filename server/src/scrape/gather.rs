@@ -10,9 +10,10 @@ use windlass_core::service::Slots;
 use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
 
-use super::{INSTANCES, Scrape, fleet, hosts, instances, routes, services};
+use super::{INSTANCES, ROLLOUTS, Scrape, fleet, hosts, instances, routes, services};
 use crate::config::Detail;
 use crate::coordinator::Coordinator;
+use crate::engine;
 use crate::ledger::State;
 
 /// What a scrape needs beside the coordinator.
@@ -57,11 +58,17 @@ pub(crate) fn gather(
         let ids: Vec<ServiceId> = state.services.keys().cloned().collect();
         (ids, newest_rollouts(state))
     });
+    let mut asked = 0;
     for id in ids {
         let looked = coordinator.ledger.read(|state| {
             let view = status(coordinator, state, &id, &fresh, now)?;
             let rollout = newest.get(&id).and_then(|rollout| state.rollouts.get(rollout));
-            Some(services::look(view, rollout))
+            let is_active = state.active_rollout(&id).is_some_and(|_| asked < ROLLOUTS);
+            asked += usize::from(is_active);
+            let advance =
+                is_active.then(|| engine::advance(state, &coordinator.registry, &id, now)).flatten();
+            let waiting = advance.map(|advance| advance.waiting).unwrap_or_default();
+            Some(services::look(view, rollout, &waiting))
         });
         let Some(service) = looked else { continue };
         if place.detail == Detail::Instances {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use windlass_core::Timestamp;
-use windlass_core::rollout::Rollout;
+use windlass_core::rollout::{Rollout, Waiting};
 use windlass_core::view::StatusView;
 
 use super::out::{Out, count, number, seconds, yes};
@@ -28,6 +28,8 @@ struct Newest {
     state_since: Timestamp,
     step: Option<u32>,
     release: u64,
+    /// What it waits for, by kind.
+    waits: BTreeMap<String, usize>,
 }
 
 impl Service {
@@ -40,11 +42,15 @@ impl Service {
     }
 }
 
-/// A service as `status` shows it, with its newest rollout.
-pub(super) fn look(view: StatusView, rollout: Option<&Rollout>) -> Service {
+/// A service as `status` shows it, with its newest rollout and what that waits for.
+pub(super) fn look(view: StatusView, rollout: Option<&Rollout>, waiting: &[Waiting]) -> Service {
     let mut conditions = BTreeMap::new();
     for condition in &view.conditions {
         *conditions.entry(condition.code.clone()).or_insert(0) += 1;
+    }
+    let mut waits = BTreeMap::new();
+    for waiting in waiting {
+        *waits.entry(waiting.kind()).or_insert(0) += 1;
     }
     let rollout = rollout.map(|rollout| Newest {
         state: rollout.state.as_str(),
@@ -53,6 +59,7 @@ pub(super) fn look(view: StatusView, rollout: Option<&Rollout>) -> Service {
         state_since: rollout.state_since,
         step: rollout.shift.as_ref().map(|shift| shift.taken),
         release: rollout.to.counter.0,
+        waits,
     });
     let (environment, name) = (view.environment.to_string(), view.service.to_string());
     Service { view, environment, name, conditions, rollout }
@@ -117,6 +124,14 @@ pub(super) fn write(out: &mut Out<'_>, services: &[Service], now: Timestamp) -> 
         ([environment, name, ("state", rollout.state)], 1.0)
     });
     out.gauge("rollout_state", "The state of the newest rollout of a service, which is 1", states)?;
+    let waits = services.iter().filter_map(|service| Some((service, service.rollout.as_ref()?)));
+    let waits = waits.flat_map(|(service, rollout)| {
+        rollout.waits.iter().map(move |(kind, found)| {
+            let [environment, name] = service.labels();
+            ([environment, name, ("kind", kind.as_str())], count(*found))
+        })
+    });
+    out.gauge("rollout_waits", "Things that the active rollout of a service waits for, by kind", waits)?;
     each!("rollout_active", "Whether a rollout of the service is active", |of| Some(yes(of
         .rollout
         .as_ref()

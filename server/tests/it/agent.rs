@@ -342,6 +342,9 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
                 link.say(Say::Heartbeat(pb::Heartbeat::default())).await;
                 if agent.is_measured {
                     link.say(Say::Stats(measure(&agent))).await;
+                    if let Some(report) = agent.ingress.as_ref().and_then(|ingress| ingress.again()) {
+                        link.say(Say::Ingress(report)).await;
+                    }
                 }
                 continue;
             }

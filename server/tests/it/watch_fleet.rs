@@ -10,8 +10,8 @@ use windlass_proto::pb;
 
 use crate::agent::{Agent, Players};
 use crate::fleet::{Fleet, LIMIT, until};
-use crate::release::release;
 use crate::rollouts::{deploy, fleet_of};
+use crate::routes::{Ingress, routed};
 
 fn of(board: Board) -> pb::WatchFleetRequest {
     pb::WatchFleetRequest { board: board.name().to_owned(), limit: 10, ..Default::default() }
@@ -112,10 +112,16 @@ async fn no_screen_and_no_filter_tells_of_another_environment() {
     let fleet = Fleet::start().await;
     let mut players = Players::default();
     let mut agent = Agent::joined(&fleet, "web-1").await;
-    (agent.is_measured, agent.has_gpu) = (true, true);
+    (agent.is_measured, agent.has_gpu, agent.publishes) = (true, true, true);
+    agent.ingress = Some(Ingress::default());
     players.add(&fleet, agent).await;
     fleet.wait_for("web-1", "connected").await;
-    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("the ingress has reported", async || {
+        first(&fleet, "viewer/*", of(Board::Ingresses)).await["rows"][0]["ingress"]["ingress"]["acknowledged"]
+            .is_u64()
+    })
+    .await;
     for board in Board::ALL {
         for request in [of(board), pb::WatchFleetRequest { filter: "default".to_owned(), ..of(board) }] {
             let is_filtered = !request.filter.is_empty();
@@ -151,4 +157,51 @@ async fn no_screen_and_no_filter_tells_of_another_environment() {
         assert!(began.elapsed() < LIMIT, "the time of a probe is in its row: {screen}");
         next(&mut stream, &mut screen).await;
     }
+}
+
+/// Requests, errors and latency of each release, as ingresses counted them in the last half minute; and the table of each ingress.
+#[tokio::test]
+async fn traffic_is_told_by_release_and_by_ingress() {
+    let fleet = Fleet::start().await;
+    let mut players = Players::default();
+    let mut agent = Agent::joined(&fleet, "web-1").await;
+    (agent.is_measured, agent.publishes) = (true, true);
+    agent.ingress = Some(Ingress::default());
+    players.add(&fleet, agent).await;
+    fleet.wait_for("web-1", "connected").await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    let mut control = fleet.control("viewer/*").await;
+    let mut stream = control.watch_fleet(of(Board::Routes)).await.unwrap().into_inner();
+    let (mut screen, began) = (Value::Null, Instant::now());
+    let told = |screen: &Value| {
+        let recent = &screen["rows"][0]["route"]["recent"];
+        // Ten a second, as exactly as two reports come in time.
+        recent["per_second"].as_f64().is_some_and(|rate| (5.0..20.0).contains(&rate))
+            && recent["error_ratio"].as_f64().is_some_and(|ratio| (0.02..0.08).contains(&ratio))
+            && recent["p95_seconds"].as_f64().is_some_and(|p95| (0.016..0.018).contains(&p95))
+    };
+    while !told(&screen) {
+        assert!(began.elapsed() < LIMIT, "no rate came: {screen}");
+        next(&mut stream, &mut screen).await;
+    }
+    let row = &screen["rows"][0]["route"];
+    assert_eq!((&row["release"], &row["serving"]), (&"r1".into(), &2.into()), "{row}");
+    assert_eq!(row["names"][0], "web.example.com/", "{row}");
+    assert_eq!(screen["found"], 1);
+    let by_ingress = first(&fleet, "viewer/*", of(Board::Ingresses)).await;
+    let ingress = &by_ingress["rows"][0]["ingress"];
+    assert_eq!((&ingress["environment"], &ingress["ingress"]["host"]), (&"default".into(), &"web-1".into()));
+    assert_eq!(ingress["ingress"]["wanted"], ingress["ingress"]["acknowledged"], "{ingress}");
+    // The same figures for `windlass routes`, and for `top --once`.
+    let request = pb::ListRoutesRequest::default();
+    let listed = control.list_routes(request).await.unwrap().into_inner().view;
+    let listed: Value = serde_json::from_slice(&listed).unwrap();
+    assert!(listed[0]["services"][0]["releases"][0]["recent"]["per_second"].is_f64(), "{listed}");
+    // An ingress that is forgotten tells nothing more.
+    let forget = pb::ForgetIngressRequest { host: "web-1".to_owned() };
+    drop(players);
+    until("nobody reports any more", async || fleet.hosts().await[0]["state"] != "connected").await;
+    fleet.control("admin/*").await.forget_ingress(forget).await.unwrap();
+    let bare = first(&fleet, "viewer/*", of(Board::Routes)).await;
+    assert_eq!(bare["rows"][0]["route"]["recent"], Value::Null, "{bare}");
 }

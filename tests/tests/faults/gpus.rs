@@ -42,20 +42,20 @@ fn lines(folder: &Path, name: &str) -> Vec<String> {
 }
 
 /// The device of the container that was started last, as the hook was asked.
-fn last_device(folder: &Path) -> String {
+pub(super) fn last_device(folder: &Path) -> String {
     let line = lines(folder, "hook.log").pop().unwrap_or_default();
     line.rsplit_once("NVIDIA_VISIBLE_DEVICES=")
         .map(|(_, device)| device.split(' ').next().unwrap_or_default().to_owned())
         .unwrap_or(line)
 }
 
-fn uuids(view: &Value, key: &str) -> Vec<String> {
+pub(super) fn uuids(view: &Value, key: &str) -> Vec<String> {
     let all = view[key].as_array().into_iter().flatten();
     all.map(|gpu| gpu["uuid"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// A folder with the double of the library in it.
-fn doubles(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
+pub(super) fn doubles(lab: &Lab, name: &str) -> (PathBuf, PathBuf) {
     let doubles = lab.scratch(name);
     let library = doubles.join("libnvidia-ml.so.1");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu/fake_nvml.c");

@@ -10,6 +10,7 @@ mod clocks;
 mod disks;
 mod engines;
 mod exclusive;
+mod gpu_places;
 mod gpus;
 mod lost;
 mod memory;

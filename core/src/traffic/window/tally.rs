@@ -31,7 +31,7 @@ pub struct Tally {
 
 /// A counter is lower than it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fell;
+pub(in crate::traffic) struct Fell;
 
 impl Tally {
     /// Returns whether nothing was counted.
@@ -75,7 +75,7 @@ impl Tally {
     }
 
     /// The requests between two snapshots of one process, without their latency if the histograms are not `whole`.
-    pub(super) fn between(before: &Counts, now: &Counts, whole: bool) -> Result<Self, Fell> {
+    pub(in crate::traffic) fn between(before: &Counts, now: &Counts, whole: bool) -> Result<Self, Fell> {
         let rise = |now: u64, before: u64| now.checked_sub(before).ok_or(Fell);
         let to_head = if whole { rises(&before.to_head, &now.to_head)? } else { Vec::new() };
         Ok(Self {

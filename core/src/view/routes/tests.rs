@@ -138,3 +138,50 @@ fn an_endpoint_that_stands_by_is_said_to_serve_once_it_does() {
     assert_eq!(shown(EndpointState::StandsBy), ("stands_by".to_owned(), 1), "nobody answers");
     assert_eq!(shown(EndpointState::Healthy), ("stands_in".to_owned(), 0));
 }
+
+#[test]
+fn each_release_has_what_it_got_lately_and_so_has_nobody() {
+    let mut seen = traffic(false, true, &[("edge-1", Some((17, 2))), ("edge-2", Some((17, 0)))]);
+    seen.ingresses.get_mut(&"edge-2".parse().unwrap()).unwrap().serves.clear();
+    let mut recent = crate::traffic::Recent::default();
+    let report = |requests: u64| {
+        let counts = json!({
+            "requests": requests, "server_error": requests / 20, "in_flight": 4, "to_head": [[64, requests]],
+        });
+        let report = json!({
+            "process": 1, "started_at": Timestamp::ZERO, "at": Timestamp::ZERO, "program": "1.0.0",
+            "services": { "production/web": {
+                "releases": { Digest::of(b"r1").to_string(): { "weighted": counts } },
+                "nobody": { "requests": requests / 100, "server_error": requests / 100 },
+            } },
+        });
+        Arc::new(serde_json::from_value::<IngressReport>(report).unwrap())
+    };
+    let now = |seconds: i64| Timestamp::from_millis(HOUR + seconds * 1000);
+    for (seconds, requests) in [(0, 1000), (10, 3000)] {
+        recent.take(&"edge-1".parse().unwrap(), &report(requests), now(seconds));
+        recent.take(&"edge-2".parse().unwrap(), &report(requests), now(seconds));
+    }
+    let production = "production".parse().unwrap();
+    let view = routes(&seen, &production, None).unwrap().with_recent(&seen, &recent, now(11));
+    let got = view.services[0].releases[0].recent.unwrap();
+    assert_eq!(
+        (got.per_second, got.error_ratio, got.in_flight),
+        (Some(200.0), Some(0.05), 4),
+        "edge-1 alone"
+    );
+    assert!((0.016..0.018).contains(&got.p95_seconds.unwrap()), "{got:?}");
+    assert_eq!(view.services[0].nobody.unwrap().per_second, Some(2.0));
+    // A row for each, as a screen has them; and one who does not know the figures reads it all the same.
+    let rows = crate::view::RowView::routes(&view);
+    let rows: Vec<_> = rows.iter().map(|row| row.keys(now(11)).len()).collect();
+    assert_eq!(rows, [9, 9]);
+    assert_eq!(crate::view::RowView::ingresses(&view).len(), 1);
+    let mut old = serde_json::to_value(&view).unwrap();
+    old["services"][0]["releases"][0].as_object_mut().unwrap().remove("recent");
+    old["services"][0].as_object_mut().unwrap().remove("nobody");
+    let old: RoutesView = serde_json::from_value(old).unwrap();
+    assert_eq!(old, routes(&seen, &production, None).unwrap());
+    let later = routes(&seen, &production, None).unwrap().with_recent(&seen, &recent, now(40));
+    assert_eq!(later.services[0].releases[0].recent, None, "an ingress that is silent says nothing");
+}

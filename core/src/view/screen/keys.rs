@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use crate::time::Timestamp;
 
 use super::super::{EventView, HostView, RolloutView};
-use super::{GpuRow, InstanceRow, RowView, ServiceRow};
+use super::{GpuRow, IngressRow, InstanceRow, RouteRow, RowView, ServiceRow};
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +70,8 @@ impl RowView {
             Self::Instance(of) => instance(of),
             Self::Gpu(of) => gpu(of),
             Self::Event(of) => event(of),
+            Self::Route(of) => route(of),
+            Self::Ingress(of) => ingress(of),
         }
     }
 }
@@ -151,4 +153,32 @@ fn gpu(row: &GpuRow) -> Vec<Key<'_>> {
 
 fn event(event: &EventView) -> Vec<Key<'_>> {
     vec![words(event.at.to_string()), words(&event.kind), words(&event.subject), words(&event.message)]
+}
+
+fn route(row: &RouteRow) -> Vec<Key<'_>> {
+    let recent = row.recent.as_ref();
+    vec![
+        words(format!("{}/{}", row.environment, row.service)),
+        row.release.map_or(Key::None, |release| words(release.to_string())),
+        number(recent.and_then(|of| of.per_second)),
+        number(recent.and_then(|of| of.error_ratio)),
+        number(recent.and_then(|of| of.p95_seconds)),
+        count(recent.map(|of| of.in_flight)),
+        number(row.weight.map(|weight| f64::from(u16::from(weight)))),
+        number(Some(f64::from(row.serving))),
+        row.names.first().map_or(Key::None, words),
+    ]
+}
+
+fn ingress(row: &IngressRow) -> Vec<Key<'_>> {
+    let of = &row.ingress;
+    vec![
+        words(of.host.as_str()),
+        words(row.environment.as_str()),
+        words(row.state()),
+        count(Some(of.wanted)),
+        count(of.acknowledged),
+        count(Some(of.in_flight)),
+        of.refused.as_ref().map_or(Key::None, words),
+    ]
 }

@@ -45,7 +45,9 @@ fn of_many_rows_the_wanted_part_is_chosen_in_order() {
         | RowView::Service(_)
         | RowView::Rollout(_)
         | RowView::Instance(_)
-        | RowView::Event(_) => None,
+        | RowView::Event(_)
+        | RowView::Route(_)
+        | RowView::Ingress(_) => None,
     };
     let shown: Vec<Option<f64>> = chosen.iter().map(busy).collect();
     assert!(shown.is_sorted() && shown[0] == Some(0.0), "{shown:?}");

@@ -164,6 +164,8 @@ fn narrowed<'a>(row: &'a RowView, caller: &Caller) -> Option<Cow<'a, RowView>> {
         RowView::Service(of) => caller.sees(&of.status.environment),
         RowView::Rollout(of) => caller.sees(&of.environment),
         RowView::Instance(of) => caller.sees(&of.environment),
+        RowView::Route(of) => caller.sees(&of.environment),
+        RowView::Ingress(of) => caller.sees(&of.environment),
     };
     sees.then_some(Cow::Borrowed(row))
 }

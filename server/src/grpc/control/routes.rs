@@ -30,7 +30,9 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Re
     let environments = traffic.tables.keys().filter(|name| caller.sees(name));
     let environments = environments.filter(|name| wanted.is_none_or(|id| &id.environment == *name));
     let only = wanted.map(|id| &id.name);
-    let views: Vec<_> = environments.filter_map(|name| view::routes(&traffic, name, only)).collect();
+    let now = coordinator.ledger.now();
+    let views = environments.filter_map(|name| view::routes(&traffic, name, only));
+    let views: Vec<_> = views.map(|view| coordinator.registry.with_recent(view, &traffic, now)).collect();
     answer::whole(&views, "name a service: `windlass routes SERVICE`")
 }
 

@@ -6,16 +6,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{get_of, measured};
 use crate::fleet::LIMIT;
 
-/// Panels that have nothing to show of this fleet: it has no ingress, and nothing is wrong with it.
+/// Panels that have nothing to show of this fleet, with which nothing is wrong.
 const EMPTY: [&str; 7] = [
-    "windlass_ingress_",
     "windlass_rollout_active == 1",
     "windlass_rollout_step",
+    "windlass_rollout_waits",
     "windlass_service_conditions",
     "> 0",
     "rolled_back|failed",
@@ -37,12 +38,12 @@ impl Drop for Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes the coordinator at `target` every second, and the instances that it names.
-    async fn start(target: SocketAddr) -> Self {
+    /// One that scrapes the coordinator at `target` and the ingress at `edge` every second, and the instances that it names.
+    async fn start(target: SocketAddr, edge: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let text = format!(
-            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: windlass\n    static_configs: [{{ targets: [\"{target}\"] }}]\n  - job_name: services\n    http_sd_configs: [{{ url: \"http://{target}/v1/sd\", refresh_interval: 1s }}]\n"
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: windlass\n    static_configs: [{{ targets: [\"{target}\"] }}]\n  - job_name: windlass-ingress\n    static_configs: [{{ targets: [\"{edge}\"] }}]\n  - job_name: services\n    http_sd_configs: [{{ url: \"http://{target}/v1/sd\", refresh_interval: 1s }}]\n"
         );
         std::fs::write(&config, text).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -68,6 +69,26 @@ impl Prometheus {
     }
 }
 
+/// The address of an ingress' metrics: the text that a test of the agent holds to be what one writes.
+async fn edge() -> SocketAddr {
+    let path = "../agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
+    let held = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let text = held.splitn(3, "---\n").nth(2).expect("a text below its head").to_owned();
+    assert!(text.contains("windlass_ingress_requests_total{"), "{text}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n";
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let mut asked = [0; 4096];
+            drop(tcp.read(&mut asked).await);
+            drop(tcp.write_all(format!("{head}{text}").as_bytes()).await);
+            drop(tcp.shutdown().await);
+        }
+    });
+    address
+}
+
 /// Every query of a board: those of its panels, and those of its marks.
 fn queries(board: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -83,13 +104,15 @@ fn queries(board: &Value) -> Vec<String> {
 #[tokio::test]
 async fn each_query_of_the_boards_is_answered() {
     let (fleet, _players) = measured(|_| {}).await;
-    let prometheus = Prometheus::start(fleet.http_addr).await;
+    let prometheus = Prometheus::start(fleet.http_addr, edge().await).await;
     let began = Instant::now();
     // A rate needs two samples.
-    let twice = "count_over_time(windlass_instance_memory_bytes[1m]) >= 3";
-    while prometheus.query(twice).await["data"]["result"].as_array().is_none_or(Vec::is_empty) {
-        assert!(began.elapsed() < LIMIT * 3, "no samples: {}", prometheus.query("up").await);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    for name in ["windlass_instance_memory_bytes", "windlass_ingress_requests_total"] {
+        let twice = format!("count_over_time({name}[1m]) >= 3");
+        while prometheus.query(&twice).await["data"]["result"].as_array().is_none_or(Vec::is_empty) {
+            assert!(began.elapsed() < LIMIT * 3, "no samples: {}", prometheus.query("up").await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana/dashboards");
     let (mut asked, mut nothing) = (0, Vec::new());

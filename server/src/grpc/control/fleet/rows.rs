@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::task::yield_now;
-use windlass_core::view::{self, Board, EventView, HostView, RowView};
+use windlass_core::view::{self, Board, EventView, HostView, RoutesView, RowView};
 use windlass_core::{EnvironmentId, HostId, RolloutId, ServiceId, Timestamp};
 
 use super::super::{hosts, rollouts::status_of};
@@ -11,6 +11,7 @@ use crate::boards::Looked;
 use crate::coordinator::Coordinator;
 use crate::ledger::State;
 use crate::rollouts;
+use crate::routes as tables;
 use crate::store::record::HostRecord;
 
 /// Hosts, and services or rollouts, that are looked at together.
@@ -30,6 +31,8 @@ pub(super) async fn look(coordinator: &Coordinator, board: Board) -> Looked {
         Board::Services | Board::Instances => services(coordinator, now, board).await,
         Board::Rollouts => rollouts(coordinator, now).await,
         Board::Events => coordinator.ledger.read(events),
+        Board::Routes => routes(coordinator, now, RowView::routes).await,
+        Board::Ingresses => routes(coordinator, now, RowView::ingresses).await,
     };
     let (hosts, moving) =
         coordinator.ledger.read(|state| (coordinator.registry.count(state, now), moving(state)));
@@ -108,6 +111,23 @@ async fn rollouts(coordinator: &Coordinator, now: Timestamp) -> Vec<RowView> {
             coordinator.ledger.read(show)
         });
         rows.extend(shown.map(RowView::of_rollout));
+        yield_now().await;
+    }
+    rows
+}
+
+/// The rows of each environment that has a table.
+async fn routes(
+    coordinator: &Coordinator,
+    now: Timestamp,
+    of: fn(&RoutesView) -> Vec<RowView>,
+) -> Vec<RowView> {
+    let traffic = coordinator.ledger.read(|state| tables::traffic(state, &coordinator.registry));
+    let mut rows = Vec::new();
+    for environment in traffic.tables.keys() {
+        if let Some(view) = view::routes(&traffic, environment, None) {
+            rows.extend(of(&coordinator.registry.with_recent(view, &traffic, now)));
+        }
         yield_now().await;
     }
     rows

@@ -1,0 +1,143 @@
+//! GPUs of two hosts on real engines, with doubles for NVIDIA's library and hook: shares come together, nothing is given twice, and
+//! what the hosts have really free counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_tests::{Fleet, FleetOptions, Lab, Service};
+
+use super::gpus::{doubles, last_device, uuids};
+
+const SOON: Duration = Duration::from_secs(60);
+const A: &str = "GPU-aaaaaaaa-0000-0000-0000-000000000001";
+const B: &str = "GPU-bbbbbbbb-0000-0000-0000-000000000002";
+/// On the other host: one that strangers use, and one that is divided in two.
+const C: &str = "GPU-cccccccc-0000-0000-0000-000000000003";
+const D: &str = "GPU-dddddddd-0000-0000-0000-000000000004";
+const PARTS: [&str; 2] =
+    ["MIG-eeeeeeee-0000-0000-0000-000000000005", "MIG-ffffffff-0000-0000-0000-000000000006"];
+
+/// A service with GPUs, on one host or wherever they are.
+fn with_gpus(name: &str, image: &str, gpus: Value, host: Option<&str>) -> Service {
+    let service =
+        Service::web(image, 1).with("service", name).with("resources.gpus", gpus).with("soak", "0s");
+    match host {
+        Some(host) => service.with("placement", json!({ "hosts": [host] })),
+        None => service,
+    }
+}
+
+/// The host and the devices of the only instance that runs of a service.
+fn place(fleet: &Fleet, name: &str) -> (String, Value) {
+    let status = fleet.cli.json(&["status", name]);
+    let all = status["instances"].as_array().cloned().unwrap_or_default();
+    let runs: Vec<&Value> = all.iter().filter(|of| of["state"] == "healthy").collect();
+    assert_eq!(runs.len(), 1, "{status}");
+    (runs[0]["host"].as_str().unwrap().to_owned(), runs[0]["gpus"].clone())
+}
+
+/// What `plan` says to a service that fits nowhere.
+fn refused(fleet: &Fleet, service: &Service) -> String {
+    let file = service.write(&fleet.folder, "refused.json");
+    let planned = fleet.cli.run(&["plan", "-f", file.to_str().unwrap(), "-o", "json"]);
+    assert_ne!(planned.code, 0, "it fits: {}", planned.stdout);
+    planned.stdout
+}
+
+/// Removes a service, and waits until nobody has its device.
+fn remove(fleet: &Fleet, name: &str, (host, device): (&str, &str)) {
+    fleet.cli.ok(&["rm", name, "--yes"]);
+    fleet.wait_for_view(host, "that its device is free", SOON, |view| view["gpu_holders"][device].is_null());
+}
+
+fn gib(count: u64) -> Value {
+    json!({ "count": 1, "memory": format!("{count}GiB") })
+}
+
+#[test]
+fn gpus_of_two_hosts_are_filled_within_bounds() {
+    let lab = Lab::enter();
+    let (one, library) = doubles(&lab, "places-one");
+    let (two, _) = doubles(&lab, "places-two");
+    let states: [PathBuf; 2] = [one.join("gpus.state"), two.join("gpus.state")];
+    let l4 =
+        |uuid: &str, more: &str| format!("gpu uuid={uuid} name=NVIDIA-L4 total=24576 reserved=500{more}\n");
+    fs::write(&states[0], format!("driver 550.90.07\n{}{}", l4(A, ""), l4(B, ""))).unwrap();
+    // Process 1 is in no container.
+    let parts = PARTS.map(|uuid| format!("mig gpu=1 uuid={uuid} total=5952\n")).concat();
+    let strange = format!("{}proc gpu=0 pid=1 used=18000\n", l4(C, " used=18500"));
+    fs::write(&states[1], format!("driver 550.90.07\n{strange}{}{parts}", l4(D, " mig=1"))).unwrap();
+    let hosts = [(1, &states[0], &one), (2, &states[1], &two)];
+    let hosts = hosts.map(|(index, state, log)| lab.host_with_gpus(index, state, log));
+    let options = FleetOptions {
+        more_hosts: hosts.to_vec(),
+        policy: "gpus = 2\n".to_owned(),
+        ..FleetOptions::default()
+    };
+    let mut fleet = Fleet::start_with(lab, "places", 0, options);
+    for (agent, state) in fleet.agents.iter_mut().zip(&states) {
+        agent.set("WINDLASS_NVML", library.clone());
+        agent.set("FAKE_NVML_STATE", state.clone());
+        agent.start_again();
+    }
+    let [first, second] = hosts.each_ref().map(|host| host.name.as_str());
+    fleet.wait_for_view(first, "two GPUs", SOON, |view| uuids(view, "gpus") == [A, B]);
+    // The parent of instances is not offered, and what strangers hold is told.
+    fleet.wait_for_view(second, "a GPU and two instances of another", SOON, |view| {
+        uuids(view, "gpus") == [C, PARTS[0], PARTS[1]]
+            && view["gpus"][0]["strangers"].as_u64().is_some_and(|bytes| bytes >= 18_000 << 20)
+    });
+    let image = fleet.lab.image("v1");
+    let web = |name: &str, gpus: Value, host: Option<&str>| with_gpus(name, &image, gpus, host);
+
+    // Shares come together, so that the other one stays whole.
+    fleet.deploy_ok(&web("a", gib(6), Some(first)), "r1");
+    fleet.deploy_ok(&web("b", gib(6), Some(first)), "r1");
+    assert_eq!((place(&fleet, "a").1, place(&fleet, "b").1), (json!([A]), json!([A])));
+    fleet.deploy_ok(&web("alone", json!({ "count": 1 }), Some(first)), "r1");
+    assert_eq!(place(&fleet, "alone").1, json!([B]));
+
+    // What strangers hold and what others were promised counts: 12 GiB are nowhere, and `plan` says so before.
+    let said = refused(&fleet, &web("large", gib(12), None));
+    assert!(said.contains("gpu: 1 needed, 0 free"), "{said}");
+    fleet.deploy_ok(&web("c", gib(6), None), "r1");
+    assert_eq!(place(&fleet, "c"), (first.to_owned(), json!([A])), "on the other host there is too little");
+
+    // Instances of a divided one are devices; the policy's two are of the whole host.
+    fleet.deploy_ok(&web("mig-a", json!({ "count": 1 }), Some(second)), "r1");
+    assert_eq!(place(&fleet, "mig-a").1, json!([PARTS[0]]));
+    assert_eq!(last_device(&two), PARTS[0]);
+    fleet.deploy_ok(&web("mig-b", json!({ "count": 1 }), Some(second)), "r1");
+    assert_eq!(place(&fleet, "mig-b").1, json!([PARTS[1]]));
+    let third = web("third", gib(2), Some(second));
+    let said = refused(&fleet, &third);
+    assert!(said.contains("gpu: 1 needed, 0 free"), "{said}");
+    remove(&fleet, "mig-b", (second, PARTS[1]));
+    fleet.deploy_ok(&third, "r1");
+    assert_eq!(place(&fleet, "third").1, json!([C]), "beside what strangers hold");
+
+    // A share that wants its device alone from now on gets another one.
+    remove(&fleet, "alone", (first, B));
+    fleet.deploy_ok(&web("a", json!({ "count": 1 }), Some(first)), "r2");
+    assert_eq!(place(&fleet, "a").1, json!([B]));
+    assert_eq!(last_device(&one), B);
+    let holders = fleet.host_view(first)["gpu_holders"].clone();
+    assert_eq!(holders[A].as_array().map(Vec::len), Some(2), "{holders}");
+    assert_eq!(holders[B].as_array().map(Vec::len), Some(1), "{holders}");
+
+    // The script for real GPUs, on a host where an agent runs: its probe is stopped, and the agent goes on.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut script = Command::new(folder.join("real.sh"));
+    script.arg(windlass_tests::fleet::program("windlass-agent")).env("PATH", path);
+    script.env("WINDLASS_NVML", &library).env("FAKE_NVML_STATE", &states[0]);
+    let ended = script.env("WINDLASS_DATA", fleet.data_of(&hosts[0])).output().unwrap();
+    let said = [&ended.stdout, &ended.stderr].map(|of| String::from_utf8_lossy(of).into_owned()).concat();
+    assert!(ended.status.success(), "{said}");
+    for line in ["the agent says that its GPUs are silent", "the probe is replaced", "it is right again"] {
+        assert!(said.contains(&format!("ok     hang: {line}")), "{line}: {said}");
+    }
+}
