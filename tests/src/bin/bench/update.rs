@@ -20,18 +20,17 @@ use super::swarm::{self, Swarm};
 /// The first argument of this program where it is a load of its own.
 pub(crate) const LOAD: &str = "load";
 
+/// Fewer by `REQUESTS=5000`, for a try.
 const REQUESTS: u64 = 100_000;
 const RATE: u32 = 1500;
-/// When the update and the rollback begin.
-const UPDATE_AT: u64 = 10_000;
-const ROLLBACK_AT: u64 = 55_000;
 const LIMIT: Duration = Duration::from_secs(150);
 
 pub(crate) fn run() -> Result<()> {
-    let ours = through_the_ingress()?;
-    let theirs = through_swarm()?;
+    let requests = std::env::var("REQUESTS").map_or(Ok(REQUESTS), |text| text.parse())?;
+    let ours = through_the_ingress(requests)?;
+    let theirs = through_swarm(requests)?;
     let what = format!(
-        "{REQUESTS} requests at {RATE} a second, half of them with a connection each, over an update of ten and its rollback: failed"
+        "{requests} requests at {RATE} a second, half of them with a connection each, over an update of ten and its rollback: failed"
     );
     row(&what, &ours.to_string(), &format!("docker service update, start-first, by DNS: {theirs}"));
     Ok(())
@@ -54,30 +53,31 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-fn through_the_ingress() -> Result<Outcome> {
+fn through_the_ingress(requests: u64) -> Result<Outcome> {
     let fleet = Fleet::start("bench-update", 1);
     let edge = fleet.hosts[0].clone();
     let at = format!("{}:80", edge.address);
     let mut process = ingress::start(&fleet, &edge, "ingress.log");
     let service = |tag: &str| {
-        let service = Service::web(&fleet.lab.image(tag), 10).with("soak", "0s");
+        let service =
+            Service::web(&fleet.lab.image(tag), 10).with("soak", "0s").with("progress_deadline", "2m");
         let service = service.with("strategy.rolling.min_ready", "0s");
         service.with("route", json!({ "host": NAME, "port": "http" }))
     };
     fleet.deploy_ok(&service("v1"), "r1");
     ingress::wait_until_routed(&at, "v1");
     let load = Load::begin(&at, NAME, "/version", RATE);
-    reach(UPDATE_AT, || load.answered())?;
+    reach(requests / 10, || load.answered())?;
     let update = timed(|| {
         fleet.deploy(&service("v2")).expect_code(0);
         Ok(())
     })?;
-    reach(ROLLBACK_AT, || load.answered())?;
+    reach(requests / 2, || load.answered())?;
     let rollback = timed(|| {
         fleet.cli.ok(&["rollback", "web", "--to", "r1"]);
         Ok(())
     })?;
-    reach(REQUESTS, || load.answered())?;
+    reach(requests, || load.answered())?;
     let answers = load.end();
     process.stop(Duration::from_secs(40));
     Ok(Outcome {
@@ -89,7 +89,7 @@ fn through_the_ingress() -> Result<Outcome> {
     })
 }
 
-fn through_swarm() -> Result<Outcome> {
+fn through_swarm(requests: u64) -> Result<Outcome> {
     let lab = windlass_tests::Lab::enter();
     let host: Host = lab.host_with(1, &json!({}));
     let (v1, v2) = (lab.image("v1"), lab.image("v2"));
@@ -103,7 +103,7 @@ fn through_swarm() -> Result<Outcome> {
         .args(["unshare", "--mount", "sh", "-c", script])
         .arg(&resolver)
         .arg(std::env::current_exe()?)
-        .args([LOAD, &format!("{}:8080", swarm::NAME), &RATE.to_string(), &REQUESTS.to_string()])
+        .args([LOAD, &format!("{}:8080", swarm::NAME), &RATE.to_string(), &requests.to_string()])
         .stdout(Stdio::piped())
         .spawn()?;
     let (said, answered) = (child.stdout.take().context("no output")?, AtomicU64::new(0));
@@ -116,9 +116,9 @@ fn through_swarm() -> Result<Outcome> {
             }
             last
         });
-        reach(UPDATE_AT, || answered.load(Relaxed))?;
+        reach(requests / 10, || answered.load(Relaxed))?;
         let update = swarm.update(&v2)?;
-        reach(ROLLBACK_AT, || answered.load(Relaxed))?;
+        reach(requests / 2, || answered.load(Relaxed))?;
         let rollback = swarm.rollback(&v1)?;
         let last = reader.join().ok().context("the reader has panicked")?;
         let first = last["first"].as_array().into_iter().flatten();
