@@ -115,7 +115,7 @@ test-long: release ## deployments that move traffic, at each step, over real eng
 
 .PHONY: bench
 # Four of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.
-bench: release ## figures on a quiet machine; ONLY=first, rest, ten or many (real engines; needs root), place, crash, grow, fleet, canaries or telemetry
+bench: release ## figures on a quiet machine; ONLY=first, rest, ten, many, update or routes (real engines; needs root), place, crash, grow, fleet, canaries or telemetry
 	$(if $(filter place crash grow fleet canaries telemetry,$(ONLY)),,tests/lab/install.sh)
 	$(CARGO) run --locked --quiet --release -p windlass-tests --bin bench -- $(ONLY)
 

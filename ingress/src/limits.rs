@@ -30,6 +30,9 @@ pub struct Limits {
     pub connect: Duration,
     /// From the request until the response's head.
     pub response: Duration,
+    /// How long an endpoint that has requests may answer nobody until it is thought to hang, and longer if its answers took
+    /// longer before.
+    pub silence: Duration,
     /// Without a byte of a body in either direction.
     pub body_idle: Duration,
     /// Without a byte in a tunnel.
@@ -75,6 +78,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(1),
             response: Duration::from_secs(60),
+            silence: Duration::from_secs(3),
             body_idle: Duration::from_secs(300),
             tunnel_idle: Duration::from_secs(3600),
             upstream_idle: Duration::from_secs(4),

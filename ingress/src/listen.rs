@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -65,6 +66,16 @@ impl Ingress {
             serve_at(shared, taken, None).await;
         })
         .await;
+    }
+
+    /// Serves one connection of `client` to its end, as one that was accepted on a plain listener.
+    pub async fn serve_connection<T>(&self, io: T, client: SocketAddr)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
+        let client = Client { address: client, transport: Transport::Plain, place: Arc::new(place) };
+        http::detect_and_serve(Arc::clone(&self.0), client, io).await;
     }
 
     /// Answers every request on a listener with a redirect to HTTPS at `port`, until `stop`.

@@ -1,5 +1,6 @@
 //! The tables as signed, and what outlives each of them: endpoints with their connections, and counters.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -362,11 +363,14 @@ impl Registry {
         self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut.cancel());
     }
 
-    /// At most so many endpoints whose probe is due.
-    pub(crate) fn due(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
-        let probed = |of: &Endpoint| !of.is_draining() || of.stands_by();
-        let due = |endpoint: &&Arc<Endpoint>| probed(endpoint) && endpoint.take_probe(limits, now);
-        self.endpoints.values().filter(due).take(most).cloned().collect()
+    /// Begins at most so many probes that are due: those first that have been for longest.
+    pub(crate) fn begin_probes(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
+        let probed = |of: &&Arc<Endpoint>| !of.is_draining() || of.stands_by();
+        let due = |of: &Arc<Endpoint>| Some((Reverse(of.probe_due(limits, now)?), Arc::clone(of)));
+        let mut due: Vec<_> = self.endpoints.values().filter(probed).filter_map(due).collect();
+        due.sort_by_key(|(since, _)| *since);
+        due.truncate(most);
+        due.into_iter().map(|(_, endpoint)| endpoint).inspect(|endpoint| endpoint.begin_probe(now)).collect()
     }
 
     /// The number of each table in force.

@@ -8,4 +8,4 @@ mod probe;
 
 pub(crate) use balance::{pick, pickable};
 pub(crate) use connection::{Line, SendFailure, Sent, Unsent, send};
-pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight};
+pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight, Patience};

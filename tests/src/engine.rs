@@ -83,14 +83,29 @@ impl Engine {
         Ok(id)
     }
 
-    /// Freezes a container's first process: for its engine it runs, and it answers nobody.
+    /// Freezes every process of a container: for its engine it runs, its kernel accepts connections, and it answers nobody.
     pub fn freeze(&self, id: &str) -> Result<()> {
-        self.ask("POST", &format!("/containers/{id}/kill?signal=SIGSTOP"), "").map(drop)
+        self.signal(id, "STOP")
     }
 
-    /// Lets a container's first process go on.
+    /// Lets the processes of a container go on.
     pub fn thaw(&self, id: &str) -> Result<()> {
-        self.ask("POST", &format!("/containers/{id}/kill?signal=SIGCONT"), "").map(drop)
+        self.signal(id, "CONT")
+    }
+
+    /// Sends a signal to each process of a container: the first one may be an init process, which serves nobody.
+    fn signal(&self, id: &str, signal: &str) -> Result<()> {
+        let top = self.ask("GET", &format!("/containers/{id}/top"), "")?;
+        let column =
+            top["Titles"].as_array().and_then(|titles| titles.iter().position(|title| title == "PID"));
+        let column = column.context("no process ids")?;
+        let processes = top["Processes"].as_array().into_iter().flatten();
+        let pids: Vec<u32> = processes.filter_map(|of| of[column].as_str()?.parse().ok()).collect();
+        anyhow::ensure!(!pids.is_empty() && !pids.contains(&1), "it has no processes: {top}");
+        let pids = pids.iter().map(u32::to_string);
+        let sent = std::process::Command::new("kill").args(["-s", signal]).args(pids).status()?;
+        anyhow::ensure!(sent.success(), "{signal} could not be sent");
+        Ok(())
     }
 
     /// Ends a container's first process, as its kernel would; the engine may start it again.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -47,7 +47,8 @@ pub struct Answers {
 }
 
 impl Load {
-    /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`.
+    /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`. Where that is no address but a name
+    /// with a port, each new connection goes to one of its addresses.
     pub fn begin(address: &str, name: &str, path: &str, rate: u32) -> Self {
         Self::of(address, name, &format!("GET {path}"), "\r\n", rate)
     }
@@ -58,7 +59,7 @@ impl Load {
     }
 
     fn of(address: &str, name: &str, line: &str, rest: &str, rate: u32) -> Self {
-        let address: SocketAddr = address.parse().expect("an address and a port");
+        let place = address.parse().map_or_else(|_| Place::Named(address.to_owned()), Place::Fixed);
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let head = |keeps: bool| {
             let connection = if keeps { "keep-alive" } else { "close" };
@@ -67,12 +68,12 @@ impl Load {
         let every = Duration::from_secs(1) * (2 * CLIENTS) / rate;
         let client = |n: u32| {
             let (stop, answered, keeps) = (Arc::clone(&stop), Arc::clone(&answered), n < CLIENTS);
-            let head = head(keeps);
+            let (head, place) = (head(keeps), place.clone());
             // One after another: all at once, they would come as bursts with nothing under way in between.
             let after = every * n / (2 * CLIENTS);
             std::thread::spawn(move || {
                 wait::pause(after);
-                Answers::gather(address, &head, keeps, every, &stop, &answered)
+                Answers::gather(&place, &head, keeps, every, &stop, &answered)
             })
         };
         Self {
@@ -145,7 +146,7 @@ impl Answers {
     }
 
     fn gather(
-        address: SocketAddr,
+        place: &Place,
         head: &str,
         keeps: bool,
         every: Duration,
@@ -157,7 +158,7 @@ impl Answers {
         let begun_at = Instant::now();
         let mut due = begun_at;
         while !stop.load(Ordering::Relaxed) {
-            match request(address, head, kept.take()) {
+            match request(place, head, kept.take()) {
                 Ok((status, body, stream)) => {
                     if status == 200 {
                         answered.fetch_add(1, Ordering::Relaxed);
@@ -198,14 +199,36 @@ impl std::fmt::Display for Refused {
     }
 }
 
+/// Where requests go.
+#[derive(Debug, Clone)]
+enum Place {
+    Fixed(SocketAddr),
+    /// To one of the addresses that a name has, asked anew each time.
+    Named(String),
+}
+
+impl Place {
+    fn address(&self) -> Result<SocketAddr> {
+        match self {
+            Self::Fixed(address) => Ok(*address),
+            Self::Named(name) => {
+                static NEXT: AtomicU64 = AtomicU64::new(0);
+                let all: Vec<SocketAddr> = name.to_socket_addrs().context(Refused)?.collect();
+                let turn = usize::try_from(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
+                all.get(turn % all.len().max(1)).copied().context(Refused)
+            }
+        }
+    }
+}
+
 type Kept = BufReader<TcpStream>;
 
 /// Sends one request and reads the whole answer. Answers with the connection if the other end keeps it open.
-fn request(address: SocketAddr, head: &str, kept: Option<Kept>) -> Result<(u16, String, Option<Kept>)> {
+fn request(place: &Place, head: &str, kept: Option<Kept>) -> Result<(u16, String, Option<Kept>)> {
     let mut stream = match kept {
         Some(kept) => kept,
         None => {
-            let stream = TcpStream::connect_timeout(&address, LIMIT).context(Refused)?;
+            let stream = TcpStream::connect_timeout(&place.address()?, LIMIT).context(Refused)?;
             stream.set_read_timeout(Some(LIMIT))?;
             stream.set_write_timeout(Some(LIMIT))?;
             stream.set_nodelay(true)?;

@@ -100,6 +100,12 @@ impl Upload {
         Self(Some(Arc::new(Shared { source: Mutex::new(source), ended: Notify::new() })))
     }
 
+    /// No body.
+    #[cfg(test)]
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
     /// Whether there is no body.
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_none()
@@ -142,6 +148,13 @@ impl Upload {
     pub(crate) fn moved_at(&self) -> Option<Instant> {
         let source = self.0.as_ref()?.lock();
         (!source.ended).then_some(source.moved_at)
+    }
+
+    /// Since when an endpoint that has been asked since `began` has all of it; `None` if it has not.
+    pub(crate) fn whole_since(&self, began: std::time::Instant) -> Option<std::time::Instant> {
+        let Some(shared) = &self.0 else { return Some(began) };
+        let source = shared.lock();
+        source.ended.then(|| source.moved_at.into_std().max(began))
     }
 
     /// Waits until nothing has moved for `idle` while there is more of it, or until an endpoint that has all of it has not

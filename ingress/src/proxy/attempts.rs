@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode, Version};
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
-use crate::upstream::{InFlight, SendFailure, Sent, Unsent, pick, send};
+use crate::upstream::{InFlight, Patience, SendFailure, Sent, Unsent, pick, send};
 
 use super::route::{Routed, Wanted};
 
@@ -80,11 +80,15 @@ pub(super) async fn attempt(
             continue; // since it was picked
         }
         exchange.at(in_flight, target.counters(routed.release, &endpoint));
-        let sent = send(shared, &endpoint, outgoing(head, body.outgoing(), target.is_http2()), body);
-        let failure = match sent.await {
+        let may_repeat =
+            body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let patience = Patience::of(endpoints, &tried, may_repeat && tried.len() < MORE, &shared.limits);
+        let request = outgoing(head, body.outgoing(), target.is_http2());
+        let failure = match send(shared, &endpoint, request, body, patience).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
+        let now = Instant::now(); // it may have taken long
         let again = match &failure {
             SendFailure::Unsent(why) => {
                 if *why == Unsent::Connect {
@@ -96,16 +100,23 @@ pub(super) async fn attempt(
             SendFailure::Refused => body.can_repeat(),
             SendFailure::Closed => {
                 endpoint.failed(&shared.limits, now);
-                body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+                may_repeat
             }
-            SendFailure::Late | SendFailure::Broken | SendFailure::Stalled | SendFailure::BrokenOff => false,
+            SendFailure::Hangs => true,
+            SendFailure::Late => {
+                endpoint.late(&shared.limits, now);
+                false
+            }
+            SendFailure::Broken | SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
         let refused = matches!(failure, SendFailure::Refused);
+        // Another endpoint answers, so that this is the share of requests that it has anyway.
+        let free = matches!(failure, SendFailure::Hangs);
         last = match failure {
             SendFailure::Unsent(Unsent::Full) => Failure::Full,
             SendFailure::Unsent(Unsent::Connect | Unsent::Stale) => Failure::Unreachable,
             SendFailure::Refused | SendFailure::Closed => Failure::Closed,
-            SendFailure::Late => Failure::Late,
+            SendFailure::Late | SendFailure::Hangs => Failure::Late,
             SendFailure::Broken => Failure::Broken,
             SendFailure::Stalled => Failure::Stalled,
             SendFailure::BrokenOff => Failure::BrokenOff,
@@ -114,7 +125,7 @@ pub(super) async fn attempt(
             failed.push(Arc::clone(&endpoint));
         }
         tried.push(endpoint);
-        if !again || tried.len() > MORE || !shared.budget.take() {
+        if !again || tried.len() > MORE || !(free || shared.budget.take()) {
             return Err(last);
         }
         exchange.counters().retried();

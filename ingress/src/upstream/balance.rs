@@ -129,7 +129,7 @@ mod tests {
     fn the_last_endpoint_is_never_left_out() {
         let (now, limits) = (Instant::now(), Limits::default());
         let all = endpoints(2, now);
-        let unready = |endpoint: &Endpoint| assert!((0..2).any(|_| endpoint.probed(false, &limits)));
+        let unready = |endpoint: &Endpoint| assert!((0..2).any(|_| endpoint.probed(false, &limits, now)));
         unready(&all[0]);
         assert_eq!(picked(&all, &[], now), [2].into());
         unready(&all[1]);

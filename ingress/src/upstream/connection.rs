@@ -19,7 +19,7 @@ use crate::exchange::{Outgoing, Silent, Upload};
 use crate::ingress::Shared;
 use crate::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
 
-use super::endpoint::{Endpoint, ProtocolKind};
+use super::endpoint::{Endpoint, Patience, ProtocolKind, Wait};
 use super::pool::{Http1, Stream, Streams};
 
 /// How long a connection that was just given back may need until it takes the next request.
@@ -50,6 +50,8 @@ pub(crate) enum SendFailure {
     Closed,
     /// No head of a response in time, or nothing of the body was taken for too long.
     Late,
+    /// It answers nobody, and another endpoint does.
+    Hangs,
     /// The client sent nothing of the body for too long.
     Stalled,
     /// The client broke the body off.
@@ -75,16 +77,14 @@ pub(crate) async fn send(
     endpoint: &Arc<Endpoint>,
     request: Request<Outgoing>,
     upload: &Upload,
+    patience: Patience<'_>,
 ) -> Result<Sent, SendFailure> {
     let sent = match endpoint.key.protocol {
-        ProtocolKind::Http1 => send_http1(shared, endpoint, request, upload).await,
-        ProtocolKind::Http2 => send_http2(shared, endpoint, request, upload).await,
+        ProtocolKind::Http1 => send_http1(shared, endpoint, request, upload, patience).await,
+        ProtocolKind::Http2 => send_http2(shared, endpoint, request, upload, patience).await,
     };
     match &sent {
-        Ok(_) => {
-            endpoint.answered();
-            upload.stop_keeping();
-        }
+        Ok(_) => upload.stop_keeping(),
         Err(SendFailure::Closed) if upload.is_broken() => return Err(SendFailure::BrokenOff),
         Err(_) => {}
     }
@@ -93,15 +93,22 @@ pub(crate) async fn send(
 
 type Answer = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
 
-/// Waits for the head of a response for as long as the body moves, and then for its time.
+/// Waits for the head of a response for as long as the body moves, and then for its time; for less if the endpoint hangs.
 async fn head(
     shared: &Shared,
+    endpoint: &Endpoint,
     upload: &Upload,
+    patience: Patience<'_>,
     sending: impl Future<Output = Answer>,
 ) -> Result<Answer, SendFailure> {
+    let wait = Wait::begin(endpoint, upload, &shared.limits, patience);
     tokio::select! {
         biased;
-        answer = sending => Ok(answer),
+        answer = sending => {
+            if answer.is_ok() { wait.answered() } else { wait.ended() }
+            Ok(answer)
+        }
+        () = wait.too_long() => Err(SendFailure::Hangs),
         silent = upload.silent(shared.limits.response, shared.limits.body_idle) => Err(match silent {
             Silent::Client => SendFailure::Stalled,
             Silent::Endpoint => SendFailure::Late,
@@ -114,6 +121,7 @@ async fn send_http1(
     endpoint: &Arc<Endpoint>,
     mut request: Request<Outgoing>,
     upload: &Upload,
+    patience: Patience<'_>,
 ) -> Result<Sent, SendFailure> {
     loop {
         let (mut connection, reused) = match checkout(endpoint).await {
@@ -124,7 +132,7 @@ async fn send_http1(
             },
         };
         let sending = connection.sender.try_send_request(request);
-        match head(shared, upload, sending).await? {
+        match head(shared, endpoint, upload, patience, sending).await? {
             Ok(response) => return Ok(Sent { response, line: Line::Http1(connection) }),
             Err(mut failed) => match failed.take_message() {
                 // An idle connection had ended; a new one tells whether the endpoint is there.
@@ -179,6 +187,7 @@ async fn send_http2(
     endpoint: &Arc<Endpoint>,
     mut request: Request<Outgoing>,
     upload: &Upload,
+    patience: Patience<'_>,
 ) -> Result<Sent, SendFailure> {
     loop {
         let (mut sender, stream, reused) = match endpoint.pool.stream() {
@@ -188,7 +197,8 @@ async fn send_http2(
                 Err(why) => return Err(SendFailure::Unsent(why)),
             },
         };
-        match head(shared, upload, sender.try_send_request(request)).await? {
+        let sending = sender.try_send_request(request);
+        match head(shared, endpoint, upload, patience, sending).await? {
             Ok(response) => {
                 stream.streams().answered();
                 return Ok(Sent { response, line: Line::Http2(stream) });

@@ -16,6 +16,14 @@ use crate::limits::Limits;
 
 use super::pool::Pool;
 
+mod probing;
+mod silence;
+
+use probing::Probing;
+pub(crate) use probing::Question;
+use silence::Silence;
+pub(crate) use silence::{Patience, Wait};
+
 /// What makes an endpoint the same in two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EndpointKey {
@@ -57,8 +65,6 @@ pub(crate) struct Endpoint {
     draining: AtomicBool,
     /// Its host restores it, or has: the endpoint in whose place requests go to it, if the table has that one.
     standby: ArcSwapOption<Standby>,
-    /// Its last probe was answered.
-    proven: AtomicBool,
     /// Milliseconds that a request may go on after the endpoint has left the table.
     drain: AtomicU64,
     in_flight: AtomicI64,
@@ -75,14 +81,8 @@ pub(crate) struct Endpoint {
     ejected_until: AtomicU64,
     /// Whether it was left out because connections to it failed: then one that stands brings it back.
     unreachable: AtomicBool,
-    /// The path of its probe; by a connection if there is none.
-    probe: ArcSwapOption<String>,
-    /// A replacement is under way: it is probed more often.
-    busy: AtomicBool,
-    /// Milliseconds after `born` at which it was probed last.
-    probed_at: AtomicU64,
-    /// Probes in a row that failed.
-    unanswered: AtomicU32,
+    probing: Probing,
+    silence: Silence,
     born: Instant,
 }
 
@@ -94,7 +94,6 @@ impl Endpoint {
             cut: CancellationToken::new(),
             draining: AtomicBool::new(false),
             standby: ArcSwapOption::empty(),
-            proven: AtomicBool::new(false),
             drain: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
             tunnels: AtomicI64::new(0),
@@ -104,10 +103,8 @@ impl Endpoint {
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             unreachable: AtomicBool::new(false),
-            probe: ArcSwapOption::empty(),
-            busy: AtomicBool::new(false),
-            probed_at: AtomicU64::new(0),
-            unanswered: AtomicU32::new(0),
+            probing: Probing::default(),
+            silence: Silence::default(),
             born: now,
         })
     }
@@ -142,7 +139,7 @@ impl Endpoint {
 
     /// Whether it has failed of late: it is left out, or was, and has not answered its last probe.
     fn has_failed(&self, limits: &Limits, now: Instant) -> bool {
-        let doubtful = || self.ejections.load(Relaxed) > 0 && self.unanswered.load(Relaxed) > 0;
+        let doubtful = || self.ejections.load(Relaxed) > 0 && self.failed_its_probe();
         self.is_left_out(limits, now) || doubtful()
     }
 
@@ -151,13 +148,8 @@ impl Endpoint {
         if !self.is_draining() {
             return true;
         }
-        let proven = || self.proven.load(Relaxed) && !self.is_left_out(limits, now);
+        let proven = || self.is_proven() && !self.is_left_out(limits, now);
         self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now) && proven())
-    }
-
-    /// Whether its last probe was answered.
-    pub(crate) fn is_proven(&self) -> bool {
-        self.proven.load(Relaxed)
     }
 
     pub(crate) fn set_drain(&self, drain: Duration) {
@@ -184,14 +176,13 @@ impl Endpoint {
         now.saturating_duration_since(self.born)
     }
 
-    /// Whether it is left out at `now` because requests failed on it.
+    /// Whether it is left out at `now` because requests failed on it, or because it hangs and has a request to answer.
     pub(crate) fn is_ejected(&self, now: Instant) -> bool {
-        self.ejected_until.load(Relaxed) > self.millis(now)
+        self.is_left_out_until(now) || self.silence.is_tried()
     }
 
-    /// Whether it answers no probes.
-    pub(crate) fn is_unready(&self, limits: &Limits) -> bool {
-        self.unanswered.load(Relaxed) >= limits.unready_after
+    fn is_left_out_until(&self, now: Instant) -> bool {
+        self.ejected_until.load(Relaxed) > self.millis(now)
     }
 
     /// Whether it is left out at `now`, for either reason.
@@ -199,61 +190,20 @@ impl Endpoint {
         self.is_unready(limits) || self.is_ejected(now)
     }
 
-    /// How it is to be probed.
-    pub(crate) fn set_probe(&self, path: Option<&String>, busy: bool) {
-        if self.probe.load().as_deref() != path {
-            self.probe.store(path.cloned().map(Arc::new));
-        }
-        self.busy.store(busy, Relaxed);
-    }
-
-    /// The path of its probe. An endpoint of HTTP/2 is probed by a connection.
-    pub(crate) fn probe_path(&self) -> Option<Arc<String>> {
-        self.probe.load_full().filter(|_| self.key.protocol == ProtocolKind::Http1)
-    }
-
-    /// Whether its next probe is due, which then counts as begun. One in whose favour it stands by is awaited.
-    pub(crate) fn take_probe(&self, limits: &Limits, now: Instant) -> bool {
-        let awaited = self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now));
-        let every = match self.busy.load(Relaxed) {
-            _ if awaited && !self.proven.load(Relaxed) => limits.probe_busy / 8,
-            true => limits.probe_busy,
-            false => limits.probe,
-        };
-        let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
-        let now = self.millis(now);
-        let due = now.saturating_sub(self.probed_at.load(Relaxed)) >= every;
-        if due {
-            self.probed_at.store(now, Relaxed);
-        }
-        due
-    }
-
-    /// A probe was answered, or not. Answers whether that changes if it gets requests.
-    pub(crate) fn probed(&self, ready: bool, limits: &Limits) -> bool {
-        let before = self.is_unready(limits);
-        self.proven.store(ready, Relaxed);
-        if ready {
-            self.unanswered.store(0, Relaxed);
-            self.reached();
-        } else {
-            self.unanswered.fetch_add(1, Relaxed);
-        }
-        before != self.is_unready(limits)
-    }
-
     /// A connection stood: that ends what failures to connect began, and says nothing of resets.
     pub(crate) fn reached(&self) {
         if self.unreached.load(Relaxed) != 0 {
             self.unreached.store(0, Relaxed);
         }
-        if self.unreachable.load(Relaxed) && self.unreachable.swap(false, Relaxed) {
+        let was_out = self.unreachable.load(Relaxed) && self.unreachable.swap(false, Relaxed);
+        if was_out && !self.silence.hangs() {
             self.back();
         }
     }
 
     /// A request was answered.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn answered(&self, now: Instant) {
+        self.heard(now);
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
@@ -266,6 +216,7 @@ impl Endpoint {
     fn back(&self) {
         self.ejections.store(0, Relaxed);
         self.ejected_until.store(0, Relaxed);
+        self.silence.set_hangs(false);
     }
 
     /// A connection could not be made.
@@ -278,10 +229,17 @@ impl Endpoint {
 
     /// A connection was reset before a response.
     pub(crate) fn failed(&self, limits: &Limits, now: Instant) {
+        self.count_failure(limits, now);
+    }
+
+    /// Counts a request that was not answered. Answers whether the endpoint is left out for it.
+    fn count_failure(&self, limits: &Limits, now: Instant) -> bool {
         self.failures.fetch_add(1, Relaxed);
-        if self.eject(limits, now) {
+        let ejected = self.eject(limits, now);
+        if ejected {
             self.unreachable.store(false, Relaxed);
         }
+        ejected
     }
 
     /// Leaves it out after `eject_after` failures in a row, each time twice as long. Answers whether it was.
@@ -290,12 +248,16 @@ impl Endpoint {
         if failures < limits.eject_after || self.is_ejected(now) {
             return false;
         }
+        self.leave_out(limits, now);
+        true
+    }
+
+    fn leave_out(&self, limits: &Limits, now: Instant) {
         let before = self.ejections.fetch_add(1, Relaxed).min(16);
         let pause = limits.eject.saturating_mul(1 << before).min(limits.eject_most);
         self.ejected_until.store(self.millis(now + pause), Relaxed);
         self.failures.store(0, Relaxed);
         self.unreached.store(0, Relaxed);
-        true
     }
 
     /// Lets a response be ended from here.
@@ -306,6 +268,7 @@ impl Endpoint {
     /// Closes idle connections, and ends responses of which a client takes nothing; all of them if the drain is over.
     pub(crate) fn tidy(&self, limits: &Limits, now: Instant) {
         self.pool.sweep(now);
+        self.silence.wear_off();
         let why = if self.cut.is_cancelled() { End::Drained } else { End::Unread(limits.body_idle) };
         let mut flows = Vec::new();
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).retain(|flow| {
@@ -361,99 +324,4 @@ impl Standby {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn endpoint(now: Instant) -> Arc<Endpoint> {
-        let key = EndpointKey {
-            address: "127.0.0.1:1".parse().unwrap(),
-            release: Digest::of(b"r1"),
-            protocol: ProtocolKind::Http1,
-        };
-        Endpoint::new(key, &Limits::default(), now)
-    }
-
-    #[test]
-    fn five_failures_in_a_row_eject_for_longer_each_time() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let endpoint = endpoint(now);
-        let fail = |at| (0..5).for_each(|_| endpoint.failed(&limits, at));
-        (0..4).for_each(|_| endpoint.failed(&limits, now));
-        assert!(!endpoint.is_ejected(now));
-        endpoint.failed(&limits, now);
-        assert!(endpoint.is_ejected(now + Duration::from_secs(9)));
-        let later = now + Duration::from_secs(11);
-        assert!(!endpoint.is_ejected(later));
-        fail(later);
-        assert!(endpoint.is_ejected(later + Duration::from_secs(19)));
-        assert!(!endpoint.is_ejected(later + Duration::from_secs(21)));
-    }
-
-    #[test]
-    fn an_answer_brings_an_endpoint_back_at_once() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let endpoint = endpoint(now);
-        (0..5).for_each(|_| endpoint.failed(&limits, now));
-        endpoint.reached();
-        assert!(endpoint.is_ejected(now), "connections stood all the time");
-        endpoint.answered();
-        assert!(!endpoint.is_ejected(now));
-    }
-
-    #[test]
-    fn a_connection_takes_back_only_failures_to_connect() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let endpoint = endpoint(now);
-        (0..4).for_each(|_| endpoint.unreachable(&limits, now));
-        endpoint.reached();
-        (0..4).for_each(|_| endpoint.failed(&limits, now));
-        endpoint.reached();
-        assert!(!endpoint.is_ejected(now));
-        endpoint.failed(&limits, now);
-        assert!(endpoint.is_ejected(now), "five resets in a row");
-    }
-
-    #[test]
-    fn two_unanswered_probes_make_an_endpoint_unready() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let endpoint = endpoint(now);
-        assert!(!endpoint.probed(false, &limits) && !endpoint.is_left_out(&limits, now));
-        assert!(endpoint.probed(false, &limits) && endpoint.is_left_out(&limits, now));
-        assert!(!endpoint.probed(false, &limits), "nothing new");
-        assert!(endpoint.probed(true, &limits) && !endpoint.is_left_out(&limits, now));
-    }
-
-    #[test]
-    fn a_probe_brings_back_what_could_not_be_reached() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let (silent, resets) = (endpoint(now), endpoint(now));
-        (0..5).for_each(|_| silent.unreachable(&limits, now));
-        (0..5).for_each(|_| resets.failed(&limits, now));
-        assert!(silent.is_ejected(now) && resets.is_ejected(now));
-        silent.probed(true, &limits);
-        resets.probed(true, &limits);
-        assert!(!silent.is_ejected(now), "connections stand again");
-        assert!(resets.is_ejected(now), "connections stood all the time");
-    }
-
-    #[test]
-    fn an_endpoint_is_probed_more_often_while_it_is_replaced() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let endpoint = endpoint(now);
-        let at = |seconds| now + Duration::from_secs(seconds);
-        assert!(!endpoint.take_probe(&limits, at(6)) && endpoint.take_probe(&limits, at(10)));
-        assert!(!endpoint.take_probe(&limits, at(16)));
-        endpoint.set_probe(None, true);
-        assert!(endpoint.take_probe(&limits, at(16)));
-    }
-
-    #[test]
-    fn requests_and_tunnels_are_counted_while_they_are_held() {
-        let endpoint = endpoint(Instant::now());
-        let (request, tunnel) =
-            (InFlight::request(Arc::clone(&endpoint)), InFlight::tunnel(Arc::clone(&endpoint)));
-        assert_eq!((endpoint.in_flight(), endpoint.tunnels()), (1, 1));
-        drop((request, tunnel));
-        assert_eq!((endpoint.in_flight(), endpoint.tunnels()), (0, 0));
-    }
-}
+mod tests;

@@ -14,18 +14,25 @@ use tokio_util::sync::CancellationToken;
 use crate::ingress::Ingress;
 use crate::limits::Limits;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Question};
 
-/// Probes at once.
-const MOST: usize = 64;
+/// Probes at once: enough for ten thousand endpoints, each every ten seconds.
+const MOST: usize = 1024;
 /// How often it is looked which endpoints are due, as a part of the shortest interval.
 const LOOKS: u32 = 8;
 /// `HTTP/1.1 200`
 const STATUS_LINE: usize = 12;
+/// What a client of HTTP/2 begins with (RFC 9113, section 3.4): the preface, and settings, of which there are none.
+const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// How it ends: GOAWAY without a stream or an error.
+const END: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// The head of a frame, with the type of settings.
+const FRAME_HEAD: usize = 9;
+const SETTINGS: u8 = 4;
 
 impl Ingress {
-    /// Probes every endpoint of the tables until `cancel`: with a request if its port has a path for that, else by a
-    /// connection.
+    /// Probes every endpoint of the tables until `cancel`: with a request if its port has a path for that, by the first
+    /// frames if it speaks HTTP/2, else by a connection.
     pub async fn probe(&self, cancel: CancellationToken) {
         let limits = &self.0.limits;
         let mut look = tokio::time::interval(limits.probe.min(limits.probe_busy) / LOOKS);
@@ -37,7 +44,8 @@ impl Ingress {
                 Some(_) = probes.join_next() => continue,
                 _ = look.tick() => {}
             }
-            let due = self.0.registry().due(limits, Instant::now(), MOST.saturating_sub(probes.len()));
+            let due =
+                self.0.registry().begin_probes(limits, Instant::now(), MOST.saturating_sub(probes.len()));
             for endpoint in due {
                 let ingress = self.clone();
                 probes.spawn(async move {
@@ -52,13 +60,12 @@ impl Ingress {
 
 /// Probes an endpoint. Answers whether one that stands by answers from now on, which requests may wait for.
 async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) -> bool {
-    let path = endpoint.probe_path();
-    let answered =
-        timeout(limits.probe_timeout, ask(endpoint.key.address, path.as_deref().map(String::as_str)));
+    let question = endpoint.question();
+    let answered = timeout(limits.probe_timeout, ask(endpoint.key.address, &question));
     let ready = matches!(answered.await, Ok(Ok(true)));
     let (address, release) = (endpoint.key.address, endpoint.key.release.short());
     let answers_now = ready && !endpoint.is_proven();
-    let changes = endpoint.probed(ready, limits);
+    let changes = endpoint.probed(ready, limits, Instant::now());
     if endpoint.stands_by() {
         if answers_now {
             tracing::info!(%address, release, "an endpoint that stands by answers its probes");
@@ -75,10 +82,18 @@ async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) -> bool {
     false
 }
 
-/// Whether the endpoint is ready. Only the status counts.
-async fn ask(address: SocketAddr, path: Option<&str>) -> io::Result<bool> {
+/// Whether the endpoint is ready.
+async fn ask(address: SocketAddr, question: &Question) -> io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
-    let Some(path) = path else { return Ok(true) };
+    match question {
+        Question::Connect => Ok(true),
+        Question::Get(path) => get(&mut stream, address, path).await,
+        Question::Settings => settings(&mut stream).await,
+    }
+}
+
+/// Only the status of the answer counts.
+async fn get(stream: &mut TcpStream, address: SocketAddr, path: &str) -> io::Result<bool> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: windlass-ingress\r\nconnection: close\r\n\r\n"
     );
@@ -90,4 +105,13 @@ async fn ask(address: SocketAddr, path: Option<&str>) -> io::Result<bool> {
         .ok()
         .and_then(|s| s.parse().ok())
         .is_some_and(|s: u16| (200..400).contains(&s)))
+}
+
+/// The first frame of a server are its settings.
+async fn settings(stream: &mut TcpStream) -> io::Result<bool> {
+    stream.write_all(BEGIN).await?;
+    let mut head = [0; FRAME_HEAD];
+    stream.read_exact(&mut head).await?;
+    let _ = stream.write_all(END).await; // it has answered
+    Ok(matches!(head, [_, _, _, SETTINGS, ..]))
 }

@@ -4,6 +4,7 @@
 mod endpoints;
 mod ends;
 mod grpc;
+mod hangs;
 mod inner;
 mod limits;
 mod requests;

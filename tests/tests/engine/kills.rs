@@ -1,11 +1,11 @@
 //! Instances and ingresses that are killed under load, and instances that behave badly: requests that are lost are those that
 //! were under way and that nobody may repeat, and they are counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use windlass_tests::ingress::{self, NAME};
-use windlass_tests::{Fleet, Host, Load, Service, wait};
+use windlass_tests::{Fleet, Host, Load, Process, Service, wait};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -86,6 +86,57 @@ fn a_kill_costs_only_requests_under_way_that_nobody_may_repeat() {
     // For each client the one that was sent, and one more that waited to be accepted while the process ended.
     assert!(under_way <= 32, "two for each client: {:#?}", here.first);
     second.stop(Duration::from_secs(40));
+    proxy.stop(Duration::from_secs(40));
+}
+
+/// A process that was stopped: connections to it stand, and it says nothing. Nobody but the ingress is there to see it.
+#[test]
+fn an_instance_that_hangs_costs_no_request() {
+    let mut fleet = Fleet::start("hangs", 2);
+    let (edge, other) = (fleet.hosts[0].clone(), fleet.hosts[1].clone());
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&web(&fleet, "v1"), "r1");
+    ingress::wait_until_routed(&at, "v1");
+    let up = || ingress::metric(&edge, "windlass_ingress_endpoint_up", &["service=\"default/web\""]);
+    let until_up = |wanted: f64| {
+        let asked_at = Instant::now();
+        wait::until("the ingress has seen it", LONG, || {
+            let up = up();
+            if (up - wanted).abs() < 0.5 { Ok(()) } else { Err(format!("{up} get requests")) }
+        });
+        asked_at.elapsed()
+    };
+    until_up(2.0);
+    fleet.server.kill_9();
+    fleet.agents.iter_mut().for_each(Process::kill_9);
+
+    let (gets, posts) = (Load::begin(&at, NAME, "/version", 500), Load::posts(&at, NAME, "/version", 20));
+    let until = |load: &Load, more: u64| {
+        let before = load.answered();
+        wait::until("requests are answered", LONG, || {
+            if load.answered() >= before + more { Ok(()) } else { Err(format!("{}", load.answered())) }
+        });
+    };
+    until(&gets, 1000);
+    let instance = other.engine.running("web").unwrap().remove(0).id;
+    other.engine.freeze(&instance).unwrap();
+    let seen = until_up(1.0);
+    // All that had been sent there was asked of the other one: those that ask GET are all back.
+    until(&gets, 1000);
+    let counted = |name: &str| ingress::metric(&edge, name, &["service=\"default/web\""]);
+    let moved = counted("windlass_ingress_retries_total");
+    other.engine.thaw(&instance).unwrap();
+    let back = until_up(2.0);
+    until(&posts, 20);
+    let (gets, posts) = (gets.end(), posts.end());
+    println!(
+        "left out {seen:?} after it hung, back {back:?} after it went on; of {} requests {moved} were asked again",
+        gets.answered() + posts.answered()
+    );
+    gets.expect_none_lost();
+    posts.expect_none_lost();
+    assert!(moved >= 1.0, "some were on it");
     proxy.stop(Duration::from_secs(40));
 }
 

@@ -1,7 +1,7 @@
 //! The benchmarks: Windlass beside a peer, in turn, in one run, on the same machine. Prints the table that
 //! `docs/benchmarks.md` keeps.
 //!
-//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|place|crash|grow|fleet|canaries|telemetry` one. The last six need
+//! `make bench` runs all of them; `make bench ONLY=first|rest|ten|many|update|routes|place|crash|grow|fleet|canaries|telemetry` one. The last six need
 //! neither engines nor root: thousands of agents are simulated, see `windlass_tests::fleetsim`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -15,14 +15,20 @@ mod grow;
 mod many;
 mod place;
 mod rest;
+mod routes;
 mod swarm;
 mod telemetry;
 mod ten;
+mod update;
 
 fn main() -> anyhow::Result<()> {
     let only = std::env::args().nth(1).unwrap_or_default();
-    let known =
-        ["", "first", "rest", "ten", "many", "place", "crash", "grow", "fleet", "canaries", "telemetry"];
+    if only == update::LOAD {
+        return update::load(&std::env::args().skip(2).collect::<Vec<_>>());
+    }
+    let engines = ["first", "rest", "ten", "many", "update", "routes"];
+    let simulated = ["place", "crash", "grow", "fleet", "canaries", "telemetry"];
+    let known: Vec<&str> = [""].into_iter().chain(engines).chain(simulated).collect();
     anyhow::ensure!(
         known.contains(&only.as_str()),
         "there is no benchmark `{only}`; there are {}",
@@ -41,6 +47,12 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("many") {
         many::run()?;
+    }
+    if wanted("update") {
+        update::run()?;
+    }
+    if wanted("routes") {
+        routes::run()?;
     }
     if wanted("place") {
         place::run()?;

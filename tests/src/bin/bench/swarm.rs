@@ -11,12 +11,28 @@ use windlass_tests::Host;
 pub(crate) struct Swarm<'a> {
     host: &'a Host,
     id: String,
+    /// Its instances are found by name in a network of their own.
+    named: bool,
 }
 
-fn spec(image: &str) -> Value {
+/// The network of a service that is found by name.
+const NETWORK: &str = "peers";
+/// That name.
+pub(crate) const NAME: &str = "peer";
+
+fn spec(image: &str, named: bool) -> Value {
+    let mut spec = plain_spec(image);
+    if named {
+        spec["EndpointSpec"] = json!({ "Mode": "dnsrr" });
+        spec["TaskTemplate"]["Networks"] = json!([{ "Target": NETWORK }]);
+    }
+    spec
+}
+
+fn plain_spec(image: &str) -> Value {
     let step = || json!({ "Parallelism": 1, "Order": "start-first", "Monitor": 0, "FailureAction": "pause" });
     json!({
-        "Name": "peer",
+        "Name": NAME,
         "TaskTemplate": {
             "ContainerSpec": {
                 "Image": image,
@@ -39,10 +55,30 @@ fn spec(image: &str) -> Value {
 impl<'a> Swarm<'a> {
     /// Makes the engine a swarm of one and starts the service.
     pub(crate) fn start(host: &'a Host, image: &str) -> Result<Self> {
+        Self::start_as(host, image, false)
+    }
+
+    /// The same with a network in which the engine's name server knows the instances. Answers with the process id of a container
+    /// in it as well, to ask from.
+    pub(crate) fn start_named(host: &'a Host, image: &str) -> Result<(Self, u64)> {
+        let swarm = Self::start_as(host, image, true)?;
+        let body = json!({ "Image": image, "HostConfig": { "NetworkMode": NETWORK } });
+        let made = host.engine.ask("POST", "/containers/create", &body.to_string())?;
+        let id = made["Id"].as_str().context("no id")?;
+        host.engine.ask("POST", &format!("/containers/{id}/start"), "")?;
+        let pid = host.engine.inspect(id)?["State"]["Pid"].as_u64().context("it has no process")?;
+        Ok((swarm, pid))
+    }
+
+    fn start_as(host: &'a Host, image: &str, named: bool) -> Result<Self> {
         let init = json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": host.address });
         host.engine.ask("POST", "/swarm/init", &init.to_string())?;
-        let made = host.engine.ask("POST", "/services/create", &spec(image).to_string())?;
-        let swarm = Self { host, id: made["ID"].as_str().context("no id")?.to_owned() };
+        if named {
+            let network = json!({ "Name": NETWORK, "Driver": "overlay", "Attachable": true });
+            host.engine.ask("POST", "/networks/create", &network.to_string())?;
+        }
+        let made = host.engine.ask("POST", "/services/create", &spec(image, named).to_string())?;
+        let swarm = Self { host, id: made["ID"].as_str().context("no id")?.to_owned(), named };
         swarm.wait(|running| running == 10, image)?;
         Ok(swarm)
     }
@@ -51,7 +87,7 @@ impl<'a> Swarm<'a> {
     pub(crate) fn update(&self, image: &str) -> Result<f64> {
         let started_at = Instant::now();
         let version = self.service()?["Version"]["Index"].clone();
-        self.change(&format!("version={version}"), &spec(image))?;
+        self.change(&format!("version={version}"), &spec(image, self.named))?;
         self.settle(image)?;
         Ok(started_at.elapsed().as_secs_f64())
     }

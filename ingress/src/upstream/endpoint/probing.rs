@@ -1,0 +1,135 @@
+//! The probes of an endpoint: how it is asked, when, and what its answers say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+
+use crate::limits::Limits;
+
+use super::{Endpoint, ProtocolKind};
+
+/// An eighth of the shorter interval between two probes: for one that is awaited, and for the next after one that failed.
+const SOON: u32 = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    /// The path of its probe, if it has one.
+    path: ArcSwapOption<String>,
+    /// A replacement is under way: it is probed more often.
+    busy: AtomicBool,
+    /// Milliseconds after the endpoint was made at which its last probe began.
+    began_at: AtomicU64,
+    /// That probe has not ended.
+    under_way: AtomicBool,
+    /// A request has waited for too long: a probe is due at once.
+    suspect: AtomicBool,
+    /// Its last probe was answered.
+    proven: AtomicBool,
+    /// Probes in a row that failed.
+    unanswered: AtomicU32,
+}
+
+/// How an endpoint is asked whether it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// By a connection, which says only that its kernel is there.
+    Connect,
+    /// By a request for a path.
+    Get(Arc<String>),
+    /// By the first frames of HTTP/2.
+    Settings,
+}
+
+impl Endpoint {
+    /// Whether its last probe was answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.probing.proven.load(Relaxed)
+    }
+
+    /// Whether it answers no probes.
+    pub(crate) fn is_unready(&self, limits: &Limits) -> bool {
+        self.probing.unanswered.load(Relaxed) >= limits.unready_after
+    }
+
+    /// Whether its last probe failed.
+    pub(super) fn failed_its_probe(&self) -> bool {
+        self.probing.unanswered.load(Relaxed) > 0
+    }
+
+    /// How it is to be probed.
+    pub(crate) fn set_probe(&self, path: Option<&String>, busy: bool) {
+        if self.probing.path.load().as_deref() != path {
+            self.probing.path.store(path.cloned().map(Arc::new));
+        }
+        self.probing.busy.store(busy, Relaxed);
+    }
+
+    /// How it is probed.
+    pub(crate) fn question(&self) -> Question {
+        match (self.key.protocol, self.probing.path.load_full()) {
+            (ProtocolKind::Http2, _) => Question::Settings,
+            (ProtocolKind::Http1, Some(path)) => Question::Get(path),
+            (ProtocolKind::Http1, None) => Question::Connect,
+        }
+    }
+
+    /// Whether a probe is answered by its process, and not by its kernel alone.
+    pub(super) fn answers_for_itself(&self) -> bool {
+        self.question() != Question::Connect
+    }
+
+    /// Has it probed at once.
+    pub(super) fn suspect(&self) {
+        self.probing.suspect.store(true, Relaxed);
+    }
+
+    /// If its next probe is due: for how long, in milliseconds. One in whose favour it stands by is awaited.
+    pub(crate) fn probe_due(&self, limits: &Limits, now: Instant) -> Option<u64> {
+        let of = &self.probing;
+        if of.under_way.load(Relaxed) {
+            return None;
+        }
+        if of.suspect.load(Relaxed) {
+            return Some(u64::MAX);
+        }
+        let awaited = self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now));
+        let doubted = self.failed_its_probe() && !self.is_unready(limits);
+        let every = match of.busy.load(Relaxed) {
+            _ if doubted || (awaited && !self.is_proven()) => limits.probe_busy / SOON,
+            true => limits.probe_busy,
+            false => limits.probe,
+        };
+        let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        self.millis(now).saturating_sub(of.began_at.load(Relaxed)).checked_sub(every)
+    }
+
+    /// A probe begins.
+    pub(crate) fn begin_probe(&self, now: Instant) {
+        self.probing.suspect.store(false, Relaxed);
+        self.probing.under_way.store(true, Relaxed);
+        self.probing.began_at.store(self.millis(now), Relaxed);
+    }
+
+    /// A probe was answered, or not. Answers whether that changes if it gets requests.
+    pub(crate) fn probed(&self, ready: bool, limits: &Limits, now: Instant) -> bool {
+        let before = self.is_unready(limits);
+        self.probing.proven.store(ready, Relaxed);
+        if ready {
+            self.probing.unanswered.store(0, Relaxed);
+            self.reached();
+            if self.answers_for_itself() {
+                self.heard(now);
+            }
+        } else {
+            self.probing.unanswered.fetch_add(1, Relaxed);
+        }
+        self.probing.under_way.store(false, Relaxed);
+        let changes = before != self.is_unready(limits);
+        if changes {
+            self.silence.tell();
+        }
+        changes
+    }
+}
