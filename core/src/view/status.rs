@@ -155,7 +155,8 @@ pub fn status(
             state: instance.state,
             since: Some(instance.since),
             release: instance.counter,
-            endpoints: instance.endpoints.clone(),
+            // A container that does not run answers nowhere, and uses nothing.
+            endpoints: if instance.state.is_running() { instance.endpoints.clone() } else { BTreeMap::new() },
             started_at: instance.vitals.started_at,
             restarts: instance.restarts,
             last_exit: instance.vitals.last_exit,
@@ -174,7 +175,7 @@ pub fn status(
         };
         let mut here: Vec<InstanceView> =
             seen.map(|seen| seen.instances.iter().map(of).collect()).unwrap_or_default();
-        for instance in &mut here {
+        for instance in here.iter_mut().filter(|instance| instance.state.is_running()) {
             let used = stats
                 .get(assignment.host())
                 .and_then(|s| s.instances.iter().find(|i| i.instance == instance.id));

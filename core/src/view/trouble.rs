@@ -160,7 +160,11 @@ impl std::fmt::Display for Trouble {
                 write!(f, "{}: no contact since {at}; its data is of then", state.as_str())
             }
             Self::NotHeardOf { state, last_seen: None } => {
-                write!(f, "{}: no contact since the coordinator started; its data is older", state.as_str())
+                write!(
+                    f,
+                    "{}: no contact since the coordinator started: its agent has to run there; its data is older",
+                    state.as_str()
+                )
             }
             Self::NothingReported => f.write_str("connected, has not reported yet what it runs"),
             Self::Recovering => f.write_str("recovering: it holds a plan that the store does not know"),
@@ -326,7 +330,7 @@ mod tests {
             ("lost", Member { liveness: Liveness::Lost, ..well() }, Some(stats(0, 99)),
                 vec!["lost: no contact since 1970-01-01T00:01:40.000Z; its data is of then"]),
             ("never heard of", Member { liveness: Liveness::Unknown, last_seen: None, ..well() }, None,
-                vec!["unknown: no contact since the coordinator started; its data is older"]),
+                vec!["unknown: no contact since the coordinator started: its agent has to run there; its data is older"]),
             ("connected and silent", Member { observation: None, ..well() }, None,
                 vec!["connected, has not reported yet what it runs"]),
             ("the engine is gone", Member { observation: seen(|s| s.engine = EngineState::Unavailable("no answer".into())), ..well() }, None,

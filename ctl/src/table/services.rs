@@ -25,7 +25,9 @@ pub(crate) fn services(
             Some((environment, others @ 1..)) => {
                 format!("no services in {environment}; {others} in other environments\n")
             }
-            Some(_) | None => "no services yet; make one with `windlass deploy -f FILE`\n".to_owned(),
+            Some(_) | None => {
+                "no services that you may see; make one with `windlass deploy -f FILE`\n".to_owned()
+            }
         };
     }
     let row = |status: &StatusView| {

@@ -186,7 +186,8 @@ fn a_service_that_nothing_runs_says_so() {
     let elsewhere = services(&[], Some((&"staging".parse().unwrap(), 3)), Colour::Off);
     assert_eq!(elsewhere, "no services in staging; 3 in other environments\n");
     assert!(
-        services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off).starts_with("no services yet")
+        services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off)
+            .starts_with("no services that you may see")
     );
     let last: windlass_core::view::RolloutView = rollout_view("failed");
     let said = service(&gone, Some(&last), now(), Colour::Off);
