@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_tests::ingress::{self, NAME};
 use windlass_tests::{Fleet, Service, http, wait};
 
 /// Longer than anything here takes on a busy machine.
@@ -14,7 +15,8 @@ fn what_a_container_uses_is_seen_everywhere() {
     let fleet = Fleet::start("usage", 1);
     let web =
         Service::web(&fleet.lab.image("v1"), 1).with("resources", json!({ "cpu": 0.5, "memory": "48MiB" }));
-    fleet.deploy_ok(&web, "r1");
+    let _ingress = ingress::start(&fleet, &fleet.hosts[0], "ingress.log");
+    fleet.deploy_ok(&web.with("route", json!({ "host": NAME, "port": "http" })), "r1");
     let address = &fleet.hosts[0].address;
     // Each measurement is a few seconds after the one before; requests give it something to count.
     let instance = wait::until("status shows what the instance uses", LIMIT, || {
@@ -51,6 +53,27 @@ fn what_a_container_uses_is_seen_everywhere() {
     );
     let data = fleet.cli.json(&["top"]);
     assert_eq!(data["services"][0]["instances"][0]["memory_limit"], 48 << 20, "{data}");
+
+    // The answers of its probe, and the requests that came by its name.
+    let at = format!("{address}:80");
+    ingress::wait_until_routed(&at, "v1");
+    wait::until("top tells of probe and requests", LIMIT, || {
+        drop(ingress::answers(&at, NAME, "/version"));
+        let data = fleet.cli.json(&["top"]);
+        let probe = &data["services"][0]["instances"][0]["probe"];
+        let recent = &data["routes"][0]["services"][0]["releases"][0]["recent"];
+        let is_told = probe["seconds"].as_f64() > Some(0.0)
+            && recent["per_second"].as_f64() > Some(0.0)
+            && recent["error_ratio"] == 0.0
+            && recent["p95_seconds"].is_number();
+        if is_told { Ok(()) } else { Err(data.to_string()) }
+    });
+    let routes = fleet.cli.ok(&["top", "routes", "--once"]).stdout;
+    assert!(routes.contains("REQ/S") && routes.contains("default/web") && routes.contains(NAME), "{routes}");
+    let ingresses = fleet.cli.ok(&["top", "ingresses", "--once"]).stdout;
+    assert!(ingresses.contains("h1") && ingresses.contains("current"), "{ingresses}");
+    let instances = fleet.cli.ok(&["top", "instances", "--once"]).stdout;
+    assert!(instances.contains("PROBE") && instances.contains("ok "), "{instances}");
 
     let metrics = http::get(&format!("{}:7480", fleet.lab.gateway()), "/metrics", SOON).unwrap().body;
     let limit = metrics.lines().find(|line| line.starts_with("windlass_instance_memory_limit_bytes{"));
