@@ -8,13 +8,13 @@
 #
 #   tests/gpu/real.sh [PATH/windlass-agent]
 #
-# With an agent that runs on this host (give its folder in WINDLASS_DATA, default /var/lib/windlass-agent) also: its probe is stopped
+# With an agent that runs on this host (give its folder in WINDLASS_DATA, default /var/lib/windlass/agent) also: its probe is stopped
 # by SIGSTOP, and it has to say so, replace it, and be right again. With PyTorch also: 1 GiB is allocated and has to be seen.
 # Exit codes: 0 all that could be checked holds, 1 something does not, 2 wrong usage, 3 no GPU here.
 set -euo pipefail
 
 agent=${1:-windlass-agent}
-data=${WINDLASS_DATA:-/var/lib/windlass-agent}
+data=${WINDLASS_DATA:-/var/lib/windlass/agent}
 deadline=$((SECONDS + 570))
 failed=0
 
@@ -106,7 +106,7 @@ fi
 
 # --- a probe that hangs, under an agent that runs
 # shellcheck disable=SC2317 # called by `within`
-silent() { "$agent" inventory --data "$data" -o json 2>/dev/null | jq -e '[.facts.silent[]? | select(.what == "GPUs")] | length > 0' >/dev/null; }
+silences() { "$agent" inventory --data "$data" -o json | jq -e "[.facts.silent[]? | select(.what == \"GPUs\")] | length $1" >/dev/null; }
 child() { # of the agent: its probe
     local pid pids=()
     read -ra pids 2>/dev/null <"/proc/$1/task/$1/children" || true
@@ -125,15 +125,15 @@ within() { # SECONDS COMMAND...
 }
 running=$(jq -r '.pid // empty' "$data/status.json" 2>/dev/null || true)
 hung=$(if [ -n "$running" ]; then child "$running" | head -n 1; fi)
-if [ -n "$hung" ]; then
-    # shellcheck disable=SC2317 # called by `within`
-    not_silent() { ! silent; }
+if [ -n "$hung" ] && ! "$agent" inventory --data "$data" -o json >/dev/null; then
+    bad "hang: \`$agent inventory\` does not say how the agent is, see above"
+elif [ -n "$hung" ]; then
     # shellcheck disable=SC2317 # called by `within`
     replaced() { [ -n "$(child "$running")" ] && [ "$(child "$running" | head -n 1)" != "$hung" ]; }
     kill -STOP "$hung"
-    if within 40 silent; then ok "hang: the agent says that its GPUs are silent"; else bad "hang: nothing is said for 40 s"; fi
+    if within 40 silences '> 0'; then ok "hang: the agent says that its GPUs are silent"; else bad "hang: nothing is said for 40 s"; fi
     if within 90 replaced; then ok "hang: the probe is replaced"; else bad "hang: the probe is not replaced"; fi
-    if within 90 not_silent; then ok "hang: it is right again"; else bad "hang: the GPUs stay silent"; fi
+    if within 90 silences '== 0'; then ok "hang: it is right again"; else bad "hang: the GPUs stay silent"; fi
     kill -CONT "$hung" 2>/dev/null || true
 else
     skip "hang: no agent with GPUs runs here with its folder $data"
