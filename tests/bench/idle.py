@@ -45,6 +45,7 @@ async def hold(host, port, count, websocket):
     for _ in range(0, count, 50):
         held += await asyncio.gather(*(one(host, port, websocket) for _ in range(50)))
     await asyncio.sleep(1)  # buffers of the answers are given back
+    assert not any(reader.at_eof() for reader, _ in held), "some were closed"
     print("ready", flush=True)
     await asyncio.sleep(120)
 

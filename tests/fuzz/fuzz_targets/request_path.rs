@@ -140,11 +140,19 @@ impl Head {
             rest = &rest[at + 2..];
         }
         lines.push(rest);
-        demand(lines.iter().all(|line| !line.contains(&b'\r') && !line.contains(&b'\n')), "no bare CR or LF", head);
+        demand(
+            lines.iter().all(|line| !line.contains(&b'\r') && !line.contains(&b'\n')),
+            "no bare CR or LF",
+            head,
+        );
         let words: Vec<&[u8]> = lines[0].split(|byte| *byte == b' ').collect();
         demand(words.len() == 3 && words[2] == b"HTTP/1.1", "a request line has three words", head);
         demand(words[1].starts_with(b"/") || words[1] == b"*", "the target is a path", head);
-        demand(words[1].iter().all(u8::is_ascii_graphic) || words[1].iter().all(|b| *b > b' '), "no blanks", head);
+        demand(
+            words[1].iter().all(u8::is_ascii_graphic) || words[1].iter().all(|b| *b > b' '),
+            "no blanks",
+            head,
+        );
         let headers: Vec<(String, &[u8])> = lines[1..].iter().map(|line| Self::header(line, head)).collect();
         let all = |name: &str| -> Vec<&[u8]> {
             headers.iter().filter(|(found, _)| found == name).map(|(_, value)| *value).collect()
@@ -173,7 +181,11 @@ impl Head {
         let (name, value) = (&line[..at], line.get(at + 1..).unwrap_or_default());
         let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
         demand(!name.is_empty() && name.iter().all(token), "a name is a token", head);
-        demand(value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)), "no controls", head);
+        demand(
+            value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)),
+            "no controls",
+            head,
+        );
         (String::from_utf8_lossy(name).to_ascii_lowercase(), value.trim_ascii())
     }
 

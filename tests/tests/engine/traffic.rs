@@ -1,5 +1,5 @@
-//! Requests through an ingress, all along: deploys, a bad release, a rollback, an upgrade of the ingress, an agent and a
-//! coordinator that are killed. None is lost.
+//! Requests through an ingress, all along: deploys, a bad release, a rollback, aborts by hand, an upgrade of the ingress, an
+//! agent and a coordinator that are killed. None is lost.
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,24 @@ fn no_request_is_lost_while_releases_come_and_go() {
     );
     assert_eq!(answers.whole.len(), 2, "v1 and v2 answered, and nothing else: {:?}", answers.whole);
 
+    // A rolling update that a person aborts on its way, and begins again, and aborts once more.
+    let load = Load::begin(&at, NAME, "/version", 600);
+    for attempt in ["1", "2"] {
+        let held = web("v1", "auto").with("env.ABORTED", attempt).with("strategy.rolling.min_ready", "5s");
+        fleet.deploy_detached(&held);
+        ingress::wait_until_routed(&at, "v1");
+        fleet.cli.run(&["rollout", "abort", "web", "--yes"]).expect_code(0);
+        fleet.wait_for_outcome("aborted");
+        wait::until("the release before is whole again", Duration::from_secs(60), || {
+            let running = (fleet.count_running("v1"), fleet.count_running("v2"));
+            if running == (0, 3) { Ok(()) } else { Err(format!("{running:?}")) }
+        });
+    }
+    let answers = load.end();
+    println!("aborted twice: {} requests in {:?}: {:?}", answers.answered(), answers.took, answers.whole);
+    answers.expect_none_lost();
+    assert_eq!(answers.whole.len(), 2, "both answered: {:?}", answers.whole);
+
     // Another ingress takes over; then the agent beside it and the coordinator are killed, and it goes on.
     let load = Load::begin(&at, NAME, "/version", 600);
     let mut successor = ingress::start(&fleet, &edge, "ingress-2.log");
@@ -61,7 +79,7 @@ fn no_request_is_lost_while_releases_come_and_go() {
     fleet.wait_for_server();
     fleet.agents[0].start_again();
     fleet.wait_for_host(&edge.name, "connected");
-    fleet.deploy_ok(&v1.with("env.TRY", "3"), "r6");
+    fleet.deploy_ok(&v1.with("env.TRY", "3"), "r8");
     load.end().expect_none_lost();
     successor.stop(Duration::from_secs(40));
 }

@@ -59,8 +59,10 @@ fn through_the_ingress(requests: u64) -> Result<Outcome> {
     let at = format!("{}:80", edge.address);
     let mut process = ingress::start(&fleet, &edge, "ingress.log");
     let service = |tag: &str| {
-        let service =
-            Service::web(&fleet.lab.image(tag), 10).with("soak", "0s").with("progress_deadline", "2m");
+        let service = Service::web(&fleet.lab.image(tag), 10)
+            .with("soak", "0s")
+            .with("progress_deadline", "2m")
+            .with("health.startup.failures", 60);
         let service = service.with("strategy.rolling.min_ready", "0s");
         service.with("route", json!({ "host": NAME, "port": "http" }))
     };
@@ -104,9 +106,11 @@ fn through_swarm(requests: u64) -> Result<Outcome> {
         .arg(&resolver)
         .arg(std::env::current_exe()?)
         .args([LOAD, &format!("{}:8080", swarm::NAME), &RATE.to_string(), &requests.to_string()])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let (said, answered) = (child.stdout.take().context("no output")?, AtomicU64::new(0));
+    let goes_on = child.stdin.take();
     let outcome = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut last = Value::Null;
@@ -120,6 +124,7 @@ fn through_swarm(requests: u64) -> Result<Outcome> {
         let update = swarm.update(&v2)?;
         reach(requests / 2, || answered.load(Relaxed))?;
         let rollback = swarm.rollback(&v1)?;
+        drop(goes_on);
         let last = reader.join().ok().context("the reader has panicked")?;
         let first = last["first"].as_array().into_iter().flatten();
         anyhow::Ok(Outcome {
@@ -134,12 +139,14 @@ fn through_swarm(requests: u64) -> Result<Outcome> {
     outcome
 }
 
-/// A load of its own process: says how many were answered, every second, and what became of all of them at the end.
+/// A load of its own process: says how many were answered so far, and what became of all of them at the end, which is when there
+/// were enough and nobody holds its input open any more.
 pub(crate) fn load(arguments: &[String]) -> Result<()> {
     let [address, rate, requests] = arguments else { anyhow::bail!("wants an address, a rate and a number") };
     let requests = requests.parse()?;
     let load = Load::begin(address, "peer", "/version", rate.parse()?);
-    while load.answered() < requests && load.now() < LIMIT {
+    let input = std::thread::spawn(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    while (load.answered() < requests || !input.is_finished()) && load.now() < LIMIT {
         std::thread::sleep(Duration::from_millis(200));
         println!("{}", json!({ "answered": load.answered() }));
     }
