@@ -156,10 +156,13 @@ fn derive(
     let reports = registry.observations();
     let members = state.hosts.values().filter(|record| record.is_member());
     let hosts = members.map(|record| {
+        let plan = state.plans.get(&record.name);
         let seen = traffic::HostSeen {
             address: record.address.parse().ok(),
             recovering: state.awaits(&record.name),
             observation: reports.get(&record.name).map(|observation| &**observation),
+            issued_seq: plan.map_or(0, |plan| plan.seq),
+            parts: plan.map(|plan| &*plan.since),
         };
         (&record.name, seen)
     });

@@ -12,6 +12,7 @@ use super::Turn;
 use super::asks;
 use super::input::{Container, ContainerState};
 use super::judge;
+use super::step::Step;
 
 /// The observation of a slot whose status is known.
 pub(super) fn slot(
@@ -131,9 +132,12 @@ fn is_kept(turn: &Turn<'_>, seen: &Container) -> bool {
     known.is_some_and(|known| known.kept.as_ref() == Some(&seen.instance))
 }
 
-/// Returns whether the engine was asked to stop it a moment ago.
+/// Returns whether the engine was asked to stop it a moment ago, or is asked now.
 fn is_stopping(turn: &Turn<'_>, seen: &Container) -> bool {
-    turn.observed.busy.contains(&seen.slot) && turn.memory.of(seen).is_some_and(|known| known.stopped)
+    let stops = |step: &Step| matches!(step, Step::Stop(target) if target.container == seen.id);
+    let asked =
+        turn.observed.busy.contains(&seen.slot) && turn.memory.of(seen).is_some_and(|known| known.stopped);
+    asked || turn.steps.iter().any(stops)
 }
 
 fn state(

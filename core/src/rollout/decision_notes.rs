@@ -82,6 +82,7 @@ impl Planner<'_> {
             | Transition::Promote { .. }
             | Transition::Park { .. }
             | Transition::Resume
+            | Transition::Restored { .. }
             | Transition::Abandon
             | Transition::Stand { .. }
             | Transition::Disarm

@@ -21,6 +21,9 @@ impl Planner<'_> {
             return false;
         }
         let before = Intent::from(&self.slots[slot]);
+        if self.gives_place(slot, &before, after) {
+            return true;
+        }
         let target = Some(before.release).filter(|_| before.run.runs());
         let other = before.other.filter(|(_, run)| run.runs()).map(|(release, _)| release);
         // What a restart replaces is of the same release, and its host stops it by itself.
@@ -39,29 +42,53 @@ impl Planner<'_> {
         else {
             return false;
         };
-        let timeout = routed.1;
-        let (host, id) = (self.host(slot), slot.clone());
-        let Routed { in_flight, missing, silent, until, .. } = routed.0;
-        let by = Box::new(HeldUp { missing, silent, until });
-        let waiting = Waiting::Drain { host, slot: id, in_flight, by };
-        self.drain(slot, timeout.duration(), waiting);
+        self.note_drain(slot, routed);
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true
     }
 
+    /// Whether the host has restored an instance that would not run under `after` and that requests may go to. From now on the slot
+    /// has a place for it, in which it can drain.
+    fn gives_place(&mut self, slot: &SlotId, before: &Intent, after: &Intent) -> bool {
+        // What succeeds after all starts anew by itself.
+        let is_promoted = after.good && after.release == before.release;
+        let restored = self.facts(slot).restored();
+        let Some(release) = restored.filter(|release| !is_promoted && !after.has_run(release)) else {
+            return false;
+        };
+        let Some(routed) = self.still_routed(slot, &release) else { return false };
+        self.note_drain(slot, routed);
+        self.apply(slot, &Transition::Restored { release });
+        true
+    }
+
+    /// Notes what the slot waits for.
+    fn note_drain(&mut self, slot: &SlotId, (routed, timeout): (Routed, Span)) {
+        let Routed { in_flight, missing, silent, until, .. } = routed;
+        let by = Box::new(HeldUp { missing, silent, until });
+        let waiting = Waiting::Drain { host: self.host(slot), slot: slot.clone(), in_flight, by };
+        self.drain(slot, timeout.duration(), waiting);
+    }
+
     /// Requests that may still go to the instance of `release`, and how long they keep it alive; `None` if it may stop: it does not run as far as is known,
-    /// nothing can be done on its host, or no request is under way and none will come.
+    /// its host is lost, or no request is under way and none will come.
     fn still_routed(&self, slot: &SlotId, release: &Digest) -> Option<(Routed, Span)> {
         let (facts, traffic) = (self.facts(slot), self.snapshot.fleet.traffic()?);
         let spec = &self.release(release)?.spec;
-        let member = self.member_of(slot).filter(|_| !facts.is_out_of_reach())?;
+        let member = self.member_of(slot).filter(|_| !facts.is_lost())?;
         let address: IpAddr = member.facts.address.parse().ok()?;
         let runs = |seen: &&Instance| &seen.release == release && seen.state.is_running();
-        // A host that is silent, or has connected again and not reported yet, is taken at its last word.
-        let before = || member.last_report.as_deref()?.slot(slot);
-        let instances = facts.last().or_else(before)?.instances.iter().filter(runs);
-        let ports = instances.flat_map(|seen| seen.endpoints.values()).filter_map(|text| port_of(text));
-        let ports: Vec<u16> = ports.collect();
+        // A host that is silent, or has connected again and not reported yet, is taken at its last word. Of one that has said
+        // nothing since this coordinator began, the table tells.
+        let word = member.observation.as_deref().or(member.last_report.as_deref());
+        let ports: Vec<u16> = match word {
+            Some(word) => {
+                let instances = word.slot(slot)?.instances.iter().filter(runs);
+                let texts = instances.flat_map(|seen| seen.endpoints.values());
+                texts.filter_map(|text| port_of(text)).collect()
+            }
+            None => traffic.ports(&self.service.id, facts.host(), release),
+        };
         if ports.is_empty() {
             return None;
         }

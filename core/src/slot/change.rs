@@ -169,6 +169,13 @@ fn change(slot: &mut Slot, transition: &Transition) {
                 slot.order = *order;
             }
         }
+        Transition::Restored { release } => {
+            let gpus = slot.devices_of(release).to_vec();
+            slot.other = Some(beside(*release, Phase::Running, gpus));
+            if slot.target.run.runs() {
+                slot.target.run = Phase::Pulled;
+            }
+        }
         Transition::Retry => slot.retry = true,
         Transition::Disarm => slot.retry = false,
         Transition::Retain { until } => {

@@ -1,6 +1,8 @@
 //! The facts of a slot: made once per slot and decision from its intent and the newest word of its host; every question
 //! about what runs or serves is asked here.
 
+mod restored;
+
 use super::intent::Intent;
 use super::model::Slot;
 use super::waiting::Waiting;
@@ -309,7 +311,7 @@ impl<'a> SlotFacts<'a> {
         let before = other.map(|(release, _)| release);
         let before_runs = other.is_some_and(|(_, run)| run == Phase::Running);
         match run {
-            Phase::Pulled => before,
+            Phase::Pulled => self.restored().or(before),
             Phase::Standby | Phase::Absent => None,
             Phase::Running | Phase::Draining => match self.target() {
                 Seen::Failed(_) => fallback.or(before),

@@ -58,6 +58,11 @@ impl Intent {
         self.other.filter(|(other, _)| other == release).map(|(_, run)| run)
     }
 
+    /// The release that its host restores where its target fails.
+    fn armed(&self) -> Option<Digest> {
+        self.fallback.filter(|_| !self.good)
+    }
+
     /// Whether anything may run in the slot. A target that is not begun, or stands still, leaves the second one as it is.
     pub fn lets_anything_run(&self) -> bool {
         let other = self.other.filter(|_| self.run != Phase::Absent);
@@ -107,7 +112,11 @@ impl Intent {
         } else if let Some(run) = other {
             run.runs() && !(starts && stops_first)
         } else {
-            starts && !stops_first // until its replacement serves
+            // In the place of a second instance whose content failed there, until the target is begun.
+            let other_runs = self.other.is_some_and(|(_, run)| run.runs());
+            let is_restored =
+                self.run == Phase::Pulled && other_runs && self.armed() == Some(instance.release);
+            is_restored || starts && !stops_first // until its replacement serves
         }
     }
 }

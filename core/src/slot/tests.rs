@@ -27,6 +27,7 @@ fn transitions() -> Vec<Transition> {
         Transition::Forget,
         Transition::Resume,
         Transition::Abandon,
+        Transition::Restored { release: old },
         Transition::Retry,
         Transition::Disarm,
         Transition::Unpair,

@@ -17,6 +17,7 @@
 //! | Revert | any | an older release is its target again, and good |
 //! | Move | any | its target gets other devices: one that runs there is replaced by a new instance |
 //! | Stand | any | its target, the good release where there is one, is stopped; it goes on alone |
+//! | Restored | one whose host restored the fallback | the fallback is its second instance, and its target is not begun |
 //! | Retry, Disarm | any | a target whose content failed there may, or may not, be started once more |
 //! | Retain | one that another slot, on another host, has replaced | it is kept for a while, and no member |
 //! | Unpair | a stand-in, or one that is kept | it is a member |
@@ -143,6 +144,11 @@ pub enum Transition {
         /// Which instance goes first, where the target runs.
         order: Order,
     },
+    /// What the host has restored in the place of a target or a second instance that failed is the second instance from now on.
+    Restored {
+        /// Its release.
+        release: Digest,
+    },
     /// The target may be started once more although its content failed there.
     Retry,
     /// It may not.
@@ -195,6 +201,7 @@ impl Transition {
             | Self::Keep { .. }
             | Self::Move { .. }
             | Self::Resume
+            | Self::Restored { .. }
             | Self::Retry
             | Self::Disarm
             | Self::Retain { .. }

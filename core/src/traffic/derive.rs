@@ -62,6 +62,19 @@ pub struct HostSeen<'a> {
     /// What it last reported, on whichever stream. What was heard of a host that is silent now stays: an ingress that
     /// cannot reach it leaves it out by itself.
     pub observation: Option<&'a Observation>,
+    /// Seq of the newest plan that was made for it.
+    pub issued_seq: u64,
+    /// Slots of that plan whose part is older than it, see [`crate::fleet::Member::parts`].
+    pub parts: Option<&'a BTreeMap<SlotId, u64>>,
+}
+
+impl HostSeen<'_> {
+    /// Whether its last report was made under the newest part of `slot`. A report under an older part does not tell of a stop
+    /// that the part between the two had asked for.
+    fn has_confirmed(&self, slot: &SlotId) -> bool {
+        let since = self.parts.and_then(|parts| parts.get(slot)).copied().unwrap_or(self.issued_seq);
+        self.observation.is_some_and(|seen| seen.seq >= since)
+    }
 }
 
 /// What a table says, without number and time.

@@ -148,23 +148,23 @@ pub struct Ingress {
 
 impl Ingress {
     /// Whether all of its processes follow the table with this epoch and number, or a later one.
-    fn has_taken(&self, environment: &EnvironmentId, needed: (u64, u64)) -> bool {
-        self.each(|report| {
+    fn has_taken(&self, environment: &EnvironmentId, needed: (u64, u64), now: Timestamp) -> bool {
+        self.each(now, |report| {
             let in_force = report.tables.get(environment);
             in_force.is_some_and(|table| (table.epoch, table.seq) >= needed)
         })
     }
 
     /// Whether all of its processes follow this table or a later one, or none at all.
-    fn is_from(&self, environment: &EnvironmentId, since: Weighed) -> bool {
+    fn is_from(&self, environment: &EnvironmentId, since: Weighed, now: Timestamp) -> bool {
         let is_from = |table: &TableInForce| (table.epoch, table.seq) >= (since.epoch, since.seq);
-        self.each(|report| report.tables.get(environment).is_none_or(is_from))
+        self.each(now, |report| report.tables.get(environment).is_none_or(is_from))
     }
 
     /// Whether it has reported, and `holds` of each of its processes. One that has ended sends no request to anybody.
-    fn each(&self, holds: impl Fn(&IngressReport) -> bool) -> bool {
+    fn each(&self, now: Timestamp, holds: impl Fn(&IngressReport) -> bool) -> bool {
         let has_ended = |report: &IngressReport| report.ending && report.under_way() == 0;
-        self.processes.serving().is_some() && self.processes.all().all(|of| has_ended(of) || holds(of))
+        self.processes.are_known(now) && self.processes.all().all(|of| has_ended(of) || holds(of))
     }
 }
 
@@ -243,7 +243,7 @@ fn alone(routed: &RoutedService, split: &Split) -> Option<Digest> {
 
 impl Traffic {
     /// Whether the requests of a service are divided by `split`, everywhere.
-    pub fn taken(&self, service: &ServiceId, split: &Split) -> Taken {
+    pub fn taken(&self, service: &ServiceId, split: &Split, now: Timestamp) -> Taken {
         let environment = &service.environment;
         let counted = || self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment));
         if counted().next().is_none() {
@@ -266,7 +266,7 @@ impl Traffic {
         let newest = Weighed { epoch: table.routes.epoch, seq: table.routes.seq };
         let needed = table.weighed.get(&service.name).copied().unwrap_or(newest);
         let needed = (needed.epoch, needed.seq);
-        let has_it = |of: &Ingress| of.has_taken(environment, needed);
+        let has_it = |of: &Ingress| of.has_taken(environment, needed, now);
         let missing: Vec<HostId> =
             counted().filter(|(_, of)| !has_it(of)).map(|(host, _)| host.clone()).collect();
         if missing.is_empty() { Taken::ByAll } else { Taken::Missing(missing) }
@@ -276,6 +276,16 @@ impl Traffic {
     pub fn alone(&self, service: &ServiceId, split: &Split) -> Option<Digest> {
         let table = self.tables.get(&service.environment)?;
         alone(table.routes.services.iter().find(|of| of.service == service.name)?, split)
+    }
+
+    /// The ports of a release on a host that get requests by the newest table, or got some before.
+    pub fn ports(&self, service: &ServiceId, host: &HostId, release: &Digest) -> Vec<u16> {
+        let Some(table) = self.tables.get(&service.environment) else { return Vec::new() };
+        let services = table.routes.services.iter().filter(|of| of.service == service.name);
+        let endpoints = services.flat_map(|of| &of.endpoints).map(|of| (&of.host, &of.release, of.number));
+        let left = table.left.iter().map(|of| (&of.host, &of.release, of.number));
+        let its = endpoints.chain(left).filter(|of| (of.0, of.1) == (host, release));
+        its.map(|(.., number)| number).collect::<BTreeSet<u16>>().into_iter().collect()
     }
 
     /// Whether requests go to an instance, now.
@@ -302,8 +312,8 @@ impl Traffic {
         let (needed, at) = left.unwrap_or((newest, table.routes.issued_at));
         let mut routed = Routed::default();
         for (host, ingress) in self.ingresses.iter().filter(|(_, of)| of.serves.contains(environment)) {
-            let has_taken = ingress.has_taken(environment, needed)
-                || never_in.is_some_and(|since| ingress.is_from(environment, since));
+            let has_taken = ingress.has_taken(environment, needed, now)
+                || never_in.is_some_and(|since| ingress.is_from(environment, since, now));
             let in_flight = ingress.processes.all().map(|report| under_way(report, asked));
             let in_flight = in_flight.fold(0, u64::saturating_add);
             if is_in_table || !has_taken {

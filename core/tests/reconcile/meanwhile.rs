@@ -93,6 +93,7 @@ fn stopping_instance_is_draining_under_any_newer_plan() {
     world.plan(vec![PlanSlot { phase: Phase::Standby, ..good(0, one) }]);
     world.begin(0);
     assert_eq!(world.pending.len(), 1, "its stop");
+    assert_eq!(world.picture(&slot(0)), "r1 draining+", "said with the report of the decision itself");
     world.plan(vec![good(0, one)]);
     world.begin(0);
     assert_eq!(world.picture(&slot(0)), "r1 draining+");

@@ -31,8 +31,8 @@ pub(super) fn is_in_force(planner: &mut Planner<'_>, split: &Split, deadline: Sp
     }
     // After a pause, ingresses get the whole time once more.
     let begun = shift.at.max(planner.rollout().state_since);
-    let taken =
-        planner.snapshot.fleet.traffic().map_or(Taken::ByAll, |of| of.taken(&planner.service.id, split));
+    let traffic = planner.snapshot.fleet.traffic();
+    let taken = traffic.map_or(Taken::ByAll, |of| of.taken(&planner.service.id, split, now));
     if taken != Taken::ByAll
         && !is_given_up(planner, split, taken, planner.counted_from(begun) + deadline.duration())
     {

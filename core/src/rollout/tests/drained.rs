@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fixture::{at, fleet, instance, reference, release, steady};
-use super::midway::{Midway, stop_first};
+use super::midway::{Midway, evidence, stop_first};
 use crate::digest::Digest;
 use crate::fleet::{Fleet, FleetView, Member};
+use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceId, SlotId};
-use crate::observation::InstanceState;
-use crate::plan::{Order, Phase};
-use crate::rollout::{Advance, Snapshot, State, advance, restart};
+use crate::observation::{EngineState, InstanceState, SlotStatus};
+use crate::plan::{Order, Phase, Previous};
+use crate::rollout::{Advance, Failure, Snapshot, State, advance, restart};
 use crate::time::Timestamp;
 use crate::traffic::{
     Endpoint, EndpointState, EndpointTraffic, Ingress, IngressReport, PortSide, Processes, Protocol,
@@ -356,6 +357,106 @@ fn a_drain_goes_on_while_its_host_has_not_reported_anew() {
     member.last_report = member.observation.take();
     let next = step(&midway, followed(&all), 131);
     assert_eq!(next.slots.get(&third).map(|slot| slot.run()), Some(Phase::Draining), "{:?}", next.waiting);
+}
+
+/// Found by the simulation (seeds 636, 1888): a host that had not been heard of since the coordinator began, or whose engine did not
+/// answer for a moment, had its instances stopped with requests under way.
+#[test]
+fn what_serves_on_a_host_that_cannot_act_drains_too() {
+    let (midway, endpoints, third) = draining_surplus();
+    let (host, port, old) = endpoints[2].clone();
+    let all = routed(5, &endpoints[2..], None);
+    let drained = routed(6, &endpoints[2..], Some(0));
+    let drained = Table::next(Some(&all), drained.routes, drained.digest);
+    let busy = Traffic {
+        tables: BTreeMap::from([(environment(), Arc::new(drained.clone()))]),
+        ingresses: BTreeMap::from([("edge".parse().unwrap(), busy_ingress(6, &[(port, old)]))]),
+    };
+    type Change = fn(&mut Member);
+    let changes: [Change; 2] = [
+        |member| (member.observation, member.last_report) = (None, None),
+        |member| {
+            let seen = Arc::make_mut(member.observation.as_mut().unwrap());
+            seen.engine = EngineState::Unavailable("it hangs".to_owned());
+        },
+    ];
+    for change in changes {
+        let mut midway = midway.clone();
+        change(midway.fleet.members.get_mut(&host).unwrap());
+        for traffic in [followed(&all), busy.clone()] {
+            let next = step(&midway, traffic, 131);
+            let run = next.slots.get(&third).map(|slot| slot.run());
+            assert_eq!(run, Some(Phase::Draining), "{:?}", next.waiting);
+        }
+        let next = step(&midway, followed(&drained), 131);
+        assert!(!next.slots.contains_key(&third), "{:?}", next.waiting);
+        midway.fleet.members.get_mut(&host).unwrap().liveness = Liveness::Lost;
+        assert!(
+            !step(&midway, followed(&all), 131).slots.contains_key(&third),
+            "nothing ends on a lost host"
+        );
+    }
+}
+
+/// Found by the simulation (seed 194): a retry stopped what its host had restored, with requests under way.
+#[test]
+fn what_a_host_has_restored_drains_before_a_retry() {
+    let mut midway = Midway::new();
+    let (r1, r2) = (midway.r1.clone(), midway.r2.clone());
+    let endpoints = three(&mut midway);
+    let slot = midway.slot(0);
+    for n in 0..3 {
+        midway.begin(n);
+    }
+    for n in 1..3 {
+        midway.see(n, &[(&r2, InstanceState::Healthy)]);
+    }
+    midway.fails(0, &r2);
+    midway.rollout.retry_quarantined = true;
+    let failure = Failure {
+        host: endpoints[0].0.clone(),
+        slot: slot.clone(),
+        evidence: Some(evidence(&r2)),
+        refusal: None,
+    };
+    midway.rollout.failures = vec![failure];
+    let all = routed(5, &endpoints[..1], None);
+    let state = |next: &Advance| {
+        let slot = &next.slots[&slot];
+        (slot.run(), slot.other().map(|other| (other.release, other.run)), slot.retries())
+    };
+    let old = reference(&r1).digest;
+    let next = step(&midway, followed(&all), 110);
+    assert_eq!(state(&next), (Phase::Pulled, Some((old, Phase::Running)), true), "{:?}", next.waiting);
+    (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    midway.seen(0).status = SlotStatus::Settled;
+    let next = step(&midway, followed(&all), 111);
+    assert_eq!(state(&next), (Phase::Pulled, Some((old, Phase::Draining)), true), "{:?}", next.waiting);
+    (midway.slots, midway.rollout) = (next.slots, next.rollout.unwrap());
+    let drained = routed(6, &endpoints[..1], Some(0));
+    let drained = Table::next(Some(&all), drained.routes, drained.digest);
+    let next = step(&midway, followed(&drained), 112);
+    assert_eq!(state(&next), (Phase::Running, Some((old, Phase::Standby)), true), "{:?}", next.waiting);
+}
+
+/// Found by the simulation (seed 1988): of slots whose hosts had restored a release in the place of a failed predecessor, all were
+/// taken for down, and stopped at once.
+#[test]
+fn what_is_restored_for_a_predecessor_counts_and_drains() {
+    let mut midway = Midway::new();
+    let (r1, r3) = (midway.r1.clone(), release(3, stop_first));
+    let endpoints = three(&mut midway);
+    let (old, between) = (reference(&r1).digest, reference(&r3).digest);
+    midway.releases.insert(between, r3);
+    for slot in midway.slots.values_mut() {
+        slot.edit(|want| want.previous = Some(Previous { release: between, phase: Phase::Running }));
+    }
+    let begun = |next: &Advance| next.slots.values().filter(|slot| slot.run() == Phase::Running).count();
+    let next = step(&midway, Traffic::default(), 110);
+    assert_eq!(begun(&next), 1, "one of three may be down: {:?}", next.waiting);
+    let next = step(&midway, followed(&routed(5, &endpoints, None)), 110);
+    let given = next.slots.values().filter(|slot| slot.other().map(|other| other.release) == Some(old));
+    assert_eq!((begun(&next), given.count()), (0, 1), "it gets a place to drain in: {:?}", next.waiting);
 }
 
 #[test]

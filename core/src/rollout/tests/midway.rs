@@ -14,6 +14,7 @@ use crate::rollout::{Kind, RollbackMode, Rollout, Snapshot, State, Target, Waiti
 use crate::service::{Releases, Service, Slots};
 
 /// Three slots on three hosts, r1 good, r2 on its way with one of three unavailable at most, stop-first.
+#[derive(Clone)]
 pub(crate) struct Midway {
     pub(crate) fleet: FleetView,
     pub(crate) service: Service,

@@ -264,11 +264,14 @@ impl World {
             moving: false,
         };
         let hosts = self.fleet.members.iter().map(|(host, member)| {
-            let address = Some("10.0.0.1".parse().unwrap());
-            (
-                host,
-                traffic::HostSeen { address, recovering: false, observation: member.observation.as_deref() },
-            )
+            let seen = traffic::HostSeen {
+                address: Some("10.0.0.1".parse().unwrap()),
+                recovering: false,
+                observation: member.observation.as_deref(),
+                issued_seq: member.issued_seq,
+                parts: Some(&*member.parts),
+            };
+            (host, seen)
         });
         let derived = traffic::derive(&TrafficInputs {
             services: vec![seen],

@@ -71,7 +71,10 @@ impl<'a> Places<'a> {
         instance: &Instance,
     ) -> Option<bool> {
         let drained = self.was_draining(host, instance);
-        let told = !seen.recovering && is_told_to_stop(slot, assignment, instance, drained);
+        // The part of the slot before may have let it stop: until its host says that it goes on, it may be stopping.
+        let is_unconfirmed = drained && !seen.has_confirmed(&slot.slot);
+        let told = is_unconfirmed || is_told_to_stop(slot, assignment, instance, drained);
+        let told = told && !seen.recovering;
         match instance.state {
             // What never got a request is not drained.
             InstanceState::Draining => self.was_there(host, instance).then_some(true),
@@ -164,10 +167,16 @@ fn is_told_to_stop(
         return previous.phase != Phase::Running;
     }
     // What the host restores by itself when the new release fails. One that has drained is about to stop until then.
-    let planned = |other: &Instance| {
-        other.release == want.release && other.available && other.state == InstanceState::Healthy
+    // The same before that is begun, in the place of the release before where that has failed.
+    let first = match want.phase {
+        Phase::Running | Phase::Draining => Some(want.release),
+        Phase::Pulled => want.previous.as_ref().filter(|of| of.phase.runs()).map(|of| of.release),
+        Phase::Standby | Phase::Absent => None,
     };
-    let restores = want.fallback == Some(instance.release) && !want.good && want.phase.runs();
+    let planned = |other: &Instance| {
+        Some(other.release) == first && other.available && other.state == InstanceState::Healthy
+    };
+    let restores = want.fallback == Some(instance.release) && !want.good && first.is_some();
     let restores = restores && (has_failed || !drained);
     !restores || slot.instances.iter().any(planned)
 }

@@ -47,6 +47,8 @@ struct World {
     moving: bool,
     recovering: bool,
     standbys: bool,
+    issued: u64,
+    parts: BTreeMap<SlotId, u64>,
     denied: Vec<String>,
 }
 
@@ -63,6 +65,8 @@ impl World {
             moving: false,
             recovering: false,
             standbys: true,
+            issued: 0,
+            parts: BTreeMap::new(),
             denied: Vec::new(),
         };
         let first = world.add("web", 1);
@@ -180,7 +184,9 @@ impl World {
         });
         let hosts = self.observations.iter().enumerate().map(|(n, (host, observation))| {
             let address = Some(format!("10.0.0.{}", n + 1).parse().unwrap());
-            (host, HostSeen { address, recovering: self.recovering, observation: Some(observation) })
+            let (issued_seq, parts) = (self.issued, Some(&self.parts));
+            let recovering = self.recovering;
+            (host, HostSeen { address, recovering, observation: Some(observation), issued_seq, parts })
         });
         derive(&TrafficInputs {
             services: services.collect(),
@@ -366,6 +372,48 @@ fn what_a_restart_stops_first_gets_no_more_requests() {
     let observation = world.observations.get_mut(&World::host(0)).unwrap();
     observation.slots[0].status = serde_json::from_value(failed).unwrap();
     assert_eq!(marks(&world.next()), [(20_001, false)]);
+}
+
+/// Found by the simulation (seed 1988): what a host had restored in the place of a failed predecessor got no requests.
+#[test]
+fn a_fallback_serves_in_the_place_of_a_predecessor() {
+    let mut world = World::new(1);
+    world.next();
+    let old = world.want(0).release();
+    let (second, third) = (world.add("web", 2), world.add("web", 3));
+    world.service("web").current = Some(third);
+    world.want(0).edit(|want| {
+        (want.release, want.phase, want.good) = (third.digest, Phase::Pulled, false);
+        want.fallback = Some(old);
+        want.previous = Some(Previous { release: second.digest, phase: Phase::Running });
+    });
+    assert_eq!(marks(&world.next()), [(20_001, false)]);
+    world.shows("web", 0, second, InstanceState::Healthy);
+    assert_eq!(marks(&world.next()), [(20_000, false), (20_001, true)], "the predecessor serves after all");
+}
+
+/// Found by the simulation: a deploy, rollback or restart led requests to what was still stopping for the plan before.
+#[test]
+fn what_drained_gets_requests_once_its_host_says_it_runs_on() {
+    let mut world = World::new(2);
+    world.next();
+    world.want(0).edit(|want| want.phase = Phase::Standby);
+    assert_eq!(marks(&world.next()), [(20_001, true), (20_003, false)]);
+    world.observations.values_mut().for_each(|seen| seen.seq = 1);
+    (0..2).for_each(|n| world.want(n).edit(|want| want.phase = Phase::Running));
+    world.issued = 2;
+    assert_eq!(marks(&world.next()), [(20_001, true), (20_003, false)], "what serves stays where it is");
+    world.observations.values_mut().for_each(|seen| seen.seq = 2);
+    world.instance(0).state = InstanceState::Draining;
+    assert_eq!(marks(&world.next()), [(20_001, true), (20_003, false)], "its stop is under way");
+    world.instance(0).state = InstanceState::Healthy;
+    assert_eq!(marks(&world.next()), [(20_001, false), (20_003, false)]);
+    // A later plan that leaves the slot as it is needs no new word.
+    world.want(0).edit(|want| want.phase = Phase::Draining);
+    assert_eq!(marks(&world.next()), [(20_001, true), (20_003, false)]);
+    world.want(0).edit(|want| want.phase = Phase::Running);
+    (world.issued, world.parts) = (3, BTreeMap::from([(World::slot("web", 0), 2)]));
+    assert_eq!(marks(&world.next()), [(20_001, false), (20_003, false)]);
 }
 
 /// Found by the simulation (seed 162): a deploy over another one led requests again to what was about to stop for that one.

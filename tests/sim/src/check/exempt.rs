@@ -30,8 +30,6 @@ pub enum Exemption {
     SetBack,
     /// A stop of what requests are led to: a restart replaces it, and its host stops it by itself.
     Restarted,
-    /// A stop of what requests are led to: it was under way when the coordinator was told to have the instance run on.
-    Reversed,
     /// A share that rises: no instance of the other release answers, so that all that do are one pool.
     OnePool,
     /// A share that rises before its release is at strength: it is too late to wait.
@@ -46,7 +44,7 @@ pub enum Exemption {
 
 impl Exemption {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Broken,
         Self::Excused,
         Self::Misled,
@@ -58,7 +56,6 @@ impl Exemption {
         Self::HostLost,
         Self::SetBack,
         Self::Restarted,
-        Self::Reversed,
         Self::OnePool,
         Self::Late,
         Self::Leads,

@@ -190,8 +190,9 @@ impl Checks {
         let mut excuses: BTreeSet<Exemption> = BTreeSet::new();
         for (slot, is) in view.slots().get(id).into_iter().flatten() {
             let machine = hosts.iter().find(|host| &host.name == is.host());
-            // One that the same decision has made comes in addition.
-            if is.is_leaving() || !Intent::from(is).has_run(keep) || !self.routed.knows(slot) {
+            // One that the same decision begins, in a new slot or beside the other release, comes in addition.
+            let had_run = self.routed.had_run(slot, keep);
+            if is.is_leaving() || !Intent::from(is).has_run(keep) || !had_run {
                 continue;
             }
             let Some(host) = machine else { continue };

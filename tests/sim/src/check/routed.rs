@@ -20,7 +20,7 @@ use crate::host::Host;
 #[derive(Debug, Clone)]
 struct Decided {
     at: Timestamp,
-    /// Nothing could be done on the host, as far as the coordinator knew.
+    /// The host was lost or no member, as far as the coordinator knew.
     is_lost: bool,
     /// Processes of ingresses that the coordinator had heard of.
     heard: BTreeSet<(HostId, u64)>,
@@ -48,9 +48,9 @@ pub(super) struct Routed {
 }
 
 impl Routed {
-    /// Whether the slot was there before the newest decision.
-    pub(super) fn knows(&self, slot: &SlotId) -> bool {
-        self.intents.contains_key(slot)
+    /// Whether the slot had an instance of `release` to run before the newest decision.
+    pub(super) fn had_run(&self, slot: &SlotId, release: &Digest) -> bool {
+        self.intents.get(slot).is_some_and(|(before, _)| before.has_run(release))
     }
 
     /// The coordinator was set back: what it had decided is forgotten.
@@ -126,11 +126,9 @@ impl Checks {
                     routed.decided.remove(&key);
                     continue;
                 }
-                let machine = hosts.iter().find(|known| &known.name == host);
                 let is_lost = view.liveness(host, now) == Liveness::Lost
                     || view.scheduling(host).is_none()
-                    || view.is_recovering(host)
-                    || machine.is_none_or(is_out_of_reach);
+                    || view.is_recovering(host);
                 let heard = heard(view);
                 routed.decided.insert(key, Decided { at: now, is_lost, heard });
             }
@@ -174,10 +172,6 @@ impl Checks {
         now: Timestamp,
     ) -> Option<Exemption> {
         let routed = &self.routed;
-        let intent = routed.intents.get(&stop.slot).map(|(intent, _)| intent);
-        if intent.is_some_and(|intent| intent.has_run(&stop.instance.release)) {
-            return Some(Exemption::Reversed);
-        }
         let decided = routed.decided.get(&(stop.slot.clone(), stop.instance.release));
         if stop.is_replaced && decided.is_none() {
             return Some(Exemption::Restarted);
