@@ -7,12 +7,15 @@
 
 mod draft;
 mod health;
+mod interpolate;
+mod keys;
 mod note;
 mod order;
 mod ports;
 mod read;
 mod rollout;
 mod runs;
+mod scalar;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -56,7 +59,7 @@ const SILENT: [&str; 4] = ["version", "name", "services", "volumes"];
 /// # Errors
 /// It is not YAML, or has no services.
 pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeError> {
-    let file = read::file(text)?;
+    let (file, scalars) = read::file(text)?;
     let services = file.get("services").and_then(Value::as_object).filter(|services| !services.is_empty());
     let services = services.ok_or(ComposeError::NoServices)?;
     let mut notes = Vec::new();
@@ -74,6 +77,11 @@ pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeE
             continue;
         };
         let mut draft = Draft::new(name, &file, files);
+        if let Some(note) = child(&draft, service) {
+            first.push(note);
+            failed.push(name.to_owned());
+            continue;
+        }
         fill(&mut draft, service, services);
         let (service, mut said) = (draft.service.clone(), std::mem::take(&mut draft.notes));
         if !taken.insert(service.clone()) {
@@ -97,6 +105,7 @@ pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeE
         notes.append(&mut said);
     }
     first.append(&mut notes);
+    first.extend(scalars.into_iter().filter(|note| is_of_a_service(&note.key)));
     Ok(Imported { manifests, failed, notes: first })
 }
 
@@ -106,7 +115,26 @@ fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, V
     volumes::fill(draft, service);
     health::fill(draft, service);
     rollout::fill(draft, service);
-    draft.rest(service);
+    keys::rest(draft, service);
+}
+
+/// The reason why no manifest is made of a service that extends another one: half of its keys are not here.
+fn child(draft: &Draft<'_>, service: &Map<String, Value>) -> Option<Note> {
+    let parent = draft::take(service, "extends")?;
+    let of = |key: &str| parent.get(key).and_then(values::text);
+    let name = of("service").or_else(|| values::text(parent)).unwrap_or_default();
+    let file = of("file").map_or_else(String::new, |file| format!(" of {file}"));
+    Some(draft.note(
+        "extends",
+        &format!("no manifest can be made: its other keys stand in the service `{name}`{file}"),
+        "`docker compose config > whole.yml` writes them in; import that file",
+    ))
+}
+
+/// Returns whether a key stands in a service, and not where only anchors are kept. A mode is written in octal digits anyway.
+fn is_of_a_service(key: &str) -> bool {
+    let is_mode = key.contains(".configs.") && key.ends_with(".mode");
+    key.starts_with("services.") && !key.contains(".x-") && !is_mode
 }
 
 /// Keys beside the services.
@@ -123,15 +151,15 @@ fn top(file: &Map<String, Value>, notes: &mut Vec<Note>) {
             ),
             "include" => ("other files are not read", "import each of them"),
             "configs" => continue,
+            "models" => ("models are not run beside a service", "run it as a service of its own"),
             _ => ("the key is not known", "look whether a manifest needs it: `windlass schema`"),
         };
         notes.push(Note { key: key.clone(), reason: reason.to_owned(), hint: hint.to_owned() });
     }
     let volumes = file.get("volumes").and_then(Value::as_object).into_iter().flatten();
     for (name, volume) in volumes {
-        if let Some(key) =
-            volume.as_object().and_then(|volume| volume.keys().find(|key| *key != "name" && *key != "labels"))
-        {
+        let keys = volume.as_object().into_iter().flatten().map(|(key, _)| key);
+        for key in keys.filter(|key| !matches!(key.as_str(), "name" | "labels") && !key.starts_with("x-")) {
             notes.push(Note {
                 key: format!("volumes.{name}.{key}"),
                 reason: "a named volume is made by the agent on its host, empty".to_owned(),

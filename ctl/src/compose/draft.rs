@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use windlass_core::manifest::foreign_key;
 
 use super::note::{Files, Found, Note};
-use super::values::label;
+use super::values::{label, millis, shown, text};
 
 /// A manifest in the making, and what it does not carry over.
 pub(super) struct Draft<'f> {
@@ -19,15 +18,10 @@ pub(super) struct Draft<'f> {
     files: &'f Files<'f>,
     /// Keys of the manifest.
     pub(super) keys: Map<String, Value>,
-    /// Keys of the compose file that were read.
-    read: Vec<&'static str>,
     /// Folders of the host that stand for folders beside the compose file, by the path there.
     pub(super) folders: BTreeMap<String, String>,
     pub(super) notes: Vec<Note>,
 }
-
-/// Keys that need no word: what they ask for is so anyway.
-const SILENT: [&str; 1] = ["attach"];
 
 impl<'f> Draft<'f> {
     pub(super) fn new(name: &str, file: &'f Map<String, Value>, files: &'f Files<'f>) -> Self {
@@ -39,7 +33,6 @@ impl<'f> Draft<'f> {
             file,
             files,
             keys,
-            read: Vec::new(),
             folders: BTreeMap::new(),
             notes: Vec::new(),
         };
@@ -66,14 +59,41 @@ impl<'f> Draft<'f> {
         }
     }
 
-    /// A key of the service in the compose file; notes that it was read.
-    pub(super) fn take<'v>(
-        &mut self,
-        service: &'v Map<String, Value>,
-        key: &'static str,
-    ) -> Option<&'v Value> {
-        self.read.push(key);
-        service.get(key).filter(|value| !value.is_null())
+    /// The list under a key of the service; a value that is none is noted.
+    pub(super) fn list(&mut self, service: &Map<String, Value>, key: &str) -> Vec<Value> {
+        match take(service, key) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items.clone(),
+            Some(other) => {
+                self.odd(key, other, "compose has a list here");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The text under the last part of `path` in `map`; a list or a map is noted.
+    pub(super) fn text(&mut self, map: &Map<String, Value>, path: &str) -> Option<String> {
+        let value = take(map, path.rsplit('.').next()?)?;
+        let read = text(value);
+        if read.is_none() {
+            self.odd(path, value, "compose has a text here");
+        }
+        read
+    }
+
+    /// A duration under the last part of `path` in `map`; one that cannot be read is noted.
+    pub(super) fn millis(&mut self, map: &Map<String, Value>, path: &str) -> Option<u64> {
+        let value = take(map, path.rsplit('.').next()?)?;
+        let read = millis(value);
+        if read.is_none() {
+            self.odd(path, value, "write it with its unit, like `1m30s`");
+        }
+        read
+    }
+
+    /// Notes a value that cannot be read.
+    pub(super) fn odd(&mut self, key: &str, value: &Value, hint: &str) {
+        self.say_once(key, &format!("`{}` cannot be read", shown(value)), hint);
     }
 
     /// Sets a key of the manifest, below others: `["resources", "cpu"]`.
@@ -122,27 +142,16 @@ impl<'f> Draft<'f> {
         self.notes.push(self.note(key, reason, hint));
     }
 
-    /// Notes every key that nobody read.
-    pub(super) fn rest(&mut self, service: &Map<String, Value>) {
-        let unread = |key: &&String| {
-            !self.read.contains(&key.as_str()) && !SILENT.contains(&key.as_str()) && !key.starts_with("x-")
-        };
-        let keys: Vec<String> = service
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, _)| key)
-            .filter(unread)
-            .cloned()
-            .collect();
-        for key in keys {
-            match foreign_key(&key) {
-                Some(hint) => self.say(&key, "a manifest has no such key", hint),
-                None => self.say(
-                    &key,
-                    "the key is not known",
-                    "look whether a manifest needs it: `windlass schema`",
-                ),
-            }
+    /// Adds a note that is not there yet.
+    pub(super) fn say_once(&mut self, key: &str, reason: &str, hint: &str) {
+        let note = self.note(key, reason, hint);
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
+}
+
+/// A key of a map of the compose file.
+pub(super) fn take<'v>(map: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    map.get(key).filter(|value| !value.is_null())
 }

@@ -3,22 +3,19 @@
 use serde_json::{Map, Value, json};
 use windlass_core::Span;
 
-use super::draft::Draft;
+use super::draft::{Draft, take};
 use super::ports::name_of;
-use super::values::{millis, text, words};
-
-/// Keys of a `healthcheck`.
-const KEYS: [&str; 7] =
-    ["test", "disable", "interval", "timeout", "retries", "start_period", "start_interval"];
+use super::scalar::flag;
+use super::values::{text, words};
 
 /// Compose's own defaults.
 const EVERY: u64 = 30_000;
 const RETRIES: u64 = 3;
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let Some(Value::Object(check)) = draft.take(service, "healthcheck") else { return };
+    let Some(Value::Object(check)) = take(service, "healthcheck") else { return };
     let test = check.get("test");
-    let is_off = check.get("disable") == Some(&Value::Bool(true))
+    let is_off = check.get("disable").and_then(flag) == Some(true)
         || test.and_then(words).is_some_and(|words| words.first().is_some_and(|word| word == "NONE"));
     if is_off {
         return draft.set(&["health", "image"], json!("off"));
@@ -30,13 +27,18 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             "`health: { readiness: { http: /health } }`",
         );
     };
-    let every = check.get("interval").and_then(millis).unwrap_or(EVERY).max(100);
-    let failures =
-        check.get("retries").and_then(text).and_then(|text| text.parse().ok()).unwrap_or(RETRIES).max(1);
+    let every = draft.millis(check, "healthcheck.interval").unwrap_or(EVERY).max(100);
+    let retries = draft.text(check, "healthcheck.retries").map(|text| text.parse::<u64>());
+    if let Some(Err(_)) = retries {
+        draft.say("healthcheck.retries", "it is no number", "`failures: 3`");
+    }
+    let failures = retries.and_then(Result::ok).unwrap_or(RETRIES).max(1);
     let mut probe = ask.clone();
     probe.insert("every".to_owned(), span(every));
     probe.extend(
-        check.get("timeout").and_then(millis).map(|timeout| ("timeout".to_owned(), span(timeout.max(100)))),
+        draft
+            .millis(check, "healthcheck.timeout")
+            .map(|timeout| ("timeout".to_owned(), span(timeout.max(100)))),
     );
     probe.insert("failures".to_owned(), json!(failures));
     draft.set(&["health", "readiness"], Value::Object(probe));
@@ -47,16 +49,9 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             "`health: { startup: { http: /health, every: 2s, failures: 60 } }` waits for a slow start",
         );
     }
-    for key in check.keys().filter(|key| !KEYS.contains(&key.as_str()) && !key.starts_with("x-")) {
-        draft.say(
-            &format!("healthcheck.{key}"),
-            "the key is not known",
-            "look at `health` in `windlass schema`",
-        );
-    }
     // Failures within the start period do not count: a startup probe that is asked all along it.
-    if let Some(start) = check.get("start_period").and_then(millis).filter(|start| *start > 0) {
-        let often = check.get("start_interval").and_then(millis).unwrap_or(2000).max(100);
+    if let Some(start) = draft.millis(check, "healthcheck.start_period").filter(|start| *start > 0) {
+        let often = draft.millis(check, "healthcheck.start_interval").unwrap_or(2000).max(100);
         let mut startup = ask;
         startup.insert("every".to_owned(), span(often));
         startup
@@ -88,16 +83,27 @@ fn ask(draft: &Draft<'_>, test: &Value) -> Option<Map<String, Value>> {
         Some(line) => windlass_core::manifest::split_words(line).unwrap_or_default(),
         None => argv.clone(),
     };
-    if let Some((path, port)) = request(&asked)
-        && let Some(name) = name_of(draft, port)
+    if let Some(request) = request(&asked)
+        && let Some(name) = name_of(draft, request.port)
     {
-        return Some(Map::from_iter([("http".to_owned(), json!(path)), ("port".to_owned(), json!(name))]));
+        let mut probe =
+            Map::from_iter([("http".to_owned(), json!(request.path)), ("port".to_owned(), json!(name))]);
+        probe.extend(request.tls.map(|tls| ("tls".to_owned(), tls)));
+        return Some(probe);
     }
     (!argv.is_empty()).then(|| Map::from_iter([("exec".to_owned(), json!(argv))]))
 }
 
+/// A request of a container to itself.
+struct Request {
+    path: String,
+    port: u16,
+    /// `tls` of the probe, where it speaks TLS.
+    tls: Option<Value>,
+}
+
 /// `curl -f http://localhost:8080/health || exit 1`: a plain request of the container to itself.
-fn request(words: &[String]) -> Option<(String, u16)> {
+fn request(words: &[String]) -> Option<Request> {
     let program = words.first()?.rsplit('/').next()?;
     let words = match words.iter().position(|word| word == "||") {
         Some(at) if words[at + 1..] == ["exit".to_owned(), "1".to_owned()] => &words[..at],
@@ -120,14 +126,43 @@ fn request(words: &[String]) -> Option<(String, u16)> {
                 | "-qO-"
         )
     };
-    let urls: Vec<&String> = words[1..].iter().filter(|word| word.starts_with("http://")).collect();
-    let rest = words[1..].iter().filter(|word| !word.starts_with("http://"));
-    if !matches!(program, "curl" | "wget") || urls.len() != 1 || !rest.clone().all(harmless) {
+    // They take every certificate.
+    let lax = |word: &String| {
+        matches!(
+            word.as_str(),
+            "-k" | "--insecure"
+                | "-fk"
+                | "-kf"
+                | "-fsk"
+                | "-fskS"
+                | "-fsSk"
+                | "-sk"
+                | "-ks"
+                | "--no-check-certificate"
+        )
+    };
+    let (urls, rest): (Vec<&String>, Vec<&String>) = words[1..].iter().partition(|word| word.contains("://"));
+    let is_lax = rest.iter().any(|word| lax(word));
+    let [url] = urls.as_slice() else { return None };
+    if !matches!(program, "curl" | "wget") || !rest.iter().all(|word| harmless(word) || lax(word)) {
         return None;
     }
-    let url = urls[0].strip_prefix("http://")?;
+    let (scheme, url) = url.split_once("://")?;
+    let usual = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return None,
+    };
     let (host, path) = url.find('/').map_or((url, "/"), |at| url.split_at(at));
-    let (host, port) = host.rsplit_once(':').unwrap_or((host, "80"));
-    matches!(host, "localhost" | "127.0.0.1" | "0.0.0.0")
-        .then(|| Some((path.to_owned(), port.parse().ok()?)))?
+    let (host, port) = host.rsplit_once(':').unwrap_or((host, usual));
+    // The certificate is for the name that was asked for.
+    let tls = match (scheme, host) {
+        ("https", _) if is_lax => Some(json!({ "verify": "off" })),
+        ("https", "localhost") => Some(json!({ "name": host })),
+        ("https", _) => Some(json!({})),
+        _ => None,
+    };
+    let is_itself = matches!(host, "localhost" | "127.0.0.1" | "0.0.0.0");
+    let port = port.parse().ok().filter(|_| is_itself)?;
+    Some(Request { path: path.to_owned(), port, tls })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft::Draft;
+use super::draft::{Draft, take};
 use super::values::text;
 
 /// Ports that speak something else than HTTP, with their names.
@@ -31,7 +31,7 @@ struct Published {
 }
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let published = draft.take(service, "ports").and_then(Value::as_array).cloned().unwrap_or_default();
+    let published = draft.list(service, "ports");
     for (n, value) in published.iter().enumerate() {
         let key = format!("ports.{n}");
         match value {
@@ -60,33 +60,43 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             ),
         );
     }
-    let exposed = draft.take(service, "expose").and_then(Value::as_array).cloned().unwrap_or_default();
-    for value in &exposed {
-        let Some(container) = text(value).and_then(|text| text.split('/').next()?.parse().ok()) else {
-            draft.say("expose", "a range of ports is not carried over", "name each port in `ports`");
-            continue;
-        };
-        add(draft, &Published { container, host: None });
+    for value in draft.list(service, "expose") {
+        let written = text(&value).unwrap_or_default();
+        let (number, protocol) = written.split_once('/').unwrap_or((&written, "tcp"));
+        match number.parse() {
+            _ if !is_tcp(draft, "expose", protocol) => {}
+            Ok(container) => add(draft, &Published { container, host: None }),
+            Err(_) => draft.odd("expose", &value, "name each port in `ports`"),
+        }
     }
 }
 
 fn long(draft: &mut Draft<'_>, key: &str, long: &Map<String, Value>) {
     let number = |key: &str| long.get(key).and_then(text).and_then(|text| text.parse().ok());
-    if long.get("protocol").and_then(Value::as_str) == Some("udp") {
-        return no_udp(draft, key);
+    if !is_tcp(draft, key, long.get("protocol").and_then(Value::as_str).unwrap_or("tcp")) {
+        return;
     }
     let Some(container) = number("target") else {
         return draft.say(key, "it names no port of the container", "write it by hand");
     };
     host_ip(draft, key, long.get("host_ip").and_then(Value::as_str).unwrap_or_default());
-    add(draft, &Published { container, host: number("published") });
+    let host = number("published");
+    if let Some(published) = take(long, "published").filter(|_| host.is_none()) {
+        draft.odd(
+            &format!("{key}.published"),
+            published,
+            "name each port in `ports`, like `{ container: 80, host: 8080 }`",
+        );
+    }
+    // A port 0 is one that the engine chooses.
+    add(draft, &Published { container, host: host.filter(|port| *port > 0) });
 }
 
 /// `80`, `8080:80`, `127.0.0.1:8080:80`, `8000-8002:80-82`, each with `/tcp` or `/udp`.
 fn short(draft: &mut Draft<'_>, key: &str, written: &str) {
     let (plain, protocol) = written.split_once('/').unwrap_or((written, "tcp"));
-    if protocol == "udp" {
-        return no_udp(draft, key);
+    if !is_tcp(draft, key, protocol) {
+        return;
     }
     let (rest, container) = plain.rsplit_once(':').unwrap_or(("", plain));
     let (address, host) = rest.rsplit_once(':').unwrap_or(("", rest));
@@ -111,12 +121,14 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first > 0 && first <= last).then_some((first, last))
 }
 
-fn no_udp(draft: &mut Draft<'_>, key: &str) {
-    draft.say(
-        key,
-        "ports are TCP; a UDP port is not published",
-        "run it beside Windlass, or behind a TCP port",
-    );
+/// Returns whether a protocol is TCP; another one is noted.
+fn is_tcp(draft: &mut Draft<'_>, key: &str, protocol: &str) -> bool {
+    let is_tcp = protocol.eq_ignore_ascii_case("tcp");
+    if !is_tcp {
+        let reason = format!("ports are TCP; a {} port is not published", protocol.to_ascii_uppercase());
+        draft.say(key, &reason, "run it beside Windlass, or behind a TCP port");
+    }
+    is_tcp
 }
 
 fn host_ip(draft: &mut Draft<'_>, key: &str, address: &str) {

@@ -3,48 +3,52 @@
 use serde_json::{Map, Value, json};
 use windlass_core::Span;
 
-use super::draft::Draft;
-use super::values::{at, cores, millis, size, text, texts};
+use super::draft::{Draft, take};
+use super::runs::restart;
+use super::values::{at, cores, size, text, texts};
+
+/// The bounds of `stop_timeout`, in milliseconds.
+const SHORTEST_STOP: u64 = 1000;
+const LONGEST_STOP: u64 = 3_600_000;
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    if let Some(scale) = draft.take(service, "scale") {
+    if let Some(scale) = take(service, "scale") {
         draft.set(&["replicas"], scale.clone());
     }
     let older = [("cpus", "cpu"), ("mem_limit", "memory"), ("pids_limit", "pids")];
     for (key, ours) in older {
-        if let Some(value) = draft.take(service, key) {
+        if let Some(value) = take(service, key) {
             resource(draft, key, ours, value);
         }
     }
-    if draft.take(service, "mem_reservation").is_some() && draft.get(&["resources", "memory"]).is_none() {
-        draft.say("mem_reservation", "one value is limit and request", "`resources: { memory: 512MiB }`");
+    if let Some(reserved) = take(service, "mem_reservation") {
+        let (hint, is_limited) =
+            ("`resources: { memory: 512MiB }`", draft.get(&["resources", "memory"]).is_some());
+        if !is_limited || take(service, "mem_limit") != Some(reserved) {
+            let taken = if is_limited { "; the limit is taken" } else { "" };
+            draft.say("mem_reservation", &format!("one value is limit and request{taken}"), hint);
+        }
     }
-    if let Some(grace) = draft.take(service, "stop_grace_period").and_then(millis) {
-        draft.set(&["stop_timeout"], span(grace.clamp(1000, 3_600_000)));
+    if let Some(grace) = draft.millis(service, "stop_grace_period") {
+        let taken = grace.clamp(SHORTEST_STOP, LONGEST_STOP);
+        if taken != grace {
+            let reason = format!(
+                "{} is written as {}: it is from 1s to 1h",
+                Span::from_millis(grace),
+                Span::from_millis(taken)
+            );
+            draft.say("stop_grace_period", &reason, "`stop_timeout: 30s`");
+        }
+        draft.set(&["stop_timeout"], span(taken));
     }
-    let Some(Value::Object(deploy)) = draft.take(service, "deploy") else { return };
+    gpus(draft, service);
+    let Some(Value::Object(deploy)) = take(service, "deploy") else { return };
     count(draft, deploy);
     resources(draft, deploy);
     update(draft, deploy);
     placement(draft, deploy);
-    for key in deploy.keys().filter(|key| {
-        !matches!(
-            key.as_str(),
-            "replicas"
-                | "mode"
-                | "resources"
-                | "update_config"
-                | "placement"
-                | "restart_policy"
-                | "labels"
-                | "rollback_config"
-        )
-    }) {
-        draft.say(
-            &format!("deploy.{key}"),
-            "a manifest has no such key",
-            "look whether it is needed: `windlass schema`",
-        );
+    if let Some(policy) = at(deploy, &["restart_policy", "condition"]).and_then(text) {
+        restart(draft, "deploy.restart_policy.condition", &policy);
     }
 }
 
@@ -106,29 +110,36 @@ fn resources(draft: &mut Draft<'_>, deploy: &Map<String, Value>) {
         }
     }
     let devices = at(deploy, &["resources", "reservations", "devices"]).and_then(Value::as_array);
+    let key = "deploy.resources.reservations.devices";
     for device in devices.into_iter().flatten() {
-        let is_gpu =
-            device.get("capabilities").map(texts).is_some_and(|all| all.iter().any(|one| one == "gpu"));
-        let count = device.get("count").and_then(Value::as_u64).or_else(|| {
-            device
-                .get("device_ids")
-                .and_then(Value::as_array)
-                .map(|ids| u64::try_from(ids.len()).unwrap_or(1))
-        });
-        match (is_gpu, count) {
-            (true, Some(count)) => draft.set(&["resources", "gpus"], json!(count)),
-            (true, None) => {
-                draft.set(&["resources", "gpus"], json!(1));
-                draft.say(
-                    "deploy.resources.reservations.devices",
-                    "`all` GPUs are not asked for; one is",
-                    "`resources: { gpus: 2 }`",
-                );
-            }
-            (false, _) => {
-                draft.say("deploy.resources.reservations.devices", "only GPUs are given", "leave it away")
-            }
+        if device.get("capabilities").map(texts).is_some_and(|all| all.iter().any(|one| one == "gpu")) {
+            some_gpus(draft, key, device);
+        } else {
+            draft.say(key, "only GPUs are given", "leave it away");
         }
+    }
+}
+
+/// `gpus: all`, or a list of devices.
+fn gpus(draft: &mut Draft<'_>, service: &Map<String, Value>) {
+    match take(service, "gpus") {
+        None => {}
+        Some(Value::Array(devices)) => devices.iter().for_each(|device| some_gpus(draft, "gpus", device)),
+        Some(count) => some_gpus(draft, "gpus", &json!({ "count": count })),
+    }
+}
+
+/// The GPUs of one entry: a count, or as many as it names.
+fn some_gpus(draft: &mut Draft<'_>, key: &str, device: &Value) {
+    let named = device.get("device_ids").and_then(Value::as_array);
+    let count = device.get("count").and_then(text).and_then(|text| text.parse::<u64>().ok());
+    let count = count.or_else(|| named.map(|ids| u64::try_from(ids.len()).unwrap_or(1)));
+    draft.set(&["resources", "gpus"], json!(count.unwrap_or(1)));
+    if named.is_some() {
+        draft.say(key, "which GPUs it gets is chosen on the host", "`resources: { gpus: 2 }`");
+    }
+    if count.is_none() {
+        draft.say(key, "`all` GPUs are not asked for; one is", "`resources: { gpus: 2 }`");
     }
 }
 
@@ -144,19 +155,33 @@ fn update(draft: &mut Draft<'_>, deploy: &Map<String, Value>) {
             "leave `host` away and let clients come by `route`",
         );
     }
-    let mut set = |key: &str, value: Value| draft.set(&[rolling[0], rolling[1], key], value);
-    if let Some(count) = update.get("parallelism").and_then(Value::as_u64) {
-        set("batch", if count == 0 { json!("100%") } else { json!(count) });
+    let set =
+        |draft: &mut Draft<'_>, key: &str, value: Value| draft.set(&[rolling[0], rolling[1], key], value);
+    if let Some(parallelism) = take(update, "parallelism") {
+        match text(parallelism).and_then(|text| text.parse::<u64>().ok()) {
+            Some(0) => set(draft, "batch", json!("100%")),
+            Some(count) => set(draft, "batch", json!(count)),
+            None => draft.odd(
+                "deploy.update_config.parallelism",
+                parallelism,
+                "`strategy: { rolling: { batch: 2 } }`",
+            ),
+        }
     }
-    if let Some(delay) = update.get("delay").and_then(millis) {
-        set("min_ready", span(delay));
+    if let Some(delay) = draft.millis(update, "deploy.update_config.delay") {
+        set(draft, "min_ready", span(delay));
     }
     match update.get("order").and_then(Value::as_str) {
-        Some("start-first") if !is_fixed => set("order", json!("start_first")),
-        Some("stop-first") => set("order", json!("stop_first")),
-        _ => {}
+        Some("start-first") if !is_fixed => set(draft, "order", json!("start_first")),
+        Some("stop-first") => set(draft, "order", json!("stop_first")),
+        None | Some("start-first") => {}
+        Some(other) => draft.odd(
+            "deploy.update_config.order",
+            &json!(other),
+            "`strategy: { rolling: { order: start_first } }`",
+        ),
     }
-    if let Some(monitor) = update.get("monitor").and_then(millis) {
+    if let Some(monitor) = draft.millis(update, "deploy.update_config.monitor") {
         draft.set(&["soak"], span(monitor));
     }
     match update.get("failure_action").and_then(Value::as_str) {

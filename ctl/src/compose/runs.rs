@@ -4,14 +4,15 @@ use serde_json::{Map, Value, json};
 use windlass_core::manifest::display_path;
 use windlass_core::release::is_signal;
 
-use super::draft::Draft;
+use super::draft::{Draft, take};
 use super::order::depends_on;
-use super::values::{pairs, size, text, texts, variable, words};
+use super::scalar::flag;
+use super::values::{pairs, shown, size, text, texts, variable, words};
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, Value>) {
     image(draft, service);
     for (theirs, ours) in [("entrypoint", "command"), ("command", "args")] {
-        let Some(value) = draft.take(service, theirs) else { continue };
+        let Some(value) = take(service, theirs) else { continue };
         match words(value) {
             Some(words) if words.iter().any(|word| word.contains("${")) => draft.say(
                 theirs,
@@ -19,27 +20,26 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Ma
                 &format!("write `{ours}` by hand"),
             ),
             Some(words) if !words.is_empty() => draft.set(&[ours], json!(words)),
-            Some(_) => {}
+            Some(_) => draft.say(
+                theirs,
+                "an empty one clears the image's own, which a manifest cannot",
+                &format!("`{ours}: [/program]` names what runs"),
+            ),
             None => draft.say(theirs, "it cannot be split into words", &format!("`{ours}: [word, word]`")),
         }
     }
     environment(draft, service, all);
     security(draft, service);
-    for (theirs, ours) in [("working_dir", "workdir")] {
-        if let Some(value) = draft.take(service, theirs).and_then(text) {
-            draft.set(&[ours], json!(value));
-        }
+    if let Some(folder) = draft.text(service, "working_dir") {
+        draft.set(&["workdir"], json!(folder));
     }
-    match draft.take(service, "restart").and_then(text).as_deref() {
-        Some("no" | "false") => draft.say(
-            "restart",
-            "a service goes on running: what ends is started again",
-            "a command that runs once is a hook of a rollout: `hooks: { before: [{ run: [./migrate] }] }`",
-        ),
-        _ => drop(draft.take(service, "restart")),
+    if let Some(policy) = draft.text(service, "restart") {
+        restart(draft, "restart", &policy);
     }
     let needed = depends_on(Some(&Value::Object(service.clone())));
-    draft.take(service, "depends_on");
+    if let Some(value) = take(service, "depends_on").filter(|value| !value.is_array() && !value.is_object()) {
+        draft.odd("depends_on", value, "compose has a list or a map here");
+    }
     if !needed.is_empty() {
         draft.say(
             "depends_on",
@@ -48,39 +48,85 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Ma
         );
     }
     options(draft, service);
-    // Every service is on the network of its host, and nothing else is asked for.
-    draft.take(service, "networks");
+}
+
+/// A policy of restarts, under either of its keys.
+pub(super) fn restart(draft: &mut Draft<'_>, key: &str, policy: &str) {
+    match policy {
+        "always" | "unless-stopped" | "any" => {}
+        "no" | "false" | "none" => draft.say(
+            key,
+            "a service goes on running: what ends is started again",
+            "a command that runs once is a hook of a rollout: `hooks: { before: [{ run: [./migrate] }] }`",
+        ),
+        policy => draft.say(
+            key,
+            &format!(
+                "`{policy}` is not carried over: what ends is started again, with growing pauses and without a last attempt"
+            ),
+            "`rollback_on: { restarts: 1 }` says when that rolls a release back",
+        ),
+    }
 }
 
 /// Options of the container that a manifest has under the same names.
 fn options(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    if draft.take(service, "init") == Some(&Value::Bool(false)) {
+    if take(service, "init").and_then(flag) == Some(false) {
         draft.set(&["init"], json!(false));
     }
-    if let Some(limits) = draft.take(service, "ulimits").filter(|limits| limits.is_object()) {
-        draft.set(&["ulimits"], limits.clone());
-    }
-    if let Some(shm) = draft.take(service, "shm_size") {
+    ulimits(draft, service);
+    if let Some(shm) = take(service, "shm_size") {
         match size(shm) {
             Some(shm) => draft.set(&["shm_size"], json!(shm)),
             None => draft.say("shm_size", "it cannot be read", "`shm_size: 256MiB`"),
         }
     }
-    if let Some(signal) = draft.take(service, "stop_signal").and_then(text) {
+    if let Some(signal) = draft.text(service, "stop_signal") {
         // `QUIT`, as Docker takes it too.
         let whole = format!("SIG{}", signal.to_ascii_uppercase().trim_start_matches("SIG"));
         draft.set(&["stop_signal"], json!(if is_signal(&signal) { signal } else { whole }));
     }
-    for (name, value) in draft.take(service, "labels").map(pairs).unwrap_or_default() {
+    for (name, value) in named(draft, service, "labels") {
         let value = value.as_ref().and_then(text).unwrap_or_default();
         draft.set(&["labels", &name], json!(value));
     }
 }
 
+/// Pairs under a key; what is no pair is noted.
+fn named(draft: &mut Draft<'_>, service: &Map<String, Value>, key: &str) -> Vec<(String, Option<Value>)> {
+    let (pairs, odd) = take(service, key).map(pairs).unwrap_or_default();
+    for value in odd {
+        draft.odd(key, value, "compose has a map here, or a list of `NAME=value`");
+    }
+    pairs
+}
+
+/// Limits by name: a number, soft and hard, or Docker's own `nofile=1024:2048` in a list.
+fn ulimits(draft: &mut Draft<'_>, service: &Map<String, Value>) {
+    for (name, value) in named(draft, service, "ulimits") {
+        let key = format!("ulimits.{name}");
+        let written = value.as_ref().and_then(text).unwrap_or_default();
+        let (soft, hard) = written.split_once(':').unwrap_or((&written, &written));
+        let limit = match (&value, soft.parse::<i64>(), hard.parse::<i64>()) {
+            (Some(Value::Object(both)), ..) => Value::Object(both.clone()),
+            (_, Ok(soft), Ok(hard)) if soft == hard => json!(soft),
+            (_, Ok(soft), Ok(hard)) => json!({ "soft": soft, "hard": hard }),
+            _ => {
+                draft.odd(&key, &value.unwrap_or_default(), "`ulimits: { nofile: 65536 }`");
+                continue;
+            }
+        };
+        draft.set(&["ulimits", &name], limit);
+    }
+}
+
 fn image(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let image = draft.take(service, "image").cloned();
-    let build = draft.take(service, "build").cloned();
+    let image = take(service, "image").cloned();
+    let build = take(service, "build").cloned();
     let pushed = format!("registry.example.com/{}:1", draft.service);
+    if let Some(image) = image.as_ref().filter(|image| text(image).is_none()) {
+        draft.odd("image", image, "name the image in the manifest");
+    }
     if let Some(build) = build {
         let folder = build.as_str().or_else(|| build.get("context")?.as_str()).unwrap_or(".").to_owned();
         let name = image.as_ref().and_then(text).unwrap_or_else(|| pushed.clone());
@@ -101,8 +147,7 @@ fn image(draft: &mut Draft<'_>, service: &Map<String, Value>) {
 }
 
 fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<String, Value>) {
-    let variables = draft.take(service, "environment").map(pairs).unwrap_or_default();
-    for (name, value) in variables {
+    for (name, value) in named(draft, service, "environment") {
         let key = format!("environment.{name}");
         let Some(value) = value else {
             draft.say(
@@ -137,12 +182,11 @@ fn environment(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Map<St
         // `${` stands for itself in a value.
         draft.set(&["env", &name], json!(text.replace("${", "$${")));
     }
-    if let Some(files) = draft.take(service, "env_file") {
+    if let Some(files) = take(service, "env_file") {
+        let name = |file: &Value| shown(file.get("path").unwrap_or(file));
         let files = match files {
-            Value::Array(items) => {
-                items.iter().filter_map(|item| text(item.get("path").unwrap_or(item))).collect()
-            }
-            one => texts(one),
+            Value::Array(items) => items.iter().map(name).collect(),
+            one => vec![name(one)],
         };
         draft.say(
             "env_file",
@@ -163,14 +207,14 @@ fn names(value: &str, service: &str) -> bool {
 }
 
 fn security(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let user = draft.take(service, "user").and_then(text);
+    let user = draft.text(service, "user");
     if let Some(user) = &user {
         draft.set(&["security", "user"], json!(user));
     }
-    if draft.take(service, "read_only") == Some(&Value::Bool(true)) {
+    if take(service, "read_only").and_then(flag) == Some(true) {
         draft.set(&["security", "read_only_root"], json!(true));
     }
-    let asked: Vec<String> = draft.take(service, "cap_add").map(texts).unwrap_or_default();
+    let asked: Vec<String> = take(service, "cap_add").map(texts).unwrap_or_default();
     let (all, named): (Vec<String>, Vec<String>) = asked.into_iter().partition(|name| name == "ALL");
     if !all.is_empty() {
         draft.say(
@@ -184,10 +228,10 @@ fn security(draft: &mut Draft<'_>, service: &Map<String, Value>) {
         draft.set(&["security", "capabilities"], json!(named));
         draft.say("cap_add", "the host's policy must allow each capability", "`capabilities` in policy.toml");
     }
-    // All are dropped already.
-    draft.take(service, "cap_drop");
-    let options = draft.take(service, "security_opt").map(texts).unwrap_or_default();
-    let asks_more = |option: &String| !option.starts_with("no-new-privileges");
+    let options = take(service, "security_opt").map(texts).unwrap_or_default();
+    let asks_more = |option: &String| {
+        !matches!(option.as_str(), "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true")
+    };
     if options.iter().any(asks_more) {
         draft.say(
             "security_opt",

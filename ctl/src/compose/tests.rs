@@ -1,5 +1,8 @@
 //! Three compose files as people write them.
 
+mod keys;
+mod scalars;
+
 use super::*;
 
 /// The manifests by service, and the notes as lines.
@@ -253,7 +256,8 @@ secrets: { token: { file: ./token } }
     services.API_Gateway.deploy.update_config.order: one container holds a fixed port of the host, so the old one stops first | leave `host` away and let clients come by `route`
     services.API_Gateway.deploy.placement.constraints: `node.role == worker` is not supported | `placement: { require: { role: app } }` asks for a label of the host
     services.API_Gateway.deploy.placement.preferences: instances are spread over hosts anyway | `placement: { spread: pack }` does the opposite
-    services.API_Gateway.deploy.endpoint_mode: a manifest has no such key | look whether it is needed: `windlass schema`
+    services.API_Gateway.deploy.restart_policy.condition: `on-failure` is not carried over: what ends is started again, with growing pauses and without a last attempt | `rollback_on: { restarts: 1 }` says when that rolls a release back
+    services.API_Gateway.deploy.endpoint_mode: there is no virtual address: `uses` and `route` find instances that are ready | leave it away
     services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
     services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.agent.network_mode: a manifest has no such key | containers of a host share one network and publish their `ports`
@@ -322,7 +326,8 @@ fn probes_become_requests_where_they_are_some() {
             "services:\n  web:\n    image: a:1\n    user: app\n    ports: [8000]\n    healthcheck:\n      test: {test}\n"
         );
         let (manifest, _) = one(&text);
-        manifest.lines().find(|line| line.contains("readiness")).unwrap_or_default().trim().to_owned()
+        let (_, readiness) = manifest.split_once("readiness:").unwrap_or_default();
+        readiness.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     #[rustfmt::skip]
     let table = [
@@ -330,6 +335,8 @@ fn probes_become_requests_where_they_are_some() {
         (r#"["CMD-SHELL", "wget -q --spider http://127.0.0.1:8000 || exit 1"]"#, "http: /, port: http"),
         (r#""curl -fsS http://localhost:8000/a | grep ok""#, "exec: [/bin/sh, \"-c\", \"curl -fsS http://localhost:8000/a | grep ok\"]"),
         (r#"["CMD", "curl", "-f", "http://localhost:9/health"]"#, "exec: [curl, \"-f\", \"http://localhost:9/health\"]"),
+        (r#"["CMD-SHELL", "curl -fk https://localhost:8000/h || exit 1"]"#, "http: /h port: http tls: { verify: \"off\" }"),
+        (r#"["CMD", "curl", "-f", "https://localhost:8000/h"]"#, "http: /h port: http tls: { name: localhost }"),
         (r#"["CMD", "pg_isready", "-U", "x"]"#, "exec: [pg_isready, \"-U\", x]"),
     ];
     for (test, want) in table {
@@ -437,5 +444,5 @@ fn a_tag_without_a_default_stays_a_variable() {
     let probed = "services: { web: { image: 'a:1', user: app, healthcheck: { test: [CMD, x], start_interval: 1s, odd: 1 } } }";
     let (_, notes) = one(probed);
     assert!(about(&notes, "services.web.healthcheck.start_interval").contains("start_period"));
-    assert!(about(&notes, "services.web.healthcheck.odd").contains("not known"));
+    assert!(about(&notes, "services.web.healthcheck.odd").contains("no such key"));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use windlass_core::manifest::split_words;
 
-use super::read::DOLLAR;
+use super::interpolate::DOLLAR;
 
 /// A scalar as text; `None` for lists, maps and nothing.
 pub(super) fn text(value: &Value) -> Option<String> {
@@ -13,6 +13,14 @@ pub(super) fn text(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// A value as a message shows it, cut where it is long.
+pub(super) fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let whole = text(value).unwrap_or_else(|| value.to_string());
+    let cut: String = whole.chars().take(LONGEST).collect();
+    if cut.len() < whole.len() { format!("{cut}…") } else { cut }
 }
 
 /// A variable that has no default, in a value.
@@ -38,23 +46,33 @@ pub(super) fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// `KEY=value` pairs: a map, or a list of them. A key without a value has `None`.
-pub(super) fn pairs(value: &Value) -> Vec<(String, Option<Value>)> {
-    match value {
+/// `KEY=value` pairs: a map, or a list of them. A key without a value has `None`. The second list has what is no pair.
+pub(super) fn pairs(value: &Value) -> (Vec<(String, Option<Value>)>, Vec<&Value>) {
+    let mut odd = Vec::new();
+    let pairs = match value {
         Value::Object(map) => map
             .iter()
             .map(|(key, value)| (key.clone(), Some(value.clone()).filter(|v| !v.is_null())))
             .collect(),
         Value::Array(items) => items
             .iter()
-            .filter_map(Value::as_str)
-            .map(|pair| match pair.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(Value::String(value.to_owned()))),
-                None => (pair.to_owned(), None),
+            .filter_map(|item| match item.as_str().map(|pair| (pair, pair.split_once('='))) {
+                Some((_, Some((key, value)))) => {
+                    Some((key.to_owned(), Some(Value::String(value.to_owned()))))
+                }
+                Some((pair, None)) => Some((pair.to_owned(), None)),
+                None => {
+                    odd.push(item);
+                    None
+                }
             })
             .collect(),
-        _ => Vec::new(),
-    }
+        other => {
+            odd.push(other);
+            Vec::new()
+        }
+    };
+    (pairs, odd)
 }
 
 /// A duration of compose, in milliseconds: `1m30s`, `1.5s`, `500ms`.

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::draft::Draft;
+use super::draft::{Draft, take};
 use super::note::Found;
+use super::scalar::flag;
 use super::values::{label, text, texts};
 
 /// One mount.
@@ -14,7 +15,7 @@ struct Mount {
 }
 
 pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let volumes = draft.take(service, "volumes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let volumes = draft.list(service, "volumes");
     for (n, value) in volumes.iter().enumerate() {
         let key = format!("volumes.{n}");
         match value {
@@ -25,11 +26,11 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             },
         }
     }
-    if let Some(tmpfs) = draft.take(service, "tmpfs") {
+    if let Some(tmpfs) = take(service, "tmpfs") {
         texts(tmpfs).iter().for_each(|path| scratch(draft, "tmpfs", path));
     }
     configs(draft, service);
-    if draft.take(service, "secrets").is_some() {
+    if take(service, "secrets").is_some() {
         draft.say(
             "secrets",
             "sealed secrets come later",
@@ -44,8 +45,20 @@ fn long(draft: &mut Draft<'_>, key: &str, long: &Map<String, Value>) {
     let mount = Mount {
         source: get("source"),
         target: get("target"),
-        is_read_only: long.get("read_only") == Some(&Value::Bool(true)),
+        is_read_only: long.get("read_only").and_then(flag) == Some(true),
     };
+    let folder = super::values::at(long, &["volume", "subpath"])
+        .or_else(|| super::values::at(long, &["image", "subpath"]));
+    if folder.is_some() {
+        return draft.say(
+            key,
+            "a volume is mounted whole, so this mount is left out",
+            "name a folder of the host: `volumes: { data: { mount: /data, host_path: /srv/data } }`",
+        );
+    }
+    if mount.target.is_empty() {
+        return draft.say(key, "it has no `target`", "write it by hand");
+    }
     match get("type").as_str() {
         "tmpfs" => scratch(draft, key, &mount.target),
         "bind" => bind(draft, key, mount),
@@ -65,10 +78,36 @@ fn short(draft: &mut Draft<'_>, key: &str, text: &str) {
     let Some(target) = parts.next().map(str::to_owned) else {
         return named(draft, key, Mount { source: String::new(), target: first, is_read_only: false });
     };
-    let is_read_only = parts.next().is_some_and(|options| options.split(',').any(|option| option == "ro"));
+    let options: Vec<&str> = parts.next().map(|options| options.split(',').collect()).unwrap_or_default();
+    let is_read_only = options.contains(&"ro");
+    options.iter().for_each(|option| self::option(draft, key, option));
     let is_path = first.starts_with(['/', '.', '~']);
     let mount = Mount { source: first, target, is_read_only };
     if is_path { bind(draft, key, mount) } else { named(draft, key, mount) }
+}
+
+/// An option of a mount in its short form.
+fn option(draft: &mut Draft<'_>, key: &str, option: &str) {
+    let (reason, hint) = match option {
+        "" | "ro" | "rw" | "cached" | "delegated" | "consistent" | "rprivate" | "private" => return,
+        "z" | "Z" => (
+            "labels of SELinux are not set",
+            "set the label on the folder of the host: `chcon -t container_file_t`",
+        ),
+        "nocopy" => (
+            "a named volume is made by the agent on its host",
+            "`host_path` names a folder that is filled by hand",
+        ),
+        "shared" | "rshared" | "slave" | "rslave" => (
+            "mounts are private: nothing that is mounted later is seen",
+            "mount it on the host before the service starts",
+        ),
+        _ => (
+            "the option is not known",
+            "`volumes: { data: { mount: /data, read_only: true } }` has what there is",
+        ),
+    };
+    draft.say(key, &format!("`{option}` is not carried over: {reason}"), hint);
 }
 
 fn named(draft: &mut Draft<'_>, key: &str, mount: Mount) {
@@ -180,7 +219,7 @@ fn scratch(draft: &mut Draft<'_>, key: &str, path: &str) {
 
 /// A config that is a file becomes a file of the release.
 fn configs(draft: &mut Draft<'_>, service: &Map<String, Value>) {
-    let used = draft.take(service, "configs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let used = draft.list(service, "configs");
     for config in &used {
         let name = config.as_str().or_else(|| config.get("source")?.as_str()).unwrap_or_default().to_owned();
         let target =
@@ -199,6 +238,14 @@ fn configs(draft: &mut Draft<'_>, service: &Map<String, Value>) {
                 &format!("the config `{name}` is not in the file"),
                 "`files: { /path: { from: FILE } }`",
             ),
+        }
+        // A number is the mode itself, text has its octal digits.
+        let mode = match config.get("mode") {
+            Some(Value::Number(bits)) => bits.as_u64().map(|bits| format!("{bits:04o}")),
+            other => other.and_then(text),
+        };
+        if let Some(mode) = mode.filter(|_| draft.get(&["files", &target]).is_some()) {
+            draft.set(&["files", &target, "mode"], json!(mode));
         }
     }
 }
