@@ -72,6 +72,8 @@ pub(crate) async fn pending_release(
     }
     let spinner =
         progress::spinner(&format!("asking {} for {}", rendered.image.registry, rendered.image), printer);
+    let (bar, out) = (spinner.clone(), printer.clone());
+    resolver.tell_by(move |text| bar.suspend(|| out.warn(text)));
     let image = resolver.resolve(&rendered.image).await;
     spinner.finish_and_clear();
     let image = image?;

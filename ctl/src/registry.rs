@@ -8,6 +8,7 @@
 //!
 //! Everything that comes back is bounded, and hashed here: a registry is not believed about digests.
 
+mod again;
 mod auth;
 mod credentials;
 mod document;
@@ -38,6 +39,11 @@ impl Resolver {
         platform.parse::<Platform>().map_err(|()| ResolveError::Platform(platform.to_owned()))?;
         let credentials = credentials::Credentials::load()?;
         Ok(Self { http: Http::new(insecure, credentials, http::TIMEOUT)?, platform: platform.to_owned() })
+    }
+
+    /// Has waits for a registry told by `tell`.
+    pub(crate) fn tell_by(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        self.http.patience.tell_by(std::sync::Arc::new(tell));
     }
 
     /// The image that the name `image` leads to now.

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use windlass_core::Digest;
 
+use super::again::{chain, is_refused};
+
 /// The reason why an image was not resolved.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
     #[error("failed to reach the registry `{registry}`")]
     Unreachable {
         registry: String,
-        is_plain: bool,
+        kind: Kind,
         #[source]
         source: Failure,
     },
@@ -62,6 +64,66 @@ pub(crate) enum ResolveError {
     Tls(#[source] reqwest::Error),
 }
 
+/// The kind of failure of a request that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its name has no address.
+    Dns,
+    /// Nothing listens there.
+    Refused,
+    /// No answer in time.
+    Timeout,
+    /// Plain HTTP answers where TLS was spoken.
+    Plain,
+    /// TLS failed: most often the certificate.
+    Tls,
+    Other,
+}
+
+impl Kind {
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_dns() {
+            return Self::Dns;
+        }
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        if is_refused(error) {
+            return Self::Refused;
+        }
+        match chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => Self::Plain,
+            Some(_) => Self::Tls,
+            None => Self::Other,
+        }
+    }
+
+    /// The next step of the user.
+    fn hint(self, registry: &str) -> String {
+        // `[::1]:5000` too.
+        let host = registry.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let host = host.map_or(registry, |(host, _)| host);
+        match self {
+            Self::Dns => format!(
+                "is the name `{host}` spelled right? If so, this machine's DNS does not answer: `getent hosts {host}`"
+            ),
+            Self::Refused => "is the registry running, and is the port right?".to_owned(),
+            Self::Timeout => format!(
+                "a firewall or a network in between may drop the packets: `curl -v https://{registry}/v2/` shows how far it gets"
+            ),
+            Self::Plain => format!(
+                "the registry speaks plain HTTP; allow that by `--insecure-registry {registry}`, or `insecure_registries` in \
+                 the context, and on engines and in host policies too"
+            ),
+            Self::Tls => format!(
+                "this machine and its engines have to trust the registry's CA (`update-ca-certificates`); a registry without \
+                 TLS must be allowed: `--insecure-registry {registry}`"
+            ),
+            Self::Other => format!("is there a way from here to it? `curl -v https://{registry}/v2/`"),
+        }
+    }
+}
+
 /// The innermost cause of a failed request. The layers of an HTTP client above it tell a person
 /// nothing.
 #[derive(Debug, thiserror::Error)]
@@ -80,20 +142,14 @@ impl From<reqwest::Error> for Failure {
 
 impl ResolveError {
     /// A request that got no answer.
-    pub(super) fn unreachable(registry: &str, is_plain: bool, error: reqwest::Error) -> Self {
-        Self::Unreachable { registry: registry.to_owned(), is_plain, source: error.into() }
+    pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> Self {
+        Self::Unreachable { registry: registry.to_owned(), kind: Kind::of(&error), source: error.into() }
     }
 
     /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { is_plain: true, .. } => {
-                Some("is the registry running, and is the port right?".to_owned())
-            }
-            Self::Unreachable { registry, .. } => Some(format!(
-                "is the name right? A registry without TLS must be allowed: `--insecure-registry {registry}`, or \
-                 `insecure_registries` in the context, and on engines and in host policies too"
-            )),
+            Self::Unreachable { registry, kind, .. } => Some(kind.hint(registry)),
             Self::Unauthorized { registry, had_credentials: false, .. } => {
                 Some(format!("log in with `docker login {registry}`"))
             }

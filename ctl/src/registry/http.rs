@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, WWW_AUTHENTICATE};
+use reqwest::header::{ACCEPT, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect};
 use serde::Deserialize;
 use windlass_core::Digest;
 
 use super::ResolveError;
+use super::again::{Patience, Trouble};
 use super::auth::Challenge;
 use super::credentials::{Credentials, Login};
 use super::elsewhere;
@@ -38,6 +39,8 @@ pub(super) struct Http {
     insecure: Vec<String>,
     credentials: Credentials,
     logins: BTreeMap<String, Authorization>,
+    /// Pauses before second tries.
+    pub(super) patience: Patience,
 }
 
 /// One for images, and one for logins, which never go anywhere but where they were meant for: a redirect could have
@@ -63,7 +66,8 @@ impl Http {
         // reqwest takes the process-wide provider; a second call finds the first one's, which is the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let plain = clients(|| builder(timeout).no_proxy().tls_certs_only([]))?;
-        Ok(Self { plain, secure: None, timeout, insecure, credentials, logins: BTreeMap::new() })
+        let (logins, patience) = (BTreeMap::new(), Patience::new());
+        Ok(Self { plain, secure: None, timeout, insecure, credentials, logins, patience })
     }
 
     /// The bytes of a manifest or index, by tag or digest.
@@ -92,28 +96,51 @@ impl Http {
         // Docker's hub has one name for people and another for its API.
         let host = if of.registry == "docker.io" { "registry-1.docker.io" } else { &of.registry };
         let url = format!("{scheme}://{host}/v2/{}/{what}", of.path);
-        let unreachable = |source: reqwest::Error| ResolveError::unreachable(&of.registry, is_plain, source);
         let key = format!("{}/{}", of.registry, of.path);
         let request = || client.images.get(&url).header(ACCEPT, accept);
-        let first = authorized(request(), self.logins.get(&key)).send().await.map_err(unreachable)?;
+        let known = self.logins.get(&key).cloned();
+        let first = self.send(&of.registry, || authorized(request(), known.as_ref())).await?;
         let response = if first.status() == StatusCode::UNAUTHORIZED && !self.logins.contains_key(&key) {
             let authorization = self.log_in(of, &client.logins, is_plain, &first).await?;
             self.logins.insert(key, authorization.clone());
-            authorized(request(), Some(&authorization)).send().await.map_err(unreachable)?
+            self.send(&of.registry, || authorized(request(), Some(&authorization))).await?
         } else {
             first
         };
         match response.status() {
-            StatusCode::OK => read(response, MAX_DOCUMENT, of, is_plain).await,
+            StatusCode::OK => read(response, MAX_DOCUMENT, of).await,
             StatusCode::NOT_FOUND => Err(ResolveError::NotFound(name)),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorized(of).await),
             status => Err(ResolveError::Status { registry: of.registry.clone(), status: status.as_u16() }),
         }
     }
 
+    /// Sends a request, and again after a pause where what failed may pass.
+    async fn send(
+        &mut self,
+        registry: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, ResolveError> {
+        let mut tries = 0;
+        loop {
+            let sent = request().send().await;
+            let trouble = match &sent {
+                Ok(response) => {
+                    let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+                    Trouble::of_status(response.status(), after)
+                }
+                Err(error) => Trouble::of_error(error),
+            };
+            match trouble {
+                Some(trouble) if self.patience.wait(tries, &trouble, registry).await => tries += 1,
+                _ => return sent.map_err(|error| ResolveError::unreachable(registry, error)),
+            }
+        }
+    }
+
     /// The login that the registry asks for in its refusal.
     async fn log_in(
-        &self,
+        &mut self,
         of: &Repository,
         client: &Client,
         is_plain: bool,
@@ -138,14 +165,18 @@ impl Http {
                 let login = self.login_at(realm, login, &registry).await?;
                 let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", of.path));
                 let service = service.clone().unwrap_or_default();
-                let request = ask_for_token(client, realm, &service, &scope, login);
-                let sent = request.send().await;
-                let response =
-                    sent.map_err(|error| ResolveError::unreachable(&of.registry, is_plain, error))?;
-                if !response.status().is_success() {
-                    return Err(self.unauthorized(of).await);
+                // Where the login is made elsewhere, that is the place that fails.
+                let host = elsewhere::host_of(realm).unwrap_or_else(|| registry.clone());
+                let ask = || ask_for_token(client, realm, &service, &scope, login.as_ref());
+                let response = self.send(&host, ask).await?;
+                match response.status() {
+                    status if status.is_success() => {}
+                    status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                        return Err(ResolveError::Status { registry: host, status: status.as_u16() });
+                    }
+                    _ => return Err(self.unauthorized(of).await),
                 }
-                let bytes = read(response, MAX_TOKEN, of, is_plain).await?;
+                let bytes = read(response, MAX_TOKEN, of).await?;
                 let token: Token = serde_json::from_slice(&bytes)
                     .map_err(|_| ResolveError::Challenge { registry: of.registry.clone() })?;
                 Ok(Authorization::Bearer(token.text()))
@@ -223,7 +254,7 @@ fn ask_for_token(
     realm: &str,
     service: &str,
     scope: &str,
-    login: Option<Login>,
+    login: Option<&Login>,
 ) -> RequestBuilder {
     match login {
         Some(Login::IdentityToken(token)) => {
@@ -239,7 +270,7 @@ fn ask_for_token(
         Some(Login::Password { user, password }) => client
             .get(realm)
             .query(&[("service", service), ("scope", scope), ("account", user.as_str())])
-            .basic_auth(&user, Some(password)),
+            .basic_auth(user, Some(password)),
         None => client.get(realm).query(&[("service", service), ("scope", scope)]),
     }
 }
@@ -258,16 +289,11 @@ impl Token {
     }
 }
 
-async fn read(
-    mut response: Response,
-    limit: usize,
-    of: &Repository,
-    is_plain: bool,
-) -> Result<Vec<u8>, ResolveError> {
+async fn read(mut response: Response, limit: usize, of: &Repository) -> Result<Vec<u8>, ResolveError> {
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| ResolveError::unreachable(&of.registry, is_plain, error))?;
+        let chunk = chunk.map_err(|error| ResolveError::unreachable(&of.registry, error))?;
         let Some(chunk) = chunk else { return Ok(bytes) };
         if bytes.len() + chunk.len() > limit {
             return Err(ResolveError::TooLarge { registry: of.registry.clone(), limit });

@@ -1,5 +1,6 @@
 //! Against a small registry in this process: plain HTTP on loopback, which is what a resolver talks there.
 
+mod again;
 mod rogue;
 
 use std::collections::BTreeMap;
@@ -226,7 +227,8 @@ async fn nobody_there_is_told_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let http = Http::new(Vec::new(), Credentials::default(), TIMEOUT).unwrap();
+    let mut http = Http::new(Vec::new(), Credentials::default(), TIMEOUT).unwrap();
+    http.patience = again::short(|_| {});
     let mut resolver = Resolver { http, platform: "linux/amd64".to_owned() };
     let error = resolver.resolve(&format!("{address}/web:1").parse().unwrap()).await.unwrap_err();
     insta::assert_snapshot!(text(&error).replace(&address, "REGISTRY"), @"

@@ -74,6 +74,9 @@ fn a_registry_that_is_not_there() {
     let file = desk.write("web.yaml", "service: web\nimage: 127.0.0.1:1/web:v1\nports: { http: 80 }\n");
     insta::assert_snapshot!(desk.screen(&["deploy", "-f", &file]), @"
     $ windlass deploy -f web.yaml
+    warning: the registry `127.0.0.1:1` refused the connection; trying again in 1 s
+    warning: the registry `127.0.0.1:1` refused the connection; trying again in 2 s
+    warning: the registry `127.0.0.1:1` refused the connection; trying again in 4 s
     error: failed to reach the registry `127.0.0.1:1`
       caused by: Connection refused (os error 111)
 

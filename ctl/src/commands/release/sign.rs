@@ -56,7 +56,7 @@ async fn make(args: &SignArgs, context: &Context, printer: &Printer) -> Result<(
     for warning in &rendered.warnings {
         printer.warn(&warning.to_string());
     }
-    let image = image(&rendered, args, context).await?;
+    let image = image(&rendered, args, context, printer).await?;
     let service = rendered.service_id();
     let spec = manifests::into_spec(rendered, image, &folder)?;
     let author = author(context);
@@ -66,11 +66,18 @@ async fn make(args: &SignArgs, context: &Context, printer: &Printer) -> Result<(
 }
 
 /// An image that is pinned by digest needs no registry.
-async fn image(rendered: &Rendered, args: &SignArgs, context: &Context) -> Result<Image, CtlError> {
+async fn image(
+    rendered: &Rendered,
+    args: &SignArgs,
+    context: &Context,
+    printer: &Printer,
+) -> Result<Image, CtlError> {
     if rendered.image.digest.is_some() {
         return Ok(registry::offline(&rendered.image, &args.manifest.platform)?);
     }
-    Ok(deploy::resolver(&args.manifest, context)?.resolve(&rendered.image).await?)
+    let (mut resolver, out) = (deploy::resolver(&args.manifest, context)?, printer.clone());
+    resolver.tell_by(move |text| out.warn(text));
+    Ok(resolver.resolve(&rendered.image).await?)
 }
 
 /// The author that the environment names; the signature says who answers for it.
