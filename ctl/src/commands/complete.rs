@@ -1,17 +1,22 @@
 //! `completions` and `__complete`: scripts for shells, which ask this program for the names of services and hosts.
 
-use std::collections::BTreeMap;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 use windlass_core::{EnvironmentId, ServiceName};
 
 use crate::args::{Cli, CompleteArgs, CompletionsArgs, Global};
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
+use crate::home::Home;
 use crate::printer::Printer;
+use words::{Kind, expected, joined};
 
 /// Longest wait for names: a person has pressed a key.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -22,39 +27,28 @@ _windlass_named() {
     _windlass "$@"
     local cur="${COMP_WORDS[COMP_CWORD]}"
     [[ "$cur" == -* ]] && return 0
+    [[ "$cur" == @ ]] && cur=""
     COMPREPLY+=($(compgen -W "$(windlass __complete for "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$cur"))
 }
 "#;
 
-/// Completes names in zsh.
+/// Completes names in zsh; files where there are none.
 const ZSH: &str = r#"
-_windlass_services() { compadd -- ${(f)"$(windlass __complete services 2>/dev/null)"} }
-_windlass_hosts() { compadd -- ${(f)"$(windlass __complete hosts 2>/dev/null)"} }
+_windlass_names() {
+    local -a names
+    names=(${(f)"$(windlass __complete for "${_windlass_line[@]}" 2>/dev/null)"})
+    if (( $#names )); then compadd -a names; else _default; fi
+}
 "#;
+
+/// Keeps the whole line, of which zsh shows a command only its own part.
+const ZSH_LINE: &str = r#"
+    (( ${+_windlass_line} )) || local -a _windlass_line=("${(@)words[2,CURRENT]}")"#;
 
 /// Completes names in fish.
 const FISH: &str = r#"
 complete -c windlass -a '(windlass __complete for (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
 "#;
-
-/// A kind of name that the coordinator knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Services,
-    Hosts,
-}
-
-impl Kind {
-    /// The kind of an argument, by the name of its value.
-    fn of(arg: &Arg) -> Option<Self> {
-        let name = arg.get_value_names().and_then(|names| names.first()).map(|name| name.to_uppercase());
-        match name.unwrap_or_else(|| arg.get_id().as_str().to_uppercase()).as_str() {
-            "SERVICE" | "ROLLOUT" => Some(Self::Services),
-            "HOST" => Some(Self::Hosts),
-            _ => None,
-        }
-    }
-}
 
 pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> Result<Exit, CtlError> {
     super::tools::only_text("completions", printer)?;
@@ -79,6 +73,7 @@ fn script(shell: Shell) -> String {
         Shell::Zsh => {
             let lines: String = text.lines().map(|line| named(line) + "\n").collect();
             let (head, body) = lines.split_once('\n').unwrap_or_default();
+            let body = body.replacen("_windlass() {", &format!("_windlass() {{{ZSH_LINE}"), 1);
             format!("{head}\n{ZSH}{body}")
         }
         Shell::Fish => text + FISH,
@@ -86,57 +81,85 @@ fn script(shell: Shell) -> String {
     }
 }
 
-/// A line of the zsh script, with a function where a service or a host is completed.
+/// A line of the zsh script, which asks for names where a name may stand.
 fn named(line: &str) -> String {
+    let text = line.trim_start();
     let begins = |name: &str| {
-        let text = line.trim_start();
         ["':", "'::", "'*:", "'*::"]
             .iter()
             .any(|mark| text.strip_prefix(mark).is_some_and(|rest| rest.starts_with(name)))
     };
-    let function = if begins("service") || begins("rollout") || line.contains("]:SERVICE:") {
-        "_windlass_services"
-    } else if begins("host") || line.contains("]:HOST:") {
-        "_windlass_hosts"
-    } else {
-        return line.to_owned();
-    };
-    line.replace(":_default'", &format!(":{function}'"))
+    let is_named = ["service", "rollout", "host", "of", "release", "name", "from"].into_iter().any(begins)
+        || ["]:SERVICE:", "]:HOST:", "]:NAME:", "]:rN:"].iter().any(|value| line.contains(value));
+    if is_named { line.replace(":_default'", ":_windlass_names'") } else { line.to_owned() }
 }
 
 /// Prints the names that a shell asks for. Silent where there is no answer in time.
 pub(super) async fn names(args: &CompleteArgs, global: &Global, printer: &Printer) -> Exit {
-    let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
-    let (kind, given) = match words.as_slice() {
-        ["services"] => (Some(Kind::Services), &[][..]),
-        ["hosts"] => (Some(Kind::Hosts), &[][..]),
-        ["for", given @ ..] => (expected(given), given),
-        _ => (None, &[][..]),
+    let given: Vec<&str> = args.words.iter().map(String::as_str).collect();
+    let (whole, before) = joined(given.strip_prefix(&["for"]).unwrap_or_default());
+    let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
+    let kind = match given.as_slice() {
+        ["services"] => Some(Kind::Services),
+        ["hosts"] => Some(Kind::Hosts),
+        _ => expected(&whole),
     };
-    let after = |flag: &str| given.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].to_owned());
+    let after = |flags: [&str; 2]| {
+        let pair = whole.windows(2).find(|pair| flags.contains(&pair[0]));
+        pair.map(|pair| pair[1].to_owned())
+    };
     let mut global = global.clone();
-    global.context = after("--context").or(global.context);
-    global.server = after("--server").or(global.server);
+    global.context = after(["--context"; 2]).or(global.context);
+    global.server = after(["--server"; 2]).or(global.server);
+    let environment = after(["-e", "--env"]).and_then(|name| name.parse().ok());
+    // The environment that is being written is none yet.
+    global.environment = environment.filter(|_| kind != Some(Kind::Environments)).or(global.environment);
     if let Some(kind) = kind
         && let Ok(Ok(names)) = tokio::time::timeout(DEADLINE, ask(kind, &global)).await
     {
-        printer.text(&names.join("\n"));
+        let rests: Vec<&str> = names.iter().filter_map(|name| name.get(before..)).collect();
+        printer.text(&rests.join("\n"));
     }
     Exit::Done
 }
 
 async fn ask(kind: Kind, global: &Global) -> Result<Vec<String>, CtlError> {
+    if kind == Kind::Contexts {
+        return Ok(Home::find()?.config()?.contexts.into_keys().collect());
+    }
     let context = Context::load(global)?;
     let session = context.session().await?;
     let mut client = session.client();
     Ok(match kind {
+        Kind::Contexts => Vec::new(),
         Kind::Hosts => client.hosts().await?.into_iter().map(|host| host.name.to_string()).collect(),
+        Kind::Operators => client.operators().await?.into_iter().map(|one| one.name.to_string()).collect(),
+        Kind::Environments => {
+            let known = client.status("").await?.into_iter().map(|status| status.environment.to_string());
+            known.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+        Kind::Releases(service) => releases(&service, &context, &mut client).await?,
+        Kind::ReleasesAt(service) => {
+            let known = releases(&service, &context, &mut client).await?;
+            known.into_iter().map(|release| format!("{service}@{release}")).collect()
+        }
         Kind::Services => {
             let services =
                 client.status("").await?.into_iter().map(|status| (status.service, status.environment));
-            shortest(services.collect(), context.config.environment.as_ref())
+            match &global.environment {
+                Some(given) => {
+                    services.filter(|(_, at)| at == given).map(|(name, _)| name.to_string()).collect()
+                }
+                None => shortest(services.collect(), context.config.environment.as_ref()),
+            }
         }
     })
+}
+
+/// The releases of a service, the newest first.
+async fn releases(service: &str, context: &Context, client: &mut Client) -> Result<Vec<String>, CtlError> {
+    let service = context.service(service, client).await?;
+    Ok(client.releases(&service).await?.into_iter().map(|one| one.release.to_string()).collect())
 }
 
 /// Each service by the shortest name that means it.
@@ -153,63 +176,9 @@ fn shortest(services: Vec<(ServiceName, EnvironmentId)>, usual: Option<&Environm
     services.iter().map(text).collect()
 }
 
-/// The kind of name that the last of these words is, after the others.
-fn expected(words: &[&str]) -> Option<Kind> {
-    let (last, before) = words.split_last()?;
-    let root = Cli::command();
-    let (mut command, mut positionals) = (&root, 0);
-    let mut value_of: Option<&Arg> = None;
-    for word in before {
-        if value_of.take().is_some() {
-            continue;
-        }
-        if let Some(flag) = word.strip_prefix('-') {
-            value_of = option(&root, command, flag).filter(|arg| arg.get_action().takes_values());
-        } else if let Some(sub) = command.find_subcommand(word).filter(|_| positionals == 0) {
-            command = sub;
-        } else {
-            positionals += 1;
-        }
-    }
-    if let Some(arg) = value_of {
-        return Kind::of(arg);
-    }
-    if last.starts_with('-') {
-        return None;
-    }
-    let mut found: Vec<&Arg> = command.get_positionals().collect();
-    found.sort_by_key(|arg| arg.get_index());
-    let is_many = |arg: &&&Arg| matches!(arg.get_action(), clap::ArgAction::Append);
-    Kind::of(found.get(positionals).or_else(|| found.last().filter(is_many))?)
-}
-
-/// The option that a word names, without its first dash.
-fn option<'a>(root: &'a Command, command: &'a Command, flag: &str) -> Option<&'a Arg> {
-    let is_it = |arg: &&Arg| match flag.strip_prefix('-') {
-        Some(long) => arg.get_long() == Some(long),
-        None => flag.chars().count() == 1 && arg.get_short() == flag.chars().next(),
-    };
-    command.get_arguments().chain(root.get_arguments()).find(is_it)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_before_the_cursor_say_which_names_fit() {
-        use Kind::{Hosts, Services};
-        #[rustfmt::skip]
-        let table = [
-            ("rollback w", Some(Services)), ("rollback web ", None), ("rm web w", Some(Services)), ("rollout show ", Some(Services)),
-            ("host show ", Some(Hosts)), ("host drain --timeout 5m w", Some(Hosts)), ("ps --host ", Some(Hosts)), ("ps --host h1 ", Some(Services)),
-            ("-e prod status ", Some(Services)), ("status -", None), ("deploy ", None), ("events --service w", Some(Services)),
-            ("wait h1 ", Some(Hosts)), ("routes forget ", Some(Hosts)), ("ro", None), ("", None),
-        ];
-        for (line, want) in table {
-            assert_eq!(expected(&line.split(' ').collect::<Vec<_>>()), want, "{line}");
-        }
-    }
 
     #[test]
     fn services_have_the_shortest_name_that_means_them() {
@@ -227,9 +196,8 @@ mod tests {
     #[test]
     fn zsh_and_fish_ask_for_names() {
         let zsh = script(Shell::Zsh);
-        for function in [":_windlass_services'", ":_windlass_hosts'"] {
-            assert!(zsh.matches(function).count() > 5, "{function}");
-        }
+        assert!(zsh.matches(":_windlass_names'").count() > 20);
+        assert_eq!(zsh.matches("local -a _windlass_line=").count(), 1);
         assert!(zsh.starts_with("#compdef windlass\n"));
         assert!(script(Shell::Fish).contains("windlass __complete for"));
         assert!(script(Shell::Bash).contains("complete -F _windlass_named "));
