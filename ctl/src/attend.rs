@@ -66,12 +66,12 @@ impl Goal {
         let when = |reached: bool| if reached { Look::Reached } else { Look::GoesOn };
         match (self, status.state.as_str()) {
             (Self::Count(count), "steady" | "degraded") if status.replicas == Some(count) => {
-                when(status.wanted == count && status.available == count && status.state == "steady")
+                when(status.desired == count && status.available == count && status.state == "steady")
             }
             (Self::Stopped, "stopping" | "stopped") => when(status.state == "stopped"),
             // Hosts that are lost get it when they return; nobody knows when that is.
             (Self::Gone, "removing") => {
-                when(status.instances.is_empty() && status.leaving.values().all(|l| *l == Liveness::Lost))
+                when(status.instances.is_empty() && status.terminating.values().all(|l| *l == Liveness::Lost))
             }
             _ => Look::Overtaken,
         }

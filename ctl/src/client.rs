@@ -3,6 +3,7 @@
 mod error;
 mod history;
 mod join;
+mod names;
 mod quarantine;
 mod stream;
 
@@ -19,7 +20,7 @@ use windlass_core::view::{
 };
 use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
-use windlass_proto::{json, limits, pb};
+use windlass_proto::{limits, pb};
 
 pub(crate) use error::CallError;
 pub(crate) use join::join_operator;
@@ -370,5 +371,5 @@ async fn call<T>(what: &'static str, call: impl Future<Output = Answer<T>>) -> R
 }
 
 fn view<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CallError> {
-    json::decode("view", bytes).map_err(|error| CallError::nonsense(what, error))
+    names::decode(bytes).map_err(|error| CallError::nonsense(what, error))
 }

@@ -135,7 +135,7 @@ impl ServiceOutcome {
 
 /// Lost hosts that may still run something of it.
 fn lost(status: &StatusView) -> Vec<HostId> {
-    let leaving = status.leaving.iter().filter(|(_, liveness)| **liveness == Liveness::Lost);
+    let leaving = status.terminating.iter().filter(|(_, liveness)| **liveness == Liveness::Lost);
     let mut hosts: Vec<HostId> = leaving.map(|(host, _)| host.clone()).collect();
     let runs = status.instances.iter().filter(|i| i.host_state == Liveness::Lost && i.state.is_running());
     hosts.extend(runs.map(|instance| instance.host.clone()));
@@ -149,7 +149,7 @@ pub(super) fn line(status: &StatusView) -> String {
     let mut text = format!("{}/{}: ", status.environment, status.service);
     match status.state.as_str() {
         "steady" | "degraded" => {
-            text.push_str(&format!("{} of {} available", status.available, status.wanted));
+            text.push_str(&format!("{} of {} available", status.available, status.desired));
         }
         state => text.push_str(state),
     }

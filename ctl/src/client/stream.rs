@@ -167,7 +167,7 @@ impl Client {
         };
         let answer = self.control.watch_fleet(request).await;
         open("watch the fleet", answer, |item| {
-            let screen = (!item.view.is_empty()).then(|| json::decode("view", &item.view)).transpose()?;
+            let screen = (!item.view.is_empty()).then(|| super::names::decode(&item.view)).transpose()?;
             Ok((screen, Timestamp::from_millis(item.at)))
         })
     }
@@ -176,7 +176,7 @@ impl Client {
     pub(crate) async fn watch_rollout(&mut self, rollout: &str) -> Result<RolloutStream, CallError> {
         let request = pb::WatchRolloutRequest { rollout: rollout.to_owned() };
         let answer = self.control.watch_rollout(request).await;
-        open("watch the rollout", answer, |item| Ok(json::decode("view", &item.view)?))
+        open("watch the rollout", answer, |item| Ok(super::names::decode(&item.view)?))
     }
 
     /// The lines of a service.

@@ -31,8 +31,8 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
         text.push_str("no decision of it was written: it is of an older version of the coordinator\n");
     }
     view.decisions.iter().for_each(|decision| text.push_str(&one(decision, colour)));
-    if view.left_out > 0 {
-        let n = view.left_out;
+    if view.omitted > 0 {
+        let n = view.omitted;
         text.push_str(&format!("\n{n} decisions about slots were too many to be written\n"));
     }
     text
@@ -41,7 +41,7 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
 fn one(decision: &DecisionView, colour: Colour) -> String {
     let after = format!("{:>9}", format!("+{}", offset(decision.after_ms)));
     let mut text = format!("{}  {}\n", colour.paint(2, &after), printable(&decision.text));
-    for line in &decision.made_from {
+    for line in &decision.inputs {
         text.push_str(&format!("{:11}  {}\n", "", printable(line)));
     }
     text

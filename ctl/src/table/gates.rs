@@ -23,7 +23,7 @@ pub(crate) fn gates(gates: &[GateView], now: Timestamp, colour: Colour) -> Strin
         vec![
             Cell::new(name),
             Cell::new(gate.step),
-            Cell::new(format!("{}/{}", gate.passed, gate.wanted)),
+            Cell::new(format!("{}/{}", gate.passed, gate.desired)),
             verdict,
             Cell::new(when),
             Cell::new(why),
@@ -57,8 +57,8 @@ pub(crate) fn recomputed(view: &RecomputedView, colour: Colour) -> String {
         0 => format!("\nall {count} stored verdicts are the same when they are computed again\n"),
         differing => format!("\n{differing} of {count} stored verdicts differ from what their record says\n"),
     });
-    if view.left_out > 0 {
-        text.push_str(&format!("{} decisions were too many to be written\n", view.left_out));
+    if view.omitted > 0 {
+        text.push_str(&format!("{} decisions were too many to be written\n", view.omitted));
     }
     text
 }

@@ -18,7 +18,7 @@ pub(crate) fn instances(views: &[PsView], now: Timestamp, colour: Colour) -> Str
         let endpoints: Vec<String> =
             instance.endpoints.iter().map(|(name, address)| format!("{name}={address}")).collect();
         vec![
-            Cell::new(if instance.id.is_empty() { "-" } else { &instance.id }),
+            Cell::new(if instance.instance.is_empty() { "-" } else { &instance.instance }),
             Cell::new(format!("{}/{}", view.environment, view.service)),
             Cell::new(instance.slot.index),
             Cell::new(&instance.host),

@@ -63,10 +63,10 @@ fn ingresses(view: &RoutesView, colour: Colour) -> String {
             .to_owned();
     }
     let row = |ingress: &IngressView| {
-        let is_behind = ingress.acknowledged.is_none_or(|seq| seq < ingress.wanted);
+        let is_behind = ingress.acknowledged.is_none_or(|seq| seq < ingress.desired);
         vec![
             Cell::new(&ingress.host),
-            Cell::new(ingress.wanted),
+            Cell::new(ingress.desired),
             Cell::new(or_dash(ingress.acknowledged)),
             state(if is_behind { "behind" } else { "current" }),
             Cell::new(ingress.in_flight),

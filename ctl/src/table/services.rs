@@ -36,7 +36,7 @@ pub(crate) fn services(
             Cell::new(format!("{}/{}", status.environment, status.service)),
             Cell::new(or_dash(status.release)),
             state(standing(status)),
-            Cell::new(format!("{}/{}{}", status.healthy, status.wanted, in_doubt(status))),
+            Cell::new(format!("{}/{}{}", status.healthy, status.desired, in_doubt(status))),
             Cell::new(status.restarts),
             Cell::new(cpu),
             Cell::new(memory),
@@ -87,7 +87,7 @@ pub(crate) fn service(
         ("reason", status.reason.as_deref().map(printable)),
         ("traffic", status.traffic.map(|shares| shared(shares, now))),
         ("watched", status.watch.map(watched)),
-        ("healthy", Some(format!("{} of {}{}", status.healthy, status.wanted, in_doubt(status)))),
+        ("healthy", Some(format!("{} of {}{}", status.healthy, status.desired, in_doubt(status)))),
         ("serving", Some(serving(&status.serving))),
     ]);
     if let Some(rollout) = status.rollout.as_ref().filter(|_| status.state == "paused") {
@@ -125,7 +125,7 @@ pub(crate) fn service(
             Cell::new(memory),
             Cell::new(or_dash(instance.last_exit.map(|exit| format!("{exit}, {}", ago(exit.at, now))))),
             Cell::new(if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(" ") }),
-            Cell::new(if instance.id.is_empty() { "-" } else { &instance.id }),
+            Cell::new(if instance.instance.is_empty() { "-" } else { &instance.instance }),
         ]
     };
     let headers = [
@@ -220,7 +220,7 @@ pub(super) fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
 
 /// The number of healthy instances whose state is unknown now.
 fn in_doubt(status: &StatusView) -> String {
-    match status.in_doubt {
+    match status.unknown {
         0 => String::new(),
         n => format!(" ({n} unknown)"),
     }

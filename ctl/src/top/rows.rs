@@ -106,7 +106,7 @@ fn service(row: &ServiceRow, now: Timestamp) -> Row {
         text(format!("{}/{}", status.environment, status.service)),
         status.release.map_or_else(none, text),
         text(&status.state),
-        format!("{}/{}", status.healthy, status.wanted),
+        format!("{}/{}", status.healthy, status.desired),
         percent(row.cpu_percent),
         bytes(row.memory_used),
         status.restarts.to_string(),
@@ -166,7 +166,7 @@ fn instance(row: &InstanceRow, now: Timestamp) -> Row {
     let answers = of.probe.map(|probe| format!(", {} of {} bad", probe.failures, probe.answers));
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     let lines = [
-        ("instance", some(of.id.clone())),
+        ("instance", some(of.instance.clone())),
         ("container", of.container.clone()),
         ("since", of.since.map(|at| table::ago(at, now))),
         ("endpoints", some(endpoints.join(" "))),
