@@ -81,6 +81,9 @@ pub(crate) struct Global {
     /// More log on stderr (-vv: all)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Log lines on stderr, like `debug` or `warn,windlass_ctl=debug`
+    #[arg(long, global = true, env = "WINDLASS_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -233,6 +236,14 @@ mod tests {
         for line in ["status --format json", "rollout promote web --step", "--format=yaml host ls"] {
             let words = std::iter::once("windlass").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_filter_of_the_log_stands_before_and_behind() {
+        for line in ["--log debug status", "status --log debug"] {
+            let words = std::iter::once("windlass").chain(line.split(' '));
+            assert_eq!(Cli::try_parse_from(words).unwrap().global.log.as_deref(), Some("debug"), "{line}");
         }
     }
 

@@ -50,9 +50,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return printer::usage(&error, &args).into(),
     };
     let printer = Printer::new(cli.global.output);
-    let filter = args::log_filter(cli.global.verbose);
-    let logging = logging::init(logging::Format::Human, filter);
-    debug_assert!(logging.is_ok(), "the filters are ours");
+    let filter = cli.global.log.as_deref().unwrap_or_else(|| args::log_filter(cli.global.verbose));
+    if let Err(source) = logging::init(logging::Format::Human, filter) {
+        let error = CtlError::Usage {
+            message: windlass_process::report::chain(&source),
+            hint: "a filter is a level, or levels by module: `--log warn,windlass_ctl=debug`".to_owned(),
+        };
+        printer.error(&error);
+        return error.exit().into();
+    }
     match run(cli, &printer) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -95,7 +95,7 @@ impl Output {
             Self::Json => serde_json::to_string_pretty(view)?,
             Self::Yaml => serde_saphyr::to_string(view).map_err(|error| anyhow::anyhow!("{error}"))?,
         };
-        Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
+        Ok(print(io::stdout().lock(), format!("{}\n", text.trim_end()).as_bytes())?)
     }
 }
 
@@ -224,11 +224,19 @@ impl Cli {
     }
 }
 
+/// Writes a result. A reader that has gone (`| head`) is no error.
+fn print(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
 /// Prints the completions of a shell.
 fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass-server", &mut script);
-    Ok(io::stdout().lock().write_all(&script)?)
+    Ok(print(io::stdout().lock(), &script)?)
 }
 
 /// Prints the manual, or writes a page for each command.
@@ -237,7 +245,9 @@ fn man(folder: Option<&Path>) -> Result<(), Failure> {
         std::fs::create_dir_all(folder)?;
         return Ok(clap_mangen::generate_to(Cli::command(), folder)?);
     }
-    Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout().lock())?)
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(print(io::stdout().lock(), &page)?)
 }
 
 fn config(settings: &Settings) -> Result<Config, StartError> {
@@ -375,6 +385,15 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         check(&command, "windlass-server");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        assert!(print(writer, b"a page").is_ok());
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert!(print(full, b"a page").is_err(), "another error is one");
     }
 
     #[test]

@@ -18,10 +18,10 @@ pub(crate) enum ReleaseCommand {
     },
     /// One release: what it says, and who signed it
     #[command(
-        after_help = "Examples:\n  windlass release show web r7\n  windlass release show web.release.json"
+        after_help = "Examples:\n  windlass release show web r7\n  windlass release show web@r7\n  windlass release show web.release.json"
     )]
     Show {
-        /// Release file or service
+        /// Release file, or service, or one of its releases: `web@r7`
         of: String,
         /// Release of the service [default: the newest]
         release: Option<windlass_core::Counter>,

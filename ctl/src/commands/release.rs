@@ -239,3 +239,23 @@ pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Doc
     bytes.push(b'\n');
     write_file(path, &bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_named_by_service_and_number() {
+        for (text, service, release) in
+            [("web@r6", "web", Some(6)), ("prod/web@r6", "prod/web", Some(6)), ("web", "web", None)]
+        {
+            let Source::Stored(name, number) = Source::parse(text) else { panic!("{text} is no file") };
+            assert_eq!((name.as_str(), number), (service, release.map(Counter)), "{text}");
+        }
+        let pair = ["web@r6".to_owned(), "web@r7".to_owned()];
+        assert!(matches!(
+            Source::pair(&pair).unwrap(),
+            (Source::Stored(_, Some(Counter(6))), Source::Stored(..))
+        ));
+    }
+}

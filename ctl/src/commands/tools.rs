@@ -234,6 +234,42 @@ mod tests {
         words.split(", ").map(name).collect()
     }
 
+    /// Every name of version 0.1 that `schema` calls deprecated, with the name in its text.
+    fn deprecated(schema: &Value, found: &mut BTreeSet<(String, String)>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            let old = properties.iter().filter(|(_, of)| of.get("deprecated") == Some(&json!(true)));
+            for (old, of) in old {
+                let text = of["description"].as_str().unwrap_or_default();
+                let new = text.split('`').nth(1).unwrap_or_default();
+                assert!(properties.contains_key(new), "`{old}` has no successor beside it: {text}");
+                found.insert((old.clone(), new.to_owned()));
+            }
+        }
+        match schema {
+            Value::Object(map) => map.values().for_each(|below| deprecated(below, found)),
+            Value::Array(items) => items.iter().for_each(|below| deprecated(below, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn names_of_the_version_before_are_still_printed() {
+        let mut found = BTreeSet::new();
+        deprecated(&outputs(), &mut found);
+        for (old, new) in [
+            ("wanted", "desired"),
+            ("in_doubt", "unknown"),
+            ("leaving", "terminating"),
+            ("id", "instance"),
+            ("name", "host"),
+            ("problems", "host_conditions"),
+            ("made_from", "inputs"),
+            ("left_out", "omitted"),
+        ] {
+            assert!(found.contains(&(old.to_owned(), new.to_owned())), "`{old}`, now `{new}`: {found:?}");
+        }
+    }
+
     #[test]
     fn the_schema_of_results_has_every_command() {
         let mut known = BTreeSet::new();

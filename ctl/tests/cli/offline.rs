@@ -92,6 +92,20 @@ fn a_key_that_may_not_sign_is_told_before_anything_is_submitted() {
     hint: sign with a key that the trust document names for this environment: `windlass trust show`
     exit 1
     ");
+    let shown = desk.screen(&["release", "show", "r.json"]);
+    assert!(shown.contains("NOT TRUSTED: the trust document does not let these keys sign"), "{shown}");
+}
+
+#[test]
+fn a_release_says_how_many_signatures_count() {
+    let desk = Desk::with_fleet();
+    sign(&desk);
+    for command in ["show", "verify"] {
+        let screen = desk.screen(&["release", command, "web.release.json"]);
+        assert!(screen.contains("valid: 1 of 1 required release signatures"), "{screen}");
+    }
+    let json = desk.json(&["release", "show", "web.release.json", "-o", "json"]);
+    assert_eq!((json["trusted"].as_bool(), json["needed"].as_u64()), (Some(true), Some(1)), "{json}");
 }
 
 #[test]

@@ -365,3 +365,31 @@ fn a_compose_file_becomes_manifests_that_plan_reads() {
     let other = desk.screen(&["import", "compose", "other.yaml"]);
     assert!(other.contains("there are no `services` in it") && other.ends_with("exit 1"), "{other}");
 }
+
+#[test]
+fn the_log_of_the_program_has_a_filter() {
+    let desk = Desk::with_fleet();
+    let quiet = desk.run(&["context", "ls"]);
+    assert!(quiet.status.success() && stderr(&quiet).is_empty(), "{}", stderr(&quiet));
+    let loud = desk.run(&["--log", "trace", "status"]);
+    assert!(stderr(&loud).contains("TRACE") || stderr(&loud).contains("DEBUG"), "{}", stderr(&loud));
+    let wrong = desk.run(&["--log", "windlass_ctl=loud", "context", "ls"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        stderr(&wrong).contains("windlass_ctl=loud") && stderr(&wrong).contains("hint: a filter is"),
+        "{}",
+        stderr(&wrong)
+    );
+}
+
+#[test]
+fn contexts_are_completed_without_a_coordinator() {
+    let desk = Desk::with_fleet();
+    for words in [&["context", "use", ""][..], &["context", "rename", "d"], &["status", "--context", ""]] {
+        let output = desk.run(&[&["__complete", "for"][..], words].concat());
+        assert_eq!(stdout(&output).trim(), "demo", "{words:?}: {}", stderr(&output));
+    }
+    // bash splits a word at `@`.
+    let silent = desk.run(&["__complete", "for", "release", "show", "web", "@"]);
+    assert!(silent.status.success() && silent.stdout.is_empty(), "{}", stdout(&silent));
+}
