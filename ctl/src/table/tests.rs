@@ -125,21 +125,21 @@ fn what_hosts_hold_and_a_restored_store_does_not() {
 pub(crate) fn status_view() -> Value {
     let instance = |index: u32, state: &str, release: &str| {
         json!({
-            "id": format!("default.web.{index}.{release}.1"), "slot": format!("default/web/{index}"),
+            "id": "", "instance": format!("default.web.{index}.{release}.1"), "slot": format!("default/web/{index}"),
             "host": format!("web-{index}"), "state": state, "since": "2026-11-22T11:00:00.000Z", "release": release,
             "endpoints": { "http": "10.0.0.11:20001" }, "restarts": 0, "container": null, "host_state": "connected",
             "cpu_percent": 41.6, "memory_used": 48_000_000, "memory_limit": 67_108_864, "throttled_percent": 12.0,
         })
     };
     let mut refused = instance(2, "refused", "r2");
-    refused["id"] = json!("");
+    refused["instance"] = json!("");
     refused["endpoints"] = json!({});
     refused["since"] = Value::Null;
     refused["host_state"] = json!("suspect");
     refused["refused"] = json!({ "code": "policy", "detail": "registry docker.io is not allowed" });
     json!({
         "service": "web", "environment": "default", "release": "r2", "image": "registry.example.com/web:2", "good": "r1",
-        "rollout": "0193ab00-0000-7000-8000-000000000001", "state": "advancing", "wanted": 3, "healthy": 2,
+        "rollout": "0193ab00-0000-7000-8000-000000000001", "state": "advancing", "wanted": 3, "desired": 3, "healthy": 2,
         "serving": { "r1": 1, "r2": 1 },
         "instances": [instance(0, "healthy", "r2"), instance(1, "healthy", "r1"), refused],
     })
@@ -178,7 +178,7 @@ fn a_service_that_nothing_runs_says_so() {
     let mut gone = status_view();
     gone["state"] = json!("steady");
     gone["rollout"] = Value::Null;
-    gone["wanted"] = json!(0);
+    gone["desired"] = json!(0);
     gone["healthy"] = json!(0);
     gone["serving"] = json!({});
     gone["instances"] = json!([]);
@@ -325,9 +325,9 @@ fn routes_with_their_endpoints_and_ingresses() {
             { "service": "api", "names": [], "releases": [], "endpoints": [] },
         ],
         "ingresses": [
-            { "host": "edge-1", "wanted": 17, "acknowledged": 17, "in_flight": 6 },
-            { "host": "edge-2", "wanted": 17, "acknowledged": 15, "in_flight": 0, "refused": "expired: 2h ago" },
-            { "host": "edge-3", "wanted": 17, "acknowledged": null, "in_flight": 0 },
+            { "host": "edge-1", "wanted": 17, "desired": 17, "acknowledged": 17, "in_flight": 6 },
+            { "host": "edge-2", "wanted": 17, "desired": 17, "acknowledged": 15, "in_flight": 0, "refused": "expired: 2h ago" },
+            { "host": "edge-3", "wanted": 17, "desired": 17, "acknowledged": null, "in_flight": 0 },
         ],
     }))];
     insta::assert_snapshot!("routes", routes(&views, Colour::Off));
