@@ -244,7 +244,6 @@ async fn gpus_go_and_come_with_their_driver() {
 
 /// The script for real GPUs, with the stand-ins: one in two is divided.
 #[test]
-#[expect(clippy::print_stderr, reason = "a check that is left out is told")]
 fn the_script_for_real_gpus_runs_with_stand_ins() {
     if Command::new("jq").arg("--version").output().is_err() {
         return eprintln!("LEFT OUT: tests/gpu/real.sh, because jq is not installed");

@@ -138,7 +138,7 @@ pub fn display_measured(duration: Duration) -> String {
         0..1000 => display_duration(Duration::from_millis(u64::try_from(millis).unwrap_or_default())),
         1000..10_000 => {
             let tenths = millis / 100;
-            let dot = if tenths % 10 == 0 { String::new() } else { format!(".{}", tenths % 10) };
+            let dot = if tenths.is_multiple_of(10) { String::new() } else { format!(".{}", tenths % 10) };
             format!("{}{dot}s", tenths / 10)
         }
         _ => display_duration(Duration::from_secs(duration.as_secs())),

@@ -32,7 +32,7 @@ pub(in crate::manifest) fn list(path: &[String], items: &[Node]) -> Option<Strin
     let whole = if entries.is_empty() { example.to_owned() } else { entries.join(", ") };
     let more = if items.len() > entries.len() && !entries.is_empty() { ", …" } else { "" };
     let bound = items.iter().filter_map(Node::raw).find_map(bound_to).filter(|_| *key == "ports");
-    let note = bound.map(|address| everywhere(address)).unwrap_or_default();
+    let note = bound.map(everywhere).unwrap_or_default();
     Some(format!("write a map by name: `{key}: {{ {whole}{more} }}`{note}"))
 }
 

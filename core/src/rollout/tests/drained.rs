@@ -303,7 +303,7 @@ fn a_drain_that_took_its_time_fails_no_rollout() {
     let drains = routed(6, &endpoints, Some(0));
     let drains = Table::next(Some(&all), drains.routes, drains.digest);
     let busy = Traffic {
-        tables: BTreeMap::from([(environment(), Arc::new(drains.clone()))]),
+        tables: BTreeMap::from([(environment(), Arc::new(drains))]),
         ingresses: BTreeMap::from([("edge".parse().unwrap(), busy_ingress(6, &[(20_000, endpoints[0].2)]))]),
     };
     // The table was made at 100: its drain timeout of 10 m has passed, and so has the deadline of 2 m.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::{get_of, measured};
 use crate::fleet::LIMIT;
@@ -70,14 +71,14 @@ impl Prometheus {
 }
 
 /// The address of an ingress' metrics: the text that a test of the agent holds to be what one writes.
-async fn edge() -> SocketAddr {
+async fn edge(tasks: &mut JoinSet<()>) -> SocketAddr {
     let path = "../agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
     let held = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let text = held.splitn(3, "---\n").nth(2).expect("a text below its head").to_owned();
     assert!(text.contains("windlass_ingress_requests_total{"), "{text}");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         let head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n";
         while let Ok((mut tcp, _)) = listener.accept().await {
             let mut asked = [0; 4096];
@@ -104,7 +105,8 @@ fn queries(board: &Value) -> Vec<String> {
 #[tokio::test]
 async fn each_query_of_the_boards_is_answered() {
     let (fleet, _players) = measured(|_| {}).await;
-    let prometheus = Prometheus::start(fleet.http_addr, edge().await).await;
+    let mut tasks = JoinSet::new();
+    let prometheus = Prometheus::start(fleet.http_addr, edge(&mut tasks).await).await;
     let began = Instant::now();
     // A rate needs two samples.
     for name in ["windlass_instance_memory_bytes", "windlass_ingress_requests_total"] {
