@@ -7,6 +7,7 @@ mod data;
 mod draw;
 mod feed;
 mod keys;
+mod row;
 mod rows;
 mod screen;
 mod state;

@@ -3,30 +3,16 @@
 mod below;
 mod forms;
 mod more;
+mod words;
 
 pub use forms::split_words;
 pub(super) use forms::{command, cpu, list, one_port, size, variable, volume};
 
-/// Keys of another system that mean the same: where they may stand, and what to write instead.
-pub(super) struct Foreign {
-    /// Like `health.*.retries|failureThreshold`: `*` is any one key, `|` stands between keys.
-    pub(super) path: &'static str,
-    /// The words to write instead.
-    pub(super) hint: &'static str,
-}
-
-const fn key(path: &'static str, hint: &'static str) -> Foreign {
-    Foreign { path, hint }
-}
-
-/// The way to the table of a whole document.
-const COMPOSE: &str = "this is a compose file: `windlass import compose FILE` writes manifests from it";
-const KUBERNETES: &str = "this is a document of Kubernetes: a manifest begins with `service:` and `image:`; the guide compares \
-    the keys (Coming from compose, Kamal, Nomad, Kubernetes)";
-const KAMAL: &str = "this is a file of Kamal: a manifest begins with `service:` and `image:`; the guide compares the keys \
-    (Coming from compose, Kamal, Nomad, Kubernetes)";
-const NOMAD: &str = "this is a job of Nomad: a manifest begins with `service:` and `image:`; the guide compares the keys \
-    (Coming from compose, Kamal, Nomad, Kubernetes)";
+pub(super) use words::Foreign;
+use words::{
+    COMPOSE, DEPENDS, HEALTH, HOOKS, KAMAL, KERNEL, KUBERNETES, LABELS, LIMITS, NOMAD, OPTION, PORT,
+    PRIVILEGED, REGISTRY, RESTART, ROLLING, SPACES, VOLUME, key,
+};
 
 /// Hints about a whole document, which say it all.
 const WHOLE: [&str; 4] = [COMPOSE, KUBERNETES, KAMAL, NOMAD];
@@ -35,29 +21,6 @@ const WHOLE: [&str; 4] = [COMPOSE, KUBERNETES, KAMAL, NOMAD];
 pub(super) fn is_whole(hint: &str) -> bool {
     WHOLE.contains(&hint)
 }
-
-const HEALTH: &str = "probes stand in `health`: `health: { readiness: { http: /health, every: 5s } }`";
-const EVERY: &str = "`every: 5s` is the time between two questions";
-const FAILURES: &str = "`failures: 3`, so many in a row";
-const START: &str = "`health.startup` waits for a slow start: `{ http: /health, every: 2s, failures: 60 }`";
-const LIMITS: &str = "one value is limit and request: `resources: { cpu: 0.5, memory: 512MiB }`";
-const ROLLING: &str = "`strategy: { rolling: { max_surge: 25%, max_unavailable: 0 } }`";
-const PORT: &str = "`ports: { http: 80 }`, or with a fixed port of the host `{ container: 80, host: 8080 }`";
-const VOLUME: &str = "`volumes: { data: { mount: /data } }`, with a folder of the host `{ mount: /data, host_path: /srv/data }`";
-const REGISTRY: &str = "the registry stands in `image`; credentials are read where `docker login` keeps them";
-const KERNEL: &str = "settings of the kernel are the host's: set them there, in `/etc/sysctl.d`";
-const SPACES: &str = "a container shares neither processes nor memory with its host or with others; `shm_size` is the size of its own";
-const OPTION: &str = "it is not supported; what a container may ask of its host stands in `resources`, `security` and `volumes`";
-const PRIVILEGED: &str =
-    "it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability";
-const LABELS: &str = "containers carry the labels of Windlass; labels of hosts are asked for by `placement: { require: { role: app } }`";
-const RESTART: &str =
-    "containers are always restarted; `rollback_on: { restarts: 1 }` says when that rolls back";
-const DEPENDS: &str = "`uses: [db]` calls another service by its name; nothing waits for one: `checks: [{ postgres: db.internal:5432 }]` asks \
-    before the first start";
-const SECRETS: &str = "sealed secrets come later; now a folder of the host works: `volumes: { secrets: { mount: /run/app, host_path: … } }`";
-const HOOKS: &str =
-    "`hooks: { before: [{ run: [./migrate] }] }` runs a command once, before a rollout touches anything";
 
 /// Whole documents, and the keys of a service that are met most. Every path is one that a manifest does not have.
 #[rustfmt::skip]

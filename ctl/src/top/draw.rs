@@ -14,7 +14,8 @@ use windlass_core::time::display_duration;
 use windlass_core::view::ScreenView;
 
 use super::act::Verb;
-use super::rows::{Row, Tone, rows};
+use super::row::{Row, Tone};
+use super::rows::rows;
 use super::state::Confirm;
 use super::{Asked, State, View};
 use crate::printer::Colour;

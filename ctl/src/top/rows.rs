@@ -5,26 +5,10 @@ use windlass_core::view::{
     EventView, GpuRow, HostView, InstanceRow, RolloutView, RowView, ScreenView, ServiceRow,
 };
 
+use super::row::{Row, Tone, details, none, text};
 use super::traffic;
 use crate::printer::Colour;
 use crate::table;
-
-/// A row.
-#[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) cells: Vec<String>,
-    pub(super) tone: Tone,
-    /// The text of its details.
-    pub(super) details: String,
-}
-
-/// The meaning of a row. Never by colour alone: its state is written in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    Well,
-    Moving,
-    Bad,
-}
 
 /// The rows of a screen, as they come.
 pub(super) fn rows(screen: &ScreenView, now: Timestamp) -> Vec<Row> {
@@ -42,15 +26,6 @@ fn shown(row: &RowView, now: Timestamp) -> Row {
         RowView::Route(of) => traffic::route(of),
         RowView::Ingress(of) => traffic::ingress(of),
     }
-}
-
-pub(super) fn text(text: impl ToString) -> String {
-    // What others wrote may have control characters, which move the cursor.
-    table::printable(&text.to_string())
-}
-
-pub(super) fn none() -> String {
-    "-".to_owned()
 }
 
 fn percent(percent: Option<f64>) -> String {
@@ -233,12 +208,6 @@ fn gpu(row: &GpuRow) -> Row {
         ("processes", some(processes.join(", "))),
     ];
     Row { cells, tone, details: details(&lines) }
-}
-
-/// A line for each that there is something of.
-pub(super) fn details(lines: &[(&str, Option<String>)]) -> String {
-    let there = lines.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    there.map(|(name, value)| format!("{name:12}{}\n", table::printable(value))).collect()
 }
 
 fn event(event: &EventView) -> Row {

@@ -2,7 +2,7 @@
 
 use windlass_core::view::{EndpointView, IngressRow, RouteRow};
 
-use super::rows::{Row, Tone, details, none, text};
+use super::row::{Row, Tone, details, none, text};
 use crate::table;
 
 /// More requests than this share that fail are shown as bad.

@@ -1,6 +1,6 @@
 //! Keys of other systems below keys that we have.
 
-use super::{
+use super::words::{
     EVERY, FAILURES, Foreign, HEALTH, HOOKS, KERNEL, LIMITS, PORT, PRIVILEGED, ROLLING, SECRETS, START,
     VOLUME, key,
 };

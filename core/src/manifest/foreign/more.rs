@@ -1,6 +1,6 @@
 //! Further keys of other systems at the top of a manifest, system by system.
 
-use super::{
+use super::words::{
     COMPOSE, DEPENDS, Foreign, HOOKS, KAMAL, KERNEL, KUBERNETES, LABELS, LIMITS, NOMAD, OPTION, PORT,
     RESTART, ROLLING, SECRETS, SPACES, VOLUME, key,
 };
