@@ -26,6 +26,7 @@ mod rendered;
 mod schema;
 mod setting;
 mod shape;
+pub mod yaml;
 
 #[cfg(test)]
 mod tests;

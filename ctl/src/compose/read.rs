@@ -1,11 +1,8 @@
 //! The text: YAML with anchors and merge keys, and `${NAME:-value}` replaced as compose does.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
-use serde_saphyr::budget::BudgetBreach;
+use windlass_core::manifest::yaml::{Bounds, Raw};
 
 use super::interpolate::interpolate;
 use super::note::Note;
@@ -21,27 +18,18 @@ pub(crate) enum ComposeError {
     NoServices,
 }
 
-/// A compose file is at most so many bytes.
-const MAX_INPUT: usize = 1 << 20;
-const MAX_DEPTH: usize = 32;
-const MAX_NODES: usize = 50_000;
+/// Compose files hold many services, and more anchors than manifests.
+const BOUNDS: Bounds =
+    Bounds { input: 1 << 20, depth: 32, documents: 1, nodes: 50_000, aliases: 1000, anchors: 200 };
 
 /// The file as a tree, and notes about scalars that mean something else than they show.
 pub(super) fn file(text: &str) -> Result<(Map<String, Value>, Vec<Note>), ComposeError> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_reader_input_bytes: Some(MAX_INPUT),
-            max_depth: MAX_DEPTH,
-            max_documents: 1,
-            max_nodes: MAX_NODES,
-            max_aliases: 1000,
-            max_anchors: 200,
-            max_total_scalar_bytes: 2 * MAX_INPUT,
-        },
+        budget: Some(BOUNDS.budget()),
         with_snippet: false,
     };
-    if text.len() > MAX_INPUT {
-        return Err(ComposeError::Yaml(format!("it has more than {MAX_INPUT} bytes")));
+    if text.len() > BOUNDS.input {
+        return Err(ComposeError::Yaml(format!("it has more than {} bytes", BOUNDS.input)));
     }
     let parsed: Result<Spanned<Raw>, _> = serde_saphyr::from_str_with_options(text, options);
     let raw = parsed.map_err(|error| ComposeError::Yaml(explain(&error)))?;
@@ -55,15 +43,7 @@ pub(super) fn file(text: &str) -> Result<(Map<String, Value>, Vec<Note>), Compos
 /// The reason of the YAML library, in plain words where a limit is passed.
 fn explain(error: &serde_saphyr::Error) -> String {
     let error = error.without_snippet();
-    let serde_saphyr::Error::Budget { breach, .. } = error else { return error.to_string() };
-    match breach {
-        BudgetBreach::Depth { .. } => format!("it is nested more than {MAX_DEPTH} levels deep"),
-        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
-            format!("it has more than {MAX_NODES} values")
-        }
-        BudgetBreach::Documents { .. } => "it has more than one document".to_owned(),
-        _ => "it is larger than a compose file may be, with its anchors written out".to_owned(),
-    }
+    BOUNDS.passed(error).map_or_else(|| error.to_string(), |bound| format!("it {bound}"))
 }
 
 /// The tree in the making.
@@ -87,21 +67,25 @@ impl<'t> Tree<'t> {
                 entries
                     .into_iter()
                     .map(|(key, value)| {
-                        let value = self.value(value, &below(&key));
-                        (key, value)
+                        let value = self.value(value, &below(&key.value));
+                        (key.value, value)
                     })
                     .collect(),
             ),
-            Raw::Scalar(scalar) => match self.spelled(&raw.defined) {
-                Some(spelled) => self.plain(spelled, path),
-                None => scalar,
-            },
+            Raw::Null => self.scalar(&raw.defined, Value::Null, path),
+            Raw::Bool(value) => self.scalar(&raw.defined, value.into(), path),
+            Raw::Number(value) => self.scalar(&raw.defined, value.into(), path),
             Raw::Text(text) => match self.spelled(&raw.defined).filter(|spelled| *spelled == text) {
                 Some(spelled) => self.plain(spelled, path),
                 None if text.contains('$') => Value::String(interpolate(&text)),
                 None => Value::String(text),
             },
         }
+    }
+
+    /// A scalar as it is spelled; as the YAML library reads it where that is not known.
+    fn scalar(&mut self, at: &serde_saphyr::Location, read: Value, path: &str) -> Value {
+        self.spelled(at).map_or(read, |spelled| self.plain(spelled, path))
     }
 
     /// The spelling of a plain scalar; `None` for one in quotes, in a block, or with the tag of a text.
@@ -147,89 +131,4 @@ fn is_block(before: &str) -> bool {
         word.strip_prefix(['|', '>'])
             .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || "+-".contains(c)))
     })
-}
-
-/// A node as the YAML library hands it over.
-enum Raw {
-    /// Nothing, a truth value or a number.
-    Scalar(Value),
-    Text(String),
-    List(Vec<Spanned<Self>>),
-    Map(Vec<(String, Spanned<Self>)>),
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Value::Null))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
-        Raw::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.to_string().into()))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.to_string().into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
-        Ok(Raw::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Raw::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Raw::Map(map))
-    }
 }

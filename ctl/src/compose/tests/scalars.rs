@@ -55,7 +55,15 @@ fn anchors_ports_and_flags_are_read_as_meant() {
 fn a_file_beyond_the_limits_is_refused_in_words() {
     let wide = format!("services: {{ a: {{ image: 'a:1', dns: [{}] }} }}", "x, ".repeat(50_001));
     let deep = format!("services: {}", "[".repeat(40) + &"]".repeat(40));
-    for (text, want) in [(wide, "more than 50000 values"), (deep, "more than 32 levels deep")] {
+    let level = |n: usize| format!("x-{n}: &a{n} [{}]\n", format!("*a{}, ", n - 1).repeat(9));
+    let bomb =
+        format!("x-0: &a0 [{}]\n{}services: {{}}\n", "x, ".repeat(9), (1..12).map(level).collect::<String>());
+    let table = [
+        (wide, "more than 50000 values"),
+        (deep, "more than 32 levels deep"),
+        (bomb, "more than 50000 values"),
+    ];
+    for (text, want) in table {
         let said = import(&text, &|_: &str| Found::Folder).unwrap_err().to_string();
         assert!(said.contains(want), "{said}");
     }
