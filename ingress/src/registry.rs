@@ -1,22 +1,24 @@
 //! The tables as signed, and what outlives each of them: endpoints with their connections, and counters.
 
+mod compile;
+mod next;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use windlass_core::network::InnerNetwork;
-use windlass_core::traffic::{Endpoint as Place, Hold, InvalidRoutes, RoutedService, Routes};
+use windlass_core::traffic::{Hold, InvalidRoutes, Routes};
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
 
+use next::{Close, Found};
+
 use crate::counters::ReleaseCounters;
-use crate::held::{Held, places};
-use crate::inner::Inner;
+use crate::held::Held;
 use crate::limits::Limits;
-use crate::table::{Release, Table, Target, full_name};
 use crate::upstream::{Endpoint, EndpointKey};
 
 /// Why a table was not taken.
@@ -42,6 +44,8 @@ pub enum NotTaken {
         in_force: u64,
     },
 }
+
+pub(crate) use next::Next;
 
 /// Whether requests by weight or by a match are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,51 +86,6 @@ struct Kept {
 
 /// How long the counters of a release are shown that no table names any more.
 const SHOWN: Duration = Duration::from_secs(300);
-
-/// Tables that are compiled and not in force yet.
-#[derive(Debug)]
-#[must_use = "it is not in force"]
-pub(crate) struct Next {
-    table: Table,
-    closes: Vec<Close>,
-}
-
-/// What the targets of the next tables have.
-#[derive(Debug, Default)]
-struct Found {
-    endpoints: HashMap<EndpointKey, Arc<Endpoint>>,
-    closes: Vec<Close>,
-}
-
-/// An endpoint that gets no request by the next tables, and gets some by those before.
-#[derive(Debug)]
-enum Close {
-    /// It is about to stop.
-    Drains(Arc<Endpoint>),
-    /// It stands by for no other one.
-    StandsByNoLonger(Arc<Endpoint>),
-    /// No table has it.
-    Leaves(Arc<Endpoint>),
-}
-
-impl Next {
-    /// Lets requests go by these tables. Endpoints are closed only then: a request always finds those of the tables before, or
-    /// those of these.
-    pub(crate) fn put_in_force(self, in_force: &ArcSwap<Table>) {
-        in_force.store(Arc::new(self.table));
-        for close in self.closes {
-            match close {
-                Close::Drains(endpoint) => endpoint.set_draining(true),
-                Close::StandsByNoLonger(endpoint) => endpoint.set_standby(None),
-                Close::Leaves(endpoint) => {
-                    endpoint.set_draining(true);
-                    endpoint.set_standby(None);
-                    endpoint.pool.clear();
-                }
-            }
-        }
-    }
-}
 
 impl Registry {
     /// Takes a table that is newer than the one in force, and answers with all tables compiled, to be put in force.
@@ -195,134 +154,6 @@ impl Registry {
         }
         self.networks = networks;
         Some(self.compile(limits, now))
-    }
-
-    fn compile(&mut self, limits: &Limits, now: Instant) -> Next {
-        let mut table = Table::default();
-        let mut inner: Vec<Inner> = self.networks.iter().cloned().map(Inner::new).collect();
-        let mut found = Found::default();
-        let documents = std::mem::take(&mut self.documents);
-        for routes in documents.values() {
-            let mut targets = HashMap::new();
-            for service in &routes.services {
-                let id = full_name(&routes.environment, service);
-                let service = Arc::new(service.clone());
-                for port in service.ports.keys() {
-                    let target = Arc::new(self.target(&id, &service, port, &mut found, limits, now));
-                    let container = service.ports.get(port).map_or(0, |port| port.container);
-                    let called = inner.iter_mut().filter(|inner| *inner.environment() == routes.environment);
-                    called.for_each(|inner| inner.add(&target, container));
-                    targets.insert((service.service.clone(), port.clone()), target);
-                }
-            }
-            for name in &routes.names {
-                if let Some(target) = targets.get(&(name.service.clone(), name.port.clone())) {
-                    table.add(&name.host, &name.path, Arc::clone(target));
-                }
-            }
-        }
-        inner.into_iter().for_each(|inner| table.inner.add(inner));
-        self.documents = documents;
-        self.retire(&mut found, now);
-        // Those of services that are in no table; the table before has the newest ones still.
-        self.waiting.retain(|_, count| Arc::strong_count(count) > 1);
-        Next { table, closes: found.closes }
-    }
-
-    fn target(
-        &mut self,
-        id: &ServiceId,
-        service: &Arc<RoutedService>,
-        port: &str,
-        found: &mut Found,
-        limits: &Limits,
-        now: Instant,
-    ) -> Target {
-        let protocol = service.ports.get(port).map(|port| port.protocol).unwrap_or_default();
-        let mut all = Vec::new();
-        let (places, restored) = places(self.held.as_ref(), id, service, port);
-        let mut standing = Vec::new();
-        for place in places {
-            let key = EndpointKey {
-                address: SocketAddr::new(place.address, place.number),
-                release: place.release,
-                protocol: protocol.into(),
-            };
-            let endpoint = match self.endpoints.get(&key).cloned() {
-                Some(known) if place.draining => {
-                    found.closes.push(Close::Drains(Arc::clone(&known)));
-                    known
-                }
-                known => {
-                    let endpoint = known.unwrap_or_else(|| Endpoint::new(key, limits, now));
-                    endpoint.set_draining(place.draining);
-                    endpoint
-                }
-            };
-            standing.push((Arc::clone(&endpoint), place));
-            endpoint.set_drain(service.drain.duration());
-            let path = service.ports.get(port).and_then(|port| port.probe.as_ref());
-            endpoint.set_probe(path, service.releases.len() > 1);
-            found.endpoints.insert(key, Arc::clone(&endpoint));
-            self.owners.insert(key, id.clone());
-            all.push(endpoint);
-        }
-        let mut standbys = BTreeMap::new();
-        let serving = |address| {
-            let at = |of: &&(Arc<Endpoint>, Place)| !of.1.draining && of.0.key.address == address;
-            standing.iter().find(at).map(|(first, _)| Arc::clone(first))
-        };
-        let mut firsts = HashMap::new();
-        for (endpoint, place) in &standing {
-            let Some(stands_by) = place.stands_by else {
-                found.closes.push(Close::StandsByNoLonger(Arc::clone(endpoint)));
-                continue;
-            };
-            let beside = |number| serving(SocketAddr::new(endpoint.key.address.ip(), number));
-            let first = stands_by.instead_of.and_then(beside);
-            if let Some(first) = &first {
-                firsts.insert(endpoint.key, first.key.release);
-            }
-            let counters = self.counters(id, Some(endpoint.key.release), Population::Unconfirmed);
-            standbys.insert(endpoint.key.release, counters);
-            endpoint.set_standby(Some(first));
-        }
-        // A restored release takes the share of the one that failed.
-        let of_release = |endpoint: &Endpoint, release: &Digest| {
-            let failed = restored.get(&endpoint.key.address).or_else(|| firsts.get(&endpoint.key));
-            *failed.unwrap_or(&endpoint.key.release) == *release
-        };
-        let releases = service.releases.iter().map(|share| Release {
-            endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
-            counters: self.counters(id, Some(share.release), Population::Weighted),
-            matched: self.counters(id, Some(share.release), Population::Matched),
-        });
-        let releases = releases.collect();
-        let named = |release: &Digest| service.releases.iter().any(|share| share.release == *release);
-        let unnamed: BTreeSet<Digest> =
-            all.iter().map(|endpoint| endpoint.key.release).filter(|release| !named(release)).collect();
-        let unnamed = unnamed.into_iter().map(|release| {
-            let counters = self.counters(id, Some(release), Population::Weighted);
-            (release, counters, self.counters(id, Some(release), Population::Matched))
-        });
-        let unnamed = unnamed.collect();
-        Target {
-            id: id.clone(),
-            protocol,
-            releases,
-            unnamed,
-            standbys,
-            all,
-            nobody: self.counters(id, None, Population::Weighted),
-            hold: service.hold.map(|hold| hold.duration()),
-            slow_start: service.slow_start.map(|whole| whole.duration()),
-            waiting: Arc::clone(self.waiting.entry(id.clone()).or_default()),
-            service: Arc::clone(service),
-        }
-    }
-
-    fn counters(&mut self, id: &ServiceId, release: Option<Digest>, of: Population) -> Arc<ReleaseCounters> {
-        Arc::clone(&self.counters.entry((id.clone(), release, of)).or_default().counters)
     }
 
     /// From now on these are the endpoints. Those that are missing get no request, and finish what they have.

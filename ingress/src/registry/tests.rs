@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use windlass_core::traffic::Routes;
 
 use super::*;
