@@ -10,11 +10,12 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use windlass_core::traffic::Routes;
 use windlass_ingress::{Ingress, Limits};
 
-/// What ends a connection that would go on.
+/// The request that ends a connection which would go on.
 const LAST: &[u8] = b"\r\n\r\nGET /last HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
 /// Nothing comes for so long: the client leaves.
 const QUIET: Duration = Duration::from_millis(30);
@@ -59,8 +60,10 @@ fn begin() -> World {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
     let port = listener.local_addr().expect("it is bound").port();
     runtime.spawn(async move {
+        let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(endpoint(stream));
+            connections.spawn(endpoint(stream));
+            while connections.try_join_next().is_some() {}
         }
     });
     ingress.take(table(port)).expect("the table can be followed");
@@ -172,7 +175,7 @@ impl Head {
             demand(digits, "a length is a number", head);
             std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
         });
-        // What a client expects to become of its connection is its own affair, after an upgrade that is not met.
+        // After an upgrade that is not met, the client decides by itself what becomes of its connection.
         Self { length, chunked: !codings.is_empty(), keeps: upgrade == 0 }
     }
 
