@@ -50,7 +50,7 @@ impl Planner<'_> {
     /// Whether the host has restored an instance that would not run under `after` and that requests may go to. From now on the slot
     /// has a place for it, in which it can drain.
     fn gives_place(&mut self, slot: &SlotId, before: &Intent, after: &Intent) -> bool {
-        // What succeeds after all starts anew by itself.
+        // A target that succeeds after all starts anew by itself.
         let is_promoted = after.good && after.release == before.release;
         let restored = self.facts(slot).restored();
         let Some(release) = restored.filter(|release| !is_promoted && !after.has_run(release)) else {

@@ -144,7 +144,7 @@ pub enum Transition {
         /// Which instance goes first, where the target runs.
         order: Order,
     },
-    /// What the host has restored in the place of a target or a second instance that failed is the second instance from now on.
+    /// The instance that the host has restored, in the place of one that failed, is the second instance from now on.
     Restored {
         /// Its release.
         release: Digest,

@@ -20,7 +20,7 @@ pub(super) enum Tone {
 }
 
 pub(super) fn text(text: impl ToString) -> String {
-    // What others wrote may have control characters, which move the cursor.
+    // Text of others may have control characters, which move the cursor.
     table::printable(&text.to_string())
 }
 

@@ -280,7 +280,7 @@ fn traffic_is_sorted_by_its_figures_and_tells_who_fails() {
         "what nobody told stands at one end"
     );
     assert!(rows(3, false)[0].starts_with("r1 "), "the fewest errors first");
-    // What a person does to a service, they do from here too; an ingress has no rollout.
+    // People act on a service from here too; an ingress has no rollout.
     let mut state = State { view: View::Routes, row: 1, ..State::default() };
     let Some(Effect::Act(action)) = press(&mut state, "rweb\n").pop() else { panic!("it was confirmed") };
     assert_eq!(action.target.service.to_string(), "default/web");

@@ -22,7 +22,7 @@ const MOST: usize = 1024;
 const LOOKS: u32 = 8;
 /// `HTTP/1.1 200`
 const STATUS_LINE: usize = 12;
-/// What a client of HTTP/2 begins with (RFC 9113, section 3.4): the preface, and settings, of which there are none.
+/// The beginning of a client of HTTP/2 (RFC 9113, section 3.4): the preface, and settings, of which there are none.
 const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// How it ends: GOAWAY without a stream or an error.
 const END: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";

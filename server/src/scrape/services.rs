@@ -28,7 +28,7 @@ struct Newest {
     state_since: Timestamp,
     step: Option<u32>,
     release: u64,
-    /// What it waits for, by kind.
+    /// The things that it waits for, by kind.
     waits: BTreeMap<String, usize>,
 }
 

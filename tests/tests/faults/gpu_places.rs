@@ -39,7 +39,7 @@ fn place(fleet: &Fleet, name: &str) -> (String, Value) {
     (runs[0]["host"].as_str().unwrap().to_owned(), runs[0]["gpus"].clone())
 }
 
-/// What `plan` says to a service that fits nowhere.
+/// The answer of `plan` to a service that fits nowhere.
 fn refused(fleet: &Fleet, service: &Service) -> String {
     let file = service.write(&fleet.folder, "refused.json");
     let planned = fleet.cli.run(&["plan", "-f", file.to_str().unwrap(), "-o", "json"]);
@@ -100,7 +100,7 @@ fn gpus_of_two_hosts_are_filled_within_bounds() {
     fleet.deploy_ok(&web("alone", json!({ "count": 1 }), Some(first)), "r1");
     assert_eq!(place(&fleet, "alone").1, json!([B]));
 
-    // What strangers hold and what others were promised counts: 12 GiB are nowhere, and `plan` says so before.
+    // Memory that strangers hold, and memory promised to others, count: 12 GiB are nowhere, and `plan` says so before.
     let said = refused(&fleet, &web("large", gib(12), None));
     assert!(said.contains("gpu: 1 needed, 0 free"), "{said}");
     fleet.deploy_ok(&web("c", gib(6), None), "r1");

@@ -1,4 +1,4 @@
-//! What the tables of foreign keys are made of: an entry, and hints that several entries share.
+//! An entry of the tables of foreign keys, and hints that several entries share.
 
 /// Keys of another system that mean the same: where they may stand, and what to write instead.
 pub(in crate::manifest) struct Foreign {

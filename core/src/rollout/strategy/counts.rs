@@ -331,7 +331,7 @@ fn try_again(planner: &mut Planner<'_>, slot: &SlotId) -> bool {
     if !asked || planner.slots[slot].retries() {
         return false;
     }
-    // What its host has restored stops for it like any other instance: in its turn, and drained.
+    // An instance that its host has restored stops like any other one: in its turn, and drained.
     if let Some(release) = planner.facts(slot).restored() {
         planner.apply(slot, &Transition::Restored { release });
     }

@@ -21,7 +21,7 @@ pub(super) struct Probing {
     busy: AtomicBool,
     /// Milliseconds after the endpoint was made at which its last probe began.
     began_at: AtomicU64,
-    /// That probe has not ended.
+    /// Its last probe has not ended.
     under_way: AtomicBool,
     /// A request has waited for too long: a probe is due at once.
     suspect: AtomicBool,

@@ -14,7 +14,7 @@ use crate::limits::Limits;
 
 use super::Endpoint;
 
-/// What an endpoint has said lately.
+/// The answers of an endpoint of late, and the requests that wait for one.
 #[derive(Debug)]
 pub(super) struct Silence {
     /// Milliseconds after the endpoint was made at which it answered last.

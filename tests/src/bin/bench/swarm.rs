@@ -17,7 +17,7 @@ pub(crate) struct Swarm<'a> {
 
 /// The network of a service that is found by name.
 const NETWORK: &str = "peers";
-/// That name.
+/// The name of the network's service.
 pub(crate) const NAME: &str = "peer";
 
 fn spec(image: &str, named: bool) -> Value {

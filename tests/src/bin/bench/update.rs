@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// What became of the requests.
+/// The end of the requests, and the times of both changes.
 struct Outcome {
     answered: u64,
     failed: u64,
