@@ -234,8 +234,14 @@ impl DataDir {
     }
 }
 
-/// Does something in the agent's folder on a thread for files: its disk may be slow, or hang.
+/// Does something in the agent's folder on another thread: its disk may be slow, or hang.
 pub async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    aside(work).await
+}
+
+/// Does on another thread what takes the processor for long: a document may have four megabytes, and the heartbeat waits for
+/// none.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

@@ -32,7 +32,7 @@ use windlass_core::{Digest, Timestamp};
 
 use crate::clock;
 use crate::counters::Counters;
-use crate::data::{DataDir, on_disk};
+use crate::data::{DataDir, aside, on_disk};
 use crate::member::Member;
 use crate::policy::Mounts;
 use crate::state::{Journal, JournalError, PlanMark, ReleaseStore, ReleaseStoreError, State};
@@ -220,9 +220,13 @@ impl DocumentStore {
         let state = journal.state();
         let trust = self.trust();
         let document = trust.document();
-        let me = Me { fleet: &self.member.fleet, host: &self.member.host };
-        let last = state.committed(document.epoch);
-        let verified = match verify::plan(envelope, document, me, last, self.now(&state)) {
+        let (offered, checked, now) = (envelope.to_vec(), trust.clone(), self.now(&state));
+        let (last, member) = (state.committed(document.epoch), self.member.clone());
+        let verified = aside(move || {
+            let me = Me { fleet: &member.fleet, host: &member.host };
+            verify::plan(&offered, checked.document(), me, last, now)
+        });
+        let verified = match verified.await {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -15,7 +15,7 @@ use windlass_process::report;
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 
 use super::DocumentStore;
-use crate::data::{DataDir, on_disk, read_bounded};
+use crate::data::{DataDir, aside, on_disk, read_bounded};
 use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
 use crate::verify;
 
@@ -65,11 +65,16 @@ impl DocumentStore {
         let _one_at_a_time = self.accepting.lock().await;
         let tables = self.routes.newest.borrow().clone();
         let trust = self.trust();
-        let last = |environment: &EnvironmentId| -> Option<AcceptedRoutes> {
-            tables.get(environment).map(|table| table.accepted)
-        };
         let now = self.now(&self.state());
-        let verified = match verify::routes(envelope, trust.document(), &self.member.fleet, last, now) {
+        let bytes: Arc<[u8]> = envelope.into();
+        let (offered, accepted, fleet) = (bytes.clone(), tables.clone(), self.member.fleet.clone());
+        let verified = aside(move || {
+            let last = |environment: &EnvironmentId| -> Option<AcceptedRoutes> {
+                accepted.get(environment).map(|table| table.accepted)
+            };
+            verify::routes(&offered, trust.document(), &fleet, last, now)
+        });
+        let verified = match verified.await {
             Ok(verified) => verified,
             Err(refusal) => {
                 self.counters.refused("routes", self.member.host.as_str(), &refusal);
@@ -86,8 +91,7 @@ impl DocumentStore {
         let Some(store) = self.routes.store.clone() else {
             return Err(TableStoreError::Read(std::io::ErrorKind::NotFound.into()));
         };
-        let (name, bytes): (_, Arc<[u8]>) = (environment.clone(), envelope.into());
-        let written = bytes.clone();
+        let (name, written) = (environment.clone(), bytes.clone());
         on_disk(move || store.put(&name, &written)).await?;
         tracing::info!(%environment, seq = verified.routes.seq, "traffic table accepted");
         let table = Table { accepted: verified.accepted(), envelope: bytes };

@@ -536,3 +536,19 @@ async fn a_checkpoint_of_a_stolen_key_bars_no_later_one() {
     let shown = keeper.checkpoint_envelope().unwrap();
     assert_eq!(shown, host.fleet.sign_checkpoint(5, Digest::of(b"5")));
 }
+
+#[tokio::test]
+async fn large_documents_are_verified_beside_the_loop() {
+    let host = Host::joined();
+    let keeper = host.open().await;
+    let large = vec![b' '; PayloadType::Plan.max_len()];
+    let mut taken = std::pin::pin!(keeper.take_routes(&large));
+    assert!(futures_util::poll!(taken.as_mut()).is_pending(), "the loop had to wait for the table");
+    assert!(
+        matches!(taken.await.unwrap(), routes::Taken::Refused(refusal) if refusal.code == RefusalCode::Malformed)
+    );
+    let mut offered = std::pin::pin!(keeper.offer(&large, &host.shelf));
+    assert!(futures_util::poll!(offered.as_mut()).is_pending(), "the loop had to wait for the plan");
+    offered.await.unwrap();
+    assert_eq!(refused(&keeper), Some(RefusalCode::Malformed));
+}
