@@ -1,6 +1,7 @@
 //! One request over a connection of its own, and the connection: what probes, smoke tests and checks of the host have in common.
 
 mod secure;
+mod status;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use windlass_certs::tls::lookup;
 use windlass_core::release::{Answer, Tls};
 
 use crate::runtime::reached_at;
+
+pub(crate) use status::status;
 
 /// Bytes that are held of an answer's head at once.
 const BUFFER: usize = 64 * 1024;

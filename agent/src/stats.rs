@@ -153,10 +153,11 @@ impl Collector {
         }
         self.last = Some((now, counters));
         self.groups.follow(containers.keys());
+        let own = proc::Namespace::own();
         stats.instances = containers
             .iter()
             .filter_map(|(container, instance)| {
-                let usage = self.groups.measure(container, now)?;
+                let usage = self.groups.measure(container, &own, now)?;
                 Some(InstanceStats {
                     instance: instance.clone(),
                     cpu_percent: usage.cpu_percent,

@@ -1,6 +1,5 @@
 //! One question to an instance: HTTP, TCP, or a command in its container.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -153,25 +152,8 @@ async fn accepted(mut stream: TcpStream) -> Answer {
 /// Only the status counts: the body is never read, a redirect never followed.
 async fn http(subject: &Subject, path: &str, name: &str) -> Answer {
     let Some(port) = subject.ports.get(name) else { return no_port(name) };
-    let (host, authority, headers) = (&subject.address, &subject.address, BTreeMap::new());
-    let (method, body) = ("GET", "");
-    let ask = Ask {
-        host,
-        port: *port,
-        own: true,
-        authority,
-        method,
-        path,
-        headers: &headers,
-        body,
-        tls: None,
-        most: 0,
-    };
-    match exchange::ask(&ask).await {
-        Ok(answer) => {
-            let status = answer.status;
-            Answer::new((200..400).contains(&status), format!("HTTP {status}"))
-        }
+    match exchange::status(&subject.address, *port, path).await {
+        Ok(status) => Answer::new((200..400).contains(&status), format!("HTTP {status}")),
         Err(failed) => Answer::failed(failed),
     }
 }

@@ -2,6 +2,22 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long it counts whether an interface has an address: every probe asks that.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Whether an interface of this host has an address. A fact of the machine, which changes at any time.
+#[derive(Debug, Clone, Copy)]
+struct Has {
+    address: IpAddr,
+    is_gone: bool,
+    asked: Instant,
+}
+
+/// The newest answer of the kernel: a host is reached at one address.
+static NEWEST: Mutex<Option<Has>> = Mutex::new(None);
 
 /// The addresses on which the ports of a host are published that is reached at `address`: loopback only if that is its
 /// address; else every address, those of IPv6 too if its own is one.
@@ -19,12 +35,24 @@ pub(crate) fn published_on(address: &str) -> &'static [&'static str] {
 /// has it, else loopback. An address may go while instances serve on, or be a router's, which does not lead back.
 pub(crate) fn reached_at(address: &str) -> &str {
     let Ok(ip) = address.parse::<IpAddr>() else { return address };
-    let is_gone = UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+    let is_gone = is_gone(&mut NEWEST.lock().unwrap_or_else(PoisonError::into_inner), ip, Instant::now());
     match published_on(address).last() {
         Some(&"0.0.0.0") if is_gone => "127.0.0.1",
         Some(&"::") if is_gone => "::1",
         Some(_) | None => address,
     }
+}
+
+/// Whether no interface has `address`; the answer counts for [`FRESH`].
+fn is_gone(newest: &mut Option<Has>, address: IpAddr, now: Instant) -> bool {
+    let known = newest.filter(|of| of.address == address && now.saturating_duration_since(of.asked) < FRESH);
+    if let Some(known) = known {
+        return known.is_gone;
+    }
+    let bound = UdpSocket::bind((address, 0));
+    let is_gone = bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+    *newest = Some(Has { address, is_gone, asked: now });
+    is_gone
 }
 
 #[cfg(test)]
@@ -43,6 +71,18 @@ mod tests {
         for (address, want) in table {
             assert_eq!(reached_at(address), want, "{address}");
         }
+    }
+
+    #[test]
+    fn an_address_is_asked_for_again_after_a_second() {
+        let (own, now) = (IpAddr::from([127, 0, 0, 77]), Instant::now());
+        let mut newest = Some(Has { address: own, is_gone: true, asked: now });
+        assert!(is_gone(&mut newest, own, now + FRESH / 2), "the answer of this second");
+        assert!(!is_gone(&mut newest, own, now + FRESH), "the kernel is asked");
+        assert!(
+            is_gone(&mut newest, [203, 0, 113, 9].into(), now + FRESH),
+            "another address has its own answer"
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! groups: `docker/ID`, `system.slice/docker-ID.scope`, or below a parent of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use super::proc;
 
 /// Groups lie at most so deep.
 const DEPTH: usize = 6;
+/// Bytes of a file that fit at once, and that are read at most.
+const ROOM: usize = 4 * 1024;
+const MOST: u64 = 1 << 20;
 /// How soon a group that was not found is looked for again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -130,11 +134,13 @@ impl Groups {
     }
 
     /// What a container uses now; `None` if its group is not there.
-    pub(super) fn measure(&mut self, container: &str, now: Instant) -> Option<Usage> {
+    pub(super) fn measure(&mut self, container: &str, own: &proc::Namespace, now: Instant) -> Option<Usage> {
         let group = self.found.get_mut(container)?;
         let file = |hierarchy: &str, name: &str| {
-            let base = if self.unified { self.root.clone() } else { self.root.join(hierarchy) };
-            fs::read_to_string(base.join(&group.path).join(name)).ok()
+            let hierarchy = if self.unified { "" } else { hierarchy };
+            read(
+                &[&self.root, Path::new(hierarchy), &group.path, Path::new(name)].iter().collect::<PathBuf>(),
+            )
         };
         let number = |hierarchy: &str, name: &str| file(hierarchy, name)?.trim().parse::<u64>().ok();
         let text = |hierarchy: &str, name: &str| file(hierarchy, name).unwrap_or_default();
@@ -155,7 +161,9 @@ impl Groups {
             (field(&text("memory", "memory.oom_control"), "oom_kill"), blocks)
         };
         let hierarchy = if self.unified { "" } else { "memory" };
-        let network = text(hierarchy, "cgroup.procs").lines().next().and_then(proc::network_of);
+        let first = file(hierarchy, "cgroup.procs");
+        let network =
+            first.as_deref().and_then(|pids| pids.lines().next()).and_then(|pid| own.network_of(pid));
         let (network_rx_bytes, network_tx_bytes) = network.unwrap_or_default();
         let (cpu_percent, throttled_percent) = group.last.map_or((0.0, 0.0), |(before, then)| {
             let percent = share(cpu.nanos, before.nanos, now.duration_since(then));
@@ -181,6 +189,13 @@ impl Groups {
             },
         })
     }
+}
+
+/// The text of a file of the kernel, whose length nobody knows before it is read: asking for it is two calls in vain.
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::with_capacity(ROOM);
+    File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// The container's id in `ID`, `docker-ID.scope`, `cri-containerd-ID.scope`.
@@ -266,11 +281,12 @@ mod tests {
             ("pids.max", "max\n"),
         ];
         write(&two.join("system.slice").join(format!("docker-{id}.scope")), &files);
+        let own = proc::Namespace::own();
         for root in [one, two] {
             let mut groups = Groups::new(root.clone());
             groups.follow([id.clone()].iter());
             let begun = Instant::now();
-            let usage = groups.measure(&id, begun).unwrap();
+            let usage = groups.measure(&id, &own, begun).unwrap();
             let counters = InstanceCounters {
                 cpu_seconds: 1.0,
                 throttled_seconds: 3.0,
@@ -281,9 +297,9 @@ mod tests {
             };
             let want = Usage { memory: 4000, limit: 9000, pids: 3, counters, ..Usage::default() };
             assert_eq!(usage, want, "{}", root.display());
-            assert!(groups.measure("other", begun).is_none());
+            assert!(groups.measure("other", &own, begun).is_none());
             groups.follow([].iter());
-            assert!(groups.measure(&id, begun).is_none(), "forgotten with its container");
+            assert!(groups.measure(&id, &own, begun).is_none(), "forgotten with its container");
         }
         let (before, after) = (Cpu::default(), Cpu { periods: 10, throttled: 5, ..Cpu::default() });
         assert_eq!(after.throttled_since(&before), 50.0);

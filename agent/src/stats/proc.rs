@@ -1,7 +1,7 @@
 //! Counters of the kernel: processors, memory, load, network.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windlass_core::host::{CpuModes, HostCounters, Pressure, Stall};
 
@@ -106,11 +106,27 @@ pub(super) fn load() -> [f64; 3] {
     std::array::from_fn(|_| averages.next().unwrap_or(0.0))
 }
 
-/// Bytes that a process's network received and sent; `None` if that is the network of the host, or it has ended.
-pub(super) fn network_of(pid: &str) -> Option<(u64, u64)> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    let theirs = namespace(pid).filter(|theirs| Some(theirs) != namespace("self").as_ref());
-    theirs.and_then(|_| fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()).map(|text| network(&text))
+/// The network namespace of this process.
+#[derive(Debug)]
+pub(super) struct Namespace(Option<PathBuf>);
+
+impl Namespace {
+    pub(super) fn own() -> Self {
+        Self(namespace("self"))
+    }
+
+    /// Bytes that a process's network received and sent; `None` if that is the network of the host, or it has ended.
+    pub(super) fn network_of(&self, pid: &str) -> Option<(u64, u64)> {
+        let theirs = namespace(pid).filter(|theirs| Some(theirs) != self.0.as_ref());
+        theirs
+            .and_then(|_| fs::read_to_string(format!("/proc/{pid}/net/dev")).ok())
+            .map(|text| network(&text))
+    }
+}
+
+/// The name of a process's network namespace.
+fn namespace(pid: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
 /// How much work waits; `None` where the kernel does not tell.
