@@ -24,6 +24,10 @@ build: ## the three programs, quickly built
 release: ## the three programs, as they are shipped: target/release
 	$(CARGO) build --locked --release $(PROGRAMS)
 
+.PHONY: dist
+dist: ## the three programs, a fifth smaller: target/dist; a quarter of an hour
+	$(CARGO) build --locked --profile dist $(PROGRAMS)
+
 .PHONY: demo
 demo: release ## three hosts, a rollout, a bad release, a dead coordinator: under 4 minutes
 	examples/demo/demo.sh
