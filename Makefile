@@ -25,7 +25,7 @@ release: ## the three programs, as they are shipped: target/release
 	$(CARGO) build --locked --release $(PROGRAMS)
 
 .PHONY: dist
-dist: ## the three programs, a fifth smaller: target/dist; a quarter of an hour
+dist: ## the three programs, optimised across crates: smaller, and slow to build; target/dist
 	$(CARGO) build --locked --profile dist $(PROGRAMS)
 
 .PHONY: demo
