@@ -286,7 +286,7 @@ pub(crate) fn go_back_alone(batch: &mut WriteBatch<'_>, service: Service, begins
     // No rollout moves it: a watch is only looked at without one.
     let Ok((service, mut rollout, _)) = rollout::start(&service, None, target, id, batch.now) else { return };
     rollout.reason = Some(reason);
-    engine::record_state(batch, None, &rollout);
+    engine::record_state(batch, None, &rollout, None);
     history::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));
@@ -312,10 +312,10 @@ fn begin(batch: &mut WriteBatch<'_>, service: &Service, target: Target) -> Resul
     let active = batch.state.active_rollout(&service.id);
     let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), batch.now)?;
     if let Some(superseded) = superseded {
-        engine::record_state(batch, active, &superseded);
+        engine::record_state(batch, active, &superseded, Some(&rollout.actor));
         batch.change(Change::Rollout(Box::new(superseded)));
     }
-    engine::record_state(batch, None, &rollout);
+    engine::record_state(batch, None, &rollout, Some(&rollout.actor));
     history::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));
