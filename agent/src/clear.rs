@@ -15,7 +15,7 @@ use crate::runtime::{Runtime, RuntimeError, answer};
 /// Containers that are stopped at once.
 const AT_ONCE: usize = 8;
 
-/// Why containers are left.
+/// The reason that containers are left.
 #[derive(Debug, thiserror::Error)]
 pub enum ClearError {
     /// The agent's folder.
@@ -33,7 +33,7 @@ pub enum ClearError {
 }
 
 impl ClearError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Data(error) => error.hint(),

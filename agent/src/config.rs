@@ -1,11 +1,11 @@
-//! Where the agent's things are: a TOML file, then `WINDLASS_*` variables, then flags, the last one wins.
+//! The configuration of the agent: a TOML file, then `WINDLASS_*` variables, then flags, the last one wins.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// Where the file is looked for when none is named.
+/// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/windlass/agent.toml";
 const DEFAULT_DATA: &str = "/var/lib/windlass/agent";
 const DEFAULT_ENGINE: &str = "unix:///var/run/docker.sock";
@@ -13,7 +13,7 @@ const DEFAULT_POLICY: &str = "/etc/windlass/policy.toml";
 /// A configuration file is short; a longer one is something else.
 const MAX_LEN: u64 = 64 * 1024;
 
-/// What flags and variables say (clap reads both); `None` where they say nothing.
+/// The values of flags and variables (clap reads both); `None` where none is given.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Given {
@@ -37,7 +37,7 @@ pub struct Given {
     pub ingress_socket: Option<PathBuf>,
 }
 
-/// What is in force.
+/// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Folder with the agent's identity and state.
@@ -50,11 +50,11 @@ pub struct Config {
     pub server: Option<String>,
     /// The socket between agent and ingress, if it is not in the agent's folder.
     pub ingress_socket: Option<PathBuf>,
-    /// Where `/metrics` is served, if anywhere.
+    /// The address of `/metrics`; `None` if it is not served.
     pub metrics: Option<SocketAddr>,
 }
 
-/// Why there is no configuration.
+/// The reason that there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -71,7 +71,7 @@ pub enum ConfigError {
     Malformed {
         /// Which.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: Box<toml::de::Error>,
     },
@@ -84,7 +84,7 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,

@@ -39,7 +39,7 @@ pub struct Lock {
     _file: File,
 }
 
-/// Why the folder cannot be used.
+/// The reason that the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// It could not be made.
@@ -71,7 +71,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Make(error) => error.hint(),
@@ -178,7 +178,7 @@ impl DataDir {
         self.root.join("joining.key")
     }
 
-    /// Who we are.
+    /// The membership file.
     pub fn member(&self) -> PathBuf {
         self.root.join("member.json")
     }
@@ -198,7 +198,7 @@ impl DataDir {
         self.root.join("journal")
     }
 
-    /// What a running agent says of itself.
+    /// The status file of a running agent.
     pub fn status(&self) -> PathBuf {
         self.root.join("status.json")
     }

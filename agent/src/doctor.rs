@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 
-/// How one thing is.
+/// The verdict of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -26,11 +26,11 @@ pub enum Verdict {
 pub struct Finding {
     /// What.
     pub check: &'static str,
-    /// How it is.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was seen.
+    /// The observation, in words.
     pub detail: String,
-    /// What to do.
+    /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -47,7 +47,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) port: u16,
     /// It is an instance of this host, and `host` the address under which others reach the host.
     pub(crate) own: bool,
-    /// How it is named in the request, if no header says that.
+    /// Its name in the request, if no header gives one.
     pub(crate) authority: &'a str,
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,

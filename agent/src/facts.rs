@@ -1,4 +1,4 @@
-//! What this host is. Read once at the start; the engine's version and the GPUs are added when they are known.
+//! Facts of this host. Read once at the start; the engine's version and the GPUs are added when they are known.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::member::Member;
 use crate::policy::Policy;
 use crate::runtime::Runtime;
 
-/// How often the engine is asked who it is.
+/// The time between two questions for the engine's version.
 const EVERY: Duration = Duration::from_secs(60);
-/// How soon it is asked again while it does not answer.
+/// The time until the next question while it does not answer.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How often it is told at most how much memory of GPUs strangers hold.
+/// The shortest time between two reports of GPU memory that strangers hold.
 const RARELY: Duration = Duration::from_secs(30);
 
-/// What can be said without an engine.
+/// Returns the facts that need no engine.
 pub fn of_host(member: &Member, policy: &Policy, gpus: &gpu::Seen) -> HostFacts {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     HostFacts {

@@ -1,4 +1,4 @@
-//! What ends a command: the error of whichever part failed, and what to do next.
+//! The failure of a command: the error of the part that failed, and the next step.
 
 use crate::clear::ClearError;
 use crate::config::ConfigError;
@@ -12,7 +12,7 @@ use crate::member::MemberError;
 use crate::policy::PolicyError;
 use crate::run::RunError;
 
-/// Why a command failed. Printed as *what failed · why · hint*.
+/// The failure of a command. Printed as *what failed · why · hint*.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The configuration.
@@ -42,7 +42,7 @@ pub enum Failure {
     /// Membership.
     #[error(transparent)]
     Member(#[from] MemberError),
-    /// What was believed before.
+    /// The state that an earlier run stored.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Importing a trust document.
@@ -72,7 +72,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint(),

@@ -24,7 +24,7 @@ use crate::runtime::{
     PullError, Runtime, RuntimeError, RuntimeStream, Source, answer,
 };
 
-/// How long the engine may take for a step that changes something.
+/// The longest time of an engine call that changes something.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An engine that asks policy before it pulls and before it creates; all else goes through.
@@ -46,7 +46,7 @@ impl<R: Runtime> Guarded<R> {
         Self { inner, mounts, policy, socket, files, starting: Mutex::default() }
     }
 
-    /// Where an image came from counts only if policy says so.
+    /// Drops the origin of an image unless policy checks it.
     fn originally(&self, image: LocalImage) -> LocalImage {
         let origins =
             if self.policy.verify_origin { image.origins.or_else(|| Some(BTreeSet::new())) } else { None };
@@ -162,7 +162,7 @@ impl<R: Runtime> Runtime for Guarded<R> {
 
     async fn folder(&self, source: Source<'_>) -> Result<Option<PathBuf>, RuntimeError> {
         match source {
-            // What may not be bound is not looked into either.
+            // A path that may not be bound is not looked into either.
             Source::Bind(path) => resolve(&self.mounts, path).map(Some).map_err(RuntimeError::Forbidden),
             Source::Volume(_) => answer(self.inner.folder(source)).await,
         }

@@ -16,7 +16,7 @@ use crate::{facts, gpu, policy};
 /// 1024 versions of 64 KiB, as base64.
 const MAX_LEN: u64 = 100 << 20;
 
-/// Why nothing was imported.
+/// The reason that nothing was imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file.
@@ -34,7 +34,7 @@ pub enum ImportError {
     /// Membership.
     #[error(transparent)]
     Member(#[from] MemberError),
-    /// What is believed now.
+    /// The state in force cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It is not believed.
@@ -43,7 +43,7 @@ pub enum ImportError {
 }
 
 impl ImportError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Data(DataError::Busy { .. }) => Some(
@@ -67,7 +67,7 @@ pub async fn import(config: &Config, file: &Path) -> Result<u64, ImportError> {
     let data = DataDir::open(&config.data)?;
     let _lock = data.lock()?;
     let member = Member::load(&data)?;
-    // What runs is judged by the new document, so the judge must know the host.
+    // Running releases are judged by the new document, so the judge must know the host.
     let policy = policy::load(&config.policy).unwrap_or_default();
     // Which GPUs there are decides nothing about a trust document.
     let (_facts, facts) = watch::channel(Arc::new(facts::of_host(&member, &policy, &gpu::Seen::default())));

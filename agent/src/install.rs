@@ -14,19 +14,19 @@ const UNIT: &str = include_str!("../../deploy/windlass-agent.service");
 const SHIPPED_COMMAND: &str = "ExecStart=/usr/local/bin/windlass-agent run --data /var/lib/windlass/agent --policy /etc/windlass/policy.toml";
 const SERVICE: &str = "windlass-agent.service";
 
-/// Where things go.
+/// The places of program, unit and policy.
 #[derive(Debug, Clone)]
 pub struct Places {
     root: PathBuf,
 }
 
-/// Why it is not installed, or still is.
+/// The reason that it is not installed, or not uninstalled.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// A file could not be written or removed.
     #[error("failed to {doing} `{path}`")]
     File {
-        /// What was tried.
+        /// The step that failed.
         doing: &'static str,
         /// Which file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum InstallError {
 }
 
 impl InstallError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

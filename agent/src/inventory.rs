@@ -18,7 +18,7 @@ use crate::state::Journal;
 use crate::status::Status;
 use crate::{facts, gpu, policy};
 
-/// How long GPUs may take to be counted where no agent runs.
+/// The longest time to count GPUs where no agent runs.
 const GPUS: Duration = Duration::from_secs(10);
 
 /// Everything known about this host.
@@ -34,13 +34,13 @@ pub struct Inventory {
     pub trust_version: u64,
     /// Number of the plan in force; 0 if none.
     pub plan_seq: u64,
-    /// What the host is, its policy included.
+    /// Facts of the host, its policy included.
     pub facts: HostFacts,
     /// Whether the engine can be asked.
     pub engine: EngineState,
     /// The slots of the plan, and what is in them.
     pub slots: Vec<SlotObservation>,
-    /// How often each rule refused something since the agent started.
+    /// The number of refusals of each rule since the agent started.
     pub refusals: BTreeMap<RefusalCode, u64>,
     /// Contents that failed here and are not tried again unasked.
     pub quarantine: BTreeMap<ServiceId, BTreeMap<Digest, Quarantined>>,

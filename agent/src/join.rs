@@ -31,7 +31,7 @@ use crate::state::{Journal, JournalError, State, TrustMark};
 /// By how much the clock of this machine may be ahead of the operator's.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// What a join is told.
+/// The input of a join.
 #[derive(Debug, Clone)]
 pub struct Join {
     /// The coordinator, `host:port`.
@@ -51,13 +51,13 @@ pub struct Join {
 /// Its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// Who this host is now.
+    /// The membership of this host.
     pub member: Member,
     /// Whether the starter policy was written.
     pub wrote_policy: bool,
 }
 
-/// Why this host did not join.
+/// The reason that this host did not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// It has already.
@@ -130,7 +130,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Already { .. } => Some(

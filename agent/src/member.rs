@@ -52,7 +52,7 @@ pub enum MemberError {
 }
 
 impl MemberError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotJoined(_) => Some(

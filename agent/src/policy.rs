@@ -89,7 +89,7 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(path) => Some(format!(

@@ -30,12 +30,12 @@ const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// Most that is waited between two tries.
 const MOST_WAIT: Duration = Duration::from_secs(300);
 
-/// What the task works with.
+/// The inputs of the task.
 #[derive(Debug)]
 pub struct Renewal {
     /// Knows where coordinators are, and the pinned CAs.
     pub keeper: Arc<DocumentStore>,
-    /// Where the identity lies.
+    /// The folder of the identity.
     pub data: DataDir,
     /// Shown from the next connection on.
     pub tls: ClientTls,
@@ -47,7 +47,7 @@ pub struct Renewal {
     pub cancel: CancellationToken,
 }
 
-/// Why there is no new certificate.
+/// The reason that there is no new certificate.
 #[derive(Debug, thiserror::Error)]
 enum RenewError {
     #[error(transparent)]

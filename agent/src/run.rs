@@ -36,12 +36,12 @@ use crate::status::Status;
 use crate::traffic::socket::Socket;
 use crate::{clock, facts, gpu, lease, metrics, probe, state, stats, status, watchdog};
 
-/// How long tasks get to end.
+/// The time that tasks get to end.
 const GRACE: Duration = Duration::from_secs(8);
-/// How long a start waits for the GPUs' first answer.
+/// The longest time that a start waits for the GPUs' first answer.
 const GPUS: Duration = Duration::from_secs(2);
 
-/// Why the agent does not run, or no longer.
+/// The reason that the agent did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The folder.
@@ -53,7 +53,7 @@ pub enum RunError {
     /// The host policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// What was believed before.
+    /// The state that an earlier run stored.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Our certificate.
@@ -74,7 +74,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Data(error) => error.hint(),

@@ -100,6 +100,9 @@ pub struct EventView {
     pub subject: String,
     /// In words.
     pub message: String,
+    /// The operator or program that caused it: `operator/alice`; none if the coordinator decided it, or saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
 }
 
 #[cfg(test)]

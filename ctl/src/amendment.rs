@@ -212,7 +212,7 @@ fn remove(
         let gone = rule.keys.remove(at);
         enough(&format!("release {}", rule.environment), rule.keys.len(), rule.threshold)?;
         if !revoke {
-            // What it signed goes on counting where it was taken already.
+            // A retired key: hosts go on running the releases of it that they have taken.
             rule.retired.push(gone);
         }
         changes.push(format!("the key {} signs no new release of `{}`", key.short(), rule.environment));

@@ -51,7 +51,7 @@ pub(crate) struct Mistake {
     pub(crate) at: String,
     /// The key; empty where the whole document is meant.
     pub(crate) path: String,
-    /// What is wrong.
+    /// The reason, in words.
     pub(crate) reason: String,
     /// The next step.
     pub(crate) hint: Option<String>,

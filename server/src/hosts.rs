@@ -107,7 +107,7 @@ fn decide(
     }
     batch.audit(audit::ok(actor, action.verb(), host));
     if *record != next {
-        batch.event(action.verb(), host.as_str(), format!("by {actor}"));
+        batch.event_by(actor, action.verb(), host.as_str(), format!("by {actor}"));
         leave(&mut next, batch);
         batch.change(Change::Host(Box::new(next)));
     }

@@ -75,6 +75,14 @@ enum Job {
     Snapshot(oneshot::Sender<Vec<Entry>>),
 }
 
+/// An event to be stored.
+struct Happening {
+    kind: &'static str,
+    subject: String,
+    message: String,
+    actor: Option<String>,
+}
+
 /// What a closure wants stored.
 pub(crate) struct WriteBatch<'a> {
     /// The state before.
@@ -83,7 +91,7 @@ pub(crate) struct WriteBatch<'a> {
     pub now: Timestamp,
     changes: Vec<Change>,
     facts: Vec<Fact>,
-    events: Vec<(&'static str, String, String)>,
+    events: Vec<Happening>,
 }
 
 /// Why a write did not happen.
@@ -120,7 +128,22 @@ impl WriteBatch<'_> {
         subject: impl Into<String>,
         message: impl Into<String>,
     ) {
-        self.events.push((kind, subject.into(), message.into()));
+        self.tell(kind, None, subject.into(), message.into());
+    }
+
+    /// Tells people what `actor` caused.
+    pub(crate) fn event_by(
+        &mut self,
+        actor: &str,
+        kind: &'static str,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.tell(kind, Some(actor.to_owned()), subject.into(), message.into());
+    }
+
+    fn tell(&mut self, kind: &'static str, actor: Option<String>, subject: String, message: String) {
+        self.events.push(Happening { kind, subject, message, actor });
     }
 }
 
@@ -298,8 +321,10 @@ impl Writer {
             changes.push(Change::Audit(n, head.append(fact, now)));
         }
         let first = state.next_event;
-        for (n, (kind, subject, message)) in (first..).zip(events) {
-            changes.push(Change::Event(EventRecord { n, at: now, kind: kind.to_owned(), subject, message }));
+        for (n, event) in (first..).zip(events) {
+            let Happening { kind, subject, message, actor } = event;
+            let kind = kind.to_owned();
+            changes.push(Change::Event(EventRecord { n, at: now, kind, subject, message, actor }));
             if let Some(old) = n.checked_sub(state::EVENTS_KEPT) {
                 changes.push(Change::EventGone(old));
             }

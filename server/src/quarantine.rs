@@ -78,8 +78,8 @@ pub(crate) fn refusal(failed: &QuarantineView, plan: &PreviewView) -> Option<Str
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let hosts = hosts.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     Some(format!(
-        "quarantined on {hosts}{more}: the same content failed there as {} ({}); start it all the same with \
-         --retry-quarantined, or take it out with `windlass quarantine clear {}/{}@{}`",
+        "quarantined on {hosts}{more}: the same content failed there as {} ({}), and starts there again only with \
+         --retry-quarantined, or after `windlass quarantine clear {}/{}@{}`",
         failed.release, failed.reason, failed.environment, failed.service, failed.release
     ))
 }

@@ -109,6 +109,9 @@ pub(crate) enum ReleaseError {
         /// When it was made.
         made: Timestamp,
     },
+    /// Hosts that would get it do not start its content.
+    #[error("{0}")]
+    Quarantined(String),
     /// Below what may run.
     #[error("{found} of `{service}` is below its floor {floor}")]
     BelowFloor {
@@ -194,6 +197,9 @@ impl ReleaseError {
             }),
             Self::UnknownRelease { service, .. } | Self::NeverGood { service, .. } => {
                 Some(format!("`windlass release ls {service}` shows the releases"))
+            }
+            Self::Quarantined(_) => {
+                Some("deploy a corrected release: other content starts without a flag".to_owned())
             }
             Self::PreviewChanged => Some("look at `windlass plan` again".to_owned()),
             Self::TrustExpired(_) => {

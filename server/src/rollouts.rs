@@ -172,7 +172,7 @@ async fn change(
             let subject = format!("{} {}", new.service, new.to.counter);
             batch.audit(audit::fact(&actor, verb, &subject, Some(new.to.digest), "ok"));
             if *old != new {
-                engine::record_state(batch, Some(old), &new);
+                engine::record_state(batch, Some(old), &new, Some(&actor));
                 batch.change(Change::Rollout(Box::new(new)));
             }
             Ok(())

@@ -153,7 +153,7 @@ fn begin_restart(
         rollout::restart(known, active, seen.unwrap_or(0), actor.clone(), rollout, batch.now)?;
     let subject = format!("{id} {}", rollout.to.counter);
     batch.audit(audit::fact(&actor, "service.restart", &subject, Some(rollout.to.digest), "ok"));
-    engine::record_state(batch, None, &rollout);
+    engine::record_state(batch, None, &rollout, Some(&actor));
     let started = Started { rollout: Some(rollout.id.clone()), release: rollout.to.counter };
     releases::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
@@ -221,9 +221,9 @@ fn decide(
         ServiceCommand::Scale(count) => format!("from {} to {count} instances, by {actor}", known.replicas),
         ServiceCommand::Stop | ServiceCommand::Remove => format!("by {actor}"),
     };
-    batch.event(name(verb), id.to_string(), words);
+    batch.event_by(actor, name(verb), id.to_string(), words);
     if let Some(ended) = ended {
-        engine::record_state(batch, active, &ended);
+        engine::record_state(batch, active, &ended, Some(actor));
         batch.change(Change::Rollout(Box::new(ended)));
     }
     batch.change(Change::Service(Box::new(service)));

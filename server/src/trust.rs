@@ -34,7 +34,8 @@ pub(crate) async fn publish(
             let subject = format!("version {}", trust.version());
             batch.audit(audit::fact(&actor, "trust.publish", &subject, Some(trust.digest()), &outcome));
             if let Advance::Taken { version, .. } = advanced? {
-                batch.event(
+                batch.event_by(
+                    &actor,
                     "trust.published",
                     "fleet",
                     format!("version {version} of the trust document by {actor}"),

@@ -28,10 +28,10 @@ use crate::runtime::access::{Says, find};
 use crate::state::Journal;
 use crate::stats::disk;
 
-/// How long GPUs may take to be counted.
+/// The longest time to count GPUs.
 const GPUS: Duration = Duration::from_secs(20);
 const TOOLKIT: &str = "the NVIDIA Container Toolkit has both; until then deploys with GPUs are refused here";
-/// How long a disk may take to say how full it is.
+/// The longest time to read the free space of a disk.
 const DISK: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -120,7 +120,7 @@ pub(super) async fn gpus(config: &Config) -> Finding {
     }
 }
 
-/// How containers of the engine get GPUs.
+/// Returns the way in which containers of the engine get GPUs.
 async fn access(config: &Config) -> GpuAccess {
     let info = engine::get(config.engine_socket(), "/info").await.ok().flatten().unwrap_or_default();
     let text = |value: Option<&serde_json::Value>| {
@@ -174,7 +174,7 @@ fn address(address: &str) -> Finding {
     }
 }
 
-/// What is checked only on a host that has joined.
+/// Checks of a host that has joined.
 pub(super) struct Joined {
     data: DataDir,
     member: Member,

@@ -49,7 +49,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(_) | Self::Trust(_) => Some(crate::state::REJOIN.to_owned()),

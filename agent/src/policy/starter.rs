@@ -28,7 +28,7 @@ pub enum StarterError {
 }
 
 impl StarterError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Registry(_) | Self::NoRegistry(_) => {

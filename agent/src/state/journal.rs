@@ -78,7 +78,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// What the user can do next.
+    /// Returns the next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } | Self::Damaged { .. } | Self::Decode { .. } => Some(REJOIN.to_owned()),

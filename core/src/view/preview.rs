@@ -19,6 +19,7 @@ use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::slot::{self, Slot};
 use crate::time::Timestamp;
 
+use super::condition::ConditionView;
 use super::status::HostProblems;
 use super::trouble::{self, Problem, Trouble};
 
@@ -46,8 +47,12 @@ pub struct PreviewView {
     pub changes: Vec<Change>,
     /// What a person should know before.
     pub warnings: Vec<String>,
-    /// The problems of the hosts that get an instance. The digest does not cover them: they come and go.
+    /// The faults of the hosts that get an instance. The digest does not cover them: they come and go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_conditions: Vec<ConditionView>,
+    /// `host_conditions`, as version 0.1 prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("deprecated" = true))]
     pub problems: Vec<HostProblems>,
     /// Why it cannot be done, if it cannot.
     pub error: Option<String>,
@@ -120,6 +125,7 @@ pub fn preview(
         refused: Vec::new(),
         changes: current.map(|current| diff(current, release)).unwrap_or_default(),
         warnings: Vec::new(),
+        host_conditions: Vec::new(),
         problems: Vec::new(),
         error: None,
         digest: Digest::of(b""),
@@ -157,6 +163,8 @@ pub fn preview(
         view.warnings.push("a person rolled back from this content before".to_owned());
     }
     view.problems = problems(&view, fleet);
+    let of_each = view.problems.iter().flat_map(|of| trouble::conditions(&of.host, &of.problems));
+    view.host_conditions = of_each.collect();
     view.seal();
     view
 }
@@ -191,8 +199,9 @@ impl PreviewView {
     fn seal(&mut self) {
         self.digest = Digest::of(b"");
         let problems = std::mem::take(&mut self.problems);
+        let conditions = std::mem::take(&mut self.host_conditions);
         let bytes = serde_json::to_vec(self).expect("a view has string keys, so it is JSON");
-        (self.digest, self.problems) = (Digest::of(&bytes), problems);
+        (self.digest, self.problems, self.host_conditions) = (Digest::of(&bytes), problems, conditions);
     }
 }
 

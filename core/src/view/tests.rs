@@ -289,6 +289,8 @@ fn a_plan_warns_of_the_problems_of_its_hosts() {
         .flat_map(|of| of.problems.iter().map(|problem| format!("{}: {}", of.host, problem.text)))
         .collect();
     assert_eq!(said, ["h0001: engine unavailable: no answer; the data of its containers is older"]);
+    let [condition] = &view.host_conditions[..] else { panic!("{:?}", view.host_conditions) };
+    assert_eq!((condition.host.as_str(), condition.code.as_str()), ("h0001", "engine_unavailable"));
     assert_eq!(
         view.digest,
         previewed(edit, dead("another word")).digest,

@@ -86,7 +86,7 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
     }
     let exit = exit(&views);
     if let Some(path) = args.save.as_ref().filter(|_| exit == Exit::Changes) {
-        // What is unchanged needs no release.
+        // An unchanged service needs no release.
         let mut unchanged = views.iter().map(|view| view.unchanged);
         saved.releases.retain(|_| unchanged.next() == Some(false));
         release::write_json(path, &saved)?;

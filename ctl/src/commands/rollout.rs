@@ -93,7 +93,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-/// What an abort does, as a question.
+/// The question before an abort, with its effect.
 fn abort_question(view: &RolloutView) -> String {
     let (id, service) = (&view.rollout, format!("{}/{}", view.environment, view.service));
     match view.from {

@@ -200,7 +200,7 @@ fn envelope(file: &Path) -> Result<Vec<u8>, CtlError> {
         return Ok(bytes);
     }
     let name = file.display().to_string();
-    // Whoever looks for a damaged envelope still gets the words of the parser.
+    // A damaged envelope is reported in the words of the parser.
     let looks_signed = bytes.windows(b"\"signatures\"".len()).any(|part| part == b"\"signatures\"");
     match json::decode_bounded::<TrustDocument>(&bytes, trust::MAX_LEN) {
         Ok(_) => Err(ChangeError::NotSigned(name).into()),

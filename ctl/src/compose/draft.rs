@@ -46,7 +46,7 @@ impl<'f> Draft<'f> {
         draft
     }
 
-    /// What lies at a path of the compose file.
+    /// Returns the file or folder at a path that the compose file names.
     pub(super) fn find(&self, path: &str) -> Found {
         (self.files)(path)
     }

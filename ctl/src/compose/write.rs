@@ -52,7 +52,7 @@ pub(super) fn manifest(draft: &mut Draft<'_>) -> Result<String, Vec<Note>> {
             }
             draft.remove(&path);
             is_better = true;
-            // What is missing because something was left out is no news.
+            // A key that is missing because another was left out needs no note of its own.
             if !dropped.iter().any(|known| known.starts_with(&path)) {
                 let reason = format!("`{}` {}; it is left out", problem.path, problem.reason);
                 let hint = problem.hint.as_deref().unwrap_or("write it into the manifest by hand");

@@ -165,7 +165,7 @@ impl Http {
                 let login = self.login_at(realm, login, &registry).await?;
                 let scope = scope.clone().unwrap_or_else(|| format!("repository:{}:pull", of.path));
                 let service = service.clone().unwrap_or_default();
-                // Where the login is made elsewhere, that is the place that fails.
+                // An error names the host that gives out logins, which may be another one than the registry.
                 let host = elsewhere::host_of(realm).unwrap_or_else(|| registry.clone());
                 let ask = || ask_for_token(client, realm, &service, &scope, login.as_ref());
                 let response = self.send(&host, ask).await?;

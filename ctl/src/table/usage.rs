@@ -33,7 +33,7 @@ pub(crate) fn of_instance(instance: &InstanceView) -> (String, String) {
     (or_dash(cpu), or_dash(memory))
 }
 
-/// What the probe of an instance said last, and how soon: `ok 12ms`.
+/// The last result of the probe of an instance, and its duration: `ok 12ms`.
 pub(crate) fn of_probe(probe: Option<&ProbeStats>) -> String {
     probe.map_or_else(
         || "-".to_owned(),

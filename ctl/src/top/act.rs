@@ -1,4 +1,4 @@
-//! What a person does from a row: the verbs of the command line, each confirmed by the name of the service.
+//! Actions on a row: the verbs of the command line, each confirmed by the name of the service.
 
 use windlass_core::ServiceId;
 use windlass_core::view::{RowView, ScreenView};
@@ -40,7 +40,7 @@ impl Verb {
         }
     }
 
-    /// What it does to a service.
+    /// The effect on a service, as the help of `top` says it.
     pub(super) const fn effect(self) -> &'static str {
         match self {
             Self::Abort => "Abort its rollout, and bring the old release back",

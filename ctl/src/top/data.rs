@@ -46,7 +46,7 @@ impl Asked {
         (self.screen, self.at, self.problem) = (Some(screen), Some((at, now)), None);
     }
 
-    /// What was said last is still so.
+    /// Notes that the last screen is still true.
     pub(crate) fn still(&mut self, at: Timestamp, now: Timestamp) {
         (self.at, self.problem) = (Some((at, now)), None);
     }

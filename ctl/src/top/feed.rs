@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause after the last key: a filter that is typed is one question.
 const TYPED: Duration = Duration::from_millis(150);
 
-/// What is new.
+/// A message of the feed.
 pub(crate) enum News {
     /// A screen, and when it was so by the coordinator's clock.
     Screen(Box<ScreenView>, Timestamp),

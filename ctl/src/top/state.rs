@@ -63,7 +63,7 @@ pub(crate) struct State {
     pub(crate) scroll: u16,
     pub(crate) help: bool,
     pub(crate) confirm: Option<Confirm>,
-    /// What came of the last action, until the next key.
+    /// The outcome of the last action, until the next key.
     pub(crate) note: Option<String>,
 }
 
@@ -130,7 +130,7 @@ impl State {
         }
     }
 
-    /// What something could be done to, in the marked row.
+    /// Returns the subject of the marked row that an action would change.
     pub(crate) fn target(&self, screen: &ScreenView) -> Option<Target> {
         let row = self.row.checked_sub(screen.from).and_then(|row| screen.rows.get(row))?;
         Target::of(row, screen)

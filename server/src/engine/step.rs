@@ -108,14 +108,19 @@ fn store(batch: &mut WriteBatch<'_>, id: &ServiceId, advance: Advance) {
     if let Some(rollout) = advance.rollout {
         let old = state.active_rollout(id);
         if old != Some(&rollout) {
-            record_state(batch, old, &rollout);
+            record_state(batch, old, &rollout, None);
             batch.change(Change::Rollout(Box::new(rollout)));
         }
     }
 }
 
-/// Writes down that a rollout has come to another state.
-pub(crate) fn record_state(batch: &mut WriteBatch<'_>, old: Option<&Rollout>, new: &Rollout) {
+/// Writes down that a rollout has come to another state, and the operator that brought it there, if one did.
+pub(crate) fn record_state(
+    batch: &mut WriteBatch<'_>,
+    old: Option<&Rollout>,
+    new: &Rollout,
+    by: Option<&str>,
+) {
     if old.map(|old| old.state) == Some(new.state) {
         return;
     }
@@ -128,7 +133,10 @@ pub(crate) fn record_state(batch: &mut WriteBatch<'_>, old: Option<&Rollout>, ne
     };
     let state = new.state.as_str().replace('_', " ");
     let text = format!("rollout {} of {release} {verb} {state}{reason}", new.id);
-    batch.event(kind(new.state), new.service.to_string(), text);
+    match by {
+        Some(actor) => batch.event_by(actor, kind(new.state), new.service.to_string(), text),
+        None => batch.event(kind(new.state), new.service.to_string(), text),
+    }
     if new.state.is_final() || new.state == Phase::Paused || new.state == Phase::RollingBack {
         let subject = format!("{} {release}", new.service);
         let outcome = format!("{}{reason}", new.state.as_str());

@@ -100,7 +100,12 @@ fn enrol(
     let joined = answer(batch.state, &record);
     let actor = format!("agent/{}", join.host);
     batch.audit(audit::fact(&actor, "host.join", &join.host, Some(record.key), "ok"));
-    batch.event("host.joined", join.host.as_str(), format!("joined with a token by {}", token.made_by));
+    batch.event_by(
+        &actor,
+        "host.joined",
+        join.host.as_str(),
+        format!("joined with a token by {}", token.made_by),
+    );
     batch.change(Change::TokenGone(token.hash));
     batch.change(Change::Host(Box::new(record)));
     plans::number(batch, &join.host);

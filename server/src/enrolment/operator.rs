@@ -40,7 +40,8 @@ pub(super) fn token(
     let old: Vec<Digest> = old.take(64).map(|token| token.hash).collect();
     old.into_iter().for_each(|hash| batch.change(Change::OperatorTokenGone(hash)));
     batch.audit(audit::ok(&actor, "operator.add", &format!("{name} {grant}")));
-    batch.event("operator.added", format!("operator/{name}"), format!("a token as {grant}, by {actor}"));
+    let text = format!("a token as {grant}, by {actor}");
+    batch.event_by(&actor, "operator.added", format!("operator/{name}"), text);
     let token = OperatorTokenRecord { hash, name, grant, made_by: actor, expires_at };
     batch.change(Change::OperatorToken(Box::new(token)));
     expires_at
@@ -115,7 +116,8 @@ fn enrol(
     let actor = format!("operator/{}", join.name);
     let subject = format!("{} {}", join.name, token.grant);
     batch.audit(audit::fact(&actor, "operator.join", &subject, record.key, "ok"));
-    batch.event("operator.joined", actor, format!("as {}, with a token by {}", token.grant, token.made_by));
+    let text = format!("as {}, with a token by {}", token.grant, token.made_by);
+    batch.event_by(&actor, "operator.joined", actor.as_str(), text);
     batch.change(Change::OperatorTokenGone(token.hash));
     batch.change(Change::Operator(Box::new(record)));
     Ok(answer(batch, issued.chain_pem))
@@ -180,7 +182,7 @@ pub(super) fn revoke(
         record.revoked = Some(RevokedBy { by: actor.to_owned(), at: batch.now });
         record.revoked_up_to = record.generation.max(record.revoked_up_to).saturating_add(GAP);
         record.chain.clear();
-        batch.event("operator.revoked", format!("operator/{name}"), format!("by {actor}"));
+        batch.event_by(actor, "operator.revoked", format!("operator/{name}"), format!("by {actor}"));
         batch.change(Change::Operator(Box::new(record)));
     }
     Ok(())

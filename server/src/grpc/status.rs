@@ -148,6 +148,7 @@ impl Refusal for ReleaseError {
             | Self::FromTheFuture { .. }
             | Self::SignaturesExpired { .. }
             | Self::Recovering
+            | Self::Quarantined(_)
             | Self::PreviewChanged
             | Self::AgentTooOld(_)
             | Self::NotBalanced { .. }

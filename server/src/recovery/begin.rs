@@ -119,7 +119,7 @@ fn mark(segment: u64, digest: Option<Digest>, cause: &str) -> windlass_core::aud
 
 fn event(n: u64, cause: &str, at: Timestamp) -> EventRecord {
     let (kind, subject) = ("store.restored".to_owned(), "fleet".to_owned());
-    EventRecord { n, at, kind, subject, message: cause.to_owned() }
+    EventRecord { n, at, kind, subject, message: cause.to_owned(), actor: None }
 }
 
 fn next_event(records: &[(String, Vec<u8>)]) -> u64 {

@@ -113,7 +113,7 @@ fn end(batch: &mut WriteBatch<'_>, actor: &str) {
     let Some(recovery) = &batch.state.recovery else { return };
     let ended = RecoveryRecord { ended_at: Some(batch.now), ..recovery.clone() };
     batch.audit(audit::fact(actor, "store.recovered", &"fleet", None, "ok"));
-    batch.event("store.recovered", "fleet", format!("the fleet goes on, by {actor}"));
+    batch.event_by(actor, "store.recovered", "fleet", format!("the fleet goes on, by {actor}"));
     batch.change(Change::Recovery(ended));
 }
 

@@ -16,6 +16,7 @@ use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::ledger::{Change, WriteBatch};
+use crate::quarantine;
 use crate::registry::Registry;
 use crate::store::record::ReleaseRecord;
 
@@ -104,6 +105,9 @@ fn take(
     check_counter(batch, &service, &name)?;
     check_names(batch.state, &release)?;
     check_uses(batch.state, &release)?;
+    if !submission.retry_quarantined {
+        check_quarantine(batch, registry, &service, &release, digest)?;
+    }
     if let Some(wanted) = submission.preview
         && plan(batch.state, registry, &release, digest, submission.retry_quarantined, batch.now).digest
             != wanted
@@ -160,6 +164,21 @@ fn verify(batch: &WriteBatch<'_>, envelope: &Envelope, id: &ServiceId) -> Result
         return Err(ReleaseError::Revoked);
     }
     Ok(release)
+}
+
+/// Refuses content that hosts of the rollout would not start: the rollout could only fail there.
+fn check_quarantine(
+    batch: &WriteBatch<'_>,
+    registry: &Registry,
+    service: &Service,
+    release: &Release,
+    digest: Digest,
+) -> Result<(), ReleaseError> {
+    let content = release.content_digest();
+    let known = quarantine::of_service(batch.state, service);
+    let Some(failed) = known.into_iter().find(|known| known.content == content) else { return Ok(()) };
+    let planned = plan(batch.state, registry, release, digest, true, batch.now);
+    quarantine::refusal(&failed, &planned).map_or(Ok(()), |why| Err(ReleaseError::Quarantined(why)))
 }
 
 fn decode(envelope: &Envelope) -> Result<Release, ReleaseError> {
@@ -286,7 +305,7 @@ pub(crate) fn go_back_alone(batch: &mut WriteBatch<'_>, service: Service, begins
     // No rollout moves it: a watch is only looked at without one.
     let Ok((service, mut rollout, _)) = rollout::start(&service, None, target, id, batch.now) else { return };
     rollout.reason = Some(reason);
-    engine::record_state(batch, None, &rollout);
+    engine::record_state(batch, None, &rollout, None);
     history::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));
@@ -312,10 +331,10 @@ fn begin(batch: &mut WriteBatch<'_>, service: &Service, target: Target) -> Resul
     let active = batch.state.active_rollout(&service.id);
     let (service, rollout, superseded) = rollout::start(service, active, target, id.clone(), batch.now)?;
     if let Some(superseded) = superseded {
-        engine::record_state(batch, active, &superseded);
+        engine::record_state(batch, active, &superseded, Some(&rollout.actor));
         batch.change(Change::Rollout(Box::new(superseded)));
     }
-    engine::record_state(batch, None, &rollout);
+    engine::record_state(batch, None, &rollout, Some(&rollout.actor));
     history::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));

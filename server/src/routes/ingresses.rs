@@ -127,7 +127,7 @@ pub(crate) async fn forget(coordinator: &Coordinator, host: HostId, actor: Strin
             let record = batch.state.hosts.get(&name).ok_or_else(|| HostError::Unknown(name.clone()))?;
             batch.audit(audit::ok(&actor, "routes.forget", &name));
             if record.ingress_since.is_some() {
-                batch.event("ingress.forgotten", name.as_str(), format!("by {actor}"));
+                batch.event_by(&actor, "ingress.forgotten", name.as_str(), format!("by {actor}"));
                 let next = HostRecord { ingress_since: None, ..record.clone() };
                 batch.change(Change::Host(Box::new(next)));
             }

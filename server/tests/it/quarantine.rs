@@ -51,6 +51,11 @@ async fn a_plan_knows_the_quarantine_until_it_is_cleared() {
     );
     assert!(plan(&fleet, &release(3, 2, "three"), false).await["error"].is_null(), "other content is free");
 
+    let submitted = fleet.control("deployer/default").await.submit_release(request(&fleet, &again)).await;
+    let refused = submitted.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, error), "as the plan said");
+    assert_eq!(list(&fleet).await.as_array().unwrap().len(), 1, "no rollout has begun");
+
     assert_eq!(clear(&fleet, "r9").await.unwrap_err().code(), Code::NotFound);
     assert_eq!(clear(&fleet, "r1").await.unwrap(), serde_json::json!([]), "r1 never failed");
     assert_eq!(clear(&fleet, "r2").await.unwrap().as_array().unwrap().len(), 1);

@@ -53,6 +53,7 @@ async fn scale_stop_and_start_survive_coordinator_restarts() {
     let event = control.stream_events(scaled).await.unwrap().into_inner().message().await.unwrap().unwrap();
     let event: serde_json::Value = serde_json::from_slice(&event.view).unwrap();
     assert!(event["message"].as_str().unwrap().starts_with("from 1 to 3 instances, by operator/"), "{event}");
+    assert!(event["actor"].as_str().unwrap().starts_with("operator/"), "{event}");
     assert!(steer(&fleet, asks(Scale, 3)).await.unwrap().unchanged);
     let refused = steer(&fleet, asks(Scale, 5)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);

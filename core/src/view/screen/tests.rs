@@ -18,7 +18,7 @@ fn gpu(number: u32) -> RowView {
 fn event(subject: &str, message: &str) -> RowView {
     let at = Timestamp::from_millis(1000);
     let (kind, subject) = ("rollout.failed".to_owned(), subject.to_owned());
-    RowView::Event(EventView { n: 1, at, kind, subject, message: message.to_owned() })
+    RowView::Event(EventView { n: 1, at, kind, subject, message: message.to_owned(), actor: None })
 }
 
 #[test]

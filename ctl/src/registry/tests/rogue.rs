@@ -272,7 +272,7 @@ async fn a_login_is_shown_to_its_registry_and_to_nobody_it_points_at() {
     rogue.resolve("team/web:1", &docker).await.unwrap_err();
     assert!(thief.got("Basic YTpi") && !thief.got("dTpw"), "{:?}", thief.seen());
 
-    // Where logins are asked for, a redirect is not followed: the form with the token would be sent along.
+    // The place of logins gets no redirect followed: the form with the token would be sent along.
     let to = thief.address.clone();
     let own = Arc::new(Mutex::new(String::new()));
     let address = own.clone();

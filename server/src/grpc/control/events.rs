@@ -141,8 +141,8 @@ impl Events {
     }
 
     fn message(&mut self, event: EventRecord) -> pb::StreamEventsResponse {
-        let EventRecord { n, at, kind, subject, message } = event;
-        let view = EventView { n, at, kind, subject, message };
+        let EventRecord { n, at, kind, subject, message, actor } = event;
+        let view = EventView { n, at, kind, subject, message, actor };
         let missed = std::mem::take(&mut self.missed);
         pb::StreamEventsResponse { view: encode(&view), next: n + 1, missed, ..Default::default() }
     }

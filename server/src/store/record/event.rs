@@ -16,4 +16,7 @@ pub struct EventRecord {
     pub subject: String,
     /// In words.
     pub message: String,
+    /// The operator or program that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
 }

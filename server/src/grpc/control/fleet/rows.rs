@@ -141,6 +141,7 @@ fn events(state: &State) -> Vec<RowView> {
         kind: event.kind,
         subject: event.subject,
         message: event.message,
+        actor: event.actor,
     });
     view.map(RowView::Event).collect()
 }
