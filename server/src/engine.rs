@@ -4,7 +4,7 @@
 //! topics, clock ──▶ dirty services ───▶ core::rollout::advance(state, fleet, now)
 //!                                          │ in the ledger's writer, so on the newest state
 //!                                          ▼
-//!              one transaction: service, slots (≤ 64), rollout, plans' numbers, audit, events
+//!              one transaction: service, slots (a step's), rollout, plans' numbers, audit, events
 //!                                          ▼
 //!                            sessions of those hosts wake and send the newest plan
 //! ```

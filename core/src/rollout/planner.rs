@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 use super::decision::Chosen;
 use super::decision_notes::DecisionNotes;
-use super::model::{Advance, Begins, Rollout, SLOTS_PER_STEP, Snapshot, State};
+use super::model::{Advance, Begins, Rollout, Snapshot, State, slots_per_step};
 
 /// The working copy of one decision.
 pub(crate) struct Planner<'a> {
@@ -31,6 +31,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) notes: DecisionNotes,
     /// The slots in which something waits until it has drained, and how long that may take.
     pub(super) drains: BTreeMap<SlotId, Duration>,
+    /// How many slots this step may change.
+    most: usize,
     full: bool,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Planner<'a> {
             waiting: Vec::new(),
             notes: DecisionNotes::default(),
             drains: BTreeMap::new(),
+            most: slots_per_step(snapshot.slots.len().max(snapshot.service.replicas as usize)),
             full: false,
         }
     }
@@ -172,8 +175,18 @@ impl<'a> Planner<'a> {
         self.wake(self.now() + std::time::Duration::from_secs(5));
     }
 
+    /// Raises the number of slots that this step may change, for a service that gets `slots` of them.
+    pub(super) fn grows_to(&mut self, slots: usize) {
+        self.most = self.most.max(slots_per_step(slots));
+    }
+
+    /// How many slots this step may change.
+    pub(super) const fn most(&self) -> usize {
+        self.most
+    }
+
     fn may_touch(&mut self, slot: &SlotId) -> bool {
-        if self.touched.len() >= SLOTS_PER_STEP && !self.touched.contains(slot) {
+        if self.touched.len() >= self.most && !self.touched.contains(slot) {
             self.full = true;
             return false;
         }

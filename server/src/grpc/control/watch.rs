@@ -21,8 +21,10 @@ use crate::coordinator::Coordinator;
 use crate::ledger::Topic;
 use crate::rollouts;
 
-/// Changes of hosts and slots are shown at most this often; changes of the rollout itself at once.
+/// Changes of hosts and slots are shown at most this often; changes of the rollout itself as soon as the processor allows.
 const CALM: Duration = Duration::from_millis(200);
+/// Between two looks lies so many times the time that the last one took: a rollout over thousands of slots has other work to do.
+const PACE: u32 = 4;
 
 struct Watch {
     coordinator: Arc<Coordinator>,
@@ -30,6 +32,8 @@ struct Watch {
     id: RolloutId,
     shown: Option<Bytes>,
     calm_until: Instant,
+    /// When the next look may begin.
+    free_at: Instant,
     over: bool,
 }
 
@@ -40,7 +44,8 @@ pub(super) fn rollout(
 ) -> Result<Stream<pb::WatchRolloutResponse>, Status> {
     let topics = coordinator.ledger.signals().topics();
     let id = find(&coordinator, caller, text, OperatorRole::Viewer)?;
-    let watch = Watch { coordinator, topics, id, shown: None, calm_until: Instant::now(), over: false };
+    let now = Instant::now();
+    let watch = Watch { coordinator, topics, id, shown: None, calm_until: now, free_at: now, over: false };
     let views = stream::unfold(watch, |mut watch| async move {
         let view = watch.next().await?;
         watch.over |= view.is_err();
@@ -63,10 +68,11 @@ impl Watch {
 
     /// The view, if it differs from the last one shown. `None`: the rollout is gone.
     fn look(&mut self) -> Option<Option<Result<Bytes, Status>>> {
-        let (coordinator, id) = (&self.coordinator, &self.id);
+        let (coordinator, id, begun) = (&self.coordinator, &self.id, Instant::now());
         let view = coordinator
             .ledger
             .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()))?;
+        self.free_at = begun + begun.elapsed() * (PACE + 1);
         self.over = view.outcome.is_some();
         // Time alone is no change.
         let key = encode(&RolloutView { duration_ms: 0, ..view.clone() });
@@ -80,17 +86,20 @@ impl Watch {
 
     /// Until there may be something else to show.
     async fn wait(&mut self) -> Option<()> {
-        let mut stirred = false;
+        let mut look_at: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
                 topic = self.topics.recv() => match topic {
-                    Ok(Topic::Rollout(id, _)) if id == self.id => return Some(()),
-                    Ok(Topic::Observed(_) | Topic::Service(_)) | Err(RecvError::Lagged(_)) => stirred = true,
+                    Ok(Topic::Rollout(id, _)) if id == self.id => look_at = Some(self.free_at),
+                    Ok(Topic::Observed(_) | Topic::Service(_)) | Err(RecvError::Lagged(_)) => {
+                        let calm = self.calm_until.max(self.free_at);
+                        look_at = Some(look_at.map_or(calm, |at| at.min(calm)));
+                    }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return None,
                 },
-                () = sleep_until(self.calm_until), if stirred => return Some(()),
+                () = sleep_until(look_at.unwrap_or(self.calm_until)), if look_at.is_some() => return Some(()),
             }
         }
     }
