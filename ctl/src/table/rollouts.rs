@@ -24,7 +24,12 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
             Cell::new(kind(rollout.kind)),
             Cell::new(format!("{} → {}", or_dash(rollout.from), rollout.release)),
             state(rollout.state.as_str()),
-            Cell::new(available(rollout, "/").unwrap_or_else(|| "-".to_owned())),
+            // Instances of one that has ended are those of whatever came after it.
+            Cell::new(
+                available(rollout, "/")
+                    .filter(|_| !rollout.state.is_final())
+                    .unwrap_or_else(|| "-".to_owned()),
+            ),
             Cell::new(ago(rollout.created_at, now)),
             Cell::new(&rollout.actor),
         ]

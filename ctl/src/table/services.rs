@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{Cell, Color};
+use windlass_core::host::Liveness;
+use windlass_core::observation::InstanceState;
 use windlass_core::time::display_duration;
 use windlass_core::traffic::Weight;
 use windlass_core::view::{
@@ -26,7 +28,8 @@ pub(crate) fn services(
                 format!("no services in {environment}; {others} in other environments\n")
             }
             Some(_) | None => {
-                "no services that you may see; make one with `windlass deploy -f FILE`\n".to_owned()
+                "no services yet, or none that you may see; make one with `windlass deploy -f FILE`\n"
+                    .to_owned()
             }
         };
     }
@@ -40,7 +43,7 @@ pub(crate) fn services(
             Cell::new(status.restarts),
             Cell::new(cpu),
             Cell::new(memory),
-            Cell::new(serving(&status.serving)),
+            Cell::new(standing_in_doubt(status)),
             Cell::new(or_dash(status.image.as_ref())),
             Cell::new(why(status)),
         ]
@@ -88,7 +91,7 @@ pub(crate) fn service(
         ("traffic", status.traffic.map(|shares| shared(shares, now))),
         ("watched", status.watch.map(watched)),
         ("healthy", Some(format!("{} of {}{}", status.healthy, status.desired, in_doubt(status)))),
-        ("serving", Some(serving(&status.serving))),
+        ("serving", Some(standing_in_doubt(status))),
     ]);
     if let Some(rollout) = status.rollout.as_ref().filter(|_| status.state == "paused") {
         text.push_str(&format!(
@@ -239,6 +242,21 @@ fn problems(status: &StatusView) -> String {
 /// The state; a service that nothing runs is not called steady.
 fn standing(status: &StatusView) -> &str {
     if status.state == "steady" && status.instances.is_empty() { "no instances" } else { &status.state }
+}
+
+/// The releases that serve, and those that served when their host was last heard of: `1 × r6, unknown (last: 2 × r7)`.
+fn standing_in_doubt(status: &StatusView) -> String {
+    let mut last: BTreeMap<Counter, u32> = BTreeMap::new();
+    for instance in &status.instances {
+        if instance.state == InstanceState::Healthy && instance.host_state == Liveness::Lost {
+            *last.entry(instance.release).or_default() += 1;
+        }
+    }
+    match (status.serving.is_empty(), last.is_empty()) {
+        (_, true) => serving(&status.serving),
+        (true, false) => format!("unknown (last: {})", serving(&last)),
+        (false, false) => format!("{}, unknown (last: {})", serving(&status.serving), serving(&last)),
+    }
 }
 
 /// `2 × r7, 1 × r6`.

@@ -156,6 +156,19 @@ fn services_in_a_table_and_one_in_full() {
 }
 
 #[test]
+fn instances_of_a_lost_host_are_unknown_and_not_nothing() {
+    let mut status = status_view();
+    status["serving"] = json!({});
+    status["instances"][0]["state"] = json!("healthy");
+    status["instances"][0]["host_state"] = json!("lost");
+    let said = |status: &Value| services(&[view(status.clone())], None, Colour::Off);
+    let release = status["instances"][0]["release"].as_str().unwrap().to_owned();
+    assert!(said(&status).contains(&format!("unknown (last: 1 × {release})")), "{}", said(&status));
+    status["serving"] = json!({ "r9": 2 });
+    assert!(said(&status).contains(&format!("2 × r9, unknown (last: 1 × {release})")), "{}", said(&status));
+}
+
+#[test]
 fn why_names_a_host_and_then_what_is_waited_for() {
     let mut status = status_view();
     status["waiting"] = json!(["host web-1 to pull the image"]);
@@ -187,7 +200,7 @@ fn a_service_that_nothing_runs_says_so() {
     assert_eq!(elsewhere, "no services in staging; 3 in other environments\n");
     assert!(
         services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off)
-            .starts_with("no services that you may see")
+            .starts_with("no services yet, or none that you may see")
     );
     let last: windlass_core::view::RolloutView = rollout_view("failed");
     let said = service(&gone, Some(&last), now(), Colour::Off);
@@ -250,7 +263,8 @@ fn a_failed_rollout_shows_its_evidence() {
     insta::assert_snapshot!("rollout", rollout(&view, now(), Colour::Off));
     let mut overtaken = rollout_view("succeeded");
     (overtaken.total, overtaken.available) = (0, 0);
-    insta::assert_snapshot!("rollouts", rollouts(&[view, overtaken], now(), Colour::Off));
+    let all = [rollout_view("advancing"), view, overtaken];
+    insta::assert_snapshot!("rollouts", rollouts(&all, now(), Colour::Off));
 }
 
 #[test]

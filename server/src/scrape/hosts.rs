@@ -163,6 +163,11 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         })
     });
     out.gauge("gpu_info", "A GPU of a host, which is 1", infos)?;
+    let lost = hosts.iter().flat_map(|host| {
+        let name = host.name.as_str();
+        host.member.facts.gpus_lost.iter().map(move |gpu| ([("host", name), ("gpu", gpu.uuid.as_str())], 1.0))
+    });
+    out.gauge("gpu_lost", "A GPU that a host had and does not find any more, which is 1", lost)?;
     let drivers = hosts.iter().filter(|host| !host.member.facts.gpu_driver.is_unknown()).map(|host| {
         let driver = &host.member.facts.gpu_driver;
         (
