@@ -65,8 +65,8 @@ impl Default for AcceptOptions {
     fn default() -> Self {
         Self {
             handshakes: 512,
-            handshakes_per_address: 64,
-            proven_handshakes: 1024,
+            handshakes_per_address: 256,
+            proven_handshakes: 2048,
             hello_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(10),
             backlog: 4096,

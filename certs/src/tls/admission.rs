@@ -8,7 +8,9 @@
 //! | hellos of one address | the same | ten times that |
 //!
 //! A silent connection costs a descriptor and a place that it loses to the next one; a hello costs processor time, so it
-//! waits for its turn, and one that would wait long is turned away.
+//! waits for its turn. At most a quarter of the places wait: a hello beyond them is turned away at once. Otherwise each newcomer
+//! would take the place of one that has nearly waited enough, and of thousands of agents behind one address that all come back at
+//! once, few would ever come in.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,13 +25,10 @@ use super::seats::{Seat, Seats};
 
 /// Connections of one stranger's address.
 const CONNECTIONS: Rate = Rate::new(512, Duration::from_millis(10));
-/// Hellos of one stranger's address, and of a proven one.
-const HELLOS: [Rate; 2] =
-    [Rate::new(128, Duration::from_millis(20)), Rate::new(1280, Duration::from_millis(2))];
-/// Hellos of all strangers: a third of a millisecond each.
-const ALL_STRANGERS: Rate = Rate::new(1000, Duration::from_millis(2));
-/// How long a hello waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// What one hello of a stranger's address takes, and one of a proven one.
+const HELLO_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(2)];
+/// What one hello of all strangers takes: a third of a millisecond of it is processor time.
+const HELLO_OF_ALL_EVERY: Duration = Duration::from_millis(2);
 /// Addresses whose rates are remembered.
 const ADDRESSES: usize = 8192;
 /// Addresses that have proven a certificate. No connection outlives its certificate, and none of ours lives longer.
@@ -48,10 +47,30 @@ pub(super) struct Admission {
 #[derive(Debug)]
 struct Inner {
     connections: Quotas<Source>,
-    hellos: [Quotas<Source>; 2],
-    all_strangers: Quotas<()>,
+    hellos: [Turns<Source>; 2],
+    all_strangers: Turns<()>,
     proven: BTreeMap<Source, Timestamp>,
     lines: Notices<Source>,
+}
+
+/// Turns of hellos: a quarter of the places at once, and as many that wait for theirs. The other half is for hellos that are still to
+/// come and handshakes that take their time.
+#[derive(Debug)]
+struct Turns<K> {
+    quotas: Quotas<K>,
+    patience: Duration,
+}
+
+impl<K: Ord + Clone> Turns<K> {
+    fn new(places: usize, every: Duration, keys: usize) -> Self {
+        let at_once = u32::try_from(places / 4).unwrap_or(u32::MAX).max(1);
+        Self { quotas: Quotas::new(Rate::new(at_once, every), keys), patience: every.saturating_mul(at_once) }
+    }
+
+    /// How long a hello of `key` waits for its turn; `None` if those that wait are enough.
+    fn reserve(&mut self, key: &K, now: Timestamp) -> Option<Duration> {
+        self.quotas.reserve(key, now, self.patience)
+    }
 }
 
 /// A connection that may shake hands until `cut` is tripped.
@@ -65,12 +84,13 @@ pub(super) struct Admitted {
 
 impl Admission {
     pub(super) fn new(options: &AcceptOptions) -> Self {
-        let strangers = Seats::new(options.handshakes, options.handshakes_per_address);
-        let proven = Seats::new(options.proven_handshakes, options.proven_handshakes.div_ceil(2));
+        let shares = [options.handshakes_per_address, options.proven_handshakes.div_ceil(2)];
+        let strangers = Seats::new(options.handshakes, shares[0]);
+        let proven = Seats::new(options.proven_handshakes, shares[1]);
         let inner = Inner {
             connections: Quotas::new(CONNECTIONS, ADDRESSES),
-            hellos: HELLOS.map(|rate| Quotas::new(rate, ADDRESSES)),
-            all_strangers: Quotas::new(ALL_STRANGERS, 1),
+            hellos: [0, 1].map(|kind| Turns::new(shares[kind], HELLO_EVERY[kind], ADDRESSES)),
+            all_strangers: Turns::new(options.handshakes, HELLO_OF_ALL_EVERY, 1),
             proven: BTreeMap::new(),
             lines: Notices::new(LINES[0], LINES[1], 1024),
         };
@@ -98,9 +118,8 @@ impl Admission {
         admitted.seat.greeted();
         let (now, kind) = (self.now(), usize::from(admitted.proven));
         let mut inner = self.lock();
-        let own = inner.hellos[kind].reserve(&admitted.source, now, PATIENCE)?;
-        let all =
-            if admitted.proven { Duration::ZERO } else { inner.all_strangers.reserve(&(), now, PATIENCE)? };
+        let own = inner.hellos[kind].reserve(&admitted.source, now)?;
+        let all = if admitted.proven { Duration::ZERO } else { inner.all_strangers.reserve(&(), now)? };
         Some(own.max(all))
     }
 
@@ -166,13 +185,27 @@ mod tests {
 
     #[test]
     fn hellos_wait_for_their_turn_and_not_for_long() {
-        let admission = Admission::new(&AcceptOptions::default());
+        let options = AcceptOptions::default();
+        let admission = Admission::new(&options);
         let one = admission.admit(source(1)).unwrap();
         let waits: Vec<_> = (0..2000).map(|_| admission.greeted(&one)).collect();
         assert_eq!(waits[0], Some(Duration::ZERO));
         let answered = waits.iter().flatten().count();
-        assert!((128..500).contains(&answered), "{answered}");
-        assert!(waits.iter().flatten().all(|wait| *wait <= PATIENCE));
+        assert!((120..options.handshakes_per_address).contains(&answered), "{answered}");
+        assert!(waits.iter().flatten().all(|wait| *wait <= Duration::from_millis(1280)));
+    }
+
+    #[test]
+    fn newcomers_take_no_place_of_one_that_waits_for_its_turn() {
+        let admission = Admission::new(&AcceptOptions::default());
+        admission.prove(source(9));
+        let newcomers = (0..5000).filter_map(|_| {
+            let admitted = admission.admit(source(9))?;
+            admission.greeted(&admitted).map(|_| admitted)
+        });
+        let waiting: Vec<_> = newcomers.collect();
+        assert!((256..512).contains(&waiting.len()), "{}", waiting.len());
+        assert!(waiting.iter().all(|one| !one.cut.is_cancelled()));
     }
 
     #[test]
