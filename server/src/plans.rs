@@ -25,16 +25,21 @@ const RENEW_WITHIN: Duration = Duration::from_secs(12 * 3600);
 /// Hosts of one transaction.
 pub(crate) const BATCH: usize = 64;
 
-/// Slots that a batch changes, over those of the state.
+/// Slots that a batch changes, over those of the state. By host, so that a plan costs what its host has.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
-    slots: BTreeMap<SlotId, Option<Slot>>,
+    changed: BTreeSet<SlotId>,
+    on: BTreeMap<HostId, BTreeMap<SlotId, Slot>>,
 }
 
 impl Overlay {
-    /// A slot as it will be; `None` if it goes.
+    /// A slot as it will be; `None` if it goes. Once for each slot.
     pub(crate) fn set(&mut self, slot: SlotId, assignment: Option<Slot>) {
-        self.slots.insert(slot, assignment);
+        debug_assert!(!self.changed.contains(&slot), "{slot} twice");
+        if let Some(assignment) = assignment {
+            self.on.entry(assignment.host().clone()).or_default().insert(slot.clone(), assignment);
+        }
+        self.changed.insert(slot);
     }
 }
 
@@ -79,13 +84,9 @@ fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
 
 /// What the slots on `host` are to be, in order.
 pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<PlanSlot> {
-    let mut slots: BTreeMap<&SlotId, &Slot> = state.slots_on(host).collect();
-    for (slot, assignment) in &overlay.slots {
-        match assignment {
-            Some(assignment) if assignment.host() == host => slots.insert(slot, assignment),
-            Some(_) | None => slots.remove(slot),
-        };
-    }
+    let kept = state.slots_on(host).filter(|(slot, _)| !overlay.changed.contains(slot));
+    let mut slots: BTreeMap<&SlotId, &Slot> = kept.collect();
+    slots.extend(overlay.on.get(host).into_iter().flatten());
     slots.into_values().map(Slot::plan).collect()
 }
 

@@ -20,7 +20,7 @@ use crate::observation::{Observation, SlotObservation};
 use crate::service::{Releases, Service, Slots};
 
 use super::document::{MAX_ENDPOINTS, MAX_NAMES, MAX_SERVICES};
-use super::{Name, RoutedService};
+use super::{Endpoint, Name, RoutedService};
 
 use endpoints::Places;
 pub(crate) use endpoints::port_of;
@@ -104,7 +104,7 @@ pub fn derive(scene: &TrafficInputs<'_>) -> Derived {
         let places = Places {
             seen,
             releases: scene.releases,
-            before: before.get(name).copied(),
+            before: before.get(name).map(|before| by_host(before)).unwrap_or_default(),
             reported: reported.remove(name).unwrap_or_default(),
             standbys: scene.standbys && has_room,
         };
@@ -125,6 +125,12 @@ pub fn derive(scene: &TrafficInputs<'_>) -> Derived {
     }
     derived.names.sort_by(|a, b| (&a.host, &a.path).cmp(&(&b.host, &b.path)));
     derived
+}
+
+fn by_host(service: &RoutedService) -> BTreeMap<&HostId, Vec<&Endpoint>> {
+    let mut by_host: BTreeMap<&HostId, Vec<&Endpoint>> = BTreeMap::new();
+    service.endpoints.iter().for_each(|endpoint| by_host.entry(&endpoint.host).or_default().push(endpoint));
+    by_host
 }
 
 /// What hosts report, by service, in the order of slots and hosts.

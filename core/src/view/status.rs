@@ -1,6 +1,6 @@
 //! The status of services, as `status` shows it: their instances, hosts, releases and health.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -286,13 +286,12 @@ fn unknown(instances: &[InstanceView]) -> u32 {
 
 /// Of every host that has a slot; what is said of slots of other services is left out.
 fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, Arc<HostStats>>) -> Vec<HostProblems> {
-    let hosts: BTreeSet<&HostId> = slots.values().map(|assignment| assignment.host()).collect();
-    let of = |host: &HostId| -> Vec<Problem> {
+    let mut hosts: BTreeMap<&HostId, Vec<&SlotId>> = BTreeMap::new();
+    slots.iter().for_each(|(slot, assignment)| hosts.entry(assignment.host()).or_default().push(slot));
+    let of = |host: &HostId, here: &[&SlotId]| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host).map(|stats| &**stats));
         // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
-        let here: Vec<&SlotId> =
-            slots.iter().filter(|(_, assignment)| assignment.host() == host).map(|(slot, _)| slot).collect();
         let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
         let is_other = |trouble: &Trouble| {
             matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
@@ -301,7 +300,8 @@ fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, Arc<HostS
         found.retain(|problem| !is_other(&problem.trouble));
         found
     };
-    let shown = hosts.into_iter().map(|host| HostProblems { host: host.clone(), problems: of(host) });
+    let shown =
+        hosts.into_iter().map(|(host, here)| HostProblems { host: host.clone(), problems: of(host, &here) });
     shown.filter(|shown| !shown.problems.is_empty()).collect()
 }
 

@@ -9,14 +9,18 @@ use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 use crate::routes;
 
-/// How often the table of one environment is derived at most.
+/// How often the table of one environment is derived at most; a table that takes longer than a quarter of that, at most a quarter of
+/// the time.
 const CALM: Duration = Duration::from_millis(100);
+/// How long it waits at most.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Environments of which something has changed.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     dirty: BTreeSet<EnvironmentId>,
-    looked_at: BTreeMap<EnvironmentId, Timestamp>,
+    /// When they may be looked at again.
+    calm_until: BTreeMap<EnvironmentId, Timestamp>,
 }
 
 impl Tables {
@@ -38,18 +42,22 @@ impl Tables {
     /// Makes the tables that are due.
     pub(super) async fn make_due(&mut self, coordinator: &Coordinator) -> Result<(), WriteError> {
         let now = coordinator.ledger.now();
-        let calm = |at: &Timestamp| now.since(*at) < CALM && *at <= now;
-        let due = self.dirty.iter().filter(|name| !self.looked_at.get(*name).is_some_and(calm));
+        // A clock that was set back does not make it wait.
+        let is_calm = |until: &Timestamp| *until > now && until.since(now) <= LONGEST + CALM;
+        let due = self.dirty.iter().filter(|name| !self.calm_until.get(*name).is_some_and(is_calm));
         for environment in due.cloned().collect::<Vec<_>>() {
             self.dirty.remove(&environment);
+            let begun = coordinator.ledger.now();
             routes::refresh(coordinator, environment.clone()).await?;
-            self.looked_at.insert(environment, now);
+            let done = coordinator.ledger.now();
+            let calm = (begun + CALM).max(done + (done.since(begun) * 3).min(LONGEST));
+            self.calm_until.insert(environment, calm);
         }
         Ok(())
     }
 
     /// When the next one is due.
     pub(super) fn due_at(&self) -> Option<Timestamp> {
-        self.dirty.iter().filter_map(|name| Some(*self.looked_at.get(name)? + CALM)).min()
+        self.dirty.iter().filter_map(|name| self.calm_until.get(name)).min().copied()
     }
 }

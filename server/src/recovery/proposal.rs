@@ -157,8 +157,8 @@ impl<'a> Builder<'a> {
             settled.iter().map(|host| (host.clone(), Overlay::default())).collect();
         for (slot, assignment) in &merged.slots {
             let old = self.state.slots.get(&slot.service).and_then(|slots| slots.get(slot));
-            for host in old.map(|old| old.host()).into_iter().chain(assignment.as_ref().map(|new| new.host()))
-            {
+            let hosts = [old.map(|old| old.host()), assignment.as_ref().map(|new| new.host())];
+            for host in hosts.into_iter().flatten().collect::<BTreeSet<_>>() {
                 overlays.entry(host.clone()).or_default().set(slot.clone(), assignment.clone());
             }
         }

@@ -1,6 +1,6 @@
 //! The instances of a service that answer requests, and the ones among them that only finish their open requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
@@ -8,7 +8,7 @@ use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::service::Releases;
 use crate::slot::Slot;
-use crate::traffic::{Endpoint, RoutedService, StandsBy};
+use crate::traffic::{Endpoint, StandsBy};
 
 use super::{HostSeen, Reported, ServiceSeen};
 
@@ -16,7 +16,8 @@ use super::{HostSeen, Reported, ServiceSeen};
 pub(super) struct Places<'a> {
     pub(super) seen: &'a ServiceSeen<'a>,
     pub(super) releases: &'a Releases,
-    pub(super) before: Option<&'a RoutedService>,
+    /// Its endpoints in the table before, by host.
+    pub(super) before: BTreeMap<&'a HostId, Vec<&'a Endpoint>>,
     pub(super) reported: Reported<'a>,
     /// Whether everybody reads tables in which endpoints stand by.
     pub(super) standbys: bool,
@@ -116,23 +117,26 @@ impl<'a> Places<'a> {
     fn was(&self, host: &HostId, instance: &Instance, like: impl Fn(&Endpoint) -> bool) -> bool {
         let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| port_of(text)).collect();
         let same = |endpoint: &Endpoint| {
-            &endpoint.host == host
-                && endpoint.release == instance.release
-                && numbers.contains(&endpoint.number)
-                && like(endpoint)
+            endpoint.release == instance.release && numbers.contains(&endpoint.number) && like(endpoint)
         };
-        self.before.is_some_and(|before| before.endpoints.iter().any(same))
+        self.before.get(host).is_some_and(|before| before.iter().any(|endpoint| same(endpoint)))
     }
 
     /// Slots for which another one stands in that serves.
     fn replaced(&self) -> BTreeSet<&'a SlotId> {
-        let serving = |slot: &SlotId| {
-            let of_slot = self.reported.iter().filter(|(_, _, seen)| &seen.slot == slot);
-            let mut instances = of_slot.flat_map(|(_, _, seen)| &seen.instances);
-            instances.any(|instance| instance.available && instance.state == InstanceState::Healthy)
-        };
-        let standing_in = self.seen.slots.iter().filter(|(slot, _)| serving(slot));
-        standing_in.filter_map(|(_, assignment)| assignment.stands_in_for()).collect()
+        let stand_in = |(slot, of): (&'a SlotId, &'a Slot)| Some((slot, of.stands_in_for()?));
+        let stand_ins: Vec<_> = self.seen.slots.iter().filter_map(stand_in).collect();
+        if stand_ins.is_empty() {
+            return BTreeSet::new();
+        }
+        let serves = |instance: &Instance| instance.available && instance.state == InstanceState::Healthy;
+        let serving = self.reported.iter().filter(|(.., seen)| seen.instances.iter().any(serves));
+        let serving: BTreeSet<&SlotId> = serving.map(|(.., seen)| &seen.slot).collect();
+        stand_ins
+            .into_iter()
+            .filter(|(slot, _)| serving.contains(slot))
+            .map(|(_, replaced)| replaced)
+            .collect()
     }
 }
 
