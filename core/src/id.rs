@@ -1,6 +1,7 @@
 //! Names and numbers of the domain. Each is a type of its own, parsed once at the edge, so that a
 //! service cannot be passed where a host is meant. Text is shared: fleets and slots are copied often, names never.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -32,10 +33,23 @@ fn check_label(what: &'static str, text: &str) -> Result<(), InvalidName> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         #[schemars(with = "String")]
         pub struct $type(Arc<str>);
+
+        /// By text. Copies of one name are equal without a look at it: maps are searched by names that are mostly copies.
+        impl Ord for $type {
+            fn cmp(&self, other: &Self) -> Ordering {
+                if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+            }
+        }
+
+        impl PartialOrd for $type {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $type {
             /// The name as text.
