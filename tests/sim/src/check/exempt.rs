@@ -19,9 +19,6 @@ pub enum Exemption {
     BelowFloor,
     /// A stop of what requests are led to: that ingress did not count when the stop was decided.
     NotCounted,
-    /// A stop of what requests are led to: a process that was taken over is on the last of its requests, and the coordinator,
-    /// which was started again since, had not heard of that process yet.
-    Unheard,
     /// A stop of what requests are led to: the drain timeout had passed.
     TimedOut,
     /// A stop of what requests are led to: its host was out of reach, or no member, when the stop was decided.
@@ -30,10 +27,6 @@ pub enum Exemption {
     SetBack,
     /// A stop of what requests are led to: a restart replaces it, and its host stops it by itself.
     Restarted,
-    /// A share that rises: no instance of the other release answers, so that all that do are one pool.
-    OnePool,
-    /// A share that rises before its release is at strength: it is too late to wait.
-    Late,
     /// A share that rises before its release is at strength: it had most of the requests already.
     Leads,
     /// A share that rises before its release is at strength: an instance ended, or failed, by itself.
@@ -44,20 +37,17 @@ pub enum Exemption {
 
 impl Exemption {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 13] = [
         Self::Broken,
         Self::Excused,
         Self::Misled,
         Self::Unforeseen,
         Self::BelowFloor,
         Self::NotCounted,
-        Self::Unheard,
         Self::TimedOut,
         Self::HostLost,
         Self::SetBack,
         Self::Restarted,
-        Self::OnePool,
-        Self::Late,
         Self::Leads,
         Self::Ended,
         Self::Unreachable,

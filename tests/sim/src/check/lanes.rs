@@ -107,12 +107,7 @@ impl Checks {
         let before = self.lanes.shares.get(&back.id).copied();
         let share = match of.map(|share| share.weight) {
             Some(Some(share)) => share,
-            Some(None) => {
-                if before.is_some_and(|before| before < Weight::ALL) {
-                    self.exempt(Exemption::OnePool);
-                }
-                return;
-            }
+            Some(None) => Weight::ALL,
             None if divided => Weight::NONE,
             None => return,
         };
@@ -170,7 +165,7 @@ impl Checks {
             for keep in [split.new, split.old] {
                 let (had, has) = (before.share(&keep), split.share(&keep));
                 if has > had {
-                    self.check_rise(view, hosts, (id, rollout, &keep, had), now);
+                    self.check_rise(view, hosts, (id, &keep, had), now);
                 }
             }
         }
@@ -180,12 +175,9 @@ impl Checks {
         &mut self,
         view: &View<'_>,
         hosts: &[Host],
-        (id, rollout, keep, had): (&ServiceId, &Rollout, &Digest, Weight),
+        (id, keep, had): (&ServiceId, &Digest, Weight),
         now: Timestamp,
     ) {
-        let deadline = view.releases().get(&rollout.to.digest).map(|release| release.spec.progress_deadline);
-        let since = rollout.state_since.max(rollout.progress_at).min(now);
-        let is_late = deadline.is_none_or(|deadline| now.since(since) >= deadline.duration());
         let mut missing: Vec<SlotId> = Vec::new();
         let mut excuses: BTreeSet<Exemption> = BTreeSet::new();
         for (slot, is) in view.slots().get(id).into_iter().flatten() {
@@ -221,8 +213,6 @@ impl Checks {
             excuses.into_iter().for_each(|why| self.exempt(why));
         } else if had > had.rest() {
             self.exempt(Exemption::Leads);
-        } else if is_late {
-            self.exempt(Exemption::Late);
         } else {
             let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let line = format!(

@@ -1,7 +1,7 @@
 //! No instance is stopped that an ingress leads requests to, or that has requests under way: looked at where the stop has its
 //! effect, on the engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
@@ -22,8 +22,6 @@ struct Decided {
     at: Timestamp,
     /// The host was lost or no member, as far as the coordinator knew.
     is_lost: bool,
-    /// Processes of ingresses that the coordinator had heard of.
-    heard: BTreeSet<(HostId, u64)>,
 }
 
 /// A stop, as it happens.
@@ -129,8 +127,7 @@ impl Checks {
                 let is_lost = view.liveness(host, now) == Liveness::Lost
                     || view.scheduling(host).is_none()
                     || view.is_recovering(host);
-                let heard = heard(view);
-                routed.decided.insert(key, Decided { at: now, is_lost, heard });
+                routed.decided.insert(key, Decided { at: now, is_lost });
             }
         }
         routed.intents = after;
@@ -145,8 +142,7 @@ impl Checks {
                 let Some(process) = leads.next() else { continue };
                 let (number, table) =
                     (process.number(), process.table().map(|table| table.accepted.committed.seq));
-                let process = Some(number).filter(|_| process.is_ending());
-                match self.why_stopped(&stop, (&host.name, process), now) {
+                match self.why_stopped(&stop, &host.name, now) {
                     Some(why) => self.exempt(why),
                     None => {
                         let decided = self.routed.decided.get(&(stop.slot.clone(), stop.instance.release));
@@ -165,12 +161,7 @@ impl Checks {
     }
 
     /// The reason for which an instance may stop although an ingress leads requests to it.
-    fn why_stopped(
-        &self,
-        stop: &Stop,
-        (ingress, ending): (&HostId, Option<u64>),
-        now: Timestamp,
-    ) -> Option<Exemption> {
+    fn why_stopped(&self, stop: &Stop, ingress: &HostId, now: Timestamp) -> Option<Exemption> {
         let routed = &self.routed;
         let decided = routed.decided.get(&(stop.slot.clone(), stop.instance.release));
         if stop.is_replaced && decided.is_none() {
@@ -186,23 +177,10 @@ impl Checks {
         if decided.is_some_and(|decided| decided.is_lost) {
             return Some(Exemption::HostLost);
         }
-        let was_heard = |number| decided.is_none_or(|of| of.heard.contains(&(ingress.clone(), number)));
-        if !ending.is_none_or(was_heard) {
-            return Some(Exemption::Unheard);
-        }
         let table = self.lanes.newest.as_deref();
         let has_timed_out = table.is_some_and(|table| timed_out(table, &stop.instance, now));
         has_timed_out.then_some(Exemption::TimedOut)
     }
-}
-
-/// The processes of ingresses that the coordinator has heard of.
-fn heard(view: &View<'_>) -> BTreeSet<(HostId, u64)> {
-    let ingresses = view.traffic().ingresses;
-    let processes = ingresses.iter().flat_map(|(host, of)| {
-        of.processes.all().map(|report| (host.clone(), report.process)).collect::<Vec<_>>()
-    });
-    processes.collect()
 }
 
 /// Whether the drain timeout of an instance that left the table has passed.
