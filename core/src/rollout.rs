@@ -68,8 +68,8 @@ pub use figures::{BlamedInstance, Figures, Trigger};
 pub use hooks::HookRun;
 pub use machine::{advance, place_only};
 pub use model::{
-    Advance, Begins, Failure, KEEP_OLD, Kind, Progress, Reason, RollbackMode, Rollout, Snapshot, State,
-    slots_per_step,
+    Advance, Begins, Failure, KEEP_OLD, Kind, Progress, Reason, RollbackMode, Rollout, SLOTS_PER_STEP,
+    Snapshot, State,
 };
 pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};

@@ -52,6 +52,8 @@ pub(crate) struct Engine {
     all_dirty: bool,
     /// Services whose last look changed something.
     moving: BTreeSet<ServiceId>,
+    /// Until when services rest whose last look was costly.
+    resting: BTreeMap<ServiceId, Timestamp>,
     /// When to look at a service although nothing happens.
     timers: BTreeMap<ServiceId, Timestamp>,
     watch: Watch,
@@ -80,6 +82,7 @@ impl Engine {
             dirty: BTreeSet::new(),
             all_dirty: true,
             moving: BTreeSet::new(),
+            resting: BTreeMap::new(),
             timers: BTreeMap::new(),
             watch: Watch::default(),
             told: Announced::default(),
@@ -128,6 +131,7 @@ impl Engine {
         let since = self.coordinator.registry.look_at_clock();
         if std::mem::replace(&mut self.counting_since, since) != since {
             self.timers.clear();
+            self.resting.clear();
             self.everything();
         }
     }
@@ -147,10 +151,20 @@ impl Engine {
             if cancel.is_cancelled() {
                 return Ok(());
             }
+            if let Some(until) =
+                self.resting.get(&service).filter(|until| **until > self.coordinator.ledger.now())
+            {
+                self.timers.insert(service, *until);
+                continue;
+            }
             self.timers.remove(&service);
             let begun = Instant::now();
             let step = step::step(&self.coordinator, &service, self.moving.contains(&service)).await?;
             self.coordinator.metrics.step(begun.elapsed(), step.changed);
+            self.resting.remove(&service);
+            if let Some(rest) = step.rest() {
+                self.resting.insert(service.clone(), self.coordinator.ledger.now() + rest);
+            }
             match step.changed {
                 true => drop(self.moving.insert(service.clone())),
                 false => drop(self.moving.remove(&service)),

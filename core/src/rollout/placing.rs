@@ -110,7 +110,6 @@ fn place_replicas(
     let count = planner.service.replicas.clamp(min, max);
     planner.service.replicas = count;
     let count = count as usize;
-    planner.grows_to(count);
     let keep = slots_to_keep(planner, to, release, count);
     if !stands_beside(planner, release) {
         prepare_all(planner, &keep, to, release);
@@ -207,7 +206,6 @@ fn prepare_all(planner: &mut Planner<'_>, slots: &[SlotId], to: ReleaseRef, rele
 }
 
 fn place_per_host(planner: &mut Planner<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
-    planner.grows_to(planner.snapshot.fleet.all().len());
     let mut existing: Vec<SlotId> =
         planner.slots.keys().filter(|slot| planner.fits(slot, release)).cloned().collect();
     existing.sort_by_cached_key(|slot| {

@@ -8,12 +8,12 @@ use crate::fleet::Member;
 use crate::id::{HostId, SlotId};
 use crate::release::Release;
 use crate::service::{ReleaseRef, Service, Slots};
-use crate::slot::{self, SlotFacts, Transition, Waiting};
+use crate::slot::{self, Slot, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::decision::Chosen;
 use super::decision_notes::DecisionNotes;
-use super::model::{Advance, Begins, Rollout, Snapshot, State, slots_per_step};
+use super::model::{Advance, Begins, Rollout, SLOTS_PER_STEP, Snapshot, State};
 
 /// The working copy of one decision.
 pub(crate) struct Planner<'a> {
@@ -31,9 +31,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) notes: DecisionNotes,
     /// The slots in which something waits until it has drained, and how long that may take.
     pub(super) drains: BTreeMap<SlotId, Duration>,
-    /// How many slots this step may change.
-    most: usize,
     full: bool,
+    is_exclusive: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -53,8 +52,8 @@ impl<'a> Planner<'a> {
             waiting: Vec::new(),
             notes: DecisionNotes::default(),
             drains: BTreeMap::new(),
-            most: slots_per_step(snapshot.slots.len().max(snapshot.service.replicas as usize)),
             full: false,
+            is_exclusive: is_exclusive(snapshot),
         }
     }
 
@@ -118,6 +117,11 @@ impl<'a> Planner<'a> {
         SlotFacts::new(&self.slots[slot], self.member_of(slot), self.is_dirty(slot))
     }
 
+    /// Whether any release that the service might run as this decision began says that it must never run twice.
+    pub(crate) const fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
     /// Whether the requests of the service are divided between two releases.
     pub(crate) const fn has_split(&self) -> bool {
         self.service.split.is_some()
@@ -175,18 +179,8 @@ impl<'a> Planner<'a> {
         self.wake(self.now() + std::time::Duration::from_secs(5));
     }
 
-    /// Raises the number of slots that this step may change, for a service that gets `slots` of them.
-    pub(super) fn grows_to(&mut self, slots: usize) {
-        self.most = self.most.max(slots_per_step(slots));
-    }
-
-    /// How many slots this step may change.
-    pub(super) const fn most(&self) -> usize {
-        self.most
-    }
-
     fn may_touch(&mut self, slot: &SlotId) -> bool {
-        if self.touched.len() >= self.most && !self.touched.contains(slot) {
+        if self.touched.len() >= SLOTS_PER_STEP && !self.touched.contains(slot) {
             self.full = true;
             return false;
         }
@@ -319,6 +313,15 @@ impl<'a> Planner<'a> {
         rollout.progress_at = now;
         rollout.soak_since = None;
     }
+}
+
+/// Whether any release that the service may run, or is about to run, says that it must never run twice.
+fn is_exclusive(snapshot: &Snapshot<'_>) -> bool {
+    let current = snapshot.service.current.map(|current| current.digest);
+    let target = snapshot.rollout.map(|rollout| rollout.to.digest);
+    let named: BTreeSet<Digest> = snapshot.slots.values().flat_map(Slot::named).collect();
+    let mut digests = current.into_iter().chain(target).chain(named);
+    digests.any(|digest| snapshot.releases.get(&digest).is_some_and(|release| release.spec.exclusive))
 }
 
 /// A slot that is about to be.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
 use windlass_core::release::{Scale, Spec, Strategy};
-use windlass_core::rollout::{Advance, Kind, State, slots_per_step};
+use windlass_core::rollout::{Advance, Kind, SLOTS_PER_STEP, State};
 use windlass_core::{Amount, SlotId};
 
 use super::world::World;
@@ -87,8 +87,7 @@ impl World {
 
     /// What one decision may do.
     pub(crate) fn check_step(&self, next: &Advance) {
-        let slots = next.slots.len().max(self.hosts.len());
-        assert!(next.touched.len() <= slots_per_step(slots), "a step is small");
+        assert!(next.touched.len() <= SLOTS_PER_STEP, "a step is small");
         for (slot, after) in &next.slots {
             let before = self.slots.get(slot);
             assert!(before.is_none_or(|before| before.host() == after.host()), "a slot never moves");

@@ -1,6 +1,7 @@
 //! One look at one service.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use windlass_core::rollout::{self, Advance, Rollout, Snapshot, State as Phase};
 use windlass_core::service::Slots;
@@ -13,13 +14,28 @@ use crate::plans::{self, Overlay};
 use crate::registry::Registry;
 use crate::releases;
 
+/// After a look of `.0` or longer a service is left alone for three times as long, at most `.1`: hosts that report one after the other
+/// would else have thousands of slots looked at once for each of them.
+const COSTLY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
+
 /// What a look came to.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     /// Whether anything was stored.
     pub(super) changed: bool,
+    /// How long the look took, without what was stored.
+    took: Duration,
+    /// Whether there was more to change than one step may.
+    cut_short: bool,
     /// When to look again.
     pub(super) wake_at: Option<Timestamp>,
+}
+
+impl Step {
+    /// How long the service is left alone after a look that was costly; `None` where there is more to be done at once.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        (self.took >= COSTLY.0 && !self.cut_short).then(|| (self.took * 3).min(COSTLY.1))
+    }
 }
 
 /// Looks at `service`; stores and issues what comes next, if anything does. What is `moving` is likely to go on, and
@@ -32,19 +48,21 @@ pub(super) async fn step(
     if !moving && let Some(idle) = look(coordinator, service) {
         return Ok(idle);
     }
-    let (registry, service) = (coordinator.registry.clone(), service.clone());
+    let (registry, service, ledger) =
+        (coordinator.registry.clone(), service.clone(), coordinator.ledger.clone());
     coordinator
         .ledger
         .write(move |batch| {
+            let begun = ledger.now();
             let Some(advance) = advance(batch.state, &registry, &service, batch.now) else {
                 return Step::default();
             };
-            let wake_at = advance.wake_at;
+            let (took, wake_at) = (ledger.now().since(begun), advance.wake_at);
             let changed = !is_idle(batch.state, &service, &advance);
             if changed {
                 store(batch, &service, advance);
             }
-            Step { changed, wake_at }
+            Step { changed, took, cut_short: wake_at.is_some_and(|at| at <= batch.now), wake_at }
         })
         .await
 }
@@ -56,7 +74,12 @@ fn look(coordinator: &Coordinator, service: &ServiceId) -> Option<Step> {
         let Some(advance) = advance(state, &coordinator.registry, service, now) else {
             return Some(Step::default());
         };
-        is_idle(state, service, &advance).then_some(Step { changed: false, wake_at: advance.wake_at })
+        let took = coordinator.ledger.now().since(now);
+        is_idle(state, service, &advance).then_some(Step {
+            took,
+            wake_at: advance.wake_at,
+            ..Step::default()
+        })
     })
 }
 

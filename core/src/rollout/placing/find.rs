@@ -10,7 +10,7 @@ use crate::slot::Waiting;
 
 use super::super::decision::Instead;
 use super::super::elsewhere::{Full, words};
-use super::super::model::Kind;
+use super::super::model::{Kind, SLOTS_PER_STEP};
 use super::super::places::why_nowhere;
 use super::super::planner::Planner;
 
@@ -79,7 +79,7 @@ pub(super) fn find(
     };
     let mut full = full.into_iter();
     // One step makes no more; the one too many says that there are more.
-    for _ in 0..missing.min(planner.most() + 1) {
+    for _ in 0..missing.min(SLOTS_PER_STEP + 1) {
         let instead = full.next();
         match (filling.next_place(), instead) {
             (Ok(place), full) => {

@@ -101,10 +101,3 @@ fn a_thousand_slots() {
         run.step("steady again");
     }
 }
-
-#[test]
-fn a_step_of_a_large_service_is_a_sixteenth_of_it() {
-    use crate::rollout::slots_per_step;
-    let sizes = [(0, 64), (1024, 64), (1025, 65), (5000, 313), (1_000_000, 1024)];
-    sizes.iter().for_each(|(slots, most)| assert_eq!(slots_per_step(*slots), *most, "{slots}"));
-}
