@@ -9,6 +9,7 @@ mod guide;
 mod hints;
 mod layers;
 mod props;
+mod reference;
 mod schema;
 mod spec;
 mod traffic;
