@@ -31,7 +31,7 @@ mod networks;
 
 thread_local! {
     static BEGUN: Instant = Instant::now();
-    /// How far the clock was set forward, in milliseconds.
+    /// Time by which the clock was set forward, in milliseconds.
     static SET: Cell<i64> = const { Cell::new(0) };
 }
 
