@@ -1,4 +1,4 @@
-//! Who may begin a handshake: places per address, rates per address, and places apart for who has proven a certificate.
+//! Admission to handshakes: places per address, rates per address, and places apart for addresses that have proven a certificate.
 //!
 //! | | strangers | proven addresses |
 //! |---|---|---|
@@ -28,7 +28,7 @@ const HELLOS: [Rate; 2] =
     [Rate::new(128, Duration::from_millis(20)), Rate::new(1280, Duration::from_millis(2))];
 /// Hellos of all strangers: a third of a millisecond each.
 const ALL_STRANGERS: Rate = Rate::new(1000, Duration::from_millis(2));
-/// How long a hello waits for its turn.
+/// The longest time that a hello waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Addresses whose rates are remembered.
 const ADDRESSES: usize = 8192;
