@@ -1,4 +1,4 @@
-//! What breaks: hosts, networks, engines, disks, the coordinator.
+//! Faults: of hosts, networks, engines, disks, the coordinator.
 
 use windlass_core::Span;
 use windlass_core::fleet::Scheduling;

@@ -76,7 +76,7 @@ impl<'a> Places<'a> {
         let told = is_unconfirmed || is_told_to_stop(slot, assignment, instance, drained);
         let told = told && !seen.recovering;
         match instance.state {
-            // What never got a request is not drained.
+            // An instance that never got a request is not drained.
             InstanceState::Draining => self.was_there(host, instance).then_some(true),
             InstanceState::Healthy if told => self.was_there(host, instance).then_some(true),
             InstanceState::Healthy => {
