@@ -27,11 +27,11 @@ pub(crate) struct Planner<'a> {
     pub(crate) begins: Option<Begins>,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) waiting: Vec<Waiting>,
-    /// What this decision has done and not written down yet.
+    /// The unwritten notes of this decision.
     pub(crate) notes: DecisionNotes,
     /// The slots in which something waits until it has drained, and how long that may take.
     pub(super) drains: BTreeMap<SlotId, Duration>,
-    /// How many slots this step may change.
+    /// The number of slots that this step may change.
     most: usize,
     full: bool,
 }
@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
         self.most = self.most.max(slots_per_step(slots));
     }
 
-    /// How many slots this step may change.
+    /// The number of slots that this step may change.
     pub(super) const fn most(&self) -> usize {
         self.most
     }

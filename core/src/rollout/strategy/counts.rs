@@ -1,4 +1,4 @@
-//! How the slots of a rollout stand, as every strategy sees them: the ones that are not begun, the budget that the others
+//! The counts of a rollout's slots, as every strategy sees them: the ones that are not begun, the budget that the others
 //! leave, and the end of the rollout's advance.
 
 use crate::id::SlotId;
