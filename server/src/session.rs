@@ -41,7 +41,7 @@ pub(crate) use inbound::{admit, await_decision, bounded, heard, observed};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::{newer_routes, newest_plan};
 
-/// How long a new stream may take to say who it is.
+/// The longest time for the hello of a new stream.
 const HELLO: Duration = Duration::from_secs(10);
 /// Log requests that wait for the stream.
 const LOGS: usize = 16;

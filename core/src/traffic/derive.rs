@@ -59,8 +59,8 @@ pub struct HostSeen<'a> {
     pub address: Option<IpAddr>,
     /// Whether its slots are not known yet: the store was set back.
     pub recovering: bool,
-    /// What it last reported, on whichever stream. What was heard of a host that is silent now stays: an ingress that
-    /// cannot reach it leaves it out by itself.
+    /// Its last report on any stream. The last word of a host that is silent now stays: an ingress that cannot reach it leaves it
+    /// out by itself.
     pub observation: Option<&'a Observation>,
     /// Seq of the newest plan that was made for it.
     pub issued_seq: u64,

@@ -9,7 +9,7 @@ use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 use crate::routes;
 
-/// How often the table of one environment is derived at most.
+/// The shortest time between two tables of one environment.
 const CALM: Duration = Duration::from_millis(100);
 
 /// Environments of which something has changed.
