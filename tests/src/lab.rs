@@ -12,7 +12,7 @@ use crate::wait;
 
 const FOLDER: &str = "/var/tmp/windlass-tests";
 const NET: &str = "10.214.0";
-/// How long a scenario waits for a lane: every lane is in use by a scenario that ends.
+/// Time that a scenario waits for a lane: every lane is in use by a scenario that ends.
 const TURN: Duration = Duration::from_secs(600);
 
 /// A lane, locked for one scenario. Its registry and images stay for the next one; `make clean-lab` ends them.
@@ -64,7 +64,7 @@ impl Lab {
         format!("{}/web:{tag}", self.registry())
     }
 
-    /// Where a scenario's folder is.
+    /// The path of a scenario's folder.
     pub fn scratch_path(&self, name: &str) -> PathBuf {
         self.folder.join("fleets").join(name)
     }

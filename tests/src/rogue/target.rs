@@ -256,7 +256,7 @@ impl Target {
     }
 }
 
-/// How far a slot is, by its name.
+/// The status of a slot, by its name.
 pub fn status<'a>(seen: &'a Observation, name: &str) -> Option<&'a SlotStatus> {
     seen.slots.iter().find(|one| one.slot.to_string() == name).map(|one| &one.status)
 }

@@ -248,7 +248,7 @@ fn agent_death_while_making_room_removes_only_unneeded() {
     scene.fleet.wait_for_host("h1", "connected");
     scene.check("remove_image", "r3", &["r2"]);
     std::fs::remove_file(disk.0.join("ballast")).unwrap();
-    // What runs and what it would go back to are still there.
+    // The running instance and its fallback are still there.
     let back =
         scene.fleet.cli.run(&["rollback", "web", "--timeout", "1m", "-o", "json"]).expect_code(0).last();
     assert_eq!((&back["outcome"], &back["release"]), (&"succeeded".into(), &"r2".into()), "{back}");
