@@ -1,7 +1,7 @@
 //! Answers without a certificate, on a listener of their own: metrics, targets for Prometheus and health. They change
 //! nothing; hosts, services and instances are named as far as `metrics.detail` says.
 //!
-//! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
+//! Anybody who reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
 //! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
 //! a connection last, requests of one address. HTTP/1.1 only: there are no frames to flood with.
 

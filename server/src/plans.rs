@@ -77,7 +77,7 @@ fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
     }
 }
 
-/// What the slots on `host` are to be, in order.
+/// The desired slots of `host`, in order.
 pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<PlanSlot> {
     let mut slots: BTreeMap<&SlotId, &Slot> = state.slots_on(host).collect();
     for (slot, assignment) in &overlay.slots {

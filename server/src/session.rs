@@ -9,7 +9,7 @@
 //!
 //! Logs come over connections of their own ([`logs`]).
 //!
-//! What waits to be sent is never a queue of plans: a wake-up says that there is a newer one, and what is sent is
+//! The waiting messages are never a queue of plans: a wake-up says that there is a newer one, and the sent plan is
 //! the newest at that moment.
 
 mod inbound;

@@ -27,7 +27,7 @@ impl Lab {
     /// Waits for its turn, then sees to it that the registry runs and has the images.
     ///
     /// # Panics
-    /// Where this machine does not permit it, with the reason: a scenario is never passed over in silence.
+    /// If this machine does not permit it, with the reason: a scenario is never passed over in silence.
     pub fn enter() -> Self {
         let setting = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         let (folder, net) = (setting("WINDLASS_LAB", FOLDER), setting("WINDLASS_LAB_NET", NET));

@@ -1,6 +1,6 @@
 //! Operators' certificates: made against a single-use token, renewed, and revoked.
 //!
-//! What lets an operator in is a certificate that our CA signed, that nobody revoked, and whose key they have. The
+//! A certificate lets an operator in if our CA signed it, nobody revoked it, and they have its key. The
 //! ledger keeps beside it who was let in by whom, and up to which generation a name's certificates are revoked.
 //! The operator that `init` made is noted when they are first seen to act on operators or renew.
 

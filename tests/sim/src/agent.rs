@@ -1,6 +1,6 @@
 //! A simulated agent: the real verification and the real decisions, over a modelled engine, disk and network.
 //!
-//! What its process knows is in [`Agent`] and is lost with it; what it wrote down is in [`crate::host::Disk`]. The
+//! The knowledge of its process is in [`Agent`] and is lost with it; its files are in [`crate::host::Disk`]. The
 //! order is that of the real one: verified, written, and only then acted upon.
 
 mod documents;

@@ -211,7 +211,7 @@ impl Target {
         })
     }
 
-    /// What holds after every attack: the agent lives, the service answers, and the engine did nothing since.
+    /// Checks the state after every attack: the agent lives, the service answers, and the engine did nothing since.
     ///
     /// # Errors
     /// If not; says what happened.

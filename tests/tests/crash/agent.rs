@@ -115,7 +115,7 @@ impl Scene {
         deploy.wait().last()
     }
 
-    /// What must be true after every death: one instance of `release` runs, beside it at most what the plan keeps
+    /// Checks the state after every death: one instance of `release` runs, beside it at most what the plan keeps
     /// stands still, nothing is half done in the agent's folder, and its plan's number never fell.
     #[track_caller]
     fn check(&mut self, point: &str, release: &str, kept: &[&str]) {

@@ -165,7 +165,7 @@ fn free_ports() -> [u16; 3] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// What the endpoints that `status` names answer.
+/// The answers of the endpoints that `status` names.
 fn versions(status: &serde_json::Value) -> Vec<String> {
     let healthy =
         status["instances"].as_array().unwrap().iter().filter(|instance| instance["state"] == "healthy");
